@@ -8,6 +8,7 @@ import shutil
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy import ndimage
 from small_frames import begin, run_jobs
 
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.measuring import pixel_tables
+from ccdflow.kinds.measuring import detecting, pixel_tables
 from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
@@ -194,12 +195,15 @@ def test_a_measured_gain_makes_electrons(tmp_path):
         ),
     )  # fmt: skip
     chain = take(tmp_path, 1, detector=detector)
+    # A flat of no exposure takes no part, and stops nothing.
+    fits.setval(tmp_path / "raw/n1/flat_r1.fits", "EXPTIME", value=-4.0)
     lines = [x for x in chain.profile.splitlines() if "gain" not in x]
     profile = "\n".join([*lines, "gain: measured", ""])
     done = run(tmp_path, chain, profile=profile)
     header = done.open("calibrated/n1/science_g1.fits")[0].header
     assert header["BUNIT"] == "electron"
     assert header["GAINMEAS"] == pytest.approx(2.0, rel=0.04)
+    assert pd.read_csv(done.results / "detector.csv").flats.tolist() == [7]
     assert "UNCERT" in [hdu.name for hdu in done.open("calibrated/n1/science_g1.fits")]
 
 
@@ -219,6 +223,19 @@ def test_the_gain_of_the_noise_is_that_of_the_table_of_detectors(tmp_path):
     assert (line.gain_used, header["AMPGAIN"]) == (1.8, 1.8)
     assert header["GAINMEAS"] == pytest.approx(line.gain, rel=1e-3)
     assert line.gain == pytest.approx(2.0, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("source", "count", "expected"), [("header", 4, 1.2), ("header", 1, 1.5), ("profile", 4, 1.5)]
+)
+def test_the_header_s_gain_of_one_of_several_amplifiers_is_its_own(source, count, expected):
+    """The first one's was compared with all: three of four amplifiers were called wrong."""
+    geometry = SimpleNamespace(source=source, amplifiers=(None,) * count)
+    night = object.__new__(detecting.NightMeasurement)
+    night.context = SimpleNamespace(store=SimpleNamespace(geometry=lambda name: geometry))
+    night.row = SimpleNamespace(geometry="")
+    assert night._of_header(1.2, 1.5) == expected
+    assert night._of_header(None, 1.5) == 1.5
 
 
 ROOT = Path(__file__).parents[1]

@@ -97,3 +97,19 @@ def test_flats_with_full_pixels_tell_no_gain_and_no_linearity():
     assert found.gain == pytest.approx(1.5, abs=4 * found.gain_error)
     assert abs(found.departure) < 4 * found.departure_error
     assert found.departure_error < 0.01
+
+
+def test_dead_pixels_are_no_faint_light():
+    """Their scatter is the read noise: an error of it passed for photons, lit pixels for full."""
+    claims = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        light = np.full((101, 103), 12_000.0)
+        light[:, 40:43] = 0
+        own = [rng.poisson(2 * light, (n, 101, 103)) / 2 + rng.normal(0, 3.5, (n, 101, 103))
+               for n in (4, 3)]  # fmt: skip
+        well = FullWell(3.3)
+        for each in own:
+            well.add(each)
+        claims.append(well.level())
+    assert np.isnan(claims).all()

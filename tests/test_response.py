@@ -51,6 +51,19 @@ def test_five_sigma_of_each_of_several_flats(count, least, most):
     assert found.sum() <= 3
 
 
+def test_steps_between_amplifiers_of_unknown_gain_are_no_low_pixels():
+    rng = np.random.default_rng(12)
+    truth, low = sky(rng, sigma=8.0)
+    ((flat, error),) = flats(rng, truth * np.linspace(0.9, 1.1, SHAPE[1]), 1)
+    parts = [np.s_[:, :150], np.s_[:, 150:]]
+    flat[parts[1]] *= 0.7
+    error = error * flat
+    (found, apart) = (response([(flat, error)], parts=own) for own in ([np.s_[:, :]], parts))
+    assert (found.mask != 0).sum() > 1.3 * low.size
+    assert (apart.mask.ravel()[low] & DEAD > 0).mean() > 0.98
+    assert (apart.mask != 0).sum() < low.size + 5
+
+
 @pytest.mark.parametrize(
     ("low_sigma", "least", "most", "false"),
     [(2.6, 0.98, 1, 4.7e-3), (3.0, 0.96, 0.99, 1.35e-3), (4.5, 0.64, 0.73, 3.4e-6)],

@@ -39,13 +39,6 @@ _MATTERS = 1e-3
 _ROWS = 64
 
 
-def exposure_of(row):
-    """Return the exposure of a frame in seconds, NaN where it is not known or 0."""
-    value = row.facts["exptime"]
-    is_one = isinstance(value, int | float) and math.isfinite(value) and value > 0
-    return float(value) if is_one else math.nan
-
-
 def _show_shutter(seconds):
     """Tell whether flats of these exposures determine a shutter, even without any one of them.
 
@@ -110,7 +103,9 @@ class Shutter(MeasurementKind):
             usable = tuple(
                 Use(flat.product, 0, 1.0, 0.0, "A")
                 for alike in series.values()
-                if _show_shutter([exposure_of(rows[file]) for flat in alike for file in flat.files])
+                if _show_shutter(
+                    [detecting.exposure_of(rows[file]) for flat in alike for file in flat.files]
+                )
                 for flat in alike
             )
             if not usable:
@@ -377,7 +372,11 @@ def _inverse(night):
     """
     outcomes = [night.context.outcome(flat.product) for flat in night.flats]
     seconds = [
-        t for record in outcomes if record.status == ledger.MADE for t in night.seconds(record)
+        t
+        for record in outcomes
+        if record.status == ledger.MADE
+        for t in night.seconds(record)
+        if math.isfinite(t)
     ]
     return float(np.mean([1 / t for t in seconds])) if seconds else 0.0
 
@@ -406,7 +405,7 @@ def _frames_of(context, group):
     types = context.settings["calibrate"]["types"]
     pixels = pixels_of(group.shared)
     seconds = [
-        exposure_of(row)
+        detecting.exposure_of(row)
         for row in context.rows_of(group.night)
         if row.facts["type"] in types
         and row.geometry

@@ -29,6 +29,8 @@ _PIXELS = 100_000
 _PAIRS = 4
 # The usual scatter is that of bins below this part of the highest value.
 _FAINT = 0.6
+# Part of the variance of read noise that photons have at least where they tell of the usual one.
+_LIT = 0.5
 # Adu: below, the converter's steps are all the scatter there is.
 _LEAST_NOISE = 1.5
 # Sigma beyond which a difference is a hit.
@@ -75,7 +77,8 @@ class FullWell:
         if not highest > 0:
             return math.nan
         width = highest * (1 + 1e-6) / _BINS
-        found = _turnover(self._photons(width), (np.arange(_BINS) + 0.5) * width)
+        photons, is_lit = self._photons(width)
+        found = _turnover(photons, is_lit, (np.arange(_BINS) + 0.5) * width)
         if found is None:
             return math.nan
         full = np.concatenate([levels[levels >= found * width] for levels in self._levels])
@@ -84,7 +87,11 @@ class FullWell:
         return max(found * width, middle - _WIDTH * spread)
 
     def _photons(self, width):
-        """Return the variance of photons over the level of each bin, NaN of few pixels."""
+        """Return the variance of photons over the level of each bin, and which bins are lit.
+
+        The variance is NaN of few pixels. Dead pixels have no light: theirs is that of the read
+        noise, and a small error of that would pass for many photons.
+        """
         squares, counts, light = np.zeros((3, _BINS))
         for levels, changes in zip(self._levels, self._changes, strict=True):
             which = np.clip(levels / width, 0, _BINS - 1).astype(np.int64)
@@ -103,16 +110,18 @@ class FullWell:
         found = np.full(_BINS, np.nan)
         excess = squares[enough] - counts[enough] * self._read_noise**2
         found[enough] = excess / np.maximum(light[enough], counts[enough])
-        return found
+        is_lit = np.zeros(_BINS, bool)
+        is_lit[enough] = excess > _LIT * counts[enough] * self._read_noise**2
+        return found, is_lit
 
 
-def _turnover(photons, middles):
+def _turnover(photons, is_lit, middles):
     """Return the first of the bins at the top that hold full pixels, None where none do."""
     known = np.flatnonzero(np.isfinite(photons))
     if not known.size:
         return None
     top = known[-1]
-    faint = known[(known < _FAINT * top) & (photons[known] > 0)]
+    faint = known[(known < _FAINT * top) & (photons[known] > 0) & is_lit[known]]
     if not faint.size:
         return None
     usual = float(np.median(photons[faint]))

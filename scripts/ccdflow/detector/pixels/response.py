@@ -66,7 +66,7 @@ class Response:
     low_part: float
 
 
-def response(pairs, *, low_sigma=LOW):
+def response(pairs, *, low_sigma=LOW, parts=(np.s_[:, :],)):
     """Find the pixels and columns of an image that respond less than their neighbours.
 
     Parameters
@@ -77,12 +77,15 @@ def response(pairs, *, low_sigma=LOW):
         error that is not finite leaves the pixel out.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours.
+    parts : sequence of tuple of slice
+        Regions that together are the image: neighbours are those of the same one. Amplifiers whose
+        gains are not known have steps between them.
 
     Returns
     -------
     Response
     """
-    sigma = _contrast(pairs)
+    sigma = _contrast(pairs, parts)
     # The response of good pixels differs as well: by as much as the median pixel shows.
     some = sigma[::4, ::4]
     usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(some[np.isfinite(some)]))))
@@ -98,16 +101,18 @@ def response(pairs, *, low_sigma=LOW):
     return Response(mask, weak, low)
 
 
-def _contrast(pairs):
+def _contrast(pairs, parts):
     """Return by how many sigma each pixel is off its neighbours; -inf where no flat tells."""
     total = weights = None
     for flat, error in pairs:
         flat = np.asarray(flat, np.float32)
         if total is None:
             total, weights = np.zeros(flat.shape, np.float32), np.zeros(flat.shape, np.float32)
-        smooth = illumination(flat)
+        smooth = np.ones_like(flat)
         with np.errstate(divide="ignore", invalid="ignore"):
-            smooth *= around(flat / smooth)
+            for part in parts:
+                light = illumination(flat[part])
+                smooth[part] = light * around(flat[part] / light)
             weight = np.divide(smooth, error, dtype=np.float32)
             weight *= weight
             weight[~np.isfinite(weight)] = 0

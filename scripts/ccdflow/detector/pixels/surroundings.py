@@ -46,7 +46,9 @@ def illumination(flat):
     pixel lie on one side.
     """
     ny, nx = flat.shape
-    rows, columns = (np.array_split(np.arange(n), min(_BLOCKS, n)) for n in (ny, nx))
+    rows, columns = (
+        np.array_split(np.arange(n), min(_BLOCKS, max(1, n // _NEIGHBOURS))) for n in (ny, nx)
+    )
     medians = np.array(
         [
             [np.median(_thinned(flat[r[0] : r[-1] + 1, c[0] : c[-1] + 1])) for c in columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -168,9 +168,15 @@ class NightMeasurement:
         return np.nan_to_num(pixels) / np.float32(dark.data["seconds"])
 
     def seconds(self, record):
-        """Return the exposure time of each member of a master."""
+        """Return the exposure time of each member of a master, NaN where it is not known."""
         rows = [self.context.row_of(reduced(file)) for file in record.data["members"]]
-        return [float(row.facts["exptime"]) for row in rows]
+        return [exposure_of(row) for row in rows]
+
+    def _of_known_exposure(self, record):
+        """Return the record of a master with only those members whose exposure is known."""
+        members = zip(record.data["members"], self.seconds(record), strict=True)
+        known = [file for file, seconds in members if math.isfinite(seconds)]
+        return replace(record, data={**record.data, "members": known})
 
     # -- all of it ---------------------------------------------------------------------------------
 
@@ -237,7 +243,7 @@ class NightMeasurement:
         return _READ_NOISE, _READ_NOISE, False
 
     def _transfer(self, image, amplifier):
-        usable = [r for r in self.flats if self.level_is_out(r, amplifier)]
+        usable = [self._of_known_exposure(r) for r in self.flats if self.level_is_out(r, amplifier)]
         usable = [r for r in usable if len(r.data["members"]) > 1]
         if not usable:
             return Transfer()
@@ -286,7 +292,10 @@ class NightMeasurement:
         if not imaging:
             remarks.append(f"its flats are spectra: {_ONLY_DEEP}")
             return {"deep"}
-        own = response(pairs(imaging), low_sigma=low_sigma)
+        parts = [np.s_[:, :]]
+        if None in {a.gain for a in image.amplifiers}:
+            parts = [self.place(amplifier).slices for amplifier in image.amplifiers]
+        own = response(pairs(imaging), low_sigma=low_sigma, parts=parts)
         if own.low_part > _MOST_LOW:
             remarks.append(
                 f"{100 * own.low_part:.2g} % of the lit pixels of its flats are lower than their"
@@ -309,8 +318,9 @@ class NightMeasurement:
         place, has_told = self.place(amplifier), False
         noise = gain, self.read_noise(amplifier)[0]
         ny, nx = place.y1 - place.y0, place.x1 - place.x0
-        for record in self.flats:
-            if not math.isfinite(gain) or not self.level_is_out(record, amplifier):
+        for record in map(self._of_known_exposure, self.flats):
+            is_usable = record.data["members"] and self.level_is_out(record, amplifier)
+            if not math.isfinite(gain) or not is_usable:
                 continue
             seconds = np.array(self.seconds(record), np.float32)[:, None, None]
             rate = np.broadcast_to(self._dark_rate(record, image, place), (ny, nx))
@@ -438,15 +448,21 @@ class NightMeasurement:
             "gain": transfer.gain,
             "gain_error": transfer.gain_error,
             "gain_used": amplifier.gain or math.nan,
-            "gain_header": _positive_or_nan(facts["gain"]),
+            "gain_header": self._of_header(amplifier.gain, facts["gain"]),
             "read_noise": noise * gain if is_measured else math.nan,
             "read_noise_error": _error_of(noise, error, transfer) if is_measured else math.nan,
             "read_noise_used": amplifier.read_noise or math.nan,
-            "read_noise_header": _positive_or_nan(facts["rdnoise"]),
+            "read_noise_header": self._of_header(amplifier.read_noise, facts["rdnoise"]),
             "departure": transfer.departure,
             "departure_error": transfer.departure_error,
             "full_well": transfer.full_well,
         }
+
+    def _of_header(self, own, fact):
+        """Return the header's value for an amplifier: of several, each has one of its own."""
+        geometry = self.context.store.geometry(self.row.geometry)
+        is_its_own = geometry.source == "header" and len(geometry.amplifiers) > 1
+        return float(own) if own and is_its_own else _positive_or_nan(fact)
 
     def _of_full_well(self, amplifier, figures, several):
         """Return [a sentence on full pixels], or [] if a card or the profile has their value."""
@@ -492,6 +508,11 @@ class NightMeasurement:
                     f" {with_error(value, error)} electrons per adu is used"
                 )
         return found
+
+
+def exposure_of(row):
+    """Return the exposure of a frame in seconds, NaN where it is not known or 0."""
+    return _positive_or_nan(row.facts["exptime"])
 
 
 def _error_of(noise, error, transfer):
