@@ -123,3 +123,12 @@ def test_what_is_missing_comes_first_and_what_gains_nothing_is_not_named():
     assert wishes(bright)[0].kind == "flat"
     many = replace(LFC, masters={kind: replace(m, frames=2000) for kind, m in LFC.masters.items()})
     assert wishes(many) == []
+
+
+def test_new_darks_are_of_the_frames_exposure_and_take_its_bias():
+    """A scaled dark of another night leaves half of a bias: new exact darks leave nothing of it."""
+    bias, dark = Applied(3), Applied(5, scale=0.5, exptime=600.0, is_own=False)
+    exposure = BudgetedFrame(300.0, 8.0, masters={"bias": bias, "dark": dark}, needed=("dark",))
+    (wish,) = wishes(exposure)
+    now = 64 * (1 + 0.25 / 3 + 0.25 / 5)
+    assert wish.gain == pytest.approx((now - 64 * (1 + 1 / 20)) / now)
