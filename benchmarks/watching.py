@@ -132,19 +132,17 @@ def tiny(options, work):
 
 def lfc(options, work):
     """Let LFC-size frames of the sky arrive; print the seconds to the product and to the page."""
-    source, raw, results = work / "lfc", work / "lfc-raw", work / "lfc-results"
-    if not (work / "lfc-made").is_file():
-        simulate_night(measure.empty(source))
-        for folder in (raw, results):
-            measure.empty(folder)
-        shutil.copytree(source, raw, dirs_exist_ok=True)
-        run_ccdflow(raw, results, work / "lfc-first.log")
-        (work / "lfc-made").touch()
+    source, made = work / "lfc", work / "lfc-made"
+    raw, results = measure.empty(work / "lfc-raw"), measure.empty(work / "lfc-results")
+    if not (work / "lfc-first.log").is_file():
+        simulate_night(measure.empty(source), scale=options.scale)
+        run_ccdflow(source, measure.empty(made), work / "lfc-first.log")
+    # Frames of an earlier call are in neither.
+    shutil.copytree(source, raw, dirs_exist_ok=True)
+    shutil.copytree(made, results, dirs_exist_ok=True)
     first = next((results / "calibrated").rglob("*.fits")).relative_to(results / "calibrated")
     like = next(path for path in source.rglob(f"{first.name}*") if path.is_file())
     folder, taken = raw / like.relative_to(source).parent, []
-    for path in folder.glob("watched_*"):
-        path.unlink()
     content = fits.open(like)
     with watching(raw, results, work / "lfc-watch.log") as process:
         until(lambda: (results / live.SCRIPT).is_file(), "the watch")
@@ -193,6 +191,7 @@ def arguments():
     parser.add_argument("what", choices=("tiny", "lfc"))
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--night", type=int, default=100, help="tiny frames a night")
+    parser.add_argument("--scale", type=float, default=1.0, help="rows and columns, part of LFC's")
     parser.add_argument("--every", type=float, default=0.0, help="seconds a tiny frame at least")
     parser.add_argument("--show", type=int, default=500, help="tiny frames between two lines")
     parser.add_argument("--work", type=Path, default=measure.ROOT / "bench-data")
