@@ -25,12 +25,21 @@ ERRORS = {
     "FrameError": lambda: FrameError("on purpose", file="x"),
     "UserError": lambda: UserError("on purpose"),
     "StopIteration": StopIteration,
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "no text": lambda: _NoText(),
     "Warning": lambda: RuntimeWarning("on purpose"),
     "Unicode": lambda: UnicodeDecodeError("ascii", b"x", 0, 1, "on purpose"),
 }
 
 
 KINDS = [kind.name for kind in kinds_module.CHAIN]
+
+
+class _NoText(Exception):
+    """Not even its text can be had."""
+
+    def __str__(self):
+        raise ValueError("on purpose")
 
 
 def _system(number):

@@ -164,6 +164,11 @@ MORE = {
     "LinAlgError": lambda: np.linalg.LinAlgError("Singular matrix"),
     "ZeroDivisionError": lambda: ZeroDivisionError("division by zero"),
     "EOFError": EOFError,
+    "AssertionError": AssertionError,
+    **{
+        name: lambda name=name: OSError(getattr(errno, name), "on purpose", "x")
+        for name in ("EROFS", "ELOOP", "ENAMETOOLONG", "ENOMEM", "EMFILE", "EINTR", "EAGAIN")
+    },
     "TimeoutError": TimeoutError,
     "ESTALE": lambda: OSError(errno.ESTALE, "Stale file handle", "x"),
     "BrokenPipeError": lambda: BrokenPipeError(errno.EPIPE, "Broken pipe"),

@@ -11,7 +11,6 @@ from astropy.io import fits
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError
-from ccdflow.files.file_errors import BadTiles
 from ccdflow.files.promised import (
     BLOCK,
     DTYPES,
@@ -93,7 +92,7 @@ def _unpacked(data, index, name):
     except (MemoryError, FrameError):
         raise
     except Exception as error:
-        raise BadTiles(
+        raise FrameError(
             f"its compressed tiles cannot be unpacked ({type(error).__name__}: {error})",
             file=name,
             remedy="copy the file again from where it came from",

@@ -19,10 +19,6 @@ class Damaged(FrameError):
     """The bytes read are damaged: perhaps only this once."""
 
 
-class BadTiles(FrameError):
-    """The image's compressed tiles cannot be unpacked: perhaps only this once."""
-
-
 class Unreadable(FrameError):
     """The file cannot be opened or read: its content is unknown."""
 

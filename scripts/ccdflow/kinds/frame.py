@@ -15,7 +15,6 @@ from ccdflow.combine.stack import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, promised, rawfile, rowio, whole
-from ccdflow.files.file_errors import BadTiles
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
@@ -421,9 +420,6 @@ def reduce_frame(context, job):
     except FrameError as error:
         misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
         data = {"misread": True} if misread else {}
-        if isinstance(error, BadTiles):
-            # It is tried once more, as an error that nobody foresaw.
-            data = {"unforeseen": True}
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
@@ -432,7 +428,7 @@ def reduce_frame(context, job):
             raise
         tracebacks.write(context.results, row.file, error)
         reason = rawfile.unforeseen(row.file, error).reason
-        return replace(record, status=ledger.SET_ASIDE, reason=reason, data={"unforeseen": True})
+        return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
         record,
         stamp=ledger.stamp_of(target),

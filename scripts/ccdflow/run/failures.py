@@ -78,8 +78,10 @@ def words(error):
         return error.problem
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror or error} ({errno.errorcode.get(error.errno, error.errno)})"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    # Python's own, which takes an error whose text cannot be had.
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown.removeprefix(f"{type(error).__module__}.")
 
 
 def full(job):

@@ -41,9 +41,11 @@ def attempt(context, job, *, make, threads=1):
     try:
         record = make(context, job, threads=threads)
         ledger.write_record(context.results, record, job.done)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        # Ctrl-C reaches the main thread only; Snakemake waits for ever for a thread that ended.
+        is_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error, KeyboardInterrupt) and is_main:
+            raise
         return failures.leave(context, job, error)
     return record
 

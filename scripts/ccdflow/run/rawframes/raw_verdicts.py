@@ -34,10 +34,10 @@ def take_aside(store, unmade):
             # The next run reads it again, whatever its times.
             row = replace(row, stamp=(), status=ARRIVING, reason=record.reason)
         elif record.status == ledger.SET_ASIDE:
-            # A reading error may not happen again, and an unforeseen one may be of the moment:
-            # the next run reads the file to its end.
+            # A reading error may not happen again, and one verdict proves nothing: the next run
+            # reads the file to its end.
             is_first = store.verdicts.get(row.file) != record.reason
-            is_doubted = record.data.get("misread") or (record.data.get("unforeseen") and is_first)
+            is_doubted = record.data.get("misread") or is_first
             store.verdicts[row.file] = record.reason
             stamp = () if is_doubted else row.stamp
             row = replace(row, stamp=stamp, status=SET_ASIDE, reason=record.reason)
