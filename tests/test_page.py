@@ -479,3 +479,7 @@ def test_frames_without_a_date_are_no_night():
     text = Reader(night_page(assembled("undated", frames(2)))).text
     assert "Frames without a date" in text
     assert "Night undated" not in text
+
+
+def test_blanks_that_keep_a_line_together_are_no_escapes():
+    assert visible("30\N{NO-BREAK SPACE}s\x07") == "30\N{NO-BREAK SPACE}s\\x07"

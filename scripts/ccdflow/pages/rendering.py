@@ -46,6 +46,10 @@ def is_figure(text):
     return _FIGURE.fullmatch(text) is not None
 
 
+# Python counts it among what cannot be printed.
+_KEPT = "\N{NO-BREAK SPACE}"
+
+
 def visible(text: object) -> str:
     """Write characters that cannot be printed (line breaks, controls, bad bytes) as escapes.
 
@@ -63,7 +67,9 @@ def visible(text: object) -> str:
     if text.isprintable():
         return text
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        letter
+        if letter.isprintable() or letter in _KEPT
+        else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )
 
