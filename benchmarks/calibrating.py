@@ -359,6 +359,22 @@ def table(results, chosen):
     return measure.markdown(head, rows)
 
 
+def ceilings(chosen):
+    """Return a sentence on how much faster than its peers the floor is: no bar beyond it is met."""
+    found = []
+    for own, peers in (
+        ("floor", ("ccdproc", "iraf", "siril")),
+        ("floor, errors", ("ccdproc, errors",)),
+    ):
+        for peer in peers:
+            if own in chosen and peer in chosen:
+                ratio = chosen[peer].measured.wall / chosen[own].measured.wall
+                found.append(f"{ratio:.3g} x {peer}")
+    if not found:
+        return ""
+    return f"The floor itself is faster by {'; '.join(found)}: no bar beyond that can be reached."
+
+
 EXPLANATION = """\
 Off the floor: median difference from the floor's pixels of one frame, both brought to the
 truth's level, over the noise of a pixel. Pull: standard deviation of (product - truth) over
@@ -382,7 +398,7 @@ def report(results, options, work):
         head,
         measure.bars_table(bars(chosen)),
         table(results, chosen),
-        EXPLANATION,
+        "\n".join(filter(None, [ceilings(chosen), EXPLANATION])),
         work=work,
         programs=programs,
     )

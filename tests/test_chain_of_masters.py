@@ -132,6 +132,9 @@ def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, second
     table = (done.results / "inventory.csv").read_text()
     (line,) = [line for line in table.splitlines() if line.startswith("dark60_4.fits")]
     assert said in line
+    (told,) = [line for line in dark_module.DARK.closing(done.context, []) if said[:20] in line]
+    assert told.startswith("in no combined dark: dark60_4.fits: it has ")
+    assert said[24:] in told
     assert done.records["reduced/dark60_4.fits"].status == ledger.MADE
 
 

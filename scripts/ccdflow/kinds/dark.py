@@ -24,9 +24,8 @@ from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import about
 from ccdflow.robust import median_of_each
 from ccdflow.run.context import reduced
+from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.rows import OK
-
-LONGEST = 2.0**31
 
 
 class Dark(LightMasterKind):
@@ -52,7 +51,7 @@ class Dark(LightMasterKind):
     def split(self, context, rows):
         """Yield the darks of each exposure time and temperature."""
         tolerance = context.settings["calibrate"]["temperature_tolerance"]
-        timed = sorted(filter(has_exposure, rows), key=lambda row: row.facts["exptime"])
+        timed = sorted(filter(counts.has_exposure, rows), key=lambda row: row.facts["exptime"])
         for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
             for own in _by_temperature(part, tolerance):
                 common = about(context, own, self, night=own[0].night)
@@ -218,20 +217,41 @@ class Dark(LightMasterKind):
         yield from super().flags(context, records)
         if not self.is_enabled(context):
             return
-        for row in context.store.rows.values():
-            if row.facts["type"] == self.type and row.status == OK and not has_exposure(row):
-                value = row.facts["exptime"]
-                said = "no exposure time" if value == "" else f"an exposure time of {value:g} s"
-                yield reduced(row.file), f"in no combined dark: it has {said}"
+        for row in _without_exposure(context.store):
+            yield reduced(row.file), f"in no combined dark: it has {_exposure_words(row)}"
+
+    def closing(self, context, records):
+        """Return the lines of all masters of light, and one on darks without an exposure time."""
+        lines = super().closing(context, records)
+        if not self.is_enabled(context):
+            return lines
+        rows = _without_exposure(counts.told_rows(context))
+        found = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
+        if not found:
+            return lines
+        first, many = found[0], f" (the first of {len(found)} darks)" * (len(found) > 1)
+        return [
+            *lines,
+            f"in no combined dark: {printable(first.file)}{many}: it has {_exposure_words(first)};"
+            f" allowed: above 0 s and below 2^31 s; correct its EXPTIME",
+        ]
 
 
 DARK = Dark()
 
 
-def has_exposure(row):
-    """Tell whether a dark has an exposure time that can be one."""
+def _without_exposure(store):
+    """Return the good rows of darks that have no exposure time that can be one."""
+    return [
+        row
+        for row in store.rows.values()
+        if row.facts["type"] == "dark" and row.status == OK and not counts.has_exposure(row)
+    ]
+
+
+def _exposure_words(row):
     value = row.facts["exptime"]
-    return isinstance(value, int | float) and 0 < value < LONGEST
+    return "no exposure time" if value == "" else f"an exposure time of {value:g} s"
 
 
 def _without_pattern(frames):

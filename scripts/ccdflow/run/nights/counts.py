@@ -16,6 +16,10 @@ from ccdflow.run.rawframes.rows import OK, OWN, Facts, Row
 NAME = "counts"
 
 
+LONGEST = 2.0**31
+"""Exposure times are below this, seconds."""
+
+
 def summary(context, night, records):
     """Return a closed night's part of the counts, as plain values.
 
@@ -42,7 +46,14 @@ def summary(context, night, records):
 def _is_told(row):
     """Tell whether a line of the run may be about a frame."""
     is_plain = row.status == OK and not (row.gone or row.warnings or row.reason)
-    return not is_plain or (row.is_undated and row.facts["type"] == "bias")
+    is_lost = row.facts["type"] == "dark" and not has_exposure(row)
+    return not is_plain or is_lost or (row.is_undated and row.facts["type"] == "bias")
+
+
+def has_exposure(row):
+    """Tell whether a frame has an exposure time that can be one."""
+    value = row.facts["exptime"]
+    return isinstance(value, int | float) and 0 < value < LONGEST
 
 
 def plain(row):
