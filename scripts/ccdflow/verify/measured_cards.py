@@ -19,7 +19,8 @@ _FIRST = {
 _ORDER = {
     "pixels_": (
         "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",),
-        "HOTRATE", "LOWSIGMA", "CCDMASK", ("IMCOM", "IMKEY", "IMUSE"), "MODRN", "MODGN", ("MODRN", "MODGN"), "CHECKSUM", "DATASUM",
+        "HOTRATE", "LOWSIGMA", "CCDMASK", ("IMCOM", "IMKEY", "IMUSE"),
+        "MODRN", "MODGN", ("MODRN", "MODGN"), "CHECKSUM", "DATASUM",
     ),
     "shutter_": (
         "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "BUNIT", "NFLATS", "EXPMIN", "EXPMAX", "CHI2",
