@@ -156,7 +156,7 @@ def test_no_card_can_be_changed_or_deleted(night, start, what):
         if forged(night, product, change).verdict == "verified":
             believed.add(keyword)
     # Limits that give the same pixels, counts of nights, and the camera's epoch.
-    assert believed <= {"HOTRATE", "BPNIGHTS", "BPSHARE", "EPOCH", "NNIGHTS", "BUNIT"}
+    assert believed <= {"HOTRATE", "LOWSIGMA", "BPNIGHTS", "BPSHARE", "EPOCH", "NNIGHTS", "BUNIT"}
 
 
 def test_the_notes_of_the_run_have_the_settings(night):

@@ -49,14 +49,15 @@ class PixelLines:
     ----------
     rate, error : numpy.ndarray
         (...,): electrons a second.
-    offset, misfit, scatter : numpy.ndarray
-        Electrons without exposure; chi^2 of the exposures about the line, and of the frames about
-        the means of their exposures.
+    offset, offset_error, misfit, scatter : numpy.ndarray
+        Electrons without exposure, and the error; chi^2 of the exposures about the line, and of the
+        frames about the means of their exposures.
     """
 
     rate: np.ndarray
     error: np.ndarray
     offset: np.ndarray
+    offset_error: np.ndarray
     misfit: np.ndarray
     scatter: np.ndarray
 
@@ -87,12 +88,14 @@ class LinesThroughDarks:
         self.scales = self._scales(self.lines(sample))
 
     def _scales(self, lines):
-        """Return by how much rates and both chi^2 scatter more than assumed: 1 or more."""
+        """Return by how much rates, both chi^2 and offsets scatter more than assumed: 1 or more."""
         rate = lines.rate[np.isfinite(lines.rate)]
         found = [mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
         for values, freedom in zip((lines.misfit, lines.scatter), self.freedom, strict=True):
             usual = special.chdtri(freedom, 0.5) if freedom else 1.0
             found.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
+        offset = lines.offset[np.isfinite(lines.offset)]
+        found.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
         return [scale if scale > _SCALED else 1.0 for scale in found]
 
     def _plain(self, darks):
@@ -112,7 +115,9 @@ class LinesThroughDarks:
             ((darks[own] - mean) ** 2).sum(axis=0) / (self.noise**2 + usual)
             for own, mean, usual in zip(self.of, means, self.usual, strict=True)
         )
-        return PixelLines(rate, np.full(rate.shape, apart**-0.5), offset, misfit, scatter)
+        at_zero = (1 / weight.sum() + middle**2 / apart) ** 0.5
+        errors = [np.full(rate.shape, each) for each in (apart**-0.5, at_zero)]
+        return PixelLines(rate, errors[0], offset, errors[1], misfit, scatter)
 
     def lines(self, darks):
         """Return the lines of pixels, those that stand out with the weights of their own light.
@@ -172,7 +177,9 @@ class LinesThroughDarks:
             (np.where(kept[own], values[own] - mean, 0) ** 2).sum(axis=0) / each
             for own, mean, each in zip(self.of, means, variance, strict=True)
         )
-        return PixelLines(rate, error, offset, misfit, scatter)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at_zero = (1 / weight.sum(axis=0) + middle**2 / apart) ** 0.5
+        return PixelLines(rate, error, offset, at_zero, misfit, scatter)
 
 
 def of_lines(bits, place, read, seconds, noise, hot_rate):
@@ -204,15 +211,26 @@ def of_lines(bits, place, read, seconds, noise, hot_rate):
         limit = np.fmax(hot_rate, _SIGMA * fit.scales[0] * lines.error)
         bits.add(HOT, above, limit, part, least=0)
         for bit, values, freedom, scale in zip(
-            (HOT, VARIES), (lines.misfit, lines.scatter), fit.freedom, fit.scales[1:], strict=True
+            (HOT, VARIES), (lines.misfit, lines.scatter), fit.freedom, fit.scales[1:3], strict=True
         ):
             if freedom:
                 bits.add(bit, values, scale * special.chdtri(freedom, _CHANCE), part, least=0)
+        _not_linear(bits, part, lines, fit)
         empty = ~np.isfinite(lines.rate)
         bits.set(HOT, empty, empty, part)
         sigma = (lines.rate - fit.rate) / (lines.error * fit.scales[0])
         sums.append(column_sums(np.nan_to_num(sigma, nan=0.0)))
     bits.set(BAD_COLUMN, *bad_parts(np.concatenate(sums), ny), place)
+
+
+def _not_linear(bits, part, lines, fit):
+    """Give the bit to pixels whose line is off its neighbours' without exposure: they fill up."""
+    offset = np.nan_to_num(lines.offset)
+    off = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
+    bits.add(HOT, off, _SIGMA**2, part, least=0)
+    if fit.freedom[0]:
+        limit = special.chdtri(fit.freedom[0] + 1, _CHANCE)
+        bits.add(HOT, off + lines.misfit / fit.scales[1], limit, part, least=0)
 
 
 def of_one_dark(bits, place, rate, error, hot_rate):

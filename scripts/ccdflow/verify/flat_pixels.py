@@ -50,7 +50,7 @@ class Contrast:
     low_part: float
 
 
-def contrast_of(pairs, bits):
+def contrast_of(pairs, bits, low_sigma=_LOW):
     """Return the `Contrast` of flats, and give the pixels that are low their bits.
 
     Parameters
@@ -59,6 +59,8 @@ def contrast_of(pairs, bits):
         Pixels of a combined flat and their errors, infinite where they do not count.
     bits : OpenBits
         Changed in place.
+    low_sigma : float
+        Sigma by which a low pixel is below its neighbours.
     """
     total = weights = 0.0
     for flat, error in pairs:
@@ -69,7 +71,7 @@ def contrast_of(pairs, bits):
     some = sigma[::4, ::4]
     usual = max(1.0, mad(some[np.isfinite(some)]))
     sigma /= usual
-    bits.add(DEAD, -sigma, _LOW, least=0)
+    bits.add(DEAD, -sigma, low_sigma, least=0)
     sums = column_sums(np.where(np.isfinite(sigma), -sigma, 0.0))
     columns = bad_parts(sums, len(sigma))
     bits.set(BAD_COLUMN, *columns)

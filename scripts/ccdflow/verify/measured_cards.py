@@ -11,15 +11,16 @@ from ccdflow.verify.comparing import Differs, same_text
 _COMMON = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
 _NOISE = r"MOD(RN|GN)(\d\d\d?)?"
 _FIRST = {
-    "pixels_": rf"LOOKED|FLATOWN\d+|HOTRATE|CCDMASK|IM(COM|KEY|USE)\d\d\d|{_NOISE}",
+    "pixels_": rf"LOOKED|FLATOWN\d+|HOTRATE|LOWSIGMA|CCDMASK|IM(COM|KEY|USE)\d\d\d|{_NOISE}",
     "shutter_": r"BUNIT|NFLATS|EXPM(IN|AX)|CHI2|SHUTM(EAN|ERR)|SERIES\d\d|(BIAS|DARK)(IM|KY)\d\d"
     rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE}",
     "bad_pixels_": r"EPOCH|NNIGHTS|BPNIGHTS|BPSHARE|NCOMBINE|IM(COM|KEY)\d\d\d",
 }
 _ORDER = {
     "pixels_": (
-        "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",), "HOTRATE", "CCDMASK",
-        ("IMCOM", "IMKEY", "IMUSE"), "MODRN", "MODGN", ("MODRN", "MODGN"), "CHECKSUM", "DATASUM",
+        "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",),
+        "HOTRATE", "LOWSIGMA", "CCDMASK", ("IMCOM", "IMKEY", "IMUSE"),
+        "MODRN", "MODGN", ("MODRN", "MODGN"), "CHECKSUM", "DATASUM",
     ),
     "shutter_": (
         "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "BUNIT", "NFLATS", "EXPMIN", "EXPMAX", "CHI2",

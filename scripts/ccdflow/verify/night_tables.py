@@ -166,9 +166,8 @@ def masters_named(first, results):
     CannotRemake
         If the table names none, or one of them is gone.
     """
-    if "IMCOM001" not in first or "HOTRATE" not in first:
-        lost = "HOTRATE" if "IMCOM001" in first else "IMCOM001"
-        raise CannotRemake(f"the header lacks {lost}: it is of an older version", OLDER)
+    if lost := [word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first]:
+        raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
     found = []
     for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
         name = unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
@@ -321,7 +320,8 @@ def _found_in(image, masters, first):
     imaging = [each for each in flats if each.use == "flat"]
     if imaging:
         bits = OpenBits(image.shape)
-        contrast = flat_pixels.contrast_of(_pairs(imaging, image), bits)
+        low = float(first["LOWSIGMA"])
+        contrast = flat_pixels.contrast_of(_pairs(imaging, image), bits, low)
         if contrast.low_part > _MOST_LOW:
             contrast = None
         else:

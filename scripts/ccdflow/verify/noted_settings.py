@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from ccdflow.verify.comparing import Differs
 
+_LOW = 4.5
+"""LOWSIGMA by default, which no run notes."""
 _CONTRASTS, _UNDERSAMPLED, _PROFILE = (1, 2, 4), 2.5, 0.3
 """By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
 
@@ -41,6 +43,7 @@ def check_settings(headers, kind, basis):
         _same(first, "BPSHARE", settings.get("share"))
     elif kind == "detector":
         _same(first, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first else None)
+        _same(first, "LOWSIGMA", settings.get("low_sigma", _LOW) if settings else None)
         if "masters" in basis:
             _check_sources(first, [name for name, _, how in basis["masters"] if how == "made"])
     elif kind == "science":

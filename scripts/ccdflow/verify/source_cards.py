@@ -63,8 +63,8 @@ BELIEVED = {
     " changes no pixel of a reduced frame; masters and calibrated frames have their sources', and"
     " the notes have `CCDFCAM`",
     r"BPMNTS|NNIGHTS": "how many nights' tables, or nights with darks and flats, there were",
-    r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE": "a limit, or none, that gives the same"
-    " values as the true one; the notes of the run have the settings",
+    r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE|LOWSIGMA": "a limit, or none, that"
+    " gives the same values as the true one; the notes of the run have the settings",
 }
 """Cards that nothing can be compared with, with the reasons: docs/verify.md has them."""
 

@@ -235,9 +235,10 @@ def _of_master(results, product, header):
     for kind in (BIAS, DARK):
         if f"{kind.upper()}IM" in header:
             lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each")
-    clip = f"{header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
+    clip = f"clipped at {header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
+    clip = clip if "CLIPSIG" in header else "not clipped"
     method, rejected = header.get("COMBMETH"), header.get("NREJECT")
-    lines.append(f"  how      {method}, clipped at {clip}; {rejected} values rejected")
+    lines.append(f"  how      {method}, {clip}; {rejected} values rejected")
     figures = {
         "RNOISE": "read noise of one frame [adu]", "CNOISE": "noise of a pixel [adu]",
         "DARKRT": "dark rate [electron or adu a second]", "NHOT": "hot pixels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ccdflow.detector.pixels.response import LOW
 from ccdflow.files.headertext import printable
 from ccdflow.run.context import reduced
 
@@ -26,6 +27,7 @@ def cards_of_pixels(night, found, settings):
     """
     cards = [
         ("HOTRATE", float(settings["hot_rate"]), "[electron/s] of a hot pixel, at least"),
+        ("LOWSIGMA", float(settings.get("low_sigma", LOW)), "sigma of a low pixel"),
         *([("CCDMASK", True, "pixels of ccdmask count as well")] if "like_ccdmask" in settings
           else []),
     ]  # fmt: skip
