@@ -44,9 +44,17 @@ def old(tmp_path, monkeypatch):
 
 
 def with_the_older_table(found):
-    """Products, their table as it was: without grism, and in the older words for a missing file."""
+    """Products, their table as it was.
+
+    Without grism, without the header values of a frame that is cut behind its header, and in the
+    older words for a missing file.
+    """
     table = [line.split(",") for line in found["inventory.csv"].decode().splitlines()]
-    place = table[0].index("grism")
+    place, status = table[0].index("grism"), table[0].index("status")
+    for row in table:
+        if row[0].endswith("/cut.fits.gz"):
+            assert row[4] == "bias"
+            row[2:status] = [""] * (status - 2)
     cells = [",".join(row[:place] + row[place + 1 :]) + "\n" for row in table]
     older = "orphan,the raw file is gone; its product"
     text = "".join(cells).replace("raw file missing,it was deleted or moved; its product", older)

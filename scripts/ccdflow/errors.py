@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 
 class CcdflowError(Exception):
     """An error in parts: the place, the value found, the values allowed, the remedy.
@@ -59,3 +61,11 @@ class FrameError(CcdflowError):
 
 class DamagedError(FrameError):
     """A damaged product: it and its dependants are made again."""
+
+
+def one_line(error):
+    """Return an exception's class and text in one printable line, also where its text fails."""
+    # Python's own, which takes an error whose text cannot be had.
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown.removeprefix(f"{type(error).__module__}.")

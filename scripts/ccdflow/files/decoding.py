@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from isal import isal_zlib
 
-from ccdflow.errors import FrameError
+from ccdflow.errors import FrameError, one_line
 from ccdflow.files.promised import (
     BLOCK,
     DTYPES,
@@ -93,7 +93,7 @@ def _unpacked(data, index, name):
         raise
     except Exception as error:
         raise FrameError(
-            f"its compressed tiles cannot be unpacked ({type(error).__name__}: {error})",
+            f"its compressed tiles cannot be unpacked ({one_line(error)})",
             file=name,
             remedy="copy the file again from where it came from",
         ) from error

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from ccdflow.errors import FrameError
+from ccdflow.errors import FrameError, one_line
 
 
 class Incomplete(FrameError):
@@ -65,9 +65,8 @@ def unforeseen(path, error):
     -------
     FrameError
     """
-    text = " ".join(str(error).split())[:200]
     return FrameError(
-        f"it ended in an error that was not foreseen ({type(error).__name__}: {text})",
+        f"it ended in an error that was not foreseen ({one_line(error)[:200]})",
         file=path,
         remedy="its log is below .ccdflow/logs/raw; report it, and move the file out",
     )

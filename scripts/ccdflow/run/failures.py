@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 
 from ccdflow import paths
-from ccdflow.errors import CcdflowError
+from ccdflow.errors import CcdflowError, one_line
 from ccdflow.files import whole
 from ccdflow.run import ledger
 
@@ -78,10 +78,7 @@ def words(error):
         return error.problem
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror or error} ({errno.errorcode.get(error.errno, error.errno)})"
-    # Python's own, which takes an error whose text cannot be had.
-    text = " ".join("".join(traceback.format_exception_only(error)).split())
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shown.removeprefix(f"{type(error).__module__}.")
+    return one_line(error)
 
 
 def full(job):
