@@ -260,7 +260,7 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
     page = (toy.results / paths.night_page("2024-03-01")).read_text()
     assert '<h2 id="levels">Levels &lt;of frames&gt;</h2>' in page
     assert '<a href="#levels">' in page
-    plain = re.sub(r"<[^>]*>", " ", page.replace("<wbr>", ""))
+    plain = re.sub(r"<[^>]*>", " ", re.sub("<wbr>|</?span[^>]*>", "", page))
     plain = " ".join(html.unescape(plain).split())
     assert "3 levels." in plain
     for product, level in found.items():

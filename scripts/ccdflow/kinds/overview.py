@@ -34,6 +34,8 @@ class Overview(Kind):
         needs = [
             *context.groups,
             *(paths.night_page(night) for night in shown_nights(context)),
+            # Its grades fill the calendar.
+            paths.ASSOCIATIONS,
         ]
         planner.want(self, self.place, "", index_basis(context), needs=needs)
 
