@@ -12,6 +12,9 @@ from ccdflow.files.cards import (
     whole,
 )
 
+# The FITS standard allows no more; a damaged card may claim any number.
+_MOST_AXES = 999
+
 # Extensions that say which pixels of an image are bad, by name.
 _MASK = re.compile(
     r"(?:.*[-_ ,])?(?:BPM|(?:PIX)?MASK|BAD[-_ ]?PIX\w*|DQ|FLAGS?|DATAQUAL\w*)(?:[-_ ,]?\w{0,4})",
@@ -83,7 +86,7 @@ def _is_image(header):
 
 def _lengths(header):
     """NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
-    axes = whole(first_value(header, "NAXIS")) or 0
+    axes = min(whole(first_value(header, "NAXIS")) or 0, _MOST_AXES)
     lengths = [whole(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()

@@ -321,8 +321,9 @@ def _as_far_as_read(row, raw, settings, basis):
     try:
         camera = basis.identify(raw.headers, settings.cameras, row.file)
         known = _described(row, camera, raw.headers, basis.remembered(camera.name))
-    except CcdflowError:
-        # Two profiles recognise it, or its cards cannot be read: it has one reason already.
+    except Exception:
+        # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one reason
+        # already.
         return row
     return replace(row, camera=camera.name, basis=basis.of(camera.name), facts=known.facts)
 
