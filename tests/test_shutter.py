@@ -12,6 +12,7 @@ from small_frames import begin, run_jobs
 
 from ccdflow import simulate
 from ccdflow.detector import dead_time
+from ccdflow.errors import FrameError
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.shutter import _show_shutter
 from ccdflow.verify import verdicts
@@ -113,7 +114,7 @@ def test_what_a_map_does_to_pixels_is_what_the_shutter_did():
     np.testing.assert_allclose(
         factor, (1 - (back - mean) / 4) / (1 - (back - mean) / 0.5), rtol=1e-6
     )
-    with pytest.raises(ValueError, match="no longer than the dead time"):
+    with pytest.raises(FrameError, match=r"EXPTIME: .* no longer than the dead time.*leave it out"):
         dead_time.correction(excess, error, mean, 0.01, [4.0], (101, 103))
 
 

@@ -34,6 +34,9 @@ SHEET = "frames.json"
 # The folder of a night's small pictures, in the night's folder.
 SMALL = "frames"
 
+# The folder of products whose raw frames were set aside.
+SET_ASIDE = "set_aside"
+
 STATE = ".ccdflow"
 LOCK = f"{STATE}/lock"
 HEADERS = f"{STATE}/headers.json"
@@ -268,7 +271,7 @@ def is_of_small_pictures(folder):
 
 def set_aside(product):
     """Return the path to which a product is moved when its raw frame is set aside."""
-    return f"set_aside/{product}"
+    return f"{SET_ASIDE}/{product}"
 
 
 def numbered(name, number):

@@ -46,7 +46,12 @@ def _refuse_no_number(values, file, above):
             _refuse_no_number(value, file, f"{above}{key}.")
         elif isinstance(value, float) and not math.isfinite(value):
             raise UserError(
-                "not a number", file=file, keyword=f"{above}{key}", value=value, allowed="a number"
+                "not a number",
+                file=file,
+                keyword=f"{above}{key}",
+                value=value,
+                allowed="a number",
+                remedy="write it in digits, such as 3.5",
             )
 
 
@@ -123,8 +128,15 @@ def violation(error, *, file, words):
         "not a valid value",
         allowed(schema, error),
     )
-    value = "null" if value is None else value
-    return UserError(problem, file=file, keyword=where, value=value, allowed=choices)
+    close = difflib.get_close_matches(str(value), list(map(str, schema.get("enum", ()))), n=1)
+    return UserError(
+        problem,
+        file=file,
+        keyword=where,
+        value="null" if value is None else value,
+        allowed=choices,
+        remedy=f"did you mean {close[0]!r}?" if close else "write an allowed value",
+    )
 
 
 def allowed(schema, error):

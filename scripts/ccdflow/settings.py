@@ -90,7 +90,7 @@ def load(config, *, folders=()):
     schemas.check(given, SCHEMA, file=NAME)
     settings = _merged(_defaults(), given)
     schemas.check(settings, SCHEMA, file=NAME)
-    _check_folders(settings, (*folders, "set_aside", paths.STATE))
+    _check_folders(settings, (*folders, paths.SET_ASIDE, paths.STATE))
     return settings
 
 

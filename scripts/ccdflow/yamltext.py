@@ -120,17 +120,21 @@ def _refuse_more_than_values(text, file):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        problem = ""
+        problem, remedy = "", "write single values, lists and keys, as config/config.yaml does"
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            problem = "an alias or anchor (* or &): write the value out, or put it in quotes"
+            problem = "an alias or anchor (* or &)"
+            remedy = "write the value out, or put it in quotes"
         elif getattr(event, "tag", None):
-            problem = f"a tag ({event.tag}): write the value alone, or put it in quotes"
+            problem, remedy = f"a tag ({event.tag})", "write the value alone, or put it in quotes"
         elif depth > _DEPTH:
             problem = f"nested deeper than {_DEPTH} levels"
         elif count > _MOST_VALUES:
             problem = f"more than {_MOST_VALUES} values"
         elif _SURROGATE.search(getattr(event, "value", "")):
             problem = "a character that cannot be written as UTF-8"
+            remedy = "write another character"
         if problem:
             line = event.start_mark.line + 1
-            raise UserError(f"not a plain value in line {line}: {problem}", file=file)
+            raise UserError(
+                f"not a plain value in line {line}: {problem}", file=file, remedy=remedy
+            )

@@ -142,7 +142,7 @@ def _written(kind, value):
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
     if _MOMENT.search(text):
         return ""
-    if value_read is None or value_read != value_read or abs(value_read) == float("inf"):
+    if value_read is None:
         return text
     if kind == "temperature":
         value_read = round(value_read / _DEGREES) * _DEGREES
@@ -326,7 +326,7 @@ def _apart(left, right):
         pair = tuple(str(side[0]) if side[0] != "" else "absent" for side in (left, right))
         return pair if pair[0] != pair[1] else None
     numbers = [[number(value) for value in side] for side in (left, right)]
-    if any(value is None or value != value for side in numbers for value in side):
+    if any(value is None for side in numbers for value in side):
         return None
     low, high = sorted(numbers, key=min)
     gap, spread = min(high) - max(low), max(max(low) - min(low), max(high) - min(high))

@@ -119,5 +119,6 @@ def array_shape(header, *, file=None):
             keyword="NAXIS",
             value=" x ".join(map(str, lengths)),
             allowed="two axes",
+            remedy="split it into images, or keep it out of the raw folder",
         )
     return lengths[1], lengths[0]

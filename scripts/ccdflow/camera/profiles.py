@@ -223,6 +223,7 @@ def _amplifier(entry, index, *, file):
             keyword=f"{where}.place",
             value=spec.place.text,
             allowed='{fits: "[x1:x2,y1:y2]"} or {keyword: DETSEC}',
+            remedy="write {fits: ...} or {keyword: ...}",
         )
     return replace(
         spec,

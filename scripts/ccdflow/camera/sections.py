@@ -375,6 +375,7 @@ def read_region(value, *, file=None, keyword=None):
             keyword=keyword,
             value=value,
             allowed=FORMS,
+            remedy="write one of these: a bare text could be either notation",
         )
     ((form, text),) = value.items()
     if form == "python":
@@ -384,7 +385,12 @@ def read_region(value, *, file=None, keyword=None):
         parse_fits(text, shape=(1, 1), file=file, keyword=keyword, error=UserError)
     elif form != "keyword" or not isinstance(text, str) or not text.strip():
         raise UserError(
-            "not a notation of regions", file=file, keyword=keyword, value=form, allowed=FORMS
+            "not a notation of regions",
+            file=file,
+            keyword=keyword,
+            value=form,
+            allowed=FORMS,
+            remedy="write one of these",
         )
     return RegionSpec(form, text)
 

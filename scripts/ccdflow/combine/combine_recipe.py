@@ -62,6 +62,7 @@ class CombineRecipe:
                 keyword="method",
                 value=self.method,
                 allowed="'average' or 'median'",
+                remedy="give one of these",
             )
         if self.clip is not None and not 1 <= self.clip < np.inf:
             raise UserError(
@@ -69,6 +70,7 @@ class CombineRecipe:
                 keyword="clip",
                 value=self.clip,
                 allowed="1 sigma or more, or nothing for no clipping",
+                remedy="give a limit in sigma, such as 3",
             )
         if self.iterations < 1:
             raise UserError(
@@ -76,6 +78,7 @@ class CombineRecipe:
                 keyword="iterations",
                 value=self.iterations,
                 allowed="1 or more",
+                remedy="give 1 or more; for no clipping give no limit",
             )
         if self.clip_by not in _SIGMA:
             raise UserError(
@@ -83,6 +86,7 @@ class CombineRecipe:
                 keyword="clip_by",
                 value=self.clip_by,
                 allowed="'auto', 'noise', 'mad' or 'std'",
+                remedy="give one of these",
             )
         if not (isinstance(self.grow, int) and 0 <= self.grow <= 5):
             raise UserError(
@@ -90,6 +94,7 @@ class CombineRecipe:
                 keyword="grow",
                 value=self.grow,
                 allowed="0 to 5 pixels",
+                remedy="give fewer pixels",
             )
 
     def resolved(self, n, noise=None):
@@ -113,6 +118,7 @@ class CombineRecipe:
                 keyword="clip_by",
                 value=self.clip_by,
                 allowed="'auto', 'mad' or 'std' where they are not known",
+                remedy="give gain and read noise, or clip by 'auto'",
             )
         if self.clip_by == "auto" and noise is None:
             return replace(self, clip_by="mad", grow=0)

@@ -148,11 +148,16 @@ def _subtracted(n, bias, dark, seconds, scale_up):
             "the exposure times of the flats are not given",
             keyword="seconds",
             allowed="seconds for each flat, as a dark is subtracted",
+            remedy="give the EXPTIME of each flat",
         )
     factors = dark_factors(dark, seconds, scale_up=scale_up)
     if len(factors) != n:
         raise UserError(
-            "one is needed for each frame", keyword="seconds", value=len(factors), allowed=str(n)
+            "one is needed for each frame",
+            keyword="seconds",
+            value=len(factors),
+            allowed=str(n),
+            remedy="give as many exposure times as flats",
         )
     return (*subtract, Subtracted(dark.pixels, factors, is_charge=True))
 
@@ -166,6 +171,7 @@ def _check_levels(levels, members):
                 keyword="level",
                 value=float(level),
                 allowed="a level above 0 after bias and dark",
+                remedy="look at the frame, and leave it out",
             )
 
 
@@ -228,7 +234,12 @@ def _mean_of(images):
         mean, before = total / count, count
         least = LEAST_RESPONSE * mean
     if not mean > 0:
-        raise FrameError("no pixel of the combined flat is good", value=mean, allowed="light")
+        raise FrameError(
+            "no pixel of the combined flat is good",
+            value=mean,
+            allowed="light",
+            remedy="look at its frames: they may hold no light, or be saturated",
+        )
     return mean
 
 

@@ -105,6 +105,7 @@ def locate(path, *, hdu=0, mask=False):
             file=path,
             value=size,
             allowed=f"{needed} bytes or more",
+            remedy="reduce its raw frame again",
         )
     return Member(path, offset, shape, dtype)
 

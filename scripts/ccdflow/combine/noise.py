@@ -56,6 +56,7 @@ class AmplifierNoise:
                     keyword=keyword,
                     value=value,
                     allowed="a positive number" if least else "0 or more",
+                    remedy="give the value in electrons from the camera's manual or its profile",
                 )
 
     @property
@@ -244,6 +245,7 @@ class NoiseModel:
                     keyword="region",
                     value=amplifier.region,
                     allowed=f"(y0, y1, x0, x1) within {self.shape}",
+                    remedy="give the region in pixels of the trimmed image",
                 )
             if amplifier.read_noise is None:
                 raise UserError(

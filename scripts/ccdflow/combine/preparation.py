@@ -205,7 +205,10 @@ def _one_charge(subtract):
     if sum(term.is_charge for term in subtract) > 1:
         count = sum(term.is_charge for term in subtract)
         raise UserError(
-            "more than one master of charge to subtract", value=count, allowed="one dark"
+            "more than one master of charge to subtract",
+            value=count,
+            allowed="one dark",
+            remedy="give the dark that fits the exposure best",
         )
     return subtract
 
@@ -218,6 +221,7 @@ def _as_many(values, n, keyword):
             keyword=keyword,
             value=len(values),
             allowed=str(n),
+            remedy="give as many values as frames",
         )
     return values
 
@@ -231,6 +235,7 @@ def _term(term, n, shape):
             file=where,
             value=pixels.shape,
             allowed=str(tuple(shape)),
+            remedy="give the master of this camera, window and binning",
         )
     factors = term.factors
     factors = [factors] * n if np.ndim(factors) == 0 else _as_many(factors, n, "factors")
@@ -241,6 +246,7 @@ def _term(term, n, shape):
             keyword="factors",
             value=factors,
             allowed="finite numbers",
+            remedy="give a number for each frame: its exposure over that of the master",
         )
     return pixels.ravel(), factors, term.is_charge
 
@@ -254,6 +260,7 @@ def _scales(scale, n):
             keyword="scale",
             value=float(scales[bad]),
             allowed="a number above 0",
+            remedy="leave the frame out, or give its level after bias and dark",
         )
     return scales
 
@@ -268,6 +275,7 @@ def _mask_reader(masks, n, shape):
                 file=source.path if isinstance(source, Member) else None,
                 value=(array.shape, str(array.dtype)),
                 allowed=f"whole numbers of shape {tuple(shape)}",
+                remedy="give the mask of this frame",
             )
         arrays.append(None if array is None else array.ravel())
 

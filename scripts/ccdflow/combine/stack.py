@@ -170,7 +170,13 @@ def combine(
     members = list(members)
     check_members(members)
     if threads < 1:
-        raise UserError("no thread to work with", keyword="threads", value=threads, allowed="1 up")
+        raise UserError(
+            "no thread to work with",
+            keyword="threads",
+            value=threads,
+            allowed="1 up",
+            remedy="give 1 or more",
+        )
     first, n = members[0], len(members)
     source = np.dtype(first.dtype)
     with ExitStack() as stack:
@@ -288,12 +294,14 @@ def _checked_noise(noise, shape, uncertainty):
             keyword="uncertainty",
             value=uncertainty,
             allowed="'scatter' where they are not known",
+            remedy="give gain and read noise, or take 'scatter'",
         )
     if noise is not None and tuple(noise.shape) != tuple(shape):
         raise UserError(
             "the noise model is of another shape than the frames",
             value=noise.shape,
             allowed=str(tuple(shape)),
+            remedy="give the noise model of these frames",
         )
     return noise
 
@@ -311,15 +319,24 @@ def check_members(members):
         If there are none or too many, or if pixel types or shapes differ.
     """
     if not members:
-        raise UserError("there is nothing to combine", allowed="one frame or more")
+        raise UserError(
+            "there is nothing to combine", allowed="one frame or more", remedy="give frames"
+        )
     if len(members) > _MAX_MEMBERS:
         raise UserError(
-            "too many frames in one group", value=len(members), allowed=f"up to {_MAX_MEMBERS}"
+            "too many frames in one group",
+            value=len(members),
+            allowed=f"up to {_MAX_MEMBERS}",
+            remedy="combine fewer at a time",
         )
     first = members[0]
     if first.dtype not in (">f4", ">f8"):
         raise UserError(
-            "unknown pixel type", file=first.path, value=first.dtype, allowed="'>f4' or '>f8'"
+            "unknown pixel type",
+            file=first.path,
+            value=first.dtype,
+            allowed="'>f4' or '>f8'",
+            remedy="give reduced frames, or convert the pixels to 32 bit floating point",
         )
     for member in members:
         if (member.shape, member.dtype) != (first.shape, first.dtype):
@@ -328,4 +345,5 @@ def check_members(members):
                 file=member.path,
                 value=(member.shape, member.dtype),
                 allowed=f"{first.shape}, {first.dtype}",
+                remedy="combine frames of one camera, window and binning only",
             )

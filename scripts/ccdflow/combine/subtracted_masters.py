@@ -80,6 +80,7 @@ def checked_bias(bias, what):
             keyword="EXPTIME",
             value=bias.seconds,
             allowed="a combined bias, of 0 s",
+            remedy="give the combined bias instead",
         )
     return bias
 
@@ -119,6 +120,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
             keyword="EXPTIME",
             value=dark.seconds,
             allowed="above 0 s and below 2^31 s",
+            remedy="write EXPTIME, in seconds, into the header of the dark",
         )
     factors = []
     for number, time in enumerate(seconds, start=1):
@@ -128,6 +130,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
                 keyword="EXPTIME",
                 value=time,
                 allowed="0 s or more, below 2^31 s",
+                remedy="write EXPTIME, in seconds, into the frame's header, or leave the frame out",
             )
         exact = abs(time - dark.seconds) <= max(0.1, 1e-3 * dark.seconds)
         factors.append(1.0 if exact else time / dark.seconds)

@@ -490,5 +490,6 @@ def _checked_region(amplifier, shape):
             keyword="region",
             value=amplifier.region,
             allowed=f"(y0, y1, x0, x1) within {shape}",
+            remedy="give the region in pixels of the trimmed image",
         )
     return amplifier.region

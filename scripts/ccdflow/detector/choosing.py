@@ -145,7 +145,9 @@ def select_members(stats, thresholds=None):
         If there is no frame.
     """
     if not stats:
-        raise UserError("there is no frame to select from", allowed="one or more")
+        raise UserError(
+            "there is no frame to select from", allowed="one or more", remedy="give frames"
+        )
     limits = thresholds or Thresholds()
     return selection_of(
         figures_of(stats, limits), len(stats), limits, lambda: unlike_shapes(stats, limits)

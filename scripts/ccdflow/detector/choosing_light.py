@@ -71,7 +71,9 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
         If there is no frame.
     """
     if not stats:
-        raise UserError("there is no frame to select from", allowed="one or more")
+        raise UserError(
+            "there is no frame to select from", allowed="one or more", remedy="give frames"
+        )
     limits = thresholds or DarkThresholds()
     first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
     first += _of_other_temperature(temperatures, limits.temperature)
@@ -189,7 +191,9 @@ def select_flats(stats, thresholds=None):
         If there is no frame.
     """
     if not stats:
-        raise UserError("there is no frame to select from", allowed="one or more")
+        raise UserError(
+            "there is no frame to select from", allowed="one or more", remedy="give frames"
+        )
     limits = thresholds or FlatThresholds()
     first = _beyond_limit(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
     first += _beyond_limit(

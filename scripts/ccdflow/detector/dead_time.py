@@ -24,6 +24,7 @@ import numpy as np
 
 from ccdflow.detector.photons.night_transfer import by_exposure
 from ccdflow.detector.photons.photon_transfer import measure_linearity
+from ccdflow.errors import FrameError
 
 # Cells along an axis at most.
 _MOST_CELLS = 16
@@ -326,15 +327,18 @@ def correction(excess, error, mean, seconds, of_flat, shape):
 
     Raises
     ------
-    ValueError
+    FrameError
         If the frame's exposure, or one of the flat's, is no longer than the dead time.
     """
     about = 0.0 if np.isnan(mean) else mean
     more = plane(excess, shape)
     if min(seconds, *of_flat) - about <= float(more.max()):
-        raise ValueError(
-            f"the exposure of {min(seconds, *of_flat):.4g} s is no longer than the dead time of the"
-            f" shutter, {about + float(more.max()):.4g} s"
+        raise FrameError(
+            "the exposure, or that of a flat, is no longer than the dead time of the shutter",
+            keyword="EXPTIME",
+            value=min(seconds, *of_flat),
+            allowed=f"above {about + float(more.max()):.4g} s",
+            remedy="leave it out, or take `shutter: measured` out of the profile",
         )
     flat = np.zeros(shape, np.float32)
     for exposure in of_flat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ccdflow.files import promised
@@ -240,7 +241,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
 
 
 def _rounded(value):
-    return float(f"{value:.6g}") if value == value else "unknown"
+    return "unknown" if math.isnan(value) else float(f"{value:.6g}")
 
 
 def _unit(headers, place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zlib
 from contextlib import suppress
@@ -208,7 +209,8 @@ def _width(context, row, product, key, before):
     pixels = first_image(context, row, product)
     small = small_image(pixels)
     width, stars = star_width(pixels, step=step_of(pixels.shape), small=small)
-    return {"measured": key, "width": round(width, 2) if width == width else None, "stars": stars}
+    rounded = None if math.isnan(width) else round(width, 2)
+    return {"measured": key, "width": rounded, "stars": stars}
 
 
 def _listed_before(context, product):

@@ -124,7 +124,7 @@ class Dark(LightMasterKind):
             lost = members.lost_part(image, reduction)
             if lost == 1:
                 continue
-            parts.append(((sample != sample).mean(axis=(1, 2)) - lost) / (1 - lost))
+            parts.append((np.isnan(sample).mean(axis=(1, 2)) - lost) / (1 - lost))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue

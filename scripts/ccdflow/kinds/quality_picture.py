@@ -132,10 +132,10 @@ def _amplifier_night(figures, name):
         hours=tuple(figures["hours"]),
         levels=tuple(figures["levels"]),
         pair_noise=tuple(figures["pairs"]),
-        claimed_noise=claim / gain if gain == gain and gain else math.nan,
+        claimed_noise=claim / gain if gain and not math.isnan(gain) else math.nan,
         row_structure=figures["row_structure"],
         column_structure=figures["column_structure"],
         row_error=figures["row_structure_error"],
         column_error=figures["column_structure_error"],
-        combined_noise=((figures["frames"], combined),) if combined == combined else (),
+        combined_noise=() if math.isnan(combined) else ((figures["frames"], combined),),
     )

@@ -152,7 +152,7 @@ def night_page(page: NightContent) -> str:
 
     Raises
     ------
-    UserError
+    ValueError
         If a picture is no PNG or has no alternative text.
     """
     sections = in_place(page.sections)
@@ -182,7 +182,7 @@ def index_page(page: IndexPage) -> str:
 
     Raises
     ------
-    UserError
+    ValueError
         If a picture is no PNG or has no alternative text.
     """
     sections = in_place(page.sections)

@@ -13,7 +13,6 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ccdflow.errors import UserError
 from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.words import (
@@ -192,27 +191,19 @@ def check_pictures(pictures, where):
     ----------
     pictures : iterable of Picture
     where : str
-        The page, named in the remedy.
+        The page, named in the error.
 
     Raises
     ------
-    UserError
-        For the first such picture.
+    ValueError
+        For the first such picture: the kind that drew it is wrong, and no user can mend it.
     """
     for picture in pictures:
         if not picture.png.startswith(b"\x89PNG\r\n\x1a\n"):
-            raise UserError(
-                "a picture of the page is no PNG",
-                keyword=picture.title or picture.alt,
-                value=picture.png[:8],
-                remedy=f"look at what drew the pictures of {where}",
-            )
+            name = picture.title or picture.alt
+            raise ValueError(f"{name}: a picture of {where} is no PNG: it is {picture.png[:8]!r}")
         if not picture.alt.strip():
-            raise UserError(
-                "a picture of the page has no alternative text",
-                keyword=picture.title or None,
-                remedy=f"say in a sentence what the pictures of {where} show",
-            )
+            raise ValueError(f"{picture.title or where}: a picture has no alternative text")
 
 
 def breakable(text):

@@ -17,19 +17,16 @@ from ccdflow.files import whole
 from ccdflow.run import ledger
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+_OF_DISK = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
+_ACTIONS = {
+    **dict.fromkeys(_FULL, "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions"),
+    **dict.fromkeys(_IN_THE_WAY, "a file or folder is in the way: move it"),
+    **dict.fromkeys(_OF_DISK, "check the disk or the network"),
+}
 _REMEDIES = {
-    **dict.fromkeys(_FULL, "make room, and run again"),
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions, and run again"
-    ),
-    **dict.fromkeys(
-        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
-        "a file or folder is in the way: move it, and run again",
-    ),
-    **dict.fromkeys(
-        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV),
-        "check the disk or the network, and run again",
-    ),
+    **{number: f"{action}, and run again" for number, action in _ACTIONS.items()},
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
     errno.ENOMEM: "run again with fewer --cores, or with more memory",
     errno.ENAMETOOLONG: "give the raw file a shorter name",
@@ -50,6 +47,16 @@ class DiskFull(Exception):
 def is_full(error):
     """Tell whether an error means that the disk is full, or the quota is used up."""
     return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_in_the_way(error):
+    """Tell whether an error means that a file stands in a folder's place, or the reverse."""
+    return error.errno in _IN_THE_WAY
+
+
+def action_of(error):
+    """Return the action against an error of the system, without "and run again"."""
+    return _ACTIONS.get(error.errno, "check its permissions and its disk")
 
 
 def remedy_of(error):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.errors import UserError
+from ccdflow.run import failures
 
 
 class Busy(UserError):
@@ -120,11 +121,11 @@ def unwritable(results, error):
     -------
     UserError
     """
-    is_in_the_way = error.errno in _IN_THE_WAY and error.filename
+    is_in_the_way = failures.is_in_the_way(error) and error.filename
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
         file=str(error.filename if is_in_the_way else results),
-        remedy=f"{_WHAT_TO_DO.get(error.errno, _CHECK)}; what is there is as it was",
+        remedy=f"{failures.action_of(error)}; what is there is as it was",
     )
 
 
@@ -151,14 +152,6 @@ def failed(results, error):
 
 
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
-_CHECK = "check its permissions and its disk"
-_WHAT_TO_DO = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on its disk"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check its permissions"),
-    **dict.fromkeys(_IN_THE_WAY, "a file or folder is in the way: move it"),
-    errno.EIO: "check its disk",
-}
 
 
 def check_places(results):

@@ -92,7 +92,7 @@ def lines(unmoved, *, most=5):
 
 def _free(results, product):
     """Return a free path below ``set_aside/``, and make its folder."""
-    place = results / "set_aside"
+    place = results / paths.SET_ASIDE
     *folders, name = Path(product).parts
     for folder in folders:
         place = _first(place, folder, lambda path: path.is_dir() or not os.path.lexists(path))

@@ -87,6 +87,7 @@ class SimulatedCamera:
                 keyword="overscan_side",
                 value=self.overscan_side,
                 allowed="right, left",
+                remedy="give one of these",
             )
         if min(self.nx, self.ny) < 8:
             raise UserError(
@@ -94,6 +95,7 @@ class SimulatedCamera:
                 keyword="(ny, nx)",
                 value=(self.ny, self.nx),
                 allowed="at least 8 science pixels along each axis",
+                remedy="give a larger frame",
             )
         if not 0 <= self.n_leaked < self.n_overscan:
             raise UserError(
@@ -101,6 +103,7 @@ class SimulatedCamera:
                 keyword="n_leaked",
                 value=self.n_leaked,
                 allowed=f"0 to {self.n_overscan - 1}",
+                remedy="give fewer leaked columns, or more columns of overscan",
             )
 
     def scaled(self, scale):
@@ -117,6 +120,7 @@ class SimulatedCamera:
                 keyword="scale",
                 value=scale,
                 allowed="above 0, up to 1",
+                remedy="give a number such as 0.25",
             )
         return replace(self, nx=round(self.nx * scale), ny=round(self.ny * scale))
 

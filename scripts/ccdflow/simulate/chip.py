@@ -162,6 +162,7 @@ class Detector:
                 keyword="amplifiers",
                 value=[a.columns for a in self.amplifiers],
                 allowed=f"columns 0 to {self.shape[1]}, from left to right, each once",
+                remedy="begin each amplifier at the column where the one before ends",
             )
 
     @property
@@ -205,6 +206,7 @@ class Detector:
                 keyword="filter",
                 value=filter,
                 allowed=", ".join(sorted(self.illumination)),
+                remedy="give one of these",
             )
         response = np.multiply(self.pixel_response, self.illumination[filter], dtype=np.float64)
         for grain in dust:

@@ -194,7 +194,11 @@ def _draw_places(rng, shape, counts, bad_columns):
 def _check_room(count, room, what):
     if count > room:
         raise UserError(
-            f"more faults than {what}", keyword="shape", value=count, allowed=f"{room} at most"
+            f"more faults than {what}",
+            keyword="shape",
+            value=count,
+            allowed=f"{room} at most",
+            remedy="give fewer faults, or a larger frame",
         )
 
 

@@ -131,7 +131,12 @@ def expose(
 
 def _check(kind, exptime, filter, sky):
     if kind not in KINDS:
-        raise UserError("unknown kind of frame", value=kind, allowed=", ".join(KINDS))
+        raise UserError(
+            "unknown kind of frame",
+            value=kind,
+            allowed=", ".join(KINDS),
+            remedy="give one of these",
+        )
     check_number("exptime", exptime, least=0, most=0 if kind == "bias" else None)
     lit = kind in ("flat", "science")
     if lit != (sky is not None) or lit != (filter is not None):
@@ -140,6 +145,7 @@ def _check(kind, exptime, filter, sky):
             keyword="sky, filter",
             value=(sky, filter),
             allowed="both" if lit else "neither",
+            remedy="give sky and filter together" if lit else "give neither sky nor filter",
         )
 
 

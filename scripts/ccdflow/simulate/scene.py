@@ -48,6 +48,7 @@ class Sky:
                 keyword="rate, gradient",
                 value=(self.rate, self.gradient),
                 allowed="a rate of 0 or more; gradients whose sizes add up to 1 at most",
+                remedy="give a larger rate or smaller gradients",
             )
         if not self.fwhm > 0 or (self.beta is not None and not self.beta > 1):
             raise UserError(
@@ -55,6 +56,7 @@ class Sky:
                 keyword="fwhm, beta",
                 value=(self.fwhm, self.beta),
                 allowed="fwhm above 0; beta above 1, or none for a Gaussian profile",
+                remedy="give a fwhm in pixels such as 3, and a beta such as 2.5 or none",
             )
 
     def image(self, shape):

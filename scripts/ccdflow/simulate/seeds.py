@@ -42,6 +42,7 @@ def check_number(keyword, value, *, least, most=None):
             keyword=keyword,
             value=value,
             allowed=f"{least} or more" if most is None else f"{least} to {most}",
+            remedy="give a number within these limits",
         )
 
 
@@ -57,5 +58,9 @@ def parse_date(text):
         return Date.fromisoformat(str(text))
     except ValueError:
         raise UserError(
-            "not a date", keyword="date", value=text, allowed="YYYY-MM-DD, a UT date"
+            "not a date",
+            keyword="date",
+            value=text,
+            allowed="YYYY-MM-DD, a UT date",
+            remedy="give a date such as 2025-06-12",
         ) from None

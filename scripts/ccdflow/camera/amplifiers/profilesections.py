@@ -69,6 +69,7 @@ def _placed(headers, specs, *, file):
                 file=file,
                 value=", ".join(map(str, wanted)),
                 allowed=f"some of {list(images)}, or their EXTNAMEs",
+                remedy="name HDUs with images at `hdu:` in the profile",
             )
         for index in found:
             yield replace(spec, name=f"{spec.name}-{index}", hdu=index), index
@@ -96,6 +97,7 @@ def _only_hdu(headers, spec, *, file):
             file=file,
             value=spec.hdu,
             allowed=f"one of {list(images)}, or its EXTNAME",
+            remedy="name an HDU with an image at `hdu:` in the profile",
         )
     if len(images) == 1:
         return images[0]

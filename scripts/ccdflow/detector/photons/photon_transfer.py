@@ -110,6 +110,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             keyword="flats",
             value=flats.shape,
             allowed=f"(n, ny, nx), n from 2, ny and nx from {BLOCK}",
+            remedy="give two flats of one level or more, with the overscan trimmed",
         )
     good = np.isfinite(flats).all(axis=0)
     levels = np.array([flat[good].mean() if good.any() else np.nan for flat in flats])
@@ -119,6 +120,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             keyword="flats",
             value=levels.tolist(),
             allowed="levels above the bias",
+            remedy="give flats with light, less their bias",
         )
     level = levels.mean()
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]

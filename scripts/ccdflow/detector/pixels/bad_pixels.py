@@ -97,6 +97,7 @@ class DarkFit:
                 keyword="times",
                 value=times.tolist(),
                 allowed="two exposures or more",
+                remedy="give darks of another exposure as well",
             )
         self._counts = np.bincount(self._places)
         self._read_noise = float(read_noise)

@@ -60,7 +60,11 @@ def ccdmask(
     ratio = np.asarray(ratio)
     if ratio.ndim != 2:
         raise UserError(
-            "ccdmask needs an image", keyword="ratio", value=ratio.shape, allowed="(ny, nx)"
+            "ccdmask needs an image",
+            keyword="ratio",
+            value=ratio.shape,
+            allowed="(ny, nx)",
+            remedy="give the ratio of two flats as one image",
         )
     ratio = ratio.astype(ratio.dtype.newbyteorder("="), copy=False)
     limits = lsigma, hsigma

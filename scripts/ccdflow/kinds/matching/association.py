@@ -8,6 +8,8 @@ levels turn out (`measured_flats`): all that compete come before the frame.
 
 from __future__ import annotations
 
+import math
+
 from ccdflow.detector import benefit
 from ccdflow.kinds.matching import measured_flats, pairs, rule, shelves
 from ccdflow.kinds.matching.shelves import Shelves
@@ -170,11 +172,15 @@ def _of_bias(context, uses):
     record = None if bias is None else context.outcome(bias.product)
     quality = record.data.get("quality", ()) if record is not None else ()
     found = [
-        (each["predicted_noise"] * (gain if (gain := each["gain"]) == gain and gain else 1.0)) ** 2
+        (each["predicted_noise"] * _gain_or_one(each["gain"])) ** 2
         for each in quality
-        if each["predicted_noise"] == each["predicted_noise"]
+        if not math.isnan(each["predicted_noise"])
     ]
     return max(found, default=0.0)
+
+
+def _gain_or_one(gain):
+    return gain if gain and not math.isnan(gain) else 1.0
 
 
 def needs_of(context, steps):

@@ -149,7 +149,7 @@ def _amplifier_figures(figures, name):
         level=figures["level"],
         span=figures["level_span"],
         # Two levels make a slope, but nothing tells how far to trust it.
-        drift=figures["drift_an_hour"] if error == error else math.nan,
+        drift=math.nan if math.isnan(error) else figures["drift_an_hour"],
         drift_error=error,
         read_noise=figures["read_noise"],
         read_noise_error=figures["read_noise_error"],

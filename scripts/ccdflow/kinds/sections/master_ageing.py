@@ -49,7 +49,7 @@ class MasterSeries:
         """Return the cells of the table: the variance that a day adds, the line for the profile."""
         slope, error = ageing_of(self.pairs)
         lags = [pair.days for pair in self.pairs]
-        degrees = [pair.degrees for pair in self.pairs if pair.degrees == pair.degrees]
+        degrees = [pair.degrees for pair in self.pairs if not math.isnan(pair.degrees)]
         spread = f"{min(lags)} to {max(lags)} d"
         spread += f", up to {max(degrees):.3g} C" if degrees and max(degrees) > 0 else ""
         if not math.isfinite(slope):
@@ -184,7 +184,7 @@ def _variance(kind, figures, factor):
         added, seconds = figures.get("added"), figures.get("seconds")
         return added / seconds**2 if added is not None and seconds else None
     noise = figures.get("predicted_noise")
-    return (noise * factor) ** 2 if noise == noise and noise else None
+    return (noise * factor) ** 2 if noise and not math.isnan(noise) else None
 
 
 def group_temperature(group):

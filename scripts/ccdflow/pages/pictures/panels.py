@@ -146,6 +146,7 @@ def check_image(image, what, name):
             file=name,
             value=image.shape,
             allowed="two axes, none of them empty",
+            remedy="give an image of one amplifier or frame",
         )
 
 
@@ -165,6 +166,7 @@ def check_frame(frame):
             file=frame.name,
             value=frame.along,
             allowed="'rows', 'columns' or 'frame'",
+            remedy="give one of these",
         )
     ny, nx = frame.raw.shape
     for y0, y1, x0, x1 in (*(strip.region for strip in frame.strips), *frame.data):
@@ -174,6 +176,7 @@ def check_frame(frame):
                 file=frame.name,
                 value=fits_section((y0, y1, x0, x1)),
                 allowed=fits_section((0, ny, 0, nx)),
+                remedy="give regions in pixels of the raw frame",
             )
 
 
