@@ -122,4 +122,4 @@ def test_reduced_frames_are_refused(cards, program):
     ],
 )  # fmt: skip
 def test_raw_frames_are_not_refused(cards):
-    refuse_reduced([header(12, 9, **cards)], file="a.fits")
+    assert refuse_reduced([header(12, 9, **cards)], file="a.fits") is None

@@ -36,11 +36,8 @@ def old(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
     with tarfile.open(OLD) as archive:
         archive.extractall(tmp_path / "old", filter="data")
-    box = Sandbox.__new__(Sandbox)
     # The clipping that the older version had: by default less than ten are clipped by noise now.
-    config = {"bias": {"clip_by": "mad"}}
-    box.root, box.config, box.profiles, box.project = tmp_path / "old", config, {}, None
-    return box
+    return Sandbox.of_folder(tmp_path / "old", {"bias": {"clip_by": "mad"}})
 
 
 def with_the_older_table(found):

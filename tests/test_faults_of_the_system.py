@@ -6,24 +6,20 @@ import errno
 import itertools
 import os
 import shutil
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 import small_chain
 from failing_jobs import after
 from small_frames import begin
 from system_faults import Touches
+from workflow.sandbox import products
+from workflow.stand_ins import use_stand_ins
 
 from ccdflow import kinds as kinds_module
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.run import ledger, session, worker
-
-sys.path.insert(0, str(Path(__file__).parent / "workflow"))
-from sandbox import products
-from stand_ins import use_stand_ins
 
 NUMBERS = (
     "EIO", "EACCES", "ESTALE", "EMFILE", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOENT",

@@ -1,3 +1,5 @@
+"""Pages of nights and the overview: words, tables, links and pictures, as the HTML has them."""
+
 import html.parser
 import io
 import math

@@ -1,3 +1,5 @@
+"""Panels of frames: groups of overscan strips, regions, and images shrunk for a picture."""
+
 import math
 
 import numpy as np

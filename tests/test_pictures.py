@@ -1,3 +1,5 @@
+"""Pictures: the colours and places of pixels drawn, memory, and threads that draw at once."""
+
 import io
 import math
 import threading

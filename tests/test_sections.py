@@ -1,3 +1,5 @@
+"""Regions of a frame, written as FITS sections, Python slices or keywords."""
+
 import numpy as np
 import pytest
 

@@ -141,6 +141,13 @@ class Sandbox:
         made.config, made.profiles = json.loads((made.root / "sandbox.json").read_text())
         return made
 
+    @classmethod
+    def of_folder(cls, root, config):
+        """Return the sandbox of a folder that holds raw frames, results and profiles already."""
+        made = cls.__new__(cls)
+        made.root, made.config, made.profiles, made.project = Path(root), config, {}, ROOT
+        return made
+
     def keep(self):
         """Write what `at` needs."""
         text = json.dumps([self.config, self.profiles])

@@ -147,7 +147,7 @@ def test_results_read_only(box, disk):
     refused = box.snakemake()
     assert refused.status == 1
     assert refused.lines == [
-        f"{box.results}: the results folder cannot be written (Read-only file system); check its "
+        f"{box.results}: the results folder cannot be written (Read-only file system); mend the "
         "permissions; what is there is as it was"
     ]
     dry = box.snakemake("-n")
