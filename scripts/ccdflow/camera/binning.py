@@ -47,7 +47,7 @@ _BINNING_WORDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")
 
 
 def binning(headers, index, *, specs=(), default=(1, 1)):
-    """The binning (by, bx) of an HDU, from its own header or the primary.
+    """Return the binning (by, bx) of an HDU, from its own header or the primary.
 
     Parameters
     ----------
@@ -97,19 +97,19 @@ def _one_number(headers, index):
         for pair in BINNING_PAIRS:
             # CDELT1U is a pixel's step on the chip, and may stand alone: it tells no binning of
             # both axes.
-            found = [whole(card_value(header, keyword)) or 0 for keyword in pair]
-            if any(found) and not pair[0].startswith("CDELT") and max(found) <= _MOST_BINNED:
-                return max(found), max(found)
+            factors = [whole(card_value(header, keyword)) or 0 for keyword in pair]
+            if any(factors) and not pair[0].startswith("CDELT") and max(factors) <= _MOST_BINNED:
+                return max(factors), max(factors)
     return None
 
 
 def _integers(value):
-    """The whole numbers above 0 in a text such as '2 1', '2x1' or '2,1'."""
+    """Return the whole numbers above 0 in a text such as '2 1', '2x1' or '2,1'."""
     return [int(digits) for digits in re.findall(r"\d+", str(value or "")) if int(digits)]
 
 
 def fits_binned(section, region, factors):
-    """Whether a section of the unbinned detector has the size of these binned pixels.
+    """Tell whether a section of the unbinned detector has the size of these binned pixels.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def fits_binned(section, region, factors):
 
 
 def detector_mismatch(draft, section, base, factors, keyword, *, file):
-    """The error for a detector section that is not the size of the amplifier's pixels.
+    """Return the error for a detector section that is not the size of the amplifier's pixels.
 
     Parameters
     ----------

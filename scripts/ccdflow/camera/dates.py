@@ -141,14 +141,14 @@ def day_of_folder(name):
         match = pattern.search(text)
         if match and len(match[year]) == 4:
             month = int(match[month]) if match[month].isdigit() else _month(match[month])
-            found = _day(int(match[year]), month, match[day], "")
-            if found is not None:
-                return found.day
+            named_day = _day(int(match[year]), month, match[day], "")
+            if named_day is not None:
+                return named_day.day
     return None
 
 
 def _numbers(match, rest, order):
-    """The day of three numbers, which of them is the month being open."""
+    """Return the day of three numbers, which of them is the month being open."""
     first, second, year = int(match[1]), int(match[3]), _year(match[4])
     if order == "month":
         return _day(year, first, second, rest) or _day(year, second, first, rest)
@@ -160,10 +160,10 @@ def _numbers(match, rest, order):
 
 def _day(year, month, day, rest):
     try:
-        found = date(year, month, int(day))
+        calendar_day = date(year, month, int(day))
     except (TypeError, ValueError):
         return None
-    return Day(found, None, rest) if FIRST_YEAR <= found.year <= _LAST_YEAR else None
+    return Day(calendar_day, None, rest) if FIRST_YEAR <= calendar_day.year <= _LAST_YEAR else None
 
 
 def _month(name):
@@ -171,7 +171,7 @@ def _month(name):
 
 
 def _year(digits):
-    """The year of two to four digits: three count from 1900, as programs did that never changed."""
+    """Return the year of two to four digits: three count from 1900, as in old programs."""
     year = int(digits)
     if len(digits) == 4:
         return year

@@ -172,8 +172,8 @@ def frame_type(reader, rules):
 
 
 def _written(reader):
-    """The image types of all cards in their order, as (as written, as understood or '')."""
-    found = []
+    """Return the image types of all cards in their order, as (as written, as understood or '')."""
+    types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
         order = reader.order("imagetyp")
         if spec.hdu is not None:
@@ -185,12 +185,12 @@ def _written(reader):
                 continue
             kind = _kind_of(content)
             if kind or not (spec.keyword in _SHY or isinstance(content.value, Broken)):
-                found.append((" ".join(str(content.value).split()), kind))
+                types.append((" ".join(str(content.value).split()), kind))
             elif spec.keyword not in _SHY:
                 reader.warn(unreadable(content, "the text is not in quotes"))
             # A blank card in the image gives way to the primary's, a filled one does not.
             break
-    return found
+    return types
 
 
 def _kind_of(content):
@@ -209,14 +209,14 @@ def light_of(*texts):
         Image type and object, as headers have them.
     """
     for text in texts:
-        found = [name for name, words in _LIGHTS.items() if words.search(text.lower())]
-        if len(found) == 1:
-            return found[0]
+        lights = [name for name, words in _LIGHTS.items() if words.search(text.lower())]
+        if len(lights) == 1:
+            return lights[0]
     return ""
 
 
 def known_type(text):
-    """The type that a header's image type means by itself, or ''."""
+    """Return the type that a header's image type means by itself, or ''."""
     letters = _letters(text)
     if letters in _TYPE_OF:
         return _TYPE_OF[letters]
@@ -238,7 +238,7 @@ def known_type(text):
 
 
 def _looked_at(reader, text, kind):
-    """The type, once the rest of the header is considered: a dark of 0 s is a bias."""
+    """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
     if kind == "dark" and _is_of_no_time(reader):
         reader.warn(
             f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
@@ -258,7 +258,7 @@ def _looked_at(reader, text, kind):
 
 
 def _no_target(name):
-    """The type that a target's name means, '' for the name of a target.
+    """Return the type that a target's name means, '' for the name of a target.
 
     Parameters
     ----------
@@ -281,13 +281,15 @@ def _of_words(name):
 
 
 def _is_of_no_time(reader):
-    """Whether every card with the exposure says 0, and one does."""
+    """Tell whether every card with the exposure says 0, and one does."""
 
     def number(content):
         return as_number(content.value)
 
-    found = [value for value, _ in reader.every("exptime", number, "not an exposure in seconds")]
-    return bool(found) and not any(found)
+    exposures = [
+        value for value, _ in reader.every("exptime", number, "not an exposure in seconds")
+    ]
+    return bool(exposures) and not any(exposures)
 
 
 def _rule_holds(rule, reader, imagetyp):

@@ -202,12 +202,12 @@ class ExpectedLight:
         numpy.ndarray, float64
             Of the same shape.
         """
-        found = np.zeros(rows.shape)
+        light = np.zeros(rows.shape)
         for grid in self.grids:
             y0, y1, x0, x1 = grid.region
             inside = (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
-            found[inside] = grid.at(rows[inside], columns[inside])
-        return found
+            light[inside] = grid.at(rows[inside], columns[inside])
+        return light
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,7 @@ def _between(pattern, bands, start, stop, dtype):
 
 @lru_cache(maxsize=256)
 def median_excess(n):
-    """Variance of the median of `n` normal values over that of their mean, good to 1 %."""
+    """Return the variance of the median of `n` normal values over that of their mean, to 1 %."""
     if n < 3:
         return 1.0
     values = np.random.default_rng(20160118).standard_normal((n, max(_TRIALS, 400_000 // n)))

@@ -116,7 +116,7 @@ class Figure:
     """How a part of 1 is found: reasons have it beside the name, and the figures in percent."""
 
     def limits(self, sigma):
-        """Median and scatter of the group, and the allowed distance from the median."""
+        """Return the median and scatter of the group, and the allowed distance from the median."""
         finite = self.values[np.isfinite(self.values)]
         if not len(finite):
             return np.nan, 0.0, np.inf
@@ -251,7 +251,7 @@ def same_pixels(frames, names):
     Parameters
     ----------
     frames : numpy.ndarray
-        Shape ``(n, k, nx)``: the same pixels of `n` biases.
+        Shape ``(n, k, nx)``: the same pixels of `n` biases or darks.
     names : sequence of str
         Names of the frames.
 
@@ -260,7 +260,7 @@ def same_pixels(frames, names):
     list of LeftOut
         Constant frames are never among them, because they cannot be told apart.
     """
-    first, found = {}, []
+    first, copies = {}, []
     for index, frame in enumerate(frames):
         finite = frame[np.isfinite(frame)]
         if not finite.size or np.ptp(finite) == 0:
@@ -268,8 +268,8 @@ def same_pixels(frames, names):
         before = first.setdefault(frame.tobytes(), index)
         if before != index:
             text = f"its pixels are those of {names[before]}: combined once"
-            found.append(LeftOut(index, _COPY, np.nan, np.nan, text))
-    return found
+            copies.append(LeftOut(index, _COPY, np.nan, np.nan, text))
+    return copies
 
 
 _COMPARED_ROWS = 32  # this number of rows takes 0.3 s for 50 LFC frames
@@ -284,7 +284,7 @@ def unlike_the_rest(frames, thresholds=None):
     Parameters
     ----------
     frames : numpy.ndarray
-        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+        Shape ``(n, k, nx)``: the same pixels of `n` biases or darks, of one amplifier, in adu.
     thresholds : Thresholds, optional
         The defaults if not given.
 
@@ -373,12 +373,12 @@ def unlike_shapes(stats, limits):
     from_rows = float(np.median(rows)) / (FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
     of_a_box = noise * BOXES / max(min(s.pixels for s in stats), 1) ** 0.5
     most = max(limits.sigma * limits.structure * noise, 3 * np.hypot(from_rows, of_a_box))
-    found = float(np.sqrt(np.mean(np.square(scatter))))
-    if found <= most:
+    whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
+    if whole_scatter <= most:
         return []
     return [
-        f"the frames have no common coarse structure: it scatters by {found:.4g} adu, more than "
-        f"{most:.4g} adu"
+        f"the frames have no common coarse structure: it scatters by {whole_scatter:.4g} adu, "
+        f"more than {most:.4g} adu"
     ]
 
 

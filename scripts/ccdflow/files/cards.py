@@ -48,7 +48,7 @@ def read_card(value):
 
 
 def bare(keyword):
-    """The keyword in capitals, single blanks, and without the word HIERARCH."""
+    """Return the keyword in capitals, single blanks, and without the word HIERARCH."""
     words = keyword.upper().split()
     return " ".join(words[1:] if words[:1] == ["HIERARCH"] else words)
 
@@ -115,10 +115,10 @@ def contents(header, keyword, occurrence="first"):
     -------
     list of Content
     """
-    found = _contents(header, keyword)
-    if found:
-        found = [content for content in found if content is not None]
-    return found[::-1] if occurrence == "last" else found
+    cards = _contents(header, keyword)
+    if cards:
+        cards = [content for content in cards if content is not None]
+    return cards[::-1] if occurrence == "last" else cards
 
 
 # Keywords that astropy does not normalize.
@@ -211,10 +211,10 @@ def first_value(header, keyword, default=None):
     default : object, optional
         The value where there is no such card.
     """
-    found = _contents(header, keyword)
-    if not found and _name(keyword):
+    cards = _contents(header, keyword)
+    if not cards and _name(keyword):
         return default
-    content = found[0] if found else None
+    content = cards[0] if cards else None
     is_whole = content is not None and type(content.value) is int
     return content.value if is_whole else header.get(keyword, default)
 
@@ -277,7 +277,7 @@ def _broken(keyword, image):
 
 
 def card_value(header, keyword, occurrence="first"):
-    """The value of a card: str, int, float or bool; None where absent, blank or undefined.
+    """Return the value of a card: str, int, float or bool; None where absent, blank or undefined.
 
     A card that does not follow the FITS standard (``GRATING = 1800 l/mm / lines``) counts as
     absent here; who must not take it for absent asks `contents`. A blank card gives way to another
@@ -296,8 +296,8 @@ def card_value(header, keyword, occurrence="first"):
     -------
     str, int, float, bool or None
     """
-    found = contents(header, keyword, occurrence)
-    return next((one.value for one in found if not isinstance(one.value, Broken)), None)
+    cards = contents(header, keyword, occurrence)
+    return next((one.value for one in cards if not isinstance(one.value, Broken)), None)
 
 
 def as_text(content):
@@ -367,7 +367,7 @@ def shown(value):
 
 
 def find(headers, spec, order):
-    """The value of a card in the first of these HDUs that has it, or None.
+    """Return the value of a card in the first of these HDUs that has it, or None.
 
     Parameters
     ----------
@@ -390,7 +390,7 @@ def find(headers, spec, order):
 
 
 def find_first(headers, specs, order):
-    """The value of the first of several cards that is there, or None.
+    """Return the value of the first of several cards that is there, or None.
 
     Parameters
     ----------
@@ -409,7 +409,7 @@ def find_first(headers, specs, order):
 
 
 def hdu_indices(headers, hdu):
-    """The HDUs of an index or EXTNAME: one, or none where the file has no such HDU.
+    """Return the HDUs of an index or EXTNAME: one, or none where the file has no such HDU.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ def hdu_indices(headers, hdu):
 
 
 def matches(value, patterns):
-    """Whether a card's value is one of these: text as a glob regardless of case, numbers by value.
+    """Tell whether a card's value is one of these: text as a glob without case, numbers by value.
 
     Parameters
     ----------
@@ -447,19 +447,19 @@ def matches(value, patterns):
 
 
 def as_list(value):
-    """A tuple of values that may have been written as one value or as a list."""
+    """Return a tuple of values that may have been written as one value or as a list."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def number(value):
-    """The value as a finite float where it is a number, or text that reads as one; else None."""
+    """Return the value as a finite float if it is a number or text that reads as one, else None."""
     return as_number(value)
 
 
 def whole(value):
-    """The value as an int where it is a whole number, or text that reads as one; else None."""
-    found = number(value)
-    return int(found) if found is not None and found.is_integer() else None
+    """Return the value as an int if it is a whole number or text that reads as one, else None."""
+    real = number(value)
+    return int(real) if real is not None and real.is_integer() else None
 
 
 def _is(value, pattern):

@@ -33,7 +33,7 @@ _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
 
 
 def drafts_from_header(headers, cards, *, overscan=True, file):
-    """The drafts of a frame's amplifiers from its own cards.
+    """Return the drafts of a frame's amplifiers from its own cards.
 
     Parameters
     ----------
@@ -73,8 +73,10 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         reader = HduReader(
             headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
         )
-        found = _drafts(reader, position, len(images), wanted=overscan)
-        drafts += found if overscan else [replace(draft, overscan=()) for draft in found]
+        image_drafts = _drafts(reader, position, len(images), wanted=overscan)
+        drafts += (
+            image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
+        )
     return drafts, notes
 
 
@@ -100,13 +102,13 @@ def _drafts(reader, position, images, *, wanted):
 
 
 def _suffixes(reader):
-    """The suffixes of a family of sections, such as 11 and 21 of DSEC11 and DSEC21."""
-    found = (_FAMILY.fullmatch(keyword) for keyword in reader.headers[reader.index])
-    return list(dict.fromkeys(match[1] for match in found if match))
+    """Return the suffixes of a family of sections, such as 11 and 21 of DSEC11 and DSEC21."""
+    matches = (_FAMILY.fullmatch(keyword) for keyword in reader.headers[reader.index])
+    return list(dict.fromkeys(match[1] for match in matches if match))
 
 
 def _trims_are_raw(reader, suffixes):
-    """Whether all TSEC of a family lie in their DSEC: else they are about the trimmed image."""
+    """Tell whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
     for suffix in suffixes:
         data, trim = reader.section(DATA, suffix), reader.text(TRIM, suffix)
         if data is None or trim is None:
@@ -117,7 +119,7 @@ def _trims_are_raw(reader, suffixes):
 
 
 def _from_sections(reader, suffix, *, wanted, trim=True):
-    """One amplifier from its sections; without BIASSEC there is nothing to subtract."""
+    """Return one amplifier from its sections; without BIASSEC there is nothing to subtract."""
     bias = reader.section(BIAS, suffix) if wanted else None
     data = reader.section(DATA, suffix)
     given = (_trim(reader, suffix, data) if trim else None) or data
@@ -145,23 +147,23 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
 
 
 def _trim(reader, suffix, data):
-    """TRIMSEC, which must lie in DATASEC, or None."""
-    found = reader.text(TRIM, suffix)
-    if found is None:
+    """Return TRIMSEC, which must lie in DATASEC, or None."""
+    card = reader.text(TRIM, suffix)
+    if card is None:
         return None
     trim = reader.section(TRIM, suffix)
     if data is not None and not data.region.contains(trim.region):
         raise reader.contradiction(
             "TRIMSEC keeps pixels that are not in DATASEC",
-            found[0],
-            found[1],
+            card[0],
+            card[1],
             f"within {data.region.to_fits()}",
         )
     return trim
 
 
 def _beside(reader, bias):
-    """The data where only BIASSEC is given: the rest of the frame, if that is a rectangle."""
+    """Return the data where only BIASSEC is given: the rest of the frame, if a rectangle."""
     if bias is None:
         return reader.frame
     strip, (ny, nx) = bias.region, reader.shape
@@ -185,23 +187,23 @@ def _beside(reader, bias):
 def _check_size(reader, kept):
     """Refuse to call pixels science that the detector does not have."""
     for keyword in ("DETSIZE", "CCDSIZE"):
-        found = reader.text((keyword,))
-        if found is None:
+        card = reader.text((keyword,))
+        if card is None:
             continue
-        detector = reader.parsed(*found).region.shape
+        detector = reader.parsed(*card).region.shape
         if any(count > length for count, length in zip(kept.shape, detector, strict=True)):
             raise reader.contradiction(
                 "the frame has more pixels than the detector, and no card says which are overscan",
                 keyword,
-                found[1],
+                card[1],
                 f"at least {kept.shape[1]} x {kept.shape[0]}",
             )
 
 
 def _refuse_numbered_strips(reader):
     """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
-    found = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
-    said = [one for one in (reader.text((key,)) for key in found) if one]
+    keywords = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
+    said = [one for one in (reader.text((key,)) for key in keywords) if one]
     if said:
         raise reader.contradiction(
             "overscan strips are numbered, and the data are not: which belong to them is not said",
@@ -268,17 +270,17 @@ def _left_over(shape, kept):
 
 
 def _detector(reader, suffix):
-    """The amplifier's sections of the detector, as ((card, Section), ...)."""
-    found = []
+    """Return the amplifier's sections of the detector, as ((card, Section), ...)."""
+    sections = []
     for name, keywords in DETECTOR.items():
         text = reader.text(keywords, suffix)
         if text is not None:
-            found.append((name, reader.parsed(*text)))
-    return tuple(found)
+            sections.append((name, reader.parsed(*text)))
+    return tuple(sections)
 
 
 def _turned(detector, given):
-    """Detector sections for pixels whose own section may run backwards as well."""
+    """Return detector sections for pixels whose own section may run backwards as well."""
     if given is None:
         return detector
     return tuple(

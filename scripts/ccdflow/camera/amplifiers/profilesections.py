@@ -16,7 +16,7 @@ from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices, number
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
-    """The drafts of a profile's amplifiers for one frame.
+    """Return the drafts of a profile's amplifiers for one frame.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     for spec, index in _placed(headers, specs, file=file):
         shape = array_shape(headers[index], file=file)
         if any(
-            wanted not in (None, found) for wanted, found in zip(size, shape[::-1], strict=True)
+            wanted not in (None, length) for wanted, length in zip(size, shape[::-1], strict=True)
         ):
             raise FrameError(
                 "the frame is not of the size the camera's profile is made for",
@@ -62,8 +62,8 @@ def _placed(headers, specs, *, file):
             continue
         wanted = spec.hdu if isinstance(spec.hdu, tuple) else (spec.hdu,)
         images = image_hdus(headers)
-        found = [index for index in images if any(_is_hdu(headers, index, one) for one in wanted)]
-        if not found:
+        indices = [index for index in images if any(_is_hdu(headers, index, one) for one in wanted)]
+        if not indices:
             raise FrameError(
                 f"the file has no image in the HDUs of amplifier {spec.name}",
                 file=file,
@@ -71,7 +71,7 @@ def _placed(headers, specs, *, file):
                 allowed=f"some of {list(images)}, or their EXTNAMEs",
                 remedy="name HDUs with images at `hdu:` in the profile",
             )
-        for index in found:
+        for index in indices:
             yield replace(spec, name=f"{spec.name}-{index}", hdu=index), index
 
 
@@ -89,9 +89,9 @@ def _is_hdu(headers, index, wanted):
 def _only_hdu(headers, spec, *, file):
     images = image_hdus(headers)
     if spec.hdu is not None:
-        found = hdu_indices(headers, spec.hdu)
-        if found and found[0] in images:
-            return found[0]
+        indices = hdu_indices(headers, spec.hdu)
+        if indices and indices[0] in images:
+            return indices[0]
         raise FrameError(
             f"the file has no image in the HDU of amplifier {spec.name}",
             file=file,
@@ -160,15 +160,15 @@ def _draft(headers, spec, index, shape, cards, *, file):
 
 def _detector_sections(header):
     """Return the header's readable DETSEC and CCDSEC; UNKNOWN counts as absent."""
-    found = []
+    sections = []
     for keyword in ("DETSEC", "CCDSEC"):
         with suppress(FrameError):
-            found += detector_sections(header, (keyword,), file=None)
-    return tuple(found)
+            sections += detector_sections(header, (keyword,), file=None)
+    return tuple(sections)
 
 
 def _datasec_around(header, data, shape):
-    """The header's DATASEC, which DETSEC is about, where the profile keeps a part of it."""
+    """Return the header's DATASEC, which DETSEC is about, where the profile keeps a part of it."""
     text = card_value(header, "DATASEC")
     if not isinstance(text, str):
         return None

@@ -14,7 +14,7 @@ _EFFECTIVE, _OVERSCAN = "EF", "OS"
 
 
 def drafts_from_ranges(reader):
-    """The amplifiers of an HDU from the first and last pixel of their data and overscans.
+    """Return the amplifiers of an HDU from the first and last pixel of their data and overscans.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def drafts_from_ranges(reader):
     FrameError
         If a region leaves the frame, or is empty.
     """
-    found = (_FIRST.fullmatch(keyword) for keyword in reader.headers[reader.index])
-    names = dict.fromkeys(match[1] for match in found if match)
+    matches = (_FIRST.fullmatch(keyword) for keyword in reader.headers[reader.index])
+    names = dict.fromkeys(match[1] for match in matches if match)
     drafts = []
     for name in names:
         data, strip = (_region(reader, kind, name) for kind in (_EFFECTIVE, _OVERSCAN))
@@ -51,7 +51,7 @@ def drafts_from_ranges(reader):
 
 
 def _region(reader, kind, name):
-    """The region of one amplifier; None for an overscan of no pixels."""
+    """Return the region of one amplifier; None for an overscan of no pixels."""
     cards = [f"S_{kind}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
     y0, y1, x0, x1 = (reader.count(card) for card in cards)
     if kind == _OVERSCAN and not all((y0, y1, x0, x1)):
