@@ -6,9 +6,11 @@ use rule combine as combine_darks with:
     """Reduced darks of a group -> combined dark: less the combined bias, outliers left out."""
     wildcard_constraints:
         product=r"combined/[^/]+/dark.+",  # ccdflow.kinds.dark.DARK.make
+    localrule: True
 
 
 use rule quality_table as dark_table with:
     """Figures of all combined darks -> dark_quality.csv."""
     wildcard_constraints:
         product=r"dark_quality\.csv",  # ccdflow.kinds.quality_tables.DARK_TABLE.make
+    localrule: True

@@ -26,6 +26,7 @@ use rule measure_detector as map_shutter with:
     """Flats of several exposures of a night -> the dead time of the shutter across the image."""
     wildcard_constraints:
         product=r"detector/[^/]+/[^/]+/shutter_.+",  # ccdflow.kinds.shutter.SHUTTER.make
+    localrule: True
 
 
 rule bad_pixels:
@@ -52,9 +53,11 @@ use rule quality_table as detector_table with:
     """Measurements of all nights -> detector.csv."""
     wildcard_constraints:
         product=r"detector\.csv",  # ccdflow.kinds.detector_table.DETECTOR_TABLE.make
+    localrule: True
 
 
 use rule quality_table as trends with:
     """Biases and detectors of all nights -> events.csv: steps in their figures, with dates."""
     wildcard_constraints:
         product=r"events\.csv",  # ccdflow.kinds.trends.TRENDS_TABLE.make
+    localrule: True

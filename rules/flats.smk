@@ -6,9 +6,11 @@ use rule combine as combine_flats with:
     """Reduced flats of a group -> combined flat: less bias and dark, mean 1."""
     wildcard_constraints:
         product=r"combined/[^/]+/flat.+",  # ccdflow.kinds.flat.FLAT.make
+    localrule: True
 
 
 use rule quality_table as flat_table with:
     """Figures of all combined flats -> flat_quality.csv."""
     wildcard_constraints:
         product=r"flat_quality\.csv",  # ccdflow.kinds.quality_tables.FLAT_TABLE.make
+    localrule: True

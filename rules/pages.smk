@@ -26,18 +26,21 @@ use rule picture as quality_picture with:
     """Combined biases of a night -> picture of level, read noise and structure."""
     wildcard_constraints:
         product=r"nights/[^/]+/bias_quality\.png",  # ccdflow.kinds.quality_picture.QUALITY.make
+    localrule: True
 
 
 use rule picture as masters_picture with:
     """Combined darks and flats of a night -> picture of them and their errors."""
     wildcard_constraints:
         product=r"nights/[^/]+/masters\.png",  # ccdflow.kinds.calibrated_pictures.MASTERS_PICTURE.make
+    localrule: True
 
 
 use rule picture as calibrated_picture with:
     """Calibrated frames of a night -> picture of one of each filter, before and after."""
     wildcard_constraints:
         product=r"nights/[^/]+/calibrated\.png",  # ccdflow.kinds.calibrated_pictures.SCIENCE_PICTURE.make
+    localrule: True
 
 
 rule contact_sheet:
@@ -84,3 +87,4 @@ use rule page as index_page with:
     """Pages of all nights -> overview."""
     wildcard_constraints:
         product=r"report\.html",  # ccdflow.kinds.overview.INDEX.make
+    localrule: True
