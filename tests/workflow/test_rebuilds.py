@@ -565,7 +565,7 @@ def test_small_pictures_deleted_or_damaged(box, how):
         one.with_suffix(".part").write_bytes(one.read_bytes()[:-20])
         one.with_suffix(".part").replace(one)
     elif how == "foreign":
-        (folder / "of_somebody.png").write_bytes(b"else")
+        (folder / "reduced_gone.fits@4a717244.png").write_bytes(b"else")
     elif how == "all":
         shutil.rmtree(folder)
     else:

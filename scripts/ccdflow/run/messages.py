@@ -73,8 +73,8 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
     if "not present when the DAG was created" in text:
         return False
     if is_dry:
-        # The lines of the plan name and count the same, by products instead of rules.
-        is_repeated = event in ("job_info", "shellcmd", "run_info") or text.startswith("Reasons:")
+        # The lines of the plan say the same, by products; a Snakemake user looks for the job counts.
+        is_repeated = event in ("job_info", "shellcmd") or text.startswith("Reasons:")
         return not is_repeated
     is_batch = rule_name == "night" if event == "job_error" else "CalledProcessError" in text
     return is_warning and not (is_batch and is_local)
