@@ -22,6 +22,7 @@ from small_frames import begin, run_jobs
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.measuring import detecting, pixel_tables
 from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
+from ccdflow.verify import verdicts
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
 DARKS = ((20.0, 3), (60.0, 3), (180.0, 3))
@@ -386,3 +387,48 @@ def test_a_night_measured_before_a_source_was_known_is_read_without_it(tmp_path)
     (found,) = pixel_tables.read_seen(tmp_path / "old.fits", "2024-03-01", ["flat"], [(5, 7)])
     assert found.index.tolist() == [2, 10]
     assert {name: each.tolist() for name, each in found.bits.items()} == bits
+
+
+def test_a_pair_of_flats_tells_gain_and_read_noise_of_each_amplifier(tmp_path):
+    """Two flats make no combined one, and a night of them had no gain."""
+    chain = take(
+        tmp_path, 1, darks=(), flats=(("g", 2),), science=(("g", 60.0, 1),), cards={"GAIN": 9.9}
+    )
+    truth = chain.detector.amplifiers
+    # The profile claims 1.3 times the gain of the second amplifier.
+    claim = f"gain: {truth[1].gain}\n"
+    assert chain.profile.count(claim) == 1
+    profile = chain.profile.replace(claim, f"gain: {1.3 * truth[1].gain}\n")
+    chain = dataclasses.replace(chain, profile=profile)
+    done = run(tmp_path, chain)
+    table = pd.read_csv(done.results / "detector.csv")
+    assert table.flats.tolist() == [2, 2]
+    for line, amplifier in zip(table.itertuples(), truth, strict=True):
+        assert abs(line.gain - amplifier.gain) < 3 * line.gain_error
+        assert line.gain_error < 0.05 * amplifier.gain
+        assert abs(line.read_noise - amplifier.read_noise) < 3 * line.read_noise_error
+        assert line.gain_header == 9.9
+        assert np.isnan([line.hot, line.varies, line.low, line.columns, line.departure]).all()
+    said = table.note[0].split("; ")
+    first, second = table.amplifier
+    assert [text.partition(" is measured, ")[2] for text in said] == [
+        "9.9 is the header's", f"{table.gain_used[1]:g} is in use", "9.9 is the header's",
+    ]  # fmt: skip
+    assert [text.startswith(f"amplifier {first}: gain ") for text in said] == [True, False, False]
+    assert f"detector: {table['product'][0]}: {said[1]}" in done.lines
+    page = (done.results / "nights/2024-03-01/report.html").read_text()
+    assert f"amplifier {second}: gain" in page
+    # The pair judges no pixel, and its gain is that of the noise of the night's frames.
+    header = done.open("calibrated/n1/science_g1.fits")[0].header
+    assert "BPMIM" not in header
+    assert not (done.results / "detector/simcam/bad_pixels_all_103x101_1x1_g9.9.fits").exists()
+    verdict = verdicts.verify(table["product"][0], raw=chain.raw, results=done.results)
+    assert (verdict.verdict, verdict.pixels) == ("verified", 0)
+    assert left_to_make(tmp_path, chain) == []
+
+
+def test_two_flats_of_two_exposures_are_no_pair(tmp_path):
+    chain = take(tmp_path, 1, darks=(), flats=(("g", 1, 4.0), ("g", 1, 8.0)), science=())
+    done = run(tmp_path, chain)
+    (record,) = (one for name, one in done.records.items() if "/pixels_" in name)
+    assert (record.status, "no two of its flats" in record.reason) == ("refused", True)

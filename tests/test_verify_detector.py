@@ -10,9 +10,13 @@ from astropy.io import fits
 from small_frames import run_jobs
 
 from ccdflow import simulate
+from ccdflow.detector.pixels.response import response
 from ccdflow.kinds.sections.verification import noted
+from ccdflow.maskbits import DEAD
 from ccdflow.verify import selection, verdicts
+from ccdflow.verify.flat_pixels import contrast_of
 from ccdflow.verify.outcome import NotedProduct
+from ccdflow.verify.pixel_bits import OpenBits
 
 MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
 STRUCTURE = re.compile(
@@ -174,3 +178,21 @@ def test_the_notes_of_the_run_have_the_settings(night):
     finally:
         path.write_bytes(sound)
     assert (found.verdict, "HOTRATE is 0.5 in the notes" in found.reason) == ("differs", True)
+
+
+def test_amplifiers_without_gains_are_compared_each_with_itself():
+    rng, shape = np.random.default_rng(5), (96, 120)
+    parts = [np.s_[:, :60], np.s_[:, 60:]]
+    flat = rng.normal(1, 0.01, shape)
+    flat[40, 30] = 0.92
+    flat[parts[1]] *= 0.7
+    pair = flat, 0.01 * flat
+    mask = response([pair], parts=parts).mask
+    assert mask[40, 30] == DEAD
+    wrong = []
+    for own in (parts, [np.s_[:, :]]):
+        bits = OpenBits(shape)
+        contrast_of([pair], bits, 4.5, own)
+        wrong.append(bits.wrong(mask))
+    assert wrong[0] == 0
+    assert wrong[1] > 20

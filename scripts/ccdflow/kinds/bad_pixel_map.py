@@ -8,7 +8,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.detector.pixels.history import combine_nights
 from ccdflow.files.headertext import printable
-from ccdflow.kinds.detector_measurement import DETECTOR, measurements_of
+from ccdflow.kinds.detector_measurement import DETECTOR, measurements_of, tells_of_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_setups import PIXELS, names_of, pixels_of
@@ -78,7 +78,7 @@ class BadPixels(Kind):
         group = context.groups[job.product]
         basis = self._basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
-        made = measurements_of(context, group.pixels)
+        made = list(filter(tells_of_pixels, measurements_of(context, group.pixels)))
         if not made:
             reason = "no night's darks or flats could tell"
             return ledger.Record(

@@ -17,7 +17,7 @@ from ccdflow.detector.pixels.response import LOW
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.masters import member_masters
-from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.combining import are_too_few, short
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import detecting, measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, names_of, pixels_of, setup_of
@@ -101,17 +101,25 @@ class NightDetector(MeasurementKind):
 
     def group_basis(self, context, group):
         """Return the settings and the masters as they turned out."""
-        masters = [
-            [record.product, record.key, record.status]
+        found = [
+            (step.kind, record)
             for step in group.steps
             for use in step.uses
             if (record := context.outcome(use.product)) is not None
         ]
-        return {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
+        masters = [[record.product, record.key, record.status] for _, record in found]
+        basis = {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
+        if any(kind == FLAT.name and are_too_few(record) for kind, record in found):
+            # Only nights with such flats are measured anew.
+            basis["pairs"] = "tell the gain"
+        return basis
 
     def what_changed(self, before, now):
         """Say why a measurement is out of date."""
-        return "its masters changed" if before["masters"] != now["masters"] else "settings changed"
+        for name, words in (("masters", "its masters changed"), ("settings", "settings changed")):
+            if before[name] != now[name]:
+                return words
+        return "new arithmetic"
 
     # -- the job -----------------------------------------------------------------------------------
 
@@ -121,8 +129,11 @@ class NightDetector(MeasurementKind):
         basis = self.group_basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
         night = detecting.NightMeasurement(context, group)
-        if not night.darks and not night.flats:
-            reason = "no combined dark or flat was made of this night's frames"
+        if not night.darks and not night.flats and not night.pairs:
+            reason = (
+                "no combined dark or flat was made of this night's frames, and no two of its flats"
+                " that are alike have one exposure"
+            )
             return ledger.Record(
                 job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
             )
@@ -296,6 +307,11 @@ def measurements_of(context, products):
     return sorted(made, key=lambda r: (r.data.get("night", ""), r.product))
 
 
+def tells_of_pixels(record):
+    """Tell whether a measurement tells of bad pixels; pairs of flats alone tell gains only."""
+    return bool(record.data["looked"])
+
+
 def how_measured(context, row):
     """Return the profile's choices that a job needs: (("gain", "measured"),) or ().
 
@@ -418,7 +434,8 @@ class Measured:
             (ny, nx) of its images.
         """
         cards, masks = [], ()
-        usable = [r for r in self.records if r.data["shapes"] == [list(s) for s in shapes]]
+        own = [list(shape) for shape in shapes]
+        usable = [r for r in self.records if tells_of_pixels(r) and r.data["shapes"] == own]
         if usable:
             share = self._context.settings["detector"]["share"]
             masks = pixel_tables.masks_of(self._context, usable, shapes, share)

@@ -50,7 +50,7 @@ class Contrast:
     low_part: float
 
 
-def contrast_of(pairs, bits, low_sigma=_LOW):
+def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
     """Return the `Contrast` of flats, and give the pixels that are low their bits.
 
     Parameters
@@ -61,10 +61,14 @@ def contrast_of(pairs, bits, low_sigma=_LOW):
         Changed in place.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours.
+    parts : sequence of (slice, slice)
+        Regions that together are the image, each compared with itself alone.
     """
     total = weights = 0.0
     for flat, error in pairs:
-        one, weight = _weighted_contrast(flat, error)
+        one, weight = np.zeros((2, *flat.shape))
+        for part in parts:
+            one[part], weight[part] = _weighted_contrast(flat[part], error[part])
         total, weights = total + one, weights + weight
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.where(weights > 0, total / np.sqrt(weights), -np.inf)

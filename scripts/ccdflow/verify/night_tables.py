@@ -65,6 +65,23 @@ class NightMaster:
         found = masters_of(self.first)
         return {kind: master_file(one, kind, self.results) for kind, one in found.items()}
 
+    def header(self, hdu):
+        """Return the header of an image of the first member.
+
+        Parameters
+        ----------
+        hdu : int
+
+        Raises
+        ------
+        CannotRemake
+            If the first member is missing.
+        """
+        member = self.members[0]
+        if not member.is_file():
+            raise CannotRemake(f"{member.name}, a member of a master, is missing", MISSING)
+        return stored(member).images[hdu].header
+
     def level_is_out(self, hdu, tail):
         """Tell whether an amplifier's bias level is out of the members.
 
@@ -79,10 +96,7 @@ class NightMaster:
         CannotRemake
             If the first member is missing.
         """
-        member = self.members[0]
-        if not member.is_file():
-            raise CannotRemake(f"{member.name}, a member of a master, is missing", MISSING)
-        header = stored(member).images[hdu].header
+        header = self.header(hdu)
         return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first)
 
     def rows(self, hdu, suffix, rows):
@@ -252,6 +266,8 @@ def verify_night(first, hdus, results):
     CannotRemake
         If a master or a member is missing, or the table is of an older version.
     """
+    if not str(first["LOOKED"]).strip():
+        return _without_masters(first, hdus)
     masters = masters_named(first, results)
     pixels, largest, looked, lines = 0, 0.0, set(), {"PIXELS": 0, "WEAK": 0}
     images = images_of(first, masters, results)
@@ -280,6 +296,17 @@ def verify_night(first, hdus, results):
         raise Differs(f"LOOKED is {' '.join(sorted(looked))}, and its card has {first['LOOKED']}")
     compared = f"bits to {NEAR:g} of their limits, SIGMA to {NEAR:g}, with numpy and astropy"
     return {"compared": compared, "pixels": pixels, "largest": largest}
+
+
+def _without_masters(first, hdus):
+    """Return the verdict on a night of which pairs of flats alone tell: they tell of no pixel."""
+    named = [word for word in first if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))]
+    if named:
+        raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters tell of pixels")
+    for name in ("PIXELS", "WEAK"):
+        if len(hdus[name].data):
+            raise Differs(f"LOOKED is empty, and {name} has {len(hdus[name].data)} pixels")
+    return {"compared": "no line: pairs of flats tell of no pixels", "pixels": 0, "largest": 0.0}
 
 
 def _lines_of(table, place, shape):
@@ -321,7 +348,8 @@ def _found_in(image, masters, first):
     if imaging:
         bits = OpenBits(image.shape)
         low = float(first["LOWSIGMA"])
-        contrast = flat_pixels.contrast_of(_pairs(imaging, image), bits, low)
+        parts = _parts_of(image, imaging[0])
+        contrast = flat_pixels.contrast_of(_pairs(imaging, image), bits, low, parts)
         if contrast.low_part > _MOST_LOW:
             contrast = None
         else:
@@ -344,6 +372,15 @@ def _found_in(image, masters, first):
                 found["LEVELS"].must[place] |= own.must
                 found["LEVELS"].may[place] |= own.may
     return found, contrast, looked
+
+
+def _parts_of(image, flat):
+    """Return the parts of an image that are compared each with itself: amplifiers without gains."""
+    tails = tails_of(image.header)
+    member = flat.header(image.hdu)
+    if all(number(card(member, "AMPGAIN", tail)) for tail in tails):
+        return [(_ALL, _ALL)]
+    return [place_of(image.header, tail) for tail in tails]
 
 
 def _pairs(flats, image):

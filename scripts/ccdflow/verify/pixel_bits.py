@@ -116,13 +116,16 @@ def neighbours(image):
 def lamp_of(flat):
     """Return the function that gives rows of the smooth light of a flat: slice to (k, nx).
 
-    A polynomial of the sixth degree in x and in y through the medians of 24 x 24 parts.
+    A polynomial of the sixth degree in x and in y through the medians of 24 x 24 parts, fewer where
+    these were smaller than 8 pixels.
 
     Parameters
     ----------
     flat : numpy.ndarray of shape (ny, nx)
     """
-    parts = [np.array_split(np.arange(size), min(_GRID, size)) for size in flat.shape]
+    parts = [
+        np.array_split(np.arange(size), min(_GRID, max(1, size // _SIDE))) for size in flat.shape
+    ]
     medians = np.empty([len(each) for each in parts])
     for i, y in enumerate(parts[0]):
         for j, x in enumerate(parts[1]):

@@ -28,6 +28,8 @@ from ccdflow.run.context import Context, reduced
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
+# Words in the reason of a group whose frames agree, and are only too few.
+_TOO_FEW = "fewer than the minimum of"
 # Bytes that the process may hold where the system does not tell.
 _PROCESS = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.
@@ -230,7 +232,23 @@ def _why_not(selection, found, minimum):
         return ""
     what = f" of {found}" if count < found else ""
     frames = "frame" if count == found == 1 else "frames"
-    return f"{count}{what} {frames}, fewer than the minimum of {minimum}"
+    return f"{count}{what} {frames}, {_TOO_FEW} {minimum}"
+
+
+def are_too_few(record):
+    """Tell whether two frames or more that agree are only too few to be combined.
+
+    Parameters
+    ----------
+    record : ccdflow.run.ledger.Record
+        Of a master.
+
+    Returns
+    -------
+    bool
+    """
+    is_refused = record.status == ledger.REFUSED and _TOO_FEW in record.reason
+    return is_refused and len(record.data["members"]) > 1
 
 
 # -- the product -----------------------------------------------------------------------------------

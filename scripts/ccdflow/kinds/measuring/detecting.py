@@ -9,7 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
+from ccdflow.detector.photons.night_transfer import (
+    Transfer,
+    band_rows,
+    by_exposure,
+    measure_transfer,
+)
 from ccdflow.detector.pixels.bad_pixels import (
     DarkFit,
     dark_mask,
@@ -24,6 +29,7 @@ from ccdflow.detector.pixels.response import LOW, Weak, response
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
+from ccdflow.kinds.masters.combining import are_too_few
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.measuring.noise_words import is_spectrum
@@ -102,13 +108,17 @@ class NightMeasurement:
     def __init__(self, context, group):
         self.context = context
         self.group = group
-        made = {"dark": [], "flat": []}
+        made, few = {"dark": [], "flat": []}, {"dark": [], "flat": []}
         for step in group.steps:
             for use in step.uses:
                 record = context.outcome(use.product)
                 if record is not None and record.status == ledger.MADE:
                     made[step.kind].append(record)
+                elif record is not None and are_too_few(record):
+                    few[step.kind].append(record)
         self.darks, self.flats = made["dark"], made["flat"]
+        # Flats too few for a combined flat tell the gain if two of them are of one exposure.
+        self.pairs = [record for record in few["flat"] if self._has_pair(record)]
 
     @cached_property
     def row(self):
@@ -117,7 +127,11 @@ class NightMeasurement:
 
     @property
     def _files(self):
-        return [f for record in (*self.darks, *self.flats) for f in record.data["members"]]
+        return [f for record in self._all for f in record.data["members"]]
+
+    @property
+    def _all(self):
+        return (*self.darks, *self.flats, *self.pairs)
 
     @cached_property
     def images(self):
@@ -178,6 +192,10 @@ class NightMeasurement:
         known = [file for file, seconds in members if math.isfinite(seconds)]
         return replace(record, data={**record.data, "members": known})
 
+    def _has_pair(self, record):
+        known = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
+        return any(len(members) > 1 for members in by_exposure(known))
+
     # -- all of it ---------------------------------------------------------------------------------
 
     def measure(self, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
@@ -227,13 +245,14 @@ class NightMeasurement:
         ----------
         amplifier : ccdflow.camera.geometry.Amplifier
         record : ccdflow.run.ledger.Record, optional
-            Of the only dark or flat whose bias is asked; by default all are.
+            Of the only dark or flat whose bias is asked for; by default the first one that has a
+            bias with a measured noise tells.
 
         Returns
         -------
         (float, float, bool)
         """
-        for master in (*self.darks, *self.flats) if record is None else (record,):
+        for master in self._all if record is None else (record,):
             bias = self.bias_of(master)
             for figures in bias.data.get("quality", ()) if bias is not None else ():
                 value, error = figures["read_noise"], figures["read_noise_error"]
@@ -245,7 +264,8 @@ class NightMeasurement:
         return _READ_NOISE, _READ_NOISE, False
 
     def _transfer(self, image, amplifier):
-        usable = [self._of_known_exposure(r) for r in self.flats if self.level_is_out(r, amplifier)]
+        flats = [r for r in (*self.flats, *self.pairs) if self.level_is_out(r, amplifier)]
+        usable = [self._of_known_exposure(r) for r in flats]
         usable = [r for r in usable if len(r.data["members"]) > 1]
         if not usable:
             return Transfer()

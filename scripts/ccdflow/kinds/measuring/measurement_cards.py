@@ -37,6 +37,8 @@ def cards_of_pixels(night, found, settings):
             (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
             (f"IMUSE{place:03d}", night.use_of(record), "how it tells of bad pixels"),
         ]
+    if not found.looked:
+        return cards
     noises = [night.read_noise(a)[0] for image in night.images for a in image.amplifiers]
     gains = [each["gain_used"] if each["gain_used"] > 0 else each["gain"] for each in found.figures]
     return cards + _noise_cards(noises, gains)
