@@ -152,9 +152,17 @@ def test_what_is_left_out_does_not_come_from_the_file_that_the_user_edits(tmp_pa
     assert settings.load({"raw": "a", "results": "b"}) == {**DEFAULTS, "raw": "a", "results": "b"}
 
 
+@pytest.mark.parametrize(
+    ("value", "remedy"), [("averge", "did you mean 'average'"), (3, "write an allowed value")]
+)
+def test_a_wrong_value_is_refused_with_the_one_that_was_meant(value, remedy):
+    with pytest.raises(UserError, match=rf"bias\.method: not a valid .*average, median; {remedy}"):
+        settings.load({"bias": {"method": value}})
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_is_refused(value):
-    with pytest.raises(UserError, match=r"config\.yaml: bias\.clip: not a number"):
+    with pytest.raises(UserError, match=r"config\.yaml: bias\.clip: not a number.*in digits"):
         settings.load({"bias": {"clip": value}})
 
 

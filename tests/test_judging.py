@@ -59,18 +59,18 @@ def test_the_noise_of_rows_comes_back(k):
 def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, said):
     for seed in range(8):
         reduced = reduce(raw(k, seed=seed), BY_ROW)
-        assert kinds(reduced) == [judging.GREW] * said
+        assert kinds(reduced) == [judging.GREW] * said, seed
         if said:
             assert "`reduction: {model: polynomial}`" in reduced.warnings[0][1]
-        assert kinds(reduce(raw(k, seed=seed), SMOOTHED)) == []
+        assert kinds(reduce(raw(k, seed=seed), SMOOTHED)) == [], seed
 
 
 def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed():
     for seed in range(8):
         frame = raw(12, seed=seed, drift=4.0)
-        assert kinds(reduce(frame, SMOOTHED)) == [judging.DRIFT]
+        assert kinds(reduce(frame, SMOOTHED)) == [judging.DRIFT], seed
         assert "`reduction: {model: null}`" in reduce(frame, SMOOTHED).warnings[0][1]
-        assert kinds(reduce(frame, BY_ROW)) == []
+        assert kinds(reduce(frame, BY_ROW)) == [], seed
 
 
 def test_a_smoothed_level_adds_nothing_to_the_rows():

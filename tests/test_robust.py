@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ccdflow.maskbits import flagged
 from ccdflow.robust import median, median_of_each
 
 
@@ -56,11 +55,3 @@ def test_median_of_each_pixel_passes_by_what_is_missing_or_keeps_it():
     assert np.array_equal(median_of_each(frames)[1, 2], np.nanmedian(frames[:, 1, 2]))
     assert np.isnan(median_of_each(frames)[0, 0])
     assert np.isnan(median_of_each(frames, median=np.median)[1, 2])
-
-
-@pytest.mark.parametrize("size", [0, 3, 4, 5, 1001])
-@pytest.mark.parametrize("part", [0.0, 0.01, 1.0])
-def test_set_pixels_of_a_mask_are_found_wherever_they_are(size, part):
-    rng = np.random.default_rng(size)
-    mask = np.where(rng.random(size) < part, rng.integers(1, 2**14, size), 0).astype(np.int16)
-    assert np.array_equal(flagged(mask), np.flatnonzero(mask))

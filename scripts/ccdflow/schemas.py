@@ -128,7 +128,8 @@ def violation(error, *, file, words):
         "not a valid value",
         allowed(schema, error),
     )
-    close = difflib.get_close_matches(str(value), list(map(str, schema.get("enum", ()))), n=1)
+    given = value if isinstance(value, str) else ""
+    close = difflib.get_close_matches(given, list(map(str, schema.get("enum", ()))), n=1)
     return UserError(
         problem,
         file=file,

@@ -438,7 +438,8 @@ def test_a_wrong_setting_is_one_line(run_workflow, tmp_path, small_raw):
     run = run_workflow(small_raw, tmp_path / "results", config=["bias={clip: 0.2}"])
     assert refused(run) == (
         "--config bias.clip: not a valid value (found 0.2);"
-        " allowed: a number from 1 to 100, in sigma, or null for no clipping"
+        " allowed: a number from 1 to 100, in sigma, or null for no clipping;"
+        " write an allowed value"
     )
     assert not (tmp_path / "results").exists()
 

@@ -210,6 +210,7 @@ def _withdraw(batch, *, ended):
     except FileNotFoundError:
         return
     except OSError:
+        # Its plan is over in any case, and a job that finds no batch makes nothing: `Withdrawn`.
         batch.unlink(missing_ok=True)
 
 

@@ -437,14 +437,13 @@ def _noise(context, name, groups, *, foretell):
     uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
     measured = [sky for each in groups if (sky := skies.measured_sky(context, each)) is not None]
-    sky = (
-        median(measured)
-        if measured
-        else skies.predicted_sky(context, row, seconds)
-        if foretell
-        else None
-    )
+    sky = None
+    if measured:
+        sky = median(measured)
+    elif foretell:
+        sky = skies.predicted_sky(context, row, seconds)
     read_noise = _read_noise(context, answers, foretell=foretell)
+    dark = uses.get(rule.DARK)
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
@@ -468,8 +467,7 @@ def _noise(context, name, groups, *, foretell):
                 for each in answers
                 if each.use is not None or each.missing not in ("", LEVEL_IN)
             ),
-            is_bias_in_dark=(dark := uses.get(rule.DARK)) is not None
-            and _has_bias(context, dark, uses.get(rule.BIAS)),
+            is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(rule.BIAS)),
             other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         ),
         bool(measured),
