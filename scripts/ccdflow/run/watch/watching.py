@@ -22,7 +22,7 @@ from ccdflow.files import whole
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING, SET_ASIDE
-from ccdflow.run.watch import arrivals, frame_lines, warm_state
+from ccdflow.run.watch import arrivals, frame_lines, heaps, warm_state
 from ccdflow.run.watch.patience import NoAnswer, Patience
 
 PAUSE = 1.0
@@ -158,6 +158,7 @@ class Watch:
         """Watch until `end` is called; then make all products that are left."""
         # As in a run: threads that wait for the disk let others go on at once.
         sys.setswitchinterval(0.0003)
+        heaps.keep_few()
         source = self._open()
         try:
             while not self.is_ended.is_set():
@@ -401,6 +402,7 @@ class Watch:
             # Figures are rings of objects, and Python looks for old ones the more rarely the more
             # there is beside them.
             gc.collect()
+            heaps.give_back()
         return done
 
     def _hold(self, done):

@@ -1,0 +1,35 @@
+"""Memory that the C library keeps for the threads of a process that goes on for nights.
+
+glibc gives each thread a heap of its own, up to eight a core, and each grows to the most that any
+round asked of it. A watch has new threads in each round: few heaps, emptied after a whole round,
+stay as small as one round needs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+# The parameter of mallopt(3) for the number of heaps, and its value.
+_ARENA_MAX, _HEAPS = -8, 2
+
+
+@cache
+def _function(name):
+    """Return a function of the C library; None where it has none, as on other systems."""
+    try:
+        return getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):
+        return None
+
+
+def keep_few():
+    """Let all threads that start from now on share a few heaps."""
+    if (mallopt := _function("mallopt")) is not None:
+        mallopt(_ARENA_MAX, _HEAPS)
+
+
+def give_back():
+    """Give free memory back to the system."""
+    if (trim := _function("malloc_trim")) is not None:
+        trim(0)
