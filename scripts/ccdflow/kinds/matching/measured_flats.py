@@ -173,6 +173,9 @@ def _may_change(context, step):
         return False
     products, now = [use.product for use in rivals], _foreseen(context, rivals)
     first = first_of(products, now)
+    if pending[0] is rivals[0] and first not in (products[0], first_of(products[1:], now)):
+        # The others are held against this one, and it may be refused.
+        return True
     best = ({**now, use.product: _at_best(context, use)} for use in pending)
     return any(first_of(products, values) != first for values in best)
 
