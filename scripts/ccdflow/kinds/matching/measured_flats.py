@@ -58,9 +58,16 @@ def competing(context, step):
     """
     if step.kind != FLAT:
         return []
+    # The step is kept beside its answer, so that its id stays its own.
+    name = "competing", id(step)
+    return context.planned(name, lambda: (step, _competing(context, step)))[1]
+
+
+def _competing(context, step):
+    own = rules(context)
     there = [use for use in step.uses if _is_made(context, use)]
-    rank = rank_of(there[0], rules(context)) if there else None
-    return [use for use in there if rank_of(use, rules(context)) == rank]
+    ranks = [rank_of(use, own) for use in there]
+    return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
 
 
 def decided(context, step):
