@@ -18,7 +18,7 @@ from ccdflow.kinds.matching.measured_flats import first_of
 TYPES = {"bias": "BIAS", "flat": "FLAT", "science": "OBJECT"}
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations")
 CAMERAS = {"testcam": LFC_LIKE.format(name="TESTCAM").replace("-116.9", "0")}
-OLD, OWN, LATER = "2024-03-09", "2024-03-10", "2024-03-12"
+EARLY, OLD, OWN, LATER = "2024-03-08", "2024-03-09", "2024-03-10", "2024-03-12"
 
 
 class Archive:
@@ -167,6 +167,21 @@ def test_a_late_faint_flat_leaves_the_frame_as_it_is(archive):
     # A late bias changes no light: the frame is looked at only for what it takes itself.
     archive.take("bias", OLD)
     assert frame not in archive.left()
+
+
+def test_the_flat_that_others_are_held_against_may_be_refused(archive):
+    """Without the own night's, last night's would be the first, and no other much better."""
+    archive.take("bias", EARLY, 4)
+    archive.flats(EARLY, 8_800, 4)
+    archive.flats(OLD, 6_000)
+    archive.flats(OWN, 2_500, 6)
+    frame = archive.take("science", OWN, electrons=5_000)
+    assert night_of(archive.run(steps=["flat"]), frame) == EARLY
+    archive.take("bias", OWN)
+    why = "a flat that competes is made again"
+    assert archive.left(steps=["flat"])[frame] == why
+    archive.run(steps=["flat"])
+    assert frame not in archive.left(steps=["flat"])
 
 
 def test_the_flats_of_swapped_wheels_compete(archive):

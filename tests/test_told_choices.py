@@ -12,6 +12,7 @@ from offered_masters import frame, master
 import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, lines_of
+from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import Answer, reasons_of
 from ccdflow.kinds.matching.rule import Masters, Rules
 from ccdflow.kinds.planning import plan_words, planned
@@ -204,3 +205,41 @@ def test_further_darks_are_of_the_exposure_of_those_that_they_join(archive):
     archive.take("science", NIGHT, exptime=290.0)
     wishes = line_of(told(archive, NIGHT), "to gain most: ")
     assert "20 more darks of 300 s (-2 % of read and dark variance)" in wishes
+
+
+def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
+    """Three biases of last night cancel in the dark; twelve of tonight would add to them."""
+    archive.take("bias", BEFORE, 3)
+    archive.take("dark", BEFORE, 8, exptime=300.0)
+    archive.take("bias", NIGHT, 12)
+    archive.take("science", NIGHT, exptime=300.0)
+    (block,) = planned.blocks_of(archive.plan(), NIGHT)
+    (line,) = (line for line in block.taken if line.kind == "bias")
+    assert (line.use.lag, line.rival.lag) == (1, 0)
+    assert line.why_lost == "would add to the bias of the dark, which is another"
+
+
+def test_a_flat_that_is_measured_lost_to_one_that_is_not():
+    own, old = Use("own", 0, 1.0, 1e-5, "A"), Use("old", 1, 1.0, 1e-6, "B", is_measured=True)
+    words = "the electrons of the one that is taken are not known"
+    assert match_words.why_lost(own, old, Rules()) == words
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({}, "of this night and earlier ones"),
+        ({"direction": "nearest"}, "of earlier and later nights"),
+        ({"same_night": True}, "One of the frame's own night goes first."),
+    ],
+)
+def test_the_page_tells_the_rule_of_the_configuration(archive, rules, words):
+    archive.take("bias", NIGHT, 5)
+    archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan(calibrate=rules)
+    section = ASSOCIATIONS.section(context, NIGHT)
+    assert words in " ".join(section.paragraphs)
+    usual = archive.plan(calibrate={})
+    assert (ASSOCIATIONS.page_basis(context, NIGHT) == ASSOCIATIONS.page_basis(usual, NIGHT)) == (
+        not rules
+    )

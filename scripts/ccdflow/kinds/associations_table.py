@@ -170,6 +170,8 @@ class Associations(Kind):
             [group.product, *_digests(context, group, planned.step_line)]
             for group in SCIENCE.night_groups(context, night)
         ]
+        words = _rule_words(context)
+        choices += [words] if choices and words != _USUAL_RULE else []
         return {"associations": [self.version, digest(choices)]} if choices else {}
 
     def index_basis(self, context):
@@ -232,8 +234,7 @@ class Associations(Kind):
             (said,) if said else (),
             (
                 *_harm_sentences(context, night),
-                "Among the masters of the same setup, of this night and earlier ones, that of the"
-                " least predicted variance is taken; a later one only where there is no other.",
+                _rule_words(context),
                 *(
                     (f"Further frames that would gain most: {'; '.join(wishes)}.",)
                     if wishes
@@ -250,6 +251,23 @@ ASSOCIATIONS = Associations()
 
 # The name under which this is noted of a closed night.
 _TOLD = "associations"
+
+_USUAL_RULE = (
+    "Among the masters of the same setup, of this night and earlier ones, that of the"
+    " least predicted variance is taken; a later one only where there is no other."
+)
+
+
+def _rule_words(context):
+    """Return the rule by which masters are chosen, in a sentence or two."""
+    rules = shelves.rules(context)
+    usual = _USUAL_RULE
+    if rules.direction == "nearest":
+        usual = (
+            "Among the masters of the same setup, of earlier and later nights, that of the least"
+            " predicted variance is taken."
+        )
+    return f"{usual} One of the frame's own night goes first." if rules.same_night else usual
 
 
 def _has_frames(context):

@@ -77,13 +77,14 @@ class StepsOfClass:
             chosen = tuple(
                 own or answer(*how) for own, (answer, _) in zip(fixed, self._answers, strict=True)
             )
-            chosen = self._paired(chosen, degrees, row)
+            chosen = self._paired(chosen, row)
             steps = self._known[asked] = self._alike.setdefault(tuple(map(id, chosen)), chosen)
         return steps
 
-    def _paired(self, steps, degrees, row):
+    def _paired(self, steps, row):
         """Return the steps with bias and dark as a pair, one object for all that are equal."""
-        name = (*map(id, steps), degrees)
+        # Frames of other temperatures that count have another step of biases.
+        name = tuple(map(id, steps))
         if name not in self._pairs:
             pair = association.paired(self._context, steps, [row], row.night)
             same = self._context.lookup(("pairs of bias and dark",), dict)

@@ -171,9 +171,19 @@ def why_lost(best, other, rules):
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
         with_bias = "with its bias " if any(left) else ""
         return f"{warmer}{with_bias}adds {others / mine:.3g} times the variance"
-    if others < mine and getattr(best, "is_measured", False):
-        return f"adds {others / mine:.2g} times the variance, too small a gain"
+    if others < mine:
+        return _why_less_lost(best, other, others / mine)
     return "as good, and further away in time"
+
+
+def _why_less_lost(best, other, part):
+    """Return why a master that adds a smaller part of the variance lost."""
+    if getattr(best, "is_measured", False):
+        return f"adds {part:.2g} times the variance, too small a gain"
+    if getattr(other, "is_measured", False):
+        return "the electrons of the one that is taken are not known"
+    # Variance alone ranks biases, but for the one that the dark's members had subtracted.
+    return "would add to the bias of the dark, which is another"
 
 
 def _is_later(use):

@@ -58,9 +58,16 @@ def competing(context, step):
     """
     if step.kind != FLAT:
         return []
+    # The step is kept beside its answer, so that its id stays its own.
+    name = "competing", id(step)
+    return context.planned(name, lambda: (step, _competing(context, step)))[1]
+
+
+def _competing(context, step):
+    own = rules(context)
     there = [use for use in step.uses if _is_made(context, use)]
-    rank = rank_of(there[0], rules(context)) if there else None
-    return [use for use in there if rank_of(use, rules(context)) == rank]
+    ranks = [rank_of(use, own) for use in there]
+    return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
 
 
 def decided(context, step):
@@ -173,6 +180,9 @@ def _may_change(context, step):
         return False
     products, now = [use.product for use in rivals], _foreseen(context, rivals)
     first = first_of(products, now)
+    if pending[0] is rivals[0] and first not in (products[0], first_of(products[1:], now)):
+        # The others are held against this one, and it may be refused.
+        return True
     best = ({**now, use.product: _at_best(context, use)} for use in pending)
     return any(first_of(products, values) != first for values in best)
 
