@@ -1,7 +1,7 @@
 """Products made again by ccdproc from their own headers: `snakemake verify` (docs/verify.md)."""
 
 from ccdflow import commandline
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.run.noted_products import noted
 
 
 rule verify:

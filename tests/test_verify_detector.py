@@ -10,7 +10,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 
 from ccdflow import simulate
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.run.noted_products import noted
 from ccdflow.verify import selection, verdicts
 from ccdflow.verify.outcome import NotedProduct
 

@@ -15,7 +15,7 @@ from small_frames import run_jobs
 from verified_chain import MADE, one
 
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.run.noted_products import noted
 from ccdflow.verify import command, comparing, table, verdicts
 from ccdflow.verify.outcome import NotedProduct
 
