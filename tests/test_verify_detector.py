@@ -62,6 +62,9 @@ def test_all_products_of_the_detector_are_verified(night):
     assert {start: (v.verdict, v.reason) for start, v in found.items()} == dict.fromkeys(
         found, ("verified", "")
     )
+    assert {start: v.unit for start, v in found.items()} == {
+        "pixels_": "sigma", "shutter_": "s", "bad_": "",
+    }  # fmt: skip
     ny, nx = small_chain.SHAPE
     assert found["pixels_"].pixels == ny * nx
     header = fits.getheader(night[1] / of(night, "pixels_"))
@@ -71,6 +74,20 @@ def test_all_products_of_the_detector_are_verified(night):
         assert {name: bool(lines[name].any()) for name in ("DARK", "FLAT", "LEVELS")} == {
             "DARK": True, "FLAT": True, "LEVELS": True,
         }  # fmt: skip
+
+
+def test_a_sample_has_tables_and_maps_of_frames_that_are_small(night, monkeypatch):
+    """The guide's own are too large: a line says how many are left out."""
+    made = {product: NotedProduct(*one) for product, one in noted(night[1]).items()}
+    row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
+    monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
+    table, shutter = (of(night, start) for start in ("pixels_", "shutter_"))
+    chosen, large = selection.sample_of(night[1], made)
+    assert {table, shutter} <= set(chosen)
+    assert large == []
+    monkeypatch.setattr(selection, "MOST_BYTES", 100_000)
+    fewer, large = selection.sample_of(night[1], made)
+    assert (sorted(set(chosen) - set(fewer)), sorted(large)) == ([table, shutter],) * 2
 
 
 def flip(column, bit, place):

@@ -23,7 +23,7 @@ from ccdflow.verify.pixel_bits import (
     neighbours,
 )
 
-_STRIP = 256
+_STRIP, _LOWEST = 256, 8
 _LOW, _WEAK = 4.5, 2.5
 # Deep columns: rows of a part, how far below both sides, columns of a side and between.
 _PART, _DEEP, _DEEP_SIGMA, _BESIDE, _BETWEEN, _MOST_DEEP = 32, 0.2, 5.0, 15, 3, 0.01
@@ -50,7 +50,7 @@ class Contrast:
     low_part: float
 
 
-def contrast_of(pairs, bits, low_sigma=_LOW):
+def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
     """Return the `Contrast` of flats, and give the pixels that are low their bits.
 
     Parameters
@@ -61,11 +61,15 @@ def contrast_of(pairs, bits, low_sigma=_LOW):
         Changed in place.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours.
+    parts : sequence of tuple of slice
+        Of the image: pixels are compared with neighbours in the same one.
     """
-    total = weights = 0.0
+    total, weights = np.zeros((2, *bits.must.shape))
     for flat, error in pairs:
-        one, weight = _weighted_contrast(flat, error)
-        total, weights = total + one, weights + weight
+        for part in parts:
+            one, weight = _weighted_contrast(flat[part], error[part])
+            total[part] += one
+            weights[part] += weight
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.where(weights > 0, total / np.sqrt(weights), -np.inf)
     some = sigma[::4, ::4]
@@ -83,7 +87,7 @@ def contrast_of(pairs, bits, low_sigma=_LOW):
 def _weighted_contrast(flat, error):
     """Return the contrast of a flat times its weight, and the weight, each (ny, nx)."""
     lamp, (ny, nx) = lamp_of(flat), flat.shape
-    strips = [slice(low, min(low + _STRIP, ny)) for low in range(0, ny, _STRIP)]
+    strips = _strips_of(ny)
     medians = np.concatenate([block_medians(flat[rows] / lamp(rows)) for rows in strips])
     weighted, weights = np.zeros((2, ny, nx))
     for rows in strips:
@@ -94,6 +98,12 @@ def _weighted_contrast(flat, error):
             off = (flat[rows] / smooth - 1) * weight
         weighted[rows], weights[rows] = np.nan_to_num(off), weight
     return weighted, weights
+
+
+def _strips_of(ny):
+    """Return the rows of an image in strips, the last no lower than a block that is mirrored."""
+    lows = [low for low in range(0, ny, _STRIP) if low == 0 or ny - low >= _LOWEST]
+    return [slice(*ends) for ends in zip(lows, [*lows[1:], ny], strict=True)]
 
 
 def deep_parts(pairs):

@@ -321,7 +321,8 @@ def _found_in(image, masters, first):
     if imaging:
         bits = OpenBits(image.shape)
         low = float(first["LOWSIGMA"])
-        contrast = flat_pixels.contrast_of(_pairs(imaging, image), bits, low)
+        own = _pairs(imaging, image), bits, low, _parts_of(image)
+        contrast = flat_pixels.contrast_of(*own)
         if contrast.low_part > _MOST_LOW:
             contrast = None
         else:
@@ -344,6 +345,14 @@ def _found_in(image, masters, first):
                 found["LEVELS"].must[place] |= own.must
                 found["LEVELS"].may[place] |= own.may
     return found, contrast, looked
+
+
+def _parts_of(image):
+    """Return the amplifiers of an image where a gain is unknown: flats have steps between them."""
+    tails = tails_of(image.header)
+    if all(number(card(image.header, "AMPGAIN", tail)) is not None for tail in tails):
+        return (np.s_[:, :],)
+    return [place_of(image.header, tail) for tail in tails]
 
 
 def _pairs(flats, image):

@@ -122,7 +122,9 @@ def lamp_of(flat):
     ----------
     flat : numpy.ndarray of shape (ny, nx)
     """
-    parts = [np.array_split(np.arange(size), min(_GRID, size)) for size in flat.shape]
+    parts = [
+        np.array_split(np.arange(size), min(_GRID, max(1, size // _SIDE))) for size in flat.shape
+    ]
     medians = np.empty([len(each) for each in parts])
     for i, y in enumerate(parts[0]):
         for j, x in enumerate(parts[1]):

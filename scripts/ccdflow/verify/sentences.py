@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from ccdflow.verify.amplifiers import card
 from ccdflow.verify.comparing import Differs
 
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
@@ -55,7 +56,7 @@ _WARNINGS = {
         " show; if you trust it, write `gain:` into the camera's profile",
     ),
 }
-_FLAGGED = re.compile("amplifier (?P<name>.*) is (?:saturated|dead) throughout", re.DOTALL)
+_FLAGGED = re.compile("amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL)
 _OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
 _DIGITS = 6e-3
 """Relative: the sentences have three digits, the cards more."""
@@ -98,7 +99,10 @@ def check_combined(header, first, kind, tails):
         elif match := _WITHOUT.fullmatch(text):
             if f"{match['kind'].upper()}IM" in first:
                 raise Differs(f"HISTORY has {text!r}, and {match['kind'].upper()}IM names one")
-        elif not _FLAGGED.fullmatch(text):
+        elif match := _FLAGGED.fullmatch(text):
+            if match["flag"] not in [card(header, "AMPBAD", tail) for tail in tails]:
+                raise Differs(f"HISTORY has {text!r}, and there is no such amplifier by AMPBAD")
+        else:
             _check_warning(text, header, kind, tails)
     named = [str(header[word]) for word in header if word.startswith("IMO")]
     if left_out != named:
