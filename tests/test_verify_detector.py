@@ -10,9 +10,11 @@ from astropy.io import fits
 from small_frames import run_jobs
 
 from ccdflow import simulate
+from ccdflow.detector.pixels import response
 from ccdflow.run.noted_products import noted
-from ccdflow.verify import selection, verdicts
+from ccdflow.verify import flat_pixels, selection, verdicts
 from ccdflow.verify.outcome import NotedProduct
+from ccdflow.verify.pixel_bits import OpenBits
 
 MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
 STRUCTURE = re.compile(
@@ -74,6 +76,27 @@ def test_all_products_of_the_detector_are_verified(night):
         assert {name: bool(lines[name].any()) for name in ("DARK", "FLAT", "LEVELS")} == {
             "DARK": True, "FLAT": True, "LEVELS": True,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(262, 130), (517, 60), (40, 300)])
+@pytest.mark.parametrize("several", [False, True])
+def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several):
+    """Few blocks on a side, a last strip lower than a block, a step between amplifiers."""
+    rng, middle = np.random.default_rng(8), shape[1] // 2
+    y, x = (np.linspace(-1, 1, n) for n in shape)
+    flat = (1 + 0.1 * np.outer(y, x) + rng.normal(0, 0.01, shape)).astype(np.float32)
+    low = rng.integers(0, flat.size, 90)
+    flat.ravel()[low] -= rng.uniform(0.02, 0.09, 90).astype(np.float32)
+    parts = [np.s_[:, :middle], np.s_[:, middle:]] if several else [np.s_[:, :]]
+    flat[parts[-1]] *= np.float32(1.05 if several else 1)
+    error = np.full(shape, 0.01, np.float32)
+    made = response.response([(flat, error)], parts=parts)
+    bits = OpenBits(shape)
+    again = flat_pixels.contrast_of([(flat.astype(float), error)], bits, parts=parts)
+    assert bits.wrong(made.mask) == 0
+    assert np.count_nonzero(made.mask & 16) > 30
+    assert again.own == pytest.approx(made.weak.own, rel=1e-4)
+    assert again.sigma.ravel()[made.weak.index] == pytest.approx(made.weak.sigma, abs=2e-3)
 
 
 def test_a_sample_has_tables_and_maps_of_frames_that_are_small(night, monkeypatch):
