@@ -23,6 +23,9 @@ from ccdflow.run.noted_products import noted
 from ccdflow.verify import command, comparing, table, verdicts
 from ccdflow.verify.outcome import NotedProduct
 
+REJECTED = (
+    "ccdflow: amplifier B: 12 % of the values were rejected, where noise alone would have 1 %"
+)
 SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
 
 
@@ -175,7 +178,8 @@ def lose_clipping(hdus):
         (SCIENCE, exchange("UTYPE", "BUNIT", hdu="UNCERT"), "not in the order"),
         (DARK, exchange("COMMENT", "EXTNAME", hdu="MASK"), "not in the order"),
         (FRAME, lambda hdus: card("EXTEND", False)(hdus[0]), "EXTEND of HDU 0 is True"),
-        (DARK, history("ccdflow: amplifier a is dead throughout"), "no such amplifier"),
+        (DARK, history("ccdflow: amplifier A is dead throughout"), "no such amplifier"),
+        ("combined/bias", history(REJECTED), "NREJECT is "),
         (
             FRAME,
             lambda hdus: hdus[0].header.append(fits.Card.fromstring(" " * 80), end=True),

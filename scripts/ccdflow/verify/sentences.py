@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from ccdflow.verify.amplifier_places import place_of
 from ccdflow.verify.amplifiers import card
 from ccdflow.verify.comparing import Differs
 
@@ -41,7 +42,8 @@ _WARNINGS = {
         " adu that the read noise predicts",
         "its level is so near 0 that the converter cuts off what is below: level and noise are not"
         " those of the detector",
-        rf"{_NUMBER} % of the values were rejected, where noise alone would have {_NUMBER} %"
+        rf"(?P<NREJECT>{_NUMBER}) % of the values were rejected, where noise alone would have"
+        rf" {_NUMBER} %"
         "(?:: most values of so quiet a camera agree, and the others count as outliers;"
         r" its level is that of the most frequent value \(`bias: \{clip: null\}` averages all\))?",
     ),
@@ -58,6 +60,8 @@ _WARNINGS = {
 }
 _FLAGGED = re.compile("amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL)
 _OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
+_SHORT = 0.06
+"""Relative: shares of rejected values have two digits."""
 _DIGITS = 6e-3
 """Relative: the sentences have three digits, the cards more."""
 
@@ -127,6 +131,12 @@ def _check_warning(text, header, kind, tails):
 
 
 def _check_number(text, header, keyword, tail, said):
+    if keyword == "NREJECT":
+        y, x = place_of(header, tail)
+        values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)
+        if header[keyword] < (1 - _SHORT) * said / 100 * values:
+            raise Differs(f"HISTORY has {text!r}, and NREJECT is {header[keyword]}")
+        return
     short = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
     value = header.get(f"{short.get(keyword, keyword)}{tail}" if tail else keyword)
     if isinstance(value, int | float) and abs(value - said) > _DIGITS * abs(value):
