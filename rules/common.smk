@@ -129,7 +129,7 @@ def verify(folders, *, every, expected, threads):
     """Verify products; fail if one differs, or cannot be made again."""
     # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
     from ccdflow import commandline
-    from ccdflow.kinds.sections.verification import noted
+    from ccdflow.run.noted_products import noted
     from ccdflow.verify.command import report
 
     how = {"every": every, "expected": expected, "threads": threads}

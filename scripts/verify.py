@@ -19,7 +19,7 @@ import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.run.noted_products import noted
 from ccdflow.verify import command
 from ccdflow.verify.outcome import EXPECTABLE
 

@@ -70,7 +70,7 @@ def add(value):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (add(0.5), "1 pixels differ"),
+        (add(0.5), "at least 1 pixel differs"),
         (card("BIASLVL", 1003.0), "the level is 100"),
         (card("OVERRMS", 9.0), "the noise is "),
         (card("RAWFP", "00000000-1"), "RAWFP is 00000000-1, and the raw file has "),
@@ -91,7 +91,7 @@ def test_a_member_exchanged_under_the_same_name_makes_the_combined_bias_differ(c
     results = copy[1]
     rewrite(results / FRAME, add(40.0))
     found = look(combined_of(results), copy)
-    assert (found.verdict, found.reason) == ("differs", "1 pixels differ")
+    assert (found.verdict, found.reason) == ("differs", "at least 1 pixel differs")
     # The pixel of the exchanged member is clipped: one value of five is gone.
     assert 0 < found.largest < 5
 
@@ -154,7 +154,7 @@ def test_the_command_fails_where_something_differs(copy, capsys):
     rewrite(results / FRAME, add(1.0))
     assert command.main([*words, FRAME]) == 1
     out = capsys.readouterr().out
-    assert f"differs: {FRAME}: 1 pixels differ" in out
+    assert f"differs: {FRAME}: at least 1 pixel differs" in out
     # The combined bias has a member that changed: its verdict holds no more.
     assert command.main([*words, combined_of(results)]) == 1
 

@@ -70,9 +70,9 @@ def _pixel(step):
 @pytest.mark.parametrize(
     ("kind", "change", "hdu", "reason"),
     [
-        ("combined/dark", _pixel(0.1), 0, "1 pixels differ"),
-        ("combined/flat", _pixel(1e-5), 0, "1 pixels differ"),
-        ("calibrated/science", _pixel(0.1), 0, "1 pixels differ"),
+        ("combined/dark", _pixel(0.1), 0, "at least 1 pixel differs"),
+        ("combined/flat", _pixel(1e-5), 0, "at least 1 pixel differs"),
+        ("calibrated/science", _pixel(0.1), 0, "at least 1 pixel differs"),
         ("combined/flat", _pixel(1e-4), 1, "1 standard errors"),
         ("calibrated/science", _pixel(1e-3), 1, "1 standard errors"),
         ("calibrated/science", _pixel(128), 2, "1 pixels of the mask"),

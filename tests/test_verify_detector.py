@@ -10,10 +10,10 @@ from astropy.io import fits
 from small_frames import run_jobs
 
 from ccdflow import simulate
-from ccdflow.detector.pixels.response import response
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.detector.pixels import response
 from ccdflow.maskbits import DEAD
-from ccdflow.verify import selection, verdicts
+from ccdflow.run.noted_products import noted
+from ccdflow.verify import flat_pixels, selection, verdicts
 from ccdflow.verify.flat_pixels import contrast_of
 from ccdflow.verify.outcome import NotedProduct
 from ccdflow.verify.pixel_bits import OpenBits
@@ -66,6 +66,9 @@ def test_all_products_of_the_detector_are_verified(night):
     assert {start: (v.verdict, v.reason) for start, v in found.items()} == dict.fromkeys(
         found, ("verified", "")
     )
+    assert {start: v.unit for start, v in found.items()} == {
+        "pixels_": "sigma", "shutter_": "s", "bad_": "",
+    }  # fmt: skip
     ny, nx = small_chain.SHAPE
     assert found["pixels_"].pixels == ny * nx
     header = fits.getheader(night[1] / of(night, "pixels_"))
@@ -75,6 +78,41 @@ def test_all_products_of_the_detector_are_verified(night):
         assert {name: bool(lines[name].any()) for name in ("DARK", "FLAT", "LEVELS")} == {
             "DARK": True, "FLAT": True, "LEVELS": True,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(262, 130), (517, 60), (40, 300)])
+@pytest.mark.parametrize("several", [False, True])
+def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several):
+    """Few blocks on a side, a last strip lower than a block, a step between amplifiers."""
+    rng, middle = np.random.default_rng(8), shape[1] // 2
+    y, x = (np.linspace(-1, 1, n) for n in shape)
+    flat = (1 + 0.1 * np.outer(y, x) + rng.normal(0, 0.01, shape)).astype(np.float32)
+    low = rng.integers(0, flat.size, 90)
+    flat.ravel()[low] -= rng.uniform(0.02, 0.09, 90).astype(np.float32)
+    parts = [np.s_[:, :middle], np.s_[:, middle:]] if several else [np.s_[:, :]]
+    flat[parts[-1]] *= np.float32(1.05 if several else 1)
+    error = np.full(shape, 0.01, np.float32)
+    made = response.response([(flat, error)], parts=parts)
+    bits = OpenBits(shape)
+    again = flat_pixels.contrast_of([(flat.astype(float), error)], bits, parts=parts)
+    assert bits.wrong(made.mask) == 0
+    assert np.count_nonzero(made.mask & 16) > 30
+    assert again.own == pytest.approx(made.weak.own, rel=1e-4)
+    assert again.sigma.ravel()[made.weak.index] == pytest.approx(made.weak.sigma, abs=2e-3)
+
+
+def test_a_sample_has_tables_and_maps_of_frames_that_are_small(night, monkeypatch):
+    """The guide's own are too large: a line says how many are left out."""
+    made = {product: NotedProduct(*one) for product, one in noted(night[1]).items()}
+    row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
+    monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
+    table, shutter = (of(night, start) for start in ("pixels_", "shutter_"))
+    chosen, large = selection.sample_of(night[1], made)
+    assert {table, shutter} <= set(chosen)
+    assert large == []
+    monkeypatch.setattr(selection, "MOST_BYTES", 100_000)
+    fewer, large = selection.sample_of(night[1], made)
+    assert (sorted(set(chosen) - set(fewer)), sorted(large)) == ([table, shutter],) * 2
 
 
 def flip(column, bit, place):
@@ -187,7 +225,7 @@ def test_amplifiers_without_gains_are_compared_each_with_itself():
     flat[40, 30] = 0.92
     flat[parts[1]] *= 0.7
     pair = flat, 0.01 * flat
-    mask = response([pair], parts=parts).mask
+    mask = response.response([pair], parts=parts).mask
     assert mask[40, 30] == DEAD
     wrong = []
     for own in (parts, [np.s_[:, :]]):

@@ -8,7 +8,7 @@ import pytest
 import small_chain
 from small_frames import run_jobs
 
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.run.noted_products import noted
 from ccdflow.verify import command
 from ccdflow.verify.table import CCDPROC
 

@@ -7,7 +7,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from verified_chain import MADE, one
 
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.run.noted_products import noted
 from ccdflow.verify import command, detector_products, selection, stored_rows, verdicts
 from ccdflow.verify.amplifier_places import place_of
 from ccdflow.verify.comparing import Differs

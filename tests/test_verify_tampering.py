@@ -5,6 +5,8 @@ Every change gets right checksums again, and mostly the CCDFKEY that was there.
 
 import os
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +17,15 @@ from small_frames import run_jobs
 from verified_chain import MADE, one
 
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.sections.verification import noted
+from ccdflow.kinds.sections import verification
+from ccdflow.run import ledger
+from ccdflow.run.noted_products import noted
 from ccdflow.verify import command, comparing, table, verdicts
 from ccdflow.verify.outcome import NotedProduct
 
+REJECTED = (
+    "ccdflow: amplifier B: 12 % of the values were rejected, where noise alone would have 1 %"
+)
 SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
 
 
@@ -107,11 +114,11 @@ def history(text):
     return change
 
 
-def exchange(one, other):
-    """Return what puts two cards of the first header into each other's place."""
+def exchange(one, other, hdu=0):
+    """Return what puts two cards of a header into each other's place."""
 
     def change(hdus):
-        header = hdus[0].header
+        header = hdus[hdu].header
         cards = [fits.Card(*header.cards[word]) for word in (one, other)]
         places = [header.index(word) for word in (one, other)]
         for word in (one, other):
@@ -168,6 +175,11 @@ def lose_clipping(hdus):
         (SCIENCE, lambda hdus: card("BUNIT", "adu")(hdus["MASK"]), "MASK has a card BUNIT"),
         (SCIENCE, lambda hdus: hdus["MASK"].header.add_comment("0 bad"), "another COMMENT"),
         (SCIENCE, lambda hdus: hdus["UNCERT"].header.add_comment("x"), "another COMMENT"),
+        (SCIENCE, exchange("UTYPE", "BUNIT", hdu="UNCERT"), "not in the order"),
+        (DARK, exchange("COMMENT", "EXTNAME", hdu="MASK"), "not in the order"),
+        (FRAME, lambda hdus: card("EXTEND", False)(hdus[0]), "EXTEND of HDU 0 is True"),
+        (DARK, history("ccdflow: amplifier A is dead throughout"), "no such amplifier"),
+        ("combined/bias", history(REJECTED), "NREJECT is "),
         (
             FRAME,
             lambda hdus: hdus[0].header.append(fits.Card.fromstring(" " * 80), end=True),
@@ -186,6 +198,40 @@ def test_hdus_and_cards_that_were_changed_lost_or_added_differ(copy, kind, chang
         assert (found.verdict, found.reason) == ("verified", "")
     else:
         assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+
+
+def test_tiles_whose_cards_nobody_can_read_are_no_success(tmp_path):
+    """The sums are right: astropy stops only where it unpacks them."""
+    path = tmp_path / "reduced/x.fits"
+    path.parent.mkdir()
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((9, 9), "i2"))]).writeto(path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        del hdus[1].header["ZBITPIX"]
+        hdus.writeto(path, overwrite=True, checksum=True)
+    found = verdicts.verify("reduced/x.fits", raw=tmp_path, results=tmp_path)
+    assert (found.verdict, found.cause) == ("cannot be made again", "unreadable")
+    assert "ZBITPIX" in found.reason
+
+
+def test_a_page_has_no_verdict_on_what_was_made_again_since(copy):
+    """A damaged frame that a run makes again has its key, and another time of its file."""
+    results, product = copy[1], one(copy[1], FRAME)
+    rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
+    assert said(copy, words=[product])[1] == 1
+    time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load(results)
+    row = SimpleNamespace(file=product.removeprefix("reduced/"))
+
+    def shown(stamp):
+        context = SimpleNamespace(
+            results=results, jobs=jobs, rows_of=lambda night: [row], lookup=lambda _, read: read(),
+            outcome=lambda name: replace(records[name], stamp=stamp),
+        )  # fmt: skip
+        return [line[:2] for line in verification.verdicts_of(context, "2024-03-01")]
+
+    assert shown((0, time, 0)) == [[product, "differs"]]
+    assert shown((0, time + 1, 0)) == []
+    jobs[product] = "a run is about to make it again"
+    assert shown((0, time, 0)) == []
 
 
 def test_the_same_pixels_stored_scaled_differ(copy):

@@ -73,7 +73,7 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
     if "not present when the DAG was created" in text:
         return False
     if is_dry:
-        # The lines of the plan say the same, by products; a Snakemake user looks for the job counts.
+        # The plan's lines say the same, by products; a Snakemake user looks for the job counts.
         is_repeated = event in ("job_info", "shellcmd") or text.startswith("Reasons:")
         return not is_repeated
     is_batch = rule_name == "night" if event == "job_error" else "CalledProcessError" in text

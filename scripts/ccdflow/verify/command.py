@@ -11,7 +11,10 @@ from ccdflow.verify import selection, table
 from ccdflow.verify.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
 _STRANGER = "no run here has noted it: it is no product of this results folder"
-_NOT_SAMPLED = "no sample has the {} tables of bad pixels and maps of shutters below detector/"
+_TOO_LARGE = (
+    "{} tables of bad pixels and maps of shutters are in no sample: their frames have more than"
+    f" {selection.MOST_BYTES / 1e6:.0f} MB"
+)
 _NO_NOTES = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): keys and pixels within"
     " the rounding are compared with none"
@@ -89,12 +92,12 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     noted = {product: NotedProduct(*one) for product, one in noted.items()}
     made, strangers = selection.made_of(results, noted)
     if words:
-        products = named(results, words)
+        products, large = named(results, words), []
         made |= {
             name: NotedProduct(selection.kind_of(name)) for name in products if name not in made
         }
     else:
-        products = sorted(made) if every else selection.sample_of(results, made)
+        products, large = (sorted(made), []) if every else selection.sample_of(results, made)
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)
@@ -107,11 +110,8 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         lines.insert(-1, _NO_NOTES)
     if strangers and not every and not words:
         lines.insert(-1, _line_on(strangers))
-    left = (
-        [] if every or words else [p for p, o in made.items() if o.kind in selection.IN_NO_SAMPLE]
-    )
-    if left:
-        lines.insert(-1, _NOT_SAMPLED.format(len(left)))
+    if large:
+        lines.insert(-1, _TOO_LARGE.format(len(large)))
     if edited:
         lines.insert(-1, f"{table.NAME}: {edited} lines were edited; their verdicts do not count")
     status = int(any(_fails(verdict, expected) for verdict in looked))

@@ -9,13 +9,16 @@ import warnings
 import numpy as np
 from astropy.io import fits
 
+_STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
+"""Cards that no pixel tells of, with the values that they have in all products."""
+
 
 class Differs(Exception):
     """A product that differs from the same made again."""
 
     def __init__(self, reason, largest=float("nan"), pixels=0):
         super().__init__(reason)
-        self.largest, self.pixels = largest, pixels
+        self.largest, self.pixels, self.unit = largest, pixels, ""
 
 
 def check_sums(content):
@@ -54,11 +57,21 @@ def check_sums(content):
         if datasum != str(header["DATASUM"]).strip():
             raise Differs(f"the DATASUM of HDU {number} is wrong")
         first = datasum if first == "0" and end > start else first
+        _check_structure(header, number)
         if any(content[start + _bytes_of(header) : end]):
             raise Differs(f"bytes behind the pixels of HDU {number} are not 0")
     if end != len(content):
         raise Differs("bytes are behind its last HDU, or are missing there")
     return first
+
+
+def _check_structure(header, number):
+    """Raise unless the cards that the standard prescribes have the values of a product."""
+    for keyword, value in _STRUCTURE:
+        if keyword in header and header[keyword] != value:
+            raise Differs(
+                f"{keyword} of HDU {number} is {value}, and its card has {header[keyword]}"
+            )
 
 
 def _bytes_of(header):
@@ -137,6 +150,11 @@ def check_bits(mask, possible):
     """
     if wrong := np.count_nonzero(mask & ~np.asarray(possible, mask.dtype)):
         raise Differs(f"{wrong} pixels of the mask have bits that no mask of its kind has")
+
+
+def differing(count):
+    """Return the words for pixels that differ: at least so many, as one part may end the search."""
+    return f"at least {count} pixel{' differs' if count == 1 else 's differ'}"
 
 
 def same_text(header, keyword, value):
@@ -225,5 +243,5 @@ def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
     limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(again), scale) + more
     wrong = int((difference > np.where(empty, 1, limit)).sum())
     if wrong:
-        raise Differs(f"{wrong} pixels differ", float(difference.max()), image.size)
+        raise Differs(differing(wrong), float(difference.max()), image.size)
     return float(difference.max(initial=0.0))

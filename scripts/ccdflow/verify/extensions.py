@@ -7,6 +7,11 @@ import re
 from ccdflow.verify.comparing import Differs
 
 _CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
+_ORDER = (
+    "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTNAME", "UTYPE",
+    "BUNIT",
+)  # fmt: skip
+"""Behind them come the comments and the sums, of packed pixels the sums first."""
 _OF_KIND = {
     "UNCERT": re.compile(f"{_CARDS}|BUNIT|UTYPE|QUANSTEP"),
     "MASK": re.compile(_CARDS),
@@ -93,6 +98,10 @@ def _check_one(header, image, name):
     for keyword in header:
         if not _OF_KIND[kind].fullmatch(keyword):
             raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
+    own = [keyword for keyword in dict.fromkeys(header) if keyword != "QUANSTEP"]
+    first = [keyword for keyword in _ORDER if keyword in own]
+    if own[: len(first)] != first:
+        raise Differs(f"the cards of {name} are not in the order in which ccdflow writes them")
     said = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
     if "".join(said) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
         raise Differs(f"{name} has another COMMENT than ccdflow writes")

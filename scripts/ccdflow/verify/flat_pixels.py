@@ -23,7 +23,7 @@ from ccdflow.verify.pixel_bits import (
     neighbours,
 )
 
-_STRIP = 256
+_STRIP, _LOWEST = 256, 8
 _LOW, _WEAK = 4.5, 2.5
 # Deep columns: rows of a part, how far below both sides, columns of a side and between.
 _PART, _DEEP, _DEEP_SIGMA, _BESIDE, _BETWEEN, _MOST_DEEP = 32, 0.2, 5.0, 15, 3, 0.01
@@ -64,7 +64,7 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
     parts : sequence of (slice, slice)
         Regions that together are the image, each compared with itself alone.
     """
-    total = weights = 0.0
+    total, weights = np.zeros((2, *bits.must.shape))
     for flat, error in pairs:
         one, weight = np.zeros((2, *flat.shape))
         for part in parts:
@@ -87,7 +87,7 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
 def _weighted_contrast(flat, error):
     """Return the contrast of a flat times its weight, and the weight, each (ny, nx)."""
     lamp, (ny, nx) = lamp_of(flat), flat.shape
-    strips = [slice(low, min(low + _STRIP, ny)) for low in range(0, ny, _STRIP)]
+    strips = _strips_of(ny)
     medians = np.concatenate([block_medians(flat[rows] / lamp(rows)) for rows in strips])
     weighted, weights = np.zeros((2, ny, nx))
     for rows in strips:
@@ -98,6 +98,12 @@ def _weighted_contrast(flat, error):
             off = (flat[rows] / smooth - 1) * weight
         weighted[rows], weights[rows] = np.nan_to_num(off), weight
     return weighted, weights
+
+
+def _strips_of(ny):
+    """Return the rows of an image in strips, the last no lower than a block that is mirrored."""
+    lows = [low for low in range(0, ny, _STRIP) if low == 0 or ny - low >= _LOWEST]
+    return [slice(*ends) for ends in zip(lows, [*lows[1:], ny], strict=True)]
 
 
 def deep_parts(pairs):

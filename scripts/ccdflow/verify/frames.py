@@ -16,6 +16,7 @@ from ccdflow.verify.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.card_pairs import check_required
 from ccdflow.verify.comparing import (
     Differs,
+    differing,
     other_bits,
     same_figure,
     same_text,
@@ -117,7 +118,7 @@ def _check_pixels(image, amplifiers, account, raw):
     else:
         wrong += np.count_nonzero(~np.isnan(image[outside]))
     if wrong:
-        raise Differs(f"{wrong} pixels differ", largest, image.size)
+        raise Differs(differing(wrong), largest, image.size)
     return image.size
 
 

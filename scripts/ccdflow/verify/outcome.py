@@ -45,7 +45,10 @@ class Verdict:
     pixels : int
         Pixels compared.
     largest : float
-        Largest difference, adu; NaN where none was compared.
+        Largest difference; NaN where none was compared.
+    unit : str
+        Of that: adu or electron of pixels, s of a shutter's dead time, sigma of a table of bad
+        pixels; '' where no difference was measured, and of a flat, whose mean is 1.
     verdict : {'verified', 'differs', 'cannot be made again'}
     reason : str
         What differs, or why it cannot be made again.
@@ -59,6 +62,7 @@ class Verdict:
     compared: str = ""
     pixels: int = 0
     largest: float = float("nan")
+    unit: str = ""
     verdict: str = VERIFIED
     reason: str = ""
     cause: str = ""

@@ -13,6 +13,7 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.verify.accounts import product_of
 from ccdflow.verify.outcome import NotedProduct
+from ccdflow.verify.source_files import files_named, stamp_of
 
 _BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
 _BY_NAME = {
@@ -21,8 +22,10 @@ _BY_NAME = {
 }
 
 
-IN_NO_SAMPLE = ("detector", "shutter")
-"""Kinds whose products take all pixels of all their frames: as long as the rest of a sample."""
+FROM_ALL_PIXELS = ("detector", "shutter")
+"""Kinds whose products take all pixels of all the frames that they are made of."""
+MOST_BYTES = 64_000_000
+"""Bytes of these frames, above which such a product is in no sample: about 1.5 s of CPU."""
 
 
 def files_of(results):
@@ -77,24 +80,32 @@ def made_of(results, noted):
 def sample_of(results, made):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
-    Of the maps of bad pixels one of each sort, of `IN_NO_SAMPLE` none. The choice depends on the
-    hash of its name alone, so that the same archive gives the same sample on every machine.
+    Of the maps of bad pixels there is one of each sort, of `FROM_ALL_PIXELS` one of each camera and
+    night whose frames are small enough. The choice depends on the hash of its name alone, so that
+    the same archive gives the same sample on every machine.
 
     Parameters
     ----------
     results : path-like
     made : dict of str to NotedProduct
 
+    Returns
+    -------
+    chosen : list of str
+    large : list of str
+        Products of `FROM_ALL_PIXELS` that take too long for a sample.
+
     Raises
     ------
     UserError
         If there is no inventory.
     """
-    results, chosen = Path(results), {}
+    results, chosen, large = Path(results), {}, []
     rows = _rows_of(results)
     for product, one in made.items():
         folder, *folders, name = product.split("/")
-        if one.kind in IN_NO_SAMPLE:
+        if one.kind in FROM_ALL_PIXELS and _bytes_of_frames(product, results) > MOST_BYTES:
+            large.append(product)
             continue
         if one.kind in ("frame", "science"):
             row = rows.get(product.removeprefix(f"{folder}/"))
@@ -107,7 +118,17 @@ def sample_of(results, made):
             group = *folders, name.partition("_")[0]
         group = (one.kind, *group)
         chosen[group] = min(chosen.get(group, product), product, key=_draw)
-    return sorted(chosen.values())
+    return sorted(chosen.values()), large
+
+
+def _bytes_of_frames(product, results):
+    """Return the size of the frames and masters that a product below detector/ names."""
+    try:
+        named = files_named(product, fits.getheader(results / product), results, results)
+    except OSError:
+        # The verdict on the product reports the cause.
+        return 0
+    return sum(size for size, *_ in filter(None, map(stamp_of, set(named))))
 
 
 def _rows_of(results):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from ccdflow.verify.amplifier_places import place_of
+from ccdflow.verify.amplifiers import card
 from ccdflow.verify.comparing import Differs
 
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
@@ -40,7 +42,8 @@ _WARNINGS = {
         " adu that the read noise predicts",
         "its level is so near 0 that the converter cuts off what is below: level and noise are not"
         " those of the detector",
-        rf"{_NUMBER} % of the values were rejected, where noise alone would have {_NUMBER} %"
+        rf"(?P<NREJECT>{_NUMBER}) % of the values were rejected, where noise alone would have"
+        rf" {_NUMBER} %"
         "(?:: most values of so quiet a camera agree, and the others count as outliers;"
         r" its level is that of the most frequent value \(`bias: \{clip: null\}` averages all\))?",
     ),
@@ -55,8 +58,10 @@ _WARNINGS = {
         " show; if you trust it, write `gain:` into the camera's profile",
     ),
 }
-_FLAGGED = re.compile("amplifier (?P<name>.*) is (?:saturated|dead) throughout", re.DOTALL)
+_FLAGGED = re.compile("amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL)
 _OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
+_SHORT = 0.06
+"""Relative: shares of rejected values have two digits."""
 _DIGITS = 6e-3
 """Relative: the sentences have three digits, the cards more."""
 
@@ -98,7 +103,10 @@ def check_combined(header, first, kind, tails):
         elif match := _WITHOUT.fullmatch(text):
             if f"{match['kind'].upper()}IM" in first:
                 raise Differs(f"HISTORY has {text!r}, and {match['kind'].upper()}IM names one")
-        elif not _FLAGGED.fullmatch(text):
+        elif match := _FLAGGED.fullmatch(text):
+            if match["flag"] not in [card(header, "AMPBAD", tail) for tail in tails]:
+                raise Differs(f"HISTORY has {text!r}, and there is no such amplifier by AMPBAD")
+        else:
             _check_warning(text, header, kind, tails)
     named = [str(header[word]) for word in header if word.startswith("IMO")]
     if left_out != named:
@@ -123,6 +131,12 @@ def _check_warning(text, header, kind, tails):
 
 
 def _check_number(text, header, keyword, tail, said):
+    if keyword == "NREJECT":
+        y, x = place_of(header, tail)
+        values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)
+        if header[keyword] < (1 - _SHORT) * said / 100 * values:
+            raise Differs(f"HISTORY has {text!r}, and NREJECT is {header[keyword]}")
+        return
     short = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
     value = header.get(f"{short.get(keyword, keyword)}{tail}" if tail else keyword)
     if isinstance(value, int | float) and abs(value - said) > _DIGITS * abs(value):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import unquote
 
 from ccdflow import paths
 from ccdflow.files import sealed
 from ccdflow.files import whole as whole_files
-from ccdflow.verify.accounts import CannotRemake, product_of, raw_file, read_headers
+from ccdflow.verify.accounts import CannotRemake, read_headers
 from ccdflow.verify.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, Verdict
-from ccdflow.verify.stored_rows import stored
+from ccdflow.verify.source_files import files_named, stamp_of
 
 NAME = paths.VERIFICATION
 CCDPROC = version("ccdproc")
@@ -33,7 +31,9 @@ class Entry:
         CRC-32 of the product, and of sizes and times of the files that it names: a product with
         the same content is not verified again.
     key : str
-        CCDFKEY of the product.
+        CCDFKEY of the product, as the run noted it; without notes that of its header.
+    modified : int
+        Time of its file, ns since 1970; 0 where there is none.
     ccdproc : str
         Version that it was compared with.
     """
@@ -41,12 +41,13 @@ class Entry:
     verdict: Verdict
     content: str
     key: str
+    modified: int
     ccdproc: str
 
 
 _WORDS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
-_MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
-_COLUMNS = [field.name for field in fields(Verdict)] + ["content", "key", "ccdproc"]
+_OWN = ("content", "key", "modified", "ccdproc")
+_COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN]
 
 
 def content_of(product, content, raw, results, made):
@@ -65,52 +66,10 @@ def content_of(product, content, raw, results, made):
     except CannotRemake:
         first = {}
     own = made.kind, made.key, made.content
-    sources = repr([*own, *_sources(product, first, raw, results)])
-    return f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}", str(
-        first.get("CCDFKEY", "")
-    )
-
-
-def _sources(product, first, raw, results):
-    """Return name, size and times of the files that a product was made of."""
-    named = [_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
-    if product.startswith("detector/"):
-        named += [_named(results, first[word]) for word in first if word.startswith("IMCOM")]
-        if "HOTRATE" in first:
-            named += [path for master in named for path in _members_of(master, results)]
-    elif product.startswith("combined/"):
-        members = [str(first[word]) for word in first if word.startswith("IMC")]
-        named += [_named(results, product_of(member)) for member in members]
-    elif "RAWFILE" in first:
-        source = raw_file(first)
-        is_reduced = product.startswith("reduced/")
-        named.append(raw / source if is_reduced else results / product_of(source))
-    return [(path.name, *_stamp(path)) for path in named]
-
-
-def _members_of(master, results):
-    """Return the reduced frames that a master names; none of one that cannot be read."""
-    try:
-        first = stored(master).first
-    except (OSError, LookupError, ValueError, TypeError, CannotRemake):
-        # The verdict on the product reports the cause.
-        return []
-    names = [str(first[word]) for word in first if word.startswith("IMC")]
-    return [_named(results, product_of(name)) for name in names]
-
-
-def _named(results, text):
-    """Return the path of a product that a card names: in cards, odd letters are written as %XX."""
-    return results / unquote(str(text), errors="surrogateescape")
-
-
-def _stamp(path):
-    """Return size and times of a file; nobody can set the time of the last change, ctime."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    named = files_named(product, first, raw, results)
+    sources = repr([*own, *((path.name, *stamp_of(path)) for path in named)])
+    stamp = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
+    return stamp, made.key or str(first.get("CCDFKEY", ""))
 
 
 def read_table(results):
@@ -126,11 +85,10 @@ def read_table(results):
 def _entry(row):
     numbers = {"pixels": int(row["pixels"]), "seconds": float(row["seconds"])}
     largest = float(row["largest"] or "nan")
-    names = ("product", "kind", "compared", "verdict", "reason", "cause")
+    names = ("product", "kind", "compared", "unit", "verdict", "reason", "cause")
     texts = {name: row[name] for name in names}
-    return Entry(
-        Verdict(**texts, **numbers, largest=largest), row["content"], row["key"], row["ccdproc"]
-    )
+    own = {name: row[name] for name in _OWN} | {"modified": int(row["modified"])}
+    return Entry(Verdict(**texts, **numbers, largest=largest), **own)
 
 
 def write_table(results, entries):
@@ -144,10 +102,9 @@ def write_table(results, entries):
         By product.
     """
     rows = [
-        {**asdict(entry.verdict), "content": entry.content, "key": entry.key,
-         "ccdproc": entry.ccdproc}
+        asdict(entry.verdict) | {name: getattr(entry, name) for name in _OWN}
         for _, entry in sorted(entries.items())
-    ]  # fmt: skip
+    ]
     whole_files.write_hdus(Path(results) / NAME, [sealed.table_of(_COLUMNS, rows)])
 
 
@@ -189,8 +146,9 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
                 cause=MISSING,
                 reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
             )
-            return product, Entry(verdict, "", "", CCDPROC), True
+            return product, Entry(verdict, "", "", 0, CCDPROC), True
         stamp, key = content_of(product, content, raw, results, made[product])
+        modified = stamp_of(results / product)[1:2] or (0,)
         before = known.get(product)
         if before is not None and _still_holds(before, stamp, whole):
             return product, before, False
@@ -200,7 +158,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
         verdict = verify(
             product, raw=raw, results=results, whole=whole, made=made[product], content=content
         )
-        return product, Entry(verdict, stamp, key, CCDPROC), True
+        return product, Entry(verdict, stamp, key, *modified, CCDPROC), True
 
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, products))

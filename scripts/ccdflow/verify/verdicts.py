@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 import zlib
@@ -84,7 +85,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
         fields = _compare(product, raw, results, whole, made, content)
     except Differs as error:
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
-        fields["pixels"] = error.pixels
+        fields |= {"pixels": error.pixels, "unit": error.unit}
     return Verdict(product, made.kind, **fields, seconds=round(time.perf_counter() - began, 3))
 
 
@@ -95,24 +96,48 @@ def _compare(product, raw, results, whole, made, content):
     datasum = check_sums(content)
     try:
         headers = read_headers(content)
+    except CannotRemake as error:
+        return _cannot(str(error), error.cause)
+    try:
+        fields = _remade(product, headers, raw, results, whole, made)
+        _check_noted(headers[0], datasum, made)
+        check_settings(headers, made.kind, made.basis)
+    except Differs as error:
+        error.unit = _unit_of(headers, made.kind, error.largest)
+        raise
+    return fields | {"unit": _unit_of(headers, made.kind, fields.get("largest", math.nan))}
+
+
+def _remade(product, headers, raw, results, whole, made):
+    """Return the fields of a verdict by the files that a product names."""
+    try:
         if made.kind not in VERIFIERS:
             reason = f"nothing verifies a product of the kind {made.kind!r}"
             raise CannotRemake(reason, MODEL)
         _check_name(headers[0], product, made.kind)
-        fields = VERIFIERS[made.kind](headers, path, raw, results, whole)
+        return VERIFIERS[made.kind](headers, results / product, raw, results, whole)
     except CannotRemake as error:
-        fields = {"verdict": CANNOT, "reason": str(error), "cause": error.cause}
+        return _cannot(str(error), error.cause)
     except _UNREADABLE as error:
         words = str(error) or f"it is empty or cut short ({type(error).__name__})"
-        reason = f"a file that it is made of cannot be read: {words}"
-        fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
+        return _cannot(f"a file that it is made of cannot be read: {words}", UNREADABLE)
     except _UNUSABLE as error:
         # The sums are right, but the cards do not describe a product.
         reason = f"its header cannot be followed: {type(error).__name__}: {error}"
-        fields = {"verdict": CANNOT, "reason": reason, "cause": UNREADABLE}
-    _check_noted(headers[0], datasum, made)
-    check_settings(headers, made.kind, made.basis)
-    return fields
+        return _cannot(reason, UNREADABLE)
+
+
+def _cannot(reason, cause):
+    return {"verdict": CANNOT, "reason": reason, "cause": cause}
+
+
+def _unit_of(headers, kind, largest):
+    """Return the unit of the largest difference; '' where none was measured, and of a flat."""
+    if not math.isfinite(largest) or kind in ("flat", "bad pixels"):
+        return ""
+    if kind == "detector":
+        return "sigma"
+    return next((str(each["BUNIT"]) for each in headers if "BUNIT" in each), "adu")
 
 
 def _check_name(first, product, kind):

@@ -2,7 +2,8 @@
 
 The page depends on the verdicts that the table has when the page is planned. A night that was never
 verified has none, and its page is the same to the last byte; a verification changes the page once,
-in the next run. A product made anew since has another key than its verdict: it counts no more.
+in the next run. A product made anew since has another key than its verdict: it counts no more. What
+differs counts only as long as the time of its file is the same: a run makes it again with its key.
 """
 
 from __future__ import annotations
@@ -10,28 +11,10 @@ from __future__ import annotations
 from ccdflow import paths
 from ccdflow.files import sealed
 from ccdflow.pages.page import Section
-from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
 _MOST = 20
-
-
-def noted(results):
-    """Return {product: (kind, key, content, basis)} of the FITS products that runs have noted.
-
-    That is the ledger, and records that a run which was ended left. A kind that nothing verifies is
-    among them, so that a new one cannot be forgotten.
-
-    Parameters
-    ----------
-    results : path-like
-    """
-    left = (record for _, record in ledger.unfolded(results) if record is not None)
-    return {
-        record.product: (record.kind, record.key, record.content, record.basis)
-        for record in (*ledger.load(results).values(), *left)
-        if record.status == ledger.MADE and paths.is_fits(record.product)
-    }
+_VERIFIED = "verified"
 
 
 def verdicts_of(context, night):
@@ -52,20 +35,38 @@ def verdicts_of(context, night):
         return []
     files = [row.file for row in context.rows_of(night)]
     products = [*map(reduced, files), *map(paths.calibrated, files)]
-    folder = f"combined/{paths.segment(night)}/"
-    products += [product for product in by_product if product.startswith(folder)]
+    folder = paths.segment(night)
+    products += [product for product in by_product if _is_of(product, folder)]
     verdicts = []
     for product in products:
         line = by_product.get(product)
-        record = None if line is None else context.outcome(product)
-        if record is not None and record.key == line["key"]:
+        if line is not None and _holds(line, context.outcome(product), product in context.jobs):
             verdicts.append([product, line["verdict"], line["reason"], line["ccdproc"]])
     return sorted(verdicts)
 
 
+def _is_of(product, folder):
+    """Tell whether a product is a master of a night, or a measurement of its detector."""
+    top, *folders, _ = product.split("/")
+    return (top == "combined" and folders[:1] == [folder]) or (
+        top == "detector" and folders[1:2] == [folder]
+    )
+
+
+def _holds(line, record, is_made_now):
+    """Tell whether a verdict is that of the product that is there.
+
+    A product that was damaged and made again has the same key: the time of its file is another.
+    """
+    if record is None or record.key != line["key"]:
+        return False
+    is_same = not is_made_now and list(map(str, record.stamp[1:2])) == [line["modified"]]
+    return is_same or line["verdict"] == _VERIFIED
+
+
 def _read(results):
     """Return {product: its line of the table}; edited lines count for nothing."""
-    needed = ("product", "key", "verdict", "reason", "ccdproc")
+    needed = ("product", "key", "modified", "verdict", "reason", "ccdproc")
     rows, _ = sealed.read_rows(results / paths.VERIFICATION)
     return {row["product"]: row for row in rows if all(row.get(n) is not None for n in needed)}
 
@@ -103,11 +104,11 @@ def section(context, night):
     verdicts = verdicts_of(context, night)
     if not verdicts:
         return None
-    good = [line for line in verdicts if line[1] == "verified"]
+    good = [line for line in verdicts if line[1] == _VERIFIED]
     versions = ", ".join(sorted({line[3] for line in good}))
     text = f"{len(good)} of {len(verdicts)} products that were looked at are verified"
     text += f" with ccdproc {versions}." if versions else "."
-    others = [tuple(line[:3]) for line in verdicts if line[1] != "verified"]
+    others = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED]
     return Section(
         anchor="verified",
         title="Made again by ccdproc",
