@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 # Twelve threads at once, each with small blocks of its own; prints the number of heaps.
 _MANY = """
@@ -33,6 +36,6 @@ def test_threads_of_a_watch_share_two_heaps(tmp_path):
     numbers = {}
     for how in ("few", "many"):
         path = tmp_path / how
-        subprocess.run([sys.executable, "-c", _MANY, how, path], check=True)
+        subprocess.run([sys.executable, "-c", _MANY, how, path], check=True, cwd=SCRIPTS)
         numbers[how] = path.read_text().count("<heap nr=")
     assert numbers["few"] <= 2 < numbers["many"]
