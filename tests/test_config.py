@@ -265,3 +265,14 @@ def test_blocks_of_masters_are_of_one_schema():
             part = dict(SCHEMA["properties"][kind.block])
             names = set(part["properties"])
             assert {"enabled", "group_by", "minimum", *kind.settings} <= names, kind
+
+
+def test_aliases_of_a_file_that_snakemake_reads_are_bounded():
+    bomb = ["x"] * 9
+    for _ in range(9):
+        bomb = [bomb] * 9
+    inside_itself = []
+    inside_itself.append(inside_itself)
+    for value in (bomb, inside_itself, {"a": inside_itself}, ["x"] * 20_001):
+        with pytest.raises(UserError, match="nested too deep, or holds too much"):
+            settings.load({"raw": "r", "results": "s", "reduction": value})

@@ -12,6 +12,7 @@ from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Cards
 from ccdflow.combine.member_noise import _box_medians
 from ccdflow.errors import FrameError
+from ccdflow.files.values import MOST_SATURATION, as_seconds
 
 CARDS = Cards(**{name: default_cards()[name] for name in ("gain", "read_noise", "saturation")})
 
@@ -202,3 +203,29 @@ def test_the_light_of_an_amplifier_narrower_than_a_box():
     light = _box_medians(frames)
     assert light.shape == (8, 24)
     assert np.allclose(light, 100, atol=1)
+
+
+@pytest.mark.parametrize("value", [1e300, 1.7976931348623157e308, 4.9e-324, "1D300 e-/adu", 1e7])
+def test_numbers_that_no_detector_has_are_unknown(value):
+    """Their squares and quotients would overflow and end the plan of all nights."""
+    headers, cards = [header_of(("GAIN", value), ("RDNOISE", value))], default_cards()
+    assert card_number(headers, cards["gain"], 0) is None
+    assert card_number(headers, cards["read_noise"], 0) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "comment", "seconds"),
+    [
+        (1e300, "", None), (-1e308, "", None), (4.9e-324, "", None), ("1E308 h", "", None),
+        (1e12, "[ms]", 1e9), (1e13, "[ms]", None), (0, "", 0.0), (1e-6, "", 1e-6),
+        (-5.0, "", -5.0),
+    ],
+)  # fmt: skip
+def test_nothing_is_exposed_for_longer_than_squares_can_hold(value, comment, seconds):
+    assert as_seconds(value, comment) == seconds
+
+
+@pytest.mark.parametrize(("value", "found"), [(4294967295, 4294967295.0), (1e300, None)])
+def test_a_saturation_may_be_one_of_integers_of_32_bits(value, found):
+    headers, cards = [header_of(("SATURATE", value))], default_cards()["saturation"]
+    assert card_number(headers, cards, 0, most=MOST_SATURATION) == found

@@ -1,11 +1,13 @@
 """All files are written by ``files/whole.Part``: whole under their own name, or not at all."""
 
 import ast
+import errno
 from pathlib import Path
 
 import pytest
 
 from ccdflow.files import whole
+from ccdflow.run import lock
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 # What else may write or rename, how often, and why.
@@ -125,3 +127,11 @@ def test_a_part_that_cannot_be_given_its_name_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="irectory"):
         whole.write_hdus(tmp_path / "b", [b"x"])
     assert list(tmp_path.iterdir()) == [tmp_path / "b"]
+
+
+def test_a_note_that_may_not_be_written_is_named(tmp_path):
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".ccdflow" / "lock"))
+    line = str(lock.unwritable(tmp_path, error))
+    assert line.startswith(f"{tmp_path}/.ccdflow/lock: the results folder cannot be written")
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.part"))
+    assert str(lock.unwritable(tmp_path, full)).startswith(f"{tmp_path}: ")

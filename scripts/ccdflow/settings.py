@@ -84,6 +84,7 @@ def load(config, *, folders=()):
     UserError
         For an unknown key or a value that is not allowed, or results inside raw.
     """
+    yamltext.check_amount(config, file="--config or --configfile")
     given = {key: _plain(value) for key, value in config.items()}
     given |= {key: _folder(key, given[key]) for key in FOLDERS if key in given}
     given = _with_new_names(given)

@@ -112,6 +112,39 @@ def read(path):
     return load(text, file=path)
 
 
+def check_amount(values, *, file):
+    """Check that values which another program has read are bounded as those of `load`.
+
+    Aliases make the same list appear many times, or inside itself: each appearance counts.
+
+    Parameters
+    ----------
+    values : dict or list
+    file : str
+        Where they come from; named in the error.
+
+    Raises
+    ------
+    UserError
+        If they are nested too deep, or too many.
+    """
+    count, rest = 0, [(values, 1)]
+    while rest:
+        value, depth = rest.pop()
+        count += 1
+        if depth > _DEPTH or count + len(rest) > _MOST_VALUES:
+            raise UserError(
+                "not a plain value: it is nested too deep, or holds too much, perhaps by aliases",
+                file=file,
+                allowed=f"{_DEPTH} levels, {_MOST_VALUES} values",
+                remedy="write the values out",
+            )
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            rest += [(each, depth + 1) for each in value]
+
+
 def _refuse_more_than_values(text, file):
     """Refuse anchors, tags and depths that no value needs; nothing is built of it yet."""
     depth = 0

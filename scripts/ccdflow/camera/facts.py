@@ -228,7 +228,7 @@ def _alike_facts(headers, cards, file):
         **{name: _as_written(reader, name) for name in _SECTIONS},
         "ccdsum": binning_text(headers, image, cards["binning"]),
         "gain": reader.gain(),
-        "rdnoise": reader.electrons("read_noise"),
+        "rdnoise": reader.read_noise(),
     }
     first = len(reader.warnings)
     facts |= {
@@ -238,7 +238,7 @@ def _alike_facts(headers, cards, file):
         "setting": setting_of(headers, reader.images),
     }
     second = len(reader.warnings)
-    reader.electrons("saturation")
+    reader.saturation()
     _look_at_placement(reader)
     said = reader.warnings
     return facts, said[:first], said[first:second], said[second:]

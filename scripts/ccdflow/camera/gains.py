@@ -12,11 +12,12 @@ from ccdflow.files.cards import (
 from ccdflow.files.values import as_electrons
 
 
-def card_number(headers, specs, index):
+def card_number(headers, specs, index, *, most=1e6):
     """Return the first number above 0 in these cards, in an HDU's own header before the primary.
 
     A unit of electrons may follow it. A setting of the readout is passed over, see
-    `is_gain_setting`.
+    `is_gain_setting`, and so is a number that no detector has, see
+    `ccdflow.files.values.as_electrons`.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ def card_number(headers, specs, index):
         The cards that are tried, in order.
     index : int
         Number of the HDU; its own cards come before those of the primary.
+    most : float, optional
+        The largest number that is possible.
 
     Returns
     -------
@@ -34,8 +37,7 @@ def card_number(headers, specs, index):
     for spec in specs:
         for hdu in (index, 0) if spec.hdu is None else hdu_indices(headers, spec.hdu):
             for content in contents(headers[hdu], spec.keyword, spec.occurrence):
-                value = number(content.value)
-                value = as_electrons(content.value) if value is None else value
+                value = as_electrons(content.value, most=most)
                 if value is not None and value > 0:
                     if is_gain_setting(content, headers[index]):
                         break

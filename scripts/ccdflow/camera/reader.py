@@ -13,7 +13,14 @@ from ccdflow.files.cards import (
     read,
     unreadable,
 )
-from ccdflow.files.values import as_electrons, as_number, as_seconds, is_doubtful, is_silent
+from ccdflow.files.values import (
+    MOST_SATURATION,
+    as_electrons,
+    as_number,
+    as_seconds,
+    is_doubtful,
+    is_silent,
+)
 
 # These are about the pixels, so the image's own header comes before the primary.
 OF_THE_IMAGE = (
@@ -140,10 +147,17 @@ class HeaderReader:
             self.warn(text)
         return reading.value
 
-    def electrons(self, name):
-        """Return a gain or a read noise, or None."""
-        reading = self.read(name, lambda c: as_electrons(c.value), _NO_GAIN)
-        return reading.value
+    def read_noise(self):
+        """Return the read noise in electrons, or None."""
+        return self.read("read_noise", lambda c: as_electrons(c.value), _NO_GAIN).value
+
+    def saturation(self):
+        """Return the saturation in adu, or None."""
+        return self.read(
+            "saturation",
+            lambda c: as_electrons(c.value, most=MOST_SATURATION),
+            "not a number from 0 to 1e10",
+        ).value
 
     def named(self, wanted, unwanted):
         """Return the contents of all cards with such a name, the primary's first.

@@ -187,6 +187,8 @@ def is_doubtful(value):
 def as_seconds(value, comment=""):
     """Return a duration in seconds, or None where it is none.
 
+    Nothing is exposed for a nanosecond, or for 30 years: squares and quotients would overflow.
+
     Parameters
     ----------
     value : str, int, float, bool, Broken or None
@@ -201,10 +203,15 @@ def as_seconds(value, comment=""):
             text = f"{int(fraction[1]) / int(fraction[2])}{text[fraction.end() :]}"
         number = as_number(text)
         if number is None:
-            return as_number(text, SECONDS)
+            return _possible_seconds(as_number(text, SECONDS))
     else:
         number = as_number(value)
-    return None if number is None else number * _unit_of(comment)
+    return None if number is None else _possible_seconds(number * _unit_of(comment))
+
+
+def _possible_seconds(seconds):
+    is_possible = seconds is not None and (seconds == 0 or 1e-9 <= abs(seconds) <= 1e9)
+    return seconds if is_possible else None
 
 
 def _unit_of(comment):
@@ -215,14 +222,22 @@ def _unit_of(comment):
     return 1.0
 
 
-def as_electrons(value):
-    """Return a gain or a read noise, whatever unit of electrons follows, or None.
+# A saturation in adu of integers of 32 bits is larger than any gain.
+MOST_SATURATION = 1e10
 
-    No detector has a gain or a read noise beyond a million: figures computed of such a number would
-    overflow.
+
+def as_electrons(value, *, most=1e6):
+    """Return a gain, a read noise or a saturation, whatever unit of electrons follows, or None.
+
+    Parameters
+    ----------
+    value : str, int, float, bool, Broken or None
+        As for `as_number`.
+    most : float, optional
+        The largest value that a detector may have: figures computed of more would overflow.
     """
     number = as_number(value, ELECTRONS)
-    if number is None or not (number == 0 or 1e-6 <= number <= 1e6):
+    if number is None or not (number == 0 or 1e-6 <= number <= most):
         return None
     return number
 

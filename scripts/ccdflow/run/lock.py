@@ -121,10 +121,11 @@ def unwritable(results, error):
     -------
     UserError
     """
-    is_in_the_way = failures.is_in_the_way(error) and error.filename
+    is_forbidden = error.errno in _FORBIDDEN
+    is_of_one_place = (is_forbidden or failures.is_in_the_way(error)) and error.filename
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
-        file=str(error.filename if is_in_the_way else results),
+        file=str(error.filename if is_of_one_place else results),
         remedy=f"{failures.action_of(error)}; what is there is as it was",
     )
 
@@ -152,6 +153,8 @@ def failed(results, error):
 
 
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Another user's run may have left one folder or file that this one may not write to.
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
 def check_places(results):

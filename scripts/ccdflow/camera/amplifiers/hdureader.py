@@ -8,7 +8,7 @@ from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, inside, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, contents, whole
-from ccdflow.files.values import is_silent
+from ccdflow.files.values import MOST_SATURATION, is_silent
 
 REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
@@ -190,7 +190,8 @@ class HduReader:
         for field, names in _FAMILY_FIGURES.items():
             own = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
             specs = own + getattr(self.cards, field)
-            figures[field] = card_number(self.headers, specs, self.index)
+            most = MOST_SATURATION if field == "saturation" else 1e6
+            figures[field] = card_number(self.headers, specs, self.index, most=most)
         return figures
 
     def contradiction(self, problem, keyword, value, allowed=None):

@@ -12,7 +12,8 @@ from ccdflow.camera.geometry import Draft, detector_sections
 from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices, number
+from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices
+from ccdflow.files.values import MOST_SATURATION, as_electrons
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
@@ -127,10 +128,10 @@ def _draft(headers, spec, index, shape, cards, *, file):
             return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
         return spec_of.resolve(shape, file=file, keyword=keyword)
 
-    def value(given, specs):
+    def value(given, specs, most=1e6):
         if isinstance(given, CardSpec):
-            return number(find(headers, given, (index, 0)))
-        return card_number(headers, specs, index) if given is None else given
+            return as_electrons(find(headers, given, (index, 0)), most=most)
+        return card_number(headers, specs, index, most=most) if given is None else given
 
     data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data")
     place, detector = None, ()
@@ -153,7 +154,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
         flip_y=spec.flip_y,
         gain=value(spec.gain, cards.gain),
         read_noise=value(spec.read_noise, cards.read_noise),
-        saturation=value(spec.saturation, cards.saturation),
+        saturation=value(spec.saturation, cards.saturation, MOST_SATURATION),
         lengthen=any(strip.form == "keyword" for strip in spec.overscan),
     )
 
