@@ -490,16 +490,15 @@ class NightMeasurement:
             if not (math.isfinite(value) and math.isfinite(error)):
                 continue
             used = figures[f"{name}_used"]
-            # A header that is wrong matters where the profile has nothing better: table and
-            # documentation show its value beside the others in any case.
-            who, claim = "in use", used
-            if not math.isfinite(used):
-                who, claim = "the header's", figures[f"{name}_header"]
+            # A wrong card of the header is no fault where the profile has a better value.
+            header = figures[f"{name}_header"]
+            claim = used if math.isfinite(used) else header
+            who = "the header" if math.isclose(claim, header, rel_tol=1e-3) else "the profile"
             words = name.replace("_", " ")
             if abs(value - claim) > max(_OFF * value, _ERRORS * error):
                 found.append(
                     f"{where}{words} {with_error(value, error)} {unit} is"
-                    f" measured, {claim:g} is {who}"
+                    f" measured, {who} has {claim:g}"
                 )
             if name == "gain" and not math.isfinite(used):
                 found.append(
