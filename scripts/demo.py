@@ -63,6 +63,7 @@ def products(results):
     made += _reduced(results / "reduced")
     made += [(path, _combined(path)) for path in sorted(results.glob("combined/*/*.fits"))]
     made += _calibrated(results / "calibrated")
+    made += _detector(results / "detector")
     for name, text in (
         (paths.BIAS_QUALITY, "levels and noises of the biases"),
         (paths.DARK_QUALITY, "dark current and hot pixels"),
@@ -106,6 +107,21 @@ def _calibrated(folder):
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
             beside = f", with {' and '.join(names)}" if names else ""
             text = f"a calibrated frame in {unit}{beside}: grade {header['CALGRADE']}"
+        found.append((path, text))
+    return found
+
+
+def _detector(folder):
+    """Return the tables of bad pixels: each night's, and the maps of all nights."""
+    found = []
+    for path in sorted(folder.rglob("*.fits")):
+        kind, text = path.name.partition("_")[0], "a map made of the detector's measurements"
+        if kind == "pixels":
+            text = f"the bad pixels that the night of {path.parent.name} shows"
+        elif kind == "bad":
+            text = "the bad pixels of all nights, with the nights in which each was bad"
+        elif kind == "shutter":
+            text = f"the shutter's dead time by the flats of {path.parent.name}"
         found.append((path, text))
     return found
 

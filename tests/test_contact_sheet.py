@@ -342,8 +342,8 @@ def test_the_overview_holds_with_3000_nights(tmp_path):
     assert (years, opened, days) == (10, 1, 300)
     assert summary == "2009: 300 nights, 3000 frames"
     assert first == [
-        ["level l-4", "2009-01-01: 10 of 10 frames reduced, 1 of 1 biases combined"],
-        ["level l-3", "2009-01-02: 9 of 10 frames reduced, 1 set aside, 1 of 1 biases combined"],
+        ["level l-4", "2009-01-01: 10 of 10 frames reduced, 1 of 1 combined biases"],
+        ["level l-3", "2009-01-02: 9 of 10 frames reduced, 1 set aside, 1 of 1 combined biases"],
     ]
     assert "ended on 2024-03-02 08:00; 1 job failed." in last
     assert "frames12new" in last

@@ -112,9 +112,10 @@ def test_light_in_a_strip_is_warned_of(along):
 
 def test_the_advice_on_light_in_a_strip_can_be_followed():
     """Of five columns, as of EFOSC2, none may be given up to leave a level of two."""
-    for width, lit, advice in ((5, 3, "the 2 left are too few"), (20, 8, "leave them out of")):
+    few = ((5, 3, 1, "the 2 left are too few"), (5, 4, 100, "the one left is too few"))
+    for width, lit, step, advice in (*few, (20, 8, 1, "leave them out of")):
         frame = raw(width)
-        frame[:, NX : NX + lit] += np.arange(400, 400 + lit, dtype=np.uint16)
+        frame[:, NX : NX + lit] += (400 + step * np.arange(lit)).astype(np.uint16)
         geometry_of = amplifier(f"1:{NX},1:{NY}", f"{NX + 1}:{NX + width},1:{NY}")
         reduced = reduction.reduce_frame(
             {0: (frame, 0)}, geometry(frame.shape, geometry_of), BY_ROW

@@ -207,7 +207,7 @@ def test_an_epoch_bounds_what_a_master_may_be_used_for(archive):
     found = archive.chosen(file, profile=f'epochs: ["{NIGHT}"]\n')
     assert (found["bias"], found["dark"]) == (NIGHT, NIGHT)
     assert found["flat"].endswith(
-        f"nearest V (30, {BEFORE}) with epoch before {NIGHT} instead of from {NIGHT} on"
+        f"nearest V (30, {BEFORE}) with the camera as before {NIGHT} instead of from {NIGHT} on"
     )
 
 

@@ -459,7 +459,7 @@ def test_what_is_not_as_it_should_be_stands_with_its_bias():
         ((("B", 2), ("C", 2)), 0, 3, "calibrated: 2 of grade B, 2 of grade C"),
         ((("C", 8),), 0, 2, "calibrated: 8 of grade C"),
         ((), 4, 2, "4 not calibrated"),
-        ((), 0, 4, "2 of 2 biases combined"),
+        ((), 0, 4, "2 of 2 combined biases"),
     ],
 )
 def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(grades, uncalibrated, level, said):

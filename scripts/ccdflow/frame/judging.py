@@ -328,7 +328,7 @@ def _of_strip(sample, recipe):
         advice = (
             "leave them out of `overscan:` in the camera's profile"
             if left >= _LEAST_LEFT
-            else f"the {left} left are too few: take a wider strip at `overscan:`, or"
+            else f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or"
             " `overscan: none` and biases, in the camera's profile"
         )
         yield (
@@ -338,8 +338,9 @@ def _of_strip(sample, recipe):
         )
 
 
-# Columns of an overscan that are enough for a level.
+# Columns of an overscan that are enough for a level, and the words where fewer are left.
 _LEAST_LEFT = 3
+_TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 
 def _clipped_means(strip):

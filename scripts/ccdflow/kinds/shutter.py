@@ -14,9 +14,10 @@ from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.match_words import setup_words
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import detecting, measurement_cards, pixel_tables
-from ccdflow.kinds.measuring.detector_setups import name_of, names_of, pixels_of, setup_of
+from ccdflow.kinds.measuring.detector_setups import names_of, pixels_of, setup_of
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import figure, with_error
@@ -294,7 +295,7 @@ def _line(group, record):
     data = record.data
     exposures = data["exposures"]
     return (
-        f"{group.camera} {name_of(group.shared)}",
+        setup_words(group.shared),
         f"{min(exposures):g} to {max(exposures):g}",
         *(figure(1e3 * data[name], 3) for name in ("least", "largest", "error")),
         "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),

@@ -124,7 +124,7 @@ def words(line):
     if line.set_aside:
         text += f", {line.set_aside} set aside"
     if line.groups:
-        text += f", {line.combined} of {line.groups} biases combined"
+        text += f", {line.combined} of {line.groups} combined biases"
     if line.calibrated:
         text += f", calibrated: {line.graded}"
     if line.uncalibrated:

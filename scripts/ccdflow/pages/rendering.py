@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import re
+import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import jinja2
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ccdflow.pages.glossary import REMARKS, hint_of
@@ -224,10 +228,40 @@ def with_code(text):
     )
 
 
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+class _CompiledTemplates(FileSystemBytecodeCache):
+    """Compiled templates, kept where Python keeps its own compiled modules.
+
+    They are made again when a template changes, or code that may have been worked into it: that of
+    the pages, with their filters, or Jinja itself.
+    """
+
+    def __init__(self):
+        super().__init__(str(Path(cache_from_source(str(_TEMPLATES / "page.py"))).parent))
+        parts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+        self._code = b"\0".join([jinja2.__version__.encode(), *parts])
+
+    def get_source_checksum(self, source):
+        return hashlib.sha1(self._code + b"\0" + source.encode()).hexdigest()
+
+    def dump_bytecode(self, bucket):
+        if sys.dont_write_bytecode:
+            return
+        try:
+            Path(self.directory).mkdir(parents=True, exist_ok=True)
+            super().dump_bytecode(bucket)
+        except OSError:
+            # As for modules: where nothing can be written, each process compiles for itself.
+            return
+
+
 @cache
 def _environment():
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader(_TEMPLATES),
+        bytecode_cache=_CompiledTemplates(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -231,7 +231,7 @@ def _how(name, theirs, ours):
         theirs = ", ".join(part for part in one if part not in other)
         ours = ", ".join(part for part in other if part not in one)
     if name == EPOCH:
-        return f"epoch {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
+        return f"the camera as {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
     if " " in name:
         # A card in which all masters agree is in none of their setups.
         return f"{name} instead of {ours or theirs}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.planning import planned
 from ccdflow.kinds.science import SCIENCE
+from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import OK
 
 NAME = "coverage"
@@ -158,7 +159,7 @@ def _named(kind, facts, seconds):
     if kind == "dark":
         parts.append(planned.seconds_words(seconds))
     elif kind != "bias":
-        parts += [facts["filter"], facts["grism"]]
+        parts.append(light_words((facts["filter"], facts["grism"])))
     return " ".join(filter(None, parts))
 
 

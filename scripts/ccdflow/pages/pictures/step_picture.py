@@ -95,7 +95,8 @@ def step_picture(
     where = dict(zip(nights, positions(nights), strict=True))
     explanation = (
         "Each figure over its median, which the legend names; the bias level less its median. Red:"
-        " a step, with its first night. Grey, dashed: a night at `epochs:` in the camera's profile."
+        " a step, with its first night. Grey, dashed: a night in the list epochs: of the camera's"
+        " profile."
     )
     with drawing():
         figure, place = new_figure(title, explanation, height=2.05 * len(panels) + 0.25)

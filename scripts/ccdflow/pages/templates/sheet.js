@@ -59,7 +59,7 @@
     const marks = [...tile.querySelectorAll(".mark, .note")].map((m) => `${m.textContent}: ${m.title}`);
     by("what").textContent = [
       tile.querySelector(".what").textContent, what,
-      `${scale} from ${figure(limits[0])} to ${figure(limits[1])} ${unit}`, ...marks,
+      `${scale} from ${figure(limits[0])} to ${figure(limits[1])} ${unit === "electron" ? "electrons" : unit}`, ...marks,
     ].join("; ");
     const picture = by("picture");
     picture.src = path;
