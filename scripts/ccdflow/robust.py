@@ -65,11 +65,11 @@ def median_of_each(frames, *, median=np.nanmedian):
             warnings.simplefilter("ignore", RuntimeWarning)
             return median(frames, axis=0)
     n = len(frames)
-    found = np.empty(frames.shape[1:], frames.dtype)
+    medians = np.empty(frames.shape[1:], frames.dtype)
     ordered = np.empty((frames.shape[2], n), frames.dtype)
-    for row, line in enumerate(found):
+    for row, line in enumerate(medians):
         np.copyto(ordered, frames[:, row].T)
         ordered.sort(axis=1)
         np.add(ordered[:, (n - 1) // 2], ordered[:, n // 2], out=line)
-    found /= 2
-    return found
+    medians /= 2
+    return medians

@@ -157,21 +157,21 @@ def calibrate_file(
 
 def _images(units, readouts, name):
     """Return the indices of the HDUs with the frame's images."""
-    found = [
+    indices = [
         number
         for number, unit in enumerate(units)
         if unit.shape is not None
         and not (number and unit.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
     ]
-    if not found or len(found) != len(readouts):
+    if not indices or len(indices) != len(readouts):
         raise DamagedError(
             "the reduced frame has another number of images than its camera",
             file=name,
-            value=len(found),
+            value=len(indices),
             allowed=str(len(readouts)),
             remedy="reduce it again",
         )
-    return found
+    return indices
 
 
 def _check_done(units, chain, name):
@@ -291,8 +291,8 @@ class _Image:
 
     def _saturation(self):
         """Return the smallest possible value of a saturated pixel, in the product's unit."""
-        found = [self._saturation_of(readout) for readout in self.work.readouts]
-        return min(found) if found and None not in found else None
+        levels = [self._saturation_of(readout) for readout in self.work.readouts]
+        return min(levels) if levels and None not in levels else None
 
     def _saturation_of(self, readout):
         if readout.saturation is None:
@@ -310,22 +310,22 @@ class _Image:
     def _noises(self):
         """Return the noise added by the masters, as applied, and by the level of a row."""
         chain, work = self.work.chain, self.work
-        levels, found = [], {}
+        levels, noises = [], {}
         factor = max(work.factor(readout) for readout in work.readouts)
         if self.has_noise:
             for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
                 if work.plane(kind) is not None:
                     # The noise of a bias is slow to compute, and not needed if the bias cancels.
                     noise = work.noise.median(kind) if scale else 0.0
-                    found[f"{kind}_noise"] = scale * factor * noise
+                    noises[f"{kind}_noise"] = scale * factor * noise
             # A dark that was made less another bias brings that one's noise with it.
             others = [work.noise.other_bias(readout) for readout in work.readouts]
             if any(others):
-                own = found.get("bias_noise", 0.0)
+                own = noises.get("bias_noise", 0.0)
                 other = sum(others) / len(others)
-                found["bias_noise"] = (own**2 + factor**2 * other) ** 0.5
+                noises["bias_noise"] = (own**2 + factor**2 * other) ** 0.5
             if work.plane("flat") is not None:
-                found["flat_noise"] = work.noise.median("flat")
+                noises["flat_noise"] = work.noise.median("flat")
             shares = 1.0
             for kind, share in (("bias", chain.bias_share), ("dark", chain.scale)):
                 use = getattr(chain, kind)
@@ -335,7 +335,7 @@ class _Image:
                 work.factor(readout) * (readout.level_variance * shares) ** 0.5
                 for readout in work.readouts
             ]
-        return {**found, "level_noise": levels}
+        return {**noises, "level_noise": levels}
 
     # -- planes ------------------------------------------------------------------------------------
 
@@ -416,10 +416,10 @@ class _Image:
         saturation.flag_neighbours(mask, pixels)
         if "cosmics_kept" in self.figures:
             ny = self.unit.shape[0]
-            found = self._extras.find_cosmics(pixels(0, ny), pixels(0, ny, "uncertainty"), mask)
-            mask[found.hits] |= bits.COSMIC
-            how = found.sigma, found.contrast, found.fwhm
-            self.figures |= {"cosmics_kept": found.is_kept, "cosmics_how": how}
+            cosmics = self._extras.find_cosmics(pixels(0, ny), pixels(0, ny, "uncertainty"), mask)
+            mask[cosmics.hits] |= bits.COSMIC
+            how = cosmics.sigma, cosmics.contrast, cosmics.fwhm
+            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": how}
         for start in range(0, len(mask), chunk):
             part = mask[start : start + chunk]
             self._count(part)
@@ -467,8 +467,8 @@ class _Image:
     def _count(self, flags):
         """Count the pixels of each bit, only among the few set ones: that is much faster."""
         flat = flags.reshape(-1)
-        found, counts = np.unique(flat[maskbits.flagged(flat)], return_counts=True)
-        for value, count in zip(found.tolist(), counts.tolist(), strict=True):
+        values, counts = np.unique(flat[maskbits.flagged(flat)], return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             for bit in bits.MEANING:
                 if value & bit:
                     self.figures["flags"][bit] += count

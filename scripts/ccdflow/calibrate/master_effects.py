@@ -130,15 +130,15 @@ def effects(frame, masters, factors=1.0, shares=None):
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = _Sample(light if flat is None else light / flat)
-        found = {}
+        by_kind = {}
         for kind in masters:
             share = shares.get(kind, 1.0)
             if kind == "flat":
-                found[kind] = _effect(whole, _Sample(light, light / _smooth(flat)))
+                by_kind[kind] = _effect(whole, _Sample(light, light / _smooth(flat)))
             elif abs(share) > _LEAST_SHARE:
                 other = light + share * offsets[kind]
-                found[kind] = _effect(whole, _Sample(other if flat is None else other / flat))
-    return found
+                by_kind[kind] = _effect(whole, _Sample(other if flat is None else other / flat))
+    return by_kind
 
 
 class _Sample:

@@ -257,15 +257,15 @@ class MasterStore:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             with self._lock:
-                found = self._masters.get(key)
-                if found is not None:
+                master = self._masters.get(key)
+                if master is not None:
                     self._masters.move_to_end(key)
-                    return found
-            found = read_master(path, kind, name=name)
+                    return master
+            master = read_master(path, kind, name=name)
             if region is not None:
-                found = found.cut(region)
-            self._keep(key, found)
-        return found
+                master = master.cut(region)
+            self._keep(key, master)
+        return master
 
     def _keep(self, key, master):
         with self._lock:

@@ -155,9 +155,9 @@ def _row_medians(values, axis):
     """Return `numpy.median` of rows of finite values: sorting them is faster."""
     ordered = np.sort(values, axis=axis)
     size = ordered.shape[axis]
-    found = ordered[:, (size - 1) // 2] + ordered[:, size // 2]
-    found /= 2
-    return found
+    medians = ordered[:, (size - 1) // 2] + ordered[:, size // 2]
+    medians /= 2
+    return medians
 
 
 def structure(image, background, variance, flat, photon, scratch):

@@ -175,12 +175,12 @@ class PixelVariance:
         """Return the variance of one photon in some rows, (k, nx); 0 outside all amplifiers."""
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(self._work.shape[0]))
-        found = np.zeros((len(rows), self._work.shape[1]), np.float32)
+        variances = np.zeros((len(rows), self._work.shape[1]), np.float32)
         for readout in self._readouts:
             region = readout.region
             inside = (rows >= region.y0) & (rows < region.y1)
-            found[inside, region.x0 : region.x1] = self._work.photon(readout)
-        return found
+            variances[inside, region.x0 : region.x1] = self._work.photon(readout)
+        return variances
 
     @property
     def _photons_after_flat(self):
@@ -221,9 +221,9 @@ class PixelVariance:
         flat = self._work.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        at, found = signal.structure(image, around, out, divisor, photon, scratch[1:])
+        at, structure = signal.structure(image, around, out, divisor, photon, scratch[1:])
         if at.size:
-            self._replace(rows, at, around, found, out)
+            self._replace(rows, at, around, structure, out)
 
     def _replace(self, rows, at, before, after, out):
         """Replace the expected signal in the variance of some pixels, indices of the flat block."""

@@ -97,9 +97,9 @@ def _one_number(headers, index):
         for pair in BINNING_PAIRS:
             # CDELT1U is a pixel's step on the chip, and may stand alone: it tells no binning of
             # both axes.
-            found = [whole(card_value(header, keyword)) or 0 for keyword in pair]
-            if any(found) and not pair[0].startswith("CDELT") and max(found) <= _MOST_BINNED:
-                return max(found), max(found)
+            factors = [whole(card_value(header, keyword)) or 0 for keyword in pair]
+            if any(factors) and not pair[0].startswith("CDELT") and max(factors) <= _MOST_BINNED:
+                return max(factors), max(factors)
     return None
 
 

@@ -146,12 +146,12 @@ class Camera:
 
     def sizes_met(self, headers):
         """How many numbers of `size` an image of the file has; -1 where none has them all."""
-        found = -1
+        count = -1
         for index in image_hdus(headers):
             shape = array_shape(headers[index])[::-1]
             if all(want in (None, have) for want, have in zip(self.size, shape, strict=True)):
-                found = sum(want is not None for want in self.size)
-        return found
+                count = sum(want is not None for want in self.size)
+        return count
 
     @property
     def specificity(self):
@@ -289,11 +289,11 @@ def identify(headers, cameras, *, file):
         If two profiles match equally well: it is about this frame, and costs no other.
     """
     cameras = tuple(cameras)
-    found = [c for c in cameras if all(condition.holds(headers) for condition in c.recognise)]
-    if not found:
+    candidates = [c for c in cameras if all(condition.holds(headers) for condition in c.recognise)]
+    if not candidates:
         return generic_camera(headers, taken=frozenset(camera.name for camera in cameras))
-    found.sort(key=lambda camera: camera.specificity, reverse=True)
-    best = [camera for camera in found if camera.specificity == found[0].specificity]
+    candidates.sort(key=lambda camera: camera.specificity, reverse=True)
+    best = [camera for camera in candidates if camera.specificity == candidates[0].specificity]
     if len(best) == 1:
         return best[0]
     sizes = [camera.sizes_met(headers) for camera in best]
@@ -324,8 +324,8 @@ def generic_camera(headers, *, taken=frozenset()):
     Camera
     """
     specs = [CardSpec(keyword) for keyword in ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME")]
-    found = find_first(headers, specs, range(len(headers)))
-    text = None if found is None or not str(found).strip() else str(found)
+    value = find_first(headers, specs, range(len(headers)))
+    text = None if value is None or not str(value).strip() else str(value)
     name = _name_of(text) if text is not None else "unknown"
     return Camera(
         name=_free(name, taken),

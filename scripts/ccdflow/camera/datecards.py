@@ -148,8 +148,8 @@ def clocks(reader, system, *, by_name=True):
 
 def days_of(reader):
     """Return the Modified Julian Date of MJD or JD cards, and the keyword: (float or None, str)."""
-    found = reader.read("mjd", mjd, "not a Modified Julian Date")
-    value, keyword = found.value, found.keyword
+    reading = reader.read("mjd", mjd, "not a Modified Julian Date")
+    value, keyword = reading.value, reading.keyword
     if value is None:
         named = ((mjd(content), content.keyword) for content in reader.named(_MJD_NAME, _NOT_BEGIN))
         value, keyword = min((pair for pair in named if pair[0] is not None), default=(None, ""))

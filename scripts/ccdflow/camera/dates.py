@@ -141,9 +141,9 @@ def day_of_folder(name):
         match = pattern.search(text)
         if match and len(match[year]) == 4:
             month = int(match[month]) if match[month].isdigit() else _month(match[month])
-            found = _day(int(match[year]), month, match[day], "")
-            if found is not None:
-                return found.day
+            named_day = _day(int(match[year]), month, match[day], "")
+            if named_day is not None:
+                return named_day.day
     return None
 
 
@@ -160,10 +160,10 @@ def _numbers(match, rest, order):
 
 def _day(year, month, day, rest):
     try:
-        found = date(year, month, int(day))
+        calendar_day = date(year, month, int(day))
     except (TypeError, ValueError):
         return None
-    return Day(found, None, rest) if FIRST_YEAR <= found.year <= _LAST_YEAR else None
+    return Day(calendar_day, None, rest) if FIRST_YEAR <= calendar_day.year <= _LAST_YEAR else None
 
 
 def _month(name):

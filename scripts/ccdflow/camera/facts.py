@@ -273,8 +273,8 @@ _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
 def _as_written(reader, name):
     """A section for the table; whether it can be read is for the geometry to say."""
-    found = reader.every(name, lambda content: str(content.value), "")
-    return " ".join(found[0][0].split()) if found else ""
+    cards = reader.every(name, lambda content: str(content.value), "")
+    return " ".join(cards[0][0].split()) if cards else ""
 
 
 def _look_at_placement(reader):
@@ -290,8 +290,8 @@ def _look_at_placement(reader):
 
 def optics_of(reader):
     """Return the profile's optics cards, alike for a frame and its flats; '' for none."""
-    found = reader.every("optics", as_text, "the text is not in quotes")
-    return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in found)
+    cards = reader.every("optics", as_text, "the text is not in quotes")
+    return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in cards)
 
 
 # No CCD works above these degrees C: they are kelvin. None is colder than liquid nitrogen.

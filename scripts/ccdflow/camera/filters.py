@@ -36,12 +36,12 @@ def filter_of(reader):
         The first that is a filter; those of several numbered wheels with ``+`` between them; else
         all texts of cards whose name speaks of a filter; where all are open, the first as written.
     """
-    found = reader.every("filter", as_text, "the text is not in quotes")
-    found = [(text, content.keyword) for text, content in found]
-    real = [(text, keyword) for text, keyword in found if not is_open(text)]
+    cards = reader.every("filter", as_text, "the text is not in quotes")
+    names = [(text, content.keyword) for text, content in cards]
+    real = [(text, keyword) for text, keyword in names if not is_open(text)]
     if not real:
-        return _by_its_name(reader, [keyword for _, keyword in found]) or (
-            found[0][0] if found else ""
+        return _by_its_name(reader, [keyword for _, keyword in names]) or (
+            names[0][0] if names else ""
         )
     name, keyword = real[0]
     wheels = [(text, other) for text, other in real if _family(other) == _family(keyword)]
@@ -64,9 +64,9 @@ def _by_its_name(reader, known):
     open_ = {stem for keyword in known if (stem := keyword.rpartition(" ")[0])}
     named = reader.named(_NAMED, _NO_NAME)
     values = (each.value for each in named if each.keyword.rpartition(" ")[0] not in open_)
-    found = [" ".join(text.split()) for text in values if isinstance(text, str)]
-    found = [text for text in found if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
-    return "+".join(dict.fromkeys(found))
+    texts = [" ".join(text.split()) for text in values if isinstance(text, str)]
+    texts = [text for text in texts if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
+    return "+".join(dict.fromkeys(texts))
 
 
 def _is_word_for_open(text):

@@ -250,9 +250,9 @@ def detector_sections(header, keywords, *, file, suffix=""):
     FrameError
         If a section cannot be parsed.
     """
-    found = []
+    sections = []
     for keyword in keywords:
         text = card_value(header, keyword + suffix)
         if text is not None:
-            found.append((keyword, parse_fits(text, file=file, keyword=keyword + suffix)))
-    return tuple(found)
+            sections.append((keyword, parse_fits(text, file=file, keyword=keyword + suffix)))
+    return tuple(sections)

@@ -108,7 +108,7 @@ def setting_of(headers, images):
         ``KEYWORD=value`` in the order of the keywords, ``|`` between; '' where no card says it. A
         value that is long, or one of many images, is a hash.
     """
-    found = {}
+    settings = {}
     for hdu in dict.fromkeys((0, *images)):
         header = headers[hdu]
         for keyword in dict.fromkeys(header):
@@ -116,9 +116,9 @@ def setting_of(headers, images):
             if kind:
                 value = _written(kind, card_value(header, keyword))
                 if value:
-                    found.setdefault(keyword, []).append(value)
+                    settings.setdefault(keyword, []).append(value)
     texts = []
-    for keyword, values in sorted(found.items()):
+    for keyword, values in sorted(settings.items()):
         alike = len(set(values)) == 1
         text = values[0] if alike else ";".join(values)
         if len(text) > _LONGEST:
@@ -234,21 +234,21 @@ def split_by_cards(groups, by, *, but=()):
         A group that differs in nothing is as it was. Of another the parts have one more
         ``(SETTING, cards)`` in `shared`: only the cards in which they differ.
     """
-    found = {}
+    parts = {}
     for key, rows in groups.items():
         names = differing(row.facts["setting"] for row in rows)
         names = [name for name in names if _ABOUT.get(_kind(name)) in (None, *by)]
         names = [name for name in names if not is_of(name, but)]
         if not names:
-            found[key] = rows
+            parts[key] = rows
             continue
         for row in rows:
             cards = cards_of(row.facts["setting"])
             differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
             night, camera, shared, *rest = key
             own = (night, camera, (*shared, (SETTING, differing_cards)), *rest)
-            found.setdefault(own, []).append(row)
-    return found
+            parts.setdefault(own, []).append(row)
+    return parts
 
 
 # Cards that a name has at most; the first letters of their content tell groups apart.

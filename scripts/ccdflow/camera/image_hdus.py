@@ -51,8 +51,8 @@ def images_of(headers, *, file):
     FrameError
         If it has none.
     """
-    found = image_hdus(headers)
-    if not found:
+    images = image_hdus(headers)
+    if not images:
         raise FrameError(
             "the file holds no image",
             file=file,
@@ -60,7 +60,7 @@ def images_of(headers, *, file):
             allowed="two axes in an HDU",
             remedy="move the file out of the raw folder",
         )
-    return found
+    return images
 
 
 def is_mask(header):

@@ -173,7 +173,7 @@ def frame_type(reader, rules):
 
 def _written(reader):
     """The image types of all cards in their order, as (as written, as understood or '')."""
-    found = []
+    types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
         order = reader.order("imagetyp")
         if spec.hdu is not None:
@@ -185,12 +185,12 @@ def _written(reader):
                 continue
             kind = _kind_of(content)
             if kind or not (spec.keyword in _SHY or isinstance(content.value, Broken)):
-                found.append((" ".join(str(content.value).split()), kind))
+                types.append((" ".join(str(content.value).split()), kind))
             elif spec.keyword not in _SHY:
                 reader.warn(unreadable(content, "the text is not in quotes"))
             # A blank card in the image gives way to the primary's, a filled one does not.
             break
-    return found
+    return types
 
 
 def _kind_of(content):
@@ -209,9 +209,9 @@ def light_of(*texts):
         Image type and object, as headers have them.
     """
     for text in texts:
-        found = [name for name, words in _LIGHTS.items() if words.search(text.lower())]
-        if len(found) == 1:
-            return found[0]
+        lights = [name for name, words in _LIGHTS.items() if words.search(text.lower())]
+        if len(lights) == 1:
+            return lights[0]
     return ""
 
 
@@ -286,8 +286,10 @@ def _is_of_no_time(reader):
     def number(content):
         return as_number(content.value)
 
-    found = [value for value, _ in reader.every("exptime", number, "not an exposure in seconds")]
-    return bool(found) and not any(found)
+    exposures = [
+        value for value, _ in reader.every("exptime", number, "not an exposure in seconds")
+    ]
+    return bool(exposures) and not any(exposures)
 
 
 def _rule_holds(rule, reader, imagetyp):

@@ -48,7 +48,7 @@ def read_longitude(value, comment=""):
     direction = None
     if number is None:
         text = str(value).strip()
-        directions = {found.lower()[0] for found in _DIRECTION.findall(text)}
+        directions = {word.lower()[0] for word in _DIRECTION.findall(text)}
         text = " ".join(_DIRECTION.sub(" ", text).split()).strip(" ,;")
         if len(directions) > 1:
             return None

@@ -122,11 +122,11 @@ def refuse_reduced(headers, *, file):
 
 
 def _is_mark(program, keyword, header):
-    found = contents(header, keyword)
-    if not found:
+    cards = contents(header, keyword)
+    if not cards:
         # ccdproc writes a step without arguments as an empty card, others announce steps so.
         return program == "ccdproc" and keyword in ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK")
-    value = found[0].value
+    value = cards[0].value
     if keyword in _SETTINGS:
         # A number of columns, or a flag of the readout; DRAGONS writes a level with a fraction.
         if isinstance(value, str | Broken):

@@ -281,14 +281,14 @@ def site_longitude(reader, start):
     implied = longitudes.of_sidereal_time(sidereal.value, start)
     if claimed is None:
         return implied
-    found, agrees = longitudes.with_sign_of(claimed, implied)
+    longitude, agrees = longitudes.with_sign_of(claimed, implied)
     if not agrees:
         off = min(abs(longitudes.around(one - implied)) for one in (claimed, -claimed))
         reader.warn(
             f"{sidereal.keyword}: the sidereal time agrees with neither sign of "
             f"{reading.keyword} ({off:.1f} degrees off): the sign stays"
         )
-    return found
+    return longitude
 
 
 def _longitude(content):

@@ -128,11 +128,11 @@ def load_camera(path):
 
 
 def _amplifiers(profile, *, file):
-    found = tuple(
+    amplifiers = tuple(
         _amplifier(entry, index, file=file)
         for index, entry in enumerate(profile.get("amplifiers", ()))
     )
-    names = [amplifier.name for amplifier in found]
+    names = [amplifier.name for amplifier in amplifiers]
     if len(set(names)) < len(names):
         raise UserError(
             "two amplifiers of one name",
@@ -141,7 +141,7 @@ def _amplifiers(profile, *, file):
             value=names,
             remedy="give each amplifier a `name` of its own",
         )
-    if profile.get("overscan") == "none" and any(amplifier.overscan for amplifier in found):
+    if profile.get("overscan") == "none" and any(amplifier.overscan for amplifier in amplifiers):
         raise UserError(
             "an amplifier has an overscan, and the camera has none",
             file=file,
@@ -149,7 +149,7 @@ def _amplifiers(profile, *, file):
             value="none",
             remedy="leave out one of the two",
         )
-    return found
+    return amplifiers
 
 
 def check_profile(profile, *, file):

@@ -86,12 +86,12 @@ class HeaderReader:
         """
         if name not in self._known:
             specs = self.cards[name] if keywords is None else map(CardSpec, keywords)
-            found = read(
+            reading = read(
                 self.headers, specs, self.order(name), reader, problem=problem, silent=AMBIGUOUS
             )
-            for text in found.problems:
-                self.warn(f"{text}: {found.keyword} is used" if found.keyword else text)
-            self._known[name] = found
+            for text in reading.problems:
+                self.warn(f"{text}: {reading.keyword} is used" if reading.keyword else text)
+            self._known[name] = reading
         return self._known[name]
 
     def every(self, name, reader, problem):
@@ -106,7 +106,7 @@ class HeaderReader:
         problem : str
             The words of the warning on a card that cannot be read.
         """
-        found, problems = [], []
+        readable, problems = [], []
         for spec in may_be_there(self.headers, self.cards[name]):
             order = self.order(name) if spec.hdu is None else hdu_indices(self.headers, spec.hdu)
             for index in dict.fromkeys(order):
@@ -115,12 +115,12 @@ class HeaderReader:
                         continue
                     value = reader(content)
                     if value is not None:
-                        found.append((value, content))
+                        readable.append((value, content))
                     elif spec.keyword not in AMBIGUOUS:
                         problems.append(unreadable(content, problem))
         for text in problems:
-            self.warn(f"{text}: {found[0][1].keyword} is used" if found else text)
-        return found
+            self.warn(f"{text}: {readable[0][1].keyword} is used" if readable else text)
+        return readable
 
     def text(self, name):
         """Return a value as text; '' where no card has it."""
@@ -133,11 +133,12 @@ class HeaderReader:
             value = as_seconds(content.value, content.comment)
             return value if value is not None and value >= 0 else None
 
-        found = self.read(name, reader, "not an exposure in seconds")
-        if found.content is not None and is_doubtful(found.content.value):
-            text = f"{found.keyword}: the comma of {found.content.value!r} is read as a decimal one"
+        reading = self.read(name, reader, "not an exposure in seconds")
+        if reading.content is not None and is_doubtful(reading.content.value):
+            written = f"the comma of {reading.content.value!r}"
+            text = f"{reading.keyword}: {written} is read as a decimal one"
             self.warn(text)
-        return found.value
+        return reading.value
 
     def electrons(self, name):
         """Return a gain or a read noise, or None."""
@@ -152,21 +153,21 @@ class HeaderReader:
         wanted, unwanted : re.Pattern
             Of whole keywords.
         """
-        found = []
+        cards = []
         for hdu in dict.fromkeys((0, self.images[0])):
             for keyword in dict.fromkeys(self.headers[hdu]):
                 if wanted.fullmatch(keyword) and not unwanted.fullmatch(keyword):
-                    found += contents(self.headers[hdu], keyword)
-        return [content for content in found if not is_silent(content.value)]
+                    cards += contents(self.headers[hdu], keyword)
+        return [content for content in cards if not is_silent(content.value)]
 
     def gain(self):
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""
         header = self.headers[self.images[0]]
-        found = self.read("gain", lambda c: as_electrons(c.value), _NO_GAIN)
-        if found.value is None or not is_gain_setting(found.content, header):
-            return found.value
+        reading = self.read("gain", lambda c: as_electrons(c.value), _NO_GAIN)
+        if reading.value is None or not is_gain_setting(reading.content, header):
+            return reading.value
         self.warn(
-            f"{found.keyword}: {found.content.value} is a setting of the readout, "
+            f"{reading.keyword}: {reading.content.value} is a setting of the readout, "
             "not electrons per adu"
         )
         return None

@@ -270,11 +270,11 @@ def amplifier_ratios(flat, amplifiers):
         By the names of the amplifiers; NaN if no pixel is good.
     """
     good = (flat.mask == 0) & (flat.count > 0)
-    found = {}
+    ratios = {}
     for amplifier in amplifiers:
         y0, y1, x0, x1 = amplifier.region
         part, fine = flat.image[y0:y1, x0:x1], good[y0:y1, x0:x1]
-        found[amplifier.name] = (
+        ratios[amplifier.name] = (
             float(part.mean(where=fine, dtype=np.float64)) if fine.any() else float("nan")
         )
-    return found
+    return ratios

@@ -170,7 +170,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
         If the noise of an amplifier is unknown and cannot be measured.
     """
     levels = np.ones(len(sample)) if levels is None else np.asarray(levels, np.float64)
-    found = []
+    models = []
     with ThreadPoolExecutor(threads) as pool:
         for amplifier in amplifiers:
             y0, y1, x0, x1 = amplifier.region
@@ -179,10 +179,10 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
             known = amplifier if light else replace(amplifier, gain=None)
             if light and frames.size and np.isnan(frames).all():
                 # An amplifier that is masked in all members.
-                found.append(replace(known, read_noise=known.read_noise or DIGITAL_NOISE))
+                models.append(replace(known, read_noise=known.read_noise or DIGITAL_NOISE))
                 continue
-            found.append(_measured(known, frames, levels, pool.map, light=light))
-    return NoiseModel(tuple(found), tuple(shape))
+            models.append(_measured(known, frames, levels, pool.map, light=light))
+    return NoiseModel(tuple(models), tuple(shape))
 
 
 def _measured(amplifier, frames, levels, each, *, light):

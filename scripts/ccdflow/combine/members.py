@@ -49,15 +49,15 @@ def read_hdus(path, count):
         If the file cannot be read or ends before its pixels do.
     """
     path = Path(path)
-    found, at = [], 0
+    hdus, at = [], 0
     try:
         with path.open("rb", buffering=0) as file:
-            while len(found) < count:
+            while len(hdus) < count:
                 file.seek(at)
                 text = _header_text(file, path)
                 hdu, size = _hdu(text, path, at + len(text))
                 at += len(text) + -(-size // promised.BLOCK) * promised.BLOCK
-                found.append(hdu)
+                hdus.append(hdu)
             if path.stat().st_size < at:
                 raise FrameError(
                     "ends before its pixels do", file=path, remedy="make the file again"
@@ -68,7 +68,7 @@ def read_hdus(path, count):
             file=path,
             remedy="check that the file exists, its permissions and its disk",
         ) from None
-    return found
+    return hdus
 
 
 def _header_text(file, path):

@@ -201,12 +201,12 @@ class ExpectedLight:
         numpy.ndarray, float64
             Of the same shape.
         """
-        found = np.zeros(rows.shape)
+        light = np.zeros(rows.shape)
         for grid in self.grids:
             y0, y1, x0, x1 = grid.region
             inside = (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
-            found[inside] = grid.at(rows[inside], columns[inside])
-        return found
+            light[inside] = grid.at(rows[inside], columns[inside])
+        return light
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def structure_function(samples, variances, days, temperatures=None):
     list of Pair
     """
     degrees = [math.nan] * len(days) if temperatures is None else temperatures
-    found = []
+    pairs = []
     for one, other in combinations(range(len(samples)), 2):
         difference = samples[one].astype(np.float64) - samples[other]
         values = difference[np.isfinite(difference)]
@@ -63,7 +63,7 @@ def structure_function(samples, variances, days, temperatures=None):
         moments = clipped_moments(values)
         kept = values[np.abs(values - moments.mean) <= 5 * moments.sigma]
         variance = float(kept.var())
-        found.append(
+        pairs.append(
             Pair(
                 abs(int(days[one] - days[other])),
                 abs(degrees[one] - degrees[other]),
@@ -71,7 +71,7 @@ def structure_function(samples, variances, days, temperatures=None):
                 variance * math.sqrt(2 / kept.size),
             )
         )
-    return found
+    return pairs
 
 
 def ageing_of(pairs):

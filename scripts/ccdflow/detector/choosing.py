@@ -258,7 +258,7 @@ def same_pixels(frames, names):
     list of LeftOut
         Constant frames are never among them, because they cannot be told apart.
     """
-    first, found = {}, []
+    first, copies = {}, []
     for index, frame in enumerate(frames):
         finite = frame[np.isfinite(frame)]
         if not finite.size or np.ptp(finite) == 0:
@@ -266,8 +266,8 @@ def same_pixels(frames, names):
         before = first.setdefault(frame.tobytes(), index)
         if before != index:
             text = f"its pixels are those of {names[before]}: combined once"
-            found.append(LeftOut(index, _COPY, np.nan, np.nan, text))
-    return found
+            copies.append(LeftOut(index, _COPY, np.nan, np.nan, text))
+    return copies
 
 
 _COMPARED_ROWS = 32  # this number of rows takes 0.3 s for 50 LFC frames
@@ -371,12 +371,12 @@ def unlike_shapes(stats, limits):
     from_rows = float(np.median(rows)) / (FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
     of_a_box = noise * BOXES / max(min(s.pixels for s in stats), 1) ** 0.5
     most = max(limits.sigma * limits.structure * noise, 3 * np.hypot(from_rows, of_a_box))
-    found = float(np.sqrt(np.mean(np.square(scatter))))
-    if found <= most:
+    whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
+    if whole_scatter <= most:
         return []
     return [
-        f"the frames have no common coarse structure: it scatters by {found:.4g} adu, more than "
-        f"{most:.4g} adu"
+        f"the frames have no common coarse structure: it scatters by {whole_scatter:.4g} adu, "
+        f"more than {most:.4g} adu"
     ]
 
 

@@ -99,13 +99,13 @@ def _dark_figures(stats, limits):
 
 def _beyond_limit(name, values, limit, *, below=False, unit=""):
     """Return the frames with a value above a limit, or (if `below`) below it or NaN."""
-    found = []
+    left_out = []
     for index, value in enumerate(() if values is None else values):
         if not (value >= limit if below else not value > limit):
             side = "below" if below else "above"
             text = f"its {name} is {value:.6g}{unit}, {side} the limit of {limit:.6g}{unit}"
-            found.append(LeftOut(index, name, float(value), float(limit), text))
-    return found
+            left_out.append(LeftOut(index, name, float(value), float(limit), text))
+    return left_out
 
 
 def _of_other_temperature(temperatures, tolerance):
@@ -113,7 +113,7 @@ def _of_other_temperature(temperatures, tolerance):
     known = values[np.isfinite(values)]
     if not len(known):
         return []
-    centre, found = float(np.median(known)), []
+    centre, left_out = float(np.median(known)), []
     for index in np.flatnonzero(np.abs(values - centre) > tolerance):
         value = float(values[index])
         limit = centre + np.copysign(tolerance, value - centre)
@@ -121,8 +121,8 @@ def _of_other_temperature(temperatures, tolerance):
             f"its temperature is {value:.6g} C, further than {tolerance:.6g} C from that of the"
             f" group, {centre:.6g} C"
         )
-        found.append(LeftOut(int(index), "temperature", value, float(limit), text))
-    return found
+        left_out.append(LeftOut(int(index), "temperature", value, float(limit), text))
+    return left_out
 
 
 def _after(first, stats, limits, select):
@@ -265,10 +265,10 @@ def _no_common_flat(stats, limits):
     scatter = MAD_TO_SIGMA * np.median(np.abs(off), axis=0)
     worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
     most = limits.disagree * float(np.hypot(limits.shape, 1.25 * worst * BOXES))
-    found = float(np.sqrt(np.mean(np.square(scatter))))
-    if found <= most:
+    whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
+    if whole_scatter <= most:
         return []
     return [
-        f"the flats have no common shape: it scatters by {100 * found:.3g} %, more than"
+        f"the flats have no common shape: it scatters by {100 * whole_scatter:.3g} %, more than"
         f" {100 * most:.3g} %: light or filters differ"
     ]

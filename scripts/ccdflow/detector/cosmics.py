@@ -153,13 +153,13 @@ def _without_edges(hits):
 
     The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
     """
-    found = hits.copy()
+    kept = hits.copy()
     most = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
-    for turned in (found, found[::-1], found.T, found.T[::-1]):
+    for turned in (kept, kept[::-1], kept.T, kept.T[::-1]):
         for line in turned[:_EDGE_LINES]:
             if np.count_nonzero(line) >= max(most * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
-    return found
+    return kept
 
 
 def _rounds(data, variance, bad, settings):
@@ -220,17 +220,17 @@ def _parts(hits):
     from scipy import ndimage
 
     core = _PART - 2 * _PART_BORDER
-    reach, found = np.arange(_PART) - _PART_BORDER, [[], []]
+    reach, places = np.arange(_PART) - _PART_BORDER, [[], []]
     labels, _ = ndimage.label(hits, _CONNECTED)
     for box in ndimage.find_objects(labels):
         firsts = [np.arange(side.start - _REACH, side.stop + _REACH, core) for side in box]
-        for each, first in zip(found, np.meshgrid(*firsts), strict=True):
+        for each, first in zip(places, np.meshgrid(*firsts), strict=True):
             each.append(first.ravel())
-    if not found[0]:
+    if not places[0]:
         return np.zeros((2, 0, _PART), int)
     return [
         np.clip(np.concatenate(each)[:, None] + reach, 0, size - 1)
-        for each, size in zip(found, hits.shape, strict=True)
+        for each, size in zip(places, hits.shape, strict=True)
     ]
 
 
@@ -315,7 +315,7 @@ class _Stars:
             [self._at(self._around, y + dy, x + dx) for dy in steps for dx in steps], axis=0
         )
         here = self._data[y, x] - sky
-        found = np.zeros(y.size, bool)
+        sharp = np.zeros(y.size, bool)
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
             most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
             beside = [
@@ -323,8 +323,8 @@ class _Stars:
                 for way in (-1, 1)
             ]
             limit = _STAR_EXCESS_SIGMA * np.sqrt(1 + most**2 / 2) * errors
-            found |= here - most * (beside[0] + beside[1]) / 2 > limit
-        return found
+            sharp |= here - most * (beside[0] + beside[1]) / 2 > limit
+        return sharp
 
     @staticmethod
     def _at(values, y, x):
@@ -344,7 +344,7 @@ class _Stars:
         expected = (
             count * np.count_nonzero(hits[_INSIDE] & others) / max(np.count_nonzero(others), 1)
         )
-        found = np.count_nonzero(hits & stars)
+        in_stars = np.count_nonzero(hits & stars)
         return bool(
-            found <= expected + guard * count + 3 * np.sqrt(_PIXELS_OF_A_HIT * (expected + 1))
+            in_stars <= expected + guard * count + 3 * np.sqrt(_PIXELS_OF_A_HIT * (expected + 1))
         )

@@ -224,8 +224,8 @@ def _mean_dead_time(series):
     averages = np.array([levels[m].mean() for m in sets])
     errors = averages * lamp / np.sqrt([len(m) for m in sets])
     times = [float(np.mean(seconds[m])) for m in sets]
-    found = measure_linearity(times, averages, errors, averages.max() / 2)
-    return -found.shutter, found.shutter_error
+    line = measure_linearity(times, averages, errors, averages.max() / 2)
+    return -line.shutter, line.shutter_error
 
 
 def _combined(found):

@@ -303,8 +303,8 @@ class _Nights:
         for cut in list(cuts):
             others = [each for each in cuts if each != cut]
             cuts = sorted({*others, self._dated(cut, others)})
-        found = [self._judged(cut, cuts, least) for cut in cuts]
-        return [each for each in found if each[2] >= limit]
+        judged = [self._judged(cut, cuts, least) for cut in cuts]
+        return [each for each in judged if each[2] >= limit]
 
     def _dated(self, cut, others):
         """Return the night that parts those about a cut best: with it, least is left of them."""

@@ -115,10 +115,10 @@ def contents(header, keyword, occurrence="first"):
     -------
     list of Content
     """
-    found = _contents(header, keyword)
-    if found:
-        found = [content for content in found if content is not None]
-    return found[::-1] if occurrence == "last" else found
+    cards = _contents(header, keyword)
+    if cards:
+        cards = [content for content in cards if content is not None]
+    return cards[::-1] if occurrence == "last" else cards
 
 
 # Keywords that astropy does not normalize.
@@ -211,10 +211,10 @@ def first_value(header, keyword, default=None):
     default : object, optional
         The value where there is no such card.
     """
-    found = _contents(header, keyword)
-    if not found and _name(keyword):
+    cards = _contents(header, keyword)
+    if not cards and _name(keyword):
         return default
-    content = found[0] if found else None
+    content = cards[0] if cards else None
     is_whole = content is not None and type(content.value) is int
     return content.value if is_whole else header.get(keyword, default)
 
@@ -296,8 +296,8 @@ def card_value(header, keyword, occurrence="first"):
     -------
     str, int, float, bool or None
     """
-    found = contents(header, keyword, occurrence)
-    return next((one.value for one in found if not isinstance(one.value, Broken)), None)
+    cards = contents(header, keyword, occurrence)
+    return next((one.value for one in cards if not isinstance(one.value, Broken)), None)
 
 
 def as_text(content):
@@ -458,8 +458,8 @@ def number(value):
 
 def whole(value):
     """The value as an int where it is a whole number, or text that reads as one; else None."""
-    found = number(value)
-    return int(found) if found is not None and found.is_integer() else None
+    real = number(value)
+    return int(real) if real is not None and real.is_integer() else None
 
 
 def _is(value, pattern):

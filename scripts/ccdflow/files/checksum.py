@@ -96,7 +96,7 @@ def signature(path):
     key : str
         CCDFKEY of the first HDU; '' where there is none.
     """
-    headers, found = [], ""
+    headers, first_sum = [], ""
     try:
         with Path(path).open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -104,10 +104,10 @@ def signature(path):
             while at < size:
                 header, at, datasum = _checked_hdu(file, at, size, str(path))
                 headers.append(header)
-                found = found or datasum
+                first_sum = first_sum or datasum
     except (OSError, FrameError):
         return "", ""
-    return (found or "0", str(card_value(headers[0], "CCDFKEY") or "")) if headers else ("", "")
+    return (first_sum or "0", str(card_value(headers[0], "CCDFKEY") or "")) if headers else ("", "")
 
 
 def _checked_hdu(file, start, size, name):

@@ -192,13 +192,13 @@ class _Packer:
         if self._seed is None:
             self._tiles.append((_gzip(_shuffled(tile)), b"", 0.0, 0.0))
             return
-        found = quantising.quantise(tile.astype(np.float32), self._start(len(self._tiles)))
-        if found is None:
+        quantised = quantising.quantise(tile.astype(np.float32), self._start(len(self._tiles)))
+        if quantised is None:
             # The standard has tiles that stay floats by GZIP_1, not shuffled.
             self._tiles.append((b"", _gzip(tile.tobytes()), 0.0, 0.0))
             return
-        numbers = _gzip(_shuffled(found.numbers.astype(">i4")))
-        self._tiles.append((numbers, b"", found.step, found.zero))
+        numbers = _gzip(_shuffled(quantised.numbers.astype(">i4")))
+        self._tiles.append((numbers, b"", quantised.step, quantised.zero))
 
     def _start(self, number):
         return (number + self._seed - 1) % _SEEDS
@@ -208,8 +208,8 @@ class _Packer:
         low, high = first // self._rows, -(-stop // self._rows)
         nx = self._plane.shape[1]
         tiles = [self._tile(number).reshape(-1, nx) for number in range(low, high)]
-        found = np.concatenate(tiles)[first - low * self._rows : stop - low * self._rows]
-        return found.astype(self._plane.dtype.newbyteorder("="))
+        values = np.concatenate(tiles)[first - low * self._rows : stop - low * self._rows]
+        return values.astype(self._plane.dtype.newbyteorder("="))
 
     def _tile(self, number):
         packed, floats, step, zero = self._tiles[number]

@@ -111,15 +111,15 @@ def _cards_at(file, at):
 
 def _parsed(text):
     _demand(text.isprintable())
-    found = {}
+    cards = {}
     for start in range(0, len(text), _CARD):
         if text.startswith("= ", start + 8):
             keyword = text[start : start + 8].rstrip()
-            _demand(keyword not in found)
-            found[keyword] = _value_of(text[start + 10 : start + _CARD])
+            _demand(keyword not in cards)
+            cards[keyword] = _value_of(text[start + 10 : start + _CARD])
         else:
             _demand(text[start : start + 8].rstrip() in _WITHOUT_VALUE)
-    return found
+    return cards
 
 
 def _value_of(text):

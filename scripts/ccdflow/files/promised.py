@@ -118,10 +118,10 @@ def ends(block):
 
 def _structural(header, keyword):
     """Return the value of the first card of a keyword: the one that counts."""
-    found = contents(header, keyword)
+    cards = contents(header, keyword)
     # Where the first one is blank, another behind it does not count: astropy takes the first.
-    blank = len(found) < count_of(header, keyword)
-    return found[0].value if found and not blank else None
+    blank = len(cards) < count_of(header, keyword)
+    return cards[0].value if cards and not blank else None
 
 
 def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):

@@ -163,10 +163,10 @@ class RawFile(io.RawIOBase):
         RawLayout
         """
         with reading(self._name):
-            found = self._layout(memory, whole)
+            layout = self._layout(memory, whole)
             if _stamp(os.fstat(self._file.fileno())) != self.stamp:
                 raise Changed(self._name)
-            return found
+            return layout
 
     def _layout(self, memory, whole):
         name, size = self._name, self.stamp[0]
@@ -242,8 +242,8 @@ class RawFile(io.RawIOBase):
         fingerprint : str
             Of the file that they should be; '' if only its headers count.
         """
-        found = _fingerprint(self._crc, self._length)
-        if not self._same_heads or fingerprint not in ("", found):
+        present = _fingerprint(self._crc, self._length)
+        if not self._same_heads or fingerprint not in ("", present):
             raise Changed(self._name)
 
     def read_all(self, layout, *, memory, fingerprint=None):

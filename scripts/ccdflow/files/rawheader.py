@@ -58,7 +58,7 @@ class Layout:
         places = {}
         for place, (_, name) in enumerate(heads):
             places.setdefault(name, []).append(place)
-        self.places = {name: tuple(found) for name, found in places.items()}
+        self.places = {name: tuple(starts) for name, starts in places.items()}
 
 
 class RawHeader(fits.Header):
@@ -99,10 +99,10 @@ class RawHeader(fits.Header):
         """Return the value of the first card of a keyword, or the same as astropy."""
         if not self._has_plain(keyword) or keyword.rstrip() in _COMMENTARY:
             return super().__getitem__(keyword)
-        found = self.cards_of(keyword.rstrip())
-        if not found:
+        cards = self.cards_of(keyword.rstrip())
+        if not cards:
             raise KeyError(f"Keyword {keyword!r} not found.")
-        return _value_of(found[0])
+        return _value_of(cards[0])
 
     def __iter__(self):
         """Return an iterator over the keywords of all cards."""
@@ -174,15 +174,15 @@ def _learn(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
     text = with_indicator(card)
     if text == _END:
-        found = _LAST
+        head = _LAST
     elif text.startswith(_CONTINUE):
-        found = _NEXT
+        head = _NEXT
     else:
-        found = _head_of(text)
+        head = _head_of(text)
     if len(_known) >= _MOST_TEXTS:
         _known.clear()
-    _known[card] = found
-    return found
+    _known[card] = head
+    return head
 
 
 def _head_of(text):
@@ -310,9 +310,9 @@ class Remembered:
         key = (name, *[header.layout for header in headers])
         texts = list(chain.from_iterable(header.texts for header in headers))
         places, pick, answers = self._tables.get(key) or (frozenset(), _none, {})
-        found = answers.get(pick(texts))
-        if found is not None:
-            return found[0]
+        answer = answers.get(pick(texts))
+        if answer is not None:
+            return answer[0]
         result, seen = _watched(function, headers)
         if not seen <= places or key not in self._tables:
             places = places | seen

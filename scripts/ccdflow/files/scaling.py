@@ -58,8 +58,8 @@ def scaling_of(header, name=None):
 def _factor(header, keyword, default, name):
     if keyword not in header:
         return default
-    found = contents(header, keyword)
-    value = found[0].value if found else ""
+    cards = contents(header, keyword)
+    value = cards[0].value if cards else ""
     number = None if isinstance(value, str) else as_number(value)
     if number is None or not isinstance(value, int | float) or not math.isfinite(number):
         raise _refused(keyword, value, "a number, without quotes and with a decimal point", name)
@@ -70,8 +70,8 @@ def _blank(header, name):
     # BLANK is for integers alone: FITS has NaN for the rest.
     if "BLANK" not in header or header["BITPIX"] < 0:
         return None
-    found = contents(header, "BLANK")
-    value = found[0].value if found else ""
+    cards = contents(header, "BLANK")
+    value = cards[0].value if cards else ""
     if isinstance(value, bool) or not isinstance(value, int):
         raise _refused("BLANK", value, "an integer", name)
     return value

@@ -46,8 +46,8 @@ class Stored:
         return self.shape[0]
 
     def __array__(self, dtype=None, copy=None):
-        found = self._read([(0, len(self))])
-        return found if dtype is None else found.astype(dtype)
+        values = self._read([(0, len(self))])
+        return values if dtype is None else values.astype(dtype)
 
     def __getitem__(self, where):
         """Return some rows, or some columns of them, as an array.
@@ -57,8 +57,8 @@ class Stored:
         where : slice, array of int, or a tuple of such a one and a slice of columns
         """
         rows, *columns = where if isinstance(where, tuple) else (where,)
-        found = self._sliced(rows) if isinstance(rows, slice) else self._picked(np.asarray(rows))
-        return found[(slice(None), *columns)] if columns else found
+        values = self._sliced(rows) if isinstance(rows, slice) else self._picked(np.asarray(rows))
+        return values[(slice(None), *columns)] if columns else values
 
     def _sliced(self, rows):
         start, stop, step = rows.indices(len(self))
@@ -85,8 +85,8 @@ class Stored:
     def _read(self, parts):
         """Return the rows of some (first, stop), one after the other."""
         count = sum(stop - first for first, stop in parts)
-        found = np.empty((count, *self.shape[1:]), self.dtype)
-        view = memoryview(found.reshape(-1).view(np.uint8))
+        values = np.empty((count, *self.shape[1:]), self.dtype)
+        view = memoryview(values.reshape(-1).view(np.uint8))
         try:
             file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -100,7 +100,7 @@ class Stored:
             raise DamagedError(
                 f"cannot be read ({error.strerror})", file=self.path, remedy="check its disk"
             ) from None
-        return found
+        return values
 
     def _fill(self, file, view, at):
         while view:
@@ -125,8 +125,8 @@ def image_of(path, hdu):
         Shape (ny, nx), of the stored type.
     """
     with fits.open(path, memmap=False) as hdus:
-        found = (hdus if isinstance(hdu, str) else as_plain(hdus))[hdu]
-        if isinstance(found, fits.CompImageHDU):
-            return found.data
-        dtype = DTYPES[found.header["BITPIX"]]
-        return Stored(path, found.fileinfo()["datLoc"], dtype, found.shape)
+        image = (hdus if isinstance(hdu, str) else as_plain(hdus))[hdu]
+        if isinstance(image, fits.CompImageHDU):
+            return image.data
+        dtype = DTYPES[image.header["BITPIX"]]
+        return Stored(path, image.fileinfo()["datLoc"], dtype, image.shape)

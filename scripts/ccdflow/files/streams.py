@@ -74,14 +74,14 @@ class Slices:
             raise self.damaged(f"more than {_MOST_EMPTY} empty ones follow one another")
         self._place -= unused
         zeros = 0
-        while (found := _NO_ZERO.search(self._block, self._place)) is None:
+        while (match := _NO_ZERO.search(self._block, self._place)) is None:
             zeros += len(self._block) - self._place
             if zeros > _MOST_ZEROS:
                 raise self.damaged(f"more than {_MOST_ZEROS} zeros follow it")
             self._block, self._place = self._file.read(size), 0
             if not self._block:
                 return False
-        self._place = found.start()
+        self._place = match.start()
         if len(self._block) - self._place < len(self._magic):
             self._block, self._place = self._block[self._place :] + self._file.read(size), 0
         if not self._block.startswith(self._magic, self._place):

@@ -185,10 +185,10 @@ def judge(samples, amplifiers, recipe):
     """
     rows, said = {}, []
     for name, sample in samples.items():
-        found, warnings = warnings_of(sample, recipe, name if len(amplifiers) > 1 else "")
+        noise, warnings = warnings_of(sample, recipe, name if len(amplifiers) > 1 else "")
         said += warnings
-        if found is not None:
-            rows[name] = found
+        if noise is not None:
+            rows[name] = noise
     return rows, said + seam_warnings(samples, amplifiers)
 
 
@@ -208,10 +208,10 @@ def row_noise(sample):
         return None
     means = sample.lines.mean(axis=1, dtype=np.float64)
     levels, own = (np.asarray(each, dtype=np.float64) for each in (sample.levels, sample.own))
-    found, count = _from_row_to_row(means, means - levels, means - own)
+    of_rows, count = _from_row_to_row(means, means - levels, means - own)
     (pixel,), _ = _from_row_to_row(sample.lines[:_ROWS_OF_A_PIXEL].astype(np.float32), least=1.0)
-    made = RowNoise(*found, pixel, count)
-    return made if np.isfinite([*found, pixel]).all() else None
+    made = RowNoise(*of_rows, pixel, count)
+    return made if np.isfinite([*of_rows, pixel]).all() else None
 
 
 def _from_row_to_row(*values, least=0.0):
@@ -260,8 +260,12 @@ def warnings_of(sample, recipe, name=""):
     """
     rows = row_noise(sample)
     where = f"amplifier {name}: " if name else ""
-    found = [*_of_rows(rows, sample, recipe), *_of_noise(rows, sample), *_of_strip(sample, recipe)]
-    return rows, [(kind, where + text) for kind, text in found]
+    warnings = [
+        *_of_rows(rows, sample, recipe),
+        *_of_noise(rows, sample),
+        *_of_strip(sample, recipe),
+    ]
+    return rows, [(kind, where + text) for kind, text in warnings]
 
 
 def _of_rows(rows, sample, recipe):
@@ -372,9 +376,9 @@ def seam_warnings(samples, amplifiers):
             continue
         if (left.data.y0, left.data.y1) != (right.data.y0, right.data.y1):
             continue
-        found = _step(samples[left.name], samples[right.name], left.data, right.data)
-        if found is not None:
-            at, step = found
+        seam = _step(samples[left.name], samples[right.name], left.data, right.data)
+        if seam is not None:
+            at, step = seam
             said.append(
                 (
                     SEAM,

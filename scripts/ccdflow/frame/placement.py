@@ -117,11 +117,11 @@ def detector_section(headers, amplifiers, shape, keyword):
     -------
     str
     """
-    found = {_detector_axes(headers, amplifier, keyword) for amplifier in amplifiers}
-    if len(found) != 1 or None in found:
+    directions = {_detector_axes(headers, amplifier, keyword) for amplifier in amplifiers}
+    if len(directions) != 1 or None in directions:
         return ""
     ends = []
-    for (factor, sign, origin), length in zip(found.pop(), (shape[1], shape[0]), strict=True):
+    for (factor, sign, origin), length in zip(directions.pop(), (shape[1], shape[0]), strict=True):
         low, high = sorted((origin, origin + sign * factor * length))
         if low < 0:
             return ""
@@ -138,11 +138,11 @@ def _detector_axes(headers, amplifier, keyword):
     except FrameError:
         return None
     chip, move = section.region, axes(amplifier)
-    found = (
+    directions = (
         _detector_axis((chip.x0, chip.x1), section.flip_x, (base.x0, base.x1), move[0]),
         _detector_axis((chip.y0, chip.y1), section.flip_y, (base.y0, base.y1), move[1]),
     )
-    return None if None in found else found
+    return None if None in directions else directions
 
 
 def _detector_axis(chip, backwards, base, move):

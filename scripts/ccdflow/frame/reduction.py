@@ -90,7 +90,7 @@ def reduce_frame(stored, geometry, recipe):
     FrameError
         If the overscan has no finite value for a row or column, or for a whole amplifier.
     """
-    overscans, found, samples = {}, {}, {}
+    overscans, seam_flags, samples = {}, {}, {}
     for amplifier in geometry.amplifiers:
         values, offset = stored[amplifier.hdu]
         overscans[amplifier.name], sample = _measure(values, offset, amplifier, recipe)
@@ -99,12 +99,12 @@ def reduce_frame(stored, geometry, recipe):
         sample = values[flags.sampled(amplifier.data)]
         flag = flags.flag_of(sample, offset, amplifier)
         if flag:
-            found[amplifier.name] = flag
+            seam_flags[amplifier.name] = flag
     images = tuple(
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
     rows, said = judging.judge(samples, geometry.amplifiers, recipe)
-    return Reduced(images, overscans, found, rows, tuple(said))
+    return Reduced(images, overscans, seam_flags, rows, tuple(said))
 
 
 def _measure(stored, offset, amplifier, recipe):
@@ -112,9 +112,9 @@ def _measure(stored, offset, amplifier, recipe):
     if not recipe.subtract or not amplifier.overscan:
         return None, None
     strips = [pixels.native(stored[strip.slices], offset) for strip in amplifier.overscan]
-    found = overscan.measure(strips, amplifier, recipe)
+    level = overscan.measure(strips, amplifier, recipe)
     lines = pixels.native(stored[judging.lines_of(amplifier.data, amplifier.along)], offset)
-    return found, judging.sample_of(lines, strips, found, amplifier)
+    return level, judging.sample_of(lines, strips, level, amplifier)
 
 
 def _make_image(stored, place, overscans, recipe):
@@ -146,13 +146,13 @@ def _fill_whole(raw, amplifiers, overscans, out):
     values, offset = raw
     pixels.subtract_blocks(values, offset, None, out)
     for amplifier in amplifiers:
-        found = overscans[amplifier.name]
-        if found is None:
+        level = overscans[amplifier.name]
+        if level is None:
             continue
         alone = len(amplifiers) == 1
         regions = [amplifier.data, *amplifier.overscan]
         for region in [_reach(amplifier, values.shape)] if alone else regions:
-            levels = _levels(found, amplifier.along)
+            levels = _levels(level, amplifier.along)
             pixels.subtract_blocks(values[region.slices], offset, levels, out[region.slices])
 
 

@@ -28,10 +28,10 @@ def flag_neighbours(mask, pixels):
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
     # Few pixels have a flag: looking at these alone is much faster.
-    found = flagged(mask)
-    found = found[mask.reshape(-1)[found] & SATURATED != 0]
-    rows = np.unique(found // mask.shape[1])
-    if not rows.size or rows.size * mask.shape[1] < found.size * 2:
+    places = flagged(mask)
+    places = places[mask.reshape(-1)[places] & SATURATED != 0]
+    rows = np.unique(places // mask.shape[1])
+    if not rows.size or rows.size * mask.shape[1] < places.size * 2:
         # Half of the pixels of these rows: an amplifier that is saturated throughout.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))

@@ -194,7 +194,7 @@ class _Work:
 
     def result(self):
         self._negatives.check()
-        overscans, found, samples = {}, {}, {}
+        overscans, seam_flags, samples = {}, {}, {}
         for amplifier in self._geometry.amplifiers:
             name = amplifier.name
             overscans[name] = None
@@ -208,10 +208,10 @@ class _Work:
             sample = np.concatenate(self._flags[name])
             flag = flags.flag_of(sample, self._offset, amplifier)
             if flag:
-                found[name] = flag
+                seam_flags[name] = flag
         # Shape and type without the pixels, which are in the file.
         stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
         image = Image(stand_in, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
         rows, said = judging.judge(samples, self._geometry.amplifiers, self._recipe)
-        return Streamed(Reduced((image,), overscans, found, rows, tuple(said)), sample)
+        return Streamed(Reduced((image,), overscans, seam_flags, rows, tuple(said)), sample)

@@ -62,11 +62,11 @@ class Associations(Kind):
         nights = {}
         for group in _groups(context):
             nights.setdefault(group.night, []).append(group)
-        found = {night: _digest_of(context, groups) for night, groups in nights.items()}
+        digests = {night: _digest_of(context, groups) for night, groups in nights.items()}
         for night, told in context.summaries(_TOLD).items():
             if told["lines"]:
-                found[night] = told["lines"]
-        return {"version": self.version, "nights": digest(sorted(found.items()))}
+                digests[night] = told["lines"]
+        return {"version": self.version, "nights": digest(sorted(digests.items()))}
 
     def make(self, context, job, *, threads):
         """Write the table, or the lines of some nights among those of the others."""
@@ -125,8 +125,8 @@ class Associations(Kind):
         if closed and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("the table of masters is not as it was written")
         last = max((group.night for group in _groups(context)), default="")
-        found = {max(closed)} if closed and max(closed) > last else set()
-        return found | waiting.waiting_for(context, new)
+        nights = {max(closed)} if closed and max(closed) > last else set()
+        return nights | waiting.waiting_for(context, new)
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
@@ -166,11 +166,11 @@ class Associations(Kind):
         """Return the sources of the section on a night's masters: the choices."""
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
-        found = [
+        choices = [
             [group.product, *_digests(context, group, planned.step_line)]
             for group in SCIENCE.night_groups(context, night)
         ]
-        return {"associations": [self.version, digest(found)]} if found else {}
+        return {"associations": [self.version, digest(choices)]} if choices else {}
 
     def index_basis(self, context):
         """Return the basis of the overview's matrix, and of the grades in its calendar."""
@@ -295,7 +295,7 @@ def _coverage_words(found):
 
 def _harmful_darks(context, groups):
     """Return {dark: frames} of the darks that do more harm than good to some frames."""
-    answers, found = {}, {}
+    answers, harmed = {}, {}
     for group in groups:
         uses = {step.kind: taken(context, step) for step in group.steps}
         dark, bias = uses.get("dark"), uses.get("bias")
@@ -305,8 +305,8 @@ def _harmful_darks(context, groups):
         if question not in answers:
             answers[question] = association.harms(context, uses)
         if answers[question]:
-            found.setdefault(dark.product, []).append(group.product)
-    return found
+            harmed.setdefault(dark.product, []).append(group.product)
+    return harmed
 
 
 def _harm_words(context, dark):

@@ -98,8 +98,8 @@ class CalibrationPicture(NightPicture):
         }
 
     def _made(self, context, night):
-        found = [(group, context.outcome(group.product)) for group in self.drawn(context, night)]
-        made = [g for g, record in found if record is not None and record.status == ledger.MADE]
+        outcomes = [(group, context.outcome(group.product)) for group in self.drawn(context, night)]
+        made = [g for g, record in outcomes if record is not None and record.status == ledger.MADE]
         return made[:_MOST]
 
     def make(self, context, job, *, threads):

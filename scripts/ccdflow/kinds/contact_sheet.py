@@ -71,10 +71,10 @@ class Sheet(NightPicture):
             return True
         try:
             listed = json.loads(whole.read_bytes(context.results / product))["files"]
-            found = {entry.name: _sum_of(whole.read_bytes(entry.path)) for entry in _scan(folder)}
+            sums = {entry.name: _sum_of(whole.read_bytes(entry.path)) for entry in _scan(folder)}
         except (OSError, ValueError, KeyError):
             return False
-        if found != listed:
+        if sums != listed:
             return False
         data = {**record.data, "pictures": stamps}
         context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
@@ -90,10 +90,10 @@ class Sheet(NightPicture):
 
     def frame_reports(self, context, record):
         """Return the width of the stars of frames of the sky."""
-        found = _listed_before(context, record.product) if record.status == ledger.MADE else {}
+        listed = _listed_before(context, record.product) if record.status == ledger.MADE else {}
         return [
             (file, f"stars {each['width']:.1f} px ({each['stars']})", [])
-            for file, each in found.items()
+            for file, each in listed.items()
             if each.get("width")
         ]
 
@@ -118,8 +118,8 @@ class Sheet(NightPicture):
             with suppress(FileNotFoundError):
                 listed = json.loads(whole.read_bytes(context.results / product))["frames"]
         tiles = NightTiles(context, night, listed)
-        found = (tiles.sheet(), tiles.strip())
-        return [section for section in found if section is not None]
+        sections = (tiles.sheet(), tiles.strip())
+        return [section for section in sections if section is not None]
 
 
 SHEET = Sheet()
@@ -238,8 +238,8 @@ def _scan(folder):
 def _stamps_of(folder):
     """Return a hash of names, sizes and times of the pictures in a folder."""
     try:
-        found = [[entry.name, *whole.stamp_of(entry.path)] for entry in _scan(folder)]
+        stamps = [[entry.name, *whole.stamp_of(entry.path)] for entry in _scan(folder)]
     except OSError:
         # The plan makes nothing in a folder that cannot be read, and the run reports it.
         return ""
-    return digest(sorted(found))
+    return digest(sorted(stamps))

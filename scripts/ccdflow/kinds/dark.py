@@ -226,10 +226,10 @@ class Dark(LightMasterKind):
         if not self.is_enabled(context):
             return lines
         rows = _without_exposure(counts.told_rows(context))
-        found = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
-        if not found:
+        darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
+        if not darks:
             return lines
-        first, many = found[0], f" (the first of {len(found)} darks)" * (len(found) > 1)
+        first, many = darks[0], f" (the first of {len(darks)} darks)" * (len(darks) > 1)
         return [
             *lines,
             f"in no combined dark: {printable(first.file)}{many}: it has {_exposure_words(first)};"

@@ -71,7 +71,7 @@ class NightDetector(MeasurementKind):
             planner.want(self, group.product, group.night, basis, needs=masters)
 
     def _make_groups(self, context):
-        found = {}
+        by_setup = {}
         for kind in (DARK, FLAT):
             if not kind.is_enabled(context):
                 continue
@@ -80,9 +80,9 @@ class NightDetector(MeasurementKind):
                     continue
                 row = context.store.rows[master.files[0]]
                 setup = setup_of(context, row)
-                found.setdefault((master.shown, setup), []).append(master)
-        groups, names = {}, names_of(found)
-        for (night, setup), masters in found.items():
+                by_setup.setdefault((master.shown, setup), []).append(master)
+        groups, names = {}, names_of(by_setup)
+        for (night, setup), masters in by_setup.items():
             camera = dict(setup)["camera"]
             product = paths.measured_detector(camera, night, names[night, setup])
             steps = tuple(
@@ -126,7 +126,7 @@ class NightDetector(MeasurementKind):
             return ledger.Record(
                 job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
             )
-        found = night.measure(**_settings(context))
+        findings = night.measure(**_settings(context))
         record = ledger.Record(
             job.product,
             self.name,
@@ -134,25 +134,25 @@ class NightDetector(MeasurementKind):
             basis=basis,
             data={
                 "night": group.night,
-                "looked": found.looked,
-                "shapes": [list(one.masks["flat"].shape) for one in found.images],
-                "quality": [{k: short(v) for k, v in each.items()} for each in found.figures],
-                "remarks": found.remarks,
+                "looked": findings.looked,
+                "shapes": [list(one.masks["flat"].shape) for one in findings.images],
+                "quality": [{k: short(v) for k, v in each.items()} for each in findings.figures],
+                "remarks": findings.remarks,
             },
         )
         cards = [
             ("CCDFCAM", group.camera, "camera"),
             ("NIGHT", group.night, "night whose darks and flats tell"),
-            ("LOOKED", " ".join(found.looked), "what of the night could tell"),
-            *pixel_tables.weak_cards_of(found.images),
-            *measurement_cards.cards_of_pixels(night, found, _settings(context)),
+            ("LOOKED", " ".join(findings.looked), "what of the night could tell"),
+            *pixel_tables.weak_cards_of(findings.images),
+            *measurement_cards.cards_of_pixels(night, findings, _settings(context)),
         ]
         return pixel_tables.write_product(
             context,
             record,
             cards,
-            PIXELS=pixel_tables.columns_of(found.images),
-            WEAK=pixel_tables.weak_columns_of(found.images),
+            PIXELS=pixel_tables.columns_of(findings.images),
+            WEAK=pixel_tables.weak_columns_of(findings.images),
         )
 
     # -- lines, sections, flags --------------------------------------------------------------------
@@ -215,8 +215,8 @@ def _settings(context):
     """Return the settings of a measurement, as `detecting.NightMeasurement.measure` takes them."""
     own = context.settings["detector"]
     # A switch that is off changes no key, nor does the usual limit.
-    found = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
-    return found | ({"low_sigma": own["low_sigma"]} if own["low_sigma"] != LOW else {})
+    options = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
+    return options | ({"low_sigma": own["low_sigma"]} if own["low_sigma"] != LOW else {})
 
 
 _COUNTS = ("hot", "varies", "low", "columns")
@@ -256,11 +256,11 @@ def pixels_for(context, row):
         return ()
 
     def make():
-        found = {}
+        by_setup = {}
         for group in DETECTOR.groups(context):
             key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
-            found.setdefault(key, {}).setdefault(group.night, []).append(group.product)
-        return {key: (sorted(nights), nights) for key, nights in found.items()}
+            by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
+        return {key: (sorted(nights), nights) for key, nights in by_setup.items()}
 
     own = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
     setup = context.lookup(
@@ -331,8 +331,8 @@ class Measured:
     @cached_property
     def records(self):
         """The measurements that were made, oldest first."""
-        found = measurements_of(self._context, self._group.pixels)
-        return [record for record in found if record.kind == DETECTOR.name]
+        records = measurements_of(self._context, self._group.pixels)
+        return [record for record in records if record.kind == DETECTOR.name]
 
     @cached_property
     def basis(self):
@@ -347,10 +347,10 @@ class Measured:
         """
         if amplifier.gain is not None:
             return None
-        found = self._gains
-        if amplifier.name not in found:
+        gains = self._gains
+        if amplifier.name not in gains:
             return None
-        return float(np.mean([gain for gain, _ in found.values()]))
+        return float(np.mean([gain for gain, _ in gains.values()]))
 
     def gain_of_noise(self, amplifier, flat):
         """Return the measured gain by which UNCERT is made, None where that in use is borne out.
@@ -381,21 +381,21 @@ class Measured:
         None where no night's flats were full, or any night's lie above it.
         """
         own = [each for each in self._figures if each["amplifier"] == amplifier.name]
-        found = [each["full_well"] for each in own if math.isfinite(each["full_well"])]
-        if not found:
+        levels = [each["full_well"] for each in own if math.isfinite(each["full_well"])]
+        if not levels:
             return None
-        level = float(np.median(found))
+        level = float(np.median(levels))
         return None if any(each["level"] > _SAME_WELL * level for each in own) else level
 
     @cached_property
     def _figures(self):
         """The figures of the nights of the same readout, oldest first."""
-        setup, found = setup_of(self._context, self._row), []
+        setup, figures = setup_of(self._context, self._row), []
         for record in self.records:
             group = self._context.groups.get(record.product)
             if group is not None and group.shared[: len(setup)] == setup:
-                found += record.data.get("quality", ())
-        return found
+                figures += record.data.get("quality", ())
+        return figures
 
     @cached_property
     def _gains(self):

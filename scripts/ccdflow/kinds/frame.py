@@ -133,8 +133,8 @@ class Frame(Kind):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
                 yield product, f"amplifier {name} is {flag} throughout"
-        for file, found in _judged(context, records)[0].items():
-            for text in frame_warnings.table_texts(found.texts):
+        for file, warned in _judged(context, records)[0].items():
+            for text in frame_warnings.table_texts(warned.texts):
                 yield reduced(file), text
 
     def frame_reports(self, context, record):
@@ -195,10 +195,10 @@ class Frame(Kind):
     def kept(self, context):
         """Return the spellings of readout modes, and the warnings across nights."""
         records = [r for r in context.ledger.values() if r.kind == self.name]
-        found, said = _judged(context, records)
+        warned, said = _judged(context, records)
         return {
             "spelled": setups.spellings(context),
-            "said": {file: found[file].texts for file in said if file in found},
+            "said": {file: warned[file].texts for file in said if file in warned},
         }
 
     def restore(self, context, kept):
@@ -223,14 +223,14 @@ def _judged(context, records):
     """
     own = frame_warnings.gather(*frame_warnings.rows_and_records(context, records))
     closed = list(context.summaries(_GATHERED).values())
-    found = frame_warnings.judge([own, *closed])
+    warned = frame_warnings.judge([own, *closed])
     if closed:
         before = context.closed.first["kept"]["frame"]["said"]
         for file in (file for night in closed for file in night["open"]):
-            texts = found[file].texts if file in found else []
+            texts = warned[file].texts if file in warned else []
             if list(map(list, texts)) != before.get(file, []):
                 raise NeedsWholePlan("warnings on frames of closed nights change")
-    return found, [file for part in (own, *closed) for file in part["open"]]
+    return warned, [file for part in (own, *closed) for file in part["open"]]
 
 
 # -- sources of a reduced frame --------------------------------------------------------------------

@@ -68,12 +68,12 @@ class NightPage(Kind):
         frames = page_frames(context, night, _FROM_NIGHT)
         cameras = _cameras(context, night)
         recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
-        found = [
+        sections = [
             frames_section(frames),
             aside_section(frames),
             provenance_section(recipes, provenance()),
         ]
-        return [section for section in found if section is not None]
+        return [section for section in sections if section is not None]
 
 
 PAGE = NightPage()

@@ -161,12 +161,12 @@ class Science(Kind):
         """
 
         def make():
-            found = {}
+            by_night = {}
             for product in sorted(context.groups):
                 group = context.groups[product]
                 if group.kind == self.name:
-                    found.setdefault(group.night, []).append(group)
-            return found
+                    by_night.setdefault(group.night, []).append(group)
+            return by_night
 
         return context.lookup(("calibrated by night",), make).get(night, [])
 
@@ -238,19 +238,19 @@ class Science(Kind):
         """Return the sources of the overview: the masters whose ageing it shows."""
         if not self.configuration(context)["enabled"]:
             return {}
-        found = master_ageing.basis_of(context)
-        return {"ageing": [self.version, digest(found)]} if found else {}
+        ageing = master_ageing.basis_of(context)
+        return {"ageing": [self.version, digest(ageing)]} if ageing else {}
 
     def overview(self, context):
         """Return the section on the ageing of masters, with the line for a camera's profile."""
-        found = master_ageing.series_of(context) if self.index_basis(context) else []
-        if not found:
+        ageing = master_ageing.series_of(context) if self.index_basis(context) else []
+        if not ageing:
             return None
         draw = drawing_module("ageing_picture").ageing_picture
         png = draw(
             [
                 (each.name, master_ageing.UNITS[each.kind], each.points(), each.in_use)
-                for each in found
+                for each in ageing
             ],
             title="How masters depart from one another",
             explanation="Each point is two masters: the variance of their difference beyond their"
@@ -264,7 +264,7 @@ class Science(Kind):
                 " camera's profile if you agree with it.",
             ),
             headings=("Masters", "Between them", "A day adds", "For the profile", "In use"),
-            rows=tuple(each.cells() for each in found),
+            rows=tuple(each.cells() for each in ageing),
             pictures=(Picture(png, "Difference of masters against the days between them"),),
         )
 
@@ -293,9 +293,9 @@ def _told(context, records):
         product, missing, uncertain = _lacks(record)
         reasons = {**why(product, missing), **({"UNCERT": uncertain} if uncertain else {})}
         for what, text in reasons.items():
-            found = without.setdefault(what, {}).setdefault(text, [0, product])
-            found[0] += 1
-            found[1] = min(found[1], product)
+            count_and_first = without.setdefault(what, {}).setdefault(text, [0, product])
+            count_and_first[0] += 1
+            count_and_first[1] = min(count_and_first[1], product)
     refused = [[r.product, r.reason] for r in records if r.status == ledger.REFUSED]
     helps = master_help.sums_of(records)
     noise = noise_words.nights_off(context, records, spectra=False)
@@ -336,9 +336,9 @@ def _why_missing(context):
 
 def _lacking(what, made, nights):
     """Return a line on how many frames lack something, with the reason of the first, or none."""
-    found = [(first, text, count) for night in nights for text, (count, first) in night.items()]
-    if not found:
+    reasons = [(first, text, count) for night in nights for text, (count, first) in night.items()]
+    if not reasons:
         return []
-    number = f"{sum(count for *_, count in found)} of {made} calibrated frames"
-    texts = (text for _, text, count in sorted(found) for _ in range(count))
+    number = f"{sum(count for *_, count in reasons)} of {made} calibrated frames"
+    texts = (text for _, text, count in sorted(reasons) for _ in range(count))
     return [f"calibrated without {what}: {number}: {match_words.reasons_words(texts)}"]

@@ -192,10 +192,10 @@ class Shutter(MeasurementKind):
         -------
         list of (Group, ccdflow.run.ledger.Record)
         """
-        found = [(group, context.outcome(group.product)) for group in self.groups(context)]
+        outcomes = [(group, context.outcome(group.product)) for group in self.groups(context)]
         return [
             (group, record)
-            for group, record in found
+            for group, record in outcomes
             if record is not None and record.status == ledger.MADE and night in (None, group.night)
         ]
 
@@ -247,13 +247,13 @@ class Shutter(MeasurementKind):
 
     def section(self, context, night):
         """Return the dead time that a night's flats show."""
-        found = self.made(context, night)
-        if not found:
+        maps = self.made(context, night)
+        if not maps:
             return None
-        said = [text for group, record in found if (text := self._matters(context, group, record))]
+        said = [text for group, record in maps if (text := self._matters(context, group, record))]
         return Section(
             "shutter", "The shutter", tuple(f"The shutter: {text}." for text in said), (_TEXT,),
-            headings=("Detector", *_HEADINGS), rows=tuple(_line(g, r) for g, r in found),
+            headings=("Detector", *_HEADINGS), rows=tuple(_line(g, r) for g, r in maps),
         )  # fmt: skip
 
     def index_basis(self, context):
@@ -263,10 +263,10 @@ class Shutter(MeasurementKind):
 
     def overview(self, context):
         """Return the dead time of all nights that tell."""
-        found = self.made(context)
-        if not found:
+        maps = self.made(context)
+        if not maps:
             return None
-        rows = tuple((group.night, *_line(group, record)) for group, record in found)
+        rows = tuple((group.night, *_line(group, record)) for group, record in maps)
         return Section(
             "shutter", "The shutter", (), (_TEXT,),
             headings=("Night", "Detector", *_HEADINGS), rows=rows,
@@ -308,7 +308,7 @@ def _flats(context, group):
     Those that were left out for their exposure tell most; those left out for anything else do not
     count: what makes them unlike the others is no shutter.
     """
-    found = []
+    usable = []
     for use in group.steps[0].uses:
         record = context.outcome(use.product)
         if record is None or "members" not in record.data:
@@ -327,8 +327,8 @@ def _flats(context, group):
             and "saturated" not in frame.data.get("flags", {}).values()
         ]
         if members:
-            found.append(replace(record, data={**record.data, "members": members}))
-    return found
+            usable.append(replace(record, data={**record.data, "members": members}))
+    return usable
 
 
 def _light(flat):
@@ -337,10 +337,10 @@ def _light(flat):
 
 
 def _by_light(context, records):
-    found = {}
+    by_light = {}
     for record in records:
-        found.setdefault(_light(context.groups[record.product]), []).append(record)
-    return list(found.values())
+        by_light.setdefault(_light(context.groups[record.product]), []).append(record)
+    return list(by_light.values())
 
 
 def _data(group, night, series, found):
@@ -421,8 +421,8 @@ def _series(night, flats):
     if not all(night.level_is_out(flat, each) for flat in flats for each in amplifiers):
         return None
     seconds = np.array([t for flat in flats for t in night.seconds(flat)])
-    found = [_means(night, flats, image) for image in night.images]
-    means, variances, counts = (list(each) for each in zip(*found, strict=True))
+    of_images = [_means(night, flats, image) for image in night.images]
+    means, variances, counts = (list(each) for each in zip(*of_images, strict=True))
     if not sum(count.sum() for count in counts):
         return None
     return dead_time.FlatSeries(seconds, means, variances, counts)

@@ -201,9 +201,9 @@ def _events(context, rows):
     for groups in groups_of(context):
         for group in groups:
             nights.setdefault(group.camera, set()).add(group.night)
-    found = {}
+    by_epoch = {}
     for row in rows:
-        found.setdefault((row["epoch"], row["camera"]), []).append(row)
+        by_epoch.setdefault((row["epoch"], row["camera"]), []).append(row)
     return [
         {
             "night": night,
@@ -211,7 +211,7 @@ def _events(context, rows):
             "after": sum(each >= night for each in nights[camera]),
             "steps": steps,
         }
-        for (night, camera), steps in found.items()
+        for (night, camera), steps in by_epoch.items()
     ]
 
 

@@ -224,10 +224,10 @@ def _pictures(sections):
 
 def _reasons(aside):
     """Return (reason, frames, cameras) of frames set aside, those of most frames first."""
-    found = {}
+    by_reason = {}
     for frame in aside:
-        found.setdefault(frame.reason, []).append(frame)
-    ranked = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        by_reason.setdefault(frame.reason, []).append(frame)
+    ranked = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         (reason, len(frames), sorted({frame.camera for frame in frames if frame.camera}))
         for reason, frames in ranked

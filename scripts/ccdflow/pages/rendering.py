@@ -170,7 +170,7 @@ class Column:
 
 def columns(section):
     """Return the columns of a section's table; remarks only where there are any."""
-    found = []
+    shown = []
     for place, heading in enumerate(section.headings):
         cells = [row[place] for row in section.rows]
         if not heading and not any(cells):
@@ -178,8 +178,8 @@ def columns(section):
         known = [cell for cell in cells if cell not in _NOTHING]
         is_number = bool(known) and all(map(is_figure, known))
         hint = hint_of(heading, section)
-        found.append(Column(place, with_signs(heading or REMARKS), hint, is_number))
-    return found
+        shown.append(Column(place, with_signs(heading or REMARKS), hint, is_number))
+    return shown
 
 
 _NOTHING = ("", "-", "–")

@@ -111,7 +111,7 @@ class SheetTiles:
     @property
     def data(self):
         """The page script's values of each frame, as JSON that HTML may hold."""
-        found = [
+        values = [
             [
                 visible(tile.file),
                 [
@@ -124,7 +124,7 @@ class SheetTiles:
             ]
             for tile in self.tiles
         ]  # fmt: skip
-        text = json.dumps(found, separators=(",", ":"), ensure_ascii=True)
+        text = json.dumps(values, separators=(",", ":"), ensure_ascii=True)
         return text.replace("<", "\\u003c").replace("&", "\\u0026")
 
 
@@ -263,12 +263,12 @@ class TimePanels:
             (s for s in (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24) if length / s <= 7), 48
         )
         first = math.ceil(self.start / step - 1e-9)
-        found = []
+        ticks = []
         for number in range(first, math.floor(self.end / step + 1e-9) + 1):
             minutes = round(number * step * 60)
             where = round(1000 * (number * step - self.start) / length, 1)
-            found.append((where, f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"))
-        return found
+            ticks.append((where, f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"))
+        return ticks
 
 
 def strip_section(panels):

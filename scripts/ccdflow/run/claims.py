@@ -180,8 +180,8 @@ def withdraw(results, *, ended=False):
     busy = {}
     folder = Path(results) / paths.BATCHES
     # A process killed between two removals may leave a lock or count without its batch.
-    found = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
-    for batch in sorted(found):
+    batches = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
+    for batch in sorted(batches):
         file = _try_lock(lock_path(batch))
         if file is None:
             busy[str(batch.relative_to(results))] = products(batch)

@@ -170,10 +170,10 @@ class Context:
 
     def _by_night(self):
         def make():
-            found = {}
+            rows_by_night = {}
             for row in sorted(self.store.rows.values(), key=lambda row: row.file):
-                found.setdefault(row.night, []).append(row)
-            return found
+                rows_by_night.setdefault(row.night, []).append(row)
+            return rows_by_night
 
         return self.lookup("rows by night", make)
 

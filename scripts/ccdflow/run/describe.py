@@ -51,15 +51,15 @@ def describe(plan):
 
 def unreadable_lines(context):
     """Return a line for each folder of products that cannot be looked into."""
-    found = []
+    lines = []
     for folder, problem in sorted(context.unreadable.items()):
         is_unreadable = problem.startswith("cannot be read")
         remedy = "check its permissions and its disk" if is_unreadable else "remove the link"
-        found.append(
+        lines.append(
             f"{context.results}/{folder}: {problem}; its products were not looked at, and none is"
             f" made there: {remedy}"
         )
-    return found
+    return lines
 
 
 def unknown_lines(context):
@@ -215,10 +215,10 @@ def others(plan):
     """Return the words for a plan's products other than frames, for the progress line."""
     names = {job.kind for job in plan.jobs.values()}
     kinds = plan.context.chain[1:]
-    found = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
-    if len(found) > _MOST_KINDS:
+    words = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
+    if len(words) > _MOST_KINDS:
         return "other products"
-    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 # More kinds than this make a line that nobody reads.

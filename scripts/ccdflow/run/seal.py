@@ -160,13 +160,13 @@ def _refuse_part(name):
 def _code():
     """Return names, sizes and times of the library's own files: another release plans anew."""
     top = Path(__file__).parents[1]
-    found = []
+    stamps = []
     for folder, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         for name in sorted(names):
             path = os.path.join(folder, name)  # noqa: PTH118
-            found.append([os.path.relpath(path, top), whole.stamp_of(path)[:2]])
-    return [ccdflow.__version__, found]
+            stamps.append([os.path.relpath(path, top), whole.stamp_of(path)[:2]])
+    return [ccdflow.__version__, stamps]
 
 
 def _look(top, name, entry_of, found, raw=None):
@@ -243,14 +243,14 @@ def holds(results, now_found):
     if now_found is None or lines is None:
         return None
     try:
-        found = Seal(**json.loads(next(lines)))
+        sealed = Seal(**json.loads(next(lines)))
     except (StopIteration, ValueError, TypeError):
         return None
-    is_same = found.state == now_found.text and found.notes == _stamps(results)
-    is_of_now = found.boot in ("", ledger.boot_id()) and (
-        not found.until or time.time() < found.until
+    is_same = sealed.state == now_found.text and sealed.notes == _stamps(results)
+    is_of_now = sealed.boot in ("", ledger.boot_id()) and (
+        not sealed.until or time.time() < sealed.until
     )
-    return found if is_same and is_of_now else None
+    return sealed if is_same and is_of_now else None
 
 
 def leave(plan, before, *, described, closing, is_failure):
@@ -280,8 +280,8 @@ def leave(plan, before, *, described, closing, is_failure):
     boot = ledger.boot_id() if until else ""
     stamps = _stamps(context.results)
     said = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
-    found = Seal(before.text, stamps, boot, until, **said, is_failure=is_failure)
-    text = json.dumps(asdict(found), separators=(",", ":"))
+    sealed = Seal(before.text, stamps, boot, until, **said, is_failure=is_failure)
+    text = json.dumps(asdict(sealed), separators=(",", ":"))
     with suppress(OSError):
         # Without a seal the next run plans, which costs time and nothing else.
         notes.write_checked(context.results / paths.SEAL, [text])

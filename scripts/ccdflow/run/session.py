@@ -143,11 +143,11 @@ def start(
             state = None
             if sealed and not forced and not requested:
                 state = seal.state(values, reading.cameras, chain)
-            found = seal.holds(results, state)
-            if found is not None and dry and found.dry_run_lines is None:
-                found = None
-            if found is not None:
-                session = _sealed(values, reading, chain, dry, held, found)
+            valid_seal = seal.holds(results, state)
+            if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
+                valid_seal = None
+            if valid_seal is not None:
+                session = _sealed(values, reading, chain, dry, held, valid_seal)
             else:
                 options = {"progress": progress, "cores": cores}
                 session = _open(values, reading, chain, dry, held, state, options) or _begin(
@@ -207,11 +207,11 @@ def _open(values, reading, chain, dry, held, state, options):
         # A dry run says what all nights want.
         return None
     try:
-        found = partial_plan.plan_changed_nights(values, reading, chain, state, **options)
+        opened_plan = partial_plan.plan_changed_nights(values, reading, chain, state, **options)
     except NeedsWholePlan:
         return None
     results = Path(values["results"])
-    session = Session(found, dry, held)
+    session = Session(opened_plan, dry, held)
     try:
         remove_logs(results)
         _retire_planned(session)
@@ -466,11 +466,11 @@ def _unmade_for_now(whole_plan, unmade):
 
     Earlier products of these names stay: a disk that was away for a moment costs none.
     """
-    found = {r.product for r in unmade if r.status in (ledger.GONE, ledger.FAILED)}
-    for job in whole_plan.jobs.values() if found else ():
-        if not found.isdisjoint(job.needs):
-            found.add(job.product)
-    return found
+    products = {r.product for r in unmade if r.status in (ledger.GONE, ledger.FAILED)}
+    for job in whole_plan.jobs.values() if products else ():
+        if not products.isdisjoint(job.needs):
+            products.add(job.product)
+    return products
 
 
 def why_failed(session):

@@ -212,12 +212,12 @@ def _draw_illumination(rng, shape, filters, dust):
         y, x = (rng.uniform(0, n) for n in shape)
         radius = rng.uniform(0.04, 0.08) * size
         grains.append(Dust(y, x, radius, 0.3 * radius, rng.uniform(0.03, 0.08)))
-    found = {}
+    light = {}
     for band in filters:
-        found[band] = vignetting(shape, rng.uniform(0.04, 0.1)).astype(np.float32)
+        light[band] = vignetting(shape, rng.uniform(0.04, 0.1)).astype(np.float32)
         for grain in grains:
-            add_dust(found[band], grain)
-    return found
+            add_dust(light[band], grain)
+    return light
 
 
 def later(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0, 100.0)):

@@ -289,11 +289,11 @@ def check_folder(folder, frames, parameters, *, overwrite):
         return
     if stated is not None:
         changed = [k for k, v in parameters.items() if stated["parameters"].get(k) != v]
-        found = f"with other parameters ({', '.join(changed)})"
+        state = f"with other parameters ({', '.join(changed)})"
         if "simulator" in changed:
-            found = "made by another version of the simulator"
+            state = "made by another version of the simulator"
         raise UserError(
-            f"this folder holds a simulation {found}",
+            f"this folder holds a simulation {state}",
             file=folder,
             remedy="choose another folder, or --overwrite",
         )

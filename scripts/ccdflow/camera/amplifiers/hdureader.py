@@ -154,10 +154,10 @@ class HduReader:
         FrameError
             If it is outside the frame, also when its axes are exchanged.
         """
-        found = self.text(keywords, suffix)
-        if found is None:
+        card = self.text(keywords, suffix)
+        if card is None:
             return None
-        keyword, text = found
+        keyword, text = card
         section = self.parsed(keyword, text, shape=self.shape)
         turned = section.region.transposed()
         if not section.region.within(self.shape) and turned.within(self.shape):

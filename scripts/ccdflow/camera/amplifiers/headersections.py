@@ -73,8 +73,10 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         reader = HduReader(
             headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
         )
-        found = _drafts(reader, position, len(images), wanted=overscan)
-        drafts += found if overscan else [replace(draft, overscan=()) for draft in found]
+        image_drafts = _drafts(reader, position, len(images), wanted=overscan)
+        drafts += (
+            image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
+        )
     return drafts, notes
 
 
@@ -101,8 +103,8 @@ def _drafts(reader, position, images, *, wanted):
 
 def _suffixes(reader):
     """The suffixes of a family of sections, such as 11 and 21 of DSEC11 and DSEC21."""
-    found = (_FAMILY.fullmatch(keyword) for keyword in reader.headers[reader.index])
-    return list(dict.fromkeys(match[1] for match in found if match))
+    matches = (_FAMILY.fullmatch(keyword) for keyword in reader.headers[reader.index])
+    return list(dict.fromkeys(match[1] for match in matches if match))
 
 
 def _trims_are_raw(reader, suffixes):
@@ -146,15 +148,15 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
 
 def _trim(reader, suffix, data):
     """TRIMSEC, which must lie in DATASEC, or None."""
-    found = reader.text(TRIM, suffix)
-    if found is None:
+    card = reader.text(TRIM, suffix)
+    if card is None:
         return None
     trim = reader.section(TRIM, suffix)
     if data is not None and not data.region.contains(trim.region):
         raise reader.contradiction(
             "TRIMSEC keeps pixels that are not in DATASEC",
-            found[0],
-            found[1],
+            card[0],
+            card[1],
             f"within {data.region.to_fits()}",
         )
     return trim
@@ -185,23 +187,23 @@ def _beside(reader, bias):
 def _check_size(reader, kept):
     """Refuse to call pixels science that the detector does not have."""
     for keyword in ("DETSIZE", "CCDSIZE"):
-        found = reader.text((keyword,))
-        if found is None:
+        card = reader.text((keyword,))
+        if card is None:
             continue
-        detector = reader.parsed(*found).region.shape
+        detector = reader.parsed(*card).region.shape
         if any(count > length for count, length in zip(kept.shape, detector, strict=True)):
             raise reader.contradiction(
                 "the frame has more pixels than the detector, and no card says which are overscan",
                 keyword,
-                found[1],
+                card[1],
                 f"at least {kept.shape[1]} x {kept.shape[0]}",
             )
 
 
 def _refuse_numbered_strips(reader):
     """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
-    found = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
-    said = [one for one in (reader.text((key,)) for key in found) if one]
+    keywords = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
+    said = [one for one in (reader.text((key,)) for key in keywords) if one]
     if said:
         raise reader.contradiction(
             "overscan strips are numbered, and the data are not: which belong to them is not said",
@@ -269,12 +271,12 @@ def _left_over(shape, kept):
 
 def _detector(reader, suffix):
     """The amplifier's sections of the detector, as ((card, Section), ...)."""
-    found = []
+    sections = []
     for name, keywords in DETECTOR.items():
         text = reader.text(keywords, suffix)
         if text is not None:
-            found.append((name, reader.parsed(*text)))
-    return tuple(found)
+            sections.append((name, reader.parsed(*text)))
+    return tuple(sections)
 
 
 def _turned(detector, given):

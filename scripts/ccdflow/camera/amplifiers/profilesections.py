@@ -40,7 +40,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     for spec, index in _placed(headers, specs, file=file):
         shape = array_shape(headers[index], file=file)
         if any(
-            wanted not in (None, found) for wanted, found in zip(size, shape[::-1], strict=True)
+            wanted not in (None, length) for wanted, length in zip(size, shape[::-1], strict=True)
         ):
             raise FrameError(
                 "the frame is not of the size the camera's profile is made for",
@@ -62,15 +62,15 @@ def _placed(headers, specs, *, file):
             continue
         wanted = spec.hdu if isinstance(spec.hdu, tuple) else (spec.hdu,)
         images = image_hdus(headers)
-        found = [index for index in images if any(_is_hdu(headers, index, one) for one in wanted)]
-        if not found:
+        indices = [index for index in images if any(_is_hdu(headers, index, one) for one in wanted)]
+        if not indices:
             raise FrameError(
                 f"the file has no image in the HDUs of amplifier {spec.name}",
                 file=file,
                 value=", ".join(map(str, wanted)),
                 allowed=f"some of {list(images)}, or their EXTNAMEs",
             )
-        for index in found:
+        for index in indices:
             yield replace(spec, name=f"{spec.name}-{index}", hdu=index), index
 
 
@@ -88,9 +88,9 @@ def _is_hdu(headers, index, wanted):
 def _only_hdu(headers, spec, *, file):
     images = image_hdus(headers)
     if spec.hdu is not None:
-        found = hdu_indices(headers, spec.hdu)
-        if found and found[0] in images:
-            return found[0]
+        indices = hdu_indices(headers, spec.hdu)
+        if indices and indices[0] in images:
+            return indices[0]
         raise FrameError(
             f"the file has no image in the HDU of amplifier {spec.name}",
             file=file,
@@ -158,11 +158,11 @@ def _draft(headers, spec, index, shape, cards, *, file):
 
 def _detector_sections(header):
     """Return the header's readable DETSEC and CCDSEC; UNKNOWN counts as absent."""
-    found = []
+    sections = []
     for keyword in ("DETSEC", "CCDSEC"):
         with suppress(FrameError):
-            found += detector_sections(header, (keyword,), file=None)
-    return tuple(found)
+            sections += detector_sections(header, (keyword,), file=None)
+    return tuple(sections)
 
 
 def _datasec_around(header, data, shape):

@@ -30,8 +30,8 @@ def drafts_from_ranges(reader):
     FrameError
         If a region leaves the frame, or is empty.
     """
-    found = (_FIRST.fullmatch(keyword) for keyword in reader.headers[reader.index])
-    names = dict.fromkeys(match[1] for match in found if match)
+    matches = (_FIRST.fullmatch(keyword) for keyword in reader.headers[reader.index])
+    names = dict.fromkeys(match[1] for match in matches if match)
     drafts = []
     for name in names:
         data, strip = (_region(reader, kind, name) for kind in (_EFFECTIVE, _OVERSCAN))

@@ -106,8 +106,8 @@ def drafts_from_outputs(reader, position, images, detector):
     for output, numbers, block, side in zip(outputs, counts, blocks, sides, strict=True):
         _check_output(reader, output, _inner(block, numbers))
         name = output.split()[-1] if images == 1 else f"{reader.name}{output.split()[-1]}"
-        found = detector if len(outputs) == 1 else ()
-        draft = _draft(reader, name, block, numbers, side=side, detector=found)
+        sections = detector if len(outputs) == 1 else ()
+        draft = _draft(reader, name, block, numbers, side=side, detector=sections)
         # ESO's GAIN is adu per electron; CONAD is its inverse.
         gain = number(reader.value(output + "CONAD"))
         read_noise = number(reader.value(output + "RON"))
@@ -205,23 +205,23 @@ def _edges(reader, amplifiers, width):
 
 def _chip_columns(reader):
     for keyword in _CHIP_SECTIONS:
-        found = reader.text((keyword,))
-        if found is not None:
-            return reader.parsed(*found).region.shape[1]
+        card = reader.text((keyword,))
+        if card is not None:
+            return reader.parsed(*card).region.shape[1]
     return next((n for n in (whole(reader.value(k)) for k in _CHIP_NUMBERS) if n), None)
 
 
 def _first_column(reader):
     """Return the chip's column of the first pixel of the data, from 0; None where none says it."""
     for keyword in ("CCDSEC", "DETSEC"):
-        found = reader.text((keyword,))
-        if found is not None:
-            return reader.parsed(*found).region.x0
+        card = reader.text((keyword,))
+        if card is not None:
+            return reader.parsed(*card).region.x0
     for keyword, origin in _FIRST_COLUMN:
-        found = whole(reader.value(keyword))
-        if found is not None:
+        first = whole(reader.value(keyword))
+        if first is not None:
             # MaxIm counts binned pixels.
-            return (found - origin) * (reader.binning[1] if keyword == "XORGSUBF" else 1)
+            return (first - origin) * (reader.binning[1] if keyword == "XORGSUBF" else 1)
     shift = number(reader.value("LTV1"))
     return None if shift is None else round(-shift * reader.binning[1])
 

@@ -231,7 +231,7 @@ def _with_claim(axis, start, stop, count):
 
 def _claimed(headers, index, shape):
     """The header's sections that lie in the frame, by card."""
-    found = []
+    regions = []
     for keyword in ("BIASSEC", "TRIMSEC", "DATASEC"):
         text = headers[index].get(keyword)
         if isinstance(text, str) and text.strip():
@@ -240,5 +240,5 @@ def _claimed(headers, index, shape):
             except FrameError:
                 continue
             if region.within(shape):
-                found.append((keyword, region))
-    return tuple(found)
+                regions.append((keyword, region))
+    return tuple(regions)

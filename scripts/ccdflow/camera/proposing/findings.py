@@ -189,15 +189,15 @@ def merged_findings(seen):
     for one in seen:
         for finding in one.findings:
             kinds[_NUMBER.sub("#", finding)].append((one.hdu, finding))
-    found = []
+    merged = []
     for those in kinds.values():
         hdus = list(dict.fromkeys(hdu for hdu, _ in those))
         texts = [finding for hdu, finding in those if hdu == hdus[0]]
         where = f"HDU {', '.join(_spans(hdus))}"
         alike = len({finding for _, finding in those}) <= len(texts)
-        found += [f"{where}: {text}" for text in texts[:-1]]
-        found.append(f"{where}: {texts[-1]}" + ("" if alike else f" (So HDU {hdus[0]}.)"))
-    return found
+        merged += [f"{where}: {text}" for text in texts[:-1]]
+        merged.append(f"{where}: {texts[-1]}" + ("" if alike else f" (So HDU {hdus[0]}.)"))
+    return merged
 
 
 def _spans(numbers):

@@ -35,22 +35,22 @@ def find_amplifiers(columns, rows, dark, findings):
         dark = dark.T
     side = widest_of(across.lit)
     blocks = [block for block in axis.lit if block[1] - block[0] >= least_block(axis)]
-    found = []
+    amplifiers = []
     if not axis.strips:
-        found = [("A", widest_of(axis.lit), [])]
+        amplifiers = [("A", widest_of(axis.lit), [])]
     elif len(blocks) == 1:
-        found = _of_one_block(blocks[0], axis, dark, findings)
+        amplifiers = _of_one_block(blocks[0], axis, dark, findings)
     else:
         for number, block in enumerate(blocks):
             strip = min(axis.strips, key=lambda s, b=block: _distance(s, b))
-            found.append((f"A{number + 1}", block, [strip]))
+            amplifiers.append((f"A{number + 1}", block, [strip]))
     return tuple(
         (
             name,
             _region(axis, block, side),
             tuple(_region(axis, (strip.start, strip.stop), side) for strip in strips),
         )
-        for name, block, strips in found
+        for name, block, strips in amplifiers
     )
 
 

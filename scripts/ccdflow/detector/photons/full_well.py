@@ -78,13 +78,13 @@ class FullWell:
             return math.nan
         width = highest * (1 + 1e-6) / _BINS
         photons, is_lit = self._photons(width)
-        found = _turnover(photons, is_lit, (np.arange(_BINS) + 0.5) * width)
-        if found is None:
+        turnover = _turnover(photons, is_lit, (np.arange(_BINS) + 0.5) * width)
+        if turnover is None:
             return math.nan
-        full = np.concatenate([levels[levels >= found * width] for levels in self._levels])
+        full = np.concatenate([levels[levels >= turnover * width] for levels in self._levels])
         middle = float(np.median(full))
         spread = MAD_TO_SIGMA * float(np.median(np.abs(full - middle)))
-        return max(found * width, middle - _WIDTH * spread)
+        return max(turnover * width, middle - _WIDTH * spread)
 
     def _photons(self, width):
         """Return the variance of photons over the level of each bin, and which bins are lit.
@@ -107,12 +107,12 @@ class FullWell:
                 counts[number] += kept.sum()
                 light[number] += float(np.sum(levels[own[kept]]))
         enough = counts >= _FEWEST
-        found = np.full(_BINS, np.nan)
+        variance = np.full(_BINS, np.nan)
         excess = squares[enough] - counts[enough] * self._read_noise**2
-        found[enough] = excess / np.maximum(light[enough], counts[enough])
+        variance[enough] = excess / np.maximum(light[enough], counts[enough])
         is_lit = np.zeros(_BINS, bool)
         is_lit[enough] = excess > _LIT * counts[enough] * self._read_noise**2
-        return found, is_lit
+        return variance, is_lit
 
 
 def _turnover(photons, is_lit, middles):

@@ -69,20 +69,20 @@ def band_rows(low, high):
     ny = high - low
     count = max(1, min(_BANDS, ny // BLOCK))
     starts = np.unique(np.linspace(0, max(ny - BLOCK, 0), count).astype(int) // BLOCK * BLOCK)
-    found = (starts[:, None] + np.arange(min(BLOCK, ny))).ravel() + low
-    return found
+    rows = (starts[:, None] + np.arange(min(BLOCK, ny))).ravel() + low
+    return rows
 
 
 def by_exposure(times):
     """Return the places of flats of one exposure each: a list of lists of indices."""
     order = sorted(range(len(times)), key=lambda i: times[i])
-    found = []
+    groups = []
     for i in order:
-        if found and times[i] <= times[found[-1][0]] * (1 + _SAME):
-            found[-1].append(i)
+        if groups and times[i] <= times[groups[-1][0]] * (1 + _SAME):
+            groups[-1].append(i)
         else:
-            found.append([i])
-    return found
+            groups.append([i])
+    return groups
 
 
 def measure_transfer(groups, read_noise, read_noise_error=0.0):
@@ -137,7 +137,7 @@ def _linearity(lines, at, limit):
     limit : float
         Flats of this level or more are full.
     """
-    found = []
+    departures = []
     for times, levels, sets in lines:
         sets = [members for members in sets if max(levels[members]) < limit]
         several = [members for members in sets if len(members) > 1]
@@ -151,10 +151,12 @@ def _linearity(lines, at, limit):
         errors = means * lamp / np.sqrt([len(m) for m in sets])
         seconds = [float(np.mean([times[i] for i in m])) for m in sets]
         one = measure_linearity(seconds, means, errors, at)
-        found.append((one.departure, one.error))
-    found = [(value, error) for value, error in found if math.isfinite(value) and error > 0]
-    if not found:
+        departures.append((one.departure, one.error))
+    departures = [
+        (value, error) for value, error in departures if math.isfinite(value) and error > 0
+    ]
+    if not departures:
         return math.nan, math.nan
-    values, errors = np.array(found).T
+    values, errors = np.array(departures).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)

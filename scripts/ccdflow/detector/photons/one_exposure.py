@@ -30,11 +30,11 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
         if not minimum <= len(members) < len(stats):
             continue
         members = sorted(members)
-        found = select_flats([stats[index] for index in members])
-        if not found.agrees or len(found.kept) < minimum:
+        selection = select_flats([stats[index] for index in members])
+        if not selection.agrees or len(selection.kept) < minimum:
             continue
         taken = seconds[members[0]]
-        left_out = [replace(each, index=members[each.index]) for each in found.left_out]
+        left_out = [replace(each, index=members[each.index]) for each in selection.left_out]
         left_out += [
             LeftOut(
                 index,
@@ -46,6 +46,6 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
             )
             for index in set(range(len(stats))) - set(members)
         ]
-        kept = tuple(members[index] for index in found.kept)
+        kept = tuple(members[index] for index in selection.kept)
         return Selection(kept, tuple(sorted(left_out, key=lambda out: out.index)), True, "")
     return None

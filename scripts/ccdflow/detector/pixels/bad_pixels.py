@@ -116,17 +116,17 @@ class DarkFit:
     @staticmethod
     def _scales(lines):
         """Return the factors of the noise over the assumed one, 1 or more: see `dark_mask`."""
-        found = [_spread(lines.rate) / float(np.nanmedian(lines.rate_error))]
+        scales = [_spread(lines.rate) / float(np.nanmedian(lines.rate_error))]
         for values, freedom in (
             (lines.misfit, lines.misfit_freedom),
             (lines.scatter, lines.scatter_freedom),
         ):
-            found.append(
+            scales.append(
                 float(np.nanmedian(values)) / _chi_square(freedom, 0.5) if freedom else 1.0
             )
-        found.append(_spread(lines.offset) / float(np.nanmedian(lines.offset_error)))
+        scales.append(_spread(lines.offset) / float(np.nanmedian(lines.offset_error)))
         # A difference within the scatter of a median is no fault of the noise.
-        return tuple(scale if scale > 1.05 else 1.0 for scale in found)
+        return tuple(scale if scale > 1.05 else 1.0 for scale in scales)
 
     def lines(self, darks):
         """Return the `DarkLines` of some rows, (n, k, nx) electrons."""
@@ -197,11 +197,11 @@ class DarkFit:
             misfit = (np.square(means - model) * counts / variance).sum(axis=0)
             spread = np.where(kept, np.square(values - means[self._places]), 0)
             scatter = (spread / variance[self._places]).sum(axis=0)
-        for name, found in (
+        for name, refined in (
             ("rate", rate), ("rate_error", error), ("offset", offset), ("offset_error", of_offset),
             ("misfit", misfit), ("scatter", scatter),
         ):  # fmt: skip
-            getattr(lines, name)[at] = found
+            getattr(lines, name)[at] = refined
 
 
 def _usual_line(times, means, variances):

@@ -90,9 +90,9 @@ def _median(image, size):
 
     if image.dtype not in _FLOATS or not 2 < size[0] * size[1] <= LARGEST:
         return ndimage.median_filter(image, size=size)
-    found = box_median(image, size)
-    _with_nan(image, found, size, lambda part: ndimage.median_filter(part, size=size))
-    return found
+    medians = box_median(image, size)
+    _with_nan(image, medians, size, lambda part: ndimage.median_filter(part, size=size))
+    return medians
 
 
 def _with_nan(image, found, size, of):
@@ -153,14 +153,14 @@ def _by_boxes(flat, size, limits):
 
 def _sorted(values, boxes, at, ranks, limits):
     """Tell which of some values are beyond the limits of their boxes, by sorting these."""
-    found = np.zeros(values.size, bool)
+    is_bad = np.zeros(values.size, bool)
     for first in range(0, values.size, _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
         own = boxes[at[0][some], at[1][some]].reshape(-1, boxes.shape[2] * boxes.shape[3])
         own.partition(sorted(set(ranks)), axis=1)
         sigma = (own[:, ranks[1]] - own[:, ranks[0]]) / 2.0
-        found[some] = _is_bad(values[some], sigma, limits)
-    return found
+        is_bad[some] = _is_bad(values[some], sigma, limits)
+    return is_bad
 
 
 def _doubtful(values, wide, size, ranks, limits):

@@ -53,15 +53,15 @@ def flagged(sums):
     # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
     from scipy import ndimage
 
-    found = np.zeros(sums.shape, bool)
+    too_high = np.zeros(sums.shape, bool)
     for length in dict.fromkeys(min(length, len(sums)) for length in _LENGTHS_IN_PARTS):
         starts = np.arange(0, len(sums), length)
         total = np.add.reduceat(sums, starts, axis=0) / np.sqrt(ROWS * length)
         total = total - ndimage.median_filter(total, size=(1, min(_COLUMNS_AROUND, sums.shape[1])))
         scatter = MAD_TO_SIGMA * np.median(np.abs(total), axis=1, keepdims=True)
         high = total > _BAD_SIGMA * np.maximum(scatter, 1.0)
-        found |= np.repeat(high, length, axis=0)[: len(sums)]
-    return found
+        too_high |= np.repeat(high, length, axis=0)[: len(sums)]
+    return too_high
 
 
 def expand(parts, ny):

@@ -50,12 +50,12 @@ def box_median(image, size):
         (ny, nx), the type of the image; of an even number of values the upper one of the middle.
     """
     rank = size[0] * size[1] // 2
-    wide, found = padded(image, size), np.empty_like(image)
+    wide, medians = padded(image, size), np.empty_like(image)
     step = max(1, _TILE // wide.shape[1])
     for first in range(0, len(image), step):
-        own = found[first : first + step]
+        own = medians[first : first + step]
         _rank_of_boxes(wide[first : first + len(own) + size[0] - 1], size, rank, own)
-    return found
+    return medians
 
 
 def _rank_of_boxes(strip, size, rank, out):
@@ -78,8 +78,8 @@ def _rank_of_boxes(strip, size, rank, out):
 
     common = of_common.run([v for place in range(1, size[1]) for v in column(place)])
     for n in (0, 1):
-        (found,) = of_box.run([*common, *column(n * size[1])])
-        out[:, n::2] = found[:, : (nx + 1 - n) // 2]
+        (ranks,) = of_box.run([*common, *column(n * size[1])])
+        out[:, n::2] = ranks[:, : (nx + 1 - n) // 2]
 
 
 class _Program:
@@ -110,11 +110,11 @@ class _Program:
             return list(self.pair(one[0], other[0]))
         even = self.merge(one[::2], other[::2])
         odd = self.merge(one[1::2], other[1::2])
-        found = [even[0]]
+        merged = [even[0]]
         for low, high in zip(odd, even[1:], strict=False):
-            found += self.pair(low, high)
+            merged += self.pair(low, high)
         done = min(len(odd), len(even) - 1)
-        return found + odd[done:] + even[done + 1 :]
+        return merged + odd[done:] + even[done + 1 :]
 
     def sort(self, numbers):
         """Return the numbers of arrays in ascending order."""

@@ -74,22 +74,22 @@ class StepsOfClass:
             if fixed is None:
                 fixed = [None if is_dark else answer(*how) for answer, is_dark in self._answers]
                 self._fixed[degrees] = fixed
-            found = tuple(
+            chosen = tuple(
                 own or answer(*how) for own, (answer, _) in zip(fixed, self._answers, strict=True)
             )
-            found = self._paired(found, degrees, row)
-            steps = self._known[asked] = self._alike.setdefault(tuple(map(id, found)), found)
+            chosen = self._paired(chosen, degrees, row)
+            steps = self._known[asked] = self._alike.setdefault(tuple(map(id, chosen)), chosen)
         return steps
 
     def _paired(self, steps, degrees, row):
         """Return the steps with bias and dark as a pair, one object for all that are equal."""
         name = (*map(id, steps), degrees)
         if name not in self._pairs:
-            found = association.paired(self._context, steps, [row], row.night)
+            pair = association.paired(self._context, steps, [row], row.night)
             same = self._context.lookup(("pairs of bias and dark",), dict)
-            found = tuple(same.setdefault(step, step) for step in found)
+            pair = tuple(same.setdefault(step, step) for step in pair)
             # The steps are kept, so that their ids stay their own.
-            self._pairs[name] = found, steps
+            self._pairs[name] = pair, steps
         return self._pairs[name][0]
 
 

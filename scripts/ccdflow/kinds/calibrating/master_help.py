@@ -112,7 +112,7 @@ def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
         By kind of master: the values of an `Effect`, averaged over the images.
     """
     units = read_units(path, name=name)
-    found = defaultdict(list)
+    effects = defaultdict(list)
     for index, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
         header_unit = str(card_value(units[place].header, "BUNIT") or "adu")
         converts = unit == "electron" and header_unit.lower() not in ELECTRONS
@@ -128,8 +128,8 @@ def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
         for kind, effect in own.items():
             if kind == "flat" and is_spectrum:
                 effect = replace(effect, structure=0.0, structure_without=0.0, structure_error=0.0)
-            found[kind].append(astuple(effect))
-    averages = {kind: _mean(values) for kind, values in found.items()}
+            effects[kind].append(astuple(effect))
+    averages = {kind: _mean(values) for kind, values in effects.items()}
     return {
         kind: [float(f"{value:.{_DIGITS}g}") for value in values]
         for kind, values in averages.items()
@@ -158,15 +158,15 @@ def sums_of(records):
         [kind, product, unit, frames, sums]: of each figure of an `Effect` the sum, of its two
         errors that of their squares, as decimal numbers: exact, so that no order of adding matters.
     """
-    found = {}
+    totals = {}
     for of, values in _effects(records):
         squares = [*values[:-2], *(f"{Decimal(str(each)) ** 2}" for each in values[-2:])]
-        own = found.setdefault(of, [0, [Decimal(0)] * len(values)])
+        own = totals.setdefault(of, [0, [Decimal(0)] * len(values)])
         own[0] += 1
         own[1] = [
             _EXACT.add(one, Decimal(str(each))) for one, each in zip(own[1], squares, strict=True)
         ]
-    return [[*of, count, list(map(str, sums))] for of, (count, sums) in found.items()]
+    return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
 
 
 # Figures have four digits, and are between 1e-30 and 1e30.
@@ -175,13 +175,13 @@ _EXACT = Context(prec=100)
 
 def _helps(sums):
     """Return the `MasterHelp` of each master of `sums_of` several parts of an archive, sorted."""
-    found = {}
+    totals = {}
     for kind, product, unit, count, values in (each for part in sums for each in part):
-        own = found.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
+        own = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
         own[0] += count
         own[1] = [_EXACT.add(one, Decimal(each)) for one, each in zip(own[1], values, strict=True)]
     helps = []
-    for (kind, product, unit), (count, values) in sorted(found.items(), key=_by_kind):
+    for (kind, product, unit), (count, values) in sorted(totals.items(), key=_by_kind):
         means = [float(value / count) for value in values[:-2]]
         errors = [float(value.sqrt(_EXACT) / count) for value in values[-2:]]
         helps.append(MasterHelp(kind, product, count, Effect(*means, *errors), unit))
@@ -201,12 +201,12 @@ def helps_of(records):
     records : iterable of ccdflow.run.ledger.Record
         Of calibrated frames; those that were not made, or by an older ccdflow, do not count.
     """
-    found = defaultdict(list)
+    effects = defaultdict(list)
     for of, values in _effects(records):
-        found[of].append(values)
+        effects[of].append(values)
     return [
         MasterHelp(kind, product, len(values), Effect(*_mean(values)), unit)
-        for (kind, product, unit), values in sorted(found.items(), key=_by_kind)
+        for (kind, product, unit), values in sorted(effects.items(), key=_by_kind)
     ]
 
 
@@ -234,11 +234,11 @@ def lines(sums):
         `sums_of` the frames of parts of an archive.
     """
     others = ([each for each in part if each[0] != "dark"] for part in sums)
-    found = [each for each in _helps(others) if each.harms]
+    harmful = [each for each in _helps(others) if each.harms]
     said = [
         f"{each.kind} does harm: {each.product}: {each.words()}; {each.frames}"
         f" frame{'s' * (each.frames != 1)}; more of its frames would help"
-        for each in found
+        for each in harmful
     ]
     rest = len(said) - _MOST
     return said[:_MOST] + ([f"... and {rest} more such masters"] if rest > 0 else [])

@@ -54,11 +54,11 @@ def map_for(context, row):
         return ()
 
     def make():
-        found = {}
+        maps = {}
         for group in SHUTTER.groups(context):
             key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
-            found.setdefault(key, {}).setdefault(group.night, group.product)
-        return found
+            maps.setdefault(key, {}).setdefault(group.night, group.product)
+        return maps
 
     key = (*pixels_of(setup_of(context, row)), epoch_of(context, row.camera, row.night))
     nights = context.lookup(("maps by night", SHUTTER.name), make).get(key, {})
@@ -110,8 +110,8 @@ class Correction:
     @cached_property
     def record(self):
         """The map that is taken, None for none."""
-        found = (self._context.outcome(product) for product in self._group.pixels)
-        own = [r for r in found if r is not None and r.kind == SHUTTER.name]
+        records = (self._context.outcome(product) for product in self._group.pixels)
+        own = [r for r in records if r is not None and r.kind == SHUTTER.name]
         return own[0] if own and own[0].status == ledger.MADE else None
 
     @property

@@ -166,16 +166,16 @@ def combine_group(kind, context, job, *, threads):
         If a member cannot be read.
     """
     group = context.groups[job.product]
-    found = kind.members(context, group)
+    members = kind.members(context, group)
     if missing := kind.lacks(context, group):
-        selection = choosing.Selection(tuple(range(len(found))), (), True, "")
-        work, data = _work(kind, context, job, found, selection, threads)
+        selection = choosing.Selection(tuple(range(len(members))), (), True, "")
+        work, data = _work(kind, context, job, members, selection, threads)
         data["quality"] = []
         return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)
-    selection = kind.select(context, group, found)
+    selection = kind.select(context, group, members)
     while True:
         try:
-            return _combine_selected(kind, context, job, found, selection, threads)
+            return _combine_selected(kind, context, job, members, selection, threads)
         except FramesDisagree as error:
             selection = choosing.leave_out(selection, error.left_out)
 
@@ -313,7 +313,7 @@ def strangers_of(work, combined, image):
     -------
     list of ccdflow.detector.choosing.LeftOut
     """
-    found = {}
+    strangers = {}
     for amplifier in image.amplifiers:
         if amplifier.name in work.flags:
             continue
@@ -325,8 +325,8 @@ def strangers_of(work, combined, image):
             *choosing.unlike_the_rest(turned),
         ]
         for out in outs:
-            found.setdefault(out.index, replace(out, text=where + out.text))
-    return [found[index] for index in sorted(found)]
+            strangers.setdefault(out.index, replace(out, text=where + out.text))
+    return [strangers[index] for index in sorted(strangers)]
 
 
 def extensions(work, combined, suffix, unit):

@@ -29,13 +29,13 @@ def groups_of(kind, context):
     kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Planning
     """
-    found = _alike(kind, context)
+    alike = _alike(kind, context)
     # Some file systems ignore case: filters r and R.
     names = Counter(
-        (night, paths.folded(name_of(kind, camera, shared))) for night, camera, shared, *_ in found
+        (night, paths.folded(name_of(kind, camera, shared))) for night, camera, shared, *_ in alike
     )
     groups = {}
-    for (night, camera, shared, geometry, recipe), rows in found.items():
+    for (night, camera, shared, geometry, recipe), rows in alike.items():
         name = name_of(kind, camera, shared)
         if names[night, paths.folded(name)] > 1:
             name += "_" + digest([geometry, recipe, shared])[:6]
@@ -77,13 +77,13 @@ def _alike(kind, context):
             shared.append(("epoch", epoch))
         key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
         alike.setdefault(key, []).append(row)
-    found = {}
+    by_name = {}
     alike = identity.split_by_cards(alike, by, but=kind.told_by_split)
     for (night, camera, shared, *how), rows in alike.items():
         for more, part in kind.split(context, rows):
             for degrees, own in _by_sensor(kind, part):
-                found[night, camera, (*shared, *more, *degrees), *how] = own
-    return found
+                by_name[night, camera, (*shared, *more, *degrees), *how] = own
+    return by_name
 
 
 def _by_sensor(kind, rows):

@@ -71,8 +71,8 @@ class LightMasterKind(MasterKind):
         -------
         dict of str to str
         """
-        found = {step.kind: why_missing(context, step) for step in group.steps}
-        return {kind: why for kind, why in found.items() if why}
+        reasons = {step.kind: why_missing(context, step) for step in group.steps}
+        return {kind: why for kind, why in reasons.items() if why}
 
     def warnings_of(self, work, figures):
         """Return the warnings of the measurement."""
@@ -113,8 +113,8 @@ class LightMasterKind(MasterKind):
     def summary(self, context, night, records):
         """Return the facts by which masters are chosen, and what some are made without."""
         groups = self.night_groups(context, night)
-        found = {group.product: self.without(context, group) for group in groups}
-        without = {product: why for product, why in found.items() if why}
+        reasons = {group.product: self.without(context, group) for group in groups}
+        without = {product: why for product, why in reasons.items() if why}
         return {**super().summary(context, night, records), self._without: without}
 
     def closing(self, context, records):
@@ -134,8 +134,8 @@ class LightMasterKind(MasterKind):
             if product in context.groups
         ]
         for kind in self.before:
-            found = [each[kind] for each in without if kind in each]
-            if found:
-                what = f"{len(found)} of {len(made)} {self.words[1]}"
-                lines.append(f"{what} without {kind}: {match_words.reasons_words(found)}")
+            reasons = [each[kind] for each in without if kind in each]
+            if reasons:
+                what = f"{len(reasons)} of {len(made)} {self.words[1]}"
+                lines.append(f"{what} without {kind}: {match_words.reasons_words(reasons)}")
         return lines

@@ -165,12 +165,12 @@ class MasterKind(Kind):
         -------
         list of (str, ccdflow.run.ledger.Record)
         """
-        found = []
+        members = []
         for file in group.files:
             record = context.outcome(reduced(file))
             if record is not None and record.status == ledger.MADE:
-                found.append((file, record))
-        return found
+                members.append((file, record))
+        return members
 
     def settings_of(self, block):
         """Return the settings of a block of the configuration that a master's pixels depend on."""
@@ -480,10 +480,10 @@ class MasterKind(Kind):
         """Return {night: groups that its page shows, sorted by product}."""
 
         def make():
-            found = {}
+            groups = {}
             for group in self.groups(context):
-                found.setdefault(group.shown, []).append(group)
-            return found
+                groups.setdefault(group.shown, []).append(group)
+            return groups
 
         return context.lookup(("groups by night", self.name), make)
 
@@ -533,11 +533,11 @@ class MasterKind(Kind):
         """
 
         def make():
-            found = {}
+            others = {}
             for group in self.groups(context):
                 for each in group.nights[:-1]:
-                    found.setdefault(each, set()).add(group.shown)
-            return found
+                    others.setdefault(each, set()).add(group.shown)
+            return others
 
         return sorted(context.lookup(("groups elsewhere", self.name), make).get(night, ()))
 
@@ -675,9 +675,9 @@ def masters_carried(context, group):
     -------
     list of ccdflow.run.job.Group
     """
-    found = []
+    groups = []
     for step in group.steps:
         for use in step.uses:
             if use.product in context.groups:
-                found.append(context.groups[use.product])
-    return found
+                groups.append(context.groups[use.product])
+    return groups

@@ -186,12 +186,12 @@ class Members:
 def _ceiling(image, record):
     """Return the reduced value from which on a pixel may be saturated, None where nobody knows."""
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
-    found = [
+    ceilings = [
         None if a.saturation is None else a.saturation - levels.get(a.name, 0.0)
         for a in image.amplifiers
         if a.name not in flags
     ]
-    return None if not found or None in found else min(found)
+    return None if not ceilings or None in ceilings else min(ceilings)
 
 
 def measured_read_noise(record, name):
@@ -242,12 +242,12 @@ def measured_gain(record, amplifier):
 def _noise_of_bias(record, image):
     """Return the predicted noise of a combined bias, adu; None if it is not known."""
     names = {amplifier.name for amplifier in image.amplifiers}
-    found = [
+    noises = [
         value**2
         for figures in record.data.get("quality", ())
         if figures["amplifier"] in names and (value := number_or_none(figures["predicted_noise"]))
     ]
-    return float(np.sqrt(np.mean(found))) if found else None
+    return float(np.sqrt(np.mean(noises))) if noises else None
 
 
 def amplifier_noise(amplifier, reduction, measured=None):

@@ -147,10 +147,10 @@ class NightMeasurement:
 
     def masters_of(self, record):
         """Return the records of the bias, and of the dark beside it, that a flat's members lack."""
-        found = {kind: self._subtracted(record, kind) for kind in ("bias", "dark")}
-        if found["bias"] is None:
+        masters = {kind: self._subtracted(record, kind) for kind in ("bias", "dark")}
+        if masters["bias"] is None:
             return {}
-        return {kind: master for kind, master in found.items() if master is not None}
+        return {kind: master for kind, master in masters.items() if master is not None}
 
     def use_of(self, record):
         """Return how a master tells of bad pixels: 'dark', 'flat', 'spectrum' or 'not used'."""
@@ -194,19 +194,21 @@ class NightMeasurement:
         """
         images, figures, remarks, looked = [], [], [], set()
         for image in self.images:
-            found = FoundOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
+            in_image = FoundOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
             transfers = {a.name: self._transfer(image, a) for a in image.amplifiers}
             rates = {}
-            looked |= self._flat_mask(image, found, remarks, low_sigma)
+            looked |= self._flat_mask(image, in_image, remarks, low_sigma)
             for amplifier in image.amplifiers:
-                rate = self._dark_mask(image, amplifier, transfers, hot_rate, found.masks["dark"])
+                rate = self._dark_mask(
+                    image, amplifier, transfers, hot_rate, in_image.masks["dark"]
+                )
                 rates[amplifier.name] = math.nan if rate is None else rate
                 if rate is not None:
                     looked.add("dark")
-                if self._level_mask(image, amplifier, transfers, found.masks, like_ccdmask):
+                if self._level_mask(image, amplifier, transfers, in_image.masks, like_ccdmask):
                     looked.add("levels")
-            images.append(found)
-            both = np.bitwise_or.reduce(list(found.masks.values()))
+            images.append(in_image)
+            both = np.bitwise_or.reduce(list(in_image.masks.values()))
             for amplifier in image.amplifiers:
                 own = self._figures(amplifier, transfers[amplifier.name])
                 own |= self._counts(both[self.place(amplifier).slices], looked)
@@ -338,9 +340,9 @@ class NightMeasurement:
                     average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
                     for part in strips((ny, nx))
                 ]
-            found = nonlinear_mask(np.concatenate(parts, axis=1), like_ccdmask=like_ccdmask)
-            found[masks["dark"][place.slices] & HOT != 0] = 0
-            masks["levels"][place.slices] |= found
+            nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), like_ccdmask=like_ccdmask)
+            nonlinear[masks["dark"][place.slices] & HOT != 0] = 0
+            masks["levels"][place.slices] |= nonlinear
             has_told = True
         return has_told
 
@@ -388,11 +390,11 @@ class NightMeasurement:
 
     def _of_one_temperature(self):
         """Return the darks of the temperature that has most exposures, shortest first."""
-        found = {}
+        by_temperature = {}
         for record in self.darks:
             shared = dict(self.context.groups[record.product].shared)
-            found.setdefault(shared.get("temperature", ""), []).append(record)
-        best = max(found.values(), key=len, default=[])
+            by_temperature.setdefault(shared.get("temperature", ""), []).append(record)
+        best = max(by_temperature.values(), key=len, default=[])
         return sorted(best, key=lambda record: record.data["seconds"])
 
     def _hot_only(self, image, place, record, gain, hot_rate, mask):
@@ -484,7 +486,7 @@ class NightMeasurement:
     def _remarks(self, figures, several):
         """Return sentences on gain and read noise that differ from header or profile."""
         where = f"amplifier {figures['amplifier']}: " if several else ""
-        found = []
+        remarks = []
         for name, unit in (("gain", "electrons per adu"), ("read_noise", "electrons")):
             value, error = figures[name], figures[f"{name}_error"]
             if not (math.isfinite(value) and math.isfinite(error)):
@@ -498,16 +500,16 @@ class NightMeasurement:
             for who, claim in claims:
                 off = abs(value - claim)
                 if math.isfinite(claim) and off > max(_OFF * value, _ERRORS * error):
-                    found.append(
+                    remarks.append(
                         f"{where}{words} {with_error(value, error)} {unit} is"
                         f" measured, {claim:g} is {who}"
                     )
             if name == "gain" and not math.isfinite(used):
-                found.append(
+                remarks.append(
                     f"{where}neither profile nor header has a gain: the measured"
                     f" {with_error(value, error)} electrons per adu is used"
                 )
-        return found
+        return remarks
 
 
 def exposure_of(row):

@@ -34,8 +34,8 @@ def setup_of(context, row):
 
 def pixels_of(setup):
     """Return the part of a setup, or of a group's shared values, that names its pixels."""
-    found = dict(setup)
-    return tuple(found[name] for name in PIXELS)
+    values = dict(setup)
+    return tuple(values[name] for name in PIXELS)
 
 
 def name_of(setup):

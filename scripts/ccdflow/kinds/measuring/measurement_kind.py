@@ -83,7 +83,7 @@ class MeasurementKind(Kind):
 
 
 def _by_night(groups):
-    found = {}
+    groups_by_night = {}
     for group in groups:
-        found.setdefault(group.night, []).append(group)
-    return found
+        groups_by_night.setdefault(group.night, []).append(group)
+    return groups_by_night

@@ -57,7 +57,7 @@ def nights_off(context, records, *, spectra=True):
         Plain values, which a closed night keeps: camera, light, unit, night, number of frames;
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
-    found = defaultdict(list)
+    by_night = defaultdict(list)
     for group, row, data in _calibrated(context, records):
         if is_spectrum(row) and not spectra:
             continue
@@ -68,9 +68,9 @@ def nights_off(context, records, *, spectra=True):
                 unit = {"electron": "e-"}.get(data["unit"], data["unit"])
                 of = row.camera, light, unit, group.night
                 reason = _reason(measured / predicted, is_spectrum(row), data["missing"])
-                found[of].append((measured / predicted, measured, predicted, row.file, reason))
+                by_night[of].append((measured / predicted, measured, predicted, row.file, reason))
     nights = []
-    for of, frames in sorted(found.items()):
+    for of, frames in sorted(by_night.items()):
         middle = median(ratio for ratio, *_ in frames)
         ratio, measured, predicted, _, reason = min(frames, key=lambda f: abs(f[0] - middle))
         if abs(middle - 1) > MOST_OFF:
@@ -91,11 +91,11 @@ def sentences_of(nights):
     -------
     list of str
     """
-    found = defaultdict(list)
+    by_light = defaultdict(list)
     for camera, light, unit, night, files, *figures in sorted(nights):
-        found[camera, light, unit].append((figures, night, files))
+        by_light[camera, light, unit].append((figures, night, files))
     sentences = []
-    for (camera, light, unit), entries in sorted(found.items()):
+    for (camera, light, unit), entries in sorted(by_light.items()):
         (ratio, measured, predicted, reason), _, _ = sorted(entries)[len(entries) // 2]
         frames = count(sum(files for _, _, files in entries), "calibrated frame")
         several = f" of {len(entries)} nights" if len(entries) > 1 else ""
@@ -143,16 +143,16 @@ def lamp_sentences(context, records):
     -------
     list of str
     """
-    found = defaultdict(int)
+    counts = defaultdict(int)
     for _, row, data in _calibrated(context, records):
         if is_spectrum(row) and "flat" not in data["missing"]:
-            found[row.camera, row.facts["grism"]] += 1
+            counts[row.camera, row.facts["grism"]] += 1
     return [
         f"{camera}: {count(number, 'spectrum', 'spectra')} ({grism})"
         f" {'was' if number == 1 else 'were'} divided by flats that have the"
         " spectrum of their lamp in them: values and noise grow where the lamp is faint;"
         " a standard star with the same flat takes the lamp's slope out (docs/calibration.md)"
-        for (camera, grism), number in sorted(found.items())
+        for (camera, grism), number in sorted(counts.items())
     ]
 
 

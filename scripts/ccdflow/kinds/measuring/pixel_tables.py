@@ -141,7 +141,7 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     names = (TABLE, WEAK) if weak else (TABLE,)
     tables, shares = _read_plain(path, names, cards) or _read_any(path, names, cards)
     values, low = tables[TABLE], tables.get(WEAK)
-    found = []
+    images = []
     for number, (_, nx) in enumerate(shapes):
         index, own = _places(values, number, nx)
         # A night that was closed by an older ccdflow has no column of a newer source.
@@ -151,17 +151,17 @@ def read_seen(path, night, looked, shapes, *, weak=False):
         if (own_part := shares.get(f"{_OWN}{number}")) is not None:
             where, which = _places(low, number, nx)
             faint = Weak(where, low["SIGMA"][which], own_part)
-        found.append(NightBadPixels(night, frozenset(looked), index, bits, faint))
-    return found
+        images.append(NightBadPixels(night, frozenset(looked), index, bits, faint))
+    return images
 
 
 def _read_plain(path, names, cards):
     """Return the columns of tables and the values of cards of a product; None for an odd file."""
-    found = plaintables.read(path, names)
-    if found is None:
+    plain = plaintables.read(path, names)
+    if plain is None:
         return None
-    values = {card: found.cards[card] for card in cards if card in found.cards}
-    tables = found.tables.items()
+    values = {card: plain.cards[card] for card in cards if card in plain.cards}
+    tables = plain.tables.items()
     return {name: {n: rows[n] for n in rows.dtype.names} for name, rows in tables}, values
 
 
@@ -213,10 +213,10 @@ def masks_of(context, records, shapes, share):
 @lru_cache(maxsize=4)
 def _masks(nights, shapes, share):
     seen = [read_seen(path, night, looked, shapes, weak=True) for path, _, night, looked in nights]
-    found = []
+    masks = []
     for number, shape in enumerate(shapes):
         history = combine_nights([images[number] for images in seen], share=share)
         row, column = np.divmod(history.index, shape[1])
         pixels = {"row": row, "column": column, "bits": history.bits}
-        found.append(sparse({k: v[history.bits != 0] for k, v in pixels.items()}, shape))
-    return tuple(found)
+        masks.append(sparse({k: v[history.bits != 0] for k, v in pixels.items()}, shape))
+    return tuple(masks)

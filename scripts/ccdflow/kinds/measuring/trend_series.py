@@ -65,13 +65,13 @@ class FigureSeries:
         for night in sorted(self.points):
             epoch = max((each for each in epochs if each <= night), default="")
             parts.setdefault(epoch, []).append(night)
-        found = []
+        events = []
         for nights in parts.values():
             values, errors, noises = zip(*(self.points[night] for night in nights), strict=True)
             days = [day_of(night) for night in nights]
             noise = _median(noises)
-            found += [(nights, each) for each in trend.steps(days, values, errors, noise=noise)]
-        return found
+            events += [(nights, each) for each in trend.steps(days, values, errors, noise=noise)]
+        return events
 
 
 def _median(values):

@@ -36,7 +36,7 @@ def bias_sections(context, night, picture):
         return [over_nights] if over_nights else []
     names, elsewhere = names_of(groups), _elsewhere(context, night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
-    found = [
+    sections = [
         combined_section(
             [_combined(context, group) for group in groups], elsewhere=elsewhere, biases=biases
         ),
@@ -51,7 +51,7 @@ def bias_sections(context, night, picture):
         ),
         over_nights,
     ]
-    return [section for section in found if section is not None]
+    return [section for section in sections if section is not None]
 
 
 OFF = "Combining biases is switched off in the configuration"
@@ -177,8 +177,8 @@ def trend(context, groups, highlight=None):
     -------
     tuple of ccdflow.pages.contents.Picture
     """
-    found = list(night_figures(context, groups))
-    if len({group.shown for group, _ in found}) < 2:
+    group_figures = list(night_figures(context, groups))
+    if len({group.shown for group, _ in group_figures}) < 2:
         return ()
     pictures = drawing_module("trend_picture")
     names = names_of(groups)
@@ -191,7 +191,7 @@ def trend(context, groups, highlight=None):
             figures["read_noise"],
             _ratio(figures["combined_noise"], figures["predicted_noise"]),
         )
-        for group, figures in found
+        for group, figures in group_figures
     ]
     png = drawn_once(
         ("trend", repr(points), highlight),

@@ -72,16 +72,16 @@ def candidates(context):
 
 
 def _candidates(context):
-    found, known = {}, {}
+    groups_of, known = {}, {}
     for name in association.STEPS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
             if rule.day_of(group.shown) is not None:
                 series = _series_of(context, kind, group, known)
-                found.setdefault((name, series), []).append(group)
+                groups_of.setdefault((name, series), []).append(group)
     ordered = {
         key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST:]
-        for key, groups in found.items()
+        for key, groups in groups_of.items()
         if len({group.shown for group in groups}) >= _FEWEST
     }
     first = sorted(ordered, key=lambda key: (association.STEPS.index(key[0]), key[1]))
@@ -121,7 +121,7 @@ def basis_of(context):
 
 def series_of(context):
     """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
-    found = []
+    all_series = []
     for (kind, name), groups in candidates(context).items():
         read = [own for group in groups if (own := _read(context, kind, group)) is not None]
         if len(read) < _FEWEST:
@@ -131,8 +131,8 @@ def series_of(context):
         row = context.store.rows[groups[-1].files[0]]
         in_use = getattr(shelves.noise_of(context, row), f"{kind}_ageing")
         if pairs:
-            found.append(MasterSeries(kind, name, tuple(pairs), in_use))
-    return found
+            all_series.append(MasterSeries(kind, name, tuple(pairs), in_use))
+    return all_series
 
 
 def _read(context, kind, group):

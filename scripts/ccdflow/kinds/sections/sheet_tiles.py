@@ -143,8 +143,8 @@ class NightTiles:
 
     def strip(self):
         """Return the section with the strip of time; None where no frame has a time."""
-        found = [panel for make in self._panels() if (panel := self._panel(*make)) is not None]
-        return strip_section(found)
+        panels = [panel for make in self._panels() if (panel := self._panel(*make)) is not None]
+        return strip_section(panels)
 
     def _panels(self):
         yield "Bias level", "adu", "Overscan, mean of all amplifiers", self._mean_of("levels")
@@ -220,8 +220,10 @@ class NightTiles:
 
     def _degrees(self):
         """Return the unit of the headers' temperatures: no detector works at 100 °C."""
-        found = [value for frame in self.frames if (value := self._temperature(frame)) is not None]
-        return "K" if found and max(found) > _HOTTEST else "°C"
+        degrees = [
+            value for frame in self.frames if (value := self._temperature(frame)) is not None
+        ]
+        return "K" if degrees and max(degrees) > _HOTTEST else "°C"
 
     def _temperature(self, frame):
         try:

@@ -54,13 +54,13 @@ def verdicts_of(context, night):
     products = [*map(reduced, files), *map(paths.calibrated, files)]
     folder = f"combined/{paths.segment(night)}/"
     products += [product for product in by_product if product.startswith(folder)]
-    found = []
+    verdicts = []
     for product in products:
         line = by_product.get(product)
         record = None if line is None else context.outcome(product)
         if record is not None and record.key == line["key"]:
-            found.append([product, line["verdict"], line["reason"], line["ccdproc"]])
-    return sorted(found)
+            verdicts.append([product, line["verdict"], line["reason"], line["ccdproc"]])
+    return sorted(verdicts)
 
 
 def _read(results):
@@ -83,8 +83,8 @@ def page_basis(context, night):
     -------
     dict
     """
-    found = verdicts_of(context, night)
-    return {"verified": found} if found else {}
+    verdicts = verdicts_of(context, night)
+    return {"verified": verdicts} if verdicts else {}
 
 
 def section(context, night):
@@ -100,14 +100,14 @@ def section(context, night):
     -------
     ccdflow.pages.contents.Section or None
     """
-    found = verdicts_of(context, night)
-    if not found:
+    verdicts = verdicts_of(context, night)
+    if not verdicts:
         return None
-    good = [line for line in found if line[1] == "verified"]
+    good = [line for line in verdicts if line[1] == "verified"]
     versions = ", ".join(sorted({line[3] for line in good}))
-    text = f"{len(good)} of {len(found)} products that were looked at are verified"
+    text = f"{len(good)} of {len(verdicts)} products that were looked at are verified"
     text += f" with ccdproc {versions}." if versions else "."
-    others = [tuple(line[:3]) for line in found if line[1] != "verified"]
+    others = [tuple(line[:3]) for line in verdicts if line[1] != "verified"]
     return Section(
         anchor="verified",
         title="Made again by ccdproc",

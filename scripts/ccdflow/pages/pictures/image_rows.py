@@ -78,8 +78,8 @@ def image_rows(rows, *, title, explanation, scale="linear"):
 
 
 def _taken(row):
-    found = []
+    images = []
     for image, unit, what in row.images:
         check_image(image, what, row.headline)
-        found.append((shrink(np.asarray(image), pixels(_WIDEST)), unit, what))
-    return row.headline, found
+        images.append((shrink(np.asarray(image), pixels(_WIDEST)), unit, what))
+    return row.headline, images

@@ -99,8 +99,8 @@ class ClosedNights:
     def column(self, name):
         """Return {night: value} of a column; None for a night without one."""
         if name not in self._values:
-            found = note_columns.values(self.cells(name).values())
-            self._values[name] = dict(zip(self.nights, found, strict=True))
+            values = note_columns.values(self.cells(name).values())
+            self._values[name] = dict(zip(self.nights, values, strict=True))
         return self._values[name]
 
     def value(self, name, night):
@@ -129,8 +129,8 @@ class ClosedNights:
         NeedsWholePlan
             If a night has none.
         """
-        found = self.column(_TOLD + name)
-        own = {night: found[night] for night in self.closed}
+        summaries = self.column(_TOLD + name)
+        own = {night: summaries[night] for night in self.closed}
         if None in own.values():
             raise NeedsWholePlan(f"{name} was not noted of all nights")
         return own
@@ -138,8 +138,8 @@ class ClosedNights:
     def groups_of(self, night):
         """Return the groups of the masters of a night."""
         if night not in self._groups:
-            found = enumerate(self.column("groups").get(night) or ())
-            self._groups[night] = [self._group(night, *each) for each in found]
+            numbered = enumerate(self.column("groups").get(night) or ())
+            self._groups[night] = [self._group(night, *each) for each in numbered]
         return self._groups[night]
 
     def _group(self, night, number, values):
@@ -174,13 +174,13 @@ def read(results):
     NeedsWholePlan
         If there are none, or they are not beside the notes that they are about.
     """
-    found = note_columns.read(Path(results) / paths.CLOSED_NIGHTS)
-    first = {} if found is None else found.first
+    columns = note_columns.read(Path(results) / paths.CLOSED_NIGHTS)
+    first = {} if columns is None else columns.first
     if first.get("form") != FORM or first["files"] != _stamps(results):
         raise NeedsWholePlan("there are no closed nights beside these notes")
     if first["since"] and set(late_notes.read(results).first) != {"rows", "records"}:
         raise NeedsWholePlan("the notes beside them are lost")
-    return ClosedNights(found)
+    return ClosedNights(columns)
 
 
 def _stamps(results):
@@ -211,11 +211,11 @@ def leave(context, state):
         _check(context, homes)
         # A lookup for one frame of a night serves the others.
         context = Planning.of(context)
-        found = {night: _note(context, night, homes) for night in homes.nights}
+        notes = {night: _note(context, night, homes) for night in homes.nights}
         path, first = context.results / paths.CLOSED_NIGHTS, _first(context, state, homes)
-        nights = sorted({*found, *(() if context.closed is None else context.closed.closed)})
+        nights = sorted({*notes, *(() if context.closed is None else context.closed.closed)})
         note_columns.write(
-            path, _columns_of(context.closed, found, nights), first=first, names=nights
+            path, _columns_of(context.closed, notes, nights), first=first, names=nights
         )
     except NeedsWholePlan:
         remove(context.results)
@@ -304,12 +304,12 @@ def _first(context, state, homes):
 
 def _boots(records):
     """Return {start of the machine: until when products made since may not be on the disk}."""
-    found = {}
+    boots = {}
     for record in records:
         if record.boot and record.stamp:
             until = record.stamp[2] / 1e9 + ledger.SETTLED
-            found[record.boot] = max(found.get(record.boot, 0), until)
-    return found
+            boots[record.boot] = max(boots.get(record.boot, 0), until)
+    return boots
 
 
 def _note(context, night, homes):
@@ -345,9 +345,9 @@ def _places(context, homes, name, night):
 
 def _group_of(values, steps):
     """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps."""
-    found = dict(zip(_OF_GROUPS, values, strict=True))
-    found |= {name: tuple(found[name]) for name in ("files", "nights", "pixels")}
-    return ClosedGroup(**{**found, "shared": tuple(map(tuple, found["shared"])), "steps": steps})
+    fields = dict(zip(_OF_GROUPS, values, strict=True))
+    fields |= {name: tuple(fields[name]) for name in ("files", "nights", "pixels")}
+    return ClosedGroup(**{**fields, "shared": tuple(map(tuple, fields["shared"])), "steps": steps})
 
 
 def _steps_of(values):

@@ -81,8 +81,8 @@ def told_rows(context):
 
 def statuses(context):
     """Return how many frames of the archive have each status, as the table shows it."""
-    found = Counter(row.shown[0] for row in context.store.rows.values())
-    return _sum(context, "statuses", found)
+    counts = Counter(row.shown[0] for row in context.store.rows.values())
+    return _sum(context, "statuses", counts)
 
 
 def types(context):
@@ -109,22 +109,22 @@ def _sum(context, name, found):
 
 def _disk(records):
     """Return {folder: [files, bytes]} of products that were made."""
-    found = {}
+    sizes = {}
     for record in records:
         if record.status == ledger.MADE and record.stamp:
             product = record.product
-            top = found.setdefault(product.partition("/")[0] if "/" in product else ".", [0, 0])
+            top = sizes.setdefault(product.partition("/")[0] if "/" in product else ".", [0, 0])
             top[0] += 1
             top[1] += record.stamp[0]
-    return found
+    return sizes
 
 
 def disk_used(context):
     """Return [[folder, files, bytes]] of the products, as their records have it."""
-    found = _disk(context.ledger.values())
+    sizes = _disk(context.ledger.values())
     for night in context.summaries(NAME).values():
         for top, (files, size) in night["disk"].items():
-            own = found.setdefault(top, [0, 0])
+            own = sizes.setdefault(top, [0, 0])
             own[0] += files
             own[1] += size
-    return [[top, *found[top]] for top in sorted(found, key=lambda top: -found[top][1])]
+    return [[top, *sizes[top]] for top in sorted(sizes, key=lambda top: -sizes[top][1])]

@@ -41,12 +41,12 @@ class NoteLines:
         """
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
-                found = [os.pread(file.fileno(), length, start) for start, length in places]
+                texts = [os.pread(file.fileno(), length, start) for start, length in places]
         except OSError as error:
             raise NeedsWholePlan(str(error)) from None
-        if any(len(text) != length for text, (_, length) in zip(found, places, strict=True)):
+        if any(len(text) != length for text, (_, length) in zip(texts, places, strict=True)):
             raise NeedsWholePlan(f"{self._path} is shorter than it was")
-        return b"".join(found).decode().split("\n")[:-1]
+        return b"".join(texts).decode().split("\n")[:-1]
 
 
 def places_of(path, names, homes):

@@ -69,9 +69,9 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress):
     opened = changes.nights()
     for _ in range(_ROUNDS):
         opening = _Opening(values, reading, chain, known, changes)
-        found, more = opening.plan(opened, cores=cores, progress=progress)
+        opened_plan, more = opening.plan(opened, cores=cores, progress=progress)
         if not more:
-            return found
+            return opened_plan
         opened |= more
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
 
@@ -111,11 +111,11 @@ class NightNotes:
         if night not in self._rows:
             places = self.nights.value("rows", night) or []
             rows = map(self._store.row, self._lines[paths.HEADERS].at(places))
-            found = {row.file: row for row in rows if row.file not in self._late_rows}
-            if any(row.night != night for row in found.values()):
+            by_file = {row.file: row for row in rows if row.file not in self._late_rows}
+            if any(row.night != night for row in by_file.values()):
                 raise NeedsWholePlan(f"the rows of {night} are not where they were")
-            found |= {f: row for f, row in self._late_rows.items() if row.night == night}
-            self._rows[night] = found
+            by_file |= {f: row for f, row in self._late_rows.items() if row.night == night}
+            self._rows[night] = by_file
         return self._rows[night]
 
     def records(self, night):
@@ -124,15 +124,15 @@ class NightNotes:
             own = self.nights.first["always"]
             places = own if not night else self.nights.value("records", night) or []
             records = map(self._ledger.record, self._lines[paths.LEDGER].at(places))
-            found = {
+            by_product = {
                 r.product: r
                 for r in records
                 if r.product not in self._late and r.product not in self.gone
             }
-            found |= {
+            by_product |= {
                 product: record for product, (home, record) in self._late.items() if home == night
             }
-            self._records[night] = found
+            self._records[night] = by_product
         return self._records[night]
 
     @property
@@ -172,8 +172,8 @@ class NightNotes:
         else:
             return None
         for night in nights:
-            if self.nights.is_closed(night) and (found := self.records(night).get(product)):
-                return found
+            if self.nights.is_closed(night) and (record := self.records(night).get(product)):
+                return record
         return None
 
     def save(self, context):
@@ -327,21 +327,21 @@ class _Changes:
         nights = self._nights.nights
         # Products made shortly before the machine stopped may not be on the disk.
         boots = self._nights.column("boots").items()
-        found = {night for night, own in boots if _is_doubted(own)}
+        changed = {night for night, own in boots if _is_doubted(own)}
         # A run tells of the last night; nights of which the notes are new were never closed.
-        found |= {max(nights), *(self._notes.new_nights)}
+        changed |= {max(nights), *(self._notes.new_nights)}
         for folder in self.raw:
-            found.update(self._notes.nights_in(folder))
+            changed.update(self._notes.nights_in(folder))
         segments = {paths.segment(night): night for night in nights}
         for name in self.products:
             top, _, rest = name.partition("/")
             if top in ("reduced", "calibrated"):
-                found.update(self._notes.nights_in(rest))
+                changed.update(self._notes.nights_in(rest))
             elif top in ("combined", "nights"):
-                found.update(filter(None, [segments.get(rest.partition("/")[0])]))
+                changed.update(filter(None, [segments.get(rest.partition("/")[0])]))
             elif top == "detector" and rest.count("/") == 1:
-                found.update(filter(None, [segments.get(rest.partition("/")[2])]))
-        return found
+                changed.update(filter(None, [segments.get(rest.partition("/")[2])]))
+        return changed
 
     def check(self, rows):
         """Raise `NeedsWholePlan` where a folder changed that belongs to none of the open nights.
@@ -413,13 +413,13 @@ class _Opening:
             raise NeedsWholePlan("a raw file is missing")
         self._changes.check(rows)
         context = self._context(store)
-        found = plan.make_plan(
+        opened_plan = plan.make_plan(
             context, stamps=ProductStamps(context.results, self._changes.products)
         )
-        found.planned_counts[self._chain.first.name] = found.planned_counts.get(
+        opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0
         ) + counts.asked(context)
-        return found, self._more(context, found)
+        return opened_plan, self._more(context, opened_plan)
 
     def _store(self, opened):
         rows = {}

@@ -100,11 +100,11 @@ def update(
         Files that were there before and are not any more; their rows are still in the store.
     """
     now = time.time() if now is None else now
-    found, problems = look_through(settings.raw, settings.results) if only is None else (only, {})
+    stamps, problems = look_through(settings.raw, settings.results) if only is None else (only, {})
     basis = _Basis(settings)
     stale = [
         file
-        for file, stamp in found.items()
+        for file, stamp in stamps.items()
         if not _is_current(store.rows.get(file), stamp, basis)
         or _is_asked_for_again(store.rows[file], again)
     ]
@@ -114,7 +114,7 @@ def update(
         is_read_anew = before is not None and before.stamp == OLDER and not before.gone
         return None if is_read_anew else before
 
-    files = [(file, found[file], known(file)) for file in stale]
+    files = [(file, stamps[file], known(file)) for file in stale]
     rows = header_reading.read_all(_Reader(settings, basis, now), files, cores=cores)
     for count, (row, geometry, recipe, traceback) in enumerate(rows, start=1):
         if geometry is not None:
@@ -125,10 +125,10 @@ def update(
             progress(count, len(stale))
     for file, problem in problems.items():
         store.add(replace(unread_row(file), status=SET_ASIDE, reason=problem))
-    refuse_twins(store, found)
+    refuse_twins(store, stamps)
     if settings.is_folding:
-        refuse_spellings(store, found)
-    return sorted(set(store.rows) - set(found) - set(problems))
+        refuse_spellings(store, stamps)
+    return sorted(set(store.rows) - set(stamps) - set(problems))
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ class _Reader:
         """Return (row, geometry, recipe, tracebacks) of (file, stamp, the row before or None)."""
         tracebacks = {}
         file, stamp, before = known
-        found = read_row(file, stamp, before, self.settings, self.basis, self.now, tracebacks)
-        return *found, tracebacks
+        reading = read_row(file, stamp, before, self.settings, self.basis, self.now, tracebacks)
+        return *reading, tracebacks
 
 
 def _is_asked_for_again(row, again):

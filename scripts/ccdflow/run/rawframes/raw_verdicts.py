@@ -126,26 +126,26 @@ def note_flags(context):
     context : ccdflow.run.context.Context
         Its store is changed in place.
     """
-    store, records, found = context.store, by_kind(context.ledger), {}
+    store, records, texts = context.store, by_kind(context.ledger), {}
     for kind in reversed(context.chain):
         for product, text in kind.flags(context, records.get(kind.name, [])):
-            found.setdefault(product, []).append(text)
+            texts.setdefault(product, []).append(text)
     if context.unreadable:
         for product in context.products:
             if problem := context.problem_of(product):
-                found.setdefault(product, []).append(f"its product was not looked at: {problem}")
-    if not found and not any(row.flags for row in store.rows.values()):
+                texts.setdefault(product, []).append(f"its product was not looked at: {problem}")
+    if not texts and not any(row.flags for row in store.rows.values()):
         return
     for file, row in list(store.rows.items()):
-        flags = "; ".join(found.get(paths.reduced(file), ()))
+        flags = "; ".join(texts.get(paths.reduced(file), ()))
         if flags != row.flags:
             store.rows[file] = replace(row, flags=flags)
 
 
 def by_kind(records):
     """Return {kind: records, sorted by product} of a ledger."""
-    found = {}
+    records_by_kind = {}
     for product in sorted(records.keys()):
         record = records[product]
-        found.setdefault(record.kind, []).append(record)
-    return found
+        records_by_kind.setdefault(record.kind, []).append(record)
+    return records_by_kind

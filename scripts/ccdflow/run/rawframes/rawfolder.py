@@ -80,8 +80,8 @@ def look_through(raw, results=None):
     if place := walk.systems.get(raw.stat().st_dev):
         raise _no_raw_folder(raw, f"the folder is a part of {place}, the kernel's own tree")
     walk.go()
-    found, problems = walk.found, walk.problems
-    if not found and problems:
+    stamps, problems = walk.found, walk.problems
+    if not stamps and problems:
         name, problem = min(problems.items())
         raise UserError(
             problem,
@@ -89,7 +89,7 @@ def look_through(raw, results=None):
             value=str(raw),
             remedy="check its permissions and its disk, and run again",
         )
-    if not found:
+    if not stamps:
         raise NoFrames(
             "the folder holds no raw frame",
             file="config/config.yaml",
@@ -98,7 +98,7 @@ def look_through(raw, results=None):
             allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
             remedy="give your folder of raw frames: raw=FOLDER (snakemake: --config raw=FOLDER)",
         )
-    return dict(sorted(found.items())), problems
+    return dict(sorted(stamps.items())), problems
 
 
 def _no_raw_folder(raw, problem, kind=UserError):
@@ -245,17 +245,17 @@ _UNMOUNT = "it is not looked into: unmount it, or give a folder without it"
 
 def devices():
     """Return {device: path} of the kernel's own trees, {} on a system without such a list."""
-    found = {}
+    places = {}
     try:
         lines = Path(_MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return found
+        return places
     for line in lines:
         mount, _, source = line.partition(" - ")
         _, _, device, _, place, *_ = mount.split(" ")
         if source.split(" ")[0] in _KERNELS:
-            found.setdefault(os.makedev(*map(int, device.split(":"))), place)
-    return found
+            places.setdefault(os.makedev(*map(int, device.split(":"))), place)
+    return places
 
 
 def _cannot_be_read(error):

@@ -151,7 +151,7 @@ def copies(rows):
     rows : iterable of Row
         Frames of one image type.
     """
-    first, found = {}, {}
+    first, copied = {}, {}
     here = [row for row in sorted(rows, key=lambda row: row.file) if not row.gone]
     for row in here:
         if row.status == OK:
@@ -159,5 +159,5 @@ def copies(rows):
     for row in here:
         other = first.get(row.fingerprint, row.file)
         if other != row.file:
-            found[row.file] = other
-    return found
+            copied[row.file] = other
+    return copied

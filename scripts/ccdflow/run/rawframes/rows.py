@@ -54,8 +54,8 @@ class Facts(Mapping):
     @classmethod
     def of(cls, values):
         """Return the facts of a mapping; missing ones and None become ''."""
-        found = map(values.get, FACTS)
-        return cls("" if value is None else value for value in found)
+        facts = map(values.get, FACTS)
+        return cls("" if value is None else value for value in facts)
 
     def __getitem__(self, name):
         return self._values[_PLACES[name]]

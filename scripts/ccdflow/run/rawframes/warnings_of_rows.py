@@ -34,8 +34,8 @@ def warning_lines(store, *, most=MOST):
             continue
         for text in row.warnings.splitlines():
             kinds.setdefault(_FOUND.sub("", text), []).append((file, text))
-    ranked = sorted(kinds.values(), key=lambda found: -len(found))
-    lines = [_line(found) for found in ranked[:most]]
+    ranked = sorted(kinds.values(), key=lambda members: -len(members))
+    lines = [_line(members) for members in ranked[:most]]
     if len(ranked) > most:
         lines.append(f"... and {len(ranked) - most} more kinds of warnings, see the table")
     return [*lines, *_undated(store)]
@@ -77,12 +77,12 @@ def passed_over_lines(raw):
             where = os.path.relpath(folder, raw)
             (hidden if name.startswith(".") else packed).append(os.path.normpath(f"{where}/{name}"))
     return [
-        f"passed over: {_counted(found)} {why} (the first: {min(found)!a})"
-        for found, why in (
+        f"passed over: {_counted(files)} {why} (the first: {min(files)!a})"
+        for files, why in (
             (hidden, "with a leading dot in the name"),
             (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
         )
-        if found
+        if files
     ]
 
 

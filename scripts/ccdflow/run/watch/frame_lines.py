@@ -53,9 +53,9 @@ class FrameLines:
         kind = self._chain.by_name(record.kind)
         if kind.reach not in (FRAMES, NIGHTS):
             return
-        found = kind.frame_reports(self._context, record) if kind.reports_frames else []
+        reports = kind.frame_reports(self._context, record) if kind.reports_frames else []
         with self._lock:
-            for file, text, warnings in found:
+            for file, text, warnings in reports:
                 if kind.reach == FRAMES or file in self._texts:
                     texts, warned = self._texts.setdefault(file, ([], []))
                     texts.append(text)

@@ -186,26 +186,26 @@ class Watch:
         dict or None
             All raw frames with their times, if the folder was looked through.
         """
-        found, news = None, source.news(self.pause)
+        stamps, news = None, source.news(self.pause)
         ready = self._quiet.of_news(news)
         is_time_to_look = time.monotonic() - self._looked >= _LOOK
         if news.is_more or is_time_to_look or not self._looked:
-            found = self._look()
-            if found is not None:
-                ready |= self._quiet.of(found)
+            stamps = self._look()
+            if stamps is not None:
+                ready |= self._quiet.of(stamps)
         ready = {f: at for f, at in {**self._untried, **ready}.items() if self._seen.get(f) != at}
         self._untried = ready
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
         if (ready or self._is_due()) and time.monotonic() >= self._not_before:
             self._wait_for(lambda: self.notice(ready))
-        return found
+        return stamps
 
     def _look(self):
         """Return the names and times of all raw frames; None where the folder cannot be read."""
         raw = self.values["raw"]
         try:
-            found = self._patience.ask(
+            stamps = self._patience.ask(
                 "look", lambda: rawfolder.list_raw(raw, self.values["results"])
             )
         except NoAnswer:
@@ -216,15 +216,15 @@ class Watch:
             return None
         self._complain("", "look")
         self._looked = time.monotonic()
-        self._found, self._gone = found, self._seen.keys() - found.keys()
-        return found
+        self._found, self._gone = stamps, self._seen.keys() - stamps.keys()
+        return stamps
 
     def _answering(self, ready):
         """Return those files that can be read to their end within the limit.
 
         Files read here come from memory afterwards. A folder of another machine may hang.
         """
-        found, raw = {}, Path(self.values["raw"])
+        readable, raw = {}, Path(self.values["raw"])
         for file, stamp in ready.items():
             name = f"read {file}"
             away = self._patience.hanging
@@ -243,8 +243,8 @@ class Watch:
                 # The round reports the cause.
                 pass
             self._complain("", name)
-            found[file] = stamp
-        return found
+            readable[file] = stamp
+        return readable
 
     def _is_due(self):
         """Tell whether a whole round is due, or a file has gone."""
