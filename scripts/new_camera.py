@@ -35,7 +35,7 @@ CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
 
 
 def read(path):
-    """Headers and pixels of all HDUs of a file.
+    """Return headers and pixels of all HDUs of a file.
 
     Raises
     ------

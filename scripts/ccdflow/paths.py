@@ -123,7 +123,7 @@ def calibrated(frame):
 
 
 def combined(night, group):
-    """Return the path of the combined bias of a group of one night.
+    """Return the path of the master of a group of one night.
 
     Parameters
     ----------

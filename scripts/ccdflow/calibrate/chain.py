@@ -95,7 +95,7 @@ class MasterChain:
 
 
 def unit_of(text, readouts):
-    """Return the unit of a calibrated image, and whether electrons per adu are known.
+    """Return the unit of a calibrated image: electrons where the gains are known.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ _BINNING_WORDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")
 
 
 def binning(headers, index, *, specs=(), default=(1, 1)):
-    """The binning (by, bx) of an HDU, from its own header or the primary.
+    """Return the binning (by, bx) of an HDU, from its own header or the primary.
 
     Parameters
     ----------
@@ -104,12 +104,12 @@ def _one_number(headers, index):
 
 
 def _integers(value):
-    """The whole numbers above 0 in a text such as '2 1', '2x1' or '2,1'."""
+    """Return the whole numbers above 0 in a text such as '2 1', '2x1' or '2,1'."""
     return [int(digits) for digits in re.findall(r"\d+", str(value or "")) if int(digits)]
 
 
 def fits_binned(section, region, factors):
-    """Whether a section of the unbinned detector has the size of these binned pixels.
+    """Tell whether a section of the unbinned detector has the size of these binned pixels.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def fits_binned(section, region, factors):
 
 
 def detector_mismatch(draft, section, base, factors, keyword, *, file):
-    """The error for a detector section that is not the size of the amplifier's pixels.
+    """Return the error for a detector section that is not the size of the amplifier's pixels.
 
     Parameters
     ----------

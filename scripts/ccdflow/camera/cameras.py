@@ -60,7 +60,7 @@ class Condition:
     values: tuple
 
     def holds(self, headers):
-        """Whether the headers have this card with one of these values."""
+        """Tell whether the headers have this card with one of these values."""
         hdu = self.card.hdu
         order = range(len(headers)) if hdu is None else hdu_indices(headers, hdu)
         values = (card_value(headers[i], self.card.keyword, self.card.occurrence) for i in order)
@@ -145,7 +145,7 @@ class Camera:
         return max((epoch for epoch in self.epochs if epoch <= night), default="")
 
     def sizes_met(self, headers):
-        """How many numbers of `size` an image of the file has; -1 where none has them all."""
+        """Return how many numbers of `size` an image of the file has; -1 where none has all."""
         count = -1
         for index in image_hdus(headers):
             shape = array_shape(headers[index])[::-1]
@@ -233,7 +233,7 @@ class Camera:
         )
 
     def recipe(self, defaults):
-        """How this camera's frames are reduced.
+        """Return how this camera's frames are reduced.
 
         Parameters
         ----------
@@ -267,7 +267,7 @@ class Camera:
 
 
 def identify(headers, cameras, *, file):
-    """The camera that a frame is of.
+    """Return the camera that a frame is of.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def identify(headers, cameras, *, file):
 
 
 def generic_camera(headers, *, taken=frozenset()):
-    """A camera that works from the header cards alone, named after the instrument or detector.
+    """Return a camera that works from header cards alone, named after instrument or detector.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class CardTime:
     remark: str = ""
 
     def at(self, clock):
-        """The day with a time of day, in UT where the zone is known."""
+        """Return the day with a time of day, in UT where the zone is known."""
         start = datetime(self.day.year, self.day.month, self.day.day)
         return start + clock - (self.zone or timedelta())
 
@@ -97,7 +97,7 @@ def stamp_reader(system):
 
 
 def _placed(stamp, content, system):
-    """The stamp with the time zone that the card's name, its comment and TIMESYS give."""
+    """Return the stamp with the time zone that the card's name, its comment and TIMESYS give."""
     if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
         return stamp
     words = content.comment.lower()

@@ -148,7 +148,7 @@ def day_of_folder(name):
 
 
 def _numbers(match, rest, order):
-    """The day of three numbers, which of them is the month being open."""
+    """Return the day of three numbers, which of them is the month being open."""
     first, second, year = int(match[1]), int(match[3]), _year(match[4])
     if order == "month":
         return _day(year, first, second, rest) or _day(year, second, first, rest)
@@ -171,7 +171,7 @@ def _month(name):
 
 
 def _year(digits):
-    """The year of two to four digits: three count from 1900, as programs did that never changed."""
+    """Return the year of two to four digits: three count from 1900, as in old programs."""
     year = int(digits)
     if len(digits) == 4:
         return year

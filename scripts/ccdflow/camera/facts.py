@@ -147,12 +147,12 @@ class FrameFacts:
 
 
 def default_cards():
-    """The cards of `KEYWORDS` as CardSpec tuples by name."""
+    """Return the cards of `KEYWORDS` as CardSpec tuples by name."""
     return {name: tuple(CardSpec(k) for k in _split(text)) for name, text in KEYWORDS.items()}
 
 
 def describe(headers, cards, rules, *, longitude, file, remembered=at_once):
-    """The facts of a frame.
+    """Return the facts of a frame.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
 
 def _as_written(reader, name):
-    """A section for the table; whether it can be read is for the geometry to say."""
+    """Return a section for the table; whether it can be read is for the geometry to say."""
     cards = reader.every(name, lambda content: str(content.value), "")
     return " ".join(cards[0][0].split()) if cards else ""
 
@@ -349,7 +349,7 @@ def _plain(value):
 
 
 def binning_text(headers, index, specs=()):
-    """Binning as 'x y', or '' where no card says it.
+    """Return the binning as 'x y', or '' where no card says it.
 
     Parameters
     ----------

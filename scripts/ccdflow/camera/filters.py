@@ -57,7 +57,7 @@ def filter_of(reader):
 
 
 def _by_its_name(reader, known):
-    """The text of all cards whose name speaks of a filter, with ``+`` between; '' without one.
+    """Return the text of all cards named after a filter, with ``+`` between; '' without one.
 
     ``known`` are keywords of wheels that are open: other cards of these say no filter.
     """

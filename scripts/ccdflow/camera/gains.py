@@ -13,7 +13,7 @@ from ccdflow.files.values import as_electrons
 
 
 def card_number(headers, specs, index):
-    """The first number above 0 in these cards, in an HDU's own header before the primary.
+    """Return the first number above 0 in these cards, in an HDU's own header before the primary.
 
     A unit of electrons may follow it. A setting of the readout is passed over, see
     `is_gain_setting`.

@@ -61,7 +61,7 @@ class Amplifier:
     linear: float | None = None
 
     def canonical(self):
-        """A plain dict with all that products depend on."""
+        """Return a plain dict with all that products depend on."""
         plain = {
             "along": self.along,
             "data": self.data.to_fits(),
@@ -126,7 +126,7 @@ class Geometry:
     notes: tuple[str, ...] = ()
 
     def canonical(self):
-        """A plain dict with all that products depend on: the notes are not among it."""
+        """Return a plain dict with all that products depend on: the notes are not among it."""
         return {
             "amplifiers": [amplifier.canonical() for amplifier in self.amplifiers],
             "camera": self.camera,
@@ -233,7 +233,7 @@ class Draft:
 
 
 def detector_sections(header, keywords, *, file, suffix=""):
-    """The detector sections a header has, as ((keyword, DirectedSection), ...).
+    """Return a header's detector sections, as ((keyword, DirectedSection), ...).
 
     Parameters
     ----------

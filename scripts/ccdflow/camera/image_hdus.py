@@ -23,7 +23,7 @@ _MASK = re.compile(
 
 
 def image_hdus(headers):
-    """Indices of the HDUs that hold an image with pixels; tables and empty primaries do not.
+    """Return the indices of the HDUs that hold an image; tables and empty primaries do not.
 
     Nor does a mask of bad pixels beside an image: no amplifier reads it out.
     """
@@ -85,7 +85,7 @@ def _is_image(header):
 
 
 def _lengths(header):
-    """NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
+    """Return NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
     axes = min(whole(first_value(header, "NAXIS")) or 0, _MOST_AXES)
     lengths = [whole(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
     while len(lengths) > 2 and lengths[-1] == 1:
@@ -94,7 +94,7 @@ def _lengths(header):
 
 
 def array_shape(header, *, file=None):
-    """The shape (ny, nx) of the image of an HDU; trailing axes of length 1 do not count.
+    """Return the shape (ny, nx) of the image of an HDU; trailing axes of length 1 do not count.
 
     Parameters
     ----------

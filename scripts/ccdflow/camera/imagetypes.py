@@ -172,7 +172,7 @@ def frame_type(reader, rules):
 
 
 def _written(reader):
-    """The image types of all cards in their order, as (as written, as understood or '')."""
+    """Return the image types of all cards in their order, as (as written, as understood or '')."""
     types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
         order = reader.order("imagetyp")
@@ -216,7 +216,7 @@ def light_of(*texts):
 
 
 def known_type(text):
-    """The type that a header's image type means by itself, or ''."""
+    """Return the type that a header's image type means by itself, or ''."""
     letters = _letters(text)
     if letters in _TYPE_OF:
         return _TYPE_OF[letters]
@@ -238,7 +238,7 @@ def known_type(text):
 
 
 def _looked_at(reader, text, kind):
-    """The type, once the rest of the header is considered: a dark of 0 s is a bias."""
+    """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
     if kind == "dark" and _is_of_no_time(reader):
         reader.warn(
             f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
@@ -258,7 +258,7 @@ def _looked_at(reader, text, kind):
 
 
 def _no_target(name):
-    """The type that a target's name means, '' for the name of a target.
+    """Return the type that a target's name means, '' for the name of a target.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def _of_words(name):
 
 
 def _is_of_no_time(reader):
-    """Whether every card with the exposure says 0, and one does."""
+    """Tell whether every card with the exposure says 0, and one does."""
 
     def number(content):
         return as_number(content.value)

@@ -78,7 +78,7 @@ def _angle(text):
 
 
 def _turned(degrees, direction, comment):
-    """The angle counted to the east, by a letter beside it or by the card's comment."""
+    """Return the angle counted to the east, by a letter beside it or by the card's comment."""
     if direction is not None:
         return -abs(degrees) if direction == "w" else degrees
     words = comment.lower()

@@ -102,7 +102,7 @@ def moment_of(reader):
 
 
 def _day_and_month(reader, stamp):
-    """The stamp with day and month told apart by another card, or with a warning."""
+    """Return the stamp with day and month told apart by another card, or with a warning."""
     if stamp.other is None:
         return stamp
     days, _ = days_of(reader)
@@ -120,7 +120,7 @@ def _day_and_month(reader, stamp):
 
 
 def _clock_beside(reader, stamp, others, system):
-    """The moment with the time of day of another card, or None where none has it."""
+    """Return the moment with the time of day of another card, or None where none has it."""
     for beside in clocks(reader, system):
         if beside.local or not (beside.clock or stamp.clock is None):
             continue
@@ -140,7 +140,7 @@ def _clock_beside(reader, stamp, others, system):
 
 
 def _local_moment(reader, stamps, system):
-    """The moment of a date in local time: in UT where a card has the zone."""
+    """Return the moment of a date in local time: in UT where a card has the zone."""
     stamp = stamps[0]
     clock = stamp.clock
     if not clock:
@@ -230,7 +230,7 @@ def _day_of(folder):
 
 
 def _evening(moment, reader, longitude, day):
-    """The local time of a moment, half a day taken off."""
+    """Return the local time of a moment, half a day taken off."""
     if moment.local:
         return moment.when - _HALF_DAY
     east = longitude if longitude is not None else site_longitude(reader, moment.when)
@@ -333,7 +333,7 @@ def _is_unset(reader):
 
 
 def _local_time(reader):
-    """The local time of DATE-LOC and its like, or None."""
+    """Return the local time of DATE-LOC and its like, or None."""
 
     def local(content):
         day = read_day(content.value, order=order_of(content.comment))
@@ -344,7 +344,7 @@ def _local_time(reader):
 
 
 def _zone(reader):
-    """How far the local time is east of UT, from a card such as TIMEZONE, or None."""
+    """Return how far the local time is east of UT, from a card such as TIMEZONE, or None."""
 
     def zone_of(content):
         number = as_number(content.value)

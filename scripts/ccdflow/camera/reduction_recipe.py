@@ -86,7 +86,7 @@ class ReductionRecipe:
         return replace(self, model="polynomial", order=min(self.order, shortest // _FOR_AN_ORDER))
 
     def canonical(self):
-        """A plain dict; the settings of a model that is not used are not in it."""
+        """Return a plain dict; the settings of a model that is not used are not in it."""
         settings = asdict(self)
         if not self.raw:
             del settings["raw"]

@@ -121,32 +121,32 @@ class Region:
         return (self.y1 - self.y0) * (self.x1 - self.x0)
 
     def to_fits(self):
-        """The FITS section, such as ``[2056:2080,1:4128]``."""
+        """Return the FITS section, such as ``[2056:2080,1:4128]``."""
         return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
 
     def within(self, shape):
-        """Whether all of it lies in a frame of shape (ny, nx)."""
+        """Tell whether all of it lies in a frame of shape (ny, nx)."""
         return 0 <= self.y0 < self.y1 <= shape[0] and 0 <= self.x0 < self.x1 <= shape[1]
 
     def contains(self, other):
-        """Whether all of another region lies in this one."""
+        """Tell whether all of another region lies in this one."""
         rows = self.y0 <= other.y0 and other.y1 <= self.y1
         return rows and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def overlaps(self, other):
-        """Whether the two have a pixel in common."""
+        """Tell whether the two have a pixel in common."""
         return self.shares_rows(other) and self.shares_columns(other)
 
     def shares_rows(self, other):
-        """Whether the two have a row in common."""
+        """Tell whether the two have a row in common."""
         return self.y0 < other.y1 and other.y0 < self.y1
 
     def shares_columns(self, other):
-        """Whether the two have a column in common."""
+        """Tell whether the two have a column in common."""
         return self.x0 < other.x1 and other.x0 < self.x1
 
     def shifted(self, dy, dx):
-        """The same rectangle, `dy` rows up and `dx` columns to the right.
+        """Return the same rectangle, `dy` rows up and `dx` columns to the right.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Region:
         return Region(self.y0 + dy, self.y1 + dy, self.x0 + dx, self.x1 + dx)
 
     def transposed(self):
-        """The rectangle with rows and columns exchanged."""
+        """Return the rectangle with rows and columns exchanged."""
         return Region(self.x0, self.x1, self.y0, self.y1)
 
 
@@ -197,7 +197,7 @@ class RegionSpec:
     text: str
 
     def resolve(self, shape, *, file=None, keyword=None):
-        """The region in a frame of shape (ny, nx).
+        """Return the region in a frame of shape (ny, nx).
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class RegionSpec:
 
 
 def inside(region, shape, text, *, file=None, keyword=None, remedy=None):
-    """The region itself, once it is known to lie within a frame of shape (ny, nx).
+    """Return the region itself, once it is known to lie within a frame of shape (ny, nx).
 
     Parameters
     ----------

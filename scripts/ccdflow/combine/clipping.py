@@ -273,7 +273,7 @@ def _is_within(largest, centre, mad, clip):
 
 
 def middle(ordered, dtype):
-    """Median of sorted values along the first axis.
+    """Return the median of sorted values along the first axis.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def middle(ordered, dtype):
 
 
 def middle_deviation(deviations, spare):
-    """Median deviation of sorted values from their median, along the first axis.
+    """Return the median deviation of sorted values from their median, along the first axis.
 
     The k values nearest to the median are neighbours in the sorted order, and the farthest of them
     is at one end: so the k-th smallest deviation is the smallest, over all runs of k neighbours,
@@ -417,7 +417,7 @@ def _limits(values, keep, recipe, noise):
 
 
 def _lower_median(values, keep):
-    """Median of the kept values; the lower middle one of an even number; NaN of none.
+    """Return the median of the kept values; the lower middle one of an even number; NaN of none.
 
     It is one of the values, so a pixel never loses all of them; and if half of them were hit by
     cosmic rays, it is one that was not.
@@ -460,7 +460,7 @@ def combine_kept(values, keep, recipe, noise=None):
 
 
 def _excess(recipe, count):
-    """Variance of the method's result for ``count`` values, over the variance of their mean."""
+    """Return the variance of the method's result for ``count`` values over that of their mean."""
     if recipe.method == "average":
         return 1.0
     table = np.array([median_excess(k) for k in range(int(np.max(count, initial=0)) + 1)])
@@ -468,7 +468,7 @@ def _excess(recipe, count):
 
 
 def _kept_median(values, keep):
-    """Median of the kept values of each pixel and their MAD; NaN if none is kept."""
+    """Return the median of the kept values of each pixel and their MAD; NaN if none is kept."""
     ordered = np.sort(np.where(keep, values, np.inf), axis=0)
     counts = np.count_nonzero(keep, axis=0)
     centre = np.full(values.shape[1], np.nan)

@@ -327,7 +327,7 @@ def _moments_of_pair(frames, levels, i, j):
 
 
 def _predicted(amplifier, light, *levels):
-    """Variance of the difference of two members."""
+    """Return the variance of the difference of two members."""
     light = np.maximum(light, 0.0)
     return sum((amplifier.fixed + amplifier.slope * light * L) / L**2 for L in levels)
 

@@ -28,7 +28,7 @@ class Moments:
 
 
 def clipped_moments(values):
-    """Return mean and scatter of an array without its outliers.
+    """Return the mean and scatter of an array without its outliers.
 
     Parameters
     ----------

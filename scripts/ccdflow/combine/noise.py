@@ -350,7 +350,7 @@ def _between(pattern, bands, start, stop, dtype):
 
 @lru_cache(maxsize=256)
 def median_excess(n):
-    """Variance of the median of `n` normal values over that of their mean, good to 1 %."""
+    """Return the variance of the median of `n` normal values over that of their mean, to 1 %."""
     if n < 3:
         return 1.0
     values = np.random.default_rng(20160118).standard_normal((n, max(_TRIALS, 400_000 // n)))

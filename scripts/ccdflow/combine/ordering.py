@@ -45,7 +45,7 @@ class Ordering:
 
 
 def _sorting_network(n):
-    """Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2 M).
+    """Return Batcher's merge exchange (Knuth, The Art of Computer Programming 3, 5.2.2 M).
 
     Returns
     -------

@@ -94,7 +94,7 @@ class CombineJob:
         return self.size * pixel + sample
 
     def doubtful_pixels(self):
-        """Number of pixels to solve together: few enough to reuse memory pages."""
+        """Return the number of pixels to solve together: few enough to reuse memory pages."""
         return max(_DOUBTFUL_VALUES // self.n, MIN_WIDTH)
 
     def needed(self, width, threads):
@@ -115,7 +115,7 @@ class CombineJob:
         return self.result_bytes() + threads * (doubtful + (width + around) * a_pixel)
 
     def tile_width(self, threads, memory):
-        """Number of pixels of a tile: as suits a thread's cache, if the memory allows.
+        """Return the number of pixels of a tile: as suits a thread's cache, if the memory allows.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class CombineJob:
         return max(min(allowed, best, self.size) // step * step, least)
 
     def tiles_of_a_read(self, width, threads, memory):
-        """Number of tiles of a width whose pixels are read at once, as the memory allows.
+        """Return the number of tiles of a width that are read at once, as the memory allows.
 
         Parameters
         ----------

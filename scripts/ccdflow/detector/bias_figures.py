@@ -194,7 +194,7 @@ def _without_noise_clipping(recipe):
 
 @lru_cache(maxsize=256)
 def excess_variance(n, recipe):
-    """Variance of `recipe`'s result for `n` normal values, over the variance of their average.
+    """Return the variance of `recipe`'s result for `n` normal values over that of their average.
 
     1 for a plain average; pi/2 for a median of many values. Clipping costs much with three or four
     values, of which two may agree by chance, and little with many. From a seeded simulation, good

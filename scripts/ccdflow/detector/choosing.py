@@ -116,7 +116,7 @@ class Figure:
     """How a part of 1 is found: reasons have it beside the name, and the figures in percent."""
 
     def limits(self, sigma):
-        """Median and scatter of the group, and the allowed distance from the median."""
+        """Return the median and scatter of the group, and the allowed distance from the median."""
         finite = self.values[np.isfinite(self.values)]
         if not len(finite):
             return np.nan, 0.0, np.inf
@@ -249,7 +249,7 @@ def same_pixels(frames, names):
     Parameters
     ----------
     frames : numpy.ndarray
-        Shape ``(n, k, nx)``: the same pixels of `n` biases.
+        Shape ``(n, k, nx)``: the same pixels of `n` biases or darks.
     names : sequence of str
         Names of the frames.
 
@@ -282,7 +282,7 @@ def unlike_the_rest(frames, thresholds=None):
     Parameters
     ----------
     frames : numpy.ndarray
-        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+        Shape ``(n, k, nx)``: the same pixels of `n` biases or darks, of one amplifier, in adu.
     thresholds : Thresholds, optional
         The defaults if not given.
 

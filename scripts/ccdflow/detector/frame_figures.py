@@ -34,7 +34,7 @@ UNKNOWN = Estimate(float("nan"), float("nan"))
 
 
 def white_part(image):
-    """Scatter of an image about the means of its rows.
+    """Return the scatter of an image about the means of its rows.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class CleanImage:
             return self.values.sum(axis=axis, dtype=np.float64) / count
 
     def excess(self, noise, *, axis):
-        """Scatter of the means along `axis` in excess of white noise.
+        """Return the scatter of the means along `axis` in excess of white noise.
 
         The variance of the means minus noise^2 / (values in each). Its error is that of a
         variance, v sqrt(2 / (k - 1)), propagated through the root; if no excess is left, the error

@@ -48,7 +48,7 @@ def read_card(value):
 
 
 def bare(keyword):
-    """The keyword in capitals, single blanks, and without the word HIERARCH."""
+    """Return the keyword in capitals, single blanks, and without the word HIERARCH."""
     words = keyword.upper().split()
     return " ".join(words[1:] if words[:1] == ["HIERARCH"] else words)
 
@@ -277,7 +277,7 @@ def _broken(keyword, image):
 
 
 def card_value(header, keyword, occurrence="first"):
-    """The value of a card: str, int, float or bool; None where absent, blank or undefined.
+    """Return the value of a card: str, int, float or bool; None where absent, blank or undefined.
 
     A card that does not follow the FITS standard (``GRATING = 1800 l/mm / lines``) counts as
     absent here; who must not take it for absent asks `contents`. A blank card gives way to another
@@ -367,7 +367,7 @@ def shown(value):
 
 
 def find(headers, spec, order):
-    """The value of a card in the first of these HDUs that has it, or None.
+    """Return the value of a card in the first of these HDUs that has it, or None.
 
     Parameters
     ----------
@@ -390,7 +390,7 @@ def find(headers, spec, order):
 
 
 def find_first(headers, specs, order):
-    """The value of the first of several cards that is there, or None.
+    """Return the value of the first of several cards that is there, or None.
 
     Parameters
     ----------
@@ -409,7 +409,7 @@ def find_first(headers, specs, order):
 
 
 def hdu_indices(headers, hdu):
-    """The HDUs of an index or EXTNAME: one, or none where the file has no such HDU.
+    """Return the HDUs of an index or EXTNAME: one, or none where the file has no such HDU.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ def hdu_indices(headers, hdu):
 
 
 def matches(value, patterns):
-    """Whether a card's value is one of these: text as a glob regardless of case, numbers by value.
+    """Tell whether a card's value is one of these: text as a glob without case, numbers by value.
 
     Parameters
     ----------
@@ -447,17 +447,17 @@ def matches(value, patterns):
 
 
 def as_list(value):
-    """A tuple of values that may have been written as one value or as a list."""
+    """Return a tuple of values that may have been written as one value or as a list."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def number(value):
-    """The value as a finite float where it is a number, or text that reads as one; else None."""
+    """Return the value as a finite float if it is a number or text that reads as one, else None."""
     return as_number(value)
 
 
 def whole(value):
-    """The value as an int where it is a whole number, or text that reads as one; else None."""
+    """Return the value as an int if it is a whole number or text that reads as one, else None."""
     real = number(value)
     return int(real) if real is not None and real.is_integer() else None
 

@@ -54,7 +54,7 @@ class Frame(Kind):
         return product.startswith(self.place)
 
     def is_stray(self, context, product):
-        """A reduced frame is never moved away: it may be all that is left of a raw file."""
+        """Return False: a reduced frame may be all that is left of a raw file."""
         return False
 
     def plan(self, planner):

@@ -88,7 +88,7 @@ def _data_uri(png):
 
 
 def _png_size(png):
-    """Width and height in pixels, from the header of a PNG."""
+    """Return the width and height in pixels, from the header of a PNG."""
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 

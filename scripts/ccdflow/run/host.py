@@ -269,7 +269,8 @@ def stop(error, *, status=1):
 
     Parameters
     ----------
-    error : ccdflow.errors.CcdflowError
+    error : str
+        The problem in words.
     status : int, optional
         Exit status.
     """

@@ -18,7 +18,7 @@ class Job:
     ----------
     kind, product, key : str
     why : str
-        The kind in the astronomer's words.
+        Why the product is made: "new", "raw changed" ...
     night : str
     needs : tuple of str
         Products of this plan that are made before.

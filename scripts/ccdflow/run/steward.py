@@ -338,7 +338,7 @@ class Steward:
     # -- the end -----------------------------------------------------------------------------------
 
     def make_the_rest(self):
-        """After a failure, make the products of several nights from the finished ones.
+        """Make the products of several nights from the finished ones after a failure.
 
         Snakemake does not run a job that needs a failed batch. But a page shows figures of other
         nights beside its own, and the table and the overview show all nights: they are made

@@ -104,7 +104,7 @@ class VarianceTerms:
                 )
 
     def of_dark(self, readout, place):
-        """Return variance and light of a dark in a part of an amplifier, adu^2 and adu.
+        """Return the variance and light of a dark in a part of an amplifier, adu^2 and adu.
 
         Parameters
         ----------

@@ -80,14 +80,14 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
 
 
 def _side(data, strip):
-    """'rows' for a strip at the left or right, 'columns' for one above or below, else None."""
+    """Return 'rows' for a strip at the left or right, 'columns' above or below, else None."""
     if strip.shares_rows(data) == strip.shares_columns(data):
         return None
     return "rows" if strip.shares_rows(data) else "columns"
 
 
 def _with_strips(draft, notes, *, file):
-    """The draft with `along` known and its strips exactly as long as the data."""
+    """Return the draft with `along` known and its strips exactly as long as the data."""
     if not draft.overscan:
         return replace(draft, along="none")
     sides = {_side(draft.data, strip) for strip in draft.overscan}
@@ -108,7 +108,7 @@ def _with_strips(draft, notes, *, file):
 
 
 def _spanning(draft, strip, along, notes, *, file):
-    """The strip, as long as the data along the axis that has one level for each step."""
+    """Return the strip, as long as the data along the axis that has one level for each step."""
     data = draft.data
     if along == "rows":
         wanted = replace(strip, y0=data.y0, y1=data.y1)
@@ -157,7 +157,7 @@ def _check_overlaps(drafts, *, file):
 
 
 def _placed(drafts, headers, factors, *, file):
-    """The drafts with their place in one image, or None where nothing says it."""
+    """Return the drafts with their place in one image, or None where nothing says it."""
     if len(drafts) == 1:
         (draft,) = drafts
         ny, nx = draft.data.shape
@@ -184,7 +184,7 @@ def _placed(drafts, headers, factors, *, file):
 
 
 def _are_places(drafts, sections):
-    """Whether each section is of one amplifier, or of the DATASEC that several of an HDU share."""
+    """Tell whether each section is of one amplifier, or of a DATASEC that several share."""
     owners = {}
     for draft, section in zip(drafts, sections, strict=True):
         alone = draft.name if draft.detector_of in (None, draft.data) else draft.detector_of
@@ -197,7 +197,7 @@ def _other_keywords(drafts):
 
 
 def _chips(headers, drafts):
-    """How many chips the frame's HDUs name: CCDSEC is about one chip only."""
+    """Return how many chips the frame's HDUs name: CCDSEC is about one chip only."""
     names = {
         card_value(headers[draft.hdu], keyword)
         for draft in drafts
@@ -218,7 +218,7 @@ def _check_size(draft, shape, *, file):
 
 
 def _on_detector(drafts, sections, factors, keyword, *, file):
-    """Places from sections of the unbinned detector, in its orientation."""
+    """Return the places from sections of the unbinned detector, in its orientation."""
     placed = []
     for draft, section in zip(drafts, sections, strict=True):
         by, bx = factors[draft.hdu]
@@ -238,7 +238,7 @@ def _on_detector(drafts, sections, factors, keyword, *, file):
 
 
 def _as_read(drafts):
-    """Places in the order the data have in the frame, strips between them closed up."""
+    """Return the places in the order the data have in the frame, strips between them closed up."""
     columns = _closed({(d.data.x0, d.data.x1) for d in drafts})
     rows = _closed({(d.data.y0, d.data.y1) for d in drafts})
     placed = []
@@ -250,7 +250,7 @@ def _as_read(drafts):
 
 
 def _closed(ranges):
-    """Starts of ranges once the gaps that none of them covers are taken out."""
+    """Return the starts of ranges once the gaps that none of them covers are taken out."""
     starts, position, end = {}, 0, None
     for first, last in sorted(ranges):
         if end is None or first >= end:

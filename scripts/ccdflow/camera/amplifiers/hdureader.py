@@ -80,7 +80,7 @@ class HduReader:
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
 
     def value(self, keyword, *, primary=True):
-        """The value of a card, or None.
+        """Return the value of a card, or None.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class HduReader:
         return None
 
     def count(self, keyword):
-        """A number of columns or rows; 0 where absent.
+        """Return a number of columns or rows; 0 where absent.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class HduReader:
         return 0
 
     def text(self, keywords, suffix=""):
-        """The first of these section cards that says something, as (keyword, text), or None.
+        """Return the first of these section cards that says something, as (keyword, text), or None.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class HduReader:
         return None
 
     def section(self, keywords, suffix=""):
-        """The first of these cards as a Section within the frame, or None.
+        """Return the first of these cards as a Section within the frame, or None.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class HduReader:
         return section
 
     def parsed(self, keyword, text, *, shape=None):
-        """The text of a card as a Section, wherever it lies.
+        """Return the text of a card as a Section, wherever it lies.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class HduReader:
         return parse_fits(text, shape=shape, file=self.file, keyword=keyword, remedy=REMEDY)
 
     def figures(self, suffix=""):
-        """Gain, read noise and saturation as a dict, None where no card says it."""
+        """Return gain, read noise and saturation as a dict, None where no card says it."""
         figures = {}
         for field, names in _FAMILY_FIGURES.items():
             own = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
@@ -194,7 +194,7 @@ class HduReader:
         return figures
 
     def contradiction(self, problem, keyword, value, allowed=None):
-        """The error for cards that contradict each other or the frame.
+        """Return the error for cards that contradict each other or the frame.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
 
 
 def drafts_from_header(headers, cards, *, overscan=True, file):
-    """The drafts of a frame's amplifiers from its own cards.
+    """Return the drafts of a frame's amplifiers from its own cards.
 
     Parameters
     ----------
@@ -102,13 +102,13 @@ def _drafts(reader, position, images, *, wanted):
 
 
 def _suffixes(reader):
-    """The suffixes of a family of sections, such as 11 and 21 of DSEC11 and DSEC21."""
+    """Return the suffixes of a family of sections, such as 11 and 21 of DSEC11 and DSEC21."""
     matches = (_FAMILY.fullmatch(keyword) for keyword in reader.headers[reader.index])
     return list(dict.fromkeys(match[1] for match in matches if match))
 
 
 def _trims_are_raw(reader, suffixes):
-    """Whether all TSEC of a family lie in their DSEC: else they are about the trimmed image."""
+    """Tell whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
     for suffix in suffixes:
         data, trim = reader.section(DATA, suffix), reader.text(TRIM, suffix)
         if data is None or trim is None:
@@ -119,7 +119,7 @@ def _trims_are_raw(reader, suffixes):
 
 
 def _from_sections(reader, suffix, *, wanted, trim=True):
-    """One amplifier from its sections; without BIASSEC there is nothing to subtract."""
+    """Return one amplifier from its sections; without BIASSEC there is nothing to subtract."""
     bias = reader.section(BIAS, suffix) if wanted else None
     data = reader.section(DATA, suffix)
     given = (_trim(reader, suffix, data) if trim else None) or data
@@ -147,7 +147,7 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
 
 
 def _trim(reader, suffix, data):
-    """TRIMSEC, which must lie in DATASEC, or None."""
+    """Return TRIMSEC, which must lie in DATASEC, or None."""
     card = reader.text(TRIM, suffix)
     if card is None:
         return None
@@ -163,7 +163,7 @@ def _trim(reader, suffix, data):
 
 
 def _beside(reader, bias):
-    """The data where only BIASSEC is given: the rest of the frame, if that is a rectangle."""
+    """Return the data where only BIASSEC is given: the rest of the frame, if a rectangle."""
     if bias is None:
         return reader.frame
     strip, (ny, nx) = bias.region, reader.shape
@@ -270,7 +270,7 @@ def _left_over(shape, kept):
 
 
 def _detector(reader, suffix):
-    """The amplifier's sections of the detector, as ((card, Section), ...)."""
+    """Return the amplifier's sections of the detector, as ((card, Section), ...)."""
     sections = []
     for name, keywords in DETECTOR.items():
         text = reader.text(keywords, suffix)
@@ -280,7 +280,7 @@ def _detector(reader, suffix):
 
 
 def _turned(detector, given):
-    """Detector sections for pixels whose own section may run backwards as well."""
+    """Return detector sections for pixels whose own section may run backwards as well."""
     if given is None:
         return detector
     return tuple(

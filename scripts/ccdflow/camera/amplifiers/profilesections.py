@@ -16,7 +16,7 @@ from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices, number
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
-    """The drafts of a profile's amplifiers for one frame.
+    """Return the drafts of a profile's amplifiers for one frame.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _detector_sections(header):
 
 
 def _datasec_around(header, data, shape):
-    """The header's DATASEC, which DETSEC is about, where the profile keeps a part of it."""
+    """Return the header's DATASEC, which DETSEC is about, where the profile keeps a part of it."""
     text = card_value(header, "DATASEC")
     if not isinstance(text, str):
         return None

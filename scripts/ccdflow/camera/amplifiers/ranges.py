@@ -14,7 +14,7 @@ _EFFECTIVE, _OVERSCAN = "EF", "OS"
 
 
 def drafts_from_ranges(reader):
-    """The amplifiers of an HDU from the first and last pixel of their data and overscans.
+    """Return the amplifiers of an HDU from the first and last pixel of their data and overscans.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def drafts_from_ranges(reader):
 
 
 def _region(reader, kind, name):
-    """The region of one amplifier; None for an overscan of no pixels."""
+    """Return the region of one amplifier; None for an overscan of no pixels."""
     cards = [f"S_{kind}{end}{name}{axis}" for axis in (2, 1) for end in ("MN", "MX")]
     y0, y1, x0, x1 = (reader.count(card) for card in cards)
     if kind == _OVERSCAN and not all((y0, y1, x0, x1)):

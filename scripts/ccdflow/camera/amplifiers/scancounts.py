@@ -22,7 +22,7 @@ _OUTPUTS = range(1, 33)
 
 
 def drafts_from_counts(reader, given, stated, detector):
-    """The amplifiers of an HDU from the numbers of columns and rows around the data.
+    """Return the amplifiers of an HDU from the numbers of columns and rows around the data.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def drafts_from_counts(reader, given, stated, detector):
 
 
 def drafts_from_outputs(reader, position, images, detector):
-    """The amplifiers of an HDU from ESO's cards for each output (``ESO DET OUT1 OVSCX``).
+    """Return the amplifiers of an HDU from ESO's cards for each output (``ESO DET OUT1 OVSCX``).
 
     NX and NY count the valid, binned pixels of an output, X and Y are its corner of the chip:
     prescan lies on that side, overscan on the other.
@@ -118,7 +118,7 @@ def drafts_from_outputs(reader, position, images, detector):
 
 
 def _count(reader, names):
-    """A number of columns; text such as IRAF's OVERSCAN card, or a setting, is none."""
+    """Return a number of columns; text such as IRAF's OVERSCAN card, or a setting, is none."""
     for name in names:
         value = whole(reader.value(name)) if name in _WORDS else reader.count(name)
         if value is not None and value > 0:
@@ -132,7 +132,7 @@ def _inner(block, numbers):
 
 
 def _side_by_side(reader, numbers, amplifiers, given):
-    """Amplifiers that share each row, as at Keck and Lick: all prescans, data, then overscans."""
+    """Return amplifiers that share each row (Keck, Lick): all prescans, data, then overscans."""
     left, right, below, above = numbers
     ny, nx = reader.shape
     width = nx - amplifiers * (left + right)
@@ -227,7 +227,7 @@ def _first_column(reader):
 
 
 def _is_confirmed(reader, data, given):
-    """Whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), agrees with the data."""
+    """Tell whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), fits the data."""
     if given is not None:
         return given == data
     window = str(reader.value("WINDOW") or "").split(",")
@@ -237,7 +237,7 @@ def _is_confirmed(reader, data, given):
 
 
 def _outputs(reader, position, images):
-    """The prefixes of the cards of this HDU's outputs."""
+    """Return the prefixes of the cards of this HDU's outputs."""
     prefixes = [f"ESO DET OUT{i} " for i in _OUTPUTS]
     own = [p for p in prefixes if reader.value(p + "NX", primary=False) is not None]
     if own:
@@ -255,7 +255,7 @@ def _outputs(reader, position, images):
 
 
 def _sides(reader, outputs):
-    """For each output, whether it reads out to the right, and to the top, of its chip."""
+    """Tell for each output whether it reads out to the right, and to the top, of its chip."""
     corners = []
     for output in outputs:
         right_end = (whole(reader.value(output + "NX")) or 0) * reader.binning[1]
@@ -266,7 +266,7 @@ def _sides(reader, outputs):
 
 
 def _blocks(reader, outputs, sides):
-    """The part of the frame that each output fills: prescan, data and overscan."""
+    """Return the part of the frame that each output fills: prescan, data and overscan."""
     (ny, nx), count = reader.shape, len(outputs)
     if count == 1:
         return [reader.frame]
@@ -301,7 +301,7 @@ def _check_output(reader, output, data):
 
 
 def _draft(reader, name, block, numbers, *, side=(False, False), detector=()):
-    """The amplifier of a block of the frame that is read out to the given side."""
+    """Return the amplifier of a block of the frame that is read out to the given side."""
     left, right, below, above = numbers
     if side[0]:
         left, right = right, left
@@ -327,5 +327,5 @@ def _draft(reader, name, block, numbers, *, side=(False, False), detector=()):
 
 
 def _strips(candidates):
-    """The first strip that has pixels: read after the data rather than before, x before y."""
+    """Return the first strip with pixels: read after the data rather than before, x before y."""
     return tuple(strip for strip in candidates if strip.size > 0)[:1]

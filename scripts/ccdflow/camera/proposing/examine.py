@@ -144,7 +144,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
 
 
 def _blank(index, flat, columns, claimed, in_header):
-    """The finding on an image that is saturated or dead throughout."""
+    """Return the finding on an image that is saturated or dead throughout."""
     rows = see_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
     whole = Region(0, flat.shape[0], 0, flat.shape[1])
@@ -157,14 +157,14 @@ def _blank(index, flat, columns, claimed, in_header):
 
 
 def _are_dark(flat, in_header, read_noise):
-    """Whether the header's amplifiers all have strips, and no light is in them."""
+    """Tell whether the header's amplifiers all have strips, and no light is in them."""
     strips = [strip for amplifier in in_header for strip in amplifier.overscan]
     noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
     return all(a.overscan for a in in_header) and all(n <= NOISIEST * read_noise for n in noises)
 
 
 def _has_light(columns, rows, kind):
-    """Whether the frame shows light: by strips next to lit pixels, its type, or its noise."""
+    """Tell whether the frame shows light: by strips next to lit pixels, its type, or its noise."""
     if kind in ("bias", "dark"):
         return False
     if columns.strips or rows.strips or kind == "flat":
@@ -173,20 +173,20 @@ def _has_light(columns, rows, kind):
 
 
 def _is_bright(columns, kind):
-    """Whether an image is so bright and noisy all over that it must hold light."""
+    """Tell whether an image is so bright and noisy all over that it must hold light."""
     level, noise = np.median(columns.levels), np.median(columns.noises)
     return kind not in ("bias", "dark") and level > _BRIGHT and noise > _NOISE_OF_LIGHT
 
 
 def _header_strip(in_header, claimed):
-    """The one strip that the header names, by its geometry or by BIASSEC; or None."""
+    """Return the one strip that the header names, by its geometry or by BIASSEC; or None."""
     if len(in_header) == 1 and in_header[0].overscan:
         return in_header[0].overscan[0]
     return None if in_header else dict(claimed).get("BIASSEC")
 
 
 def _is_missed(strip, columns, rows, shape):
-    """Whether the header's strip is dark, but light was too faint to show where it ends."""
+    """Tell whether the header's strip is dark, but light was too faint to show where it ends."""
     if strip is None:
         return False
     axis = columns if _is_upright(strip, shape) else rows
@@ -197,7 +197,7 @@ def _is_missed(strip, columns, rows, shape):
 
 
 def _from_header(flat, columns, rows, strip):
-    """The axes with the header's strip, without its columns or rows that differ from the rest."""
+    """Return the axes with the header's strip, without those of its lines that differ."""
     columns, rows = replace(columns, strips=()), replace(rows, strips=())
     if strip is None:
         return columns, rows
@@ -207,7 +207,7 @@ def _from_header(flat, columns, rows, strip):
 
 
 def _as_in_header(in_header, amplifiers):
-    """The amplifiers as the header has them; a single one with the strip that was looked at."""
+    """Return the amplifiers of the header; a single one with the strip that was looked at."""
     if len(in_header) > 1:
         return tuple((a.name, a.data, a.overscan) for a in in_header)
     if len(in_header) == 1 and len(amplifiers) == 1:
@@ -217,7 +217,7 @@ def _as_in_header(in_header, amplifiers):
 
 
 def _is_upright(region, shape):
-    """Whether a region is a strip of columns rather than of rows."""
+    """Tell whether a region is a strip of columns rather than of rows."""
     return region.shape[0] / shape[0] >= region.shape[1] / shape[1]
 
 
@@ -230,7 +230,7 @@ def _with_claim(axis, start, stop, count):
 
 
 def _claimed(headers, index, shape):
-    """The header's sections that lie in the frame, by card."""
+    """Return the header's sections that lie in the frame, by card."""
     regions = []
     for keyword in ("BIASSEC", "TRIMSEC", "DATASEC"):
         text = headers[index].get(keyword)

@@ -69,7 +69,7 @@ def _is_of(axis, region, strip):
 
 
 def _named(axis, start, stop):
-    """'Columns 3 to 5 are', or 'Column 3 is'."""
+    """Return 'Columns 3 to 5 are', or 'Column 3 is'."""
     if stop - start == 1:
         return f"{axis.name[:-1].capitalize()} {stop} is"
     return f"{axis.name.capitalize()} {start + 1} to {stop} are"
@@ -93,7 +93,7 @@ def ends_on(axis, region):
 
 
 def _about(axis, strip, used):
-    """The finding on a strip: its level and noise, and the part that the overscans `used` take."""
+    """Return the finding on a strip: level, noise, and the part that the overscans `used` take."""
     text = (
         f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "
         f"{strip.level:.1f} adu, noise {np.median(axis.noises[strip.start : strip.stop]):.1f} adu"
@@ -125,7 +125,7 @@ def _about_left_out(axis, strip):
 
 
 def _runs_of(numbers):
-    """Ranges (start, stop) of consecutive numbers."""
+    """Return ranges (start, stop) of consecutive numbers."""
     runs = []
     for x in sorted(numbers):
         if runs and runs[-1][1] == x:
@@ -154,7 +154,7 @@ def _about_claims(amplifiers, claimed, *, has_light):
 
 
 def _wrong(bias, strips, data):
-    """The problem of a BIASSEC, in words."""
+    """Return the problem of a BIASSEC, in words."""
     wrong = []
     beside = [strip for strip in strips if strip.overlaps(bias)]
     if not beside:
@@ -201,7 +201,7 @@ def merged_findings(seen):
 
 
 def _spans(numbers):
-    """Whole numbers as '1 to 4', '7'."""
+    """Return whole numbers as '1 to 4', '7'."""
     return [
         f"{first + 1} to {stop}" if stop - first > 1 else str(stop)
         for first, stop in _runs_of([number - 1 for number in numbers])

@@ -15,7 +15,7 @@ from ccdflow.camera.sections import Region
 
 
 def find_amplifiers(columns, rows, dark, findings):
-    """Name, data and overscan of each amplifier, from the strips along one of the axes.
+    """Return name, data and overscan of each amplifier, from the strips along one of the axes.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ def find_amplifiers(columns, rows, dark, findings):
 
 
 def least_block(axis):
-    """The least number of columns that count as the data of an amplifier."""
+    """Return the least number of columns that count as the data of an amplifier."""
     return max(NARROWEST, len(axis.levels) // 20)
 
 
 def with_header_section(amplifiers, claimed):
-    """The amplifiers with the header's science section, where it is a little inside the lit pixels.
+    """Return the amplifiers with the header's science section, where it is just inside the light.
 
     The observatory may know of a bad row at the edge; but a section that cuts off more, or is not
     inside, is not used.
@@ -87,7 +87,7 @@ def with_header_section(amplifiers, claimed):
 
 
 def _distance(strip, block):
-    """How far a strip is from a block; of strips as near, that with more columns is nearer."""
+    """Return how far a strip is from a block; of strips as near, the wider one is nearer."""
     gap = max(strip.start - block[1], block[0] - strip.stop)
     return gap, -(strip.stop - strip.start)
 
@@ -99,7 +99,7 @@ def _region(axis, along, across):
 
 
 def _of_one_block(block, axis, dark, findings):
-    """One amplifier, or several that share each row and have their strips one after the other."""
+    """Return one amplifier, or several that share each row, their strips one after the other."""
     # The strip farthest from the data is taken among those of one width: it has the least charge
     # trailing into it.
     widest = max(
@@ -144,7 +144,7 @@ def _of_one_block(block, axis, dark, findings):
 
 
 def _of_both_sides(block, axis, dark, findings):
-    """Two amplifiers that read out to either side, each with its strip there; or None."""
+    """Return two amplifiers that read out to either side, each with its strip there; or None."""
     sides = [[s for s in axis.strips if (s.start >= block[1]) == after] for after in (False, True)]
     if not all(sides):
         return None
@@ -165,7 +165,7 @@ def _of_both_sides(block, axis, dark, findings):
 
 
 def _step_at(levels, block, near):
-    """Where the levels of a bias step most, within a quarter of the block, and by how much."""
+    """Return where and by how much a bias steps most, within a quarter of the block."""
     reach = max(8, (block[1] - block[0]) // 4)
     span = 8
     first, last = max(block[0] + span, near - reach), min(block[1] - span, near + reach)

@@ -129,7 +129,7 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
 
 
 def without_drift(image, strip, read_noise):
-    """The image without the drift of its rows that a strip of columns shows, and the error left.
+    """Return the image less the drift of rows that a strip of columns shows, and the error left.
 
     Parameters
     ----------
@@ -167,14 +167,14 @@ def filled(image):
 
 
 def column_noises(image):
-    """The noise of each column, (columns,), from the differences of neighbouring rows, adu."""
+    """Return the noise of each column, (columns,), from differences of neighbouring rows, adu."""
     steps = np.abs(np.diff(image, axis=0))
     # The 90th percentile of the modulus of a normal deviate is 1.645 sigma.
     return np.percentile(steps, 90, axis=0) / 1.645 / np.sqrt(2)
 
 
 def column_means(image):
-    """The mean of each column, (columns,), after clipping at 5 robust sigma, adu."""
+    """Return the mean of each column, (columns,), after clipping at 5 robust sigma, adu."""
     middle = np.median(image, axis=0)
     off = np.abs(image - middle)
     spread = MAD_TO_SIGMA_SHORT * np.median(off, axis=0)
@@ -182,14 +182,14 @@ def column_means(image):
 
 
 def quietest(noises):
-    """The noise of the quietest columns side by side; one alone is so by chance, or dead."""
+    """Return the noise of the quietest columns side by side; one alone is so by chance, or dead."""
     windows = np.lib.stride_tricks.sliding_window_view(noises, min(5, len(noises)))
     # Whole adu have a noise of their own, 1 / sqrt(12).
     return max(float(np.median(windows, axis=1).min()), 0.3)
 
 
 def tolerance(read_noise, error):
-    """By how much the means of columns that belong together may differ, adu.
+    """Return by how much the means of columns that belong together may differ, adu.
 
     Parameters
     ----------
@@ -206,14 +206,14 @@ def tolerance(read_noise, error):
 
 
 def _runs(flags):
-    """Ranges (start, stop) of true flags."""
+    """Return ranges (start, stop) of true flags."""
     padded = np.concatenate([[False], flags, [False]]).astype(np.int8)
     changes = np.flatnonzero(np.diff(padded))
     return [(int(a), int(b)) for a, b in zip(changes[::2], changes[1::2], strict=True)]
 
 
 def agreeing(levels, start, stop, tolerance):
-    """Ranges of neighbouring columns whose means agree, at least `NARROWEST` wide.
+    """Return ranges of neighbouring columns whose means agree, at least `NARROWEST` wide.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def agreeing(levels, start, stop, tolerance):
 
 
 def _is_placed(edges, length):
-    """Whether a dark range lies where overscan does: at an edge, or in the middle of a chip."""
+    """Tell whether a dark range lies where overscan does: at an edge, or amid a chip."""
     start, stop = edges
     margin = max(8, length // 50)
     middle = abs((start + stop) / 2 - length / 2) < 0.1 * length
@@ -247,7 +247,7 @@ def _is_placed(edges, length):
 
 
 def _edges(levels, start, stop, groups, least):
-    """The dark range from where the light ends on either side, or None where it fades.
+    """Return the dark range from where the light ends on either side, or None where it fades.
 
     Columns next to the data that light leaks into are noisy, so the dark run begins after them;
     the data end where the light falls by the largest part.
@@ -260,7 +260,7 @@ def _edges(levels, start, stop, groups, least):
 
 
 def _edge(outward, level, least):
-    """How many columns after a dark run hold leaked light before the data begin, or None."""
+    """Return how many columns after a dark run hold leaked light before the data begin, or None."""
     light = outward[: 3 * _INSIDE] - level
     if len(light) < NARROWEST:
         return None
@@ -279,7 +279,7 @@ def _edge(outward, level, least):
 
 
 def strip_of(levels, group, edges, groups):
-    """The strip of a group, with the columns of the dark range that no group took.
+    """Return the strip of a group, with the columns of the dark range that no group took.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def _nearest(x, groups):
 
 
 def complement(ranges, length):
-    """The parts of 0 to length that the ranges leave.
+    """Return the parts of 0 to length that the ranges leave.
 
     Parameters
     ----------
@@ -325,5 +325,5 @@ def complement(ranges, length):
 
 
 def widest_of(ranges):
-    """The range (start, stop) with most columns."""
+    """Return the range (start, stop) with most columns."""
     return max(ranges, key=lambda pair: pair[1] - pair[0])

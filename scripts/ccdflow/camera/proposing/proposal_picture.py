@@ -115,7 +115,7 @@ def _outline(panel, region, colour, *, dashed=False):
 
 
 def _draw_levels(panel, seen, axis):
-    """The level of each column above the lowest, on a scale that shows both light and level."""
+    """Draw the level of each column above the lowest; the scale shows both light and level."""
     base = min((strip.level for strip in axis.strips), default=float(np.min(axis.levels)))
     positions = np.arange(1, len(axis.levels) + 1)
     panel.plot(positions, axis.levels - base, color=INK, linewidth=0.8)
@@ -128,7 +128,7 @@ def _draw_levels(panel, seen, axis):
 
 
 def _draw_strip(panel, seen, axis):
-    """The strips and their surroundings enlarged: used and unused parts."""
+    """Draw the strips and their surroundings enlarged: used and unused parts."""
     if not axis.strips:
         panel.set_axis_off()
         text = "No overscan was found:\nlight does not end abruptly at any columns or rows."

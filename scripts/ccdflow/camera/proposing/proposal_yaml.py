@@ -48,7 +48,7 @@ def profile_text(headers, camera, seen, findings, file, *, same):
 
 
 def _entries(seen):
-    """The amplifiers as lines of YAML: one entry for all the HDUs that are alike."""
+    """Return the amplifiers as lines of YAML: one entry for all the HDUs that are alike."""
     alike = defaultdict(list)
     for one in seen:
         key = (one.shape, tuple((n, d, strips[:1]) for n, d, strips in one.amplifiers))
@@ -81,7 +81,7 @@ def _wrapped(text, width=92):
 
 
 def _recognition(headers, seen):
-    """Cards that only this camera has, as far as one frame can tell."""
+    """Return cards that only this camera has, as far as one frame can tell."""
     lines = ["recognise:"]
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
         value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
@@ -94,7 +94,7 @@ def _recognition(headers, seen):
 
 
 def _size(seen):
-    """The size that the amplifiers are for, where all images have the same."""
+    """Return the size that the amplifiers are for, where all images have the same."""
     (ny, nx), *others = [one.shape for one in seen]
     if any(shape != (ny, nx) for shape in others):
         return []
@@ -104,14 +104,14 @@ def _size(seen):
 
 
 def _quoted(text):
-    """A value in YAML; characters of a glob pattern are escaped."""
+    """Return a value in YAML; characters of a glob pattern are escaped."""
     plain = "".join(f"[{c}]" if c in "*?[" else c for c in text)
     escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _gaps(facts, headers, camera):
-    """Comments for values that the header lacks."""
+    """Return comments for values that the header lacks."""
     lines = []
     if not facts.type:
         lines += [f"# {line}" for line in _wrapped(facts.reason)]
@@ -137,7 +137,7 @@ def _gaps(facts, headers, camera):
 
 
 def _written(region, shape):
-    """A region as a Python slice with open ends, with the FITS section behind it."""
+    """Return a region as a Python slice with open ends, with the FITS section behind it."""
     ny, nx = shape
     rows = ":" if (region.y0, region.y1) == (0, ny) else f"{region.y0}:{region.y1}"
     columns = ":" if (region.x0, region.x1) == (0, nx) else f"{region.x0}:{region.x1}"

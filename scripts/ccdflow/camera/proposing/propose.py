@@ -88,7 +88,7 @@ def propose(headers, arrays, *, other=None, file):
 
 
 def _header_geometry(camera, headers, file):
-    """The geometry by the header alone or None, and the error or None."""
+    """Return the geometry by the header alone or None, and the error or None."""
     try:
         return camera.geometry(headers, file=file, layout="extensions"), None
     except FrameError as error:
@@ -96,7 +96,7 @@ def _header_geometry(camera, headers, file):
 
 
 def _image(image, shape, file):
-    """The pixels of an HDU without axes of length 1; None where there are none."""
+    """Return the pixels of an HDU without axes of length 1; None where there are none."""
     if image is None:
         return None
     if np.size(image) != shape[0] * shape[1]:
@@ -114,7 +114,7 @@ _SLACK = 3
 
 
 def _alike(seen):
-    """The images with one set of regions for those that differ by a few pixels only.
+    """Return the images with one set of regions for those that differ by a few pixels only.
 
     The part that all of them have is the one that holds in each.
     """
@@ -142,7 +142,7 @@ def _alike(seen):
 
 
 def _common(regions):
-    """The common region, None where there is none or they differ by more than a few pixels."""
+    """Return the common region, None where there is none or they differ by many pixels."""
     if not regions:
         return None
     ends = np.array([[r.y0, r.y1, r.x0, r.x1] for r in regions])
@@ -154,7 +154,7 @@ def _common(regions):
 
 
 def _against_header(geometry, refusal, seen):
-    """The finding on the frame without a profile."""
+    """Return the finding on the frame without a profile."""
     if refusal is not None:
         return [f"Without a profile the frame is set aside: {refusal.reason}."]
     ours = {(one.hdu, data, strips) for one in seen for _, data, strips in one.amplifiers}
@@ -173,7 +173,7 @@ def _against_header(geometry, refusal, seen):
 
 
 def _by_light(one, other):
-    """The two frames as (bias or None, the brighter)."""
+    """Return the two frames as (bias or None, the brighter)."""
     if other is None:
         return None, one
     brightness = [np.percentile(filled(image), 99) for image in (one, other)]

@@ -18,7 +18,7 @@ _CHIP = {"columns": ("DNAXIS1", "ESO DET CHIP1 NX"), "rows": ("DNAXIS2", "ESO DE
 
 
 def without_unlit(axes, headers, index, claimed, findings):
-    """The axes without dark ranges that must be detector without light, as beside a slit.
+    """Return the axes without dark ranges that must be detector without light, as beside a slit.
 
     Dark ranges count as unlit where they are wider than an overscan can be, or where the frame is
     no longer than the chip, as far as cards tell; not where the header leaves them out of its data.
@@ -63,7 +63,7 @@ def without_unlit(axes, headers, index, claimed, findings):
 
 
 def _are_left_out(axis, claimed):
-    """Whether the header's data section shares nothing with any strip."""
+    """Tell whether the header's data section shares nothing with any strip."""
     section = dict(claimed).get("TRIMSEC") or dict(claimed).get("DATASEC")
     if section is None:
         return False
@@ -77,7 +77,7 @@ def _ranges(axis):
 
 
 def _chip_length(headers, index, name):
-    """The unbinned columns or rows of the chip, None where no card tells."""
+    """Return the unbinned columns or rows of the chip, None where no card tells."""
     for header in (headers[index], headers[0]):
         for keyword in ("DETSIZE", "CCDSIZE"):
             text = header.get(keyword)

@@ -192,7 +192,7 @@ def _tag(panel, where, text, colour):
 
 
 def _shown_range(frame, region, profile):
-    """The part of a region that a profile shows; empty where the second is not the larger."""
+    """Return the part of a region that a profile shows; empty where the second is no larger."""
     start, stop = across_range(frame, region)
     return max(start, int(profile.columns[0])), min(stop, int(profile.columns[-1]) + 1)
 

@@ -109,7 +109,7 @@ def _called(amplifier, number):
 
 
 def _time_scale(amplifiers):
-    """The length of an hour, and the name of the axis; 0 where times are not known."""
+    """Return the length of an hour, and the name of the axis; 0 where times are not known."""
     timed = all(len(each.hours) == len(each.levels) for each in amplifiers)
     hours = [hour for each in amplifiers for hour in each.hours]
     if not hours or not timed or not all(math.isfinite(hour) for hour in hours):

@@ -97,7 +97,7 @@ def combined_bias_picture(combined: CombinedPanels, *, title: str | None = None)
 
 
 def _combined_layout(ratio):
-    """Boxes for image, columns, rows and distribution, and the height of it all."""
+    """Return boxes for image, columns, rows and distribution, and the height of it all."""
     if ratio < 1.0:
         width = 4.3
         tall = max(2.1, width * ratio)
@@ -137,7 +137,7 @@ def _combined_sentence(combined):
 
 
 def _sampled(image, *axes):
-    """Evenly spaced rows or columns of a big image; all of them where those have no pixel."""
+    """Return evenly spaced rows or columns of a big image; all where those have no pixel."""
     steps = [max(1, image.shape[axis] // _SAMPLED) if axis in axes else 1 for axis in (0, 1)]
     part = image[:: steps[0], :: steps[1]]
     part = part if np.isfinite(part).any() else image
@@ -199,7 +199,7 @@ def _peak(values, centre, predicted):
 
 
 def _edges(values, centre, reach, bins=60):
-    """Edges of bins about a centre, each of them with as many possible values as its neighbours.
+    """Return edges of bins about a centre, all with the same number of possible values.
 
     Means of few whole numbers lie a fixed step apart: bins of one and a half steps would hold one
     and two of them by turns.

@@ -178,7 +178,7 @@ def check_frame(frame):
 
 
 def _upright_strips(frame):
-    """Whether the strips are columns; where the level goes along no axis, their shape tells."""
+    """Tell whether the strips are columns: by their shape where the level goes along no axis."""
     if frame.along == "frame" and frame.strips:
         y0, y1, x0, x1 = frame.strips[0].region
         return y1 - y0 >= x1 - x0
@@ -186,12 +186,12 @@ def _upright_strips(frame):
 
 
 def across(frame):
-    """The word for the lines that are counted across a strip."""
+    """Return the word for the lines that are counted across a strip."""
     return "column" if _upright_strips(frame) else "row"
 
 
 def across_range(frame, region):
-    """Half-open range of a region across the strips: its columns, or rows where strips are rows.
+    """Return the half-open range of a region across the strips: of columns, or of rows.
 
     Parameters
     ----------
@@ -213,14 +213,14 @@ def _along_range(frame, region):
 
 
 def _strip_pixels(frame, region):
-    """Pixels of a region, with the direction across it as the second axis."""
+    """Return pixels of a region, with the direction across it as the second axis."""
     y0, y1, x0, x1 = region
     pixels = frame.raw[y0:y1, x0:x1]
     return pixels if _upright_strips(frame) else pixels.T
 
 
 def header_differs(frame):
-    """Whether the header names another overscan than the one used."""
+    """Tell whether the header names another overscan than the one used."""
     if not frame.header_biassec or not frame.strips:
         return False
     if frame.header_region is None:
@@ -229,7 +229,7 @@ def header_differs(frame):
 
 
 def strip_groups(frame):
-    """Strips that lie beside each other, to be drawn in one panel; at most three groups."""
+    """Return strips that lie beside each other, to be drawn in one panel; at most three groups."""
     groups = []
     for strip in sorted(frame.strips, key=lambda strip: across_range(frame, strip.region)):
         start, stop = across_range(frame, strip.region)
@@ -242,7 +242,7 @@ def strip_groups(frame):
 
 
 def middle_half(pixels, *, axis):
-    """Mean of the middle half of the finite values along an axis: as robust as the quartiles.
+    """Return the mean of the middle half of the finite values along an axis.
 
     Medians of integers jump by whole units, and hide smaller steps.
 
@@ -265,7 +265,7 @@ def middle_half(pixels, *, axis):
 
 
 def medians(pixels, *, axis):
-    """Median along an axis of the finite pixels, NaN where there is none, without a warning.
+    """Return the median of the finite pixels along an axis, NaN where there is none.
 
     Parameters
     ----------
@@ -411,7 +411,7 @@ def take_panels(frame: FramePanels, limit: int) -> Panels:
 
 
 def _hollow(image):
-    """An array of the same shape that takes no memory."""
+    """Return an array of the same shape that takes no memory."""
     return np.broadcast_to(np.uint8(0), image.shape)
 
 
@@ -450,7 +450,7 @@ def take_profile(frame: FramePanels, strips: list[OverscanStrip]) -> Profile:
 
 
 def _level_and_noise(frame, strip):
-    """The strip's own level and noise, measured where they were not handed over."""
+    """Return the strip's own level and noise, measured where they were not handed over."""
     pixels = np.asarray(_strip_pixels(frame, strip.region), dtype=float)
     level, noise = strip.level, strip.noise
     if not math.isfinite(level):
@@ -462,7 +462,7 @@ def _level_and_noise(frame, strip):
 
 
 def _limits(measured, values, inside):
-    """Limits of a scale that shows the strips, half the noise, and values not far beyond."""
+    """Return limits of a scale that shows the strips, half the noise, and values not far beyond."""
     finite = np.isfinite(values)
     used = values[inside & finite]
     if used.size == 0:

@@ -113,7 +113,7 @@ def trend_picture(
 
 
 def positions(nights):
-    """Days for nights that are dates, else their order."""
+    """Return days for nights that are dates, else their order."""
     try:
         return [float(date.fromisoformat(night).toordinal()) for night in nights]
     except ValueError:
