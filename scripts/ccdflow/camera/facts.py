@@ -294,8 +294,12 @@ def optics_of(reader):
     return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in cards)
 
 
-# No CCD works above these degrees C: they are kelvin. None is colder than liquid nitrogen.
-_WARMEST, _COLDEST, _ZERO = 70.0, -200.0, 273.15
+# No CCD works above these degrees C: they are kelvin.
+_WARMEST = 70.0
+# No CCD is colder than liquid nitrogen, degrees C.
+_COLDEST = -200.0
+# 0 degrees C in kelvin.
+_ZERO = 273.15
 _DEGREES = re.compile(
     r"([+-]?[\d.,]+)\s*(?:deg(?:rees?|\.)?|\u00b0)?\s*(?:C|K|cels\w*|centi\w*|kelvin)?",
     re.IGNORECASE,

@@ -18,6 +18,7 @@ HOT_RATE = 5.0
 HOT_SIGMA = 5.0
 """A pixel is hot only if it is above the median by so many of its own standard errors, as well."""
 
+# Percentiles of the dark current that the figures have.
 _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
 
 

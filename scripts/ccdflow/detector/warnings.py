@@ -12,6 +12,7 @@ from ccdflow.detector.frame_figures import CLIP, DIGITAL_NOISE
 
 # Rounding to whole adu is harmless above this noise, in adu.
 _SMOOTH = 4.0
+# Drawn pixels that tell how much rounding adds.
 _TRIALS = 4000
 
 

@@ -15,6 +15,7 @@ from astropy.io import fits
 
 from ccdflow.files import checksum, promised
 
+# Bytes of a FITS card.
 _CARD = 80
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED = 30

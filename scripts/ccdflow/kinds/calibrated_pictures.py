@@ -28,7 +28,7 @@ _LEVEL_OF_FLATS = (
     " has the median of each flat."
 )
 # Rows of a picture at most: a longer one is not looked at.
-_MOST = 8
+_MOST_ROWS = 8
 _UP = "../.."
 
 
@@ -100,7 +100,7 @@ class CalibrationPicture(NightPicture):
     def _made(self, context, night):
         outcomes = [(group, context.outcome(group.product)) for group in self.drawn(context, night)]
         made = [g for g, record in outcomes if record is not None and record.status == ledger.MADE]
-        return made[:_MOST]
+        return made[:_MOST_ROWS]
 
     def make(self, context, job, *, threads):
         """Draw the picture of a night."""

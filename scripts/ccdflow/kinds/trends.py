@@ -30,8 +30,10 @@ COLUMNS = (
 _TOGETHER = 3
 # Nights of a camera for which an event is among a run's last lines.
 RECENT = 30
-# Nights of the picture, and cameras that have one.
-_NIGHTS, _CAMERAS = 366, 6
+# Nights of the picture: a year.
+_NIGHTS = 366
+# Cameras that have a picture, at most.
+_CAMERAS = 6
 # The newest events, which the overview names; all are in the table.
 _SHOWN = 20
 

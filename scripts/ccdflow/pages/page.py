@@ -20,7 +20,9 @@ __all__ = [
     "night_page",
 ]  # fmt: skip
 
+# Rows of a table that is shown unfolded.
 OPEN_ROWS = 25
+# Frames set aside matter more: a longer list is shown unfolded.
 ASIDE_OPEN_ROWS = 60
 # The place of the frames among the sections.
 _FRAMES = 30

@@ -11,9 +11,11 @@ from ccdflow.pages.words import light_words
 
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
+# Reasons, and frames, that a list names before "more".
 _MOST_NAMED = 5
 NOT_CALIBRATED = "; not calibrated"
 """The end of the reasons, in ``associations.csv``, of a frame that is set aside."""
+# Columns of the labels at the left.
 _LABEL = 12
 
 

@@ -250,6 +250,7 @@ def _note_unused(reader):
         )
 
 
+# Unread cards that a warning names; the rest become "...".
 _MOST_NAMED = 3
 # One or two columns at an edge are bad ones; from three on they may be a strip.
 _LEAST_LEFT = 3

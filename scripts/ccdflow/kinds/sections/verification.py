@@ -13,7 +13,8 @@ from ccdflow.pages.page import Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
-_MOST = 20
+# Products that are not verified and that the page names; the table has all.
+_MOST_LINES = 20
 
 
 def noted(results):
@@ -114,5 +115,5 @@ def section(context, night):
         summary=(text,),
         paragraphs=(f"{text} All verdicts are in {paths.VERIFICATION}.",),
         headings=("product", "verdict", "why") if others else (),
-        rows=tuple(others[:_MOST]),
+        rows=tuple(others[:_MOST_LINES]),
     )
