@@ -12,6 +12,7 @@ from ccdflow.verify.comparing import Differs
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
+# Values from which on a median has the noise of its limit: drawing more tells no more.
 _MANY = 2000
 _SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 

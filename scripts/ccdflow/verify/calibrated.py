@@ -47,6 +47,7 @@ _RENAMED = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
     "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",
 }  # fmt: skip
+# Rows that are compared at once.
 _ROWS = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01

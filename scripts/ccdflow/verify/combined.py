@@ -37,9 +37,14 @@ from ccdflow.verify.sentences import check_combined
 from ccdflow.verify.source_cards import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
-_BANDS, _BAND_ROWS = 16, 8
-_FEWEST_BANDS, _VALUES = 4, 4_000_000
-"""Of very many members fewer bands are made again: so many values of them."""
+# Bands of rows of an image that are made again.
+_BANDS = 16
+# Rows of a band.
+_BAND_ROWS = 8
+# Values of members that are read for them: of very many members fewer bands are made again ...
+_VALUES = 4_000_000
+# ... but no fewer than these.
+_FEWEST_BANDS = 4
 _STEPS = 2
 """float32 steps by which a combined pixel may differ: sums run in another order."""
 _NO_CLIPPING = "none"

@@ -16,7 +16,8 @@ _NO_NOTES = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): keys and pixels within"
     " the rounding are compared with none"
 )
-_MOST = 3
+# Strangers that a line names.
+_MOST_NAMED = 3
 
 
 def named(results, words):
@@ -135,5 +136,5 @@ def _strangers_as(strangers, every):
 
 
 def _line_on(strangers):
-    names = ", ".join(strangers[:_MOST]) + (" ..." if len(strangers) > _MOST else "")
+    names = ", ".join(strangers[:_MOST_NAMED]) + (" ..." if len(strangers) > _MOST_NAMED else "")
     return f"{len(strangers)} FITS files are no products of this results folder: {names}"

@@ -15,9 +15,25 @@ from ccdflow.verify.pixel_bits import (
     neighbours,
 )
 
-_SAMPLE, _STRIP = 128, 1 << 17
-_CHANCE, _SIGMA, _HIT, _OWN = 1e-6, 5.0, 6.0, 3.0
-_TIMES_USUAL, _TIMES_OWN, _SCALED = 2, 3, 1.05
+# All numbers but the strip are those of detector/pixels/, written again on purpose.
+# Rows that give the usual rate and noise.
+_SAMPLE = 128
+# Pixels that are read at once, of each dark.
+_STRIP = 1 << 17
+# Chance of a good pixel to be off its line by as much as a bad one.
+_CHANCE = 1e-6
+# Standard errors by which a rate is above the median in a hot pixel.
+_SIGMA = 5.0
+# Standard errors by which a value is above the others in a hit by a cosmic ray.
+_HIT = 6.0
+# Errors above the usual rate from which on a pixel has weights of its own light.
+_OWN = 3.0
+# Rounds of finding the usual line.
+_TIMES_USUAL = 2
+# Rounds of finding the line of such a pixel.
+_TIMES_OWN = 3
+# Least factor by which errors are scaled: a smaller one is chance.
+_SCALED = 1.05
 
 
 def sample_of(ny):

@@ -12,7 +12,12 @@ from ccdflow.verify.comparing import Differs
 
 _LOW = 4.5
 """LOWSIGMA by default, which no run notes."""
-_CONTRASTS, _UNDERSAMPLED, _PROFILE = (1, 2, 4), 2.5, 0.3
+# Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
+_CONTRASTS = (1, 2, 4)
+# Stars of a smaller FWHM, pixels, are compared with their own profile ...
+_UNDERSAMPLED = 2.5
+# ... for which the contrast is this part.
+_PROFILE = 0.3
 """By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
 
 

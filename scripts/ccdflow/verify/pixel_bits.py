@@ -10,9 +10,25 @@ from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 
 NEAR = 2e-3
 """Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
-_SIDE, _ROWS = 8, 32
-_LENGTHS, _COLUMN_SIGMA, _MOST, _COLUMNS = (1, 4, 16, 64), 5.5, 3.0, 31
-_GRID, _DEGREE, _LARGE = 24, 6, 1000
+# All numbers are those of detector/pixels/, written again on purpose.
+# Rows and columns of a block.
+_SIDE = 8
+# Rows of a part of a column.
+_ROWS = 32
+# Parts one below the other that are summed.
+_LENGTHS = (1, 4, 16, 64)
+# Sigma by which such a sum is too high.
+_COLUMN_SIGMA = 5.5
+# Sigma that one pixel adds to a sum, at most: no single pixel makes a column bad.
+_MOST_SIGMA = 3.0
+# Columns whose median is the usual sum.
+_COLUMNS = 31
+# Blocks along each side of a flat, whose medians give its smooth light.
+_GRID = 24
+# Degree of the polynomials through them.
+_DEGREE = 6
+# Pixels from which on every fourth of a block tells its median.
+_LARGE = 1000
 
 
 class OpenBits:
@@ -149,7 +165,7 @@ def column_sums(sigma):
     sigma : numpy.ndarray
         (k, nx), finite; k is a multiple of 32, or the rows are the last of the image.
     """
-    kept = np.clip(sigma, -_MOST, _MOST)
+    kept = np.clip(sigma, -_MOST_SIGMA, _MOST_SIGMA)
     return np.array([kept[low : low + _ROWS].sum(axis=0) for low in range(0, len(kept), _ROWS)])
 
 

@@ -17,10 +17,21 @@ from ccdflow.verify.amplifiers import check_level_noise as check_level
 from ccdflow.verify.comparing import Differs, same_value
 from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 
-_SKY_ROWS, _SKY_LAG, _SKY_CLIP, _SKY_ROUNDS, _SKY_QUANTILES = 32, 4, 3.0, 4, 4001
+# Rows by which the noise of the sky is measured.
+_SKY_ROWS = 32
+# Columns between two pixels whose difference counts: neighbours share a star.
+_SKY_LAG = 4
+# Sigma beyond which a difference is left out ...
+_SKY_CLIP = 3.0
+# ... in so many rounds.
+_SKY_ROUNDS = 4
+# Quantiles that take the place of all predicted errors.
+_SKY_QUANTILES = 4001
 _KEPT_VARIANCE = 0.97334
 """Of a normal distribution that is cut at three sigma."""
+# Adu below which a pixel less its level may be saturated: levels differ along the rows.
 _SATURATION_MARGIN = 3.0
+# Halvings of an interval: float64 has 53 bits.
 _HALVINGS = 60
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from ccdflow.verify.comparing import Differs
 
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
+# Characters of a HISTORY card.
 _WIDTH = 72
 _START = "ccdflow: "
 _LEFT_OUT = re.compile(

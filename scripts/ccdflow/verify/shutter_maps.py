@@ -13,10 +13,25 @@ from ccdflow.verify.comparing import Differs, same_figure, same_value
 from ccdflow.verify.outcome import MISSING, OLDER
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
-_MOST_CELLS, _LEAST_SIDE = 16, 16
+# Numbers without another note are those of detector/dead_time.py, written again on purpose.
+# Cells along an axis of a map, at most.
+_MOST_CELLS = 16
+# Pixels along a side of a cell, at least.
+_LEAST_SIDE = 16
+# Rows that are read at once: a number of this module alone.
 _ROWS = 64
-_SAME, _STEADY, _LEAST_LAMP, _MANY = 0.01, 0.02, 1e-4, 50
-_PART, _STEPS = 1e-3, 1e-6
+# Relative difference of exposures that are one.
+_SAME = 0.01
+# Scatter of a lamp above which it is not steady.
+_STEADY = 0.02
+# Scatter of a lamp that is assumed in any case.
+_LEAST_LAMP = 1e-4
+# Degrees of freedom from which on the scatter alone decides on errors.
+_MANY = 50
+# Part of its error by which a cell may differ from that of the map ...
+_PART = 1e-3
+# ... beside this part of its value: the rounding of float32.
+_STEPS = 1e-6
 """Part of its error by which a cell may differ, and of its value."""
 
 

@@ -53,6 +53,7 @@ _CALIBRATED = (
 )
 WORLD = re.compile(_WORLD)
 """Cards of world coordinates: all are there, or HISTORY says that they are left out."""
+# Bytes of a FITS card.
 _CARD = 80
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 

@@ -24,6 +24,7 @@ _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _OF_WINDOW = ("size", "window", "part", "layout")
+# Relative difference of two gains that are one: cards have few digits.
 _SAME_GAIN = 1e-3
 # The kinds of cards that tell where a window lies.
 _WHERE = ("place", "section")

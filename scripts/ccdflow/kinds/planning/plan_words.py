@@ -14,6 +14,7 @@ from ccdflow.pages.words import light_words
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST = 6
+# Entries, as above, that the page names.
 _MOST_ON_A_PAGE = 30
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"

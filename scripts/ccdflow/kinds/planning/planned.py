@@ -28,6 +28,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 
+# Rows of a master that give its noise.
 _SAMPLE_ROWS = 64
 # Frames for which the masters not taken are named.
 _MOST_PASSED_OVER = 4
