@@ -265,13 +265,13 @@ def _check_names(headers, account):
 
 def _check_members(headers, account, results):
     """Compare the cards that members have alike, their dates and exposures with theirs."""
-    found = []
+    files = []
     for name in account.members:
         path = results / product_of(name)
         if not path.is_file():
             raise CannotRemake(f"its member {path.name} is missing", MISSING)
-        found.append(path)
-    with fits.open(found[0]) as member:
+        files.append(path)
+    with fits.open(files[0]) as member:
         for hdu in {0, *account.hdus}:
             same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
             check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED.own)
@@ -280,7 +280,7 @@ def _check_members(headers, account, results):
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
                 same_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
-    firsts = [stored(path).first for path in found]
+    firsts = [stored(path).first for path in files]
     shared_by(headers[0], firsts, COMBINED)
     dates = [_time_of(header) for header in firsts]
     if all("T" in str(header.get("DATE-OBS")) for header in firsts):
@@ -300,8 +300,8 @@ def _check_members(headers, account, results):
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
-            shared_by(headers[hdu], [stored(path).images[hdu].header for path in found], COMBINED)
-        _check_levels(headers[hdu], firsts, found, hdu)
+            shared_by(headers[hdu], [stored(path).images[hdu].header for path in files], COMBINED)
+        _check_levels(headers[hdu], firsts, files, hdu)
 
 
 def _check_levels(header, firsts, paths, hdu):
@@ -338,12 +338,14 @@ def _check_group(first, path, account):
 
 def _ratios(headers, account):
     """Return {HDU: [(place, gain over the mean gain)]} of a flat whose gains are known."""
-    found = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
-    gains = [gain for pairs in found.values() for _, gain in pairs]
+    gains_by_hdu = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
+    gains = [gain for pairs in gains_by_hdu.values() for _, gain in pairs]
     if None in gains or len(set(gains)) == 1:
         return {}
     mean = sum(gains) / len(gains)
-    return {hdu: [(place, gain / mean) for place, gain in pairs] for hdu, pairs in found.items()}
+    return {
+        hdu: [(place, gain / mean) for place, gain in pairs] for hdu, pairs in gains_by_hdu.items()
+    }
 
 
 # -- figures ---------------------------------------------------------------------------------------

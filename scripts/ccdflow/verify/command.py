@@ -99,10 +99,10 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)
-        found, fresh, edited = table.verify_products(
+        verdicts, fresh, edited = table.verify_products(
             products, made=made, raw=raw, results=results, whole=whole, threads=threads
         )
-    looked = [*found, *_strangers_as(strangers, every)]
+    looked = [*verdicts, *_strangers_as(strangers, every)]
     lines = table.lines_of(looked, fresh, expected)
     if not noted:
         lines.insert(-1, _NO_NOTES)

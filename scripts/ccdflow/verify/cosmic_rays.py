@@ -92,7 +92,7 @@ def hits_of(header, image, errors, mask):
     fwhm, how = float(header["CRFWHM"]), {}
     if 0 < fwhm < _UNDERSAMPLED:
         how = {"fsmode": "convolve", "psfmodel": "gauss", "psffwhm": fwhm, "psfsize": _PROFILE}
-    found = ccdproc.cosmicray_lacosmic(
+    cleaned = ccdproc.cosmicray_lacosmic(
         CCDData(data, unit=units.electron, mask=bad),
         sigclip=header["CRSIGMA"],
         objlim=header["CRCONTR"],
@@ -105,7 +105,7 @@ def hits_of(header, image, errors, mask):
         gain_apply=False,
         **how,
     )
-    hits = found.mask & ~bad
+    hits = cleaned.mask & ~bad
     hits = _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
     return _without_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
 
@@ -170,10 +170,10 @@ def _sharper(data, around, errors, y, x, width):
 
     far = (-_BESIDE, 0, _BESIDE)
     sky = np.min([at(around, dy, dx) for dy in far for dx in far], axis=0)
-    found = np.zeros(y.size, bool)
+    sharper = np.zeros(y.size, bool)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
         beside = sum(np.maximum(at(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
         limit = _ABOVE * np.sqrt(1 + most**2 / 2) * errors[y, x]
-        found |= data[y, x] - sky - most * beside / 2 > limit
-    return found
+        sharper |= data[y, x] - sky - most * beside / 2 > limit
+    return sharper

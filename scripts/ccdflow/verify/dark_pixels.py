@@ -106,13 +106,13 @@ class LinesThroughDarks:
     def _scales(self, lines):
         """Return by how much rates, both chi^2 and offsets scatter more than assumed: 1 or more."""
         rate = lines.rate[np.isfinite(lines.rate)]
-        found = [mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
+        scales = [mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
         for values, freedom in zip((lines.misfit, lines.scatter), self.freedom, strict=True):
             usual = special.chdtri(freedom, 0.5) if freedom else 1.0
-            found.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
+            scales.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
         offset = lines.offset[np.isfinite(lines.offset)]
-        found.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
-        return [scale if scale > _SCALED else 1.0 for scale in found]
+        scales.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
+        return [scale if scale > _SCALED else 1.0 for scale in scales]
 
     def _plain(self, darks):
         """Return lines with the weights of a usual pixel: (n, ...) to (...)."""
@@ -143,16 +143,16 @@ class LinesThroughDarks:
         darks : numpy.ndarray
             (n, k, nx), electrons.
         """
-        found, hits = self._plain(darks), self._hits(darks)
+        lines, hits = self._plain(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):
-            own = (found.rate > self.rate + _OWN * found.error) | hits.any(axis=0)
-        own |= ~np.isfinite(found.rate)
+            own = (lines.rate > self.rate + _OWN * lines.error) | hits.any(axis=0)
+        own |= ~np.isfinite(lines.rate)
         at = np.nonzero(own)
         if at[0].size:
             refined = self._weighted(darks[:, *at], hits[:, *at])
             for name, values in vars(refined).items():
-                getattr(found, name)[at] = values
-        return found
+                getattr(lines, name)[at] = values
+        return lines
 
     def _hits(self, darks):
         """Return the values that alone of their pixel stand out of their exposure: cosmic rays."""

@@ -184,13 +184,13 @@ def _check_image(header, raw, amplifiers, account):
 
 def _moved(amplifier):
     """Return (sign, shift) of x and of y: product = sign x raw + shift, in FITS pixels."""
-    found = []
+    moves = []
     for axis in (1, 0):
         kept, place = amplifier.kept[axis], amplifier.place[axis]
         flipped = "yx"[axis] in amplifier.flip
         shift = place.start + kept.stop + 1 if flipped else place.start - kept.start
-        found.append((-1, shift) if flipped else (1, shift))
-    return found
+        moves.append((-1, shift) if flipped else (1, shift))
+    return moves
 
 
 def _check_physical(header, raw, amplifier):
@@ -255,8 +255,8 @@ def _check_world(header, raw, amplifier):
 def _check_sections(header, raw, amplifiers):
     """Compare CCDSEC, DETSEC and AMPSEC with the raw frame's, moved with its pixels."""
     for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
-        found = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
-        expected = found.pop() if len(found) == 1 else None
+        sections = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
+        expected = sections.pop() if len(sections) == 1 else None
         said = header.get(keyword)
         if said is not None and str(said).strip() != (expected or ""):
             raise Differs(

@@ -104,15 +104,15 @@ def _check_steps(first, masters, reasons):
 
 def _needed(first, masters):
     """Return patterns of the reasons that the masters give: another night, a scale, a part."""
-    found = []
+    patterns = []
     for kind, master in masters.items():
         if lag := first.get(f"{kind.upper()}DT", 0):
             plural = "s" * (abs(lag) != 1)
-            found.append(f"{kind} {abs(lag)} night{plural} {'before' if lag > 0 else 'later'}$")
+            patterns.append(f"{kind} {abs(lag)} night{plural} {'before' if lag > 0 else 'later'}$")
         if master.cut is not None:
-            found.append(f"{kind} cut to its pixels {re.escape(first[f'{kind.upper()}CUT'])}$")
+            patterns.append(f"{kind} cut to its pixels {re.escape(first[f'{kind.upper()}CUT'])}$")
         if any(factor != 1 for factor in master.factors):
             factor = master.factors[0]
             words = f"{kind} scaled {'up' if factor > 1 else 'down'} by {factor:.4g}"
-            found.append(f"{re.escape(words)}$")
-    return found
+            patterns.append(f"{re.escape(words)}$")
+    return patterns

@@ -94,12 +94,12 @@ def _check_cosmics(headers, settings):
 
 
 def _check_sources(first, names):
-    found = [
+    sources = [
         unquote(str(first[word]), errors="surrogateescape")
         for word in first
         if word.startswith("IMCOM")
     ]
-    if found and sorted(found) != sorted(names):
+    if sources and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")
 
 

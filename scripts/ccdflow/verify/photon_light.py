@@ -206,8 +206,8 @@ def _surface(pixels, at, width, smooth, need, one):
     expected = need + np.maximum(around - smooth, 0) * one
     sharpness = (own - around) ** 2 / (_SHARP**2 * 9 / 4 * expected)
     brightness = through / (_BRIGHT * one)
-    found = np.where(sharpness > 1, np.where(brightness > 1, own, through), around)
+    light = np.where(sharpness > 1, np.where(brightness > 1, own, through), around)
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
     others = [np.maximum(value, least) for value in (own, through, around)]
     most = np.maximum.reduce([np.abs(each) for each in (own, *edges, *corners)])
-    return np.maximum(found, least), np.array(others), near, most
+    return np.maximum(light, least), np.array(others), near, most

@@ -151,10 +151,10 @@ def lamp_of(flat):
     ]
     grid = [each.ravel() for each in np.meshgrid(*at, indexing="ij")]
     terms = legendre.legvander2d(*grid, degrees)
-    found = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
-    found = found.reshape([degree + 1 for degree in degrees])
+    coefficients = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
+    coefficients = coefficients.reshape([degree + 1 for degree in degrees])
     places = [np.linspace(-1, 1, size) for size in flat.shape]
-    return lambda rows: legendre.leggrid2d(places[0][rows], places[1], found)
+    return lambda rows: legendre.leggrid2d(places[0][rows], places[1], coefficients)
 
 
 def column_sums(sigma):
@@ -183,7 +183,7 @@ def bad_parts(sums, ny):
     must, may : numpy.ndarray
         (ny, nx), bool.
     """
-    found = np.zeros((2, *sums.shape), bool)
+    is_bad = np.zeros((2, *sums.shape), bool)
     for length in {min(length, len(sums)) for length in _LENGTHS}:
         firsts = range(0, len(sums), length)
         total = np.array([sums[low : low + length].sum(axis=0) for low in firsts])
@@ -191,6 +191,6 @@ def bad_parts(sums, ny):
         total -= ndimage.median_filter(total, size=(1, min(_COLUMNS, sums.shape[1])))
         for row, low in zip(total, firsts, strict=True):
             limit = _COLUMN_SIGMA * max(mad(row), 1.0)
-            for own, off in zip(found, (NEAR * limit, -NEAR * limit), strict=True):
+            for own, off in zip(is_bad, (NEAR * limit, -NEAR * limit), strict=True):
                 own[low : low + length] |= row > limit + off
-    return tuple(np.repeat(own, _ROWS, axis=0)[:ny] for own in found)
+    return tuple(np.repeat(own, _ROWS, axis=0)[:ny] for own in is_bad)

@@ -62,10 +62,10 @@ class CalibratedImage:
     @cached_property
     def covered(self):
         """Which pixels an amplifier has: (ny, nx) bool."""
-        found = np.zeros(self.reduced.shape, bool)
+        covered_pixels = np.zeros(self.reduced.shape, bool)
         for readout in self.readouts:
-            found[readout.place] = True
-        return found
+            covered_pixels[readout.place] = True
+        return covered_pixels
 
     @property
     def scale(self):
@@ -177,7 +177,7 @@ def saturated(image, cards, header, readouts, *, more=0.0):
     more : float
         Adu that are added to the value.
     """
-    found = np.zeros(image.shape, bool)
+    full = np.zeros(image.shape, bool)
     for readout in readouts:
         top = saturation(cards, header, readout.tail)
         if top is None:
@@ -185,8 +185,8 @@ def saturated(image, cards, header, readouts, *, more=0.0):
         level = number(card(header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
         # The level of the card has six digits: between these limits a pixel may be either.
-        found[readout.place] = image[readout.place] >= np.float32(top + more)
-    return found
+        full[readout.place] = image[readout.place] >= np.float32(top + more)
+    return full
 
 
 def check_sky(header, image, noise, smooth):
@@ -330,7 +330,7 @@ def check_saturation(header, image, reduced):
     Differs
         If SATURATE has another value.
     """
-    found = []
+    levels = []
     for readout in image.readouts:
         top = saturation(header, reduced, readout.tail)
         if top is None:
@@ -343,8 +343,8 @@ def check_saturation(header, image, reduced):
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
             value /= max(float(np.quantile(part[::4, ::4], 0.999)), 1e-3)
-        found.append(value * (readout.gain if image.converts else 1.0))
-    same_value("SATURATE", header.get("SATURATE"), min(found), part=2e-5)
+        levels.append(value * (readout.gain if image.converts else 1.0))
+    same_value("SATURATE", header.get("SATURATE"), min(levels), part=2e-5)
 
 
 def smooth_of(image):

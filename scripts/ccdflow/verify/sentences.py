@@ -64,16 +64,16 @@ _DIGITS = 6e-3
 
 def sentences_of(header):
     """Return the sentences of ccdflow in a header: one that is longer than a card goes on."""
-    found, last = [], None
+    sentences, last = [], None
     for line in header.get("HISTORY", ()):
         text = str(line)
         if text.startswith(_START):
-            found.append(text.removeprefix(_START))
-        elif found and last is not None and len(last) >= _WIDTH - 1:
+            sentences.append(text.removeprefix(_START))
+        elif sentences and last is not None and len(last) >= _WIDTH - 1:
             # A blank at the end of a card is cut by who reads it.
-            found[-1] += " " * (_WIDTH - len(last)) + text
+            sentences[-1] += " " * (_WIDTH - len(last)) + text
         last = text
-    return found
+    return sentences
 
 
 def check_combined(header, first, kind, tails):

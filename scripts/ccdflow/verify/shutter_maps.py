@@ -99,7 +99,7 @@ def flats_named(first, results):
     """
     if "IMCOM001" not in first:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
-    found = []
+    flats = []
     for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
         path = results / unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
         if not path.is_file():
@@ -117,13 +117,13 @@ def flats_named(first, results):
                 masters[kind] = master_file(own, kind.lower(), results)
         if "DARK" in masters:
             factor = seconds / float(stored(masters["DARK"]).first["EXPTIME"])
-        found.append(
+        flats.append(
             ShutterFlat(
                 path, seconds, first[f"SERIES{of:02d}"], masters.get("BIAS"), masters.get("DARK"),
                 factor,
             )
         )  # fmt: skip
-    return found
+    return flats
 
 
 def verify_shutter(first, hdus, results):
@@ -181,7 +181,7 @@ def verify_shutter(first, hdus, results):
 
 def _noises(first, images, numbers, flats):
     """Return (gain, read noise) of the first amplifier of each image, as the cards name them."""
-    found = {}
+    noises = {}
     for place, hdu in enumerate(numbers, start=1):
         words = [f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")]
         gain, noise = (number(first.get(word)) for word in words)
@@ -195,8 +195,8 @@ def _noises(first, images, numbers, flats):
             bias = stored(flats[0].bias).images[hdu].header
             if known := number(card(bias, "RNOISE", tail)):
                 same_value(words[1], noise, known, part=2e-5)
-        found[hdu] = gain, noise
-    return found
+        noises[hdu] = gain, noise
+    return noises
 
 
 @dataclass(frozen=True)
@@ -292,8 +292,8 @@ def _mean_of(series):
     levels = np.array([series.levels[own].mean() for own in sets])
     errors = levels * lamp / np.sqrt([len(own) for own in sets])
     times = np.array([series.seconds[own].mean() for own in sets])
-    found, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
-    _, one, zero = found
+    coefficients, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
+    _, one, zero = coefficients
     slope = np.array([0, zero / one**2, -1 / one])
     return -zero / one, float(slope @ covariance @ slope) ** 0.5
 

@@ -165,15 +165,15 @@ def grade_of(answers):
 
 
 def _answers(context, row, steps):
-    found = {step.kind: _answer(context, step) for step in steps}
-    uses = {kind: answer.use for kind, answer in found.items()}
+    answers = {step.kind: _answer(context, step) for step in steps}
+    uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(rule.FLAT), uses.get(rule.DARK)
     if flat is not None and uses.get(rule.BIAS) is None and not _has_overscan(context, row):
-        found[rule.FLAT] = Answer(found[rule.FLAT].step, missing=LEVEL_IN)
+        answers[rule.FLAT] = Answer(answers[rule.FLAT].step, missing=LEVEL_IN)
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
     if dark is not None and is_harmful_out and association.harms(context, uses):
-        found[rule.DARK] = Answer(found[rule.DARK].step, left_out=dark)
-    return tuple(found.values())
+        answers[rule.DARK] = Answer(answers[rule.DARK].step, left_out=dark)
+    return tuple(answers.values())
 
 
 def _answer(context, step):

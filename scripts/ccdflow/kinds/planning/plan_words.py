@@ -251,14 +251,14 @@ def noise_words(noise):
 
 def wish_lines(block):
     """Return which further frames would gain most for the frames of a block, the best first."""
-    found = {}
+    ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
             what = _wished(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
-            if what not in found or rank > found[what][0]:
-                found[what] = (rank, wish)
-    ordered = sorted(found.items(), key=lambda item: item[1][0], reverse=True)
+            if what not in ranked or rank > ranked[what][0]:
+                ranked[what] = (rank, wish)
+    ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
     return [f"{what} ({_gain_words(wish, what)})" for what, (_, wish) in ordered]
 
 
@@ -294,8 +294,8 @@ def _lacking(wish, noise, block):
     """Return how many frames those of the night lack for a master, 0 where there are none."""
     products = set(noise.products)
     lines = (line for line in block.taken if line.kind == wish.kind and line.missing)
-    found = [line for line in lines if products & {group.product for group in line.groups}]
-    return match_words.lacking_frames(found[0].missing, block.night) if found else 0
+    lacking = [line for line in lines if products & {group.product for group in line.groups}]
+    return match_words.lacking_frames(lacking[0].missing, block.night) if lacking else 0
 
 
 def _gain_words(wish, what):

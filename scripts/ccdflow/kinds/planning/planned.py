@@ -268,7 +268,7 @@ def _lines(context, kind, groups):
                 own = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
                 why = match_words.without_degrees(answer.why_none)
                 alike[own or (answer.grade, why)].append((group, answer))
-    return [_taken(context, kind, found) for found in alike.values()]
+    return [_taken(context, kind, uses) for uses in alike.values()]
 
 
 def step_line(context, answer):
@@ -487,11 +487,11 @@ def _read_noise(context, answers, *, foretell):
     if bias is None or bias.use is None:
         return None
     others = bias.step.uses if foretell else ()
-    found = (
+    noises = (
         figure_of(context.outcome(use.product), "read_noise_electrons")
         for use in (bias.use, *others)
     )
-    return next(filter(None, found), None)
+    return next(filter(None, noises), None)
 
 
 def _other_bias(context, dark, noise, seconds):
