@@ -340,11 +340,11 @@ def part_of(headers, images):
     str
         Values by keyword; a hash of them where several images make it long.
     """
-    said = []
+    entries = []
     for hdu in dict.fromkeys((0, *images)):
         cards = ((name, card_value(headers[hdu], name)) for name in PART)
-        said += [f"{name} {_plain(value)}" for name, value in cards if _plain(value)]
-    text = ", ".join(dict.fromkeys(said) if len(images) == 1 else said)
+        entries += [f"{name} {_plain(value)}" for name, value in cards if _plain(value)]
+    text = ", ".join(dict.fromkeys(entries) if len(images) == 1 else entries)
     return text if len(text) <= 120 else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

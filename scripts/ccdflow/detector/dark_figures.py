@@ -232,17 +232,17 @@ def remarks(figures, *, unit="adu", drift_fraction=0.1):
     -------
     list of str
     """
-    said = []
+    sentences = []
     level = abs(figures.drift.level.value)
     slope = figures.drift.slope
     steep = np.isfinite(slope.error) and abs(slope.value) > 5 * slope.error
     if steep and figures.drift.span > drift_fraction * level:
         way = "rose" if slope.value > 0 else "fell"
-        said.append(
+        sentences.append(
             f"the level of its frames {way} by {figures.drift.span:.3g} from {level:.3g} {unit}:"
             " light that leaks in, or a detector that was not yet cold"
         )
     ratio = figures.noise_ratio
     if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(0.05, 5 * ratio.error):
-        said.append(f"its noise is {ratio.value:.3f} times the predicted noise")
-    return said
+        sentences.append(f"its noise is {ratio.value:.3f} times the predicted noise")
+    return sentences

@@ -183,8 +183,8 @@ def card_text(keyword, value, comment=""):
     else:
         used = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
     room = _CARD - max(_FIXED, used) - len(" / ")
-    said = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
-    return str(fits.Card(keyword, value, said or None))
+    shown = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
+    return str(fits.Card(keyword, value, shown or None))
 
 
 def _without_unit(comment):

@@ -250,9 +250,9 @@ class Shutter(MeasurementKind):
         maps = self.made(context, night)
         if not maps:
             return None
-        said = [text for group, record in maps if (text := self._matters(context, group, record))]
+        texts = [text for group, record in maps if (text := self._matters(context, group, record))]
         return Section(
-            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in said), (_TEXT,),
+            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in texts), (_TEXT,),
             headings=("Detector", *_HEADINGS), rows=tuple(_line(g, r) for g, r in maps),
         )  # fmt: skip
 

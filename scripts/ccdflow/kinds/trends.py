@@ -299,9 +299,9 @@ def _picture(camera, series, steps, epochs):
             )
     begun = [night for night in epochs if night >= nights[0]]
     png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=begun)
-    said = [
+    steps_in_words = [
         f"{panel.words} with {listing(panel.steps)}" if panel.steps else f"{panel.words}, no step"
         for panel in panels
     ]
     alt = f"Figures of {camera} over {count(len(nights), 'night')}, {nights[0]} to {nights[-1]}."
-    return Picture(png, f"{alt} Steps: {'; '.join(said)}.")
+    return Picture(png, f"{alt} Steps: {'; '.join(steps_in_words)}.")

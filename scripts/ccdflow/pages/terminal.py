@@ -164,8 +164,8 @@ def _status(frames):
     whole = counts.pop("ok", 0)
     words = {"arriving": "still being written"}
     others = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
-    said = f"all {total} readable" if not others else f"{whole} readable, {', '.join(others)}"
-    return f"{total} frame{'s' * (total != 1)}: {said}"
+    readable = f"all {total} readable" if not others else f"{whole} readable, {', '.join(others)}"
+    return f"{total} frame{'s' * (total != 1)}: {readable}"
 
 
 def _order(kind):

@@ -231,10 +231,10 @@ class _Made:
             ("NREJECT", *sorted(self.rejected)),
             ("NINVALID", self.invalid, self.invalid),
         ):
-            said = number(self.header.get(keyword))
-            if said is None or said < least or (self.is_whole and said > most):
+            written = number(self.header.get(keyword))
+            if written is None or written < least or (self.is_whole and written > most):
                 span = f"{least}" if least == most else f"{least} to {most}"
-                raise Differs(f"{keyword} is {span} in these rows, and its card has {said}")
+                raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
 
 
 def _clipped_as(header, first, account):
@@ -288,9 +288,9 @@ def _check_members(headers, account, results):
         must_have(headers[0], "DATE-END")
     if None not in dates and "DATE-BEG" in headers[0]:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
-            said = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
-            if abs((said - value).total_seconds()) > _SECONDS:
-                has = f"{value.isoformat()}, and its card has {said.isoformat()}"
+            written = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
+            if abs((written - value).total_seconds()) > _SECONDS:
+                has = f"{value.isoformat()}, and its card has {written.isoformat()}"
                 raise Differs(f"{keyword} is {has}")
     seconds = [number(header.get("EXPTIME")) for header in firsts]
     if "EXPTIME" in headers[0] and None not in seconds:
@@ -316,10 +316,10 @@ def _check_levels(header, firsts, paths, hdu):
 
 def _time_of(header):
     """Return the time of a frame by DATE-OBS, and UT where that has a day alone; None if not."""
-    said = str(header.get("DATE-OBS", ""))
-    said = said if "T" in said else f"{said}T{str(header.get('UT', '')).strip()}"
+    text = str(header.get("DATE-OBS", ""))
+    text = text if "T" in text else f"{text}T{str(header.get('UT', '')).strip()}"
     try:
-        return datetime.fromisoformat(said).replace(tzinfo=None)
+        return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
         return None
 
@@ -393,20 +393,22 @@ def _check_biases(made):
         turned = frames
         if card(header, "OSCAXIS", tail) == "columns":
             turned = frames.swapaxes(1, 2)
-        said = number(card(header, "RNOISE", tail))
-        if said is not None:
-            same_value(f"RNOISE{tail}", said, measuring.read_noise(turned), part=5e-3, least=1e-3)
-            noise = measuring.predicted_noise(said, len(frames), account)
+        written = number(card(header, "RNOISE", tail))
+        if written is not None:
+            same_value(
+                f"RNOISE{tail}", written, measuring.read_noise(turned), part=5e-3, least=1e-3
+            )
+            noise = measuring.predicted_noise(written, len(frames), account)
             same_value(f"CNOISPR{tail}", card(header, "CNOISPR", tail), noise, part=3e-2)
-        said = number(card(header, "CNOISE", tail))
-        if said is not None:
+        written = number(card(header, "CNOISE", tail))
+        if written is not None:
             noise = measuring.combined_noise(turned, account)
-            same_value(f"CNOISE{tail}", said, noise, part=3e-2, least=1e-3)
+            same_value(f"CNOISE{tail}", written, noise, part=3e-2, least=1e-3)
         # An amplifier without signal has no noise to measure.
         is_lost = card(header, "AMPBAD", tail) is not None
-        if (said := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
+        if (written := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
             noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
-            same_value(f"CLIPRN{tail}", said, noise, part=4e-2)
+            same_value(f"CLIPRN{tail}", written, noise, part=4e-2)
 
 
 def _check_model(made, bias):
@@ -488,13 +490,13 @@ def _check_gains(made):
     header, account = made.header, made.account
     rows, stack = made.sample(measuring.FIGURE_ROWS)
     for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
-        said = number(card(header, "GAINMEAS", tail))
-        if said is None:
+        written = number(card(header, "GAINMEAS", tail))
+        if written is None:
             continue
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        same_value(f"GAINMEAS{tail}", said, gain, part=max(0.03, 5 * error))
+        same_value(f"GAINMEAS{tail}", written, gain, part=max(0.03, 5 * error))
 
 
 def _check_dark(made, image, errors, mask):

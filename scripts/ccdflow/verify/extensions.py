@@ -93,8 +93,8 @@ def _check_one(header, image, name):
     for keyword in header:
         if not _OF_KIND[kind].fullmatch(keyword):
             raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
-    said = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
-    if "".join(said) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
+    comments = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
+    if "".join(comments) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
         raise Differs(f"{name} has another COMMENT than ccdflow writes")
 
 
@@ -137,7 +137,7 @@ def same_names(header, source, *, must_have=True):
         If the names differ.
     """
     for keyword in _NAMES:
-        said, value = header.get(keyword), source.get(keyword)
-        is_left_out = said is None and not (must_have and "XTENSION" in header)
-        if said != value and not is_left_out:
-            raise Differs(f"{keyword} is {value} in its source, and its card has {said}")
+        written, value = header.get(keyword), source.get(keyword)
+        is_left_out = written is None and not (must_have and "XTENSION" in header)
+        if written != value and not is_left_out:
+            raise Differs(f"{keyword} is {value} in its source, and its card has {written}")

@@ -218,9 +218,9 @@ def _check_solutions(header, own, amplifier):
             if isinstance(before, int | float):
                 same_figure(header, keyword, sign * before + shift, least=_PIXEL)
         elif _STEP_CARD.fullmatch(keyword) and keyword in own:
-            said, before = header[keyword], own[keyword]
-            if isinstance(before, int | float) and abs(said) != abs(before):
-                raise Differs(f"{keyword} is {before} in the raw frame, and its card has {said}")
+            written, before = header[keyword], own[keyword]
+            if isinstance(before, int | float) and abs(written) != abs(before):
+                raise Differs(f"{keyword} is {before} in the raw frame, and its card has {written}")
 
 
 def _check_world(header, raw, amplifier):
@@ -257,12 +257,13 @@ def _check_sections(header, raw, amplifiers):
     for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
         sections = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
         expected = sections.pop() if len(sections) == 1 else None
-        said = header.get(keyword)
-        if said is not None and str(said).strip() != (expected or ""):
+        written = header.get(keyword)
+        if written is not None and str(written).strip() != (expected or ""):
             raise Differs(
-                f"{keyword} is {expected or 'not known'} by the raw frame, and its card has {said}"
+                f"{keyword} is {expected or 'not known'} by the raw frame,"
+                f" and its card has {written}"
             )
-        if said is None and expected is not None:
+        if written is None and expected is not None:
             raise Differs(f"there is no card {keyword}, which would have {expected}")
 
 

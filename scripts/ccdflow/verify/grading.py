@@ -43,9 +43,9 @@ def check_grade(first, masters):
     Differs
         If the grade or a reason is not the one that the cards and the masters give.
     """
-    said = [match for text in sentences_of(first) if (match := _LINE.fullmatch(text))]
-    reasons, grade = [match[2].strip() for match in said], first.get("CALGRADE")
-    if wrong := [match[1] for match in said if match[1] != grade]:
+    grade_lines = [match for text in sentences_of(first) if (match := _LINE.fullmatch(text))]
+    reasons, grade = [match[2].strip() for match in grade_lines], first.get("CALGRADE")
+    if wrong := [match[1] for match in grade_lines if match[1] != grade]:
         raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong)}")
     check_plain(first, re.compile(f"{_LINE.pattern}|{_WITHOUT.pattern}"))
     expected = max((_grade_of(reason) for reason in reasons), default="A")

@@ -87,10 +87,10 @@ def _check_cosmics(headers, settings):
         if "CRSIGMA" not in header:
             continue
         _same(header, "CRSIGMA", settings.get("cosmic_sigma"))
-        base, said = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
+        base, written = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
         base *= _PROFILE if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED else 1
-        if base and min(abs(said - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
-            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {said}")
+        if base and min(abs(written - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
+            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {written}")
 
 
 def _check_sources(first, names):
@@ -104,16 +104,16 @@ def _check_sources(first, names):
 
 
 def _same_name(first, keyword, name):
-    said = unquote(str(first.get(keyword)), errors="surrogateescape")
-    if said != name:
-        raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {said}")
+    written = unquote(str(first.get(keyword)), errors="surrogateescape")
+    if written != name:
+        raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {written}")
 
 
 def _same(header, keyword, value):
     """Compare a card with a setting, where the run noted it."""
     if value is None:
         return
-    said = header.get(keyword)
-    is_number = isinstance(value, int | float) and isinstance(said, int | float)
-    if not (abs(said - value) <= 1e-9 * abs(value) if is_number else said == value):
-        raise Differs(f"{keyword} is {value} in the notes of the run, and its card has {said}")
+    written = header.get(keyword)
+    is_number = isinstance(value, int | float) and isinstance(written, int | float)
+    if not (abs(written - value) <= 1e-9 * abs(value) if is_number else written == value):
+        raise Differs(f"{keyword} is {value} in the notes of the run, and its card has {written}")

@@ -420,12 +420,12 @@ def check_level_noise(header, image, noise):
         If OSCNOISE has another value.
     """
     for readout in image.readouts:
-        said = number(card(header, "OSCNOISE", readout.tail))
-        if said is None:
+        written = number(card(header, "OSCNOISE", readout.tail))
+        if written is None:
             continue
         if number(card(header, "BIASLVL", readout.tail)) is None:
-            same_value("OSCNOISE", said, 0.0)
+            same_value("OSCNOISE", written, 0.0)
             continue
         factor = noise.factor(readout) * noise.shares**0.5
         own = (header, readout.tail, readout.read_noise, readout.rounding)
-        check_level(f"OSCNOISE{readout.tail}", said, *own, factor=factor)
+        check_level(f"OSCNOISE{readout.tail}", written, *own, factor=factor)

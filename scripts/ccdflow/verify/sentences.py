@@ -117,8 +117,8 @@ def _check_warning(text, header, kind, tails):
     own = own.partition(": ")[2] if own.startswith("amplifier ") else own
     for pattern in _WARNINGS[kind]:
         if match := re.fullmatch(pattern, own):
-            for keyword, said in match.groupdict().items():
-                _check_number(text, header, keyword, tail, float(said))
+            for keyword, figure in match.groupdict().items():
+                _check_number(text, header, keyword, tail, float(figure))
             return
     raise Differs(f"HISTORY has a sentence that ccdflow does not write: {text!r}")
 

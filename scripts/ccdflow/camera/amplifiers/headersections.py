@@ -88,13 +88,13 @@ def _drafts(reader, position, images, *, wanted):
     plain = reader.text(TRIM + DATA)
     suffix = suffixes[0] if suffixes and plain is None else ""
     if reader.text(BIAS, suffix) is None:
-        said = reader.text(TRIM + DATA, suffix)
-        given = reader.section(TRIM + DATA, suffix) if said else None
+        card = reader.text(TRIM + DATA, suffix)
+        given = reader.section(TRIM + DATA, suffix) if card else None
         detector = () if images == 1 else _detector(reader, suffix)
         numbered = (
             drafts_from_ranges(reader)
             or drafts_from_outputs(reader, position, images, detector)
-            or drafts_from_counts(reader, given.region if given else None, said, detector)
+            or drafts_from_counts(reader, given.region if given else None, card, detector)
         )
         if numbered:
             return numbered
@@ -203,12 +203,12 @@ def _check_size(reader, kept):
 def _refuse_numbered_strips(reader):
     """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
     keywords = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
-    said = [one for one in (reader.text((key,)) for key in keywords) if one]
-    if said:
+    strips = [one for one in (reader.text((key,)) for key in keywords) if one]
+    if strips:
         raise reader.contradiction(
             "overscan strips are numbered, and the data are not: which belong to them is not said",
-            ", ".join(keyword for keyword, _ in said),
-            " ".join(text for _, text in said),
+            ", ".join(keyword for keyword, _ in strips),
+            " ".join(text for _, text in strips),
         )
 
 
@@ -258,16 +258,16 @@ _LEAST_LEFT = 3
 
 def _left_over(shape, kept):
     """Say which columns and rows beside the data are not used, '' where there are hardly any."""
-    said = []
+    spans = []
     for word, start, stop, length in (
         ("columns", kept.x0, kept.x1, shape[1]),
         ("rows", kept.y0, kept.y1, shape[0]),
     ):
         ranges = [(0, start), (stop, length)]
-        said += [
+        spans += [
             f"{word} {first + 1} to {last}" for first, last in ranges if last - first >= _LEAST_LEFT
         ]
-    return " and ".join(said)
+    return " and ".join(spans)
 
 
 def _detector(reader, suffix):

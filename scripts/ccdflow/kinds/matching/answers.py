@@ -79,19 +79,21 @@ def reasons_of(answer, rules):
     """
     use, uses = answer.use, answer.step.uses
     place = uses.index(use)
-    said = ["own night"] if use.lag == 0 else []
+    reasons = ["own night"] if use.lag == 0 else []
     for remark in use.remarks:
         is_lag = _is_later(use) and remark == match_words.lag_words(use.lag)
         why = _why_later(use, place, uses, rules) if is_lag else ""
         if remark == rule.TEMPERATURE_UNKNOWN:
             why = _temperatures(use, uses, rules)
-        said.append(f"{remark} ({why})" if why else remark)
+        reasons.append(f"{remark} ({why})" if why else remark)
     if answer.kind == rule.DARK and use.scale == 1:
-        said.append("exact")
+        reasons.append("exact")
     if place:
         nights = dict.fromkeys(Path(each.product).parent.name for each in uses[:place])
-        said.append(f"{'that' if place == 1 else 'those'} of {', '.join(nights)} could not be made")
-    return said
+        reasons.append(
+            f"{'that' if place == 1 else 'those'} of {', '.join(nights)} could not be made"
+        )
+    return reasons
 
 
 def _why_later(use, place, uses, rules):

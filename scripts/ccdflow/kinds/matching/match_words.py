@@ -341,12 +341,12 @@ def reasons_words(texts):
         name = (match[1], match[3]) if match else text
         counts[name] += 1
         details.setdefault(name, {})[match[2] if match else ""] = None
-    said = []
+    reasons = []
     for name, count in counts.most_common(_MOST_REASONS):
         reason = name if isinstance(name, str) else f"{name[0]}{_listed(details[name])}{name[1]}"
-        said.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
+        reasons.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
     rest = len(counts) - _MOST_REASONS
-    return "; ".join(said) + (f"; and {rest} more reasons" if rest > 0 else "")
+    return "; ".join(reasons) + (f"; and {rest} more reasons" if rest > 0 else "")
 
 
 def _listed(names, most=6):

@@ -207,11 +207,11 @@ class Masters:
         by_fault = defaultdict(list)
         for master in masters:
             by_fault[self._fault(master.about, frame)].append(master)
-        said = "; ".join(
+        kinds = "; ".join(
             f"{match_words.some_masters(found, kind)}, {fault}" for fault, found in by_fault.items()
         )
         return (
-            f"there are {said}; allowed: scaled up {self.rules.scale_up:g} times at most, and a"
+            f"there are {kinds}; allowed: scaled up {self.rules.scale_up:g} times at most, and a"
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 

@@ -155,8 +155,8 @@ class Shelves:
         cards = identity.cards_of(setting)
         if of_larger is not None:
             cards = windows.placed_as(cards, identity.cards_of(of_larger))
-        said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
-        more = ((identity.SETTING, ", ".join(said)),) if said else ()
+        entries = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
+        more = ((identity.SETTING, ", ".join(entries)),) if entries else ()
         for name, value in self._common.get(setup, {}).items():
             if cards.get(name, value) != value:
                 more += ((f"{name} {value}", cards[name]),)
@@ -177,8 +177,8 @@ class Shelves:
         step = self._step(replace(frame, exptime=longest), rows[0])
         if not step.missing or not seconds or rule.is_same_exposure(min(seconds), longest):
             return step
-        said = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
-        return replace(step, missing=re.sub(r"^no dark for \S+ s", said, step.missing))
+        reason = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
+        return replace(step, missing=re.sub(r"^no dark for \S+ s", reason, step.missing))
 
     def bias_of(self, product):
         """Return the `Use` of the bias that the members of a dark have subtracted, or None.

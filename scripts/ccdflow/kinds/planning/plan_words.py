@@ -41,12 +41,12 @@ def paragraphs(context, nights, *, most):
         grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
         words = {"C": "not calibrated"} if is_refusing else {}
-        said = ", ".join(
+        counts = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
-            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {said}"
+            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
         )
     for night in names[-most:]:
         for block in planned.blocks_of(context, night, foretell=True):
@@ -143,13 +143,13 @@ def how_words(line, block=None):
     if line.use is None:
         setup = f" of {block.setup}" if block is not None else ""
         return line.answer.why_none.replace(setup, "", 1).removeprefix("not needed: ")
-    said = list(line.reasons)
+    words = list(line.reasons)
     if line.factors[1] == 0:
-        said.append("cancels in the dark")
+        words.append("cancels in the dark")
     if line.unmeasured:
         levels = "level" if line.unmeasured == 1 else "levels"
-        said.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
-    return f"{', '.join(said)}{_adds(line, block)}"
+        words.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
+    return f"{', '.join(words)}{_adds(line, block)}"
 
 
 def _adds(line, block):

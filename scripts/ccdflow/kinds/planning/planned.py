@@ -288,9 +288,9 @@ def step_line(context, answer):
         left_out = [answer.why_none] if answer.left_out else []
         return [step.kind, step.needed, answer.missing, *left_out]
     rival, why = rival_of(context, answer)
-    said = [step.kind, use.product, use.lag, use.scale, use.variance, use.is_measured]
-    said.append(reasons_of(answer, shelves.rules(context)))
-    return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
+    values = [step.kind, use.product, use.lag, use.scale, use.variance, use.is_measured]
+    values.append(reasons_of(answer, shelves.rules(context)))
+    return [*values, step.uses.index(use), "" if rival is None else rival.product, why]
 
 
 def _taken(context, kind, found):
@@ -406,7 +406,7 @@ def _refused(context, found):
 def _passed_over(context, groups, found):
     """Return the masters of these nights that none of the frames may take, in words, and why."""
     nights = {groups[0].night} | {line.master.night for line in found if line.master is not None}
-    said = list(_refused(context, found))
+    passed = list(_refused(context, found))
     for kind in dict.fromkeys(line.kind for line in found):
         lines = [line for line in found if line.kind == kind and not line.is_unneeded]
         asking = [group for line in lines for group in line.groups]
@@ -414,12 +414,12 @@ def _passed_over(context, groups, found):
         for group in asking:
             for master, why in association.passed_over(context, kind, group, nights):
                 reasons[master].append(why)
-        said += [
+        passed += [
             (f"{kind} {match_words.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
             for master, whys in reasons.items()
             if len(whys) == len(asking)
         ]
-    return said[:_MOST_PASSED_OVER]
+    return passed[:_MOST_PASSED_OVER]
 
 
 # -- noise -----------------------------------------------------------------------------------------
