@@ -216,3 +216,32 @@ def test_no_module_and_no_function_is_long():
             if len(code) > 50:
                 long.append(f"{module.path.name}: {node.name}")
     assert long == []
+
+
+def is_number(node):
+    """Tell whether an expression is a number, or several, written out."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    parts = [*ast.iter_child_nodes(node)]
+    if isinstance(node, ast.UnaryOp | ast.BinOp):
+        return all(is_number(part) for part in parts if isinstance(part, ast.expr))
+    return isinstance(node, ast.Tuple) and bool(node.elts) and all(map(is_number, node.elts))
+
+
+def test_each_number_of_a_module_says_what_it_is():
+    """A comment is above or behind it, or a docstring below."""
+    bare = []
+    for module in modules():
+        lines, body = module.text.splitlines(), module.tree.body
+        if "ccdflow" not in module.path.parts:
+            continue
+        for node, after in zip(body, [*body[1:], None], strict=True):
+            if not isinstance(node, ast.Assign) or not is_number(node.value):
+                continue
+            has_docstring = isinstance(getattr(after, "value", None), ast.Constant) and isinstance(
+                after, ast.Expr
+            )
+            is_commented = lines[node.lineno - 2].startswith("#") or "#" in lines[node.lineno - 1]
+            if not has_docstring and not is_commented:
+                bare.append(f"{module.path.name}: {ast.unparse(node)}")
+    assert bare == []

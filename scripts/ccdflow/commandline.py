@@ -22,7 +22,8 @@ from ccdflow.errors import CcdflowError, UserError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
-_LONGEST = 86400.0
+# Seconds of a day: a longer pause is a mistake.
+_LONGEST_PAUSE = 86400.0
 _ENDED = "ccdflow: ended by Ctrl-C"
 _SCRIPTS = Path(__file__).parents[1]
 
@@ -72,8 +73,8 @@ def seconds(name, *, least):
     least : float
     """
     return _number_parser(
-        float, name, least=least, most=_LONGEST,
-        allowed=f"seconds from {least:g} to {_LONGEST:g}",
+        float, name, least=least, most=_LONGEST_PAUSE,
+        allowed=f"seconds from {least:g} to {_LONGEST_PAUSE:g}",
     )  # fmt: skip
 
 

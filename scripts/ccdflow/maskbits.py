@@ -2,19 +2,33 @@
 
 import numpy as np
 
+# Each is a bit of the mask for good. Saturated in the raw frame, or measured as full.
 SATURATED = 1
+# NaN or infinite in the raw frame.
 NOT_FINITE = 2
+# No member, or no amplifier, gives a value.
 NO_DATA = 4
+# A dark current far above the other pixels'.
 HOT = 8
+# A low response to light.
 DEAD = 16
+# In a bad column, or above a trap.
 BAD_COLUMN = 32
+# Hit by a cosmic ray.
 COSMIC = 64
+# In a part of the flat without light.
 UNLIT = 128
+# A master is missing or extrapolated here.
 UNCALIBRATED = 256
+# Beyond the linear range.
 NOT_LINEAR = 512
+# Next to saturation, or in its trail.
 BLEED = 1024
+# The value is another's.
 REPLACED = 2048
+# Bad on some nights and good on others.
 VARIES = 4096
+# The flat is known badly here.
 FLAT_UNRELIABLE = 8192
 
 

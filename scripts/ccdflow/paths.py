@@ -368,8 +368,10 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
-# Characters to which names are shortened: a folder's, and a group's, to which more is added.
-_FOLDER, _GROUP = 96, 120
+# Characters to which a folder's name is shortened: file systems allow 255 bytes.
+_LONGEST_FOLDER_NAME = 96
+# Characters to which a group's name is shortened, to which an ending is added.
+_LONGEST_GROUP_NAME = 120
 
 
 def segment(text):
@@ -382,7 +384,9 @@ def segment(text):
     ('2024-03-01', 'dark_run@88c79125')
     """
     name = _letters(text)
-    return name if name == text and len(name) <= _FOLDER else f"{name[:_FOLDER]}@{_digest(text)}"
+    if name == text and len(name) <= _LONGEST_FOLDER_NAME:
+        return name
+    return f"{name[:_LONGEST_FOLDER_NAME]}@{_digest(text)}"
 
 
 def plain(text):
@@ -392,7 +396,9 @@ def plain(text):
     '1_MHz'
     """
     name = _letters(text)
-    return name if len(name) <= _GROUP else f"{name[: _GROUP - 9]}-{_digest(text)}"
+    if len(name) <= _LONGEST_GROUP_NAME:
+        return name
+    return f"{name[: _LONGEST_GROUP_NAME - 9]}-{_digest(text)}"
 
 
 def folded(name):

@@ -28,6 +28,7 @@ ARITHMETIC = 6
 
 # Pixels of a block, whose number of rows is even; pixels that are written at once.
 _BLOCK_PIXELS = 1 << 16
+# Pixels that are written at once: two blocks, so that few writes go to the disk.
 _CHUNK_PIXELS = 1 << 17
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 

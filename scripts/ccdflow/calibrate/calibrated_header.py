@@ -156,8 +156,8 @@ def write_image_cards(cards, calibration, figures):
             cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
     if "cosmics_kept" in figures:
         cards.set("NCOSMIC", int(figures["flags"][bits.COSMIC]), "pixels hit by cosmic rays")
-        said = "found" if figures["cosmics_kept"] else "discarded"
-        cards.set("COSMICS", said, "discarded: too many pixels of stars were flagged")
+        outcome = "found" if figures["cosmics_kept"] else "discarded"
+        cards.set("COSMICS", outcome, "discarded: too many pixels of stars were flagged")
         for keyword, value, comment in zip(
             ("CRSIGMA", "CRCONTR", "CRFWHM"),
             figures["cosmics_how"],

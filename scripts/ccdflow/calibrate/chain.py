@@ -152,6 +152,12 @@ def check(chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, toleranc
         Allowed difference of the dark's temperature, degrees.
     name : str, optional
         Name of the frame, for the error.
+
+    Raises
+    ------
+    ccdflow.errors.FrameError
+        For a bias that would be subtracted twice or not at all, a dark of another exposure or
+        temperature beyond the limits, and masters of another camera or unit.
     """
     if chain.dark is not None:
         _check_dark(chain, scale_up, tolerance, name)

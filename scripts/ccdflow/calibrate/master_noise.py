@@ -19,6 +19,7 @@ _BELIEVED = 4.75
 _OWN_SIGNAL = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
 _TILE = 24
+# Pixels that are worked on at once: 256 kB of float32, as fit into a processor's cache.
 _STRIP_PIXELS = 1 << 16
 # Rows of an amplifier that give the level of the measured variances.
 _SCALE_ROWS = 128

@@ -35,6 +35,7 @@ __all__ = [
 DEFAULT_MEMORY = 700_000_000
 """Bytes of masters that a store keeps; those in use are never let go of."""
 
+# Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
 # Planes of one sort that are kept for the exposures of a night.
 _KEPT_PLANES = 2

@@ -27,9 +27,13 @@ OWN = 2500.0
 SHARP = 3.0
 """Standard deviations by which a pixel may be off the surface through its neighbours."""
 
-_ROWS_OF_A_TILE, _COLUMN_STEP = 8, 4
+# Rows of a tile that are sampled: they give its median to a fraction of the noise.
+_ROWS_OF_A_TILE = 8
+# Every fourth column of them counts.
+_COLUMN_STEP = 4
 # Columns of a tile below which each column counts.
 _WIDE = 32
+# One row in so many gives the least variance, which varies slowly.
 _SAMPLED_ROWS = 4
 
 

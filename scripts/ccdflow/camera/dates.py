@@ -12,6 +12,7 @@ from datetime import date, timedelta
 
 # No CCD observed before this year: an earlier date comes from a clock that was never set.
 FIRST_YEAR = 1976
+# A later year is a misread number.
 _LAST_YEAR = 2099
 # Years of two digits from the first one on are of the twentieth century, up to the second one of
 # the twenty-first.

@@ -294,8 +294,12 @@ def optics_of(reader):
     return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in cards)
 
 
-# No CCD works above these degrees C: they are kelvin. None is colder than liquid nitrogen.
-_WARMEST, _COLDEST, _ZERO = 70.0, -200.0, 273.15
+# No CCD works above these degrees C: they are kelvin.
+_WARMEST = 70.0
+# No CCD is colder than liquid nitrogen, degrees C.
+_COLDEST = -200.0
+# 0 degrees C in kelvin.
+_ZERO = 273.15
 _DEGREES = re.compile(
     r"([+-]?[\d.,]+)\s*(?:deg(?:rees?|\.)?|\u00b0)?\s*(?:C|K|cels\w*|centi\w*|kelvin)?",
     re.IGNORECASE,
@@ -336,11 +340,11 @@ def part_of(headers, images):
     str
         Values by keyword; a hash of them where several images make it long.
     """
-    said = []
+    entries = []
     for hdu in dict.fromkeys((0, *images)):
         cards = ((name, card_value(headers[hdu], name)) for name in PART)
-        said += [f"{name} {_plain(value)}" for name, value in cards if _plain(value)]
-    text = ", ".join(dict.fromkeys(said) if len(images) == 1 else said)
+        entries += [f"{name} {_plain(value)}" for name, value in cards if _plain(value)]
+    text = ", ".join(dict.fromkeys(entries) if len(images) == 1 else entries)
     return text if len(text) <= 120 else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

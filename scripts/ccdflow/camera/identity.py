@@ -90,7 +90,8 @@ _KINDS = {
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
 # Whole degrees: one set point may be written with the noise of its converter.
 _DEGREES = 1.0
-_LONGEST = 48
+# Characters of a value of a setting; a hash takes the place of a longer one.
+_LONGEST_TEXT = 48
 
 
 def setting_of(headers, images):
@@ -121,7 +122,7 @@ def setting_of(headers, images):
     for keyword, values in sorted(settings.items()):
         alike = len(set(values)) == 1
         text = values[0] if alike else ";".join(values)
-        if len(text) > _LONGEST:
+        if len(text) > _LONGEST_TEXT:
             text = "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
         texts.append(f"{keyword}={text}")
     return "|".join(texts)
@@ -284,7 +285,7 @@ _RUNNING = re.compile(
     r"|MED.*|MIN.*|MAX.*|MODE"
 )
 # Cards named, at most.
-_MOST = 4
+_MOST_CARDS = 4
 
 
 def cards_between(one, other):
@@ -309,7 +310,7 @@ def cards_between(one, other):
         values = _apart(*sides)
         if values:
             texts.append(f"{keyword} ({values[0]} and {values[1]})")
-    return texts[:_MOST] + ["..."] * (len(texts) > _MOST)
+    return texts[:_MOST_CARDS] + ["..."] * (len(texts) > _MOST_CARDS)
 
 
 def value_of(text):

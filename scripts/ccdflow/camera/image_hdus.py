@@ -73,8 +73,8 @@ _OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNO
 
 def is_overscan(header):
     """Tell by name or description whether an extension is the overscan of another one."""
-    said = (card_value(header, name) for name in ("EXTNAME", "EXTDESC", "DESC", "HDUNAME"))
-    return any(isinstance(text, str) and _OVERSCAN.fullmatch(text) for text in said)
+    texts = (card_value(header, name) for name in ("EXTNAME", "EXTDESC", "DESC", "HDUNAME"))
+    return any(isinstance(text, str) and _OVERSCAN.fullmatch(text) for text in texts)
 
 
 def _is_image(header):

@@ -179,8 +179,8 @@ def _written(reader):
         if spec.hdu is not None:
             order = hdu_indices(reader.headers, spec.hdu)
         for index in dict.fromkeys(order):
-            said = contents(reader.headers[index], spec.keyword, spec.occurrence)
-            content = next((one for one in said if not is_silent(one.value)), None)
+            cards = contents(reader.headers[index], spec.keyword, spec.occurrence)
+            content = next((one for one in cards if not is_silent(one.value)), None)
             if content is None:
                 continue
             kind = _kind_of(content)

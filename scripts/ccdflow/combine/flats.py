@@ -16,6 +16,7 @@ from ccdflow.maskbits import UNLIT
 LEAST_RESPONSE = 0.2
 """Pixels of a flat below this are flagged as unlit."""
 
+# Rounds of finding the lit pixels, at most: they end once none changes.
 _ROUNDS = 10
 
 

@@ -221,6 +221,7 @@ def _pulls_of_pairs(amplifier, frames, levels, each):
 
 # Columns and rows of a box whose median is the expected light of its pixels.
 _BOX_COLUMNS = 32
+# Few rows: a strip of them is read and worked on at once.
 _BOX_ROWS = 4
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "sampled_rows",
 ]
 
+# Bytes for pixels and results.
 DEFAULT_MEMORY = 1_000_000_000
 _MAX_MEMBERS = np.iinfo(np.int16).max
 

@@ -51,9 +51,25 @@ class TooLittleMemory(UserError):
 class CombineJob:
     """The task of a combination, independent of threads and memory.
 
-    ``read(index, start, out)`` fills `out` with the pixels of a member from `start` on; `source`
-    is their type, `dtype` that of the image. `recipe` is resolved; `noise` is needed if it clips
-    by noise, and for an `uncertainty` of ``"noise"``; other values are ``"scatter"`` and None.
+    Attributes
+    ----------
+    read : callable
+        ``read(index, start, out)`` fills `out` with the pixels of a member from `start` on.
+    n : int
+        Number of members.
+    shape : tuple of int
+        (ny, nx) of the image.
+    source, dtype : numpy.dtype
+        Type of the members' pixels, and that of the image.
+    recipe : CombineRecipe
+        Resolved: no setting is left to be chosen.
+    preparation : Preparation
+    noise : NoiseModel or None
+        Needed if the recipe clips by noise, and for an `uncertainty` of ``"noise"``.
+    uncertainty : str or None
+        ``"noise"``, ``"scatter"`` or None.
+    sample_rows : int
+        Number of rows that the figures are measured on.
     """
 
     read: Callable

@@ -22,6 +22,7 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.errors import UserError
 from ccdflow.robust import median_of_each
 
+# Drawn samples: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
 
 

@@ -103,7 +103,24 @@ class Selection:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of all frames of a group, and how far from the median it may be."""
+    """A figure of all frames of a group, and how far from the median it may be.
+
+    Attributes
+    ----------
+    name : str
+    values : numpy.ndarray
+        A value for each frame, shape ``(n,)``; NaN where a frame has none.
+    floor : float
+        Least scatter that is assumed, in ``unit``.
+    unit : str
+        With a blank before it.
+    one_sided : bool
+        Only values above the median may be too far from it.
+    common : float or None
+        Floor used when judging the group's scatter; None takes ``floor``.
+    meaning : str
+        How a part of 1 is found: reasons have it beside the name, and the figures in percent.
+    """
 
     name: str
     values: np.ndarray
@@ -111,9 +128,7 @@ class Figure:
     unit: str = " adu"
     one_sided: bool = False
     common: float | None = None
-    """Floor used when judging the group's scatter (default: `floor`)."""
     meaning: str = ""
-    """How a part of 1 is found: reasons have it beside the name, and the figures in percent."""
 
     def limits(self, sigma):
         """Return the median and scatter of the group, and the allowed distance from the median."""
@@ -425,6 +440,7 @@ def _explain(index, figure, centre, reach):
     return LeftOut(index, figure.name, value, threshold, text)
 
 
+# Rows or columns of a fine box of a frame's shape.
 FINE = 32
 
 LIT = 0.2  # of the level; darker boxes have too little light to compare shapes

@@ -28,6 +28,7 @@ MOST_UNDER_STARS = 1e-3
 _STAR_SIGMA = 4.0
 # Stars that tell how wide stars are: peak and its four neighbours over the error of a pixel.
 _PEAK_SIGMA = 30.0
+# A star's neighbours stand out too, a hit's do not.
 _FLANK_SIGMA = 3.0
 # Fewest such stars that tell the width.
 _FEWEST_STARS = 5
@@ -53,6 +54,7 @@ _UNDERSAMPLED_FWHM = 2.5
 _PROFILE_CONTRAST = 0.3
 # Pixels of a side of that profile.
 _PROFILE_SIZE = 7
+# Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
 FWHM = 2.3548
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _CONTRAST_FACTORS = (1, 2, 4)

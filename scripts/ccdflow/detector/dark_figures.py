@@ -18,6 +18,7 @@ HOT_RATE = 5.0
 HOT_SIGMA = 5.0
 """A pixel is hot only if it is above the median by so many of its own standard errors, as well."""
 
+# Percentiles of the dark current that the figures have.
 _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
 
 
@@ -231,17 +232,17 @@ def remarks(figures, *, unit="adu", drift_fraction=0.1):
     -------
     list of str
     """
-    said = []
+    sentences = []
     level = abs(figures.drift.level.value)
     slope = figures.drift.slope
     steep = np.isfinite(slope.error) and abs(slope.value) > 5 * slope.error
     if steep and figures.drift.span > drift_fraction * level:
         way = "rose" if slope.value > 0 else "fell"
-        said.append(
+        sentences.append(
             f"the level of its frames {way} by {figures.drift.span:.3g} from {level:.3g} {unit}:"
             " light that leaks in, or a detector that was not yet cold"
         )
     ratio = figures.noise_ratio
     if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(0.05, 5 * ratio.error):
-        said.append(f"its noise is {ratio.value:.3f} times the predicted noise")
-    return said
+        sentences.append(f"its noise is {ratio.value:.3f} times the predicted noise")
+    return sentences

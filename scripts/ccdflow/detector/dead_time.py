@@ -32,6 +32,7 @@ _MOST_CELLS = 16
 _LEAST_SIDE = 16
 # Flats of one exposure that scatter more in level than this have no steady lamp.
 _STEADY = 0.02
+# Scatter of a lamp that is assumed in any case: no error is zero.
 _LEAST_LAMP = 1e-4
 # Degrees of freedom from which on the scatter alone decides on errors.
 _MANY = 50

@@ -39,6 +39,7 @@ _GAIN_PIXELS = 1000
 _GAIN_LIGHT = 20.0
 # Sigma beyond which a difference is a hit, in each of these rounds.
 _GAIN_CLIP = 5.0
+# Rounds of that clipping.
 _GAIN_ROUNDS = 3
 # Relative error above which the gain is unknown.
 _GAIN_ERROR = 0.02

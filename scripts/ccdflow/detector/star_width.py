@@ -11,10 +11,13 @@ from ccdflow.robust import MAD_TO_SIGMA
 BOX = 12
 """Pixels on each side of a star that are looked at."""
 
+# Brightest peaks that are looked at.
 _CANDIDATES = 60
+# Stars that give a width, at least: a median of fewer may be that of a galaxy.
 _ENOUGH = 3
 # A cosmic ray has fewer pixels above half of its peak, a galaxy or a blend is not round.
 _FEWEST_PIXELS = 5
+# Longest over shortest width of a round star.
 _ROUND = 1.6
 # Peaks over the noise of a pixel.
 _BRIGHT = 12.0

@@ -37,7 +37,7 @@ _ALONE = 4.0
 # Least days between nights from which their wandering is measured.
 _LAG = 20.0
 # Steps of a series, at most.
-_MOST = 50
+_MOST_STEPS = 50
 # The search ends after this number of trials without a step.
 _TRIES = 5
 # Deviations beyond this many sigma are outliers.
@@ -281,7 +281,7 @@ class _Nights:
         made of steps, and one of them taken out it walks as before.
         """
         cuts, tried = [], []
-        while len(cuts) < _MOST and len(tried) < _TRIES:
+        while len(cuts) < _MOST_STEPS and len(tried) < _TRIES:
             fit = self._fit(*self._window(cuts))
             size = np.abs(fit.step) / np.sqrt(fit.variance)
             size[~(np.abs(fit.step) >= least)] = 0.0

@@ -12,6 +12,7 @@ from ccdflow.detector.frame_figures import CLIP, DIGITAL_NOISE
 
 # Rounding to whole adu is harmless above this noise, in adu.
 _SMOOTH = 4.0
+# Drawn pixels that tell how much rounding adds.
 _TRIALS = 4000
 
 
@@ -75,12 +76,12 @@ def remarks(figures, recipe):
     -------
     list of str
     """
-    said = []
+    sentences = []
     measured, predicted = figures["combined_noise"], figures["predicted_noise"]
     single = max(figures["read_noise"], DIGITAL_NOISE)
     excess = measured - predicted
     if figures["disagreement"] > _FRAME_DIFFERENCE * single:
-        said.append(
+        sentences.append(
             f"its frames differ from each other by {figures['disagreement']:.3g} adu (rms) in a"
             f" part of the image, where the read noise is {figures['read_noise']:.3g} adu: look at"
             " them"
@@ -88,23 +89,23 @@ def remarks(figures, recipe):
     if predicted > 0 and excess > max(
         _EXCESS_NOISE * predicted, CLIP * figures["combined_noise_error"]
     ):
-        said.append(
+        sentences.append(
             f"its noise is {measured:.3g} adu, {100 * excess / predicted:.0f} % more than the"
             f" {predicted:.3g} adu that the read noise predicts"
         )
     if figures["cut_off"]:
-        said.append(
+        sentences.append(
             "its level is so near 0 that the converter cuts off what is below: level and noise are"
             " not those of the detector"
         )
     clipped = figures["clipped_fraction"]
     expected = expected_clipping(figures["frames"], recipe, figures["read_noise"])
     if clipped > expected + _EXCESS_REJECTION:
-        said.append(
+        sentences.append(
             f"{100 * clipped:.2g} % of the values were rejected, where noise alone would have"
             f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
         )
-    return said
+    return sentences
 
 
 _WHOLE_NUMBERS = (

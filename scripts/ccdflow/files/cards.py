@@ -137,6 +137,7 @@ def _name(keyword):
     return name if len(name) > _LONGEST_PLAIN and "." not in name else ""
 
 
+# Letters of a standard FITS keyword.
 _LONGEST_PLAIN = 8
 
 

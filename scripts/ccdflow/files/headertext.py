@@ -15,6 +15,7 @@ from astropy.io import fits
 
 from ccdflow.files import checksum, promised
 
+# Bytes of a FITS card.
 _CARD = 80
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED = 30
@@ -182,8 +183,8 @@ def card_text(keyword, value, comment=""):
     else:
         used = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
     room = _CARD - max(_FIXED, used) - len(" / ")
-    said = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
-    return str(fits.Card(keyword, value, said or None))
+    shown = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
+    return str(fits.Card(keyword, value, shown or None))
 
 
 def _without_unit(comment):

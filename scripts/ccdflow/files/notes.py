@@ -80,6 +80,7 @@ def write_checked_bytes(path, parts):
 _CHECKSUM = b"%08x\n"
 # Where the lines begin.
 START = len(_CHECKSUM % 0)
+# Bytes that are read at once.
 _CHUNK = 1 << 20
 
 

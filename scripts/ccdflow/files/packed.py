@@ -20,12 +20,15 @@ from ccdflow.files.planes import PlanesWriter, swap
 
 LOSSLESS, QUANTISED = "lossless", "quantised"
 
+# Pixels of a tile: big enough to compress well, small enough to read a part.
 _TILE_PIXELS = 1 << 17
 # Raise it when images are cut into other tiles: compressed products are then made again.
 TILES = 2
+# The fastest level of gzip.
 _LEVEL = 1
 # Bytes from which on the places of tiles need 64 bits.
 _LARGE = (1 << 31) - 1
+# ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
 _SEEDS = 10000
 _STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM")
 _SUMS = ("CHECKSUM", "DATASUM")

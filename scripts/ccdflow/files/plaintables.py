@@ -16,6 +16,7 @@ import numpy as np
 
 from ccdflow.files.promised import BLOCK
 
+# Bytes of a FITS card.
 _CARD = 80
 _HEADER_BYTES = 4 * BLOCK
 _FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}

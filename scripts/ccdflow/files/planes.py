@@ -18,6 +18,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.headertext import CardList
 
 BLOCK = promised.BLOCK
+# Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 1 << 14
 _GIVE = "give a product of ccdflow, or make it again"
 

@@ -10,9 +10,11 @@ from ccdflow.errors import FrameError
 from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
 
+# Bytes of a FITS block: headers and data are padded to a multiple.
 BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+# Bytes of a FITS card.
 _CARD = 80
 # Characters that some programs put at the end of a card in place of blanks.
 _ENDINGS = b"\0\r\n\t"

@@ -19,10 +19,15 @@ METHOD = "SUBTRACTIVE_DITHER_1"
 STEPS_OF_NOISE = 16
 """Steps in a standard deviation of the noise: the noise of a pixel grows by 0.02 %."""
 
-# The standard's generator (Park and Miller 1988), and the length of its sequence.
-_FACTOR, _MODULUS, _RANDOMS = 16807, 2147483647, 10000
+# The standard's generator (Park and Miller 1988): x' = 16807 x modulo 2^31 - 1.
+_FACTOR = 16807
+# 2^31 - 1, a prime.
+_MODULUS = 2147483647
+# Length of the standard's sequence.
+_RANDOMS = 10000
 # Median of |2 x - x(-2) - x(+2)| to the standard deviation of x.
 _THIRD_TO_SIGMA = 0.6052697
+# Rows of a tile that give its noise.
 _SAMPLED_ROWS = 8
 # Whole numbers above it leave room for those that readers reserve.
 _LARGEST = float((1 << 31) - 16)

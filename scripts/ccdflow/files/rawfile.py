@@ -49,10 +49,13 @@ __all__ = [
     "reading", "scratch", "unforeseen",
 ]  # fmt: skip
 
+# Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
 # Bytes of one header, of all headers of a file, and the number of HDUs.
 MAX_HEADER = 4 << 20
+# As above.
 _MAX_HEADERS = 16 << 20
+# As above.
 _MOST_HDUS = 2000
 # Bytes looked for behind the promised end: those of a damaged stream lead to its checksum.
 BEYOND = 1 << 16

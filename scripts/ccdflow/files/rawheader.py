@@ -17,6 +17,7 @@ from operator import itemgetter
 from astropy.io import fits
 from astropy.io.fits.card import Card, Undefined
 
+# Bytes of a FITS card.
 _CARD = 80
 _END = "END".ljust(_CARD)
 _CONTINUE = "CONTINUE"
@@ -26,7 +27,9 @@ _PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 _OF_RECORDS = ": "
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 _COMMENTARY = ("COMMENT", "HISTORY", "END")
+# Different cards that are remembered: an archive repeats most of them.
 _MOST_TEXTS = 1 << 14
+# Different orders of keywords that are remembered: one for each setting of a camera.
 _MOST_LAYOUTS = 1 << 10
 
 # By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
@@ -279,6 +282,7 @@ def is_text(header):
 
 # Different values of the cards that a function looks at, and sorts of headers.
 _MOST_ANSWERS = 1 << 11
+# Sorts of headers, as above.
 _MOST_TABLES = 1 << 8
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ccdflow.files import notes
 
+# Bytes that are copied at once.
 _PIECE = 1 << 20
 
 

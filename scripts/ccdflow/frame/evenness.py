@@ -18,6 +18,7 @@ _STAR = 8.0
 _STARS = 2e-4
 # No box of an even frame is darker or brighter than its median by more than this fraction.
 _UNEVEN = 0.5
+# Boxes along each side.
 _BOXES = 4
 
 

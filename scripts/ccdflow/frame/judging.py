@@ -15,6 +15,7 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 # Rows for the figures, and columns of each: 1 ms for an LFC frame.
 MOST_ROWS = 1024
+# Columns, as above.
 MOST_COLUMNS = 128
 # Rows for the noise of a pixel and for the profile across a seam.
 _ROWS_OF_A_PIXEL = 256
@@ -24,6 +25,7 @@ _FEWEST_LINES = 16
 # pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
 # narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
 ADDED = np.pi / 2 / 16
+# The three errors named above.
 _ROW_NOISE_ERRORS = 3
 # Warn if a strip is noisier than the image, or than in other frames, by more than this factor.
 NOISIER = 1.5

@@ -221,7 +221,7 @@ class Associations(Kind):
             for block in blocks
             for text in plan_words.wish_lines(block)
         ]
-        said = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
+        to_gain = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
         noises = [
             (f"{block.setup} {name}" if several else name, text)
             for block in blocks
@@ -231,7 +231,7 @@ class Associations(Kind):
         return Section(
             "choices",
             "Which master, and what the noise is made of",
-            (said,) if said else (),
+            (to_gain,) if to_gain else (),
             (
                 *_harm_sentences(context, night),
                 _rule_words(context),

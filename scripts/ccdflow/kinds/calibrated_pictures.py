@@ -28,7 +28,7 @@ _LEVEL_OF_FLATS = (
     " has the median of each flat."
 )
 # Rows of a picture at most: a longer one is not looked at.
-_MOST = 8
+_MOST_ROWS = 8
 _UP = "../.."
 
 
@@ -177,7 +177,7 @@ class MastersPicture(CalibrationPicture):
     def page_basis(self, context, night):
         """Return the picture's key, and why masters lack others: their own keys do not hold it."""
         groups = self.drawn(context, night)
-        without = [[g.product, said] for g in groups if (said := _without(context, g))]
+        without = [[g.product, why] for g in groups if (why := _without(context, g))]
         more = {"without": without} if without else {}
         return super().page_basis(context, night) | more
 
@@ -253,14 +253,14 @@ class SciencePicture(CalibrationPicture):
             return None
         records = [record for g in groups if (record := context.outcome(g.product)) is not None]
         grades = Counter(r.data["grade"] for r in records if r.status == ledger.MADE)
-        said = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
+        counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
         number = sum(grades.values())
         units = {_letter(r.data["unit"]) for r in records if r.status == ledger.MADE}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
             "calibrated",
             "Calibrated frames",
-            (f"{number} calibrated frame{'s' * (number != 1)}{': ' * bool(said)}{said}.",),
+            (f"{number} calibrated frame{'s' * (number != 1)}{': ' * bool(counts)}{counts}.",),
             (
                 "A: all masters of the night, exact; B: one of another night, scaled down, or of"
                 " unknown temperature; C: a step is missing, or a dark scaled up.",

@@ -193,8 +193,8 @@ def _left_out(context, night):
 def _warned(context, night):
     """Return sentences on frames in which something is not as it should be."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
-    said = frame_warnings.warned_frames(rows.values(), context.outcome)
-    return frame_warnings.sentences(said)
+    warned = frame_warnings.warned_frames(rows.values(), context.outcome)
+    return frame_warnings.sentences(warned)
 
 
 def _calibrated(context, night):

@@ -69,10 +69,10 @@ class QualityPicture(NightPicture):
         section = trend_section(trend(context, shown))
         if BIAS.configuration(context)["enabled"]:
             return section
-        said = (f"{OFF}.",)
+        note = (f"{OFF}.",)
         if section is not None:
-            return replace(section, summary=said)
-        return Section("trend", "Trend over the nights", said, said, order=80, name="Trend")
+            return replace(section, summary=note)
+        return Section("trend", "Trend over the nights", note, note, order=80, name="Trend")
 
 
 QUALITY = QualityPicture()

@@ -187,8 +187,8 @@ class Science(Kind):
                 figures.append(f"noise {image['sky_rms']:.3g}")
             if image["sky_predicted"] is not None:
                 figures.append(f"(predicted {image['sky_predicted']:.3g})")
-        said = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
-        grade = f"grade {data['grade']}" + (f": {said}" if said else "")
+        reasons = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
+        grade = f"grade {data['grade']}" + (f": {reasons}" if reasons else "")
         saturated = data.get("saturated", 0)
         warnings = [f"{saturated} pixels saturated"] * (saturated > 0)
         return [(file, "  ".join([*figures, grade]), warnings)]

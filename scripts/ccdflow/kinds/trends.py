@@ -30,8 +30,10 @@ COLUMNS = (
 _TOGETHER = 3
 # Nights of a camera for which an event is among a run's last lines.
 RECENT = 30
-# Nights of the picture, and cameras that have one.
-_NIGHTS, _CAMERAS = 366, 6
+# Nights of the picture: a year.
+_NIGHTS = 366
+# Cameras that have a picture, at most.
+_CAMERAS = 6
 # The newest events, which the overview names; all are in the table.
 _SHOWN = 20
 
@@ -297,9 +299,9 @@ def _picture(camera, series, steps, epochs):
             )
     begun = [night for night in epochs if night >= nights[0]]
     png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=begun)
-    said = [
+    steps_in_words = [
         f"{panel.words} with {listing(panel.steps)}" if panel.steps else f"{panel.words}, no step"
         for panel in panels
     ]
     alt = f"Figures of {camera} over {count(len(nights), 'night')}, {nights[0]} to {nights[-1]}."
-    return Picture(png, f"{alt} Steps: {'; '.join(said)}.")
+    return Picture(png, f"{alt} Steps: {'; '.join(steps_in_words)}.")

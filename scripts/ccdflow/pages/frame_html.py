@@ -123,8 +123,8 @@ def _summary(frames, cameras):
     if cameras:
         taken += f", taken with {listing(cameras)}"
     done, aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
-    said = [f"{taken}: {listing(kinds)}.", _what_was_done(frames, done)]
-    said.append(
+    sentences = [f"{taken}: {listing(kinds)}.", _what_was_done(frames, done)]
+    sentences.append(
         f"{count(aside, 'frame')} set aside, each with its reason below."
         if aside
         else "No frame had to be set aside."
@@ -133,8 +133,8 @@ def _summary(frames, cameras):
         statuses = unique(
             frame.status for frame in frames if frame.status not in (REDUCED, SET_ASIDE)
         )
-        said.append(f"{count(other, 'frame')} not reduced ({listing(statuses)}).")
-    return said
+        sentences.append(f"{count(other, 'frame')} not reduced ({listing(statuses)}).")
+    return sentences
 
 
 def _what_was_done(frames, done):

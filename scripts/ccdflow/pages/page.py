@@ -20,7 +20,9 @@ __all__ = [
     "night_page",
 ]  # fmt: skip
 
+# Rows of a table that is shown unfolded.
 OPEN_ROWS = 25
+# Frames set aside matter more: a longer list is shown unfolded.
 ASIDE_OPEN_ROWS = 60
 # The place of the frames among the sections.
 _FRAMES = 30
@@ -238,7 +240,7 @@ def _index_summary(page):
     totals = _totals(page.nights)
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
-    said = [
+    sentences = [
         f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
         f"{totals.reduced} reduced, {totals.set_aside} set aside"
         + (f", {totals.other} neither" if totals.other else "")
@@ -247,8 +249,8 @@ def _index_summary(page):
         + (f" of {count(totals.groups, 'group')} of biases." if totals.groups else "."),
     ]
     if totals.calibrated or totals.uncalibrated:
-        said.append(_calibrated_words(totals))
-    return [*said, *page.notes]
+        sentences.append(_calibrated_words(totals))
+    return [*sentences, *page.notes]
 
 
 def _nights_words(nights):
@@ -258,12 +260,12 @@ def _nights_words(nights):
 
 
 def _calibrated_words(totals):
-    said = f"{count(totals.calibrated, 'calibrated frame')}"
+    text = f"{count(totals.calibrated, 'calibrated frame')}"
     if totals.calibrated:
-        said += f": {totals.graded}"
+        text += f": {totals.graded}"
     if totals.uncalibrated:
-        said += f"; {count(totals.uncalibrated, 'frame')} not calibrated"
-    return f"{said}."
+        text += f"; {count(totals.uncalibrated, 'frame')} not calibrated"
+    return f"{text}."
 
 
 _COUNTED = ("reduced", "set_aside", "other", "combined", "groups", "uncalibrated")

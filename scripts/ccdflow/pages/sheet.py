@@ -147,12 +147,12 @@ def sheet_section(tiles):
     names = sorted({tile.kind for tile in ordered}, key=lambda kind: (Tile("", kind).place, kind))
     kinds = tuple((kind, sum(tile.kind == kind for tile in ordered)) for kind in names)
     sheet = SheetTiles(tuple(ordered), kinds)
-    said = ()
+    note = ()
     if sheet.odd:
         are = "is" if sheet.odd == 1 else "are"
-        said = (f"{count(sheet.odd, 'frame')} to look at {are} marked on the contact sheet.",)
+        note = (f"{count(sheet.odd, 'frame')} to look at {are} marked on the contact sheet.",)
     return Section(
-        "sheet", "Contact sheet", said, template="sheet.html.j2", content=sheet, order=10
+        "sheet", "Contact sheet", note, template="sheet.html.j2", content=sheet, order=10
     )
 
 

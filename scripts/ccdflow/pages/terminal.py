@@ -11,9 +11,11 @@ from ccdflow.pages.words import light_words
 
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
+# Reasons, and frames, that a list names before "more".
 _MOST_NAMED = 5
 NOT_CALIBRATED = "; not calibrated"
 """The end of the reasons, in ``associations.csv``, of a frame that is set aside."""
+# Columns of the labels at the left.
 _LABEL = 12
 
 
@@ -162,8 +164,8 @@ def _status(frames):
     whole = counts.pop("ok", 0)
     words = {"arriving": "still being written"}
     others = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
-    said = f"all {total} readable" if not others else f"{whole} readable, {', '.join(others)}"
-    return f"{total} frame{'s' * (total != 1)}: {said}"
+    readable = f"all {total} readable" if not others else f"{whole} readable, {', '.join(others)}"
+    return f"{total} frame{'s' * (total != 1)}: {readable}"
 
 
 def _order(kind):

@@ -12,6 +12,7 @@ _PICTURE_SECONDS = 1.5
 _START_SECONDS = 20.0
 # Times are multiplied by this, to allow for shared file systems and slower nodes.
 _TIME_MARGIN = 5.0
+# Threads of a job, at most.
 _MOST_THREADS = 8
 # Memory in MB of a job's interpreters: two of the executor, and the child with its libraries.
 _PROCESS_MEMORY = 1000

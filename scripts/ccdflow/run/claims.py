@@ -20,7 +20,9 @@ from ccdflow.files import whole
 
 # Seconds between two signs of life, and seconds of silence after which a process counts as dead.
 BEAT = 1.0
+# As above: a network file system may hold a process for minutes.
 SILENCE = 600.0
+# Seconds between two looks at a claim.
 _POLL = 1.0
 
 
@@ -196,6 +198,7 @@ def withdraw(results, *, ended=False):
 # Text in the place of a withdrawn batch, and the seconds that it stays: longer than a job may
 # queue.
 WITHDRAWN = '"withdrawn"\n'
+# Seconds of thirty days.
 _KEPT = 30 * 86400.0
 
 

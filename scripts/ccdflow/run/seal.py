@@ -122,8 +122,8 @@ def state(values, cameras, chain):
     try:
         for name in _UNFINISHED:
             _refuse_files(results / name)
-        said = [values, [repr(camera) for camera in cameras], _code(), READING]
-        said += [[kind.name, kind.versions] for kind in chain]
+        parts = [values, [repr(camera) for camera in cameras], _code(), READING]
+        parts += [[kind.name, kind.versions] for kind in chain]
         _look(values["raw"], "raw/", _raw_entry, folders)
         for place in dict.fromkeys(kind.place for kind in chain):
             if place.endswith("/"):
@@ -135,10 +135,10 @@ def state(values, cameras, chain):
             for name in os.listdir(folder):  # noqa: PTH208
                 _refuse_part(name)
         looked_at = [path for kind in chain for path in kind.looks_at(values)]
-        said.append([[str(path), whole.stamp_of(path)] for path in looked_at])
+        parts.append([[str(path), whole.stamp_of(path)] for path in looked_at])
     except (_Unknown, OSError):
         return None
-    general = _hash(json.dumps(said, sort_keys=True))
+    general = _hash(json.dumps(parts, sort_keys=True))
     return State(general, _hash(repr(tables)), folders)
 
 
@@ -202,8 +202,8 @@ def _look(top, name, entry_of, found, raw=None):
                     own = link or (entry.path if entry.is_symlink() else "")
                     prefix = name if name.endswith("/") else f"{name}/"
                     open_.append((entry.path, prefix + entry.name, above, own))
-                elif (said := entry_of(entry)) is not None:
-                    entries.append(said)
+                elif (seen := entry_of(entry)) is not None:
+                    entries.append(seen)
         if entries:
             entries.sort()
             found[name] = _hash(repr(entries))

@@ -421,14 +421,14 @@ def _finish(session):
     # The ledger now holds the jobs' results.
     ended = replace(context, jobs={}, elsewhere={})
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    said = moved + removal.lines(session.unmoved)
-    said += closing_lines(ended, () if moved else session.failed, session.left)
+    lines = moved + removal.lines(session.unmoved)
+    lines += closing_lines(ended, () if moved else session.failed, session.left)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved:
         seal.leave(
-            whole_plan, session.state, described=described, closing=said, is_failure=is_failure
+            whole_plan, session.state, described=described, closing=lines, is_failure=is_failure
         )
-    return said, is_failure
+    return lines, is_failure
 
 
 def _finish_whole(session):
@@ -439,10 +439,10 @@ def _finish_whole(session):
     whole = _begin(values, reading, context.chain, session.dry, session.lock, ((), ()), None, {})
     ended = replace(whole.context, jobs={}, elsewhere={})
     unmoved = session.unmoved | whole.unmoved
-    said = removal.lines(unmoved) + closing_lines(ended, session.failed, session.left)
+    lines = removal.lines(unmoved) + closing_lines(ended, session.failed, session.left)
     if session.plan.jobs:
         last_run.write(session)
-    return said, bool(session.failed or unmoved) or fails(ended)
+    return lines, bool(session.failed or unmoved) or fails(ended)
 
 
 def _take_in(session):

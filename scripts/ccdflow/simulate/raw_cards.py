@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
+# Bytes of a FITS block.
 _FITS_BLOCK = 2880
 _JD_OF_ORDINAL_ZERO = 1721424.5  # Julian date at 0 h of the day before 0001-01-01
 _FIELDS = {"field_1": ("08:26:40.00", "+28:10:00.0"), "field_2": ("09:10:00.00", "+50:20:00.0")}

@@ -10,6 +10,7 @@ import numpy as np
 from ccdflow.errors import UserError
 from ccdflow.simulate.optics import box, coordinates
 
+# Full width at half maximum of a Gaussian: 2 sqrt(2 ln 2) sigma.
 _FWHM_IN_SIGMA = 2.3548200450309493
 # Points and weights of Gauss and Legendre on a pixel that reaches from -0.5 to 0.5.
 _POINTS = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+# Steps that share a track's charge among its pixels evenly.
 _STEPS_PER_PIXEL = 4
 _MEAN_LENGTH = 6.0  # pixels
 _MEDIAN_CHARGE = 900.0  # electrons per pixel of track

@@ -12,6 +12,7 @@ from ccdflow.verify.comparing import Differs
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
+# Values from which on a median has the noise of its limit: drawing more tells no more.
 _MANY = 2000
 _SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 
@@ -77,11 +78,11 @@ def with_shared(header, first):
     header, first : astropy.io.fits.Header
         Of the image and of the first HDU.
     """
-    found = header.copy()
+    header_copy = header.copy()
     for keyword in _SHARED:
         if keyword in first and keyword not in header:
-            found[keyword] = first[keyword]
-    return found
+            header_copy[keyword] = first[keyword]
+    return header_copy
 
 
 def number(value):
@@ -100,14 +101,14 @@ def readouts_of(header, first, reduced, bias):
     bias : astropy.io.fits.Header or None
         Of the combined bias: its RNOISE was measured on pixels that were rounded.
     """
-    found = []
+    readouts = []
     for tail in tails_of(header):
         known = number(card(reduced, "AMPGAIN", tail))
         of_flats = number(card(header, "GAINMEAS", tail))
         # Without a gain of profile or header the measured one turns pixels into electrons.
         gain = known if known is not None else number(first.get("GAINMEAS"))
         measured = None if bias is None else number(card(bias, "RNOISE", tail))
-        found.append(
+        readouts.append(
             VerifiedAmplifier(
                 place_of(header, tail),
                 tail,
@@ -117,7 +118,7 @@ def readouts_of(header, first, reduced, bias):
                 0.0 if measured else ROUNDING,
             )
         )
-    return found
+    return readouts
 
 
 def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, factor=1.0):

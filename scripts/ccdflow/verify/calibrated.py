@@ -47,6 +47,7 @@ _RENAMED = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
     "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",
 }  # fmt: skip
+# Rows that are compared at once.
 _ROWS = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
@@ -218,8 +219,8 @@ def _check_gain(header, first, image, reduced, results):
     flat = image.planes.get("flat")
     for tail in tails_of(header):
         keyword = f"GAINMEAS{tail}"
-        said = number(card(header, "GAINMEAS", tail))
-        if said is None:
+        written = number(card(header, "GAINMEAS", tail))
+        if written is None:
             continue
         name = str(card(reduced, "AMPNAM", tail, ""))
         gains = _nights_of(results / paths.DETECTOR, str(first.get("CCDFCAM")), name)
@@ -230,7 +231,7 @@ def _check_gain(header, first, image, reduced, results):
         if not gains:
             reason = f"no flat and no line of {paths.DETECTOR} has its {keyword}"
             raise CannotRemake(reason, MISSING)
-        same_value(keyword, said, min(max(said, min(gains)), max(gains)))
+        same_value(keyword, written, min(max(written, min(gains)), max(gains)))
 
 
 def _nights_of(table, camera, amplifier):
@@ -348,8 +349,8 @@ def _check_mask(mask, image, frame, hdu, header, first, beside, results):
 
 def _check_cosmics(header):
     """Compare COSMICS with NCOSMIC: cosmic rays that were discarded are in no mask."""
-    said = header.get("COSMICS")
-    if said not in ("found", "discarded"):
-        raise Differs(f"COSMICS is found or discarded, and its card has {said}")
-    if said == "discarded" and header["NCOSMIC"]:
+    written = header.get("COSMICS")
+    if written not in ("found", "discarded"):
+        raise Differs(f"COSMICS is found or discarded, and its card has {written}")
+    if written == "discarded" and header["NCOSMIC"]:
         raise Differs(f"COSMICS is discarded, and NCOSMIC has {header['NCOSMIC']}")

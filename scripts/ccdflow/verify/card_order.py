@@ -79,13 +79,13 @@ def check_order(header, source, order, own):
 
 def _ranks(order):
     """Return {keyword, or (beginning of one, True): (place, place among those of a number)}."""
-    found = {}
+    ranks = {}
     for place, each in enumerate(order):
         if isinstance(each, str):
-            found[each] = place, 0
+            ranks[each] = place, 0
         else:
-            found |= {(word, True): (place, n) for n, word in enumerate(each)}
-    return found
+            ranks |= {(word, True): (place, n) for n, word in enumerate(each)}
+    return ranks
 
 
 def _rank_of(keyword, ranks):

@@ -43,10 +43,10 @@ def check_required(header, first, sort):
 
     for tail in tails_of(header):
         for names in _TOGETHER:
-            found = [name for name in names if has(name, tail)]
-            if found and len(found) < len(names):
-                lost = next(name for name in names if name not in found)
-                raise Differs(f"there is no card {lost}{tail}, and {found[0]}{tail} is there")
+            present = [name for name in names if has(name, tail)]
+            if present and len(present) < len(names):
+                lost = next(name for name in names if name not in present)
+                raise Differs(f"there is no card {lost}{tail}, and {present[0]}{tail} is there")
         for name, other in _WITH[sort]:
             if has(name, tail) and not has(other, tail):
                 raise Differs(f"there is no card {other}{tail}, and {name}{tail} is there")

@@ -37,9 +37,14 @@ from ccdflow.verify.sentences import check_combined
 from ccdflow.verify.source_cards import COMBINED, same_cards, shared_by
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
-_BANDS, _BAND_ROWS = 16, 8
-_FEWEST_BANDS, _VALUES = 4, 4_000_000
-"""Of very many members fewer bands are made again: so many values of them."""
+# Bands of rows of an image that are made again.
+_BANDS = 16
+# Rows of a band.
+_BAND_ROWS = 8
+# Values of members that are read for them: of very many members fewer bands are made again ...
+_VALUES = 4_000_000
+# ... but no fewer than these.
+_FEWEST_BANDS = 4
 _STEPS = 2
 """float32 steps by which a combined pixel may differ: sums run in another order."""
 _NO_CLIPPING = "none"
@@ -226,10 +231,10 @@ class _Made:
             ("NREJECT", *sorted(self.rejected)),
             ("NINVALID", self.invalid, self.invalid),
         ):
-            said = number(self.header.get(keyword))
-            if said is None or said < least or (self.is_whole and said > most):
+            written = number(self.header.get(keyword))
+            if written is None or written < least or (self.is_whole and written > most):
                 span = f"{least}" if least == most else f"{least} to {most}"
-                raise Differs(f"{keyword} is {span} in these rows, and its card has {said}")
+                raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
 
 
 def _clipped_as(header, first, account):
@@ -260,13 +265,13 @@ def _check_names(headers, account):
 
 def _check_members(headers, account, results):
     """Compare the cards that members have alike, their dates and exposures with theirs."""
-    found = []
+    files = []
     for name in account.members:
         path = results / product_of(name)
         if not path.is_file():
             raise CannotRemake(f"its member {path.name} is missing", MISSING)
-        found.append(path)
-    with fits.open(found[0]) as member:
+        files.append(path)
+    with fits.open(files[0]) as member:
         for hdu in {0, *account.hdus}:
             same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
             check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED.own)
@@ -275,7 +280,7 @@ def _check_members(headers, account, results):
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
                 same_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
-    firsts = [stored(path).first for path in found]
+    firsts = [stored(path).first for path in files]
     shared_by(headers[0], firsts, COMBINED)
     dates = [_time_of(header) for header in firsts]
     if all("T" in str(header.get("DATE-OBS")) for header in firsts):
@@ -283,9 +288,9 @@ def _check_members(headers, account, results):
         must_have(headers[0], "DATE-END")
     if None not in dates and "DATE-BEG" in headers[0]:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
-            said = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
-            if abs((said - value).total_seconds()) > _SECONDS:
-                has = f"{value.isoformat()}, and its card has {said.isoformat()}"
+            written = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
+            if abs((written - value).total_seconds()) > _SECONDS:
+                has = f"{value.isoformat()}, and its card has {written.isoformat()}"
                 raise Differs(f"{keyword} is {has}")
     seconds = [number(header.get("EXPTIME")) for header in firsts]
     if "EXPTIME" in headers[0] and None not in seconds:
@@ -295,8 +300,8 @@ def _check_members(headers, account, results):
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
-            shared_by(headers[hdu], [stored(path).images[hdu].header for path in found], COMBINED)
-        _check_levels(headers[hdu], firsts, found, hdu)
+            shared_by(headers[hdu], [stored(path).images[hdu].header for path in files], COMBINED)
+        _check_levels(headers[hdu], firsts, files, hdu)
 
 
 def _check_levels(header, firsts, paths, hdu):
@@ -311,10 +316,10 @@ def _check_levels(header, firsts, paths, hdu):
 
 def _time_of(header):
     """Return the time of a frame by DATE-OBS, and UT where that has a day alone; None if not."""
-    said = str(header.get("DATE-OBS", ""))
-    said = said if "T" in said else f"{said}T{str(header.get('UT', '')).strip()}"
+    text = str(header.get("DATE-OBS", ""))
+    text = text if "T" in text else f"{text}T{str(header.get('UT', '')).strip()}"
     try:
-        return datetime.fromisoformat(said).replace(tzinfo=None)
+        return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
         return None
 
@@ -333,12 +338,14 @@ def _check_group(first, path, account):
 
 def _ratios(headers, account):
     """Return {HDU: [(place, gain over the mean gain)]} of a flat whose gains are known."""
-    found = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
-    gains = [gain for pairs in found.values() for _, gain in pairs]
+    gains_by_hdu = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
+    gains = [gain for pairs in gains_by_hdu.values() for _, gain in pairs]
     if None in gains or len(set(gains)) == 1:
         return {}
     mean = sum(gains) / len(gains)
-    return {hdu: [(place, gain / mean) for place, gain in pairs] for hdu, pairs in found.items()}
+    return {
+        hdu: [(place, gain / mean) for place, gain in pairs] for hdu, pairs in gains_by_hdu.items()
+    }
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -386,20 +393,22 @@ def _check_biases(made):
         turned = frames
         if card(header, "OSCAXIS", tail) == "columns":
             turned = frames.swapaxes(1, 2)
-        said = number(card(header, "RNOISE", tail))
-        if said is not None:
-            same_value(f"RNOISE{tail}", said, measuring.read_noise(turned), part=5e-3, least=1e-3)
-            noise = measuring.predicted_noise(said, len(frames), account)
+        written = number(card(header, "RNOISE", tail))
+        if written is not None:
+            same_value(
+                f"RNOISE{tail}", written, measuring.read_noise(turned), part=5e-3, least=1e-3
+            )
+            noise = measuring.predicted_noise(written, len(frames), account)
             same_value(f"CNOISPR{tail}", card(header, "CNOISPR", tail), noise, part=3e-2)
-        said = number(card(header, "CNOISE", tail))
-        if said is not None:
+        written = number(card(header, "CNOISE", tail))
+        if written is not None:
             noise = measuring.combined_noise(turned, account)
-            same_value(f"CNOISE{tail}", said, noise, part=3e-2, least=1e-3)
+            same_value(f"CNOISE{tail}", written, noise, part=3e-2, least=1e-3)
         # An amplifier without signal has no noise to measure.
         is_lost = card(header, "AMPBAD", tail) is not None
-        if (said := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
+        if (written := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
             noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
-            same_value(f"CLIPRN{tail}", said, noise, part=4e-2)
+            same_value(f"CLIPRN{tail}", written, noise, part=4e-2)
 
 
 def _check_model(made, bias):
@@ -481,13 +490,13 @@ def _check_gains(made):
     header, account = made.header, made.account
     rows, stack = made.sample(measuring.FIGURE_ROWS)
     for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
-        said = number(card(header, "GAINMEAS", tail))
-        if said is None:
+        written = number(card(header, "GAINMEAS", tail))
+        if written is None:
             continue
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        same_value(f"GAINMEAS{tail}", said, gain, part=max(0.03, 5 * error))
+        same_value(f"GAINMEAS{tail}", written, gain, part=max(0.03, 5 * error))
 
 
 def _check_dark(made, image, errors, mask):

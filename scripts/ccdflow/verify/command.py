@@ -19,7 +19,8 @@ _NO_NOTES = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): keys and pixels within"
     " the rounding are compared with none"
 )
-_MOST = 3
+# Strangers that a line names.
+_MOST_NAMED = 3
 
 
 def named(results, words):
@@ -101,10 +102,10 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)
-        found, fresh, edited = table.verify_products(
+        verdicts, fresh, edited = table.verify_products(
             products, made=made, raw=raw, results=results, whole=whole, threads=threads
         )
-    looked = [*found, *_strangers_as(strangers, every)]
+    looked = [*verdicts, *_strangers_as(strangers, every)]
     lines = table.lines_of(looked, fresh, expected)
     if not noted:
         lines.insert(-1, _NO_NOTES)
@@ -135,5 +136,5 @@ def _strangers_as(strangers, every):
 
 
 def _line_on(strangers):
-    names = ", ".join(strangers[:_MOST]) + (" ..." if len(strangers) > _MOST else "")
+    names = ", ".join(strangers[:_MOST_NAMED]) + (" ..." if len(strangers) > _MOST_NAMED else "")
     return f"{len(strangers)} FITS files are no products of this results folder: {names}"

@@ -172,9 +172,9 @@ def same_text(header, keyword, value):
     Differs
         If the texts differ.
     """
-    said = header.get(keyword)
-    if str(said).strip() != str(value).strip():
-        raise Differs(f"{keyword} is {value}, and its card has {said}")
+    written = header.get(keyword)
+    if str(written).strip() != str(value).strip():
+        raise Differs(f"{keyword} is {value}, and its card has {written}")
 
 
 def other_bits(product, again):

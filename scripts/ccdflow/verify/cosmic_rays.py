@@ -12,13 +12,46 @@ from ccdflow.verify.accounts import CannotRemake
 from ccdflow.verify.comparing import same_value
 from ccdflow.verify.outcome import OLDER
 
-_ROUNDS, _PROFILE = 4, 7
-_UNDERSAMPLED, _USUAL, _FWHM = 2.5, 0.85, 2.3548
-_STAR, _SHARPER, _BESIDE, _ABOVE, _MOSTLY = 4.0, 0.93, 6, 4.0, 0.5
-_PEAK, _FLANK, _FEWEST_STARS, _NARROWEST = 30.0, 3.0, 5, 0.45
+# All numbers are those of detector/cosmics.py, written again on purpose.
+# Rounds of L.A.Cosmic.
+_ROUNDS = 4
+# Pixels of a side of the profile of a star.
+_PROFILE = 7
+# Stars of a smaller FWHM, pixels, are compared with their own profile.
+_UNDERSAMPLED = 2.5
+# Sigma of stars, pixels, where too few are found to measure it: a FWHM of 2 pixels.
+_USUAL = 0.85
+# Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
+_FWHM = 2.3548
+# Errors by which the median of 3 x 3 pixels is above its surroundings in a star.
+_STAR = 4.0
+# Part of the stars' width below which a pixel is sharper than any star.
+_SHARPER = 0.93
+# Pixels to either side at which the sky about a hit is taken.
+_BESIDE = 6
+# Errors by which a sharp pixel is above that Gaussian.
+_ABOVE = 4.0
+# Part of a hit's pixels that must be sharp for the others to be kept.
+_MOSTLY = 0.5
+# Errors of the peak of a star that tells the width of stars ...
+_PEAK = 30.0
+# ... and of its four neighbours.
+_FLANK = 3.0
+# Fewest such stars that tell the width.
+_FEWEST_STARS = 5
+# Least sigma of stars, pixels: no optics are sharper.
+_NARROWEST = 0.45
 _BOX = np.ones((3, 3), bool)
-# Pixels mirrored at each edge, lines there that may be no hits, and how many hits make them none.
-_MARGIN, _EDGE, _PART_ON_EDGE, _TIMES_ON_EDGE, _FEWEST_ON_EDGE = 6, 3, 0.02, 4, 5
+# Pixels mirrored at each edge.
+_MARGIN = 6
+# Lines at each edge that may be no hits.
+_EDGE = 3
+# Part of such a line's pixels from which on its hits are none ...
+_PART_ON_EDGE = 0.02
+# ... over this many times the part of the whole image ...
+_TIMES_ON_EDGE = 4
+# ... and the fewest hits.
+_FEWEST_ON_EDGE = 5
 
 
 def hits_of(header, image, errors, mask):
@@ -59,7 +92,7 @@ def hits_of(header, image, errors, mask):
     fwhm, how = float(header["CRFWHM"]), {}
     if 0 < fwhm < _UNDERSAMPLED:
         how = {"fsmode": "convolve", "psfmodel": "gauss", "psffwhm": fwhm, "psfsize": _PROFILE}
-    found = ccdproc.cosmicray_lacosmic(
+    cleaned = ccdproc.cosmicray_lacosmic(
         CCDData(data, unit=units.electron, mask=bad),
         sigclip=header["CRSIGMA"],
         objlim=header["CRCONTR"],
@@ -72,7 +105,7 @@ def hits_of(header, image, errors, mask):
         gain_apply=False,
         **how,
     )
-    hits = found.mask & ~bad
+    hits = cleaned.mask & ~bad
     hits = _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
     return _without_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
 
@@ -137,10 +170,10 @@ def _sharper(data, around, errors, y, x, width):
 
     far = (-_BESIDE, 0, _BESIDE)
     sky = np.min([at(around, dy, dx) for dy in far for dx in far], axis=0)
-    found = np.zeros(y.size, bool)
+    sharper = np.zeros(y.size, bool)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
         beside = sum(np.maximum(at(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
         limit = _ABOVE * np.sqrt(1 + most**2 / 2) * errors[y, x]
-        found |= data[y, x] - sky - most * beside / 2 > limit
-    return found
+        sharper |= data[y, x] - sky - most * beside / 2 > limit
+    return sharper

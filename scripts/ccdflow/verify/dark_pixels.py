@@ -15,9 +15,25 @@ from ccdflow.verify.pixel_bits import (
     neighbours,
 )
 
-_SAMPLE, _STRIP = 128, 1 << 17
-_CHANCE, _SIGMA, _HIT, _OWN = 1e-6, 5.0, 6.0, 3.0
-_TIMES_USUAL, _TIMES_OWN, _SCALED = 2, 3, 1.05
+# All numbers but the strip are those of detector/pixels/, written again on purpose.
+# Rows that give the usual rate and noise.
+_SAMPLE = 128
+# Pixels that are read at once, of each dark.
+_STRIP = 1 << 17
+# Chance of a good pixel to be off its line by as much as a bad one.
+_CHANCE = 1e-6
+# Standard errors by which a rate is above the median in a hot pixel.
+_SIGMA = 5.0
+# Standard errors by which a value is above the others in a hit by a cosmic ray.
+_HIT = 6.0
+# Errors above the usual rate from which on a pixel has weights of its own light.
+_OWN = 3.0
+# Rounds of finding the usual line.
+_TIMES_USUAL = 2
+# Rounds of finding the line of such a pixel.
+_TIMES_OWN = 3
+# Least factor by which errors are scaled: a smaller one is chance.
+_SCALED = 1.05
 
 
 def sample_of(ny):
@@ -90,13 +106,13 @@ class LinesThroughDarks:
     def _scales(self, lines):
         """Return by how much rates, both chi^2 and offsets scatter more than assumed: 1 or more."""
         rate = lines.rate[np.isfinite(lines.rate)]
-        found = [mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
+        scales = [mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
         for values, freedom in zip((lines.misfit, lines.scatter), self.freedom, strict=True):
             usual = special.chdtri(freedom, 0.5) if freedom else 1.0
-            found.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
+            scales.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
         offset = lines.offset[np.isfinite(lines.offset)]
-        found.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
-        return [scale if scale > _SCALED else 1.0 for scale in found]
+        scales.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
+        return [scale if scale > _SCALED else 1.0 for scale in scales]
 
     def _plain(self, darks):
         """Return lines with the weights of a usual pixel: (n, ...) to (...)."""
@@ -127,16 +143,16 @@ class LinesThroughDarks:
         darks : numpy.ndarray
             (n, k, nx), electrons.
         """
-        found, hits = self._plain(darks), self._hits(darks)
+        lines, hits = self._plain(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):
-            own = (found.rate > self.rate + _OWN * found.error) | hits.any(axis=0)
-        own |= ~np.isfinite(found.rate)
+            own = (lines.rate > self.rate + _OWN * lines.error) | hits.any(axis=0)
+        own |= ~np.isfinite(lines.rate)
         at = np.nonzero(own)
         if at[0].size:
             refined = self._weighted(darks[:, *at], hits[:, *at])
             for name, values in vars(refined).items():
-                getattr(found, name)[at] = values
-        return found
+                getattr(lines, name)[at] = values
+        return lines
 
     def _hits(self, darks):
         """Return the values that alone of their pixel stand out of their exposure: cosmic rays."""

@@ -102,9 +102,9 @@ def _measurement(first, number, results):
     """Return (night, telling sources, lines, weak lines, header) of a measurement of a map."""
     name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
-    found = measurement_of(path)
-    same_text(first, "CCDFCAM", found[-1]["CCDFCAM"])
-    return found
+    measurement = measurement_of(path)
+    same_text(first, "CCDFCAM", measurement[-1]["CCDFCAM"])
+    return measurement
 
 
 def measurement_of(path):

@@ -146,7 +146,7 @@ def same_names(header, source, *, must_have=True):
         If the names differ.
     """
     for keyword in _NAMES:
-        said, value = header.get(keyword), source.get(keyword)
-        is_left_out = said is None and not (must_have and "XTENSION" in header)
-        if said != value and not is_left_out:
-            raise Differs(f"{keyword} is {value} in its source, and its card has {said}")
+        written, value = header.get(keyword), source.get(keyword)
+        is_left_out = written is None and not (must_have and "XTENSION" in header)
+        if written != value and not is_left_out:
+            raise Differs(f"{keyword} is {value} in its source, and its card has {written}")

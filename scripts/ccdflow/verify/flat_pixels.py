@@ -119,11 +119,11 @@ def deep_parts(pairs):
     must, may : numpy.ndarray
         (ny, nx), bool.
     """
-    found = None
+    deep = None
     for flat, error in pairs:
         own = np.array([_deep_in(flat, np.isfinite(error), sign * NEAR) for sign in (1, -1)])
-        found, ny = own if found is None else found & own, len(flat)
-    return tuple(np.repeat(parts, _PART, axis=0)[:ny] for parts in found)
+        deep, ny = own if deep is None else deep & own, len(flat)
+    return tuple(np.repeat(parts, _PART, axis=0)[:ny] for parts in deep)
 
 
 def _deep_in(flat, good, more):
@@ -217,7 +217,7 @@ def of_two_levels(parts, *, like_ccdmask):
     ratio = np.divide(bright, faint, out=np.full(faint.shape, np.nan), where=lit)
     ratio[~lit] = np.median(ratio[lit])
     usual = neighbours(ratio)
-    variance = of_bright + usual**2 * of_faint + (_LEAST * np.fmax(bright, faint)) ** 2
+    variance = of_bright + usual**2 * of_faint + (_LEAST_DIFFERENCE * np.fmax(bright, faint)) ** 2
     sigma = (bright - usual * faint) / np.sqrt(variance)
     sigma /= max(1.0, mad(sigma[known]))
     sigma = np.where(known, sigma, 0.0)
@@ -226,8 +226,8 @@ def of_two_levels(parts, *, like_ccdmask):
         bits.set(BAD_COLUMN, *bad_parts(column_sums(sign * sigma), len(sigma)))
     if like_ccdmask:
         image = CCDData(ratio.astype(np.float32), unit=units.dimensionless_unscaled)
-        found = np.asarray(ccdproc.ccdmask(image)) & known
-        bits.set(BAD_COLUMN, found, found)
+        nonlinear = np.asarray(ccdproc.ccdmask(image)) & known
+        bits.set(BAD_COLUMN, nonlinear, nonlinear)
     doubts = first | second
     bits.set(BAD_COLUMN, np.zeros_like(doubts), doubts)
     bits.must[doubts] = 0

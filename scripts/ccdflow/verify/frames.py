@@ -185,13 +185,13 @@ def _check_image(header, raw, amplifiers, account):
 
 def _moved(amplifier):
     """Return (sign, shift) of x and of y: product = sign x raw + shift, in FITS pixels."""
-    found = []
+    moves = []
     for axis in (1, 0):
         kept, place = amplifier.kept[axis], amplifier.place[axis]
         flipped = "yx"[axis] in amplifier.flip
         shift = place.start + kept.stop + 1 if flipped else place.start - kept.start
-        found.append((-1, shift) if flipped else (1, shift))
-    return found
+        moves.append((-1, shift) if flipped else (1, shift))
+    return moves
 
 
 def _check_physical(header, raw, amplifier):
@@ -219,9 +219,9 @@ def _check_solutions(header, own, amplifier):
             if isinstance(before, int | float):
                 same_figure(header, keyword, sign * before + shift, least=_PIXEL)
         elif _STEP_CARD.fullmatch(keyword) and keyword in own:
-            said, before = header[keyword], own[keyword]
-            if isinstance(before, int | float) and abs(said) != abs(before):
-                raise Differs(f"{keyword} is {before} in the raw frame, and its card has {said}")
+            written, before = header[keyword], own[keyword]
+            if isinstance(before, int | float) and abs(written) != abs(before):
+                raise Differs(f"{keyword} is {before} in the raw frame, and its card has {written}")
 
 
 def _check_world(header, raw, amplifier):
@@ -256,14 +256,15 @@ def _check_world(header, raw, amplifier):
 def _check_sections(header, raw, amplifiers):
     """Compare CCDSEC, DETSEC and AMPSEC with the raw frame's, moved with its pixels."""
     for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
-        found = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
-        expected = found.pop() if len(found) == 1 else None
-        said = header.get(keyword)
-        if said is not None and str(said).strip() != (expected or ""):
+        sections = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
+        expected = sections.pop() if len(sections) == 1 else None
+        written = header.get(keyword)
+        if written is not None and str(written).strip() != (expected or ""):
             raise Differs(
-                f"{keyword} is {expected or 'not known'} by the raw frame, and its card has {said}"
+                f"{keyword} is {expected or 'not known'} by the raw frame,"
+                f" and its card has {written}"
             )
-        if said is None and expected is not None:
+        if written is None and expected is not None:
             raise Differs(f"there is no card {keyword}, which would have {expected}")
 
 

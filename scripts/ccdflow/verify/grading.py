@@ -43,9 +43,9 @@ def check_grade(first, masters):
     Differs
         If the grade or a reason is not the one that the cards and the masters give.
     """
-    said = [match for text in sentences_of(first) if (match := _LINE.fullmatch(text))]
-    reasons, grade = [match[2].strip() for match in said], first.get("CALGRADE")
-    if wrong := [match[1] for match in said if match[1] != grade]:
+    grade_lines = [match for text in sentences_of(first) if (match := _LINE.fullmatch(text))]
+    reasons, grade = [match[2].strip() for match in grade_lines], first.get("CALGRADE")
+    if wrong := [match[1] for match in grade_lines if match[1] != grade]:
         raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong)}")
     check_plain(first, re.compile(f"{_LINE.pattern}|{_WITHOUT.pattern}"))
     expected = max((_grade_of(reason) for reason in reasons), default="A")
@@ -104,15 +104,15 @@ def _check_steps(first, masters, reasons):
 
 def _needed(first, masters):
     """Return patterns of the reasons that the masters give: another night, a scale, a part."""
-    found = []
+    patterns = []
     for kind, master in masters.items():
         if lag := first.get(f"{kind.upper()}DT", 0):
             plural = "s" * (abs(lag) != 1)
-            found.append(f"{kind} {abs(lag)} night{plural} {'before' if lag > 0 else 'later'}$")
+            patterns.append(f"{kind} {abs(lag)} night{plural} {'before' if lag > 0 else 'later'}$")
         if master.cut is not None:
-            found.append(f"{kind} cut to its pixels {re.escape(first[f'{kind.upper()}CUT'])}$")
+            patterns.append(f"{kind} cut to its pixels {re.escape(first[f'{kind.upper()}CUT'])}$")
         if any(factor != 1 for factor in master.factors):
             factor = master.factors[0]
             words = f"{kind} scaled {'up' if factor > 1 else 'down'} by {factor:.4g}"
-            found.append(f"{re.escape(words)}$")
-    return found
+            patterns.append(f"{re.escape(words)}$")
+    return patterns

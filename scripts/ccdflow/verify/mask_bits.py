@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
+# The bits of a mask as docs/products.md lists them, written again on purpose.
 SATURATED, NOT_FINITE, NO_DATA, HOT, DEAD, BAD_COLUMN = 1, 2, 4, 8, 16, 32
+# The next six.
 COSMIC, UNLIT, UNCALIBRATED, NOT_LINEAR, BLEED, REPLACED = 64, 128, 256, 512, 1024, 2048
+# The last two.
 VARIES, FLAT_UNRELIABLE = 4096, 8192
 
 MAD_TO_SIGMA = 1 / NormalDist().inv_cdf(0.75)

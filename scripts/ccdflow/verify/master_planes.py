@@ -18,6 +18,7 @@ _LEAST_FLAT = 1e-3
 _UNLIT_BELOW = 0.2
 """Response below which a pixel is not lit."""
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+# Errors by which a pixel's own light stands out: as calibrate/master_noise.py has it.
 _OWN_LIGHT_SIGMA = 4.0
 _TILE = 24
 """Rows and columns of the tiles of a dark."""

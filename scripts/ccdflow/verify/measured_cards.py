@@ -90,14 +90,14 @@ def check_measured(hdus, path):
 
 def _check_hdus(hdus, sort):
     tables = _TABLES[sort]
-    found = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
+    held = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
     # Nights that were closed before version 4 of the measurement have no column DEEP.
     older = {name: [column for column in own if column != "DEEP"] for name, own in tables.items()}
-    if found not in (tables, older):
-        raise Differs(f"its tables are {list(tables)}, and it has {found}")
+    if held not in (tables, older):
+        raise Differs(f"its tables are {list(tables)}, and it has {held}")
     bits = _IMAGES[sort]
     images = [hdu for hdu in hdus[1:] if not hasattr(hdu, "columns")]
-    if len(images) + len(found) != len(hdus) - 1 or bool(images) != bool(bits):
+    if len(images) + len(held) != len(hdus) - 1 or bool(images) != bool(bits):
         raise Differs(f"its HDUs are not those of such a product: {[hdu.name for hdu in hdus[1:]]}")
     for hdu in images:
         kind = re.sub(r"\d+$", "", hdu.name)

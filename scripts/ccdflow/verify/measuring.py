@@ -149,14 +149,14 @@ def white_scatter(image):
 
 def read_noise(frames):
     """Return the read noise from differences of consecutive frames: (n, k, nx)."""
-    found = [white_scatter(second - first) for first, second in pairwise(frames)]
-    return float(np.mean(np.square(found)) / 2) ** 0.5
+    scatters = [white_scatter(second - first) for first, second in pairwise(frames)]
+    return float(np.mean(np.square(scatters)) / 2) ** 0.5
 
 
 def pair_noise(frames):
     """Return the noise of a value from differences of consecutive frames, that of rows in it."""
-    found = [scatter(second - first)[0] for first, second in pairwise(frames)]
-    return float(np.mean(np.square(found)) / 2) ** 0.5
+    scatters = [scatter(second - first)[0] for first, second in pairwise(frames)]
+    return float(np.mean(np.square(scatters)) / 2) ** 0.5
 
 
 def combined_noise(frames, account):
@@ -271,13 +271,13 @@ def model_factor(frames, levels, light, fixed, slope):
     fixed, slope : float
         Of the variance, without the factor.
     """
-    lit, found, count = np.maximum(light, 0), [], 0
+    lit, variances, count = np.maximum(light, 0), [], 0
     for one, two in pairwise(range(len(frames))):
         variance = sum((fixed + slope * lit * L) / L**2 for L in (levels[one], levels[two]))
         sigma, number = scatter((frames[one] - frames[two]) / np.sqrt(variance))
-        found.append(sigma**2)
+        variances.append(sigma**2)
         count += number
-    factor = float(np.mean(found)) ** 0.5
+    factor = float(np.mean(variances)) ** 0.5
     return factor, factor * (1.5 / (2 * max(count, 1))) ** 0.5
 
 
@@ -302,8 +302,8 @@ def gain_of_pairs(frames, levels, noise):
         rest = np.full(steps.shape, noise**2 * (1 / one**2 + 1 / two**2))
         with np.errstate(invalid="ignore"):
             good = np.isfinite(steps) & (lit > 30 * rest)
-        for found, values in ((squares, steps**2), (photons, lit), (fixed, rest)):
-            found.append(values[good])
+        for parts, values in ((squares, steps**2), (photons, lit), (fixed, rest)):
+            parts.append(values[good])
     squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
     if squares.size < 1000:
         return np.nan, np.nan

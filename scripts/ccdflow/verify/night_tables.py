@@ -24,6 +24,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used: IMUSE001 ..."""
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
+# Part of low pixels above which a night's flats tell of no low ones: detecting.py has it.
 _MOST_LOW = 0.02
 _DIGITS = 1e-4
 """Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32."""
@@ -62,8 +63,8 @@ class NightMaster:
     @property
     def master_paths(self):
         """{'bias' or 'dark': path} of those that were subtracted from its members."""
-        found = masters_of(self.first)
-        return {kind: master_file(one, kind, self.results) for kind, one in found.items()}
+        records = masters_of(self.first)
+        return {kind: master_file(one, kind, self.results) for kind, one in records.items()}
 
     def header(self, hdu):
         """Return the header of an image of the first member.
@@ -113,15 +114,15 @@ class NightMaster:
         -------
         numpy.ndarray of shape (n, k, nx)
         """
-        found = []
+        rows_of_members = []
         bias = self.master_paths.get("bias")
         level = 0.0 if bias is None else rows_of(bias, hdu, rows, "bias").astype(float)
         for path in self.members:
             values = rows_of(path, hdu, rows, "member").astype(float) - level
             if f"MASK{suffix}" in stored(path).images:
                 values[rows_of(path, f"MASK{suffix}", rows, "member") != 0] = np.nan
-            found.append(values)
-        return np.array(found)
+            rows_of_members.append(values)
+        return np.array(rows_of_members)
 
     def seconds(self):
         """Return the exposure of each member.
@@ -131,10 +132,10 @@ class NightMaster:
         CannotRemake
             If EXPTIME of one has none.
         """
-        found = [number(stored(path).first.get("EXPTIME")) for path in self.members]
-        if None in found:
+        exposures = [number(stored(path).first.get("EXPTIME")) for path in self.members]
+        if None in exposures:
             raise CannotRemake("EXPTIME of its flats has no exposure", MODEL)
-        return np.array(found)
+        return np.array(exposures)
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,15 @@ def masters_named(first, results):
     """
     if lost := [word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first]:
         raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
-    found = []
+    masters = []
     for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
         name = unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
         master = NamedMaster(name, first[f"IMKEY{n:03d}"])
         use = first[f"IMUSE{n:03d}"]
         if use not in USES:
             raise Differs(f"IMUSE{n:03d} is one of {', '.join(USES)}, and its card has {use}")
-        found.append(NightMaster(master_file(master, "master", results), use, results))
-    return found
+        masters.append(NightMaster(master_file(master, "master", results), use, results))
+    return masters
 
 
 def images_of(first, masters, results):
@@ -272,7 +273,7 @@ def verify_night(first, hdus, results):
     pixels, largest, looked, lines = 0, 0.0, set(), {"PIXELS": 0, "WEAK": 0}
     images = images_of(first, masters, results)
     for place, image in enumerate(images):
-        found, contrast, told = _found_in(image, masters, first)
+        bits_by_source, contrast, told = _found_in(image, masters, first)
         looked |= told
         own = _lines_of(hdus["PIXELS"].data, place, image.shape)
         lines["PIXELS"] += len(own[0])
@@ -280,7 +281,7 @@ def verify_night(first, hdus, results):
             bits = np.zeros(image.shape, np.int16)
             names = hdus["PIXELS"].columns.names
             bits.reshape(-1)[own[0]] = own[1][source] if source in names else 0
-            if wrong := found[source].wrong(bits):
+            if wrong := bits_by_source[source].wrong(bits):
                 raise Differs(
                     f"{wrong} pixels have other bits in {source} than the masters that"
                     " the header names give"
@@ -288,7 +289,7 @@ def verify_night(first, hdus, results):
         weak = _lines_of(hdus["WEAK"].data, place, image.shape)
         lines["WEAK"] += len(weak[0])
         off = _check_weak(first, place, contrast, weak)
-        pixels, largest = pixels + found["DARK"].must.size, max(largest, off)
+        pixels, largest = pixels + bits_by_source["DARK"].must.size, max(largest, off)
     for name, count in lines.items():
         if count != len(hdus[name].data):
             raise Differs(f"{name} has lines of an image that the masters lack")
@@ -338,12 +339,12 @@ def _check_weak(first, place, contrast, lines):
 
 def _found_in(image, masters, first):
     """Return {source: OpenBits}, the contrast of the flats or None, and the sources that tell."""
-    found = {source: OpenBits(image.shape) for source in SOURCES}
+    by_source = {source: OpenBits(image.shape) for source in SOURCES}
     looked, contrast = set(), None
     flats = [each for each in masters if each.use in ("flat", "spectrum")]
     if flats:
         looked.add("deep")
-        found["DEEP"].set(BAD_COLUMN, *flat_pixels.deep_parts(_pairs(flats, image)))
+        by_source["DEEP"].set(BAD_COLUMN, *flat_pixels.deep_parts(_pairs(flats, image)))
     imaging = [each for each in flats if each.use == "flat"]
     if imaging:
         bits = OpenBits(image.shape)
@@ -354,24 +355,24 @@ def _found_in(image, masters, first):
             contrast = None
         else:
             looked.add("flat")
-            found["FLAT"] = bits
+            by_source["FLAT"] = bits
     darks = [each for each in masters if each.use == "dark"]
     for tail in tails_of(image.header):
         place = place_of(image.header, tail)
         if darks:
             looked.add("dark")
-            _by_darks(found["DARK"], image, tail, place, darks, float(first["HOTRATE"]))
+            _by_darks(by_source["DARK"], image, tail, place, darks, float(first["HOTRATE"]))
         for flat in flats:
             own = _by_levels(image, tail, place, flat, bool(first.get("CCDMASK", False)))
             if own is not None:
                 looked.add("levels")
                 # A pixel that is hot differs between exposures.
-                hot = found["DARK"]
+                hot = by_source["DARK"]
                 own.must[hot.may[place] & HOT != 0] = 0
                 own.may[hot.must[place] & HOT != 0] = 0
-                found["LEVELS"].must[place] |= own.must
-                found["LEVELS"].may[place] |= own.may
-    return found, contrast, looked
+                by_source["LEVELS"].must[place] |= own.must
+                by_source["LEVELS"].may[place] |= own.may
+    return by_source, contrast, looked
 
 
 def _parts_of(image, flat):
@@ -435,13 +436,14 @@ def _by_levels(image, tail, place, flat, like_ccdmask):
     groups = flat_pixels.two_levels(levels)
     if groups is None:
         return None
-    found = []
+    strips = []
     for strip in dark_pixels.strips_of(ny, x.stop - x.start):
         values = read(np.arange(strip.start, strip.stop))
         noises = gain, noise
-        found.append([flat_pixels.average_of(values[g], levels[g], noises) for g in groups])
+        strips.append([flat_pixels.average_of(values[g], levels[g], noises) for g in groups])
     parts = [
-        [np.concatenate([strip[level][n] for strip in found]) for n in range(3)] for level in (0, 1)
+        [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
+        for level in (0, 1)
     ]
     return flat_pixels.of_two_levels(parts, like_ccdmask=like_ccdmask)
 

@@ -12,7 +12,12 @@ from ccdflow.verify.comparing import Differs
 
 _LOW = 4.5
 """LOWSIGMA by default, which no run notes."""
-_CONTRASTS, _UNDERSAMPLED, _PROFILE = (1, 2, 4), 2.5, 0.3
+# Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
+_CONTRASTS = (1, 2, 4)
+# Stars of a smaller FWHM, pixels, are compared with their own profile ...
+_UNDERSAMPLED = 2.5
+# ... for which the contrast is this part.
+_PROFILE = 0.3
 """By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
 
 
@@ -82,33 +87,33 @@ def _check_cosmics(headers, settings):
         if "CRSIGMA" not in header:
             continue
         _same(header, "CRSIGMA", settings.get("cosmic_sigma"))
-        base, said = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
+        base, written = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
         base *= _PROFILE if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED else 1
-        if base and min(abs(said - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
-            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {said}")
+        if base and min(abs(written - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
+            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {written}")
 
 
 def _check_sources(first, names):
-    found = [
+    sources = [
         unquote(str(first[word]), errors="surrogateescape")
         for word in first
         if word.startswith("IMCOM")
     ]
-    if found and sorted(found) != sorted(names):
+    if sources and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")
 
 
 def _same_name(first, keyword, name):
-    said = unquote(str(first.get(keyword)), errors="surrogateescape")
-    if said != name:
-        raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {said}")
+    written = unquote(str(first.get(keyword)), errors="surrogateescape")
+    if written != name:
+        raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {written}")
 
 
 def _same(header, keyword, value):
     """Compare a card with a setting, where the run noted it."""
     if value is None:
         return
-    said = header.get(keyword)
-    is_number = isinstance(value, int | float) and isinstance(said, int | float)
-    if not (abs(said - value) <= 1e-9 * abs(value) if is_number else said == value):
-        raise Differs(f"{keyword} is {value} in the notes of the run, and its card has {said}")
+    written = header.get(keyword)
+    is_number = isinstance(value, int | float) and isinstance(written, int | float)
+    if not (abs(written - value) <= 1e-9 * abs(value) if is_number else written == value):
+        raise Differs(f"{keyword} is {value} in the notes of the run, and its card has {written}")

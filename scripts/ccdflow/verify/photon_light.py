@@ -12,8 +12,22 @@ from itertools import pairwise
 
 import numpy as np
 
-_TILE, _ROWS, _COLUMNS, _WIDE = 64, 8, 4, 32
-_STANDS_OUT, _SHARP, _BRIGHT = 4.0, 3.0, 2500.0
+# All numbers are those of calibrate/signal.py, written again on purpose.
+# Rows and columns of a tile whose median is the smooth light.
+_TILE = 64
+# Rows of a tile that are sampled.
+_ROWS = 8
+# One column in so many of those counts ...
+_COLUMNS = 4
+# ... where the tile has so many; else each column does.
+_WIDE = 32
+# Standard deviations by which a pixel stands out of the smooth light.
+_STANDS_OUT = 4.0
+# Standard deviations by which a pixel is off the surface through its neighbours.
+_SHARP = 3.0
+# Photons from which on the surface through a pixel tells its light.
+_BRIGHT = 2500.0
+# One row in so many gives the least variance.
 _SAMPLED = 4
 
 
@@ -192,8 +206,8 @@ def _surface(pixels, at, width, smooth, need, one):
     expected = need + np.maximum(around - smooth, 0) * one
     sharpness = (own - around) ** 2 / (_SHARP**2 * 9 / 4 * expected)
     brightness = through / (_BRIGHT * one)
-    found = np.where(sharpness > 1, np.where(brightness > 1, own, through), around)
+    light = np.where(sharpness > 1, np.where(brightness > 1, own, through), around)
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
     others = [np.maximum(value, least) for value in (own, through, around)]
     most = np.maximum.reduce([np.abs(each) for each in (own, *edges, *corners)])
-    return np.maximum(found, least), np.array(others), near, most
+    return np.maximum(light, least), np.array(others), near, most

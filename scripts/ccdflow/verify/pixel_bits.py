@@ -10,9 +10,25 @@ from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 
 NEAR = 2e-3
 """Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
-_SIDE, _ROWS = 8, 32
-_LENGTHS, _COLUMN_SIGMA, _MOST, _COLUMNS = (1, 4, 16, 64), 5.5, 3.0, 31
-_GRID, _DEGREE, _LARGE = 24, 6, 1000
+# All numbers are those of detector/pixels/, written again on purpose.
+# Rows and columns of a block.
+_SIDE = 8
+# Rows of a part of a column.
+_ROWS = 32
+# Parts one below the other that are summed.
+_LENGTHS = (1, 4, 16, 64)
+# Sigma by which such a sum is too high.
+_COLUMN_SIGMA = 5.5
+# Sigma that one pixel adds to a sum, at most: no single pixel makes a column bad.
+_MOST_SIGMA = 3.0
+# Columns whose median is the usual sum.
+_COLUMNS = 31
+# Blocks along each side of a flat, whose medians give its smooth light.
+_GRID = 24
+# Degree of the polynomials through them.
+_DEGREE = 6
+# Pixels from which on every fourth of a block tells its median.
+_LARGE = 1000
 
 
 class OpenBits:
@@ -138,10 +154,10 @@ def lamp_of(flat):
     ]
     grid = [each.ravel() for each in np.meshgrid(*at, indexing="ij")]
     terms = legendre.legvander2d(*grid, degrees)
-    found = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
-    found = found.reshape([degree + 1 for degree in degrees])
+    coefficients = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
+    coefficients = coefficients.reshape([degree + 1 for degree in degrees])
     places = [np.linspace(-1, 1, size) for size in flat.shape]
-    return lambda rows: legendre.leggrid2d(places[0][rows], places[1], found)
+    return lambda rows: legendre.leggrid2d(places[0][rows], places[1], coefficients)
 
 
 def column_sums(sigma):
@@ -152,7 +168,7 @@ def column_sums(sigma):
     sigma : numpy.ndarray
         (k, nx), finite; k is a multiple of 32, or the rows are the last of the image.
     """
-    kept = np.clip(sigma, -_MOST, _MOST)
+    kept = np.clip(sigma, -_MOST_SIGMA, _MOST_SIGMA)
     return np.array([kept[low : low + _ROWS].sum(axis=0) for low in range(0, len(kept), _ROWS)])
 
 
@@ -170,7 +186,7 @@ def bad_parts(sums, ny):
     must, may : numpy.ndarray
         (ny, nx), bool.
     """
-    found = np.zeros((2, *sums.shape), bool)
+    is_bad = np.zeros((2, *sums.shape), bool)
     for length in {min(length, len(sums)) for length in _LENGTHS}:
         firsts = range(0, len(sums), length)
         total = np.array([sums[low : low + length].sum(axis=0) for low in firsts])
@@ -178,6 +194,6 @@ def bad_parts(sums, ny):
         total -= ndimage.median_filter(total, size=(1, min(_COLUMNS, sums.shape[1])))
         for row, low in zip(total, firsts, strict=True):
             limit = _COLUMN_SIGMA * max(mad(row), 1.0)
-            for own, off in zip(found, (NEAR * limit, -NEAR * limit), strict=True):
+            for own, off in zip(is_bad, (NEAR * limit, -NEAR * limit), strict=True):
                 own[low : low + length] |= row > limit + off
-    return tuple(np.repeat(own, _ROWS, axis=0)[:ny] for own in found)
+    return tuple(np.repeat(own, _ROWS, axis=0)[:ny] for own in is_bad)

@@ -17,10 +17,21 @@ from ccdflow.verify.amplifiers import check_level_noise as check_level
 from ccdflow.verify.comparing import Differs, same_value
 from ccdflow.verify.mask_bits import MAD_TO_SIGMA
 
-_SKY_ROWS, _SKY_LAG, _SKY_CLIP, _SKY_ROUNDS, _SKY_QUANTILES = 32, 4, 3.0, 4, 4001
+# Rows by which the noise of the sky is measured.
+_SKY_ROWS = 32
+# Columns between two pixels whose difference counts: neighbours share a star.
+_SKY_LAG = 4
+# Sigma beyond which a difference is left out ...
+_SKY_CLIP = 3.0
+# ... in so many rounds.
+_SKY_ROUNDS = 4
+# Quantiles that take the place of all predicted errors.
+_SKY_QUANTILES = 4001
 _KEPT_VARIANCE = 0.97334
 """Of a normal distribution that is cut at three sigma."""
+# Adu below which a pixel less its level may be saturated: levels differ along the rows.
 _SATURATION_MARGIN = 3.0
+# Halvings of an interval: float64 has 53 bits.
 _HALVINGS = 60
 
 
@@ -51,10 +62,10 @@ class CalibratedImage:
     @cached_property
     def covered(self):
         """Which pixels an amplifier has: (ny, nx) bool."""
-        found = np.zeros(self.reduced.shape, bool)
+        covered_pixels = np.zeros(self.reduced.shape, bool)
         for readout in self.readouts:
-            found[readout.place] = True
-        return found
+            covered_pixels[readout.place] = True
+        return covered_pixels
 
     @property
     def scale(self):
@@ -166,7 +177,7 @@ def saturated(image, cards, header, readouts, *, more=0.0):
     more : float
         Adu that are added to the value.
     """
-    found = np.zeros(image.shape, bool)
+    full = np.zeros(image.shape, bool)
     for readout in readouts:
         top = saturation(cards, header, readout.tail)
         if top is None:
@@ -174,8 +185,8 @@ def saturated(image, cards, header, readouts, *, more=0.0):
         level = number(card(header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
         # The level of the card has six digits: between these limits a pixel may be either.
-        found[readout.place] = image[readout.place] >= np.float32(top + more)
-    return found
+        full[readout.place] = image[readout.place] >= np.float32(top + more)
+    return full
 
 
 def check_sky(header, image, noise, smooth):
@@ -319,7 +330,7 @@ def check_saturation(header, image, reduced):
     Differs
         If SATURATE has another value.
     """
-    found = []
+    levels = []
     for readout in image.readouts:
         top = saturation(header, reduced, readout.tail)
         if top is None:
@@ -332,8 +343,8 @@ def check_saturation(header, image, reduced):
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
             value /= max(float(np.quantile(part[::4, ::4], 0.999)), 1e-3)
-        found.append(value * (readout.gain if image.converts else 1.0))
-    same_value("SATURATE", header.get("SATURATE"), min(found), part=2e-5)
+        levels.append(value * (readout.gain if image.converts else 1.0))
+    same_value("SATURATE", header.get("SATURATE"), min(levels), part=2e-5)
 
 
 def smooth_of(image):
@@ -409,12 +420,12 @@ def check_level_noise(header, image, noise):
         If OSCNOISE has another value.
     """
     for readout in image.readouts:
-        said = number(card(header, "OSCNOISE", readout.tail))
-        if said is None:
+        written = number(card(header, "OSCNOISE", readout.tail))
+        if written is None:
             continue
         if number(card(header, "BIASLVL", readout.tail)) is None:
-            same_value("OSCNOISE", said, 0.0)
+            same_value("OSCNOISE", written, 0.0)
             continue
         factor = noise.factor(readout) * noise.shares**0.5
         own = (header, readout.tail, readout.read_noise, readout.rounding)
-        check_level(f"OSCNOISE{readout.tail}", said, *own, factor=factor)
+        check_level(f"OSCNOISE{readout.tail}", written, *own, factor=factor)

@@ -26,6 +26,7 @@ from ccdflow.verify.measuring import median
 from ccdflow.verify.outcome import MODEL, OLDER
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
+# Part by which a limit is moved, to see which values are decided by the rounding.
 _ON_LIMIT = 5e-4
 _NEAR_LIMIT = 0.03
 """Part of a limit within which a value may be rejected or kept: light is known to that."""

@@ -211,8 +211,8 @@ def _modelled(values, axis, account):
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = fit(models.Polynomial1D(account.order), at, levels)
-        return (found[0] if account.iterations else found)(at)
+            fitted = fit(models.Polynomial1D(account.order), at, levels)
+        return (fitted[0] if account.iterations else fitted)(at)
     if account.model != "spline":
         raise CannotRemake(f"astropy has no model {account.model!r}", MODEL)
     good = np.ones(len(levels), bool)

@@ -30,18 +30,18 @@ MOST_BYTES = 64_000_000
 
 def files_of(results):
     """Return the names of all FITS files in the folders of a results folder, sorted."""
-    results, found = Path(results), []
+    results, files = Path(results), []
     for top in sorted(results.iterdir()):
         if not top.is_dir() or top.name.startswith("."):
             continue
         for folder, _, names in os.walk(top):
             below = Path(folder).relative_to(results).as_posix()
-            found += [
+            files += [
                 f"{below}/{name}"
                 for name in names
                 if not name.startswith(".") and paths.is_fits(name)
             ]
-    return sorted(found)
+    return sorted(files)
 
 
 def kind_of(product):

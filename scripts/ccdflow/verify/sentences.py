@@ -13,6 +13,7 @@ from ccdflow.verify.amplifiers import card
 from ccdflow.verify.comparing import Differs
 
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
+# Characters of a HISTORY card.
 _WIDTH = 72
 _START = "ccdflow: "
 _LEFT_OUT = re.compile(
@@ -68,16 +69,16 @@ _DIGITS = 6e-3
 
 def sentences_of(header):
     """Return the sentences of ccdflow in a header: one that is longer than a card goes on."""
-    found, last = [], None
+    sentences, last = [], None
     for line in header.get("HISTORY", ()):
         text = str(line)
         if text.startswith(_START):
-            found.append(text.removeprefix(_START))
-        elif found and last is not None and len(last) >= _WIDTH - 1:
+            sentences.append(text.removeprefix(_START))
+        elif sentences and last is not None and len(last) >= _WIDTH - 1:
             # A blank at the end of a card is cut by who reads it.
-            found[-1] += " " * (_WIDTH - len(last)) + text
+            sentences[-1] += " " * (_WIDTH - len(last)) + text
         last = text
-    return found
+    return sentences
 
 
 def check_combined(header, first, kind, tails):
@@ -124,8 +125,8 @@ def _check_warning(text, header, kind, tails):
     own = own.partition(": ")[2] if own.startswith("amplifier ") else own
     for pattern in _WARNINGS[kind]:
         if match := re.fullmatch(pattern, own):
-            for keyword, said in match.groupdict().items():
-                _check_number(text, header, keyword, tail, float(said))
+            for keyword, figure in match.groupdict().items():
+                _check_number(text, header, keyword, tail, float(figure))
             return
     raise Differs(f"HISTORY has a sentence that ccdflow does not write: {text!r}")
 

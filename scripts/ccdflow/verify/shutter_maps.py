@@ -13,10 +13,25 @@ from ccdflow.verify.comparing import Differs, same_figure, same_value
 from ccdflow.verify.outcome import MISSING, OLDER
 from ccdflow.verify.stored_rows import master_file, rows_of, stored
 
-_MOST_CELLS, _LEAST_SIDE = 16, 16
+# Numbers without another note are those of detector/dead_time.py, written again on purpose.
+# Cells along an axis of a map, at most.
+_MOST_CELLS = 16
+# Pixels along a side of a cell, at least.
+_LEAST_SIDE = 16
+# Rows that are read at once: a number of this module alone.
 _ROWS = 64
-_SAME, _STEADY, _LEAST_LAMP, _MANY = 0.01, 0.02, 1e-4, 50
-_PART, _STEPS = 1e-3, 1e-6
+# Relative difference of exposures that are one.
+_SAME = 0.01
+# Scatter of a lamp above which it is not steady.
+_STEADY = 0.02
+# Scatter of a lamp that is assumed in any case.
+_LEAST_LAMP = 1e-4
+# Degrees of freedom from which on the scatter alone decides on errors.
+_MANY = 50
+# Part of its error by which a cell may differ from that of the map ...
+_PART = 1e-3
+# ... beside this part of its value: the rounding of float32.
+_STEPS = 1e-6
 """Part of its error by which a cell may differ, and of its value."""
 
 
@@ -84,7 +99,7 @@ def flats_named(first, results):
     """
     if "IMCOM001" not in first:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
-    found = []
+    flats = []
     for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
         path = results / unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
         if not path.is_file():
@@ -102,13 +117,13 @@ def flats_named(first, results):
                 masters[kind] = master_file(own, kind.lower(), results)
         if "DARK" in masters:
             factor = seconds / float(stored(masters["DARK"]).first["EXPTIME"])
-        found.append(
+        flats.append(
             ShutterFlat(
                 path, seconds, first[f"SERIES{of:02d}"], masters.get("BIAS"), masters.get("DARK"),
                 factor,
             )
         )  # fmt: skip
-    return found
+    return flats
 
 
 def verify_shutter(first, hdus, results):
@@ -166,7 +181,7 @@ def verify_shutter(first, hdus, results):
 
 def _noises(first, images, numbers, flats):
     """Return (gain, read noise) of the first amplifier of each image, as the cards name them."""
-    found = {}
+    noises = {}
     for place, hdu in enumerate(numbers, start=1):
         words = [f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")]
         gain, noise = (number(first.get(word)) for word in words)
@@ -180,8 +195,8 @@ def _noises(first, images, numbers, flats):
             bias = stored(flats[0].bias).images[hdu].header
             if known := number(card(bias, "RNOISE", tail)):
                 same_value(words[1], noise, known, part=2e-5)
-        found[hdu] = gain, noise
-    return found
+        noises[hdu] = gain, noise
+    return noises
 
 
 @dataclass(frozen=True)
@@ -277,8 +292,8 @@ def _mean_of(series):
     levels = np.array([series.levels[own].mean() for own in sets])
     errors = levels * lamp / np.sqrt([len(own) for own in sets])
     times = np.array([series.seconds[own].mean() for own in sets])
-    found, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
-    _, one, zero = found
+    coefficients, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
+    _, one, zero = coefficients
     slope = np.array([0, zero / one**2, -1 / one])
     return -zero / one, float(slope @ covariance @ slope) ** 0.5
 

@@ -53,6 +53,7 @@ _CALIBRATED = (
 )
 WORLD = re.compile(_WORLD)
 """Cards of world coordinates: all are there, or HISTORY says that they are left out."""
+# Bytes of a FITS card.
 _CARD = 80
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
@@ -178,11 +179,11 @@ def shared_by(header, members, origin):
 def _check_card(header, source, keyword):
     """Compare value and comment of a card, by its text where astropy cannot tell its value."""
     try:
-        said, value = header[keyword], source[keyword]
+        written, value = header[keyword], source[keyword]
     except VerifyError:
-        said, value = (h.cards[keyword].image.strip() for h in (header, source))
-    if said != value or type(said) is not type(value):
-        raise Differs(f"{keyword} is {value!r} in its source, and its card has {said!r}")
+        written, value = (h.cards[keyword].image.strip() for h in (header, source))
+    if written != value or type(written) is not type(value):
+        raise Differs(f"{keyword} is {value!r} in its source, and its card has {written!r}")
     if header.comments[keyword] != source.comments[keyword]:
         raise Differs(f"the comment of {keyword} is not that of its source")
 

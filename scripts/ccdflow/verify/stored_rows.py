@@ -12,6 +12,7 @@ from astropy.io import fits
 from ccdflow.verify.accounts import CannotRemake
 from ccdflow.verify.outcome import MISSING, REPLACED, UNREADABLE
 
+# Bytes of a FITS block.
 _BLOCK = 2880
 _LETTERS = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
 

@@ -88,13 +88,13 @@ def _drafts(reader, position, images, *, wanted):
     plain = reader.text(TRIM + DATA)
     suffix = suffixes[0] if suffixes and plain is None else ""
     if reader.text(BIAS, suffix) is None:
-        said = reader.text(TRIM + DATA, suffix)
-        given = reader.section(TRIM + DATA, suffix) if said else None
+        card = reader.text(TRIM + DATA, suffix)
+        given = reader.section(TRIM + DATA, suffix) if card else None
         detector = () if images == 1 else _detector(reader, suffix)
         numbered = (
             drafts_from_ranges(reader)
             or drafts_from_outputs(reader, position, images, detector)
-            or drafts_from_counts(reader, given.region if given else None, said, detector)
+            or drafts_from_counts(reader, given.region if given else None, card, detector)
         )
         if numbered:
             return numbered
@@ -207,8 +207,8 @@ def _refuse_numbered_strips(reader):
     if said:
         raise reader.contradiction(
             "overscan strips are numbered, and the data are not: which belong to them is not said",
-            ", ".join(keyword for keyword, _ in said),
-            " ".join(text for _, text in said),
+            ", ".join(keyword for keyword, _ in strips),
+            " ".join(text for _, text in strips),
         )
 
 
@@ -250,6 +250,7 @@ def _note_unused(reader):
         )
 
 
+# Unread cards that a warning names; the rest become "...".
 _MOST_NAMED = 3
 # One or two columns at an edge are bad ones; from three on they may be a strip.
 _LEAST_LEFT = 3
@@ -257,16 +258,16 @@ _LEAST_LEFT = 3
 
 def _left_over(shape, kept):
     """Say which columns and rows beside the data are not used, '' where there are hardly any."""
-    said = []
+    spans = []
     for word, start, stop, length in (
         ("columns", kept.x0, kept.x1, shape[1]),
         ("rows", kept.y0, kept.y1, shape[0]),
     ):
         ranges = [(0, start), (stop, length)]
-        said += [
+        spans += [
             f"{word} {first + 1} to {last}" for first, last in ranges if last - first >= _LEAST_LEFT
         ]
-    return " and ".join(said)
+    return " and ".join(spans)
 
 
 def _detector(reader, suffix):

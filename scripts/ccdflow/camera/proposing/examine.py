@@ -31,8 +31,10 @@ BRIGHT = (
     "abruptly: no overscan shows in it. The values below are the header's."
 )
 
-# Level and noise, adu, of a frame that holds light: no bias has both above these.
-_BRIGHT, _NOISE_OF_LIGHT = 3000.0, 15.0
+# Level, adu, of a frame that holds light ...
+_BRIGHT = 3000.0
+# ... and its noise, adu: no bias has both above these.
+_NOISE_OF_LIGHT = 15.0
 
 BLANK = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "

@@ -29,38 +29,38 @@ def sentences(columns, rows, amplifiers, claimed, *, has_light):
     -------
     list of str
     """
-    said = []
+    texts = []
     used = [strip for *_, strips in amplifiers for strip in strips]
     for axis in (columns, rows):
         for strip in axis.strips:
             within = [region for region in used if _is_of(axis, region, strip)]
-            said.append(_about(axis, strip, within))
-            said += _about_left_out(axis, strip)
+            texts.append(_about(axis, strip, within))
+            texts += _about_left_out(axis, strip)
         if axis.faded and has_light:
-            said.append(
+            texts.append(
                 f"At an edge the light fades over {axis.name}: unlit detector, no overscan."
             )
         if axis.strips and has_light:
-            said += [
+            texts += [
                 f"{_named(axis, start, stop)} not clean; not kept."
                 for start, stop in axis.lit
                 if stop - start < least_block(axis)
             ]
     if not used and has_light:
-        said.append(
+        texts.append(
             "No columns or rows were found at which light ends abruptly: there is no overscan, or "
             "it is of no use. (A well lit flat, and a bias beside it, show it best.)"
         )
     narrow = [strip for strip in used if min(strip.shape) < WIDE_ENOUGH]
     if narrow:
         count = min(min(strip.shape) for strip in narrow)
-        said.append(
+        texts.append(
             f"A strip of {count} is too narrow for a level of its own for each row or column: the "
             f"level along it is smoothed (`reduction: {{model: null}}` would not do so, and add "
             f"{100 * np.sqrt(np.pi / 2 / count):.0f} % of a pixel's noise to each row)."
         )
-    said += _about_claims(amplifiers, claimed, has_light=has_light)
-    return said
+    texts += _about_claims(amplifiers, claimed, has_light=has_light)
+    return texts
 
 
 def _is_of(axis, region, strip):
@@ -108,7 +108,7 @@ def _about(axis, strip, used):
 
 
 def _about_left_out(axis, strip):
-    said = []
+    texts = []
     for first, last in _runs_of([x for x, _ in strip.left_out]):
         values = [value for x, value in strip.left_out if first <= x < last]
         extreme = max(values, key=abs)
@@ -118,10 +118,10 @@ def _about_left_out(axis, strip):
         name = f"{word.capitalize()} {first + 1}" + (f" to {last}" if last - first > 1 else "")
         verb = "stand" if last - first > 1 else "stands"
         by = f"up to {abs(extreme):.1f}" if last - first > 1 else f"{abs(extreme):.1f}"
-        said.append(
+        texts.append(
             f"{name} {verb} {by} adu {'above' if extreme > 0 else 'below'} it{why}; left out."
         )
-    return said
+    return texts
 
 
 def _runs_of(numbers):
@@ -136,7 +136,7 @@ def _runs_of(numbers):
 
 
 def _about_claims(amplifiers, claimed, *, has_light):
-    said = []
+    texts = []
     claims = dict(claimed)
     strips = [strip for *_, overscan in amplifiers for strip in overscan]
     data = [region for _, region, _ in amplifiers]
@@ -144,13 +144,13 @@ def _about_claims(amplifiers, claimed, *, has_light):
     if bias is not None and strips:
         wrong = _wrong(bias, strips, data)
         text = f"The header's BIASSEC {bias.to_fits()} "
-        said.append(text + ("is wrong: " + "; ".join(wrong) + "." if wrong else "agrees."))
+        texts.append(text + ("is wrong: " + "; ".join(wrong) + "." if wrong else "agrees."))
     keyword = "TRIMSEC" if "TRIMSEC" in claims else "DATASEC"
     if keyword in claims and len(data) == 1 and has_light:
         kept = claims[keyword]
         end = "agrees." if kept == data[0] else f"is not where the light is, {data[0].to_fits()}."
-        said.append(f"The header's {keyword} {kept.to_fits()} {end}")
-    return said
+        texts.append(f"The header's {keyword} {kept.to_fits()} {end}")
+    return texts
 
 
 def _wrong(bias, strips, data):

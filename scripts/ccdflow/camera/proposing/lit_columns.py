@@ -23,6 +23,7 @@ NOISIEST = 1.3
 # Means agree within this many standard errors, or this part of the read noise: less than that in a
 # few of a strip's columns does not move their median.
 AGREE = 5.0
+# Part of the read noise, as above.
 AGREE_NOISE = 0.35
 # The least number of columns of a strip.
 NARROWEST = 3
@@ -32,6 +33,7 @@ BRIGHT = 2.0
 MOST_GROUPS = 4
 # The part of the light 20 columns further in that must be there at the edge of an overscan.
 ABRUPT = 0.5
+# Columns further in where that light is measured.
 _INSIDE = 20
 
 

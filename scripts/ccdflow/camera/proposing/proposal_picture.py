@@ -15,6 +15,7 @@ INK, PAPER, GRID = "#30363b", "#fbfaf7", "#d8d6d0"
 DATA, USED, OUT, CLAIM = "#1f6fa8", "#2b8a6b", "#c0392b", "#c65d12"
 # A file of more images shows the first of them: they are alike.
 MOST_IMAGES = 4
+# Pixels of a side of the drawn image, at least.
 _THUMBNAIL = 400
 
 

@@ -22,7 +22,7 @@ _FEWEST = 200
 # ... and those that it needs of each pair of flats.
 _FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
-_FULL = 0.5
+_FULL_VARIANCE_PART = 0.5
 # Pixels of a flat that are looked at.
 _PIXELS = 100_000
 # Pairs of flats of one exposure that are looked at.
@@ -129,7 +129,7 @@ def _turnover(photons, is_lit, middles):
         return None
     first = None
     for number in known[::-1]:
-        if photons[number] >= _FULL * usual:
+        if photons[number] >= _FULL_VARIANCE_PART * usual:
             break
         first = number
     return None if first is None or first <= faint[-1] else int(first)

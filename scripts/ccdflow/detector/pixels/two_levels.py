@@ -25,7 +25,7 @@ _GAP = 1.1
 # Flats of each level, at least.
 _FEWEST = 2
 # Both differ by this part of the light in any case: smaller differences are no fault.
-_LEAST = 0.002
+_LEAST_DIFFERENCE = 0.002
 # Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.
 _DIFFER = 5.0
 
@@ -121,7 +121,8 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
         ratio = np.where(lit, bright / faint, np.nan)
     ratio[~lit] = np.median(ratio[lit])
     usual = around(ratio)
-    variance = of_bright + usual**2 * of_faint + np.square(_LEAST * np.maximum(bright, faint))
+    least = _LEAST_DIFFERENCE * np.maximum(bright, faint)
+    variance = of_bright + usual**2 * of_faint + np.square(least)
     sigma = (bright - usual * faint) / np.sqrt(variance)
     sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[known]))))
     sigma[~known] = 0

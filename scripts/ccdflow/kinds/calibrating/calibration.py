@@ -88,17 +88,17 @@ class Calibration:
     @property
     def reasons(self):
         """Reasons for a grade below A, for the frame's header, whatever others there are."""
-        said = [f"no {kind}" for kind in self.missing]
-        said += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
-        said += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
-        return [*said, *filter(None, [self.shutter.why_not])]
+        reasons = [f"no {kind}" for kind in self.missing]
+        reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
+        reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
+        return [*reasons, *filter(None, [self.shutter.why_not])]
 
     @property
     def left_out(self):
         """The steps that the frame does without at any grade, with the reason."""
         needed = {step.kind: step.needed for step in self.group.steps}
-        said = [f"{kind}: no step of this frame" for kind in STEPS if kind not in needed]
-        return said + [f"{kind}: none is needed" for kind in needed if not needed[kind]]
+        steps = [f"{kind}: no step of this frame" for kind in STEPS if kind not in needed]
+        return steps + [f"{kind}: none is needed" for kind in needed if not needed[kind]]
 
     @cached_property
     def is_refused(self):

@@ -20,10 +20,13 @@ from ccdflow.pages.page import Section
 from ccdflow.pages.words import figure, light_words
 from ccdflow.run import ledger
 
-# Standard errors, and part of the variance, from which on added variance is harm.
-_SIGMAS, _PART = 3.0, 0.01
+# Standard errors from which on added variance is harm ...
+_HARM_ERRORS = 3.0
+# ... and the part of the variance, as well.
+_HARM_PART = 0.01
 # Masters that the last lines name.
-_MOST = 8
+_MOST_LINES = 8
+# Digits of an effect in a record: its error is larger than the next.
 _DIGITS = 4
 
 
@@ -53,7 +56,7 @@ class MasterHelp:
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
     def _counts(self, change, error):
-        return change > max(_SIGMAS * error, _PART * self.effect.noise_without)
+        return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_without)
 
     @property
     def harms(self):
@@ -240,8 +243,8 @@ def lines(sums):
         f" frame{'s' * (each.frames != 1)}; more of its frames would help"
         for each in harmful
     ]
-    rest = len(said) - _MOST
-    return said[:_MOST] + ([f"... and {rest} more such masters"] if rest > 0 else [])
+    rest = len(sentences) - _MOST_LINES
+    return sentences[:_MOST_LINES] + ([f"... and {rest} more such masters"] if rest > 0 else [])
 
 
 def section(context, records):
@@ -280,9 +283,9 @@ def section(context, records):
             " and the sky's own gradient count in both); root mean squares, averaged over the"
             " frames. A bias that cancels with its dark is not in the table. A master does harm if"
             " the squares of noise and structure together are greater with it than without, by"
-            f" {_SIGMAS:g} errors and {100 * _PART:g} % of the squared noise without it; it helps"
-            " if they are as much less, or if it takes more structure than the frame's noise. A"
-            " dash: not judged, because the structure of a spectrum is no fault.",
+            f" {_HARM_ERRORS:g} errors and {100 * _HARM_PART:g} % of the squared noise without it;"
+            " it helps if they are as much less, or if it takes more structure than the frame's"
+            " noise. A dash: not judged, because the structure of a spectrum is no fault.",
         ),
         headings=(
             "Master", "Verdict", f"Noise with ({unit})", f"Noise without ({unit})",

@@ -70,8 +70,8 @@ def tell(results, product, context=None):
             remedy="give a product in the results folder",
         )
     if path.suffix in (".html", ".png", ".csv"):
-        said = [f"{product}: a page, picture or table, written from the products it shows"]
-        return said + _today(product, context)
+        lines = [f"{product}: a page, picture or table, written from the products it shows"]
+        return lines + _today(product, context)
     try:
         header = fits.getheader(path)
     except OSError as error:
@@ -85,10 +85,10 @@ def tell(results, product, context=None):
             remedy="give a reduced, combined or calibrated frame",
         )
     if "NCOMBINE" in header:
-        said = _of_master(results, product, header)
+        lines = _of_master(results, product, header)
     else:
-        said = _of_frame(results, product, header)
-    return said + _today(product, context)
+        lines = _of_frame(results, product, header)
+    return lines + _today(product, context)
 
 
 def _why_absent(results, product):
@@ -108,17 +108,17 @@ def _of_frame(results, product, header):
     facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
     row = row | ({"grism": ""} if row.get("grism") == row.get("filter") else {})
     about = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
-    said = [f"{product}: {about}" if about else product]
-    said.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
-    said.append(f"  reduced  {_reduction(header)}")
+    lines = [f"{product}: {about}" if about else product]
+    lines.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
+    lines.append(f"  reduced  {_reduction(header)}")
     if product.startswith("calibrated/"):
         chosen = _associations(results, product)
         for kind in STEPS:
-            said += _step(results, kind, header, chosen.get(kind, {}))
-        said += _noise(header)
+            lines += _step(results, kind, header, chosen.get(kind, {}))
+        lines += _noise(header)
     if row.get("reason"):
-        said.append(f"  remarks  {row['reason']}")
-    return said
+        lines.append(f"  remarks  {row['reason']}")
+    return lines
 
 
 def _reduction(header):
@@ -137,7 +137,7 @@ def _step(results, kind, header, chosen):
     if master is None:
         why = chosen.get("reason") or "not asked for"
         return [f"  {kind:<8} none: {why}"]
-    said = [f"  {kind:<8} {master}: {_members(results, master)}"]
+    lines = [f"  {kind:<8} {master}: {_members(results, master)}"]
     how = (
         [f"nights before the frame: {header[key]}"]
         if (key := f"{kind.upper()}DT") in header
@@ -151,7 +151,7 @@ def _step(results, kind, header, chosen):
     if noise is not None:
         unit = "of the signal" if kind == FLAT else _unit(header)
         how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
-    said.append(f"           {', '.join(how)}")
+    lines.append(f"           {', '.join(how)}")
     if chosen:
         why = f"           chosen: {chosen['reason']}"
         if chosen.get("runner_up"):
@@ -163,8 +163,8 @@ def _step(results, kind, header, chosen):
                 f"; second {chosen['runner_up']} ({compared},"
                 f" it adds {second}, the chosen one {first}{cancels})"
             )
-        said.append(why)
-    return said
+        lines.append(why)
+    return lines
 
 
 def _as_noise(kind, variance):
@@ -204,21 +204,21 @@ def _unit(header):
 
 
 def _noise(header):
-    unit, said = _unit(header), []
+    unit, lines = _unit(header), []
     if "SKYLVL" in header:
-        said.append(
+        lines.append(
             f"  noise    sky {header['SKYLVL']:.5g} {unit}, measured {header.get('SKYRMS', 0):.4g}"
             + (f", predicted {header['SKYPRED']:.4g}" if "SKYPRED" in header else "")
         )
     names = (("NSAT", "saturated"), ("NHOT", "hot"), ("NUNCAL", "without a calibration"))
     counts = [f"{header[key]} {words}" for key, words in names if header.get(key)]
-    said.append(f"  mask     {', '.join(counts) or 'no pixel of those that are counted'}")
+    lines.append(f"  mask     {', '.join(counts) or 'no pixel of those that are counted'}")
     start = f"ccdflow: grade {header.get('CALGRADE')}: "
     why = [
         str(line)[len(start) :] for line in header.get("HISTORY", ()) if str(line).startswith(start)
     ]
-    said.append(f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(why)}" if why else ""))
-    return said
+    lines.append(f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(why)}" if why else ""))
+    return lines
 
 
 # -- masters ---------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def _today(product, context):
     if context is None:
         return ["  today    not looked at: give raw=FOLDER to see what the next run would change"]
     job = context.jobs.get(product)
-    said = [
+    lines = [
         f"  today    would be made again: {job.why}"
         if job
         else "  today    up to date: the next run leaves it as it is"
@@ -282,12 +282,12 @@ def _today(product, context):
     for step in group.steps if group is not None and job is not None else ():
         use = taken(context, step)
         what = use.product if use is not None else step.missing or "not needed"
-        said.append(f"           {step.kind}: {what}")
+        lines.append(f"           {step.kind}: {what}")
     if product not in context.planned_products:
-        said = [
+        lines = [
             "  today    not asked for any more by the configuration, or its raw file is not there"
         ]
-    return said
+    return lines
 
 
 # -- tables ----------------------------------------------------------------------------------------

@@ -31,11 +31,11 @@ from ccdflow.run.rawframes.rows import digest
 # Words in the reason of a group whose frames agree, and are only too few.
 _TOO_FEW = "fewer than the minimum of"
 # Bytes that the process may hold where the system does not tell.
-_PROCESS = 350e6
+_ASSUMED_RESIDENT_BYTES = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.
-_AFTERWARDS = 150e6
+_WRITING_BYTES = 150e6
 # The least part of the memory allowed that combining may have.
-_LEAST = 0.3
+_LEAST_COMBINING_SHARE = 0.3
 
 
 class FramesDisagree(Exception):
@@ -382,12 +382,12 @@ def extensions(work, combined, suffix, unit):
 
 def _memory(limit):
     """Return the bytes that combining may take, so that the process stays below its limit."""
-    return int(max(limit - _resident() - _AFTERWARDS, _LEAST * limit))
+    return int(max(limit - _resident() - _WRITING_BYTES, _LEAST_COMBINING_SHARE * limit))
 
 
 def _least_limit(needed):
     """Return the MB for which `_memory` gives these bytes, rounded up to tens."""
-    limit = min(needed / _LEAST, needed + _resident() + _AFTERWARDS)
+    limit = min(needed / _LEAST_COMBINING_SHARE, needed + _resident() + _WRITING_BYTES)
     return math.ceil(limit / 1e7) * 10
 
 
@@ -396,7 +396,7 @@ def _resident():
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        return _PROCESS
+        return _ASSUMED_RESIDENT_BYTES
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

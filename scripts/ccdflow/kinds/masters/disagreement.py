@@ -32,8 +32,8 @@ def two_kinds_in_words(context, found):
     one, other = ([headers[index] for index in kind] for kind in kinds)
     cards = cards_between(one, other)
     names = ", ".join(found[index][0] for index in kinds[1][:2])
-    said = f"these cards differ: {', '.join(cards)}" if cards else "no card differs"
-    return f"; they are of two kinds, {len(one)} and {len(other)} ({names} ...), and {said}"
+    difference = f"these cards differ: {', '.join(cards)}" if cards else "no card differs"
+    return f"; they are of two kinds, {len(one)} and {len(other)} ({names} ...), and {difference}"
 
 
 def with_cards(context, found, kept, left_out):

@@ -394,15 +394,15 @@ class MasterKind(Kind):
         several : bool
             Whether the master has more than one amplifier.
         """
-        said = []
+        sentences = []
         for each in figures:
             name = each["amplifier"]
             if name in work.flags:
-                said.append(f"amplifier {name} is {work.flags[name]} throughout")
+                sentences.append(f"amplifier {name} is {work.flags[name]} throughout")
                 continue
             where = f"amplifier {name}: " if several else ""
-            said += [where + text for text in self.warnings_of(work, each)]
-        return said
+            sentences += [where + text for text in self.warnings_of(work, each)]
+        return sentences
 
     def more_data(self, work):
         """Return the entries of a master's record beside members and figures: a dict."""

@@ -79,19 +79,21 @@ def reasons_of(answer, rules):
     """
     use, uses = answer.use, answer.step.uses
     place = uses.index(use)
-    said = ["own night"] if use.lag == 0 else []
+    reasons = ["own night"] if use.lag == 0 else []
     for remark in use.remarks:
         is_lag = _is_later(use) and remark == match_words.lag_words(use.lag)
         why = _why_later(use, place, uses, rules) if is_lag else ""
         if remark == rule.TEMPERATURE_UNKNOWN:
             why = _temperatures(use, uses, rules)
-        said.append(f"{remark} ({why})" if why else remark)
+        reasons.append(f"{remark} ({why})" if why else remark)
     if answer.kind == rule.DARK and use.scale == 1:
-        said.append("exact")
+        reasons.append("exact")
     if place:
         nights = dict.fromkeys(Path(each.product).parent.name for each in uses[:place])
-        said.append(f"{'that' if place == 1 else 'those'} of {', '.join(nights)} could not be made")
-    return said
+        reasons.append(
+            f"{'that' if place == 1 else 'those'} of {', '.join(nights)} could not be made"
+        )
+    return reasons
 
 
 def _why_later(use, place, uses, rules):
@@ -165,15 +167,15 @@ def grade_of(answers):
 
 
 def _answers(context, row, steps):
-    found = {step.kind: _answer(context, step) for step in steps}
-    uses = {kind: answer.use for kind, answer in found.items()}
+    answers = {step.kind: _answer(context, step) for step in steps}
+    uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(rule.FLAT), uses.get(rule.DARK)
     if flat is not None and uses.get(rule.BIAS) is None and not _has_overscan(context, row):
-        found[rule.FLAT] = Answer(found[rule.FLAT].step, missing=LEVEL_IN)
+        answers[rule.FLAT] = Answer(answers[rule.FLAT].step, missing=LEVEL_IN)
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
     if dark is not None and is_harmful_out and association.harms(context, uses):
-        found[rule.DARK] = Answer(found[rule.DARK].step, left_out=dark)
-    return tuple(found.values())
+        answers[rule.DARK] = Answer(answers[rule.DARK].step, left_out=dark)
+    return tuple(answers.values())
 
 
 def _answer(context, step):

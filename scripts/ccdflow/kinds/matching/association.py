@@ -51,8 +51,8 @@ def steps_of(context, names, rows, night):
     -------
     tuple of ccdflow.run.job.Step
     """
-    found = {name: step_of(context, context.chain.by_name(name), rows, night) for name in names}
-    return paired(context, tuple(found.values()), rows, night)
+    steps = {name: step_of(context, context.chain.by_name(name), rows, night) for name in names}
+    return paired(context, tuple(steps.values()), rows, night)
 
 
 def paired(context, steps, rows, night):
@@ -176,7 +176,7 @@ def _of_bias(context, uses):
         for each in quality
         if not math.isnan(each["predicted_noise"])
     ]
-    return max(found, default=0.0)
+    return max(variances, default=0.0)
 
 
 def _gain_or_one(gain):
@@ -200,13 +200,13 @@ def needs_of(context, steps):
         # Which of these is taken turns out when all of them are made.
         needs += [use.product for use in measured_flats.competing(context, step)]
         chosen = taken(context, step)
-        found = needs
+        products = needs
         for use in measured_flats.decided(context, step).uses:
-            found.append(use.product)
+            products.append(use.product)
             if use is chosen:
-                found = spare
+                products = spare
             is_sure = not context.will_be_made(use.product)
-            if found is spare and is_sure and context.outcome(use.product) is not None:
+            if products is spare and is_sure and context.outcome(use.product) is not None:
                 break
     return needs, spare
 
@@ -223,12 +223,12 @@ def keys_of(context, steps):
     -------
     list of [str, str, str]
     """
-    found = []
+    keys = []
     for step in steps:
         use = taken(context, step)
         if use is not None:
-            found.append([step.kind, use.product, context.outcome(use.product).key])
-    return found
+            keys.append([step.kind, use.product, context.outcome(use.product).key])
+    return keys
 
 
 def why_missing(context, step):

@@ -345,18 +345,18 @@ def reasons_words(texts):
     >>> reasons_words(["no dark for 3 s of x: none", "no dark for 3 s of y: none"])
     'no dark for 3 s of x: none (1 of 2); no dark for 3 s of y: none (1 of 2)'
     """
-    found, counts = {}, Counter()
+    details, counts = {}, Counter()
     for text in texts:
         match = _WANTED.fullmatch(text)
         name = (match[1], match[3]) if match else text
         counts[name] += 1
-        found.setdefault(name, {})[match[2] if match else ""] = None
-    said = []
+        details.setdefault(name, {})[match[2] if match else ""] = None
+    reasons = []
     for name, count in counts.most_common(_MOST_REASONS):
-        reason = name if isinstance(name, str) else f"{name[0]}{_listed(found[name])}{name[1]}"
-        said.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
+        reason = name if isinstance(name, str) else f"{name[0]}{_listed(details[name])}{name[1]}"
+        reasons.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
     rest = len(counts) - _MOST_REASONS
-    return "; ".join(said) + (f"; and {rest} more reasons" if rest > 0 else "")
+    return "; ".join(reasons) + (f"; and {rest} more reasons" if rest > 0 else "")
 
 
 def _listed(names, most=6):

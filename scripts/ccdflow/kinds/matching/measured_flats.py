@@ -38,9 +38,9 @@ def figure_of(record, name):
     """
     if record is None or record.status != ledger.MADE:
         return None
-    found = [each.get(name) for each in record.data.get("quality", ())]
-    found = [value for value in found if isinstance(value, int | float) and value > 0]
-    return sum(found) / len(found) if found else None
+    values = [each.get(name) for each in record.data.get("quality", ())]
+    values = [value for value in values if isinstance(value, int | float) and value > 0]
+    return sum(values) / len(values) if values else None
 
 
 def competing(context, step):
@@ -142,11 +142,11 @@ def first_of(products, variances):
     if not products:
         return None
     own = variances.get(products[0])
-    found = {p: value for p in products if (value := variances.get(p)) is not None}
+    known = {p: value for p in products if (value := variances.get(p)) is not None}
     if own is None:
         return products[0]
-    best = min(found, key=found.get)
-    return best if found[best] * BETTER < own else products[0]
+    best = min(known, key=known.get)
+    return best if known[best] * BETTER < own else products[0]
 
 
 def may_change(context, steps):

@@ -91,9 +91,9 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
     order = sorted(some, key=lambda n: (best[n][0], n))
     order += [n for n in range(len(darks)) if n not in some]
-    found = biases[best[order[0]][1]]
-    rest = [use for use in bias.uses if use.product != found.product]
-    uses = (found, *rest)[:MOST_CANDIDATES]
+    best_bias = biases[best[order[0]][1]]
+    rest = [use for use in bias.uses if use.product != best_bias.product]
+    uses = (best_bias, *rest)[:MOST_CANDIDATES]
     if uses != bias.uses:
         bias = replace(bias, uses=uses)
     return bias, replace(dark, uses=tuple(darks[n] for n in order))

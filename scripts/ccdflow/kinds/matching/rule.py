@@ -125,13 +125,13 @@ class Masters:
         -------
         list of (OfferedMaster, str)
         """
-        found = []
+        passed = []
         for master in self._by_kind[kind]:
             if not _is_of_camera(master, frame) or master.about.night not in nights:
                 continue
             if why := self.why_not(kind, frame, master):
-                found.append((master, why))
-        return found
+                passed.append((master, why))
+        return passed
 
     def fitting(self, kind, frame, nights):
         """Return the masters of some nights that a frame may take, whatever their number of frames.
@@ -207,11 +207,11 @@ class Masters:
         by_fault = defaultdict(list)
         for master in masters:
             by_fault[self._fault(master.about, frame)].append(master)
-        said = "; ".join(
+        kinds = "; ".join(
             f"{match_words.some_masters(found, kind)}, {fault}" for fault, found in by_fault.items()
         )
         return (
-            f"there are {said}; allowed: scaled up {self.rules.scale_up:g} times at most, and a"
+            f"there are {kinds}; allowed: scaled up {self.rules.scale_up:g} times at most, and a"
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 
@@ -280,8 +280,8 @@ class FramesAlike:
             return choice
         asked = (asked, seconds)
         if asked not in self._answers:
-            found = tuple(rescaled(each, seconds) for each in choice.candidates)
-            self._answers[asked] = replace(choice, candidates=found), True
+            rescaled_ones = tuple(rescaled(each, seconds) for each in choice.candidates)
+            self._answers[asked] = replace(choice, candidates=rescaled_ones), True
         return self._answers[asked][0]
 
     def candidate(self, product, set_point, sensor):
@@ -306,16 +306,16 @@ class FramesAlike:
         if not one:
             return None
         frame = self.one(None, set_point, sensor)
-        found = ranked(shelf_of(one[:1]), self._kind, frame, self._noise, self._rules, None)
-        return found[0] if found else None
+        candidates = ranked(shelf_of(one[:1]), self._kind, frame, self._noise, self._rules, None)
+        return candidates[0] if candidates else None
 
     def _choose(self, frame, seconds):
-        found = ()
+        candidates = ()
         if self._shelf is not None:
-            found = ranked(self._shelf, self._kind, frame, self._noise, self._rules, seconds)
+            candidates = ranked(self._shelf, self._kind, frame, self._noise, self._rules, seconds)
         wanted = replace(frame, exptime=seconds)
-        missing = "" if found else self._masters.why_none(self._kind, wanted)
-        return Choice(self._kind, found, missing=missing)
+        missing = "" if candidates else self._masters.why_none(self._kind, wanted)
+        return Choice(self._kind, candidates, missing=missing)
 
 
 def _is_of_camera(master, frame):

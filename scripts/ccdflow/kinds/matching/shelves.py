@@ -77,22 +77,22 @@ class Shelves:
             first, count = context.store.rows[group.files[0]], len(group.files)
             middles, _, variance = self._members[group.product]
             self._chips.add(first, setup_of(context, first, kind))
-            found = masters if count >= self.minimum else few
+            offered = masters if count >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(first, middles, night)
-                found.append(rule.OfferedMaster(group.product, kind.name, what, count, variance))
+                offered.append(rule.OfferedMaster(group.product, kind.name, what, count, variance))
         self._masters = rule.Masters(masters, rules(context), self.noises.get)
         self._few = rule.Masters(few, rules(context), self.noises.get)
 
     def _members_of_groups(self):
         """Return {product: `members_of` its group}; those of closed nights were noted."""
-        found = {}
+        members = {}
         for night in self._context.summaries(name_of_members(self.kind)).values():
-            found |= night
+            members |= night
         for product, group in self.groups.items():
-            if product not in found:
-                found[product] = members_of(self._context, group)
-        return found
+            if product not in members:
+                members[product] = members_of(self._context, group)
+        return members
 
     @property
     def telling(self):
@@ -155,8 +155,8 @@ class Shelves:
         cards = identity.cards_of(setting)
         if of_larger is not None:
             cards = windows.placed_as(cards, identity.cards_of(of_larger))
-        said = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
-        more = ((identity.SETTING, ", ".join(said)),) if said else ()
+        entries = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
+        more = ((identity.SETTING, ", ".join(entries)),) if entries else ()
         for name, value in self._common.get(setup, {}).items():
             if cards.get(name, value) != value:
                 more += ((f"{name} {value}", cards[name]),)
@@ -177,8 +177,8 @@ class Shelves:
         step = self._step(replace(frame, exptime=longest), rows[0])
         if not step.missing or not seconds or rule.is_same_exposure(min(seconds), longest):
             return step
-        said = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
-        return replace(step, missing=re.sub(r"^no dark for \S+ s", said, step.missing))
+        reason = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
+        return replace(step, missing=re.sub(r"^no dark for \S+ s", reason, step.missing))
 
     def bias_of(self, product):
         """Return the `Use` of the bias that the members of a dark have subtracted, or None.
@@ -204,8 +204,8 @@ class Shelves:
         """
         frame = self._about(rows[0], middles_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
-        found = alike.candidate(product, frame.set_temperature, frame.temperature)
-        return None if found is None else _use(found, None)
+        candidate = alike.candidate(product, frame.set_temperature, frame.temperature)
+        return None if candidate is None else _use(candidate, None)
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
@@ -245,13 +245,15 @@ class Shelves:
         if not larger and choice.candidates and (known := self._steps.get(id(choice))):
             # Most frames of a class are of these.
             return known[0]
-        found = [(each.choose(*how), cut) for each, cut in larger] if choice.needed else []
-        found = [(other, cut) for other, cut in found if other.candidates]
-        missing = "" if found or choice.candidates else self._why_missing(own.one(*how), choice)
-        name = (id(choice), missing, *[(id(other), cut) for other, cut in found])
+        cut_choices = [(each.choose(*how), cut) for each, cut in larger] if choice.needed else []
+        cut_choices = [(other, cut) for other, cut in cut_choices if other.candidates]
+        missing = (
+            "" if cut_choices or choice.candidates else self._why_missing(own.one(*how), choice)
+        )
+        name = (id(choice), missing, *[(id(other), cut) for other, cut in cut_choices])
         if name not in self._steps:
             uses = {}
-            for other, cut in ((choice, None), *found):
+            for other, cut in ((choice, None), *cut_choices):
                 for candidate in other.candidates:
                     uses.setdefault(candidate.master.product, _use(candidate, cut))
             # A window's own master of a later night comes after an earlier larger one: a night that
@@ -261,7 +263,7 @@ class Shelves:
             some = tuple(some[: rule.MOST_CANDIDATES])
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
-            self._steps[name] = step, choice, found
+            self._steps[name] = step, choice, cut_choices
             if not larger and choice.candidates:
                 self._steps[id(choice)] = self._steps[name]
         return self._steps[name][0]
@@ -286,13 +288,13 @@ class Shelves:
         """
         frame, name = self._about(rows[0], middles_of(rows), night), self.kind.name
         larger = {each.setup: each for each, _ in self._of_larger_windows(frame, rows[0])}
-        found = []
+        passed = []
         for master, why in self._masters.passed_over(name, frame, nights):
             cut = larger.get(master.about.setup)
             why = why if cut is None else self._masters.why_not(name, cut, master)
-            found += [(master, why)] if why else []
+            passed += [(master, why)] if why else []
         why = f"fewer than the minimum of {self.minimum}"
-        return found + [(master, why) for master in self._few.fitting(name, frame, nights)]
+        return passed + [(master, why) for master in self._few.fitting(name, frame, nights)]
 
 
 def noise_of(context, row):

@@ -24,6 +24,7 @@ _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _OF_WINDOW = ("size", "window", "part", "layout")
+# Relative difference of two gains that are one: cards have few digits.
 _SAME_GAIN = 1e-3
 # The kinds of cards that tell where a window lies.
 _WHERE = ("place", "section")
@@ -95,10 +96,10 @@ def _place(context, row):
 def _origin_of(row):
     """Return (column, row) of the window's origin in binned pixels; () where no card tells it."""
     cards = identity.cards_of(row.facts["setting"])
-    found = tuple(whole(cards.get(name)) for name in ORIGIN)
-    if None in found or any(number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
+    origin = tuple(whole(cards.get(name)) for name in ORIGIN)
+    if None in origin or any(number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
         return ()
-    return found
+    return origin
 
 
 def _by_origin(row, origin, image, shape):
@@ -168,14 +169,14 @@ class Chips:
         facts = row.facts
         asked = (setup, origin, row.geometry, facts["datasec"], facts["trimsec"])
         if asked not in self._answers:
-            found = []
+            windows = []
             for (other, _), member in others.items():
                 place = place_of(context, member)
                 region = region_of(place_of(context, row), place, kind)
                 if region is not None:
                     size = place.shape[0] * place.shape[1]
-                    found.append((size, other, member.facts["setting"], region))
-            self._answers[asked] = [each[1:] for each in sorted(found)]
+                    windows.append((size, other, member.facts["setting"], region))
+            self._answers[asked] = [each[1:] for each in sorted(windows)]
         return self._answers[asked]
 
 

@@ -50,10 +50,12 @@ from ccdflow.run.context import reduced
 # Part of low pixels above which a flat has structure of its own: a spectrum, stars.
 _MOST_LOW = 0.02
 _ONLY_DEEP = "they tell of no low pixels, only of columns a fifth or more below their neighbours"
-# Part and standard errors by which a gain or read noise must be off for a warning.
-_OFF, _ERRORS = 0.05, 3.0
+# Part by which a gain or read noise must be off for a warning ...
+_LEAST_DEPARTURE = 0.05
+# ... and standard errors, as well.
+_DEPARTURE_ERRORS = 3.0
 # Factor above the measured saturation from which on the profile's is warned of.
-_FULL = 1.02
+_ABOVE_FULL_WELL = 1.02
 # Read noise where none is known, adu.
 _READ_NOISE = 5.0
 _UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
@@ -493,7 +495,7 @@ class NightMeasurement:
         if not math.isfinite(well) or amplifier.name not in levels:
             return []
         raw = well + levels[amplifier.name]
-        if known is not None and known < _FULL * raw:
+        if known is not None and known < _ABOVE_FULL_WELL * raw:
             return []
         where = f"amplifier {figures['amplifier']}: " if several else ""
         says = (

@@ -7,8 +7,8 @@ from ccdflow.files.headertext import printable
 from ccdflow.run.context import reduced
 
 NOT_USED = "not used"
-# FITS keywords have eight letters.
-_MOST = 999
+# FITS keywords have eight letters: five of a name leave three digits.
+_HIGHEST_NUMBER = 999
 
 
 def cards_of_pixels(night, found, settings):
@@ -31,7 +31,7 @@ def cards_of_pixels(night, found, settings):
         *([("CCDMASK", True, "pixels of ccdmask count as well")] if "like_ccdmask" in settings
           else []),
     ]  # fmt: skip
-    for place, record in enumerate([*night.darks, *night.flats][:_MOST], start=1):
+    for place, record in enumerate([*night.darks, *night.flats][:_HIGHEST_NUMBER], start=1):
         cards += [
             (f"IMCOM{place:03d}", printable(record.product), "combined dark or flat"),
             (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
@@ -78,7 +78,7 @@ def cards_of_shutter(night, series):
         for file, seconds in zip(flat.data["members"], night.seconds(flat), strict=True):
             of_frames.append((printable(reduced(file)), place, float(seconds)))
     cards = list(of_flats)
-    for place, (name, of, seconds) in enumerate(of_frames[:_MOST], start=1):
+    for place, (name, of, seconds) in enumerate(of_frames[:_HIGHEST_NUMBER], start=1):
         cards += [
             (f"IMCOM{place:03d}", name, "flat"),
             (f"IMFLT{place:03d}", of, "number of its group"),

@@ -242,11 +242,11 @@ def wishes(exposure):
     list of Wish
     """
     now, masters = budget_of(exposure), exposure.masters or {}
-    found = []
+    ranked = []
     for kind in exposure.needed:
         master = masters.get(kind)
         if master is None:
-            found.append(Wish(kind, _FIRST_FRAMES[kind], False, 0.0, 0.0, is_missing=True))
+            ranked.append(Wish(kind, _FIRST_FRAMES[kind], False, 0.0, 0.0, is_missing=True))
             continue
         factor = _FRAMES_FACTOR - (1 if master.is_own else 0)
         more = min(factor * master.frames, _MOST_FURTHER_FRAMES)
@@ -259,8 +259,8 @@ def wishes(exposure):
             _gain(now.of_reading, then.of_reading),
         )
         if wish.gain >= _LEAST_GAIN:
-            found.append(wish)
-    return sorted(found, key=lambda wish: (not wish.is_missing, -wish.gain))
+            ranked.append(wish)
+    return sorted(ranked, key=lambda wish: (not wish.is_missing, -wish.gain))
 
 
 def _with_more(exposure, kind, more):

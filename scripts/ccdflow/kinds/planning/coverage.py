@@ -54,10 +54,10 @@ class Coverage:
 
         Within a night they are in the order of the labels.
         """
-        found = [place for place, (_, own) in self.cells.items() if own == state]
+        places = [place for place, (_, own) in self.cells.items() if own == state]
         order = {label: number for number, label in enumerate(self.labels)}
-        found.sort(key=lambda place: order.get(place[0], len(order)))
-        return sorted(found, key=lambda place: place[1], reverse=True)
+        places.sort(key=lambda place: order.get(place[0], len(order)))
+        return sorted(places, key=lambda place: place[1], reverse=True)
 
     def values(self):
         """Return all of it as plain values."""

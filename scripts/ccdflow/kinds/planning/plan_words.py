@@ -14,6 +14,7 @@ from ccdflow.pages.words import light_words
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST = 6
+# Entries, as above, that the page names.
 _MOST_ON_A_PAGE = 30
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
@@ -40,12 +41,12 @@ def paragraphs(context, nights, *, most):
         grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
         words = {"C": "not calibrated"} if is_refusing else {}
-        said = ", ".join(
+        counts = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
         lines.append(
             f"plan of {len(names) - most} earlier nights, from {names[0]}:"
-            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {said}"
+            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
         )
     for night in names[-most:]:
         for block in planned.blocks_of(context, night, foretell=True):
@@ -142,13 +143,13 @@ def how_words(line, block=None):
     if line.use is None:
         setup = f" of {block.setup}" if block is not None else ""
         return line.answer.why_none.replace(setup, "", 1).removeprefix("not needed: ")
-    said = list(line.reasons)
+    words = list(line.reasons)
     if line.factors[1] == 0:
-        said.append("cancels in the dark")
+        words.append("cancels in the dark")
     if line.unmeasured:
         levels = "level" if line.unmeasured == 1 else "levels"
-        said.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
-    return f"{', '.join(said)}{_adds(line, block)}"
+        words.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
+    return f"{', '.join(words)}{_adds(line, block)}"
 
 
 def _adds(line, block):
@@ -250,14 +251,14 @@ def noise_words(noise):
 
 def wish_lines(block):
     """Return which further frames would gain most for the frames of a block, the best first."""
-    found = {}
+    ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
             what = _wished(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
-            if what not in found or rank > found[what][0]:
-                found[what] = (rank, wish)
-    ordered = sorted(found.items(), key=lambda item: item[1][0], reverse=True)
+            if what not in ranked or rank > ranked[what][0]:
+                ranked[what] = (rank, wish)
+    ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
     return [f"{what} ({_gain_words(wish, what)})" for what, (_, wish) in ordered]
 
 
@@ -293,8 +294,8 @@ def _lacking(wish, noise, block):
     """Return how many frames those of the night lack for a master, 0 where there are none."""
     products = set(noise.products)
     lines = (line for line in block.taken if line.kind == wish.kind and line.missing)
-    found = [line for line in lines if products & {group.product for group in line.groups}]
-    return match_words.lacking_frames(found[0].missing, block.night) if found else 0
+    lacking = [line for line in lines if products & {group.product for group in line.groups}]
+    return match_words.lacking_frames(lacking[0].missing, block.night) if lacking else 0
 
 
 def _gain_words(wish, what):

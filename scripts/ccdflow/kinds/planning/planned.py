@@ -28,6 +28,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 
+# Rows of a master that give its noise.
 _SAMPLE_ROWS = 64
 # Frames for which the masters not taken are named.
 _MOST_PASSED_OVER = 4
@@ -267,7 +268,7 @@ def _lines(context, kind, groups):
                 own = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
                 why = match_words.without_degrees(answer.why_none)
                 alike[own or (answer.grade, why)].append((group, answer))
-    return [_taken(context, kind, found) for found in alike.values()]
+    return [_taken(context, kind, uses) for uses in alike.values()]
 
 
 def step_line(context, answer):
@@ -287,9 +288,9 @@ def step_line(context, answer):
         left_out = [answer.why_none] if answer.left_out else []
         return [step.kind, step.needed, answer.missing, *left_out]
     rival, why = rival_of(context, answer)
-    said = [step.kind, use.product, use.lag, use.scale, use.variance, use.is_measured]
-    said.append(reasons_of(answer, shelves.rules(context)))
-    return [*said, step.uses.index(use), "" if rival is None else rival.product, why]
+    values = [step.kind, use.product, use.lag, use.scale, use.variance, use.is_measured]
+    values.append(reasons_of(answer, shelves.rules(context)))
+    return [*values, step.uses.index(use), "" if rival is None else rival.product, why]
 
 
 def _taken(context, kind, found):
@@ -405,7 +406,7 @@ def _refused(context, found):
 def _passed_over(context, groups, found):
     """Return the masters of these nights that none of the frames may take, in words, and why."""
     nights = {groups[0].night} | {line.master.night for line in found if line.master is not None}
-    said = list(_refused(context, found))
+    passed = list(_refused(context, found))
     for kind in dict.fromkeys(line.kind for line in found):
         lines = [line for line in found if line.kind == kind and not line.is_unneeded]
         asking = [group for line in lines for group in line.groups]
@@ -413,12 +414,12 @@ def _passed_over(context, groups, found):
         for group in asking:
             for master, why in association.passed_over(context, kind, group, nights):
                 reasons[master].append(why)
-        said += [
+        passed += [
             (f"{kind} {match_words.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
             for master, whys in reasons.items()
             if len(whys) == len(asking)
         ]
-    return said[:_MOST_PASSED_OVER]
+    return passed[:_MOST_PASSED_OVER]
 
 
 # -- noise -----------------------------------------------------------------------------------------
@@ -484,11 +485,11 @@ def _read_noise(context, answers, *, foretell):
     if bias is None or bias.use is None:
         return None
     others = bias.step.uses if foretell else ()
-    found = (
+    noises = (
         figure_of(context.outcome(use.product), "read_noise_electrons")
         for use in (bias.use, *others)
     )
-    return next(filter(None, found), None)
+    return next(filter(None, noises), None)
 
 
 def _other_bias(context, dark, noise, seconds):

@@ -60,10 +60,10 @@ def lines(context, night):
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
     blocks = planned.blocks_of(context, night, foretell=True)
-    said = [_there_is(night, rows), *_aside(rows)]
+    text_lines = [_there_is(night, rows), *_aside(rows)]
     for block in blocks:
-        said += plan_words.paragraph(block)
-    return [*said, *_verdict(context, blocks)]
+        text_lines += plan_words.paragraph(block)
+    return [*text_lines, *_verdict(context, blocks)]
 
 
 def _there_is(night, rows):
@@ -89,8 +89,8 @@ def _kind_words(row):
 
 def _aside(rows):
     bad = [row for row in rows if row.status in (SET_ASIDE, ARRIVING)]
-    said = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
-    return [*said, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]
+    named = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
+    return [*named, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]
 
 
 def _verdict(context, blocks):
@@ -108,8 +108,8 @@ def _verdict(context, blocks):
         one_has = "the frame has every master that it needs"
         return [f"nothing is missing: {one_has if len(frames) == 1 else all_have}"]
     verb = "lacks" if len(without) == 1 else "lack"
-    said = [f"missing: {len(without)} of {frames_words(len(frames))} {verb} a master"]
-    return said + [f"  {line.missing}" for _, line in lacking]
+    verdict = [f"missing: {len(without)} of {frames_words(len(frames))} {verb} a master"]
+    return verdict + [f"  {line.missing}" for _, line in lacking]
 
 
 def _is_lacking(line):

@@ -44,17 +44,17 @@ def masters_awaited(context, night, frames, masters):
     if not is_dated(night):
         # Its place among the nights is that of its name.
         return [list(_ANYTHING)] if frames or masters else []
-    found, known = {}, set()
+    awaited, known = {}, set()
     for group in (*frames, *masters):
         row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
         for step in group.steps:
             asked = (id(step), *_light_and_seconds(step.kind, row, seconds))
             if step.kind in STEPS and asked not in known:
                 known.add(asked)
-                found |= dict.fromkeys(_waits(step, row.camera, *asked[1:]))
+                awaited |= dict.fromkeys(_waits(step, row.camera, *asked[1:]))
     for group in frames:
-        found |= dict.fromkeys(_measured(context, night, group))
-    return sorted(map(list, found))
+        awaited |= dict.fromkeys(_measured(context, night, group))
+    return sorted(map(list, awaited))
 
 
 _ANYTHING = ("*", "", "", 0.0)

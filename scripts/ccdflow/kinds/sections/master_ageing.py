@@ -14,11 +14,12 @@ from ccdflow.kinds.matching import association, match_words, rule, setups, shelv
 from ccdflow.run import ledger
 
 # The last masters of each camera, filter or exposure that are compared: 66 pairs.
-_MOST = 12
+_MOST_MASTERS = 12
 # Rows of each that are read.
 _ROWS = 16
 # Series that are shown at most.
 _SERIES = 8
+# Masters of a series, at least: two are one pair and show no course.
 _FEWEST = 3
 
 UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}

@@ -31,6 +31,7 @@ _CONVERTER_TOP = 65535
 _SATURATED_PART = 0.99
 # Pixels of the core of a star; fewer are hot ones.
 _CORE = 9
+# A detector's temperature above it is in K: none works at 100 degrees C.
 _HOTTEST = 100.0
 _OLD_MARKS = {"raw file missing", REDUCED}
 _DARKENED = ("bias", "dark")

@@ -115,5 +115,5 @@ def section(context, night):
         summary=(text,),
         paragraphs=(f"{text} All verdicts are in {paths.VERIFICATION}.",),
         headings=("product", "verdict", "why") if others else (),
-        rows=tuple(others[:_MOST]),
+        rows=tuple(others[:_MOST_LINES]),
     )

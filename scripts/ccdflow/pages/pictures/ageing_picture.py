@@ -8,7 +8,10 @@ from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import drawing, label_axes, new_figure, png_bytes
 from ccdflow.pages.pictures.style import LEFT, MUTED, SERIES, WIDTH, drawable
 
-_PANEL, _STEP = 1.5, 2.45
+# Height of a panel, inches.
+_PANEL = 1.5
+# From one panel to the next, inches.
+_STEP = 2.45
 
 
 def ageing_picture(series, *, title, explanation):

@@ -13,6 +13,7 @@ from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, say
 from ccdflow.pages.pictures.raster import lighter, new_picture
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable
 
+# Amplifiers that fit side by side with their names.
 _NAMED = 4
 _BAR = 0.15  # inches
 # Of a bar's colour; the rest is white.

@@ -22,8 +22,10 @@ from PIL import Image
 from ccdflow.pages.pictures.raster import described
 from ccdflow.pages.pictures.style import DPI, FAINT, INK, MUTED, PAPER, SERIES, WIDTH, drawable
 
+# Steps of ticks, times a power of 10.
 STEPS = (1, 2, 5, 10)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Entries of a legend that fit beside a panel.
 _LEGEND_ENTRIES = 8
 _FONT = "DejaVu Sans"
 _STYLE = {
@@ -119,7 +121,16 @@ def new_figure(title, explanation, *, height):
 
 @dataclass(frozen=True)
 class AxesMaker:
-    """Makes axes in a figure whose panels begin ``above`` inches below its upper edge."""
+    """Makes axes in a figure, whose places are given in inches.
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure
+    above : float
+        From the figure's upper edge to its panels, inches.
+    total : float
+        Height of the figure, inches.
+    """
 
     figure: Figure
     above: float

@@ -118,19 +118,19 @@ def _combined_layout(ratio):
 
 
 def _combined_sentence(combined):
-    said = [f"{combined.members} biases combined"]
+    parts = [f"{combined.members} biases combined"]
     if combined.recipe:
-        said[0] += f" ({combined.recipe})"
+        parts[0] += f" ({combined.recipe})"
     if noise := span(combined.noises):
-        said.append(f"noise of a pixel {noise} {combined.unit}")
+        parts.append(f"noise of a pixel {noise} {combined.unit}")
         if predicted := span(combined.predicted):
-            said[-1] += f", predicted from the read noise {predicted} {combined.unit}"
+            parts[-1] += f", predicted from the read noise {predicted} {combined.unit}"
     if math.isfinite(combined.rejected):
         percent = 100 * combined.rejected
         share = f"{percent:.2g}" if percent >= 1e-3 or not percent else "less than 0.001"
-        said.append(f"{share} % of the values rejected as outliers")
+        parts.append(f"{share} % of the values rejected as outliers")
     return (
-        "; ".join(said)
+        "; ".join(parts)
         + ". The lines are means of the middle half of the pixels of each column and row: what"
         " stands out of the noise there, the frames have in common."
     )

@@ -7,7 +7,10 @@ from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawable, font
 
-_ROW, _LABELS = 0.26, 2.6
+# Height of a row, inches.
+_ROW = 0.26
+# Room for the labels at the left, inches.
+_LABELS = 2.6
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
 _MARKS = {"other": "o", "missing": "x"}
 # Letters of a night's name that are shown.

@@ -12,8 +12,12 @@ from ccdflow.pages.pictures.panels import check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import LEFT, SCALE_ROOM, WIDTH, pixels
 
-# Inches. Images of no more than this height over width are wide: one pair of them to a line.
-_WIDEST, _NARROW, _TALL = 3.9, 1.4, 1.3
+# Widest image, inches.
+_WIDEST = 3.9
+# Widest image where two pairs share a line, inches.
+_NARROW = 1.4
+# Largest height over width of a wide image: one pair of them to a line.
+_TALL = 1.3
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,11 @@ from ccdflow.pages.pictures.style import (
     pixels,
 )
 
+# Length of a tick, pixels.
 _TICK = 4
 # Corners of the marks of values, half their size about their middle: told apart without colours.
 _ROUND = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
+# Half the width of a plus sign's arm over half its size.
 _ARM = 0.38
 _PLUS = [
     (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM), (_ARM, 1),
@@ -45,8 +47,10 @@ _CORNERS = {
     ],
 }
 MARKS = tuple(_CORNERS)
-# Pixels of a line of the legend inside a panel, and entries that it has at most.
-_LINE, _ENTRIES = 19, 8
+# Pixels of a line of the legend inside a panel.
+_LINE = 19
+# Entries of that legend, at most.
+_ENTRIES = 8
 
 
 def say(raster, box, text):

@@ -27,7 +27,8 @@ from ccdflow.pages.pictures.style import (
 _STEPS = 8
 # Factor by which lines are drawn larger, and shrunk: their edges are smooth.
 _FINER = 4
-_MOST = 256
+# Colours of a PNG with a palette of one byte a pixel.
+_MOST_COLOURS = 256
 
 
 class Raster:
@@ -51,7 +52,7 @@ class Raster:
     def colour(self, wanted):
         """Return the number of a colour, ``#rrggbb``; of the nearest one if there are 256."""
         rgb = bytes.fromhex(wanted.removeprefix("#"))
-        if rgb not in self._colours and len(self._colours) == _MOST:
+        if rgb not in self._colours and len(self._colours) == _MOST_COLOURS:
             return self._nearest(rgb)
         return self._colours.setdefault(rgb, len(self._colours))
 
@@ -185,7 +186,7 @@ class Raster:
         steps = (mask.astype(np.uint16) * _STEPS + 127) // 255
         rows, columns = np.nonzero(steps)
         grounds, steps = own[rows, columns], steps[rows, columns]
-        table = np.zeros((_MOST, _STEPS + 1), np.uint8)
+        table = np.zeros((_MOST_COLOURS, _STEPS + 1), np.uint8)
         for ground in np.unique(grounds).tolist():
             table[ground] = self._between(ground, colour)
         own[rows, columns] = table[grounds, steps]

@@ -10,7 +10,9 @@ import numpy as np
 
 # Values that an asinh scale is taken from.
 _FEWEST = 16
+# Percentiles that end the scale of an image.
 _SHOWN_PERCENT = (3.0, 96.0)
+# Steps of ticks, times a power of 10.
 _NICE = (1, 2, 5, 10)
 # Numbers from here on are written with an exponent.
 _LARGE = 1e7

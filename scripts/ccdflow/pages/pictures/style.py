@@ -16,6 +16,7 @@ FAINT = "#d8d6d0"
 EDGE = "#a5a8a8"
 # Okabe and Ito's hues, darkened a little so that thin lines stand out on the pale ground.
 SERIES = ("#1f6fa8", "#c65d12", "#2b8a6b", "#9a5a8c", "#8a7612", "#4aa3cf", "#5a5f64", "#b34a4a")
+# Pixels an inch: a picture of 12 inches fills a page of 1320 pixels.
 DPI = 110
 WIDTH = 12.0  # inches, as all lengths of the layout
 LEFT = 0.75  # room for the numbers and the label of a vertical axis

@@ -89,11 +89,11 @@ class NightNotes:
         if len(self.late_notes.rows) + len(self.late_notes.records) > _MOST_LINES:
             raise NeedsWholePlan("there are many late notes")
         first = json.loads(notes.first_line(results / paths.HEADERS))
-        said = self.late_notes.first.get("rows", {})
+        late_rows = self.late_notes.first.get("rows", {})
         self._store = header_store.RowReader(first)
         self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
-        self.shared = {**first["shared"], **said.get("shared", {})}
-        self.table = tuple(said.get("table", self._store.table))
+        self.shared = {**first["shared"], **late_rows.get("shared", {})}
+        self.table = tuple(late_rows.get("table", self._store.table))
         self._rows, self._records = {}, {}
         self._late_rows = {row.file: row for row in map(self._store.row, self.late_notes.rows)}
         late = map(self._ledger.record_beside, self.late_notes.records)

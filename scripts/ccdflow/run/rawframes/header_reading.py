@@ -20,8 +20,10 @@ from pathlib import Path
 
 # Frames from which on one more process pays: it takes as long to start.
 FRAMES_A_PROCESS = 500
+# Files that a process is given at once.
 _CHUNK = 100
-_MOST = 8
+# Processes that read headers, at most.
+_MOST_PROCESSES = 8
 
 
 def read_all(read, files, *, cores):
@@ -35,7 +37,7 @@ def read_all(read, files, *, cores):
     cores : int
         How many processes may work at once.
     """
-    workers = min(cores, _MOST, len(files) // FRAMES_A_PROCESS)
+    workers = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
     if workers < 2:
         with ThreadPoolExecutor(4) as pool:
             yield from pool.map(read, files)

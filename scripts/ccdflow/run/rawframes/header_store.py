@@ -94,9 +94,9 @@ def load_store(results):
     store = HeaderStore(shared=first["shared"], table=reader.table)
     for line in chain(lines, later.rows):
         store.add(reader.row(line))
-    if said := later.first.get("rows"):
-        store.shared |= said["shared"]
-        store.table = tuple(said["table"]) if reader.table else ()
+    if late_rows := later.first.get("rows"):
+        store.shared |= late_rows["shared"]
+        store.table = tuple(late_rows["table"]) if reader.table else ()
     store.saved = {} if reader.is_older else dict(store.rows)
     store.is_scattered = late_notes.is_there(results)
     aside = (row for row in store.rows.values() if row.status == SET_ASIDE)

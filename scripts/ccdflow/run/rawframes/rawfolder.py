@@ -11,6 +11,7 @@ from ccdflow.files import whole
 
 # Depth of folders, and folders that one link leads to: more are taken for an endless tree.
 DEEPEST = 100
+# Folders of one link, as above.
 MOST_LINKED = 10_000
 # Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
 _KERNELS = frozenset((

@@ -153,8 +153,8 @@ class Row:
         if self.gone:
             return RAW_MISSING, f"{self.gone}; its product is kept"
         warnings = (f"warning: {text}" for text in self.warnings.splitlines())
-        said = (self.reason, *warnings, self.flags)
-        return self.status, "; ".join(text for text in said if text)
+        remarks = (self.reason, *warnings, self.flags)
+        return self.status, "; ".join(text for text in remarks if text)
 
     def as_dict(self):
         """Return a JSON-able form."""

@@ -102,7 +102,7 @@ def why_no_bias(store, types):
     rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     if not rows or types["bias"]:
         return []
-    said = ", ".join(f"{count} {kind}" for kind, count in sorted(types.items()))
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(types.items()))
     short = Counter(
         row.facts["imagetyp"]
         for row in rows
@@ -112,4 +112,4 @@ def why_no_bias(store, types):
     if short:
         name = short.most_common(1)[0][0]
         remedy = f"in a profile, types: [{{type: bias, imagetyp: {name}, exptime: {{max: 0}}}}]"
-    return [f"no combined bias: no frame is of type bias ({said}); {remedy}"]
+    return [f"no combined bias: no frame is of type bias ({counts}); {remedy}"]

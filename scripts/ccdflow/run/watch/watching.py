@@ -31,9 +31,10 @@ LIMIT = 30.0
 """Seconds after which a folder that does not answer is named."""
 # Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
 _PATIENCE = 10.0
-# Seconds between a short round and a whole one, and times the seconds of the last whole one: at
-# most a sixth of the time goes into them.
-_REST, _REST_TIMES = 2.0, 5
+# Least seconds between a short round and a whole one ...
+_REST = 2.0
+# ... and times the seconds of the last whole one: at most a sixth of the time goes into them.
+_REST_TIMES = 5
 # Seconds after which the folder is looked through even where the kernel reports frames, for missed
 # ones.
 _LOOK = 10.0
