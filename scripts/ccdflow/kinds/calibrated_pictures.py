@@ -100,7 +100,7 @@ class CalibrationPicture(NightPicture):
     def _made(self, context, night):
         outcomes = [(group, context.outcome(group.product)) for group in self.drawn(context, night)]
         made = [g for g, record in outcomes if record is not None and record.status == ledger.MADE]
-        return made[:_MOST]
+        return made[:_MOST_ROWS]
 
     def make(self, context, job, *, threads):
         """Draw the picture of a night."""

@@ -23,12 +23,39 @@ from ccdflow.verify.pixel_bits import (
     neighbours,
 )
 
-_STRIP, _LOWEST = 256, 8
-_LOW, _WEAK = 4.5, 2.5
-# Deep columns: rows of a part, how far below both sides, columns of a side and between.
-_PART, _DEEP, _DEEP_SIGMA, _BESIDE, _BETWEEN, _MOST_DEEP = 32, 0.2, 5.0, 15, 3, 0.01
-# Two levels: flats of each, ratio of their means and of their ends, part of the light, sigma.
-_FEWEST, _APART, _GAP, _LEAST, _LEVEL_SIGMA, _DIFFER = 2, 1.5, 1.1, 0.002, 4.5, 5.0
+# All numbers but the strip are those of detector/pixels/, written again on purpose.
+# Rows that are worked on at once.
+_STRIP = 256
+# Rows below which the rest of an image belongs to the strip before it.
+_LOWEST = 8
+# Sigma by which a pixel is below its neighbours in a flat.
+_LOW = 4.5
+# Sigma by which it is weak, which several nights together confirm.
+_WEAK = 2.5
+# Rows of a part of a column.
+_PART = 32
+# Part of the light by which a deep column is below both sides ...
+_DEEP = 0.2
+# ... and sigma, as well.
+_DEEP_SIGMA = 5.0
+# Columns of a side.
+_BESIDE = 15
+# Columns between the column and a side.
+_BETWEEN = 3
+# Part of the parts that may be deep: more are structure of the light.
+_MOST_DEEP = 0.01
+# Flats of each of two levels, at least.
+_FEWEST = 2
+# Least ratio of the means of the two levels ...
+_APART = 1.5
+# ... and of the faintest bright flat to the brightest faint one.
+_GAP = 1.1
+# Part of the light by which both differ in any case.
+_LEAST_DIFFERENCE = 0.002
+# Sigma by which a pixel that is not linear differs between the levels.
+_LEVEL_SIGMA = 4.5
+# Sigma by which two flats differ at a hit.
+_DIFFER = 5.0
 
 
 @dataclass(frozen=True)

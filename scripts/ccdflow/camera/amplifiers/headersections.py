@@ -203,8 +203,8 @@ def _check_size(reader, kept):
 def _refuse_numbered_strips(reader):
     """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
     keywords = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
-    said = [one for one in (reader.text((key,)) for key in keywords) if one]
-    if said:
+    strips = [one for one in (reader.text((key,)) for key in keywords) if one]
+    if strips:
         raise reader.contradiction(
             "overscan strips are numbered, and the data are not: which belong to them is not said",
             ", ".join(keyword for keyword, _ in strips),

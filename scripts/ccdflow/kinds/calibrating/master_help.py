@@ -238,7 +238,7 @@ def lines(sums):
     """
     others = ([each for each in part if each[0] != "dark"] for part in sums)
     harmful = [each for each in _helps(others) if each.harms]
-    said = [
+    sentences = [
         f"{each.kind} does harm: {each.product}: {each.words()}; {each.frames}"
         f" frame{'s' * (each.frames != 1)}; more of its frames would help"
         for each in harmful

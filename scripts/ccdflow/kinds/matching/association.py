@@ -171,7 +171,7 @@ def _of_bias(context, uses):
     bias = uses.get(rule.BIAS)
     record = None if bias is None else context.outcome(bias.product)
     quality = record.data.get("quality", ()) if record is not None else ()
-    found = [
+    variances = [
         (each["predicted_noise"] * _gain_or_one(each["gain"])) ** 2
         for each in quality
         if not math.isnan(each["predicted_noise"])

@@ -519,7 +519,7 @@ class NightMeasurement:
             claim = used if math.isfinite(used) else header
             who = "the header" if math.isclose(claim, header, rel_tol=1e-3) else "the profile"
             words = name.replace("_", " ")
-            if abs(value - claim) > max(_OFF * value, _ERRORS * error):
+            if abs(value - claim) > max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error):
                 remarks.append(
                     f"{where}{words} {with_error(value, error)} {unit} is"
                     f" measured, {who} has {claim:g}"

@@ -81,7 +81,7 @@ def _candidates(context):
                 series = _series_of(context, kind, group, known)
                 groups_of.setdefault((name, series), []).append(group)
     ordered = {
-        key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST:]
+        key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST_MASTERS:]
         for key, groups in groups_of.items()
         if len({group.shown for group in groups}) >= _FEWEST
     }

@@ -13,7 +13,8 @@ from ccdflow.files import sealed
 from ccdflow.pages.page import Section
 from ccdflow.run.context import reduced
 
-_MOST = 20
+# Lines of products that are not verified.
+_MOST_LINES = 20
 _VERIFIED = "verified"
 
 
