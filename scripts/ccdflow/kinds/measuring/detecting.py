@@ -514,15 +514,21 @@ class NightMeasurement:
             if not (math.isfinite(value) and math.isfinite(error)):
                 continue
             used = figures[f"{name}_used"]
-            # A wrong card of the header is no fault where the profile has a better value.
             header = figures[f"{name}_header"]
             claim = used if math.isfinite(used) else header
-            who = "the header" if math.isclose(claim, header, rel_tol=1e-3) else "the profile"
-            words = name.replace("_", " ")
-            if abs(value - claim) > max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error):
+            limit = max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error)
+            is_of_header = math.isclose(claim, header, rel_tol=1e-3)
+            claims = []
+            if abs(value - claim) > limit:
+                claims.append(f"the {'header' if is_of_header else 'profile'} has {claim:g}")
+            if not is_of_header and abs(value - header) > limit:
+                claims.append(f"the header has {header:g}")
+                # A wrong card of the header is no fault where the profile has a better value.
+                claims += ["the profile has the right one"] * (len(claims) == 1)
+            if claims:
                 remarks.append(
-                    f"{where}{words} {with_error(value, error)} {unit} is"
-                    f" measured, {who} has {claim:g}"
+                    f"{where}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
+                    f" measured, {', '.join(claims)}"
                 )
             if name == "gain" and not math.isfinite(used):
                 remarks.append(
