@@ -8,7 +8,7 @@ from ccdflow.camera.profiles import load_camera
 
 
 def header(nx=0, ny=0, **cards):
-    """A header of an image of nx columns and ny rows; '_' in names stands for '-', '__' for ' '."""
+    """Return the header of an image, nx by ny; '_' in a name is a hyphen, '__' a blank."""
     made = fits.Header()
     made["NAXIS"] = 2 if nx else 0
     if nx:

@@ -20,7 +20,7 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
     error = OSError(number, "of the system", "in/the/way")
     assert failures.remedy_of(error) == f"{action}, and run again"
     refused = lock.unwritable(tmp_path, error)
-    assert refused.remedy == f"{action}; what is there is as it was"
+    assert refused.remedy == f"{action}; no result was changed"
     assert refused.file == ("in/the/way" if number == errno.ENOTDIR else str(tmp_path))
 
 

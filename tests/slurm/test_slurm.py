@@ -262,7 +262,7 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
     # A frame is finished with its record. One that was held between its product and its record is
     # among those that the second run planned, and made again; all others stay as they were.
     line = re.search(r"ccdflow: (\d+) of \d+ frames to reduce", second.output)
-    # All frames may have been finished by then; what is combined and drawn of them is not.
+    # If all frames were finished before the kill, the second run plans none.
     planned = 0 if line is None else int(line[1])
     again = {path for path, moment in before.items() if path.stat().st_mtime_ns != moment}
     assert all("reduced" in path.parts for path in again)

@@ -148,7 +148,7 @@ def test_results_read_only(box, disk):
     assert refused.status == 1
     assert refused.lines == [
         f"{box.results}: the results folder cannot be written (Read-only file system); mend the "
-        "permissions; what is there is as it was"
+        "permissions; no result was changed"
     ]
     dry = box.snakemake("-n")
     assert dry.status == 0

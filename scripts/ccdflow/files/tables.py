@@ -80,7 +80,7 @@ def update_table(path, lines):
 
 
 def _updated(old, new):
-    """Yield the pieces of a table: what is between the lines that change is copied unseen."""
+    """Yield the pieces of a table: bytes between changed lines are copied and not parsed."""
     size, at = old.seek(0, os.SEEK_END), 0
     for name, own in new:
         first, after = _lines_of(old, name, size)

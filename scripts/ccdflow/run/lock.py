@@ -126,7 +126,7 @@ def unwritable(results, error):
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
         file=str(error.filename if is_of_one_place else results),
-        remedy=f"{failures.action_of(error)}; what is there is as it was",
+        remedy=f"{failures.action_of(error)}; no result was changed",
     )
 
 
@@ -148,7 +148,7 @@ def failed(results, error):
     return UserError(
         f"cannot be read ({error.strerror or error})",
         file=str(error.filename or results),
-        remedy="check its permissions and its disk, and run again; what is there is as it was",
+        remedy="check its permissions and its disk, and run again; no result was changed",
     )
 
 
