@@ -1,5 +1,6 @@
 """Cosmic rays of injected truth are found, and stars are left alone."""
 
+import astroscrappy
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -141,6 +142,21 @@ def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
     once = cosmics._rounds(image, *rest)
     assert on_all.sum() > once.sum() + 20
     assert np.array_equal(on_parts, on_all)
+
+
+def test_dense_hits_are_those_of_astroscrappy_itself():
+    """Noise of three times the errors: a hit's surroundings hold hits of earlier rounds."""
+    rng = np.random.default_rng(77)
+    image = rng.normal(SKY, 45, (130, 140)).astype(np.float32)
+    errors, bad = np.full(image.shape, 15, np.float32), np.zeros(image.shape, bool)
+    settings = {"sigclip": 4.5, "objlim": 5.0}
+    found = cosmics._rounds(image, np.square(errors), bad, settings)
+    own, _ = astroscrappy.detect_cosmics(
+        image, inmask=bad, invar=np.square(errors), gain=1.0, satlevel=np.inf, niter=4,
+        cleantype="medmask", **settings,
+    )  # fmt: skip
+    assert own.mean() > 0.02
+    assert np.array_equal(found, own)
 
 
 def test_masked_pixels_are_no_hits():

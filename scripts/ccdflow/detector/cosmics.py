@@ -18,7 +18,7 @@ import numpy as np
 
 from ccdflow.detector.pixels.medians import box_median
 
-VERSION = 4
+VERSION = 5
 """Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
 
 MOST_UNDER_STARS = 1e-3
@@ -79,7 +79,7 @@ _PART = 23
 _PART_BORDER = 6
 # Pixels around a hit in which the next round finds others.
 _REACH = 4
-# Share of the image from which on the next round looks at all of it.
+# Share of the image from which on all rounds look at all of it.
 _MOST_IN_PARTS = 0.5
 _CORE = slice(_PART_BORDER, _PART - _PART_BORDER)
 
@@ -181,9 +181,9 @@ def _rounds(data, variance, bad, settings):
     """
     from astroscrappy import detect_cosmics
 
-    def find(data, variance, bad):
+    def find(data, variance, bad, rounds=1):
         return detect_cosmics(
-            data, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=1,
+            data, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
             cleantype="medmask", **settings,
         )  # fmt: skip
 
@@ -194,18 +194,17 @@ def _rounds(data, variance, bad, settings):
         if not len(rows):
             break
         if rows.size * _PART > _MOST_IN_PARTS * data.size:
-            more, cleaned = find(cleaned, variance, bad)
-        else:
-            at = rows[:, _CORE, None], columns[:, None, _CORE]
-            wide = rows.T[:, :, None], columns[None]
-            part, replaced = find(
-                *(each[wide].reshape(_PART, -1) for each in (cleaned, variance, bad))
-            )
-            core = (_CORE, slice(None), _CORE)
-            more = np.zeros_like(hits)
-            shape = _PART, len(rows), _PART
-            more[at] = part.reshape(shape)[core].swapaxes(0, 1)
-            cleaned[at] = replaced.reshape(shape)[core].swapaxes(0, 1)
+            # Where hits are dense, their surroundings hold hits of earlier rounds, which only
+            # astroscrappy's own rounds leave out.
+            return find(data, variance, bad, _ROUNDS)[0]
+        at = rows[:, _CORE, None], columns[:, None, _CORE]
+        wide = rows.T[:, :, None], columns[None]
+        part, replaced = find(*(each[wide].reshape(_PART, -1) for each in (cleaned, variance, bad)))
+        core = (_CORE, slice(None), _CORE)
+        more = np.zeros_like(hits)
+        shape = _PART, len(rows), _PART
+        more[at] = part.reshape(shape)[core].swapaxes(0, 1)
+        cleaned[at] = replaced.reshape(shape)[core].swapaxes(0, 1)
         new = more
         hits |= more
     return hits
