@@ -246,6 +246,13 @@ class _CompiledTemplates(FileSystemBytecodeCache):
     def get_source_checksum(self, source):
         return hashlib.sha1(self._code + b"\0" + source.encode()).hexdigest()
 
+    def load_bytecode(self, bucket):
+        try:
+            super().load_bytecode(bucket)
+        except OSError:
+            # Jinja foresees some of these only.
+            return
+
     def dump_bytecode(self, bucket):
         if sys.dont_write_bytecode:
             return

@@ -1,0 +1,46 @@
+"""Compiled templates of pages: kept where Python keeps its own, and never in the way."""
+
+import sys
+
+import pytest
+
+from ccdflow.pages import rendering
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Return a function that renders a part of a page with compiled templates in a folder."""
+    made = rendering._CompiledTemplates.__init__
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+    def into(folder):
+        def init(self):
+            made(self)
+            self.directory = str(folder)
+
+        monkeypatch.setattr(rendering._CompiledTemplates, "__init__", init)
+        rendering._environment.cache_clear()
+        template = rendering._environment().get_template("parts.html.j2")
+        return template.module.summary(["24 frames reduced."])
+
+    yield into
+    rendering._environment.cache_clear()
+
+
+def test_compiled_templates_are_kept_and_a_damaged_one_is_compiled_again(shown, tmp_path):
+    folder = tmp_path / "cache"
+    first = shown(folder)
+    (kept,) = folder.iterdir()
+    assert "24 frames reduced." in first
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    assert shown(folder) == first
+    assert kept.read_bytes() == whole
+
+
+def test_pages_are_written_where_no_compiled_template_can_be(shown, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    assert "24 frames reduced." in shown(tmp_path / "file" / "cache")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    shown(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
