@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from ccdflow.verify import grading, sentences
-from ccdflow.verify.comparing import Differs
+from ccdflow.verify.calibrated import grading
+from ccdflow.verify.comparing import sentences
+from ccdflow.verify.comparing.comparing import Differs
 
 TOP = Path(__file__).parents[1]
 LIBRARY = TOP / "scripts" / "ccdflow"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccdflow.calibrate.sky_level import expected_noise, level_and_noise
-from ccdflow.verify.remade_calibration import _expected_scatter
+from ccdflow.verify.calibrated.remade_calibration import _expected_scatter
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from ccdflow import simulate
 from ccdflow.detector.pixels import response
 from ccdflow.maskbits import DEAD
 from ccdflow.run.noted_products import noted
-from ccdflow.verify import flat_pixels, selection, verdicts
-from ccdflow.verify.flat_pixels import contrast_of
-from ccdflow.verify.outcome import NotedProduct
-from ccdflow.verify.pixel_bits import OpenBits
+from ccdflow.verify import selection, verdicts
+from ccdflow.verify.detector import flat_pixels
+from ccdflow.verify.detector.flat_pixels import contrast_of
+from ccdflow.verify.detector.pixel_bits import OpenBits
+from ccdflow.verify.reading.outcome import NotedProduct
 
 MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
 STRUCTURE = re.compile(

@@ -9,7 +9,7 @@ import pytest
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import simulate
-from ccdflow.verify import source_cards
+from ccdflow.verify.comparing import source_cards
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "verify.md"

@@ -13,7 +13,9 @@ from verified_chain import MADE, one
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.verify import detector_products, selection, source_cards, verdicts
+from ccdflow.verify import selection, verdicts
+from ccdflow.verify.comparing import source_cards
+from ccdflow.verify.detector import detector_products
 
 STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|COMMENT|HISTORY|"

@@ -8,10 +8,11 @@ from astropy.io import fits
 from small_frames import run_jobs
 from verified_chain import MADE, one
 
-from ccdflow.verify import grading, table, verdicts
-from ccdflow.verify.accounts import NamedMaster
-from ccdflow.verify.comparing import Differs
-from ccdflow.verify.outcome import NotedProduct
+from ccdflow.verify import table, verdicts
+from ccdflow.verify.calibrated import grading
+from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.reading.accounts import NamedMaster
+from ccdflow.verify.reading.outcome import NotedProduct
 
 AMPLIFIER = """\
   - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ccdflow import maskbits, robust
-from ccdflow.verify import mask_bits
+from ccdflow.verify.reading import mask_bits
 
 LIBRARY = Path(__file__).parents[1] / "scripts" / "ccdflow"
 VERIFY = sorted((LIBRARY / "verify").glob("*.py"))

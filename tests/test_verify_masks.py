@@ -10,7 +10,8 @@ from edited_products import rewrite
 from small_frames import run_jobs
 
 from ccdflow import maskbits
-from ccdflow.verify import masking, verdicts
+from ccdflow.verify import verdicts
+from ccdflow.verify.calibrated import masking
 
 MADE = ("frame", "bias", "dark", "flat", "detector", "science")
 SCIENCE = "calibrated/two/science_g1.fits"

@@ -8,10 +8,12 @@ from small_frames import run_jobs
 from verified_chain import MADE, one
 
 from ccdflow.run.noted_products import noted
-from ccdflow.verify import command, detector_products, selection, stored_rows, verdicts
-from ccdflow.verify.amplifier_places import place_of
-from ccdflow.verify.comparing import Differs
-from ccdflow.verify.outcome import CannotRemake
+from ccdflow.verify import command, selection, verdicts
+from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.detector import detector_products
+from ccdflow.verify.reading import stored_rows
+from ccdflow.verify.reading.amplifier_places import place_of
+from ccdflow.verify.reading.outcome import CannotRemake
 
 ONE_AMPLIFIER = """\
 recognise: {INSTRUME: "SIMCAM"}

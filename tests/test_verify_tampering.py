@@ -20,8 +20,9 @@ from ccdflow.kinds import CHAIN
 from ccdflow.kinds.sections import verification
 from ccdflow.run import ledger
 from ccdflow.run.noted_products import noted
-from ccdflow.verify import command, comparing, table, verdicts
-from ccdflow.verify.outcome import NotedProduct
+from ccdflow.verify import command, table, verdicts
+from ccdflow.verify.comparing import comparing
+from ccdflow.verify.reading.outcome import NotedProduct
 
 REJECTED = (
     "ccdflow: amplifier B: 12 % of the values were rejected, where noise alone would have 1 %"

@@ -11,9 +11,9 @@ from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.verify.accounts import product_of
-from ccdflow.verify.outcome import NotedProduct
-from ccdflow.verify.source_files import files_named, stamp_of
+from ccdflow.verify.reading.accounts import product_of
+from ccdflow.verify.reading.outcome import NotedProduct
+from ccdflow.verify.reading.source_files import files_named, stamp_of
 
 _BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
 _BY_NAME = {

@@ -12,9 +12,9 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import sealed
 from ccdflow.files import whole as whole_files
-from ccdflow.verify.accounts import CannotRemake, read_headers
-from ccdflow.verify.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, Verdict
-from ccdflow.verify.source_files import files_named, stamp_of
+from ccdflow.verify.reading.accounts import CannotRemake, read_headers
+from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, Verdict
+from ccdflow.verify.reading.source_files import files_named, stamp_of
 
 NAME = paths.VERIFICATION
 CCDPROC = version("ccdproc")
@@ -59,7 +59,7 @@ def content_of(product, content, raw, results, made):
     content : bytes
         Of its file.
     raw, results : pathlib.Path
-    made : ccdflow.verify.outcome.NotedProduct
+    made : ccdflow.verify.reading.outcome.NotedProduct
     """
     try:
         first = read_headers(content)[0]
@@ -115,7 +115,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     ----------
     products : list of str
         Relative to the results folder.
-    made : dict of str to ccdflow.verify.outcome.NotedProduct
+    made : dict of str to ccdflow.verify.reading.outcome.NotedProduct
         Of all products that may be in the table.
     raw, results : path-like
         Folders.

@@ -11,33 +11,41 @@ from urllib.parse import unquote
 
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.verify.accounts import CannotRemake, read_headers
-from ccdflow.verify.comparing import Differs, check_sums
-from ccdflow.verify.noted_settings import check_settings
-from ccdflow.verify.outcome import CANNOT, DIFFERS, MODEL, OLDER, UNREADABLE, NotedProduct, Verdict
+from ccdflow.verify.comparing.comparing import Differs, check_sums
+from ccdflow.verify.comparing.noted_settings import check_settings
+from ccdflow.verify.reading.accounts import CannotRemake, read_headers
+from ccdflow.verify.reading.outcome import (
+    CANNOT,
+    DIFFERS,
+    MODEL,
+    OLDER,
+    UNREADABLE,
+    NotedProduct,
+    Verdict,
+)
 from ccdflow.verify.selection import kind_of
 
 
 def _frame(headers, path, raw, results, whole):
-    from ccdflow.verify.frames import verify_frame
+    from ccdflow.verify.reduced.reduced_verdict import verify_frame
 
     return verify_frame(headers, path, raw)
 
 
 def _combined(headers, path, raw, results, whole):
-    from ccdflow.verify.combined import verify_combined
+    from ccdflow.verify.combined.combined_verdict import verify_combined
 
     return verify_combined(headers, path, results, whole)
 
 
 def _calibrated(headers, path, raw, results, whole):
-    from ccdflow.verify.calibrated import verify_calibrated
+    from ccdflow.verify.calibrated.calibrated_verdict import verify_calibrated
 
     return verify_calibrated(headers, path, results)
 
 
 def _measured(headers, path, raw, results, whole):
-    from ccdflow.verify.detector_products import verify_detector
+    from ccdflow.verify.detector.detector_products import verify_detector
 
     return verify_detector(headers, path, results)
 
@@ -69,7 +77,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
         Folders.
     whole : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
-    made : ccdflow.verify.outcome.NotedProduct, optional
+    made : ccdflow.verify.reading.outcome.NotedProduct, optional
         What a run noted of it; by default its name gives the kind.
     content : bytes, optional
         Of its file, where it was read.

@@ -1,0 +1,356 @@
+"""The verdict on a calibrated frame: pixels, standard errors, mask, cards."""
+
+from __future__ import annotations
+
+import csv
+import re
+from datetime import date
+from urllib.parse import unquote
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow import paths
+from ccdflow.verify.calibrated import masking, remade_calibration, shutters, standard_errors
+from ccdflow.verify.calibrated.grading import check_grade
+from ccdflow.verify.calibrated.master_planes import plane_of
+from ccdflow.verify.comparing.amplifiers import card, number, readouts_of, tails_of, with_shared
+from ccdflow.verify.comparing.card_order import CALIBRATED_ORDER, check_order
+from ccdflow.verify.comparing.card_pairs import check_required, must_have
+from ccdflow.verify.comparing.comparing import (
+    Differs,
+    same_figure,
+    same_text,
+    same_value,
+    within,
+)
+from ccdflow.verify.comparing.extensions import check_extensions, check_packed, same_names
+from ccdflow.verify.comparing.source_cards import CALIBRATED, same_cards
+from ccdflow.verify.reading.accounts import (
+    CannotRemake,
+    account_of_calibrated,
+    as_plain,
+    product_of,
+    raw_file,
+)
+from ccdflow.verify.reading.mask_bits import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
+from ccdflow.verify.reading.outcome import MISSING, REPLACED
+from ccdflow.verify.reading.stored_rows import master_file, stored
+
+STEPS = 2
+"""float32 steps by which a calibrated pixel may differ."""
+_ADU = ("adu", "adus", "dn", "count", "counts")
+_ELECTRONS = ("electron", "electrons", "e-", "e")
+_TELLS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
+"""Extensions, and the cards that are there only where they are."""
+_RENAMED = {
+    "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
+    "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",
+}  # fmt: skip
+# Rows that are compared at once.
+_ROWS = 64
+# Adu by which the value of a full pixel is not certain from the cards.
+_SATURATION_DIGITS = 0.01
+_COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
+
+
+def verify_calibrated(headers, path, results):
+    """Make a calibrated frame again and compare it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    path, results : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+
+    Raises
+    ------
+    Differs
+        If pixels, errors, mask or header are others.
+    CannotRemake
+        If the frame is of a sort that ccdproc cannot make, or a file is missing.
+    """
+    must_have(headers[0], "RAWFILE")
+    account = account_of_calibrated(headers)
+    expected = product_of(raw_file(headers[0]))
+    if not path.as_posix().endswith("calibrated/" + expected.removeprefix("reduced/")):
+        raise Differs(f"RAWFILE is {headers[0]['RAWFILE']}, which becomes {expected}")
+    source = results / expected
+    if not source.is_file():
+        raise CannotRemake("its reduced frame is missing", MISSING)
+    images = [n for n, header in enumerate(headers) if "NAMPS" in header]
+    needed = [kind for kind, card in _TELLS if any(card in headers[hdu] for hdu in images)]
+    check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
+    files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
+    bad = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in headers[0]]
+    if bad and (len(bad) < 3 or not number(headers[0]["BPMNTS"]) >= 1):
+        raise Differs("BPMIM, BPMKEY and BPMNTS are there together, and BPMNTS is 1 or more")
+    pixels, largest, how = 0, 0.0, set()
+    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
+        hdus = as_plain(opened)
+        if len(hdus) < len(opened):
+            check_packed(opened[0].header, headers[0])
+        if frame[0].header["CCDFKEY"] != account.reduced_key:
+            reason = f"its reduced frame {expected} was replaced by another"
+            raise CannotRemake(reason, REPLACED)
+        for hdu in sorted({0, *images}):
+            same_cards(headers[hdu], [frame[hdu].header], CALIBRATED)
+            check_order(headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED.own)
+            same_names(headers[hdu], frame[hdu].header)
+        _check_masters(headers[0], frame[0].header, account, files)
+        for hdu in images:
+            own = hdus, frame, hdu, headers, account, files, how, results
+            largest = max(largest, _verify_image(*own))
+            pixels += hdus[hdu].data.size
+    compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(how)])
+    return {"compared": compared, "pixels": pixels, "largest": largest}
+
+
+def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
+    header, reduced = with_shared(headers[hdu], headers[0]), frame[hdu].header
+    cuts = {kind: master.cut for kind, master in account.masters.items()}
+    planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
+    number_of_image = [n for n, each in enumerate(headers) if "NAMPS" in each].index(hdu)
+    if "SHUTCOR" in headers[0]:
+        must_have(headers[0], "FLATIM")
+        own = planes["flat"], headers[0], frame[0].header, results, number_of_image
+        planes["flat"] = shutters.corrected(*own)
+    bias = planes["bias"].header if "bias" in planes else None
+    readouts = readouts_of(header, headers[0], reduced, bias)
+    unit = str(reduced.get("BUNIT", "adu"))
+    converts = unit.lower() in _ADU and all(readout.gain for readout in readouts)
+    in_electrons = unit.lower() in _ELECTRONS
+    unit = "electron" if converts or in_electrons else unit
+    image = remade_calibration.CalibratedImage(
+        account, frame[hdu].data, planes, readouts, unit, converts
+    )
+    own, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
+    _check_steps(header, headers[0], image, account)
+    _check_gain(header, headers[0], image, reduced, results)
+    _check_renamed(header, reduced)
+    is_measured = "GAINMEAS" in headers[0] or "SHUTCOR" in headers[0]
+    largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
+    noise = standard_errors.noise_of(
+        header, readouts, planes, account, converts=converts, in_electrons=in_electrons
+    )
+    smooth = None if noise is None else remade_calibration.smooth_of(image)
+    remade_calibration.check_sky(header, image, noise, smooth)
+    remade_calibration.check_saturation(header, image, reduced)
+    names = {each.name: each for each in hdus}
+    beside = {"noise": noise, "errors": None, "pixels": own, "in_electrons": in_electrons}
+    beside |= {"step": step_of(header), "error_step": 0.0}
+    if f"UNCERT{suffix}" in names and noise is not None:
+        _check_noise(header, image, noise)
+        error = names[f"UNCERT{suffix}"]
+        # Pixels that are stored in steps are not those that the errors are made of.
+        pixels = None if "QUANSTEP" in header else own
+        beside |= {"errors": _pixels_of(error), "error_step": step_of(error.header)}
+        step = beside["error_step"]
+        how.add(
+            remade_calibration.check_errors(beside["errors"], image, noise, smooth, pixels, step)
+        )
+        same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
+        same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
+    if f"MASK{suffix}" in names:
+        mask = _pixels_of(names[f"MASK{suffix}"])
+        beside["number"] = number_of_image
+        _check_mask(mask, image, frame, hdu, header, headers[0], beside, results)
+    return largest
+
+
+def _pixels_of(hdu):
+    """Return the pixels of an HDU of a product, whose tiles may be packed."""
+    try:
+        return np.asarray(hdu.data)
+    except Exception as error:
+        # Whatever astropy and its packages raise, the tiles are not as they were written.
+        raise Differs(f"the tiles of {hdu.name} cannot be unpacked: {error}") from None
+
+
+def step_of(header):
+    """Return by how much a number that is stored in steps is off: half a step."""
+    return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
+
+
+def _same_pixels(own, image, step, *, is_measured):
+    """Return the largest difference between the pixels and ccdproc's."""
+    # A measured gain has six digits in its card, and the mean dead time of a shutter.
+    steps = STEPS + 16 * is_measured
+    return max(
+        within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
+        for rows in (slice(low, low + _ROWS) for low in range(0, len(own), _ROWS))
+    )
+
+
+def _again(image, rows, steps):
+    again, terms = image.rows(rows)
+    return again, np.float32, steps, terms
+
+
+def _check_steps(header, first, image, account):
+    check_required(header, first, "calibrated")
+    must_have(header, "BUNIT")
+    if header["BUNIT"] != image.unit:
+        raise Differs(f"the unit is {image.unit}, and BUNIT has {header['BUNIT']}")
+    for kind, keyword in (("bias", "ZEROCOR"), ("dark", "DARKCOR"), ("flat", "FLATCOR")):
+        name = account.masters[kind].name if kind in account.masters else None
+        if name is not None and unquote(str(header.get(keyword))) != name:
+            raise Differs(f"{keyword} is not {name}")
+    if image.converts:
+        same_figure(header, "GAIN", 1.0)
+
+
+def _check_renamed(header, reduced):
+    """Compare the cards that keep the camera's facts of raw pixels under another name."""
+    for name, keyword in _RENAMED.items():
+        if name in header and name not in reduced:
+            same_text(header, name, reduced.get(keyword))
+
+
+def _check_gain(header, first, image, reduced, results):
+    """Compare a measured gain with those of the detector's nights, or with the flat's.
+
+    It is the mean of some nights by their errors, so that it lies between them.
+    """
+    flat = image.planes.get("flat")
+    for tail in tails_of(header):
+        keyword = f"GAINMEAS{tail}"
+        written = number(card(header, "GAINMEAS", tail))
+        if written is None:
+            continue
+        name = str(card(reduced, "AMPNAM", tail, ""))
+        gains = _nights_of(results / paths.DETECTOR, str(first.get("CCDFCAM")), name)
+        own = None if flat is None else number(card(flat.header, "GAINMEAS", tail))
+        if not gains and "BPMIM" in first and not (results / paths.DETECTOR).is_file():
+            raise CannotRemake(f"{paths.DETECTOR}, which has its {keyword}, is missing", MISSING)
+        gains = gains or [own] * (own is not None)
+        if not gains:
+            reason = f"no flat and no line of {paths.DETECTOR} has its {keyword}"
+            raise CannotRemake(reason, MISSING)
+        same_value(keyword, written, min(max(written, min(gains)), max(gains)))
+
+
+def _nights_of(table, camera, amplifier):
+    """Return the gains that a table of measurements has of an amplifier."""
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [
+            float(row["gain"])
+            for row in csv.DictReader(file)
+            if row["camera"] == camera and row["gain"] and amplifier in ("", row["amplifier"])
+        ]
+
+
+def _check_noise(header, image, noise):
+    """Compare the cards on noise with the masters'."""
+    bias = image.planes.get("bias")
+    for readout in image.readouts:
+        measured = None if bias is None else number(card(bias.header, "RNOISE", readout.tail))
+        if measured:
+            name = f"MODRN{readout.tail}"
+            same_figure(header, name, measured)
+    remade_calibration.check_noise_cards(header, image, noise)
+    remade_calibration.check_level_noise(header, image, noise)
+
+
+def _check_masters(first, reduced, account, files):
+    """Compare a header's cards on its masters with the masters' own headers."""
+    check_grade(first, account.masters)
+    for kind, path in files.items():
+        master = fits.getheader(path)
+        keyword = f"{kind.upper()}DT"
+        _check_lag(first, keyword, account.masters[kind].name)
+        if kind == "flat":
+            _check_flat_level(first, path)
+        if kind == "dark":
+            _check_dark(first, reduced, master, account.masters["dark"].factors[0])
+
+
+def _check_flat_level(first, path):
+    """Compare FLATLVL with the flat's, which each image of a flat has."""
+    images = stored(path).images.values()
+    levels = {number(image.header.get("FLATLVL")) for image in images} - {None}
+    if len(levels) == 1 and (level := levels.pop()):
+        same_figure(first, "FLATLVL", level)
+
+
+def _check_lag(first, keyword, name):
+    """Compare the nights between a frame and its master with their dates, to a day."""
+    night = re.search(r"combined/(\d{4}-\d\d-\d\d)/", name)
+    day = re.match(r"\d{4}-\d\d-\d\d", str(first.get("DATE-OBS", "")))
+    if night is None or day is None:
+        return
+    must_have(first, keyword)
+    lag = (date.fromisoformat(day[0]) - date.fromisoformat(night[1])).days
+    if abs(first[keyword] - lag) > 1:
+        raise Differs(f"{keyword} is about {lag}, and its card has {first[keyword]}")
+
+
+def _check_dark(first, reduced, dark, scale):
+    exposures = number(reduced.get("EXPTIME")), number(dark.get("EXPTIME"))
+    if all(exposures):
+        frame, own = exposures
+        # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
+        is_equal = abs(frame - own) <= max(0.1, 1e-3 * own)
+        same_figure({"DARKSCAL": scale}, "DARKSCAL", 1.0 if is_equal else frame / own, part=1e-2)
+    degrees = number(reduced.get("CCD-TEMP")), number(dark.get("CCD-TEMP"))
+    if None not in degrees:
+        same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
+
+
+def _check_mask(mask, image, frame, hdu, header, first, beside, results):
+    """Raise unless a mask has the bits that its sources give, and no others.
+
+    Parameters
+    ----------
+    beside : dict
+        Of the product: ``noise``, ``errors`` (its UNCERT or None), ``pixels``, ``in_electrons``,
+        ``step``, ``error_step``, ``number`` of the image, from 0.
+    """
+    given = np.zeros(mask.shape, np.int16)
+    for plane in image.planes.values():
+        given |= plane.flags
+    suffix = str(hdu) if hdu else ""
+    reduced = frame[hdu].header
+    if f"MASK{suffix}" in [each.name for each in frame]:
+        given |= frame[f"MASK{suffix}"].data.astype(np.int16)
+    else:
+        given[~np.isfinite(image.reduced)] |= NOT_FINITE
+        given[remade_calibration.saturated(image.reduced, header, reduced, image.readouts)] |= (
+            SATURATED
+        )
+    expected = masking.ExpectedMask(given)
+    # Full pixels lie close together: the level's card has too few digits to part them.
+    measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
+    sure, near = (
+        remade_calibration.saturated(image.reduced, header, reduced, measured, more=more)
+        for more in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
+    )
+    expected.add(SATURATED, sure, possible=near)
+    masking.add_uncovered(expected, image)
+    masking.add_not_linear(expected, mask, image, header, reduced)
+    masking.add_bad_pixels(expected, first, results, beside["number"])
+    masking.add_scaled_dark(expected, image, beside)
+    masking.add_neighbours(expected, mask, beside["pixels"], beside["step"])
+    if beside["errors"] is not None:
+        masking.add_cosmics(expected, mask, header, beside["pixels"], beside["errors"])
+    expected.check(mask)
+    for keyword, bit in _COUNTS:
+        same_figure(header, keyword, int(np.count_nonzero(mask & bit)))
+    if "NCOSMIC" in header or "COSMICS" in header:
+        same_figure(header, "NCOSMIC", int(np.count_nonzero(mask & COSMIC)))
+        _check_cosmics(header)
+
+
+def _check_cosmics(header):
+    """Compare COSMICS with NCOSMIC: cosmic rays that were discarded are in no mask."""
+    written = header.get("COSMICS")
+    if written not in ("found", "discarded"):
+        raise Differs(f"COSMICS is found or discarded, and its card has {written}")
+    if written == "discarded" and header["NCOSMIC"]:
+        raise Differs(f"COSMICS is discarded, and NCOSMIC has {header['NCOSMIC']}")

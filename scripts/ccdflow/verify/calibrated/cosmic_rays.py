@@ -1,0 +1,179 @@
+"""Cosmic rays of a calibrated frame, found again by `ccdproc.cosmicray_lacosmic`."""
+
+from __future__ import annotations
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.nddata import CCDData
+from scipy import ndimage
+
+from ccdflow.verify.comparing.comparing import same_value
+from ccdflow.verify.reading.accounts import CannotRemake
+from ccdflow.verify.reading.outcome import OLDER
+
+# All numbers are those of detector/cosmics.py, written again on purpose.
+# Rounds of L.A.Cosmic.
+_ROUNDS = 4
+# Pixels of a side of the profile of a star.
+_PROFILE = 7
+# Stars of a smaller FWHM, pixels, are compared with their own profile.
+_UNDERSAMPLED = 2.5
+# Sigma of stars, pixels, where too few are found to measure it: a FWHM of 2 pixels.
+_USUAL = 0.85
+# Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
+_FWHM = 2.3548
+# Errors by which the median of 3 x 3 pixels is above its surroundings in a star.
+_STAR = 4.0
+# Part of the stars' width below which a pixel is sharper than any star.
+_SHARPER = 0.93
+# Pixels to either side at which the sky about a hit is taken.
+_BESIDE = 6
+# Errors by which a sharp pixel is above that Gaussian.
+_ABOVE = 4.0
+# Part of a hit's pixels that must be sharp for the others to be kept.
+_MOSTLY = 0.5
+# Errors of the peak of a star that tells the width of stars ...
+_PEAK = 30.0
+# ... and of its four neighbours.
+_FLANK = 3.0
+# Fewest such stars that tell the width.
+_FEWEST_STARS = 5
+# Least sigma of stars, pixels: no optics are sharper.
+_NARROWEST = 0.45
+_BOX = np.ones((3, 3), bool)
+# Pixels mirrored at each edge.
+_MARGIN = 6
+# Lines at each edge that may be no hits.
+_EDGE = 3
+# Part of such a line's pixels from which on its hits are none ...
+_PART_ON_EDGE = 0.02
+# ... over this many times the part of the whole image ...
+_TIMES_ON_EDGE = 4
+# ... and the fewest hits.
+_FEWEST_ON_EDGE = 5
+
+
+def hits_of(header, image, errors, mask):
+    """Return the pixels that cosmic rays hit: (ny, nx) bool.
+
+    L.A.Cosmic with the header's arguments, less possible stars: docs/products.md.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        With CRSIGMA, CRCONTR and CRFWHM.
+    image, errors : numpy.ndarray
+        (ny, nx): pixels and UNCERT of the product.
+    mask : numpy.ndarray
+        (ny, nx): its mask without cosmic rays.
+
+    Raises
+    ------
+    CannotRemake
+        If the header lacks an argument.
+    """
+    if lost := [word for word in ("CRSIGMA", "CRCONTR", "CRFWHM") if word not in header]:
+        raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
+    bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
+    level, usual = (
+        float(np.median(values[~bad])) if not bad.all() else other
+        for values, other in ((image, 0.0), (errors, 1.0))
+    )
+    # Filters of L.A.Cosmic leave out the pixels at the edges: they are mirrored there.
+    data, errors = (
+        np.pad(np.where(np.isfinite(each), each, other), _MARGIN, "reflect").astype(np.float32)
+        for each, other in ((image, level), (errors, usual))
+    )
+    bad = np.pad(bad, _MARGIN, "reflect")
+    # Pixels that are stored in steps are not those in which the width was measured.
+    part, least = (0.05, 0.05) if "QUANSTEP" in header else (1e-4, 1e-6)
+    same_value("CRFWHM", header["CRFWHM"], _width_of(data, errors, bad), part=part, least=least)
+    fwhm, how = float(header["CRFWHM"]), {}
+    if 0 < fwhm < _UNDERSAMPLED:
+        how = {"fsmode": "convolve", "psfmodel": "gauss", "psffwhm": fwhm, "psfsize": _PROFILE}
+    cleaned = ccdproc.cosmicray_lacosmic(
+        CCDData(data, unit=units.electron, mask=bad),
+        sigclip=header["CRSIGMA"],
+        objlim=header["CRCONTR"],
+        niter=_ROUNDS,
+        cleantype="medmask",
+        satlevel=np.inf,
+        invar=np.square(errors),
+        gain=1.0,
+        readnoise=0.0 * units.electron,
+        gain_apply=False,
+        **how,
+    )
+    hits = cleaned.mask & ~bad
+    hits = _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
+    return _without_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
+
+
+def _width_of(data, errors, bad):
+    """Return the FWHM of the median star, pixels; 0 for too few stars.
+
+    The second difference of the logarithm of a Gaussian is -1 / s^2 along either axis, wherever in
+    its pixel the star lies.
+    """
+    light = data - ndimage.median_filter(ndimage.median_filter(data, (1, 9)), (9, 1))
+    around = data - light
+    core = ndimage.median_filter(data, 3) - around > _STAR * errors
+    inside = np.zeros(bad.shape, bool)
+    inside[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = True
+    y, x = np.nonzero(core & inside & ~bad & (light > _PEAK * errors))
+    box = np.array([[light[y + dy, x + dx] for dx in (-1, 0, 1)] for dy in (-1, 0, 1)])
+    flanks = np.array([box[0, 1], box[1, 0], box[1, 2], box[2, 1]])
+    peak = box[1, 1]
+    is_star = (peak >= box.max(axis=(0, 1))) & (flanks > _FLANK * errors[y, x]).all(axis=0)
+    if np.count_nonzero(is_star) < _FEWEST_STARS:
+        return 0.0
+    logs = np.log(np.concatenate([peak[None, is_star], flanks[:, is_star]]).astype(float))
+    bends = np.median(4 * logs[0] - logs[1:].sum(axis=0))
+    return _FWHM * max((2 / max(bends, 1e-6)) ** 0.5, _NARROWEST)
+
+
+def _without_lines(hits):
+    """Return hits without rows and columns at the edges that have far more than the image has."""
+    most = _PART_ON_EDGE + _TIMES_ON_EDGE * hits.mean()
+    for axis in (0, 1):
+        size = hits.shape[axis]
+        for place in (*range(_EDGE), *range(size - _EDGE, size)):
+            line = hits[place] if axis == 0 else hits[:, place]
+            if line.sum() >= max(most * line.size, _FEWEST_ON_EDGE):
+                line[:] = False
+    return hits
+
+
+def _without_stars(hits, data, errors, width):
+    """Take hits in stars out unless they are sharper than any star of that width."""
+    around = ndimage.median_filter(ndimage.median_filter(data, (1, 9)), (9, 1))
+    bright = ndimage.median_filter(data, 3) - around > _STAR * errors
+    stars = ndimage.binary_dilation(bright, _BOX)
+    y, x = np.nonzero(hits & stars)
+    is_sharp = _sharper(data, around, errors, y, x, width)
+    labels, count = ndimage.label(hits, _BOX)
+    own = labels[y, x]
+    number = np.bincount(own, minlength=count + 1)
+    share = np.bincount(own, is_sharp, count + 1) / np.maximum(number, 1)
+    kept = hits.copy()
+    kept[y, x] = is_sharp | (share[own] > _MOSTLY)
+    return kept
+
+
+def _sharper(data, around, errors, y, x, width):
+    """Return which pixels are sharper than a Gaussian of a width along any of four lines."""
+
+    def at(values, dy, dx):
+        ny, nx = values.shape
+        return values[np.clip(y + dy, 0, ny - 1), np.clip(x + dx, 0, nx - 1)]
+
+    far = (-_BESIDE, 0, _BESIDE)
+    sky = np.min([at(around, dy, dx) for dy in far for dx in far], axis=0)
+    sharper = np.zeros(y.size, bool)
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
+        beside = sum(np.maximum(at(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
+        limit = _ABOVE * np.sqrt(1 + most**2 / 2) * errors[y, x]
+        sharper |= data[y, x] - sky - most * beside / 2 > limit
+    return sharper

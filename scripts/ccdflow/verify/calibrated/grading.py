@@ -1,0 +1,118 @@
+"""The grade of a calibrated frame: that of the steps and reasons that its header names."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.comparing.sentences import check_plain, sentences_of
+
+_LINE = re.compile(r"grade ([ABC]): (.*)")
+_WITHOUT = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
+_NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
+_LEFT_OUT, _UNKNOWN = "dark left out: ", "dark temperature unknown"
+_GRADES = (
+    (re.compile(r"no (bias|dark|flat)"), "C"),
+    (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),
+    (re.compile(rf"dark (left out: more noise than structure|scaled down by {_NUMBER})"), "B"),
+    (re.compile(r"dark temperature unknown"), "B"),
+    (re.compile(r"(bias|dark|flat) (\d+ nights? (before|later)|of another night without a date)"),
+     "B"),
+    (re.compile(r"(bias|dark|flat) cut to its pixels \[\d+:\d+,\d+:\d+\]"), "B"),
+    (re.compile(rf"(bias|dark|flat) {_NUMBER} C (warm|cold)er"), "B"),
+    (re.compile(r"no UNCERT: gain or read noise of an amplifier is unknown"), "A"),
+    (re.compile(r"no UNCERT: the bias level is still in the pixels"), "A"),
+    (re.compile(r"shutter not corrected: (no flats of several exposures tell of it|no flat"
+                r"|an exposure is not known, or as short as its dead time)"), "A"),
+)  # fmt: skip
+"""Reasons, and the grade that a frame has at best with one."""
+
+
+def check_grade(first, masters):
+    """Raise unless CALGRADE follows from the masters and the reasons in HISTORY.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+        Of the first HDU of a calibrated frame.
+    masters : dict of str to ccdflow.verify.reading.accounts.NamedMaster
+        Those that its header names.
+
+    Raises
+    ------
+    Differs
+        If the grade or a reason is not the one that the cards and the masters give.
+    """
+    grade_lines = [match for text in sentences_of(first) if (match := _LINE.fullmatch(text))]
+    reasons, grade = [match[2].strip() for match in grade_lines], first.get("CALGRADE")
+    if wrong := [match[1] for match in grade_lines if match[1] != grade]:
+        raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong)}")
+    check_plain(first, re.compile(f"{_LINE.pattern}|{_WITHOUT.pattern}"))
+    expected = max((_grade_of(reason) for reason in reasons), default="A")
+    if grade != expected:
+        raise Differs(f"CALGRADE is {expected} by its HISTORY, and its card has {grade}")
+    _check_steps(first, masters, reasons)
+    if "dark" in masters and "DARKDTMP" not in first and _UNKNOWN not in reasons:
+        raise Differs(f"there is no card DARKDTMP, and HISTORY has no {_UNKNOWN!r}")
+    needs = _needed(first, masters)
+    for needed in needs:
+        if not any(re.match(needed, reason) for reason in reasons):
+            words = re.sub(r"\\(.)", r"\1", needed.rstrip("$"))
+            raise Differs(f"HISTORY has no reason {words!r}, which its masters and cards give")
+    _check_true(first, masters, reasons, needs)
+
+
+def _check_true(first, masters, reasons, needs):
+    """Raise if a reason is one that its masters and cards do not give."""
+    for reason in reasons:
+        kind, _, words = reason.partition(" ")
+        has_needed = any(re.match(needed, reason) for needed in needs)
+        is_of_cards = re.search(r"^\d+ nights? |^cut to its pixels |^scaled (up|down) by ", words)
+        if kind in ("bias", "dark", "flat") and is_of_cards and not has_needed:
+            raise Differs(f"HISTORY has the reason {reason!r}, which its cards do not give")
+        if reason == _UNKNOWN and "DARKDTMP" in first:
+            raise Differs(f"HISTORY has {_UNKNOWN!r}, and DARKDTMP is there")
+        if match := re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason):
+            degrees = first.get("DARKDTMP", 0.0) * (1 if match[2] == "warmer" else -1)
+            if abs(float(match[1]) - degrees) > 0.006 * abs(degrees) + 0.006:
+                raise Differs(f"HISTORY has {reason!r}, and DARKDTMP is {first.get('DARKDTMP')}")
+        if reason.startswith("shutter not corrected") and "SHUTCOR" in first:
+            raise Differs(f"HISTORY has {reason!r}, and SHUTCOR names a map")
+        if reason.startswith("no UNCERT") and "SKYPRED" in first:
+            raise Differs(f"HISTORY has {reason!r}, and SKYPRED is there")
+
+
+def _grade_of(reason):
+    for pattern, grade in _GRADES:
+        if pattern.fullmatch(reason):
+            return grade
+    raise Differs(f"HISTORY has a grade for a reason that ccdflow has not: {reason!r}")
+
+
+def _check_steps(first, masters, reasons):
+    """Raise unless each step has a master, or one line of HISTORY that says why it has none."""
+    lines = [match for text in sentences_of(first) if (match := _WITHOUT.fullmatch(text))]
+    without = [match[1] for match in lines]
+    for kind in ("bias", "dark", "flat"):
+        left = reasons.count(f"no {kind}") + without.count(kind)
+        left += kind == "dark" and any(reason.startswith(_LEFT_OUT) for reason in reasons)
+        if kind in masters and left:
+            raise Differs(f"{kind.upper()}IM names a {kind}, and HISTORY says that there was none")
+        if kind not in masters and left != 1:
+            raise Differs(f"there is no {kind.upper()}IM, and no line of HISTORY says why")
+
+
+def _needed(first, masters):
+    """Return patterns of the reasons that the masters give: another night, a scale, a part."""
+    patterns = []
+    for kind, master in masters.items():
+        if lag := first.get(f"{kind.upper()}DT", 0):
+            plural = "s" * (abs(lag) != 1)
+            patterns.append(f"{kind} {abs(lag)} night{plural} {'before' if lag > 0 else 'later'}$")
+        if master.cut is not None:
+            patterns.append(f"{kind} cut to its pixels {re.escape(first[f'{kind.upper()}CUT'])}$")
+        if any(factor != 1 for factor in master.factors):
+            factor = master.factors[0]
+            words = f"{kind} scaled {'up' if factor > 1 else 'down'} by {factor:.4g}"
+            patterns.append(f"{re.escape(words)}$")
+    return patterns

@@ -1,0 +1,314 @@
+"""The mask of a calibrated frame, made again: which bits each pixel must have, and which it may."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import unquote
+
+import numpy as np
+from scipy import ndimage
+
+from ccdflow.verify.calibrated import cosmic_rays
+from ccdflow.verify.comparing.amplifiers import card, number
+from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.detector.detector_products import history, measurement_of
+from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster
+from ccdflow.verify.reading.mask_bits import (
+    BLEED,
+    COSMIC,
+    HOT,
+    MAD_TO_SIGMA,
+    NO_DATA,
+    NOT_LINEAR,
+    SATURATED,
+    UNCALIBRATED,
+)
+from ccdflow.verify.reading.outcome import OLDER
+from ccdflow.verify.reading.stored_rows import master_file
+
+_NOT_ALL = "it names not all of its measurements of bad pixels"
+_HOT_RATE = 20.0
+"""Electrons a second from which on a pixel is hot where its dark is scaled up."""
+_NEAR_LIMIT = 1e-4
+"""Part of a limit within which a pixel may be on either side: cards have six digits."""
+_CARD_ROUNDING = 0.01
+"""Adu by which a level is uncertain, for the same reason."""
+_FEWEST_SATURATED = 3
+"""Saturated pixels in a row from which on a column bleeds."""
+_EXCESS_SIGMA = 5.0
+"""Sigma by which its tail is brighter than the columns beside it."""
+_COLUMNS_APART = 6
+"""Columns to either side with which it is compared."""
+_ROWS_AT_ONCE = 64
+"""Rows of the tail that are compared at once."""
+
+
+class ExpectedMask:
+    """The bits that each pixel of a mask must have, and the bits that it may have.
+
+    Parameters
+    ----------
+    bits : numpy.ndarray
+        (ny, nx), int16: those that the masters and the reduced frame give.
+    """
+
+    def __init__(self, bits):
+        self.must, self.may = bits.copy(), bits.copy()
+
+    def add(self, bit, where, place=..., *, possible=None):
+        """Expect a bit where a condition holds, and allow it where it is possible.
+
+        Parameters
+        ----------
+        bit : int
+            Of the mask.
+        where : numpy.ndarray of bool
+            The pixels of the place that must have it.
+        place : index, optional
+            The part of the image; all of it by default.
+        possible : numpy.ndarray of bool, optional
+            Further pixels that may have it.
+        """
+        self.must[place][where] |= bit
+        self.may[place][where if possible is None else where | possible] |= bit
+
+    def check(self, mask):
+        """Raise unless a mask has all bits that it must have, and none that it may not."""
+        wrong = ((mask & self.must) != self.must) | ((mask & ~self.may) != 0)
+        if count := int(np.count_nonzero(wrong)):
+            bits = int(np.bitwise_or.reduce((mask[wrong] ^ self.must[wrong]) & ~(
+                self.must[wrong] ^ self.may[wrong])))  # fmt: skip
+            raise Differs(f"{count} pixels of the mask have other bits than they must (of {bits})")
+
+
+def add_not_linear(expected, mask, image, header, reduced):
+    """Expect the bit of pixels beyond the linear range that LINRAW names, less the level.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        The product's.
+    image : CalibratedImage
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+    """
+    for readout in image.readouts:
+        top = number(card(header, "LINRAW", readout.tail))
+        if top is None:
+            continue
+        values = image.reduced[readout.place]
+        top -= number(card(reduced, "BIASLVL", readout.tail)) or 0.0
+        fine = (mask[readout.place] & SATURATED) == 0
+        sure, possible = (
+            (values > np.float32(top + s)) & fine for s in (_CARD_ROUNDING, -_CARD_ROUNDING)
+        )
+        expected.add(NOT_LINEAR, sure, readout.place, possible=possible)
+
+
+def add_uncovered(expected, image):
+    """Expect the bit of pixels that no amplifier has.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    image : CalibratedImage
+    """
+    if not image.covered.all():
+        expected.add(NO_DATA, ~image.covered)
+
+
+def add_scaled_dark(expected, image, beside):
+    """Expect the bits of pixels whose dark was lengthened: hot ones, and mostly its noise.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    beside : dict
+        ``noise``: `ccdflow.verify.calibrated.standard_errors.VarianceTerms` or None; ``errors``:
+        UNCERT of the product or None, ``error_step``: half of the steps of its numbers; ``in_electrons``.
+    """
+    if not image.scale > 1:
+        return
+    dark = image.planes["dark"]
+    seconds = number(dark.first.get("EXPTIME"))
+    for readout in image.readouts if seconds else ():
+        gain = 1.0 if beside["in_electrons"] else readout.photon_gain
+        if gain is None:
+            continue
+        rate = dark.data[readout.place] * np.float64(gain / seconds)
+        sure, possible = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
+        expected.add(HOT, sure, readout.place, possible=possible)
+    noise, errors, step = beside["noise"], beside["errors"], beside["error_step"]
+    if noise is None or errors is None or dark.errors is None:
+        return
+    flat = image.planes["flat"].data if "flat" in image.planes else None
+    for readout in image.readouts:
+        place = readout.place
+        share = 2 * (noise.factor(readout) * image.scale) ** 2
+        most = share * dark.errors[place].astype(np.float64) ** 2
+        if flat is not None:
+            most /= flat[place].astype(np.float64) ** 2
+        own = np.asarray(errors[place], np.float64)
+        with np.errstate(invalid="ignore"):
+            sure, possible = (
+                most > np.maximum(own + side * step, 0) ** 2 * (1 + side * _NEAR_LIMIT)
+                for side in (1, -1)
+            )
+        expected.add(UNCALIBRATED, sure, place, possible=possible)
+
+
+# -- bad pixels ------------------------------------------------------------------------------------
+
+
+def add_bad_pixels(expected, first, results, number_of_image):
+    """Expect the bits that the measurements of bad pixels give that a header names.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    first : astropy.io.fits.Header
+        Of the calibrated frame's first HDU.
+    results : pathlib.Path
+        The results folder.
+    number_of_image : int
+
+    Raises
+    ------
+    CannotRemake
+        If one of them is gone or was replaced, or not all of them are named.
+    """
+    if "BPMIM" not in first:
+        return
+    nights = _measurements(first, results)
+    for *_, cards in nights:
+        if cards["CCDFCAM"] != first["CCDFCAM"]:
+            raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
+    share = float(first.get("BPMSHARE", 0.7))
+    index, bits, *_ = history(list(nights), number_of_image, expected.must.shape, share)
+    for image in (expected.must, expected.may):
+        image.reshape(-1)[index] |= bits
+
+
+def _measurements(first, results):
+    """Return the findings of the measurements that a frame names, oldest first."""
+    count = first["BPMNTS"]
+    tails = ["", *(f"{place:02d}" for place in range(2, min(count, 99) + 1))]
+    names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
+    lost = [name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first]
+    if lost or count > 99:
+        raise CannotRemake(f"the header lacks {(lost or ['BPMIM100'])[0]}: {_NOT_ALL}", OLDER)
+    named = [(first[f"BPMIM{tail}"], first[f"BPMKEY{tail}"]) for tail in reversed(tails)]
+    return [_measured(name, key, results) for name, key in named]
+
+
+def _measured(name, key, results):
+    master = NamedMaster(unquote(str(name), errors="surrogateescape"), key)
+    path = master_file(master, "measurement of bad pixels", results)
+    status = path.stat()
+    return _read(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _read(path, size, time):
+    return measurement_of(path)
+
+
+# -- saturation ------------------------------------------------------------------------------------
+
+
+def add_neighbours(expected, mask, pixels, step):
+    """Expect the bit of neighbours of saturated pixels, and of the columns that bleed from them.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+    mask : numpy.ndarray
+        (ny, nx), int16: of the product.
+    pixels : numpy.ndarray
+        (ny, nx): of the product.
+    step : float
+        By how much pixels that are stored in steps are off.
+    """
+    full = (mask & SATURATED) != 0
+    rows = int(full.any(axis=1).sum())
+    if not rows or rows * full.shape[1] < 2 * np.count_nonzero(full):
+        return
+    near = ndimage.binary_dilation(full, np.ones((3, 3))) & ~full
+    expected.add(BLEED, near)
+    for column in np.flatnonzero(full.sum(axis=0) >= _FEWEST_SATURATED):
+        edges = np.flatnonzero(np.diff(np.r_[0, full[:, column].astype(np.int8), 0]))
+        for low, high in zip(edges[::2], edges[1::2], strict=True):
+            if high - low >= _FEWEST_SATURATED:
+                _add_tail(expected, full, pixels, column, low - 1, -1, step)
+                _add_tail(expected, full, pixels, column, high, 1, step)
+
+
+def _add_tail(expected, full, pixels, column, row, way, step):
+    """Expect the bit along a column while it is brighter than its surroundings."""
+    ny, nx = full.shape
+    sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
+    loose, is_sure = 0.1 if step else 0.0, True
+    while 0 <= row < ny:
+        rows = np.arange(row, np.clip(row + way * _ROWS_AT_ONCE, -1, ny), way)
+        block = np.asarray(pixels[rows], np.float64)
+        scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::8], axis=1))) / 2**0.5
+        limit = _EXCESS_SIGMA * max(float(scatter), 1e-6)
+        excess = block[:, column] - block[:, sides].max(axis=1)
+        lengths = []
+        for side in (1, -1):
+            with np.errstate(invalid="ignore"):
+                out = ~(excess > limit * (1 + side * (loose + 1e-5)) + 2 * side * step)
+            lengths.append(int(np.argmax(out)) if out.any() else len(out))
+        sure, possible = (rows[:length] for length in lengths)
+        if is_sure:
+            expected.must[sure, column] |= np.where(full[sure, column], 0, BLEED).astype(np.int16)
+        expected.may[possible, column] |= np.where(full[possible, column], 0, BLEED).astype(
+            np.int16
+        )
+        is_sure &= lengths[0] == len(rows)
+        if lengths[1] < len(rows):
+            return
+        row += way * _ROWS_AT_ONCE
+
+
+# -- cosmic rays -----------------------------------------------------------------------------------
+
+
+def add_cosmics(expected, mask, header, image, errors):
+    """Expect the bit of the hits that ccdproc finds with the arguments of the header.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+        Changed in place.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        The product's.
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image, errors : numpy.ndarray of shape (ny, nx)
+        Pixels and UNCERT of the product.
+
+    Raises
+    ------
+    Differs
+        If more pixels differ than rounding to steps explains.
+    """
+    if "NCOSMIC" not in header or header.get("COSMICS") != "found":
+        return
+    hits = cosmic_rays.hits_of(header, image, errors, mask & ~np.int16(COSMIC))
+    if "QUANSTEP" not in header:
+        expected.add(COSMIC, hits)
+        return
+    # It was looked for in pixels before they were rounded to steps.
+    own = (mask & COSMIC) != 0
+    apart = np.count_nonzero(own != hits)
+    if apart > 5 + 0.05 * np.count_nonzero(hits):
+        raise Differs(f"{apart} pixels are hits of cosmic rays by ccdproc alone, or here alone")
+    expected.add(COSMIC, own)

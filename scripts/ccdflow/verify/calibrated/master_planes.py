@@ -1,0 +1,152 @@
+"""The masters of a calibrated frame as applied: pixels, masks and standard errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.verify.detector.photon_light import SmoothLight, tiles
+from ccdflow.verify.reading.accounts import CannotRemake
+from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
+from ccdflow.verify.reading.outcome import REPLACED
+
+_LEAST_FLAT = 1e-3
+"""Response below which a flat divides nothing: the pixel is not calibrated."""
+_UNLIT_BELOW = 0.2
+"""Response below which a pixel is not lit."""
+_BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+# Errors by which a pixel's own light stands out: as calibrate/master_noise.py has it.
+_OWN_LIGHT_SIGMA = 4.0
+_TILE = 24
+"""Rows and columns of the tiles of a dark."""
+
+
+@dataclass(frozen=True)
+class MasterPlane:
+    """An image of a master.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    data : numpy.ndarray
+        (ny, nx), float32: finite, as it is applied.
+    flags : numpy.ndarray
+        (ny, nx), int16: the bits that a frame's mask gets of it.
+    errors : numpy.ndarray or None
+        (ny, nx), float32: UNCERT.
+    header, first : astropy.io.fits.Header
+        Of the image and of the first HDU.
+    light : dict
+        Of a dark: {place: its expected light}, filled by `light_of`.
+    """
+
+    kind: str
+    data: np.ndarray
+    flags: np.ndarray
+    errors: np.ndarray | None
+    header: object
+    first: object
+    light: dict
+
+    @property
+    def frames(self):
+        """Number of frames combined."""
+        return max(int(self.first.get("NCOMBINE", 1)), 1)
+
+    @property
+    def is_modelled(self):
+        """Whether UNCERT follows from a noise model: it is applied unscaled."""
+        return self.errors is not None and any(k in self.header for k in ("MODRN", "MODRN01"))
+
+
+def plane_of(path, hdu, kind, cut=None):
+    """Return the `MasterPlane` of a master's image, or of a part of it; the last few are kept.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    hdu : int
+    kind : {'bias', 'dark', 'flat'}
+    cut : (slice, slice), optional
+
+    Raises
+    ------
+    CannotRemake
+        If it has no pixel with a value.
+    """
+    status = path.stat()
+    section = None if cut is None else tuple((each.start, each.stop) for each in cut)
+    return _plane_of(path, hdu, kind, section, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _plane_of(path, hdu, kind, section, size, time):
+    part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
+    with fits.open(path) as opened:
+        data = _native(opened[hdu].data, np.float32)
+        names = [each.name for each in opened]
+        suffix = str(hdu) if hdu else ""
+        stored = np.zeros(data.shape, np.int16)
+        if f"MASK{suffix}" in names:
+            stored = _native(opened[f"MASK{suffix}"].data, np.int16)
+        errors = None
+        if kind != "bias" and f"UNCERT{suffix}" in names:
+            errors = _native(opened[f"UNCERT{suffix}"].data, np.float32)
+        first, header = opened[0].header.copy(), opened[hdu].header.copy()
+        has_errors = f"UNCERT{suffix}" in names
+    flags = (stored & ~_BITS_OF_FRAMES) | np.where(stored & _BITS_OF_FRAMES, UNCALIBRATED, 0)
+    absent = ~np.isfinite(data)
+    if absent.all():
+        reason = f"its {kind} {path.name} has no pixel with a value"
+        raise CannotRemake(reason, REPLACED)
+    flags[absent] |= UNCALIBRATED
+    if kind == "flat":
+        flags[~absent & (data < np.float32(_UNLIT_BELOW))] |= UNLIT
+        low = ~absent & (data < np.float32(_LEAST_FLAT))
+        flags[low] |= UNCALIBRATED
+        data[absent | low] = 1.0
+    elif absent.any():
+        data[absent] = np.median(data[~absent])
+    if has_errors and errors is None:
+        # The errors of a bias are a scatter, which is smoothed: `standard_errors.VarianceTerms`
+        # leaves them alone.
+        errors = np.empty(0, np.float32)
+    errors = errors if errors is None or not errors.size else errors[part]
+    return MasterPlane(kind, data[part], flags[part].astype(np.int16), errors, header, first, {})
+
+
+def _native(values, dtype):
+    return np.array(values, dtype=dtype)
+
+
+def light_of(plane, place):
+    """Return the expected light of a dark in an amplifier: (ny, nx), at least 0.
+
+    That of its surroundings, or the pixel's own where it is far from them.
+
+    Parameters
+    ----------
+    plane : MasterPlane
+    place : (slice, slice)
+    """
+    key = repr(place)
+    if key not in plane.light:
+        errors = plane.errors[place]
+        values = plane.data[place].astype(np.float64)
+        level = 0.0 if plane.first.get("BIASKEY") else float(np.median(values[::4]))
+        values -= level
+        sampled = np.concatenate(tiles(len(values), _TILE)[1])
+        around = SmoothLight(values[sampled], len(values), _TILE)
+        light = np.empty(values.shape, np.float32)
+        for low in range(0, len(values), 64):
+            rows = slice(low, min(low + 64, len(values)))
+            near = around.rows(rows.start, rows.stop)
+            own = (values[rows] - near) ** 2 > _OWN_LIGHT_SIGMA**2 * errors[rows].astype(
+                np.float64
+            ) ** 2
+            light[rows] = np.maximum(np.where(own, values[rows], near), 0)
+        plane.light[key] = light
+    return plane.light[key]

@@ -1,0 +1,432 @@
+"""Calibrated frames made again by `ccdproc.subtract_bias`, `subtract_dark` and `flat_correct`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.nddata import CCDData
+from scipy import special
+
+from ccdflow.verify.calibrated import standard_errors
+from ccdflow.verify.comparing.amplifiers import card, number
+from ccdflow.verify.comparing.amplifiers import check_level_noise as check_level
+from ccdflow.verify.comparing.comparing import Differs, same_value
+from ccdflow.verify.detector import photon_light
+from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+
+# Rows by which the noise of the sky is measured.
+_SKY_ROWS = 32
+# Columns between two pixels whose difference counts: neighbours share a star.
+_SKY_LAG = 4
+# Sigma beyond which a difference is left out ...
+_SKY_CLIP = 3.0
+# ... in so many rounds.
+_SKY_ROUNDS = 4
+# Quantiles that take the place of all predicted errors.
+_SKY_QUANTILES = 4001
+_KEPT_VARIANCE = 0.97334
+"""Of a normal distribution that is cut at three sigma."""
+# Adu below which a pixel less its level may be saturated: levels differ along the rows.
+_SATURATION_MARGIN = 3.0
+# Halvings of an interval: float64 has 53 bits.
+_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class CalibratedImage:
+    """An image of a calibrated frame, and the images that it is made again from.
+
+    Attributes
+    ----------
+    account : ccdflow.verify.reading.accounts.CalibratedAccount
+    reduced : numpy.ndarray
+        (ny, nx), as it is in the reduced frame's file.
+    planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
+    readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
+    unit : str
+        That the product is to have.
+    converts : bool
+        Whether adu become electrons.
+    """
+
+    account: object
+    reduced: np.ndarray
+    planes: dict
+    readouts: list
+    unit: str
+    converts: bool
+
+    @cached_property
+    def covered(self):
+        """Which pixels an amplifier has: (ny, nx) bool."""
+        covered_pixels = np.zeros(self.reduced.shape, bool)
+        for readout in self.readouts:
+            covered_pixels[readout.place] = True
+        return covered_pixels
+
+    @property
+    def scale(self):
+        """The factor on the dark; 0 without one."""
+        return self.account.masters["dark"].factors[0] if "dark" in self.planes else 0.0
+
+    def rows(self, rows):
+        """Return some rows, calibrated by ccdproc, and the scale at which they are rounded.
+
+        Parameters
+        ----------
+        rows : slice or numpy.ndarray
+            Of the image.
+
+        Returns
+        -------
+        image, terms : numpy.ndarray
+            (k, nx), float64; the largest term of each pixel's sum, in its unit.
+        """
+        ccd = CCDData(self.reduced[rows].astype(np.float64), unit=units.adu)
+        terms = np.abs(ccd.data)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            for kind, plane in self.planes.items():
+                pixels = plane.data[rows].astype(np.float64)
+                if kind == "flat":
+                    flat = CCDData(pixels, unit=units.dimensionless_unscaled)
+                    ccd = ccdproc.flat_correct(ccd, flat, norm_value=1, add_keyword=None)
+                    terms /= np.abs(pixels)
+                    continue
+                master = CCDData(pixels, unit=units.adu)
+                if kind == "bias":
+                    ccd = ccdproc.subtract_bias(ccd, master, add_keyword=None)
+                else:
+                    ccd = less_dark(ccd, master, self.scale)
+                terms = np.fmax(terms, np.abs(pixels * (self.scale if kind == "dark" else 1.0)))
+            image = np.array(ccd.data)
+            return (self._in_electrons(image, rows), self._in_electrons(terms, rows))
+
+    def _in_electrons(self, image, rows):
+        if not self.converts:
+            return image
+        index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
+        # Where all amplifiers have one gain, an overscan that was left in is multiplied as well.
+        gains, whole = {r.gain for r in self.readouts}, tuple(map(slice, self.reduced.shape))
+        for readout in self.readouts[:1] if len(gains) == 1 else self.readouts:
+            y, x = whole if len(gains) == 1 else readout.place
+            inside = np.flatnonzero((index >= (y.start or 0)) & (index < y.stop))
+            if inside.size:
+                part = CCDData(image[inside, x], unit=units.adu)
+                gain = readout.gain * units.electron / units.adu
+                image[inside, x] = ccdproc.gain_correct(part, gain).data
+        return image
+
+
+def less_dark(ccd, master, scale):
+    """Return an image less a dark times a scale, by ccdproc.
+
+    Parameters
+    ----------
+    ccd : astropy.nddata.CCDData
+    master : astropy.nddata.CCDData
+        The dark.
+    scale : float
+        The factor of the dark.
+
+    Returns
+    -------
+    astropy.nddata.CCDData
+    """
+    return ccdproc.subtract_dark(
+        ccd,
+        master,
+        dark_exposure=1 * units.s,
+        data_exposure=scale * units.s,
+        scale=True,
+        add_keyword=None,
+    )
+
+
+def saturation(header, reduced, tail):
+    """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    float or None
+    """
+    top = number(card(reduced, "AMPSAT", tail))
+    return number(card(header, "SATMEAS", tail)) if top is None else top
+
+
+def saturated(image, cards, header, readouts, *, more=0.0):
+    """Return which reduced pixels are saturated, by a value less the level that was subtracted.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+    cards, header : astropy.io.fits.Header
+        Of the calibrated image, and of the reduced one.
+    readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
+    more : float
+        Adu that are added to the value.
+    """
+    full = np.zeros(image.shape, bool)
+    for readout in readouts:
+        top = saturation(cards, header, readout.tail)
+        if top is None:
+            continue
+        level = number(card(header, "BIASLVL", readout.tail))
+        top -= 0.0 if level is None else level + _SATURATION_MARGIN
+        # The level of the card has six digits: between these limits a pixel may be either.
+        full[readout.place] = image[readout.place] >= np.float32(top + more)
+    return full
+
+
+def check_sky(header, image, noise, smooth):
+    """Compare level, noise and predicted noise of the sky with those of the same rows.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
+    smooth : ccdflow.verify.detector.photon_light.SmoothLight or None
+
+    Raises
+    ------
+    Differs
+        If a card of the sky has another value.
+    """
+    ny, nx = image.reduced.shape
+    rows = np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS)).round().astype(int)
+    rows = np.unique(rows)
+    first, second = (image.rows(np.minimum(rows + step, ny - 1))[0] for step in (0, 1))
+    values = np.concatenate([first, second])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return
+    _same_unless_unknown(header, "SKYLVL", float(np.median(values)), least=1e-5)
+    lag = min(_SKY_LAG, nx - 1)
+    steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
+    steps = steps[np.isfinite(steps)]
+    if steps.size:
+        _same_unless_unknown(header, "SKYRMS", _scatter(steps) / 2**0.5, part=1e-3)
+    # Pixels outside all amplifiers have no error that means anything.
+    if noise is not None and noise.is_exact and image.covered.all():
+        predicted = [_predicted(noise, smooth, row, nx) for row in rows]
+        expected = _expected_scatter(np.concatenate(predicted, axis=None))
+        _same_unless_unknown(header, "SKYPRED", expected, part=1e-3)
+
+
+def _predicted(noise, smooth, row, nx):
+    rows = slice(row, row + 1)
+    flat, of_flat = noise.of_flat(rows, nx)
+    before, photon = noise.without_light(rows, nx), noise.photons(rows, nx)
+    lit = np.maximum(smooth.rows(row, row + 1), 0)
+    return np.sqrt(noise.with_light(before, lit, flat, of_flat, photon)) / flat
+
+
+def _scatter(steps):
+    squares = steps**2
+    sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5 or float(np.mean(squares)) ** 0.5
+    for _ in range(_SKY_ROUNDS):
+        kept = squares[squares <= (_SKY_CLIP * sigma) ** 2]
+        sigma = (float(np.mean(kept)) / _KEPT_VARIANCE) ** 0.5
+    return sigma
+
+
+def _expected_scatter(errors):
+    """Return the scatter of normal values with these standard errors, by their quantiles."""
+    errors = np.sort(errors[np.isfinite(errors) & (errors > 0)].astype(float))
+    if not errors.size:
+        return float("nan")
+    errors = errors[np.linspace(0, errors.size - 1, _SKY_QUANTILES).round().astype(int)]
+    # The median of their absolute values, by halves: scipy.optimize takes 0.2 s to import.
+    low, high = errors[0] / 2, 2 * errors[-1]
+    for _ in range(_HALVINGS):
+        sigma = (low + high) / 2
+        is_below = special.erf(sigma / MAD_TO_SIGMA / errors / 2**0.5).mean() < 0.5
+        low, high = (sigma, high) if is_below else (low, sigma)
+    for _ in range(_SKY_ROUNDS):
+        limit = _SKY_CLIP * sigma / errors
+        squares = errors**2 * special.gammainc(1.5, limit**2 / 2)
+        parts = special.erf(limit / 2**0.5)
+        sigma = (squares.mean() / parts.mean() / _KEPT_VARIANCE) ** 0.5
+    return sigma
+
+
+def _same_unless_unknown(header, keyword, value, *, part=1e-5, least=1e-9):
+    if header.get(keyword) != "unknown" or np.isfinite(value):
+        same_value(keyword, header.get(keyword), value, part=part, least=least)
+
+
+def check_noise_cards(header, image, noise):
+    """Compare the cards on the noise of the masters, as applied, with the masters' own.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    noise : VarianceTerms or None
+
+    Raises
+    ------
+    Differs
+        If a card of the noise has another value.
+    """
+    if noise is None or not image.covered.all():
+        return
+    factor = max(noise.factor(readout) for readout in noise.readouts)
+    for kind, keyword in (("dark", "MDNOISE"), ("flat", "MFNOISE")):
+        plane = image.planes.get(kind)
+        if plane is None or not plane.is_modelled:
+            continue
+        part = plane.errors[::8, ::4].astype(np.float64)
+        part = part / plane.data[::8, ::4] if kind == "flat" else part
+        value = float(np.median(part**2)) ** 0.5
+        value *= 1.0 if kind == "flat" else noise.scale * factor
+        same_value(keyword, header.get(keyword), value, part=2e-5)
+    bias, dark = image.planes.get("bias"), image.planes.get("dark")
+    is_other = noise.other > 0 and dark is not None
+    if is_other if bias is None else bias.errors is None:
+        same_value("MBNOISE", header.get("MBNOISE"), _of_bias(noise, image, factor), part=2e-5)
+
+
+def _of_bias(noise, image, factor):
+    other = factor**2 * noise.other
+    if "bias" not in image.planes:
+        return other**0.5
+    of_dark = image.planes.get("dark")
+    is_same = of_dark is not None and str(of_dark.first.get("BIASKEY", "")) == (
+        image.account.masters["bias"].key
+    )
+    share = abs(1.0 - noise.scale) if is_same else 1.0
+    own = share * factor * noise.of_bias(image.planes["bias"].frames) if share else 0.0
+    return (own**2 + other) ** 0.5
+
+
+def check_saturation(header, image, reduced):
+    """Compare SATURATE with AMPSAT or SATMEAS, taken through the masters.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    reduced : astropy.io.fits.Header
+        Of the reduced frame.
+
+    Raises
+    ------
+    Differs
+        If SATURATE has another value.
+    """
+    levels = []
+    for readout in image.readouts:
+        top = saturation(header, reduced, readout.tail)
+        if top is None:
+            return
+        value = top - (number(card(reduced, "BIASLVL", readout.tail)) or 0.0)
+        for kind, scale in (("bias", 1.0), ("dark", image.scale)):
+            if kind in image.planes:
+                part = image.planes[kind].data[readout.place]
+                value -= scale * float(np.median(part[::8, ::4]))
+        if "flat" in image.planes:
+            part = image.planes["flat"].data[readout.place]
+            value /= max(float(np.quantile(part[::4, ::4], 0.999)), 1e-3)
+        levels.append(value * (readout.gain if image.converts else 1.0))
+    same_value("SATURATE", header.get("SATURATE"), min(levels), part=2e-5)
+
+
+def smooth_of(image):
+    """Return the `ccdflow.verify.detector.photon_light.SmoothLight` of an image."""
+    rows = np.concatenate(photon_light.tiles(len(image.reduced))[1])
+    return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
+
+
+def check_errors(error, image, noise, smooth, calibrated, step):
+    """Compare the standard errors of an image with those of the header's terms.
+
+    Parameters
+    ----------
+    error : numpy.ndarray of shape (ny, nx)
+        The product's standard errors.
+    image : CalibratedImage
+    noise : VarianceTerms
+    smooth : SmoothLight
+        The smooth light of the frame.
+    calibrated : numpy.ndarray of shape (ny, nx) or None
+        The frame made again; None where it is made here.
+    step : float
+        Step of quantised standard errors; 0 where they are exact.
+
+    Returns
+    -------
+    str
+        How closely.
+
+    Raises
+    ------
+    Differs
+        If an error differs by more than the rounding allows.
+    """
+    ny, nx = error.shape
+    wrong, ratios = 0, []
+    for low in range(0, ny, standard_errors.block_rows(nx)):
+        rows = slice(low, min(low + standard_errors.block_rows(nx), ny))
+        index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
+        own = error[rows].astype(np.float64)
+        pixels = (
+            image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
+        )
+        off, expected = standard_errors.wrong_in(
+            own, pixels.astype(float), rows, noise, smooth, step
+        )
+        wrong += int(np.count_nonzero(off & image.covered[rows]))
+        ratios.append(np.median(own[np.isfinite(own)] / expected[np.isfinite(own)]))
+    if noise.is_exact and wrong:
+        raise Differs(f"{wrong} standard errors are not what the header's terms give")
+    if abs(float(np.median(ratios)) - 1) > standard_errors.LOOSE:
+        raise Differs("the standard errors are not what the header's terms give")
+    return "its standard errors " + (
+        f"to {standard_errors.EXACT:g}"
+        if noise.is_exact
+        else f"in the median to {standard_errors.LOOSE:g}"
+    )
+
+
+def check_level_noise(header, image, noise):
+    """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    image : CalibratedImage
+    noise : VarianceTerms
+
+    Raises
+    ------
+    Differs
+        If OSCNOISE has another value.
+    """
+    for readout in image.readouts:
+        written = number(card(header, "OSCNOISE", readout.tail))
+        if written is None:
+            continue
+        if number(card(header, "BIASLVL", readout.tail)) is None:
+            same_value("OSCNOISE", written, 0.0)
+            continue
+        factor = noise.factor(readout) * noise.shares**0.5
+        own = (header, readout.tail, readout.read_noise, readout.rounding)
+        check_level(f"OSCNOISE{readout.tail}", written, *own, factor=factor)

@@ -1,0 +1,99 @@
+"""A flat corrected for the shutter, by the map of its dead time that a calibrated frame names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import unquote
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.verify.comparing.amplifiers import number
+from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster, product_of
+from ccdflow.verify.reading.outcome import MISSING, MODEL
+from ccdflow.verify.reading.stored_rows import master_file, stored
+
+# Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
+_MOST_CELLS = 16
+_LEAST_SIDE = 16
+"""Cells of a map along an axis, and the least pixels along a side of one."""
+
+
+def corrected(flat, first, reduced, results, image):
+    """Return a flat over the factor for the shutter.
+
+    A pixel whose shutter is open for delta seconds less has (t - delta) / t of a frame's light, and
+    the mean of (t - delta) / (t - mean of delta) of the flats'.
+
+    Parameters
+    ----------
+    flat : ccdflow.verify.calibrated.master_planes.MasterPlane
+    first, reduced : astropy.io.fits.Header
+        First headers of the calibrated and of the reduced frame.
+    results : pathlib.Path
+    image : int
+        Images of the frame before this one.
+
+    Raises
+    ------
+    CannotRemake
+        If a file is missing, or EXPTIME has no exposure.
+    """
+    name = unquote(first["SHUTCOR"], errors="surrogateescape")
+    path = master_file(NamedMaster(name, first["SHUTKEY"]), "map of the shutter", results)
+    with fits.open(path, memmap=False) as hdus:
+        excess, error = (np.array(hdus[1 + 2 * image + n].data, float) for n in (0, 1))
+    about = number(first.get("SHUTMEAN")) or 0.0
+    seconds, *of_flat = _exposures(flat, reduced, results)
+    shape = flat.data.shape
+    more = _stretched(excess, shape)
+    held = np.mean([1 - more / (each - about) for each in of_flat], axis=0)
+    factor = held * seconds / (seconds - about - more)
+    inverse = 1 / (seconds - about) - np.mean([1 / (each - about) for each in of_flat])
+    data = (flat.data / factor).astype(np.float32)
+    relative = (flat.errors / flat.data).astype(np.float64) ** 2
+    relative += (_stretched(error, shape) * inverse) ** 2
+    return replace(flat, data=data, errors=(data * np.sqrt(relative)).astype(np.float32))
+
+
+def _exposures(flat, reduced, results):
+    """Return the seconds of a frame, and of each member of its flat."""
+    names = [str(flat.first[word]) for word in flat.first if word.startswith("IMC")]
+    headers = [reduced]
+    for name in names:
+        path = results / product_of(unquote(name, errors="surrogateescape"))
+        if not path.is_file():
+            raise CannotRemake(f"{path.name}, a member of its flat, is missing", MISSING)
+        headers.append(stored(path).first)
+    seconds = [number(header.get("EXPTIME")) for header in headers]
+    if None in seconds:
+        raise CannotRemake("it is corrected for the shutter, and EXPTIME has no exposure", MODEL)
+    return seconds
+
+
+def _stretched(cells, shape):
+    """Return the value of each pixel from those of cells: (ny, nx).
+
+    Lines between the centres of cells, and a parabola through three beyond them.
+    """
+    good = np.argwhere(np.isfinite(cells))
+    for place in np.argwhere(~np.isfinite(cells)) if len(good) else ():
+        nearest = good[np.argmin(((good - place) ** 2).sum(axis=1))]
+        cells[tuple(place)] = cells[tuple(nearest)]
+    cells = np.nan_to_num(cells)
+    return _along(_along(cells, shape[0]).T, shape[1]).T
+
+
+def _along(values, size):
+    count = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
+    edges = np.linspace(0, size, count + 1).round().astype(int)
+    centres, pixels = (edges[:-1] + edges[1:] - 1) / 2, np.arange(size)
+    out = np.array([np.interp(pixels, centres, column) for column in values.T]).T
+    if count > 2:
+        for beyond, near in (
+            (pixels < centres[0], slice(0, 3)), (pixels > centres[-1], slice(-3, None)),
+        ):  # fmt: skip
+            middle = centres[near].mean()
+            terms = np.linalg.solve(np.vander(centres[near] - middle, 3), values[near])
+            out[beyond] = np.vander(pixels[beyond] - middle, 3) @ terms
+    return out

@@ -1,0 +1,295 @@
+"""The standard errors of a calibrated frame, made again from the terms that its header names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.verify.calibrated.master_planes import light_of
+from ccdflow.verify.comparing.amplifiers import card, number
+from ccdflow.verify.detector.photon_light import outstanding
+
+# Pixels that are compared at once.
+_BLOCK_PIXELS = 1 << 16
+EXACT = 2e-5
+"""Relative difference of standard errors that is rounding: cards have six digits."""
+
+LOOSE = 0.05
+"""The same where a bias has errors from the scatter of its values: for the median."""
+
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+_NEAR_LIMIT = 5e-3
+"""How near its limit a decision on a pixel's light may go either way: pixels are float32."""
+
+
+def block_rows(nx):
+    """Return the rows of a block, within which pixels are told from their surroundings."""
+    return max(2, _BLOCK_PIXELS // nx // 2 * 2)
+
+
+@dataclass(frozen=True)
+class VarianceTerms:
+    """The terms of the variance of an image's pixels.
+
+    Attributes
+    ----------
+    readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
+    planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
+    scale : float
+        On the dark.
+    constants : list of float
+        Variance that all pixels of an amplifier have, adu^2.
+    singles : list of float
+        Variance of a pixel without light in one frame, adu^2.
+    shares : float
+        Squares of the shares of the levels of the frame and of its masters' rows.
+    converts : bool
+        Whether adu become electrons.
+    in_electrons : bool
+        Whether the reduced frame is in electrons.
+    is_exact : bool
+        Whether the header says all that the errors follow from.
+    other : float
+        Mean over the amplifiers of the variance of a bias that was subtracted from the dark alone,
+        adu^2.
+    """
+
+    readouts: list
+    planes: dict
+    scale: float
+    constants: list
+    singles: list
+    shares: float
+    converts: bool
+    in_electrons: bool
+    is_exact: bool
+    other: float
+
+    def factor(self, readout):
+        """Return the value of one adu in the product."""
+        return readout.gain if self.converts else 1.0
+
+    def photon(self, readout):
+        """Return the variance of a unit of light."""
+        return 1.0 if self.in_electrons else self.factor(readout) / readout.photon_gain
+
+    def photons(self, rows, nx):
+        """Return the variance of a unit of light of each pixel of some rows.
+
+        Parameters
+        ----------
+        rows : slice
+        nx : int
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, nx)
+        """
+        out = np.zeros((rows.stop - rows.start, nx))
+        for readout, inside, _ in self.pieces(rows):
+            out[inside] = self.photon(readout)
+        return out
+
+    def pieces(self, rows):
+        """Yield (readout, slices in these rows, slices in the image)."""
+        for readout in self.readouts:
+            y, x = readout.place
+            low, high = max(y.start, rows.start), min(y.stop, rows.stop)
+            if low < high:
+                yield (
+                    readout,
+                    (slice(low - rows.start, high - rows.start), x),
+                    (slice(low, high), x),
+                )
+
+    def of_dark(self, readout, place):
+        """Return the variance and light of a dark in a part of an amplifier, adu^2 and adu.
+
+        Parameters
+        ----------
+        readout : VerifiedAmplifier
+            The amplifier.
+        place : (slice, slice)
+            The part, in the image.
+
+        Returns
+        -------
+        (numpy.ndarray, numpy.ndarray)
+        """
+        plane, first = self.planes["dark"], readout.place[0].start
+        variance = plane.errors[place].astype(np.float64) ** 2
+        light = light_of(plane, readout.place)
+        return variance, light[place[0].start - first : place[0].stop - first]
+
+    def without_light(self, rows, nx):
+        """Return the variance of some rows without their light, before the flat.
+
+        Parameters
+        ----------
+        rows : slice
+        nx : int
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, nx)
+        """
+        out = np.zeros((rows.stop - rows.start, nx))
+        for (readout, inside, place), constant in self._with_constants(rows):
+            factor = self.factor(readout)
+            out[inside] = factor**2 * constant
+            if "dark" in self.planes:
+                variance, light = self.of_dark(readout, place)
+                out[inside] += (factor * self.scale) ** 2 * variance
+                out[inside] += self.scale * factor * self.photon(readout) * light
+        return out
+
+    def _with_constants(self, rows):
+        by_tail = dict(zip((r.tail for r in self.readouts), self.constants, strict=True))
+        return [(piece, by_tail[piece[0].tail]) for piece in self.pieces(rows)]
+
+    def of_bias(self, frames):
+        """Return the median noise of a combined bias of ``frames`` frames, adu."""
+        # From each eighth row and fourth column, as the noise of the other masters.
+        sizes = [
+            sum(not n % 8 for n in range(y.start, y.stop))
+            * sum(not n % 4 for n in range(x.start, x.stop))
+            for y, x in (readout.place for readout in self.readouts)
+        ]
+        return float(np.median(np.repeat(self.singles, sizes))) ** 0.5 / frames**0.5
+
+    def of_flat(self, rows, nx):
+        """Return the flat of some rows, and its relative variance.
+
+        Parameters
+        ----------
+        rows : slice
+        nx : int
+
+        Returns
+        -------
+        (numpy.ndarray of shape (k, nx), numpy.ndarray or float)
+        """
+        if "flat" not in self.planes:
+            return np.ones((rows.stop - rows.start, nx)), 0.0
+        plane = self.planes["flat"]
+        flat = plane.data[rows].astype(np.float64)
+        return flat, (plane.errors[rows] / flat) ** 2
+
+    def with_light(self, before, light, flat, of_flat, photon):
+        """Return the variance of pixels with their light, before the flat.
+
+        Parameters
+        ----------
+        before : numpy.ndarray
+            Variance without light, before the flat.
+        light : numpy.ndarray
+            In the product's unit, after the flat.
+        flat, of_flat : numpy.ndarray or float
+            The flat and its relative variance.
+        photon : numpy.ndarray or float
+            Variance of a unit of light.
+
+        Returns
+        -------
+        numpy.ndarray
+        """
+        seen = light * flat
+        return before + seen**2 * of_flat + seen * photon
+
+
+def noise_of(header, readouts, planes, account, *, converts, in_electrons):
+    """Return the `VarianceTerms` of an image, None where there is none to be known.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of the calibrated image.
+    readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
+    planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
+    account : ccdflow.verify.reading.accounts.CalibratedAccount
+    converts, in_electrons : bool
+    """
+    if any(r.read_noise is None or not r.photon_gain for r in readouts):
+        return None
+    scale = account.masters["dark"].factors[0] if "dark" in planes else 0.0
+    bias, dark = planes.get("bias"), planes.get("dark")
+    of_dark = "" if dark is None else str(dark.first.get("BIASKEY", ""))
+    is_same = bias is not None and of_dark == account.masters["bias"].key
+    share = 0.0 if bias is None else 1.0 - scale if is_same else 1.0
+    other = 0.0
+    if dark is not None and of_dark and not is_same:
+        other = (scale * (number(dark.first.get("MBNOISE")) or 0.0)) ** 2
+    shares = 1.0 + sum(
+        part**2 / plane.frames for part, plane in ((share, bias), (scale, dark)) if plane
+    )
+    constants, singles, others = [], [], []
+    for readout in readouts:
+        factor = readout.gain if converts else 1.0
+        level = number(card(header, "OSCNOISE", readout.tail)) or 0.0
+        single, rows = readout.read_noise**2 + readout.rounding, (level / factor) ** 2 / shares
+        one = single + rows
+        singles.append(one)
+        others.append(other * (1 + rows / single) if single else other)
+        constants.append(one + others[-1] + share**2 * one / (bias.frames if bias else 1))
+    is_exact = not (share and bias is not None and bias.errors is not None)
+    is_exact &= all(plane.is_modelled for kind, plane in planes.items() if kind != "bias")
+    return VarianceTerms(
+        readouts, planes, scale, constants, singles, shares, converts, in_electrons, is_exact,
+        sum(others) / len(others),
+    )  # fmt: skip
+
+
+def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
+    """Return how many standard errors of some rows differ, and the ratio of the others.
+
+    Parameters
+    ----------
+    errors : numpy.ndarray
+        (k, nx): UNCERT of the rows.
+    padded : numpy.ndarray
+        (k + 2, nx): the calibrated pixels with a row on either side.
+    rows : slice
+    noise : VarianceTerms
+    smooth : ccdflow.verify.detector.photon_light.SmoothLight
+    step : float
+        By how much errors that are stored in steps are off.
+    """
+    nx = padded.shape[1]
+    flat, of_flat = noise.of_flat(rows, nx)
+    before = noise.without_light(rows, nx)
+    photon = noise.photons(rows, nx)
+    light = np.maximum(smooth.rows(rows.start, rows.stop), 0)
+    variance = noise.with_light(before, light, flat, of_flat, photon)
+    most = max(noise.photon(readout) for readout in noise.readouts)
+    bright = outstanding(padded, light, variance, flat, most)
+    part = np.asarray(of_flat).reshape(-1)[bright.at] if np.ndim(of_flat) else 0.0
+
+    def of(lights):
+        at = bright.at
+        lit = np.maximum(lights, 0)
+        return noise.with_light(
+            before.reshape(-1)[at], lit, flat.reshape(-1)[at], part, photon.reshape(-1)[at]
+        )
+
+    # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
+    # and that light at the brightest of the pixels around.
+    replaced = variance.reshape(-1)[bright.at].copy()
+    replaced += bright.most * flat.reshape(-1)[bright.at] * photon.reshape(-1)[bright.at]
+    variance.reshape(-1)[bright.at] = of(bright.light)
+    limit = np.full(variance.shape, EXACT)
+    limit.reshape(-1)[bright.at] += _ROUNDING * replaced / variance.reshape(-1)[bright.at]
+    with np.errstate(invalid="ignore"):
+        expected = np.sqrt(variance) / flat
+        off = np.abs(errors - expected) > limit * expected + step
+    off |= ~np.isfinite(errors) & np.isfinite(expected)
+    # A decision near its limit may have gone the other way.
+    maybe = off.reshape(-1)[bright.at] & (bright.near < _NEAR_LIMIT)
+    for lights in bright.others:
+        again = np.sqrt(of(lights)) / flat.reshape(-1)[bright.at]
+        good = (
+            np.abs(errors.reshape(-1)[bright.at] - again)
+            <= limit.reshape(-1)[bright.at] * again + step
+        )
+        off.reshape(-1)[bright.at[maybe & good]] = False
+    return off, expected

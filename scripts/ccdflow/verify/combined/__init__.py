@@ -1,0 +1,1 @@
+"""Combined biases, darks and flats, made again by `ccdproc.combine`."""

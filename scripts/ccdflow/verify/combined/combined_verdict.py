@@ -1,0 +1,524 @@
+"""The verdict on a combined bias, dark or flat: pixels, standard errors, mask, cards."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date, datetime
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.verify.combined import kept_values, measuring, remade_combination
+from ccdflow.verify.comparing.amplifiers import (
+    ROUNDING,
+    card,
+    check_level_noise,
+    number,
+    tails_of,
+    with_shared,
+)
+from ccdflow.verify.comparing.card_order import COMBINED_ORDER, check_order
+from ccdflow.verify.comparing.card_pairs import check_required, must_have
+from ccdflow.verify.comparing.comparing import (
+    Differs,
+    check_bits,
+    same_figure,
+    same_text,
+    same_value,
+    within,
+)
+from ccdflow.verify.comparing.extensions import check_extensions, same_names
+from ccdflow.verify.comparing.sentences import check_combined
+from ccdflow.verify.comparing.source_cards import COMBINED, same_cards, shared_by
+from ccdflow.verify.reading.accounts import CannotRemake, account_of_combined, gains_of, product_of
+from ccdflow.verify.reading.amplifier_places import place_of
+from ccdflow.verify.reading.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.reading.outcome import MISSING, OLDER
+from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+
+# Bands of rows of an image that are made again.
+_BANDS = 16
+# Rows of a band.
+_BAND_ROWS = 8
+# Values of members that are read for them: of very many members fewer bands are made again ...
+_VALUES = 4_000_000
+# ... but no fewer than these.
+_FEWEST_BANDS = 4
+_STEPS = 2
+"""float32 steps by which a combined pixel may differ: sums run in another order."""
+_NO_CLIPPING = "none"
+_SECONDS = 1e-3
+"""By which times of frames may be off their cards: they have milliseconds."""
+ERRORS = 2e-5
+"""Relative, of standard errors: the cards of the noise model have six digits."""
+
+
+def verify_combined(headers, path, results, whole):
+    """Make a combined frame again and compare it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    path, results : pathlib.Path
+    whole : bool
+        Whether all rows are made again.
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+
+    Raises
+    ------
+    Differs
+        If pixels, errors, mask or header are others.
+    CannotRemake
+        If the combination is of a sort that ccdproc cannot make, or a file is missing.
+    """
+    account = account_of_combined(headers)
+    if account.method not in ("average", "median"):
+        raise Differs(f"COMBMETH is {account.method!r}, which is no way to combine")
+    gains = _ratios(headers, account) if account.levels else {}
+    _check_members(headers, account, results)
+    _check_group(headers[0], path, account)
+    pixels, largest, makers, bands = 0, 0.0, set(), 0
+    with fits.open(path, memmap=True) as hdus:
+        _check_names(headers, account)
+        for hdu in account.hdus:
+            made = _Made(hdus, hdu, headers, account, results, gains.get(hdu, ()), whole)
+            parts = _parts(headers, account, hdu, whole)
+            for part in parts:
+                made.compare(part)
+            made.check_counts()
+            _check_figures(made)
+            pixels, largest = pixels + made.pixels, max(largest, made.largest)
+            makers |= made.makers
+            bands = len(parts)
+    how = "all rows" if whole else f"{bands} bands of {_BAND_ROWS} rows"
+    by = " and ".join(sorted(makers))
+    compared = f"float32 rounding with {by}, {how}"
+    return {"compared": compared, "pixels": pixels, "largest": largest}
+
+
+def _parts(headers, account, hdu, whole):
+    rows = headers[hdu]["NAXIS2"]
+    if whole:
+        return remade_combination.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
+    a_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
+    count = min(max(_VALUES // a_band, _FEWEST_BANDS), _BANDS)
+    return remade_combination.bands(rows, count, _BAND_ROWS)
+
+
+class _Made:
+    """An image of a combined frame while it is made again, some rows at a time."""
+
+    def __init__(self, hdus, hdu, headers, account, results, gains, whole):
+        self.hdus, self.hdu, self.results = hdus, hdu, results
+        self.account = _clipped_as(headers[hdu], headers[0], account)
+        self.header, self.first = with_shared(headers[hdu], headers[0]), headers[0]
+        self.gains = gains
+        self.is_whole = whole
+        self.suffix = str(hdu) if hdu else ""
+        self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
+        self.pixels, self.largest, self.makers = 0, 0.0, set()
+        self.rejected = [0, 0]
+        self.invalid = 0
+        self._done = np.zeros(self.shape[0], bool)
+        self._light = None
+        self._counts = whole or self.extension("COUNT") or self.extension("UNCERT")
+
+    def extension(self, name):
+        """Return an extension of this image, None where there is none."""
+        names = [each.name for each in self.hdus]
+        return self.hdus[f"{name}{self.suffix}"] if f"{name}{self.suffix}" in names else None
+
+    def sample(self, wanted):
+        """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
+        rows = measuring.sampled_rows(*self.shape, len(self.account.members), wanted)
+        stack, bits, _, _ = remade_combination.prepared(self.account, self.results, self.hdu, rows)
+        stack[bits != 0] = np.nan
+        return rows, stack
+
+    def light(self, rows):
+        """Return the light around the pixels of some rows: medians of boxes, interpolated."""
+        if self._light is None:
+            sampled, stack = self.sample(measuring.MODEL_ROWS)
+            # As the members are: medians of even numbers of float32 are float32.
+            stack = stack.astype(np.float32)
+            light = np.zeros(self.shape)
+            for tail in tails_of(self.header):
+                y, x = place_of(self.header, tail)
+                inside = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
+                light[y, x] = measuring.smooth_light(
+                    sampled[inside] - y.start, stack[:, inside, x], y.stop - y.start
+                )
+            self._light = light
+        return self._light[rows]
+
+    def compare(self, part):
+        """Compare some rows: pixels and standard errors; those seen already count once."""
+        image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
+        account = self.account
+        again = remade_combination.combine_rows(
+            account, self.results, self.hdu, part, self.gains, self.light, counts=self._counts
+        )
+        self.makers.add(again.by)
+        # A dark is a small difference of large numbers: it is rounded as those are.
+        scale = again.scale if account.has_light else 1.0
+        other = np.where(np.isnan(again.image), np.nan, again.other)
+        nearer = np.abs(image - other) < np.abs(image - again.image)
+        nearest = np.where(nearer, other, again.image)
+        steps = _STEPS + 2 * bool(account.levels)
+        limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
+        kept_values.decide(image, nearest, again, account.method, self.gains, part, limit)
+        self.largest = max(self.largest, within(image, nearest, np.float32, steps, scale))
+        self._compare_mask(part, again)
+        self._compare_errors(part, again)
+        self._compare_scatter(part, again)
+        new = ~self._done[part]
+        self.pixels += int(np.count_nonzero(new)) * image.shape[1]
+        self._done[part] = True
+        for place, count in enumerate(again.rejected):
+            self.rejected[place] += int(count[new].sum())
+        self.invalid += int(again.invalid[new].sum())
+
+    def _compare_mask(self, part, again):
+        """Compare the bits that the members give, of darks and flats."""
+        extension = self.extension("MASK")
+        if extension is not None:
+            own = np.asarray(extension.data[part]) & ~np.int16(HOT | UNLIT)
+            if count := int(np.count_nonzero(own != again.mask)):
+                raise Differs(f"{count} pixels of the mask are not what the members' masks give")
+
+    def _compare_errors(self, part, again):
+        extension = self.extension("UNCERT")
+        is_scatter = not self.account.has_light
+        if is_scatter or again.variances is None or extension is None:
+            return
+        error = np.asarray(extension.data[part], dtype=np.float64)
+        bounds = np.sqrt(again.variances)
+        for place, factor in self.gains:
+            bounds[:, :, place[1]] *= factor
+        with np.errstate(invalid="ignore"):
+            good = (np.abs(error / bounds - 1) <= ERRORS).any(axis=0)
+        wrong = ~good & np.isfinite(bounds[1]) & (again.image == again.other)
+        if wrong.any():
+            raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
+
+    def _compare_scatter(self, part, again):
+        """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""
+        counts = [count.sum(axis=0) for count in again.kept] if again.kept else []
+        alike = np.all(counts == counts[0], axis=0) if counts else None
+        if counts and (extension := self.extension("COUNT")) is not None:
+            wrong = alike & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
+            if wrong.any():
+                raise Differs(f"{int(wrong.sum())} pixels of COUNT are not those that were kept")
+        extension = None if self.account.has_light else self.extension("UNCERT")
+        if counts and extension is not None:
+            error = np.asarray(extension.data[part], dtype=np.float64)
+            again_error = kept_values.standard_errors(
+                again.stack, again.kept[0], self.account.method
+            )
+            off = np.abs(error - again_error) > ERRORS * again_error + 1e-6
+            off |= np.isnan(error) != np.isnan(again_error)
+            if (off & alike).any():
+                raise Differs(f"{int((off & alike).sum())} standard errors are not the scatter's")
+
+    def check_counts(self):
+        """Compare the numbers of values that were left out, in the rows that were made again."""
+        for keyword, least, most in (
+            ("NREJECT", *sorted(self.rejected)),
+            ("NINVALID", self.invalid, self.invalid),
+        ):
+            written = number(self.header.get(keyword))
+            if written is None or written < least or (self.is_whole and written > most):
+                span = f"{least}" if least == most else f"{least} to {most}"
+                raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
+
+
+def _clipped_as(header, first, account):
+    """Return an account with the CLIPDEV of an image: the first HDU of darks has none."""
+    if "CLIPDEV" in first:
+        must_have(header, "CLIPDEV")
+        same_text(header, "CLIPDEV", first["CLIPDEV"])
+    if "CLIPDEV" not in header:
+        raise CannotRemake("the header lacks CLIPDEV: it is of an older version", OLDER)
+    if (header["CLIPDEV"] == _NO_CLIPPING) != (account.clip is None):
+        raise Differs(f"CLIPDEV is {header['CLIPDEV']}, and CLIPSIG is {account.clip}")
+    return replace(account, deviation=str(header.get("CLIPDEV", account.deviation)))
+
+
+def _check_names(headers, account):
+    """Raise unless darks and flats have their extensions, and errors the unit of the image."""
+    needed = ("UNCERT", "MASK") if account.has_light else ()
+    kinds = ("UNCERT", "MASK", "COUNT")
+    check_extensions(headers, account.hdus, kinds, needed=needed, pixels=(-32, -64))
+    names = {header.get("EXTNAME"): header for header in headers}
+    for hdu in account.hdus:
+        if f"UNCERT{hdu or ''}" in names:
+            same_text(names[f"UNCERT{hdu or ''}"], "BUNIT", headers[hdu].get("BUNIT"))
+
+
+# -- cards of the members --------------------------------------------------------------------------
+
+
+def _check_members(headers, account, results):
+    """Compare the cards that members have alike, their dates and exposures with theirs."""
+    files = []
+    for name in account.members:
+        path = results / product_of(name)
+        if not path.is_file():
+            raise CannotRemake(f"its member {path.name} is missing", MISSING)
+        files.append(path)
+    with fits.open(files[0]) as member:
+        for hdu in {0, *account.hdus}:
+            same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
+            check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED.own)
+            check_combined(headers[hdu], headers[0], account.kind, tails_of(headers[hdu]))
+            same_names(headers[hdu], member[hdu].header, must_have=False)
+            if hdu in account.hdus:
+                same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
+                same_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
+    firsts = [stored(path).first for path in files]
+    shared_by(headers[0], firsts, COMBINED)
+    dates = [_time_of(header) for header in firsts]
+    if all("T" in str(header.get("DATE-OBS")) for header in firsts):
+        must_have(headers[0], "DATE-BEG")
+        must_have(headers[0], "DATE-END")
+    if None not in dates and "DATE-BEG" in headers[0]:
+        for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
+            written = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
+            if abs((written - value).total_seconds()) > _SECONDS:
+                has = f"{value.isoformat()}, and its card has {written.isoformat()}"
+                raise Differs(f"{keyword} is {has}")
+    seconds = [number(header.get("EXPTIME")) for header in firsts]
+    if "EXPTIME" in headers[0] and None not in seconds:
+        # Darks that are alike to 0.5 s or 1 % have one number.
+        middle = float(np.median(seconds))
+        same_figure(headers[0], "EXPTIME", middle, part=1e-2, least=0.06 if middle < 100 else 0.6)
+    for hdu in account.hdus:
+        check_required(headers[hdu], headers[0], "combined")
+        if hdu:
+            shared_by(headers[hdu], [stored(path).images[hdu].header for path in files], COMBINED)
+        _check_levels(headers[hdu], firsts, files, hdu)
+
+
+def _check_levels(header, firsts, paths, hdu):
+    for tail in tails_of(header):
+        if number(card(header, "BIASLVL", tail)) is None:
+            continue
+        own = firsts if not hdu else [stored(path).images[hdu].header for path in paths]
+        levels = [number(card(member, "BIASLVL", tail)) for member in own]
+        if None not in levels:
+            same_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))
+
+
+def _time_of(header):
+    """Return the time of a frame by DATE-OBS, and UT where that has a day alone; None if not."""
+    text = str(header.get("DATE-OBS", ""))
+    text = text if "T" in text else f"{text}T{str(header.get('UT', '')).strip()}"
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+def _check_group(first, path, account):
+    """Compare the nights between the masters and this frame with those of their folders."""
+    same_figure(first, "NCOMBINE", len(account.members))
+    own = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
+    for kind, master in account.masters.items():
+        its = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
+        keyword = f"{kind.upper()}DT"
+        if own and its:
+            lag = (date.fromisoformat(own[1]) - date.fromisoformat(its[1])).days
+            same_figure(first, keyword, lag)
+
+
+def _ratios(headers, account):
+    """Return {HDU: [(place, gain over the mean gain)]} of a flat whose gains are known."""
+    gains_by_hdu = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
+    gains = [gain for pairs in gains_by_hdu.values() for _, gain in pairs]
+    if None in gains or len(set(gains)) == 1:
+        return {}
+    mean = sum(gains) / len(gains)
+    return {
+        hdu: [(place, gain / mean) for place, gain in pairs] for hdu, pairs in gains_by_hdu.items()
+    }
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def _check_figures(made):
+    """Compare the figures of an image that follow from its pixels, members and other cards."""
+    header, account = made.header, made.account
+    image = made.hdus[made.hdu].data
+    same_figure(header, "IMGLEVEL", float(np.nanmean(image, dtype=np.float64)))
+    same_figure(header, "NEMPTY", int(np.count_nonzero(np.isnan(image))))
+    if not account.masters and not account.levels:
+        _check_biases(made)
+        return
+    masters = {
+        kind: master_file(master, kind, made.results) for kind, master in account.masters.items()
+    }
+    bias = fits.getheader(masters["bias"], made.hdu) if "bias" in masters else None
+    _check_model(made, bias)
+    mask = np.asarray(made.extension("MASK").data)
+    own = UNLIT if account.levels else HOT
+    own |= DEAD if "dead" in (card(made.header, "AMPBAD", t) for t in tails_of(made.header)) else 0
+    check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | own)
+    empty = np.count_nonzero((mask & NO_DATA != 0) != np.isnan(image))
+    if empty:
+        raise Differs(f"{empty} pixels of the mask are not empty as those of the image are")
+    errors = np.asarray(made.extension("UNCERT").data, dtype=np.float32)
+    if bias is not None:
+        _check_shared(made, bias, masters)
+    if account.levels:
+        _check_flat(made, image, errors, mask)
+    else:
+        _check_dark(made, image, errors, mask)
+
+
+def _check_biases(made):
+    """Compare the figures of a combined bias with those of its members."""
+    header, account = made.header, made.account
+    rows, stack = made.sample(measuring.FIGURE_ROWS)
+    for tail in tails_of(header):
+        y, x = place_of(header, tail)
+        frames = measuring.some_rows(stack[:, (rows >= y.start) & (rows < y.stop), x])
+        if len(frames) < 2 or min(frames.shape[1:]) < 2:
+            continue
+        turned = frames
+        if card(header, "OSCAXIS", tail) == "columns":
+            turned = frames.swapaxes(1, 2)
+        written = number(card(header, "RNOISE", tail))
+        if written is not None:
+            same_value(
+                f"RNOISE{tail}", written, measuring.read_noise(turned), part=5e-3, least=1e-3
+            )
+            noise = measuring.predicted_noise(written, len(frames), account)
+            same_value(f"CNOISPR{tail}", card(header, "CNOISPR", tail), noise, part=3e-2)
+        written = number(card(header, "CNOISE", tail))
+        if written is not None:
+            noise = measuring.combined_noise(turned, account)
+            same_value(f"CNOISE{tail}", written, noise, part=3e-2, least=1e-3)
+        # An amplifier without signal has no noise to measure.
+        is_lost = card(header, "AMPBAD", tail) is not None
+        if (written := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
+            noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
+            same_value(f"CLIPRN{tail}", written, noise, part=4e-2)
+
+
+def _check_model(made, bias):
+    """Compare the parameters of the noise model with bias, gain, overscan and pairs of members."""
+    header, account = made.header, made.account
+    rows, stack = made.sample(measuring.MODEL_ROWS)
+    levels = account.levels or [1.0] * len(stack)
+    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
+        measured = None if bias is None else number(card(bias, "RNOISE", tail))
+        if measured:
+            same_value(f"MODRN{tail}", model.read_noise, measured)
+        gain = number(card(header, "AMPGAIN", tail))
+        if gain is not None:
+            same_value(f"MODGN{tail}", model.gain, gain)
+        if number(header.get(f"MODLN{tail}")) is not None:
+            rounding = 0.0 if measured else ROUNDING
+            own = (f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding)
+            check_level_noise(*own)
+        y, x = model.place
+        frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
+        if len(frames) < 2 or not np.isfinite(frames).any():
+            continue
+        light = measuring.box_medians(frames)
+        square = model.factor**2
+        factor, error = measuring.model_factor(
+            frames, levels, light, model.fixed / square, model.slope / square
+        )
+        # A factor within three errors, or 1 %, of 1 is written as 1.
+        same_value(f"MODFC{tail}", model.factor, factor, part=max(0.02, 5 * error))
+
+
+def _check_shared(made, bias, masters):
+    """Compare the noise of bias and dark in it, as far as their own headers have it."""
+    header, account = made.header, made.account
+    noises = [number(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
+    noises = [noise for noise in noises if noise]
+    levels = np.array(account.levels or [1.0])
+    factors = np.array(account.masters["dark"].factors if "dark" in masters else [0.0])
+    if noises:
+        noise = float(np.mean(np.square(noises))) ** 0.5
+        share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
+        same_figure(header, "MBNOISE", share * noise, part=2e-5, least=1e-9)
+    if "dark" in masters:
+        rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
+        cut = account.masters["dark"].cut
+        errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark", cut)
+        errors = errors[np.isfinite(errors)].astype(np.float64)
+        errors = errors[errors <= 3 * np.median(errors)]
+        noise = float(np.mean(errors**2)) ** 0.5
+        same_figure(header, "MDNOISE", float(np.mean(factors / levels)) * noise, part=2e-5)
+
+
+def _check_flat(made, image, errors, mask):
+    header, levels = made.header, made.account.levels
+    same_figure(header, "FLATLVL", float(np.median(levels)))
+    same_figure(header, "FLATMIN", min(levels))
+    same_figure(header, "FLATMAX", max(levels))
+    low = (mask & UNLIT != 0) != (image < np.float32(0.2))
+    if np.count_nonzero(low):
+        raise Differs(f"{np.count_nonzero(low)} pixels of the mask are not lit as the flat says")
+    tails, quality = tails_of(header), []
+    for number_, tail in enumerate(tails, start=1):
+        place = place_of(header, tail)
+        good = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
+        if not good.any():
+            continue
+        values = image[place][good].astype(np.float32)
+        quality.append(float(np.median(values / errors[place][good])))
+        if len(tails) > 1 and f"FLATR{number_:02d}" in header:
+            same_figure(header, f"FLATR{number_:02d}", float(values.mean(dtype=np.float64)))
+    if quality:
+        same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=2e-4)
+        same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=1e-4)
+    _check_gains(made)
+
+
+def _check_gains(made):
+    """Compare GAINMEAS with the photon transfer of pairs of flats."""
+    header, account = made.header, made.account
+    rows, stack = made.sample(measuring.FIGURE_ROWS)
+    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
+        written = number(card(header, "GAINMEAS", tail))
+        if written is None:
+            continue
+        y, x = model.place
+        frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
+        gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
+        same_value(f"GAINMEAS{tail}", written, gain, part=max(0.03, 5 * error))
+
+
+def _check_dark(made, image, errors, mask):
+    """Compare the rate of a dark, and its hot pixels, with its pixels."""
+    header, seconds = made.header, float(made.first["EXPTIME"])
+    must_have(header, "NHOT")
+    same_figure(header, "EXPTIME", seconds)
+    limit = re.match(r"pixels over the median by (\S+) ", header.comments["NHOT"])
+    hot = np.zeros(mask.shape, bool)
+    for tail, model in zip(tails_of(header), made.account.models[made.hdu], strict=True):
+        part, gain = model.place, model.gain or 1.0
+        values, flags = np.asarray(image[part], dtype=np.float32), mask[part] & ~HOT
+        good = flags == 0
+        if not good.any():
+            continue
+        middle = np.median(values[good])
+        same_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
+        if limit is not None:
+            least = float(limit[1]) * seconds / gain
+            least = np.maximum(least, 5.0 * np.median(errors[part][good]))
+            hot[part] = values - middle >= least
+    same_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
+    wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
+    if wrong:
+        raise Differs(f"{wrong} pixels of the mask are not what the dark's pixels say")

@@ -1,0 +1,115 @@
+"""Rows of combined frames by the values that are kept: their mean or median, and their scatter."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import product
+
+import numpy as np
+
+from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+
+_MOST_DOUBTFUL = 8
+"""Values of a pixel near the limit of rejection of which all choices are tried."""
+
+
+def within(place, rows):
+    """Return the part of an amplifier's place that lies in some rows, counted from their first.
+
+    Parameters
+    ----------
+    place : (slice, slice)
+        In the image.
+    rows : slice or numpy.ndarray of int
+        Rows of the image.
+
+    Returns
+    -------
+    (slice or numpy.ndarray, slice)
+    """
+    if not isinstance(rows, slice):
+        inside = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))
+        return inside, place[1]
+    low, high = max(place[0].start, rows.start), min(place[0].stop, rows.stop)
+    return slice(low - rows.start, max(high, low) - rows.start), place[1]
+
+
+def middle_of(stack, keep, method):
+    """Return the mean or median of the values that are kept: (n, ...) to (...).
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...)
+    keep : numpy.ndarray of the same shape, bool
+    method : {'average', 'median'}
+
+    Returns
+    -------
+    numpy.ndarray
+    """
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore")
+        if method == "median":
+            return np.nanmedian(np.where(keep, stack, np.nan), axis=0)
+        return np.where(keep, stack, 0).sum(axis=0) / keep.sum(axis=0)
+
+
+def standard_errors(stack, kept, method):
+    """Return the standard error of a mean or median from the scatter of the kept values.
+
+    That of a median from the MAD, and by the root of pi / 2 larger; NaN below two values.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...)
+    kept : numpy.ndarray of the same shape, bool
+    method : {'average', 'median'}
+
+    Returns
+    -------
+    numpy.ndarray
+    """
+    values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore")
+        if method == "median":
+            deviations = np.abs(values - np.nanmedian(values, axis=0))
+            scatter = MAD_TO_SIGMA * np.nanmedian(deviations, axis=0) * (np.pi / 2) ** 0.5
+        else:
+            scatter = np.nanstd(values, axis=0, ddof=1)
+        return np.where(count > 1, scatter / np.sqrt(count), np.nan)
+
+
+def decide(image, nearest, again, method, gains, rows, limit):
+    """Exchange pixels that no decision makes where several values are near the limit, in place.
+
+    Each of those values may have been kept or rejected: all choices are tried.
+
+    Parameters
+    ----------
+    image, nearest, limit : numpy.ndarray
+        (ny, nx): the product, the same made again, and the allowed difference.
+    again : RemadeRows
+    method : str
+    gains : list of ((slice, slice), float)
+    rows : slice
+        Of the image.
+    """
+    if again.kept is None:
+        return
+    with np.errstate(invalid="ignore"):
+        off = np.abs(image - nearest) > limit
+    doubtful = again.kept[0] ^ again.kept[1]
+    at = np.nonzero(off & (doubtful.sum(axis=0) > 1) & (doubtful.sum(axis=0) <= _MOST_DOUBTFUL))
+    factors = np.ones(image.shape)
+    for place, factor in gains if at[0].size else ():
+        factors[within(place, rows)] = factor
+    for pixel in zip(*at, strict=True):
+        values, sure = again.stack[:, *pixel], (again.kept[0] & again.kept[1])[:, *pixel]
+        places = np.flatnonzero(doubtful[:, *pixel])
+        for choice in product((False, True), repeat=places.size):
+            keep = sure.copy()
+            keep[places] = choice
+            value = middle_of(values, keep, method) * factors[pixel]
+            if abs(value - image[pixel]) < abs(nearest[pixel] - image[pixel]):
+                nearest[pixel] = value

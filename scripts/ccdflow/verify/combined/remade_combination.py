@@ -1,0 +1,483 @@
+"""Combined frames made again, some rows at a time: by `ccdproc.combine` where it has the model.
+
+ccdproc knows no rejection by gain and read noise (``CLIPDEV = noise``). That model is made again
+here with numpy, from the header's MODRN, MODGN, MODFC and MODLN: variance = fixed + light / gain,
+rejected what is further than CLIPSIG from the lower median; the centre's own variance counts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.nddata import CCDData
+from astropy.stats import mad_std, sigma_clip
+
+from ccdflow.verify.combined.kept_values import middle_of, within
+from ccdflow.verify.combined.measuring import median
+from ccdflow.verify.comparing.amplifiers import tails_of
+from ccdflow.verify.reading.accounts import CannotRemake, product_of
+from ccdflow.verify.reading.amplifier_places import place_of
+from ccdflow.verify.reading.mask_bits import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
+from ccdflow.verify.reading.outcome import MODEL, OLDER
+from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+
+# Part by which a limit is moved, to see which values are decided by the rounding.
+_ON_LIMIT = 5e-4
+_NEAR_LIMIT = 0.03
+"""Part of a limit within which a value may be rejected or kept: light is known to that."""
+
+
+@dataclass(frozen=True)
+class RemadeRows:
+    """Some rows of a combined image, made again.
+
+    Attributes
+    ----------
+    image : numpy.ndarray
+        (ny, nx), float64.
+    other : numpy.ndarray
+        The same, with values near the limit of rejection kept, where `image` rejects them.
+    scale : float
+        The largest value that went into a sum: float32 is rounded at its scale.
+    by : str
+        'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
+    rejected : (numpy.ndarray, numpy.ndarray)
+        How many values of each pixel are rejected in `image` and in `other`.
+    invalid : numpy.ndarray
+        How many are not finite.
+    variances : (numpy.ndarray, numpy.ndarray) or None
+        By the noise model, of the mean of the kept values; the second where a decision on its
+        light went the other way.
+    stack : numpy.ndarray or None
+        (n, ny, nx): the values.
+    kept : (numpy.ndarray, numpy.ndarray) or None
+        (n, ny, nx), which of them were kept in `image` and in `other`; None where nobody asked.
+    mask : numpy.ndarray or None
+        (ny, nx), int16: the bits that all members share.
+    """
+
+    image: np.ndarray
+    other: np.ndarray
+    scale: float
+    by: str
+    rejected: tuple
+    invalid: np.ndarray
+    variances: tuple | None = None
+    stack: np.ndarray | None = None
+    kept: tuple | None = None
+    mask: np.ndarray | None = None
+
+
+def bands(rows, count, height):
+    """Return slices of rows spread over an image: all of it where that is no more.
+
+    Parameters
+    ----------
+    rows : int
+        Of the image.
+    count : int
+        Number of bands.
+    height : int
+        Rows of a band.
+
+    Returns
+    -------
+    list of slice
+    """
+    if count * height >= rows:
+        return [slice(0, rows)]
+    starts = np.linspace(0, rows - height, count).round().astype(int)
+    return [slice(int(start), int(start) + height) for start in starts]
+
+
+def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, counts=True):
+    """Combine the rows of a combined frame's members again.
+
+    Parameters
+    ----------
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    results : pathlib.Path
+    hdu : int
+    rows : slice
+    gains : list of ((slice, slice), float)
+        Factor of each amplifier on a flat; [] for none.
+    surroundings : callable, optional
+        Takes rows, returns the light around their pixels; needed for darks.
+    counts : bool
+        Whether rejected values of biases are counted where ccdproc rejects them: it tells none.
+
+    Returns
+    -------
+    RemadeRows
+
+    Raises
+    ------
+    CannotRemake
+        If ccdproc does not clip by the deviation of the header, or MODRN is absent.
+    """
+    stack, bits, dark, scale = prepared(account, results, hdu, rows)
+    masked = bits != 0
+    if account.clip is not None and account.deviation == "noise":
+        again = _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings)
+    else:
+        again = _by_ccdproc(stack, masked, account, scale, counts=counts)
+        again = _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings)
+    again = replace(again, stack=stack, mask=_common(stack, bits))
+    for place, factor in gains:
+        inside = within(place, rows)
+        for image in (again.image, again.other):
+            image[inside] *= factor
+    return again
+
+
+def prepared(account, results, hdu, rows):
+    """Return some rows of all members, less their masters, over their levels.
+
+    Parameters
+    ----------
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    results : pathlib.Path
+    hdu : int
+    rows : slice or numpy.ndarray
+
+    Returns
+    -------
+    stack, bits : numpy.ndarray
+        (n, ny, nx): values, and their mask; a value with any bit is left out.
+    dark : numpy.ndarray or None
+        (ny, nx): the dark that was subtracted.
+    scale : float
+        The largest value that went into a sum.
+
+    Raises
+    ------
+    CannotRemake
+        If a member, or a master of one, is missing.
+    """
+    paths = [results / product_of(member) for member in account.members]
+    values = [rows_of(path, hdu, rows, "member") for path in paths]
+    bits = _masks(paths, hdu, rows, values, account)
+    scale = max(float(np.nanmax(np.abs(value), initial=0.0)) for value in values)
+    dark = None
+    for kind, master in account.masters.items():
+        path = master_file(master, kind, results)
+        pixels = CCDData(rows_of(path, hdu, rows, kind, master.cut), unit=units.adu)
+        dark = pixels.data if kind == "dark" else dark
+        scale = max(scale, float(np.nanmax(np.abs(pixels.data))))
+        values = [
+            _less(value, kind, pixels, master.factors[n] if master.factors else 1.0)
+            for n, value in enumerate(values)
+        ]
+    if account.levels:
+        values = [v.astype(np.float64) / L for v, L in zip(values, account.levels, strict=True)]
+        scale /= min(account.levels)
+    return np.array(values, dtype=np.float64), bits, dark, scale
+
+
+def _less(values, kind, master, factor):
+    """Subtract a master from a member by ccdproc."""
+    member = CCDData(values, unit=units.adu)
+    if kind == "bias":
+        return ccdproc.subtract_bias(member, master, add_keyword=None).data
+    less = ccdproc.subtract_dark(
+        member,
+        master,
+        dark_exposure=1 * units.s,
+        data_exposure=factor * units.s,
+        scale=True,
+        add_keyword=None,
+    )
+    return less.data
+
+
+def _masks(paths, hdu, rows, values, account):
+    """Return the masks of the members: (n, ny, nx) int16. Biases are combined without them."""
+    bits = np.zeros((len(paths), *values[0].shape), np.int16)
+    if not account.masters and not account.levels:
+        return bits
+    for number, path in enumerate(paths):
+        name = f"MASK{hdu}" if hdu else "MASK"
+        if name in stored(path).images:
+            bits[number] = rows_of(path, name, rows, "member")
+        header = stored(path).images[hdu].header
+        if (ceiling := _ceiling(header)) is not None:
+            bits[number][values[number] >= ceiling] |= SATURATED
+        for tail in filter(lambda tail: f"AMPBAD{tail}" in header, tails_of(header)):
+            y, x = place_of(header, tail)
+            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            bits[number][inside, x] |= DEAD if header[f"AMPBAD{tail}"] == "dead" else SATURATED
+    return bits
+
+
+def _common(stack, bits):
+    """Return the mask of the combined pixels: bits that all members share where none is good."""
+    finite = np.isfinite(stack)
+    good = (finite & (bits == 0)).any(axis=0)
+    common = np.bitwise_and.reduce(np.where(finite, bits, np.int16(-1)), axis=0)
+    return np.where(good, 0, np.where(finite.any(axis=0), common, NO_DATA)).astype(np.int16)
+
+
+def _ceiling(header):
+    """Return the reduced value from which on a member is saturated; None if not all have one."""
+    tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
+    tops = [header.get(f"AMPSAT{tail}") for tail in tails]
+    if not tops or None in tops:
+        return None
+    levels = [header.get(f"BIASLV{tail}" if tail else "BIASLVL", 0.0) for tail in tails]
+    return min(top - level for top, level in zip(tops, levels, strict=True))
+
+
+# -- by ccdproc ------------------------------------------------------------------------------------
+
+
+def _by_ccdproc(stack, masked, account, scale, *, counts):
+    # Its errors are not used, and take a fifth of its time.
+    arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
+    if account.clip is not None:
+        if account.deviation not in ("mad", "std"):
+            raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}", MODEL)
+        if account.iterations != 1:
+            return _repeatedly(stack, masked, account, scale)
+        arguments |= {
+            "sigma_clip": True,
+            "sigma_clip_low_thresh": account.clip,
+            "sigma_clip_high_thresh": account.clip,
+            # By name astropy runs them in C: half the time of the guide's functions, equal limits.
+            "sigma_clip_func": "median",
+            "sigma_clip_dev_func": "mad_std" if account.deviation == "mad" else "std",
+        }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        members = [CCDData(values, unit=units.adu) for values in stack]
+        for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
+            if name in arguments and account.has_light:
+                arguments[name] *= 1 - _ON_LIMIT
+        image = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
+        # ccdproc does not clip a pixel in which a value is missing.
+        odd = (masked | ~np.isfinite(stack)).any(axis=0)
+        if odd.any():
+            image[odd] = _without(stack[:, odd], masked[:, odd], account)
+        if account.clip is None or not account.has_light:
+            kept = kept_by_scatter(stack, masked, account) if counts else np.True_
+            left_out = _left_out(stack, masked, [kept])
+            known = (kept, kept) if counts else None
+            return RemadeRows(
+                image, image.copy(), scale, "ccdproc", left_out[0] * 2, left_out[1], kept=known
+            )
+        # The product's members were float32: a value on the limit may be on its other side.
+        for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
+            arguments[name] *= (1 + _ON_LIMIT) / (1 - _ON_LIMIT)
+        other = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
+        other[odd] = image[odd]
+    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
+    left_out = _left_out(stack, masked, kept)
+    return RemadeRows(image, other, scale, "ccdproc", *left_out, kept=tuple(kept))
+
+
+def _no_errors(values, axis):
+    return np.zeros(values.shape[1:])
+
+
+def _repeatedly(stack, masked, account, scale):
+    """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
+
+    Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
+    earlier one left out.
+    """
+    images, good = [], _good(stack, masked)
+    spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
+    for sign in (-1, 1):
+        limit = account.clip * (1 + sign * _ON_LIMIT)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            clipped = sigma_clip(
+                np.where(good, stack, np.nan),
+                sigma=limit,
+                axis=0,
+                maxiters=account.iterations,
+                # By names it takes values in again that an earlier round left out.
+                cenfunc=np.nanmedian,
+                stdfunc=spread,
+            )
+            combiner = ccdproc.Combiner([
+                CCDData(values, mask=out, unit=units.adu)
+                for values, out in zip(stack, np.ma.getmaskarray(clipped), strict=True)
+            ])  # fmt: skip
+            mean = account.method == "average"
+            made = combiner.average_combine() if mean else combiner.median_combine()
+            image = np.where(good.any(axis=0), np.asarray(made.data, dtype=np.float64), np.nan)
+        none = ~(np.isfinite(stack) & ~masked).any(axis=0)
+        if none.any():
+            image[none] = _without(stack[:, none], masked[:, none], account)
+        images.append(image)
+    kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
+    by = "ccdproc and repeated clipping by astropy"
+    return RemadeRows(*images, scale, by, *_left_out(stack, masked, kept), kept=tuple(kept))
+
+
+def _left_out(stack, masked, kept):
+    """Return how many values are rejected, by either limit, and how many are not finite."""
+    good = np.isfinite(stack) & ~masked
+    return tuple((good & ~each).sum(axis=0) for each in kept), _invalid(stack, masked)
+
+
+def _invalid(stack, masked):
+    """Return how many values of each pixel count for nothing: not finite, or masked."""
+    return (masked | ~np.isfinite(stack)).sum(axis=0)
+
+
+def _without(values, masked, account):
+    """Combine pixels with values that are masked or not finite: (n, k)."""
+    kept = np.where(kept_by_scatter(values, masked, account), values, np.nan)
+    return (np.nanmean if account.method == "average" else np.nanmedian)(kept, axis=0)
+
+
+def _good(values, masked):
+    """Return which values count: those not masked; all finite ones where all are masked."""
+    finite = np.isfinite(values)
+    good = finite & ~masked
+    return np.where(good.any(axis=0), good, finite)
+
+
+# -- by a noise model ------------------------------------------------------------------------------
+
+
+def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
+    lacking = "MODRN" if account.has_light else "CLIPRN"
+    fixed, slope = _model(account.models[hdu], rows, stack.shape[1:], lacking)
+    levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
+    good = np.isfinite(stack) & ~masked
+    none = ~good.any(axis=0)
+    charge = 0.0
+    if dark is not None:
+        factors = np.array(account.masters["dark"].factors)[:, None, None]
+        charge = factors * np.nan_to_num(dark.astype(np.float64))
+    # Light near a dark's pixel; flats have so much of it that their own will do.
+    light = None if account.levels or not account.masters else surroundings(rows)
+    keep = {-1: good.copy(), 1: good.copy()}
+    for sign, kept in keep.items():
+        for _ in range(account.iterations):
+            centre = _lower_median(stack, kept)
+            variance = (fixed + slope * np.maximum(_lit(centre, light, fixed, slope, len(stack))
+                        * levels + charge, 0)) / levels**2  # fmt: skip
+            count = np.maximum(kept.sum(axis=0), 1)
+            whole = variance + np.where(kept, variance, 0).sum(axis=0) / count**2
+            limit = account.clip * np.sqrt(whole) * (1 + sign * _NEAR_LIMIT)
+            with np.errstate(invalid="ignore"):
+                kept &= ~(np.abs(stack - centre) > limit)
+    finite = np.isfinite(stack)
+    images = [
+        middle_of(stack, np.where(none, finite, kept), account.method)
+        for kept in (keep[-1], keep[1])
+    ]  # fmt: skip
+    kept = np.where(none, finite, keep[1])
+    variances = _variances(images[1], kept, (fixed, slope), levels, charge, light)
+    by = "numpy: a noise model that ccdproc lacks"
+    good &= ~none
+    rejected = tuple((good & ~each).sum(axis=0) for each in (keep[-1], keep[1]))
+    variances = variances if account.method == "average" else None
+    kept = keep[-1], keep[1]
+    return RemadeRows(*images, scale, by, rejected, _invalid(stack, masked), variances, kept=kept)
+
+
+def _variances(image, kept, model, levels, charge, light):
+    """Return the variance of the mean of the kept values, for each of two sources of the light.
+
+    The light of a pixel is that of its surroundings, or its own where it is brighter by three
+    standard errors.
+    """
+    (fixed, slope), inverse, count = model, 1 / levels, kept.sum(axis=0)
+    squares = np.where(kept, inverse**2, 0).sum(axis=0)
+    whole = np.where(kept, inverse, 0).sum(axis=0)
+    charges = np.where(kept, charge * inverse**2, 0).sum(axis=0)
+
+    def of(lit):
+        seen = np.maximum(lit * whole + charges, 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (fixed * squares + slope * seen) / count**2
+
+    if light is None:
+        return of(image), of(image)
+    reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / len(kept))
+    with np.errstate(invalid="ignore"):
+        is_own = image > light + reach
+        near = np.abs(image - light - reach) < _NEAR_LIMIT * reach
+    mine, other = np.where(is_own, image, light), np.where(is_own, light, image)
+    return of(mine), of(np.where(near, other, mine))
+
+
+def _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings):
+    """Add the variances of the noise model to rows of darks or flats that ccdproc combined."""
+    if not account.masters and not account.levels:
+        return again
+    if account.method != "average" or not account.models.get(hdu):
+        return again
+    model = _model(account.models[hdu], rows, stack.shape[1:])
+    levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
+    charge = 0.0
+    if dark is not None:
+        factors = np.array(account.masters["dark"].factors)[:, None, None]
+        charge = factors * np.nan_to_num(dark.astype(np.float64))
+    kept = kept_by_scatter(stack, masked, account)
+    light = None if account.levels else surroundings(rows)
+    return replace(again, variances=_variances(again.image, kept, model, levels, charge, light))
+
+
+def kept_by_scatter(stack, masked, account, part=1.0):
+    """Return which values are kept where a part of the limit is theirs: (n, ...) bool.
+
+    Parameters
+    ----------
+    stack : numpy.ndarray of shape (n, ...)
+    masked : numpy.ndarray of the same shape, bool
+        True for pixels that are masked.
+    account : CombinedAccount
+        Its rejection.
+    part : float, optional
+        Fraction of the limit.
+    """
+    good = _good(stack, masked)
+    kept = np.where(good, stack, np.nan)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore")
+        for _ in range(account.iterations if account.clip is not None else 0):
+            middle = median(kept)
+            if account.deviation == "mad":
+                spread = MAD_TO_SIGMA * median(np.abs(kept - middle))
+            else:
+                spread = np.nanstd(kept, axis=0)
+            clipped = np.where(np.abs(kept - middle) > part * account.clip * spread, np.nan, kept)
+            # Where all are masked, nothing is rejected.
+            kept = np.where((good & ~masked).any(axis=0), clipped, kept)
+    return np.isfinite(kept)
+
+
+def _lit(centre, light, fixed, slope, count):
+    """Return the light that sets a pixel's noise: its surroundings', or its own if brighter."""
+    if light is None:
+        return centre
+    reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / count)
+    return np.where(centre > light + reach, centre, light)
+
+
+def _lower_median(stack, keep):
+    ordered = np.sort(np.where(keep, stack, np.inf), axis=0)
+    place = np.maximum((keep.sum(axis=0) - 1) // 2, 0)
+    return np.take_along_axis(ordered, place[None], axis=0)[0]
+
+
+def _model(models, rows, shape, lacking="MODRN"):
+    """Return fixed variance and slope of the pixels of some rows; infinite where none is known."""
+    if not models:
+        # Of biases the noise of a value is in another card.
+        raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)
+    fixed, slope = np.full(shape, np.inf), np.zeros(shape)
+    for model in models:
+        inside = within(model.place, rows)
+        fixed[inside], slope[inside] = model.fixed, model.slope
+    return fixed, slope

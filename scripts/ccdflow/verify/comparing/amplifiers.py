@@ -1,0 +1,209 @@
+"""The amplifiers of an image, as the cards of a product and of its masters tell them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.reading.amplifier_places import place_of, slices_of
+
+ROUNDING = 1 / 12
+"""Variance of rounding to whole adu."""
+# Values from which on a median has the noise of its limit: drawing more tells no more.
+_MANY = 2000
+_SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
+
+
+@dataclass(frozen=True)
+class VerifiedAmplifier:
+    """An amplifier of an image.
+
+    Attributes
+    ----------
+    place : (slice, slice)
+        Its pixels in the image.
+    tail : str
+        '' where it is alone, otherwise the two digits of its cards.
+    gain : float or None
+        Electrons per adu that its pixels are multiplied by.
+    photon_gain : float or None
+        That its noise is made with.
+    read_noise : float or None
+        MODRN, adu.
+    rounding : float
+        Variance of rounding beside it: 0 where the read noise was measured on rounded pixels.
+    """
+
+    place: tuple
+    tail: str
+    gain: float | None = None
+    photon_gain: float | None = None
+    read_noise: float | None = None
+    rounding: float = ROUNDING
+
+
+def tails_of(header):
+    """Return '' of an image with one amplifier, else the two digits of each."""
+    count = header.get("NAMPS", 1)
+    return [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+
+
+def card(header, name, tail, absent=None):
+    """Return the card of an amplifier: its numbered keyword is cut to eight characters.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str
+        Keyword, as without amplifiers.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+    absent : object, optional
+        The value where there is no card.
+    """
+    numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
+                "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP",
+                "SATMEAS": "SATMEA"}  # fmt: skip
+    return header.get(f"{numbered.get(name, name)[:6]}{tail}" if tail else name, absent)
+
+
+def with_shared(header, first):
+    """Return an image's header with the recipe of the overscan, which the first HDU alone may have.
+
+    Parameters
+    ----------
+    header, first : astropy.io.fits.Header
+        Of the image and of the first HDU.
+    """
+    header_copy = header.copy()
+    for keyword in _SHARED:
+        if keyword in first and keyword not in header:
+            header_copy[keyword] = first[keyword]
+    return header_copy
+
+
+def number(value):
+    """Return a card's number, or None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and np.isfinite(value) else None
+
+
+def readouts_of(header, first, reduced, bias):
+    """Return the `VerifiedAmplifier` of each amplifier of a calibrated image.
+
+    Parameters
+    ----------
+    header, first, reduced : astropy.io.fits.Header
+        Of the image, of the first HDU, and of the reduced image.
+    bias : astropy.io.fits.Header or None
+        Of the combined bias: its RNOISE was measured on pixels that were rounded.
+    """
+    readouts = []
+    for tail in tails_of(header):
+        known = number(card(reduced, "AMPGAIN", tail))
+        of_flats = number(card(header, "GAINMEAS", tail))
+        # Without a gain of profile or header the measured one turns pixels into electrons.
+        gain = known if known is not None else number(first.get("GAINMEAS"))
+        measured = None if bias is None else number(card(bias, "RNOISE", tail))
+        readouts.append(
+            VerifiedAmplifier(
+                place_of(header, tail),
+                tail,
+                gain,
+                of_flats or gain,
+                number(card(header, "MODRN", tail)),
+                0.0 if measured else ROUNDING,
+            )
+        )
+    return readouts
+
+
+def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, factor=1.0):
+    """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
+
+    Older versions took 0.6 of the rounding of a pixel for the median of very many, where it is
+    all of it.
+
+    Parameters
+    ----------
+    keyword : str
+        The card, for the error.
+    said : float
+        Its value.
+    header : astropy.io.fits.Header
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+    read_noise : float
+        Adu.
+    rounding : float
+        Variance of the rounding of a pixel, adu^2.
+    factor : float
+        One adu in the unit of the card.
+
+    Raises
+    ------
+    Differs
+        If the noise differs by more than that.
+    """
+    noise = level_noise(header, tail, read_noise, rounding)
+    is_frame = card(header, "OSCAXIS", tail) == "frame"
+    apart = abs((said / factor) ** 2 - noise**2)
+    if apart > 0.12 * noise**2 + (0.5 * ROUNDING if is_frame else 0.002):
+        raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {said}")
+
+
+def level_noise(header, tail, read_noise, rounding):
+    """Return the noise of an overscan level that the cards give, adu: to 5 %.
+
+    That of medians or means of rounded overscan pixels, as many as OVERSCAN has across, drawn.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of an image that has OVERSCAN, OSCAXIS, OSCSTAT.
+    tail : str
+    read_noise : float
+        Of a pixel, adu.
+    rounding : float
+        Variance of rounding that is not in it.
+    """
+    strips = card(header, "OVERSCAN", tail)
+    if not strips:
+        return 0.0
+    axis, first = card(header, "OSCAXIS", tail, "rows"), header
+    places = [slices_of(strip) for strip in strips.split()]
+    if axis == "frame":
+        count = sum((y.stop - y.start) * (x.stop - x.start) for y, x in places)
+    else:
+        count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
+                    for y, x in places)  # fmt: skip
+    single = (read_noise**2 + rounding) ** 0.5
+    noise = _drawn(count, first.get("OSCSTAT", "median"), round(single, 4))
+    if axis == "frame" or not first.get("OSCMODEL"):
+        return noise
+    kept = slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else places[0]
+    along = kept[0] if axis == "rows" else kept[1]
+    terms = first["OSCORDER"] + (3 if first["OSCMODEL"] == "spline" else 1)
+    return noise * min(1.0, terms / (along.stop - along.start)) ** 0.5
+
+
+@lru_cache(maxsize=64)
+def _drawn(count, statistic, noise):
+    """Return the scatter of medians of ``count`` rounded pixels about their level."""
+    if statistic == "mean":
+        return noise / count**0.5
+    rng = np.random.default_rng(18)
+    trials = min(20_000, 2_000_000 // count) if count <= _MANY else 20_000
+    # The noise has its rounding in it already; the level is anywhere between two whole numbers.
+    quieter, level = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
+    if count <= _MANY:
+        values = rng.standard_normal((trials, count)) * quieter + level
+    else:
+        # The middle two of very many: normal, and a gap apart that is exponential.
+        middle = rng.standard_normal((trials, 1)) * quieter * (np.pi / 2 / count) ** 0.5 + level
+        gap = rng.exponential(quieter * (2 * np.pi) ** 0.5 / count, (trials, 1))
+        values = middle + gap * (0.0 if count % 2 else np.array([-0.5, 0.5]))
+    return float(np.mean((np.median(np.round(values), axis=1) - level[:, 0]) ** 2) ** 0.5)

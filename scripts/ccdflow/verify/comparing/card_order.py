@@ -1,0 +1,99 @@
+"""The order of a header's cards: those of its source as there, then ccdflow's in theirs."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.verify.comparing.comparing import Differs
+
+_COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
+_NUMBER = re.compile(r"(\D*?)(\d+)$")
+_MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
+
+
+def _of(*names):
+    return tuple(word.format(name) for name in names for word in _MASTER)
+
+
+VERSIONS = ("CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER")
+REDUCED_ORDER = (
+    *VERSIONS, "RAWFILE", "RAWFP", "CCDFKEY", "CCDFCAM",
+    "OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS", "NAMPS",
+    ("AMPNAM", "DATSEC", "OVERSC", "OSCAXI", "BIASLV", "OVRRMS", "TRIM", "AMPHDU", "AMPFLP",
+     "AMPSAT", "GAIN", "AMPBAD"),
+    "OVERSCAN", "OSCAXIS", "BIASLVL", "OVERRMS", "TRIM", "AMPHDU", "AMPFLIP", "AMPSAT", "AMPGAIN",
+    "AMPBAD", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
+)  # fmt: skip
+COMBINED_ORDER = (
+    "NCOMBINE", "DATE-BEG", "DATE-END", "COMBMETH", "CLIPSIG", "CLIPITER", ("IMCOM",), ("IMC",),
+    ("IMOUT",), ("IMO",), "CCDFNAME", *_of("BIAS", "DARK"), ("IMDRK",), ("IMD",),
+    "NREJECT", "NINVALID", "NEMPTY", "IMGLEVEL", ("RNOISE", "CNOISE", "CNOISP"),
+    "RNOISE", "CNOISE", "CNOISPR", "CLIPRN", ("CLIPRN",), "MBNOISE", "MDNOISE",
+    "MODRN", "MODGN", "MODFC", "MODLN", ("MODRN", "MODGN", "MODFC", "MODLN"), ("IMLVL",), ("IML",),
+    "FLATLVL", "FLATMIN", "FLATMAX", "FLATSN", "FLATRMS", ("FLATR",), "GAINMEAS", ("GAINME",),
+    "CHECKSUM", "DATASUM",
+)  # fmt: skip
+CALIBRATED_ORDER = (
+    "REDKEY", *_of("BIAS"), "DARKIM", "DARKKEY", "DARKDT", "DARKCUT", "DARKSCAL", "DARKDTMP",
+    *_of("FLAT"), "CALGRADE", "ZEROCOR", "DARKCOR", "FLATCOR",
+    "MBNOISE", "MDNOISE", "MFNOISE", "SKYLVL", "SKYRMS", "SKYPRED",
+    "MODRN", ("MODRN",), "OSCNOISE", ("OSCNOI",), "NSAT", "NHOT", "NUNCAL", "NCOSMIC", "COSMICS",
+    "CRSIGMA", "CRCONTR", "CRFWHM", "CHECKSUM", "DATASUM",
+)  # fmt: skip
+MEASURED_ORDER = (
+    "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "CHECKSUM", "DATASUM",
+)  # fmt: skip
+"""Cards of ccdflow in their order; of those in brackets each number has all before the next."""
+
+
+def check_order(header, source, order, own):
+    """Raise unless cards stand in the order of their source, and ccdflow's behind them in theirs.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    source : astropy.io.fits.Header or None
+        That whose cards the product has; None where it has none.
+    order : sequence of (str or tuple of str)
+        As `REDUCED_ORDER`.
+    own : re.Pattern
+        Cards that may stand anywhere where the source has them as well.
+
+    Raises
+    ------
+    Differs
+        If a card stands before one that it must follow.
+    """
+    at = {} if source is None else {word: n for n, word in reversed(list(enumerate(source)))}
+    ranks, last, before = _ranks(order), None, None
+    for keyword in dict.fromkeys(header):
+        if keyword in _COMMENTARY or (keyword in at and own.fullmatch(keyword)):
+            continue
+        rank = (0, at[keyword]) if keyword in at else _rank_of(keyword, ranks)
+        if rank is None:
+            continue
+        if last is not None and rank < last:
+            raise Differs(f"the card {keyword} stands behind {before}, and must stand before it")
+        last, before = rank, keyword
+
+
+def _ranks(order):
+    """Return {keyword, or (beginning of one, True): (place, place among those of a number)}."""
+    ranks = {}
+    for place, each in enumerate(order):
+        if isinstance(each, str):
+            ranks[each] = place, 0
+        else:
+            ranks |= {(word, True): (place, n) for n, word in enumerate(each)}
+    return ranks
+
+
+def _rank_of(keyword, ranks):
+    """Return what a card's place is told by: (1, place, number, place of that number); or None."""
+    if keyword in ranks:
+        return 1, ranks[keyword][0], 0, 0
+    match = _NUMBER.fullmatch(keyword)
+    if match is None or (match[1], True) not in ranks:
+        return None
+    place, among = ranks[match[1], True]
+    return 1, place, int(match[2]), among

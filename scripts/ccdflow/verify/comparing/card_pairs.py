@@ -1,0 +1,69 @@
+"""Cards that a product must have because it has others: one that was deleted differs."""
+
+from __future__ import annotations
+
+from ccdflow.verify.comparing.amplifiers import card, tails_of
+from ccdflow.verify.comparing.comparing import Differs
+
+_TOGETHER = (
+    ("LTV1", "LTV2", "LTM1_1", "LTM2_2"),
+    ("CLIPSIG", "CLIPITER"),
+    ("DATE-BEG", "DATE-END"),
+    ("RNOISE", "CNOISE", "CNOISPR"),
+    ("FLATSN", "FLATRMS"),
+)
+"""All of them are there or none, of an amplifier where they are numbered."""
+_WITH = {
+    "frame": (("OVERSCAN", "OSCAXIS"), ("OVERSCAN", "BIASLVL"), ("OVERSCAN", "OVERRMS")),
+    "combined": (("MODRN", "MODFC"), ("DARKRT", "NHOT")),
+    "calibrated": (("SKYPRED", "MODRN"),),
+}
+"""By the sort of a product: where the first card is there, the second one is."""
+
+
+def check_required(header, first, sort):
+    """Raise unless the cards of an image that come together are all there.
+
+    Parameters
+    ----------
+    header, first : astropy.io.fits.Header
+        Of an image and of the first HDU.
+    sort : {'frame', 'combined', 'calibrated'}
+
+    Raises
+    ------
+    Differs
+        If one of them is absent.
+    """
+
+    def has(keyword, tail):
+        return any(
+            keyword in each or card(each, keyword, tail) is not None for each in (header, first)
+        )
+
+    for tail in tails_of(header):
+        for names in _TOGETHER:
+            present = [name for name in names if has(name, tail)]
+            if present and len(present) < len(names):
+                lost = next(name for name in names if name not in present)
+                raise Differs(f"there is no card {lost}{tail}, and {present[0]}{tail} is there")
+        for name, other in _WITH[sort]:
+            if has(name, tail) and not has(other, tail):
+                raise Differs(f"there is no card {other}{tail}, and {name}{tail} is there")
+
+
+def must_have(header, keyword):
+    """Raise unless a header has a card.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+
+    Raises
+    ------
+    Differs
+        If the card is absent.
+    """
+    if keyword not in header:
+        raise Differs(f"there is no card {keyword}, which the product must have")

@@ -1,0 +1,152 @@
+"""The HDUs of a product beside its images: their names, order, shapes and cards."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.verify.comparing.comparing import Differs
+
+_CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
+_ORDER = (
+    "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTNAME", "UTYPE",
+    "BUNIT",
+)  # fmt: skip
+"""Behind them come the comments and the sums, of packed pixels the sums first."""
+_OF_KIND = {
+    "UNCERT": re.compile(f"{_CARDS}|BUNIT|UTYPE|QUANSTEP"),
+    "MASK": re.compile(_CARDS),
+    "COUNT": re.compile(_CARDS),
+}
+_COMMENTS = {
+    "UNCERT": (
+        "",
+        "Signal, read noise, rounding, level of the row and masters; OSCNOISE and M.NOISE of the"
+        " image tell what of it is common to a row, or to all frames with these masters.",
+    ),
+    "COUNT": ("Number of frames behind each pixel",),
+    "MASK": (
+        "Bits of the mask: 1 saturated, 2 not finite, 4 no data; 0 is a good pixel",
+        "Bits as in the mask of a calibrated frame; 0 is a good pixel",
+        "Bits of the mask; 0 is a good pixel: 1 saturated 2 not finite 4 no data 8 hot 16 dead or"
+        " low response 32 bad column or trap 64 cosmic ray 128 unlit 256 calibration missing or"
+        " extrapolated here 512 beyond linear range 1024 next to saturation 2048 value replaced"
+        " 4096 varies 8192 flat unreliable",
+    ),
+}
+"""Comments of extensions, their cards put together."""
+_SCALED = ("BSCALE", "BZERO", "BLANK")
+_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+_OF_PIXELS = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|QUANSTEP|"
+)
+"""Cards of an image that the header before its tiles does not repeat."""
+
+
+def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=16):
+    """Raise unless the HDUs are images, each followed by its extensions in their order.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    images : iterable of int
+        HDUs that hold an image.
+    kinds : sequence of str
+        Of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
+    needed : sequence of str
+        Those that each image has.
+    pixels : tuple of int
+        BITPIX that an image may have.
+    mask : int
+        That of a MASK.
+
+    Raises
+    ------
+    Differs
+        If an extension is absent, unknown or not in its place.
+    """
+    images = sorted(images)
+    owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in images for kind in kinds}
+    seen, last = set(), {}
+    for number, header in enumerate(headers):
+        if scaled := [keyword for keyword in _SCALED if keyword in header]:
+            raise Differs(f"HDU {number} has {scaled[0]}, and no product is stored scaled")
+        if number in images and header["BITPIX"] not in pixels:
+            raise Differs(f"BITPIX is {pixels[0]} in such a product, and {header['BITPIX']} here")
+        if not number or number in images:
+            continue
+        name = str(header.get("EXTNAME"))
+        if name not in owners:
+            raise Differs(f"HDU {number} is named {name!r}, and no image has such a one")
+        hdu, kind = owners[name]
+        bits = {"UNCERT": -32, "COUNT": 16, "MASK": mask}[kind]
+        if header["BITPIX"] != bits:
+            raise Differs(f"BITPIX of {name} is {bits}, and {header['BITPIX']} here")
+        if name in seen or number < max(images) or kinds.index(kind) < last.get(hdu, 0):
+            raise Differs(f"HDU {number}, {name}, is not in its place")
+        seen.add(name)
+        last[hdu] = kinds.index(kind)
+        _check_one(header, headers[hdu], name)
+    for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed):
+        if name not in seen:
+            raise Differs(f"it has no {name}")
+
+
+def _check_one(header, image, name):
+    if [header.get(f"NAXIS{axis}") for axis in (1, 2)] != [image["NAXIS1"], image["NAXIS2"]]:
+        raise Differs(f"{name} has another shape than its image")
+    kind = re.sub(r"\d+$", "", name)
+    for keyword in header:
+        if not _OF_KIND[kind].fullmatch(keyword):
+            raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
+    own = [keyword for keyword in dict.fromkeys(header) if keyword != "QUANSTEP"]
+    first = [keyword for keyword in _ORDER if keyword in own]
+    if own[: len(first)] != first:
+        raise Differs(f"the cards of {name} are not in the order in which ccdflow writes them")
+    said = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
+    if "".join(said) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
+        raise Differs(f"{name} has another COMMENT than ccdflow writes")
+
+
+def check_packed(first, image):
+    """Raise unless the first HDU of a file of tiles repeats the cards of its image.
+
+    Parameters
+    ----------
+    first, image : astropy.io.fits.Header
+        Of the first HDU, which has no pixels, and of the image that is packed behind it.
+
+    Raises
+    ------
+    Differs
+        If a card is absent or has another value.
+    """
+    own, packed = (
+        [(c.keyword, c.image.strip()) for c in each.cards if not _OF_PIXELS.fullmatch(c.keyword)]
+        for each in (first, image)
+    )
+    for cards, others, where in ((own, packed, "of its image"), (packed, own, "first")):
+        if lost := [keyword for keyword, text in cards if (keyword, text) not in others]:
+            raise Differs(f"the card {lost[0]} is not in the header {where} as it is in the other")
+    if own != packed:
+        raise Differs("the first header and that of its image have their cards in another order")
+
+
+def same_names(header, source, *, must_have=True):
+    """Raise unless an image has the name of its source; that of a first HDU may have none.
+
+    Parameters
+    ----------
+    header, source : astropy.io.fits.Header
+    must_have : bool
+        Whether an image that is no first HDU has the names that its source has.
+
+    Raises
+    ------
+    Differs
+        If the names differ.
+    """
+    for keyword in _NAMES:
+        written, value = header.get(keyword), source.get(keyword)
+        is_left_out = written is None and not (must_have and "XTENSION" in header)
+        if written != value and not is_left_out:
+            raise Differs(f"{keyword} is {value} in its source, and its card has {written}")

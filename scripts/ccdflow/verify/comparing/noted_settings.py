@@ -1,0 +1,119 @@
+"""The settings that a run has noted of a product, against those that its header names.
+
+CCDFKEY of a product is the hash of what the run noted as its basis: the settings and the keys of
+all that it is made of. A header that is right in itself, but of other settings, is found so.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from ccdflow.verify.comparing.comparing import Differs
+
+_LOW = 4.5
+"""LOWSIGMA by default, which no run notes."""
+# Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
+_CONTRASTS = (1, 2, 4)
+# Stars of a smaller FWHM, pixels, are compared with their own profile ...
+_UNDERSAMPLED = 2.5
+# ... for which the contrast is this part.
+_PROFILE = 0.3
+"""By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
+
+
+def check_settings(headers, kind, basis):
+    """Raise unless the cards of a product name the settings and sources that its run noted.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        Of its HDUs.
+    kind : str
+        Of the chain of kinds.
+    basis : mapping
+        As the run noted it; {} where nothing was.
+
+    Raises
+    ------
+    Differs
+        If a card has another value.
+    """
+    settings, first = basis.get("settings") or {}, headers[0]
+    if kind in ("bias", "dark", "flat"):
+        _check_recipe(headers, settings)
+    elif kind == "frame":
+        _same(first, "CCDFCAM", basis.get("camera"))
+    elif kind == "bad pixels":
+        _same(first, "BPNIGHTS", settings.get("nights"))
+        _same(first, "BPSHARE", settings.get("share"))
+    elif kind == "detector":
+        _same(first, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first else None)
+        _same(first, "LOWSIGMA", settings.get("low_sigma", _LOW) if settings else None)
+        if "masters" in basis:
+            _check_sources(first, [name for name, _, how in basis["masters"] if how == "made"])
+    elif kind == "science":
+        _check_cosmics(headers, settings)
+        for kind_of_master, name, _ in basis.get("masters", ()):
+            if f"{kind_of_master.upper()}IM" in first:
+                _same_name(first, f"{kind_of_master.upper()}IM", name)
+
+
+def _check_recipe(headers, settings):
+    """Compare COMBMETH and the cards of clipping with the recipe of the run."""
+    first = headers[0]
+    _same(first, "COMBMETH", settings.get("method"))
+    if "clip" not in settings:
+        return
+    if settings["clip"] is None:
+        if "CLIPSIG" in first:
+            raise Differs("the run that made it clipped nothing, and its header has CLIPSIG")
+        return
+    _same(first, "CLIPSIG", settings["clip"])
+    _same(first, "CLIPITER", settings.get("iterations"))
+    images = [header for header in headers if "IMGLEVEL" in header]
+    for header in images:
+        if "CLIPDEV" not in header:
+            raise Differs("the run that made it clipped, and its header has no CLIPDEV")
+        if settings.get("clip_by") not in (None, "auto"):
+            _same(header, "CLIPDEV", settings["clip_by"])
+
+
+def _check_cosmics(headers, settings):
+    if not settings.get("cosmic_rays"):
+        if settings and any("COSMICS" in header for header in headers):
+            raise Differs("the run that made it looked for no cosmic rays, and its header has some")
+        return
+    for header in headers:
+        if "CRSIGMA" not in header:
+            continue
+        _same(header, "CRSIGMA", settings.get("cosmic_sigma"))
+        base, written = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
+        base *= _PROFILE if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED else 1
+        if base and min(abs(written - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
+            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {written}")
+
+
+def _check_sources(first, names):
+    sources = [
+        unquote(str(first[word]), errors="surrogateescape")
+        for word in first
+        if word.startswith("IMCOM")
+    ]
+    if sources and sorted(sources) != sorted(names):
+        raise Differs("the run that made it noted other masters than its header names")
+
+
+def _same_name(first, keyword, name):
+    written = unquote(str(first.get(keyword)), errors="surrogateescape")
+    if written != name:
+        raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {written}")
+
+
+def _same(header, keyword, value):
+    """Compare a card with a setting, where the run noted it."""
+    if value is None:
+        return
+    written = header.get(keyword)
+    is_number = isinstance(value, int | float) and isinstance(written, int | float)
+    if not (abs(written - value) <= 1e-9 * abs(value) if is_number else written == value):
+        raise Differs(f"{keyword} is {value} in the notes of the run, and its card has {written}")

@@ -1,0 +1,164 @@
+"""The lines of HISTORY that ccdflow writes: each is a known sentence, and its numbers agree.
+
+docs/products.md has the sentences; a test holds them against the code that writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from ccdflow.verify.comparing.amplifiers import card
+from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.reading.amplifier_places import place_of
+
+_NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
+# Characters of a HISTORY card.
+_WIDTH = 72
+_START = "ccdflow: "
+_LEFT_OUT = re.compile(
+    "(?P<file>.*) was left out: (?:"
+    + "|".join(
+        (
+            "its pixels are those of .*: combined once",
+            "its amplifier .* is (?:saturated|dead) throughout",
+            rf"its .+ is {_NUMBER} ?%?.*, (?:below|above) the limit of {_NUMBER}.*",
+            r"its .+ cannot be measured \(the group has .*\): hardly a pixel of a part of it is"
+            r" like the others",
+            rf"its temperature is {_NUMBER} C, further than {_NUMBER} C from that of the group,"
+            rf" {_NUMBER} C",
+            rf"its exposure of {_NUMBER} s: flats of several exposures differ, as a shutter makes"
+            rf" them; those of {_NUMBER} s are combined",
+        )
+    )
+    + ")",
+    re.DOTALL,
+)
+_WITHOUT = re.compile("combined without (?P<kind>bias|dark): there was none")
+_WARNINGS = {
+    "bias": (
+        rf"its frames differ from each other by {_NUMBER} adu \(rms\) in a part of the image, where"
+        rf" the read noise is (?P<RNOISE>{_NUMBER}) adu: look at them",
+        rf"its noise is (?P<CNOISE>{_NUMBER}) adu, {_NUMBER} % more than the (?P<CNOISPR>{_NUMBER})"
+        " adu that the read noise predicts",
+        "its level is so near 0 that the converter cuts off what is below: level and noise are not"
+        " those of the detector",
+        rf"(?P<NREJECT>{_NUMBER}) % of the values were rejected, where noise alone would have"
+        rf" {_NUMBER} %"
+        "(?:: most values of so quiet a camera agree, and the others count as outliers;"
+        r" its level is that of the most frequent value \(`bias: \{clip: null\}` averages all\))?",
+    ),
+    "dark": (
+        rf"the level of its frames (?:rose|fell) by {_NUMBER} from {_NUMBER} \S+: light that leaks"
+        " in, or a detector that was not yet cold",
+        rf"its noise is (?P<MODFC>{_NUMBER}) times the predicted noise",
+    ),
+    "flat": (
+        rf"the flats show a gain of (?P<GAINMEAS>{_NUMBER}) \+- {_NUMBER} electrons per \S+,"
+        rf" profile or header say (?P<AMPGAIN>{_NUMBER}): UNCERT is made with what the flats"
+        " show; if you trust it, write `gain:` into the camera's profile",
+    ),
+}
+_FLAGGED = re.compile("amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL)
+_OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
+_SHORT = 0.06
+"""Relative: shares of rejected values have two digits."""
+_DIGITS = 6e-3
+"""Relative: the sentences have three digits, the cards more."""
+
+
+def sentences_of(header):
+    """Return the sentences of ccdflow in a header: one that is longer than a card goes on."""
+    sentences, last = [], None
+    for line in header.get("HISTORY", ()):
+        text = str(line)
+        if text.startswith(_START):
+            sentences.append(text.removeprefix(_START))
+        elif sentences and last is not None and len(last) >= _WIDTH - 1:
+            # A blank at the end of a card is cut by who reads it.
+            sentences[-1] += " " * (_WIDTH - len(last)) + text
+        last = text
+    return sentences
+
+
+def check_combined(header, first, kind, tails):
+    """Raise unless each sentence of a combined frame is known, and agrees with its cards.
+
+    Parameters
+    ----------
+    header, first : astropy.io.fits.Header
+        Of an image, and of the first HDU.
+    kind : {'bias', 'dark', 'flat'}
+    tails : sequence of str
+        Numbers of the image's amplifiers, '' for the only one.
+
+    Raises
+    ------
+    Differs
+        If a sentence is unknown, lost, or has another number than the card.
+    """
+    left_out = []
+    for text in sentences_of(header):
+        if match := _LEFT_OUT.fullmatch(text):
+            left_out.append(match["file"])
+        elif match := _WITHOUT.fullmatch(text):
+            if f"{match['kind'].upper()}IM" in first:
+                raise Differs(f"HISTORY has {text!r}, and {match['kind'].upper()}IM names one")
+        elif match := _FLAGGED.fullmatch(text):
+            if match["flag"] not in [card(header, "AMPBAD", tail) for tail in tails]:
+                raise Differs(f"HISTORY has {text!r}, and there is no such amplifier by AMPBAD")
+        else:
+            _check_warning(text, header, kind, tails)
+    named = [str(header[word]) for word in header if word.startswith("IMO")]
+    if left_out != named:
+        raise Differs("IMOUT and the lines of HISTORY do not name the same frames as left out")
+
+
+def _check_warning(text, header, kind, tails):
+    """Raise unless a sentence is a warning on an image or on one of its amplifiers."""
+    own, tail = text, tails[0]
+    if len(tails) > 1 and (match := _OF_AMPLIFIER.fullmatch(text)):
+        names = [str(header.get(f"AMPNAM{tail}")).strip() for tail in tails]
+        if match["name"].strip() not in names:
+            raise Differs(f"HISTORY has {text!r}, and there is no such amplifier")
+        own, tail = match["text"], tails[names.index(match["name"].strip())]
+    own = own.partition(": ")[2] if own.startswith("amplifier ") else own
+    for pattern in _WARNINGS[kind]:
+        if match := re.fullmatch(pattern, own):
+            for keyword, figure in match.groupdict().items():
+                _check_number(text, header, keyword, tail, float(figure))
+            return
+    raise Differs(f"HISTORY has a sentence that ccdflow does not write: {text!r}")
+
+
+def _check_number(text, header, keyword, tail, said):
+    if keyword == "NREJECT":
+        y, x = place_of(header, tail)
+        values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)
+        if header[keyword] < (1 - _SHORT) * said / 100 * values:
+            raise Differs(f"HISTORY has {text!r}, and NREJECT is {header[keyword]}")
+        return
+    short = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
+    value = header.get(f"{short.get(keyword, keyword)}{tail}" if tail else keyword)
+    if isinstance(value, int | float) and abs(value - said) > _DIGITS * abs(value):
+        raise Differs(f"HISTORY has {text!r}, and {keyword}{tail} is {value}")
+
+
+def check_plain(header, known):
+    """Raise unless each sentence of ccdflow is one of some patterns.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    known : re.Pattern
+        Of whole sentences.
+
+    Raises
+    ------
+    Differs
+        If a sentence is none of them.
+    """
+    for text in sentences_of(header):
+        if not known.fullmatch(text):
+            text = unquote(text)
+            raise Differs(f"HISTORY has a sentence that ccdflow does not write: {text!r}")

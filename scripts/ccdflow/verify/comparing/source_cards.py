@@ -1,0 +1,219 @@
+"""The cards that a product has from its source: none changed, none added, none lost.
+
+Every card of a product is one of its source, with the source's value and comment, or one that
+ccdflow writes, which the verdicts compare one by one; with those of `BELIEVED` nothing can be
+compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from astropy.io.fits.verify import VerifyError
+
+from ccdflow.verify.comparing.comparing import Differs
+
+_STORED = (
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|CHECKSUM|DATASUM|LONGSTRN|EXTNAME"
+    r"|EXTVER|EXTLEVEL|INHERIT|NEXTEND|DATAMIN|DATAMAX|BZERO|BSCALE|BLANK|BUNIT"
+)
+_WRITTEN = (
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|BUNIT"
+    r"|EXT(NAME|VER|LEVEL)|INHERIT"
+)
+_VERSIONS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
+_OF_AMPLIFIERS = (
+    r"NAMPS|(DATSEC|OVERSC|BIASLV|OVRRMS|AMPNAM|AMPFLP|OSCAXI|AMPSAT|AMPHDU|AMPBAD|GAIN|TRIM)\d\d"
+    r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS)|OVERSCAN|BIASLVL|OVERRMS|TRIM|AMP(HDU|FLIP|SAT|GAIN|BAD)"
+    r"|RAW(FILE|FP|DATE)"
+)
+_PLACED = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
+_WORLD = (
+    r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
+    r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+|[AB]P?_\w+|CPDIS\d|DP\d|CPERR\d|D2IM.*"
+)
+_ABOUT_RAW_PIXELS = (
+    r"(BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC\w*|[ABCDT]SEC_?(\d+|[A-Z]\d?)|RTDATSEC|[CR]OVER"
+    r"|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
+    r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE"
+)
+_TILES = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
+_COMBINED = (
+    r"NCOMBINE|DATE-(BEG|END)|COMBMETH|CLIP(SIG|DEV|ITER|RN)|CLIPRN\d\d|IM[A-Z]*\d+|N(REJECT|INVALID)"
+    r"|NEMPTY|IMGLEVEL|[RC]NOISE(\d\d)?|CNOISPR|CNOISP\d\d|(BIAS|DARK)(IM|KEY|DT|CUT)|M[BD]NOISE"
+    r"|MOD(RN|GN|FC|LN)(\d\d)?|NHOT|DARKRT\w*|FLAT(LVL|MIN|MAX|RMS|SN|R\d\d)|GAINMEAS|GAINME\d\d"
+)
+_CALIBRATED = (
+    r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNOISE|OSCNOI\d\d|COSMICS"
+    r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|BPM(IM|KEY)(\d\d)?|BPM(NTS|SHARE)"
+    r"|GAINMEAS|GAINME\d\d|SHUT\w+|MODRN(\d\d)?|E?GAIN|CCDGAIN|SAT(URATE|LEVEL)|RAW\w*GAIN|RAWSAT\w+"
+    r"|QUANSTEP|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|SATME(AS|A\d\d)"
+)
+WORLD = re.compile(_WORLD)
+"""Cards of world coordinates: all are there, or HISTORY says that they are left out."""
+# Bytes of a FITS card.
+_CARD = 80
+_COMMENTARY = ("COMMENT", "HISTORY", "")
+
+BELIEVED = {
+    r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER": "the versions that made it; another version is no fault",
+    r"CCDFKEY": "a hash of all settings; it is compared with the notes of the run, where they are",
+    r"CCDFCAM|AMPNAM\d\d|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says, which"
+    " changes no pixel of a reduced frame; masters and calibrated frames have their sources', and"
+    " the notes have `CCDFCAM`",
+    r"BPMNTS|NNIGHTS": "how many nights' tables, or nights with darks and flats, there were",
+    r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE|LOWSIGMA": "a limit, or none, that"
+    " gives the same values as the true one; the notes of the run have the settings",
+}
+"""Cards that nothing can be compared with, with the reasons: docs/verify.md has them."""
+
+
+@dataclass(frozen=True)
+class CardOrigins:
+    """How the cards of a sort of product come from its source.
+
+    Attributes
+    ----------
+    own : re.Pattern
+        Cards that the product gives anew: values may differ from the source's.
+    written : re.Pattern
+        Cards that a source need not have.
+    dropped : re.Pattern
+        Cards of the source that the product need not have.
+    said : re.Pattern
+        Beginnings of the lines of HISTORY that ccdflow adds.
+    """
+
+    own: re.Pattern
+    written: re.Pattern
+    dropped: re.Pattern
+    said: re.Pattern
+
+
+REDUCED = CardOrigins(
+    re.compile(
+        f"{_STORED}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}"
+        r"|CRPIX\d\w?|CD\d_\d\w?|PC\d_\d\w?|CDELT\d\w?"
+    ),
+    re.compile(f"{_WRITTEN}|{_VERSIONS}|CCDFCAM|{_OF_AMPLIFIERS}|{_PLACED}"),
+    re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
+    re.compile("ccdflow: world coordinates that do not hold for this image left out"),
+)
+COMBINED = CardOrigins(
+    re.compile(rf"{_STORED}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
+    re.compile(f"{_WRITTEN}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
+    re.compile(rf"{_STORED}|{_VERSIONS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"),
+    # Warnings on the pixels among them, in any words.
+    re.compile("ccdflow: "),
+)
+CALIBRATED = CardOrigins(
+    re.compile(f"{_STORED}|{_VERSIONS}|GAIN|SATURATE"),
+    re.compile(f"{_WRITTEN}|{_VERSIONS}|{_CALIBRATED}"),
+    re.compile(f"{_STORED}|{_CALIBRATED}"),
+    re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
+)
+
+
+def same_cards(header, sources, origin, *, must_have=True):
+    """Raise unless the cards that a product has from its source have the source's values.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    sources : list of astropy.io.fits.Header
+        The source's; where its first one lacks a card, one of the others may have it.
+    origin : CardOrigins
+    must_have : bool
+        Whether all cards of the first source are to be there but those that are dropped.
+
+    Raises
+    ------
+    Differs
+        If a card is absent or has another value.
+    """
+    counts = Counter(header.keys())
+    for keyword in counts:
+        if keyword in _COMMENTARY:
+            continue
+        source = next((source for source in sources if keyword in source), None)
+        if source is None:
+            if not origin.written.fullmatch(keyword):
+                raise Differs(f"no source has a card {keyword}, and ccdflow writes none")
+        elif not origin.own.fullmatch(keyword):
+            _check_card(header, source, keyword)
+        repeats = 1 if source is None or origin.own.fullmatch(keyword) else source.count(keyword)
+        if counts[keyword] > repeats:
+            raise Differs(f"the card {keyword} is there {counts[keyword]} times")
+    if must_have:
+        for keyword in sources[0]:
+            if keyword not in counts and keyword and not origin.dropped.fullmatch(keyword):
+                raise Differs(f"the card {keyword} of its source is missing")
+    _check_commentary(header, sources, origin, must_have)
+
+
+def shared_by(header, members, origin):
+    """Raise unless a combined frame has all cards that its members have alike.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    members : list of astropy.io.fits.Header
+    origin : CardOrigins
+
+    Raises
+    ------
+    Differs
+        If a card is absent or has another value.
+    """
+    first, *others = members
+    for keyword in dict.fromkeys(first.keys()):
+        if keyword in header or keyword in _COMMENTARY or origin.dropped.fullmatch(keyword):
+            continue
+        text = first.cards[keyword].image
+        if all(keyword in other and other.cards[keyword].image == text for other in others):
+            raise Differs(f"the card {keyword} is alike in all members, and is missing here")
+
+
+def _check_card(header, source, keyword):
+    """Compare value and comment of a card, by its text where astropy cannot tell its value."""
+    try:
+        written, value = header[keyword], source[keyword]
+    except VerifyError:
+        written, value = (h.cards[keyword].image.strip() for h in (header, source))
+    if written != value or type(written) is not type(value):
+        raise Differs(f"{keyword} is {value!r} in its source, and its card has {written!r}")
+    if header.comments[keyword] != source.comments[keyword]:
+        raise Differs(f"the comment of {keyword} is not that of its source")
+
+
+def _check_commentary(header, sources, origin, must_have):
+    """Raise unless the lines of COMMENT and HISTORY are the source's, or begin as ccdflow's do."""
+    is_long = any(len(card.image) > _CARD for card in header.cards)
+    if "LONGSTRN" in header and not is_long and not any("LONGSTRN" in each for each in sources):
+        raise Differs("LONGSTRN is there, and no text goes on in a second card")
+    if _blank(header) > max(map(_blank, sources), default=0):
+        raise Differs("a card without a keyword is there that no source has")
+    for keyword in _COMMENTARY:
+        lines = _lines_of(header, keyword)
+        known = {line for source in sources for line in _lines_of(source, keyword)}
+        is_own = False
+        for line in lines:
+            # A line of ccdflow that is longer than a card goes on in the next one.
+            is_begun = keyword == "HISTORY" and origin.said.match(line) is not None
+            goes_on = is_own and line not in known and not line.startswith("ccdflow: ")
+            is_own = is_begun or goes_on
+            if not is_own and line not in known:
+                raise Differs(f"no source has the {keyword} {line!r}")
+        if must_have and not set(_lines_of(sources[0], keyword)) <= set(lines):
+            raise Differs(f"a line of {keyword} of its source is missing")
+
+
+def _blank(header):
+    """Return how many cards of a header have neither a keyword nor a text."""
+    return sum(not card.keyword and not str(card.value).strip() for card in header.cards)
+
+
+def _lines_of(header, keyword):
+    return [str(line) for line in header.get(keyword, ()) if str(line).strip()]

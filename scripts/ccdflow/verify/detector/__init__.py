@@ -1,0 +1,1 @@
+"""Measurements of the detector and maps of its bad pixels, made again."""

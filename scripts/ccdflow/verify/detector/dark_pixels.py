@@ -1,0 +1,271 @@
+"""Pixels that are bad in the dark, found once more: a line through the darks of each pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from ccdflow.verify.detector.pixel_bits import (
+    bad_parts,
+    column_sums,
+    mad,
+    neighbours,
+)
+from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, VARIES
+
+# All numbers but the strip are those of detector/pixels/, written again on purpose.
+# Rows that give the usual rate and noise.
+_SAMPLE = 128
+# Pixels that are read at once, of each dark.
+_STRIP = 1 << 17
+# Chance of a good pixel to be off its line by as much as a bad one.
+_CHANCE = 1e-6
+# Standard errors by which a rate is above the median in a hot pixel.
+_SIGMA = 5.0
+# Standard errors by which a value is above the others in a hit by a cosmic ray.
+_HIT = 6.0
+# Errors above the usual rate from which on a pixel has weights of its own light.
+_OWN = 3.0
+# Rounds of finding the usual line.
+_TIMES_USUAL = 2
+# Rounds of finding the line of such a pixel.
+_TIMES_OWN = 3
+# Least factor by which errors are scaled: a smaller one is chance.
+_SCALED = 1.05
+
+
+def sample_of(ny):
+    """Return the rows that the usual pixel is measured in, at most 128 of them."""
+    return np.unique(np.round(np.linspace(0, ny - 1, min(ny, _SAMPLE))).astype(int))
+
+
+def strips_of(ny, nx):
+    """Return the strips of rows, multiples of 32, in which neighbours are compared.
+
+    Parameters
+    ----------
+    ny, nx : int
+        Shape of the amplifier.
+
+    Returns
+    -------
+    list of slice
+    """
+    step = max(32, _STRIP // nx // 32 * 32)
+    return [slice(low, min(low + step, ny)) for low in range(0, ny, step)]
+
+
+@dataclass(frozen=True)
+class PixelLines:
+    """Lines through the darks of some pixels: slope and its error, and what is left over.
+
+    Attributes
+    ----------
+    rate, error : numpy.ndarray
+        (...,): electrons a second.
+    offset, offset_error, misfit, scatter : numpy.ndarray
+        Electrons without exposure, and the error; chi^2 of the exposures about the line, and of the
+        frames about the means of their exposures.
+    """
+
+    rate: np.ndarray
+    error: np.ndarray
+    offset: np.ndarray
+    offset_error: np.ndarray
+    misfit: np.ndarray
+    scatter: np.ndarray
+
+
+class LinesThroughDarks:
+    """How the darks of an amplifier follow lines in time.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        (n, k, nx): some rows of all darks, electrons; NaN where masked.
+    seconds : sequence of float
+        Exposure of each.
+    noise : float
+        Read noise, electrons.
+    """
+
+    def __init__(self, sample, seconds, noise):
+        self.times = np.unique(seconds)
+        self.of = [np.flatnonzero(np.asarray(seconds) == each) for each in self.times]
+        self.noise = float(noise)
+        self.usual, self.rate = np.zeros(len(self.times)), 0.0
+        for _ in range(_TIMES_USUAL):
+            lines = self._plain(sample)
+            self.rate = float(np.nanmedian(lines.rate))
+            self.usual = np.maximum(np.nanmedian(lines.offset) + self.rate * self.times, 0)
+        self.freedom = len(self.times) - 2, len(seconds) - len(self.times)
+        self.scales = self._scales(self.lines(sample))
+
+    def _scales(self, lines):
+        """Return by how much rates, both chi^2 and offsets scatter more than assumed: 1 or more."""
+        rate = lines.rate[np.isfinite(lines.rate)]
+        scales = [mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
+        for values, freedom in zip((lines.misfit, lines.scatter), self.freedom, strict=True):
+            usual = special.chdtri(freedom, 0.5) if freedom else 1.0
+            scales.append(float(np.nanmedian(values)) / usual if freedom else 1.0)
+        offset = lines.offset[np.isfinite(lines.offset)]
+        scales.append(mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error)))
+        return [scale if scale > _SCALED else 1.0 for scale in scales]
+
+    def _plain(self, darks):
+        """Return lines with the weights of a usual pixel: (n, ...) to (...)."""
+        means = np.array([darks[own].mean(axis=0) for own in self.of])
+        counts = np.array([len(own) for own in self.of])
+        variance = (self.noise**2 + self.usual) / counts
+        weight = 1 / variance
+        middle = np.average(self.times, weights=weight)
+        apart = (weight * (self.times - middle) ** 2).sum()
+        rate = np.tensordot(weight * (self.times - middle) / apart, means, 1)
+        offset = np.tensordot(weight / weight.sum(), means, 1) - rate * middle
+        shape = (-1, *[1] * rate.ndim)
+        off = means - (offset + rate * self.times.reshape(shape))
+        misfit = (off**2 / variance.reshape(shape)).sum(axis=0)
+        scatter = sum(
+            ((darks[own] - mean) ** 2).sum(axis=0) / (self.noise**2 + usual)
+            for own, mean, usual in zip(self.of, means, self.usual, strict=True)
+        )
+        at_zero = (1 / weight.sum() + middle**2 / apart) ** 0.5
+        errors = [np.full(rate.shape, each) for each in (apart**-0.5, at_zero)]
+        return PixelLines(rate, errors[0], offset, errors[1], misfit, scatter)
+
+    def lines(self, darks):
+        """Return the lines of pixels, those that stand out with the weights of their own light.
+
+        Parameters
+        ----------
+        darks : numpy.ndarray
+            (n, k, nx), electrons.
+        """
+        lines, hits = self._plain(darks), self._hits(darks)
+        with np.errstate(invalid="ignore"):
+            own = (lines.rate > self.rate + _OWN * lines.error) | hits.any(axis=0)
+        own |= ~np.isfinite(lines.rate)
+        at = np.nonzero(own)
+        if at[0].size:
+            refined = self._weighted(darks[:, *at], hits[:, *at])
+            for name, values in vars(refined).items():
+                getattr(lines, name)[at] = values
+        return lines
+
+    def _hits(self, darks):
+        """Return the values that alone of their pixel stand out of their exposure: cosmic rays."""
+        hits = np.zeros(darks.shape, bool)
+        for own, usual in zip(self.of, self.usual, strict=True):
+            if len(own) < 2:
+                continue
+            values = darks[own]
+            top, rest = values.max(axis=0), len(own) - 1
+            others = (values.sum(axis=0) - top) / rest
+            with np.errstate(invalid="ignore"):
+                reach = _HIT * np.sqrt((self.noise**2 + np.fmax(others, usual)) * (1 + 1 / rest))
+                hits[own] = (values == top) & (top - others > reach)
+        return hits & (hits.sum(axis=0) == 1)
+
+    def _weighted(self, values, hits):
+        """Return lines of some pixels, (n, m), by the noise of their own light."""
+        kept, t = np.isfinite(values) & ~hits, self.times[:, None]
+        values = np.where(kept, values, 0.0)
+        counts = np.array([kept[own].sum(axis=0) for own in self.of], float)
+        sums = np.array([values[own].sum(axis=0) for own in self.of])
+        means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+        variance = np.full(means.shape, self.noise**2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for _ in range(_TIMES_OWN):
+                weight = counts / variance
+                middle = (weight * t).sum(axis=0) / weight.sum(axis=0)
+                apart = (weight * (t - middle) ** 2).sum(axis=0)
+                # Of one exposure alone nothing is apart but rounding.
+                apart[(counts > 0).sum(axis=0) < 2] = 0
+                rate = (weight * (t - middle) * means).sum(axis=0) / apart
+                offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle
+                error, model = apart**-0.5, offset + rate * t
+                light = np.where(rate > self.rate + _OWN * error, model, self.usual[:, None])
+                variance = self.noise**2 + np.maximum(light, 0)
+            misfit = ((means - model) ** 2 * counts / variance).sum(axis=0)
+        scatter = sum(
+            (np.where(kept[own], values[own] - mean, 0) ** 2).sum(axis=0) / each
+            for own, mean, each in zip(self.of, means, variance, strict=True)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at_zero = (1 / weight.sum(axis=0) + middle**2 / apart) ** 0.5
+        return PixelLines(rate, error, offset, at_zero, misfit, scatter)
+
+
+def of_lines(bits, place, read, seconds, noise, hot_rate):
+    """Give pixels of an amplifier the bits that darks of several exposures give.
+
+    Parameters
+    ----------
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
+        Of the image; changed in place.
+    place : (slice, slice)
+        The amplifier.
+    read : callable
+        Rows of the amplifier, counted from its first one, to (n, k, nx) electrons.
+    seconds : sequence of float
+    noise : float
+        Read noise, electrons.
+    hot_rate : float
+        Electrons a second.
+    """
+    y, x = place
+    ny, nx = y.stop - y.start, x.stop - x.start
+    fit = LinesThroughDarks(read(sample_of(ny)), seconds, noise)
+    sums = []
+    for strip in strips_of(ny, nx):
+        lines = fit.lines(read(np.arange(strip.start, strip.stop)))
+        part = slice(strip.start + y.start, strip.stop + y.start), x
+        rate = np.nan_to_num(lines.rate, nan=fit.rate)
+        above = lines.rate - np.maximum(neighbours(rate), fit.rate)
+        limit = np.fmax(hot_rate, _SIGMA * fit.scales[0] * lines.error)
+        bits.add(HOT, above, limit, part, least=0)
+        for bit, values, freedom, scale in zip(
+            (HOT, VARIES), (lines.misfit, lines.scatter), fit.freedom, fit.scales[1:3], strict=True
+        ):
+            if freedom:
+                bits.add(bit, values, scale * special.chdtri(freedom, _CHANCE), part, least=0)
+        _not_linear(bits, part, lines, fit)
+        empty = ~np.isfinite(lines.rate)
+        bits.set(HOT, empty, empty, part)
+        sigma = (lines.rate - fit.rate) / (lines.error * fit.scales[0])
+        sums.append(column_sums(np.nan_to_num(sigma, nan=0.0)))
+    bits.set(BAD_COLUMN, *bad_parts(np.concatenate(sums), ny), place)
+
+
+def _not_linear(bits, part, lines, fit):
+    """Give the bit to pixels whose line is off its neighbours' without exposure: they fill up."""
+    offset = np.nan_to_num(lines.offset)
+    off = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
+    bits.add(HOT, off, _SIGMA**2, part, least=0)
+    if fit.freedom[0]:
+        limit = special.chdtri(fit.freedom[0] + 1, _CHANCE)
+        bits.add(HOT, off + lines.misfit / fit.scales[1], limit, part, least=0)
+
+
+def of_one_dark(bits, place, rate, error, hot_rate):
+    """Give pixels of an amplifier the bits that one combined dark gives.
+
+    Parameters
+    ----------
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
+        Changed in place.
+    place : (slice, slice)
+    rate, error : numpy.ndarray
+        (ny, nx) of the amplifier, electrons a second.
+    hot_rate : float
+    """
+    level, usual = float(np.nanmedian(rate)), float(np.nanmedian(error))
+    around = neighbours(np.nan_to_num(rate, nan=level))
+    limit = np.fmax(hot_rate, _SIGMA * np.fmax(error, usual))
+    bits.add(HOT, rate - np.maximum(around, level), limit, place, least=0)
+    empty = ~np.isfinite(rate)
+    bits.set(HOT, empty, empty, place)
+    sums = column_sums(np.nan_to_num((rate - level) / usual, nan=0.0))
+    bits.set(BAD_COLUMN, *bad_parts(sums, len(rate)), place)

@@ -1,0 +1,225 @@
+"""The verdict on the measurements of a detector by a night, and on the maps of its bad pixels."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow.verify.comparing.comparing import Differs, same_text
+from ccdflow.verify.detector.measured_cards import check_measured, sort_of
+from ccdflow.verify.detector.night_tables import verify_night
+from ccdflow.verify.detector.shutter_maps import verify_shutter
+from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster
+from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.reading.outcome import OLDER
+from ccdflow.verify.reading.stored_rows import master_file
+
+_ALLOWED = {
+    "DARK": HOT | BAD_COLUMN | VARIES,
+    "FLAT": DEAD | BAD_COLUMN,
+    "LEVELS": BAD_COLUMN,
+    "DEEP": BAD_COLUMN,
+}
+# Sigma by which a pixel is low in all nights together.
+_LOW = 4.5
+_TABLES = ("PIXELS", "WEAK")
+_COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
+
+
+def verify_detector(headers, path, results):
+    """Make a product of detector/ again: a map or a night's table of bad pixels, a shutter's map.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    path, results : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+
+    Raises
+    ------
+    Differs
+        If it has other pixels or cards.
+    CannotRemake
+        If a file that it is made of is missing, or it is of an older version.
+    """
+    with fits.open(path, memmap=False) as hdus:
+        check_measured(hdus, path)
+        if sort_of(path) == "bad_pixels_":
+            return _verify_map(headers[0], hdus, results)
+        if sort_of(path) == "pixels_":
+            _check_table(headers[0], hdus)
+            return verify_night(headers[0], hdus, results)
+        return verify_shutter(headers[0], hdus, results)
+
+
+def _verify_map(first, hdus, results):
+    if "IMCOM001" not in first:
+        raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
+    if first["NCOMBINE"] > 999:
+        raise CannotRemake("it names only the first 999 of its measurements", OLDER)
+    nights = [_measurement(first, number, results) for number in range(1, first["NCOMBINE"] + 1)]
+    names = [name for name, *_ in nights]
+    if names != sorted(names):
+        raise Differs("its measurements are not in the order of their nights")
+    newest = sorted(set(names))[-first["BPNIGHTS"] :]
+    table = hdus["PIXELS"].data
+    pixels, at = 0, 0
+    images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
+    for number, hdu in enumerate(images):
+        shape = hdu.data.shape
+        mask = np.zeros(shape, np.int16)
+        recent = [night for night in nights if night[0] in newest]
+        nights = [night if night[0] in newest else (*night[:3], None, {}) for night in nights]
+        index, bits, *_ = history(recent, number, shape, first["BPSHARE"])
+        mask.reshape(-1)[index] = bits
+        wrong = int(np.count_nonzero(mask != hdu.data))
+        if wrong:
+            raise Differs(f"{wrong} pixels of {hdu.name} are not what the nights' tables give")
+        index, _, *columns = history(nights, number, shape, first["BPSHARE"])
+        own = table[at : at + index.size]
+        y, x = np.divmod(index, shape[1])
+        expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
+        expected |= dict(zip(_COLUMNS, (mask.reshape(-1)[index], *columns), strict=True))
+        for name, values in expected.items():
+            if len(own) != len(values) or (np.asarray(own[name]) != values).any():
+                raise Differs(f"column {name} of PIXELS is not what the nights' tables give")
+        pixels, at = pixels + mask.size, at + index.size
+    if at != len(table):
+        raise Differs("PIXELS has more lines than the nights' tables give")
+    same_text(first, "NIGHT", names[-1])
+    if first["NNIGHTS"] < len(set(names)):
+        raise Differs(f"NNIGHTS is {len(set(names))} or more, and its card has {first['NNIGHTS']}")
+    return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
+
+
+def _measurement(first, number, results):
+    """Return (night, telling sources, lines, weak lines, header) of a measurement of a map."""
+    name = unquote(str(first[f"IMCOM{number:03d}"]), errors="surrogateescape")
+    path = master_file(NamedMaster(name, first[f"IMKEY{number:03d}"]), "measurement", results)
+    measurement = measurement_of(path)
+    same_text(first, "CCDFCAM", measurement[-1]["CCDFCAM"])
+    return measurement
+
+
+def measurement_of(path):
+    """Return (night, telling sources, lines, weak lines, header) of a night's table of pixels."""
+    with fits.open(path, memmap=False) as hdus:
+        own = hdus[0].header
+        told, lines = str(own["LOOKED"]).split(), hdus["PIXELS"].data.copy()
+        return str(own["NIGHT"]), told, lines, hdus["WEAK"].data.copy(), own.copy()
+
+
+def history(nights, number, shape, share):
+    """Return the pixels that were ever bad, their bits, first and last night, counts.
+
+    Parameters
+    ----------
+    nights : sequence of tuple
+        As `_measurement` returns them, oldest first.
+    number : int
+        Of the image.
+    shape : (int, int)
+        (ny, nx) of the image.
+    share : float
+        Fraction of the nights in which a pixel has to be bad.
+    """
+    places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
+    low, begin, end, times, of = _jointly_low(nights, number, shape, share)
+    index = np.unique(np.concatenate([low, *places]))
+    bits = np.zeros(index.size, np.int16)
+    seen, looked = (np.zeros(index.size, np.int64) for _ in range(2))
+    begun, last = np.full(index.size, len(nights)), np.full(index.size, -1)
+    for source in _ALLOWED:
+        bad = np.zeros((len(nights), index.size), np.int16)
+        for night, (_, _, lines, *_) in enumerate(nights):
+            own = lines[lines["IMAGE"] == number]
+            bad[night, np.searchsorted(index, places[night])] = _bits(own, source)
+        told = np.array([source.lower() in could for _, could, *_ in nights], bool)
+        bad[~told] = 0
+        is_bad = bad != 0
+        counted = np.where(np.logical_or.accumulate(is_bad, axis=0), told[:, None], False).sum(0)
+        often = is_bad.sum(axis=0)
+        newest = np.zeros(index.size, np.int16)
+        for night in range(len(nights)):
+            newest[is_bad[night]] = bad[night][is_bad[night]]
+            begun[is_bad[night]] = np.minimum(begun[is_bad[night]], night)
+            last[is_bad[night]] = np.maximum(last[is_bad[night]], night)
+        bits |= np.where(often >= share * counted - 1e-9, newest, 0).astype(np.int16)
+        more = often > seen
+        seen[more], looked[more] = often[more], counted[more]
+    at = np.searchsorted(index, low)
+    bits[at] |= DEAD
+    begun[at], last[at] = np.minimum(begun[at], begin), np.maximum(last[at], end)
+    more = times > seen[at]
+    seen[at[more]], looked[at[more]] = times[more], of[more]
+    names = np.array([name for name, *_ in nights])
+    return index, bits, names[begun], names[last], seen, looked
+
+
+def _places(lines, number, shape):
+    """Return the places of the pixels of an image in it, and which lines they are."""
+    own = lines["IMAGE"] == number
+    return (lines["Y"][own].astype(np.int64) - 1) * shape[1] + lines["X"][own] - 1, own
+
+
+def _jointly_low(nights, number, shape, share):
+    """Return the pixels that all nights together show to be low: first, last night, counts."""
+    card, told = f"FLATOWN{number}", []
+    for night, (*_, weak, cards) in enumerate(nights):
+        if weak is not None and card in cards:
+            places, lines = _places(weak, number, shape)
+            told.append((night, places, weak["SIGMA"][lines], cards[card]))
+    index = np.unique(np.concatenate([np.empty(0, np.int64), *(each[1] for each in told)]))
+    if not index.size:
+        return [np.empty(0, np.int64)] * 5
+    sums = np.zeros((len(told), index.size), np.float32)
+    for row, (_, places, sigma, _) in zip(sums, told, strict=True):
+        row[np.searchsorted(index, places)] = sigma
+    listed = sums < 0
+    often, n = listed.sum(axis=0), np.logical_or.accumulate(listed, axis=0).sum(axis=0)
+    own = np.mean([each[3] for each in told])
+    limit = _LOW * np.sqrt(n + n * (n - 1) * (1 - own))
+    enough = often >= np.maximum(np.floor(share * n + 1e-9), 2)
+    low = enough & (sums.sum(axis=0, dtype=float) < -limit)
+    names = np.array([each[0] for each in told])
+    first, last = listed[:, low].argmax(axis=0), listed[::-1, low].argmax(axis=0)
+    return index[low], names[first], names[::-1][last], often[low], n[low]
+
+
+def _bits(lines, source):
+    """Return the bits that a source gives; 0 in the table of an older ccdflow without it."""
+    names = lines.dtype.names
+    return np.asarray(lines[source]) if source in names else np.zeros(len(lines), np.int16)
+
+
+def _check_table(first, hdus):
+    """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
+    lines = hdus["PIXELS"].data
+    if not set(str(first["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED}:
+        raise Differs(f"LOOKED is {first['LOOKED']!r}, and darks or flats alone can tell")
+    for name in _TABLES:
+        _check_order(name, hdus[name].data)
+    sigma = hdus["WEAK"].data["SIGMA"]
+    if not (np.isfinite(sigma) & (sigma < 0)).all():
+        raise Differs("column SIGMA of WEAK has numbers that are not below 0")
+    for name, allowed in _ALLOWED.items():
+        bits = _bits(lines, name)
+        if (bits & ~allowed).any():
+            raise Differs(f"column {name} of PIXELS has bits that it cannot have")
+        if name.lower() not in str(first["LOOKED"]).split() and bits.any():
+            raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
+
+
+def _check_order(name, lines):
+    order = np.lexsort((lines["X"], lines["Y"], lines["IMAGE"]))
+    if (order != np.arange(len(lines))).any() or (len(lines) and min(lines["X"]) < 1):
+        raise Differs(f"the lines of {name} are not in the order of the pixels")
+    keys = {tuple(line) for line in zip(lines["IMAGE"], lines["Y"], lines["X"], strict=True)}
+    if len(keys) != len(lines):
+        raise Differs(f"a pixel is in {name} twice")

@@ -1,0 +1,273 @@
+"""Pixels that respond less than their neighbours, or not linearly, found once more from flats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.nddata import CCDData
+from scipy import ndimage
+
+from ccdflow.verify.detector.pixel_bits import (
+    NEAR,
+    OpenBits,
+    bad_parts,
+    between_blocks,
+    block_medians,
+    column_sums,
+    lamp_of,
+    mad,
+    neighbours,
+)
+from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD
+
+# All numbers but the strip are those of detector/pixels/, written again on purpose.
+# Rows that are worked on at once.
+_STRIP = 256
+# Rows below which the rest of an image belongs to the strip before it.
+_LOWEST = 8
+# Sigma by which a pixel is below its neighbours in a flat.
+_LOW = 4.5
+# Sigma by which it is weak, which several nights together confirm.
+_WEAK = 2.5
+# Rows of a part of a column.
+_PART = 32
+# Part of the light by which a deep column is below both sides ...
+_DEEP = 0.2
+# ... and sigma, as well.
+_DEEP_SIGMA = 5.0
+# Columns of a side.
+_BESIDE = 15
+# Columns between the column and a side.
+_BETWEEN = 3
+# Part of the parts that may be deep: more are structure of the light.
+_MOST_DEEP = 0.01
+# Flats of each of two levels, at least.
+_FEWEST = 2
+# Least ratio of the means of the two levels ...
+_APART = 1.5
+# ... and of the faintest bright flat to the brightest faint one.
+_GAP = 1.1
+# Part of the light by which both differ in any case.
+_LEAST_DIFFERENCE = 0.002
+# Sigma by which a pixel that is not linear differs between the levels.
+_LEVEL_SIGMA = 4.5
+# Sigma by which two flats differ at a hit.
+_DIFFER = 5.0
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """By how many sigma the pixels of an image are off their neighbours in all flats of a night.
+
+    Attributes
+    ----------
+    sigma : numpy.ndarray
+        (ny, nx); -inf where no flat tells.
+    own : float
+        Part of the variance that is noise of the night.
+    low_part : float
+        Part of the pixels outside bad columns that are low.
+    """
+
+    sigma: np.ndarray
+    own: float
+    low_part: float
+
+
+def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
+    """Return the `Contrast` of flats, and give the pixels that are low their bits.
+
+    Parameters
+    ----------
+    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+        Pixels of a combined flat and their errors, infinite where they do not count.
+    bits : OpenBits
+        Changed in place.
+    low_sigma : float
+        Sigma by which a low pixel is below its neighbours.
+    parts : sequence of (slice, slice)
+        Regions that together are the image, each compared with itself alone.
+    """
+    total, weights = np.zeros((2, *bits.must.shape))
+    for flat, error in pairs:
+        one, weight = np.zeros((2, *flat.shape))
+        for part in parts:
+            one[part], weight[part] = _weighted_contrast(flat[part], error[part])
+        total, weights = total + one, weights + weight
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma = np.where(weights > 0, total / np.sqrt(weights), -np.inf)
+    some = sigma[::4, ::4]
+    usual = max(1.0, mad(some[np.isfinite(some)]))
+    sigma /= usual
+    bits.add(DEAD, -sigma, low_sigma, least=0)
+    sums = column_sums(np.where(np.isfinite(sigma), -sigma, 0.0))
+    columns = bad_parts(sums, len(sigma))
+    bits.set(BAD_COLUMN, *columns)
+    told = np.isfinite(sigma) & ~columns[0]
+    low = np.count_nonzero(sigma[told] < -_LOW) / max(1, np.count_nonzero(told))
+    return Contrast(sigma, usual**-2, low)
+
+
+def _weighted_contrast(flat, error):
+    """Return the contrast of a flat times its weight, and the weight, each (ny, nx)."""
+    lamp, (ny, nx) = lamp_of(flat), flat.shape
+    strips = _strips_of(ny)
+    medians = np.concatenate([block_medians(flat[rows] / lamp(rows)) for rows in strips])
+    weighted, weights = np.zeros((2, ny, nx))
+    for rows in strips:
+        smooth = lamp(rows) * between_blocks(medians, rows, nx)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weight = (smooth / error[rows]) ** 2
+            weight[~np.isfinite(weight)] = 0
+            off = (flat[rows] / smooth - 1) * weight
+        weighted[rows], weights[rows] = np.nan_to_num(off), weight
+    return weighted, weights
+
+
+def _strips_of(ny):
+    """Return the rows of an image in strips, the last no lower than a block that is mirrored."""
+    lows = [low for low in range(0, ny, _STRIP) if low == 0 or ny - low >= _LOWEST]
+    return [slice(*ends) for ends in zip(lows, [*lows[1:], ny], strict=True)]
+
+
+def deep_parts(pairs):
+    """Return the pixels of columns far below both sides in all flats, and of those that may be.
+
+    Parameters
+    ----------
+    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+        As of `contrast_of`.
+
+    Returns
+    -------
+    must, may : numpy.ndarray
+        (ny, nx), bool.
+    """
+    deep = None
+    for flat, error in pairs:
+        own = np.array([_deep_in(flat, np.isfinite(error), sign * NEAR) for sign in (1, -1)])
+        deep, ny = own if deep is None else deep & own, len(flat)
+    return tuple(np.repeat(parts, _PART, axis=0)[:ny] for parts in deep)
+
+
+def _deep_in(flat, good, more):
+    """Return which parts of columns are deep in a flat, by a limit that is so much lower."""
+    firsts = range(0, len(flat), _PART)
+    levels = np.array([np.median(flat[low : low + _PART], axis=0) for low in firsts])
+    told = np.array([good[low : low + _PART].mean(axis=0) > 0.5 for low in firsts])
+    smooth = ndimage.median_filter(levels, size=(1, _BESIDE))
+    away, columns = _BESIDE // 2 + _BETWEEN + 1, np.arange(levels.shape[1])
+    left = smooth[:, np.maximum(columns - away, 0)]
+    right = smooth[:, np.minimum(columns + away, columns[-1])]
+    darker = np.minimum(left, right)
+    told &= darker > 0
+    if not told.any():
+        return told
+    ratio = levels[told] / ((left + right)[told] / 2)
+    limit = 1 - max(_DEEP, _DEEP_SIGMA * mad(ratio - np.median(ratio)))
+    deep = told & (levels < (limit - more) * darker)
+    return deep if deep.sum() <= _MOST_DEEP * told.sum() else np.zeros_like(deep)
+
+
+def two_levels(levels):
+    """Return the places of the faint and of the bright flats; None where they are of one level.
+
+    Parameters
+    ----------
+    levels : numpy.ndarray
+        (n,), adu.
+    """
+    order = np.argsort(levels, kind="stable")
+    if len(levels) < 2 * _FEWEST or not levels.min() > 0:
+        return None
+    steps = np.log(levels[order][1:] / levels[order][:-1])
+    cut = _FEWEST + int(np.argmax(steps[_FEWEST - 1 : len(levels) - _FEWEST]))
+    faint, bright = np.sort(order[:cut]), np.sort(order[cut:])
+    is_apart = levels[bright].mean() >= _APART * levels[faint].mean()
+    return (
+        (faint, bright) if is_apart and min(levels[bright]) >= _GAP * max(levels[faint]) else None
+    )
+
+
+def average_of(values, levels, noise):
+    """Return the mean of flats of one level, each over its level, its variance, and doubts.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (n, k, nx), adu; NaN where masked.
+    levels : numpy.ndarray
+        (n,), adu.
+    noise : (float, float)
+        Electrons per adu, and read noise, adu.
+
+    Returns
+    -------
+    mean, variance : numpy.ndarray
+        (k, nx); NaN where they are masked, or differ.
+    is_open : numpy.ndarray
+        (k, nx), bool: whether float32 decides if they differ.
+    """
+    gain, read_noise = noise
+    levels = levels[:, None, None]
+    typical = float((1 / levels).mean())
+    own = values / levels
+    mean = own.mean(axis=0)
+    variance = np.maximum(mean, 0) * typical / gain + (read_noise * typical) ** 2
+    less = (values - levels) * typical
+    apart = np.minimum(np.ptp(own, axis=0), np.ptp(less, axis=0))
+    limit = _DIFFER * np.sqrt(2 * variance)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(apart > limit, np.nan, mean)
+        return mean, variance / len(values), np.abs(apart - limit) < NEAR * limit
+
+
+def of_two_levels(parts, *, like_ccdmask):
+    """Return the `OpenBits` of pixels that are not linear between faint and bright flats.
+
+    Parameters
+    ----------
+    parts : tuple
+        Mean, variance and doubts of the faint flats, and of the bright ones: `average_of`.
+    like_ccdmask : bool
+        Whether the pixels that `ccdproc.ccdmask` finds count as well.
+    """
+    (faint, of_faint, first), (bright, of_bright, second) = parts
+    bits = OpenBits(faint.shape)
+    known = np.isfinite(faint) & np.isfinite(bright)
+    lit = known & (faint > 0)
+    if np.count_nonzero(lit) < faint.size / 2:
+        return bits
+    ratio = np.divide(bright, faint, out=np.full(faint.shape, np.nan), where=lit)
+    ratio[~lit] = np.median(ratio[lit])
+    usual = neighbours(ratio)
+    variance = of_bright + usual**2 * of_faint + (_LEAST_DIFFERENCE * np.fmax(bright, faint)) ** 2
+    sigma = (bright - usual * faint) / np.sqrt(variance)
+    sigma /= max(1.0, mad(sigma[known]))
+    sigma = np.where(known, sigma, 0.0)
+    bits.add(BAD_COLUMN, np.abs(sigma), _LEVEL_SIGMA)
+    for sign in (1, -1):
+        bits.set(BAD_COLUMN, *bad_parts(column_sums(sign * sigma), len(sigma)))
+    if like_ccdmask:
+        image = CCDData(ratio.astype(np.float32), unit=units.dimensionless_unscaled)
+        nonlinear = np.asarray(ccdproc.ccdmask(image)) & known
+        bits.set(BAD_COLUMN, nonlinear, nonlinear)
+    doubts = first | second
+    bits.set(BAD_COLUMN, np.zeros_like(doubts), doubts)
+    bits.must[doubts] = 0
+    return bits
+
+
+def weak_pixels(sigma):
+    """Return the places of the pixels that are low enough to be kept: those that are, and may be.
+
+    Parameters
+    ----------
+    sigma : numpy.ndarray
+        (ny, nx), of a `Contrast`.
+    """
+    flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
+    return tuple(np.flatnonzero(flat < -_WEAK - sign * NEAR) for sign in (1, -1))

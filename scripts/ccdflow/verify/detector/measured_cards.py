@@ -1,0 +1,105 @@
+"""The HDUs, cards and columns of products below detector/: these, and no others, in their order."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from ccdflow.verify.comparing.card_order import check_order
+from ccdflow.verify.comparing.comparing import Differs, same_text
+
+_COMMON = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
+_NOISE = r"MOD(RN|GN)(\d\d\d?)?"
+_FIRST = {
+    "pixels_": rf"LOOKED|FLATOWN\d+|HOTRATE|LOWSIGMA|CCDMASK|IM(COM|KEY|USE)\d\d\d|{_NOISE}",
+    "shutter_": r"BUNIT|NFLATS|EXPM(IN|AX)|CHI2|SHUTM(EAN|ERR)|SERIES\d\d|(BIAS|DARK)(IM|KY)\d\d"
+    rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE}",
+    "bad_pixels_": r"EPOCH|NNIGHTS|BPNIGHTS|BPSHARE|NCOMBINE|IM(COM|KEY)\d\d\d",
+}
+_ORDER = {
+    "pixels_": (
+        "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",),
+        "HOTRATE", "LOWSIGMA", "CCDMASK", ("IMCOM", "IMKEY", "IMUSE"),
+        "MODRN", "MODGN", ("MODRN", "MODGN"), "CHECKSUM", "DATASUM",
+    ),
+    "shutter_": (
+        "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "BUNIT", "NFLATS", "EXPMIN", "EXPMAX", "CHI2",
+        "SHUTMEAN", "SHUTMERR", ("SERIES", "BIASIM", "BIASKY", "DARKIM", "DARKKY"),
+        ("IMCOM", "IMFLT", "IMSEC"), "MODRN", "MODGN", ("MODRN", "MODGN"), "CHECKSUM", "DATASUM",
+    ),
+    "bad_pixels_": (
+        "CCDFKEY", "CCDFNAME", "CCDFCAM", "EPOCH", "NNIGHTS", "NIGHT", "BPNIGHTS", "BPSHARE",
+        "NCOMBINE", ("IMCOM", "IMKEY"), "CHECKSUM", "DATASUM",
+    ),
+}  # fmt: skip
+_TABLES = {
+    "pixels_": {
+        "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS", "DEEP"],
+        "WEAK": ["IMAGE", "X", "Y", "SIGMA"],
+    },
+    "shutter_": {},
+    "bad_pixels_": {"PIXELS": ["IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED"]},
+}
+_IMAGES = {"pixels_": {}, "shutter_": {"EXCESS": -32, "ERROR": -32}, "bad_pixels_": {"MASK": 16}}
+_OF_TABLE = re.compile(
+    r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM|DATASUM"
+)
+_OF_IMAGE = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM")
+
+
+def sort_of(path):
+    """Return the beginning of a product's name that tells its sort; None for another file."""
+    return next((start for start in _FIRST if path.name.startswith(start)), None)
+
+
+def check_measured(hdus, path):
+    """Raise unless a product below detector/ has its HDUs, columns and cards, and no others.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+    path : pathlib.Path
+
+    Raises
+    ------
+    Differs
+        If one is lost, added, or not in its place.
+    """
+    sort = sort_of(path)
+    _check_hdus(hdus, sort)
+    for number, hdu in enumerate(hdus):
+        pattern = _OF_TABLE if hdu.name in _TABLES[sort] else _OF_IMAGE
+        pattern = pattern if number else re.compile(f"{_COMMON}|{_FIRST[sort]}")
+        for keyword, count in Counter(hdu.header.keys()).items():
+            if not pattern.fullmatch(keyword) or count > 1:
+                words = "writes no" if count == 1 else "writes only one"
+                raise Differs(f"ccdflow {words} card {keyword} into {hdu.name}")
+    first = hdus[0].header
+    check_order(first, None, _ORDER[sort], re.compile(""))
+    # Folders with odd letters in their names are written in another way.
+    camera = path.parent if sort == "bad_pixels_" else path.parent.parent
+    if re.fullmatch(r"[a-z0-9_]+", camera.name):
+        same_text(first, "CCDFCAM", camera.name)
+    if sort != "bad_pixels_" and re.fullmatch(r"\d{4}-\d\d-\d\d", path.parent.name):
+        same_text(first, "NIGHT", path.parent.name)
+    if sort == "bad_pixels_" and not path.name.startswith(f"bad_pixels_{first.get('EPOCH')}_"):
+        raise Differs(f"EPOCH is that of {path.name}, and its card has {first.get('EPOCH')}")
+    if sort == "shutter_":
+        same_text(first, "BUNIT", "s")
+
+
+def _check_hdus(hdus, sort):
+    tables = _TABLES[sort]
+    held = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
+    # Nights that were closed before version 4 of the measurement have no column DEEP.
+    older = {name: [column for column in own if column != "DEEP"] for name, own in tables.items()}
+    if held not in (tables, older):
+        raise Differs(f"its tables are {list(tables)}, and it has {held}")
+    bits = _IMAGES[sort]
+    images = [hdu for hdu in hdus[1:] if not hasattr(hdu, "columns")]
+    if len(images) + len(held) != len(hdus) - 1 or bool(images) != bool(bits):
+        raise Differs(f"its HDUs are not those of such a product: {[hdu.name for hdu in hdus[1:]]}")
+    for hdu in images:
+        kind = re.sub(r"\d+$", "", hdu.name)
+        if kind not in bits or hdu.header["BITPIX"] != bits[kind]:
+            raise Differs(f"HDU {hdu.name} is none of {', '.join(bits)}, or has other numbers")

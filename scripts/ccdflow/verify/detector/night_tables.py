@@ -1,0 +1,462 @@
+"""A night's table of bad pixels made again from the darks and flats that it names."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import unquote
+
+import numpy as np
+
+from ccdflow import paths
+from ccdflow.verify.comparing.amplifiers import card, number, tails_of
+from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
+from ccdflow.verify.detector import dark_pixels, flat_pixels
+from ccdflow.verify.detector.pixel_bits import NEAR, OpenBits
+from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster, masters_of, product_of
+from ccdflow.verify.reading.amplifier_places import place_of
+from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.reading.outcome import MISSING, MODEL, OLDER
+from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+
+SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
+USES = ("dark", "flat", "spectrum", "not used")
+"""How a night's masters are used: IMUSE001 ..."""
+_OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
+# Part of low pixels above which a night's flats tell of no low ones: detecting.py has it.
+_MOST_LOW = 0.02
+_DIGITS = 1e-4
+"""Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32."""
+_ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class NightMaster:
+    """A combined dark or flat of a night, with its members.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    use : str
+        One of `USES`.
+    results : pathlib.Path
+        The results folder.
+    """
+
+    path: object
+    use: str
+    results: object
+
+    @property
+    def first(self):
+        """Its first header."""
+        return stored(self.path).first
+
+    @property
+    def members(self):
+        """The paths of its members' reduced frames."""
+        names = [str(self.first[k]) for k in self.first if k.startswith("IMC")]
+        names = [product_of(unquote(name, errors="surrogateescape")) for name in names]
+        return [self.results / name for name in names]
+
+    @property
+    def master_paths(self):
+        """{'bias' or 'dark': path} of those that were subtracted from its members."""
+        records = masters_of(self.first)
+        return {kind: master_file(one, kind, self.results) for kind, one in records.items()}
+
+    def header(self, hdu):
+        """Return the header of an image of the first member.
+
+        Parameters
+        ----------
+        hdu : int
+
+        Raises
+        ------
+        CannotRemake
+            If the first member is missing.
+        """
+        member = self.members[0]
+        if not member.is_file():
+            raise CannotRemake(f"{member.name}, a member of a master, is missing", MISSING)
+        return stored(member).images[hdu].header
+
+    def level_is_out(self, hdu, tail):
+        """Tell whether an amplifier's bias level is out of the members.
+
+        Parameters
+        ----------
+        hdu : int
+        tail : str
+            Number of the amplifier, two digits; '' for the only one.
+
+        Raises
+        ------
+        CannotRemake
+            If the first member is missing.
+        """
+        header = self.header(hdu)
+        return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first)
+
+    def rows(self, hdu, suffix, rows):
+        """Return some rows of the members less their bias; NaN where masked.
+
+        Parameters
+        ----------
+        hdu : int
+        suffix : str
+            Number behind the names of its extensions.
+        rows : numpy.ndarray of int
+
+        Returns
+        -------
+        numpy.ndarray of shape (n, k, nx)
+        """
+        rows_of_members = []
+        bias = self.master_paths.get("bias")
+        level = 0.0 if bias is None else rows_of(bias, hdu, rows, "bias").astype(float)
+        for path in self.members:
+            values = rows_of(path, hdu, rows, "member").astype(float) - level
+            if f"MASK{suffix}" in stored(path).images:
+                values[rows_of(path, f"MASK{suffix}", rows, "member") != 0] = np.nan
+            rows_of_members.append(values)
+        return np.array(rows_of_members)
+
+    def seconds(self):
+        """Return the exposure of each member.
+
+        Raises
+        ------
+        CannotRemake
+            If EXPTIME of one has none.
+        """
+        exposures = [number(stored(path).first.get("EXPTIME")) for path in self.members]
+        if None in exposures:
+            raise CannotRemake("EXPTIME of its flats has no exposure", MODEL)
+        return np.array(exposures)
+
+
+@dataclass(frozen=True)
+class NightImage:
+    """An image of a night's table.
+
+    Attributes
+    ----------
+    hdu : int
+        Of the masters.
+    header : astropy.io.fits.Header
+        Of a master's image.
+    noises : dict of str to (float, float or None)
+        By the amplifiers' tails: read noise, adu, and electrons per adu.
+    """
+
+    hdu: int
+    header: object
+    noises: dict
+
+    @property
+    def shape(self):
+        """(ny, nx)."""
+        return self.header["NAXIS2"], self.header["NAXIS1"]
+
+    @property
+    def suffix(self):
+        """Number behind the names of its extensions."""
+        return str(self.hdu or "")
+
+
+def masters_named(first, results):
+    """Return the `NightMaster` of each master that a table names.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+        Of the table's first HDU.
+    results : pathlib.Path
+
+    Raises
+    ------
+    CannotRemake
+        If the table names none, or one of them is gone.
+    """
+    if lost := [word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first]:
+        raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
+    masters = []
+    for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
+        name = unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
+        master = NamedMaster(name, first[f"IMKEY{n:03d}"])
+        use = first[f"IMUSE{n:03d}"]
+        if use not in USES:
+            raise Differs(f"IMUSE{n:03d} is one of {', '.join(USES)}, and its card has {use}")
+        masters.append(NightMaster(master_file(master, "master", results), use, results))
+    return masters
+
+
+def images_of(first, masters, results):
+    """Return the `NightImage` of each image of the masters, with the noise that the cards name.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+        Of the table's first HDU.
+    masters : list of NightMaster
+    results : pathlib.Path
+    """
+    images = stored(masters[0].path).images
+    numbers = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]
+    tails = [(hdu, tail) for hdu in numbers for tail in tails_of(images[hdu].header)]
+    noises = {}
+    for place, (hdu, tail) in enumerate(tails, start=1):
+        words = [f"{name}{place:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")]
+        noise, gain = (number(first.get(word)) for word in words)
+        if noise is None:
+            raise CannotRemake(f"the header lacks {words[0]}: it is of an older version", OLDER)
+        _check_noise(first, words, (noise, gain), masters, (hdu, tail), results)
+        noises.setdefault(hdu, {})[tail] = noise, gain
+    return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
+
+
+def _check_noise(first, words, said, masters, where, results):
+    """Compare read noise and gain with those of the biases, of the frames, or of detector.csv."""
+    hdu, tail = where
+    for master in masters:
+        bias = master.master_paths.get("bias")
+        known = bias and number(card(stored(bias).images[hdu].header, "RNOISE", tail))
+        if known:
+            same_value(words[0], said[0], known, part=2e-5)
+            break
+    known = number(card(stored(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail))
+    name = card(stored(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
+    if known:
+        same_value(words[1], said[1], known)
+    elif said[1] is not None:
+        gains = _measured_gains(results / paths.DETECTOR, str(first["NIGHT"]), str(name))
+        if gains and min(abs(gain / said[1] - 1) for gain in gains) > 2e-5:
+            raise Differs(f"{words[1]} is {gains[0]:g} in {paths.DETECTOR}, and {said[1]} here")
+
+
+def _measured_gains(table, night, amplifier):
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = [row for row in csv.DictReader(file) if row["night"] == night and row["gain"]]
+    return [float(row["gain"]) for row in rows if amplifier in ("", row["amplifier"])]
+
+
+def verify_night(first, hdus, results):
+    """Make a night's table of bad pixels again, and compare every bit and every sigma.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+    hdus : astropy.io.fits.HDUList
+        The product's.
+    results : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+
+    Raises
+    ------
+    Differs
+        If a bit, a sigma or a card is another one.
+    CannotRemake
+        If a master or a member is missing, or the table is of an older version.
+    """
+    if not str(first["LOOKED"]).strip():
+        return _without_masters(first, hdus)
+    masters = masters_named(first, results)
+    pixels, largest, looked, lines = 0, 0.0, set(), {"PIXELS": 0, "WEAK": 0}
+    images = images_of(first, masters, results)
+    for place, image in enumerate(images):
+        bits_by_source, contrast, told = _found_in(image, masters, first)
+        looked |= told
+        own = _lines_of(hdus["PIXELS"].data, place, image.shape)
+        lines["PIXELS"] += len(own[0])
+        for source in SOURCES:
+            bits = np.zeros(image.shape, np.int16)
+            names = hdus["PIXELS"].columns.names
+            bits.reshape(-1)[own[0]] = own[1][source] if source in names else 0
+            if wrong := bits_by_source[source].wrong(bits):
+                raise Differs(
+                    f"{wrong} pixels have other bits in {source} than the masters that"
+                    " the header names give"
+                )
+        weak = _lines_of(hdus["WEAK"].data, place, image.shape)
+        lines["WEAK"] += len(weak[0])
+        off = _check_weak(first, place, contrast, weak)
+        pixels, largest = pixels + bits_by_source["DARK"].must.size, max(largest, off)
+    for name, count in lines.items():
+        if count != len(hdus[name].data):
+            raise Differs(f"{name} has lines of an image that the masters lack")
+    if str(first["LOOKED"]).split() != sorted(looked):
+        raise Differs(f"LOOKED is {' '.join(sorted(looked))}, and its card has {first['LOOKED']}")
+    compared = f"bits to {NEAR:g} of their limits, SIGMA to {NEAR:g}, with numpy and astropy"
+    return {"compared": compared, "pixels": pixels, "largest": largest}
+
+
+def _without_masters(first, hdus):
+    """Return the verdict on a night of which pairs of flats alone tell: they tell of no pixel."""
+    named = [word for word in first if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))]
+    if named:
+        raise Differs(f"LOOKED is empty, and its card {named[0]} says that masters tell of pixels")
+    for name in ("PIXELS", "WEAK"):
+        if len(hdus[name].data):
+            raise Differs(f"LOOKED is empty, and {name} has {len(hdus[name].data)} pixels")
+    return {"compared": "no line: pairs of flats tell of no pixels", "pixels": 0, "largest": 0.0}
+
+
+def _lines_of(table, place, shape):
+    """Return the places in an image of a table's lines on it, and these lines."""
+    own = table[table["IMAGE"] == place]
+    x, y = own["X"].astype(np.int64), own["Y"].astype(np.int64)
+    if ((x < 1) | (x > shape[1]) | (y < 1) | (y > shape[0])).any():
+        raise Differs("a table has a pixel that the image lacks")
+    return (y - 1) * shape[1] + x - 1, own
+
+
+def _check_weak(first, place, contrast, lines):
+    """Compare the pixels that are a little low; return the largest difference, sigma."""
+    word = f"FLATOWN{place}"
+    if contrast is None:
+        if word in first or len(lines[0]):
+            raise Differs(f"{word} and WEAK are of flats that tell, and here are none")
+        return 0.0
+    same_figure(first, word, contrast.own, part=1e-4)
+    must, may = flat_pixels.weak_pixels(contrast.sigma)
+    lost = np.setdiff1d(must, lines[0]).size + np.setdiff1d(lines[0], may).size
+    if lost:
+        raise Differs(f"{lost} pixels of WEAK are not those that the flats show to be low")
+    off = np.abs(contrast.sigma.ravel()[lines[0]] - lines[1]["SIGMA"])
+    if wrong := int(np.count_nonzero(off > NEAR + _DIGITS * np.abs(lines[1]["SIGMA"]))):
+        raise Differs(f"{wrong} numbers in SIGMA are not what the flats give", float(off.max()))
+    return float(off.max(initial=0.0))
+
+
+def _found_in(image, masters, first):
+    """Return {source: OpenBits}, the contrast of the flats or None, and the sources that tell."""
+    by_source = {source: OpenBits(image.shape) for source in SOURCES}
+    looked, contrast = set(), None
+    flats = [each for each in masters if each.use in ("flat", "spectrum")]
+    if flats:
+        looked.add("deep")
+        by_source["DEEP"].set(BAD_COLUMN, *flat_pixels.deep_parts(_pairs(flats, image)))
+    imaging = [each for each in flats if each.use == "flat"]
+    if imaging:
+        bits = OpenBits(image.shape)
+        low = float(first["LOWSIGMA"])
+        parts = _parts_of(image, imaging[0])
+        contrast = flat_pixels.contrast_of(_pairs(imaging, image), bits, low, parts)
+        if contrast.low_part > _MOST_LOW:
+            contrast = None
+        else:
+            looked.add("flat")
+            by_source["FLAT"] = bits
+    darks = [each for each in masters if each.use == "dark"]
+    for tail in tails_of(image.header):
+        place = place_of(image.header, tail)
+        if darks:
+            looked.add("dark")
+            _by_darks(by_source["DARK"], image, tail, place, darks, float(first["HOTRATE"]))
+        for flat in flats:
+            own = _by_levels(image, tail, place, flat, bool(first.get("CCDMASK", False)))
+            if own is not None:
+                looked.add("levels")
+                # A pixel that is hot differs between exposures.
+                hot = by_source["DARK"]
+                own.must[hot.may[place] & HOT != 0] = 0
+                own.may[hot.must[place] & HOT != 0] = 0
+                by_source["LEVELS"].must[place] |= own.must
+                by_source["LEVELS"].may[place] |= own.may
+    return by_source, contrast, looked
+
+
+def _parts_of(image, flat):
+    """Return the parts of an image that are compared each with itself: amplifiers without gains."""
+    tails = tails_of(image.header)
+    member = flat.header(image.hdu)
+    if all(number(card(member, "AMPGAIN", tail)) for tail in tails):
+        return [(_ALL, _ALL)]
+    return [place_of(image.header, tail) for tail in tails]
+
+
+def _pairs(flats, image):
+    """Yield pixels of combined flats and their errors, infinite where they do not count."""
+    for flat in flats:
+        pixels, errors, mask = (
+            rows_of(flat.path, which, _ALL, "flat")
+            for which in (image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}")
+        )
+        pixels, errors = pixels.astype(float), errors.astype(float)
+        is_good = (mask & _OF_NO_USE == 0) & (errors > 0) & np.isfinite(pixels)
+        yield np.where(np.isfinite(pixels), pixels, 1.0), np.where(is_good, errors, np.inf)
+
+
+def _by_darks(bits, image, tail, place, darks, hot_rate):
+    noise, gain = image.noises[tail]
+    gain = 1.0 if gain is None else gain
+    y, x = place
+    darks = sorted(darks, key=lambda dark: dark.first["EXPTIME"])
+    seconds = [float(dark.first["EXPTIME"]) for dark in darks]
+    if len({round(each, 3) for each in seconds}) < 2:
+        dark = darks[0]
+        rate, error = (
+            rows_of(dark.path, which, y, "dark")[:, x] * (gain / seconds[0])
+            for which in (image.hdu, f"UNCERT{image.suffix}")
+        )
+        dark_pixels.of_one_dark(bits, place, rate, error, hot_rate)
+        return
+
+    def read(rows):
+        parts = [dark.rows(image.hdu, image.suffix, rows + y.start)[:, :, x] for dark in darks]
+        return np.concatenate(parts) * gain
+
+    times = np.repeat(seconds, [len(dark.members) for dark in darks])
+    dark_pixels.of_lines(bits, place, read, times, noise * gain, hot_rate)
+
+
+def _by_levels(image, tail, place, flat, like_ccdmask):
+    """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one."""
+    noise, gain = image.noises[tail]
+    if not gain or not flat.level_is_out(image.hdu, tail):
+        return None
+    y, x = place
+    seconds, rate = flat.seconds()[:, None, None], _dark_rate(flat, image.hdu, place)
+    ny = y.stop - y.start
+
+    def read(rows):
+        values = flat.rows(image.hdu, image.suffix, rows + y.start)[:, :, x]
+        return values - seconds * rate[rows]
+
+    levels = np.nanmedian(read(dark_pixels.sample_of(ny)), axis=(1, 2))
+    groups = flat_pixels.two_levels(levels)
+    if groups is None:
+        return None
+    strips = []
+    for strip in dark_pixels.strips_of(ny, x.stop - x.start):
+        values = read(np.arange(strip.start, strip.stop))
+        noises = gain, noise
+        strips.append([flat_pixels.average_of(values[g], levels[g], noises) for g in groups])
+    parts = [
+        [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
+        for level in (0, 1)
+    ]
+    return flat_pixels.of_two_levels(parts, like_ccdmask=like_ccdmask)
+
+
+def _dark_rate(flat, hdu, place):
+    """Return the rate of the dark that was subtracted from a flat's members, adu a second."""
+    path = flat.master_paths.get("dark")
+    y, x = place
+    if path is None:
+        return np.zeros((y.stop - y.start, x.stop - x.start))
+    return np.nan_to_num(_rate_of(path, hdu, path.stat().st_mtime_ns)[place])
+
+
+@lru_cache(maxsize=4)
+def _rate_of(path, hdu, time):
+    return rows_of(path, hdu, _ALL, "dark") / float(stored(path).first["EXPTIME"])

@@ -1,0 +1,199 @@
+"""Bits of pixels that a night's darks and flats give, with those that its rounding leaves open."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial import legendre
+from scipy import ndimage
+
+from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+
+NEAR = 2e-3
+"""Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
+# All numbers are those of detector/pixels/, written again on purpose.
+# Rows and columns of a block.
+_SIDE = 8
+# Rows of a part of a column.
+_ROWS = 32
+# Parts one below the other that are summed.
+_LENGTHS = (1, 4, 16, 64)
+# Sigma by which such a sum is too high.
+_COLUMN_SIGMA = 5.5
+# Sigma that one pixel adds to a sum, at most: no single pixel makes a column bad.
+_MOST_SIGMA = 3.0
+# Columns whose median is the usual sum.
+_COLUMNS = 31
+# Blocks along each side of a flat, whose medians give its smooth light.
+_GRID = 24
+# Degree of the polynomials through them.
+_DEGREE = 6
+# Pixels from which on every fourth of a block tells its median.
+_LARGE = 1000
+
+
+class OpenBits:
+    """The bits that pixels must have, and those that they may have.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx) of the image.
+
+    Attributes
+    ----------
+    must, may : numpy.ndarray
+        (ny, nx), int16.
+    """
+
+    def __init__(self, shape):
+        self.must, self.may = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
+
+    def add(self, bit, value, limit, place=..., *, least=NEAR):
+        """Give a bit to the pixels whose value is above a limit, and leave it open near to it.
+
+        Parameters
+        ----------
+        bit : int
+            Of the mask.
+        value, limit : numpy.ndarray or float
+            Of the pixels of the place. A value that is NaN is above no limit.
+        place : index, optional
+            Part of the image.
+        least : float
+            What counts as near beside a part of the limit.
+        """
+        near = NEAR * np.abs(limit) + least
+        with np.errstate(invalid="ignore"):
+            self.set(bit, value > limit + near, value > limit - near, place)
+
+    def set(self, bit, must, may, place=...):
+        """Give a bit to pixels that must have it, and allow it where they may.
+
+        Parameters
+        ----------
+        bit : int
+        must, may : numpy.ndarray of bool
+            Of the pixels of the place.
+        place : index, optional
+        """
+        self.must[place] |= np.where(must, bit, 0).astype(np.int16)
+        self.may[place] |= np.where(must | may, bit, 0).astype(np.int16)
+
+    def wrong(self, bits):
+        """Return how many pixels have other bits than they must, or may.
+
+        Parameters
+        ----------
+        bits : numpy.ndarray
+            (ny, nx), int16: those of a product.
+        """
+        return int(np.count_nonzero(((bits & ~self.may) | (self.must & ~bits)) != 0))
+
+
+def mad(values):
+    """Return the standard deviation of normal values with this median absolute value."""
+    return MAD_TO_SIGMA * float(np.median(np.abs(values)))
+
+
+def block_medians(image):
+    """Return the medians of 8 x 8 pixels, mirrored at the far edges: (ny / 8, nx / 8)."""
+    ny, nx = image.shape
+    whole = np.pad(image, ((0, -ny % _SIDE), (0, -nx % _SIDE)), mode="symmetric")
+    rows, columns = whole.shape[0] // _SIDE, whole.shape[1] // _SIDE
+    parts = whole.reshape(rows, _SIDE, columns, _SIDE).transpose(0, 2, 1, 3)
+    return np.median(parts.reshape(rows, columns, -1), axis=-1)
+
+
+def between_blocks(medians, rows, nx):
+    """Return the values of pixels on lines between the middles of blocks, (k, nx).
+
+    Parameters
+    ----------
+    medians : numpy.ndarray
+        As `block_medians` returns them.
+    rows : slice
+        Of the image.
+    nx : int
+    """
+    down = _tents(np.arange(rows.start, rows.stop), medians.shape[0])
+    return down @ medians @ _tents(np.arange(nx), medians.shape[1]).T
+
+
+def _tents(pixels, count):
+    at = np.clip((pixels + 0.5) / _SIDE - 0.5, 0, count - 1)
+    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(count)))
+
+
+def neighbours(image):
+    """Return the values around each pixel of an image, (ny, nx)."""
+    return between_blocks(block_medians(image), slice(0, len(image)), image.shape[1])
+
+
+def lamp_of(flat):
+    """Return the function that gives rows of the smooth light of a flat: slice to (k, nx).
+
+    A polynomial of the sixth degree in x and in y through the medians of 24 x 24 parts, fewer where
+    these were smaller than 8 pixels.
+
+    Parameters
+    ----------
+    flat : numpy.ndarray of shape (ny, nx)
+    """
+    parts = [
+        np.array_split(np.arange(size), min(_GRID, max(1, size // _SIDE))) for size in flat.shape
+    ]
+    medians = np.empty([len(each) for each in parts])
+    for i, y in enumerate(parts[0]):
+        for j, x in enumerate(parts[1]):
+            block = flat[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
+            medians[i, j] = np.median(block[::2, ::2] if block.size > _LARGE else block)
+    degrees = [min(_DEGREE, len(each) - 1) for each in parts]
+    at = [
+        np.array([2 * each.mean() / max(size - 1, 1) - 1 for each in own])
+        for own, size in zip(parts, flat.shape, strict=True)
+    ]
+    grid = [each.ravel() for each in np.meshgrid(*at, indexing="ij")]
+    terms = legendre.legvander2d(*grid, degrees)
+    coefficients = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
+    coefficients = coefficients.reshape([degree + 1 for degree in degrees])
+    places = [np.linspace(-1, 1, size) for size in flat.shape]
+    return lambda rows: legendre.leggrid2d(places[0][rows], places[1], coefficients)
+
+
+def column_sums(sigma):
+    """Return the sums of 32 rows of each column, where a pixel counts three sigma at most.
+
+    Parameters
+    ----------
+    sigma : numpy.ndarray
+        (k, nx), finite; k is a multiple of 32, or the rows are the last of the image.
+    """
+    kept = np.clip(sigma, -_MOST_SIGMA, _MOST_SIGMA)
+    return np.array([kept[low : low + _ROWS].sum(axis=0) for low in range(0, len(kept), _ROWS)])
+
+
+def bad_parts(sums, ny):
+    """Return the pixels of parts of columns that are too high, and of those that may be.
+
+    Parameters
+    ----------
+    sums : numpy.ndarray
+        As `column_sums` returns them, of all rows.
+    ny : int
+
+    Returns
+    -------
+    must, may : numpy.ndarray
+        (ny, nx), bool.
+    """
+    is_bad = np.zeros((2, *sums.shape), bool)
+    for length in {min(length, len(sums)) for length in _LENGTHS}:
+        firsts = range(0, len(sums), length)
+        total = np.array([sums[low : low + length].sum(axis=0) for low in firsts])
+        total /= (_ROWS * length) ** 0.5
+        total -= ndimage.median_filter(total, size=(1, min(_COLUMNS, sums.shape[1])))
+        for row, low in zip(total, firsts, strict=True):
+            limit = _COLUMN_SIGMA * max(mad(row), 1.0)
+            for own, off in zip(is_bad, (NEAR * limit, -NEAR * limit), strict=True):
+                own[low : low + length] |= row > limit + off
+    return tuple(np.repeat(own, _ROWS, axis=0)[:ny] for own in is_bad)

@@ -1,0 +1,319 @@
+"""The map of a shutter's dead time made again from the flats that it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import numpy as np
+
+from ccdflow.verify.comparing.amplifiers import card, number, tails_of
+from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
+from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster
+from ccdflow.verify.reading.outcome import MISSING, OLDER
+from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+
+# Numbers without another note are those of detector/dead_time.py, written again on purpose.
+# Cells along an axis of a map, at most.
+_MOST_CELLS = 16
+# Pixels along a side of a cell, at least.
+_LEAST_SIDE = 16
+# Rows that are read at once: a number of this module alone.
+_ROWS = 64
+# Relative difference of exposures that are one.
+_SAME = 0.01
+# Scatter of a lamp above which it is not steady.
+_STEADY = 0.02
+# Scatter of a lamp that is assumed in any case.
+_LEAST_LAMP = 1e-4
+# Degrees of freedom from which on the scatter alone decides on errors.
+_MANY = 50
+# Part of its error by which a cell may differ from that of the map ...
+_PART = 1e-3
+# ... beside this part of its value: the rounding of float32.
+_STEPS = 1e-6
+"""Part of its error by which a cell may differ, and of its value."""
+
+
+@dataclass(frozen=True)
+class ShutterFlat:
+    """A flat that a map is made of.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Of its reduced frame.
+    seconds : float
+    series : int
+        Number of its light.
+    bias, dark : pathlib.Path or None
+        Subtracted; the dark times `factor`.
+    factor : float
+    """
+
+    path: object
+    seconds: float
+    series: int
+    bias: object
+    dark: object
+    factor: float
+
+    def rows(self, hdu, suffix, rows):
+        """Return some rows less bias and dark; NaN where masked.
+
+        Parameters
+        ----------
+        hdu : int
+        suffix : str
+            Number behind the names of its extensions.
+        rows : slice
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, nx)
+        """
+        values = rows_of(self.path, hdu, rows, "flat").astype(float)
+        if f"MASK{suffix}" in stored(self.path).images:
+            values[rows_of(self.path, f"MASK{suffix}", rows, "flat") != 0] = np.nan
+        for path, factor, kind in ((self.bias, 1.0, "bias"), (self.dark, self.factor, "dark")):
+            if path is not None:
+                values -= factor * rows_of(path, hdu, rows, kind)
+        return values
+
+
+def flats_named(first, results):
+    """Return the `ShutterFlat` of each frame that a map names.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+        Of the map.
+    results : pathlib.Path
+
+    Raises
+    ------
+    CannotRemake
+        If the map names none, or one of its files is missing.
+    Differs
+        If an exposure is not that of the frame.
+    """
+    if "IMCOM001" not in first:
+        raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
+    flats = []
+    for n in range(1, sum(word.startswith("IMCOM") for word in first) + 1):
+        path = results / unquote(str(first[f"IMCOM{n:03d}"]), errors="surrogateescape")
+        if not path.is_file():
+            raise CannotRemake(f"{path.name}, a flat that it is made of, is missing", MISSING)
+        seconds = float(first[f"IMSEC{n:03d}"])
+        known = number(stored(path).first.get("EXPTIME"))
+        if known is not None:
+            same_value(f"IMSEC{n:03d}", seconds, known)
+        of = first[f"IMFLT{n:03d}"]
+        masters, factor = {}, 0.0
+        for kind in ("BIAS", "DARK"):
+            if f"{kind}IM{of:02d}" in first:
+                name = unquote(str(first[f"{kind}IM{of:02d}"]), errors="surrogateescape")
+                own = NamedMaster(name, first[f"{kind}KY{of:02d}"])
+                masters[kind] = master_file(own, kind.lower(), results)
+        if "DARK" in masters:
+            factor = seconds / float(stored(masters["DARK"]).first["EXPTIME"])
+        flats.append(
+            ShutterFlat(
+                path, seconds, first[f"SERIES{of:02d}"], masters.get("BIAS"), masters.get("DARK"),
+                factor,
+            )
+        )  # fmt: skip
+    return flats
+
+
+def verify_shutter(first, hdus, results):
+    """Make a map of a shutter's dead time again, and compare each cell and card.
+
+    Parameters
+    ----------
+    first : astropy.io.fits.Header
+    hdus : astropy.io.fits.HDUList
+        The product's.
+    results : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+
+    Raises
+    ------
+    Differs
+        If a cell or a card is another one.
+    CannotRemake
+        If a file that it is made of is missing, or the map is of an older version.
+    """
+    flats = flats_named(first, results)
+    images = stored(flats[0].path).images
+    numbers = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
+    names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
+    if [hdu.name for hdu in hdus[1:]] != names:
+        raise Differs(f"its images are {', '.join(names)}")
+    noises = _noises(first, images, numbers, flats)
+    series = [
+        _cells_of([flat for flat in flats if flat.series == one], numbers, images, noises)
+        for one in sorted({flat.series for flat in flats})
+    ]
+    mean, mean_error = _joint([_mean_of(one) for one in series])
+    about = 0.0 if np.isnan(mean) else mean
+    excess, error, chi2 = _excess(series, about)
+    _check_cards(first, flats, chi2, (mean, mean_error))
+    largest, at = 0.0, 0
+    for place in range(0, len(names), 2):
+        own, own_error = (np.asarray(hdus[1 + place + n].data, float) for n in (0, 1))
+        part = slice(at, at + own.size)
+        off = np.abs(own.ravel() - excess[part])
+        for values, again, name in ((own, excess, "EXCESS"), (own_error, error, "ERROR")):
+            limit = _PART * error[part] + _STEPS * np.abs(again[part])
+            same = np.abs(values.ravel() - again[part]) <= limit
+            same |= np.isnan(values.ravel()) & np.isnan(again[part])
+            if wrong := int(np.count_nonzero(~same)):
+                raise Differs(f"{wrong} cells of {name} are not what its flats give")
+        largest, at = max(largest, float(np.nanmax(off, initial=0.0))), at + own.size
+    compared = f"cells to {_PART:g} of their errors with numpy"
+    return {"compared": compared, "pixels": at, "largest": largest}
+
+
+def _noises(first, images, numbers, flats):
+    """Return (gain, read noise) of the first amplifier of each image, as the cards name them."""
+    noises = {}
+    for place, hdu in enumerate(numbers, start=1):
+        words = [f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")]
+        gain, noise = (number(first.get(word)) for word in words)
+        if gain is None or noise is None:
+            raise CannotRemake(f"the header lacks {words[0]}: it is of an older version", OLDER)
+        header = images[hdu].header
+        tail = tails_of(header)[0]
+        known = number(card(header, "AMPGAIN", tail))
+        same_value(words[0], gain, known or 1.0)
+        if flats[0].bias is not None:
+            bias = stored(flats[0].bias).images[hdu].header
+            if known := number(card(bias, "RNOISE", tail)):
+                same_value(words[1], noise, known, part=2e-5)
+        noises[hdu] = gain, noise
+    return noises
+
+
+@dataclass(frozen=True)
+class CellSeries:
+    """Flats of one light: seconds (n,), means and variances (n, cells), and pixels (cells,)."""
+
+    seconds: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def levels(self):
+        """The mean of all pixels of each flat, adu: (n,)."""
+        return np.nansum(self.means * self.counts, axis=1) / self.counts.sum()
+
+
+def _edges(size):
+    cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
+    return np.linspace(0, size, cells + 1).round().astype(int)
+
+
+def _cells_of(flats, numbers, images, noises):
+    """Return the `CellSeries` of flats of one light: cells of all images, one after the other."""
+    means, variances, counts = [], [], []
+    for hdu in numbers:
+        ny, nx = images[hdu].shape
+        sums, count = 0.0, 0.0
+        for low in range(0, ny, _ROWS):
+            rows = slice(low, min(low + _ROWS, ny))
+            values = np.array([flat.rows(hdu, str(hdu or ""), rows) for flat in flats])
+            good = np.isfinite(values).all(axis=0)
+            at_y = np.searchsorted(_edges(ny), np.arange(rows.start, rows.stop), "right") - 1
+            at_x = np.searchsorted(_edges(nx), np.arange(nx), "right") - 1
+            across = len(_edges(nx)) - 1
+            cells = (at_y[:, None] * across + at_x)[good]
+            size = across * (len(_edges(ny)) - 1)
+            sums = sums + np.array([np.bincount(cells, one[good], size) for one in values])
+            count = count + np.bincount(cells, minlength=size)
+        gain, noise = noises[hdu]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = sums / count
+            variances.append((np.maximum(mean, 1) / gain + noise**2) / count)
+        means.append(mean)
+        counts.append(count)
+    seconds = np.array([flat.seconds for flat in flats])
+    return CellSeries(
+        seconds, np.concatenate(means, axis=1), np.concatenate(variances, axis=1),
+        np.concatenate(counts),
+    )  # fmt: skip
+
+
+def _excess(series, mean):
+    """Return dead time less its mean and its error, each (cells,), and chi^2 over its freedom."""
+    weights = values = squares = freedom = 0.0
+    for one in series:
+        x, ratios = 1 / (one.seconds - mean)[:, None], one.means / one.levels[:, None]
+        weight = one.levels[:, None] ** 2 / one.variances
+        with np.errstate(divide="ignore", invalid="ignore"):
+            middle = (weight * x).sum(axis=0) / weight.sum(axis=0)
+            apart = (weight * (x - middle) ** 2).sum(axis=0)
+            slope = (weight * (x - middle) * ratios).sum(axis=0) / apart
+            flat = (weight * ratios).sum(axis=0) / weight.sum(axis=0) - slope * middle
+            own = -slope / flat
+            # The slope has the variance 1 / apart, the line at the middle 1 / sum of weights.
+            error = ((1 - own * middle) ** 2 / apart + own**2 / weight.sum(axis=0)) / flat**2
+        residuals = weight * (ratios - flat - slope * x) ** 2
+        squares += float(np.nansum(residuals))
+        freedom += np.count_nonzero(np.isfinite(own)) * (len(x) - 2)
+        weights, values = weights + 1 / error, values + own / error
+    chi2 = squares / freedom if freedom else np.nan
+    factor = 1.0
+    if freedom:
+        factor = chi2**0.5 if freedom >= _MANY else max(1.0, chi2**0.5)
+    return values / weights, weights**-0.5 * factor, chi2
+
+
+def _mean_of(series):
+    """Return the mean dead time that levels of a steady lamp show, and its error; NaN for none."""
+    order, sets = np.argsort(series.seconds, kind="stable"), []
+    for place in order:
+        if sets and series.seconds[place] <= series.seconds[sets[-1][0]] * (1 + _SAME):
+            sets[-1].append(place)
+        else:
+            sets.append([place])
+    several = [own for own in sets if len(own) > 1]
+    if len(sets) < 3 or not several:
+        return np.nan, np.nan
+    spread = [np.std(series.levels[own], ddof=1) / np.mean(series.levels[own]) for own in several]
+    lamp = max(float(np.sqrt(np.mean(np.square(spread)))), _LEAST_LAMP)
+    if lamp > _STEADY:
+        return np.nan, np.nan
+    levels = np.array([series.levels[own].mean() for own in sets])
+    errors = levels * lamp / np.sqrt([len(own) for own in sets])
+    times = np.array([series.seconds[own].mean() for own in sets])
+    coefficients, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
+    _, one, zero = coefficients
+    slope = np.array([0, zero / one**2, -1 / one])
+    return -zero / one, float(slope @ covariance @ slope) ** 0.5
+
+
+def _joint(found):
+    """Return the mean of values by their errors, and its error; NaN where none is known."""
+    known = np.array([each for each in found if np.isfinite(each).all()])
+    if not len(known):
+        return np.nan, np.nan
+    weights = known[:, 1] ** -2.0
+    return float((known[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
+
+
+def _check_cards(first, flats, chi2, mean):
+    seconds = [flat.seconds for flat in flats]
+    same_figure(first, "NFLATS", len(flats))
+    for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):
+        same_figure(first, keyword, value, part=2e-5)
+    for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
+        if np.isfinite(mean).all():
+            same_figure(first, keyword, value, part=1e-4, least=1e-7)
+        elif keyword in first:
+            raise Differs(f"{keyword} is there, and no lamp was steady")

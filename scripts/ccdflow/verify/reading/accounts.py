@@ -1,0 +1,437 @@
+"""A product's own account of itself: its header, read through astropy."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
+
+from astropy.io import fits
+
+from ccdflow.verify.reading.amplifier_places import place_of, slices_of
+from ccdflow.verify.reading.outcome import OLDER, UNREADABLE, CannotRemake
+
+_PACKINGS = (".gz", ".fz", ".bz2", ".xz")
+
+
+@dataclass(frozen=True)
+class AmplifierAccount:
+    """One amplifier of an image, as the header tells it.
+
+    Attributes
+    ----------
+    name : str
+    hdu : int
+        HDU of the raw file.
+    strips : tuple of (slice, slice)
+        Overscan, in the raw array; empty where none was subtracted.
+    axis : {'rows', 'columns', 'frame'}
+        What the overscan has a level for.
+    kept : (slice, slice) or None
+        The pixels that were kept, in the raw array; None where the frame was left whole.
+    place : (slice, slice)
+        Where they lie in the product.
+    flip : {'', 'x', 'y', 'xy'}
+    level, noise : float or None
+        The mean level that was subtracted, and the noise of the overscan, adu.
+    """
+
+    name: str
+    hdu: int
+    strips: tuple
+    axis: str
+    kept: tuple | None
+    place: tuple
+    flip: str
+    level: float | None
+    noise: float | None
+
+
+@dataclass(frozen=True)
+class FrameAccount:
+    """How a reduced frame was made.
+
+    Attributes
+    ----------
+    raw : str
+        The raw file, relative to the raw folder.
+    fingerprint, key : str
+    statistic : {'median', 'mean', ''}
+        Across the overscan; '' where none was subtracted.
+    model : str
+        Along it; '' where each row or column has its own level.
+    order, iterations : int
+        Of the model: degree or number of pieces, and rounds of rejection.
+    sigma : float
+        Limit of rejection, in standard deviations about the median.
+    images : dict of int to tuple of AmplifierAccount
+        For each HDU of the product that holds an image.
+    """
+
+    raw: str
+    fingerprint: str
+    key: str
+    statistic: str
+    model: str
+    order: int
+    sigma: float
+    iterations: int
+    images: dict
+
+
+@dataclass(frozen=True)
+class CombinedAccount:
+    """How a combined frame was made.
+
+    Attributes
+    ----------
+    key : str
+    members : tuple of str
+        Raw files, relative to the raw folder.
+    method : {'average', 'median'}
+    clip : float or None
+        In units of the deviation.
+    deviation : str
+        What a sigma is: 'mad', 'std' or 'noise'.
+    iterations : int
+    hdus : tuple of int
+        Those that hold a combined image.
+    masters : dict of str to NamedMaster
+        'bias' and 'dark', as far as they were subtracted from each member.
+    levels : tuple of float
+        That each member of a flat was divided by; () for none.
+    models : dict of int to tuple of ModelAccount
+        The noise model of each image, as far as the header has one.
+    kind : {'bias', 'dark', 'flat'}
+    """
+
+    key: str
+    members: tuple
+    method: str
+    clip: float | None
+    deviation: str
+    iterations: int
+    hdus: tuple
+    masters: dict
+    levels: tuple = ()
+    models: dict = field(default_factory=dict)
+
+    kind: str = "bias"
+
+    @property
+    def has_light(self):
+        """Whether it is a dark or flat: their errors are those of a model, and they have masks."""
+        return self.kind != "bias"
+
+
+@dataclass(frozen=True)
+class NamedMaster:
+    """A master that a header names.
+
+    Attributes
+    ----------
+    name, key : str
+        Relative to the results folder; its CCDFKEY.
+    factors : tuple of float
+        On the master, for each member or the frame; () for 1.
+    cut : (slice, slice) or None
+        The pixels that were used of a larger master; None for all.
+    """
+
+    name: str
+    key: str
+    factors: tuple = ()
+    cut: tuple | None = None
+
+
+@dataclass(frozen=True)
+class ModelAccount:
+    """The noise of an amplifier as a header gives it: variance = fixed + slope x light, adu.
+
+    Attributes
+    ----------
+    place : (slice, slice)
+    read_noise, level_noise, factor : float
+    gain : float or None
+        Electrons per adu; None where no light counts.
+    """
+
+    place: tuple
+    read_noise: float
+    level_noise: float
+    factor: float
+    gain: float | None
+
+    @property
+    def fixed(self):
+        """Variance without light; rounding to whole adu is the least."""
+        return self.factor**2 * (max(self.read_noise, 12**-0.5) ** 2 + self.level_noise**2)
+
+    @property
+    def slope(self):
+        """Variance that a unit of light adds."""
+        return self.factor**2 / self.gain if self.gain else 0.0
+
+
+@dataclass(frozen=True)
+class CalibratedAccount:
+    """How a calibrated frame was made.
+
+    Attributes
+    ----------
+    key, reduced_key : str
+    masters : dict of str to NamedMaster
+        'bias', 'dark', 'flat', as far as they were applied.
+    """
+
+    key: str
+    reduced_key: str
+    masters: dict
+
+
+def _lacking(error):
+    """Return the error of a header without a card, from the `KeyError` of the missing card."""
+    keyword = re.sub(r"^Keyword '(.*)' not found\.$", r"\1", str(error.args[0]))
+    reason = f"the header lacks {keyword}: it was taken out, or is of an older version"
+    return CannotRemake(reason, OLDER)
+
+
+def raw_file(header):
+    """Return the raw file that a header names, relative to the raw folder."""
+    return unquote(header["RAWFILE"], errors="surrogateescape")
+
+
+def product_of(raw):
+    """Return the reduced frame of a raw file, relative to the results folder."""
+    for packing in _PACKINGS:
+        if raw.lower().endswith(packing):
+            raw = raw[: -len(packing)]
+            break
+    return f"reduced/{raw}"
+
+
+def account_of_frame(headers):
+    """Return the `FrameAccount` of a reduced frame.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        Of each HDU of the product.
+
+    Raises
+    ------
+    CannotRemake
+        If a card that the account needs is not there.
+    """
+    first = headers[0]
+    try:
+        return FrameAccount(
+            raw=raw_file(first),
+            fingerprint=first["RAWFP"],
+            key=first["CCDFKEY"],
+            statistic=first.get("OSCSTAT", ""),
+            model=first.get("OSCMODEL", ""),
+            order=first.get("OSCORDER", 0),
+            sigma=first["OSCSIGMA"] if "OSCMODEL" in first else 0.0,
+            iterations=first["OSCITERS"] if "OSCMODEL" in first else 0,
+            images={
+                number: _amplifiers(header)
+                for number, header in enumerate(headers)
+                if "NAMPS" in header
+            },
+        )
+    except KeyError as error:
+        raise _lacking(error) from None
+
+
+def _amplifiers(header):
+    count = header["NAMPS"]
+    tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+    return tuple(_amplifier(header, tail) for tail in tails)
+
+
+def _amplifier(header, tail):
+    """Return one amplifier; ``tail`` is '' where it is alone, else its two digits."""
+
+    def card(name, absent=None):
+        numbered = {
+            "OSCAXIS": "OSCAXI",
+            "OVERSCAN": "OVERSC",
+            "BIASLVL": "BIASLV",
+            "OVERRMS": "OVRRMS",
+        }
+        keyword = name if not tail else f"{numbered.get(name, name)[:6]}{tail}"
+        return header.get(keyword, absent)
+
+    used, kept = card("OVERSCAN", ""), card("TRIM")
+    strips = tuple(slices_of(strip) for strip in used.split()) if used else ()
+    whole = (slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"]))
+    place = slices_of(card("DATSEC", "")) if tail else whole
+    return AmplifierAccount(
+        name=card("AMPNAM", "") or "",
+        hdu=card("AMPHDU", 0),
+        strips=strips,
+        axis=card("OSCAXIS") or "rows",
+        kept=slices_of(kept) if kept else None,
+        place=place,
+        flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
+        level=_number_or_none(card("BIASLVL")),
+        noise=_number_or_none(card("OVERRMS")),
+    )
+
+
+def _number_or_none(value):
+    return float(value) if isinstance(value, int | float) else None
+
+
+def account_of_combined(headers):
+    """Return the `CombinedAccount` of a combined bias, dark or flat.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+
+    Raises
+    ------
+    CannotRemake
+        If a card that the account needs is not there.
+    """
+    first = headers[0]
+    try:
+        count = first["NCOMBINE"]
+        members = _series(first, "IMCOM", "IMC", count)
+        images = tuple(number for number, each in enumerate(headers) if "IMGLEVEL" in each)
+        of_flat = [headers[number] for number in images if "FLATLVL" in headers[number]]
+        levels = _series(of_flat[0], "IMLVL", "IML", count) if of_flat else ()
+        masters = masters_of(first)
+        if "dark" in masters:
+            factors = _series(first, "IMDRK", "IMD", count)
+            masters["dark"] = replace(masters["dark"], factors=factors)
+        return CombinedAccount(
+            key=first["CCDFKEY"],
+            members=tuple(unquote(name, errors="surrogateescape") for name in members),
+            method=first["COMBMETH"],
+            clip=first.get("CLIPSIG"),
+            deviation=first.get("CLIPDEV", ""),
+            iterations=first.get("CLIPITER", 1),
+            hdus=images,
+            masters=masters,
+            levels=levels,
+            models={number: models_of(headers[number]) for number in images},
+            kind=str(first["CCDFNAME"]).rpartition("/")[2].partition("_")[0],
+        )
+    except KeyError as error:
+        raise _lacking(error) from None
+
+
+def _series(header, name, long, count):
+    """Return the values of numbered cards; `long` is the keyword of more than 999 of them."""
+    numbered = f"{name}{{:03d}}" if count <= 999 else f"{long}{{:05d}}"
+    return tuple(header[numbered.format(number)] for number in range(1, count + 1))
+
+
+def masters_of(header, names=("bias", "dark")):
+    """Return {'bias' or 'dark' or 'flat': `NamedMaster`} of the masters in a header.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    names : sequence of str, optional
+        Out of 'bias', 'dark' and 'flat'.
+
+    Returns
+    -------
+    dict of str to NamedMaster
+    """
+    return {
+        name: NamedMaster(
+            unquote(header[f"{name.upper()}IM"], errors="surrogateescape"),
+            header[f"{name.upper()}KEY"],
+            cut=slices_of(header[f"{name.upper()}CUT"]) if f"{name.upper()}CUT" in header else None,
+        )
+        for name in names
+        if f"{name.upper()}IM" in header
+    }
+
+
+def gains_of(header):
+    """Return [((slice, slice), gain or None)] of the amplifiers of an image of a product."""
+    return [
+        (place, header.get(f"GAIN{tail}" if tail else "AMPGAIN")) for place, tail in _places(header)
+    ]
+
+
+def _places(header):
+    count = header.get("NAMPS", 1)
+    tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+    return [(place_of(header, tail), tail) for tail in tails]
+
+
+def models_of(header):
+    """Return the `ModelAccount` of each amplifier of an image; () where the header has none."""
+    every = _places(header)
+    if all(f"CLIPRN{tail}" in header for _, tail in every):
+        # Biases hold no light: one number describes their noise.
+        return tuple(ModelAccount(p, header[f"CLIPRN{tail}"], 0.0, 1.0, None) for p, tail in every)
+    places = [(p, t) for p, t in every if f"MODRN{t}" in header]
+    return tuple(
+        ModelAccount(
+            place,
+            header[f"MODRN{tail}"],
+            header.get(f"MODLN{tail}", 0.0),
+            header.get(f"MODFC{tail}", 1.0),
+            header.get(f"MODGN{tail}"),
+        )
+        for place, tail in places
+    )
+
+
+def account_of_calibrated(headers):
+    """Return the `CalibratedAccount` of a calibrated frame.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+
+    Raises
+    ------
+    CannotRemake
+        If a card that the account needs is not there.
+    """
+    first = headers[0]
+    try:
+        masters = masters_of(first, ("bias", "dark", "flat"))
+        if "dark" in masters:
+            masters["dark"] = replace(masters["dark"], factors=(float(first["DARKSCAL"]),))
+        return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters)
+    except KeyError as error:
+        raise _lacking(error) from None
+
+
+def as_plain(hdus):
+    """Return the HDUs of a product, uncompressed.
+
+    An image of the first HDU is packed into the second one, whose header has its SIMPLE.
+    """
+    is_packed = hdus[0].header["NAXIS"] == 0 and len(hdus) > 1 and "SIMPLE" in hdus[1].header
+    return list(hdus[1:]) if is_packed else list(hdus)
+
+
+def read_headers(content):
+    """Return the headers of the HDUs in a FITS file's bytes, those of images where they are packed.
+
+    Raises
+    ------
+    CannotRemake
+        If they cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(io.BytesIO(content), lazy_load_hdus=False) as hdus:
+                return [hdu.header.copy() for hdu in as_plain(hdus)]
+    except Exception as error:
+        # Any error of astropy means that the file is not as it was written.
+        raise CannotRemake(f"its headers cannot be read: {error}", UNREADABLE) from None

@@ -1,0 +1,76 @@
+"""The places of amplifiers in an image, as the sections in its header have them."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.verify.reading.outcome import UNREADABLE, CannotRemake
+
+_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
+
+
+def slices_of(text):
+    """Return the numpy slices of a FITS section.
+
+    >>> slices_of("[2056:2080,1:4128]")
+    (slice(0, 4128, None), slice(2055, 2080, None))
+    """
+    match = _SECTION.fullmatch(text.strip())
+    if match is None:
+        raise CannotRemake(f"the section {text!r} cannot be read", UNREADABLE)
+    x0, x1, y0, y1 = map(int, match.groups())
+    return slice(y0 - 1, y1), slice(x0 - 1, x1)
+
+
+def place_of(header, tail):
+    """Return the pixels of an amplifier in an image.
+
+    The only amplifier of a trimmed image (it has TRIM) has all pixels. No card has the part of the
+    only one of an image that was left whole: it is DATASEC or TRIMSEC of the raw frame where that
+    keeps clear of the overscan, else all that lies on the larger side of the overscan.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    (slice, slice)
+    """
+    if tail:
+        return slices_of(header[f"DATSEC{tail}"])
+    shape = header["NAXIS2"], header["NAXIS1"]
+    whole = slice(0, shape[0]), slice(0, shape[1])
+    if "TRIM" in header:
+        return whole
+    strips = [slices_of(strip) for strip in str(header.get("OVERSCAN", "")).split()]
+    for keyword in ("DATASEC", "TRIMSEC"):
+        match = _SECTION.fullmatch(str(header.get(keyword, "")).replace(" ", ""))
+        place = slices_of(match[0]) if match else whole
+        if match and _is_within(place, shape) and not any(_meet(place, each) for each in strips):
+            return place
+    for strip in strips:
+        whole = _clear_of(whole, strip)
+    return whole
+
+
+def _is_within(place, shape):
+    return all(0 <= s.start < s.stop <= size for s, size in zip(place, shape, strict=True))
+
+
+def _meet(one, other):
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
+def _clear_of(place, strip):
+    """Return the largest part of a region on one side of a strip."""
+    parts = [place] if not _meet(place, strip) else []
+    for axis in () if parts else (0, 1):
+        own, cut = place[axis], strip[axis]
+        for side in (slice(own.start, cut.start), slice(cut.stop, own.stop)):
+            if side.start < side.stop:
+                parts.append((side, place[1]) if axis == 0 else (place[0], side))
+    size = [(y.stop - y.start) * (x.stop - x.start) for y, x in parts]
+    return parts[size.index(max(size))] if parts else place

@@ -1,0 +1,63 @@
+"""The files that a product names: a verdict holds as long as they are the same."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from ccdflow.verify.reading.accounts import CannotRemake, product_of, raw_file
+from ccdflow.verify.reading.stored_rows import stored
+
+_MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
+
+
+def files_named(product, first, raw, results):
+    """Return the paths of the files that a product was made of, as its header names them.
+
+    Parameters
+    ----------
+    product : str
+        Relative to the results folder.
+    first : astropy.io.fits.Header
+        Of its first HDU.
+    raw, results : pathlib.Path
+        Folders.
+    """
+    named = [_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
+    if product.startswith("detector/"):
+        named += [_named(results, first[word]) for word in first if word.startswith("IMCOM")]
+        if "HOTRATE" in first:
+            named += [path for master in named for path in _members_of(master, results)]
+    elif product.startswith("combined/"):
+        members = [str(first[word]) for word in first if word.startswith("IMC")]
+        named += [_named(results, product_of(member)) for member in members]
+    elif "RAWFILE" in first:
+        source = raw_file(first)
+        is_reduced = product.startswith("reduced/")
+        named.append(raw / source if is_reduced else results / product_of(source))
+    return named
+
+
+def stamp_of(path):
+    """Return size and times of a file; nobody can set the time of the last change, ctime."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _members_of(master, results):
+    """Return the reduced frames that a master names; none of one that cannot be read."""
+    try:
+        first = stored(master).first
+    except (OSError, LookupError, ValueError, TypeError, CannotRemake):
+        # The verdict on the product reports the cause.
+        return []
+    names = [str(first[word]) for word in first if word.startswith("IMC")]
+    return [_named(results, product_of(name)) for name in names]
+
+
+def _named(results, text):
+    """Return the path of a product that a card names: in cards, odd letters are written as %XX."""
+    return results / unquote(str(text), errors="surrogateescape")

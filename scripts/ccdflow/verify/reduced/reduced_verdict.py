@@ -1,0 +1,301 @@
+"""The verdict on a reduced frame: pixels, overscan, raw cards, sections, coordinates."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from ccdflow.verify.comparing.amplifiers import card, tails_of
+from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
+from ccdflow.verify.comparing.card_pairs import check_required
+from ccdflow.verify.comparing.comparing import (
+    Differs,
+    differing,
+    other_bits,
+    same_figure,
+    same_text,
+)
+from ccdflow.verify.comparing.extensions import check_extensions
+from ccdflow.verify.comparing.sentences import check_plain, sentences_of
+from ccdflow.verify.comparing.source_cards import REDUCED, WORLD, same_cards
+from ccdflow.verify.reading.accounts import account_of_frame, product_of
+from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED
+from ccdflow.verify.reduced import remade_frames
+
+_UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
+_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
+"""Of an amplifier: where world coordinates are compared, as parts of its width and height."""
+_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
+_PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
+_STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
+_NO_WORLD = re.compile("world coordinates that do not hold for this image left out")
+_PIXEL = 0.11
+"""Pixels by which coordinates of amplifiers that agree may differ."""
+
+
+def verify_frame(headers, path, raw):
+    """Make a reduced frame again and compare it.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    path, raw : pathlib.Path
+
+    Returns
+    -------
+    dict
+        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+
+    Raises
+    ------
+    Differs
+        If pixels, mask or header are others.
+    CannotRemake
+        If the frame is of a sort that ccdproc cannot make, or its raw file is missing.
+    """
+    account = account_of_frame(headers)
+    source = remade_frames.read_raw(account, raw)
+    if source.fingerprint != account.fingerprint:
+        raise Differs(f"RAWFP is {account.fingerprint}, and the raw file has {source.fingerprint}")
+    expected = product_of(account.raw)
+    if not path.as_posix().endswith(expected):
+        raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
+    check_extensions(headers, account.images, ("MASK",), pixels=(-32, -64), mask=8)
+    pixels = 0
+    with fits.open(path, memmap=False) as hdus:
+        for hdu, amplifiers in account.images.items():
+            pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
+            _check_mask(hdus, hdu, account, source.images)
+    _check_overscan(account, source.images)
+    for number in sorted({0, *account.images}):
+        hdus_used = [a.hdu for a in account.images.get(number, ())]
+        own = [source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])]
+        same_cards(headers[number], own, REDUCED)
+        check_order(headers[number], own[0], REDUCED_ORDER, REDUCED.own)
+        _check_sentences(headers[number], own[0])
+    if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
+        same_text(headers[0], "RAWDATE", source.first["DATE"])
+    for hdu, amplifiers in account.images.items():
+        check_required(headers[hdu], headers[0], "frame")
+        _check_image(headers[hdu], source.headers, amplifiers, account)
+    return {"compared": "bit for bit with ccdproc", "pixels": pixels, "largest": 0.0}
+
+
+def _check_sentences(header, raw):
+    """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
+    check_plain(header, _NO_WORLD)
+    told = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
+    if sentences_of(header):
+        if left := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
+            raise Differs(
+                f"HISTORY says that world coordinates are left out, and {left[0]} is there"
+            )
+    elif lost := [keyword for keyword in told if keyword not in header]:
+        raise Differs(f"the card {lost[0]} of its source is missing, and no HISTORY says why")
+
+
+def _check_pixels(image, amplifiers, account, raw):
+    """Return how many pixels of an image were compared; raise unless all have the same bits."""
+    shape = tuple(max(a.place[axis].stop for a in amplifiers) for axis in (0, 1))
+    if any(amplifier.kept is None for amplifier in amplifiers):
+        # It was left whole, its overscan in it.
+        shape = raw[amplifiers[0].hdu].shape
+    if image.shape != shape:
+        raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
+    outside, wrong, largest = np.ones(image.shape, bool), 0, 0.0
+    for amplifier in amplifiers:
+        for place, again in remade_frames.reduce_amplifier(raw[amplifier.hdu], amplifier, account):
+            outside[place] = False
+            count, difference = other_bits(image[place], again)
+            wrong, largest = wrong + count, max(largest, difference)
+    if amplifiers[0].kept is None:
+        again = raw[amplifiers[0].hdu].data[outside]
+        wrong += np.count_nonzero(image[outside] != again.astype(image.dtype))
+    else:
+        wrong += np.count_nonzero(~np.isnan(image[outside]))
+    if wrong:
+        raise Differs(differing(wrong), largest, image.size)
+    return image.size
+
+
+def _check_mask(hdus, hdu, account, raw):
+    """Compare a mask with AMPSAT and places: 1 saturated, 2 not finite, 4 no data."""
+    if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
+        return
+    header, image = hdus[hdu].header, hdus[hdu].data
+    again = np.full(image.shape, NO_DATA, np.uint8)
+    # Bit 1 is compared where the value of a full pixel is known.
+    certain = np.full(image.shape, 255 - SATURATED, np.uint8)
+    for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
+        top, part = card(header, "AMPSAT", tail), again[amplifier.place]
+        part[...] = 0
+        values = raw[amplifier.hdu].data[amplifier.kept or amplifier.place]
+        values = remade_frames.turned(values, amplifier.flip)
+        part[~np.isfinite(values)] |= NOT_FINITE
+        top = _highest(raw[amplifier.hdu].data.dtype) if top is None else top
+        if top is not None:
+            part[values >= top] |= SATURATED
+            certain[amplifier.place] |= SATURATED
+    own = hdus[f"MASK{hdu or ''}"].data
+    if len(account.images[hdu]) == 1 and amplifier.kept is None:
+        # No card has the part of the only amplifier of a frame that was left whole.
+        again[own == NO_DATA] = NO_DATA
+    wrong = (own ^ again) & certain
+    if np.count_nonzero(wrong):
+        raise Differs(f"{np.count_nonzero(wrong)} pixels of the mask are not what the raw ones say")
+
+
+def _highest(dtype):
+    """Return the highest number that raw pixels can hold: where nobody says when they are full."""
+    is_converter = dtype.kind in "iu" and dtype.itemsize <= 2
+    return np.iinfo(dtype).max if is_converter else None
+
+
+def _check_overscan(account, raw):
+    """Compare the level and the noise in the header with those of the raw overscan."""
+    for amplifier, level, noise in remade_frames.overscan_figures(account, raw):
+        where = f" of amplifier {amplifier.name}" if amplifier.name else ""
+        if abs(amplifier.level - level) > 1e-5 * abs(level) + 1e-9:
+            raise Differs(f"the level{where} is {level:.6g}, and its card has {amplifier.level}")
+        if noise and amplifier.noise is not None and abs(amplifier.noise / noise - 1) > 5e-3:
+            raise Differs(f"the noise{where} is {noise:.6g}, and its card has {amplifier.noise}")
+
+
+def _check_image(header, raw, amplifiers, account):
+    """Compare unit, sections and coordinates of an image with the raw frame's."""
+    first = amplifiers[0]
+    units = [str(raw[hdu].get("BUNIT", "adu")) for hdu in (first.hdu, 0)]
+    unit = next((unit for unit in units if unit.lower() not in _UNITS_OF_ADU), "adu")
+    same_text(header, "BUNIT", unit)
+    for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
+        if amplifier.strips and amplifier.axis not in ("rows", "columns", "frame"):
+            raise Differs(f"OSCAXIS is {amplifier.axis!r}, which no image has levels of")
+        if amplifier.kept is not None and tail == tails_of(header)[0]:
+            same_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
+        if amplifier.kept is not None:
+            _check_physical(header, raw[amplifier.hdu], amplifier)
+            _check_world(header, raw, amplifier)
+    if all(amplifier.kept is not None for amplifier in amplifiers):
+        _check_sections(header, raw, amplifiers)
+
+
+def _moved(amplifier):
+    """Return (sign, shift) of x and of y: product = sign x raw + shift, in FITS pixels."""
+    moves = []
+    for axis in (1, 0):
+        kept, place = amplifier.kept[axis], amplifier.place[axis]
+        flipped = "yx"[axis] in amplifier.flip
+        shift = place.start + kept.stop + 1 if flipped else place.start - kept.start
+        moves.append((-1, shift) if flipped else (1, shift))
+    return moves
+
+
+def _check_physical(header, raw, amplifier):
+    """Compare IRAF's physical coordinates of a pixel: they are those of the raw frame."""
+    for axis, (sign, shift) in zip((1, 2), _moved(amplifier), strict=True):
+        names = f"LTV{axis}", f"LTM{axis}_{axis}"
+        if names[0] not in header:
+            continue
+        offset, scale = (
+            raw.get(name, default) for name, default in zip(names, (0, 1), strict=True)
+        )
+        if not all(isinstance(each, int | float) for each in (offset, scale)) or not scale:
+            continue
+        # raw = scale x physical + offset, and product = sign x raw + shift.
+        same_figure(header, names[1], sign * scale)
+        same_figure(header, names[0], sign * offset + shift, least=1e-6)
+
+
+def _check_solutions(header, own, amplifier):
+    """Compare the cards of all solutions: pixels move with the image, steps may change sign."""
+    for keyword in header:
+        if (match := _PIXEL_CARD.fullmatch(keyword)) is not None:
+            sign, shift = _moved(amplifier)[int(match[1]) - 1]
+            before = own.get(keyword, 0.0)
+            if isinstance(before, int | float):
+                same_figure(header, keyword, sign * before + shift, least=_PIXEL)
+        elif _STEP_CARD.fullmatch(keyword) and keyword in own:
+            written, before = header[keyword], own[keyword]
+            if isinstance(before, int | float) and abs(written) != abs(before):
+                raise Differs(f"{keyword} is {before} in the raw frame, and its card has {written}")
+
+
+def _check_world(header, raw, amplifier):
+    """Compare the world coordinates of some pixels with those in the raw frame."""
+    own = raw[amplifier.hdu]
+    own = own if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in own) else raw[0]
+    _check_solutions(header, own, amplifier)
+    if "CRPIX1" not in header and "CRVAL1" not in header:
+        return
+    sizes = [amplifier.kept[axis].stop - amplifier.kept[axis].start for axis in (1, 0)]
+    starts = [amplifier.kept[axis].start for axis in (1, 0)]
+    pixels = np.floor(_PLACES * sizes) + starts + 1
+    moved = np.array([
+        [sign * x + shift for x, (sign, shift) in zip(pixel, _moved(amplifier), strict=True)]
+        for pixel in pixels
+    ])  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            before, after = (WCS(each, naxis=2, relax=True) for each in (own, header))
+            there, here = before.all_pix2world(pixels, 1), after.all_pix2world(moved, 1)
+            apart = after.all_world2pix(there, 1, quiet=True) - moved
+        except Exception:
+            # Coordinates of the camera that astropy cannot follow: they are covered by the sum.
+            return
+    if not np.isfinite(there).all():
+        return
+    if not np.isfinite(here).all() or not (np.abs(apart) < _PIXEL).all():
+        raise Differs("world coordinates are not those that the raw frame gives its pixels")
+
+
+def _check_sections(header, raw, amplifiers):
+    """Compare CCDSEC, DETSEC and AMPSEC with the raw frame's, moved with its pixels."""
+    for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
+        sections = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
+        expected = sections.pop() if len(sections) == 1 else None
+        written = header.get(keyword)
+        if written is not None and str(written).strip() != (expected or ""):
+            raise Differs(
+                f"{keyword} is {expected or 'not known'} by the raw frame,"
+                f" and its card has {written}"
+            )
+        if written is None and expected is not None:
+            raise Differs(f"there is no card {keyword}, which would have {expected}")
+
+
+def _moved_section(keyword, header, raw, amplifier):
+    """Return the section of the detector on which an image lies, None where no card says it."""
+    images = [each for each in raw if each.get("NAXIS", 0) > 0]
+    own = raw[amplifier.hdu]
+
+    def text(name):
+        is_elsewhere = name not in own and len(images) == 1
+        return (raw[0] if is_elsewhere else own).get(name)
+
+    whole = f"[1:{own['NAXIS1']},1:{own['NAXIS2']}]"
+    data = next((text(name) for name in ("DATASEC", "TRIMSEC") if text(name)), whole)
+    chip, data = (_SECTION.fullmatch(str(each).replace(" ", "")) for each in (text(keyword), data))
+    if chip is None or data is None:
+        return None
+    ends = []
+    for axis, (sign, shift) in zip((0, 1), _moved(amplifier), strict=True):
+        start, stop = (int(chip[2 * axis + n]) for n in (1, 2))
+        low, high = sorted(int(data[2 * axis + n]) for n in (1, 2))
+        factor, rest = divmod(abs(stop - start) + 1, high - low + 1)
+        if rest or not factor:
+            return None
+        upwards = 1 if stop >= start else -1
+        edges = []
+        for pixel in (1, header[f"NAXIS{axis + 1}"]):
+            place = start + upwards * factor * ((pixel - shift) * sign - low)
+            edges += [place, place + upwards * (factor - 1)]
+        if min(edges) < 1:
+            return None
+        order = sorted(edges)[:: sign * upwards]
+        ends.append(f"{order[0]}:{order[-1]}")
+    return "[{},{}]".format(*ends)

@@ -1,0 +1,296 @@
+"""Products made again through the public functions of ccdproc, astropy and numpy."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import ccdproc
+import numpy as np
+from astropy import units
+from astropy.io import fits
+from astropy.modeling import fitting, models
+from astropy.nddata import CCDData
+from astropy.stats import sigma_clip
+
+from ccdflow.verify.reading.accounts import CannotRemake
+from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
+from ccdflow.verify.reading.outcome import MISSING, MODEL, UNREADABLE
+
+_ROWS = 256
+"""Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A raw file, read and unpacked once.
+
+    Attributes
+    ----------
+    fingerprint : str
+        CRC-32 and length of its unpacked bytes, as RAWFP has them.
+    images : dict of int to astropy.nddata.CCDData
+        Pixels of the HDUs that are used, adu.
+    headers : list of astropy.io.fits.Header
+        Of all HDUs.
+    """
+
+    fingerprint: str
+    images: dict
+    headers: list
+
+    @property
+    def first(self):
+        """Header of its first HDU."""
+        return self.headers[0]
+
+
+def read_raw(account, folder):
+    """Read the raw file of a reduced frame.
+
+    Parameters
+    ----------
+    account : ccdflow.verify.reading.accounts.FrameAccount
+    folder : Path
+
+    Returns
+    -------
+    Raw
+
+    Raises
+    ------
+    CannotRemake
+        If the file is gone or cannot be read.
+    """
+    path = _unpacked_or(Path(folder) / account.raw)
+    if not path.is_file():
+        raise CannotRemake(f"the raw file {account.raw} is missing", MISSING)
+    used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
+    try:
+        content = path.read_bytes()
+        if path.name.lower().endswith(".gz"):
+            content = gzip.decompress(content)
+        fingerprint = f"{zlib.crc32(content):08x}-{len(content):x}"
+        if fingerprint != account.fingerprint:
+            return Raw(fingerprint, {}, [])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(io.BytesIO(content), memmap=False) as opened:
+                images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
+                return Raw(fingerprint, images, [hdu.header for hdu in opened])
+    except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
+        reason = f"the raw file cannot be read: {error}"
+        raise CannotRemake(reason, UNREADABLE) from None
+
+
+def _unpacked_or(path):
+    """Return the path of a raw file, or of the same with or without .gz, where that is there."""
+    others = path.with_name(f"{path.name}.gz"), path.with_name(re.sub(r"(?i)\.gz$", "", path.name))
+    return path if path.is_file() else next((o for o in others if o.is_file()), path)
+
+
+def levels_of(raw, amplifier):
+    """Return the overscan of an amplifier as one CCDData, its strips side by side.
+
+    Parameters
+    ----------
+    raw : astropy.nddata.CCDData
+        The whole raw HDU, adu.
+    amplifier : AmplifierAccount
+
+    Returns
+    -------
+    astropy.nddata.CCDData
+    """
+    strips = [raw.data[strip] for strip in amplifier.strips]
+    if amplifier.axis == "frame":
+        strips = [strip.reshape(1, -1) for strip in strips]
+    values = np.concatenate(strips, axis=0 if amplifier.axis == "columns" else 1)
+    return CCDData(values, unit=units.adu)
+
+
+def reduce_amplifier(raw, amplifier, account):
+    """Subtract the overscan of an amplifier and cut out its kept pixels, some rows at a time.
+
+    Parameters
+    ----------
+    raw : astropy.nddata.CCDData
+        The whole raw HDU, adu.
+    amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
+    account : ccdflow.verify.reading.accounts.FrameAccount
+
+    Yields
+    ------
+    place : (slice, slice)
+        In the product.
+    pixels : numpy.ndarray
+        Of that shape, float64, adu, in the orientation of the product.
+
+    Raises
+    ------
+    CannotRemake
+        Where ccdproc has no such subtraction.
+    """
+    for kept, (y, x) in _regions(raw, amplifier):
+        subtract, count = _subtraction(raw, amplifier, account, kept), kept[0].stop - kept[0].start
+        for low in range(0, count, _ROWS):
+            high = min(low + _ROWS, count)
+            part = slice(kept[0].start + low, kept[0].start + high), kept[1]
+            pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
+            first = y.start + (count - high if "y" in amplifier.flip else low)
+            pixels = turned(np.asarray(pixels, dtype=np.float64), amplifier.flip)
+            yield (slice(first, first + high - low), x), pixels
+
+
+def _regions(raw, amplifier):
+    """Return [(pixels of the raw array, their place in the product)] that have the levels.
+
+    A frame that was left whole has its overscan in it.
+    """
+    if amplifier.kept is not None:
+        return [(amplifier.kept, amplifier.place)]
+    is_alone = amplifier.place == (slice(0, raw.shape[0]), slice(0, raw.shape[1]))
+    strips = () if is_alone else amplifier.strips
+    return [(region, region) for region in (amplifier.place, *strips)]
+
+
+def _subtraction(raw, amplifier, account, kept):
+    """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows)."""
+    if not amplifier.strips:
+        return lambda part, rows: part
+    overscan = levels_of(raw, amplifier)
+    is_median = account.statistic == "median"
+    if amplifier.axis == "frame":
+        level = (np.median if is_median else np.mean)(overscan.data) * units.adu
+        return lambda part, rows: part.subtract(level)
+    axis = 0 if amplifier.axis == "columns" else 1
+    if overscan.shape[1 - axis] != kept[1 - axis].stop - kept[1 - axis].start:
+        raise CannotRemake(
+            "the frame was left whole, and its overscan does not span it: ccdproc cannot do that",
+            MODEL,
+        )
+    if account.model:
+        # One column of levels is its own median.
+        levels = _modelled(overscan.data, axis, account)
+        overscan, is_median = CCDData(np.expand_dims(levels, axis), unit=units.adu), True
+    how = {"overscan_axis": axis, "median": is_median, "add_keyword": None}
+    return lambda part, rows: ccdproc.subtract_overscan(
+        part, overscan=overscan[rows] if axis else overscan, **how
+    )
+
+
+def _modelled(values, axis, account):
+    """Return the model along an overscan by astropy: (n,), adu; outliers are left out.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        The overscan.
+    axis : int
+        Across it.
+    account : ccdflow.verify.reading.accounts.FrameAccount
+
+    Raises
+    ------
+    CannotRemake
+        Where astropy has no such model.
+    """
+    levels = (np.median if account.statistic == "median" else np.mean)(values, axis=axis)
+    at = np.arange(len(levels))
+    clip = {"sigma": account.sigma, "cenfunc": "median", "stdfunc": "std", "maxiters": 1}
+    if account.model == "polynomial":
+        fit = fitting.LinearLSQFitter()
+        if account.iterations:
+            fit = fitting.FittingWithOutlierRemoval(
+                fit, sigma_clip, niter=account.iterations, **clip
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = fit(models.Polynomial1D(account.order), at, levels)
+        return (fitted[0] if account.iterations else fitted)(at)
+    if account.model != "spline":
+        raise CannotRemake(f"astropy has no model {account.model!r}", MODEL)
+    good = np.ones(len(levels), bool)
+    for _ in range(account.iterations + 1):
+        ends = at[good][[0, -1]].astype(float)
+        knots = np.linspace(*ends, account.order + 1)[1:-1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = fitting.SplineExactKnotsFitter()
+            curve = fit(models.Spline1D(degree=3), at[good], levels[good], t=knots)(at)
+        now = ~np.ma.getmaskarray(sigma_clip(np.ma.array(levels - curve, mask=~good), **clip))
+        if account.iterations == 0 or np.array_equal(now, good):
+            break
+        good = now
+    return curve
+
+
+def turned(image, flip):
+    """Return an image with its axes reversed that AMPFLIP names.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx)
+    flip : {'', 'x', 'y', 'xy'}
+
+    Returns
+    -------
+    numpy.ndarray
+    """
+    return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
+
+
+def overscan_figures(account, raw):
+    """Yield (amplifier, level, noise) as the raw pixels give them, adu.
+
+    The level is the mean of the subtracted values; the noise is the scatter of overscan pixels
+    about the mean of their row or column, without those beyond five sigma of the median deviation.
+
+    Parameters
+    ----------
+    account : FrameAccount
+    raw : sequence of astropy.nddata.CCDData
+        The raw HDUs, adu.
+    """
+    for amplifiers in account.images.values():
+        for amplifier in amplifiers:
+            if not amplifier.strips or amplifier.level is None:
+                continue
+            values = levels_of(raw[amplifier.hdu], amplifier).data.astype(np.float64)
+            values = values.T if amplifier.axis == "columns" else values
+            middle = np.median if account.statistic == "median" else np.mean
+            if account.model and amplifier.axis != "frame":
+                level = float(np.mean(_modelled(values, 1, account)))
+            else:
+                level = float(np.mean(middle(values, axis=1)))
+            pixels = raw[amplifier.hdu].data
+            yield (
+                amplifier,
+                level,
+                _noise_of([pixels[strip] for strip in amplifier.strips], amplifier),
+            )
+
+
+def _noise_of(strips, amplifier):
+    """Return the scatter of the pixels of strips about the mean of their row or column."""
+    squares = count = 0
+    for strip in strips:
+        values = strip.astype(np.float64)
+        if amplifier.axis == "frame":
+            values = values.reshape(1, -1)
+        values = values.T if amplifier.axis == "columns" else values
+        number = values.shape[1]
+        if number < 2:
+            continue
+        # One mean for all pixels would follow the outliers.
+        centre = np.median(values) if amplifier.axis == "frame" else values.mean(1, keepdims=True)
+        deviation = np.abs(values - centre)
+        kept = deviation[deviation <= 5 * max(MAD_TO_SIGMA * np.median(deviation), 1.0)]
+        squares += float((kept**2).sum()) * number / (number - 1)
+        count += kept.size
+    return (squares / count) ** 0.5 if count else None
