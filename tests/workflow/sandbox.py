@@ -43,7 +43,7 @@ _PROFILE = {
 
 
 # A night of these archives has one flat, of which no combined flat can be made: these tests are of
-# frames and biases. Those of darks, flats and calibrated frames are tests/test_science.py's.
+# frames and biases. Those of darks, flats and calibrated frames are tests/kinds/test_science.py's.
 _CONFIG = {
     "limits": {"settle": 0, "frame_memory": 50},
     "flat": {"enabled": False},

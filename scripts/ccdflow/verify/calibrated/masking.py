@@ -131,7 +131,8 @@ def add_scaled_dark(expected, image, beside):
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     beside : dict
         ``noise``: `ccdflow.verify.calibrated.standard_errors.VarianceTerms` or None; ``errors``:
-        UNCERT of the product or None, ``error_step``: half of the steps of its numbers; ``in_electrons``.
+        UNCERT of the product or None, ``error_step``: half of the steps of its numbers;
+        ``in_electrons``.
     """
     if not image.scale > 1:
         return

@@ -1,0 +1,202 @@
+"""Profiles of cameras: read, checked, and preferred to the header's own cards."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from camera_headers import four_extensions, geometry, header, profile, rebuilt
+
+from ccdflow.camera import facts, imagetypes
+from ccdflow.camera.cameras import generic_camera, identify
+from ccdflow.camera.profiles import SCHEMA, load_cameras
+from ccdflow.camera.reduction_recipe import ReductionRecipe
+from ccdflow.errors import FrameError, UserError
+from ccdflow.schemas import FOLDER
+
+ROOT = Path(__file__).parents[2]
+CAMERAS = ROOT / "config" / "cameras"
+DOCUMENT = ROOT / "docs" / "cameras.md"
+
+
+# -- profiles ---------------------------------------------------------------------------------
+
+
+def test_every_profile_that_comes_along_is_valid():
+    names = [camera.name for camera in load_cameras(CAMERAS)]
+    assert names == sorted(names)
+    assert {"lfc", "kast_blue", "isis_blue", "saao_ste3", "goodman_red", "vbo_uags"} <= set(names)
+
+
+@pytest.mark.parametrize(("nx", "ny"), [(2080, 4128), (160, 70)])
+def test_the_lfc_profile_at_any_size(nx, ny):
+    made = header(nx, ny, INSTRUME="LFC", BIASSEC=f"[{nx - 31}:{nx},1:{ny - 1}]")
+    camera = identify([made], load_cameras(CAMERAS), file="a.fits")
+    (amplifier,) = camera.geometry([made], file="a.fits").amplifiers
+    assert camera.name == "lfc"
+    assert amplifier.data.to_fits() == f"[1:{nx - 32},1:{ny}]"
+    assert amplifier.overscan[0].to_fits() == f"[{nx - 24}:{nx},1:{ny}]"
+
+
+def test_profile_with_flips_places_and_figures(tmp_path):
+    camera = profile(
+        tmp_path,
+        """
+recognise: {INSTRUME: PROBE}
+size: [16, null]
+amplifiers:
+  - name: L
+    data: {python: "[:, 0:5]"}
+    overscan: [{python: "[:, 5:7]"}, {python: "[:, 14:16]"}]
+    place: {fits: "[6:10,1:9]"}
+    gain: 2.5
+    read_noise: {keyword: RON2}
+  - name: R
+    data: {python: "[:, 9:14]"}
+    place: {fits: "[1:5,1:9]"}
+    flip: x
+reduction: {statistic: mean, trim: false}
+layout: extensions
+""",
+    )
+    made = header(16, 9, INSTRUME="PROBE", RON2=7.0, RDNOISE=3.0)
+    frame = np.arange(16 * 9).reshape(9, 16)
+    found = camera.geometry([made], file="a.fits")
+    left, right = found.amplifiers
+    assert (left.gain, left.read_noise, right.read_noise) == (2.5, 7.0, 3.0)
+    assert [strip.to_fits() for strip in left.overscan] == ["[6:7,1:9]", "[15:16,1:9]"]
+    assert (right.along, right.overscan) == ("none", ())
+    wanted = np.hstack([frame[:, 13:8:-1], frame[:, 0:5]])
+    np.testing.assert_array_equal(rebuilt(found, [frame]), wanted)
+    recipe = camera.recipe({"dtype": "float64", "statistic": "median"})
+    assert (recipe.statistic, recipe.trim, recipe.dtype) == ("mean", False, "float64")
+    assert recipe.layout == "extensions"
+    with pytest.raises(FrameError, match=r"found '15 x 9'\); allowed: 16 x any"):
+        camera.geometry([header(15, 9)], file="a.fits")
+
+
+def test_a_profile_may_keep_a_part_of_what_detsec_is_about(tmp_path):
+    chip = 1 + np.arange(10 * 14).reshape(10, 14)
+    headers, arrays = four_extensions(chip)
+    regions = "data: {python: '[:, 4:]'}, overscan: {python: '[:, 1:3]'}"
+    amplifiers = "".join(f"  - {{name: {i}, hdu: {i}, {regions}}}\n" for i in range(1, 5))
+    camera = profile(tmp_path, f"recognise: {{GAIN: 1.1}}\namplifiers:\n{amplifiers}")
+    found = camera.geometry(headers, file="a.fits")
+    np.testing.assert_array_equal(rebuilt(found, arrays), chip[:, 1:-1])
+
+
+def test_overscan_none_drops_what_the_header_claims(tmp_path):
+    camera = profile(tmp_path, "recognise: {INSTRUME: PROBE}\noverscan: none\n")
+    made = header(12, 9, INSTRUME="PROBE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
+    found = camera.geometry([made], file="a.fits")
+    assert (found.shape, found.amplifiers[0].along, found.source) == ((9, 10), "none", "profile")
+
+
+def test_a_strip_of_a_profile_is_never_lengthened(tmp_path):
+    text = """
+recognise: {INSTRUME: PROBE}
+amplifiers: [{data: {fits: "[1:10,1:9]"}, overscan: {fits: "[11:12,1:8]"}%s}]
+"""
+    made = header(12, 9, INSTRUME="PROBE")
+    with pytest.raises(FrameError, match="8 of the 9 rows"):
+        profile(tmp_path, text % "").geometry([made], file="a.fits")
+    (amplifier,) = (
+        profile(tmp_path, text % ", along: frame").geometry([made], file="a.fits").amplifiers
+    )
+    assert (amplifier.along, amplifier.overscan[0].to_fits()) == ("frame", "[11:12,1:8]")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recognise: {A: b}\nrecognize: {}", r"recognize: unknown key.*did you mean 'recognise'"),
+        ("overscan: none", r"recognise: a key is missing"),
+        ("recognise: {A: b}\nsize: [2080]", r"size: .*NAXIS1, NAXIS2"),
+        ("recognise: {A: b}\nreduction: {statistic: mode}", r"statistic: .*'mode'.*median, mean"),
+        ("recognise: {A: b}\nsite: {longitude: 243}", r"site.longitude: .*243.*degrees"),
+        ("recognise: {A: b}\ntypes: [{type: zero, imagetyp: Z}]", r"types\[0\].type: .*bias, dark"),
+        (
+            'recognise: {A: b}\namplifiers: [{data: "[1:2,3:4]"}]',
+            r"amplifiers\[0\].data: a region must say which notation.*fits.*python",
+        ),
+        (
+            'recognise: {A: b}\namplifiers: [{overscan: ["[1:2,3:4]"]}]',
+            r"overscan\[0\]: a region must say",
+        ),
+        (
+            'recognise: {A: b}\namplifiers: [{data: {fits: "[:, 2:]"}}]',
+            r"amplifiers\[0\].data: not a FITS section.*columns first",
+        ),
+        (
+            'recognise: {A: b}\namplifiers: [{place: {python: "[:, 2:3]"}}]',
+            r"amplifiers\[0\].place: a place is given as a FITS section",
+        ),
+        ("recognise: {A: b}\namplifiers: [{name: L}, {name: L}]", r"two amplifiers of one name"),
+        (
+            'recognise: {A: b}\noverscan: none\namplifiers: [{overscan: {fits: "[1:2,*]"}}]',
+            r"overscan: an amplifier has an overscan, and the camera has none",
+        ),
+        ("recognise: {A: b}\nrecognise: {A: c}", r"given twice"),
+        ("recognise: [", r"not valid YAML"),
+        ("7", r"holds no profile"),
+        ("", r"holds no profile"),
+        ("- LFC", r"holds no profile"),
+    ],
+)
+def test_a_wrong_profile_is_one_line(tmp_path, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        profile(tmp_path, text)
+    assert str(caught.value).startswith(str(tmp_path / "probe.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_documented_profile_is_valid_and_complete(tmp_path):
+    """The example shows every key that the schema has."""
+    text = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[1]
+    camera = profile(tmp_path, text)
+    assert [amplifier.name for amplifier in camera.amplifiers] == ["left", "right"]
+    schema = json.loads((FOLDER / SCHEMA).read_text(encoding="utf-8"))["properties"]
+    for properties in (schema, schema["amplifiers"]["items"]["properties"]):
+        assert not [key for key in properties if f"{key}:" not in text]
+    assert not [key for key in schema["keywords"]["properties"] if key not in text]
+
+
+def test_schema_and_code_know_the_same_names():
+    schema = json.loads((FOLDER / SCHEMA).read_text(encoding="utf-8"))["properties"]
+    sections = {"biassec", "trimsec", "datasec", "ccdsec"}
+    assert set(schema["keywords"]["properties"]) == set(facts.KEYWORDS) - sections
+    assert tuple(schema["types"]["items"]["properties"]["type"]["enum"]) == imagetypes.TYPES
+    settings = {field.name for field in fields(ReductionRecipe)} - {"layout", "raw"}
+    assert set(schema["reduction"]["properties"]) == settings
+
+
+def test_a_missing_folder_of_profiles_is_said(tmp_path):
+    with pytest.raises(UserError, match="folder of camera profiles is missing"):
+        load_cameras(tmp_path / "none")
+
+
+# -- recipes and keys -------------------------------------------------------------------------
+
+
+def test_what_a_model_does_not_use_is_not_in_the_key():
+    camera = generic_camera([header()])
+    one, other = camera.recipe({"order": 3}), camera.recipe({"order": 5})
+    assert one.canonical() == other.canonical()
+    one, other = (
+        camera.recipe({"order": 3, "model": "spline"}),
+        ReductionRecipe(order=5, model="spline"),
+    )
+    assert one.canonical() != other.canonical()
+    with pytest.raises(UserError, match="sigma_clip: not a setting"):
+        camera.recipe({"sigma_clip": 3})
+
+
+def test_notes_are_not_in_the_key_of_a_geometry():
+    short = header(12, 40, BIASSEC="[11:12,1:39]", TRIMSEC="[1:10,1:40]")
+    long = header(12, 40, BIASSEC="[11:12,1:40]", TRIMSEC="[1:10,1:40]")
+    assert geometry(short).notes != geometry(long).notes
+    assert geometry(short).canonical() == geometry(long).canonical()
+    other = header(12, 40, BIASSEC="[12:12,1:40]", TRIMSEC="[1:10,1:40]")
+    assert geometry(other).canonical() != geometry(long).canonical()

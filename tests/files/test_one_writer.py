@@ -1,0 +1,137 @@
+"""All files are written by ``files/whole.Part``: whole under their own name, or not at all."""
+
+import ast
+import errno
+from pathlib import Path
+
+import pytest
+
+from ccdflow.files import whole
+from ccdflow.run import lock
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+# What else may write or rename, how often, and why.
+ALLOWED = {
+    # The writer itself.
+    ("ccdflow/files/whole.py", "open"): 1,
+    ("ccdflow/files/whole.py", "replace"): 1,
+    # A product is moved aside as it is; to another disk it is copied into a Part.
+    ("ccdflow/run/removal.py", "replace"): 1,
+    ("ccdflow/run/removal.py", "copy2"): 1,
+    # Files that are locked: nothing is written to them.
+    ("ccdflow/run/lock.py", "open"): 1,
+    ("ccdflow/run/claims.py", "open"): 1,
+    # A table is written to memory.
+    ("ccdflow/kinds/measuring/pixel_tables.py", "writeto"): 1,
+    # The null device, in the place of a terminal that is closed.
+    ("ccdflow/commandline.py", "open"): 1,
+    # A telescope writes half a frame first.
+    ("ccdflow/simulate/telescope.py", "open"): 1,
+}
+ALWAYS = {
+    "write_text", "write_bytes", "tofile", "writeto", "savefig", "savez", "savez_compressed",
+    "savetxt", "copy", "copy2", "copyfile", "copytree", "move", "symlink_to", "hardlink_to",
+    "mkstemp", "NamedTemporaryFile", "fdopen",
+}  # fmt: skip
+MODULES = ("os", "shutil", "np", "numpy", "tempfile", "io")
+FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND")
+OWN = {"whole.write_text", "np.savez"}
+
+
+def writes(call):
+    """Return the name of what a call writes or renames with, '' for any other call."""
+    function = call.func
+    name = getattr(function, "attr", getattr(function, "id", ""))
+    owner = getattr(getattr(function, "value", None), "id", "")
+    if f"{owner}.{name}" in OWN:
+        return ""
+    if name in ("replace", "rename", "link", "renames"):
+        # Of a text it takes two arguments, of a date or a dataclass named ones.
+        is_path = isinstance(function, ast.Attribute) and len(call.args) == 1
+        return name if owner == "os" or (is_path and not call.keywords) else ""
+    if name == "open":
+        where = 1 if isinstance(function, ast.Name) or owner in MODULES else 0
+        modes = [
+            *call.args[where : where + 1],
+            *(k.value for k in call.keywords if k.arg == "mode"),
+        ]
+        text = ast.unparse(modes[0]) if modes else ""
+        is_write = (
+            bool(set(text) & set("wax+")) if text[:1] in "'\"" else any(f in text for f in FLAGS)
+        )
+        return name if text and is_write and owner != "fits" else ""
+    if name == "copy" and owner not in MODULES[1:2]:
+        return ""
+    if name == "write_text" and isinstance(function, ast.Name):
+        return ""
+    return name if name in ALWAYS else ""
+
+
+def found():
+    counts = {}
+    for path in sorted(SCRIPTS.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and (name := writes(node)):
+                key = path.relative_to(SCRIPTS).as_posix(), name
+                counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def test_nothing_else_writes_or_renames():
+    assert found() == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "os.replace(a, b)", "os.rename(a, b)", "path.rename(b)", "part.replace(path)",
+        "open(p, 'w')", "open(p, mode='ab')", "path.open('r+b')", "os.open(p, os.O_RDWR)",
+        "p.write_text('x')", "p.write_bytes(b)", "np.savetxt(p, a)", "hdus.writeto(p)",
+        "shutil.copy(a, b)", "os.open(p, flags | os.O_CREAT)", "io.open(p, 'x')",
+    ],
+)  # fmt: skip
+def test_each_way_to_write_is_seen(text):
+    assert writes(ast.parse(text).body[0].value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["open(p)", "p.open('rb')", "text.replace('a', 'b')", "date.replace(tzinfo=UTC)",
+     "replace(record, x=1)", "os.open(p, os.O_RDONLY)", "fits.open(p, memmap=True)",
+     "whole.write_text(p, t)", "array.copy()"],
+)  # fmt: skip
+def test_what_reads_is_not_taken_for_a_writer(text):
+    assert not writes(ast.parse(text).body[0].value)
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_part_that_is_not_kept_leaves_what_stood_there(tmp_path, buffered):
+    path = tmp_path / "a" / "b.fits"
+    whole.write_hdus(path, [b"old"])
+    with pytest.raises(ZeroDivisionError), whole.Part(path, buffered=buffered) as part:
+        part.write(bytes(100 // (part.file.write(b"new") - 3)))
+    with whole.Part(path, buffered=buffered) as part:
+        part.write(b"nobody asks for it")
+    assert path.read_bytes() == b"old"
+    with whole.Part(path, buffered=buffered) as part:
+        part.write(b"abc")
+        part.write_at(b"X", 1)
+        assert path.read_bytes() == b"old"
+        part.keep()
+    assert path.read_bytes() == b"aXc"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_part_that_cannot_be_given_its_name_leaves_nothing(tmp_path):
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    with pytest.raises(OSError, match="irectory"):
+        whole.write_hdus(tmp_path / "b", [b"x"])
+    assert list(tmp_path.iterdir()) == [tmp_path / "b"]
+
+
+def test_a_note_that_may_not_be_written_is_named(tmp_path):
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".ccdflow" / "lock"))
+    line = str(lock.unwritable(tmp_path, error))
+    assert line.startswith(f"{tmp_path}/.ccdflow/lock: the results folder cannot be written")
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.part"))
+    assert str(lock.unwritable(tmp_path, full)).startswith(f"{tmp_path}: ")

@@ -1,0 +1,349 @@
+"""What holds the chain of kinds together: old results stay current, and each kind is complete."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from workflow.sandbox import Sandbox, products
+from workflow.stand_ins import use_stand_ins
+
+from ccdflow import kinds, paths, schemas
+from ccdflow.frame import judging
+from ccdflow.kinds.kind import Chain, Kind
+from ccdflow.kinds.writing import write_text
+from ccdflow.pages.page import Section
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.describe import describe, others
+
+DATA = Path(__file__).parents[1] / "data"
+OLD = DATA / "results_of_38e4045.tar.xz"
+
+
+@pytest.fixture
+def old(tmp_path, monkeypatch):
+    """A results folder that commit 38e4045 made, with its raw frames; pictures are stand-ins.
+
+    Two nights of two cameras: a combined bias each, one group too small, a copy, a cut file, a raw
+    file that is gone, a name with braces.
+    """
+    use_stand_ins(monkeypatch)
+    with tarfile.open(OLD) as archive:
+        archive.extractall(tmp_path / "old", filter="data")
+    # The clipping that the older version had: by default less than ten are clipped by noise now.
+    return Sandbox.of_folder(tmp_path / "old", {"bias": {"clip_by": "mad"}})
+
+
+def with_the_older_table(found):
+    """Products, their table as it was.
+
+    Without grism, without the header values of a frame that is cut behind its header, and in the
+    older words for a missing file.
+    """
+    table = [line.split(",") for line in found["inventory.csv"].decode().splitlines()]
+    place, status = table[0].index("grism"), table[0].index("status")
+    for row in table:
+        if row[0].endswith("/cut.fits.gz"):
+            assert row[4] == "bias"
+            row[2:status] = [""] * (status - 2)
+    cells = [",".join(row[:place] + row[place + 1 :]) + "\n" for row in table]
+    older = "orphan,the raw file is gone; its product"
+    text = "".join(cells).replace("raw file missing,it was deleted or moved; its product", older)
+    return {**found, "inventory.csv": text.encode()}
+
+
+def without_drawn_from(found):
+    """Products without the hash, in a stand-in, of the values that a picture would be drawn from.
+
+    Values that no picture shows are handed to none any more.
+    """
+    plain = {}
+    for name, content in found.items():
+        text = re.sub(rb"drawn from\0[0-9a-f]{64}....", b"", content, flags=re.DOTALL)
+        plain[name] = re.sub(rb"data:image/png;base64,[A-Za-z0-9+/=]+", b"", text)
+    return plain
+
+
+# Of version 2 of the header, two with new words; and the checksum of the whole.
+NEW_CARDS = {
+    "OSCAXIS",
+    "AMPHDU",
+    "AMPFLIP",
+    "AMPSAT",
+    "CCDPVER",
+    "NINVALID",
+    "CHECKSUM",
+    "CCDFNAME",
+}
+
+# What an older version did not make, or made of another version.
+PAGES = {
+    *(f"nights/2024-03-0{day}/{name}" for day in (1, 2) for name in ("report.html", "frames.json")),
+    *(
+        f"nights/2024-03-0{day}/{name}.png"
+        for day in (1, 2)
+        for name in ("before_after", "bias_quality")
+    ),
+    "report.html",
+}
+NEW = PAGES | {
+    "combined/2024-03-01/dark_alpha_40x24_5s.fits", "combined/2024-03-01/flat_alpha_40x24_V.fits",
+    "calibrated/2024-03-02/gone.fits", "calibrated/2024-03-02/m31 {1}.fits",
+    "nights/2024-03-01/masters.png", "nights/2024-03-02/calibrated.png",
+    "dark_quality.csv", "flat_quality.csv", "associations.csv",
+}  # fmt: skip
+
+
+def test_results_of_an_older_version_are_up_to_date(old):
+    old.config |= {"flat": {"enabled": True}}
+    before = products(old.results)
+    plan = old.plan().plan
+    assert set(plan.jobs) == NEW, "\n".join(describe(plan))
+    assert plan.retire == []
+    assert plan.planned_counts["frame"] == 13
+    outcome = old.run()
+    assert set(outcome.jobs) == NEW
+    after = with_the_older_table(products(old.results))
+    kept = before.keys() - NEW - {paths.INVENTORY}
+    drawn = {name for name in after if paths.is_of_small_pictures(name.rpartition("/")[0])}
+    # No frame is reduced for its small picture: each is made of the product that is there.
+    assert len(drawn) == len([name for name in after if name.startswith(("reduced/", "calibr"))])
+    changed = set(after[paths.INVENTORY].splitlines()) - set(before[paths.INVENTORY].splitlines())
+    (line,) = changed
+    assert line.startswith(b"2024-03-01/flat.fits.gz,")
+    assert b"left out of its combined flat: its signal to noise in a pixel is 19.9" in line
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert outcome.lines[-1].startswith(
+        "14 reduced frames, 2 combined biases, 0 combined darks, 0 combined flats,"
+        " 2 calibrated frames, 1 set aside, 1 raw file missing"
+    )
+    assert old.run().jobs == []
+
+
+def test_results_of_an_older_version_stay_as_they_are_without_the_new_kinds(old):
+    before = products(old.results)
+    old.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
+    assert set(old.run().jobs) == PAGES
+    after = with_the_older_table(products(old.results))
+    kept = before.keys() - PAGES
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert old.run().jobs == []
+
+
+def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypatch):
+    """All are made again but what shows the raw file that is gone: each file is what it was.
+
+    But for warnings of what the older version did not look at: what its strips of six columns do.
+    """
+    monkeypatch.setattr(judging, "judge", lambda *_: ({}, []))
+    before = products(old.results)
+    old.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
+    kept = {"inventory.csv", "reduced/2024-03-02/gone.fits", "nights/2024-03-02/before_after.png"}
+    for product in before.keys() - kept:
+        (old.results / product).unlink()
+    assert set(old.run().jobs) == (before.keys() - kept) | PAGES
+    found = with_the_older_table(products(old.results))
+    after = without_drawn_from({name: found[name] for name in before.keys() - PAGES})
+    older = without_drawn_from({name: before[name] for name in before.keys() - PAGES})
+    assert without_new_cards(after) == without_new_cards(older)
+
+
+def without_new_cards(found):
+    """Products; of FITS files the pixels and the cards, without those that newer headers have.
+
+    Cards of a new version of the header do not make a product again, but a new product has them.
+    """
+    plain = {}
+    for name, content in found.items():
+        if name.endswith(".fits"):
+            with fits.open(io.BytesIO(content)) as hdus:
+                content = [
+                    ([card.image for card in hdu.header.cards if card.keyword not in NEW_CARDS],
+                     None if hdu.data is None else (hdu.data.dtype, hdu.data.tobytes()))
+                    for hdu in hdus
+                ]  # fmt: skip
+        plain[name] = content
+    return plain
+
+
+# -- a kind of product that is nowhere but here ----------------------------------------------------
+
+
+class Levels(Kind):
+    """A text a night: the overscan level of each of its frames."""
+
+    name = "levels"
+    rule = "levels"
+    words = ("list of levels", "lists of levels")
+    counted = words
+    short = "lists of levels"
+    stage = 2
+    place = "levels/"
+
+    def has_name(self, product):
+        return product.startswith(self.place)
+
+    def shown(self, context, night):
+        frames = [row for row in context.rows_of(night) if row.status == "ok"]
+        return [f"levels/{night}.txt"] if frames else []
+
+    def plan(self, planner):
+        context = planner.context
+        for night in sorted({row.night for row in context.store.rows.values()}):
+            for product in self.shown(context, night):
+                needs = kinds.FRAME.shown(context, night)
+                planner.want(self, product, night, self._of(context, night), needs=needs)
+
+    def basis(self, context, job):
+        return self._of(context, job.night)
+
+    def _of(self, context, night):
+        frames = kinds.FRAME.shown(context, night)
+        records = [r for r in map(context.outcome, frames) if r and r.status == ledger.MADE]
+        return {"version": self.version, "frames": [[r.product, r.key] for r in records]}
+
+    def make(self, context, job, *, threads):
+        basis = self._of(context, job.night)
+        lines = [
+            f"{product} {context.outcome(product).data['levels']['A']:.1f}\n"
+            for product, _ in basis["frames"]
+        ]
+        return write_text(context, job, basis, "".join(lines))
+
+    def closing(self, context, records):
+        return [f"levels of {len(records)} nights are listed"]
+
+    def section(self, context, night):
+        path = context.results / f"levels/{night}.txt"
+        rows = tuple(tuple(line.split()) for line in path.read_text().splitlines())
+        return Section(
+            "levels", "Levels <of frames>", (f"{len(rows)} levels.",),
+            headings=("Frame", "Level"), rows=rows,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Two nights of three frames each, and a chain with one kind more than ccdflow has."""
+    use_stand_ins(monkeypatch)
+    first, *rest = kinds.CHAIN
+    monkeypatch.setattr(kinds, "CHAIN", Chain((first, Levels(), *rest)))
+    box = Sandbox(tmp_path / "box")
+    for night in ("2024-03-01", "2024-03-02"):
+        for number in range(3):
+            box.put(f"{night}/b{number}.fits.gz", hash_of(night, number), night=night)
+    return box
+
+
+def hash_of(night, number):
+    return int(night[-2:]) * 10 + number
+
+
+def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
+    lines = describe(toy.plan().plan)
+    assert lines[2].startswith("2 lists of levels, 2 pictures of frames, 2 pictures of biases, ")
+    outcome = toy.run()
+    assert {"levels/2024-03-01.txt", "levels/2024-03-02.txt"} < set(outcome.jobs)
+    text = (toy.results / "levels/2024-03-01.txt").read_text()
+    found = dict(line.split() for line in text.splitlines())
+    assert list(found) == [f"reduced/2024-03-01/b{n}.fits" for n in range(3)]
+    assert all(abs(float(level) - 1000) < 3 for level in found.values())
+    page = (toy.results / paths.night_page("2024-03-01")).read_text()
+    assert '<h2 id="levels">Levels &lt;of frames&gt;</h2>' in page
+    assert '<a href="#levels">' in page
+    plain = re.sub(r"<[^>]*>", " ", re.sub("<wbr>|</?span[^>]*>", "", page))
+    plain = " ".join(html.unescape(plain).split())
+    assert "3 levels." in plain
+    for product, level in found.items():
+        assert f"{product} {level}" in plain
+    assert "levels of 2 nights are listed" in outcome.lines
+    assert outcome.lines[-1].startswith(
+        "6 reduced frames, 2 lists of levels, 2 combined biases, 0 set aside; "
+    )
+
+
+def test_a_run_says_what_else_it_makes_beside_frames(toy):
+    plan = toy.plan().plan
+    assert others(plan) == "lists of levels, combined biases, pictures, pages and tables"
+    del plan.jobs["bias_quality.csv"]
+    for job in plan.of_kind("bias", "levels", "picture", "quality", "sheet"):
+        del plan.jobs[job.product]
+    assert others(plan) == "pages"
+
+
+def test_a_new_kind_is_rebuilt_by_the_contract(toy):
+    toy.run()
+    assert toy.run().jobs == []
+    # One raw frame changes: the list of its night is made again, and what shows it.
+    toy.put("2024-03-02/b1.fits.gz", 99, night="2024-03-02")
+    said = "\n".join(describe(toy.plan().plan))
+    jobs = set(toy.run().jobs)
+    assert {"reduced/2024-03-02/b1.fits", "levels/2024-03-02.txt"} < jobs, said
+    assert paths.night_page("2024-03-02") in jobs
+    assert not any("2024-03-01" in job for job in jobs)
+    # Deleted or damaged: that one alone, and no page, for it is what it was.
+    for harm in (Path.unlink, lambda path: path.write_text("nothing")):
+        harm(toy.results / "levels/2024-03-01.txt")
+        assert toy.run().jobs == ["levels/2024-03-01.txt"]
+    fresh = toy.clean()
+    fresh.run()
+    assert products(fresh.results) == products(toy.results)
+    # A newer version of the kind: all of its lists and what shows them, and no frame.
+    kinds.CHAIN.by_name("levels").version = 2
+    jobs = set(toy.run().jobs)
+    assert {f"levels/2024-03-0{n}.txt" for n in (1, 2)} < jobs
+    assert {job for job in jobs if job.startswith(("reduced/", "combined/"))} == set()
+    # A list of a night that is not there any more is moved away, and found by its name.
+    (toy.results / "levels/2023-01-01.txt").write_text("of an earlier run")
+    assert toy.plan().plan.leaving == ("levels/2023-01-01.txt",)
+
+
+# -- each kind is complete -------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
+    assert [kind.name for kind in kinds.CHAIN] == [
+        "frame", "bias", "dark", "flat", "detector", "shutter", "science", "picture", "quality",
+        "masters picture", "calibrated picture", "sheet", "page", "table", "dark table",
+        "flat table", "associations", "bad pixels", "detector table", "trends", "index",
+    ]  # fmt: skip
+    assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
+
+
+@pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)
+def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
+    rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    head = rf"^(?:use rule (\w+) as {kind.rule} with|rule {kind.rule}):\n"
+    own = re.search(rf"{head}(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
+    assert own, f"no file of rules/ has a rule {kind.rule}"
+    assert re.match(r' +""".* -> .*"""\n', own[2]), "the rule has no docstring: SOURCE -> PRODUCT"
+    # On a cluster only the rule `night` is a job; all others run where the run was started.
+    base = own[1] or kind.rule
+    full = re.search(rf"^rule {base}:\n(.*?)(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL)
+    assert "    localrule: True\n" in full[1]
+    assert all(kind.words), "the kind has no words"
+    assert kind.words[0] != kind.words[1], "the kind has no plural"
+    assert kind.todo in ("reduce", "make", "calibrate", "write")
+    assert kind.place, "the kind has no place"
+    if kind.type:
+        blocks = schemas.read("config.schema.json")["properties"]
+        assert kind.block in blocks, "config/schemas/config.schema.json lacks its block"
+        assert kind.counted
+    document = (ROOT / "docs" / "architecture.md").read_text()
+    row = re.search(rf"^\| `{kind.name}` \| ", document, re.MULTILINE)
+    assert row, "docs/architecture.md lacks its row"
+
+
+def test_every_product_of_a_run_is_of_one_kind(old):
+    for product in products(old.results).keys() - {paths.INVENTORY}:
+        assert sum(kind.has_name(product) for kind in kinds.CHAIN) == 1, product
+    assert kinds.CHAIN.kind_of("nights/2024-03-01/notes.txt") is None
+    assert kinds.CHAIN.kind_of(reduced("a/b.fits.gz")) is kinds.FRAME

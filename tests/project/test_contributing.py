@@ -1,0 +1,71 @@
+"""CONTRIBUTING.md names files, constants and rules of the code that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ccdflow.camera import profiles
+from ccdflow.files import headertext
+from ccdflow.frame import reduction
+from ccdflow.kinds.kind import Kind
+from ccdflow.run.rawframes import header_store
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+PLACES = (
+    ROOT,
+    ROOT / "scripts" / "ccdflow",
+    ROOT / "tests",
+    ROOT / "scripts" / "ccdflow" / "camera",
+)
+NAMED = sorted(set(re.findall(r"`([\w./-]+(?:\.(?:py|yaml|json|md|txt|smk)|/))`", TEXT)))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_files_and_folders_exist(name):
+    assert name.startswith("../") or any((place / name).exists() for place in PLACES)
+
+
+def test_modules_that_documents_name_exist():
+    """A path below the library, such as `run/plan.py`, `run/plan` or `kinds/masters/`."""
+    library = ROOT / "scripts" / "ccdflow"
+    packages = "|".join(path.name for path in library.iterdir() if path.is_dir())
+    wrong = []
+    documents = (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md")
+    for path in (*documents, *sorted((ROOT / "docs" / "decisions").glob("*.md"))):
+        for name in re.findall(rf"`((?:{packages})/[\w/]*(?:\.py)?)", path.read_text("utf-8")):
+            found = library / name
+            if not (found.exists() or found.with_suffix(".py").exists()):
+                wrong.append((path.name, name))
+    assert wrong == []
+
+
+def test_recipes_have_five_lines():
+    recipes = re.findall(r"^## A new (.*)\n\n((?:.+\n)+)", TEXT, re.MULTILINE)
+    assert [name for name, _ in recipes] == [
+        "setting", "header card", "key of a camera's profile", "kind of product",
+    ]  # fmt: skip
+    for _, steps in recipes:
+        assert re.findall(r"^(\d)\. ", steps, re.MULTILINE) == list("12345")
+
+
+def test_names_in_the_recipes_are_those_of_the_code():
+    assert callable(headertext.CardList.set)
+    assert callable(profiles.load_camera)
+    for owner, name in (
+        (reduction, "PIXELS"), (reduction, "HEADER"), (Kind, "version"), (Kind, "header"),
+        (header_store, "READING"),
+    ):  # fmt: skip
+        assert isinstance(getattr(owner, name), int)
+        assert re.search(rf"`(\w+\.)?{name}`", TEXT), name
+
+
+def test_only_kinds_and_run_read_the_settings_of_a_context():
+    library = ROOT / "scripts" / "ccdflow"
+    readers = {
+        path.relative_to(library).parts[0]
+        for path in library.rglob("*.py")
+        if re.search(r"context\.settings|self\.settings\[", path.read_text("utf-8"))
+    }
+    assert readers <= {"kinds", "run"}

@@ -1,0 +1,157 @@
+"""The daily run: silence, one line, or an exit status to alarm on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import daily
+from ccdflow import paths, simulate
+
+ROOT = Path(__file__).parents[2]
+COUNT = {"frames": 0, "aside": 0, "others": 0}
+
+
+def test_nothing_new_is_silence():
+    troubles = {"a.fits": ("set aside", "empty"), "b.fits": ("arriving", "truncated")}
+    assert daily.news(COUNT, {"a.fits": "set aside"}, troubles, 3.0) == ""
+    # A frame that has begun to arrive is no news either.
+    assert daily.news(COUNT, {}, {"b.fits": ("arriving", "truncated")}, 3.0) == ""
+
+
+def test_one_line_says_what_was_made_and_which_frames_were_not():
+    after = {f"n/{name}.fits": ("set aside", "no image") for name in "abcde"}
+    after |= {"n/x.fits": ("arriving", "truncated"), "n/y.fits": ("raw file missing", "gone")}
+    before = {"n/e.fits": "set aside"}
+    count = {"frames": 12, "aside": 2, "others": 4, "what": "combined darks and pages"}
+    assert daily.news(count, before, after, 75.0) == (
+        "ccdflow: 10 frames reduced, 4 combined darks and pages made, "
+        "4 set aside (n/a.fits: no image; n/b.fits: no image; n/c.fits: no image; and 1 more), "
+        "1 raw file missing, 1 left for the next run, in 1 min 15 s"
+    )
+
+
+@pytest.fixture
+def run_daily(tmp_path):
+    # However the settings are given.
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"raw: {tmp_path / 'raw'}\nresults: {tmp_path / 'results'}\n")
+
+    def run():
+        done = subprocess.run(
+            [
+                sys.executable, str(ROOT / "scripts" / "daily.py"), "--cores", "2",
+                "--directory", str(tmp_path), "--configfile", str(settings),
+            ],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        return done.returncode, (done.stdout + done.stderr).splitlines()
+
+    return run
+
+
+def test_a_morning_after_the_other(tmp_path, run_daily):
+    source, raw, results = tmp_path / "source", tmp_path / "raw", tmp_path / "results"
+    simulate.simulate_archive(source, nights=1, frames_per_night=5)
+    night = source / "2016-01-15"
+
+    status, (line,) = run_daily()
+    assert status == 1
+    assert line.startswith("ccdflow: config/config.yaml: raw: there is no such folder")
+
+    shutil.copytree(night, raw / night.name)
+    arriving = raw / night.name / "ccd.099.0.fits.gz"
+    arriving.write_bytes((night / "ccd.001.0.fits.gz").read_bytes()[:1500])
+    status, (line,) = run_daily()
+    assert status == 0
+    assert line.startswith("ccdflow: 5 frames reduced, ")
+    assert "1 left for the next run" in line
+
+    assert run_daily() == (0, [])
+
+    # An hour later it is still not whole.
+    hour_ago = time.time() - 3600
+    os.utime(arriving, (hour_ago, hour_ago))
+    status, (line,) = run_daily()
+    assert status == 3
+    assert f"1 set aside ({night.name}/{arriving.name}: " in line
+
+    with (results / paths.LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, (line,) = run_daily()
+    assert status == 0
+    assert line.startswith("ccdflow: nothing done: ")
+    assert "another run is at work here" in line
+
+
+@pytest.mark.torture
+def test_a_bad_frame_that_another_run_has_found_is_reported(tmp_path, run_daily):
+    """Once: by the first daily run after it, whoever brought the inventory up to date."""
+    simulate.simulate_archive(tmp_path / "raw", nights=1, frames_per_night=4)
+    bad = tmp_path / "raw/2016-01-15/bad.fits"
+    bad.write_bytes(b"no")
+    os.utime(bad, (1e9, 1e9))
+    by_hand = [*daily.COMMAND, "--cores", "2", "--directory", str(tmp_path), "--configfile"]
+    subprocess.run([*by_hand, str(tmp_path / "settings.yaml")], check=True, capture_output=True)
+    status, (line,) = run_daily()
+    assert status == 3
+    assert "1 set aside (2016-01-15/bad.fits: " in line
+
+
+def morning(results, frames):
+    """Return what is newly set aside, as a daily run finds and remembers it."""
+    before, after = daily.reported(results), {file: (status, "") for file, status in frames.items()}
+    daily.remember(results, after)
+    return daily.newly("set aside", before, after)
+
+
+def test_a_frame_set_aside_is_reported_once_and_again_after_it_was_mended(tmp_path):
+    (tmp_path / paths.STATE).mkdir()
+    bad = {"n/a.fits": "set aside", "n/b.fits": "arriving"}
+    assert morning(tmp_path, bad) == ["n/a.fits"]
+    assert morning(tmp_path, bad) == []
+    # The inventory is lost: what was reported is not.
+    assert morning(tmp_path, bad | {"n/b.fits": "set aside"}) == ["n/b.fits"]
+    # Mended, and bad once more: news.
+    assert morning(tmp_path, {"n/b.fits": "set aside"}) == []
+    assert morning(tmp_path, bad) == ["n/a.fits"]
+
+
+def test_what_an_earlier_version_reported_is_no_news(tmp_path):
+    path = tmp_path / daily.REPORTED
+    path.parent.mkdir(parents=True)
+    path.write_text('{"n/a.fits": "orphan", "n/b.fits": "set aside"}', encoding="utf-8")
+    before = daily.reported(tmp_path)
+    after = {"n/a.fits": ("raw file missing", ""), "n/b.fits": ("set aside", "no image")}
+    assert daily.news(COUNT, before, after, 3.0) == ""
+
+
+def test_what_ends_the_daily_run_ends_the_workflow(tmp_path):
+    """SIGTERM, as from `timeout`: no run is left behind, and one line says what happened."""
+    simulate.simulate_archive(tmp_path / "raw", nights=3, frames_per_night=100)
+    process = subprocess.Popen(
+        [
+            sys.executable, str(ROOT / "scripts" / "daily.py"), "--cores", "1", "--directory",
+            str(tmp_path), "--config", f"raw={tmp_path / 'raw'}", f"results={tmp_path / 'results'}",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not list((tmp_path / "results").rglob("reduced/*/*.fits")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    with (tmp_path / "results" / paths.LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    frames = list((tmp_path / "results").rglob("reduced/*/*.fits"))
+    assert 0 < len(frames) < 300

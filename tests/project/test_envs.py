@@ -1,0 +1,115 @@
+"""The environment files: conda's and pip's say the same, all is pinned, no registry is named."""
+
+import ast
+import os
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ENVS = ROOT / "envs"
+# conda's names where they are not pip's.
+CONDA_NAMES = {
+    "python-isal": "isal", "matplotlib-base": "matplotlib", "inotify_simple": "inotify-simple",
+}  # fmt: skip
+
+
+def pip_pins(name):
+    """Return {package: version} of a requirements file; anything but an exact pin fails."""
+    lines = (line.split("#")[0].strip() for line in (ENVS / name).read_text().splitlines())
+    lines = [line for line in lines if line and not line.startswith("-r ")]
+    return dict(line.split("==") for line in lines)
+
+
+def conda_pins(name):
+    """Return {package as pip calls it: version} of a conda environment file, python left out."""
+    listed = yaml.safe_load((ENVS / name).read_text())["dependencies"]
+    pins = dict(entry.split("=") for entry in listed if not entry.startswith("python>"))
+    return {CONDA_NAMES.get(package, package): version for package, version in pins.items()}
+
+
+@pytest.mark.parametrize(
+    ("pip", "conda"),
+    [
+        ("requirements.txt", "environment.yaml"),
+        ("requirements-dev.txt", "environment-dev.yaml"),
+    ],
+)
+def test_conda_and_pip_say_the_same(pip, conda):
+    assert conda_pins(conda) == pip_pins(pip)
+
+
+def test_constraints_agree_with_the_requirements():
+    constraints = pip_pins("constraints.txt")
+    wanted = pip_pins("requirements.txt") | pip_pins("requirements-dev.txt")
+    assert {name: constraints[name] for name in wanted} == wanted
+
+
+def test_constraints_hold_all_that_the_requirements_bring():
+    constraints = pip_pins("constraints.txt")
+    installed = {
+        re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower(): found.version
+        for found in metadata.distributions()
+    }
+    # What else somebody installed here is nobody's dependency, and venv brings its own tools.
+    foreign = set(installed) - _brought_by(
+        pip_pins("requirements-dev.txt") | pip_pins("requirements.txt")
+    )
+    found = {name: version for name, version in installed.items() if name not in foreign}
+    assert found == {name: version for name, version in constraints.items() if name in found}
+    assert len(found) > 80
+
+
+def _brought_by(names):
+    found, todo = set(), list(names)
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in found:
+            continue
+        try:
+            needed = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        found.add(name)
+        todo += [re.match(r"[\w.-]+", line)[0] for line in needed if "extra ==" not in line]
+    return found
+
+
+def test_every_import_of_the_library_is_a_direct_dependency():
+    names = {"PIL": "pillow", "yaml": "pyyaml", "inotify_simple": "inotify-simple"}
+    files = [path for folder in ("scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    own = {path.stem for path in files} | {"ccdflow"}
+    imported = {name for path in files for name in _imports(path)} - own - sys.stdlib_module_names
+    packages = {names.get(name, name) for name in imported}
+    assert {"numpy", "astropy", "isal", "pillow"} <= packages
+    assert packages <= set(pip_pins("requirements.txt"))
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+
+
+def test_no_file_of_the_project_names_a_registry():
+    pattern = re.compile(r"index-url|find-links|https?://\S*(/simple|\.whl|\.tar\.gz|conda\.)")
+    found = [name for name in _texts() if pattern.search((ROOT / name).read_text("utf-8"))]
+    assert found == ["tests/project/test_envs.py"]
+
+
+def _texts():
+    """Return the paths of the project's own text files, with those that are not committed yet."""
+    made = {".git", ".venv", ".snakemake", "demo", "raw", "results", "bench-data"}
+    endings = (".py", ".md", ".txt", ".yaml", ".toml", ".smk", ".json", ".cfg", "Makefile", "run")
+    names = []
+    for folder, folders, files in os.walk(ROOT):
+        inside = Path(folder).relative_to(ROOT)
+        folders[:] = [f for f in folders if f not in made and not f.endswith("cache__")]
+        names += [(inside / file).as_posix() for file in files if file.endswith(endings)]
+    return sorted(names)

@@ -1,0 +1,247 @@
+"""The packages of the library import what docs/architecture.md says they may, and nothing else."""
+
+import ast
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+from library_trees import docstring_of, holders, modules
+
+import architecture
+from ccdflow import maskbits, robust
+from ccdflow.kinds import CHAIN
+from ccdflow.run.watch import warm_state
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "scripts" / "ccdflow"
+TREES = {path: tree for path, _, tree in modules()}
+
+
+def may_know():
+    """Return {package: the packages it may import}, as the document has it."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = text.partition("Inside the library")[2].partition("\n\n| ")[2].partition("\n\n")[0]
+    found = {}
+    for line in table.splitlines()[2:]:
+        names, _, allowed = line.strip("| ").split(" | ")
+        for name in re.findall(r"`(\w+)/?`", names):
+            found[name] = set(re.findall(r"`(\w+)/?`", allowed))
+    return found
+
+
+@cache
+def imports_of(path):
+    """Return the packages of the library that a module imports."""
+    found = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
+            _, *below = node.module.split(".")
+            found |= {below[0]} if below else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {name[1] for name in names if name[0] == "ccdflow" and len(name) > 1}
+    return found - {"__version__"}
+
+
+def packages():
+    paths = [path for path in LIBRARY.iterdir() if path.suffix == ".py" or path.is_dir()]
+    return sorted(path.stem for path in paths if not path.stem.startswith("__"))
+
+
+def test_every_package_is_in_the_table():
+    assert set(packages()) == set(may_know())
+
+
+@pytest.mark.parametrize("package", packages())
+def test_a_package_imports_only_what_it_may_know(package):
+    allowed = may_know()[package] | {package}
+    modules = [LIBRARY / f"{package}.py", *(LIBRARY / package).rglob("*.py")]
+    wrong = {
+        path.relative_to(LIBRARY).as_posix(): imports_of(path) - allowed
+        for path in modules
+        if path.is_file() and imports_of(path) - allowed
+    }
+    assert wrong == {}
+
+
+def test_the_drawing_is_up_to_date():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    drawn = (ROOT / "docs" / "architecture.svg").read_text("utf-8")
+    command = "python scripts/architecture.py out=docs/architecture.svg"
+    assert architecture.svg(text) == drawn, f"draw it again: {command}"
+    assert command in text
+    for kind in CHAIN:
+        assert f">rule {kind.rule}</text>" in drawn
+
+
+def test_arrows_that_follow_from_others_are_left_out():
+    needs = {"a": set(), "b": {"a"}, "c": {"a", "b"}, "d": {"a"}}
+    assert architecture.reduced(needs) == {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"a"}}
+    assert architecture.rows_of(needs) == [["a"], ["b", "d"], ["c"]]
+
+
+def test_no_circle():
+    """What a package may know, directly or through others, does not know it."""
+    known = may_know()
+    ground = {"errors", "paths", "schemas", "settings"}
+    left = {name: allowed - {name} - ground for name, allowed in known.items()}
+    while left:
+        free = [name for name, allowed in left.items() if not allowed & left.keys()]
+        assert free, f"a circle among {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+def test_no_circle_among_the_folders_of_a_package():
+    """Folders inside a package import each other one way only; the package's own files may."""
+    found = set()
+    for path, _, tree in modules():
+        parts = path.relative_to(ROOT / "scripts").parts
+        if len(parts) == 4:
+            package, own = ".".join(parts[:2]), parts[2]
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
+                    below = [*node.module.split(".")[2:], *(alias.name for alias in node.names)]
+                    if below[0] != own and (LIBRARY / parts[1] / below[0]).is_dir():
+                        found.add((parts[1], own, below[0]))
+    both = {each for each in found if (each[0], each[2], each[1]) in found}
+    assert both == set()
+
+
+def modules_imported(tree):
+    """Return the modules of the library that a module imports when it is itself imported."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_no_circle_among_modules():
+    names = {
+        ".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts): tree
+        for path, tree in TREES.items()
+        if path.stem != "__init__"
+    }
+    left = {name: modules_imported(tree) & names.keys() for name, tree in names.items()}
+    assert len(left) > 250
+    while left:
+        free = [name for name, needs in left.items() if not needs & left.keys()]
+        assert free, f"a circle among {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+# Lookups that a watch makes anew for each new frame.
+LOOKUPS_OF_FRAMES = {
+    "ageing", "calibrated by night", "noises", "pairs of bias and dark", "place", "rows by night",
+    "rows by product", "sky rates", "verdicts",
+}  # fmt: skip
+
+
+def names_of_lookups():
+    """Return the first word of the name of each lookup in the library."""
+    found = set()
+    for tree in TREES.values():
+        for node in ast.walk(tree):
+            is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if is_call and node.func.attr == "lookup" and node.args:
+                name = node.args[0]
+                name = name.elts[0] if isinstance(name, ast.Tuple) else name
+                if isinstance(name, ast.Constant):
+                    found.add(name.value)
+    return found
+
+
+def test_every_lookup_is_kept_or_made_anew_by_a_watch():
+    """A lookup that is renamed would silently be made anew for each frame."""
+    kept = {*warm_state._OF_MASTERS, *warm_state._OF_SETUPS}
+    assert not kept & LOOKUPS_OF_FRAMES
+    assert kept | LOOKUPS_OF_FRAMES == names_of_lookups()
+
+
+def test_only_rules_know_snakemake():
+    for path in LIBRARY.rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_constants_of_all_are_defined_once():
+    """MAD to sigma in `robust`, bits in `maskbits`; what tests the others says its own."""
+    bits = {name for name in vars(maskbits) if name.isupper()}
+    for path, _, tree in modules():
+        if path.stem in ("robust", "maskbits") or {"simulate", "verify"} & set(path.parts):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float):
+                assert abs(node.value - robust.MAD_TO_SIGMA) > 1e-4, f"{path}:{node.lineno}"
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                assert node.id not in bits, f"{path}:{node.lineno}"
+
+
+def test_no_two_modules_have_a_class_of_one_name():
+    names = Counter(
+        node.name
+        for _, _, tree in modules()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_two_modules_of_the_library_have_one_name():
+    names = Counter(path.stem for path in LIBRARY.rglob("*.py") if path.stem != "__init__")
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def lines_of(node):
+    """Return the number of lines of a syntax tree, 0 for None."""
+    return 0 if node is None else node.end_lineno - node.lineno + 1
+
+
+def test_no_module_and_no_function_is_long():
+    """A module has at most 500 lines, a function 50 of code: docstrings are not counted."""
+    long = []
+    for module in modules():
+        lines, own = module.text.splitlines(), holders(module)
+        if len(lines) - sum(lines_of(docstring_of(node)) for node in own) > 500:
+            long.append(module.path.name)
+        for node in own:
+            if not isinstance(node, ast.FunctionDef) or lines_of(node) <= 50:
+                continue
+            body = node.body[1:] if docstring_of(node) else node.body
+            code = lines[body[0].lineno - 1 : node.end_lineno] if body else []
+            code = [line for line in code if line.strip() and not line.strip().startswith("#")]
+            if len(code) > 50:
+                long.append(f"{module.path.name}: {node.name}")
+    assert long == []
+
+
+def is_number(node):
+    """Tell whether an expression is a number, or several, written out."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    parts = [*ast.iter_child_nodes(node)]
+    if isinstance(node, ast.UnaryOp | ast.BinOp):
+        return all(is_number(part) for part in parts if isinstance(part, ast.expr))
+    return isinstance(node, ast.Tuple) and bool(node.elts) and all(map(is_number, node.elts))
+
+
+def test_each_number_of_a_module_says_what_it_is():
+    """A comment is above or behind it, or a docstring below."""
+    bare = []
+    for module in modules():
+        lines, body = module.text.splitlines(), module.tree.body
+        if "ccdflow" not in module.path.parts:
+            continue
+        for node, after in zip(body, [*body[1:], None], strict=True):
+            if not isinstance(node, ast.Assign) or not is_number(node.value):
+                continue
+            has_docstring = isinstance(getattr(after, "value", None), ast.Constant) and isinstance(
+                after, ast.Expr
+            )
+            is_commented = lines[node.lineno - 2].startswith("#") or "#" in lines[node.lineno - 1]
+            if not has_docstring and not is_commented:
+                bare.append(f"{module.path.name}: {ast.unparse(node)}")
+    assert bare == []

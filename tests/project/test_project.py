@@ -1,0 +1,100 @@
+"""The project's own files: verbs, links and pointers that lead somewhere."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text()
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")]
+DOCUMENTS += sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/decisions").glob("*.md")])
+
+
+def verbs():
+    return set(re.findall(r"^\.PHONY: (\S+)$", MAKEFILE, re.MULTILINE))
+
+
+def test_every_verb_is_in_the_help():
+    said = subprocess.run(["make", "-s", "-C", ROOT, "help"], capture_output=True, text=True)
+    assert set(re.findall(r"^  make (\S+) +\S", said.stdout, re.MULTILINE)) == verbs()
+    assert {"demo", "test", "bench", "bench-scale", "torture", "new-camera"} <= verbs()
+
+
+def test_make_alone_gives_the_help():
+    alone, said = (
+        subprocess.run(["make", "-s", "-C", ROOT, *verb], capture_output=True, text=True).stdout
+        for verb in ([], ["help"])
+    )
+    assert alone == said != ""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_points_at_is_there(document):
+    text = document.read_text("utf-8")
+    links = re.findall(r"\]\((?!http)([^)#]+)", text)
+    for link in links:
+        assert (document.parent / link).exists(), f"{link} is not there"
+    for verb in re.findall(r"`make ([a-z-]+)", text):
+        assert verb in verbs(), f"make {verb} is no verb"
+
+
+@pytest.mark.parametrize("name", re.findall(r"(?:scripts|benchmarks)/\w+\.py", MAKEFILE))
+def test_what_a_verb_runs_is_there(name):
+    assert (ROOT / name).is_file()
+
+
+def test_ci_runs_what_the_readme_names():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert script.read_text().splitlines()[-1] == "exec make test"
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+def rows_of(text, begin):
+    """Return the rows of the first table whose heading begins so, as lists of cells."""
+    lines = text[text.index(f"| {begin}") :].partition("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    return cells[0], cells[2:]
+
+
+TABLES = {
+    "frames": (
+        "200 frames of 8 million pixels, 2 cores",
+        "s a frame",
+        {"ccdflow: o": "ccdflow", "IRAF": "iraf", "the loop": "guide", "one Snake": "one-process"},
+    ),
+    "masters": (
+        "combined bias, dark and flat of 30",
+        "wall s",
+        {"ccdflow": "ccdflow", "Siril": "siril", "IRAF": "iraf", "ccdproc": "ccdproc"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks(name):
+    begin, column, names = TABLES[name]
+    measured = (ROOT / f"benchmarks/{name}.md").read_text("utf-8")
+    heads, rows = rows_of(measured, "contender")
+    seconds = {row[0]: float(row[heads.index(column)].partition(" ")[0]) for row in rows}
+    _, shown = rows_of((ROOT / "README.md").read_text("utf-8"), begin)
+    assert len(shown) == len(names)
+    for what, value, times in shown:
+        own = next(mine for start, mine in names.items() if what.startswith(start))
+        # Two digits are shown, of figures that are rounded themselves.
+        assert float(value) == pytest.approx(seconds[own], rel=0.02), what
+        ratio = seconds[own] / seconds["ccdflow"]
+        assert float(times) == pytest.approx(ratio, rel=0.03), what
+    assert {"ccdflow", *seconds} >= set(names.values())
+
+
+def test_the_sizes_of_compressed_frames_in_the_documents_are_those_of_the_benchmark():
+    _, rows = rows_of((ROOT / "benchmarks/compressing.md").read_text("utf-8"), "a calibrated frame")
+    measured = {row[0].removeprefix("compress: "): row for row in rows}
+    _, shown = rows_of((ROOT / "docs/products.md").read_text("utf-8"), "the guide's night, 2048")
+    assert len(shown) == 3
+    for name, size, write, read in shown:
+        row = measured[{"uncompressed": "plain"}.get(name, name.strip("`"))]
+        assert [size, write, read] == [row[1], *row[3:]], name

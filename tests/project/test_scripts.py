@@ -1,0 +1,272 @@
+"""The scripts are one family: their words, their help, their examples, their table."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from snakemake.cli import parse_args
+
+from ccdflow import commandline
+from ccdflow.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+
+
+def examples(name):
+    """Return the arguments of each example in a script's docstring."""
+    doc = importlib.import_module(name).__doc__
+    _, found, text = doc.partition("Example")
+    assert found, f"{name}.py shows no example"
+    lines = re.findall(rf"^python scripts/{name}\.py (.*)$", text, re.MULTILINE)
+    assert lines, f"the example of {name}.py is no command line"
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_has_the_purpose_and_the_example(name, capsys):
+    script = importlib.import_module(name)
+    try:
+        status = script.main(["--help"])
+    except SystemExit as ended:
+        status = ended.code
+    assert status in (0, None)
+    said = capsys.readouterr().out
+    assert script.__doc__.strip() in said
+    assert "==SUPPRESS==" not in said
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_examples_are_understood(name):
+    for arguments in examples(name):
+        options = importlib.import_module(name).parse(arguments)
+        if name == "daily":
+            # Its arguments are those of snakemake.
+            _, options = parse_args(options)
+            assert options.config == ["raw=demo/raw", "results=demo/results"]
+            assert str(options.cores) == "2"
+        for word in arguments:
+            setting, is_setting, value = word.partition("=")
+            if is_setting and name != "daily":
+                assert options.given[setting] == value
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ("daily", "batch")])
+def test_an_unknown_word_is_one_line(name, capsys):
+    assert importlib.import_module(name).main(["resluts=there"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ccdflow: resluts: unknown word; allowed: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("verify", "raw: is not given; write raw=FOLDER"),
+        ("demo", "raw: is not given; write raw=FOLDER"),
+        ("simulate", "raw: is not given; write raw=FOLDER"),
+        ("combine", "out: is not given; write out=FILE"),
+        ("calibrate", "out: is not given; write out=FOLDER"),
+        ("new_camera", "one or two frames are needed (found 'none')"),
+    ],
+)
+def test_a_missing_word_is_one_line(name, missing, capsys):
+    assert importlib.import_module(name).main([]) == 1
+    assert capsys.readouterr().err.startswith(f"ccdflow: {missing}")
+
+
+def test_the_readme_has_each_script_with_its_words():
+    text = (ROOT / "README.md").read_text("utf-8").partition("## Scripts")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)\.py` \| (.*?) \|", text, re.MULTILINE))
+    assert sorted(rows) == SCRIPTS
+    for name in SCRIPTS:
+        if name in ("daily", "batch"):
+            continue
+        known = importlib.import_module(name).parse([]).names
+        assert tuple(re.findall(r"(\w+)=", rows[name])) == known, name
+
+
+def test_settings_and_other_words_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=1.fits").touch()
+    allowed = ("raw", "results")
+    words = ["raw=a=b", "x=1.fits", "reduced/y=2.fits", "results=r"]
+    given, rest = commandline.split_words(words, allowed=allowed)
+    assert given == {"raw": "a=b", "results": "r"}
+    assert rest == ["x=1.fits", "reduced/y=2.fits"]
+    for wrong, reason in (
+        (["raw=a", "raw=b"], "raw: is given twice"),
+        (["raw="], "raw: has no value"),
+        (["row=a"], "row: unknown word; allowed: raw=... results=..."),
+    ):
+        with pytest.raises(UserError, match=re.escape(reason)):
+            commandline.split_words(wrong, allowed=allowed)
+
+
+def test_settings_of_the_daily_run_may_stand_anywhere():
+    daily = importlib.import_module("daily")
+    given = ["raw=a", "--cores", "2", "strict=true", "-n"]
+    assert daily.parse(given) == ["--cores", "2", "-n", "--config", "raw=a", "strict=true"]
+    usual = ["--cores", "2", "--config", "raw=a"]
+    assert daily.parse(usual) == usual
+    assert daily.parse(["--cores", "2"]) == ["--cores", "2"]
+
+
+def test_the_former_forms_still_work(tmp_path, capsys):
+    simulate = importlib.import_module("simulate")
+    former = [str(tmp_path / "raw"), "--biases", "2", "--scale", "0.01", "--threads", "1"]
+    assert simulate.main(former) == 0
+    assert len(list((tmp_path / "raw").glob("*.fits.gz"))) == 2
+    demo = importlib.import_module("demo")
+    assert demo.main([str(tmp_path / "raw"), str(tmp_path / "results")]) == 1
+    assert "there is no inventory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("terminal", "ci", "browser", "answer", "opened"),
+    [
+        (True, "", True, "y", True),
+        (True, "", True, "Yes ", True),
+        (True, "", True, "", False),
+        (True, "", True, "n", False),
+        (True, "", True, None, False),
+        (True, "1", True, "y", False),
+        (False, "", True, "y", False),
+        (True, "", False, "y", False),
+    ],
+)
+def test_the_demo_opens_its_page_only_where_somebody_says_so(
+    tmp_path, monkeypatch, terminal, ci, browser, answer, opened
+):
+    demo = importlib.import_module("demo")
+    index, seen = tmp_path / "report.html", []
+    index.write_text("")
+
+    def get():
+        if not browser:
+            raise demo.webbrowser.Error("there is none")
+        return SimpleNamespace(open=lambda page: seen.append(page) or True)
+
+    def ask(_):
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setenv("CI", ci)
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(demo.sys, stream, SimpleNamespace(isatty=lambda: terminal))
+    monkeypatch.setattr(demo.webbrowser, "get", get)
+    monkeypatch.setattr("builtins.input", ask)
+    is_open = demo.offer(index)
+    monkeypatch.undo()
+    assert (is_open, seen) == (opened, [index.as_uri()] * opened)
+    assert demo.offer(tmp_path / "none.html") is False
+
+
+@pytest.mark.parametrize("content", ["text", "nothing", "cube", "absent"])
+@pytest.mark.parametrize(
+    ("name", "words"), [("combine", ["out=x.fits"]), ("calibrate", ["out=x"]), ("explain", [])]
+)
+def test_what_is_no_frame_is_one_line_with_a_remedy(tmp_path, capsys, name, words, content):
+    path = tmp_path / "odd.fits"
+    if content == "cube":
+        fits.PrimaryHDU(np.zeros((2, 3, 4), "f4")).writeto(path)
+    elif content != "absent":
+        path.write_text("no frame\n" * 99 if content == "text" else "")
+    words = [word.replace("=", f"={tmp_path}/") for word in words]
+    assert importlib.import_module(name).main([*words, str(path)])
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "odd.fits" in last
+    assert "raw folder" not in last
+    assert "; " in last
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "allowed"),
+    [
+        *((name, ("--cores", number), "a whole number, 1 or more")
+          for name in ("watch", "verify", "simulate", "combine", "calibrate")
+          for number in ("0", "-1", "x")),
+        ("batch", ("b.json", "--cores", "0"), "a whole number, 1 or more"),
+        *(("watch", (option, number), "seconds from 0.01 to 86400")
+          for option in ("--pause", "--limit") for number in ("-1", "0", "nan", "inf", "x")),
+        *(("telescope", ("--every", number), "seconds from 0 to 86400")
+          for number in ("-0.1", "nan", "inf", "x")),
+    ],
+)  # fmt: skip
+def test_a_number_that_cannot_be_is_one_line_with_what_is_allowed(name, words, allowed, capsys):
+    assert importlib.import_module(name).main([*words[:-1], words[-1]]) == 1
+    said = capsys.readouterr().err
+    option, number = words[-2:]
+    assert (
+        said
+        == f"ccdflow: {option}: is not allowed (found '{number}'); allowed: {allowed}; see --help\n"
+    )
+
+
+@pytest.mark.parametrize("raw", ["source", "source/tonight", ".", "link", "beside"])
+def test_the_telescope_never_writes_over_an_original(tmp_path, monkeypatch, capsys, raw):
+    monkeypatch.chdir(tmp_path)
+    Path("source").mkdir()
+    Path("source/a.fits").write_bytes(b"original")
+    Path("link").symlink_to("source")
+    Path("beside").mkdir()
+    os.link("source/a.fits", "beside/a.fits")
+    telescope = importlib.import_module("telescope")
+    assert telescope.main(["source=source", f"raw={raw}", "--every", "0"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "original" in said
+    assert [path.read_bytes() for path in Path().rglob("*.fits")] == [b"original"] * 2
+
+
+def test_ctrl_c_ends_the_telescope_with_one_line(tmp_path, monkeypatch, capsys):
+    telescope = importlib.import_module("telescope")
+
+    def observe(source, raw, *, every):
+        yield raw / "a.fits"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(telescope, "observe", observe)
+    (tmp_path / "source").mkdir()
+    assert telescope.main([f"source={tmp_path}/source", f"raw={tmp_path}/raw"]) == 130
+    said = capsys.readouterr()
+    assert "1 frame arrived" in said.out + said.err
+    assert (said.out + said.err).count("\n") == 1
+
+
+# What Python imports first of all: a module that sends Ctrl-C as soon as a script imports anything
+# but the module that is prepared for it, and what that needs.
+CTRL_C = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        package, _, module = name.partition(".")
+        own = package == "ccdflow" and module not in ("", "commandline", "errors")
+        if own or package in ("numpy", "astropy", "yaml", "isal", "scipy", "matplotlib"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ctrl_c_during_the_imports_is_one_line(name, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(CTRL_C)
+    ended = subprocess.run(
+        [sys.executable, ROOT / f"scripts/{name}.py"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "ccdflow: ended by Ctrl-C\n"

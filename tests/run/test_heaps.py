@@ -1,0 +1,41 @@
+"""The heaps of the C library in a watch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+# Twelve threads at once, each with small blocks of its own; prints the number of heaps.
+_MANY = """
+import ctypes, sys, threading
+from ccdflow.run.watch import heaps
+if sys.argv[1] == "few":
+    heaps.keep_few()
+barrier, c = threading.Barrier(12), ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+def work():
+    barrier.wait()
+    c.malloc(2000)
+    barrier.wait()
+threads = [threading.Thread(target=work) for _ in range(12)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+c.fopen.restype = ctypes.c_void_p
+file = c.fopen(sys.argv[2].encode(), b"w")
+c.malloc_info(0, ctypes.c_void_p(file))
+c.fclose(ctypes.c_void_p(file))
+heaps.give_back()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="heaps of glibc")
+def test_threads_of_a_watch_share_two_heaps(tmp_path):
+    numbers = {}
+    for how in ("few", "many"):
+        path = tmp_path / how
+        subprocess.run([sys.executable, "-c", _MANY, how, path], check=True, cwd=SCRIPTS)
+        numbers[how] = path.read_text().count("<heap nr=")
+    assert numbers["few"] <= 2 < numbers["many"]

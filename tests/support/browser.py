@@ -1,0 +1,159 @@
+"""Pages in headless Chromium: a script acts as the reader, and its result is read from the page.
+
+One Chromium serves all tests of a process: its start takes a second of CPU, a page a tenth. It is
+told what to do through a pair of pipes (``--remote-debugging-pipe``), in messages of JSON.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Put there by `.ci/run` with npm, for those who have it; no part of ccdflow.
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-component-update",
+    "--disable-background-networking", "--disable-sync", "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
+)  # fmt: skip
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: see .ci/run")
+
+
+class Browser:
+    """A Chromium that opens one page after the other."""
+
+    def __init__(self):
+        self._profile = tempfile.mkdtemp(prefix="chromium-")
+        orders, self._out = os.pipe()
+        self._in, answers = os.pipe()
+        # Chromium reads its orders from descriptor 3 and writes its answers to 4; these are others.
+        orders, answers = (_moved(each) for each in (orders, answers))
+        command = f'exec "$0" "$@" 3<&{orders} 4>&{answers}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", command, CHROMIUM, *OPTIONS, f"--user-data-dir={self._profile}"],
+            pass_fds=(orders, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(orders)
+        os.close(answers)
+        self._number, self._rest, self._events = 0, b"", []
+
+    def close(self):
+        """End it, and remove what it left."""
+        os.close(self._out)
+        os.close(self._in)
+        self._process.terminate()
+        self._process.wait(30)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def order(self, method, session=None, **values):
+        """Give an order and return its result; what happens meanwhile is kept as events."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": values}
+        if session is not None:
+            message["sessionId"] = session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._answer()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, (method, answer["error"])
+                return answer["result"]
+            self._events.append(answer)
+
+    def wait_for(self, method):
+        """Wait until something happens."""
+        while not any(event.get("method") == method for event in self._events):
+            self._events.append(self._answer())
+
+    def _answer(self):
+        while b"\0" not in self._rest:
+            part = os.read(self._in, 1 << 20)
+            assert part, "chromium has ended"
+            self._rest += part
+        text, self._rest = self._rest.split(b"\0", 1)
+        return json.loads(text)
+
+    def open(self, page, *, width, height, scripts, script):
+        """Open a page and return what a script makes of it, the errors, and a picture of it."""
+        self._events.clear()
+        target = self.order("Target.createTarget", url="about:blank")["targetId"]
+        session = self.order("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.order(
+            "Emulation.setDeviceMetricsOverride", session,
+            width=width, height=height, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        self.order("Runtime.enable", session)
+        self.order("Page.enable", session)
+        self.order("Page.navigate", session, url=Path(page).as_uri())
+        self.wait_for("Page.loadEventFired")
+        for each in scripts:
+            self.order("Runtime.evaluate", session, expression=each.read_text("utf-8"))
+        done = self.order(
+            "Runtime.evaluate", session, expression=f"(async () => {{ {script} }})()",
+            awaitPromise=True, returnByValue=True,
+        )  # fmt: skip
+        shot = self.order("Page.captureScreenshot", session)["data"]
+        self.order("Target.closeTarget", targetId=target)
+        errors = [
+            event["params"]["exceptionDetails"]
+            for event in self._events
+            if event.get("method") == "Runtime.exceptionThrown"
+        ]
+        errors += [done["exceptionDetails"]] if "exceptionDetails" in done else []
+        return done["result"].get("value"), errors, base64.b64decode(shot)
+
+
+def _moved(descriptor):
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
+    os.close(descriptor)
+    return moved
+
+
+@cache
+def _browser():
+    browser = Browser()
+    atexit.register(browser.close)
+    return browser
+
+
+def act(page, script, *, width=1300, height=2400, scripts=()):
+    """Return what a script finds on a page: the value that its body, an async function's, returns.
+
+    Parameters
+    ----------
+    page : Path
+        The file.
+    script : str
+        JavaScript.
+    width, height : int
+        Of the window, pixels.
+    scripts : sequence of Path
+        To be read before.
+    """
+    found, errors, _ = _browser().open(
+        page, width=width, height=height, scripts=scripts, script=script
+    )
+    assert errors == []
+    return found
+
+
+def seen(page, *, width, height):
+    """Return the elements of a page as Chromium has them, as text, and a PNG of the window."""
+    text, errors, shot = _browser().open(
+        page, width=width, height=height, scripts=(),
+        script="return document.documentElement.outerHTML",
+    )  # fmt: skip
+    assert errors == []
+    return text, shot

@@ -1,0 +1,52 @@
+"""The modules of `scripts/` as text and syntax tree, parsed once for all tests."""
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """A module: its path, its text, its syntax tree."""
+
+    path: Path
+    text: str
+    tree: ast.Module
+
+    def __iter__(self):
+        return iter((self.path, self.text, self.tree))
+
+
+@cache
+def modules():
+    """Return the `Module` of each file of `scripts/`, sorted by path."""
+    texts = {path: path.read_text("utf-8") for path in sorted((ROOT / "scripts").rglob("*.py"))}
+    return [Module(path, text, ast.parse(text)) for path, text in texts.items()]
+
+
+@cache
+def holders(module):
+    """Return the classes and functions of a module, and the module itself, as syntax trees."""
+    found, left = [], [module.tree]
+    while left:
+        node = left.pop()
+        found.append(node)
+        # Whatever has a docstring stands in a body of statements.
+        inner = [*node.body]
+        while inner:
+            each = inner.pop()
+            if isinstance(each, ast.ClassDef | ast.FunctionDef):
+                left.append(each)
+            elif isinstance(each, ast.stmt) and not isinstance(each, ast.Expr | ast.Assign):
+                inner += [n for n in ast.iter_child_nodes(each) if isinstance(n, ast.stmt)]
+    return found
+
+
+def docstring_of(node):
+    """Return the syntax tree of a docstring, None where there is none."""
+    first = node.body[0] if node.body else None
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return first if is_text and isinstance(first.value.value, str) else None

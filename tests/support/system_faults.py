@@ -1,0 +1,187 @@
+"""Faults of the system at every touch of a file: no list of readers and writers to keep in step.
+
+Python announces each opening, listing, renaming and removing of a file to its audit hooks, and a
+hook that raises makes the call fail. `stat`, `fsync` and reading at a place are replaced, and
+files that are opened are of a class that announces reading and writing::
+
+    touches = Touches(monkeypatch, folder)
+    with touches.noting() as seen:
+        run()
+    touches.raise_at(place, OSError(errno.EIO, "why"))
+
+A place is (operation, function of ccdflow that touches the file, kind of file).
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import sys
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+LIBRARY = str(Path(__file__).parents[2] / "scripts" / "ccdflow") + os.sep
+_AUDITED = {
+    "open": 0, "os.listdir": 0, "os.scandir": 0, "os.mkdir": 0, "os.rmdir": 0, "os.rename": 0,
+    "os.remove": 0, "os.truncate": 0, "mmap.__new__": 0,
+}  # fmt: skip
+# One hook a process, for hooks cannot be taken away; the touches that are on, if any.
+_now = []
+_is_hooked = False
+
+
+def _hook(event, arguments):
+    if _now and event in _AUDITED:
+        _now[-1].pass_by(event.removeprefix("os.").removesuffix(".__new__"), arguments[0])
+
+
+class Touches:
+    """Raises at a place where a file below a folder is touched; else notes the places.
+
+    Parameters
+    ----------
+    patch : pytest.MonkeyPatch
+    folder : path-like
+    label : callable, optional
+        Returns what a touch belongs to, such as the kind of the job at work in this thread: the
+        first part of a place. Touches of which it says None are left alone.
+    """
+
+    def __init__(self, patch, folder, label=lambda: ""):
+        global _is_hooked
+        if not _is_hooked:
+            sys.addaudithook(_hook)
+            _is_hooked = True
+        self.folder = str(folder)
+        self.label = label
+        self.seen = Counter()
+        self.error, self.place, self.is_lasting = None, None, False
+        self.struck = ""
+        self._inside = threading.local()
+        for name in ("stat", "lstat", "fstat", "fsync", "preadv", "utime"):
+            patch.setattr(os, name, self._guarded(name, getattr(os, name)))
+        for owner in (io, builtins):
+            patch.setattr(owner, "open", self._opener(owner.open))
+
+    @contextmanager
+    def on(self):
+        """Watch while this goes on."""
+        _now.append(self)
+        try:
+            yield self
+        finally:
+            _now.remove(self)
+
+    def strike(self, place, error, *, lasting=False):
+        """From now on raise ``error()`` at a place, once or at each touch; None for nowhere."""
+        self.place, self.error, self.is_lasting = place, error, lasting
+        if place is not None:
+            self.struck = ""
+
+    def _guarded(self, name, function):
+        def guarded(target, *arguments, **options):
+            if _now and _now[-1] is self:
+                self.pass_by(name, target)
+            return function(target, *arguments, **options)
+
+        return guarded
+
+    def _opener(self, function):
+        touches = self
+
+        class Watched(io.FileIO):
+            """A file that announces what is done with it."""
+
+            def read(self, size=-1):
+                touches.pass_by("read", self.name)
+                return super().read(size)
+
+            def readall(self):
+                touches.pass_by("read", self.name)
+                return super().readall()
+
+            def readinto(self, buffer):
+                touches.pass_by("read", self.name)
+                return super().readinto(buffer)
+
+            def write(self, data):
+                touches.pass_by("write", self.name)
+                return super().write(data)
+
+        def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
+                   closefd=True, opener=None):  # fmt: skip
+            if not (_now and _now[-1] is self and self._is_below(file)):
+                return function(file, mode, buffering, encoding, errors, newline, closefd, opener)
+            raw = Watched(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+            if buffering == 0:
+                return raw
+            if "+" in mode:
+                buffered = io.BufferedRandom(raw)
+            else:
+                buffered = (io.BufferedReader if "r" in mode else io.BufferedWriter)(raw)
+            return (
+                buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+            )
+
+        return opened
+
+    def _is_below(self, path):
+        return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(self.folder)
+
+    def pass_by(self, operation, target):
+        """Note a touch; raise if it is at the place."""
+        if getattr(self._inside, "now", False):
+            return
+        self._inside.now = True
+        try:
+            where = self._where(operation, target)
+        finally:
+            self._inside.now = False
+        if where is None:
+            return
+        self.seen[where] += 1
+        if where == self.place and self.error is not None and (self.is_lasting or not self.struck):
+            self.struck = str(target)
+            raise self.error()
+
+    def _where(self, operation, target):
+        if isinstance(target, int):
+            try:
+                target = str(Path(f"/proc/self/fd/{target}").readlink())
+            except OSError:
+                return None
+        if not self._is_below(target):
+            return None
+        label = self.label()
+        function = self._function() if label is not None else None
+        if function is None:
+            return None
+        return (label, operation, function, kind_of(os.fspath(target)[len(self.folder) :]))
+
+    @staticmethod
+    def _function():
+        """Return the innermost function of ccdflow that is at work, as module:function."""
+        frame = sys._getframe(3)
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith(LIBRARY):
+                return f"{file[len(LIBRARY) : -3]}:{frame.f_code.co_name}"
+            frame = frame.f_back
+        return None
+
+
+def kind_of(path):
+    """Return the kind of a file by its path below a folder: its first folders, and its ending.
+
+    >>> kind_of("/results/reduced/a.fits"), kind_of("/results/.ccdflow/done/x.json")
+    ('results/reduced *.fits', 'results/.ccdflow/done *.json')
+    """
+    parts = path.strip("/").split("/")
+    folders = [part for part in parts[:-1] if not part.startswith("20")]
+    depth = 3 if ".ccdflow" in folders else 2
+    ending = Path(parts[-1].removesuffix(".part")).suffix if len(parts) > 1 else ""
+    is_part = parts[-1].endswith(".part")
+    return f"{'/'.join(folders[:depth])} {'part' if is_part else '*' + ending}"

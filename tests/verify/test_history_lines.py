@@ -1,0 +1,154 @@
+"""Every sentence that ccdflow writes into HISTORY is in docs/products.md, and verify knows it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from ccdflow.verify.calibrated import grading
+from ccdflow.verify.comparing import sentences
+from ccdflow.verify.comparing.comparing import Differs
+
+TOP = Path(__file__).parents[2]
+LIBRARY = TOP / "scripts" / "ccdflow"
+WRITERS = {
+    "combine/combined_header.py": ("write_group_cards",),
+    "kinds/masters/light_masters.py": ("write_group_cards",),
+    "kinds/masters/master.py": ("remarks",),
+    "kinds/masters/selecting.py": ("without_odd_flags",),
+    "detector/warnings.py": ("remarks", "_WHOLE_NUMBERS"),
+    "detector/dark_figures.py": ("remarks",),
+    "kinds/flat.py": ("_gain_warnings",),
+    "detector/choosing.py": ("_explain", "same_pixels"),
+    "detector/choosing_light.py": ("_beyond_limit", "_of_other_temperature"),
+    "detector/photons/one_exposure.py": ("select_flats_of_one_exposure",),
+    "frame/placement.py": ("_place_world",),
+    "calibrate/calibrated_header.py": ("primary_cards",),
+    "calibrate/blocks.py": ("_why_uncertain",),
+    "kinds/calibrating/calibration.py": ("reasons", "left_out"),
+    "kinds/calibrating/shutter_correction.py": ("why_not",),
+    "kinds/matching/match_words.py": ("lag_words", "warmer_words"),
+    "kinds/matching/ranking.py": ("scaled_words", "_candidate"),
+    "kinds/matching/answers.py": ("LEFT_OUT",),
+}
+"""Functions that write sentences, or parts of them, and constants that they take."""
+CALLS = {"add_history", "LeftOut"}
+"""Whoever calls one of these writes a sentence."""
+PASSED_ON = {"write_image_cards", "_add_commentary"}
+"""Functions that write sentences of others."""
+
+
+def nodes_of(path):
+    """Yield (name, node) of the functions and constants of a module, methods among them."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
+
+
+def texts_of(node):
+    """Return the texts in a function or constant that are words of a sentence."""
+    doc = ast.get_docstring(node, clean=False) if isinstance(node, ast.FunctionDef) else None
+    found = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+    texts = [text for text in found if isinstance(text, str) and text != doc]
+    return [text for text in map(plain, texts) if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2]
+
+
+def plain(text):
+    text = re.sub(r"\s+", " ", text.replace("`", "")).removeprefix("ccdflow: ")
+    return text.strip(" .,:;()[]")
+
+
+def own_comment(text, node):
+    """Tell whether a text is the comment of a card and no part of a sentence."""
+    calls = [e for e in ast.walk(node) if isinstance(e, ast.Call) and name_of(e) == "set"]
+    return any(
+        isinstance(each, ast.Constant) and plain(str(each.value)) == text
+        for call in calls
+        for each in ast.walk(call)
+    )
+
+
+def name_of(call):
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def test_every_sentence_is_in_the_documents():
+    said = plain((TOP / "docs" / "products.md").read_text("utf-8"))
+    lost, count = [], 0
+    for module, names in WRITERS.items():
+        for name, node in nodes_of(LIBRARY / module):
+            for text in texts_of(node) if name in names else ():
+                count += 1
+                if text not in said and not own_comment(text, node):
+                    lost.append((module, text))
+    assert lost == []
+    assert count > 40
+
+
+def test_no_other_function_writes_a_sentence():
+    strange = []
+    for path in LIBRARY.rglob("*.py"):
+        module = path.relative_to(LIBRARY).as_posix()
+        functions = [each for each in nodes_of(path) if isinstance(each[1], ast.FunctionDef)]
+        for name, node in functions:
+            calls = {name_of(e) for e in ast.walk(node) if isinstance(e, ast.Call)} & CALLS
+            if calls and name not in {*WRITERS.get(module, ()), *PASSED_ON}:
+                strange.append((module, name))
+    assert strange == []
+
+
+def header(*lines, **cards):
+    found = fits.Header(cards)
+    for line in lines:
+        for start in range(0, len(line), 72):
+            found.add_history(line[start : start + 72])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "cards", "reason"),
+    [
+        ("bias", "this is a lie", {}, "ccdflow does not write"),
+        ("bias", "its noise is 2 adu, 30 % more than the 1.5 adu that the read noise predicts",
+         {"CNOISE": 2.0, "CNOISPR": 1.5}, ""),
+        ("bias", "its noise is 2 adu, 30 % more than the 1.5 adu that the read noise predicts",
+         {"CNOISE": 1.6, "CNOISPR": 1.5}, "and CNOISE is 1.6"),
+        ("flat", "its noise is 1.200 times the predicted noise", {}, "ccdflow does not write"),
+        ("dark", "its noise is 1.200 times the predicted noise", {"MODFC": 1.2}, ""),
+        ("dark", "its noise is 1.200 times the predicted noise", {"MODFC": 1.1}, "MODFC is 1.1"),
+        ("dark", "combined without bias: there was none", {}, ""),
+        ("dark", "combined without bias: there was none", {"BIASIM": "x"}, "BIASIM names one"),
+        ("bias", "b.fits was left out: its pixels are those of a.fits: combined once", {}, "IMOUT"),
+        ("bias", "b.fits was left out: its pixels are those of a.fits: combined once",
+         {"IMOUT001": "b.fits"}, ""),
+        ("bias", "b.fits was left out: it rained", {"IMOUT001": "b.fits"}, "does not write"),
+    ],
+)  # fmt: skip
+def test_a_sentence_is_known_and_agrees_with_the_cards(kind, line, cards, reason):
+    own = header(f"ccdflow: {line}", **cards)
+    if not reason:
+        sentences.check_combined(own, own, kind, [""])
+        return
+    with pytest.raises(Differs, match=re.escape(reason)):
+        sentences.check_combined(own, own, kind, [""])
+
+
+def test_a_frame_that_was_left_out_keeps_its_sentence():
+    own = header(IMOUT001="b.fits")
+    with pytest.raises(Differs, match="do not name the same frames"):
+        sentences.check_combined(own, own, "bias", [""])
+
+
+def test_the_grades_are_those_that_the_documents_have():
+    said = plain((TOP / "docs" / "products.md").read_text("utf-8"))
+    for words in (
+        "temperature unknown",
+        "left out: more noise than structure",
+        "cut to its pixels",
+    ):
+        assert words in said
+        assert any(words in pattern.pattern for pattern, _ in grading._GRADES)

@@ -1,0 +1,167 @@
+"""Products made again by ccdproc: sound ones are verified, and nothing that was changed passes."""
+
+import gzip
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edited_products import card, rewrite
+from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
+
+from ccdflow.verify import selection, table, verdicts
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+import verify as command  # noqa: E402 - a script of the project
+
+FRAME = "reduced/b3.fits"
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """Five biases with outliers, reduced and combined: (raw folder, results folder)."""
+    top = tmp_path_factory.mktemp("night")
+    rng = np.random.default_rng(5)
+    for number, frame in enumerate(biases(5), start=1):
+        frame.ravel()[rng.integers(0, frame.size, 9)] += np.uint16(900)
+        write_raw(top / "raw" / f"b{number}.fits.gz", (frame, bias_cards(number)))
+    run_jobs(top / "raw", top / "results", {"cam": LFC_LIKE.format(name="TESTCAM")},
+             bias={"clip_by": "mad"})  # fmt: skip
+    return top / "raw", top / "results"
+
+
+@pytest.fixture
+def copy(night, tmp_path):
+    """The same night, to be spoilt."""
+    raw, results = tmp_path / "raw", tmp_path / "results"
+    shutil.copytree(night[0], raw)
+    shutil.copytree(night[1], results)
+    return raw, results
+
+
+def combined_of(results):
+    (product,) = [name for name in selection.files_of(results) if name.startswith("combined/")]
+    return product
+
+
+def look(product, folders, **how):
+    raw, results = folders
+    return verdicts.verify(product, raw=raw, results=results, **how)
+
+
+def test_sound_products_are_verified_to_the_last_pixel(night):
+    frame = look(FRAME, night)
+    assert (frame.verdict, frame.pixels, frame.largest) == ("verified", 40 * 64, 0.0)
+    combined = look(combined_of(night[1]), night, whole=True)
+    assert (combined.verdict, combined.pixels) == ("verified", 40 * 64)
+    # The bands are as many rows as there are.
+    assert look(combined_of(night[1]), night).pixels == 40 * 64
+
+
+def add(value):
+    def change(hdu):
+        hdu.data[7, 11] += value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (add(0.5), "at least 1 pixel differs"),
+        (card("BIASLVL", 1003.0), "the level is 100"),
+        (card("OVERRMS", 9.0), "the noise is "),
+        (card("RAWFP", "00000000-1"), "RAWFP is 00000000-1, and the raw file has "),
+        (card("RAWFILE", "b2.fits.gz"), "RAWFP is "),
+        (card("OVERSCAN", "[68:72,1:40]"), " pixels differ"),
+        (card("TRIM", "[2:65,1:40]"), " pixels differ"),
+        (card("OSCSTAT", "mean"), " pixels differ"),
+    ],
+)
+def test_a_changed_frame_with_right_checksums_differs(copy, change, reason):
+    rewrite(copy[1] / FRAME, change)
+    found = look(FRAME, copy)
+    assert found.verdict == "differs"
+    assert reason in found.reason
+
+
+def test_a_member_exchanged_under_the_same_name_makes_the_combined_bias_differ(copy):
+    results = copy[1]
+    rewrite(results / FRAME, add(40.0))
+    found = look(combined_of(results), copy)
+    assert (found.verdict, found.reason) == ("differs", "at least 1 pixel differs")
+    # The pixel of the exchanged member is clipped: one value of five is gone.
+    assert 0 < found.largest < 5
+
+
+@pytest.mark.parametrize("change", [card("IMGLEVEL", 7.5), card("CLIPSIG", 2.0), add(1e-3)])
+def test_a_changed_combined_bias_differs(copy, change):
+    product = combined_of(copy[1])
+    rewrite(copy[1] / product, change)
+    assert look(product, copy, whole=True).verdict == "differs"
+
+
+def test_every_flipped_bit_is_found(copy):
+    rng = np.random.default_rng(8)
+    for product in (FRAME, combined_of(copy[1])):
+        path = copy[1] / product
+        sound = path.read_bytes()
+        for _ in range(60):
+            changed = bytearray(sound)
+            # Half of them in the header.
+            where = rng.integers(0, len(sound) if rng.random() < 0.5 else 2880 * 2)
+            changed[where] ^= 1 << int(rng.integers(0, 8))
+            path.write_bytes(changed)
+            assert look(product, copy).verdict != "verified", where
+        path.write_bytes(sound)
+        assert look(product, copy).verdict == "verified"
+
+
+def test_a_raw_frame_that_was_replaced_is_found_and_one_that_is_gone_is_no_success(copy):
+    raw, _ = copy
+    content = bytearray(gzip.decompress((raw / "b3.fits.gz").read_bytes()))
+    content[2880 + 700] ^= 1
+    (raw / "b3.fits.gz").write_bytes(gzip.compress(bytes(content)))
+    assert look(FRAME, copy).verdict == "differs"
+    (raw / "b3.fits.gz").unlink()
+    found = look(FRAME, copy)
+    assert (found.verdict, found.reason) == (
+        "cannot be made again",
+        "the raw file b3.fits.gz is missing",
+    )
+
+
+def test_the_command_verifies_a_sample_once(copy, capsys):
+    raw, results = copy
+    words = [f"raw={raw}", f"results={results}"]
+    assert command.main(words) == 0
+    assert "2 of 2 products verified with ccdproc" in capsys.readouterr().out
+    before = (results / table.NAME).stat().st_mtime_ns
+    assert command.main(words) == 0
+    assert "(0 now, the others before)" in capsys.readouterr().out
+    assert (results / table.NAME).stat().st_mtime_ns == before
+    assert command.main([*words, "--all"]) == 0
+    assert "6 of 6 products verified" in capsys.readouterr().out
+    assert len(table.read_table(results)[0]) == 6
+
+
+def test_the_command_fails_where_something_differs(copy, capsys):
+    raw, results = copy
+    words = [f"raw={raw}", f"results={results}"]
+    assert command.main([*words, "--all"]) == 0
+    rewrite(results / FRAME, add(1.0))
+    assert command.main([*words, FRAME]) == 1
+    out = capsys.readouterr().out
+    assert f"differs: {FRAME}: at least 1 pixel differs" in out
+    # The combined bias has a member that changed: its verdict holds no more.
+    assert command.main([*words, combined_of(results)]) == 1
+
+
+def test_the_command_says_what_is_wrong_with_its_words(copy, capsys):
+    raw, results = copy
+    assert command.main([f"raw={raw}"]) == 1
+    assert "results: is not given; write results=FOLDER" in capsys.readouterr().err
+    assert command.main([f"raw={raw}", f"results={results}", "reduced/nothing.fits"]) == 1
+    assert "there is no such product" in capsys.readouterr().err

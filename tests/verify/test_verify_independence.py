@@ -1,0 +1,70 @@
+"""What verifies shares nothing with what it verifies; a run pays for none of it."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from ccdflow import maskbits, robust
+from ccdflow.verify.reading import mask_bits
+
+LIBRARY = Path(__file__).parents[2] / "scripts" / "ccdflow"
+VERIFY = sorted((LIBRARY / "verify").rglob("*.py"))
+SHARED = {
+    "ccdflow.errors": "the error that a user reads",
+    "ccdflow.paths": "the names of folders and tables",
+    "ccdflow.files": "the table of verdicts is written whole",
+    "ccdflow.verify": "itself",
+}
+"""Modules that are no arithmetic; nothing else of the library may decide on a verdict."""
+PUBLIC = {"ccdproc", "astropy", "numpy", "scipy", "astroscrappy"}
+
+
+def imported(path):
+    """Return the modules that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if node.module == "ccdflow" else {node.module}
+    return found
+
+
+def standard(name):
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", VERIFY, ids=lambda path: path.stem)
+def test_verifying_knows_no_module_that_makes_products(path):
+    strange = {name for name in imported(path) if not standard(name)}
+    strange = {name for name in strange if name.partition(".")[0] not in PUBLIC}
+    assert {n for n in strange if ".".join(n.split(".")[:2]) not in SHARED} == set()
+
+
+@pytest.mark.parametrize("path", VERIFY, ids=lambda path: path.stem)
+def test_only_public_modules_are_imported(path):
+    modules = {name for name in imported(path) if name.partition(".")[0] in PUBLIC}
+    assert [name for name in modules if "._" in name] == []
+
+
+def test_only_verifying_imports_ccdproc_and_no_run_imports_scipy_stats():
+    """A run starts without ccdproc (0.2 s of CPU) and without scipy.stats (0.4 s)."""
+    others = [path for path in LIBRARY.rglob("*.py") if path not in VERIFY]
+    heavy = {
+        path.relative_to(LIBRARY).as_posix(): names
+        for path in others
+        if (names := {n for n in imported(path) if n.startswith(("ccdproc", "scipy.stats"))})
+    }
+    assert heavy == {}
+    entry = {path for path in others if "ccdflow.verify" in str(imported(path))}
+    assert entry == set()
+
+
+def test_the_bits_are_those_that_the_documents_give():
+    """They are said twice, on purpose; they must not differ."""
+    said = {name: value for name, value in vars(mask_bits).items() if name.isupper()}
+    assert said.pop("MAD_TO_SIGMA") == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
+    assert said == {name: value for name, value in vars(maskbits).items() if name.isupper()}
