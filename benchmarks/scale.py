@@ -203,7 +203,7 @@ def seed_archive(archive, template, template_night):
                 record,
                 product=job.product,
                 key=job.key,
-                basis=kinds.by_name(job.kind).basis(planning, job),
+                basis=kinds.CHAIN.by_name(job.kind).basis(planning, job),
                 data=json.loads(data),
             )
         )

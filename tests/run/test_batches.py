@@ -146,18 +146,19 @@ def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_ses
     assert len(products) == len(set(products)) == len(session.plan.jobs) - 3
 
 
-def test_here_what_needs_two_batches_is_a_process_only_if_it_is_much(make_session):
-    nights = {f"2024-03-0{n}": 2 for n in range(1, 6)}
-    few = batches.split(
-        make_session(nights, most=5, shared_group=True), each_night=False, write=False
-    )
-    assert not [batch for batch in few if "_bias" in batch.name]
-    many = batches.split(
-        make_session(nights, most=4, shared_group=True), each_night=False, write=False
-    )
-    assert [batch.name for batch in many if "_bias" in batch.name] == [
-        f"{night}_bias" for night in nights
-    ]
+@pytest.mark.parametrize(("most", "sizes"), [(10, []), (9, [10]), (4, [4, 4, 2])])
+def test_here_what_needs_two_batches_and_what_needs_that_is_a_process_if_it_is_much(
+    make_session, most, sizes
+):
+    """Five biases of all frames and their five pictures are left to Snakemake, or gathered."""
+    nights = {f"2024-03-0{n}": 3 for n in range(1, 6)}
+    session = make_session(nights, most=most, shared_group=True)
+    found = batches.split(session, each_night=False, write=False)
+    own = [batch for batch in found if batch.name.endswith(f"_{BIAS}")]
+    assert [len(batch.products) for batch in own] == sizes
+    assert {batch.before for batch in own} <= {tuple(b.done for b in found if b not in own)}
+    held = [kind for batch in own for kind in kinds(session, batch)]
+    assert held.count(BIAS) == held.count(QUALITY) == sum(sizes) / 2
 
 
 def test_a_bias_to_be_made_again_is_a_cluster_job_but_stays_here_otherwise(make_session):

@@ -83,9 +83,10 @@ def split(session, *, each_night, write=True):
     """Split the jobs of a run into batches, and write their files.
 
     A job that needs products of one batch only joins that batch. A job that needs products of
-    several batches joins a batch of its own kind and night, which waits for them. Without a
-    cluster, batches are used only for many jobs. The main process makes the rest, and all kinds
-    without a stage.
+    several batches joins a batch of its own kind, which waits for them: one for each night on a
+    cluster, one for several nights elsewhere. The main process makes all kinds without a stage;
+    without a cluster also the jobs that need several batches, and what needs these, as long as
+    they are no more than a batch holds.
 
     Parameters
     ----------
@@ -101,14 +102,11 @@ def split(session, *, each_night, write=True):
     list of Batch
         Each batch follows those that it waits for.
     """
-    chain = session.context.chain
     most = session.context.settings["frames_per_batch"]
-    parts = _parts(session.plan, most, each_night)
-    home = {job.product: name for name, jobs in parts.items() for job in jobs}
-    for kind in chain[1:]:
-        if kind.stage:
-            jobs = session.plan.of_kind(kind.name)
-            _place(jobs, session.plan.jobs, parts, home, each_night, most)
+    parts, home = _placed(session.plan, most, each_night, gather=each_night)
+    staged = sum(len(session.plan.of_kind(kind.name)) for kind in _staged(session.context.chain))
+    if not each_night and staged + _frames(session.plan) - len(home) > most:
+        parts, home = _placed(session.plan, most, each_night, gather=True)
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     batches = {}
     for name, jobs in parts.items():
@@ -121,28 +119,63 @@ def split(session, *, each_night, write=True):
     return list(batches.values())
 
 
-def _place(jobs, whole, parts, home, each_night, most):
-    """Put the jobs of a kind into batches; the main process makes those left out.
+def _staged(chain):
+    """Return the kinds whose jobs a batch may hold, but for frames."""
+    return [kind for kind in chain[1:] if kind.stage]
 
-    A batch waits only for batches of earlier kinds, so no two wait for each other.
+
+def _frames(whole):
+    return len(whole.of_kind(whole.context.chain.first.name))
+
+
+def _placed(whole, most, each_night, *, gather):
+    """Return ({name: jobs} of batches, {product: name of its batch}).
+
+    Parameters
+    ----------
+    whole : ccdflow.run.plan.Plan
+    most : int
+        Jobs in a batch of several nights, at most.
+    each_night : bool
+        Make a batch for each night.
+    gather : bool
+        Whether jobs that need several batches get batches of their own.
     """
-    apart = {}
+    parts = _parts(_by_night(whole.of_kind(whole.context.chain.first.name)), most, each_night)
+    home = {job.product: name for name, jobs in parts.items() for job in jobs}
+    for kind in _staged(whole.context.chain):
+        apart = _join(whole.of_kind(kind.name), whole.jobs, parts, home)
+        if not gather:
+            continue
+        # A job without needs is of a night without new frames.
+        free = [job for job in apart if not any(need in whole.jobs for need in job.needs)]
+        bound = [job for job in apart if any(need in whole.jobs for need in job.needs)]
+        for jobs, suffix in ((free, ""), (bound, f"_{kind.name}")):
+            for nights, own in _parts(_by_night(jobs), most, each_night).items():
+                name = f"{nights}{suffix}"
+                parts.setdefault(name, []).extend(own)
+                home.update((job.product, name) for job in own)
+    return parts, home
+
+
+def _join(jobs, whole, parts, home):
+    """Put jobs of a kind that need one batch into that batch; return those that need several.
+
+    A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
+    a product of no batch is in neither.
+    """
+    apart = []
     for job in jobs:
-        needs = [need for need in job.needs if need in whole]
-        homes = {home.get(need) for need in needs}
-        if len(homes) == 1 and None not in homes:
+        homes = {home.get(need) for need in job.needs if need in whole}
+        if None in homes:
+            continue
+        if len(homes) == 1:
             name = homes.pop()
             parts[name].append(job)
             home[job.product] = name
-        elif None not in homes:
-            apart.setdefault(job.night, []).append(job)
-    if not each_night and sum(map(len, apart.values())) <= most:
-        return
-    for night, own in apart.items():
-        has_needs = any(need in whole for job in own for need in job.needs)
-        name = f"{_name([night])}_{own[0].kind}" if has_needs else _name([night])
-        parts.setdefault(name, []).extend(own)
-        home.update((job.product, name) for job in own)
+        else:
+            apart.append(job)
+    return apart
 
 
 def _batch(context, name, jobs, before):
@@ -152,11 +185,20 @@ def _batch(context, name, jobs, before):
     return Batch(name, key, products, size, tuple(each.done for each in before))
 
 
-def _parts(whole, most, each_night):
-    """Return {name: frame jobs}."""
+def _by_night(jobs):
     nights = {}
-    for job in whole.of_kind(whole.context.chain.first.name):
+    for job in jobs:
         nights.setdefault(job.night, []).append(job)
+    return nights
+
+
+def _parts(nights, most, each_night):
+    """Return {name: jobs} of batches of one or more nights, or of a part of a night.
+
+    Parameters
+    ----------
+    nights : dict of str to list of ccdflow.run.job.Job
+    """
     parts, bundle, frames = {}, [], []
     small = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most)
     # Use as few bundles as possible, all of about the same size.
