@@ -1,19 +1,11 @@
-"""The combined bias: the average of a group's biases, and the detector's figures by them."""
+"""The combined bias: the average of a group's biases."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, replace
-
-import numpy as np
-
 from ccdflow import paths
-from ccdflow.combine import combined_header
-from ccdflow.combine.member_noise import measured_noise, sample_members
-from ccdflow.detector import bias_figures, frame_figures, warnings
-from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
+from ccdflow.kinds.masters import group_queries
+from ccdflow.kinds.masters.bias_maker import BiasMaker
 from ccdflow.kinds.masters.master import MasterKind
-from ccdflow.kinds.masters.member_masters import amplifier_noise
 from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
@@ -34,13 +26,10 @@ class Bias(MasterKind):
     version = 4
     type = "bias"
     block = "bias"
-    settings = ("minimum", "method", "clip", "clip_by", "iterations", "uncertainty", "count")
+    pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "uncertainty", "count")
     table = paths.BIAS_QUALITY
     why_moved = "its biases are no such group any more"
-    of_the_combined = (
-        "combined_row_structure", "combined_column_structure", "combined_noise",
-        "combined_noise_error", "predicted_noise", "root_n_noise", "clipped_fraction",
-    )  # fmt: skip
+    maker = BiasMaker()
 
     def group_basis(self, context, group):
         """Return the sources of a combined bias.
@@ -53,66 +42,6 @@ class Bias(MasterKind):
             del basis["settings"]["clip_by"]
         return basis
 
-    def recipe(self, work):
-        """Return the recipe: the deviations of a few biases are too uncertain to clip by them."""
-        count, recipe = len(work.kept), super().recipe(work)
-        # A single bias shows no noise, and has nothing to reject.
-        return recipe.of_number(count) if count > 1 else replace(recipe, clip_by="mad")
-
-    def noise(self, work, image, members):
-        """Return the noise model by which biases are clipped, None where they are not."""
-        recipe = self.recipe(work)
-        if recipe.clip is None or recipe.clip_by != "noise":
-            return None
-        rows, sample = sample_members(members, threads=work.threads)
-        amplifiers = [amplifier_noise(each, work.reduction) for each in image.amplifiers]
-        return measured_noise(
-            amplifiers, members[0].shape, rows, sample, light=False, threads=work.threads
-        )
-
-    def measure(self, work, combined, amplifier, unit):
-        """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
-        place, frames = work.place(amplifier), work.sampled(combined, amplifier)
-        claim = amplifier.read_noise
-        gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
-        what = bias_figures.AmplifierValues(
-            amplifier.name,
-            (place.y0, place.y1, place.x0, place.x1),
-            gain,
-            claim if claim is not None else claimed_read_noise(work),
-            amplifier.along,
-        )
-        hours = hours_of(work.dates)
-        subtracted = all(amplifier.name in record.data["levels"] for _, record in work.kept)
-        levels = _levels(work, amplifier, frames, subtracted=subtracted)
-        noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in work.kept]
-        overscan = float(np.median(noises))
-        figures = asdict(bias_figures.measure_amplifier(combined, what, levels, hours, overscan))
-        pairs = figures.pop("pair_noise")
-        if amplifier.name in work.flags:
-            # All frames are flagged: members of a group have equal flags. Nothing but the level is
-            # known.
-            numbers = {name for name, value in figures.items() if isinstance(value, float)}
-            figures |= dict.fromkeys(numbers - {"level", "level_span"}, math.nan)
-            pairs = ()
-        above = levels if subtracted else [0.0] * len(levels)
-        return {
-            **{name: short(value) for name, value in figures.items()},
-            "gain": math.nan if gain is None else gain,
-            "subtracted": subtracted,
-            "cut_off": warnings.is_cut_off(frames, above, figures["read_noise"]),
-            "levels": levels,
-            "hours": [short(hour) for hour in hours],
-            "pairs": [short(pair) for pair in pairs],
-        }
-
-    def write_image_cards(self, cards, combined, figures, texts, unit):
-        """Write how one image came out, and the noise that it was clipped by."""
-        super().write_image_cards(cards, combined, figures, texts, unit)
-        if combined.noise is not None:
-            noises = [each.fixed**0.5 for each in combined.noise.amplifiers]
-            combined_header.write_clipping_noise_cards(cards, noises, unit)
-
     def closing(self, context, records):
         """Return a run's last lines on combined biases; where there are none, why."""
         lines = super().closing(context, records)
@@ -120,31 +49,22 @@ class Bias(MasterKind):
             lines += why_no_bias(context.store, counts.types(context))
         return lines
 
-    def warnings_of(self, work, figures):
-        """Return the warnings on an amplifier, a sentence each."""
-        return warnings.remarks(figures, self.recipe(work))
-
     def can_close(self, context):
         """Tell whether groups are of one night each, and there is any bias."""
         return super().can_close(context) and bool(counts.types(context)[self.type])
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its combined biases and those before it."""
-        others = self.elsewhere(context, night)
-        groups = self.lines(context, self.trend_groups(context, night))
-        return {**({"elsewhere": others} if others else {}), "groups": groups}
+        others = group_queries.nights_elsewhere(self, context, night)
+        groups = group_queries.trend_groups(self, context, night)
+        return {
+            **({"elsewhere": others} if others else {}),
+            "groups": group_queries.basis_lines(self, context, groups),
+        }
 
     def index_basis(self, context):
         """Return the sources of the overview: all combined biases."""
-        return {"groups": sorted(self.lines(context, self.groups(context)))}
+        return {"groups": sorted(group_queries.basis_lines(self, context, self.groups(context)))}
 
 
 BIAS = Bias()
-
-
-def _levels(work, amplifier, frames, *, subtracted):
-    """Return the bias level of an amplifier in each member, adu."""
-    if subtracted:
-        return [record.data["levels"][amplifier.name] for _, record in work.kept]
-    # The level is still in the pixels.
-    return [short(frame_figures.clipped_moments(frame).mean) for frame in frames]

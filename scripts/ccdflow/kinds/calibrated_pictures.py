@@ -331,7 +331,7 @@ def _master_lines(context, group):
 
 def _without(context, group):
     """Return {kind: why} of the masters that a dark or flat was combined without."""
-    return context.chain.by_name(group.kind).without(context, group)
+    return context.chain.by_name(group.kind).why_without(context, group)
 
 
 def _letter(unit):

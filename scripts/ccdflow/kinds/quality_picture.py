@@ -9,6 +9,7 @@ from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, write_text
@@ -91,7 +92,7 @@ def quality_basis(context, night):
     -------
     dict
     """
-    groups = BIAS.lines(context, BIAS.night_groups(context, night))
+    groups = group_queries.basis_lines(BIAS, context, BIAS.night_groups(context, night))
     return {"version": frame_pictures.PICTURES, "groups": groups}
 
 

@@ -11,6 +11,7 @@ from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.writing import write_text
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
@@ -68,7 +69,10 @@ class MasterTable(Kind):
     def basis(self, context, job):
         """Return the sources of the table: all masters of the kind."""
         groups = self.master.groups(context)
-        return {"version": self.version, "groups": sorted(self.master.lines(context, groups))}
+        return {
+            "version": self.version,
+            "groups": sorted(basis_lines(self.master, context, groups)),
+        }
 
     def make(self, context, job, *, threads):
         """Write the table: a row a night, camera and amplifier."""

@@ -9,7 +9,7 @@ from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters.master import masters_carried
+from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.measuring import noise_words

@@ -13,6 +13,7 @@ from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.rule import day_of
 from ccdflow.kinds.measuring.trend_series import DARKS_OF, darks_of, groups_of, series_of
 from ccdflow.kinds.writing import drawing_module, write_text
@@ -64,7 +65,7 @@ class Trends(Kind):
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""
         biases, measured = groups_of(context)
-        lines = BIAS.lines(context, biases)
+        lines = basis_lines(BIAS, context, biases)
         outcomes = [(group.product, context.outcome(group.product)) for group in measured]
         lines += [[product, r.key, r.status] for product, r in outcomes if r is not None]
         return {

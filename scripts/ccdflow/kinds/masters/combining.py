@@ -1,15 +1,13 @@
 """The job of a master: frames chosen, compared, combined, measured and written, for any image type.
 
-Differences between image types are asked of the kind (`ccdflow.kinds.masters.master.MasterKind`).
+Where image types differ, the kind's `ccdflow.kinds.masters.master_maker.MasterMaker` is asked.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -19,10 +17,10 @@ from ccdflow.detector import choosing
 from ccdflow.errors import FrameError
 from ccdflow.files import whole
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
-from ccdflow.files.headertext import CardList, printable
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters import disagreement
+from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
+from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.run import ledger
 from ccdflow.run.context import Context, reduced
 from ccdflow.run.ledger import Record
@@ -30,12 +28,6 @@ from ccdflow.run.rawframes.rows import digest
 
 # Words in the reason of a group whose frames agree, and are only too few.
 _TOO_FEW = "fewer than the minimum of"
-# Bytes that the process may hold where the system does not tell.
-_ASSUMED_RESIDENT_BYTES = 350e6
-# Bytes for measuring and writing beside those for combining; measured with LFC frames.
-_WRITING_BYTES = 150e6
-# The least part of the memory allowed that combining may have.
-_LEAST_COMBINING_SHARE = 0.3
 
 
 class FramesDisagree(Exception):
@@ -73,6 +65,16 @@ class CombineWork:
     def group(self):
         """The `ccdflow.run.job.Group`."""
         return self.context.groups[self.record.product]
+
+    @property
+    def maker(self):
+        """The `MasterMaker` of the kind."""
+        return self.kind.maker
+
+    @property
+    def members(self):
+        """The members with their rows, noises, and the masters that are applied to them."""
+        return Members(self.context, self.group, self.kept)
 
     @property
     def settings(self):
@@ -116,7 +118,9 @@ class CombineWork:
     @property
     def memory(self):
         """Bytes that combining may take, so that the process stays below its limit."""
-        return _memory(self.kind.memory(self.context) * 1e6)
+        return memory_limits.bytes_for_combining(
+            memory_limits.megabytes_allowed(self.context) * 1e6
+        )
 
     def place(self, amplifier):
         """Return the region of an amplifier in an image of the members."""
@@ -168,13 +172,13 @@ def combine_group(kind, context, job, *, threads):
         If a member cannot be read.
     """
     group = context.groups[job.product]
-    members = kind.members(context, group)
+    members = group_queries.reduced_members(context, group)
     if missing := kind.lacks(context, group):
         selection = choosing.Selection(tuple(range(len(members))), (), True, "")
         work, data = _work(kind, context, job, members, selection, threads)
         data["quality"] = []
         return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)
-    selection = kind.select(context, group, members)
+    selection = kind.maker.select(context, group, members)
     while True:
         try:
             return _combine_selected(kind, context, job, members, selection, threads)
@@ -212,9 +216,12 @@ def _combine_selected(kind, context, job, found, selection, threads):
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
     except stack.TooLittleMemory as error:
-        memory, enough = kind.memory(context), _least_limit(error.needed)
+        memory, enough = (
+            memory_limits.megabytes_allowed(context),
+            memory_limits.least_megabytes(error.needed),
+        )
         reason = (
-            f"{memory:g} MB of memory ({kind.memory_setting}) are too little to combine"
+            f"{memory:g} MB of memory ({memory_limits.SETTING}) are too little to combine"
             f" {len(work.kept)} frames; allowed: {enough} or more"
         )
         # Another setting may do; with this one there is no use in trying again.
@@ -261,26 +268,28 @@ def _make(work):
     rejected, images = 0, work.images
     if images[0].hdu:
         primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
-        work.kind.write_group_cards(work, primary)
+        work.maker.write_group_cards(work, primary)
         parts += array_hdu(primary, None, primary=True)
-    for image, hdus, combined in work.kind.combined_images(work, hdus_of_members):
+    for image, hdus, combined in work.maker.combined_images(work, hdus_of_members):
         _check_values(work, combined)
-        if strangers := work.kind.strangers(work, combined, image):
+        if strangers := work.maker.strangers(work, combined, image):
             raise FramesDisagree(strangers)
         unit = combined_header.unit_of(hdus[0])
-        image_figures = work.kind.measure_image(work, combined, image, unit)
+        image_figures = work.maker.measure_image(work, combined, image, unit)
         cards = combined_header.shared_cards(hdus)
         if not parts:
-            work.kind.write_group_cards(work, cards)
+            work.maker.write_group_cards(work, cards)
         combined_header.write_clipping_cards(cards, combined.recipe)
-        texts = work.kind.remarks(work, image_figures, several=len(images) * len(image_figures) > 1)
+        texts = work.maker.remarks(
+            work, image_figures, several=len(images) * len(image_figures) > 1
+        )
         if combined.empty:
             texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
-        work.kind.write_image_cards(cards, combined, image_figures, texts, unit)
+        work.maker.write_image_cards(cards, combined, image_figures, texts, unit)
         name = combined_header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
         parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
-        beside += work.kind.extensions(work, combined, image.suffix, unit)
+        beside += work.maker.extensions(work, combined, image.suffix, unit)
         content = content or str(words)
         figures += image_figures
         remarks += texts
@@ -289,7 +298,7 @@ def _make(work):
     whole.write_hdus(target, parts + beside)
     data = {
         **work.record.data,
-        **work.kind.more_data(work),
+        **work.maker.more_data(work),
         "quality": figures,
         "remarks": remarks,
         "recipe": str(combined.recipe),
@@ -311,93 +320,11 @@ def _check_values(work, combined):
 def _measure_only(work):
     """Return the figures of frames that make no master."""
     figures = []
-    for image, hdus, combined in work.kind.combined_images(work, work.hdus()):
+    for image, hdus, combined in work.maker.combined_images(work, work.hdus()):
         _check_values(work, combined)
-        figures += work.kind.measure_image(work, combined, image, combined_header.unit_of(hdus[0]))
-    nothing = dict.fromkeys(work.kind.of_the_combined, math.nan)
+        figures += work.maker.measure_image(work, combined, image, combined_header.unit_of(hdus[0]))
+    nothing = dict.fromkeys(work.maker.figures_of_masters_only, math.nan)
     return [{**figure, **nothing} for figure in figures]
-
-
-def strangers_of(work, combined, image):
-    """Return the members with other structure than the rest, or with another's pixels.
-
-    Parameters
-    ----------
-    work : CombineWork
-    combined : ccdflow.combine.stack.Combined
-    image : ccdflow.frame.products.ProductImage
-
-    Returns
-    -------
-    list of ccdflow.detector.choosing.LeftOut
-    """
-    strangers = {}
-    for amplifier in image.amplifiers:
-        if amplifier.name in work.flags:
-            continue
-        frames = work.sampled(combined, amplifier)
-        turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
-        where = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
-        outs = [
-            *choosing.same_pixels(frames, [printable(file) for file in work.files]),
-            *choosing.unlike_the_rest(turned),
-        ]
-        for out in outs:
-            strangers.setdefault(out.index, replace(out, text=where + out.text))
-    return [strangers[index] for index in sorted(strangers)]
-
-
-def extensions(work, combined, suffix, unit):
-    """Return the HDUs with uncertainty and number of frames that the configuration asks for.
-
-    Parameters
-    ----------
-    work : CombineWork
-        Its settings ask for them.
-    combined : ccdflow.combine.stack.Combined
-        Of one image.
-    suffix : str
-        Appended to the names of the extensions.
-    unit : {'adu', 'electron'}
-        Of the combined pixels.
-
-    Returns
-    -------
-    list of bytes-like
-    """
-    parts = []
-    if work.settings["uncertainty"]:
-        cards = CardList()
-        cards.set("BUNIT", unit, "standard error of the pixels")
-        parts += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
-    if work.settings["count"]:
-        cards = CardList()
-        cards.add_comment("Number of frames behind each pixel")
-        parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
-    return parts
-
-
-# -- memory ----------------------------------------------------------------------------------------
-
-
-def _memory(limit):
-    """Return the bytes that combining may take, so that the process stays below its limit."""
-    return int(max(limit - _resident() - _WRITING_BYTES, _LEAST_COMBINING_SHARE * limit))
-
-
-def _least_limit(needed):
-    """Return the MB for which `_memory` gives these bytes, rounded up to tens."""
-    limit = min(needed / _LEAST_COMBINING_SHARE, needed + _resident() + _WRITING_BYTES)
-    return math.ceil(limit / 1e7) * 10
-
-
-def _resident():
-    """Return the bytes of memory that this process holds at the moment."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return _ASSUMED_RESIDENT_BYTES
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 # -- figures ---------------------------------------------------------------------------------------

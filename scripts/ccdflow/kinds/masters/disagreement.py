@@ -17,7 +17,7 @@ def two_kinds_in_words(context, found):
     ----------
     context : ccdflow.run.context.Context
     found : list of (str, ccdflow.run.ledger.Record)
-        As `ccdflow.kinds.masters.master.members` returns them.
+        As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
 
     Returns
     -------

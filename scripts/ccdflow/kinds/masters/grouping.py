@@ -57,7 +57,7 @@ def groups_of(kind, context):
 
 def _alike(kind, context):
     """Return {(night, camera, shared values, geometry, recipe): rows}."""
-    by = [*kind.configuration(context)["group_by"], *kind.always]
+    by = [*kind.configuration(context)["group_by"], *kind.always_grouped_by]
     alike = {}
     for row in members_of(kind, context):
         geometry = context.store.shared[row.geometry]
@@ -78,7 +78,7 @@ def _alike(kind, context):
         key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
         alike.setdefault(key, []).append(row)
     by_name = {}
-    alike = identity.split_by_cards(alike, by, but=kind.told_by_split)
+    alike = identity.split_by_cards(alike, by, but=kind.split_by_tolerance)
     for (night, camera, shared, *how), rows in alike.items():
         for more, part in kind.split(context, rows):
             for degrees, own in _by_sensor(kind, part):
@@ -95,7 +95,7 @@ def _by_sensor(kind, rows):
         {value for row in rows if (value := number_or_none(row.facts["temperature"])) is not None}
     )
     gaps = [high for low, high in pairwise(sensors) if high - low > _GAP]
-    if not gaps or "temperature" in kind.told_by_split:
+    if not gaps or "temperature" in kind.split_by_tolerance:
         yield (), rows
         return
     parts = {}
@@ -123,7 +123,7 @@ def name_of(kind, camera, shared):
     """
     parts = [kind.type, camera]
     for name, value in shared:
-        if value in ("", "None") or name in kind.unnamed:
+        if value in ("", "None") or name in kind.not_in_name:
             continue
         value = value.strip().replace(" ", "x") if name == "ccdsum" else value
         value = identity.name_of(value) if name == identity.SETTING else value

@@ -13,6 +13,7 @@ from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable
 from ccdflow.files.values import number_or_none
+from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import applying, selecting
 from ccdflow.kinds.matching import association
@@ -275,3 +276,21 @@ def amplifier_noise(amplifier, reduction, measured=None):
     return AmplifierNoise(
         amplifier.name, (place.y0, place.y1, place.x0, place.x1), noise, amplifier.gain, level
     )
+
+
+def reduced_as(context, row):
+    """Return (recipe, images) of a reduced frame.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        Of the raw frame.
+
+    Returns
+    -------
+    ccdflow.camera.reduction_recipe.ReductionRecipe
+    tuple of ccdflow.frame.products.ProductImage
+    """
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    return recipe, product_images(geometry, recipe)

@@ -14,7 +14,7 @@ def select_frames(context, frames, choose):
     ----------
     context : ccdflow.run.context.Context
     frames : list of (str, ccdflow.run.ledger.Record)
-        As `ccdflow.kinds.masters.master.MasterKind.members` returns them.
+        As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
     choose : callable
         Takes the `FrameStatistics` of one amplifier in all frames and returns a `Selection`, as
         `ccdflow.detector.choosing.select_members` does.

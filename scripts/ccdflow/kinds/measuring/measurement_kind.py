@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters.master import masters_carried
+from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.run.job import MASTERS, Size
 
 

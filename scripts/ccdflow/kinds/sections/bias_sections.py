@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame_pictures import file_picture, first_image
+from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import contents
@@ -31,7 +32,7 @@ def bias_sections(context, night, picture):
     """
     groups = BIAS.night_groups(context, night)
     biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
-    over_nights = trend_section(trend(context, BIAS.trend_groups(context, night), night))
+    over_nights = trend_section(trend(context, trend_groups(BIAS, context, night), night))
     if not groups and not biases:
         return [over_nights] if over_nights else []
     names, elsewhere = names_of(groups), _elsewhere(context, night)
@@ -63,7 +64,7 @@ def _elsewhere(context, night):
         return ""
     if not BIAS.configuration(context)["enabled"]:
         return f"{OFF}; what was combined before is as it was, and is not shown here."
-    nights = BIAS.elsewhere(context, night)
+    nights = nights_elsewhere(BIAS, context, night)
     if not nights:
         return ""
     return (

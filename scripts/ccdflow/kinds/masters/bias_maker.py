@@ -1,0 +1,96 @@
+"""The making of a combined bias, and the detector's figures by its members."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from ccdflow.combine import combined_header
+from ccdflow.combine.member_noise import measured_noise, sample_members
+from ccdflow.detector import bias_figures, frame_figures, warnings
+from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
+from ccdflow.kinds.masters.master_maker import MasterMaker
+from ccdflow.kinds.masters.member_masters import amplifier_noise
+
+
+class BiasMaker(MasterMaker):
+    """The making of a combined bias."""
+
+    figures_of_masters_only = (
+        "combined_row_structure", "combined_column_structure", "combined_noise",
+        "combined_noise_error", "predicted_noise", "root_n_noise", "clipped_fraction",
+    )  # fmt: skip
+
+    def recipe(self, work):
+        """Return the recipe: the deviations of a few biases are too uncertain to clip by them."""
+        count, recipe = len(work.kept), super().recipe(work)
+        # A single bias shows no noise, and has nothing to reject.
+        return recipe.of_number(count) if count > 1 else replace(recipe, clip_by="mad")
+
+    def noise(self, work, image, members):
+        """Return the noise model by which biases are clipped, None where they are not."""
+        recipe = self.recipe(work)
+        if recipe.clip is None or recipe.clip_by != "noise":
+            return None
+        rows, sample = sample_members(members, threads=work.threads)
+        amplifiers = [amplifier_noise(one, work.reduction) for one in image.amplifiers]
+        return measured_noise(
+            amplifiers, members[0].shape, rows, sample, light=False, threads=work.threads
+        )
+
+    def measure(self, work, combined, amplifier, unit):
+        """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
+        place, frames = work.place(amplifier), work.sampled(combined, amplifier)
+        claim = amplifier.read_noise
+        gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
+        values = bias_figures.AmplifierValues(
+            amplifier.name,
+            (place.y0, place.y1, place.x0, place.x1),
+            gain,
+            claim if claim is not None else claimed_read_noise(work),
+            amplifier.along,
+        )
+        hours = hours_of(work.dates)
+        subtracted = all(amplifier.name in record.data["levels"] for _, record in work.kept)
+        levels = _levels(work, amplifier, frames, subtracted=subtracted)
+        noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in work.kept]
+        overscan = float(np.median(noises))
+        figures = asdict(bias_figures.measure_amplifier(combined, values, levels, hours, overscan))
+        pairs = figures.pop("pair_noise")
+        if amplifier.name in work.flags:
+            # All frames are flagged: members of a group have equal flags. Nothing but the level is
+            # known.
+            numbers = {name for name, value in figures.items() if isinstance(value, float)}
+            figures |= dict.fromkeys(numbers - {"level", "level_span"}, math.nan)
+            pairs = ()
+        above = levels if subtracted else [0.0] * len(levels)
+        return {
+            **{name: short(value) for name, value in figures.items()},
+            "gain": math.nan if gain is None else gain,
+            "subtracted": subtracted,
+            "cut_off": warnings.is_cut_off(frames, above, figures["read_noise"]),
+            "levels": levels,
+            "hours": [short(hour) for hour in hours],
+            "pairs": [short(pair) for pair in pairs],
+        }
+
+    def warnings_of(self, work, figures):
+        """Return the warnings on an amplifier, a sentence each."""
+        return warnings.remarks(figures, self.recipe(work))
+
+    def write_image_cards(self, cards, combined, figures, texts, unit):
+        """Write how one image came out, and the noise that it was clipped by."""
+        super().write_image_cards(cards, combined, figures, texts, unit)
+        if combined.noise is not None:
+            noises = [one.fixed**0.5 for one in combined.noise.amplifiers]
+            combined_header.write_clipping_noise_cards(cards, noises, unit)
+
+
+def _levels(work, amplifier, frames, *, subtracted):
+    """Return the bias level of an amplifier in each member, adu."""
+    if subtracted:
+        return [record.data["levels"][amplifier.name] for _, record in work.kept]
+    # The level is still in the pixels.
+    return [short(frame_figures.clipped_moments(frame).mean) for frame in frames]

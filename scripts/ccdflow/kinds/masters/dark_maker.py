@@ -1,0 +1,179 @@
+"""The making of a combined dark from its members."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from ccdflow.combine import combined_header
+from ccdflow.combine.darks import combine_darks
+from ccdflow.combine.member_noise import sample_members
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.detector import benefit, choosing, choosing_light, dark_figures
+from ccdflow.detector.frame_figures import BOXES, frame_statistics
+from ccdflow.files.headertext import printable
+from ccdflow.kinds.masters import selecting
+from ccdflow.kinds.masters.combining import hours_of, short
+from ccdflow.kinds.masters.light_maker import LightMasterMaker
+from ccdflow.kinds.masters.member_masters import Members, reduced_as
+from ccdflow.robust import median_of_each
+
+
+class DarkMaker(LightMasterMaker):
+    """The making of a combined dark."""
+
+    def select(self, context, group, found):
+        """Return the darks that look alike: level, structure, noise, temperature."""
+        if not found:
+            return choosing.Selection((), (), True, "")
+        if nothing := selecting.none_usable(context, found):
+            return nothing
+        return selecting.without_odd_flags(
+            found, lambda good: self._select_alike(context, group, good)
+        )
+
+    def _select_alike(self, context, group, found):
+        members = Members(context, group, found)
+        statistics, saturated, copies = self._statistics(members)
+        if copies:
+            # Two copies of a frame have half the noise of a difference: neither would seem to
+            # belong.
+            again = {out.index for out in copies}
+            rest = [index for index in range(len(found)) if index not in again]
+            selection = self._select_alike(context, group, [found[index] for index in rest])
+            return selecting.among(selection, rest, copies)
+
+        def choose(stats):
+            return choosing_light.select_darks(
+                stats, temperatures=members.temperatures, saturated=saturated
+            )
+
+        return selecting.select(statistics, choose)
+
+    def _statistics(self, members):
+        """Return the figures of each amplifier in each dark, and the saturated part of each.
+
+        Returns
+        -------
+        statistics : list of list of dict
+        saturated : list of float
+        copies : list of ccdflow.detector.choosing.LeftOut
+            Those with another one's pixels.
+        """
+        row = members.rows[0]
+        reduction, images = reduced_as(members.context, row)
+        names = [printable(file) for file, _ in members.found]
+        statistics, parts, copies = [[] for _ in members.found], [], []
+        for image in images:
+            bias = members.master("bias", image)
+            rows, sample = sample_members(
+                members.members(image),
+                subtract=(Subtracted(bias.pixels),),
+                **members.options(image, reduction),
+            )
+            copies = copies or choosing.same_pixels(sample, names)
+            lost = members.lost_part(image, reduction)
+            if lost == 1:
+                continue
+            parts.append((np.isnan(sample).mean(axis=(1, 2)) - lost) / (1 - lost))
+            for amplifier in image.amplifiers:
+                if amplifier.name in members.flags:
+                    continue
+                place = amplifier.place if reduction.trim else amplifier.data
+                inside = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+                if min(inside.shape[1:]) < BOXES:
+                    continue
+                for frame, entries, (_, record) in zip(
+                    _without_pattern(inside), statistics, members.found, strict=True
+                ):
+                    level = record.data.get("levels", {}).get(amplifier.name)
+                    own = frame_statistics(frame, [] if level is None else [level])
+                    entries.append({"amplifier": amplifier.name, **asdict(own)})
+        return statistics, [float(max(part)) for part in zip(*parts, strict=True)], copies
+
+    def combined_images(self, work, found):
+        """Yield each image of the combined dark, its hot pixels flagged."""
+        members = work.members
+        for image in work.images:
+            hdus = [hdus_of_member[image.hdu] for hdus_of_member in found]
+            combined = combine_darks(
+                [hdu.member for hdu in hdus],
+                bias=members.master("bias", image),
+                amplifiers=members.noises(image, work.reduction),
+                recipe=self.recipe(work),
+                threads=work.threads,
+                memory=work.memory,
+                dtype=work.reduction.dtype,
+                **members.options(image, work.reduction),
+            )
+            mask = dark_figures.hot_mask(
+                combined, seconds=_seconds_of(work.group), hot_rate=work.settings["hot_rate"]
+            )
+            yield image, hdus, replace(combined, mask=mask)
+
+    def measure_image(self, work, combined, image, unit):
+        """Return the figures of each amplifier by the darks: a row of the table."""
+        measured = dark_figures.measure_dark(
+            combined,
+            seconds=_seconds_of(work.group),
+            hours=hours_of(work.dates),
+            hot_rate=work.settings["hot_rate"],
+        )
+        benefits = benefit.of_amplifiers(combined)
+        return [
+            {
+                **{name: short(value) for name, value in structure.items()},
+                "amplifier": figures.amplifier,
+                "frames": figures.frames,
+                "seconds": figures.seconds,
+                "unit": figures.unit,
+                "rate": short(figures.rate.value),
+                "rate_error": short(figures.rate.error),
+                "rate_99": short(figures.percentiles[99]),
+                "hot": figures.hot,
+                "hot_limit": figures.hot_limit,
+                "glow": short(figures.glow.value),
+                "glow_error": short(figures.glow.error),
+                "level_span": short(figures.drift.span),
+                "noise_ratio": short(figures.noise_ratio.value),
+                "noise_ratio_error": short(figures.noise_ratio.error),
+                "said": dark_figures.remarks(figures, unit=unit),
+            }
+            for figures, structure in zip(measured, benefits, strict=True)
+        ]
+
+    def write_image_cards(self, cards, combined, figures, texts, unit):
+        """Write rate and hot pixels of an image into its header."""
+        super().write_image_cards(cards, combined, figures, texts, unit)
+        rates = [dark_figures.Estimate(each["rate"], each["rate_error"]) for each in figures]
+        combined_header.write_dark_cards(
+            cards,
+            seconds=figures[0]["seconds"],
+            rates=rates,
+            hot=sum(each["hot"] for each in figures),
+            hot_limit=figures[0]["hot_limit"],
+            unit=figures[0]["unit"],
+        )
+
+    def more_data(self, work):
+        """Return the record's further entry: the exposure of a combined dark's members."""
+        return {**super().more_data(work), "seconds": _seconds_of(work.group)}
+
+
+def _seconds_of(group):
+    """Return the exposure time of the members of a group of darks, their median."""
+    return float(dict(group.shared)["exptime"])
+
+
+def _without_pattern(frames):
+    """Return frames less the pattern that they share, hot pixels and glow; the level is kept.
+
+    The result has shape (n, k, nx). The differences that are left show which of the frames belongs.
+    """
+    middle = median_of_each(frames)
+    with warnings.catch_warnings():
+        # Nothing but pixels that are masked in all of them.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return frames - (middle - np.nanmedian(middle))

@@ -1,0 +1,249 @@
+"""The making of a combined flat from its members."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ccdflow.combine import combined_header
+from ccdflow.combine.flats import (
+    amplifier_ratios,
+    combine_flats,
+    flat_levels,
+    normalised,
+)
+from ccdflow.combine.member_noise import sample_members
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.subtracted_masters import dark_factors
+from ccdflow.detector import choosing, choosing_light, flat_figures
+from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
+from ccdflow.kinds.masters import selecting
+from ccdflow.kinds.masters.combining import hours_of, short
+from ccdflow.kinds.masters.light_maker import LightMasterMaker
+from ccdflow.kinds.masters.member_masters import Members, reduced_as
+
+
+class FlatMaker(LightMasterMaker):
+    """The making of a combined flat."""
+
+    def select(self, context, group, found):
+        """Return the flats that look alike, bright enough and not saturated.
+
+        Where those of several exposures do not, those of one.
+        """
+        if not found:
+            return choosing.Selection((), (), True, "")
+        if nothing := selecting.none_usable(context, found):
+            return nothing
+        return selecting.without_odd_flags(
+            found, lambda good: self._select_alike(context, Members(context, group, good))
+        )
+
+    def _select_alike(self, context, members):
+        reduction, images = reduced_as(context, members.rows[0])
+        # The first image of which an amplifier has signal.
+        flags = members.flags
+        image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
+        sample = self._sample(members, image, reduction)
+        noises = [n for n in members.noises(image, reduction) if n.name not in flags]
+        lost = members.lost_part(image, reduction)
+        stats = [
+            flat_figures.flat_statistics(
+                frame,
+                gain=noises[0].gain,
+                read_noise=noises[0].read_noise or 0.0,
+                saturated=(float(np.isnan(frame).mean()) - lost) / (1 - lost),
+            )
+            for frame in sample
+        ]
+        whole = choosing_light.select_flats(stats)
+        if whole.agrees or None in members.seconds:
+            return whole
+        least = context.settings["flat"]["minimum"]
+        return select_flats_of_one_exposure(stats, members.seconds, least) or whole
+
+    def _sample(self, members, image, reduction):
+        """Return some rows of an image of each flat, less bias and dark."""
+        bias, dark = _bias_and_dark(members, image)
+        subtract = [] if bias is None else [Subtracted(bias.pixels)]
+        if dark is not None:
+            factors = dark_factors(dark, members.seconds, scale_up=_scale_up(members))
+            subtract.append(Subtracted(dark.pixels, factors, is_charge=True))
+        options = members.options(image, reduction)
+        return sample_members(members.members(image), subtract=tuple(subtract), **options)[1]
+
+    def combined_images(self, work, found):
+        """Yield each image of the combined flat; the mean of all of them together is 1."""
+        members = work.members
+        levels = self._levels(members, work)
+        images = []
+        for image in work.images:
+            hdus = [hdus_of_member[image.hdu] for hdus_of_member in found]
+            bias, dark = _bias_and_dark(members, image)
+            combined = combine_flats(
+                [hdu.member for hdu in hdus],
+                bias=bias,
+                dark=dark,
+                amplifiers=members.noises(image, work.reduction),
+                scale=levels,
+                seconds=members.seconds if dark is not None else None,
+                scale_up=_scale_up(members),
+                recipe=self.recipe(work),
+                normalise=False,
+                threads=work.threads,
+                memory=work.memory,
+                dtype=work.reduction.dtype,
+                **members.options(image, work.reduction),
+            )
+            images.append(self._in_electrons(work, image, combined))
+        for image, combined in zip(work.images, normalised(images), strict=True):
+            yield image, [hdus_of_member[image.hdu] for hdus_of_member in found], combined
+
+    def _levels(self, members, work):
+        """Return one level of each flat for all of its images."""
+        levels = []
+        for image in work.images:
+            bias, dark = _bias_and_dark(members, image)
+            levels.append(
+                flat_levels(
+                    members.members(image),
+                    bias=bias,
+                    dark=dark,
+                    seconds=members.seconds if dark is not None else None,
+                    scale_up=_scale_up(members),
+                    **members.options(image, work.reduction),
+                )
+            )
+        return np.median(levels, axis=0)
+
+    def _in_electrons(self, work, image, combined):
+        """Return a flat whose amplifiers have the ratios of their light, not of their gains.
+
+        A frame is in electrons where every gain is known; so is the flat that divides it.
+        """
+        factors = _gain_factors(work)
+        return _times(work, image, combined, factors) if factors else combined
+
+    def measure_image(self, work, combined, image, unit):
+        """Return the figures of each amplifier by the flats: a row of the table."""
+        # Levels and noise are those of the members, which are in adu.
+        factors = _gain_factors(work)
+        inverse = {name: 1 / factor for name, factor in factors.items()}
+        members = _times(work, image, combined, inverse) if factors else combined
+        measured = flat_figures.measure_flat(members, hours=hours_of(work.dates))
+        in_electrons = combined_header.is_electrons(unit)
+        gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
+        ratios = amplifier_ratios(combined, combined.noise.amplifiers)
+        return [
+            {
+                "amplifier": figures.amplifier,
+                "frames": figures.frames,
+                "unit": figures.unit,
+                "level": short(figures.level),
+                "lowest": short(figures.lowest),
+                "highest": short(figures.highest),
+                "signal_to_noise": short(figures.signal_to_noise),
+                "aperture_cap": short(figures.aperture_cap),
+                "lamp_drift": short(figures.lamp_drift.value),
+                "lamp_drift_error": short(figures.lamp_drift.error),
+                "ratio": short(ratios[figures.amplifier]),
+                "unlit": figures.unlit,
+                "noise_ratio": short(figures.noise_ratio.value),
+                "noise_ratio_error": short(figures.noise_ratio.error),
+                "gain": math.nan if gain is None else gain,
+                "measured_gain": short(figures.measured_gain.value),
+                "measured_gain_error": short(figures.measured_gain.error),
+                "said": _gain_warnings(gain, figures.measured_gain, unit),
+            }
+            for figures, gain in zip(measured, gains, strict=True)
+        ]
+
+    def write_image_cards(self, cards, combined, figures, texts, unit):
+        """Write level, signal to noise and ratios of an image into its header."""
+        super().write_image_cards(cards, combined, figures, texts, unit)
+        worst = min(
+            (each["signal_to_noise"] for each in figures if each["signal_to_noise"] > 0),
+            default=math.nan,
+        )
+        combined_header.write_flat_cards(
+            cards,
+            levels=combined.levels,
+            signal_to_noise=worst,
+            ratios=amplifier_ratios(combined, combined.noise.amplifiers),
+        )
+        combined_header.write_gain_cards(cards, [each["measured_gain"] for each in figures], unit)
+
+    def write_group_cards(self, work, cards):
+        """Write the cards of the group, and the factor on the dark of each flat."""
+        super().write_group_cards(work, cards)
+        combined_header.write_factor_cards(cards, self._dark_factors(work))
+
+    def _dark_factors(self, work):
+        """Return the factor on the dark of each flat; () where none is subtracted."""
+        members = work.members
+        _, dark = _bias_and_dark(members, work.images[0])
+        if dark is None:
+            return ()
+        return dark_factors(dark, members.seconds, scale_up=_scale_up(members))
+
+
+def _bias_and_dark(members, image):
+    """Return the bias and the dark that are subtracted from the flats, or None for each.
+
+    Parameters
+    ----------
+    members : Members
+    image : ccdflow.frame.products.ProductImage
+
+    Returns
+    -------
+    (bias, dark)
+        Each a `ccdflow.combine.subtracted_masters.SubtractedMaster`, or None.
+    """
+    bias = members.master("bias", image)
+    if bias is None:
+        return None, None
+    dark = members.master("dark", image)
+    if dark is not None and None in members.seconds:
+        dark = None
+    return bias, dark
+
+
+def _scale_up(members):
+    return members.context.settings["calibrate"]["scale_up"]
+
+
+def _gain_factors(work):
+    """Return {amplifier: its gain over the mean of all}; {} where there is nothing to do."""
+    gains = {a.name: a.gain for one in work.images for a in one.amplifiers}
+    if None in gains.values() or len(set(gains.values())) == 1:
+        return {}
+    mean = float(np.mean(list(gains.values())))
+    return {name: gain / mean for name, gain in gains.items()}
+
+
+def _times(work, image, combined, factors):
+    """Return a flat with each amplifier multiplied by a factor."""
+    arrays = [combined.image.copy(), combined.uncertainty.copy(), combined.sample.copy()]
+    for amplifier in image.amplifiers:
+        place = work.place(amplifier)
+        inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+        factor = factors[amplifier.name]
+        for array in arrays[:2]:
+            array[place.slices] *= array.dtype.type(factor)
+        arrays[2][:, inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
+    pixels, uncertainty, sample = arrays
+    return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
+
+
+def _gain_warnings(gain, measured, unit):
+    """Return the sentences on a gain that the flats contradict."""
+    if gain is None or not flat_figures.gain_differs(gain, measured.value, measured.error):
+        return []
+    return [
+        f"the flats show a gain of {measured.value:.4g} +- {measured.error:.2g} electrons per"
+        f" {unit}, profile or header say {gain:.4g}: UNCERT is made with what the flats show; if"
+        " you trust it, write `gain:` into the camera's profile"
+    ]

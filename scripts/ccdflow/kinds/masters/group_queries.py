@@ -1,0 +1,163 @@
+"""Questions on the groups of masters: members, nights that show them, the keys they stand under."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from ccdflow.kinds.masters.memory_limits import megabytes_allowed
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.rawframes.rows import digest
+
+# Nights whose figures a night's page shows beside its own.
+TREND_NIGHTS = 30
+
+
+def reduced_members(context, group):
+    """Return [(raw file, record)] of the frames of a group that were reduced.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    list of (str, ccdflow.run.ledger.Record)
+    """
+    members = []
+    for file in group.files:
+        record = context.outcome(reduced(file))
+        if record is not None and record.status == ledger.MADE:
+            members.append((file, record))
+    return members
+
+
+def groups_by_night(kind, context):
+    """Return {night: groups that its page shows, sorted by product}.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+
+    Returns
+    -------
+    dict of str to list of ccdflow.run.job.Group
+    """
+
+    def make():
+        groups = {}
+        for group in kind.groups(context):
+            groups.setdefault(group.shown, []).append(group)
+        return groups
+
+    return context.lookup(("groups by night", kind.name), make)
+
+
+def trend_groups(kind, context, night):
+    """Return the groups of a night and of the nights before it, oldest first.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    list of ccdflow.run.job.Group
+    """
+    by_night = groups_by_night(kind, context)
+    nights = context.lookup(("nights of groups", kind.name), lambda: sorted(by_night))
+    end = bisect_right(nights, night)
+    shown = nights[max(0, end - TREND_NIGHTS) : end]
+    return [group for other in shown for group in by_night[other]]
+
+
+def nights_elsewhere(kind, context, night):
+    """Return the other nights, sorted, whose pages show groups with members of this night.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    list of str
+    """
+
+    def make():
+        others = {}
+        for group in kind.groups(context):
+            for earlier in group.nights[:-1]:
+                others.setdefault(earlier, set()).add(group.shown)
+        return others
+
+    return sorted(context.lookup(("groups elsewhere", kind.name), make).get(night, ()))
+
+
+def masters_carried(context, group):
+    """Return the groups of all masters that a group or frame may take, and of those in them.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of a master, or of a calibrated frame.
+
+    Returns
+    -------
+    list of ccdflow.run.job.Group
+    """
+    groups = []
+    for step in group.steps:
+        for use in step.uses:
+            if use.product in context.groups:
+                groups.append(context.groups[use.product])
+    return groups
+
+
+def basis_lines(kind, context, groups):
+    """Return [[product, key]] of some groups, for the basis of a product that shows them.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    groups : iterable of ccdflow.run.job.Group
+
+    Returns
+    -------
+    list of list
+    """
+    lines = []
+    for group in groups:
+        record = context.outcome(group.product)
+        if record is not None:
+            key = record.key
+            if not context.is_settled(group.product):
+                key = context.planned(
+                    group.product, lambda group=group: digest(kind.group_basis(context, group))
+                )
+            failed = ["failed", record.reason] if record.status == ledger.FAILED else []
+            memory = _for_want_of_memory(context, record)
+            lines.append([group.product, key, *memory, *failed])
+    return lines
+
+
+def _for_want_of_memory(context, record):
+    """Return ['memory'] for a master that was refused, or will be, for want of it, else [].
+
+    The limit is no part of its key, and yet a product that shows the group has to be made again
+    when the group is made after all.
+    """
+    if record.status != ledger.REFUSED or "memory" not in record.data:
+        return []
+    is_tried = context.will_be_made(record.product)
+    will_do = is_tried and megabytes_allowed(context) >= record.data.get("enough", 0)
+    return [] if will_do else ["memory"]

@@ -1,0 +1,52 @@
+"""The making of a combined dark or flat, beyond that of all masters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.combine import combined_header
+from ccdflow.detector import choosing
+from ccdflow.files.hdus import array_hdu
+from ccdflow.files.headertext import CardList, printable
+from ccdflow.kinds.masters.master_maker import MasterMaker
+from ccdflow.kinds.matching.association import why_missing
+
+
+class LightMasterMaker(MasterMaker):
+    """The making of a master with the noise model, its members less other masters."""
+
+    def strangers(self, work, combined, image):
+        """Return the members that have another's pixels; their light may differ."""
+        names = [printable(file) for file in work.files]
+        return choosing.same_pixels(combined.sample, names)
+
+    def warnings_of(self, work, figures):
+        """Return the warnings of the measurement."""
+        return figures["said"]
+
+    def write_group_cards(self, work, cards):
+        """Write members and recipe, and the masters that were subtracted."""
+        super().write_group_cards(work, cards)
+        work.members.write_master_cards(cards)
+        for step in work.group.steps:
+            if why_missing(work.context, step):
+                cards.add_history(f"ccdflow: combined without {step.kind}: there was none")
+
+    def write_image_cards(self, cards, combined, figures, texts, unit):
+        """Write how one image came out, and the noise that its uncertainty is made with."""
+        combined_header.write_image_cards(cards, combined, (), texts, unit)
+        combined_header.write_noise_cards(cards, combined, unit)
+
+    def extensions(self, work, combined, suffix, unit):
+        """Return the HDUs with uncertainty and mask, and the number of frames where asked for."""
+        cards = CardList()
+        cards.set("BUNIT", unit, "standard error of the pixels")
+        parts = [*array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")]
+        cards = CardList()
+        cards.add_comment("Bits as in the mask of a calibrated frame; 0 is a good pixel")
+        parts += array_hdu(cards, combined.mask.astype(np.int16), name=f"MASK{suffix}")
+        if work.settings["count"]:
+            cards = CardList()
+            cards.add_comment("Number of frames behind each pixel")
+            parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+        return parts

@@ -1,0 +1,77 @@
+"""The flags and last lines of a run on masters: frames left out, masters that were not made."""
+
+from __future__ import annotations
+
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.rawframes.rawnames import copies
+from ccdflow.run.rawframes.rows import OK
+
+# Frames left out of their master that are named at the end of a run.
+_MOST_LEFT_OUT = 10
+
+
+def flags_of_members(kind, context, records):
+    """Yield the flags of copies, and of frames that are not in their master.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    records : list of ccdflow.run.ledger.Record
+        All of this kind.
+
+    Yields
+    ------
+    (str, str)
+        The reduced frame and the flag in words.
+    """
+    rows = context.store.rows
+    rows_of_type = [row for row in rows.values() if row.facts["type"] == kind.type]
+    for file, other in copies(rows_of_type).items():
+        if rows[file].status == OK:
+            yield reduced(file), f"the same frame as {other}: combined once"
+    # A master that is no longer asked for flags no frame, nor one that was set aside since.
+    for record in records if kind.is_enabled(context) else ():
+        if context.is_settled(record.product):
+            continue
+        for file, text, *_ in record.data.get("left_out", ()):
+            if file in rows and rows[file].status == OK:
+                yield reduced(file), f"left out of its {kind.words[0]}: {text}"
+
+
+def lines_on_masters(kind, records):
+    """Return the lines on masters that were not made, or not of all frames.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    records : list of ccdflow.run.ledger.Record
+        All of this kind.
+
+    Returns
+    -------
+    list of str
+    """
+    one = kind.words[0]
+    # `record.data` parses its JSON at each access: parse it once.
+    made = [(r, dict(r.data.items())) for r in records if r.status == ledger.MADE]
+    lines = [
+        f"no {one}: {record.product}: {record.reason}"
+        for record in records
+        if record.status == ledger.REFUSED
+    ]
+    lines += [
+        f"{one}: {record.product}: {text}"
+        for record, data in made
+        for text in data.get("remarks", ())
+    ]
+    outs = [
+        f"left out of its {one}: {file}: {text}"
+        for _, data in made
+        for file, text, *_ in data.get("left_out", ())
+    ]
+    lines += outs[:_MOST_LEFT_OUT]
+    if len(outs) > _MOST_LEFT_OUT:
+        lines.append(f"... and {len(outs) - _MOST_LEFT_OUT} more, see {kind.table}")
+    return lines

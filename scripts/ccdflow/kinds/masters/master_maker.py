@@ -1,0 +1,283 @@
+"""The making of a master from its members: the differences between image types, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ccdflow.combine import combined_header, stack
+from ccdflow.detector import choosing
+from ccdflow.files.hdus import array_hdu
+from ccdflow.files.headertext import CardList, printable
+from ccdflow.kinds.masters import selecting
+
+
+class MasterMaker:
+    """The choice, combination, measurement and header of a master of one image type.
+
+    `ccdflow.kinds.masters.combining` asks it, one question a step; an image type overrides the
+    answers in which it differs.
+
+    Attributes
+    ----------
+    figures_of_masters_only : tuple of str
+        Figures that only a master has, not a group of which none was made.
+    """
+
+    figures_of_masters_only = ()
+
+    # -- the choice of members ---------------------------------------------------------------------
+
+    def select(self, context, group, found):
+        """Return the `ccdflow.detector.choosing.Selection` of the frames of a group.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+        found : list of (str, ccdflow.run.ledger.Record)
+            As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
+        """
+        return selecting.select_frames(context, found, choosing.select_members)
+
+    def strangers(self, work, combined, image):
+        """Return the members with other structure than the rest, or with another's pixels.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        combined : ccdflow.combine.stack.Combined
+            Of one image; it has the sample of the members.
+        image : ccdflow.frame.products.ProductImage
+            The image and its amplifiers.
+
+        Returns
+        -------
+        list of ccdflow.detector.choosing.LeftOut
+        """
+        strangers = {}
+        for amplifier in image.amplifiers:
+            if amplifier.name in work.flags:
+                continue
+            frames = work.sampled(combined, amplifier)
+            turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
+            where = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
+            outs = [
+                *choosing.same_pixels(frames, [printable(file) for file in work.files]),
+                *choosing.unlike_the_rest(turned),
+            ]
+            for out in outs:
+                strangers.setdefault(out.index, replace(out, text=where + out.text))
+        return [strangers[index] for index in sorted(strangers)]
+
+    # -- the combination ---------------------------------------------------------------------------
+
+    def recipe(self, work):
+        """Return the recipe by which the values of a pixel become one."""
+        settings = work.settings
+        return stack.CombineRecipe(
+            settings["method"],
+            settings["clip"],
+            settings["iterations"],
+            clip_by=settings["clip_by"],
+        )
+
+    def noise(self, work, image, members):
+        """Return the `ccdflow.combine.noise.NoiseModel` of the members, None where none is needed.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        image : ccdflow.frame.products.ProductImage
+        members : list of ccdflow.combine.member_reader.Member
+        """
+        return None
+
+    def combine(self, work, image, members):
+        """Combine one image of the members.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        image : ccdflow.frame.products.ProductImage
+        members : list of ccdflow.combine.member_reader.Member
+
+        Returns
+        -------
+        ccdflow.combine.stack.Combined
+        """
+        return stack.combine(
+            members,
+            self.recipe(work),
+            noise=self.noise(work, image, members),
+            threads=work.threads,
+            memory=work.memory,
+            dtype=np.dtype(work.reduction.dtype),
+            uncertainty=work.settings["uncertainty"],
+            allow_empty=True,
+        )
+
+    def combined_images(self, work, found):
+        """Yield (image, HDUs of the members, their combination) of each image.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        found : list of list of ccdflow.combine.members.ProductHdu
+            Of each member.
+        """
+        for image in work.images:
+            hdus = [hdus_of_member[image.hdu] for hdus_of_member in found]
+            yield image, hdus, self.combine(work, image, [hdu.member for hdu in hdus])
+
+    # -- figures and warnings ----------------------------------------------------------------------
+
+    def measure_image(self, work, combined, image, unit):
+        """Return the figures of each amplifier of an image, as `measure` does of one.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        combined : ccdflow.combine.stack.Combined
+            Of this image.
+        image : ccdflow.frame.products.ProductImage
+            The image and its amplifiers.
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+
+        Returns
+        -------
+        list of dict
+        """
+        return [self.measure(work, combined, a, unit) for a in image.amplifiers]
+
+    def measure(self, work, combined, amplifier, unit):
+        """Return the figures of one amplifier by the members: a dict with its name, figures, lists.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        combined : ccdflow.combine.stack.Combined
+            Of its image.
+        amplifier : ccdflow.camera.geometry.Amplifier
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+
+        Returns
+        -------
+        dict
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define measure()")
+
+    def warnings_of(self, work, figures):
+        """Return the warnings on an amplifier, a sentence each.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        figures : dict
+            Of the amplifier, as `measure` returns them.
+
+        Returns
+        -------
+        list of str
+        """
+        return []
+
+    def remarks(self, work, figures, *, several):
+        """Return the warnings on an image, a sentence each.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        figures : list of dict
+            Of each of its amplifiers, as `measure` returns them.
+        several : bool
+            Whether the master has more than one amplifier.
+
+        Returns
+        -------
+        list of str
+        """
+        sentences = []
+        for figures_of_one in figures:
+            name = figures_of_one["amplifier"]
+            if name in work.flags:
+                sentences.append(f"amplifier {name} is {work.flags[name]} throughout")
+                continue
+            where = f"amplifier {name}: " if several else ""
+            sentences += [where + text for text in self.warnings_of(work, figures_of_one)]
+        return sentences
+
+    def more_data(self, work):
+        """Return the entries of a master's record beside members and figures: a dict."""
+        return {}
+
+    # -- the file ----------------------------------------------------------------------------------
+
+    def write_group_cards(self, work, cards):
+        """Write members and recipe into the first header of a master.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+        cards : ccdflow.files.headertext.CardList
+            Changed in place.
+        """
+        combined_header.write_group_cards(
+            cards,
+            key=work.record.key,
+            recipe=self.recipe(work),
+            members=work.files,
+            dates=work.dates,
+            left_out=work.left_out,
+        )
+        cards.set("CCDFNAME", printable(work.record.product), "name of this product")
+
+    def write_image_cards(self, cards, combined, figures, texts, unit):
+        """Write the figures of one image into its header.
+
+        Parameters
+        ----------
+        cards : ccdflow.files.headertext.CardList
+            Changed in place.
+        combined : ccdflow.combine.stack.Combined
+            Of this image.
+        figures : list of dict
+            Of its amplifiers, as `measure` returns them.
+        texts : list of str
+            Warnings on the image.
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+        """
+        combined_header.write_image_cards(cards, combined, figures, texts, unit)
+
+    def extensions(self, work, combined, suffix, unit):
+        """Return the HDUs with uncertainty and number of frames that the configuration asks for.
+
+        Parameters
+        ----------
+        work : ccdflow.kinds.masters.combining.CombineWork
+            Its settings ask for them.
+        combined : ccdflow.combine.stack.Combined
+            Of one image.
+        suffix : str
+            Appended to the names of its extensions.
+        unit : {'adu', 'electron'}
+            Of the combined pixels.
+
+        Returns
+        -------
+        list of bytes-like
+        """
+        parts = []
+        if work.settings["uncertainty"]:
+            cards = CardList()
+            cards.set("BUNIT", unit, "standard error of the pixels")
+            parts += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
+        if work.settings["count"]:
+            cards = CardList()
+            cards.add_comment("Number of frames behind each pixel")
+            parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+        return parts

@@ -1,0 +1,61 @@
+"""The memory that combining may take, so that the process stays below its limit."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+SETTING = "limits: combine_memory"
+"""The setting of the limit, as messages name it."""
+# Bytes that the process may hold where the system does not tell.
+_ASSUMED_RESIDENT_BYTES = 350e6
+# Bytes for measuring and writing beside those for combining; measured with LFC frames.
+_WRITING_BYTES = 150e6
+# The least part of the memory allowed that combining may have.
+_LEAST_COMBINING_SHARE = 0.3
+
+
+def megabytes_allowed(context):
+    """Return the MB that a process that combines may take."""
+    return context.settings["limits"]["combine_memory"]
+
+
+def bytes_for_combining(limit):
+    """Return the bytes that combining may take, so that the process stays below its limit.
+
+    Parameters
+    ----------
+    limit : float
+        Bytes.
+
+    Returns
+    -------
+    int
+    """
+    return int(max(limit - _resident() - _WRITING_BYTES, _LEAST_COMBINING_SHARE * limit))
+
+
+def least_megabytes(needed):
+    """Return the MB for which `bytes_for_combining` gives some bytes, rounded up to tens.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+
+    Returns
+    -------
+    int
+    """
+    limit = min(needed / _LEAST_COMBINING_SHARE, needed + _resident() + _WRITING_BYTES)
+    return math.ceil(limit / 1e7) * 10
+
+
+def _resident():
+    """Return the bytes of memory that this process holds at the moment."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return _ASSUMED_RESIDENT_BYTES
+    return pages * os.sysconf("SC_PAGE_SIZE")
