@@ -264,7 +264,7 @@ def test_blocks_of_masters_are_of_one_schema():
         if kind.type:
             part = dict(SCHEMA["properties"][kind.block])
             names = set(part["properties"])
-            assert {"enabled", "group_by", "minimum", *kind.settings} <= names, kind
+            assert {"enabled", "group_by", "minimum", *kind.pixel_settings} <= names, kind
 
 
 def test_aliases_of_a_file_that_snakemake_reads_are_bounded():

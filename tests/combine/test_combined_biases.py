@@ -27,7 +27,7 @@ from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
 from ccdflow.kinds import quality_tables as work_tables
 from ccdflow.kinds.bias import BIAS as KIND
-from ccdflow.kinds.masters import combining, selecting
+from ccdflow.kinds.masters import combining, memory_limits, selecting
 
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
@@ -417,7 +417,7 @@ def test_members_stand_in_the_order_in_which_they_were_taken(tmp_path):
 
 def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monkeypatch):
     fill(tmp_path / "raw", biases(4))
-    monkeypatch.setattr(combining, "_memory", lambda limit: int(limit / 1e4))
+    monkeypatch.setattr(memory_limits, "bytes_for_combining", lambda limit: int(limit / 1e4))
     _, records = combined(tmp_path, limits={"combine_memory": 50})
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason.startswith(
@@ -441,7 +441,7 @@ def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
         return {record.kind for record in run.records.values()}, table.iloc[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr(combining, "_memory", lambda limit: int(limit / 1e4))
+        patch.setattr(memory_limits, "bytes_for_combining", lambda limit: int(limit / 1e4))
         made(50)
         kinds, row = made(50)
         assert kinds == set()
@@ -454,7 +454,7 @@ def test_what_shows_a_group_follows_when_its_memory_does(tmp_path, monkeypatch):
     # And back: it is seen that it was refused, in the next run at the latest.
     (tmp_path / f"results/{BIAS}").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(combining, "_memory", lambda limit: int(limit / 1e4))
+        patch.setattr(memory_limits, "bytes_for_combining", lambda limit: int(limit / 1e4))
         made(50)
         _, row = made(50)
         assert "too little to combine" in row["note"]

@@ -232,11 +232,10 @@ def test_the_gain_of_the_noise_is_that_of_the_table_of_detectors(tmp_path):
 def test_the_header_s_gain_of_one_of_several_amplifiers_is_its_own(source, count, expected):
     """The first one's was compared with all: three of four amplifiers were called wrong."""
     geometry = SimpleNamespace(source=source, amplifiers=(None,) * count)
-    night = object.__new__(detecting.NightMeasurement)
-    night.context = SimpleNamespace(store=SimpleNamespace(geometry=lambda name: geometry))
-    night.row = SimpleNamespace(geometry="")
-    assert night._of_header(1.2, 1.5) == expected
-    assert night._of_header(None, 1.5) == 1.5
+    context = SimpleNamespace(store=SimpleNamespace(geometry=lambda name: geometry))
+    night = SimpleNamespace(context=context, row=SimpleNamespace(geometry=""))
+    assert detecting._header_value(night, 1.2, 1.5) == expected
+    assert detecting._header_value(night, None, 1.5) == 1.5
 
 
 ROOT = Path(__file__).parents[2]

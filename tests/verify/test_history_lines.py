@@ -15,12 +15,12 @@ TOP = Path(__file__).parents[2]
 LIBRARY = TOP / "scripts" / "ccdflow"
 WRITERS = {
     "combine/combined_header.py": ("write_group_cards",),
-    "kinds/masters/light_masters.py": ("write_group_cards",),
-    "kinds/masters/master.py": ("remarks",),
+    "kinds/masters/light_maker.py": ("write_group_cards",),
+    "kinds/masters/master_maker.py": ("remarks",),
     "kinds/masters/selecting.py": ("without_odd_flags",),
     "detector/warnings.py": ("remarks", "_WHOLE_NUMBERS"),
     "detector/dark_figures.py": ("remarks",),
-    "kinds/flat.py": ("_gain_warnings",),
+    "kinds/masters/flat_maker.py": ("_gain_warnings",),
     "detector/choosing.py": ("_explain", "same_pixels"),
     "detector/choosing_light.py": ("_beyond_limit", "_of_other_temperature"),
     "detector/photons/one_exposure.py": ("select_flats_of_one_exposure",),

@@ -8,10 +8,11 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.detector.pixels.history import combine_nights
 from ccdflow.files.headertext import printable
-from ccdflow.kinds.detector_measurement import DETECTOR, measurements_of, tells_of_pixels
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_setups import PIXELS, names_of, pixels_of
+from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import digest

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from functools import cached_property, partial
-
-import numpy as np
 
 from ccdflow import paths
-from ccdflow.calibrate.extras import Extras
-from ccdflow.camera.profiles import MEASURED
-from ccdflow.detector.cosmics import search
-from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.detector.pixels.response import LOW
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
-from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.masters.combining import are_too_few, short
 from ccdflow.kinds.matching.setups import epoch_of
-from ccdflow.kinds.measuring import detecting, measurement_cards, pixel_tables
-from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, names_of, pixels_of, setup_of
+from ccdflow.kinds.measuring import measurement_cards, pixel_tables
+from ccdflow.kinds.measuring.detecting import measure_night
+from ccdflow.kinds.measuring.detector_setups import names_of, setup_of
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
+from ccdflow.kinds.measuring.night_masters import NightMasters
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
-
-# Factor over the level of full pixels that no night's flats exceed.
-_SAME_WELL = 1.02
 
 
 class NightDetector(MeasurementKind):
@@ -128,7 +118,7 @@ class NightDetector(MeasurementKind):
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
-        night = detecting.NightMeasurement(context, group)
+        night = NightMasters(context, group)
         if not night.darks and not night.flats and not night.pairs:
             reason = (
                 "no combined dark or flat was made of this night's frames, and no two of its flats"
@@ -137,7 +127,7 @@ class NightDetector(MeasurementKind):
             return ledger.Record(
                 job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
             )
-        findings = night.measure(**_settings(context))
+        findings = measure_night(night, **_settings(context))
         record = ledger.Record(
             job.product,
             self.name,
@@ -223,7 +213,7 @@ class NightDetector(MeasurementKind):
 
 
 def _settings(context):
-    """Return the settings of a measurement, as `detecting.NightMeasurement.measure` takes them."""
+    """Return the settings of a measurement, as `detecting.measure_night` takes them."""
     own = context.settings["detector"]
     # A switch that is off changes no key, nor does the usual limit.
     options = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
@@ -246,221 +236,3 @@ def _with_error(value, error):
 
 
 DETECTOR = NightDetector()
-
-
-def pixels_for(context, row):
-    """Return the measurements that tell which pixels of a frame are bad, newest first.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Planning
-    row : ccdflow.run.rawframes.rows.Row
-        Of the frame.
-
-    Returns
-    -------
-    tuple of str
-        Those of the newest nights up to that of the frame, in its epoch; where there are none,
-        those of the next night.
-    """
-    if not DETECTOR.is_enabled(context):
-        return ()
-
-    def make():
-        by_setup = {}
-        for group in DETECTOR.groups(context):
-            key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
-            by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
-        return {key: (sorted(nights), nights) for key, nights in by_setup.items()}
-
-    own = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
-    setup = context.lookup(
-        ("detector's setup", row.camera, row.geometry, own), lambda: setup_of(context, row)
-    )
-    key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
-
-    def choose():
-        none = ([], {})
-        in_order, nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, none)
-        end, most = bisect_right(in_order, row.night), context.settings["detector"]["nights"]
-        chosen = in_order[max(0, end - most) : end] if end else in_order[:1]
-        return tuple(product for night in reversed(chosen) for product in nights[night])
-
-    return context.lookup(("pixels for", row.night, *key), choose)
-
-
-def measurements_of(context, products):
-    """Return the records of those measurements that were made, oldest first.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    products : iterable of str
-        Measurements.
-
-    Returns
-    -------
-    list of ccdflow.run.ledger.Record
-    """
-    records = [context.outcome(product) for product in products]
-    made = [r for r in records if r is not None and r.status == ledger.MADE]
-    return sorted(made, key=lambda r: (r.data.get("night", ""), r.product))
-
-
-def tells_of_pixels(record):
-    """Tell whether a measurement tells of bad pixels; pairs of flats alone tell gains only."""
-    return bool(record.data["looked"])
-
-
-def how_measured(context, row):
-    """Return the profile's choices that a job needs: (("gain", "measured"),) or ().
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
-        The row of a raw frame.
-    """
-    profile = next((each for each in context.cameras if each.name == row.camera), None)
-    return (("gain", MEASURED),) if profile is not None and profile.measures_gain else ()
-
-
-class Measured:
-    """The corrections of a frame by the measurements of its detector.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    group : ccdflow.run.job.Group
-        Of the frame.
-    row : ccdflow.run.rawframes.rows.Row
-    settings : dict
-        The block ``calibrate`` of the configuration.
-    """
-
-    def __init__(self, context, group, row, settings):
-        self._context = context
-        self._group = group
-        self._row = row
-        self._settings = settings
-
-    @cached_property
-    def records(self):
-        """The measurements that were made, oldest first."""
-        records = measurements_of(self._context, self._group.pixels)
-        return [record for record in records if record.kind == DETECTOR.name]
-
-    @cached_property
-    def basis(self):
-        """The part of the frame's key on them; [] for nothing."""
-        return [[record.product, record.key] for record in self.records]
-
-    def gain(self, amplifier):
-        """Return the measured gain of an amplifier, None where that in use is not measured.
-
-        Where an image has several amplifiers, their flat, made without gains, has the ratios of
-        their adu, and the mean of their gains turns a frame over it into electrons.
-        """
-        if amplifier.gain is not None:
-            return None
-        gains = self._gains
-        if amplifier.name not in gains:
-            return None
-        return float(np.mean([gain for gain, _ in gains.values()]))
-
-    def gain_of_noise(self, amplifier, flat):
-        """Return the measured gain by which UNCERT is made, None where that in use is borne out.
-
-        Parameters
-        ----------
-        amplifier : ccdflow.camera.geometry.Amplifier
-        flat : ccdflow.run.ledger.Record or None
-            Of the frame's combined flat, whose gain is taken where no night's is measured.
-
-        Returns
-        -------
-        float or None
-            Electrons per adu.
-        """
-        if self.gain(amplifier) is not None:
-            return None
-        if amplifier.name not in self._gains:
-            return member_masters.measured_gain(flat, amplifier)
-        measured, error = self._gains[amplifier.name]
-        if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
-            return measured
-        return None
-
-    def full_well(self, amplifier):
-        """Return the level at which pixels are full, adu above bias: the median of the nights.
-
-        None where no night's flats were full, or any night's lie above it.
-        """
-        own = [each for each in self._figures if each["amplifier"] == amplifier.name]
-        levels = [each["full_well"] for each in own if math.isfinite(each["full_well"])]
-        if not levels:
-            return None
-        level = float(np.median(levels))
-        return None if any(each["level"] > _SAME_WELL * level for each in own) else level
-
-    @cached_property
-    def _figures(self):
-        """The figures of the nights of the same readout, oldest first."""
-        setup, figures = setup_of(self._context, self._row), []
-        for record in self.records:
-            group = self._context.groups.get(record.product)
-            if group is not None and group.shared[: len(setup)] == setup:
-                figures += record.data.get("quality", ())
-        return figures
-
-    @cached_property
-    def _gains(self):
-        """{amplifier: (gain, error)}: the mean over nights of the same readout, by their errors."""
-        sums = {}
-        for each in self._figures:
-            if math.isfinite(each["gain"]) and each["gain_error"] > 0:
-                weight = each["gain_error"] ** -2
-                total = sums.setdefault(each["amplifier"], [0.0, 0.0])
-                total[0] += weight * each["gain"]
-                total[1] += weight
-        return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
-
-    def extras(self, shapes):
-        """Return the `ccdflow.calibrate.extras.Extras` of a frame.
-
-        Parameters
-        ----------
-        shapes : list of (int, int)
-            (ny, nx) of its images.
-        """
-        cards, masks = [], ()
-        own = [list(shape) for shape in shapes]
-        usable = [r for r in self.records if tells_of_pixels(r) and r.data["shapes"] == own]
-        if usable:
-            share = self._context.settings["detector"]["share"]
-            masks = pixel_tables.masks_of(self._context, usable, shapes, share)
-            newest = usable[-1]
-            cards += [
-                ("BPMIM", newest.product, "newest measurement of bad pixels"),
-                ("BPMKEY", newest.key, "its CCDFKEY"),
-                ("BPMNTS", len(usable), "measurements that tell which pixels are bad"),
-            ]
-            if len(usable) > 1:
-                text = "part of the nights in which a bad pixel is bad"
-                cards.append(("BPMSHARE", float(share), text))
-            for place, each in enumerate(usable[-2::-1][:98], start=2):
-                cards += [
-                    (f"BPMIM{place:02d}", each.product, "the one before it"),
-                    (f"BPMKEY{place:02d}", each.key, "its CCDFKEY"),
-                ]
-        geometry = self._context.store.geometry(self._row.geometry)
-        gains = {g for a in geometry.amplifiers if (g := self.gain(a)) is not None}
-        if gains:
-            cards.append(("GAINMEAS", short(gains.pop()), "[electron/adu] measured, and used here"))
-        return Extras(masks, self._find_cosmics(), tuple(cards))
-
-    def _find_cosmics(self):
-        own = self._settings
-        if not own["cosmic_rays"]:
-            return None
-        return partial(search, sigma=own["cosmic_sigma"], contrast=own["cosmic_contrast"])

@@ -16,9 +16,10 @@ from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.match_words import setup_words
 from ccdflow.kinds.matching.setups import epoch_of
-from ccdflow.kinds.measuring import detecting, measurement_cards, pixel_tables
+from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import names_of, pixels_of, setup_of
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
+from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.pages.page import Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
@@ -104,9 +105,7 @@ class Shutter(MeasurementKind):
             usable = tuple(
                 Use(flat.product, 0, 1.0, 0.0, "A")
                 for alike in series.values()
-                if _show_shutter(
-                    [detecting.exposure_of(rows[file]) for flat in alike for file in flat.files]
-                )
+                if _show_shutter([exposure_of(rows[file]) for flat in alike for file in flat.files])
                 for flat in alike
             )
             if not usable:
@@ -142,7 +141,7 @@ class Shutter(MeasurementKind):
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
         key = digest(basis)
-        night = detecting.NightMeasurement(context, group)
+        night = NightMasters(context, group)
         night.flats = _flats(context, group)
         used = [
             (flats, found)
@@ -406,7 +405,7 @@ def _frames_of(context, group):
     types = context.settings["calibrate"]["types"]
     pixels = pixels_of(group.shared)
     seconds = [
-        detecting.exposure_of(row)
+        exposure_of(row)
         for row in context.rows_of(group.night)
         if row.facts["type"] in types
         and row.geometry

@@ -14,8 +14,8 @@ from ccdflow.errors import DamagedError, FrameError
 from ccdflow.files import packed
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
-from ccdflow.kinds import detector_measurement
 from ccdflow.kinds.calibrating import master_help, shutter_correction
+from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
 from ccdflow.kinds.masters import applying
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, shelves
@@ -108,7 +108,7 @@ class Calibration:
     @cached_property
     def extra(self):
         """The corrections by the measurements of its detector."""
-        return detector_measurement.Measured(self.context, self.group, self.row, self.settings)
+        return DetectorCorrection(self.context, self.group, self.row, self.settings)
 
     @property
     def compress(self):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds import detector_measurement
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.rule import DARK, tenths
+from ccdflow.kinds.measuring import measured_nights
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
 
@@ -196,10 +196,8 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        measured = detector_measurement.how_measured(context, row)
-        pixels = detector_measurement.pixels_for(context, row) + shutter_correction.map_for(
-            context, row
-        )
+        measured = measured_nights.how_measured(context, row)
+        pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
         return _Class(
             StepsOfClass(context, self._kinds[type_], row),
             pixels,

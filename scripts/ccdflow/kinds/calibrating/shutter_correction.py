@@ -14,8 +14,8 @@ from ccdflow.detector import dead_time
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.matching.setups import epoch_of
-from ccdflow.kinds.measuring.detecting import exposure_of
 from ccdflow.kinds.measuring.detector_setups import pixels_of, setup_of
+from ccdflow.kinds.measuring.night_masters import exposure_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced

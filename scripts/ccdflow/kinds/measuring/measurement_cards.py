@@ -16,10 +16,10 @@ def cards_of_pixels(night, found, settings):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.detecting.NightMeasurement
-    found : ccdflow.kinds.measuring.detecting.NightFindings
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    found : ccdflow.kinds.measuring.findings.NightFindings
     settings : dict
-        As `NightMeasurement.measure` takes them.
+        As `ccdflow.kinds.measuring.detecting.measure_night` takes them.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def cards_of_shutter(night, series):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.detecting.NightMeasurement
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
     series : sequence of list of ccdflow.run.ledger.Record
         The flats of each light, with all frames that were used as members.
 

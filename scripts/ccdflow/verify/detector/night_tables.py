@@ -24,7 +24,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used: IMUSE001 ..."""
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
-# Part of low pixels above which a night's flats tell of no low ones: detecting.py has it.
+# Part of low pixels above which a night's flats tell of no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
 _DIGITS = 1e-4
 """Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32."""

@@ -1,0 +1,43 @@
+"""The findings of a night on the pixels and amplifiers of a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ccdflow.detector.pixels.response import Weak
+
+
+@dataclass
+class FoundOfImage:
+    """The findings of a night on the pixels of an image.
+
+    Attributes
+    ----------
+    masks : dict of str to numpy.ndarray
+        By `ccdflow.detector.pixels.history.SOURCES`: (ny, nx), int16.
+    weak : ccdflow.detector.pixels.response.Weak or None
+        None where flats do not tell.
+    """
+
+    masks: dict
+    weak: Weak | None = None
+
+
+@dataclass(frozen=True)
+class NightFindings:
+    """The findings of a night on a detector.
+
+    Attributes
+    ----------
+    images : list of FoundOfImage
+    figures : list of dict
+        Of each amplifier.
+    looked : list of str
+        Those of `SOURCES` that could tell of bad pixels.
+    remarks : list of str
+    """
+
+    images: list
+    figures: list
+    looked: list
+    remarks: list = field(default_factory=list)

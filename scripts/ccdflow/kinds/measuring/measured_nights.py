@@ -1,0 +1,88 @@
+"""Which nights' measurements tell of the pixels and the gain of a frame."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from ccdflow.camera.profiles import MEASURED
+from ccdflow.kinds.detector_measurement import DETECTOR
+from ccdflow.kinds.matching.setups import epoch_of
+from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, pixels_of, setup_of
+from ccdflow.run import ledger
+
+
+def pixels_for(context, row):
+    """Return the measurements that tell which pixels of a frame are bad, newest first.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    row : ccdflow.run.rawframes.rows.Row
+        Of the frame.
+
+    Returns
+    -------
+    tuple of str
+        Those of the newest nights up to that of the frame, in its epoch; where there are none,
+        those of the next night.
+    """
+    if not DETECTOR.is_enabled(context):
+        return ()
+
+    def make():
+        by_setup = {}
+        for group in DETECTOR.groups(context):
+            key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
+            by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
+        return {key: (sorted(nights), nights) for key, nights in by_setup.items()}
+
+    own = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
+    setup = context.lookup(
+        ("detector's setup", row.camera, row.geometry, own), lambda: setup_of(context, row)
+    )
+    key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
+
+    def choose():
+        none = ([], {})
+        in_order, nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, none)
+        end, most = bisect_right(in_order, row.night), context.settings["detector"]["nights"]
+        chosen = in_order[max(0, end - most) : end] if end else in_order[:1]
+        return tuple(product for night in reversed(chosen) for product in nights[night])
+
+    return context.lookup(("pixels for", row.night, *key), choose)
+
+
+def measurements_of(context, products):
+    """Return the records of those measurements that were made, oldest first.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    products : iterable of str
+        Measurements.
+
+    Returns
+    -------
+    list of ccdflow.run.ledger.Record
+    """
+    records = [context.outcome(product) for product in products]
+    made = [r for r in records if r is not None and r.status == ledger.MADE]
+    return sorted(made, key=lambda r: (r.data.get("night", ""), r.product))
+
+
+def tells_of_pixels(record):
+    """Tell whether a measurement tells of bad pixels; pairs of flats alone tell gains only."""
+    return bool(record.data["looked"])
+
+
+def how_measured(context, row):
+    """Return the profile's choices that a job needs: (("gain", "measured"),) or ().
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+    """
+    profile = next((each for each in context.cameras if each.name == row.camera), None)
+    return (("gain", MEASURED),) if profile is not None and profile.measures_gain else ()

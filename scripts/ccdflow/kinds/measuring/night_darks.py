@@ -1,0 +1,99 @@
+"""The findings of a night's darks on a detector: hot and varying pixels, columns, the rate."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+
+import numpy as np
+
+from ccdflow.detector.pixels.bad_pixels import (
+    DarkFit,
+    dark_mask,
+    sample_rows,
+    strips,
+    surroundings,
+)
+from ccdflow.detector.pixels.columns import expand, flagged, sums_of
+from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
+from ccdflow.maskbits import BAD_COLUMN, HOT
+
+
+def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
+    """Flag an amplifier's pixels by its darks.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    image : ccdflow.frame.products.ProductImage
+    amplifier : ccdflow.camera.geometry.Amplifier
+    gain : float
+        Electrons per adu; NaN where it is not known: 1 is taken.
+    mask : numpy.ndarray of shape (ny, nx)
+        Of the image; changed in place.
+    hot_rate : float
+        Electrons a second above the median from which on a pixel is hot.
+
+    Returns
+    -------
+    float or None
+        The median dark current, electrons a second; None where no dark tells.
+    """
+    records = night.darks_of_one_temperature()
+    if not records:
+        return None
+    gain = gain if math.isfinite(gain) else 1.0
+    place = night.place(amplifier)
+    if len({round(r.data["seconds"], 3) for r in records}) < 2:
+        return _flag_hot(night, image, place, records[0], gain, hot_rate, mask)
+    noise = night.read_noise(amplifier)[0] * gain
+    times = [t for record in records for t in [record.data["seconds"]] * _count(record)]
+    with ExitStack() as open_:
+        stacks = [open_.enter_context(MemberRows(night, r, image)) for r in records]
+
+        def read(rows):
+            parts = [stack.rows(rows)[:, :, place.x0 : place.x1] for stack in stacks]
+            values = np.concatenate(parts)
+            values *= np.float32(gain)
+            return values
+
+        shape = place.y1 - place.y0, place.x1 - place.x0
+        fit = DarkFit(read(sample_rows(shape[0]) + place.y0), times, noise, drop_hits=True)
+        sums = []
+        for part in strips(shape):
+            lines = fit.lines(read(np.arange(part.start, part.stop) + place.y0))
+            rows = slice(part.start + place.y0, part.stop + place.y0)
+            mask[rows, place.x0 : place.x1] |= dark_mask(
+                lines, hot=hot_rate, level=fit.rate, scales=fit.scales
+            )
+            sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
+            sums.append(sums_of(np.nan_to_num(sigma, nan=0.0).astype(np.float32)))
+    _flag_columns(mask, place, np.concatenate(sums))
+    return fit.rate
+
+
+def _flag_hot(night, image, place, record, gain, hot_rate, mask):
+    """Flag pixels that are hot in the only combined dark."""
+    path, seconds = night.context.results / record.product, record.data["seconds"]
+    part = place.slices
+    factor = np.float32(gain / seconds)
+    rate = whole_image(path, image.hdu)[part] * factor
+    error = whole_image(path, f"UNCERT{image.suffix}")[part] * factor
+    level = float(np.nanmedian(rate))
+    usual = float(np.nanmedian(error))
+    with np.errstate(invalid="ignore"):
+        above = rate - surroundings(rate, level)
+        hot = above > np.maximum(hot_rate, 5 * np.fmax(error, usual))
+    mask[part][hot | ~np.isfinite(rate)] |= HOT
+    sigma = np.nan_to_num((rate - level) / usual, nan=0.0).astype(np.float32)
+    _flag_columns(mask, place, sums_of(sigma))
+    return level
+
+
+def _flag_columns(mask, place, sums):
+    columns = expand(flagged(sums), place.y1 - place.y0)
+    mask[place.slices][columns] |= BAD_COLUMN
+
+
+def _count(record):
+    return len(record.data["members"])

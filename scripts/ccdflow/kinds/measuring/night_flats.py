@@ -1,0 +1,154 @@
+"""The findings of a night's flats on a detector: gain, low pixels, columns, two levels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
+from ccdflow.detector.pixels.bad_pixels import sample_rows, strips
+from ccdflow.detector.pixels.deep_faults import deep_columns
+from ccdflow.detector.pixels.response import response
+from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
+from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
+from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+
+# Part of low pixels above which a flat has structure of its own: a spectrum, stars.
+_MOST_LOW = 0.02
+# Least side of an amplifier, pixels, by which a gain is measured.
+_LEAST_SIDE = 16
+_ONLY_DEEP = "they tell of no low pixels, only of columns a fifth or more below their neighbours"
+_UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
+
+
+def transfer_of(night, image, amplifier):
+    """Return the photon transfer of an amplifier: gain, departure from linearity, full well.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    image : ccdflow.frame.products.ProductImage
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    ccdflow.detector.photons.night_transfer.Transfer
+        Empty where no two flats of one exposure are without their bias level.
+    """
+    flats = [r for r in (*night.flats, *night.pairs) if night.level_is_out(r, amplifier)]
+    usable = [night.of_known_exposure(r) for r in flats]
+    usable = [r for r in usable if len(r.data["members"]) > 1]
+    if not usable:
+        return Transfer()
+    noise, error, _ = night.read_noise(amplifier)
+    place = night.place(amplifier)
+    if min(place.y1 - place.y0, place.x1 - place.x0) < _LEAST_SIDE:
+        return Transfer()
+    rows = band_rows(place.y0, place.y1)
+
+    def groups():
+        for record in usable:
+            with MemberRows(night, record, image) as stack:
+                values = stack.rows(rows)[:, :, place.x0 : place.x1]
+            yield night.seconds(record), values
+
+    return measure_transfer(groups(), noise, error)
+
+
+def flag_by_flats(night, image, found, *, low_sigma):
+    """Flag weak pixels and deep columns of the combined flats.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    image : ccdflow.frame.products.ProductImage
+    found : ccdflow.kinds.measuring.findings.FoundOfImage
+        Changed in place.
+    low_sigma : float
+        Sigma by which a low pixel is below its neighbours in all flats together.
+
+    Returns
+    -------
+    sources : set of str
+        Those of `ccdflow.detector.pixels.history.SOURCES` that could tell of bad pixels.
+    remarks : list of str
+    """
+
+    def pairs(flats):
+        for record in flats:
+            path = night.context.results / record.product
+            pixels = whole_image(path, image.hdu)
+            errors = whole_image(path, f"UNCERT{image.suffix}")
+            errors[(whole_image(path, f"MASK{image.suffix}") & _UNUSABLE) != 0] = np.inf
+            errors[~(errors > 0) | ~np.isfinite(pixels)] = np.inf
+            yield np.nan_to_num(pixels, nan=1.0), errors
+
+    if not night.flats:
+        return set(), []
+    found.masks["deep"][deep_columns(pairs(night.flats))] |= BAD_COLUMN
+    imaging = [record for record in night.flats if not night.is_of_spectrum(record)]
+    if not imaging:
+        return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
+    parts = [np.s_[:, :]]
+    if None in {a.gain for a in image.amplifiers}:
+        parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
+    low = response(pairs(imaging), low_sigma=low_sigma, parts=parts)
+    if low.low_part > _MOST_LOW:
+        return {"deep"}, [
+            f"{100 * low.low_part:.2g} % of the lit pixels of its flats are lower than their"
+            f" neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
+        ]
+    found.masks["flat"], found.weak = low.mask, low.weak
+    return {"deep", "flat"}, []
+
+
+def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
+    """Flag pixels that differ between flats of two levels; tell if there are such flats.
+
+    A pixel that is hot differs between exposures, and is flagged by the darks.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    image : ccdflow.frame.products.ProductImage
+    amplifier : ccdflow.camera.geometry.Amplifier
+    gain : float
+        Of the amplifier, electrons per adu; NaN where it is not known: no pixel is flagged.
+    masks : dict of str to numpy.ndarray
+        Of the image, by source; changed in place, after the darks flagged theirs.
+    like_ccdmask : bool
+        Whether pixels that `ccdproc.ccdmask` finds are bad as well.
+
+    Returns
+    -------
+    bool
+    """
+    place, has_told = night.place(amplifier), False
+    noise = gain, night.read_noise(amplifier)[0]
+    ny, nx = place.y1 - place.y0, place.x1 - place.x0
+    for record in map(night.of_known_exposure, night.flats):
+        is_usable = record.data["members"] and night.level_is_out(record, amplifier)
+        if not math.isfinite(gain) or not is_usable:
+            continue
+        seconds = np.array(night.seconds(record), np.float32)[:, None, None]
+        rate = np.broadcast_to(night.dark_rate(record, image, place), (ny, nx))
+        with MemberRows(night, record, image) as stack:
+
+            def read(rows, stack=stack, seconds=seconds, rate=rate):
+                values = stack.rows(rows + place.y0)[:, :, place.x0 : place.x1]
+                return values - seconds * rate[rows]
+
+            levels = np.nanmedian(read(sample_rows(ny)), axis=(1, 2))
+            groups = two_levels(levels)
+            if groups is None:
+                continue
+            parts = [
+                average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
+                for part in strips((ny, nx))
+            ]
+        nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), like_ccdmask=like_ccdmask)
+        nonlinear[masks["dark"][place.slices] & HOT != 0] = 0
+        masks["levels"][place.slices] |= nonlinear
+        has_told = True
+    return has_told

@@ -1,0 +1,213 @@
+"""The combined darks and flats of a night that one detector took in one way, and their members."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from ccdflow.detector.photons.night_transfer import by_exposure
+from ccdflow.frame.products import product_images
+from ccdflow.frame.readout import ROUNDING
+from ccdflow.kinds.masters.combining import are_too_few
+from ccdflow.kinds.masters.member_rows import whole_image
+from ccdflow.kinds.matching import association
+from ccdflow.kinds.measuring.noise_words import is_spectrum
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+
+# Read noise where none is known, adu.
+_READ_NOISE = 5.0
+
+
+class NightMasters:
+    """The masters of a night that one detector took in one way.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Of the measurement.
+    """
+
+    def __init__(self, context, group):
+        self.context = context
+        self.group = group
+        made, few = {"dark": [], "flat": []}, {"dark": [], "flat": []}
+        for step in group.steps:
+            for use in step.uses:
+                record = context.outcome(use.product)
+                if record is not None and record.status == ledger.MADE:
+                    made[step.kind].append(record)
+                elif record is not None and are_too_few(record):
+                    few[step.kind].append(record)
+        self.darks, self.flats = made["dark"], made["flat"]
+        # Flats too few for a combined flat tell the gain if two of them are of one exposure.
+        self.pairs = [record for record in few["flat"] if self._has_pair(record)]
+
+    @cached_property
+    def row(self):
+        """The row of one of the members: all have the same amplifiers."""
+        return self.context.row_of(reduced(self.files[0]))
+
+    @property
+    def files(self):
+        """The raw files of all members."""
+        return [f for record in self.records for f in record.data["members"]]
+
+    @property
+    def records(self):
+        """The records of all masters, and of flats too few for one."""
+        return (*self.darks, *self.flats, *self.pairs)
+
+    @cached_property
+    def images(self):
+        """The images that each frame has."""
+        store = self.context.store
+        return product_images(store.geometry(self.row.geometry), self.recipe)
+
+    @property
+    def recipe(self):
+        """The recipe by which the members were reduced."""
+        return self.context.store.recipe(self.row.recipe)
+
+    def place(self, amplifier):
+        """Return the region of an amplifier in an image."""
+        return amplifier.place if self.recipe.trim else amplifier.data
+
+    def bias_of(self, record):
+        """Return the record of the bias that was subtracted from the members of a master."""
+        return self.subtracted(record, "bias")
+
+    def subtracted(self, record, kind):
+        """Return the record of the master that was subtracted from the members of another, or None.
+
+        Parameters
+        ----------
+        record : ccdflow.run.ledger.Record
+            Of the other.
+        kind : {'bias', 'dark'}
+
+        Returns
+        -------
+        ccdflow.run.ledger.Record or None
+        """
+        group = self.context.groups[record.product]
+        for step in group.steps:
+            if step.kind == kind and (use := association.taken(self.context, step)):
+                return self.context.outcome(use.product)
+        return None
+
+    def masters_of(self, record):
+        """Return the records of the bias, and of the dark beside it, that a flat's members lack."""
+        masters = {kind: self.subtracted(record, kind) for kind in ("bias", "dark")}
+        if masters["bias"] is None:
+            return {}
+        return {kind: master for kind, master in masters.items() if master is not None}
+
+    def use_of(self, record):
+        """Return how a master tells of bad pixels: 'dark', 'flat', 'spectrum' or 'not used'."""
+        if any(record is flat for flat in self.flats):
+            return "spectrum" if self.is_of_spectrum(record) else "flat"
+        used = self.darks_of_one_temperature()
+        return "dark" if any(record is dark for dark in used) else "not used"
+
+    def dark_rate(self, record, image, place):
+        """Return the rate of the dark that a flat's members lack, adu a second.
+
+        Parameters
+        ----------
+        record : ccdflow.run.ledger.Record
+            Of the combined flat.
+        image : ccdflow.frame.products.ProductImage
+        place : ccdflow.camera.sections.Region
+            The part of the image.
+
+        Returns
+        -------
+        numpy.ndarray of shape (ny, nx), or numpy.float32
+            0 where no dark was subtracted.
+        """
+        dark = self.subtracted(record, "dark")
+        if dark is None:
+            return np.float32(0)
+        pixels = whole_image(self.context.results / dark.product, image.hdu)[place.slices]
+        return np.nan_to_num(pixels) / np.float32(dark.data["seconds"])
+
+    def seconds(self, record):
+        """Return the exposure time of each member of a master, NaN where it is not known."""
+        rows = [self.context.row_of(reduced(file)) for file in record.data["members"]]
+        return [exposure_of(row) for row in rows]
+
+    def of_known_exposure(self, record):
+        """Return the record of a master with only those members whose exposure is known."""
+        members = zip(record.data["members"], self.seconds(record), strict=True)
+        known = [file for file, seconds in members if math.isfinite(seconds)]
+        return replace(record, data={**record.data, "members": known})
+
+    def _has_pair(self, record):
+        known = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
+        return any(len(members) > 1 for members in by_exposure(known))
+
+    def read_noise(self, amplifier, record=None):
+        """Return the read noise of an amplifier, adu, its error, and whether it was measured.
+
+        Parameters
+        ----------
+        amplifier : ccdflow.camera.geometry.Amplifier
+        record : ccdflow.run.ledger.Record, optional
+            Of the only dark or flat whose bias is asked for; by default the first one that has a
+            bias with a measured noise tells.
+
+        Returns
+        -------
+        (float, float, bool)
+        """
+        for master in self.records if record is None else (record,):
+            bias = self.bias_of(master)
+            for figures in bias.data.get("quality", ()) if bias is not None else ():
+                value, error = figures["read_noise"], figures["read_noise_error"]
+                if figures["amplifier"] == amplifier.name and value and math.isfinite(value):
+                    return value, error if math.isfinite(error) else 0.0, True
+        if amplifier.read_noise and amplifier.gain:
+            value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING**0.5)
+            return value, 0.1 * value, False
+        return _READ_NOISE, _READ_NOISE, False
+
+    def level_is_out(self, record, amplifier):
+        """Tell whether the bias level is out of the members of a master.
+
+        Parameters
+        ----------
+        record : ccdflow.run.ledger.Record
+            Of the combined dark or flat.
+        amplifier : ccdflow.camera.geometry.Amplifier
+        """
+        is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
+        return is_subtracted or self.bias_of(record) is not None
+
+    def is_of_spectrum(self, record):
+        """Tell whether the members of a combined flat were taken through a grism."""
+        return is_spectrum(self.context.row_of(reduced(record.data["members"][0])))
+
+    def darks_of_one_temperature(self):
+        """Return the darks of the temperature that has most exposures, shortest first."""
+        by_temperature = {}
+        for record in self.darks:
+            shared = dict(self.context.groups[record.product].shared)
+            by_temperature.setdefault(shared.get("temperature", ""), []).append(record)
+        best = max(by_temperature.values(), key=len, default=[])
+        return sorted(best, key=lambda record: record.data["seconds"])
+
+
+def exposure_of(row):
+    """Return the exposure of a frame in seconds, NaN where it is not known or 0."""
+    return positive_or_nan(row.facts["exptime"])
+
+
+def positive_or_nan(value):
+    """Return a header's value as a number, NaN where it is none or not above 0."""
+    is_number = isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return float(value) if is_number else math.nan
