@@ -12,7 +12,7 @@ from small_frames import begin, bias_cards, biases, run_jobs, write_raw
 from ccdflow import kinds
 from ccdflow.files import rawfile, whole
 from ccdflow.frame import streaming
-from ccdflow.kinds import frame as work
+from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import ledger
 
 PROFILE = "recognise: {INSTRUME: TESTCAM}\n"
@@ -71,7 +71,7 @@ def streamed(monkeypatch):
         return result
 
     monkeypatch.setattr(streaming, "stream_frame", spy)
-    monkeypatch.setattr(work, "_header_sizes", {})
+    monkeypatch.setattr(reduce_job, "_header_sizes", {})
     return done
 
 

@@ -12,7 +12,7 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
-from ccdflow.kinds import frame as frame_kind
+from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import session
 from ccdflow.run.rawframes import header_store, inventory, rawfolder, rawnames
 from ccdflow.run.rawframes import inventory_table as table
@@ -432,7 +432,7 @@ def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(box, monk
     def broken(context, job, row, raw):
         raise ValueError("a fault of the moment")
 
-    monkeypatch.setattr(frame_kind, "_reduce", broken)
+    monkeypatch.setattr(reduce_job, "_reduce", broken)
     for attempts in (1, 1, 0):
         outcome = box.run()
         assert [job for job in outcome.jobs if job.startswith("reduced/")] == [
@@ -453,7 +453,7 @@ def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypa
     }
     (box.results / "reduced/n1/alpha1.fits").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(frame_kind, "_reduce", lambda *_: 1 / 0)
+        patch.setattr(reduce_job, "_reduce", lambda *_: 1 / 0)
         box.run()
     assert "reduced/n1/alpha1.fits" in box.run().jobs
     found = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}

@@ -13,8 +13,9 @@ from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.files import whole
 from ccdflow.frame.small_images import small_image, step_of
-from ccdflow.kinds.frame import FRAME, shown_nights
+from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.kinds.sections.small_pictures import first_image, is_drawn, take

@@ -12,8 +12,9 @@ from ccdflow.errors import FrameError
 from ccdflow.files import decoding, rawfile
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.frame import FRAME, shown_nights
+from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.contents import Picture
 from ccdflow.pages.frame_html import pictures_section

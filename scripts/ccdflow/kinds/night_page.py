@@ -8,10 +8,10 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files.hdus import versions
 from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import how_level, is_of_night
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import noise_words
+from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames

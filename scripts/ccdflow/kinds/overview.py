@@ -8,9 +8,9 @@ from dataclasses import asdict
 from ccdflow import paths
 from ccdflow.kinds import night_page
 from ccdflow.kinds.bias import BIAS
-from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.night_page import provenance
+from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.kinds.writing import write_text

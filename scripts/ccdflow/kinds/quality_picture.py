@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS
-from ccdflow.kinds.frame import shown_nights
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters import group_queries
+from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.sections.figures import names_of, night_figures
 from ccdflow.kinds.writing import drawing_module, write_text

@@ -7,12 +7,12 @@ from ccdflow.calibrate.blocks import ARITHMETIC
 from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
-from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.measuring import noise_words
+from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.page import Picture, Section

@@ -10,8 +10,8 @@ from statistics import median
 from ccdflow import paths
 from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.frame import frame_key
 from ccdflow.kinds.matching import association, setups
+from ccdflow.kinds.reducing.frame_sources import frame_key
 from ccdflow.run.context import is_of_enabled_type, reduced
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies

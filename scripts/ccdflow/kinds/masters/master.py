@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ccdflow.files import checksum
-from ccdflow.kinds.frame import raw_pixels
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_snapshot, shelves
+from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.run.context import reduced, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
 

@@ -1,0 +1,1 @@
+"""Reduced frames: their sources, and the job that makes one; kinds/frame is of it."""

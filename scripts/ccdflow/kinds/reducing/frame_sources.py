@@ -1,0 +1,102 @@
+"""The sources of reduced frames, of a frame and of a night, and their hashes."""
+
+from __future__ import annotations
+
+import math
+
+from ccdflow.frame import reduction
+from ccdflow.run import ledger
+from ccdflow.run.context import reduced
+from ccdflow.run.rawframes.rows import ARRIVING, OK, digest
+
+# Frames that this run could not make, as their page tells it.
+_NOT_MADE = (ledger.SET_ASIDE, ledger.GONE, ledger.FAILED)
+
+
+def frame_basis(row):
+    """Return the sources of a reduced frame; the header names the raw file.
+
+    The version of the header is no part of the key: see `ccdflow.frame.reduction.HEADER`.
+    """
+    return {
+        "arithmetic": reduction.PIXELS,
+        "header": reduction.HEADER,
+        "camera": row.camera,
+        "file": row.file,
+        "fingerprint": row.fingerprint,
+        "geometry": row.geometry,
+        "recipe": row.recipe,
+    }
+
+
+def frame_key(row):
+    """Return the key of a reduced frame: the hash of all that its pixels depend on."""
+    values = (row.camera, row.file, row.fingerprint, row.geometry, row.recipe)
+    return digest([reduction.PIXELS, *values])
+
+
+def frames_basis(context, night):
+    """Return [[file, status, reason, key]] of a night's frames as they turned out.
+
+    A frame whose raw file is gone is as it was: its product stays, and nothing is made again.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    list of [str, str, str, str]
+    """
+    lines = []
+    for row in context.rows_of(night):
+        status, reason, key = row.status, row.reason, ""
+        if status == OK:
+            record = context.outcome(reduced(row.file))
+            if record is not None and record.status in _NOT_MADE:
+                status, reason = record.status, record.reason
+            elif record is not None:
+                key = record.key
+        if status != ARRIVING:
+            lines.append([row.file, status, reason, key])
+    return lines
+
+
+def frames_digest(context, night):
+    """Return the hash of `frames_basis`.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+        YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    str
+    """
+    return context.planned(("frames", night), lambda: digest(frames_basis(context, night)))
+
+
+def shown_nights(context):
+    """Return the nights that have a page, sorted."""
+    return sorted({row.night for row in context.store.rows.values() if row.status != ARRIVING})
+
+
+def raw_pixels(context, row):
+    """Return the number of pixels of a raw frame.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+
+    Returns
+    -------
+    int
+    """
+    geometry = context.store.shared[row.geometry]
+    return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])

@@ -1,0 +1,256 @@
+"""The job of a reduced frame: a raw file read, reduced, measured and written, or set aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ccdflow.camera.geometry import Geometry
+from ccdflow.camera.reduction_recipe import ReductionRecipe
+from ccdflow.combine.stack import sampled_rows
+from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
+from ccdflow.errors import FrameError
+from ccdflow.files import decoding, promised, rawfile, rowio, whole
+from ccdflow.frame import headers, reduction, streaming
+from ccdflow.frame.evenness import even_level
+from ccdflow.frame.negatives import Negatives
+from ccdflow.frame.products import product_images
+from ccdflow.frame.small_images import SmallImage, small_image
+from ccdflow.kinds.reducing.frame_sources import frame_basis
+from ccdflow.kinds.sections.small_pictures import is_drawn, leave
+from ccdflow.run import ledger, tracebacks
+from ccdflow.run.ledger import Record
+from ccdflow.run.rawframes.rows import Row
+
+# The header's size of each form of frame, learnt from its first one: the pixels come before it.
+_header_sizes = {}
+
+
+@dataclass(frozen=True)
+class _FrameJob:
+    """One raw frame, and the reduced frame that is made of it."""
+
+    row: Row
+    raw: rawfile.RawFile
+    target: Path
+    layout: promised.RawLayout
+    geometry: Geometry
+    recipe: ReductionRecipe
+    memory: int
+    key: str
+    is_sampled: bool
+    write_small_picture: object
+
+    @property
+    def is_looked_at(self):
+        """Whether a small image is made of it: for the contact sheet, or to see if it is a flat."""
+        return self.write_small_picture is not None or self.row.facts["type"] == "science"
+
+    def use_small_image(self, small):
+        """Write the small picture, if it is wanted; return the level of an even science frame."""
+        if self.write_small_picture is not None:
+            self.write_small_picture(small)
+        return even_level(small) if self.row.facts["type"] == "science" else None
+
+    @property
+    def header_form(self):
+        """The key of headers of one form: geometry, recipe, lengths of header and file name."""
+        header = self.layout.hdus[0].header
+        return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
+
+    def rows(self, shape):
+        """Return which rows of an image of the product statistics are taken from."""
+        if not self.is_sampled:
+            return ()
+        return sampled_rows(*shape, 1, wanted=FRAME_ROWS)
+
+    def header(self, make, made):
+        """Return the result of `headers.first_header` or `headers.product_parts` for this frame."""
+        return make(
+            self.layout,
+            self.geometry,
+            self.recipe,
+            made,
+            file=self.row.file,
+            fingerprint=self.row.fingerprint,
+            key=self.key,
+        )
+
+
+def make_reduced_frame(context, job):
+    """Reduce one raw frame, or set it aside.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+        Its status says whether the product was made. Whatever stood under the product's name is
+        untouched unless it was.
+
+    Raises
+    ------
+    OSError
+        If the product cannot be written.
+    """
+    row = context.row_of(job.product)
+    record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
+    try:
+        with rawfile.reading(row.file):
+            raw = rawfile.open_raw(context.raw / row.file, row.file)
+        with raw:
+            target, made, figures = _reduce(context, job, row, raw)
+    except (rawfile.Unreadable, rawfile.Changed) as error:
+        # Its content is not known: a product that is there stays.
+        return replace(record, status=ledger.GONE, reason=error.reason)
+    except FrameError as error:
+        misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
+        data = {"misread": True} if misread else {}
+        return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
+    except Exception as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
+            # bytes that it cannot read.
+            raise
+        tracebacks.write(context.results, row.file, error)
+        reason = rawfile.unforeseen(row.file, error).reason
+        return replace(record, status=ledger.SET_ASIDE, reason=reason)
+    return replace(
+        record,
+        stamp=ledger.stamp_of(target),
+        content=str(made.images[0].words),
+        data=figures,
+    )
+
+
+def _reduce(context, job, row, raw):
+    """Reduce the frame of an open raw file; return its place, the product, its figures."""
+    memory = int(context.settings["limits"]["frame_memory"] * 1e6)
+    try:
+        frame = _FrameJob(
+            row,
+            raw,
+            context.results / job.product,
+            _layout(row, raw, memory),
+            context.store.geometry(row.geometry),
+            context.store.recipe(row.recipe),
+            memory,
+            job.key,
+            is_sampled=row.facts["type"] in context.chain.combined_types,
+            write_small_picture=partial(leave, context, row, job) if is_drawn(context) else None,
+        )
+        done = None
+        if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
+            done = _stream(frame)
+        made, samples, even = done or _whole(frame)
+    except FrameError:
+        if row.stamp and row.stamp != raw.stamp:
+            # It is not the file whose header was read.
+            raise rawfile.Changed(row.file) from None
+        raise
+    return frame.target, made, _figures(frame, made, samples, even)
+
+
+def _layout(row, raw, memory):
+    layout = raw.layout(memory=memory, whole=False)
+    if layout.fingerprint not in ("", row.fingerprint):
+        raise rawfile.Changed(row.file)
+    return layout
+
+
+def _stream(frame):
+    """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
+    size = _header_sizes.get(frame.header_form)
+    if size is None:
+        return None
+    hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
+    with rowio.Writer(frame.target, size) as writer:
+        fingerprint = frame.row.fingerprint
+        rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
+        shape = frame.geometry.shape
+        small = SmallImage(shape) if frame.is_looked_at else None
+        streamed = streaming.stream_frame(
+            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
+        )
+        # Done before the product: little should happen between its renaming and its record.
+        even = None if small is None else frame.use_small_image(small.result())
+        if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
+            return None
+    return streamed.reduced, [streamed.sample], even
+
+
+def _whole(frame):
+    """Reduce a frame of any kind."""
+    name, layout = frame.row.file, frame.layout
+    fingerprint = frame.row.fingerprint
+    data = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
+    stored = {
+        hdu: decoding.array(data, layout.hdus[hdu], name)
+        for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
+    }
+    _refuse_negatives(frame, stored)
+    made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
+    parts = frame.header(headers.product_parts, made)
+    even = frame.use_small_image(small_image(made.images[0].data)) if frame.is_looked_at else None
+    whole.write_hdus(frame.target, parts)
+    _header_sizes[frame.header_form] = len(parts[0])
+    samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
+    return made, samples, even
+
+
+def _refuse_negatives(frame, stored):
+    headers_of = frame.layout.headers
+    for hdu, (values, _) in stored.items():
+        negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
+        rows = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
+        # As many rows as are looked at when a frame is reduced while it is inflated.
+        negatives.add(values[min(r.y0 for r in rows) : max(r.y1 for r in rows)])
+        negatives.check(frame.row.file)
+
+
+def _figures(frame, made, samples, even):
+    """Return a reduced frame's figures for other products: levels, noises, flags, statistics."""
+    overscans = {name: o for name, o in made.overscans.items() if o is not None}
+    figures = {
+        "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
+        "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
+        "flags": made.flags,
+    }
+    if made.rows:
+        figures["rows"] = {
+            name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
+            for name, rows in made.rows.items()
+        }
+    if made.warnings:
+        figures["warnings"] = [list(each) for each in made.warnings]
+    if even:
+        figures["even"] = float(f"{even:.4g}")
+    images = product_images(frame.geometry, frame.recipe)
+    if any(map(np.size, samples)):
+        figures["statistics"] = [
+            statistics
+            for image, sample in zip(images, samples, strict=True)
+            for statistics in _statistics(frame, image, sample, figures["levels"])
+        ]
+    return figures
+
+
+def _statistics(frame, image, sample, levels):
+    """Yield the figures of each amplifier of an image from a sample of its rows."""
+    rows = np.asarray(frame.rows(image.shape))
+    for amplifier in image.amplifiers:
+        place = amplifier.place if frame.recipe.trim else amplifier.data
+        inside = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+        if min(inside.shape) >= BOXES:
+            level = [levels[amplifier.name]] if amplifier.name in levels else []
+            yield {"amplifier": amplifier.name, **vars(frame_statistics(inside, level))}
+
+
+def _native(image):
+    return image.astype(image.dtype.newbyteorder("="))
