@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from ccdflow.kinds.kind_roles import PartlyPlanned, Shown
 from ccdflow.run.job import ARCHIVE, Size
 
 
-class Kind:
+class Kind(PartlyPlanned, Shown):
     """A kind of product; each is a module of this package with one instance of its class.
 
-    A kind without `section` is shown on no page, one without `closing` has no lines at the end of a
-    run.
+    A kind without `closing` has no lines at the end of a run. Its answers on closed nights and on
+    pages are in `ccdflow.kinds.kind_roles`.
 
     Attributes
     ----------
@@ -44,8 +45,6 @@ class Kind:
     reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
         The reach of one of them: a new frame of the sky changes at once products of frames and of
         its night, no master, and those of all nights later.
-    plans_some_nights : bool
-        Whether it can be planned while nights that have nothing to do are not loaded (`summary`).
     reports_frames : bool
         Whether a watch reports its products (`frame_reports`).
     type : str
@@ -65,7 +64,6 @@ class Kind:
     header = 1
     place = ""
     reach = ARCHIVE
-    plans_some_nights = False
     reports_frames = False
     type = ""
     why_moved = "no frame or setting asks for it any longer"
@@ -109,7 +107,7 @@ class Kind:
 
     def plan(self, planner):
         """Hand to the planner (`ccdflow.run.plan.Planner`) all products that are to be there."""
-        raise NotImplementedError(f"{self.name}: what is to be there?")
+        raise NotImplementedError(f"kind {self.name} must define plan()")
 
     def basis(self, context, job):
         """Return the dict that a product's key is the hash of, by the records of its needs.
@@ -124,7 +122,7 @@ class Kind:
         dict
             Values that JSON can hold.
         """
-        raise NotImplementedError(f"{self.name}: what does it depend on?")
+        raise NotImplementedError(f"kind {self.name} must define basis()")
 
     def what_changed(self, before, now):
         """Return in a few words why a product is out of date.
@@ -155,65 +153,6 @@ class Kind:
         """Return the version of the header that a product was given, from its record."""
         return record.data.get("header", 1)
 
-    # -- closed nights: `ccdflow.run.nights.closed_nights` -----------------------------------------
-
-    def can_close(self, context):
-        """Tell whether some nights can be planned without the closed ones."""
-        return self.plans_some_nights
-
-    def summary(self, context, night, records):
-        """Return the values of a closed night that tables, pages and last lines need.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-            Of a plan in which nothing is to be done.
-        night : str
-        records : list of ccdflow.run.ledger.Record
-            Of all kinds, about this night alone.
-
-        Returns
-        -------
-        dict of str to object
-            Plain values, which `ccdflow.run.context.Context.summaries` gives back by name.
-        """
-        return {}
-
-    def kept(self, context):
-        """Return the facts on all nights that a partial plan needs: plain values."""
-        return None
-
-    def restore(self, context, kept):
-        """Give a context that has closed nights the result of `kept`.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-            Before the plan is made.
-        kept : object
-        """
-
-    def opens(self, context, new):
-        """Return the closed nights that new masters change.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-            After the plan was made.
-        new : list of ccdflow.run.job.Group
-            Masters and measurements of nights that are later than all others.
-
-        Returns
-        -------
-        set of str
-
-        Raises
-        ------
-        ccdflow.run.nights.note_lines.NeedsWholePlan
-            If they change more than that.
-        """
-        return set()
-
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):
@@ -233,7 +172,7 @@ class Kind:
         ccdflow.errors.CcdflowError
             If one of its sources cannot be read.
         """
-        raise NotImplementedError(f"{self.name}: how is it made?")
+        raise NotImplementedError(f"kind {self.name} must define make()")
 
     def carries(self, context, job):
         """Return the rows and groups that a batch must carry along for a job.
@@ -259,7 +198,7 @@ class Kind:
         """
         return Size()
 
-    # -- lines, sections, flags --------------------------------------------------------------------
+    # -- lines and flags ---------------------------------------------------------------------------
 
     def flags(self, context, records):
         """Yield (reduced frame, text) of the inventory's flags on frames beside their status.
@@ -314,97 +253,6 @@ class Kind:
             After the plan was made.
         """
         return []
-
-    def shown(self, context, night):
-        """Return the products that a night's page shows, or needs to have been made before.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-
-        Returns
-        -------
-        list of str
-        """
-        return []
-
-    def keys_of_shown(self, context, night):
-        """Return the keys of the products that a night's page shows, '' for one without a record.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-
-        Returns
-        -------
-        dict of str to list of str
-            By the name of the kind; {} where none is shown.
-        """
-        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
-        return {self.name: keys} if keys else {}
-
-    def page_basis(self, context, night):
-        """Return the sources of this kind's part of a night's page: a dict, {} for nothing.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-
-        Returns
-        -------
-        dict
-        """
-        keys = [
-            [product, record.key]
-            for product in self.shown(context, night)
-            if (record := context.outcome(product)) is not None
-        ]
-        return {self.name: keys} if keys else {}
-
-    def section(self, context, night):
-        """Return the `ccdflow.pages.contents.Section` of a night's page for this kind, or None.
-
-        The page is made again when the result of `page_basis` has changed.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-        """
-        return None
-
-    def sections(self, context, night):
-        """Return all sections of a night's page for this kind, where it has several: a list.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-
-        Returns
-        -------
-        list of ccdflow.pages.contents.Section
-        """
-        section = self.section(context, night)
-        return [] if section is None else [section]
-
-    def index_basis(self, context):
-        """Return the sources of this kind's part of the overview of all nights: a dict."""
-        return {}
-
-    def overview(self, context):
-        """Return the `ccdflow.pages.contents.Section` of the overview for this kind, or None.
-
-        The overview is made again when the result of `index_basis` has changed.
-        """
-        return None
 
 
 class Chain(tuple):

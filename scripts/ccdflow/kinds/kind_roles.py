@@ -1,0 +1,179 @@
+"""The roles of a kind of product: its answers while nights are closed, its part of the pages."""
+
+from __future__ import annotations
+
+
+class PartlyPlanned:
+    """The answers of a kind while nights that have nothing to do are closed.
+
+    `ccdflow.run.nights.closed_nights` notes them, `ccdflow.run.nights.partial_plan` asks.
+
+    Attributes
+    ----------
+    plans_some_nights : bool
+        Whether it can be planned while nights that have nothing to do are not loaded (`summary`).
+    """
+
+    plans_some_nights = False
+
+    def can_close(self, context):
+        """Tell whether some nights can be planned without the closed ones."""
+        return self.plans_some_nights
+
+    def summary(self, context, night, records):
+        """Return the values of a closed night that tables, pages and last lines need.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+            Of a plan in which nothing is to be done.
+        night : str
+        records : list of ccdflow.run.ledger.Record
+            Of all kinds, about this night alone.
+
+        Returns
+        -------
+        dict of str to object
+            Plain values, which `ccdflow.run.context.Context.summaries` gives back by name.
+        """
+        return {}
+
+    def kept(self, context):
+        """Return the facts on all nights that a partial plan needs: plain values."""
+        return None
+
+    def restore(self, context, kept):
+        """Give a context that has closed nights the result of `kept`.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+            Before the plan is made.
+        kept : object
+        """
+
+    def opens(self, context, new):
+        """Return the closed nights that new masters change.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+            After the plan was made.
+        new : list of ccdflow.run.job.Group
+            Masters and measurements of nights that are later than all others.
+
+        Returns
+        -------
+        set of str
+
+        Raises
+        ------
+        ccdflow.run.nights.note_lines.NeedsWholePlan
+            If they change more than that.
+        """
+        return set()
+
+
+class Shown:
+    """The part of a kind on the page of a night, and on the overview of all nights.
+
+    A kind without `section` and `overview` is shown nowhere.
+
+    Attributes
+    ----------
+    name : str
+        Of the kind.
+    """
+
+    name = ""
+
+    def shown(self, context, night):
+        """Return the products that a night's page shows, or needs to have been made before.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of str
+        """
+        return []
+
+    def keys_of_shown(self, context, night):
+        """Return the keys of the products that a night's page shows, '' for one without a record.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+
+        Returns
+        -------
+        dict of str to list of str
+            By the name of the kind; {} where none is shown.
+        """
+        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
+        return {self.name: keys} if keys else {}
+
+    def page_basis(self, context, night):
+        """Return the sources of this kind's part of a night's page: a dict, {} for nothing.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        dict
+        """
+        keys = [
+            [product, record.key]
+            for product in self.shown(context, night)
+            if (record := context.outcome(product)) is not None
+        ]
+        return {self.name: keys} if keys else {}
+
+    def section(self, context, night):
+        """Return the `ccdflow.pages.contents.Section` of a night's page for this kind, or None.
+
+        The page is made again when the result of `page_basis` has changed.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+        """
+        return None
+
+    def sections(self, context, night):
+        """Return all sections of a night's page for this kind, where it has several: a list.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.pages.contents.Section
+        """
+        section = self.section(context, night)
+        return [] if section is None else [section]
+
+    def index_basis(self, context):
+        """Return the sources of this kind's part of the overview of all nights: a dict."""
+        return {}
+
+    def overview(self, context):
+        """Return the `ccdflow.pages.contents.Section` of the overview for this kind, or None.
+
+        The overview is made again when the result of `index_basis` has changed.
+        """
+        return None
