@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ccdflow.kinds.kind_roles import PartlyPlanned, Shown
+from ccdflow.kinds.kind_roles import PartlyPlanned, OnPages
 from ccdflow.run.job import ARCHIVE, Size
 
 
-class Kind(PartlyPlanned, Shown):
+class Kind(PartlyPlanned, OnPages):
     """A kind of product; each is a module of this package with one instance of its class.
 
     A kind without `closing` has no lines at the end of a run. Its answers on closed nights and on

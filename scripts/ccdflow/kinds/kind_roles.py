@@ -74,7 +74,7 @@ class PartlyPlanned:
         return set()
 
 
-class Shown:
+class OnPages:
     """The part of a kind on the page of a night, and on the overview of all nights.
 
     A kind without `section` and `overview` is shown nowhere.
