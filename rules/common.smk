@@ -99,14 +99,14 @@ def wanted(wildcards):
 def needed(wildcards):
     """Return the records that a job needs; their content decides, not their time."""
     if not IS_VIEW:
-        return list(map(ancient, RUN.needed(wildcards.product)))
+        return list(map(ancient, RUN.jobs.needed(wildcards.product)))
     before, after = RUN.view_needs(wildcards.product)
     return [*map(ancient, before), *after]
 
 
 def product(wildcards):
     """Return the path of the product that a job puts in place."""
-    return f"{RESULTS}/{RUN.job(wildcards.product).product}"
+    return f"{RESULTS}/{RUN.jobs.job(wildcards.product).product}"
 
 
 def make(wildcards, threads=1):
@@ -152,7 +152,7 @@ def end_as_module():
 
 def end_after_a_crash():
     """Take in the records of the finished jobs: Snakemake does not call `onerror`."""
-    if RUN.is_crashed:
+    if RUN.messages.is_crashed:
         RUN.end()
 
 
@@ -161,14 +161,15 @@ atexit.register(end_as_module if IS_MODULE else end_after_a_crash)
 
 def is_no_crash(message):
     """Tell whether a message is shown as it is: a traceback becomes one line."""
-    return not RUN.has_crashed(message.getMessage())
+    return not RUN.messages.report_crash(message.getMessage())
 
 
 def is_shown(message):
     """Tell whether a message of Snakemake is shown; its log file has all of them."""
-    event = getattr(message, "event", "")
-    return RUN.is_shown(
-        message.getMessage(),
+    text, event = message.getMessage(), getattr(message, "event", "")
+    RUN.messages.hear(text)
+    return RUN.messages.is_shown(
+        text,
         is_warning=message.levelno >= logging.WARNING,
         event=getattr(event, "value", event),
         rule_name=getattr(message, "rule_name", ""),

@@ -6,7 +6,7 @@ def raw_frame(wildcards):
 
     As an input, a raw file that is removed during the run would end the whole run.
     """
-    return RUN.raw_frame(wildcards.product)
+    return RUN.jobs.raw_frame(wildcards.product)
 
 
 def raw_if_drawn(wildcards):
@@ -20,7 +20,7 @@ def raw_if_drawn(wildcards):
 
 def sources(wildcards):
     """Return the sources of a product in words."""
-    return RUN.sources(wildcards.product)
+    return RUN.jobs.sources(wildcards.product)
 
 
 def all_cores(wildcards):
@@ -35,20 +35,20 @@ def batch_path(wildcards):
 
 def batch_file(wildcards):
     """Return a batch's file as an input; its name has the hash, so its time does not matter."""
-    is_planned = RUN.batch(wildcards.name, wildcards.key) and RUN.host.is_dry
+    is_planned = RUN.jobs.batch(wildcards.name, wildcards.key) and RUN.host.is_dry
     return [] if is_planned else ancient(batch_path(wildcards))
 
 
 def batches_before(wildcards):
     """Return the records of the batches that a batch waits for; cluster nodes call this as well."""
-    planned = RUN.batch(wildcards.name, wildcards.key)
+    planned = RUN.jobs.batch(wildcards.name, wildcards.key)
     before = planned.before if planned else batches.before(batch_path(wildcards))
     return [ancient(f"{RESULTS}/{name}") for name in before]
 
 
 def size_of(wildcards):
     """Return the size of a batch, without planning: cluster nodes call this as well."""
-    planned = RUN.batch(wildcards.name, wildcards.key)
+    planned = RUN.jobs.batch(wildcards.name, wildcards.key)
     return planned.size if planned else batches.size_of(batch_path(wildcards))
 
 
@@ -84,7 +84,7 @@ def record_by_name(wildcards):
     if not host.read(workflow).makes:
         return []
     begin()
-    return list(map(ancient, RUN.records_of([str(wildcards.product)])))
+    return list(map(ancient, RUN.jobs.records_of([str(wildcards.product)])))
 
 
 def category_of(wildcards):

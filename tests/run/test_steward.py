@@ -61,12 +61,12 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     run = begin()
     assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 3
     frame = "reduced/2020-02-29/3.fits"
-    assert run.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
-    assert run.line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
+    assert run.jobs.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
+    assert run.jobs.line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
     (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
-    assert run.sources(bias) == "6 frames"
-    records = {run.record_of(run.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}
-    assert set(run.needed(bias)) == records
+    assert run.jobs.sources(bias) == "6 frames"
+    records = {run.jobs.record_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}
+    assert set(run.jobs.needed(bias)) == records
     make_all(run)
     assert run.end() == ""
     assert run.end() == "", "said twice"
@@ -141,16 +141,16 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     assert [batch.name for batch in run.batches] == ["2020-02-29", "2020-03-01"]
     own = set(run.targets) - {f"{run.results}/{batch.done}" for batch in run.batches}
     assert own == {
-        run.record_of(job)
+        run.jobs.record_of(job)
         for job in run.session.plan.jobs.values()
         if job.kind in ("page", "table", "trends", "index")
     }
     page = "nights/2020-03-01/report.html"
-    assert f"{run.results}/{run.batches[1].done}" in run.needed(page)
+    assert f"{run.results}/{run.batches[1].done}" in run.jobs.needed(page)
     assert list(run._interruptions()) == [
         "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
     ]
-    run.hears("... died with <Signals.SIGKILL: 9>.")
+    run.messages.hear("... died with <Signals.SIGKILL: 9>.")
     assert "SIGKILL" in list(run._interruptions())[1]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ccdflow.kinds.kind_roles import PartlyPlanned, OnPages
+from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
 from ccdflow.run.job import ARCHIVE, Size
 
 

@@ -15,15 +15,14 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote
 
-from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.run import (
     batches,
     claims,
     describe,
     failures,
+    job_list,
     ledger,
     lock,
     messages,
@@ -33,6 +32,7 @@ from ccdflow.run import (
     worker,
 )
 from ccdflow.run.progress import Progress
+from ccdflow.run.terminal_messages import TerminalMessages
 
 # A dry run names this many jobs of each kind.
 _NAMED = 8
@@ -68,11 +68,11 @@ class Steward:
         self.progress = None
         self.batches = []
         self.targets = []
-        self.is_ended = self.is_crashed = False
+        self.jobs = job_list.JobList(self.results)
+        self.messages = TerminalMessages(self)
+        self.is_ended = False
         self.told_to_end = False
         self.full = None
-        self.signals = set()
-        self._batch_of = {}
         self._view = None
         self._lock = threading.Lock()
 
@@ -105,7 +105,7 @@ class Steward:
 
     def _begin(self):
         host, dry = self.host, self.host.is_dry
-        requested = [self.product_at(path) for path in host.targets]
+        requested = [self.jobs.product_at(path) for path in host.targets]
         started = session.start(
             self.values,
             chain=self.chain,
@@ -117,7 +117,7 @@ class Steward:
             cores=host.cores,
         )
         for product in requested:
-            self._check_product(started.context, product)
+            job_list.check_product(started.context, product, self.results)
         if requested:
             started.plan.keep_only(requested)
         for line in [*self.notices, *started.describe()]:
@@ -148,20 +148,7 @@ class Steward:
             return frozenset(kind.name for kind in self.chain)
         kinds = {name: self.chain.by_rule(name) for name in self.host.forced}
         return frozenset(
-            kind.name if kind else self.product_at(name) for name, kind in kinds.items()
-        )
-
-    def _check_product(self, context, product):
-        """Raise `UserError` for a target that this run cannot make, with the reason."""
-        if product in context.planned_products or product == paths.INVENTORY:
-            return
-        row = context.row_of(product) if product in context.products else None
-        raise UserError(
-            f"there is no such product: {row.shown[1]}" if row else "there is no such product",
-            file=f"{self.results}/{product}",
-            allowed=f"a file of {paths.INVENTORY} below {self.results}/reduced, without .gz or the"
-            " like, or a product made of these",
-            remedy="-n lists the products of the run",
+            kind.name if kind else self.jobs.product_at(name) for name, kind in kinds.items()
         )
 
     def _hand_on(self):
@@ -177,12 +164,12 @@ class Steward:
                 file=self.results,
                 remedy=f"{failures.remedy_of(error)}; all finished products are whole",
             ) from None
-        self._batch_of = {product: batch for batch in self.batches for product in batch.products}
 
     def _count(self):
+        """Note the records to be made, and begin to show how far the run is."""
+        self.jobs = job_list.JobList(self.results, self.session, self.batches)
+        self.targets = self.jobs.targets()
         jobs = self.session.plan.jobs.values()
-        own = [self.record_of(job) for job in jobs if job.product not in self._batch_of]
-        self.targets = own + [f"{self.results}/{batch.done}" for batch in self.batches]
         frames = sum(job.kind == self.chain.first.name for job in jobs)
         mode = "none" if self.host.is_dry else self.values["progress"]
         self.progress = Progress(
@@ -192,63 +179,6 @@ class Steward:
             mode=mode,
             stream=self.stream,
         )
-
-    # -- questions of the rules --------------------------------------------------------------------
-
-    def product_at(self, path):
-        """Return the path of a product relative to the results folder."""
-        return os.path.relpath(path, self.results)
-
-    def record_of(self, job):
-        """Return the path of a job's record as Snakemake writes it."""
-        return f"{self.results}/{job.done}"
-
-    def job(self, product):
-        """Return the job of a product, whose name is written as in its record's name."""
-        return self.session.plan.jobs[unquote(product)]
-
-    def raw_frame(self, product):
-        """Return the path of the raw file of a reduced frame."""
-        context = self.session.context
-        return str(context.raw / context.row_of(unquote(product)).file)
-
-    def needed(self, product):
-        """Return the records that a job needs and that this run makes, itself or in batches."""
-        return self.records_of(self.job(product).needs)
-
-    def records_of(self, products):
-        """Return the records of those products that this run makes."""
-        jobs, records = self.session.plan.jobs, []
-        for product in products:
-            batch = self._batch_of.get(product)
-            if batch is not None:
-                records.append(f"{self.results}/{batch.done}")
-            elif product in jobs:
-                records.append(self.record_of(jobs[product]))
-        return list(dict.fromkeys(records))
-
-    def batch(self, name, key):
-        """Return a batch of this run, or None if another process planned it.
-
-        Parameters
-        ----------
-        name : str
-        key : str
-            Hash of its jobs.
-
-        Returns
-        -------
-        ccdflow.run.batches.Batch or None
-        """
-        return next((b for b in self.batches if (b.name, b.key) == (name, key)), None)
-
-    def sources(self, product):
-        """Return the sources of a product in words: its raw frame, its members, its night."""
-        return describe.sources(self.session.plan, self.job(product))
-
-    def line(self, product):
-        """Return the line on a job for a dry run and for Snakemake's log."""
-        return describe.line(self.session.plan, self.job(product))
 
     # -- jobs --------------------------------------------------------------------------------------
 
@@ -267,7 +197,7 @@ class Steward:
         JobFailed
             If the disk is full, or a record that this job waits for is missing.
         """
-        job = self.job(product)
+        job = self.jobs.job(product)
         self._wait_for_records(job)
         if self.full is not None:
             raise JobFailed(str(self.full))
@@ -292,8 +222,7 @@ class Steward:
 
     def _wait_for_records(self, job):
         """Wait for the records of other nodes: a network file system may show them late."""
-        jobs = self.session.plan.jobs
-        late = [self.record_of(jobs[need]) for need in job.needs if need in self._batch_of]
+        late = self.jobs.of_other_nodes(job)
         end = time.monotonic() + self.host.latency
         while late := [path for path in late if not os.path.exists(path)]:  # noqa: PTH110
             if time.monotonic() > end:
@@ -304,7 +233,7 @@ class Steward:
         """Raise `JobFailed` with the reason if a requested product is missing."""
         if os.path.exists(path):  # noqa: PTH110
             return
-        record = self.session.context.outcome(self.product_at(path))
+        record = self.session.context.outcome(self.jobs.product_at(path))
         raise JobFailed(f"{path} was not made: {record.reason if record else 'not asked for'}")
 
     def end_early(self, error):
@@ -346,10 +275,9 @@ class Steward:
         """
         if self.session is None or self.is_ended or self.told_to_end or self.full is not None:
             return
-        jobs = self.session.plan.jobs
         outcome = worker.work(
             self.session.context,
-            [job for job in jobs.values() if self._is_left(job)],
+            self.jobs.left_to_write(self.chain),
             threads=self.host.cores,
             make=self.chain.make,
             on_done=self._tick,
@@ -359,19 +287,6 @@ class Steward:
         if outcome.full:
             self.full = outcome.full
             self.say(outcome.full)
-
-    def _is_left(self, job):
-        """Tell whether a job is not done although all products of its own night are."""
-        jobs = self.session.plan.jobs
-        is_written = self.chain.by_name(job.kind).todo == "write"
-        if not is_written or self._is_done(job):
-            return False
-        own = [jobs[need] for need in job.needs if need in jobs and jobs[need].night == job.night]
-        own = [each for each in own if self.chain.by_name(each.kind).todo != "write"]
-        return not job.night or all(map(self._is_done, own))
-
-    def _is_done(self, job):
-        return os.path.exists(self.record_of(job))  # noqa: PTH110
 
     def end(self):
         """Take in the records of the jobs and write the last lines of a run.
@@ -408,8 +323,8 @@ class Steward:
         names = ", ".join(batch.name for batch in undone[:4]) + ", ..." * (len(undone) > 4)
         count = f"{len(undone)} of {len(self.batches)} batches were not finished"
         yield f"{count} ({names}): run again"
-        if self.signals and not self.told_to_end:
-            names = ", ".join(sorted(self.signals))
+        if self.messages.signals and not self.told_to_end:
+            names = ", ".join(sorted(self.messages.signals))
             yield (
                 f"a process was ended from outside ({names});"
                 " if nobody did that, it may have been for want of memory"
@@ -450,61 +365,6 @@ class Steward:
             problem["what"] = describe.others(self.session.plan)
         summary.end(self.progress.count if self.progress else claims.BatchCount(), **problem)
 
-    def hears(self, text):
-        """Note Snakemake's message on a failed batch."""
-        self.signals |= messages.signals_in(text)
-        if messages.is_of_full_disk(text):
-            self.end_early(failures.DiskFull("no space is left: make room, and run again"))
-
-    def has_crashed(self, text):
-        """Tell whether a message is of a crash of Snakemake itself; say it in one line.
-
-        That records are missing because their folder was moved is said once, at the end.
-        """
-        # Snakemake may still look for old records before it starts a job: the job ends without
-        # work.
-        if messages.is_of_missing_records(text) and self._is_moved():
-            self.is_crashed |= messages.is_of_late_records(text)
-            return True
-        crash = messages.crash_in(text)
-        if crash is None:
-            return False
-        cause, error = crash
-        self.say(
-            f"the run ended early ({cause}); all finished products are whole;"
-            f" {failures.remedy_of(error)}"
-        )
-        self.is_crashed = True
-        return True
-
-    def _is_moved(self):
-        held = self.session.lock if self.session else None
-        return held is not None and not lock.is_in_place(held, self.results)
-
-    def is_shown(self, text, **message):
-        """Tell whether a message of Snakemake goes to the terminal, as `messages.is_shown` does.
-
-        Parameters
-        ----------
-        text : str
-            The message.
-        **message
-            As of `messages.is_shown`.
-
-        Returns
-        -------
-        bool
-        """
-        self.hears(text)
-        if self.full is not None:
-            return False
-        is_dry = self.host is not None and self.host.is_dry
-        is_local = self.host is None or self.host.is_local
-        shown = messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
-        if shown and self.progress is not None and not is_dry:
-            self.progress.clear()
-        return shown
-
     # -- views -------------------------------------------------------------------------------------
 
     def view(self, host):
@@ -519,11 +379,12 @@ class Steward:
             self.host = replace(host, is_dry=True)
             self._view = views.View(self.values, self.chain)
             self.session = self._view.session
+            self.jobs = job_list.JobList(self.results, self.session)
         return [f"{self.results}/{product}" for product in sorted(self._view.drawn)]
 
     def view_needs(self, product):
         """Return (older files, newer files), by which views see whether a product is current."""
-        job = self.job(product)
+        job = self.jobs.job(product)
         is_frame = job.kind == self.chain.first.name
-        products, raw = self._view.older(job, self.raw_frame(product) if is_frame else None)
+        products, raw = self._view.older(job, self.jobs.raw_frame(product) if is_frame else None)
         return [f"{self.results}/{need}" for need in products] + raw, self._view.newer(job)

@@ -1,0 +1,94 @@
+"""Snakemake's messages on their way to the terminal: shown, hidden, or put in one line."""
+
+from __future__ import annotations
+
+from ccdflow.run import failures, lock, messages
+
+
+class TerminalMessages:
+    """The messages of Snakemake in a run.
+
+    Parameters
+    ----------
+    steward : ccdflow.run.steward.Steward
+        Of the run; it writes the lines.
+
+    Attributes
+    ----------
+    signals : set of str
+        Names of the signals that ended processes of batches.
+    is_crashed : bool
+        Whether Snakemake itself has crashed.
+    """
+
+    def __init__(self, steward):
+        self._steward = steward
+        self.signals = set()
+        self.is_crashed = False
+
+    def hear(self, text):
+        """Note Snakemake's message on a failed batch; a full disk ends the run."""
+        self.signals |= messages.signals_in(text)
+        if messages.is_of_full_disk(text):
+            self._steward.end_early(failures.DiskFull("no space is left: make room, and run again"))
+
+    def report_crash(self, text):
+        """Say a crash of Snakemake itself in one line.
+
+        That records are missing because their folder was moved is said once, at the end.
+
+        Parameters
+        ----------
+        text : str
+            A message.
+
+        Returns
+        -------
+        bool
+            Whether the message is of a crash: it is not shown as it is.
+        """
+        # Snakemake may still look for old records before it starts a job: the job ends without
+        # work.
+        if messages.is_of_missing_records(text) and self._is_moved():
+            self.is_crashed |= messages.is_of_late_records(text)
+            return True
+        crash = messages.crash_in(text)
+        if crash is None:
+            return False
+        cause, error = crash
+        self._steward.say(
+            f"the run ended early ({cause}); all finished products are whole;"
+            f" {failures.remedy_of(error)}"
+        )
+        self.is_crashed = True
+        return True
+
+    def _is_moved(self):
+        """Tell whether the results folder is no longer where the run took its lock."""
+        session = self._steward.session
+        held = session.lock if session else None
+        return held is not None and not lock.is_in_place(held, self._steward.results)
+
+    def is_shown(self, text, **message):
+        """Tell whether a message of Snakemake goes to the terminal, as `messages.is_shown` does.
+
+        Parameters
+        ----------
+        text : str
+            The message.
+        **message
+            As of `messages.is_shown`.
+
+        Returns
+        -------
+        bool
+        """
+        host, progress = self._steward.host, self._steward.progress
+        if self._steward.full is not None:
+            return False
+        is_dry = host is not None and host.is_dry
+        is_local = host is None or host.is_local
+        shown = messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
+        if shown and progress is not None and not is_dry:
+            progress.clear()
+        return shown
