@@ -21,8 +21,8 @@ from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import whole
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.rawframes import rawfolder
-from ccdflow.run.rawframes.rows import ARRIVING, SET_ASIDE
-from ccdflow.run.watch import arrivals, frame_lines, heaps, warm_state
+from ccdflow.run.rawframes.rows import ARRIVING
+from ccdflow.run.watch import arrivals, complaints, frame_lines, heaps, warm_state
 from ccdflow.run.watch.patience import NoAnswer, Patience
 
 PAUSE = 1.0
@@ -40,13 +40,8 @@ _REST_TIMES = 5
 _LOOK = 10.0
 # Jobs of a round above which no line waits for the width of the stars.
 _MOST_JOBS = 200
-# Frames set aside that a round names one by one.
-_MOST_ASIDE = 5
-_ROUND = "round"
 # Files without an answer beyond which no other one is tried.
 _MOST_AWAY = 8
-# The remedy in lines of a run, and its words in a watch.
-_AS_A_RUN, _AS_A_WATCH = ", and run again", "; the watch goes on by itself"
 
 
 @dataclass
@@ -116,7 +111,6 @@ class Watch:
         self.say = say
         self.pause = pause
         self.after = after or (lambda _: None)
-        self.waits = waits or (lambda _: None)
         self.is_ended = threading.Event()
         self._way = way
         self._patience = Patience(limit)
@@ -133,8 +127,7 @@ class Watch:
         self._untried, self._not_before = {}, 0.0
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._due, self._took, self._moved = 0.0, 0.0, 0.0
-        # Problems that were said, by their subject; frames set aside that were named.
-        self._problems, self._aside = {}, {}
+        self._complaints = complaints.Complaints(say, waits or (lambda _: None))
 
     def end(self):
         """End the watch after the round that is at work."""
@@ -143,7 +136,7 @@ class Watch:
     @property
     def is_left(self):
         """Whether a round has not come back."""
-        return _ROUND in self._patience.hanging
+        return complaints.ROUND in self._patience.hanging
 
     @property
     def waiting(self):
@@ -211,12 +204,16 @@ class Watch:
                 "look", lambda: rawfolder.list_raw(raw, self.values["results"])
             )
         except NoAnswer:
-            self._complain(f"{raw} has not answered for {self._patience.seconds:g} s", "look")
+            self._complaints.complain(
+                f"{raw} has not answered for {self._patience.seconds:g} s", "look"
+            )
             return None
         except (CcdflowError, OSError) as error:
-            self._complain(self._problem(error), "look")
+            self._complaints.complain(
+                complaints.problem_in_words(error, self.values["raw"]), "look"
+            )
             return None
-        self._complain("", "look")
+        self._complaints.complain("", "look")
         self._looked = time.monotonic()
         self._found, self._gone = stamps, self._seen.keys() - stamps.keys()
         return stamps
@@ -239,12 +236,12 @@ class Watch:
                 )
             except NoAnswer:
                 late = f"{raw / file} has not been read within {self._patience.seconds:g} s"
-                self._complain(late if self._patience.is_late(name) else "", name)
+                self._complaints.complain(late if self._patience.is_late(name) else "", name)
                 continue
             except OSError:
                 # The round reports the cause.
                 pass
-            self._complain("", name)
+            self._complaints.complain("", name)
             readable[file] = stamp
         return readable
 
@@ -263,41 +260,19 @@ class Watch:
         self._moved = time.monotonic()
         while True:
             try:
-                self._patience.ask(_ROUND, work, wait=self.pause, moved=lambda: self._moved)
+                self._patience.ask(
+                    complaints.ROUND, work, wait=self.pause, moved=lambda: self._moved
+                )
             except NoAnswer:
                 places = f"{self.values['raw']} or {self.values['results']}"
                 still = f"{places} has not answered for {self._patience.seconds:g} s"
-                self._complain(f"{still}: the frame at work waits for it", _ROUND)
+                self._complaints.complain(
+                    f"{still}: the frame at work waits for it", complaints.ROUND
+                )
                 if self.is_ended.wait(self.pause):
                     return
             else:
                 return
-
-    def _complain(self, text, about=_ROUND):
-        """Say a problem once, until it has passed."""
-        text = text.replace(_AS_A_RUN, _AS_A_WATCH)
-        before = self._problems.get(about, "")
-        if text == before:
-            return
-        is_known = text in self._problems.values()
-        self._problems[about] = text
-        if not text:
-            del self._problems[about]
-            if not self._problems:
-                self.say("goes on")
-        elif not is_known:
-            self.say(f"waiting: {text}")
-        self.waits(next(iter(self._problems.values()), ""))
-
-    def _problem(self, error):
-        """Return the words for an error that a watch waits out."""
-        if isinstance(error, lock.Busy):
-            return error.problem
-        if isinstance(error, rawfolder.NoFolder):
-            return f"there is no folder {self.values['raw']} yet"
-        if isinstance(error, rawfolder.NoFrames):
-            return f"no frame has arrived in {self.values['raw']} yet"
-        return str(error)
 
     # -- rounds ------------------------------------------------------------------------------------
 
@@ -334,7 +309,10 @@ class Watch:
         except warm_state.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
-            done.problem, done.is_busy = self._problem(error), isinstance(error, lock.Busy)
+            done.problem, done.is_busy = (
+                complaints.problem_in_words(error, self.values["raw"]),
+                isinstance(error, lock.Busy),
+            )
         else:
             done.records = list(outcome.records.values())
             done.nights = sorted({job.night for job in part.jobs if job.night})
@@ -348,17 +326,11 @@ class Watch:
         """Keep which frames are incomplete; say which ones are set aside."""
         for row in rows:
             (self._arriving.add if row.status == ARRIVING else self._arriving.discard)(row.file)
-        aside = {row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone}
-        new = [file for file, why in aside.items() if self._aside.get(file) != why]
-        for file in new[:_MOST_ASIDE]:
-            self.say(f"{file}: set aside: {aside[file]}")
-        if new[_MOST_ASIDE:]:
-            self.say(f"... and {len(new) - _MOST_ASIDE} more were set aside")
-        self._aside |= aside
+        self._complaints.name_set_aside(rows)
 
     def _end(self, done, ready, began):
         """Note the end of a short round, and when a whole one is due."""
-        self._complain(done.problem)
+        self._complaints.complain(done.problem)
         now = time.monotonic()
         if done.problem:
             # The frames are new at the next look as well.
@@ -390,8 +362,11 @@ class Watch:
         try:
             self._round(done, before)
         except (UserError, OSError) as error:
-            done.problem, done.is_busy = self._problem(error), isinstance(error, lock.Busy)
-        self._complain(done.problem)
+            done.problem, done.is_busy = (
+                complaints.problem_in_words(error, self.values["raw"]),
+                isinstance(error, lock.Busy),
+            )
+        self._complaints.complain(done.problem)
         if not done.problem:
             self._seen, self._gone = dict(found or {}), set()
         self._hold(done)
@@ -416,7 +391,7 @@ class Watch:
             try:
                 self.after(done)
             except OSError as error:
-                self._complain(f"{error.filename}: {error.strerror}")
+                self._complaints.complain(f"{error.filename}: {error.strerror}")
 
     def _round(self, done, before):
         results = Path(self.values["results"])
@@ -463,8 +438,10 @@ class Watch:
         session.finish(running)
         if jobs:
             for line in failures.lines(context.results, running.failed):
-                self.say(line.replace(_AS_A_RUN, _AS_A_WATCH))
-            self._sum_up(done, time.monotonic() - began)
+                self.say(complaints.of_a_watch(line))
+            line = complaints.made_in_words(self.chain, done.records, time.monotonic() - began)
+            if line:
+                self.say(line)
         if not done.problem:
             self._warm = warm_state.WarmState(running, session.reading_settings(self.values))
 
@@ -476,19 +453,6 @@ class Watch:
             lines.add(record)
 
         return tell
-
-    def _sum_up(self, done, seconds):
-        parts = []
-        for kind in self.chain:
-            if not kind.counted or not kind.type:
-                continue
-            made = sum(
-                record.kind == kind.name and record.status == ledger.MADE for record in done.records
-            )
-            if made:
-                parts.append(f"{made} {kind.counted[made != 1]}")
-        if parts:
-            self.say(f"made: {', '.join(parts)}, in {seconds:.1f} s")
 
 
 def _read_through(path):

@@ -1,0 +1,125 @@
+"""The words of a watch on problems that pass, and on frames that are set aside."""
+
+from __future__ import annotations
+
+from ccdflow.run import ledger, lock
+from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.rawframes.rows import SET_ASIDE
+
+ROUND = "round"
+"""The subject of problems of a round."""
+# Frames set aside that a round names one by one.
+_MOST_ASIDE = 5
+# The remedy in lines of a run.
+_AS_A_RUN = ", and run again"
+# The same in a watch.
+_AS_A_WATCH = "; the watch goes on by itself"
+
+
+class Complaints:
+    """The problems that a watch waits for to pass, each said once.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line for the observer.
+    waits : callable
+        Called with each problem, and with '' when all have passed.
+    """
+
+    def __init__(self, say, waits):
+        self._say = say
+        self._waits = waits
+        # Problems that were said, by their subject.
+        self._problems = {}
+        # Frames set aside that were named, with the reason.
+        self._aside = {}
+
+    def complain(self, text, about=ROUND):
+        """Say a problem once, until it has passed.
+
+        Parameters
+        ----------
+        text : str
+            '' where there is none.
+        about : str
+            Its subject.
+        """
+        text = of_a_watch(text)
+        before = self._problems.get(about, "")
+        if text == before:
+            return
+        is_known = text in self._problems.values()
+        self._problems[about] = text
+        if not text:
+            del self._problems[about]
+            if not self._problems:
+                self._say("goes on")
+        elif not is_known:
+            self._say(f"waiting: {text}")
+        self._waits(next(iter(self._problems.values()), ""))
+
+    def name_set_aside(self, rows):
+        """Name the frames that are set aside, each once for a reason.
+
+        Parameters
+        ----------
+        rows : iterable of ccdflow.run.rawframes.rows.Row
+        """
+        aside = {row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone}
+        new = [file for file, why in aside.items() if self._aside.get(file) != why]
+        for file in new[:_MOST_ASIDE]:
+            self._say(f"{file}: set aside: {aside[file]}")
+        if new[_MOST_ASIDE:]:
+            self._say(f"... and {len(new) - _MOST_ASIDE} more were set aside")
+        self._aside |= aside
+
+
+def of_a_watch(text):
+    """Return a line of a run with the remedy of a watch, which goes on."""
+    return text.replace(_AS_A_RUN, _AS_A_WATCH)
+
+
+def problem_in_words(error, raw):
+    """Return the words for an error that a watch waits out.
+
+    Parameters
+    ----------
+    error : Exception
+    raw : path-like
+        The raw folder.
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(error, lock.Busy):
+        return error.problem
+    if isinstance(error, rawfolder.NoFolder):
+        return f"there is no folder {raw} yet"
+    if isinstance(error, rawfolder.NoFrames):
+        return f"no frame has arrived in {raw} yet"
+    return str(error)
+
+
+def made_in_words(chain, records, seconds):
+    """Return the line on the products of frames that a round made, '' for none.
+
+    Parameters
+    ----------
+    chain : ccdflow.kinds.kind.Chain
+    records : list of ccdflow.run.ledger.Record
+    seconds : float
+
+    Returns
+    -------
+    str
+    """
+    parts = []
+    for kind in chain:
+        if not kind.counted or not kind.type:
+            continue
+        made = sum(r.kind == kind.name and r.status == ledger.MADE for r in records)
+        if made:
+            parts.append(f"{made} {kind.counted[made != 1]}")
+    return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""
