@@ -7,16 +7,9 @@ from datetime import date, timedelta
 import pytest
 from offered_masters import LFC, NIGHT, frame, master
 
-from ccdflow.kinds.matching import rule
-from ccdflow.kinds.matching.rule import (
-    BIAS,
-    DARK,
-    FLAT,
-    DetectorNoise,
-    Masters,
-    Rules,
-    day_of,
-)
+from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT, DetectorNoise, Rules
+from ccdflow.kinds.matching.ranking import day_of, temperatures_apart
+from ccdflow.kinds.matching.rule import Masters
 
 FRAME = frame()
 
@@ -133,7 +126,7 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
     # The cooler failed: the sensor is far from the set point that the header still claims.
     failed = frame(set_temperature=-20.0, temperature=-5.0)
     assert best(DARK, [cold], frame=failed) is None
-    assert rule.temperatures_apart(cold.about, failed) == pytest.approx(-14.2)
+    assert temperatures_apart(cold.about, failed) == pytest.approx(-14.2)
 
 
 def test_a_short_exposure_needs_no_dark():

@@ -2,8 +2,14 @@
 
 import pytest
 
-from ccdflow.kinds.matching import ranking
 from ccdflow.kinds.matching.candidates import DetectorNoise, ObservedAs, OfferedMaster, Rules
+from ccdflow.kinds.matching.ranking import (
+    day_of,
+    degrees_apart,
+    ranked,
+    rescaled,
+    shelf_of,
+)
 
 NIGHT = "2024-03-10"
 NOISE = DetectorNoise(read_noise=10.0)
@@ -15,9 +21,9 @@ def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
 
 
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
-    shelf = ranking.shelf_of(masters)
+    shelf = shelf_of(masters)
     frame = ObservedAs((), night, exptime, "g", **temperatures)
-    found = ranking.ranked(shelf, kind, frame, NOISE, rules or Rules(), exptime)
+    found = ranked(shelf, kind, frame, NOISE, rules or Rules(), exptime)
     return [(each.master.product, each.grade, each.lag, each.scale) for each in found]
 
 
@@ -25,11 +31,11 @@ def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperature
     ("night", "day"), [("2024-03-10", 738955), ("2024-03-10_b", 738955), ("undated", None)]
 )
 def test_a_night_has_the_day_of_its_date(night, day):
-    assert ranking.day_of(night) == day
+    assert day_of(night) == day
 
 
 def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
-    shelf = ranking.shelf_of([master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)])
+    shelf = shelf_of([master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)])
     flags = list(shelf.exposure_flags(60.0, Rules(scale_up=2.5)))
     # 60.05 s is exact to a thousandth; 30 s is stretched by 2, 10 s by more than is allowed.
     assert flags == [2 + 4, 2, 1, 1, 0]
@@ -46,7 +52,7 @@ def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
     ],
 )
 def test_set_points_count_unless_the_cooler_did_not_reach_them(of_master, of_frame, apart):
-    assert ranking.degrees_apart(of_master, of_frame) == apart
+    assert degrees_apart(of_master, of_frame) == apart
 
 
 def test_a_bias_of_many_frames_goes_first_on_a_camera_that_does_not_age():
@@ -81,24 +87,24 @@ def test_a_dark_of_another_temperature_is_no_candidate():
 
 
 def test_frames_with_the_same_candidates_ask_the_same_question():
-    shelf = ranking.shelf_of([master("dark", exptime=t) for t in (60.0, 300.0)])
+    shelf = shelf_of([master("dark", exptime=t) for t in (60.0, 300.0)])
 
     def question(seconds):
-        return ranking.question(shelf, "dark", seconds, (None, None), Rules())
+        return question(shelf, "dark", seconds, (None, None), Rules())
 
     assert question(60.01) == question(60.02)
     # 60.2 s is no longer the exposure of the dark of 60 s.
     assert question(60.2)[0] != question(60.01)[0]
     # The exposure of a flat is no question.
-    flats = [ranking.question(shelf, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
+    flats = [question(shelf, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
     assert flats[0] == flats[1]
 
 
 def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
-    shelf = ranking.shelf_of([master("dark", exptime=100.0)])
+    shelf = shelf_of([master("dark", exptime=100.0)])
     frame = ObservedAs((), NIGHT, 50.0, "g")
-    (half,) = ranking.ranked(shelf, "dark", frame, NOISE, Rules(), 50.0)
-    quarter = ranking.rescaled(half, 25.0)
+    (half,) = ranked(shelf, "dark", frame, NOISE, Rules(), 50.0)
+    quarter = rescaled(half, 25.0)
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
     assert "scaled down by 0.25" in quarter.remarks

@@ -14,7 +14,8 @@ from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, lines_of
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import Answer, reasons_of
-from ccdflow.kinds.matching.rule import Masters, Rules
+from ccdflow.kinds.matching.candidates import Rules
+from ccdflow.kinds.matching.rule import Masters
 from ccdflow.kinds.planning import plan_words, planned
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use

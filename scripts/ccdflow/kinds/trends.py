@@ -14,7 +14,7 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.matching.rule import day_of
+from ccdflow.kinds.matching.ranking import day_of
 from ccdflow.kinds.measuring.trend_series import DARKS_OF, darks_of, groups_of, series_of
 from ccdflow.kinds.writing import drawing_module, write_text
 from ccdflow.pages.contents import Picture, Section

@@ -12,7 +12,7 @@ from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable
 from ccdflow.files.tables import table_rows
 from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.rule import BIAS, DARK, FLAT
+from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
 from ccdflow.run import ledger
 
 STEPS = (BIAS, DARK, FLAT)

@@ -17,7 +17,7 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.files.planes import read_units
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import applying
-from ccdflow.kinds.matching.rule import is_same_exposure
+from ccdflow.kinds.matching.ranking import is_same_exposure
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ccdflow.kinds.matching import association, match_words, measured_flats, rule
+from ccdflow.kinds.matching import association, match_words, measured_flats
+from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT, MOST_CANDIDATES, TEMPERATURE_UNKNOWN
 from ccdflow.run.job import Step, Use
 
 LEFT_OUT = "left out: more noise than structure"
@@ -71,7 +72,7 @@ def reasons_of(answer, rules):
     ----------
     answer : Answer
         With a master.
-    rules : ccdflow.kinds.matching.rule.Rules
+    rules : ccdflow.kinds.matching.candidates.Rules
 
     Returns
     -------
@@ -83,10 +84,10 @@ def reasons_of(answer, rules):
     for remark in use.remarks:
         is_lag = _is_later(use) and remark == match_words.lag_words(use.lag)
         why = _why_later(use, place, uses, rules) if is_lag else ""
-        if remark == rule.TEMPERATURE_UNKNOWN:
+        if remark == TEMPERATURE_UNKNOWN:
             why = _temperatures(use, uses, rules)
         reasons.append(f"{remark} ({why})" if why else remark)
-    if answer.kind == rule.DARK and use.scale == 1:
+    if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")
     if place:
         nights = dict.fromkeys(Path(each.product).parent.name for each in uses[:place])
@@ -103,7 +104,7 @@ def _why_later(use, place, uses, rules):
     earlier = [each for each in uses if each.lag is not None and not _is_later(each)]
     if not earlier:
         # Of a longer list the earlier ones, which would be scaled up, may have been cut off.
-        return "nothing earlier fits" if len(uses) < rule.MOST_CANDIDATES else ""
+        return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
     if earlier[0] in uses[:place]:
         return "nothing earlier could be made"
     when = match_words.lag_words(earlier[0].lag) if earlier[0].lag else "of the own night"
@@ -115,7 +116,7 @@ def _temperatures(use, uses, rules):
     known = sorted(
         next(value for value in each.degrees if value is not None)
         for each in uses
-        if rule.TEMPERATURE_UNKNOWN in each.remarks
+        if TEMPERATURE_UNKNOWN in each.remarks
         and any(value is not None for value in each.degrees)
         and _is_later(each) <= _is_later(use)
     )
@@ -169,12 +170,12 @@ def grade_of(answers):
 def _answers(context, row, steps):
     answers = {step.kind: _answer(context, step) for step in steps}
     uses = {kind: answer.use for kind, answer in answers.items()}
-    flat, dark = uses.get(rule.FLAT), uses.get(rule.DARK)
-    if flat is not None and uses.get(rule.BIAS) is None and not _has_overscan(context, row):
-        answers[rule.FLAT] = Answer(answers[rule.FLAT].step, missing=LEVEL_IN)
+    flat, dark = uses.get(FLAT), uses.get(DARK)
+    if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
+        answers[FLAT] = Answer(answers[FLAT].step, missing=LEVEL_IN)
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
     if dark is not None and is_harmful_out and association.harms(context, uses):
-        answers[rule.DARK] = Answer(answers[rule.DARK].step, left_out=dark)
+        answers[DARK] = Answer(answers[DARK].step, left_out=dark)
     return tuple(answers.values())
 
 

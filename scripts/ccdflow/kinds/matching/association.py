@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 
 from ccdflow.detector import benefit
-from ccdflow.kinds.matching import measured_flats, pairs, rule, shelves
+from ccdflow.kinds.matching import measured_flats, pairs, shelves
+from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
 
-STEPS = (rule.BIAS, rule.DARK, rule.FLAT)
+STEPS = (BIAS, DARK, FLAT)
 
 
 def step_of(context, kind, rows, night):
@@ -71,12 +72,10 @@ def paired(context, steps, rows, night):
     tuple of ccdflow.run.job.Step
     """
     by_kind = {step.kind: step for step in steps}
-    if rule.BIAS not in by_kind or rule.DARK not in by_kind:
+    if BIAS not in by_kind or DARK not in by_kind:
         return steps
-    of_bias, of_dark = (
-        shelves_of(context, context.chain.by_name(name)) for name in (rule.BIAS, rule.DARK)
-    )
-    pair = by_kind[rule.BIAS], by_kind[rule.DARK]
+    of_bias, of_dark = (shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK))
+    pair = by_kind[BIAS], by_kind[DARK]
     own = pairs.best_pair_first(
         pair,
         shelves.rules(context),
@@ -100,7 +99,7 @@ def shelves_of(context, kind):
 
 
 def passed_over(context, name, group, nights):
-    """Return [(`rule.OfferedMaster`, why)] of masters that a frame may not take.
+    """Return [(`candidates.OfferedMaster`, why)] of masters that a frame may not take.
 
     Parameters
     ----------
@@ -157,7 +156,7 @@ def harms(context, uses):
     bool
         False where it is not known, as before the dark is made.
     """
-    dark = uses.get(rule.DARK)
+    dark = uses.get(DARK)
     record = None if dark is None else context.outcome(dark.product)
     if record is None or record.status != ledger.MADE:
         return False
@@ -168,7 +167,7 @@ def harms(context, uses):
 
 def _of_bias(context, uses):
     """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain)."""
-    bias = uses.get(rule.BIAS)
+    bias = uses.get(BIAS)
     record = None if bias is None else context.outcome(bias.product)
     quality = record.data.get("quality", ()) if record is not None else ()
     variances = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
-from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.association import shelves_of
+from ccdflow.kinds.matching.candidates import DetectorNoise
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 
@@ -42,7 +42,7 @@ def restore(context, kind, kept):
     kept : dict or None
     """
     noises = {
-        tuple(map(tuple, setup)): rule.DetectorNoise(*noise)
+        tuple(map(tuple, setup)): DetectorNoise(*noise)
         for setup, noise in (kept or {}).get("noises", ())
     }
     context.lookup(("noises", kind.name), lambda: noises)

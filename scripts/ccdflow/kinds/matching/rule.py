@@ -13,21 +13,13 @@ from dataclasses import replace
 
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import (
-    BIAS,
     DARK,
     FLAT,
-    MOST_CANDIDATES,
-    TEMPERATURE_UNKNOWN,
-    Candidate,
     Choice,
     DetectorNoise,
-    ObservedAs,
-    OfferedMaster,
     Rules,
 )  # fmt: skip
 from ccdflow.kinds.matching.ranking import (
-    day_of,
-    degrees_apart,
     is_same_exposure,
     is_too_long,
     question,
@@ -35,28 +27,7 @@ from ccdflow.kinds.matching.ranking import (
     rescaled,
     shelf_of,
     temperatures_apart,
-    tenths,
 )  # fmt: skip
-
-__all__ = [
-    "BIAS",
-    "DARK",
-    "FLAT",
-    "MOST_CANDIDATES",
-    "TEMPERATURE_UNKNOWN",
-    "Candidate",
-    "Choice",
-    "DetectorNoise",
-    "Masters",
-    "ObservedAs",
-    "OfferedMaster",
-    "Rules",
-    "day_of",
-    "degrees_apart",
-    "is_same_exposure",
-    "temperatures_apart",
-    "tenths",
-]  # fmt: skip
 
 
 class Masters:

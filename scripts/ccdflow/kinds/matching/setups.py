@@ -6,7 +6,8 @@ from statistics import median
 
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_words, rule
+from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching.candidates import FLAT, ObservedAs
 from ccdflow.pages.words import light_words
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
@@ -54,7 +55,7 @@ def _setup(context, row, kind):
 
 
 def _optics(kind):
-    return ("optics",) if kind.name == rule.FLAT else ()
+    return ("optics",) if kind.name == FLAT else ()
 
 
 def spelled(context, name, value):
@@ -154,7 +155,7 @@ def epoch_of(context, camera, night):
 
 
 def about(context, rows, kind, *, night):
-    """Return the `rule.ObservedAs` of a frame, or of a group by its members' shared values.
+    """Return the `candidates.ObservedAs` of a frame, or of a group by its members' shared values.
 
     Parameters
     ----------
@@ -175,7 +176,7 @@ def middles_of(rows):
 
 
 def about_members(context, first, middles, kind, *, night):
-    """Return the `rule.ObservedAs` of a group, as `about` does.
+    """Return the `candidates.ObservedAs` of a group, as `about` does.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ def about_members(context, first, middles, kind, *, night):
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (match_words.EPOCH, epoch))
-    return rule.ObservedAs(
+    return ObservedAs(
         setup=setup,
         night=night,
         exptime=middles[0],

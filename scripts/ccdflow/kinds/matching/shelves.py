@@ -7,8 +7,16 @@ from dataclasses import replace
 
 from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_words, rule, windows
-from ccdflow.kinds.matching.candidates import LEVEL_IN
+from ccdflow.kinds.matching import match_words, ranking, rule, windows
+from ccdflow.kinds.matching.candidates import (
+    BIAS,
+    DARK,
+    LEVEL_IN,
+    MOST_CANDIDATES,
+    DetectorNoise,
+    OfferedMaster,
+    Rules,
+)
 from ccdflow.kinds.matching.setups import (
     DEGREES,
     about_members,
@@ -21,10 +29,10 @@ from ccdflow.run.rawframes.rows import digest
 
 
 def rules(context):
-    """Return the `rule.Rules` of the configuration."""
+    """Return the `candidates.Rules` of the configuration."""
     own = context.settings["calibrate"]
     names = ("direction", "same_night", "scale_up", "temperature_tolerance")
-    return rule.Rules(**{name: own[name] for name in names})
+    return Rules(**{name: own[name] for name in names})
 
 
 def name_of_members(kind):
@@ -54,8 +62,8 @@ def members_of(context, group):
 
 def _bias_of(group):
     """Return the `Use` of the bias that the members of a dark have subtracted, or None."""
-    steps = group.steps if group.kind == rule.DARK else ()
-    uses = [use for step in steps if step.kind == rule.BIAS for use in step.uses[:1]]
+    steps = group.steps if group.kind == DARK else ()
+    uses = [use for step in steps if step.kind == BIAS for use in step.uses[:1]]
     return uses[0] if uses else None
 
 
@@ -80,7 +88,7 @@ class Shelves:
             offered = masters if count >= self.minimum else few
             for night in group.nights or (group.night,):
                 what = self._about(first, middles, night)
-                offered.append(rule.OfferedMaster(group.product, kind.name, what, count, variance))
+                offered.append(OfferedMaster(group.product, kind.name, what, count, variance))
         self._masters = rule.Masters(masters, rules(context), self.noises.get)
         self._few = rule.Masters(few, rules(context), self.noises.get)
 
@@ -175,7 +183,7 @@ class Shelves:
         longest = max(seconds, default=None)
         frame = self._about(rows[0], middles_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
-        if not step.missing or not seconds or rule.is_same_exposure(min(seconds), longest):
+        if not step.missing or not seconds or ranking.is_same_exposure(min(seconds), longest):
             return step
         reason = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
         return replace(step, missing=re.sub(r"^no dark for \S+ s", reason, step.missing))
@@ -260,7 +268,7 @@ class Shelves:
             # is added changes no frame that had a master.
             is_causal = rules(self._context).direction != "nearest"
             some = sorted(uses.values(), key=lambda use: is_causal and (use.lag or 0) < 0)
-            some = tuple(some[: rule.MOST_CANDIDATES])
+            some = tuple(some[:MOST_CANDIDATES])
             step = Step(self.kind.name, some, choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
             self._steps[name] = step, choice, cut_choices
@@ -298,7 +306,7 @@ class Shelves:
 
 
 def noise_of(context, row):
-    """Return the `rule.DetectorNoise` of a frame's detector, from profile and header.
+    """Return the `candidates.DetectorNoise` of a frame's detector, from profile and header.
 
     Parameters
     ----------
@@ -308,9 +316,9 @@ def noise_of(context, row):
 
     Returns
     -------
-    ccdflow.kinds.matching.rule.DetectorNoise
+    ccdflow.kinds.matching.candidates.DetectorNoise
     """
-    usual = rule.DetectorNoise()
+    usual = DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
     noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
     gains = [a["gain"] for a in amplifiers if a.get("gain")]
@@ -321,7 +329,7 @@ def noise_of(context, row):
     if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
         own["bias_warming"] = LEVEL_IN
     own |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
-    return rule.DetectorNoise(
+    return DetectorNoise(
         read_noise=max(noises, default=claimed),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=usual.flat_level * (min(gains) if gains else 1.0),
@@ -345,13 +353,13 @@ def degrees_apart(use, row):
     """
     if not use.degrees:
         return None
-    return rule.degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
+    return ranking.degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
 
 
 def _use(candidate, cut):
     """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
     about = candidate.master.about
-    is_dark = candidate.master.kind == rule.DARK
+    is_dark = candidate.master.kind == DARK
     section = "" if cut is None else cut.to_fits()
     remarks, grade = candidate.remarks, candidate.grade
     if section:

@@ -12,7 +12,7 @@ from ccdflow.detector.trend_steps import TRENDS
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.dark import rounded
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.matching.rule import day_of
+from ccdflow.kinds.matching.ranking import day_of
 from ccdflow.run import ledger
 
 # The name under which `darks_of` its measurements is noted of a closed night.

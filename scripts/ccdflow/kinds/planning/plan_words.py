@@ -6,8 +6,10 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from ccdflow.kinds.matching import match_words, rule
+from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import answers_of, grade_of
+from ccdflow.kinds.matching.candidates import DARK, FLAT
+from ccdflow.kinds.matching.ranking import day_of
 from ccdflow.kinds.planning import budget, planned
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
@@ -87,7 +89,7 @@ def _frames_of(block):
 
 def _who(line, block):
     """Return which frames of a block a line is about, '' for all of them."""
-    if len(line.groups) == len(block.groups) or line.kind == rule.FLAT:
+    if len(line.groups) == len(block.groups) or line.kind == FLAT:
         return ""
     products = {group.product for group in line.groups}
     names = [noise.name for noise in block.noises if products >= set(noise.products)]
@@ -114,10 +116,10 @@ def master_words(line):
     shared, frames = dict(line.master.shared), line.frames or len(line.master.files)
     night = line.master.shown
     is_near = line.use.lag is not None and abs(line.use.lag) <= _HALF_A_YEAR
-    date = night[5:] if is_near and rule.day_of(night) is not None else night
-    if line.kind == rule.DARK:
+    date = night[5:] if is_near and day_of(night) is not None else night
+    if line.kind == DARK:
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
-    if line.kind == rule.FLAT:
+    if line.kind == FLAT:
         names = (shared.get("filter"), shared.get("grism"))
         # Those of the sky and those of a lamp, where there are both.
         light = f"{light_words(names)} {shared.get('light', '')}".strip()
@@ -156,7 +158,7 @@ def _adds(line, block):
     """Return the variance that a master adds, behind a semicolon."""
     if line.factors[1] == 0:
         return ""
-    if line.kind != rule.FLAT:
+    if line.kind != FLAT:
         variance = _variance(line, block)
         variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
@@ -188,7 +190,7 @@ def _flat_noise(line, block):
     exposure = _exposure(line, block)
     if exposure is None:
         return math.sqrt(line.use.variance)
-    return budget.flat_noise(exposure.masters[rule.FLAT])
+    return budget.flat_noise(exposure.masters[FLAT])
 
 
 def _figure_text(value):
@@ -269,14 +271,14 @@ def _wished(wish, noise, block):
     more, frames = "more " if has_more else "", frames or wish.frames
     what = f"{frames} {more}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
     seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
-    if wish.kind == rule.DARK:
-        own = noise.exposure.masters.get(rule.DARK)
+    if wish.kind == DARK:
+        own = noise.exposure.masters.get(DARK)
         # Further ones are of the exposure of those that they join, new ones of the frame's.
         joins = own is not None and (own.is_own or own.scale == 1)
         # An exact one differs from the frame by a thousandth.
         time = [f"{float(f'{own.exptime:.3g}'):g} s"] if joins else seconds
         what += f" of {' '.join(time)}"
-    elif wish.kind == rule.FLAT:
+    elif wish.kind == FLAT:
         what += f" {filter_name}" if filter_name else ""
         # New ones join no others, and are as good if they are as bright as those taken.
         level = "" if has_more else _level(products=set(noise.products), block=block)
@@ -286,7 +288,7 @@ def _wished(wish, noise, block):
 
 def _level(*, products, block):
     """Return the level of one of the flats that frames take, in words; '' if it is not known."""
-    lines = (line for line in block.taken if line.kind == rule.FLAT)
+    lines = (line for line in block.taken if line.kind == FLAT)
     return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
 
 
@@ -301,7 +303,7 @@ def _lacking(wish, noise, block):
 def _gain_words(wish, what):
     if wish.is_missing:
         return "there are too few" if " more " in what else "there is none that fits"
-    if wish.kind == rule.FLAT:
+    if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
     return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
 

@@ -16,9 +16,10 @@ import numpy as np
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
-from ccdflow.kinds.matching import association, match_words, rule, shelves
+from ccdflow.kinds.matching import association, match_words, shelves
 from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.measured_flats import competing, figure_of
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import noise_of
@@ -307,11 +308,11 @@ def _taken(context, kind, found):
         groups,
         answer,
         context.groups.get(use.product),
-        factors=_factors(context, found) if kind == rule.BIAS else (1.0, 1.0),
+        factors=_factors(context, found) if kind == BIAS else (1.0, 1.0),
         reasons=tuple(reasons_of(answer, shelves.rules(context))),
         rival=rival,
         why_lost=why,
-        level=_level_words(context.outcome(use.product)) if kind == rule.FLAT else "",
+        level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
         unmeasured=_unmeasured(context, answer.step),
     )
@@ -371,8 +372,8 @@ def _factors(context, found):
         name = tuple(map(id, group.steps))
         if name not in known:
             uses = used_by(context, group)
-            dark = uses.get(rule.DARK)
-            is_in_both = dark is not None and _has_bias(context, dark, uses.get(rule.BIAS))
+            dark = uses.get(DARK)
+            is_in_both = dark is not None and _has_bias(context, dark, uses.get(BIAS))
             known[name] = abs(1 - dark.scale) if is_in_both else 1.0
     return min(known.values()), max(known.values())
 
@@ -386,7 +387,7 @@ def _has_bias(context, dark, bias):
 def _bias_of(context, dark):
     """Return the `Use` of the bias that a dark's members had subtracted, None for none."""
     own = context.groups.get(dark.product)
-    biases = [taken(context, step) for step in own.steps if step.kind == rule.BIAS] if own else []
+    biases = [taken(context, step) for step in own.steps if step.kind == BIAS] if own else []
     return biases[0] if biases else None
 
 
@@ -444,7 +445,7 @@ def _noise(context, name, groups, *, foretell):
     elif foretell:
         sky = skies.predicted_sky(context, row, seconds)
     read_noise = _read_noise(context, answers, foretell=foretell)
-    dark = uses.get(rule.DARK)
+    dark = uses.get(DARK)
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
@@ -468,7 +469,7 @@ def _noise(context, name, groups, *, foretell):
                 for each in answers
                 if each.use is not None or each.missing not in ("", LEVEL_IN)
             ),
-            is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(rule.BIAS)),
+            is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
             other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         ),
         bool(measured),
@@ -481,7 +482,7 @@ def _read_noise(context, answers, *, foretell):
 
     While planning it is foretold by the next of its biases that is made.
     """
-    bias = next((answer for answer in answers if answer.kind == rule.BIAS), None)
+    bias = next((answer for answer in answers if answer.kind == BIAS), None)
     if bias is None or bias.use is None:
         return None
     others = bias.step.uses if foretell else ()
@@ -497,7 +498,7 @@ def _other_bias(context, dark, noise, seconds):
     use = _bias_of(context, dark)
     if use is None:
         return None
-    return _applied(context, rule.BIAS, use, context.outcome(use.product), noise, seconds)
+    return _applied(context, BIAS, use, context.outcome(use.product), noise, seconds)
 
 
 def _response(context, group, use):
@@ -524,14 +525,14 @@ def _applied(context, kind, use, record, noise, seconds):
     group = context.groups.get(use.product)
     frames = len(members or (group.files if group else (None,)))
     days = abs(use.lag or 0)
-    if kind == rule.FLAT:
+    if kind == FLAT:
         quality = figure_of(record, "signal_to_noise")
         single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
         ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
         return Applied(frames, noise=single, ageing=ageing, is_own=use.lag == 0)
     ageing = noise.bias_ageing * days + (noise.bias_warming * use.warmer) ** 2
     exptime = 0.0
-    if kind == rule.DARK:
+    if kind == DARK:
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=use.lag == 0)

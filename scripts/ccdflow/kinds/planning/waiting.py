@@ -13,8 +13,8 @@ import math
 
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.matching import rule
 from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.matching.candidates import DARK, FLAT, MOST_CANDIDATES
 from ccdflow.kinds.matching.match_words import STRETCHED
 from ccdflow.kinds.matching.setups import light_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
@@ -62,8 +62,8 @@ _ANYTHING = ("*", "", "", 0.0)
 
 def _light_and_seconds(kind, row, seconds):
     """Return the filter by which flats are chosen, and the exposure for which darks are."""
-    light = light_of(row.facts) if kind == rule.FLAT else ""
-    return light, seconds if kind == rule.DARK else 0.0
+    light = light_of(row.facts) if kind == FLAT else ""
+    return light, seconds if kind == DARK else 0.0
 
 
 def longest_of(context, group):
@@ -90,7 +90,7 @@ def _waits(step, camera, light, seconds):
     yield from (("", u.product, "", 0.0) for u in step.uses if u.lag is not None and u.lag < 0)
     if not step.uses:
         yield step.kind, "", "", 0.0
-    elif len(step.uses) < rule.MOST_CANDIDATES or any(u.lag is None or u.cut for u in step.uses):
+    elif len(step.uses) < MOST_CANDIDATES or any(u.lag is None or u.cut for u in step.uses):
         yield step.kind, camera, light, 0.0
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
         # A later dark that is scaled up comes after these.
@@ -122,7 +122,7 @@ def waiting_for(context, new):
     for group in new:
         row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
         light, _ = _light_and_seconds(group.kind, row, seconds)
-        seconds = seconds if group.kind == rule.DARK else math.inf
+        seconds = seconds if group.kind == DARK else math.inf
         for name in ((group.kind, "", ""), (group.kind, group.camera, light)):
             offered[name] = max(seconds, offered.get(name, 0.0))
         offered["", group.product, ""] = math.inf

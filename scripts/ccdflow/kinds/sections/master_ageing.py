@@ -10,7 +10,9 @@ import numpy as np
 from ccdflow.detector.ageing import ageing_of, structure_function
 from ccdflow.files.stored import image_of
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching import association, match_words, rule, setups, shelves
+from ccdflow.kinds.matching import association, match_words, setups, shelves
+from ccdflow.kinds.matching.candidates import DARK, FLAT
+from ccdflow.kinds.matching.ranking import day_of
 from ccdflow.run import ledger
 
 # The last masters of each camera, filter or exposure that are compared: 66 pairs.
@@ -77,7 +79,7 @@ def _candidates(context):
     for name in association.STEPS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
-            if rule.day_of(group.shown) is not None:
+            if day_of(group.shown) is not None:
                 series = _series_of(context, kind, group, known)
                 groups_of.setdefault((name, series), []).append(group)
     ordered = {
@@ -159,18 +161,18 @@ def _read(context, kind, group):
     rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS).round().astype(int))
     data = image_of(path, image.hdu)[rows + down.start, across]
     sample = np.asarray(data, np.float64) * factor
-    if kind != rule.FLAT:
+    if kind != FLAT:
         # The level of a row is as noisy as its overscan, and no structure that ages.
         sample -= np.nanmedian(sample, axis=1, keepdims=True)
     degrees = group_temperature(group)
-    return sample, variance, rule.day_of(group.shown), degrees
+    return sample, variance, day_of(group.shown), degrees
 
 
 def _factor(kind, group, amplifier):
     """Return the factor from a master's pixels to its unit; None where the gain is unknown."""
-    if kind == rule.FLAT:
+    if kind == FLAT:
         return 1.0
-    seconds = float(dict(group.shared).get("exptime", 0)) if kind == rule.DARK else 1.0
+    seconds = float(dict(group.shared).get("exptime", 0)) if kind == DARK else 1.0
     return amplifier.gain / seconds if amplifier.gain and seconds > 0 else None
 
 
@@ -178,10 +180,10 @@ def _variance(kind, figures, factor):
     """Return the variance of a master's noise in its unit; None where it is not known."""
     if figures is None or factor is None:
         return None
-    if kind == rule.FLAT:
+    if kind == FLAT:
         quality = figures.get("signal_to_noise")
         return 1 / quality**2 if quality else None
-    if kind == rule.DARK:
+    if kind == DARK:
         added, seconds = figures.get("added"), figures.get("seconds")
         return added / seconds**2 if added is not None and seconds else None
     noise = figures.get("predicted_noise")
