@@ -139,7 +139,7 @@ def write(path, result, files):
         header[f"IMCMB{number:03d}"] = Path(name).name
     padding = bytes(-data.nbytes % promised.BLOCK)
     sum_of_data = checksum.sum_words(data)
-    whole.write_hdus(path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding])
+    whole.write_whole(path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding])
 
 
 def main(arguments=None):

@@ -108,7 +108,7 @@ def what_if(context, results, product, master, picture):
     found = trying.try_master(context, product, master)
     png = trying.picture(found, product=product, master=master.name)
     try:
-        whole.write_hdus(picture, [png])
+        whole.write_whole(picture, [png])
     except OSError as error:
         raise UserError(
             f"cannot be written ({error.strerror})",

@@ -134,7 +134,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     whole.write_text(out, proposal.yaml)
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
     png = proposal_picture(proposal, shown, title=f"Where is the overscan? {title}")
-    whole.write_hdus(picture, [png])
+    whole.write_whole(picture, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
     if taken:
         lines.append(

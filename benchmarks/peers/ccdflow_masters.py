@@ -40,7 +40,7 @@ def save(path, combined, *, errors):
     if errors:
         parts += array_hdu(CardList(), combined.uncertainty, name="UNCERT")
         parts += array_hdu(CardList(), combined.mask, name="MASK")
-    whole.write_hdus(path, parts)
+    whole.write_whole(path, parts)
 
 
 def amplifier_of(shape, header):

@@ -107,7 +107,7 @@ def test_what_reads_is_not_taken_for_a_writer(text):
 @pytest.mark.parametrize("buffered", [True, False])
 def test_a_part_that_is_not_kept_leaves_what_stood_there(tmp_path, buffered):
     path = tmp_path / "a" / "b.fits"
-    whole.write_hdus(path, [b"old"])
+    whole.write_whole(path, [b"old"])
     with pytest.raises(ZeroDivisionError), whole.Part(path, buffered=buffered) as part:
         part.write(bytes(100 // (part.file.write(b"new") - 3)))
     with whole.Part(path, buffered=buffered) as part:
@@ -125,7 +125,7 @@ def test_a_part_that_is_not_kept_leaves_what_stood_there(tmp_path, buffered):
 def test_a_part_that_cannot_be_given_its_name_leaves_nothing(tmp_path):
     (tmp_path / "b" / "c").mkdir(parents=True)
     with pytest.raises(OSError, match="irectory"):
-        whole.write_hdus(tmp_path / "b", [b"x"])
+        whole.write_whole(tmp_path / "b", [b"x"])
     assert list(tmp_path.iterdir()) == [tmp_path / "b"]
 
 

@@ -436,14 +436,14 @@ def test_no_damage_escapes_the_signature(tmp_path):
 
 def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "folder" / "a.fits"
-    whole.write_hdus(path, [b"old"])
+    whole.write_whole(path, [b"old"])
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(whole, "write_all", full)
     with pytest.raises(OSError, match="No space"):
-        whole.write_hdus(path, [b"new"])
+        whole.write_whole(path, [b"new"])
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in path.parent.iterdir()] == ["a.fits"]
 

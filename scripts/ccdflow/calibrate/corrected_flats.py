@@ -11,7 +11,7 @@ import numpy as np
 from ccdflow.calibrate.master_store import MasterImage
 
 # Flats that are kept: the frames of a night share few exposures.
-_KEPT = 2
+_MOST_FLATS = 2
 
 
 @dataclass
@@ -88,7 +88,7 @@ class CorrectedFlats:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = make()
-                while len(self._kept) > _KEPT:
+                while len(self._kept) > _MOST_FLATS:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]

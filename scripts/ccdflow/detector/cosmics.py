@@ -74,14 +74,14 @@ _EDGE_FACTOR = 4
 # but a line with fewer hits than this is kept.
 _FEWEST_ON_EDGE = 5
 # Side of the parts of an image that the rounds after the first look at, pixels.
-_PART = 23
+_PART_SIDE = 23
 # Pixels at each side of a part that only surround its core.
 _PART_BORDER = 6
 # Pixels around a hit in which the next round finds others.
-_REACH = 4
+_NEAR_A_HIT = 4
 # Share of the image from which on all rounds look at all of it.
 _MOST_IN_PARTS = 0.5
-_CORE = slice(_PART_BORDER, _PART - _PART_BORDER)
+_CORE = slice(_PART_BORDER, _PART_SIDE - _PART_BORDER)
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     for factor in _CONTRAST_FACTORS:
         how = _sharpness(stars.width, contrast * factor)
         hits = _rounds(data, variance, bad, {"sigclip": sigma, **how}) & ~bad
-        stars.without(hits)
-        if stars.spare(hits, guard):
+        stars.keep_sharp(hits)
+        if stars.are_spared_by(hits, guard):
             return Search(_without_edges(hits[_INSIDE]), True, sigma, how["objlim"], fwhm)
     return Search(np.zeros(image.shape, bool), False, sigma, how["objlim"], fwhm)
 
@@ -193,16 +193,18 @@ def _rounds(data, variance, bad, settings):
         rows, columns = _parts(new)
         if not len(rows):
             break
-        if rows.size * _PART > _MOST_IN_PARTS * data.size:
+        if rows.size * _PART_SIDE > _MOST_IN_PARTS * data.size:
             # Where hits are dense, their surroundings hold hits of earlier rounds, which only
             # astroscrappy's own rounds leave out.
             return find(data, variance, bad, _ROUNDS)[0]
         at = rows[:, _CORE, None], columns[:, None, _CORE]
         wide = rows.T[:, :, None], columns[None]
-        part, replaced = find(*(each[wide].reshape(_PART, -1) for each in (cleaned, variance, bad)))
+        part, replaced = find(
+            *(each[wide].reshape(_PART_SIDE, -1) for each in (cleaned, variance, bad))
+        )
         core = (_CORE, slice(None), _CORE)
         more = np.zeros_like(hits)
-        shape = _PART, len(rows), _PART
+        shape = _PART_SIDE, len(rows), _PART_SIDE
         more[at] = part.reshape(shape)[core].swapaxes(0, 1)
         cleaned[at] = replaced.reshape(shape)[core].swapaxes(0, 1)
         new = more
@@ -216,19 +218,21 @@ def _parts(hits):
     Returns
     -------
     rows, columns : numpy.ndarray
-        (n, `_PART`): of each part, at the edges of the image the nearest ones.
+        (n, `_PART_SIDE`): of each part, at the edges of the image the nearest ones.
     """
     from scipy import ndimage
 
-    core = _PART - 2 * _PART_BORDER
-    reach, places = np.arange(_PART) - _PART_BORDER, [[], []]
+    core = _PART_SIDE - 2 * _PART_BORDER
+    reach, places = np.arange(_PART_SIDE) - _PART_BORDER, [[], []]
     labels, _ = ndimage.label(hits, _CONNECTED)
     for box in ndimage.find_objects(labels):
-        firsts = [np.arange(side.start - _REACH, side.stop + _REACH, core) for side in box]
+        firsts = [
+            np.arange(side.start - _NEAR_A_HIT, side.stop + _NEAR_A_HIT, core) for side in box
+        ]
         for each, first in zip(places, np.meshgrid(*firsts), strict=True):
             each.append(first.ravel())
     if not places[0]:
-        return np.zeros((2, 0, _PART), int)
+        return np.zeros((2, 0, _PART_SIDE), int)
     return [
         np.clip(np.concatenate(each)[:, None] + reach, 0, size - 1)
         for each, size in zip(places, hits.shape, strict=True)
@@ -292,8 +296,8 @@ class _Stars:
         width = float(np.sqrt(2 / max(np.median(bends), 1e-6)))
         return peaks, max(width, _LEAST_WIDTH)
 
-    def without(self, hits):
-        """Take hits that a star may be out of an image of them, (ny, nx) bool, in place."""
+    def keep_sharp(self, hits):
+        """Keep of the hits in stars those that no star can be, (ny, nx) bool, in place."""
         from scipy import ndimage
 
         at = np.nonzero(hits & self.extended)
@@ -333,7 +337,7 @@ class _Stars:
         ny, nx = values.shape
         return values[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]
 
-    def spare(self, hits, guard):
+    def are_spared_by(self, hits, guard):
         """Tell whether there are no more hits in stars than elsewhere, within the guard."""
         from scipy import ndimage
 

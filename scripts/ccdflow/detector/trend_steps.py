@@ -25,29 +25,29 @@ LIMIT = 4.75
 """Standard errors that a step has at least."""
 
 # Nights on each side that the line is fitted to, at most.
-_REACH = 30
+_MOST_NIGHTS_A_SIDE = 30
 # Days that they may span: the seasons bend longer series.
-_DAYS = 45.0
+_MOST_DAYS_A_SIDE = 45.0
 # The nearest nights on each side are taken however far away they are.
-_FEW = 8
+_NEAREST_NIGHTS = 8
 # Nights of the running median.
-_RUNNING = 7
+_NIGHTS_OF_MEDIAN = 7
 # A night that deviates from it by more than this many sigma stands alone.
-_ALONE = 4.0
+_SIGMA_OF_LONE_NIGHTS = 4.0
 # Least days between nights from which their wandering is measured.
-_LAG = 20.0
+_LEAST_WANDERING_DAYS = 20.0
 # Steps of a series, at most.
 _MOST_STEPS = 50
 # The search ends after this number of trials without a step.
-_TRIES = 5
+_TRIALS_WITHOUT_STEP = 5
 # Deviations beyond this many sigma are outliers.
-_CLIP = 3.0
+_OUTLIER_SIGMA = 3.0
 # A normal distribution is narrower by this factor without them.
-_OF_CLIPPED = 1.0136
+_NARROWING_BY_CLIPPING = 1.0136
 # Nights of a part whose scatter is compared with that of the whole series.
-_PART = 30
+_NIGHTS_OF_PART = 30
 # A part whose scatter is larger by this factor has a scatter of its own.
-_MORE = 1.4
+_LARGER_SCATTER = 1.4
 # Part of the nights that determine the scatter about the lines: outliers are left out.
 _EFFICIENCY = 0.85
 # Correlation of neighbouring nights, at most.
@@ -175,10 +175,10 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
 
 def _in_company(values, errors, floor):
     """Return which values do not stand alone: most nights before, after or about them are alike."""
-    limit = _ALONE * np.hypot(np.maximum(_scatters(values), floor), errors)
-    reach = _RUNNING // 2
+    limit = _SIGMA_OF_LONE_NIGHTS * np.hypot(np.maximum(_scatters(values), floor), errors)
+    reach = _NIGHTS_OF_MEDIAN // 2
     about = np.pad(values, reach, constant_values=np.nan)
-    about = np.lib.stride_tricks.sliding_window_view(about, _RUNNING)
+    about = np.lib.stride_tricks.sliding_window_view(about, _NIGHTS_OF_MEDIAN)
     # Beside a step, the nights of one side alone are alike.
     ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST)
     first, last = slice(0, len(ahead)), slice(len(values) - len(ahead), None)
@@ -199,22 +199,27 @@ def _scatter(values):
 def _scatters(values):
     """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
     whole, size = _scatter(values), values.size
-    parts = max(size // _PART, 1)
+    parts = max(size // _NIGHTS_OF_PART, 1)
     if parts == 1:
         return np.full(size, whole)
-    changes = np.abs(np.diff(values, prepend=values[0]))[: parts * _PART].reshape(parts, _PART)
+    changes = np.abs(np.diff(values, prepend=values[0]))[: parts * _NIGHTS_OF_PART].reshape(
+        parts, _NIGHTS_OF_PART
+    )
     part_scatters = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
     # A part in which the scatter changes takes the larger one of its neighbours.
     part_scatters = np.max([part_scatters[:-2], part_scatters[1:-1], part_scatters[2:]], axis=0)
-    part_scatters = np.where(part_scatters > _MORE * whole, part_scatters, whole)
-    return np.append(np.repeat(part_scatters, _PART), np.full(size % _PART, part_scatters[-1]))
+    part_scatters = np.where(part_scatters > _LARGER_SCATTER * whole, part_scatters, whole)
+    return np.append(
+        np.repeat(part_scatters, _NIGHTS_OF_PART),
+        np.full(size % _NIGHTS_OF_PART, part_scatters[-1]),
+    )
 
 
 def _deviation(values):
     """Return the standard deviation about 0 of those values that are no outliers."""
     size = np.abs(values)
-    limit = _CLIP * MAD_TO_SIGMA * float(np.median(size))
-    return _OF_CLIPPED * math.sqrt(float(np.mean(size[size <= limit] ** 2)))
+    limit = _OUTLIER_SIGMA * MAD_TO_SIGMA * float(np.median(size))
+    return _NARROWING_BY_CLIPPING * math.sqrt(float(np.mean(size[size <= limit] ** 2)))
 
 
 def _among_all(event, place, values, scatter):
@@ -231,7 +236,7 @@ def _among_all(event, place, values, scatter):
     """
     first, last = int(place[event.first]), int(place[event.last_before])
     between = np.arange(last + 1, first)
-    alike = between[np.abs(values[between] - event.after) < _ALONE * scatter]
+    alike = between[np.abs(values[between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter]
     first = int(alike[0]) if alike.size else first
     known = [night for night in range(last, first) if math.isfinite(values[night])]
     return replace(event, first=first, last_before=known[-1])
@@ -281,7 +286,7 @@ class _Nights:
         made of steps, and one of them taken out it walks as before.
         """
         cuts, tried = [], []
-        while len(cuts) < _MOST_STEPS and len(tried) < _TRIES:
+        while len(cuts) < _MOST_STEPS and len(tried) < _TRIALS_WITHOUT_STEP:
             fit = self._fit(*self._window(cuts))
             size = np.abs(fit.step) / np.sqrt(fit.variance)
             size[~(np.abs(fit.step) >= least)] = 0.0
@@ -364,9 +369,11 @@ class _Nights:
     def _near(self):
         """The first night, and the one after the last, that are near enough to each night."""
         index, days = np.arange(self.values.size), self.days
-        low = np.minimum(np.searchsorted(days, days - _DAYS), index - _FEW)
-        high = np.maximum(np.searchsorted(days, days + _DAYS), index + _FEW)
-        return np.maximum(low, index - _REACH), np.minimum(high, index + _REACH)
+        low = np.minimum(np.searchsorted(days, days - _MOST_DAYS_A_SIDE), index - _NEAREST_NIGHTS)
+        high = np.maximum(np.searchsorted(days, days + _MOST_DAYS_A_SIDE), index + _NEAREST_NIGHTS)
+        return np.maximum(low, index - _MOST_NIGHTS_A_SIDE), np.minimum(
+            high, index + _MOST_NIGHTS_A_SIDE
+        )
 
     @cached_property
     def _running(self):
@@ -427,7 +434,7 @@ class _Nights:
 
     def _wander(self, left):
         """Return the variance that a day adds, whatever way values go."""
-        later = np.searchsorted(self.days, self.days + _LAG)
+        later = np.searchsorted(self.days, self.days + _LEAST_WANDERING_DAYS)
         pairs = np.flatnonzero(later < left.size)
         if pairs.size < FEWEST:
             return 0.0

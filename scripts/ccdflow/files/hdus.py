@@ -43,7 +43,7 @@ def array_hdu(cards, data, *, name=None, primary=False):
     Returns
     -------
     list of bytes and BigEndian
-        The header, and the data with their padding; `ccdflow.files.whole.write_hdus` takes it.
+        The header, and the data with their padding; `ccdflow.files.whole.write_whole` takes it.
     """
     unit, words = ([], 0) if data is None else data_unit(data)
     return [hdu_header(cards, data, words, name=name, primary=primary), *unit]

@@ -151,7 +151,7 @@ class PackedWriter:
                 kept = cards.without(lambda keyword: bool(_STRUCTURE.fullmatch(keyword)))
                 parts.append(hdu_header(kept, None, 0, primary=True))
             parts += self._packers[id(plane)].table(cards)
-        whole.write_hdus(self._path, parts)
+        whole.write_whole(self._path, parts)
 
 
 class _Packer:

@@ -77,7 +77,7 @@ class Part:
             self.name.unlink()
 
 
-def write_hdus(path, parts):
+def write_whole(path, parts):
     """Write a file whole or not at all.
 
     Parameters
@@ -112,7 +112,7 @@ def write_text(path, text):
     OSError
         If the disk is full or the folder cannot be written; an older file is untouched.
     """
-    write_hdus(path, [text.encode("utf-8", "backslashreplace")])
+    write_whole(path, [text.encode("utf-8", "backslashreplace")])
 
 
 def _pieces(data):

@@ -52,7 +52,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     Returns
     -------
     list of bytes-like
-        For `ccdflow.files.whole.write_hdus`.
+        For `ccdflow.files.whole.write_whole`.
     """
     given = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []

@@ -25,7 +25,11 @@ from ccdflow.run.rawframes.rows import ARRIVING, digest
 PAGES = 9
 
 _FROM_NIGHT = "../.."
-_REACH = {"rows": "row by row", "columns": "column by column", "frame": "from all pixels alike"}
+_REACH_WORDS = {
+    "rows": "row by row",
+    "columns": "column by column",
+    "frame": "from all pixels alike",
+}
 
 
 class NightPage(Kind):
@@ -224,7 +228,7 @@ def _recipes(context, night, camera):
     overscan = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
     if overscan:
         used = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
-        reach = _REACH[overscan[0].along]
+        reach = _REACH_WORDS[overscan[0].along]
         sentences.append(f"The {how_level(recipe)} of the overscan {used} was subtracted {reach}")
     else:
         sentences.append("No overscan was subtracted")

@@ -32,7 +32,7 @@ def write_text(context, job, basis, content):
         If it cannot be written.
     """
     target = context.results / job.product
-    whole.write_hdus(target, [content.encode() if isinstance(content, str) else content])
+    whole.write_whole(target, [content.encode() if isinstance(content, str) else content])
     return noted_text(context, job, basis)
 
 

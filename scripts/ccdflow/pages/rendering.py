@@ -50,7 +50,7 @@ def is_figure(text):
 
 
 # Python counts it among what cannot be printed.
-_KEPT = "\N{NO-BREAK SPACE}"
+_NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def visible(text: object) -> str:
@@ -71,7 +71,7 @@ def visible(text: object) -> str:
         return text
     return "".join(
         letter
-        if letter.isprintable() or letter in _KEPT
+        if letter.isprintable() or letter in _NO_BREAK_SPACE
         else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )

@@ -199,7 +199,7 @@ def withdraw(results, *, ended=False):
 # queue.
 WITHDRAWN = '"withdrawn"\n'
 # Seconds of thirty days.
-_KEPT = 30 * 86400.0
+_LONGEST_AGE = 30 * 86400.0
 
 
 def _withdraw(batch, *, ended):
@@ -208,7 +208,7 @@ def _withdraw(batch, *, ended):
         head = batch.read_text("utf-8").partition("\n")[0]
         if '"queued":true' in head and not ended:
             whole.write_text(batch, WITHDRAWN)
-        elif head != WITHDRAWN.strip() or time.time() - batch.stat().st_mtime > _KEPT:
+        elif head != WITHDRAWN.strip() or time.time() - batch.stat().st_mtime > _LONGEST_AGE:
             batch.unlink()
     except FileNotFoundError:
         return

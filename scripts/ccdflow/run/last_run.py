@@ -30,7 +30,7 @@ def write(session):
     context = session.context
     text = json.dumps(content(session), separators=(",", ":"), ensure_ascii=True)
     path = context.results / paths.LAST_RUN
-    whole.write_hdus(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
+    whole.write_whole(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
 
 
 def content(session):

@@ -201,7 +201,7 @@ def write_record(results, record, path):
     path : str
         Relative to the results folder.
     """
-    whole.write_hdus(Path(results) / path, [_compact(record.as_dict()).encode()])
+    whole.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
 
 
 def read_record(path):

@@ -25,7 +25,7 @@ def write_frame(path, raw, cards):
     if path.suffix == ".gz":
         # No time and no name in the gzip header: the same frame is the same bytes.
         content = igzip.compress(content, 1, mtime=0)
-    whole.write_hdus(path, [content])
+    whole.write_whole(path, [content])
 
 
 def write_arrays(path, arrays):

@@ -190,7 +190,7 @@ def _write_bystanders(folder, frames):
     }
     for name, content in bystanders.items():
         if not (folder / name).exists():
-            whole.write_hdus(folder / name, [content])
+            whole.write_whole(folder / name, [content])
 
 
 def simulate_archive(

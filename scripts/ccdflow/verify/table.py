@@ -105,7 +105,7 @@ def write_table(results, entries):
         asdict(entry.verdict) | {name: getattr(entry, name) for name in _OWN}
         for _, entry in sorted(entries.items())
     ]
-    whole_files.write_hdus(Path(results) / NAME, [sealed.table_of(_COLUMNS, rows)])
+    whole_files.write_whole(Path(results) / NAME, [sealed.table_of(_COLUMNS, rows)])
 
 
 def verify_products(products, *, made, raw, results, whole=False, threads=2):

@@ -16,7 +16,7 @@ from ccdflow.detector.photons.photon_transfer import (
 )
 
 # Exposures within this fraction of each other count as one.
-_SAME = 0.01
+_SAME_EXPOSURE = 0.01
 # Scatter of the levels of flats above which the lamp is too unsteady to tell of linearity.
 _STEADY = 0.02
 # Relative error of a level that is assumed in any case: no lamp is steadier.
@@ -79,7 +79,7 @@ def by_exposure(times):
     order = sorted(range(len(times)), key=lambda i: times[i])
     groups = []
     for i in order:
-        if groups and times[i] <= times[groups[-1][0]] * (1 + _SAME):
+        if groups and times[i] <= times[groups[-1][0]] * (1 + _SAME_EXPOSURE):
             groups[-1].append(i)
         else:
             groups.append([i])

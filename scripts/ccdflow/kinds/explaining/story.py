@@ -17,7 +17,7 @@ from ccdflow.run import ledger
 
 STEPS = (BIAS, DARK, FLAT)
 # Members and frames that are named.
-_MOST = 6
+_MOST_NAMED = 6
 # How variances are compared, by the table's words.
 _COMPARED = {
     "nominal": "by nominal noise, as they are compared before either is made",
@@ -193,8 +193,8 @@ def _numbered(header, *starts):
 
 
 def _some(names):
-    rest = len(names) - _MOST
-    return ", ".join(names[:_MOST]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _unit(header):
@@ -247,7 +247,7 @@ def _of_master(results, product, header):
     measured = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
     if measured:
         lines.append(f"  figures  {', '.join(measured)}")
-    lines += [f"  remark   {text}" for text in _history(header)[:_MOST]]
+    lines += [f"  remark   {text}" for text in _history(header)[:_MOST_NAMED]]
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
     number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
     lines.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")

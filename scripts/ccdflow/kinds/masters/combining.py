@@ -295,7 +295,7 @@ def _make(work):
         remarks += texts
         rejected += int(combined.clipped.sum())
     target = work.context.results / work.record.product
-    whole.write_hdus(target, parts + beside)
+    whole.write_whole(target, parts + beside)
     data = {
         **work.record.data,
         **work.maker.more_data(work),

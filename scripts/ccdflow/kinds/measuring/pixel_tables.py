@@ -57,7 +57,7 @@ def write_product(context, record, cards, images=(), **tables):
     content = io.BytesIO()
     hdus.writeto(content)
     target = context.results / record.product
-    whole.write_hdus(target, [content.getvalue()])
+    whole.write_whole(target, [content.getvalue()])
     return ledger.Record(
         record.product,
         record.kind,

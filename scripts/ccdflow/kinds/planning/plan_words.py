@@ -15,7 +15,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
-_MOST = 6
+_MOST_NAMED = 6
 # Entries, as above, that the page names.
 _MOST_ON_A_PAGE = 30
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
@@ -72,19 +72,19 @@ def paragraph(block):
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
-    lines += [f"  noise {text}" for text in noise_lines(block, _MOST)]
+    lines += [f"  noise {text}" for text in noise_lines(block, _MOST_NAMED)]
     if block.passed_over:
         said = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
         lines.append(f"  not used: {said}")
     if said := wish_lines(block):
-        lines.append(f"  to gain most: {', '.join(said[:_MOST])}")
+        lines.append(f"  to gain most: {', '.join(said[:_MOST_NAMED])}")
     return lines
 
 
 def _frames_of(block):
     parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
-    rest = f" and {len(parts) - _MOST} more" if len(parts) > _MOST else ""
-    return ", ".join(parts[:_MOST]) + rest
+    rest = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
+    return ", ".join(parts[:_MOST_NAMED]) + rest
 
 
 def _who(line, block):

@@ -198,7 +198,7 @@ def _whole(frame):
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     parts = frame.header(headers.product_parts, made)
     even = frame.use_small_image(small_image(made.images[0].data)) if frame.is_looked_at else None
-    whole.write_hdus(frame.target, parts)
+    whole.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
     return made, samples, even

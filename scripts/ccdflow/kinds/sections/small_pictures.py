@@ -39,7 +39,7 @@ def leave(context, row, job, image):
         return
     # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
     with suppress(OSError):
-        whole.write_hdus(path, [small_picture(image, key=job.key)])
+        whole.write_whole(path, [small_picture(image, key=job.key)])
 
 
 def take(context, row, product, key, unit="adu"):
@@ -74,7 +74,7 @@ def take(context, row, product, key, unit="adu"):
             return shown, content
     pixels = first_image(context, row, product)
     content = small_picture(small_image(pixels), key=key, unit=unit)
-    whole.write_hdus(path, [content])
+    whole.write_whole(path, [content])
     return read_shown(content), content
 
 
