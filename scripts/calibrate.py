@@ -27,8 +27,9 @@ from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import packed
-from ccdflow.files.cards import card_value, number
+from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_units
+from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
 
 MASTERS = ("bias", "dark", "flat")
@@ -139,7 +140,7 @@ def scale_of(header, dark, path):
     FrameError
         If an exposure time is missing.
     """
-    seconds = number(card_value(header, "EXPTIME"))
+    seconds = as_number(card_value(header, "EXPTIME"))
     if seconds is None or not dark.exptime:
         raise FrameError(
             "exposure time of frame or dark is missing",
@@ -175,7 +176,7 @@ def degrees_of(header, dark):
         mine, its = (
             next(
                 (value for key in KEYWORDS[name].split()
-                 if (value := number(card_value(cards, key))) is not None),
+                 if (value := as_number(card_value(cards, key))) is not None),
                 None,
             )
             for cards in (header, other)
@@ -200,8 +201,8 @@ def readout_of(unit, options):
     """
     gain, noise = options.gain, options.read_noise
     for keyword in ("AMPGAIN", "GAIN"):
-        gain = number(card_value(unit.header, keyword)) if gain is None else gain
-    noise = number(card_value(unit.header, "RDNOISE")) if noise is None else noise
+        gain = as_number(card_value(unit.header, keyword)) if gain is None else gain
+    noise = as_number(card_value(unit.header, "RDNOISE")) if noise is None else noise
     known = gain and noise is not None
     ny, nx = unit.shape
     return Readout(

@@ -66,7 +66,9 @@ def night(seed, folder):
         flats=((BAND, 25),), science=(),
     )  # fmt: skip
     chain.taken.clear()
-    taken = simulate.night(folder / "raw/science", detector, science_plan(seed), seed=1000 + seed)
+    taken = simulate.expose_night(
+        folder / "raw/science", detector, science_plan(seed), seed=1000 + seed
+    )
     done = run_jobs(folder / "raw", folder / "results", {"simcam": chain.profile}, kinds=KINDS)
     (product,) = [p for p in done.records if p.startswith("combined/") and "/flat_" in p]
     response = detector.response(BAND)

@@ -152,7 +152,7 @@ def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
                 temperature=-100.0,
             )
         )  # fmt: skip
-    simulate.night(tmp_path / "raw/sky", detector, plan, seed=3)
+    simulate.expose_night(tmp_path / "raw/sky", detector, plan, seed=3)
     done = run(tmp_path, chain)
     product = FLATS["g"].replace("103x101", "190x180")
     assert done.records[product].data["left_out"] == []

@@ -512,7 +512,7 @@ def plan():
 
 
 def test_a_night_is_written_with_headers_profile_and_truth(detector, tmp_path):
-    taken = simulate.night(tmp_path, detector, plan(), seed=3)
+    taken = simulate.expose_night(tmp_path, detector, plan(), seed=3)
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert names == {"b1.fits", "b2.fits", "flat.fits.gz", "d/dark.fits", "truth.npz"}
     for file, one in taken.items():
@@ -541,13 +541,13 @@ def test_a_night_is_written_with_headers_profile_and_truth(detector, tmp_path):
 
 def test_a_frame_does_not_depend_on_what_else_is_taken(detector, tmp_path):
     for name, shots in (("all", plan()), ("one", plan()[1:2])):
-        simulate.night(tmp_path / name, detector, shots, seed=3, truth=False)
+        simulate.expose_night(tmp_path / name, detector, shots, seed=3, truth=False)
     assert (tmp_path / "all/b2.fits").read_bytes() == (tmp_path / "one/b2.fits").read_bytes()
     assert not (tmp_path / "all/truth.npz").exists()
 
 
 def test_the_profile_of_a_detector_is_read_by_ccdflow(detector, tmp_path):
-    simulate.night(tmp_path, detector, plan()[:1])
+    simulate.expose_night(tmp_path, detector, plan()[:1])
     path = tmp_path / "simcam.yaml"
     path.write_text(simulate.profile(detector))
     header = fits.getheader(tmp_path / "b1.fits")
@@ -562,6 +562,6 @@ def test_the_profile_of_a_detector_is_read_by_ccdflow(detector, tmp_path):
 
 def test_two_frames_of_one_name_are_refused(detector, tmp_path):
     with pytest.raises(UserError, match=r"have one name .*b1\.fits"):
-        simulate.night(tmp_path, detector, [*plan(), plan()[0]])
+        simulate.expose_night(tmp_path, detector, [*plan(), plan()[0]])
     with pytest.raises(UserError, match="no truth of simulated frames"):
         simulate.read_night(tmp_path)

@@ -183,7 +183,7 @@ def make(
         one = {"kind": "science", "exptime": exptime, "filter": band, "sky": field_of_stars}
         shots += [(f"science_{band}", n, one | common) for n in range(count)]
     plan = [_shot(place, *shot, suffix, dark_days) for place, shot in enumerate(shots)]
-    taken = simulate.night(folder, detector, plan, seed=seed)
+    taken = simulate.expose_night(folder, detector, plan, seed=seed)
     return Chain(Path(folder), simulate.profile(detector), detector, taken)
 
 

@@ -10,8 +10,9 @@ from ccdflow.calibrate.master_store import is_level_subtracted
 from ccdflow.camera.binning import binning
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, number, whole
+from ccdflow.files.cards import as_integer, card_value
 from ccdflow.files.planes import read_units
+from ccdflow.files.values import as_number
 
 _SECTIONS = ("CCDSEC", "DETSEC")
 ORIGIN = ("XORGSUBF", "YORGSUBF")
@@ -76,9 +77,9 @@ def section_by_origin(header, shape):
     """
     ends = []
     for axis, step in zip((1, 2), reversed(binning([header], 0)), strict=True):
-        origin = whole(card_value(header, ORIGIN[axis - 1]))
+        origin = as_integer(card_value(header, ORIGIN[axis - 1]))
         moved, way = (card_value(header, name) for name in (f"LTV{axis}", f"LTM{axis}_{axis}"))
-        moved, way = whole(0 if moved is None else moved), number(1 if way is None else way)
+        moved, way = as_integer(0 if moved is None else moved), as_number(1 if way is None else way)
         if origin is None or moved is None or way != 1 or origin < moved:
             return None
         first, length = origin - moved, shape[2 - axis]

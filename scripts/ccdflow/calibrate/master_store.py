@@ -18,8 +18,9 @@ import numpy as np
 from ccdflow.calibrate import bits
 from ccdflow.calibrate.master_noise import BIAS, DARK, FLAT, signal_of, variance_of
 from ccdflow.errors import DamagedError, FrameError
-from ccdflow.files.cards import card_value, number
+from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_rows, read_units
+from ccdflow.files.values import as_number
 
 __all__ = [
     "BIAS",
@@ -360,7 +361,7 @@ def _described(kind, images, header, name):
         return str(card_value(header, keyword) or "")
 
     gains = (
-        number(card_value(header, key))
+        as_number(card_value(header, key))
         for key in header
         if key[:4] in ("AMPG", "GAIN") and _is(key)
     )
@@ -370,12 +371,12 @@ def _described(kind, images, header, name):
         images,
         name=name,
         key=text("CCDFKEY"),
-        frames=number(card_value(header, "NCOMBINE")),
-        exptime=number(card_value(header, "EXPTIME")),
+        frames=as_number(card_value(header, "NCOMBINE")),
+        exptime=as_number(card_value(header, "EXPTIME")),
         bias_key=key or text("BIASIM"),
-        bias_noise=number(card_value(header, "MBNOISE")) or 0.0,
+        bias_noise=as_number(card_value(header, "MBNOISE")) or 0.0,
         level_subtracted=bool(key or text("BIASIM")) or is_level_subtracted(header),
-        level=number(card_value(header, "FLATLVL")),
+        level=as_number(card_value(header, "FLATLVL")),
         camera=text("CCDFCAM"),
         unit=text("BUNIT") or "adu",
         gains=tuple(gain for gain in gains if gain is not None),

@@ -12,7 +12,8 @@ import hashlib
 import re
 from functools import lru_cache
 
-from ccdflow.files.cards import card_value, number
+from ccdflow.files.cards import card_value
+from ccdflow.files.values import as_number
 
 # The name for values that a group's members share and other frames of its night do not.
 SETTING = "setting"
@@ -138,7 +139,7 @@ def _written(kind, value):
     """Return the value of a card in one spelling, '' for one that can be no setting."""
     if value is None:
         return ""
-    value_read = number(value)
+    value_read = as_number(value)
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
     if _MOMENT.search(text):
@@ -326,7 +327,7 @@ def _apart(left, right):
     if len(set(left)) == len(set(right)) == 1:
         pair = tuple(str(side[0]) if side[0] != "" else "absent" for side in (left, right))
         return pair if pair[0] != pair[1] else None
-    numbers = [[number(value) for value in side] for side in (left, right)]
+    numbers = [[as_number(value) for value in side] for side in (left, right)]
     if any(value is None for side in numbers for value in side):
         return None
     low, high = sorted(numbers, key=min)

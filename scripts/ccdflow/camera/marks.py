@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, contents, has_card, number
+from ccdflow.files.cards import card_value, contents, has_card
 from ccdflow.files.rawheader import commentary
-from ccdflow.files.values import Broken
+from ccdflow.files.values import Broken, as_number
 
 # IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
 # ESO the product's category.
@@ -105,11 +105,11 @@ def refuse_reduced(headers, *, file):
             for keyword in keywords:
                 if has_card(header, keyword) and _is_mark(program, keyword, header):
                     raise reduced_error(program, keyword, card_value(header, keyword), file)
-        level = number(card_value(header, "RLEVEL"))
+        level = as_number(card_value(header, "RLEVEL"))
         if level is not None and level >= 1:
             raise reduced_error("BANZAI", "RLEVEL", level, file)
         for keyword in ("NCOMBINE", "STACKCNT"):
-            combined = number(card_value(header, keyword))
+            combined = as_number(card_value(header, keyword))
             if combined is not None and combined > 1:
                 raise reduced_error("a program that combines frames", keyword, combined, file)
         for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):

@@ -251,7 +251,7 @@ class _Fit:
     before: np.ndarray
     after: np.ndarray
 
-    def of(self, night):
+    def at(self, night):
         """Return the numbers of one night."""
         return tuple(
             float(each[night]) for each in (self.step, self.variance, self.before, self.after)
@@ -320,7 +320,7 @@ class _Nights:
     def _judged(self, cut, cuts, least):
         """Return (night, fit, sigma, error) of one of several cuts; no sigma where it is small."""
         fit = self._fit(*self._window([each for each in cuts if each != cut]))
-        step, variance, _, _ = own = fit.of(cut)
+        step, variance, _, _ = own = fit.at(cut)
         left = self._without(cuts)
         gaps = np.diff(self.days)
         waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)

@@ -452,14 +452,9 @@ def as_list(value):
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def number(value):
-    """Return the value as a finite float if it is a number or text that reads as one, else None."""
-    return as_number(value)
-
-
-def whole(value):
+def as_integer(value):
     """Return the value as an int if it is a whole number or text that reads as one, else None."""
-    real = number(value)
+    real = as_number(value)
     return int(real) if real is not None and real.is_integer() else None
 
 
@@ -469,5 +464,5 @@ def _is(value, pattern):
     if isinstance(pattern, bool) or isinstance(value, bool):
         return value is pattern or str(value).upper()[:1] == str(pattern).upper()
     if isinstance(pattern, int | float):
-        return number(value) == pattern
+        return as_number(value) == pattern
     return fnmatch.fnmatchcase(str(value).strip().upper(), str(pattern).strip().upper())

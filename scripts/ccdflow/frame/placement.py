@@ -13,7 +13,8 @@ from itertools import product
 from ccdflow.camera.amplifiers.scancounts import ESO, OVERSCAN_X, OVERSCAN_Y, PRESCAN_X, PRESCAN_Y
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, number
+from ccdflow.files.cards import card_value
+from ccdflow.files.values import as_number
 
 # Sections of the chip or the detector that correspond to DATASEC, by NOAO's conventions.
 _DETECTOR = ("CCDSEC", "DETSEC", "AMPSEC")
@@ -159,7 +160,7 @@ def _detector_axis(chip, backwards, base, move):
 
 def _section_header(headers, hdu, keyword):
     """Return the header with an image's section: its own, or the primary if it is the only one."""
-    alone = sum(number(header.get("NAXIS")) > 0 for header in headers) == 1
+    alone = sum(as_number(header.get("NAXIS")) > 0 for header in headers) == 1
     return headers[0] if alone and keyword not in headers[hdu] else headers[hdu]
 
 
@@ -193,7 +194,7 @@ def _place_physical(cards, headers, amplifiers):
 
 
 def _number_of_card(header, keyword, default):
-    value = number(card_value(header, keyword))
+    value = as_number(card_value(header, keyword))
     return default if value is None else value
 
 
@@ -231,7 +232,7 @@ def _moved_world(headers, amplifier):
     moves = axes(amplifier)
     if moves == (AxisShift(1, 0), AxisShift(1, 0)):
         return world
-    figures = {k: number(value) for k, value in world.items() if _FIGURE.fullmatch(k)}
+    figures = {k: as_number(value) for k, value in world.items() if _FIGURE.fullmatch(k)}
     if None in figures.values():
         return None
     world |= figures

@@ -8,7 +8,8 @@ overscan columns hold the same level and read noise.
 Two ways lead to frames:
 
 - `expose` takes one frame of any `Detector` under any `Sky`, exactly, and returns the truth with
-  it; `draw_detector` makes a detector with faults of every kind, `night` writes a folder of frames.
+  it; `draw_detector` makes a detector with faults of every kind, `expose_night` writes a folder of
+  frames.
 - `simulate_night`, `simulate_biases`, `simulate_archive` write the CCD guide's camera, fast.
 
 Everything follows from the seed: the same parameters give the same files, byte for byte.
@@ -23,7 +24,7 @@ sky         `Sky`: light of lamps and skies, stars
 cosmics     tracks of cosmic rays
 charge      full well and bleeding, traps, an amplifier's curve
 exposing    `expose`: from light to adu
-plans       `night`: exposures after a plan, written with headers and truth
+plans       `expose_night`: exposures after a plan, written with headers and truth
 camera      `SimulatedCamera`: the guide's
 log         the exposures of the guide's observing log
 guide       pixels of the guide's frames
@@ -41,7 +42,7 @@ from ccdflow.simulate.guide import Realisation, realise, render
 from ccdflow.simulate.guide_nights import simulate_archive, simulate_biases, simulate_night
 from ccdflow.simulate.observing_log import LogLine, archive_frames, guide_frames
 from ccdflow.simulate.optics import Dust, flat_response
-from ccdflow.simulate.plans import Shot, night, profile, read_night
+from ccdflow.simulate.plans import Shot, expose_night, profile, read_night
 from ccdflow.simulate.raw_cards import frame_bytes, header_cards
 from ccdflow.simulate.scene import Sky, draw_stars
 from ccdflow.simulate.tracks import draw_cosmics
@@ -69,13 +70,13 @@ __all__ = [
     "draw_detector",
     "draw_stars",
     "expose",
+    "expose_night",
     "flat_response",
     "frame_bytes",
     "guide_frames",
     "header_cards",
     "later",
     "make_detector",
-    "night",
     "profile",
     "read_night",
     "read_truth",

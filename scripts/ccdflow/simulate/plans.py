@@ -96,7 +96,7 @@ class Shot:
     detector: Detector | None = None
 
 
-def night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=True):
+def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=True):
     """Take the frames of a plan and write them.
 
     A frame's own seed follows from `seed` and its file name: a plan can grow without a change of

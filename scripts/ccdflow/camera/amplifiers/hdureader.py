@@ -7,7 +7,7 @@ from ccdflow.camera.gains import card_number
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, inside, parse_fits
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, card_value, contents, whole
+from ccdflow.files.cards import CardSpec, as_integer, card_value, contents
 from ccdflow.files.values import MOST_SATURATION, is_silent
 
 REMEDY = (
@@ -106,7 +106,7 @@ class HduReader:
             for content in contents(self.headers[index], keyword):
                 if is_silent(content.value):
                     continue
-                number = whole(content.value)
+                number = as_integer(content.value)
                 if number is None or number < 0:
                     raise self.contradiction(
                         "not a number of columns or rows", keyword, content.value,

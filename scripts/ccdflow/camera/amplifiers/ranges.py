@@ -6,7 +6,7 @@ import re
 
 from ccdflow.camera.geometry import Draft
 from ccdflow.camera.sections import Region, inside
-from ccdflow.files.cards import number
+from ccdflow.files.values import as_number
 
 # The effective pixels and the overscan of amplifier n along axis a, from MN to MX: S_EFMNna.
 _FIRST = re.compile(r"S_EFMN(\d)1")
@@ -35,7 +35,7 @@ def drafts_from_ranges(reader):
     drafts = []
     for name in names:
         data, strip = (_region(reader, kind, name) for kind in (_EFFECTIVE, _OVERSCAN))
-        gain = number(reader.value(f"S_GAIN{name}"))
+        gain = as_number(reader.value(f"S_GAIN{name}"))
         figures = reader.figures()
         drafts.append(
             Draft(

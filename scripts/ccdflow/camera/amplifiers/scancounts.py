@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from ccdflow.camera.geometry import Draft
 from ccdflow.camera.sections import Region
-from ccdflow.files.cards import number, whole
+from ccdflow.files.cards import as_integer
+from ccdflow.files.values import as_number
 
 # Cards with the number of columns (rows) before and after the data, in the order of readout.
 PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")
@@ -48,7 +49,7 @@ def drafts_from_counts(reader, given, stated, detector):
         return []
     by, bx = reader.binning
     scaled = [count // factor for count, factor in zip(counts, (bx, bx, by, by), strict=True)]
-    amplifiers = max(whole(reader.value(name)) or 1 for name in AMPLIFIERS)
+    amplifiers = max(as_integer(reader.value(name)) or 1 for name in AMPLIFIERS)
     if amplifiers > 1 and reader.alone:
         return _side_by_side(reader, scaled, amplifiers, given)
     if given is None and counts != scaled:
@@ -109,8 +110,8 @@ def drafts_from_outputs(reader, position, images, detector):
         sections = detector if len(outputs) == 1 else ()
         draft = _draft(reader, name, block, numbers, side=side, detector=sections)
         # ESO's GAIN is adu per electron; CONAD is its inverse.
-        gain = number(reader.value(output + "CONAD"))
-        read_noise = number(reader.value(output + "RON"))
+        gain = as_number(reader.value(output + "CONAD"))
+        read_noise = as_number(reader.value(output + "RON"))
         drafts.append(
             replace(draft, gain=gain or draft.gain, read_noise=read_noise or draft.read_noise)
         )
@@ -120,7 +121,7 @@ def drafts_from_outputs(reader, position, images, detector):
 def _count(reader, names):
     """Return a number of columns; text such as IRAF's OVERSCAN card, or a setting, is none."""
     for name in names:
-        value = whole(reader.value(name)) if name in _WORDS else reader.count(name)
+        value = as_integer(reader.value(name)) if name in _WORDS else reader.count(name)
         if value is not None and value > 0:
             return value
     return 0
@@ -184,7 +185,7 @@ def _edges(reader, amplifiers, width):
     """
     chip, start = _chip_columns(reader), _first_column(reader)
     step = reader.binning[1]
-    if (whole(reader.value("CDELT1U")) or 0) < 0:
+    if (as_integer(reader.value("CDELT1U")) or 0) < 0:
         step = -step
     if chip is not None and start is not None:
         ends = (start, start + step * width)
@@ -208,7 +209,7 @@ def _chip_columns(reader):
         card = reader.text((keyword,))
         if card is not None:
             return reader.parsed(*card).region.shape[1]
-    return next((n for n in (whole(reader.value(k)) for k in _CHIP_NUMBERS) if n), None)
+    return next((n for n in (as_integer(reader.value(k)) for k in _CHIP_NUMBERS) if n), None)
 
 
 def _first_column(reader):
@@ -218,11 +219,11 @@ def _first_column(reader):
         if card is not None:
             return reader.parsed(*card).region.x0
     for keyword, origin in _FIRST_COLUMN:
-        first = whole(reader.value(keyword))
+        first = as_integer(reader.value(keyword))
         if first is not None:
             # MaxIm counts binned pixels.
             return (first - origin) * (reader.binning[1] if keyword == "XORGSUBF" else 1)
-    shift = number(reader.value("LTV1"))
+    shift = as_number(reader.value("LTV1"))
     return None if shift is None else round(-shift * reader.binning[1])
 
 
@@ -232,7 +233,7 @@ def _is_confirmed(reader, data, given):
         return given == data
     window = str(reader.value("WINDOW") or "").split(",")
     width = data.shape[1]
-    stated = whole(window[3]) if len(window) == 5 else None
+    stated = as_integer(window[3]) if len(window) == 5 else None
     return stated in (width, width * reader.binning[1])
 
 
@@ -258,9 +259,12 @@ def _sides(reader, outputs):
     """Tell for each output whether it reads out to the right, and to the top, of its chip."""
     corners = []
     for output in outputs:
-        right_end = (whole(reader.value(output + "NX")) or 0) * reader.binning[1]
-        top_end = (whole(reader.value(output + "NY")) or 0) * reader.binning[0]
-        x, y = whole(reader.value(output + "X")) or 1, whole(reader.value(output + "Y")) or 1
+        right_end = (as_integer(reader.value(output + "NX")) or 0) * reader.binning[1]
+        top_end = (as_integer(reader.value(output + "NY")) or 0) * reader.binning[0]
+        x, y = (
+            as_integer(reader.value(output + "X")) or 1,
+            as_integer(reader.value(output + "Y")) or 1,
+        )
         corners.append((x > right_end / 2, y > top_end / 2))
     return corners
 
@@ -290,7 +294,7 @@ def _blocks(reader, outputs, sides):
 def _check_output(reader, output, data):
     by, bx = reader.binning
     ny, nx = data.shape
-    stated = [whole(reader.value(output + key)) for key in ("NX", "NY")]
+    stated = [as_integer(reader.value(output + key)) for key in ("NX", "NY")]
     if stated[0] not in (nx, nx * bx) or stated[1] not in (ny, ny * by, None):
         raise reader.contradiction(
             "prescan, valid pixels and overscan do not add up to the frame",

@@ -63,7 +63,7 @@ class StepsOfClass:
         self._known, self._fixed, self._alike, self._pairs = {}, {}, {}, {}
         self._context = context
 
-    def of(self, row):
+    def steps_of(self, row):
         """Return the `Step` tuple of a frame: the same object for all that have the same answer."""
         asked = _exposure(row.facts)
         steps = self._known.get(asked)
@@ -168,7 +168,7 @@ class FramePlanner:
         own = self._classes.get(alike)
         if own is None:
             own = self._classes[alike] = self._class(row)
-        steps = own.steps.of(row)
+        steps = own.steps.steps_of(row)
         way = own.ways.get(id(steps))
         if way is None:
             way = own.ways[id(steps)] = self._way(row, product, own, steps)

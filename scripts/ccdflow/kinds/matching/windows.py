@@ -15,7 +15,8 @@ from astropy.io import fits
 from ccdflow.calibrate.cutting import ORIGIN, region_in, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import number, whole
+from ccdflow.files.cards import as_integer
+from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching.candidates import BIAS
@@ -96,8 +97,8 @@ def _place(context, row):
 def _origin_of(row):
     """Return (column, row) of the window's origin in binned pixels; () where no card tells it."""
     cards = identity.cards_of(row.facts["setting"])
-    origin = tuple(whole(cards.get(name)) for name in ORIGIN)
-    if None in origin or any(number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
+    origin = tuple(as_integer(cards.get(name)) for name in ORIGIN)
+    if None in origin or any(as_number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
         return ()
     return origin
 

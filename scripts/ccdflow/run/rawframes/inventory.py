@@ -192,7 +192,8 @@ class _Basis:
         recipe = replace(recipe, model=None) if recipe.model == AUTO else recipe
         return digest([repr(pixels), cards, recipe.canonical()])
 
-    def of(self, camera):
+    def hash_of(self, camera):
+        """Return the hash of all that the reading of a camera's frames depends on."""
         return self._of.get(camera, self._generic)
 
 
@@ -212,7 +213,7 @@ def outdated(store, settings):
     cameras = {camera.name: camera for camera in settings.cameras}
 
     def is_outdated(row):
-        if row.basis.split("-")[1:] != basis.of(row.camera).split("-")[1:]:
+        if row.basis.split("-")[1:] != basis.hash_of(row.camera).split("-")[1:]:
             return True
         camera = cameras.get(row.camera) or cameras_module.generic_camera([])
         recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))
@@ -227,7 +228,7 @@ def _is_current(row, stamp, basis):
         and row.stamp == stamp != ()
         and row.status in (OK, SET_ASIDE)
         and not row.gone
-        and row.basis == basis.of(row.camera)
+        and row.basis == basis.hash_of(row.camera)
         and not row.reason.startswith(TWIN)
     )
 
@@ -254,7 +255,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     tracebacks : dict of str to str
         By file; changed in place.
     """
-    row = unread_row(file, stamp, basis.of(""))
+    row = unread_row(file, stamp, basis.hash_of(""))
     geometry = recipe = raw = None
     try:
         check_name(file)
@@ -266,7 +267,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             row = replace(row, fingerprint=layout.fingerprint)
             headers = layout.headers
             camera = basis.identify(headers, settings.cameras, file)
-            row = replace(row, camera=camera.name, basis=basis.of(camera.name))
+            row = replace(row, camera=camera.name, basis=basis.hash_of(camera.name))
             remembered = basis.remembered(camera.name)
             row = _described(row, camera, headers, remembered)
             if not camera.raw:
@@ -325,7 +326,7 @@ def _as_far_as_read(row, raw, settings, basis):
         # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one reason
         # already.
         return row
-    return replace(row, camera=camera.name, basis=basis.of(camera.name), facts=known.facts)
+    return replace(row, camera=camera.name, basis=basis.hash_of(camera.name), facts=known.facts)
 
 
 def _checked(raw, layout, before, row, now, settings):

@@ -228,7 +228,7 @@ class SettledFiles:
         self._before = {}
         self._begun = {}
 
-    def of(self, found):
+    def settled(self, found):
         """Return the files that did not change since the last look."""
         quiet = {name: stamp for name, stamp in found.items() if self._before.get(name) == stamp}
         self._before = found

@@ -187,7 +187,7 @@ class Watch:
         if news.is_more or is_time_to_look or not self._looked:
             stamps = self._look()
             if stamps is not None:
-                ready |= self._quiet.of(stamps)
+                ready |= self._quiet.settled(stamps)
         ready = {f: at for f, at in {**self._untried, **ready}.items() if self._seen.get(f) != at}
         self._untried = ready
         if source.way == arrivals.POLLING:
