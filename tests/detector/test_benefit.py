@@ -13,7 +13,7 @@ from ccdflow import paths, simulate
 from ccdflow.detector.benefit import benefit_of, harms
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import story
-from ccdflow.kinds.planning import plan_words, planned
+from ccdflow.kinds.planning import night_plan, plan_words
 from ccdflow.pages.terminal import Tables, night_text
 
 SCIENCE = "calibrated/science_g1.fits"
@@ -105,7 +105,7 @@ def assert_all_tell_of_a_dark_left_out(done):
     section = ASSOCIATIONS.section(done.context, "2024-03-01")
     row = next(row for row in section.rows if row[0] == "dark")
     assert row[1:4] == ("-", why, "B")
-    (block,) = planned.blocks_of(done.context, "2024-03-01")
+    (block,) = night_plan.blocks_of(done.context, "2024-03-01")
     plan = plan_words.paragraph(block)
     assert f"  dark  none                           {why}   grade B" in plan
     # Without its dark the bias does not cancel, and no dark is asked for.

@@ -14,7 +14,7 @@ from small_frames import begin
 from ccdflow import simulate
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.pairs import best_pair_first, variance_of_biases
-from ccdflow.kinds.planning import planned
+from ccdflow.kinds.planning import night_plan
 from ccdflow.run.job import Step, Use
 from ccdflow.verify import verdicts
 
@@ -127,7 +127,7 @@ def test_the_noise_of_what_is_subtracted_is_what_header_and_plan_say(tmp_path, s
     said = header["MBNOISE"] ** 2 + header["MDNOISE"] ** 2
     assert said == pytest.approx(variance, rel=0.1)
     assert (header["MBNOISE"] > 0) == same_night
-    (block,) = planned.blocks_of(done.context, "2024-03-10")
+    (block,) = night_plan.blocks_of(done.context, "2024-03-10")
     parts = block.noises[0].budget.parts
     assert parts["bias"] + parts["dark"] == pytest.approx(variance, rel=0.15)
     found = verdicts.verify(product, raw=tmp_path / "raw", results=tmp_path / "results", whole=True)

@@ -16,7 +16,7 @@ from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import Answer, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.planning import plan_words, planned
+from ccdflow.kinds.planning import night_plan, plan_words
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
 
@@ -28,7 +28,7 @@ def archive(tmp_path):
 
 def told(archive, night, **options):
     """Return the lines of a night's plan, blanks made single."""
-    blocks = planned.blocks_of(archive.plan(**options), night, foretell=True)
+    blocks = night_plan.blocks_of(archive.plan(**options), night, foretell=True)
     return [" ".join(line.split()) for block in blocks for line in plan_words.paragraph(block)]
 
 
@@ -151,7 +151,7 @@ def test_the_tables_runner_up_is_the_pages(archive):
     archive.take("dark", AFTER, 20, exptime=300.0)
     archive.take("science", NIGHT, exptime=300.0)
     context = archive.plan()
-    (block,) = planned.blocks_of(context, NIGHT)
+    (block,) = night_plan.blocks_of(context, NIGHT)
     assert [line.rival for line in block.taken] == [None, None, None]
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in lines_of(context)]
     assert [row["runner_up"] for row in rows] == ["", "", ""]
@@ -214,7 +214,7 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     archive.take("dark", BEFORE, 8, exptime=300.0)
     archive.take("bias", NIGHT, 12)
     archive.take("science", NIGHT, exptime=300.0)
-    (block,) = planned.blocks_of(archive.plan(), NIGHT)
+    (block,) = night_plan.blocks_of(archive.plan(), NIGHT)
     (line,) = (line for line in block.taken if line.kind == "bias")
     assert (line.use.lag, line.rival.lag) == (1, 0)
     assert line.why_lost == "would add to the bias of the dark, which is another"

@@ -17,7 +17,7 @@ from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import what_if
-from ccdflow.kinds.planning import coverage, plan_words, planned
+from ccdflow.kinds.planning import coverage, night_plan, plan_words
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.run import session
@@ -46,7 +46,7 @@ def look(raw, results, **config):
 def masters(context, night):
     """Return {frame: {step: (master, lag, scale, grade)}} of a night's plan; None for none."""
     found = {}
-    for block in planned.blocks_of(context, night):
+    for block in night_plan.blocks_of(context, night):
         for line in block.taken:
             use = line.use
             said = None if use is None else (Path(use.product).name, use.lag, use.scale, use.grade)
@@ -191,7 +191,7 @@ def test_the_budget_is_the_noise_measured_on_each_frame(tmp_path):
     """Within 3 % on simulated frames; two amplifiers of unlike noise are budgeted together."""
     chain = take(tmp_path, biases=12, darks=((60.0, 6), (20.0, 6)))
     done = run(tmp_path, chain)
-    for block in planned.blocks_of(done.context, "2024-03-01"):
+    for block in night_plan.blocks_of(done.context, "2024-03-01"):
         assert len(block.noises) == 2
         for noise in block.noises:
             for product in noise.products:

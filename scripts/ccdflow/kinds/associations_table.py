@@ -12,7 +12,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association, shelves
 from ccdflow.kinds.matching.answers import answers_of, reasons_of
 from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.planning import coverage, plan_words, planned, waiting
+from ccdflow.kinds.planning import coverage, night_plan, plan_words, waiting
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, noted_text, write_text
 from ccdflow.pages.page import Picture, Section
@@ -167,7 +167,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         choices = [
-            [group.product, *_digests(context, group, planned.step_line)]
+            [group.product, *_digests(context, group, night_plan.step_line)]
             for group in SCIENCE.night_groups(context, night)
         ]
         words = _rule_words(context)
@@ -349,7 +349,7 @@ def _harm_sentences(context, night):
 def _blocks(context, night):
     if not SCIENCE.configuration(context)["enabled"]:
         return []
-    return planned.blocks_of(context, night)
+    return night_plan.blocks_of(context, night)
 
 
 def _groups(context):
@@ -411,7 +411,7 @@ def _step_line(context, answer):
     if use is None:
         return [step.kind, "", "", "", "", "", "", "", "", answer.why_none, answer.grade]
     place = step.uses.index(use)
-    rival, _ = planned.rival_of(context, answer)
+    rival, _ = night_plan.rival_of(context, answer)
     return [
         step.kind,
         use.product,

@@ -101,7 +101,7 @@ class State:
         return whole_hash.hexdigest()
 
 
-def state(values, cameras, chain):
+def state_of(values, cameras, chain):
     """Return the `State` of an archive, None where there is work left over.
 
     Parameters
@@ -230,14 +230,14 @@ def _product_entry(entry):
 # -- on the disk -----------------------------------------------------------------------------------
 
 
-def holds(results, now_found):
+def valid_seal(results, now_found):
     """Return the `Seal` of a results folder if it holds for a state, else None.
 
     Parameters
     ----------
     results : path-like
     now_found : State or None
-        As `state` returns it.
+        As `state_of` returns it.
     """
     lines = notes.read_checked(Path(results) / paths.SEAL)
     if now_found is None or lines is None:
@@ -261,7 +261,7 @@ def leave(plan, before, *, described, closing, is_failure):
     plan : ccdflow.run.plan.Plan
         An empty one; its inventory and ledger are as they are on the disk.
     before : State or None
-        The `state` from before the plan was made.
+        The `State` from before the plan was made.
     described, closing : list of str
         The lines of the run.
     is_failure : bool

@@ -142,8 +142,8 @@ def start(
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
             if sealed and not forced and not requested:
-                state = seal.state(values, reading.cameras, chain)
-            valid_seal = seal.holds(results, state)
+                state = seal.state_of(values, reading.cameras, chain)
+            valid_seal = seal.valid_seal(results, state)
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:

@@ -14,35 +14,35 @@ Two ways lead to frames:
 
 Everything follows from the seed: the same parameters give the same files, byte for byte.
 
-=========== ======================================================================================
-module      what it holds
-=========== ======================================================================================
-detector    `Detector`, `SimulatedAmplifier`, `Glow`
-drawing     detectors drawn from a seed, and their later epochs
-optics      response of pixels, vignetting, dust
-sky         `Sky`: light of lamps and skies, stars
-cosmics     tracks of cosmic rays
-charge      full well and bleeding, traps, an amplifier's curve
-exposing    `expose`: from light to adu
-plans       `expose_night`: exposures after a plan, written with headers and truth
-camera      `SimulatedCamera`: the guide's
-log         the exposures of the guide's observing log
-guide       pixels of the guide's frames
-headers     header cards and FITS bytes
-truth       truth of the guide's folders
-nights      folders of the guide's frames
-=========== ======================================================================================
+============== ===================================================================================
+module         what it holds
+============== ===================================================================================
+detector       `Detector`, `SimulatedAmplifier`, `Glow`
+drawing        detectors drawn from a seed, and their later epochs
+optics         response of pixels, vignetting, dust
+sky            `Sky`: light of lamps and skies, stars
+cosmics        tracks of cosmic rays
+charge         full well and bleeding, traps, an amplifier's curve
+exposing       `expose`: from light to adu
+exposed_nights `expose_night`: exposures after a plan, written with headers and truth
+camera         `SimulatedCamera`: the guide's
+log            the exposures of the guide's observing log
+guide          pixels of the guide's frames
+headers        header cards and FITS bytes
+truth          truth of the guide's folders
+nights         folders of the guide's frames
+============== ===================================================================================
 """
 
 from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC, SATURATION, SimulatedCamera
 from ccdflow.simulate.chip import Detector, Glow, SimulatedAmplifier
 from ccdflow.simulate.drawing import draw_detector, later, make_detector
+from ccdflow.simulate.exposed_nights import Shot, expose_night, profile, read_night
 from ccdflow.simulate.exposing import Exposure, expose
 from ccdflow.simulate.guide import Realisation, realise, render
 from ccdflow.simulate.guide_nights import simulate_archive, simulate_biases, simulate_night
 from ccdflow.simulate.observing_log import LogLine, archive_frames, guide_frames
 from ccdflow.simulate.optics import Dust, flat_response
-from ccdflow.simulate.plans import Shot, expose_night, profile, read_night
 from ccdflow.simulate.raw_cards import frame_bytes, header_cards
 from ccdflow.simulate.scene import Sky, draw_stars
 from ccdflow.simulate.tracks import draw_cosmics

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from ccdflow.kinds.matching.answers import answers_of
-from ccdflow.kinds.planning import planned
+from ccdflow.kinds.planning import night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import OK
@@ -157,7 +157,7 @@ def _label(row):
 def _named(kind, facts, seconds):
     parts = [kind]
     if kind == "dark":
-        parts.append(planned.seconds_words(seconds))
+        parts.append(night_plan.seconds_words(seconds))
     elif kind != "bias":
         parts.append(light_words((facts["filter"], facts["grism"])))
     return " ".join(filter(None, parts))

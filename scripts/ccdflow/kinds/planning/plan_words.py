@@ -10,7 +10,7 @@ from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.matching.candidates import DARK, FLAT
 from ccdflow.kinds.matching.ranking import day_of
-from ccdflow.kinds.planning import budget, planned
+from ccdflow.kinds.planning import budget, night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 
@@ -51,13 +51,13 @@ def paragraphs(context, nights, *, most):
             f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
         )
     for night in names[-most:]:
-        for block in planned.blocks_of(context, night, foretell=True):
+        for block in night_plan.blocks_of(context, night, foretell=True):
             lines += paragraph(block)
     return lines
 
 
 def paragraph(block):
-    """Return the lines of a `ccdflow.kinds.planning.planned.Block`."""
+    """Return the lines of a `ccdflow.kinds.planning.night_plan.Block`."""
     types = ", ".join(f"{count} {name}" for name, count in block.types)
     lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
     if block.refused:
@@ -318,7 +318,7 @@ def table(blocks):
 
     Parameters
     ----------
-    blocks : list of ccdflow.kinds.planning.planned.Block
+    blocks : list of ccdflow.kinds.planning.night_plan.Block
 
     Returns
     -------

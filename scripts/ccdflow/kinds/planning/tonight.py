@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow.errors import UserError
-from ccdflow.kinds.planning import plan_words, planned
+from ccdflow.kinds.planning import night_plan, plan_words
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
@@ -59,7 +59,7 @@ def lines(context, night):
             allowed=f"one of {len(nights)} nights from {nights[0]} to {nights[-1]}",
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
-    blocks = planned.blocks_of(context, night, foretell=True)
+    blocks = night_plan.blocks_of(context, night, foretell=True)
     text_lines = [_there_is(night, rows), *_aside(rows)]
     for block in blocks:
         text_lines += plan_words.paragraph(block)
