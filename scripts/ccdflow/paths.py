@@ -125,6 +125,36 @@ def calibrated(frame):
     return "calibrated/" + reduced(frame).removeprefix("reduced/")
 
 
+def home_of(folder):
+    """Return the folder of raw frames, or the night's part of a path, that a folder belongs to.
+
+    Parameters
+    ----------
+    folder : str
+        Of products, relative to the results folder.
+
+    Returns
+    -------
+    raw_folder : str or None
+        None where its products are not of single raw frames.
+    segment : str or None
+        As `segment` returns it of the night; None where its products are not of one night.
+
+    >>> home_of("reduced/darks/a"), home_of("combined/2020-03-01"), home_of("detector/LFC")
+    (('darks/a', None), (None, '2020-03-01'), (None, None))
+    >>> home_of("nights/2020-03-01/small"), home_of("detector/LFC/2020-03-01")
+    ((None, '2020-03-01'), (None, '2020-03-01'))
+    """
+    top, _, rest = folder.partition("/")
+    if top in ("reduced", "calibrated"):
+        return rest, None
+    if top in ("combined", "nights"):
+        return None, rest.partition("/")[0]
+    if top == "detector" and rest.count("/") == 1:
+        return None, rest.partition("/")[2]
+    return None, None
+
+
 def combined(night, group):
     """Return the path of the master of a group of one night.
 

@@ -218,6 +218,18 @@ def test_no_module_and_no_function_is_long():
     assert long == []
 
 
+def test_no_class_has_many_methods():
+    """A class that answers more than 25 questions has more than one responsibility."""
+    many = {
+        node.name: count
+        for _, _, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and (count := sum(isinstance(each, ast.FunctionDef) for each in node.body)) > 25
+    }
+    assert many == {}
+
+
 def is_number(node):
     """Tell whether an expression is a number, or several, written out."""
     if isinstance(node, ast.Constant):

@@ -164,11 +164,11 @@ class NightNotes:
 
     def record(self, product):
         """Return the record of a product of a closed night, or None."""
-        top, _, rest = product.partition("/")
-        if top in ("reduced", "calibrated"):
-            nights = self.nights_in(posixpath.dirname(rest))
-        elif top == "nights":
-            nights = self._by_segment.get(rest.partition("/")[0], ())
+        raw_folder, segment = paths.home_of(posixpath.dirname(product))
+        if raw_folder is not None:
+            nights = self.nights_in(raw_folder)
+        elif product.startswith("nights/"):
+            nights = self._by_segment.get(segment, ())
         else:
             return None
         for night in nights:
@@ -334,13 +334,11 @@ class _Changes:
             changed.update(self._notes.nights_in(folder))
         segments = {paths.segment(night): night for night in nights}
         for name in self.products:
-            top, _, rest = name.partition("/")
-            if top in ("reduced", "calibrated"):
-                changed.update(self._notes.nights_in(rest))
-            elif top in ("combined", "nights"):
-                changed.update(filter(None, [segments.get(rest.partition("/")[0])]))
-            elif top == "detector" and rest.count("/") == 1:
-                changed.update(filter(None, [segments.get(rest.partition("/")[2])]))
+            raw_folder, segment = paths.home_of(name)
+            if raw_folder is not None:
+                changed.update(self._notes.nights_in(raw_folder))
+            elif segment in segments:
+                changed.add(segments[segment])
         return changed
 
     def check(self, rows):
@@ -370,13 +368,14 @@ def _is_doubted(boots):
 
 
 def _belongs(name, folders, segments):
-    top, _, rest = name.partition("/")
-    if top in ("reduced", "calibrated"):
-        return rest in folders
-    if top in ("combined", "nights"):
-        return rest.partition("/")[0] in segments
-    # Products of all nights are planned in any case.
-    return top == "detector" and (rest.count("/") == 0 or rest.partition("/")[2] in segments)
+    """Tell whether a folder of products belongs to one of some raw folders, or to some night."""
+    raw_folder, segment = paths.home_of(name)
+    if raw_folder is not None:
+        return raw_folder in folders
+    if segment is not None:
+        return segment in segments
+    # A camera's folder: its products of all nights are planned in any case.
+    return name.partition("/")[0] == "detector" and name.count("/") < 2
 
 
 # -- the plan --------------------------------------------------------------------------------------
