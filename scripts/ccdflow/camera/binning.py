@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import (
-    card_value,
-    find,
-    whole,
-)
+from ccdflow.files.cards import as_integer, card_value, find
 
 BINNING_PAIRS = (
     ("CCDBIN1", "CCDBIN2"),
@@ -73,8 +69,8 @@ def binning(headers, index, *, specs=(), default=(1, 1)):
             if len(numbers) == 2:
                 return numbers[1], numbers[0]
         for x_keyword, y_keyword in BINNING_PAIRS:
-            bx = abs(whole(card_value(header, x_keyword)) or 0)
-            by = abs(whole(card_value(header, y_keyword)) or 0)
+            bx = abs(as_integer(card_value(header, x_keyword)) or 0)
+            by = abs(as_integer(card_value(header, y_keyword)) or 0)
             if bx and by:
                 return by, bx
     return _one_number(headers, index) or default
@@ -97,7 +93,7 @@ def _one_number(headers, index):
         for pair in BINNING_PAIRS:
             # CDELT1U is a pixel's step on the chip, and may stand alone: it tells no binning of
             # both axes.
-            factors = [whole(card_value(header, keyword)) or 0 for keyword in pair]
+            factors = [as_integer(card_value(header, keyword)) or 0 for keyword in pair]
             if any(factors) and not pair[0].startswith("CDELT") and max(factors) <= _MOST_BINNED:
                 return max(factors), max(factors)
     return None

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.files.cards import (
-    contents,
-    hdu_indices,
-    number,
-)
-from ccdflow.files.values import as_electrons
+from ccdflow.files.cards import contents, hdu_indices
+from ccdflow.files.values import as_electrons, as_number
 
 
 def card_number(headers, specs, index, *, most=1e6):
@@ -79,7 +75,7 @@ def is_gain_setting(content, header):
         return False
     if _SETTING.search(content.comment or ""):
         return True
-    value = number(content.value)
+    value = as_number(content.value)
     if value is None or not re.fullmatch(r"\d+", str(content.value).strip()):
         return False
     return value >= _MOST_ELECTRONS or any(key in header for key in _BESIDE_A_SETTING)

@@ -5,12 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import (
-    card_value,
-    first_value,
-    has_card,
-    whole,
-)
+from ccdflow.files.cards import as_integer, card_value, first_value, has_card
 
 # The FITS standard allows no more; a damaged card may claim any number.
 _MOST_AXES = 999
@@ -86,8 +81,8 @@ def _is_image(header):
 
 def _lengths(header):
     """Return NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
-    axes = min(whole(first_value(header, "NAXIS")) or 0, _MOST_AXES)
-    lengths = [whole(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
+    axes = min(as_integer(first_value(header, "NAXIS")) or 0, _MOST_AXES)
+    lengths = [as_integer(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()
     return lengths
