@@ -16,8 +16,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, readouts
 from ccdproc import ImageFileCollection
 
-from ccdflow.calibrate import bits, master_store
-from ccdflow.calibrate import blocks as calibrated
+from ccdflow.calibrate import bits, blocks, master_store
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
@@ -102,8 +101,8 @@ def run(night, tmp_path, *, store=None, k=1.0, without=(), frame=None, **more):
 def test_blocks_of_a_file_are_the_whole_array(night, tmp_path, monkeypatch):
     _, _, paths, reduced, _ = night
     for k, pixels in ((1.0, 6000), (0.4, 900)):
-        monkeypatch.setattr(calibrated, "_BLOCK_PIXELS", pixels)
-        monkeypatch.setattr(calibrated, "_CHUNK_PIXELS", 5 * pixels)
+        monkeypatch.setattr(blocks, "_BLOCK_PIXELS", pixels)
+        monkeypatch.setattr(blocks, "_CHUNK_PIXELS", 5 * pixels)
         out, target = run(night, tmp_path, k=k)
         known = readouts(level=1000.0, saturation=65535.0)
         data, error, mask = calibrate_arrays(reduced, known, uses(paths, MasterStore(), k=k))

@@ -25,8 +25,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
-from ccdflow.kinds import quality_tables as work_tables
-from ccdflow.kinds.bias import BIAS as KIND
+from ccdflow.kinds import CHAIN, quality_tables
 from ccdflow.kinds.masters import combining, memory_limits, selecting
 
 PROFILE = """\
@@ -540,7 +539,7 @@ def test_a_frame_left_out_is_said_in_the_table_and_at_the_end_of_the_run(tmp_pat
     run, _ = combined(tmp_path)
     (said,) = [line for line in run.lines if line.startswith("left out of its combined bias: ")]
     assert said.startswith("left out of its combined bias: b1.fits.gz: its level is ")
-    (row,) = work_tables.quality_rows(run.context, run.context.groups.values())
+    (row,) = quality_tables.quality_rows(run.context, run.context.groups.values())
     assert row["note"].startswith("left out: b1.fits.gz (its level is ")
 
 
@@ -737,7 +736,7 @@ def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
     run, records = combined(tmp_path, TWO, reduction={"mask": True},
                       bias={"uncertainty": True, "count": True, "clip_by": "mad"})  # fmt: skip
     assert COMBINED_BYTES[records[BIAS].basis["arithmetic"]] == content_of(run.open(BIAS))
-    assert COMBINED_BYTES.get(KIND.version) == bias, (
+    assert COMBINED_BYTES.get(CHAIN.by_name("bias").version) == bias, (
         "combined biases have other bytes than before: raise `version` in "
         "scripts/ccdflow/kinds/bias.py, unless PIXELS of the frames was raised, "
         f"and write the hash {bias!r} beside it here"

@@ -13,7 +13,6 @@ from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.masters.group_queries import trend_groups
 from ccdflow.kinds.sections import figures
-from ccdflow.pages.pictures import trend_picture as trendpicture
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.inventory_table import read_table
@@ -316,7 +315,7 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
         drawn.append({(p.camera, p.amplifier, p.night): p.level for p in points})
         return stand_in(points, **named)
 
-    monkeypatch.setattr(trendpicture, "trend_picture", trend_picture)
+    monkeypatch.setattr(trend_picture, "trend_picture", trend_picture)
     made(tmp_path)
     lines = {}
     for (camera, amplifier, _), level in drawn[-1].items():

@@ -14,11 +14,10 @@ from PIL import Image
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures import before_after, canvas, combined_picture, style
-from ccdflow.pages.pictures import trend_picture as trendpicture
 from ccdflow.pages.pictures.before_after import FramePanels, OverscanStrip, overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
-from ccdflow.pages.pictures.trend_picture import TrendPoint, trend_picture
+from ccdflow.pages.pictures.trend_picture import TrendPoint, positions, trend_picture
 
 NY, NX, DATA = 240, 100, 68
 LEVEL, NOISE = 1140.0, 6.0
@@ -377,8 +376,8 @@ def test_many_nights_are_drawn():
 
 
 def test_nights_that_are_dates_lie_at_their_days():
-    assert trendpicture.positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
-    assert trendpicture.positions(["2016-01-16", "run 3"]) == [0.0, 1.0]
+    assert positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
+    assert positions(["2016-01-16", "run 3"]) == [0.0, 1.0]
 
 
 def test_fonts_are_open_for_the_thread_that_draws_alone():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_frames import bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.kinds import quality_tables as table
+from ccdflow.kinds import quality_tables
 
 TEXT = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
 NAMES = set(re.findall(r"`([A-Za-z0-9_-]+)`", TEXT))
@@ -50,5 +50,5 @@ def test_every_card_and_extension_is_documented(profile, tmp_path):
 
 
 def test_every_column_of_the_table_is_documented():
-    columns = {name.removesuffix("_error") for name in table.COLUMNS}
+    columns = {name.removesuffix("_error") for name in quality_tables.COLUMNS}
     assert sorted(columns - NAMES - {"amplifier"}) == []

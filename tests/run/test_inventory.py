@@ -14,8 +14,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import rawfile
 from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import session
-from ccdflow.run.rawframes import header_store, inventory, rawfolder, rawnames
-from ccdflow.run.rawframes import inventory_table as table
+from ccdflow.run.rawframes import header_store, inventory, inventory_table, rawfolder, rawnames
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
 
@@ -311,7 +310,7 @@ def test_any_header_becomes_a_row(box, cards):
     assert (row.status == "ok") == bool(row.geometry)
     assert row.status == "ok" or row.reason
     assert row.night
-    assert len(table.cells(row)) == len(table.COLUMNS)
+    assert len(inventory_table.cells(row)) == len(inventory_table.COLUMNS)
 
 
 # -- links that lead to too much -------------------------------------------------------------------

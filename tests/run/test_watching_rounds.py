@@ -18,8 +18,7 @@ from workflow.sandbox import products
 from ccdflow import kinds, paths
 from ccdflow.files import whole
 from ccdflow.run import ledger, lock, session, worker
-from ccdflow.run.rawframes import inventory_table as table
-from ccdflow.run.rawframes import rawfolder, rows
+from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, watching
 
 LATE = ("science_g2.fits",)
@@ -205,7 +204,7 @@ def test_a_bad_frame_has_a_line_and_costs_no_other(night):
     assert line.startswith("bad.fits: set aside: ")
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
     night.watch.round()
-    found = table.read_table(night.results / paths.INVENTORY).set_index("file")
+    found = inventory_table.read_table(night.results / paths.INVENTORY).set_index("file")
     assert found.loc["bad.fits", "status"] == rows.SET_ASIDE
 
 
@@ -275,7 +274,7 @@ def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
     night.watch._look()
     assert night.watch._is_due()
     night.watch.notice({})
-    found = table.read_table(night.results / paths.INVENTORY).set_index("file")
+    found = inventory_table.read_table(night.results / paths.INVENTORY).set_index("file")
     assert found.loc[LATE[0], "status"] == rows.RAW_MISSING
     assert (night.results / "calibrated" / LATE[0]).is_file()
     assert not night.watch._is_due()

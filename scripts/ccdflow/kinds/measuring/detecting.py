@@ -9,8 +9,8 @@ import numpy as np
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import LOW
 from ccdflow.kinds.measuring import detector_words
-from ccdflow.kinds.measuring.findings import FoundOfImage, NightFindings
 from ccdflow.kinds.measuring.night_darks import flag_by_darks
+from ccdflow.kinds.measuring.night_findings import FoundOfImage, NightFindings
 from ccdflow.kinds.measuring.night_flats import flag_by_flats, flag_by_levels, transfer_of
 from ccdflow.kinds.measuring.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
@@ -31,7 +31,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
 
     Returns
     -------
-    ccdflow.kinds.measuring.findings.NightFindings
+    ccdflow.kinds.measuring.night_findings.NightFindings
     """
     images, figures, remarks, looked = [], [], [], set()
     for image in night.images:

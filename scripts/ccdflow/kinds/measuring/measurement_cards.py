@@ -17,7 +17,7 @@ def cards_of_pixels(night, found, settings):
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
-    found : ccdflow.kinds.measuring.findings.NightFindings
+    found : ccdflow.kinds.measuring.night_findings.NightFindings
     settings : dict
         As `ccdflow.kinds.measuring.detecting.measure_night` takes them.
 

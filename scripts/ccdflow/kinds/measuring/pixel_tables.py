@@ -74,7 +74,7 @@ def columns_of(found):
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.findings.FoundOfImage
+    found : list of ccdflow.kinds.measuring.night_findings.FoundOfImage
         One for each image.
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
@@ -94,7 +94,7 @@ def weak_columns_of(found):
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.findings.FoundOfImage
+    found : list of ccdflow.kinds.measuring.night_findings.FoundOfImage
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
     for number, one in enumerate(found):
