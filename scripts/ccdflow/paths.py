@@ -128,6 +128,11 @@ def calibrated(frame):
 def home_of(folder):
     """Return the folder of raw frames, or the night's part of a path, that a folder belongs to.
 
+    >>> home_of("reduced/darks/a"), home_of("combined/2020-03-01"), home_of("detector/LFC")
+    (('darks/a', None), (None, '2020-03-01'), (None, None))
+    >>> home_of("nights/2020-03-01/small"), home_of("detector/LFC/2020-03-01")
+    ((None, '2020-03-01'), (None, '2020-03-01'))
+
     Parameters
     ----------
     folder : str
@@ -139,11 +144,6 @@ def home_of(folder):
         None where its products are not of single raw frames.
     segment : str or None
         As `segment` returns it of the night; None where its products are not of one night.
-
-    >>> home_of("reduced/darks/a"), home_of("combined/2020-03-01"), home_of("detector/LFC")
-    (('darks/a', None), (None, '2020-03-01'), (None, None))
-    >>> home_of("nights/2020-03-01/small"), home_of("detector/LFC/2020-03-01")
-    ((None, '2020-03-01'), (None, '2020-03-01'))
     """
     top, _, rest = folder.partition("/")
     if top in ("reduced", "calibrated"):

@@ -144,7 +144,7 @@ def why_lost(best, other, rules):
     ----------
     best, other : Candidate or ccdflow.run.job.Use
         Both have ``lag``, ``scale`` and ``variance``; the first one is taken.
-    rules : ccdflow.kinds.matching.rule.Rules
+    rules : ccdflow.kinds.matching.candidates.Rules
 
     Returns
     -------
