@@ -67,11 +67,11 @@ _MARGIN = 6
 _INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
 # Lines at each edge of an image that are looked at for too many hits.
 _EDGE_LINES = 3
-# Such a line has too many hits from this part of its pixels on, added to
+# Part of the pixels of such a line from which on its hits are too many.
 _EDGE_SHARE = 0.02
-# so many times the part of the image that was hit,
+# Factor on the part of the image that was hit, which is added to that limit.
 _EDGE_FACTOR = 4
-# but a line with fewer hits than this is kept.
+# A line with fewer hits than this is kept whatever its limit.
 _FEWEST_ON_EDGE = 5
 # Side of the parts of an image that the rounds after the first look at, pixels.
 _PART_SIDE = 23

@@ -27,9 +27,9 @@ APERTURE = 50
 GAIN_DIFFERS = 0.05
 """Relative difference of a measured gain from that of the profile or header that is warned of."""
 
-# The gain by pairs of flats is measured on this many flats ...
+# Flats by whose pairs a gain is measured, at most.
 _GAIN_FRAMES = 4
-# ... and rows of an amplifier.
+# Rows of an amplifier by which it is measured, at most.
 _GAIN_ROWS = 64
 # Rows and columns of a block whose mean is taken off: the flats' shapes differ from block to block.
 _GAIN_BLOCK = (2, 32)

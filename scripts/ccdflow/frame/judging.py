@@ -32,9 +32,9 @@ NOISIER = 1.5
 # Columns of a strip agree if they differ by less than this part of the noise, or by less than five
 # standard errors of their means.
 _AGREE_SIGMA = 0.35
-# Warn if columns that disagree move the level by more than this part of the noise ...
+# Disagreeing columns are warned of if they move the level by more than this part of the noise.
 _LEVEL_SHIFT_SIGMA = 0.15
-# ... and by more than this many adu.
+# They have to move it by more than this many adu as well.
 _LEVEL_SHIFT_ADU = 0.2
 # Warn of structure if more than this fraction of the columns disagree, whatever the level does.
 _STRUCTURED_PART = 1 / 3

@@ -31,9 +31,9 @@ BRIGHT = (
     "abruptly: no overscan shows in it. The values below are the header's."
 )
 
-# Level, adu, of a frame that holds light ...
+# Level, adu, of a frame that holds light.
 _BRIGHT = 3000.0
-# ... and its noise, adu: no bias has both above these.
+# Noise, adu, of a frame that holds light: no bias has both above these.
 _NOISE_OF_LIGHT = 15.0
 
 BLANK = (

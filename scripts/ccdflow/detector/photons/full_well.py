@@ -17,9 +17,9 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # Bins of levels up to the highest value.
 _BINS = 64
-# Pixels that a bin needs ...
+# Pixels that a bin needs.
 _FEWEST = 200
-# ... and those that it needs of each pair of flats.
+# Pixels that it needs of each pair of flats.
 _FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
 _FULL_VARIANCE_PART = 0.5

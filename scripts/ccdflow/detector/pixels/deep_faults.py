@@ -7,9 +7,9 @@ import numpy as np
 from ccdflow.detector.pixels.columns import ROWS, expand
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A deep part of a column is below its neighbours by this part of them ...
+# Part of its neighbours by which a deep part of a column is below them.
 _DEEP_PART = 0.2
-# ... and by this many sigma of the structure of the flat, which a spectrum has.
+# Sigma of the flat's structure, which a spectrum has, by which it is below them as well.
 _STRUCTURE_SIGMA = 5.0
 # Columns on either side whose median is compared.
 _COLUMNS_AROUND = 15

@@ -20,9 +20,9 @@ from ccdflow.pages.page import Section
 from ccdflow.pages.words import figure, light_words
 from ccdflow.run import ledger
 
-# Standard errors from which on added variance is harm ...
+# Standard errors of the added variance from which on a master harms.
 _HARM_ERRORS = 3.0
-# ... and the part of the variance, as well.
+# Part of the frame's variance that it adds at least if it harms.
 _HARM_PART = 0.01
 # Masters that the last lines name.
 _MOST_LINES = 8

@@ -31,9 +31,9 @@ LIMIT = 30.0
 """Seconds after which a folder that does not answer is named."""
 # Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
 _PATIENCE = 10.0
-# Least seconds between a short round and a whole one ...
+# Least seconds between a short round and a whole one.
 _REST = 2.0
-# ... and times the seconds of the last whole one: at most a sixth of the time goes into them.
+# Seconds between them over those of the last whole one: it takes at most a sixth of the time.
 _REST_TIMES = 5
 # Seconds after which the folder is looked through even where the kernel reports frames, for missed
 # ones.

@@ -33,9 +33,9 @@ _BESIDE = 6
 _ABOVE = 4.0
 # Part of a hit's pixels that must be sharp for the others to be kept.
 _MOSTLY = 0.5
-# Errors of the peak of a star that tells the width of stars ...
+# Standard errors by which the peak of a star is above the sky, if it tells the width.
 _PEAK = 30.0
-# ... and of its four neighbours.
+# Standard errors by which its four neighbours are above the sky.
 _FLANK = 3.0
 # Fewest such stars that tell the width.
 _FEWEST_STARS = 5
@@ -46,11 +46,11 @@ _BOX = np.ones((3, 3), bool)
 _MARGIN = 6
 # Lines at each edge that may be no hits.
 _EDGE = 3
-# Part of such a line's pixels from which on its hits are none ...
+# Part of such a line's pixels from which on its hits are none.
 _PART_ON_EDGE = 0.02
-# ... over this many times the part of the whole image ...
+# Factor on the part of the whole image that was hit, which is added to that limit.
 _TIMES_ON_EDGE = 4
-# ... and the fewest hits.
+# Fewest hits of a line that are none.
 _FEWEST_ON_EDGE = 5
 
 

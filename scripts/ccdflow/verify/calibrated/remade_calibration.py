@@ -22,9 +22,9 @@ from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 _SKY_ROWS = 32
 # Columns between two pixels whose difference counts: neighbours share a star.
 _SKY_LAG = 4
-# Sigma beyond which a difference is left out ...
+# Sigma beyond which a difference is left out.
 _SKY_CLIP = 3.0
-# ... in so many rounds.
+# Rounds in which differences are left out.
 _SKY_ROUNDS = 4
 # Quantiles that take the place of all predicted errors.
 _SKY_QUANTILES = 4001

@@ -41,9 +41,9 @@ from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 _BANDS = 16
 # Rows of a band.
 _BAND_ROWS = 8
-# Values of members that are read for them: of very many members fewer bands are made again ...
+# Values of members that are read for the bands: of very many members fewer are made again.
 _VALUES = 4_000_000
-# ... but no fewer than these.
+# Fewest bands that are made again.
 _FEWEST_BANDS = 4
 _STEPS = 2
 """float32 steps by which a combined pixel may differ: sums run in another order."""

@@ -14,9 +14,9 @@ _LOW = 4.5
 """LOWSIGMA by default, which no run notes."""
 # Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
 _CONTRASTS = (1, 2, 4)
-# Stars of a smaller FWHM, pixels, are compared with their own profile ...
+# Stars of a smaller FWHM, pixels, are compared with their own profile.
 _UNDERSAMPLED = 2.5
-# ... for which the contrast is this part.
+# The contrast for such a profile is this part of the usual one.
 _PROFILE = 0.3
 """By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
 

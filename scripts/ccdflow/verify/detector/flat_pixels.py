@@ -34,9 +34,9 @@ _LOW = 4.5
 _WEAK = 2.5
 # Rows of a part of a column.
 _PART = 32
-# Part of the light by which a deep column is below both sides ...
+# Part of the light by which a deep column is below both sides.
 _DEEP = 0.2
-# ... and sigma, as well.
+# Sigma by which it is below them as well.
 _DEEP_SIGMA = 5.0
 # Columns of a side.
 _BESIDE = 15
@@ -46,9 +46,9 @@ _BETWEEN = 3
 _MOST_DEEP = 0.01
 # Flats of each of two levels, at least.
 _FEWEST = 2
-# Least ratio of the means of the two levels ...
+# Least ratio of the means of the two levels.
 _APART = 1.5
-# ... and of the faintest bright flat to the brightest faint one.
+# Least ratio of the faintest bright flat to the brightest faint one.
 _GAP = 1.1
 # Part of the light by which both differ in any case.
 _LEAST_DIFFERENCE = 0.002

@@ -17,9 +17,9 @@ import numpy as np
 _TILE = 64
 # Rows of a tile that are sampled.
 _ROWS = 8
-# One column in so many of those counts ...
+# One column in so many of those counts.
 _COLUMNS = 4
-# ... where the tile has so many; else each column does.
+# Columns of a tile from which on that holds; of fewer ones each counts.
 _WIDE = 32
 # Standard deviations by which a pixel stands out of the smooth light.
 _STANDS_OUT = 4.0

@@ -28,9 +28,9 @@ _STEADY = 0.02
 _LEAST_LAMP = 1e-4
 # Degrees of freedom from which on the scatter alone decides on errors.
 _MANY = 50
-# Part of its error by which a cell may differ from that of the map ...
+# Part of its error by which a cell may differ from that of the map.
 _PART = 1e-3
-# ... beside this part of its value: the rounding of float32.
+# Part of its value by which it may differ as well: the rounding of float32.
 _STEPS = 1e-6
 """Part of its error by which a cell may differ, and of its value."""
 
