@@ -67,6 +67,10 @@ def layers_needed(text):
     ----------
     text : str
         docs/architecture.md.
+
+    Returns
+    -------
+    dict of str to set of str
     """
     table = text.partition("Inside the library")[2].partition("\n\n| ")[2].partition("\n\n")[0]
     found = {}
@@ -121,6 +125,10 @@ def drawn(needs, labels, *, top):
         The second line of a box, and its class.
     top : int
         Where the first row begins.
+
+    Returns
+    -------
+    (list of str, int)
     """
     rows, places = rows_of(needs), {}
     for number, row in enumerate(rows):
@@ -150,6 +158,11 @@ def arrow(rows, places, source, name):
     places : dict of str to (float, int, float)
         Left edge, upper edge and width of each box.
     source, name : str
+
+    Returns
+    -------
+    str
+        Of an SVG.
     """
     (x0, y0, from_width), (x1, y1, width) = places[source], places[name]
     start, end = x0 + from_width / 2, x1 + width / 2

@@ -71,6 +71,11 @@ def seconds(name, *, least):
     name : str
         Of the option, as the line on a wrong value shows it.
     least : float
+
+    Returns
+    -------
+    callable
+        Takes the text of the option and returns a float.
     """
     return _number_parser(
         float, name, least=least, most=_LONGEST_PAUSE,
@@ -107,6 +112,10 @@ def parser(doc, *, words, names=None):
         The words after the script's name, as the usage shows them.
     names : sequence of str, optional
         Names that ``NAME=VALUE`` may have. Without them the script takes no such words.
+
+    Returns
+    -------
+    argparse.ArgumentParser
     """
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -102,6 +102,10 @@ def notices(config):
     ----------
     config : dict
         As for `load`.
+
+    Returns
+    -------
+    list of str
     """
     return [
         f"warning: the setting `{former}` is called {now} now; "

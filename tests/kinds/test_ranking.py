@@ -89,12 +89,12 @@ def test_a_dark_of_another_temperature_is_no_candidate():
 def test_frames_with_the_same_candidates_ask_the_same_question():
     shelf = shelf_of([master("dark", exptime=t) for t in (60.0, 300.0)])
 
-    def question(seconds):
+    def asked(seconds):
         return question(shelf, "dark", seconds, (None, None), Rules())
 
-    assert question(60.01) == question(60.02)
+    assert asked(60.01) == asked(60.02)
     # 60.2 s is no longer the exposure of the dark of 60 s.
-    assert question(60.2)[0] != question(60.01)[0]
+    assert asked(60.2)[0] != asked(60.01)[0]
     # The exposure of a flat is no question.
     flats = [question(shelf, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
     assert flats[0] == flats[1]

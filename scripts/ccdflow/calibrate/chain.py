@@ -128,6 +128,10 @@ def level_is_out(chain, readouts):
     chain : MasterChain
     readouts : sequence of ccdflow.frame.readout.Readout
         Of the amplifiers of an image.
+
+    Returns
+    -------
+    bool
     """
     if chain.bias is not None or all(readout.subtracted for readout in readouts):
         return True

@@ -84,6 +84,10 @@ class CorrectedFlats:
             Names flat, map of the shutter and exposures.
         make : callable
             Returns the value to keep.
+
+        Returns
+        -------
+        ccdflow.calibrate.master_store.Master
         """
         with self._lock:
             if key not in self._kept:

@@ -167,6 +167,10 @@ class MasterImage:
             The master that the image is of.
         readouts : tuple of ccdflow.frame.readout.Readout
             Of the amplifiers of the image.
+
+        Returns
+        -------
+        numpy.ndarray of shape (ny, nx)
         """
         return self._plane(("signal", readouts), lambda: signal_of(self, master, readouts))
 
@@ -178,6 +182,11 @@ class MasterImage:
         name : hashable
         make : callable
             Computes it.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
         """
         return self._plane(name, make)
 
@@ -190,6 +199,11 @@ class MasterImage:
             Its first entry is the sort of plane: of each sort the last few are kept.
         make : callable
             Computes the plane.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
         """
         with self._lock:
             if name not in self._recent:
@@ -239,6 +253,10 @@ class MasterStore:
             For its cards and errors; default: the path.
         region : ccdflow.camera.sections.Region, optional
             The pixels that are wanted of a master of one image; default: all.
+
+        Returns
+        -------
+        Master
 
         Raises
         ------

@@ -66,6 +66,10 @@ def tiles_of(ny, size=TILE):
     ny : int
     size : int, optional
         Rows.
+
+    Returns
+    -------
+    Tiles
     """
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []

@@ -43,6 +43,11 @@ def level_and_noise(first, second):
     ----------
     first, second : numpy.ndarray
         (k, nx): rows of an image, and the row after each.
+
+    Returns
+    -------
+    (float, float)
+        In the unit of the pixels.
     """
     values = np.concatenate([first, second])
     values = values[np.isfinite(values)]

@@ -126,6 +126,10 @@ class PixelVariance:
         Parameters
         ----------
         readout : ccdflow.frame.readout.Readout
+
+        Returns
+        -------
+        float
         """
         chain = self._work.chain
         if chain.dark is None or not chain.dark.master.bias_key:

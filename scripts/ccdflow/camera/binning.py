@@ -115,6 +115,10 @@ def fits_binned(section, region, factors):
         In binned pixels of the frame.
     factors : (int, int)
         Binning (y, x).
+
+    Returns
+    -------
+    bool
     """
     pairs = zip(section.shape, region.shape, factors, strict=True)
     return all(abs(length / factor - count) < 1 for length, count, factor in pairs)

@@ -56,6 +56,10 @@ def stamps_by_name(reader, system):
     reader : ccdflow.camera.reader.HeaderReader
     system : timedelta, str or None
         As `time_system` returns it.
+
+    Returns
+    -------
+    list of CardTime
     """
     made = map(stamp_reader(system), reader.named(_BEGIN, _NOT_BEGIN))
     return sorted(
@@ -118,6 +122,10 @@ def clocks(reader, system, *, by_name=True):
         As `time_system` returns it.
     by_name : bool
         Whether cards that no list has are read where none of the list is there.
+
+    Returns
+    -------
+    list of CardTime
     """
 
     def clock_of(content):

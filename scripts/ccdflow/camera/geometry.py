@@ -245,6 +245,10 @@ def detector_sections(header, keywords, *, file, suffix=""):
     suffix : str, optional
         Appended to each keyword: the number of an amplifier.
 
+    Returns
+    -------
+    tuple of (str, ccdflow.camera.sections.DirectedSection)
+
     Raises
     ------
     FrameError

@@ -193,6 +193,10 @@ def is_of(keyword, kinds):
     keyword : str
     kinds : collection of str
         Kinds of settings.
+
+    Returns
+    -------
+    bool
     """
     return _kind(keyword) in kinds
 
@@ -211,6 +215,10 @@ def is_decisive(keyword, by):
     keyword : str
     by : sequence of str
         As for `split_by_cards`.
+
+    Returns
+    -------
+    bool
     """
     kind = _kind(keyword)
     is_meant = kind in _DECISIVE and not _NOT_DECISIVE.fullmatch(keyword)

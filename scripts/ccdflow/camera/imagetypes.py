@@ -207,6 +207,10 @@ def light_of(*texts):
     ----------
     *texts : str
         Image type and object, as headers have them.
+
+    Returns
+    -------
+    {'sky', 'lamp', ''}
     """
     for text in texts:
         lights = [name for name, words in _LIGHTS.items() if words.search(text.lower())]

@@ -97,6 +97,11 @@ def of_place(x, y, z):
     ----------
     x, y, z : float
         OBSGEO-X, OBSGEO-Y and OBSGEO-Z.
+
+    Returns
+    -------
+    float or None
+        Degrees, east positive.
     """
     if not _RADII[0] <= math.hypot(x, y, z) <= _RADII[1]:
         return None

@@ -201,6 +201,10 @@ def undated_night(file):
     ----------
     file : str
         Path relative to the raw folder.
+
+    Returns
+    -------
+    str
     """
     return _undated(file.rpartition("/")[0])
 
@@ -263,6 +267,10 @@ def site_longitude(reader, start):
     reader : ccdflow.camera.reader.HeaderReader
     start : datetime.datetime
         UT.
+
+    Returns
+    -------
+    float or None
     """
     reading = reader.read("longitude", _longitude, "not a longitude in degrees")
     if reading.keyword == "OBSGEO-L":

@@ -90,6 +90,10 @@ class HeaderReader:
             The problem in that case, in plain words.
         keywords : iterable of str, optional
             The cards, where `KEYWORDS` does not have them.
+
+        Returns
+        -------
+        ccdflow.files.cards.Reading
         """
         if name not in self._known:
             specs = self.cards[name] if keywords is None else map(CardSpec, keywords)
@@ -112,6 +116,10 @@ class HeaderReader:
             Takes the content of a card, and returns its value or None.
         problem : str
             The words of the warning on a card that cannot be read.
+
+        Returns
+        -------
+        list of (object, ccdflow.files.cards.Content)
         """
         readable, problems = [], []
         for spec in may_be_there(self.headers, self.cards[name]):
@@ -166,6 +174,10 @@ class HeaderReader:
         ----------
         wanted, unwanted : re.Pattern
             Of whole keywords.
+
+        Returns
+        -------
+        list of ccdflow.files.cards.Content
         """
         cards = []
         for hdu in dict.fromkeys((0, self.images[0])):

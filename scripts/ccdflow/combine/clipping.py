@@ -100,6 +100,10 @@ class PixelNoise:
             Shape ``(k,)``.
         keep : numpy.ndarray of bool, optional
             Shape ``(n, k)``; default: all values.
+
+        Returns
+        -------
+        numpy.ndarray of shape (k,)
         """
         inverse = 1 / self.levels
         factors = inverse**2 * (0 if self.factors is None else self.factors)

@@ -107,6 +107,10 @@ class CombineRecipe:
         noise : ccdflow.combine.noise.NoiseModel or None
             Their noise model, if known.
 
+        Returns
+        -------
+        CombineRecipe
+
         Raises
         ------
         UserError

@@ -286,6 +286,11 @@ class NoiseModel:
         ----------
         positions : numpy.ndarray of int
             Indices of pixels in the image, counted row by row, shape ``(k,)``.
+
+        Returns
+        -------
+        (numpy.ndarray, numpy.ndarray)
+            Of shape (k,) each.
         """
         fixed, slope, bands = self._patterns
         rows, columns = np.divmod(positions, self.shape[1])
@@ -300,6 +305,11 @@ class NoiseModel:
         start, stop : int
             Pixels of the flattened image.
         dtype : dtype, optional
+
+        Returns
+        -------
+        (numpy.ndarray, numpy.ndarray)
+            Of shape (stop - start,) each.
         """
         fixed, slope, bands = self._patterns
         return tuple(_between(each, bands, start, stop, dtype) for each in (fixed, slope))

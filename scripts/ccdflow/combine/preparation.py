@@ -183,6 +183,10 @@ def prepare(
     flaws : numpy.ndarray of int16, optional
         Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
 
+    Returns
+    -------
+    Preparation
+
     Raises
     ------
     UserError

@@ -46,6 +46,11 @@ class SubtractedMaster:
         ----------
         rows : numpy.ndarray of int, optional
             Rows to use; default: all.
+
+        Returns
+        -------
+        float
+            In the unit of the pixels.
         """
         if self.uncertainty is None:
             return float("nan")
@@ -67,6 +72,10 @@ def checked_bias(bias, what):
     bias : SubtractedMaster or None
     what : str
         The frames to subtract it from, for the message.
+
+    Returns
+    -------
+    SubtractedMaster
 
     Raises
     ------

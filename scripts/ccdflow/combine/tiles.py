@@ -122,6 +122,10 @@ class CombineJob:
             Pixels of a tile.
         threads : int
             Tiles that are worked on at a time.
+
+        Returns
+        -------
+        int
         """
         a_pixel = 3 * self.n * self.source.itemsize + 100
         a_pixel += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
@@ -138,6 +142,10 @@ class CombineJob:
         threads : int
         memory : int
             Bytes.
+
+        Returns
+        -------
+        int
         """
         step, fixed = self.width_step, self.needed(0, threads)
         allowed = (memory - fixed) // (self.needed(1, threads) - fixed)
@@ -157,6 +165,10 @@ class CombineJob:
         threads : int
         memory : int
             Bytes.
+
+        Returns
+        -------
+        int
         """
         a_read = threads * self.n * width * self.source.itemsize
         free = memory - self.needed(width, threads)
@@ -170,6 +182,11 @@ class CombineJob:
         ----------
         where : numpy.ndarray of int or slice
             Indices of the pixels (float64 result), or a slice (result in the type of the members).
+
+        Returns
+        -------
+        (numpy.ndarray, numpy.ndarray) or None
+            As `ccdflow.combine.noise.NoiseModel.terms` returns them.
         """
         if self.noise is None:
             return None

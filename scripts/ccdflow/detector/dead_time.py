@@ -70,6 +70,10 @@ class DeadTime:
             1/s: one over the frame's exposure, less the mean of one over those of its flat.
         sigmas : float
             Errors that are taken off the dead time of each cell.
+
+        Returns
+        -------
+        float
         """
         largest = 0.0
         for excess, error in zip(self.excess, self.error, strict=True):
@@ -251,6 +255,10 @@ def plane(cells, shape):
     cells : numpy.ndarray
         (rows of cells, cells in a row).
     shape : (int, int)
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx)
     """
     cells = _filled(np.asarray(cells, dtype=np.float64))
     return (_weights(shape[0]) @ cells @ _weights(shape[1]).T).astype(np.float32)

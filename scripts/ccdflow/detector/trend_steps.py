@@ -112,6 +112,10 @@ class Trend:
         days, values, errors : sequence of float
         noise : float, optional
             The read noise, in the unit of the level.
+
+        Returns
+        -------
+        list of Event
         """
         values = np.asarray(values, float)
         known = values[np.isfinite(values)]

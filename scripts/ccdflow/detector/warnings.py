@@ -26,6 +26,10 @@ def expected_clipping(n, recipe, noise=math.inf):
     noise : float
         Noise of the values in adu. The values are whole adu: for a quiet camera most of them
         agree, and the others count as outliers.
+
+    Returns
+    -------
+    float
     """
     if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0

@@ -148,6 +148,10 @@ def has_card(header, keyword):
     ----------
     header : astropy.io.fits.Header
     keyword : str
+
+    Returns
+    -------
+    bool
     """
     name = _name(keyword)
     return name in names_of(header) if name else keyword in header
@@ -160,6 +164,10 @@ def count_of(header, keyword):
     ----------
     header : astropy.io.fits.Header
     keyword : str
+
+    Returns
+    -------
+    int
     """
     return len(_contents(header, keyword))
 
@@ -211,6 +219,10 @@ def first_value(header, keyword, default=None):
     keyword : str
     default : object, optional
         The value where there is no such card.
+
+    Returns
+    -------
+    object
     """
     cards = _contents(header, keyword)
     if not cards and _name(keyword):
@@ -401,6 +413,10 @@ def find_first(headers, specs, order):
         The cards that are tried, in order.
     order : sequence of int
         Numbers of the HDUs to look into, in order.
+
+    Returns
+    -------
+    object or None
     """
     for spec in specs:
         value = find(headers, spec, order)

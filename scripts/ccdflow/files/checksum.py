@@ -30,6 +30,10 @@ def sum_words(data):
     ----------
     data : bytes-like
         Its length is a multiple of four.
+
+    Returns
+    -------
+    int
     """
     words = np.frombuffer(data, dtype=">u4")
     total = 0
@@ -45,6 +49,10 @@ def encode_checksum(total):
     ----------
     total : int
         The sum of the whole HDU with a CHECKSUM card of sixteen zeros.
+
+    Returns
+    -------
+    str
     """
     value = 0xFFFFFFFF - total
     letters = [[0] * 4 for _ in range(4)]
@@ -72,6 +80,10 @@ def header_bytes(header, data_sum):
         Not changed.
     data_sum : int
         The sum of the data unit's words, see `sum_words`.
+
+    Returns
+    -------
+    bytes
     """
     header = header.copy()
     header.remove("CHECKSUM", ignore_missing=True, remove_all=True)

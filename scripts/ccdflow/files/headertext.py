@@ -76,6 +76,10 @@ class CardList:
         ----------
         test : callable
             Called with a keyword.
+
+        Returns
+        -------
+        CardList
         """
         return CardList(card for card in self._cards if not test(card[0]))
 
@@ -141,6 +145,10 @@ class CardList:
         ----------
         data_sum : int
             The sum of the data unit's words, see `ccdflow.files.checksum.sum_words`.
+
+        Returns
+        -------
+        bytes
         """
         cards = [text for keyword, text in self._cards if keyword not in ("CHECKSUM", "DATASUM")]
         if "LONGSTRN" not in self and any(text[80:88] == "CONTINUE" for text in cards):

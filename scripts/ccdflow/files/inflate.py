@@ -146,6 +146,10 @@ def fill(file, buffer):
         Open for reading, binary.
     buffer : memoryview
         Of bytes.
+
+    Returns
+    -------
+    int
     """
     got = 0
     while got < len(buffer):

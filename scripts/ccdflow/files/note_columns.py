@@ -53,6 +53,10 @@ class Columns:
         ----------
         column : str
 
+        Returns
+        -------
+        list of bytes
+
         Raises
         ------
         OSError
@@ -77,6 +81,10 @@ def read(path):
     Parameters
     ----------
     path : path-like
+
+    Returns
+    -------
+    Columns or None
     """
     try:
         with Path(path).open("rb") as file:
@@ -98,6 +106,10 @@ def values(cells):
     Parameters
     ----------
     cells : iterable of bytes
+
+    Returns
+    -------
+    list
     """
     # One call keeps keys that many texts have once.
     return json.loads(b"[%b]" % b",".join([cell or b"null" for cell in cells]))

@@ -106,6 +106,10 @@ def is_as_written(file):
     ----------
     file : file object
         Open for reading; it is read in pieces.
+
+    Returns
+    -------
+    bool
     """
     file.seek(0)
     said, checksum = file.readline(), 0

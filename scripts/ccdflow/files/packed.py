@@ -64,6 +64,10 @@ def writer(path, planes, *, compress=""):
     path : path-like
     planes : list of ccdflow.files.planes.Plane
     compress : {'', 'lossless', 'quantised'}
+
+    Returns
+    -------
+    PackedWriter or ccdflow.files.planes.PlanesWriter
     """
     if not compress:
         return PlanesWriter(path, planes)
@@ -78,6 +82,10 @@ def as_plain(hdus):
     Parameters
     ----------
     hdus : astropy.io.fits.HDUList
+
+    Returns
+    -------
+    list
     """
     is_packed = hdus[0].header.get("NAXIS") == 0 and len(hdus) > 1 and "SIMPLE" in hdus[1].header
     return list(hdus[1:]) if is_packed else list(hdus)
@@ -133,6 +141,10 @@ class PackedWriter:
         plane : ccdflow.files.planes.Plane
         first, stop : int
             The range of rows.
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, nx)
         """
         return self._packers[id(plane)].rows(first, stop)
 

@@ -90,6 +90,10 @@ def noise_of(tile):
     ----------
     tile : numpy.ndarray
         (ny, nx), float32.
+
+    Returns
+    -------
+    float
     """
     rows = tile[:: max(1, len(tile) // _SAMPLED_ROWS)]
     steps = np.abs(2 * rows[:, 2:-2] - rows[:, :-4] - rows[:, 4:])

@@ -236,6 +236,10 @@ def with_indicator(card):
     Parameters
     ----------
     card : str
+
+    Returns
+    -------
+    bytes
     """
     if card[8:10] != "= " and "=" in card[:10]:
         match = _NO_INDICATOR.fullmatch(card)
@@ -365,5 +369,10 @@ def at_once(name, function, headers):
     function : callable
     headers : list of astropy.io.fits.Header
         One for each HDU.
+
+    Returns
+    -------
+    object
+        As the function returns it.
     """
     return function(headers)

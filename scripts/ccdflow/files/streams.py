@@ -96,5 +96,9 @@ class Slices:
         Parameters
         ----------
         problem : str or Exception
+
+        Returns
+        -------
+        ccdflow.errors.FrameError
         """
         return damaged(self._name, f"{self._packing} stream is damaged ({problem})")

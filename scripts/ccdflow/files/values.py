@@ -195,6 +195,10 @@ def as_seconds(value, comment=""):
         As for `as_number`; units of time, and fractions (``1/500``) as cameras show them.
     comment : str
         The card's comment, which may name the unit: ``[ms]``, ``in ms``.
+
+    Returns
+    -------
+    float or None
     """
     if isinstance(value, str | Broken):
         text = str(value).strip()
@@ -235,6 +239,10 @@ def as_electrons(value, *, most=1e6):
         As for `as_number`.
     most : float, optional
         The largest value that a detector may have: figures computed of more would overflow.
+
+    Returns
+    -------
+    float or None
     """
     number = as_number(value, ELECTRONS)
     if number is None or not (number == 0 or 1e-6 <= number <= most):

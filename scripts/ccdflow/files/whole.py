@@ -160,6 +160,10 @@ def stamp_of(path):
     Parameters
     ----------
     path : path-like or os.DirEntry
+
+    Returns
+    -------
+    tuple of int
     """
     try:
         status = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)  # noqa: PTH116

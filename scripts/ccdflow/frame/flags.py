@@ -24,6 +24,10 @@ def saturation_of(dtype, offset, amplifier):
     amplifier : ccdflow.camera.geometry.Amplifier
         Its own saturation takes precedence; otherwise it is the highest number that the pixels can
         hold, if they are as wide as a converter.
+
+    Returns
+    -------
+    float or None
     """
     if amplifier.saturation is not None:
         return amplifier.saturation
@@ -75,6 +79,10 @@ def flag_of(sample, offset, amplifier):
     offset : int
         To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    {'saturated', 'dead', ''}
 
     Raises
     ------

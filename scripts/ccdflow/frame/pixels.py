@@ -25,6 +25,10 @@ def native(part, offset):
         Stored pixels, any byte order.
     offset : int
         To be added to the stored pixels: 0, 2**15, 2**31 or 2**63.
+
+    Returns
+    -------
+    numpy.ndarray
     """
     if not offset:
         return part.astype(part.dtype.newbyteorder("="), copy=False)
@@ -70,6 +74,10 @@ def is_exact(dtype, levels):
         Of the raw pixels.
     levels : numpy.ndarray or None
         Adu; None where none is subtracted.
+
+    Returns
+    -------
+    bool
     """
     if dtype.kind not in "iu" or dtype.itemsize > 2:
         return False

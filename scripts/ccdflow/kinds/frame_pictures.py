@@ -67,6 +67,10 @@ def is_of_night(product, file):
         Path relative to the results folder.
     file : str
         Name of the file.
+
+    Returns
+    -------
+    bool
     """
     top, _, rest = product.partition("/")
     return top == "nights" and rest.count("/") == 1 and rest.endswith(f"/{file}")
@@ -156,6 +160,10 @@ def drawn_frames(context, night, *, gone=False):
     night : str
     gone : bool
         Whether frames whose raw file is gone are among them: in a picture drawn before.
+
+    Returns
+    -------
+    list of ccdflow.run.rawframes.rows.Row
     """
     most = context.settings["pictures"]["per_type"]
     drawn, count = [], Counter()
@@ -288,6 +296,10 @@ def read_raw(context, row, hdu):
     hdu : int
         Index of the HDU.
 
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx)
+
     Raises
     ------
     FrameError
@@ -315,6 +327,10 @@ def first_image(context, product, geometry, recipe):
         A reduced or calibrated frame.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx)
     """
     hdu = product_images(geometry, recipe)[0].hdu
     return np.asarray(image_of(context.results / product, hdu))

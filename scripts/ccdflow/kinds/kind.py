@@ -87,6 +87,10 @@ class Kind(PartlyPlanned, OnPages):
         Parameters
         ----------
         settings : dict
+
+        Returns
+        -------
+        sequence of path-like
         """
         return ()
 
@@ -102,6 +106,10 @@ class Kind(PartlyPlanned, OnPages):
         context : ccdflow.run.context.Context
         product : str
             Path relative to the results folder.
+
+        Returns
+        -------
+        bool
         """
         return True
 
@@ -131,6 +139,10 @@ class Kind(PartlyPlanned, OnPages):
         ----------
         before, now : mapping
             Bases that differ: the recorded one, and the one that holds now.
+
+        Returns
+        -------
+        str
         """
         return "what it shows changed"
 
@@ -195,6 +207,10 @@ class Kind(PartlyPlanned, OnPages):
         ----------
         context : ccdflow.run.context.Context
         job : ccdflow.run.job.Job
+
+        Returns
+        -------
+        ccdflow.run.job.Size
         """
         return Size()
 
@@ -251,6 +267,10 @@ class Kind(PartlyPlanned, OnPages):
         ----------
         context : ccdflow.run.context.Planning
             After the plan was made.
+
+        Returns
+        -------
+        list of str
         """
         return []
 

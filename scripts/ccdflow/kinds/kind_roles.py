@@ -148,6 +148,10 @@ class OnPages:
         context : ccdflow.run.context.Context
         night : str
             YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        ccdflow.pages.contents.Section or None
         """
         return None
 

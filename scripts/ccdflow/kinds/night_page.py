@@ -114,6 +114,10 @@ def undrawn(context, night):
     context : ccdflow.run.context.Context
     night : str
         YYYY-MM-DD, or the folder of undated frames.
+
+    Returns
+    -------
+    list of [str, str]
     """
     products = [
         product

@@ -109,6 +109,10 @@ def level(line):
     line : ccdflow.pages.page.NightLine
         Complete is a night whose frames are all reduced, whose groups are all combined, and whose
         frames of the sky are all calibrated; one of grade C lacks a step and does not count.
+
+    Returns
+    -------
+    int
     """
     wanted = line.frames + line.groups + line.calibrated + line.uncalibrated
     whole = sum(number for grade, number in line.grades if grade < "C")

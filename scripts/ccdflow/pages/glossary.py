@@ -98,6 +98,10 @@ def hint_of(heading, section):
     ----------
     heading : str
     section : ccdflow.pages.contents.Section
+
+    Returns
+    -------
+    str
     """
     for name, hint in zip(section.headings, section.hints, strict=False):
         if name == heading and hint:

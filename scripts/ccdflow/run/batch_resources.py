@@ -44,6 +44,10 @@ def memory(size, *, attempt=1, combining=1000, threads=2):
     combining : float
         Memory for combining, in MB.
     threads : int
+
+    Returns
+    -------
+    int
     """
     # Bytes for each pixel of a frame: inflated, as numbers, reduced, and a mask.
     frames = threads * size.largest * 16 / 1e6

@@ -341,6 +341,10 @@ def read_batch(path, chain):
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
 
+    Returns
+    -------
+    ccdflow.run.session.Session
+
     Raises
     ------
     ccdflow.run.claims.Withdrawn

@@ -236,6 +236,10 @@ def removable(files, busy, results):
     busy : dict
         As `withdraw` returns it.
     results : path-like
+
+    Returns
+    -------
+    list of str
     """
     if not busy:
         return files

@@ -72,6 +72,11 @@ class Context:
         name : hashable
         make : callable
             Takes no argument.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
         """
         if name not in self._lookups:
             self._lookups[name] = make()
@@ -102,6 +107,11 @@ class Context:
         name : hashable
         make : callable
             Takes no argument.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
         """
         return make()
 

@@ -191,6 +191,10 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
         Lines at most; one more says how many are left out.
     leave_out : set of str
         Reduced frames that other lines name.
+
+    Returns
+    -------
+    list of str
     """
     lines = []
     rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING: 2}

@@ -167,6 +167,10 @@ def read(workflow, arguments=()):
     arguments : sequence of str, optional
         Of the command line.
 
+    Returns
+    -------
+    Host
+
     Raises
     ------
     UserError
@@ -260,6 +264,10 @@ def is_module(workflow, snakefile):
     workflow : snakemake.workflow.Workflow
     snakefile : path-like
         The Snakefile of ccdflow.
+
+    Returns
+    -------
+    bool
     """
     return Path(workflow.basedir).resolve() != Path(snakefile).parent.resolve()
 

@@ -46,6 +46,10 @@ def read(results):
     Parameters
     ----------
     results : path-like
+
+    Returns
+    -------
+    LateNotes
     """
     lines = notes.read_checked(Path(results) / paths.LATE_NOTES)
     if lines is None:

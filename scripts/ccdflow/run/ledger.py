@@ -360,6 +360,10 @@ def line_beside(record, night):
         Of a `Ledger`.
     night : str
         The night that it is about, '' for none.
+
+    Returns
+    -------
+    str
     """
     short = _compact([*(getattr(record, name) for name in _SHORT), night])
     return _BETWEEN.join((short, record.basis.text, record.data.text, record.basis.common))

@@ -73,6 +73,10 @@ def is_in_place(file, results):
         The lock that is held.
     results : path-like
         The results folder.
+
+    Returns
+    -------
+    bool
     """
     try:
         return os.path.samestat(os.fstat(file.fileno()), (Path(results) / paths.LOCK).stat())
@@ -88,6 +92,10 @@ def moved_line(file, results):
     file : file object
         The lock.
     results : path-like
+
+    Returns
+    -------
+    str
     """
     if is_in_place(file, results):
         return ""

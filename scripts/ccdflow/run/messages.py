@@ -69,6 +69,10 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
         Whether the run is a dry run.
     is_local : bool
         Whether jobs run on this machine.
+
+    Returns
+    -------
+    bool
     """
     if "not present when the DAG was created" in text:
         return False

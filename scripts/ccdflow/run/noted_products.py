@@ -15,6 +15,10 @@ def noted(results):
     Parameters
     ----------
     results : path-like
+
+    Returns
+    -------
+    dict of str to (str, str, str, dict)
     """
     left = (record for _, record in ledger.unfolded(results) if record is not None)
     return {

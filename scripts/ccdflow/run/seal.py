@@ -238,6 +238,10 @@ def valid_seal(results, now_found):
     results : path-like
     now_found : State or None
         As `state_of` returns it.
+
+    Returns
+    -------
+    Seal or None
     """
     lines = notes.read_checked(Path(results) / paths.SEAL)
     if now_found is None or lines is None:

@@ -498,6 +498,10 @@ def closing_lines(context, failed=(), left=()):
     context : ccdflow.run.context.Context
     failed, left : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and those left for the next one beside frames.
+
+    Returns
+    -------
+    list of str
     """
     statuses, rows = counts.statuses(context), counts.told_rows(context)
     records, made, elsewhere = by_kind(context.ledger), [], counts.records(context)

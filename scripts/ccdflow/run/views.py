@@ -52,6 +52,10 @@ class View:
         job : ccdflow.run.job.Job
         raw : str or None
             The raw file of a frame.
+
+        Returns
+        -------
+        (list of str, list of str)
         """
         is_shown = raw is not None and not _MARKS & set(raw)
         return [need for need in job.needs if need in self.drawn], [raw] if is_shown else []

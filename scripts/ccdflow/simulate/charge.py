@@ -62,5 +62,10 @@ def bend(electrons, nonlinearity, full_scale):
         Part that is missing at `full_scale`; half of it is missing at half of that.
     full_scale : float
         Electrons.
+
+    Returns
+    -------
+    numpy.ndarray
+        In adu, as the charge.
     """
     return electrons * (1 - nonlinearity * electrons / full_scale)

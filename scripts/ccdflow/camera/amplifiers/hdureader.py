@@ -32,6 +32,10 @@ def section_text(header, keyword, *, file):
     file : str
         Named in the error.
 
+    Returns
+    -------
+    str or None
+
     Raises
     ------
     FrameError
@@ -87,6 +91,11 @@ class HduReader:
         keyword : str
         primary : bool
             Whether the primary header is tried after the HDU's own.
+
+        Returns
+        -------
+        object or None
+            As the header has it: text, a number or a boolean.
         """
         for index in (self.index, 0) if primary else (self.index,):
             value = card_value(self.headers[index], keyword)
@@ -125,6 +134,10 @@ class HduReader:
         suffix : str, optional
             Appended to each keyword, directly or after ``_``.
 
+        Returns
+        -------
+        (str, str) or None
+
         Raises
         ------
         FrameError
@@ -148,6 +161,10 @@ class HduReader:
             Keywords to try, in order.
         suffix : str, optional
             Appended to each keyword, directly or after ``_``.
+
+        Returns
+        -------
+        ccdflow.camera.sections.DirectedSection or None
 
         Raises
         ------
@@ -176,6 +193,10 @@ class HduReader:
             As in the card.
         shape : (int, int), optional
             (ny, nx) that open ends of a section run to.
+
+        Returns
+        -------
+        ccdflow.camera.sections.DirectedSection
 
         Raises
         ------

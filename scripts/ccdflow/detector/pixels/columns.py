@@ -49,6 +49,10 @@ def flagged(sums):
     ----------
     sums : numpy.ndarray
         As `sums_of` returns them.
+
+    Returns
+    -------
+    numpy.ndarray of bool
     """
     # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
     from scipy import ndimage
@@ -72,5 +76,9 @@ def expand(parts, ny):
     parts : numpy.ndarray of shape (k, nx), bool
         A value for each part of a column.
     ny : int
+
+    Returns
+    -------
+    numpy.ndarray of bool
     """
     return np.repeat(parts, ROWS, axis=0)[:ny]

@@ -128,6 +128,10 @@ class DetectorCorrection:
         ----------
         shapes : list of (int, int)
             (ny, nx) of its images.
+
+        Returns
+        -------
+        ccdflow.calibrate.extras.Extras
         """
         cards, masks = [], ()
         own = [list(shape) for shape in shapes]

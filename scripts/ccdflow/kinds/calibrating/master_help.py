@@ -203,6 +203,10 @@ def helps_of(records):
     ----------
     records : iterable of ccdflow.run.ledger.Record
         Of calibrated frames; those that were not made, or by an older ccdflow, do not count.
+
+    Returns
+    -------
+    list of MasterHelp
     """
     effects = defaultdict(list)
     for of, values in _effects(records):
@@ -235,6 +239,10 @@ def lines(sums):
     ----------
     sums : list of list
         `sums_of` the frames of parts of an archive.
+
+    Returns
+    -------
+    list of str
     """
     others = ([each for each in part if each[0] != "dark"] for part in sums)
     harmful = [each for each in _helps(others) if each.harms]

@@ -35,6 +35,10 @@ def how_corrected(context, row):
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
         The row of a raw frame.
+
+    Returns
+    -------
+    tuple of (str, str)
     """
     return (_ASKED,) if corrects(context, row.camera) else ()
 
@@ -49,6 +53,10 @@ def map_for(context, row):
     context : ccdflow.run.context.Planning
     row : ccdflow.run.rawframes.rows.Row
         Of the frame.
+
+    Returns
+    -------
+    tuple of str
     """
     if not DETECTOR.is_enabled(context) or not corrects(context, row.camera):
         return ()

@@ -24,6 +24,10 @@ def applied(context, store, kind, use, path, degrees):
     degrees : float or None
         By which the dark is warmer than the frame.
 
+    Returns
+    -------
+    ccdflow.calibrate.chain.AppliedMaster
+
     Raises
     ------
     FrameError

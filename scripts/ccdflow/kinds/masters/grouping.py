@@ -28,6 +28,10 @@ def groups_of(kind, context):
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Planning
+
+    Returns
+    -------
+    dict of str to ccdflow.run.job.Group
     """
     alike = _alike(kind, context)
     # Some file systems ignore case: filters r and R.

@@ -218,6 +218,10 @@ class MasterKind(Kind):
         context : ccdflow.run.context.Context
         night : str
             YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
         """
         return group_queries.groups_by_night(self, context).get(night, [])
 

@@ -38,6 +38,10 @@ class MasterMaker:
         group : ccdflow.run.job.Group
         found : list of (str, ccdflow.run.ledger.Record)
             As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
+
+        Returns
+        -------
+        ccdflow.detector.choosing.Selection
         """
         return selecting.select_frames(context, found, choosing.select_members)
 
@@ -91,6 +95,10 @@ class MasterMaker:
         work : ccdflow.kinds.masters.combining.CombineWork
         image : ccdflow.frame.products.ProductImage
         members : list of ccdflow.combine.member_reader.Member
+
+        Returns
+        -------
+        ccdflow.combine.noise.NoiseModel or None
         """
         return None
 

@@ -110,6 +110,10 @@ class Members:
         ----------
         image : ccdflow.frame.products.ProductImage
         reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
+
+        Returns
+        -------
+        float
         """
         flaws = self._flaws(image, reduction)
         return 0.0 if flaws is None else float(np.mean(flaws != 0))

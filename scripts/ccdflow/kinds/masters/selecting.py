@@ -83,6 +83,10 @@ def among(selection, places, left_out):
         Their indices among all frames.
     left_out : iterable of ccdflow.detector.choosing.LeftOut
         The others.
+
+    Returns
+    -------
+    ccdflow.detector.choosing.Selection
     """
     own = (replace(out, index=places[out.index]) for out in selection.left_out)
     return replace(
@@ -100,6 +104,10 @@ def none_usable(context, frames):
     context : ccdflow.run.context.Context
     frames : list of (str, ccdflow.run.ledger.Record)
         As for `select_frames`.
+
+    Returns
+    -------
+    ccdflow.detector.choosing.Selection or None
     """
     flags = [record.data.get("flags", {}) for _, record in frames]
     if not flags or not all(flags):

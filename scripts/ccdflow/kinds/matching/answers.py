@@ -158,6 +158,10 @@ def used_by(context, group):
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Of one frame.
+
+    Returns
+    -------
+    dict of str to (ccdflow.run.job.Use or None)
     """
     return {answer.kind: answer.use for answer in answers_of(context, group)}
 

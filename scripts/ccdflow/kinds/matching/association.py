@@ -94,6 +94,10 @@ def shelves_of(context, kind):
     ----------
     context : ccdflow.run.context.Context
     kind : MasterKind
+
+    Returns
+    -------
+    ccdflow.kinds.matching.shelves.Shelves
     """
     return context.lookup(("shelf", kind.name), lambda: Shelves(context, kind))
 
@@ -109,6 +113,10 @@ def passed_over(context, name, group, nights):
     group : ccdflow.run.job.Group
         A frame.
     nights : set of str
+
+    Returns
+    -------
+    list of (ccdflow.kinds.matching.candidates.OfferedMaster, str)
     """
     kind = context.chain.by_name(name)
     rows = [context.store.rows[file] for file in group.files]

@@ -39,6 +39,10 @@ def degrees_words(about):
     Parameters
     ----------
     about : ObservedAs
+
+    Returns
+    -------
+    str
     """
     set_point, sensor = about.set_temperature, about.temperature
     if set_point is None or sensor is None or abs(set_point - sensor) <= STRAY:
@@ -59,6 +63,10 @@ def with_degrees(missing, frame):
     missing : str
         As `ccdflow.kinds.matching.rule.Masters` writes it.
     frame : ObservedAs
+
+    Returns
+    -------
+    str
     """
     words = degrees_words(frame)
     if not words or OTHER_TEMPERATURE not in missing:
@@ -84,6 +92,10 @@ def too_few_words(kind, product, count, minimum):
         Of the master that they would make.
     count, minimum : int
         Its frames, and those that it needs.
+
+    Returns
+    -------
+    str
     """
     frames = "frame" if count == 1 else "frames"
     return f"no {kind}: {product} would be of {count} {frames}, fewer than the minimum of {minimum}"
@@ -103,6 +115,10 @@ def lacking_frames(missing, night):
     missing : str
         Why there is none.
     night : str
+
+    Returns
+    -------
+    int
     """
     match = _TOO_FEW.fullmatch(missing)
     if match is None or f"/{night}/" not in match[1]:

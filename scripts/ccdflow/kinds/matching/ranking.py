@@ -327,6 +327,10 @@ def degrees_apart(master, frame):
     ----------
     master, frame : sequence of (float or None)
         Set point and sensor.
+
+    Returns
+    -------
+    float or None
     """
     (set_point, sensor), (own_set_point, own_sensor) = master, frame
     off = None if sensor is None or own_sensor is None else sensor - own_sensor
@@ -387,6 +391,10 @@ def is_too_long(scale, scale_up):
     scale : float or numpy.ndarray
     scale_up : float
         The factor that is allowed.
+
+    Returns
+    -------
+    bool
     """
     return scale > scale_up * (1 + EXACT_PART)
 

@@ -74,6 +74,10 @@ class Masters:
         ----------
         kind : {'bias', 'dark', 'flat'}
         frame : ObservedAs
+
+        Returns
+        -------
+        FramesAlike
         """
         name = (*_shelf_name(kind, frame), frame.night)
         if name not in self._alike:
@@ -112,6 +116,10 @@ class Masters:
         kind : {'bias', 'dark', 'flat'}
         frame : ObservedAs
         nights : set of str
+
+        Returns
+        -------
+        list of OfferedMaster
         """
         own = [master for master in self._by_kind[kind] if master.about.night in nights]
         return [master for master in own if not self.why_not(kind, frame, master)]
@@ -154,6 +162,10 @@ class Masters:
         ----------
         kind : {'bias', 'dark', 'flat'}
         frame : ObservedAs
+
+        Returns
+        -------
+        str
         """
         wanted = match_words.wanted_words(kind, frame)
         own = [m for m in self._by_kind[kind] if _is_of_camera(m, frame)]
@@ -228,6 +240,10 @@ class FramesAlike:
         ----------
         seconds, set_point, sensor : float or None
             Exposure, and temperatures in degrees.
+
+        Returns
+        -------
+        ObservedAs
         """
         return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
 
@@ -238,6 +254,10 @@ class FramesAlike:
         ----------
         seconds, set_point, sensor : float or None
             Exposure, and temperatures in degrees.
+
+        Returns
+        -------
+        Choice
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._unneeded
@@ -264,6 +284,10 @@ class FramesAlike:
             Of a bias or flat.
         set_point, sensor : float or None
             Degrees.
+
+        Returns
+        -------
+        Candidate or None
         """
         degrees = set_point, sensor
         asked, _ = question(self._shelf, self._kind, None, degrees, self._rules)

@@ -166,6 +166,10 @@ def about(context, rows, kind, *, night):
         Of the master that is looked for.
     night : str
         Of the frame or group.
+
+    Returns
+    -------
+    ccdflow.kinds.matching.candidates.ObservedAs
     """
     return about_members(context, rows[0], middles_of(rows), kind, night=night)
 
@@ -189,6 +193,10 @@ def about_members(context, first, middles, kind, *, night):
         Of the master that is looked for.
     night : str
         Of the group.
+
+    Returns
+    -------
+    ccdflow.kinds.matching.candidates.ObservedAs
     """
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):

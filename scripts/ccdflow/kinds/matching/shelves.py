@@ -177,6 +177,10 @@ class Shelves:
         ----------
         rows : sequence of ccdflow.run.rawframes.rows.Row
         night : str
+
+        Returns
+        -------
+        ccdflow.run.job.Step
         """
         # A dark that is long enough for the longest member is for all of them.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
@@ -198,6 +202,10 @@ class Shelves:
         ----------
         product : str
             Of a dark; of other masters it is None.
+
+        Returns
+        -------
+        ccdflow.run.job.Use or None
         """
         return _bias_of(self.groups[product])
 
@@ -209,6 +217,10 @@ class Shelves:
         product : str
         rows : sequence of ccdflow.run.rawframes.rows.Row
         night : str
+
+        Returns
+        -------
+        ccdflow.run.job.Use or None
         """
         frame = self._about(rows[0], middles_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
@@ -293,6 +305,10 @@ class Shelves:
         rows : sequence of ccdflow.run.rawframes.rows.Row
         night : str
         nights : set of str
+
+        Returns
+        -------
+        list of (OfferedMaster, str)
         """
         frame, name = self._about(rows[0], middles_of(rows), night), self.kind.name
         larger = {each.setup: each for each, _ in self._of_larger_windows(frame, rows[0])}

@@ -60,6 +60,10 @@ def place_of(context, row):
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
+
+    Returns
+    -------
+    WindowPlace or None
     """
     facts = row.facts
     known = (row.geometry, row.recipe, *(facts[name] for name in ("part", "datasec", "trimsec")))
@@ -188,6 +192,10 @@ def placed_as(cards, larger):
     ----------
     cards, larger : dict of str to str
         As `ccdflow.camera.identity.cards_of` returns them.
+
+    Returns
+    -------
+    dict of str to str
     """
     own = {name: value for name, value in cards.items() if not identity.is_of(name, _WHERE)}
     return own | {name: value for name, value in larger.items() if identity.is_of(name, _WHERE)}

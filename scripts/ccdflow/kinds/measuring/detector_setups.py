@@ -21,6 +21,10 @@ def setup_of(context, row):
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
         The row of a raw frame.
+
+    Returns
+    -------
+    tuple of (str, str)
     """
     geometry = context.store.shared[row.geometry]
     values = [

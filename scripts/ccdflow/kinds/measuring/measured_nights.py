@@ -83,6 +83,10 @@ def how_measured(context, row):
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
         The row of a raw frame.
+
+    Returns
+    -------
+    tuple of (str, str)
     """
     profile = next((each for each in context.cameras if each.name == row.camera), None)
     return (("gain", MEASURED),) if profile is not None and profile.measures_gain else ()

@@ -184,6 +184,10 @@ class NightMasters:
         record : ccdflow.run.ledger.Record
             Of the combined dark or flat.
         amplifier : ccdflow.camera.geometry.Amplifier
+
+        Returns
+        -------
+        bool
         """
         is_subtracted = self.recipe.subtract and bool(amplifier.overscan)
         return is_subtracted or self.bias_of(record) is not None

@@ -76,6 +76,10 @@ def columns_of(found):
     ----------
     found : list of ccdflow.kinds.measuring.night_findings.FoundOfImage
         One for each image.
+
+    Returns
+    -------
+    list of astropy.io.fits.Column
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
     for number, one in enumerate(found):
@@ -95,6 +99,10 @@ def weak_columns_of(found):
     Parameters
     ----------
     found : list of ccdflow.kinds.measuring.night_findings.FoundOfImage
+
+    Returns
+    -------
+    list of astropy.io.fits.Column
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
     for number, one in enumerate(found):
@@ -136,6 +144,10 @@ def read_seen(path, night, looked, shapes, *, weak=False):
         (ny, nx) of each image.
     weak : bool
         Whether to read the pixels that are a little low as well.
+
+    Returns
+    -------
+    list of ccdflow.detector.pixels.history.NightBadPixels
     """
     cards = [f"{_OWN}{number}" for number in range(len(shapes)) if weak]
     names = (TABLE, WEAK) if weak else (TABLE,)

@@ -94,6 +94,10 @@ def series_of(context, *, since=""):
     context : ccdflow.run.context.Context
     since : str
         The first night that counts.
+
+    Returns
+    -------
+    list of FigureSeries
     """
     biases, measured = (
         [group for group in groups if group.night >= since] for groups in groups_of(context)

@@ -72,6 +72,10 @@ def coverage_of(context):
     ----------
     context : ccdflow.run.context.Context
         With its groups.
+
+    Returns
+    -------
+    Coverage
     """
     closed = {
         night: summary for night, summary in context.summaries(NAME).items() if summary["dated"]

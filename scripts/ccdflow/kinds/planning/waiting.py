@@ -117,6 +117,10 @@ def waiting_for(context, new):
     context : ccdflow.run.context.Context
     new : list of ccdflow.run.job.Group
         Masters and measurements of new nights, which are later than all others.
+
+    Returns
+    -------
+    set of str
     """
     offered = {_ANYTHING[:3]: math.inf} if new else {}
     for group in new:

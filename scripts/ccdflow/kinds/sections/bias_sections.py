@@ -29,6 +29,10 @@ def bias_sections(context, night, picture):
     night : str
     picture : str
         The product that draws the figures of the biases.
+
+    Returns
+    -------
+    list of ccdflow.pages.contents.Section
     """
     groups = BIAS.night_groups(context, night)
     biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))

@@ -39,6 +39,11 @@ def rows_and_records(context, records):
         Settings, rows, ledger and groups of the run.
     records : iterable of ccdflow.run.ledger.Record
         Of reduced frames.
+
+    Returns
+    -------
+    rows : list of ccdflow.run.rawframes.rows.Row
+    record_of : callable
     """
     rows = [row for row in context.store.rows.values() if is_of_enabled_type(row, context.settings)]
     return rows, {record.product: record for record in records}.get
@@ -128,6 +133,10 @@ def judge(gathered):
     ----------
     gathered : list of dict
         As `gather` returns them, together of all frames.
+
+    Returns
+    -------
+    dict of str to Warned
     """
     levels, biases, warned = defaultdict(list), defaultdict(list), {}
     for part in gathered:

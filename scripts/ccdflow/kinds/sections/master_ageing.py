@@ -70,6 +70,10 @@ def candidates(context):
     Parameters
     ----------
     context : ccdflow.run.context.Context
+
+    Returns
+    -------
+    dict of (str, tuple) to list
     """
     return context.lookup("ageing", lambda: _candidates(context))
 

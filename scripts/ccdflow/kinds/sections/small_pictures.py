@@ -88,6 +88,10 @@ def first_image(context, row, product):
         The row of a raw frame.
     product : str
         A reduced or calibrated frame.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx)
     """
     store = context.store
     geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)

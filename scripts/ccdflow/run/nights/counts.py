@@ -29,6 +29,10 @@ def summary(context, night, records):
     night : str
     records : list of ccdflow.run.ledger.Record
         Those that are about this night alone.
+
+    Returns
+    -------
+    dict
     """
     rows = context.rows_of(night)
     good = [row for row in rows if row.status == OK and not row.gone]

@@ -34,6 +34,10 @@ class NoteLines:
         places : list of (int, int)
             Offset and length of whole lines.
 
+        Returns
+        -------
+        list
+
         Raises
         ------
         NeedsWholePlan

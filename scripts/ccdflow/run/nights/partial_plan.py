@@ -51,6 +51,10 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress):
     cores : int
     progress : callable or None
 
+    Returns
+    -------
+    ccdflow.run.plan.Plan
+
     Raises
     ------
     NeedsWholePlan

@@ -39,6 +39,10 @@ def list_raw(raw, results=None):
         The raw folder.
     results : path-like, optional
         The results folder: links into it are not followed.
+
+    Returns
+    -------
+    dict of str to tuple
     """
     return look_through(raw, results)[0]
 
@@ -130,6 +134,10 @@ def is_inside(path, folder):
     Parameters
     ----------
     path, folder : path-like
+
+    Returns
+    -------
+    bool
     """
     target, top = os.path.realpath(path), os.path.realpath(folder)
     return f"{target}/".startswith(f"{top}/") or f"{top}/".startswith(f"{target}/")

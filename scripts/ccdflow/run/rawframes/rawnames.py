@@ -150,6 +150,10 @@ def copies(rows):
     ----------
     rows : iterable of Row
         Frames of one image type.
+
+    Returns
+    -------
+    dict of str to str
     """
     first, copied = {}, {}
     here = [row for row in sorted(rows, key=lambda row: row.file) if not row.gone]

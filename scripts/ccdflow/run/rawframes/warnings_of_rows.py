@@ -69,6 +69,10 @@ def passed_over_lines(raw):
     ----------
     raw : path-like
         The raw folder.
+
+    Returns
+    -------
+    list of str
     """
     hidden, packed = [], []
     for folder, folders, names in os.walk(raw):
@@ -98,6 +102,10 @@ def why_no_bias(store, types):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     types : collections.Counter
         How many good frames there are of each image type.
+
+    Returns
+    -------
+    list of str
     """
     rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     if not rows or types["bias"]:

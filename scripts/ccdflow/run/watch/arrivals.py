@@ -176,6 +176,10 @@ def source(raw, way, wait):
     way : {'auto', 'events', 'polling'}
     wait : callable
         Takes seconds.
+
+    Returns
+    -------
+    (Events or Polling, str)
     """
     if not os.path.isdir(raw):  # noqa: PTH112 - a folder that cannot be looked at is not there yet
         return Polling(wait, is_lost=True), ""
@@ -199,6 +203,10 @@ def mount_of(path, mounts="/proc/self/mountinfo"):
     path : path-like
     mounts : path-like
         As Linux writes it: see proc_pid_mountinfo(5).
+
+    Returns
+    -------
+    str
     """
     try:
         lines = Path(mounts).read_text("utf-8", "surrogateescape").splitlines()

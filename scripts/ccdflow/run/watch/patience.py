@@ -50,6 +50,11 @@ class Patience:
         moved : callable, optional
             Returns the time (`time.monotonic`) of its last sign of life; the limit counts from it.
 
+        Returns
+        -------
+        object
+            The result of the function.
+
         Raises
         ------
         NoAnswer

@@ -275,6 +275,10 @@ class WarmState:
         cores : int
         on_done : callable
             Called with each record.
+
+        Returns
+        -------
+        ccdflow.run.worker.Outcome
         """
         chain = part.context.chain
         outcome = worker.work(
