@@ -6,6 +6,7 @@ from ccdflow.kinds.matching.candidates import DetectorNoise, ObservedAs, Offered
 from ccdflow.kinds.matching.ranking import (
     day_of,
     degrees_apart,
+    question,
     ranked,
     rescaled,
     shelf_of,
