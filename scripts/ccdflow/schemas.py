@@ -67,6 +67,7 @@ def read(schema):
 
 
 def _resolved(part, definitions):
+    """Return a part of a schema with its references put in place."""
     if isinstance(part, list):
         return [_resolved(entry, definitions) for entry in part]
     if not isinstance(part, dict):

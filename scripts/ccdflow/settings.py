@@ -178,6 +178,7 @@ def _merged(defaults, given):
 
 
 def _check_folders(settings, folders):
+    """Raise `UserError` where the folders of raw frames and results cannot be these."""
     if set("{}<>") & set(settings["results"]):
         raise UserError(
             "Snakemake would take the brackets in this path for wildcards",

@@ -71,6 +71,7 @@ class ImageCalibration:
         self.noise = PixelVariance(self) if noise else None
 
     def _image(self, use, index, name):
+        """Return the image of a master that is applied to this one; it has the frame's shape."""
         images = use.master.images
         if index >= len(images) or images[index].data.shape != self.shape:
             found = "no such image" if index >= len(images) else images[index].data.shape[::-1]
@@ -155,6 +156,7 @@ class ImageCalibration:
             self._convert(rows, values)
 
     def _convert(self, rows, values):
+        """Turn values of some rows into electrons, in place, amplifier by amplifier."""
         gains = {readout.gain for readout in self.readouts}
         if len(gains) == 1:
             values *= np.float32(gains.pop())

@@ -296,6 +296,7 @@ class _Image:
         return min(levels) if levels and None not in levels else None
 
     def _saturation_of(self, readout):
+        """Return the calibrated value at which an amplifier is saturated, None if it is unknown."""
         if readout.saturation is None:
             return None
         value, part = readout.saturation - readout.level, readout.region.slices

@@ -85,6 +85,7 @@ def _kept(cards):
 
 
 def _write_master_cards(cards, use):
+    """Write the name, key and scale of an applied master."""
     name, master = use.master.kind.upper(), use.master
     cards.set(f"{name}IM", printable(master.name), f"combined {master.kind}")
     if master.key:
@@ -172,6 +173,7 @@ def write_image_cards(cards, calibration, figures):
 
 
 def _write_amplifier_cards(cards, readouts, figures, unit):
+    """Write the gain, saturation and linearity that were measured and used, by amplifier."""
     for number, readout in enumerate(readouts, start=1):
         if readout.measured_gain is not None:
             keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"

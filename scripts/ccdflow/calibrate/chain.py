@@ -172,6 +172,7 @@ def check(chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, toleranc
 
 
 def _check_dark(chain, scale_up, tolerance, name):
+    """Raise `FrameError` where a dark does not fit the frame or the bias."""
     dark, k = chain.dark.master, chain.scale
     if not np.isfinite(k) or k <= 0:
         raise FrameError(
@@ -223,6 +224,7 @@ def _check_dark(chain, scale_up, tolerance, name):
 
 
 def _check_flat(chain, readouts, name):
+    """Raise `FrameError` where a bias level is still in the flat or in the frame."""
     flat = chain.flat.master
     if not flat.level_subtracted:
         raise FrameError(
@@ -242,6 +244,7 @@ def _check_flat(chain, readouts, name):
 
 
 def _check_kin(master, readouts, camera, unit, name):
+    """Raise `FrameError` where a master is another camera's, or in another unit."""
     if camera and master.camera and camera != master.camera:
         raise FrameError(
             f"the {master.kind} is another camera's",

@@ -152,6 +152,7 @@ class _Sample:
 
 
 def _effect(ours, theirs):
+    """Return the `Effect` of a master, from statistics with it and without it."""
     # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
     noise, noise_without, of_noise = _compared(ours.steps, theirs.steps, np.logical_and)
     spread, spread_without, of_structure = _compared(ours.boxes, theirs.boxes, np.logical_or)

@@ -375,6 +375,8 @@ def _pixels(file, unit, name):
 
 
 def _described(kind, images, header, name):
+    """Return a `Master` with the values of its header that calibrating needs."""
+
     def text(keyword):
         return str(card_value(header, keyword) or "")
 
@@ -463,6 +465,7 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy
 
 
 def _check_flat(data, absent, name):
+    """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
     # A sample shows whether it is a flat, and is faster; otherwise use all pixels.
     sample = data[:: max(1, data.shape[0] // 256)]
     lit = sample[sample >= bits.UNLIT_BELOW]

@@ -70,6 +70,7 @@ class PixelVariance:
         return next(iter(planes.values())).recent(key, self._make_constant)
 
     def _make_constant(self):
+        """Return the part of the variance that no pixel's light changes, (ny, nx) float32."""
         work = self._work
         for kind in ("bias", "dark"):
             if work.plane(kind) is not None and self._share(kind):

@@ -118,6 +118,7 @@ def _claims(reader, when, taken):
 
 
 def _julian(reader):
+    """Yield the times that cards of Julian dates claim."""
     for name, read, steps in _JULIAN:
         for _, content in reader.every(name, lambda content: content, ""):
             days = read(content)

@@ -297,6 +297,7 @@ def _is_of_no_time(reader):
 
 
 def _rule_holds(rule, reader, imagetyp):
+    """Tell whether a frame meets all conditions of a profile's rule on image types."""
     name = PurePosixPath(reader.file or "")
     names = (str(name).lower(), name.name.lower())
     if rule.files and not any(

@@ -62,6 +62,7 @@ def read_longitude(value, comment=""):
 
 
 def _angle(text):
+    """Return degrees from a number or from degrees, minutes and seconds; None for other text."""
     number = as_number(text)
     if number is not None:
         return number

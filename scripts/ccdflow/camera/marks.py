@@ -122,6 +122,7 @@ def refuse_reduced(headers, *, file):
 
 
 def _is_mark(program, keyword, header):
+    """Tell whether a card is a program's mark of a step, and no setting of the camera."""
     cards = contents(header, keyword)
     if not cards:
         # ccdproc writes a step without arguments as an empty card, others announce steps so.

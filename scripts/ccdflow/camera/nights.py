@@ -211,6 +211,7 @@ def undated_night(file):
 
 @lru_cache(maxsize=256)
 def _undated(folder):
+    """Return the name of the night of a folder of frames without dates."""
     day = _day_of(folder)
     folder = PurePosixPath(folder).as_posix()
     if day is not None:
@@ -305,6 +306,7 @@ def _longitude(content):
 
 
 def _sidereal(content):
+    """Return a sidereal time as a timedelta, from hours, degrees or text; None for none."""
     clock = None
     number = as_number(content.value)
     if number is not None:
@@ -318,6 +320,7 @@ def _sidereal(content):
 
 
 def _place(reader):
+    """Return the geocentric place of the site in metres, None if no card has it."""
     numbers = [
         read(
             reader.headers, (CardSpec(keyword),), (0, reader.images[0]),

@@ -128,6 +128,7 @@ def load_camera(path):
 
 
 def _amplifiers(profile, *, file):
+    """Return the amplifiers of a profile; raise `UserError` where two have one name."""
     amplifiers = tuple(
         _amplifier(entry, index, file=file)
         for index, entry in enumerate(profile.get("amplifiers", ()))
@@ -179,6 +180,7 @@ def _condition(keyword, value):
 
 
 def _type_rule(rule):
+    """Return a profile's rule on image types."""
     cards = (_condition(key, value) for key, value in rule.get("cards", {}).items())
     exptime = rule.get("exptime", {})
     return TypeRule(
@@ -192,6 +194,7 @@ def _type_rule(rule):
 
 
 def _amplifier(entry, index, *, file):
+    """Return an amplifier of a profile, its regions and figures checked."""
     where = f"amplifiers[{index}]"
 
     def region(key):

@@ -111,6 +111,7 @@ def combine_darks(
 
 
 def _combine(members, amplifiers, recipe, subtract, options, limits, *, light):
+    """Combine members that are prepared in the same way, with the noise measured on them."""
     members = list(members)
     check_members(members)
     threads, shape = limits["threads"], members[0].shape

@@ -134,6 +134,7 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
 
 
 def _subtracted(n, bias, dark, seconds, scale_up):
+    """Return the terms that are subtracted from flats: their bias, and their dark scaled."""
     bias = checked_bias(bias, "flats")
     subtract = () if bias is None else (Subtracted(bias.pixels),)
     if dark is None:
@@ -164,6 +165,7 @@ def _subtracted(n, bias, dark, seconds, scale_up):
 
 
 def _check_levels(levels, members):
+    """Raise `FrameError` for a flat without light."""
     for level, member in zip(levels, members, strict=False):
         if not (np.isfinite(level) and level > 0):
             raise FrameError(

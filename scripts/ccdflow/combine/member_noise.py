@@ -186,6 +186,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
 
 
 def _measured(amplifier, frames, levels, each, *, light):
+    """Return the noise of an amplifier with what pairs of frames show of it."""
     pairs = each(lambda two: _moments_of_pair(frames, levels, *two), pairwise(range(len(frames))))
     pairs = [pair for pair in pairs if pair[0].count > 1 and pair[0].sigma > 0]
     if not pairs:
@@ -305,6 +306,7 @@ def _middles(places, length):
 
 
 def _without_pairs(amplifier, *, are_equal):
+    """Return the noise of an amplifier of which no pair tells; raise if it is not known."""
     if amplifier.read_noise is not None:
         return amplifier
     if are_equal:

@@ -72,6 +72,7 @@ def read_hdus(path, count):
 
 
 def _header_text(file, path):
+    """Return the text of the header at which a file stands; raise if the file is cut."""
     text = file.read(2 * promised.BLOCK)
     while (end := _end(text)) is None:
         more = file.read(promised.BLOCK)
@@ -97,6 +98,7 @@ def _end(text):
 
 
 def _hdu(text, path, offset):
+    """Return the `ProductHdu` of a header, and the bytes of its data."""
     cards, last = {}, ""
     for start in range(0, len(text), 80):
         card = text[start : start + 80].decode("ascii")

@@ -205,6 +205,7 @@ def prepare(
 
 
 def _one_charge(subtract):
+    """Return the terms as a tuple; raise if more than one is a master of charge."""
     subtract = tuple(subtract)
     if sum(term.is_charge for term in subtract) > 1:
         count = sum(term.is_charge for term in subtract)
@@ -218,6 +219,7 @@ def _one_charge(subtract):
 
 
 def _as_many(values, n, keyword):
+    """Return a list of one value for each frame; raise for another number."""
     values = list(values)
     if len(values) != n:
         raise UserError(
@@ -231,6 +233,7 @@ def _as_many(values, n, keyword):
 
 
 def _term(term, n, shape):
+    """Return a term with its pixels mapped and a factor for each frame, checked."""
     pixels = mapped(term.pixels)
     if pixels.shape != tuple(shape):
         where = term.pixels.path if isinstance(term.pixels, Member) else None
@@ -256,6 +259,7 @@ def _term(term, n, shape):
 
 
 def _scales(scale, n):
+    """Return the levels that frames are divided by, all above 0."""
     scales = np.array(_as_many(scale, n, "scale"), dtype=np.float64)
     if not ((scales > 0) & np.isfinite(scales)).all():
         bad = int(np.argmin((scales > 0) & np.isfinite(scales)))
@@ -270,6 +274,7 @@ def _scales(scale, n):
 
 
 def _mask_reader(masks, n, shape):
+    """Return the function that reads rows of all masks, checked against their frames."""
     arrays = []
     for source in _as_many(masks, n, "mask"):
         array = None if source is None else mapped(source)

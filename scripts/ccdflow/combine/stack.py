@@ -254,6 +254,7 @@ def combine_arrays(
 
 
 def _run(job, threads, memory, *, allow_empty):
+    """Return the combination of a job; raise where pixels have no value in any frame."""
     totals = run_tiles(job, threads, memory)
     empty = totals.empty
     if empty and (empty == job.size or not allow_empty):
@@ -289,6 +290,7 @@ def _run(job, threads, memory, *, allow_empty):
 
 
 def _checked_noise(noise, shape, uncertainty):
+    """Return the noise model; raise where it is missing or of another shape."""
     if noise is None and uncertainty == "noise":
         raise UserError(
             "the uncertainty by noise needs gain and read noise",

@@ -174,6 +174,7 @@ def drift(levels, hours=None):
 
 
 def _slope(times, levels):
+    """Return the slope of levels over time with its error."""
     if len(times) < 2 or np.ptp(times) == 0:
         return UNKNOWN
     times, levels = times - times.mean(), levels - levels.mean()
@@ -484,6 +485,7 @@ def _missing(frames):
 
 
 def _checked_region(amplifier, shape):
+    """Return the region of an amplifier; raise where it is not inside the image."""
     y0, y1, x0, x1 = amplifier.region
     if not (0 <= y0 < y1 <= shape[0] and 0 <= x0 < x1 <= shape[1]):
         raise UserError(

@@ -420,6 +420,7 @@ def _beyond(figure, centre, reach):
 
 
 def _explain(index, figure, centre, reach):
+    """Return a frame that is left out, with the figure and limit in words."""
     value = float(figure.values[index])
     threshold = centre + reach if not value < centre else centre - reach
     side = "below" if value < centre else "above"

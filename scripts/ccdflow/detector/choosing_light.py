@@ -111,6 +111,7 @@ def _beyond_limit(name, values, limit, *, below=False, unit=""):
 
 
 def _of_other_temperature(temperatures, tolerance):
+    """Return the frames whose temperature is not that of the group."""
     values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
     known = values[np.isfinite(values)]
     if not len(known):

@@ -137,6 +137,7 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
 
 
 def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
+    """Return the figures of an amplifier of a combined dark."""
     part = _part(amplifier.region)
     gain = amplifier.gain or 1.0
     a_second = gain / seconds
@@ -198,6 +199,7 @@ def _percentiles(rates):
 
 
 def _glow(values, good, a_second):
+    """Return the part of the dark rate that varies over the amplifier, with its error."""
     ny, nx = values.shape
     if min(ny, nx) < BOXES or not good.any():
         return UNKNOWN

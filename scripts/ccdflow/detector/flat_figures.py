@@ -193,6 +193,7 @@ def measure_flat(flat, *, hours=None):
 
 
 def _measure(flat, amplifier, hours):
+    """Return the figures of an amplifier of a combined flat."""
     y0, y1, x0, x1 = amplifier.region
     part = slice(y0, y1), slice(x0, x1)
     image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]

@@ -39,6 +39,7 @@ def expected_clipping(n, recipe, noise=math.inf):
 
 @lru_cache(maxsize=256)
 def _simulated(n, recipe, noise):
+    """Return the fraction of simulated values that a recipe rejects, at the worst rounding."""
     random = np.random.default_rng(20160117)
     values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)
     if noise is None:

@@ -251,6 +251,7 @@ def _parsed_text(keyword, text):
 
 
 def _parsed(keyword, card):
+    """Return the `Content` of astropy's card, None for one without a value."""
     try:
         value = card.value
     except (VerifyError, ValueError):

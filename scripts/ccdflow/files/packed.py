@@ -272,6 +272,7 @@ class _Packer:
         return rows.tobytes(), b"".join(heap)
 
     def _describe_columns(self, header, letter):
+        """Write the cards on the columns of the table of tiles."""
         largest = [max(len(tile[which]) for tile in self._tiles) for which in (0, 1)]
         columns = [("COMPRESSED_DATA", f"1{letter}B({largest[0]})")]
         if self._seed is not None:

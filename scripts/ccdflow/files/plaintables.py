@@ -72,6 +72,7 @@ def read(path, names):
 
 
 def _read(file, names):
+    """Return the tables and cards of an open file; raise for any other layout."""
     size = os.fstat(file).st_size
     first, at = _cards_at(file, 0)
     _begin(first, _NO_IMAGE)
@@ -111,6 +112,7 @@ def _cards_at(file, at):
 
 
 def _parsed(text):
+    """Return {keyword: value} of the text of a plain header."""
     _demand(text.isprintable())
     cards = {}
     for start in range(0, len(text), _CARD):

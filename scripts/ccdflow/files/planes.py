@@ -93,6 +93,7 @@ def read_units(path, *, name=None):
 
 
 def _unit(file, start, name):
+    """Return the unit whose header begins at a place of an open product."""
     text = b""
     file.seek(start)
     if not start and file.read(6) != b"SIMPLE":

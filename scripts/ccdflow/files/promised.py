@@ -127,6 +127,7 @@ def _structural(header, keyword):
 
 
 def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
+    """Return a structural whole number of a header; raise if it is missing or odd."""
     value = _structural(header, keyword) if has_card(header, keyword) else default
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise FrameError(

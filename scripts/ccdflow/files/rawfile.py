@@ -172,6 +172,7 @@ class RawFile(io.RawIOBase):
             return layout
 
     def _layout(self, memory, whole):
+        """Read all headers; return the layout that they promise, with the place of each HDU."""
         name, size = self._name, self.stamp[0]
         crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
         self._file.seek(0)

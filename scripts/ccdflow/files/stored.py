@@ -67,6 +67,7 @@ class Stored:
         return self._read([(start, max(start, stop))])[::step]
 
     def _picked(self, rows):
+        """Return single rows, in the order asked for; neighbours are read together."""
         if not rows.size:
             return self._read([])
         # Neighbours are read at once, with the bytes between them.

@@ -251,6 +251,7 @@ def as_electrons(value, *, most=1e6):
 
 
 def _bare_number(text):
+    """Return the number that a text without a unit is, None for other text."""
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
     elif _THOUSANDS_COMMA.fullmatch(text):

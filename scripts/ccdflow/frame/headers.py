@@ -170,6 +170,7 @@ def _merged(layout, amplifiers):
 
 
 def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
+    """Write the versions, the raw file and the recipe of a reduced frame."""
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
     cards.set("RAWFILE", printable(file))

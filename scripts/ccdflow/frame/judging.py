@@ -271,6 +271,7 @@ def warnings_of(sample, recipe, name=""):
 
 
 def _of_rows(rows, sample, recipe):
+    """Yield the warning on rows whose own level raises their noise."""
     if rows is None:
         return
     most = rows.limit(ADDED * rows.pixel**2)
@@ -293,6 +294,7 @@ def _of_rows(rows, sample, recipe):
 
 
 def _of_noise(rows, sample):
+    """Yield the warning on an overscan that is noisier than the image."""
     if rows is None or rows.pixel < 0.5:
         # An image without noise is dead or saturated; another warning reports that.
         return
@@ -306,6 +308,7 @@ def _of_noise(rows, sample):
 
 
 def _of_strip(sample, recipe):
+    """Yield the warnings on columns of the overscan that disagree."""
     strip = sample.strip[:: max(1, len(sample.strip) // _ROWS_OF_A_PIXEL)].astype(np.float64)
     count, width = strip.shape
     if count < _FEWEST_LINES or width < 3 or not np.isfinite(sample.noise):

@@ -265,6 +265,7 @@ def _is_beyond(residuals, good, sigma):
 
 
 def _fit(at, levels, good, recipe):
+    """Return the levels of a model along the overscan, outliers left out."""
     # Imported here, because it adds a second to the start of runs that fit no model.
     from astropy.modeling import fitting, models
     from scipy.interpolate import LSQUnivariateSpline

@@ -147,6 +147,7 @@ def _detector_axes(headers, amplifier, keyword):
 
 
 def _detector_axis(chip, backwards, base, move):
+    """Return pixels of the detector a pixel, direction and origin of an image's axis, or None."""
     factor, rest = divmod(chip[1] - chip[0], base[1] - base[0])
     if rest or not factor:
         return None

@@ -119,6 +119,7 @@ def _measure(stored, offset, amplifier, recipe):
 
 
 def _make_image(stored, place, overscans, recipe):
+    """Return an image of the product from its amplifiers' reduced pixels."""
     dtype = np.dtype(recipe.dtype)
     ny, nx = place.shape
     buffer = rawfile.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)

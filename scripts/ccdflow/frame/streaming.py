@@ -165,6 +165,7 @@ class _Work:
         return buffer
 
     def _amplifier(self, amplifier, start, stored, out):
+        """Reduce rows of an amplifier, and keep the values that its level and flags are judged by."""
         data, place, name = amplifier.data, amplifier.place, amplifier.name
         rows, columns, *flagged = self._looked_at[name]
         level = None
@@ -193,6 +194,7 @@ class _Work:
         self._flags[name].append(stored[first :: flagged[0].step, flagged[1]].copy())
 
     def result(self):
+        """Return the reduced frame and its sample, once all rows have come."""
         self._negatives.check()
         overscans, seam_flags, samples = {}, {}, {}
         for amplifier in self._geometry.amplifiers:

@@ -47,6 +47,7 @@ class BadPixels(Kind):
             planner.want(self, group.product, "", basis, needs=group.pixels)
 
     def _make_groups(self, context):
+        """Yield the groups of measurements of the same pixels in one epoch."""
         alike = {}
         for group in DETECTOR.groups(context):
             epoch = dict(group.shared)["epoch"]
@@ -124,6 +125,7 @@ BAD_PIXELS = BadPixels()
 
 
 def _columns(tables):
+    """Return the columns of the map: place, bits, first and last night of each pixel."""
     names = ("IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED")
     # An undated night has the name of its folder.
     width = max((len(printable(n)) for *_, history, _ in tables for n in history.nights), default=0)

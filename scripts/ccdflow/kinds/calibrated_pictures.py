@@ -340,6 +340,7 @@ def _letter(unit):
 
 
 def _figures_of(group, each):
+    """Return the figures of an amplifier of a combined dark or flat in words."""
     unit = _letter(each["unit"])
     if group.kind == DARK.name:
         return (

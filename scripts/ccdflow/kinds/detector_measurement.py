@@ -61,6 +61,7 @@ class NightDetector(MeasurementKind):
             planner.want(self, group.product, group.night, basis, needs=masters)
 
     def _make_groups(self, context):
+        """Return {product: Group} of the darks and flats that one detector took in a night."""
         by_setup = {}
         for kind in (DARK, FLAT):
             if not kind.is_enabled(context):

@@ -60,6 +60,7 @@ class Frame(Kind):
                 planner.keep(product)
 
     def _plan_row(self, planner, row):
+        """Want the product of a row, keep it, or have it moved away."""
         context, product = planner.context, reduced(row.file)
         if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))

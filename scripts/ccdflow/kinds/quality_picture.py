@@ -126,6 +126,7 @@ def draw_quality(context, job):
 
 
 def _amplifier_night(figures, name):
+    """Return the values of an amplifier that the picture of a night draws."""
     gain = figures["gain"]
     claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
     return drawing_module("bias_picture").AmplifierNight(

@@ -90,6 +90,7 @@ class Shutter(MeasurementKind):
             planner.want(self, group.product, group.night, basis, needs=flats)
 
     def _make_groups(self, context):
+        """Return {product: Group} of flats of several exposures of one detector and night."""
         alike = {}
         for flat in FLAT.groups(context):
             if context.is_closed(flat.shown):
@@ -291,6 +292,7 @@ _HEADINGS = (
 
 
 def _line(group, record):
+    """Return the cells of a map in the table."""
     data = record.data
     exposures = data["exposures"]
     return (

@@ -119,6 +119,7 @@ def trend_section(pictures):
 
 
 def _summary(groups, elsewhere, biases):
+    """Return the sentences at the head of the section on combined biases."""
     if not groups and elsewhere:
         return [elsewhere]
     if not groups:

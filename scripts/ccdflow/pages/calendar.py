@@ -79,6 +79,7 @@ def calendar(nights):
 
 
 def _year(name, found):
+    """Return the `Year` of some nights."""
     months = defaultdict(list)
     for day, line in found:
         if day is not None:

@@ -138,6 +138,7 @@ def _summary(frames, cameras):
 
 
 def _what_was_done(frames, done):
+    """Return the sentence on the frames that were reduced."""
     if not done:
         return "No frame was reduced."
     subtracted = sum(bool(frame.levels) for frame in frames if frame.status == REDUCED)

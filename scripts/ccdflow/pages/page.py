@@ -237,6 +237,7 @@ def _reasons(aside):
 
 
 def _index_summary(page):
+    """Return the sentences at the head of the overview."""
     totals = _totals(page.nights)
     if not page.nights:
         return ["No night has frames yet.", *page.notes]

@@ -266,6 +266,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
 
 @cache
 def _environment():
+    """Return the environment that the templates are rendered in."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         bytecode_cache=_CompiledTemplates(),

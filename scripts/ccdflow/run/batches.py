@@ -431,6 +431,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
 
 
 def _make_claimed(path, chain, threads, parent, say):
+    """Make the products of a batch that this process holds; return how it ended."""
     session = read_batch(path, chain)
     context = session.context
     for other in batches_awaited(path):

@@ -84,6 +84,7 @@ def unknown_lines(context):
 
 
 def _to_make(plan):
+    """Return the lines on the products to be made, a line for each sort of work."""
     jobs = {}
     for job in plan.jobs.values():
         jobs.setdefault(job.kind, []).append(job)
@@ -157,6 +158,7 @@ def _beside(plan):
 
 
 def _reasons(jobs):
+    """Return the reasons of jobs in words, the most frequent one first."""
     nights = {}
     for job in jobs:
         nights.setdefault(job.why, []).append(job.night)

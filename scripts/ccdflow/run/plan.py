@@ -252,6 +252,7 @@ class Planner:
         return False
 
     def _why(self, kind, product, key, basis):
+        """Return why a product is to be made, '' if it is current."""
         record = self.context.ledger.get(product)
         if record is None:
             return "new"

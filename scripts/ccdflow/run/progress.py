@@ -141,6 +141,7 @@ class Progress:
         return (self.count.frames - before) / elapsed if elapsed > 0 else 0.0
 
     def _renew(self):
+        """Show the counts, if enough time has passed since they were shown."""
         now = self._clock()
         count = self.count
         if count.frames >= self.total and self._frames_ended is None:

@@ -119,6 +119,7 @@ def _first(folder, name, suits):
 
 
 def _move(path, target):
+    """Move a file, also to another disk."""
     try:
         path.replace(target)
     except OSError as error:

@@ -222,6 +222,7 @@ def _open(values, reading, chain, dry, held, state, options):
 
 
 def _begin(values, reading, chain, dry, held, named, notes, options):
+    """Return the session of a plan of all nights."""
     forced, requested = named
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(requested)
     results = Path(values["results"])
@@ -369,6 +370,7 @@ def remove_parts(results, folders):
 
 
 def _is_dead(path, host):
+    """Tell whether the process that a temporary file belongs to has ended."""
     owner = paths.owner_of_temporary(path)
     if owner is not None and owner[0] == host:
         try:
@@ -411,6 +413,7 @@ def finish(session):
 
 
 def _finish(session):
+    """Return the closing lines, and whether a job failed."""
     context, moved, whole_plan = session.context, [], session.plan
     is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.dry)
     described = session.describe() if session.state and is_idle else []
@@ -446,6 +449,7 @@ def _finish_whole(session):
 
 
 def _take_in(session):
+    """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
     take_aside(context.store, unmade)

@@ -104,6 +104,7 @@ class Steward:
             gc.enable()
 
     def _begin(self):
+        """Plan, say what is to be done, and split the work into batches."""
         host, dry = self.host, self.host.is_dry
         requested = [self.jobs.product_at(path) for path in host.targets]
         started = session.start(
@@ -315,6 +316,7 @@ class Steward:
         return session.why_failed(self.session) if failed else ""
 
     def _interruptions(self):
+        """Yield the lines on a run that was ended before its work."""
         if self.told_to_end:
             yield "the run was told to end; all finished products are whole: run again for the rest"
         undone = [each for each in self.batches if not Path(self.results, each.done).is_file()]

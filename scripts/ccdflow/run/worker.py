@@ -133,6 +133,7 @@ class _Pool:
                 self.changed.notify_all()
 
     def _next(self):
+        """Return the place of the next job that can be done, None when there is none."""
         with self.changed:
             while self.left and not self.stopped:
                 if self.ready and self._fits(self.jobs[self.ready[0]]):
@@ -150,6 +151,7 @@ class _Pool:
         return self.threads if self.is_wide(job) else 1
 
     def _do(self, place):
+        """Do a job and note its record or the reason for none."""
         job, record, reason, full = self.jobs[place], None, "", ""
         width = self._width(job)
         try:

@@ -136,6 +136,7 @@ def _spanning(draft, strip, along, notes, *, file):
 
 
 def _check_overlaps(drafts, *, file):
+    """Raise `FrameError` where data or overscans of amplifiers overlap."""
     for one, other in combinations(drafts, 2):
         if one.hdu == other.hdu and one.data.overlaps(other.data):
             raise FrameError(
@@ -274,6 +275,7 @@ def _is_sparse(placed):
 
 
 def _check_places(placed, shape, notes, *, file):
+    """Raise `FrameError` where amplifiers overlap in the image; note pixels without data."""
     for one, other in combinations(placed, 2):
         if one.place.overlaps(other.place):
             raise FrameError(
@@ -288,6 +290,7 @@ def _check_places(placed, shape, notes, *, file):
 
 
 def _amplifiers(placed):
+    """Return the drafts as amplifiers whose names are unique."""
     counts = Counter(draft.name for draft in placed)
     return tuple(
         Amplifier(

@@ -81,6 +81,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
 
 
 def _drafts(reader, position, images, *, wanted):
+    """Return the drafts of an HDU's amplifiers, from whichever sort of cards it has."""
     suffixes = _suffixes(reader)
     if len(suffixes) > 1:
         trims = _trims_are_raw(reader, suffixes)
@@ -213,6 +214,7 @@ def _refuse_numbered_strips(reader):
 
 
 def _note_no_overscan(reader, kept, *, cut):
+    """Note that no card names an overscan, and what was trimmed instead."""
     if not cut:
         reader.notes.append("no card names science pixels or overscan: the frame is left whole")
     elif kept != reader.frame:

@@ -88,6 +88,7 @@ def _is_hdu(headers, index, wanted):
 
 
 def _only_hdu(headers, spec, *, file):
+    """Return the index of an amplifier's HDU: the named one, or the only one with an image."""
     images = image_hdus(headers)
     if spec.hdu is not None:
         indices = hdu_indices(headers, spec.hdu)
@@ -111,6 +112,7 @@ def _only_hdu(headers, spec, *, file):
 
 
 def _draft(headers, spec, index, shape, cards, *, file):
+    """Return the draft of an amplifier of a profile in the frame of these headers."""
     header = headers[index]
 
     def region(spec_of, what):

@@ -292,6 +292,7 @@ def _blocks(reader, outputs, sides):
 
 
 def _check_output(reader, output, data):
+    """Raise `FrameError` where an output's counts do not add up to its data."""
     by, bx = reader.binning
     ny, nx = data.shape
     stated = [as_integer(reader.value(output + key)) for key in ("NX", "NY")]

@@ -108,6 +108,7 @@ def _about(axis, strip, used):
 
 
 def _about_left_out(axis, strip):
+    """Return sentences on columns of a strip that do not hold its level."""
     texts = []
     for first, last in _runs_of([x for x, _ in strip.left_out]):
         values = [value for x, value in strip.left_out if first <= x < last]
@@ -136,6 +137,7 @@ def _runs_of(numbers):
 
 
 def _about_claims(amplifiers, claimed, *, has_light):
+    """Return sentences on header sections that the pixels contradict."""
     texts = []
     claims = dict(claimed)
     strips = [strip for *_, overscan in amplifiers for strip in overscan]

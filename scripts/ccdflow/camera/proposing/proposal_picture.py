@@ -67,6 +67,7 @@ def _plain(panel):
 
 
 def _draw_image(panel, image, seen, prefix):
+    """Draw a frame with the amplifiers and strips that were found."""
     ny, nx = seen.shape
     small = image.reshape(seen.shape)[
         :: max(1, ny // _THUMBNAIL), :: max(1, nx // _THUMBNAIL)
@@ -102,6 +103,7 @@ def _draw_image(panel, image, seen, prefix):
 
 
 def _outline(panel, region, colour, *, dashed=False):
+    """Draw the border of a region."""
     panel.add_patch(
         Rectangle(
             (region.x0 + 0.5, region.y0 + 0.5),
@@ -170,6 +172,7 @@ def _positions(strip):
 
 
 def _draw_points(panel, axis, first, last, strips, used, level):
+    """Draw the levels of columns or rows: used, left out, and others."""
     positions = np.arange(first, last)
     in_used = [any(s.start <= x < s.stop and s.start in used for s in strips) for x in positions]
     left_out = {x for strip in strips for x, _ in strip.left_out}
@@ -213,6 +216,7 @@ def _name_strips(panel, seen, axis, level, room):
 
 
 def _draw_claim(panel, seen, axis, first, last):
+    """Draw the ends of the overscan that the header claims."""
     region = dict(seen.claimed).get("BIASSEC")
     if region is None:
         return

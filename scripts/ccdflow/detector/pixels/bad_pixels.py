@@ -134,6 +134,7 @@ class DarkFit:
         return self._fit(darks, refine=True)
 
     def _fit(self, darks, *, refine):
+        """Return the line of each pixel over the exposures, hits left out where `refine`."""
         darks = np.asarray(darks, dtype=np.float32)
         hits = self._hits(darks) if self._drop_hits and refine else None
         means = np.stack([darks[self._places == i].mean(axis=0) for i in range(len(self._counts))])

@@ -115,6 +115,7 @@ def _nothing(size, nights):
 
 
 def _of_source(nights, index, source, share):
+    """Return the bits, first and last night of pixels by one source."""
     entries = _nothing(index.size, len(nights))
     for number, night in enumerate(nights):
         if source not in night.looked:

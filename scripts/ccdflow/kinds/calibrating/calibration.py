@@ -182,6 +182,7 @@ class Calibration:
         )
 
     def _calibrate(self, key):
+        """Calibrate the frame and write it; return its figures, and how much each master helps."""
         context = self.context
         path = context.results / reduced(self.row.file)
         uses = {
@@ -256,6 +257,7 @@ class Calibration:
         ]
 
     def _data(self, done):
+        """Return the entries of the record of a calibrated frame."""
         figures = ("sky", "sky_rms", "sky_predicted")
         return {
             "header": self.kind.header,

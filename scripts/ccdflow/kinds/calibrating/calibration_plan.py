@@ -194,6 +194,7 @@ class FramePlanner:
         return {} if is_new or is_forced else {MAY_CHANGE: True}
 
     def _class(self, row):
+        """Return what all frames of a row's class share."""
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
@@ -213,6 +214,7 @@ class FramePlanner:
         )  # fmt: skip
 
     def _way(self, row, product, own, steps):
+        """Return how frames of these steps are calibrated: needs, and the part of their key."""
         context, facts = self._context, row.facts
         way = _Way(steps, own.pixels, own.shared, [], [], None)
         needs, spare = context.planned(

@@ -304,6 +304,7 @@ def section(context, records):
 
 
 def _cells(master, group):
+    """Return the cells of a table on a master's effect."""
     effect = master.effect
     return (
         _words(master, group),

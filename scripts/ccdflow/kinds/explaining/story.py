@@ -103,6 +103,7 @@ def _why_absent(results, product):
 
 
 def _of_frame(results, product, header):
+    """Return the story of a calibrated frame, a line each."""
     raw = header.get("RAWFILE", "unknown")
     row = _inventory(results).get(raw, {})
     facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
@@ -204,6 +205,7 @@ def _unit(header):
 
 
 def _noise(header):
+    """Return the lines on sky, noise and flagged pixels of a frame."""
     unit, lines = _unit(header), []
     if "SKYLVL" in header:
         lines.append(
@@ -225,6 +227,7 @@ def _noise(header):
 
 
 def _of_master(results, product, header):
+    """Return the story of a master, a line each."""
     files, out = _numbered(header, "IMCOM", "IMC"), _numbered(header, "IMOUT", "IMO")
     lines = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
     lines.append(f"  members  {_some(files)}")

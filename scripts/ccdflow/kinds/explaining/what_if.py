@@ -164,6 +164,7 @@ def _kind_of(context, master):
 
 
 def _scale(row, dark, name):
+    """Return the exposure of a frame over that of a dark; raise if one is unknown."""
     seconds = row.facts["exptime"]
     if not isinstance(seconds, int | float) or not dark.exptime:
         raise FrameError(

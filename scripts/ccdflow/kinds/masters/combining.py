@@ -203,6 +203,7 @@ def _work(kind, context, job, found, selection, threads):
 
 
 def _combine_selected(kind, context, job, found, selection, threads):
+    """Return the record of the master of a selection, or of its refusal."""
     work, data = _work(kind, context, job, found, selection, threads)
     record = work.record
     reason = _why_not(selection, len(found), work.settings["minimum"])
@@ -230,6 +231,7 @@ def _combine_selected(kind, context, job, found, selection, threads):
 
 
 def _why_not(selection, found, minimum):
+    """Return why a selection makes no master, or ''."""
     if not selection.agrees and not selection.kept:
         return selection.reason
     if not selection.agrees:
@@ -262,6 +264,7 @@ def are_too_few(record):
 
 
 def _make(work):
+    """Combine the members and write the master; return its record."""
     hdus_of_members = work.hdus()
     # All images come before their extensions, as in a reduced frame: an image has one index.
     parts, beside, figures, remarks, content = [], [], [], [], ""

@@ -35,6 +35,7 @@ class DarkMaker(LightMasterMaker):
         )
 
     def _select_alike(self, context, group, found):
+        """Return the selection of the darks that look alike, copies left out first."""
         members = Members(context, group, found)
         statistics, saturated, copies = self._statistics(members)
         if copies:

@@ -42,6 +42,7 @@ class FlatMaker(LightMasterMaker):
         )
 
     def _select_alike(self, context, members):
+        """Return the selection of the flats that look alike; if they do not, of one exposure."""
         reduction, images = reduced_as(context, members.rows[0])
         # The first image of which an amplifier has signal.
         flags = members.flags

@@ -239,6 +239,7 @@ def how(about, frame):
 
 
 def _how(name, theirs, ours):
+    """Return in words how a master's value differs from the frame's."""
     if name in UNSAID:
         return f"another {UNSAID[name]}"
     if name == "optics":

@@ -90,6 +90,7 @@ def decided(context, step):
 
 
 def _decided(context, step):
+    """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing(context, step)
     products = [use.product for use in rivals]
     first = first_of(products, _foreseen(context, rivals))
@@ -171,6 +172,7 @@ def may_change(context, steps):
 
 
 def _may_change(context, step):
+    """Tell whether flats of this run may change which one is taken."""
     if not any(use.product in context.ledger for use in step.uses):
         # Of new flats there is no frame yet.
         return False

@@ -118,6 +118,7 @@ def rank_of(use, rules):
 
 
 def _ranks_of_darks(uses, rules):
+    """Return the rank of each dark, as `ranking.ranked` would order them."""
     ranks = [(*rank_of(use, rules), use.scale > STRETCHED) for use in uses]
     # A rank begins with the nights to a later master that does not compete.
     near = [

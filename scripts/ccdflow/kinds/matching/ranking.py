@@ -413,6 +413,7 @@ def _predicted(shelf, kind, noise, scale, apart, seconds, warmer):
 
 
 def _candidate(shelf, index, lag, own, scale, exact, up, known, variance, warmer, ageing):
+    """Return the `Candidate` that a row of a shelf's columns is, with its remarks."""
     remarks = []
     if not own:
         remarks.append(match_words.lag_words(lag))

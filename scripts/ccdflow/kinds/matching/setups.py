@@ -41,6 +41,7 @@ def setup_of(context, row, kind):
 
 
 def _setup(context, row, kind):
+    """Return ((name, value), ...) that a frame shares with its masters."""
     by = kind.configuration(context)["group_by"]
     geometry = context.store.shared[row.geometry]
     values = [

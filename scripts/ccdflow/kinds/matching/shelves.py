@@ -260,6 +260,7 @@ class Shelves:
         return [(self._masters.alike(self.kind.name, frame), cut) for frame, cut in of]
 
     def _chosen(self, alike, *how):
+        """Return the `Step` of a frame, from masters of its window and of larger ones."""
         (own, _), *larger = alike
         choice = own.choose(*how)
         if not larger and choice.candidates and (known := self._steps.get(id(choice))):

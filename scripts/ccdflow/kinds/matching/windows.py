@@ -72,6 +72,7 @@ def place_of(context, row):
 
 
 def _place(context, row):
+    """Return the `WindowPlace` of a frame by its cards, None where it has none."""
     cards, origin = dict(_CARD.findall(row.facts["part"])), _origin_of(row)
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     images = product_images(geometry, recipe)

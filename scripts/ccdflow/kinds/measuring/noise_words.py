@@ -110,6 +110,7 @@ def sentences_of(nights):
 
 
 def _reason(ratio, is_spectral, missing):
+    """Return the likely reasons for a noise that is not the predicted one."""
     if ratio < 1:
         return (
             "the gain in use is too small or the read noise too large, or the frames were averaged"

@@ -195,6 +195,7 @@ def blocks_of(context, night, *, foretell=False):
 
 
 def _block(context, night, setup, groups, *, foretell):
+    """Return the `Block` of a night's frames of one setup."""
     names = {group.product: name_of(context, group) for group in groups}
     first = {}
     for group in groups:
@@ -295,6 +296,7 @@ def step_line(context, answer):
 
 
 def _taken(context, kind, found):
+    """Return the `PlannedMaster` of a kind for groups that have the same answer."""
     groups = tuple(group for group, _ in found)
     answer = found[0][1]
     use = answer.use

@@ -334,6 +334,7 @@ def table(blocks):
 
 
 def _table_rows(blocks):
+    """Return the rows of the table of a night's plan."""
     rows = []
     for block in blocks:
         for line in block.taken:

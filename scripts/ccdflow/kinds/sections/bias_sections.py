@@ -78,6 +78,7 @@ def _elsewhere(context, night):
 
 
 def _combined(context, group):
+    """Return the figures of a group of biases as its section shows them."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data
     made = record is not None and record.status == ledger.MADE
@@ -128,6 +129,7 @@ def _combined_picture(context, group, record):
 
 
 def _draw_combined(context, group, data):
+    """Return the picture of a combined bias."""
     row = context.row_of(reduced(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = first_image(context, group.product, geometry, recipe)
@@ -146,6 +148,7 @@ def _draw_combined(context, group, data):
 
 
 def _amplifier_figures(figures, name):
+    """Return an amplifier's figures of a master as the page has them."""
     error = figures["drift_an_hour_error"]
     return contents.AmplifierFigures(
         camera=name,

@@ -241,6 +241,7 @@ def _is_odd(noise, normal):
 
 
 def _noise_texts(amplifiers, usual):
+    """Return warnings on biases whose noise is unlike that of the others."""
     texts = []
     for name, noise, of_night, key in amplifiers:
         normal = usual.get(tuple(key)) if of_night is None else of_night

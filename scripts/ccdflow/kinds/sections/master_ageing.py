@@ -79,6 +79,7 @@ def candidates(context):
 
 
 def _candidates(context):
+    """Return {(kind, name): groups} of the masters that are comparable."""
     groups_of, known = {}, {}
     for name in association.STEPS:
         kind = context.chain.by_name(name)

@@ -69,6 +69,7 @@ class NightTiles:
         return sheet_section([self._tile(frame) for frame in self.frames])
 
     def _tile(self, frame):
+        """Return the tile of a frame."""
         return Tile(
             frame.file,
             frame.kind,
@@ -87,6 +88,7 @@ class NightTiles:
             yield SmallPicture(folder, what, f"{_UP}/{each['product']}", each)
 
     def _marks(self, frame):
+        """Yield the marks of a frame: set aside, left out, warnings."""
         if frame.status not in _OLD_MARKS:
             yield frame.status, frame.reason or frame.status
         if frame.remark:
@@ -148,6 +150,7 @@ class NightTiles:
         return strip_section(panels)
 
     def _panels(self):
+        """Yield the panels of figures over the night: title, unit, explanation, values."""
         yield "Bias level", "adu", "Overscan, mean of all amplifiers", self._mean_of("levels")
         yield "Noise", "adu", "Overscan pixel, mean of all amplifiers", self._mean_of("noises")
         yield (
@@ -176,6 +179,7 @@ class NightTiles:
         )
 
     def _panel(self, name, unit, hint, value_of):
+        """Return a panel of a figure over the night, None without values."""
         points = []
         for number, frame in enumerate(self.frames):
             hours, value = self._hours(frame), value_of(frame)

@@ -100,6 +100,7 @@ def _overview_height(panels):
 
 
 def _draw_row(raster, panels, top):
+    """Draw a frame before and after, and its overscan."""
     frame = panels.frame
     name = f"{frame.kind.capitalize()}: {drawable(frame.name)}"
     write_heading(raster, name, 0.15, top, WIDTH - 0.3)
@@ -144,6 +145,7 @@ def _outline(raster, corners, frame):
 
 
 def _draw_profile(raster, box, frame, profile):
+    """Draw the typical values across the overscan."""
     columns = profile.columns
     panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
     _shade_regions(panel, frame, profile)

@@ -180,6 +180,7 @@ def _draw_drift(raster, box, amplifiers, unit):
 
 
 def _draw_pairs(raster, box, amplifiers, unit):
+    """Draw the read noise of each pair of biases, beside the claimed one."""
     claimed = [amplifier.claimed_noise for amplifier in amplifiers]
     noises = _finite(
         [*claimed, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]

@@ -118,6 +118,7 @@ def _combined_layout(ratio):
 
 
 def _combined_sentence(combined):
+    """Return the sentence on a combined bias."""
     parts = [f"{combined.members} biases combined"]
     if combined.recipe:
         parts[0] += f" ({combined.recipe})"

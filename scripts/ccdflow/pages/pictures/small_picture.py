@@ -174,6 +174,7 @@ def _zscale(values, middle):
 
 
 def _png(lines, shown):
+    """Return the bytes of a PNG of grey lines with its parameters as a text chunk."""
     height, width = lines.shape[0], lines.shape[1] - 1
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
     own = {name: getattr(shown, name) for name in _FIELDS}

@@ -113,6 +113,7 @@ def step_picture(
 
 
 def _draw_lines(axes, panel, where):
+    """Draw the figures of a panel over the nights, an amplifier a line."""
     drawn = []
     for number, line in enumerate(panel.lines):
         chosen = sorted((where[n], v) for n, v in line.values.items() if math.isfinite(v))

@@ -289,6 +289,7 @@ def _check(context, homes):
 
 
 def _first(context, state, homes):
+    """Return the first note: what the notes of all nights depend on."""
     before = context.closed
     always = homes.places["records"].get("", []) if before is None else before.first["always"]
     return {

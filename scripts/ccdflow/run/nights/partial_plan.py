@@ -425,6 +425,7 @@ class _Opening:
         return opened_plan, self._more(context, opened_plan)
 
     def _store(self, opened):
+        """Return the store of the rows of the open nights."""
         rows = {}
         for night in sorted(opened):
             rows |= self._notes.rows(night)
@@ -436,6 +437,7 @@ class _Opening:
         return store
 
     def _context(self, store):
+        """Return the context of a plan of the open nights."""
         values, nights = self._values, self._nights
         context = Context(
             values, Path(values["raw"]), Path(values["results"]), store,

@@ -131,6 +131,7 @@ class Events:
         return news
 
     def _note(self, event, news):
+        """Note an event of the kernel among the news."""
         if event.mask & (flags.Q_OVERFLOW | flags.IGNORED | flags.UNMOUNT):
             prefix = self._folders.pop(event.wd, None)
             self.is_lost |= prefix == "" or bool(event.mask & flags.Q_OVERFLOW)

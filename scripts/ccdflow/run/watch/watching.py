@@ -394,6 +394,7 @@ class Watch:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
     def _round(self, done, before):
+        """Do a whole round: plan, make, finish."""
         results = Path(self.values["results"])
 
         def notes():
@@ -414,6 +415,7 @@ class Watch:
         self._moved = time.monotonic()
 
     def _work(self, running, done):
+        """Make the products of a round and say what came of it."""
         context, jobs = running.context, list(running.plan.jobs.values())
         rows = context.store.rows.values()
         done.arriving = sum(row.status == ARRIVING for row in rows)
