@@ -320,7 +320,7 @@ def _sidereal(content):
 
 
 def _place(reader):
-    """Return the geocentric place of the site in metres, None if no card has it."""
+    """Return the longitude of the site by its geocentric coordinates; None for none."""
     numbers = [
         read(
             reader.headers, (CardSpec(keyword),), (0, reader.images[0]),

@@ -165,7 +165,7 @@ class _Work:
         return buffer
 
     def _amplifier(self, amplifier, start, stored, out):
-        """Reduce rows of an amplifier, and keep the values that its level and flags are judged by."""
+        """Reduce rows of an amplifier; keep the values that level and flags are judged by."""
         data, place, name = amplifier.data, amplifier.place, amplifier.name
         rows, columns, *flagged = self._looked_at[name]
         level = None

@@ -139,7 +139,7 @@ def wait_for(batch, *, say=print, silence=SILENCE, poll=_POLL):
 
 
 def _wait(batch, say, silence, poll):
-    """Return the lock of a batch once its process has ended; None where it gives no sign of life."""
+    """Return the lock of a batch once its process ended; None where it gives no sign of life."""
     path, said, sign, since = lock_path(batch), False, None, time.monotonic()
     while (file := _try_lock(path)) is None:
         if not said:
