@@ -315,7 +315,7 @@ def test_the_trend_has_a_line_for_each_kind_of_biases(tmp_path, monkeypatch):
         drawn.append({(p.camera, p.amplifier, p.night): p.level for p in points})
         return stand_in(points, **named)
 
-    monkeypatch.setattr(trend_picture, "trend_picture", trend_picture)
+    monkeypatch.setattr("ccdflow.pages.pictures.trend_picture.trend_picture", trend_picture)
     made(tmp_path)
     lines = {}
     for (camera, amplifier, _), level in drawn[-1].items():

@@ -98,9 +98,9 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
 
 def test_a_file_that_grows_is_not_at_rest(tmp_path):
     quiet = arrivals.SettledFiles(tmp_path)
-    assert quiet.of({"a": (1, 1), "b": (1, 1)}) == {}
-    assert quiet.of({"a": (2, 2), "b": (1, 1)}) == {"b": (1, 1)}
-    assert quiet.of({"a": (2, 2)}) == {"a": (2, 2)}
+    assert quiet.settled({"a": (1, 1), "b": (1, 1)}) == {}
+    assert quiet.settled({"a": (2, 2), "b": (1, 1)}) == {"b": (1, 1)}
+    assert quiet.settled({"a": (2, 2)}) == {"a": (2, 2)}
 
 
 @pytest.mark.parametrize(
