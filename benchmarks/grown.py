@@ -159,7 +159,7 @@ def _copy_closed(archive, copies):
         for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
     }
     values = million.values_of(archive.raw, results)
-    state = seal.state(values, session.reading_settings(values).cameras, kinds.CHAIN)
+    state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     first = before.first | {"files": closed_nights._stamps(results), "folders": state.folders}
     first["always"] = places["records"][""]
     nights = [*copies.dates, *before.names]

@@ -74,7 +74,7 @@ def leave_seal(raw, results):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("simulated\n")
     context = Context(values, raw, results, HeaderStore(), ledger.Ledger(), kinds.CHAIN)
-    state = seal.state(values, session.reading_settings(values).cameras, kinds.CHAIN)
+    state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     empty = plan.Plan(context, {}, [])
     seal.leave(empty, state, described=[SAID], closing=[], is_failure=False)
 
