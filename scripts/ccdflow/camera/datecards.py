@@ -32,7 +32,23 @@ _MJD_NAME = re.compile(r".*MJD.*")
 
 @dataclass(frozen=True)
 class CardTime:
-    """The content of one card: a day, a time of day, or both; `local` if not in UT."""
+    """The content of one card: a day, a time of day, or both.
+
+    Attributes
+    ----------
+    keyword : str
+    day : datetime.date or None
+    other : datetime.date or None
+        The day by the other order of day and month, where both can be meant.
+    clock : datetime.timedelta or None
+        Since midnight.
+    zone : datetime.timedelta or None
+        Ahead of UT, where the text says so.
+    local : bool
+        Whether it is not in UT.
+    remark : str
+        A warning on the way in which it is written.
+    """
 
     keyword: str
     day: object = None

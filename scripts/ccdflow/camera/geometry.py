@@ -153,7 +153,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Cards:
-    """Where gain, read noise, saturation and binning stand: cards tried in order."""
+    """The cards of `gain`, `read_noise`, `saturation` and `binning`, tried in order."""
 
     gain: tuple[CardSpec, ...]
     read_noise: tuple[CardSpec, ...]

@@ -20,7 +20,15 @@ _MOST_ROUNDS = 50
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean, standard deviation (``ddof=1``) and number of the values left by clipping."""
+    """The moments of the values left by clipping.
+
+    Attributes
+    ----------
+    mean, sigma : float
+        The standard deviation with ``ddof=1``.
+    count : int
+        Number of the values.
+    """
 
     mean: float
     sigma: float

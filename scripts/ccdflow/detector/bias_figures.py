@@ -316,9 +316,34 @@ class AmplifierValues:
 class AmplifierQuality:
     """One row of the table of bias quality; NaN for figures that could not be measured.
 
-    Units are adu unless the name says electrons; an error is a standard error. `pair_noise` holds
-    the read noise from each pair of consecutive frames, `disagreement` the result of the function
-    of that name.
+    Units are adu unless the name says electrons; an error is a standard error.
+
+    Attributes
+    ----------
+    amplifier : str
+    frames : int
+    level, level_error, level_span : float
+        The mean level of the members, and the largest less the smallest.
+    drift_an_hour, drift_an_hour_error : float
+        Slope of the level over time.
+    read_noise, read_noise_error : float
+        From differences of consecutive members.
+    read_noise_electrons, header_read_noise_electrons : float
+        The same by the gain, and the header's or profile's.
+    row_structure, row_structure_error, column_structure, column_structure_error : float
+        Noise that the pixels of a row, or of a column, share in a member.
+    combined_row_structure, combined_column_structure : float
+        The same in the combined bias.
+    combined_noise, combined_noise_error : float
+        Noise of a pixel of the combined bias.
+    predicted_noise, root_n_noise : float
+        Its prediction by the recipe, and the read noise over the root of the number of members.
+    clipped_fraction : float
+        Part of the values that were rejected.
+    disagreement : float
+        The result of the function of that name.
+    pair_noise : tuple of float
+        The read noise from each pair of consecutive members.
     """
 
     amplifier: str

@@ -114,11 +114,11 @@ def cell_sums(values, rows, shape):
     sums = np.zeros((len(values), len(at_y) - 1, len(at_x) - 1))
     count = np.zeros(sums.shape[1:])
     for cell in np.unique(cells):
-        own = cells == cell
+        in_cell = cells == cell
         sums[:, cell] = np.add.reduceat(
-            kept[:, own].sum(axis=1, dtype=np.float64), at_x[:-1], axis=1
+            kept[:, in_cell].sum(axis=1, dtype=np.float64), at_x[:-1], axis=1
         )
-        count[cell] = np.add.reduceat(good[own].sum(axis=0), at_x[:-1])
+        count[cell] = np.add.reduceat(good[in_cell].sum(axis=0), at_x[:-1])
     return sums, count
 
 
@@ -158,9 +158,9 @@ def measure_dead_time(series):
     DeadTime
     """
     shapes = [means.shape[1:] for means in series[0].means]
-    mean, mean_error = _combined([_mean_dead_time(each) for each in series])
+    mean, mean_error = _combined([_mean_dead_time(flats) for flats in series])
     about = 0.0 if np.isnan(mean) else mean
-    lines = [_lines(each, about) for each in series]
+    lines = [_lines(flats, about) for flats in series]
     weights = sum(error**-2 for _, error, _, _ in lines)
     excess = sum(value / error**2 for value, error, _, _ in lines) / weights
     squares, freedom = (sum(line[place] for line in lines) for place in (2, 3))
@@ -236,7 +236,7 @@ def _mean_dead_time(series):
 
 def _combined(found):
     """Return the mean of values by their errors, and its error; NaN for none."""
-    values, errors = np.array([each for each in found if np.isfinite(each).all()] or [_UNKNOWN]).T
+    values, errors = np.array([pair for pair in found if np.isfinite(pair).all()] or [_UNKNOWN]).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 
@@ -353,9 +353,9 @@ def correction(excess, error, mean, seconds, of_flat, shape):
     for exposure in of_flat:
         flat += 1 - more / np.float32(exposure - about)
     flat /= np.float32(len(of_flat))
-    own = (np.float32(seconds - about) - more) / np.float32(seconds)
+    exposed_part = (np.float32(seconds - about) - more) / np.float32(seconds)
     if np.isnan(mean):
-        own = 1 - more / np.float32(seconds)
-    factor = flat / own
+        exposed_part = 1 - more / np.float32(seconds)
+    factor = flat / exposed_part
     inverse = 1 / (seconds - about) - np.mean([1 / (exposure - about) for exposure in of_flat])
     return factor, np.square(plane(error, shape) * np.float32(inverse))

@@ -24,7 +24,7 @@ FRAME_ROWS = 64  # this number of rows takes 7 ms for an LFC frame
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured figure and its standard error; NaN if it could not be measured."""
+    """A measured figure: its value and standard error; NaN if it could not be measured."""
 
     value: float
     error: float
@@ -122,7 +122,16 @@ def frame_statistics(image, overscan=()):
 
 @dataclass(frozen=True)
 class CleanImage:
-    """An image minus its mean level, 0 where `good` is False."""
+    """An image without bad pixels.
+
+    Attributes
+    ----------
+    values : numpy.ndarray of shape (ny, nx)
+        Less the mean level; 0 where `good` is False.
+    good : numpy.ndarray of bool
+    level : float
+        The mean of the good pixels.
+    """
 
     values: np.ndarray
     good: np.ndarray

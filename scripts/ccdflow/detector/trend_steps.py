@@ -258,7 +258,7 @@ class _Fit:
     def at(self, night):
         """Return the numbers of one night."""
         return tuple(
-            float(each[night]) for each in (self.step, self.variance, self.before, self.after)
+            float(numbers[night]) for numbers in (self.step, self.variance, self.before, self.after)
         )
 
 
@@ -310,28 +310,28 @@ class _Nights:
     def _settled(self, cuts, limit, least):
         """Return the steps of `cut`, each dated again between its neighbours, and judged."""
         for cut in list(cuts):
-            others = [each for each in cuts if each != cut]
+            others = [other for other in cuts if other != cut]
             cuts = sorted({*others, self._dated(cut, others)})
         judged = [self._judged(cut, cuts, least) for cut in cuts]
-        return [each for each in judged if each[2] >= limit]
+        return [step for step in judged if step[2] >= limit]
 
     def _dated(self, cut, others):
         """Return the night that parts those about a cut best: with it, least is left of them."""
-        low, high = (np.full(self.values.size, each[cut]) for each in self._window(others))
+        low, high = (np.full(self.values.size, end[cut]) for end in self._window(others))
         fit = self._fit(low, high)
         return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
 
     def _judged(self, cut, cuts, least):
         """Return (night, fit, sigma, error) of one of several cuts; no sigma where it is small."""
-        fit = self._fit(*self._window([each for each in cuts if each != cut]))
-        step, variance, _, _ = own = fit.at(cut)
+        fit = self._fit(*self._window([other for other in cuts if other != cut]))
+        step, variance, _, _ = numbers = fit.at(cut)
         left = self._without(cuts)
         gaps = np.diff(self.days)
         waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
         inflation = self._inflation(left, len(cuts))
         error = math.sqrt(variance * inflation**2 + self._wander(left) * waited)
         sigma = self._sigma(abs(step) / error) if abs(step) >= least else 0.0
-        return cut, own, sigma, error
+        return cut, numbers, sigma, error
 
     def event(self, cut, fit, sigma, error):
         """Return the `Event` of a cut, by the indices of these nights."""
@@ -407,7 +407,7 @@ class _Nights:
         """Return the values, the steps at some nights taken out."""
         left = self.values.copy()
         for cut in cuts:
-            fit = self._fit(*self._window([each for each in cuts if each != cut]))
+            fit = self._fit(*self._window([other for other in cuts if other != cut]))
             left[cut:] -= np.nan_to_num(fit.step[cut])
         return left
 
@@ -429,8 +429,8 @@ class _Nights:
         xx = np.maximum(tt - t * t / n, 1e-300)
         slope = (ty - t * y / n) / xx
         smooth = y / n + slope * (self.days - t / n)
-        own = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
-        freedom = left.size - own.sum() - steps
+        lent = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
+        freedom = left.size - lent.sum() - steps
         spread = max(_deviation(left - smooth) * math.sqrt(left.size / freedom), self.least)
         alike = 1 - (self.scatter / max(spread, self.scatter)) ** 2
         alike = min(max(alike - self.values.size**-0.5, 0.0), _MOST_ALIKE)

@@ -182,16 +182,16 @@ def judge(samples, amplifiers, recipe):
     -------
     rows : dict of str to RowNoise
         For amplifiers with enough pixels.
-    said : list of (str, str)
+    warnings : list of (str, str)
         Kind and text of each warning.
     """
-    rows, said = {}, []
+    rows, warnings_found = {}, []
     for name, sample in samples.items():
         noise, warnings = warnings_of(sample, recipe, name if len(amplifiers) > 1 else "")
-        said += warnings
+        warnings_found += warnings
         if noise is not None:
             rows[name] = noise
-    return rows, said + seam_warnings(samples, amplifiers)
+    return rows, warnings_found + seam_warnings(samples, amplifiers)
 
 
 def row_noise(sample):
@@ -209,7 +209,7 @@ def row_noise(sample):
     if min(sample.lines.shape) < _FEWEST_LINES:
         return None
     means = sample.lines.mean(axis=1, dtype=np.float64)
-    levels, own = (np.asarray(each, dtype=np.float64) for each in (sample.levels, sample.own))
+    levels, own = (np.asarray(array, dtype=np.float64) for array in (sample.levels, sample.own))
     of_rows, count = _from_row_to_row(means, means - levels, means - own)
     (pixel,), _ = _from_row_to_row(sample.lines[:_ROWS_OF_A_PIXEL].astype(np.float32), least=1.0)
     made = RowNoise(*of_rows, pixel, count)
@@ -221,9 +221,9 @@ def _from_row_to_row(*values, least=0.0):
 
     A difference counts in all series or in none: those beyond 5 sigma in one are left out.
     """
-    steps = [np.diff(each, axis=0) for each in values]
-    kept = np.logical_and.reduce([_inside(each, least) for each in steps])
-    noises = [_root_mean_square(each, kept) / np.sqrt(2) for each in steps]
+    steps = [np.diff(array, axis=0) for array in values]
+    kept = np.logical_and.reduce([_inside(step, least) for step in steps])
+    noises = [_root_mean_square(step, kept) / np.sqrt(2) for step in steps]
     return noises, int(np.count_nonzero(kept))
 
 
@@ -257,7 +257,7 @@ def warnings_of(sample, recipe, name=""):
     Returns
     -------
     rows : RowNoise or None
-    said : list of (str, str)
+    warnings : list of (str, str)
         Kind and text of each warning.
     """
     rows = row_noise(sample)
@@ -375,7 +375,7 @@ def seam_warnings(samples, amplifiers):
     list of (str, str)
         Kind and text of each warning.
     """
-    said = []
+    warnings_found = []
     for pair in combinations([a for a in amplifiers if a.name in samples], 2):
         left, right = sorted(pair, key=lambda a: a.data.x0)
         if left.along != "rows" or left.hdu != right.hdu or left.data.x1 != right.data.x0:
@@ -385,7 +385,7 @@ def seam_warnings(samples, amplifiers):
         seam = _step(samples[left.name], samples[right.name], left.data, right.data)
         if seam is not None:
             at, step = seam
-            said.append(
+            warnings_found.append(
                 (
                     SEAM,
                     f"amplifiers {left.name} and {right.name} are split at column"
@@ -395,7 +395,7 @@ def seam_warnings(samples, amplifiers):
                     " profile",
                 )
             )
-    return said
+    return warnings_found
 
 
 def _step(left, right, left_data, right_data):

@@ -56,15 +56,15 @@ class Science(Kind):
     def plan(self, planner):
         """Want each reduced frame of the types that are asked for, calibrated."""
         context = planner.context
-        own = self.configuration(context)
-        if not own["enabled"]:
+        settings = self.configuration(context)
+        if not settings["enabled"]:
             planner.keep_all_of(self)
             return
         frames = FramePlanner(planner, self, Calibration)
         for row in context.rows_in_order():
             product = calibrated(row.file)
             is_enabled = is_of_enabled_type(row, context.settings)
-            is_asked_for = is_enabled and row.facts["type"] in own["types"]
+            is_asked_for = is_enabled and row.facts["type"] in settings["types"]
             if row.status == SET_ASIDE and not row.gone:
                 # The product of the raw file as it was is moved away.
                 continue
@@ -124,10 +124,13 @@ class Science(Kind):
 
     def make(self, context, job, *, threads):
         """Calibrate a frame, or refuse it."""
-        own = Calibration(context, context.groups[job.product])
-        if job.why == calibration_plan.MAY_CHANGE and (before := own.made_before) is not None:
+        calibration = Calibration(context, context.groups[job.product])
+        if (
+            job.why == calibration_plan.MAY_CHANGE
+            and (before := calibration.made_before) is not None
+        ):
             return before
-        return own.make()
+        return calibration.make()
 
     def carries(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
@@ -198,7 +201,7 @@ class Science(Kind):
         if not self.configuration(context)["enabled"]:
             return []
         nights = [_told(context, records), *context.summaries(_TOLD).values()]
-        refused = sorted(each for night in nights for each in night["refused"])
+        refused = sorted(file for night in nights for file in night["refused"])
         lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
         lines = lines[:_MOST_LINES] + _more(lines)
         made = sum(night["made"] for night in nights)
@@ -206,7 +209,7 @@ class Science(Kind):
             lines += _lacking(what, made, [night["without"].get(what, {}) for night in nights])
         # A night that was closed by an older ccdflow has no such words.
         noisy = noise_words.sentences_of(
-            each for night in nights for each in night.get("noise", ())
+            entry for night in nights for entry in night.get("noise", ())
         )
         lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _more(noisy)
         return lines + master_help.lines([night["helps"] for night in nights])
@@ -215,8 +218,8 @@ class Science(Kind):
 
     def can_close(self, context):
         """Tell whether a later night changes no choice of masters."""
-        own = self.configuration(context)
-        return not own["enabled"] or own["direction"] == "causal"
+        settings = self.configuration(context)
+        return not settings["enabled"] or settings["direction"] == "causal"
 
     def summary(self, context, night, records):
         """Return the values of a night's calibrated frames in the last lines."""
@@ -249,8 +252,8 @@ class Science(Kind):
         draw = drawing_module("ageing_picture").ageing_picture
         png = draw(
             [
-                (each.name, master_ageing.UNITS[each.kind], each.points(), each.in_use)
-                for each in ageing
+                (master.name, master_ageing.UNITS[master.kind], master.points(), master.in_use)
+                for master in ageing
             ],
             title="How masters depart from one another",
             explanation="Each point is two masters: the variance of their difference beyond their"
@@ -264,7 +267,7 @@ class Science(Kind):
                 " camera's profile if you agree with it.",
             ),
             headings=("Masters", "Between them", "A day adds", "For the profile", "In use"),
-            rows=tuple(each.cells() for each in ageing),
+            rows=tuple(master.cells() for master in ageing),
             pictures=(Picture(png, "Difference of masters against the days between them"),),
         )
 

@@ -47,7 +47,7 @@ def _show_shutter(seconds):
     One flat alone that differs from all others in exposure may differ for other reasons. Of three
     flats none can be left out.
     """
-    usable = sorted(each for each in seconds if math.isfinite(each))
+    usable = sorted(time for time in seconds if math.isfinite(time))
     if len(usable) == len(seconds) == _LEAST_FLATS:
         return usable[-1] / usable[0] >= _LEAST_RATIO and usable[0] <= _MOST_SECONDS
     return (
@@ -251,9 +251,9 @@ class Shutter(MeasurementKind):
         maps = self.made(context, night)
         if not maps:
             return None
-        said = [text for group, record in maps if (text := self._matters(context, group, record))]
+        texts = [text for group, record in maps if (text := self._matters(context, group, record))]
         return Section(
-            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in said), (_TEXT,),
+            "shutter", "The shutter", tuple(f"The shutter: {text}." for text in texts), (_TEXT,),
             headings=("Detector", *_HEADINGS), rows=tuple(_line(g, r) for g, r in maps),
         )  # fmt: skip
 
@@ -349,7 +349,7 @@ def _data(group, night, series, found):
     """Return the entries of a map's record."""
     excess = np.concatenate([cells.ravel() for cells in found.excess])
     error = np.concatenate([cells.ravel() for cells in found.error])
-    seconds = [float(t) for each in series for t in each.seconds]
+    seconds = [float(t) for flats in series for t in flats.seconds]
     is_known = math.isfinite(found.mean) and math.isfinite(found.mean_error)
     return {
         "night": group.night,
@@ -414,17 +414,17 @@ def _frames_of(context, group):
         and pixels_of(setup_of(context, row)) == pixels
         and is_of_enabled_type(row, context.settings)
     ]
-    return [each for each in seconds if math.isfinite(each)]
+    return [time for time in seconds if math.isfinite(time)]
 
 
 def _series(night, flats):
     """Return the `dead_time.FlatSeries` of combined flats of one light, or None."""
     amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
-    if not all(night.level_is_out(flat, each) for flat in flats for each in amplifiers):
+    if not all(night.level_is_out(flat, amplifier) for flat in flats for amplifier in amplifiers):
         return None
     seconds = np.array([t for flat in flats for t in night.seconds(flat)])
     of_images = [_means(night, flats, image) for image in night.images]
-    means, variances, counts = (list(each) for each in zip(*of_images, strict=True))
+    means, variances, counts = (list(values) for values in zip(*of_images, strict=True))
     if not sum(count.sum() for count in counts):
         return None
     return dead_time.FlatSeries(seconds, means, variances, counts)
@@ -441,8 +441,8 @@ def _means(night, flats, image):
         for stack, dark in zip(stacks, darks, strict=True):
             with stack:
                 values.append(dark.subtract(stack.rows(np.arange(rows.start, rows.stop)), rows))
-        own, count = dead_time.cell_sums(np.concatenate(values), rows, image.shape)
-        sums, counts = sums + own, counts + count
+        sums_of_rows, count = dead_time.cell_sums(np.concatenate(values), rows, image.shape)
+        sums, counts = sums + sums_of_rows, counts + count
     amplifier = image.amplifiers[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / counts
@@ -485,5 +485,5 @@ def corrects(context, camera):
     -------
     bool
     """
-    profile = next((each for each in context.cameras if each.name == camera), None)
+    profile = next((known for known in context.cameras if known.name == camera), None)
     return profile is not None and profile.measures_shutter

@@ -71,7 +71,7 @@ class Trends(Kind):
         return {
             "version": self.version,
             "nights": digest(sorted(lines)),
-            "epochs": {name: own for name, own in sorted(_epochs(context).items()) if own},
+            "epochs": {name: days for name, days in sorted(_epochs(context).items()) if days},
             "tolerance": context.settings["calibrate"]["temperature_tolerance"],
         }
 
@@ -114,7 +114,7 @@ class Trends(Kind):
         record = context.outcome(self.place) if DETECTOR.is_enabled(context) else None
         if record is None or record.status != ledger.MADE:
             return None
-        groups = [group for each in groups_of(context) for group in each]
+        groups = [group for groups_of_kind in groups_of(context) for group in groups_of_kind]
         nights = sorted({group.night for group in groups})[-_NIGHTS:]
         if len(nights) < 2:
             return None
@@ -159,7 +159,7 @@ def _rows(context):
     """Return a dict for each step, by night; `epoch` is the night of the event it is a part of."""
     epochs, rows = _epochs(context), []
     for series in series_of(context):
-        (trend,) = (each for each in TRENDS if each.name == series.figure)
+        (trend,) = (trend for trend in TRENDS if trend.name == series.figure)
         for nights, event in series.events(epochs.get(series.camera, ())):
             rows.append(
                 {
@@ -211,7 +211,7 @@ def _events(context, rows):
         {
             "night": night,
             "camera": camera,
-            "after": sum(each >= night for each in nights[camera]),
+            "after": sum(other >= night for other in nights[camera]),
             "steps": steps,
         }
         for (night, camera), steps in by_epoch.items()
@@ -245,7 +245,7 @@ def _change(step):
 
 def _advice(context, event, *, in_full=False):
     """Return the line for the profile; a page names it without its folder, which may move."""
-    camera = next((each for each in context.cameras if each.name == event["camera"]), None)
+    camera = next((known for known in context.cameras if known.name == event["camera"]), None)
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
     line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
     if camera is None or not camera.path:
@@ -271,8 +271,8 @@ def _cells(step):
 def _pictures(context, series, events):
     """Return a picture for each camera that has several nights."""
     pictures = []
-    for camera in sorted({each.camera for each in series})[:_CAMERAS]:
-        lines = [each for each in series if each.camera == camera and len(each.points) > 1]
+    for camera in sorted({one.camera for one in series})[:_CAMERAS]:
+        lines = [one for one in series if one.camera == camera and len(one.points) > 1]
         if lines:
             steps = [s for event in events if event["camera"] == camera for s in event["steps"]]
             pictures.append(_picture(camera, lines, steps, _epochs(context).get(camera, ())))
@@ -282,14 +282,14 @@ def _pictures(context, series, events):
 def _picture(camera, series, steps, epochs):
     """Return the picture of the figures of one camera."""
     draw = drawing_module("step_picture")
-    nights = sorted({night for each in series for night in each.points})
+    nights = sorted({night for one in series for night in one.points})
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []
     for trend in TRENDS:
         lines = [
-            draw.AmplifierLine(each.name, {night: point[0] for night, point in each.points.items()})
-            for each in series
-            if each.figure == trend.name
+            draw.AmplifierLine(one.name, {night: point[0] for night, point in one.points.items()})
+            for one in series
+            if one.figure == trend.name
         ]
         marks = tuple(unique(step["night"] for step in steps if step["figure"] == trend.name))
         if lines:

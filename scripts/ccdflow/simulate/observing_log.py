@@ -15,7 +15,8 @@ MAX_FRAMES_PER_NIGHT = 2000  # one every 20 s from 01:00 to 12:07 UT
 class LogLine:
     """An exposure that the observer asked for: one line of the observing log.
 
-    `file` is relative to the night's folder with ``/`` between folders; `exptime` in seconds;
+    `number`, `imagetyp`, `object` and `filter` are as the log has them; `file` is relative to the
+    night's folder with ``/`` between folders; `exptime` in seconds;
     `start` is the UT at which the shutter opened.
     """
 

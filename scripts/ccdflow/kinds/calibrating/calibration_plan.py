@@ -59,7 +59,7 @@ class StepsOfClass:
             ("shelves", *[kind.name for kind in kinds]),
             lambda: [association.shelves_of(context, kind) for kind in kinds],
         )
-        self._answers = [(each.steps_like(row), each.kind.name == DARK) for each in shelves]
+        self._answers = [(shelf.steps_like(row), shelf.kind.name == DARK) for shelf in shelves]
         self._known, self._fixed, self._alike, self._pairs = {}, {}, {}, {}
         self._context = context
 
@@ -76,7 +76,7 @@ class StepsOfClass:
                 fixed = [None if is_dark else answer(*how) for answer, is_dark in self._answers]
                 self._fixed[degrees] = fixed
             chosen = tuple(
-                own or answer(*how) for own, (answer, _) in zip(fixed, self._answers, strict=True)
+                step or answer(*how) for step, (answer, _) in zip(fixed, self._answers, strict=True)
             )
             chosen = self._paired(chosen, row)
             steps = self._known[asked] = self._alike.setdefault(tuple(map(id, chosen)), chosen)
@@ -165,13 +165,13 @@ class FramePlanner:
             Of the reduced frame.
         """
         alike = alike_of(row)
-        own = self._classes.get(alike)
-        if own is None:
-            own = self._classes[alike] = self._class(row)
-        steps = own.steps.steps_of(row)
-        way = own.ways.get(id(steps))
+        class_ = self._classes.get(alike)
+        if class_ is None:
+            class_ = self._classes[alike] = self._class(row)
+        steps = class_.steps.steps_of(row)
+        way = class_.ways.get(id(steps))
         if way is None:
-            way = own.ways[id(steps)] = self._way(row, product, own, steps)
+            way = class_.ways[id(steps)] = self._way(row, product, class_, steps)
         group = self._group(row, product, way)
         self._context.groups[product] = group
         degrees = way.likewise.degrees(row)
@@ -213,22 +213,24 @@ class FramePlanner:
             way.steps, way.pixels,
         )  # fmt: skip
 
-    def _way(self, row, product, own, steps):
+    def _way(self, row, product, class_, steps):
         """Return how frames of these steps are calibrated: needs, and the part of their key."""
         context, facts = self._context, row.facts
-        way = _Way(steps, own.pixels, own.shared, [], [], None)
+        way = _Way(steps, class_.pixels, class_.shared, [], [], None)
         needs, spare = context.planned(
             ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
         )
         # Frames of the same steps, camera and recipe differ in their reduced frame and temperature.
         alike = ("calibration", row.camera, row.recipe, row.geometry, *map(id, steps))
-        alike = (*alike, facts["readmode"], facts["gain"], own.pixels)
+        alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
         likewise = context.planned(
             alike,
             lambda: Likewise(self._calibration(context, self._group(row, product, way))),
         )
         is_open = measured_flats.may_change(context, steps)
-        return _Way(steps, own.pixels, own.shared, [*needs, *own.pixels], spare, likewise, is_open)
+        return _Way(
+            steps, class_.pixels, class_.shared, [*needs, *class_.pixels], spare, likewise, is_open
+        )
 
 
 class Likewise:
@@ -255,10 +257,10 @@ class Likewise:
         """Return by how many degrees the dark is warmer than a frame, None where unknown."""
         if self._dark is None:
             return None
-        own = _degrees(row.facts)
-        if own not in self._apart:
-            self._apart[own] = shelves.degrees_apart(self._dark, row)
-        return self._apart[own]
+        asked = _degrees(row.facts)
+        if asked not in self._apart:
+            self._apart[asked] = shelves.degrees_apart(self._dark, row)
+        return self._apart[asked]
 
     def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key.
@@ -274,7 +276,7 @@ class Likewise:
         -------
         dict
         """
-        how = [_at(each, degrees) if each[0] == "dark" else each for each in self._basis["how"]]
+        how = [_at(line, degrees) if line[0] == "dark" else line for line in self._basis["how"]]
         return {**self._basis, "frame": frame, "how": how}
 
     def key(self, frame, degrees):

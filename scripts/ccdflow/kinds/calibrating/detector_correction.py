@@ -92,12 +92,19 @@ class DetectorCorrection:
 
         None where no night's flats were full, or any night's lie above it.
         """
-        own = [each for each in self._figures if each["amplifier"] == amplifier.name]
-        levels = [each["full_well"] for each in own if math.isfinite(each["full_well"])]
+        figures_of_one = [
+            figures for figures in self._figures if figures["amplifier"] == amplifier.name
+        ]
+        levels = [
+            figures["full_well"]
+            for figures in figures_of_one
+            if math.isfinite(figures["full_well"])
+        ]
         if not levels:
             return None
         level = float(np.median(levels))
-        return None if any(each["level"] > _SAME_WELL * level for each in own) else level
+        is_exceeded = any(figures["level"] > _SAME_WELL * level for figures in figures_of_one)
+        return None if is_exceeded else level
 
     @cached_property
     def _figures(self):
@@ -113,11 +120,11 @@ class DetectorCorrection:
     def _gains(self):
         """{amplifier: (gain, error)}: the mean over nights of the same readout, by their errors."""
         sums = {}
-        for each in self._figures:
-            if math.isfinite(each["gain"]) and each["gain_error"] > 0:
-                weight = each["gain_error"] ** -2
-                total = sums.setdefault(each["amplifier"], [0.0, 0.0])
-                total[0] += weight * each["gain"]
+        for figures in self._figures:
+            if math.isfinite(figures["gain"]) and figures["gain_error"] > 0:
+                weight = figures["gain_error"] ** -2
+                total = sums.setdefault(figures["amplifier"], [0.0, 0.0])
+                total[0] += weight * figures["gain"]
                 total[1] += weight
         return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
@@ -134,8 +141,10 @@ class DetectorCorrection:
         ccdflow.calibrate.extras.Extras
         """
         cards, masks = [], ()
-        own = [list(shape) for shape in shapes]
-        usable = [r for r in self.records if tells_of_pixels(r) and r.data["shapes"] == own]
+        shapes_of_frame = [list(shape) for shape in shapes]
+        usable = [
+            r for r in self.records if tells_of_pixels(r) and r.data["shapes"] == shapes_of_frame
+        ]
         if usable:
             share = self._context.settings["detector"]["share"]
             masks = pixel_tables.masks_of(self._context, usable, shapes, share)
@@ -148,10 +157,10 @@ class DetectorCorrection:
             if len(usable) > 1:
                 text = "part of the nights in which a bad pixel is bad"
                 cards.append(("BPMSHARE", float(share), text))
-            for place, each in enumerate(usable[-2::-1][:98], start=2):
+            for place, record in enumerate(usable[-2::-1][:98], start=2):
                 cards += [
-                    (f"BPMIM{place:02d}", each.product, "the one before it"),
-                    (f"BPMKEY{place:02d}", each.key, "its CCDFKEY"),
+                    (f"BPMIM{place:02d}", record.product, "the one before it"),
+                    (f"BPMKEY{place:02d}", record.key, "its CCDFKEY"),
                 ]
         geometry = self._context.store.geometry(self._row.geometry)
         gains = {g for a in geometry.amplifiers if (g := self.gain(a)) is not None}
@@ -160,7 +169,7 @@ class DetectorCorrection:
         return Extras(masks, self._find_cosmics(), tuple(cards))
 
     def _find_cosmics(self):
-        own = self._settings
-        if not own["cosmic_rays"]:
+        settings = self._settings
+        if not settings["cosmic_rays"]:
             return None
-        return partial(search, sigma=own["cosmic_sigma"], contrast=own["cosmic_contrast"])
+        return partial(search, sigma=settings["cosmic_sigma"], contrast=settings["cosmic_contrast"])

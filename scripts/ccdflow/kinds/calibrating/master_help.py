@@ -119,7 +119,7 @@ def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
     for index, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
         header_unit = str(card_value(units[place].header, "BUNIT") or "adu")
         converts = unit == "electron" and header_unit.lower() not in ELECTRONS
-        own = effects_of(
+        of_image = effects_of(
             path,
             units[place],
             amplifiers,
@@ -128,7 +128,7 @@ def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
             factor=(lambda readout: readout.gain) if converts else None,
             name=name,
         )
-        for kind, effect in own.items():
+        for kind, effect in of_image.items():
             if kind == "flat" and is_spectrum:
                 effect = replace(effect, structure=0.0, structure_without=0.0, structure_error=0.0)
             effects[kind].append(astuple(effect))
@@ -143,8 +143,8 @@ def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
 def _mean(values):
     """Return the averages of some effects; the errors are those of the averages."""
     columns = list(zip(*values, strict=True))
-    means = [sum(each) / len(each) for each in columns[:-2]]
-    return [*means, *(math.hypot(*each) / len(each) for each in columns[-2:])]
+    means = [sum(column) / len(column) for column in columns[:-2]]
+    return [*means, *(math.hypot(*column) / len(column) for column in columns[-2:])]
 
 
 def sums_of(records):
@@ -163,11 +163,12 @@ def sums_of(records):
     """
     totals = {}
     for of, values in _effects(records):
-        squares = [*values[:-2], *(f"{Decimal(str(each)) ** 2}" for each in values[-2:])]
-        own = totals.setdefault(of, [0, [Decimal(0)] * len(values)])
-        own[0] += 1
-        own[1] = [
-            _EXACT.add(one, Decimal(str(each))) for one, each in zip(own[1], squares, strict=True)
+        squares = [*values[:-2], *(f"{Decimal(str(error)) ** 2}" for error in values[-2:])]
+        total = totals.setdefault(of, [0, [Decimal(0)] * len(values)])
+        total[0] += 1
+        total[1] = [
+            _EXACT.add(one, Decimal(str(value)))
+            for one, value in zip(total[1], squares, strict=True)
         ]
     return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
 
@@ -179,10 +180,12 @@ _EXACT = Context(prec=100)
 def _helps(sums):
     """Return the `MasterHelp` of each master of `sums_of` several parts of an archive, sorted."""
     totals = {}
-    for kind, product, unit, count, values in (each for part in sums for each in part):
-        own = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
-        own[0] += count
-        own[1] = [_EXACT.add(one, Decimal(each)) for one, each in zip(own[1], values, strict=True)]
+    for kind, product, unit, count, values in (entry for part in sums for entry in part):
+        total = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
+        total[0] += count
+        total[1] = [
+            _EXACT.add(one, Decimal(value)) for one, value in zip(total[1], values, strict=True)
+        ]
     helps = []
     for (kind, product, unit), (count, values) in sorted(totals.items(), key=_by_kind):
         means = [float(value / count) for value in values[:-2]]
@@ -191,8 +194,8 @@ def _helps(sums):
     return helps
 
 
-def _by_kind(each):
-    kind, *rest = each[0]
+def _by_kind(entry):
+    kind, *rest = entry[0]
     return {"bias": 0, "dark": 1, "flat": 2}[kind], rest
 
 
@@ -244,12 +247,12 @@ def lines(sums):
     -------
     list of str
     """
-    others = ([each for each in part if each[0] != "dark"] for part in sums)
-    harmful = [each for each in _helps(others) if each.harms]
+    others = ([entry for entry in part if entry[0] != "dark"] for part in sums)
+    harmful = [master for master in _helps(others) if master.harms]
     sentences = [
-        f"{each.kind} does harm: {each.product}: {each.words()}; {each.frames}"
-        f" frame{'s' * (each.frames != 1)}; more of its frames would help"
-        for each in harmful
+        f"{master.kind} does harm: {master.product}: {master.words()}; {master.frames}"
+        f" frame{'s' * (master.frames != 1)}; more of its frames would help"
+        for master in harmful
     ]
     rest = len(sentences) - _MOST_LINES
     return sentences[:_MOST_LINES] + ([f"... and {rest} more such masters"] if rest > 0 else [])

@@ -39,7 +39,26 @@ def day_of(night):
 
 @dataclass(frozen=True)
 class Shelf:
-    """Masters of one kind, setup and filter, in columns; their exposures and temperatures once."""
+    """Masters of one kind, setup and filter, in columns.
+
+    Attributes
+    ----------
+    masters : tuple of OfferedMaster
+    days, nights : numpy.ndarray of shape (n,)
+        Of each master its night: as a day, NaN where it has none, and as a text.
+    frames : numpy.ndarray of shape (n,)
+        Numbers of members.
+    exptimes : numpy.ndarray of shape (n,)
+        Seconds; NaN where it is not known.
+    bias_variances : numpy.ndarray of shape (n,)
+        Of the bias that was subtracted from the members.
+    set_points, sensors : numpy.ndarray of shape (n,)
+        Temperatures, degrees; NaN where they are not known.
+    exposures : numpy.ndarray
+        Each exposure time once.
+    temperatures : tuple of numpy.ndarray
+        Set points, and the sensor's temperatures, of each pair once.
+    """
 
     masters: tuple
     days: np.ndarray

@@ -30,9 +30,9 @@ from ccdflow.run.rawframes.rows import digest
 
 def rules(context):
     """Return the `candidates.Rules` of the configuration."""
-    own = context.settings["calibrate"]
+    calibrate = context.settings["calibrate"]
     names = ("direction", "same_night", "scale_up", "temperature_tolerance")
-    return Rules(**{name: own[name] for name in names})
+    return Rules(**{name: calibrate[name] for name in names})
 
 
 def name_of_members(kind):
@@ -130,21 +130,23 @@ class Shelves:
             texts.setdefault(setup, {}).update(dict.fromkeys(self._members[group.product][1]))
         by = self.kind.configuration(self._context)["group_by"]
         telling, common = {}, {}
-        for setup, own in texts.items():
-            differing = identity.differing(own)
+        for setup, texts_of_setup in texts.items():
+            differing = identity.differing(texts_of_setup)
             telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
             common[setup] = {
                 name: value
-                for name, value in identity.cards_of(next(iter(own))).items()
+                for name, value in identity.cards_of(next(iter(texts_of_setup))).items()
                 if name not in differing and identity.is_decisive(name, by)
             }
         return telling, common
 
     def _of_larger_windows(self, frame, row):
         """Return [(the frame as one of a larger window, its region there)], smallest first."""
-        own, found = setup_of(self._context, row, self.kind), []
-        for setup, of_larger, cut in self._chips.larger(self._context, row, own, self.kind.name):
-            rest = (each for each in frame.setup[len(own) :] if each[0] == match_words.EPOCH)
+        of_frame, found = setup_of(self._context, row, self.kind), []
+        for setup, of_larger, cut in self._chips.larger(
+            self._context, row, of_frame, self.kind.name
+        ):
+            rest = (pair for pair in frame.setup[len(of_frame) :] if pair[0] == match_words.EPOCH)
             more = self._more(setup, row.facts["setting"], of_larger=of_larger)
             found.append((replace(frame, setup=(*setup, *rest, *more)), cut))
         return found
@@ -261,15 +263,19 @@ class Shelves:
 
     def _chosen(self, alike, *how):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
-        (own, _), *larger = alike
-        choice = own.choose(*how)
+        (of_window, _), *larger = alike
+        choice = of_window.choose(*how)
         if not larger and choice.candidates and (known := self._steps.get(id(choice))):
             # Most frames of a class are of these.
             return known[0]
-        cut_choices = [(each.choose(*how), cut) for each, cut in larger] if choice.needed else []
+        cut_choices = (
+            [(of_larger.choose(*how), cut) for of_larger, cut in larger] if choice.needed else []
+        )
         cut_choices = [(other, cut) for other, cut in cut_choices if other.candidates]
         missing = (
-            "" if cut_choices or choice.candidates else self._why_missing(own.one(*how), choice)
+            ""
+            if cut_choices or choice.candidates
+            else self._why_missing(of_window.one(*how), choice)
         )
         name = (id(choice), missing, *[(id(other), cut) for other, cut in cut_choices])
         if name not in self._steps:
@@ -293,8 +299,8 @@ class Shelves:
         few = self._few.choose(self.kind.name, frame) if choice.needed else choice
         if not few.candidates:
             return match_words.with_degrees(choice.missing, frame)
-        own = (each for each in few.candidates if each.lag == 0)
-        master = next(own, few.best).master
+        of_night = (candidate for candidate in few.candidates if candidate.lag == 0)
+        master = next(of_night, few.best).master
         product, count = master.product, master.frames
         return match_words.too_few_words(self.kind.name, product, count, self.minimum)
 
@@ -312,7 +318,9 @@ class Shelves:
         list of (OfferedMaster, str)
         """
         frame, name = self._about(rows[0], middles_of(rows), night), self.kind.name
-        larger = {each.setup: each for each, _ in self._of_larger_windows(frame, rows[0])}
+        larger = {
+            cut_frame.setup: cut_frame for cut_frame, _ in self._of_larger_windows(frame, rows[0])
+        }
         passed = []
         for master, why in self._masters.passed_over(name, frame, nights):
             cut = larger.get(master.about.setup)
@@ -342,15 +350,15 @@ def noise_of(context, row):
     camera = next((camera for camera in context.cameras if camera.name == row.camera), None)
     claimed = row.facts["rdnoise"]
     claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
-    own = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
+    limits = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
     if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
-        own["bias_warming"] = LEVEL_IN
-    own |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
+        limits["bias_warming"] = LEVEL_IN
+    limits |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
     return DetectorNoise(
         read_noise=max(noises, default=claimed),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=usual.flat_level * (min(gains) if gains else 1.0),
-        **own,
+        **limits,
     )
 
 

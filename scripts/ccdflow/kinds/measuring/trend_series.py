@@ -60,17 +60,17 @@ class FigureSeries:
         list of (list of str, ccdflow.detector.trend_steps.Event)
             The nights of the epoch, which the event's indices are of.
         """
-        (trend,) = (each for each in TRENDS if each.name == self.figure)
+        (trend,) = (trend for trend in TRENDS if trend.name == self.figure)
         parts = {}
         for night in sorted(self.points):
-            epoch = max((each for each in epochs if each <= night), default="")
+            epoch = max((begin for begin in epochs if begin <= night), default="")
             parts.setdefault(epoch, []).append(night)
         events = []
         for nights in parts.values():
             values, errors, noises = zip(*(self.points[night] for night in nights), strict=True)
             days = [day_of(night) for night in nights]
             noise = _median(noises)
-            events += [(nights, each) for each in trend.steps(days, values, errors, noise=noise)]
+            events += [(nights, step) for step in trend.steps(days, values, errors, noise=noise)]
         return events
 
 
@@ -148,19 +148,19 @@ def _temperatures(context, measured):
 
     Darks of another temperature, or of one exposure in the place of several, tell another rate.
     """
-    own, by_setup = {}, {}
+    darks, by_setup = {}, {}
     for night in context.summaries(DARKS_OF).values():
-        own |= night
+        darks |= night
     for group in measured:
-        if group.product not in own:
-            own[group.product] = darks_of(context, group)
-        by_setup.setdefault((group.camera, group.shared), set()).add(own[group.product][0])
+        if group.product not in darks:
+            darks[group.product] = darks_of(context, group)
+        by_setup.setdefault((group.camera, group.shared), set()).add(darks[group.product][0])
     tolerance = context.settings["calibrate"]["temperature_tolerance"]
     names = {setup: _alike(found, tolerance) for setup, found in by_setup.items()}
     found = {}
     for group in measured:
-        degrees, seconds = own[group.product]
-        words = "+".join(f"{each:g}" for each in seconds) + " s" if seconds else ""
+        degrees, seconds = darks[group.product]
+        words = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
         rate = "several exposures" if len(seconds) > 1 else words
         at = names[group.camera, group.shared][degrees]
         found[group.product] = at, {"dark_rate": rate, "hot": words}
@@ -190,7 +190,7 @@ def darks_of(context, group):
                 shared = dict(context.groups[use.product].shared)
                 seconds = rounded(float(shared["exptime"]))
                 darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
-    degrees, seconds = max(darks.items(), key=lambda each: len(each[1]), default=("", ()))
+    degrees, seconds = max(darks.items(), key=lambda entry: len(entry[1]), default=("", ()))
     return degrees, sorted(seconds)
 
 

@@ -202,8 +202,8 @@ def _block(context, night, setup, groups, *, foretell):
         first.setdefault(names[group.product], []).append(group)
     noises = [
         found
-        for name, own in first.items()
-        if (found := _noise(context, name, own, foretell=foretell)) is not None
+        for name, groups_of_name in first.items()
+        if (found := _noise(context, name, groups_of_name, foretell=foretell)) is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
     found = tuple(line for kind in kinds for line in _lines(context, kind, groups))
@@ -267,9 +267,9 @@ def _lines(context, kind, groups):
         for answer in answers_of(context, group):
             if answer.kind == kind:
                 use = answer.use
-                own = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
+                use_taken = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
                 why = match_words.without_degrees(answer.why_none)
-                alike[own or (answer.grade, why)].append((group, answer))
+                alike[use_taken or (answer.grade, why)].append((group, answer))
     return [_taken(context, kind, uses) for uses in alike.values()]
 
 
@@ -382,14 +382,14 @@ def _factors(context, found):
 
 def _has_bias(context, dark, bias):
     """Tell whether a dark's members were made less the same bias as a frame."""
-    own = _bias_of(context, dark)
-    return bias is not None and own is not None and own.product == bias.product
+    bias_of_dark = _bias_of(context, dark)
+    return bias is not None and bias_of_dark is not None and bias_of_dark.product == bias.product
 
 
 def _bias_of(context, dark):
     """Return the `Use` of the bias that a dark's members had subtracted, None for none."""
-    own = context.groups.get(dark.product)
-    biases = [taken(context, step) for step in own.steps if step.kind == BIAS] if own else []
+    group = context.groups.get(dark.product)
+    biases = [taken(context, step) for step in group.steps if step.kind == BIAS] if group else []
     return biases[0] if biases else None
 
 
@@ -440,7 +440,7 @@ def _noise(context, name, groups, *, foretell):
     answers = answers_of(context, group)
     uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
-    measured = [sky for each in groups if (sky := skies.measured_sky(context, each)) is not None]
+    measured = [sky for group in groups if (sky := skies.measured_sky(context, group)) is not None]
     sky = None
     if measured:
         sky = median(measured)
@@ -453,7 +453,7 @@ def _noise(context, name, groups, *, foretell):
     return GroupNoise(
         name,
         light_words((row.facts["filter"], row.facts["grism"])),
-        tuple(each.product for each in groups),
+        tuple(group.product for group in groups),
         BudgetedFrame(
             exptime=seconds,
             read_noise=read_noise or noise.read_noise,
@@ -467,9 +467,9 @@ def _noise(context, name, groups, *, foretell):
                 if use is not None
             },
             needed=tuple(
-                each.kind
-                for each in answers
-                if each.use is not None or each.missing not in ("", LEVEL_IN)
+                answer.kind
+                for answer in answers
+                if answer.use is not None or answer.missing not in ("", LEVEL_IN)
             ),
             is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
             other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
@@ -542,6 +542,6 @@ def _applied(context, kind, use, record, noise, seconds):
 
 def _rate(record, noise):
     quality = record.data.get("quality", ()) if record is not None else ()
-    if any(each["unit"] != "electron" for each in quality):
+    if any(figures["unit"] != "electron" for figures in quality):
         return noise.dark_rate
     return figure_of(record, "rate") or noise.dark_rate

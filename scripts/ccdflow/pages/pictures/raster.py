@@ -57,7 +57,7 @@ class Raster:
         return self._colours.setdefault(rgb, len(self._colours))
 
     def _nearest(self, rgb):
-        known = np.array([list(each) for each in self._colours])
+        known = np.array([list(colour) for colour in self._colours])
         return int(np.abs(known - list(rgb)).sum(axis=1).argmin())
 
     def fill(self, left, top, right, bottom, colour):
@@ -182,14 +182,14 @@ class Raster:
         height, width = self.pixels.shape
         mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
         left, top = max(0, left), max(0, top)
-        own = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
+        patch = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
         steps = (mask.astype(np.uint16) * _STEPS + 127) // 255
         rows, columns = np.nonzero(steps)
-        grounds, steps = own[rows, columns], steps[rows, columns]
+        grounds, steps = patch[rows, columns], steps[rows, columns]
         table = np.zeros((_MOST_COLOURS, _STEPS + 1), np.uint8)
         for ground in np.unique(grounds).tolist():
             table[ground] = self._between(ground, colour)
-        own[rows, columns] = table[grounds, steps]
+        patch[rows, columns] = table[grounds, steps]
 
     def _between(self, ground, colour):
         """Return the numbers of the colours from a ground to a colour."""
@@ -235,8 +235,8 @@ def lighter(colour, part):
     -------
     str
     """
-    own = bytes.fromhex(colour.removeprefix("#"))
-    return "#" + bytes(round(255 + part * (value - 255)) for value in own).hex()
+    channels = bytes.fromhex(colour.removeprefix("#"))
+    return "#" + bytes(round(255 + part * (value - 255)) for value in channels).hex()
 
 
 def new_picture(title, explanation, height):

@@ -61,7 +61,7 @@ def tick_labels(values):
 
 @dataclass(frozen=True)
 class Linear:
-    """A scale that leaves out a few values at each end, and whose ends are never equal."""
+    """A linear scale from `low` to `high`, which leave out a few values and are never equal."""
 
     low: float
     high: float
@@ -88,7 +88,15 @@ class Linear:
 
 @dataclass(frozen=True)
 class Asinh:
-    """A scale that is even about the typical value, and shows stars of any brightness."""
+    """A scale that is even about the typical value, and shows stars of any brightness.
+
+    Attributes
+    ----------
+    centre, width : float
+        The typical value, and the scatter about it.
+    low, high : float
+        The ends of the scale.
+    """
 
     centre: float
     width: float

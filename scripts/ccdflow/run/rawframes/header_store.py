@@ -34,6 +34,12 @@ class HeaderStore:
         The rows as they are on the disk.
     verdicts : dict of str to str
         Why files were set aside when the store was loaded, or by a job since.
+    is_scattered : bool
+        Whether some of the rows stand beside the notes, from where the next writing takes them.
+    tracebacks : dict of str to str
+        Of unforeseen errors in the reading of files.
+    texts : dict of str to str
+        Equal texts are kept once, as thousands of rows share them.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
@@ -41,13 +47,8 @@ class HeaderStore:
     table: tuple = ()
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
     verdicts: dict[str, str] = field(default_factory=dict, compare=False)
-    # Whether some of the rows stand beside the notes, from where the next writing takes them.
     is_scattered: bool = field(default=False, compare=False)
-
-    # Tracebacks of unforeseen errors in the reading of files.
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
-
-    # Equal texts are kept once, as thousands of rows share them.
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict = field(default_factory=dict, compare=False, repr=False)
 
