@@ -15,7 +15,7 @@ rule product:
     log:
         f"{RESULTS}/{paths.LOGS}/{{product}}.log",
     wildcard_constraints:
-        product=rf"({'|'.join(CHAIN.folders)})/.+|[^/.]+\.(csv|html)",
+        product=rf"({'|'.join(paths.FOLDERS)})/.+|[^/.]+\.(csv|html)",
     localrule: True
     run:
         check_made(output[0])

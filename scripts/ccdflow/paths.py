@@ -34,6 +34,8 @@ SHEET = "frames.json"
 # The folder of a night's small pictures, in the night's folder.
 SMALL = "frames"
 
+# The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order.
+FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
 # The folder of products whose raw frames were set aside.
 SET_ASIDE = "set_aside"
 

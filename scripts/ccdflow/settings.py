@@ -72,7 +72,7 @@ def load(config, *, folders=()):
         changed.
     folders : sequence of str
         The folders of products in the results folder, in which raw frames may not lie:
-        ``CHAIN.folders``.
+        `ccdflow.paths.FOLDERS`.
 
     Returns
     -------

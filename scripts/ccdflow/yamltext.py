@@ -24,7 +24,7 @@ _LARGEST = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class _Loader(yaml.SafeLoader):
+class _PlainValues:
     """YAML without keys that stand twice: the first would be lost in silence."""
 
     def construct_mapping(self, node, deep=False):
@@ -48,7 +48,16 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+class _Loader(_PlainValues, yaml.SafeLoader):
+    """The words of errors are those of Python's parser."""
+
+
+class _FastLoader(_PlainValues, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """A tenth of the time, where PyYAML has its parser in C."""
+
+
+for _each in (_Loader, _FastLoader):
+    _each.add_constructor("tag:yaml.org,2002:int", _each.construct_yaml_int)
 
 
 def load(text, *, file):
@@ -77,8 +86,12 @@ def load(text, *, file):
             remedy="give a file of settings",
         )
     try:
-        _refuse_more_than_values(text, file)
-        return yaml.load(text, Loader=_Loader)
+        return _loaded(text, file, _FastLoader)
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+        # The other parser words the problem, or reads it.
+        pass
+    try:
+        return _loaded(text, file, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -148,10 +161,15 @@ def check_amount(values, *, file):
             rest += [(each, depth + 1) for each in value]
 
 
-def _refuse_more_than_values(text, file):
+def _loaded(text, file, loader):
+    _refuse_more_than_values(text, file, loader)
+    return yaml.load(text, Loader=loader)
+
+
+def _refuse_more_than_values(text, file, loader):
     """Refuse anchors, tags and depths that no value needs; nothing is built of it yet."""
     depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+    for count, event in enumerate(yaml.parse(text, Loader=loader)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -39,7 +39,7 @@ def begin(values):
 
     def make(*, frames_per_batch=1000, **told):
         run = steward.Steward(
-            {**values, "frames_per_batch": frames_per_batch}, CHAIN, stream=io.StringIO()
+            {**values, "frames_per_batch": frames_per_batch}, lambda: CHAIN, stream=io.StringIO()
         )
         begun.append(run)
         run.begin(Host(**told))
@@ -130,7 +130,7 @@ def test_rules_that_are_forced_are_kinds_of_products(begin, told, kinds):
 def test_a_former_name_of_a_setting_is_reported_first(values):
     said = io.StringIO()
     notices = settings.notices({"frames_per_order": 7})
-    steward.Steward(values, CHAIN, notices=notices, stream=said).begin(Host(is_dry=True))
+    steward.Steward(values, lambda: CHAIN, notices=notices, stream=said).begin(Host(is_dry=True))
     first, second = said.getvalue().splitlines()[:2]
     assert first == f"ccdflow: {notices[0]}"
     assert " to reduce: " in second
@@ -216,7 +216,7 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, values):
     run.session.lock.close()
     lost = "reduced/2020-02-29/2.fits"
     (run.session.context.results / lost).unlink()
-    drawn = steward.Steward(values, CHAIN, stream=io.StringIO())
+    drawn = steward.Steward(values, lambda: CHAIN, stream=io.StringIO())
     found = drawn.view(Host())
     assert len(found) == 12 + 2 + 2 + 2 + 3
     needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")

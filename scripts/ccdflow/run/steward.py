@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from ccdflow.errors import UserError
@@ -49,8 +50,8 @@ class Steward:
     ----------
     values : dict
         Settings, as `ccdflow.settings.load` returns them.
-    chain : ccdflow.kinds.kind.Chain
-        The kinds of products.
+    chain : callable
+        Returns the kinds of products, `ccdflow.kinds.CHAIN`; called where they are needed.
     notices : sequence of str
         Lines on the settings, to be written before all others.
     stream : file object, optional
@@ -59,7 +60,7 @@ class Steward:
 
     def __init__(self, values, chain, *, notices=(), stream=None):
         self.values = values
-        self.chain = chain
+        self._chain = chain
         self.notices = notices
         self.results = str(Path(values["results"]))
         self.stream = sys.stderr if stream is None else stream
@@ -75,6 +76,11 @@ class Steward:
         self.full = None
         self._view = None
         self._lock = threading.Lock()
+
+    @cached_property
+    def chain(self):
+        """The kinds of products: `ccdflow.kinds.kind.Chain`."""
+        return self._chain()
 
     # -- the start ---------------------------------------------------------------------------------
 
