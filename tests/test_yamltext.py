@@ -1,8 +1,10 @@
 """YAML is values and nothing else: what no value needs is one line, whatever it would become."""
 
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from ccdflow import settings, yamltext
 from ccdflow.camera.profiles import load_camera
@@ -52,3 +54,35 @@ def test_what_no_value_needs_is_one_line(text, tmp_path):
 def test_plain_values_are_what_they_were():
     text = 'a: [1, 2.5, x, "*y"]\nb: {c: true, d: null}\n'
     assert yamltext.load(text, file="a") == {"a": [1, 2.5, "x", "*y"], "b": {"c": True, "d": None}}
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "config/config.yaml", *sorted((ROOT / "config/cameras").glob("*.yaml"))],
+    ids=lambda path: path.stem,
+)  # fmt: skip
+def test_the_fast_parser_reads_what_pythons_own_reads(path, monkeypatch):
+    fast = yamltext.read(path)
+    monkeypatch.setattr(yamltext, "_FastLoader", yamltext._Loader)
+    assert repr(yamltext.read(path)) == repr(fast) == repr(yaml.safe_load(path.read_text()))
+
+
+def test_the_words_of_errors_are_those_of_pythons_parser(monkeypatch):
+    def words(text):
+        with pytest.raises(UserError) as told:
+            yamltext.load(text, file="x.yaml")
+        return str(told.value)
+
+    texts = (
+        "a: [1, 2",
+        "a: b: c",
+        "a:\n  - 1\n b: 2",
+        "a: 1\na: 2",
+        "a: 99999999999999999999",
+        "? [a]\n",
+    )
+    fast = [words(text) for text in texts]
+    monkeypatch.setattr(yamltext, "_FastLoader", yamltext._Loader)
+    assert [words(text) for text in texts] == fast

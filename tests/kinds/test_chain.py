@@ -316,6 +316,8 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
         "flat table", "associations", "bad pixels", "detector table", "trends", "index",
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
+    # Rules know the folders without the kinds.
+    assert list(paths.FOLDERS) == kinds.CHAIN.folders
 
 
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
-
 from ccdflow import paths
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring.detector_setups import name_of
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.writing import csv_text, write_text
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest
 
@@ -63,7 +61,7 @@ class DetectorTable(Kind):
                     | own
                     | {"product": group.product, "note": note}
                 )
-        text = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
+        text = csv_text(rows, columns)
         return write_text(context, job, self.basis(context, job), text)
 
 

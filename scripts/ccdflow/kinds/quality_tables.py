@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from ccdflow import paths
 from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.writing import csv_text, write_text
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 
@@ -78,8 +76,7 @@ class MasterTable(Kind):
         """Write the table: a row a night, camera and amplifier."""
         groups = sorted(self.master.groups(context), key=lambda g: (g.night, g.product))
         columns = ["night", "camera", "group", *self.columns, "product", "note"]
-        table = pd.DataFrame(quality_rows(context, groups, self.columns), columns=columns)
-        text = table.to_csv(index=False, lineterminator="\n")
+        text = csv_text(quality_rows(context, groups, self.columns), columns)
         return write_text(context, job, self.basis(context, job), text)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import PurePath
 
-import pandas as pd
-
 from ccdflow import paths
 from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
 from ccdflow.kinds.bias import BIAS
@@ -16,7 +14,7 @@ from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.ranking import day_of
 from ccdflow.kinds.measuring.trend_series import DARKS_OF, darks_of, groups_of, series_of
-from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.kinds.writing import csv_text, drawing_module, write_text
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.words import count, figure, listing, unique
 from ccdflow.run import ledger
@@ -87,8 +85,7 @@ class Trends(Kind):
     def make(self, context, job, *, threads):
         """Find the steps, and write them: a row for each amplifier and figure."""
         rows = _rows(context)
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        text = table.to_csv(index=False, lineterminator="\n")
+        text = csv_text(rows, COLUMNS)
         record = write_text(context, job, self.basis(context, job), text)
         return replace(record, data={"events": _events(context, rows)})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import threading
 from collections import OrderedDict
 from importlib import import_module
@@ -34,6 +36,42 @@ def write_text(context, job, basis, content):
     target = context.results / job.product
     whole.write_whole(target, [content.encode() if isinstance(content, str) else content])
     return noted_text(context, job, basis)
+
+
+def csv_text(rows, columns):
+    """Return the text of a table, as pandas writes it: pandas takes 0.3 s to import.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Numbers, texts, truth values or None by the names of columns; None and NaN are empty.
+    columns : sequence of str
+
+    Returns
+    -------
+    str
+        With a line of names. Whole numbers of a column with a float or an empty value among its
+        numbers are written as floats.
+    """
+    cells = [_column([row.get(name) for row in rows]) for name in columns]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*cells, strict=True))
+    return out.getvalue()
+
+
+def _column(values):
+    """Return the cells of a column; csv writes None as an empty one."""
+    values = [None if value is None or value != value else value for value in values]
+    given = [value for value in values if value is not None]
+    are_numbers = all(
+        isinstance(each, int | float) and not isinstance(each, bool) for each in given
+    )
+    are_whole = len(given) == len(values) and all(isinstance(each, int) for each in given)
+    if are_whole or not are_numbers:
+        return values
+    return [None if value is None else float(value) for value in values]
 
 
 def noted_text(context, job, basis):

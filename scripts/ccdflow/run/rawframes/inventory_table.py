@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from ccdflow import paths
 from ccdflow.files import tables
 from ccdflow.run.rawframes.rawnames import shown_name
@@ -54,6 +52,9 @@ def write_table(results, store, *, before=None):
 
 def read_table(path):
     """Read an inventory: text cells as text, numbers as numbers."""
+    # Only here, as no run reads it so, and pandas takes 0.3 s to import.
+    import pandas as pd
+
     types = {name: str for name in COLUMNS if name not in _NUMBERS}
     return pd.read_csv(
         path, dtype=types, keep_default_na=False, na_values={n: [""] for n in _NUMBERS}
