@@ -6,6 +6,7 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 BIN := $(VENV)/bin
 # Made when the environment is complete, so that an interrupted installation is resumed.
 RUNTIME := $(VENV)/.ccdflow-runtime
+CLUSTER := $(VENV)/.ccdflow-slurm
 DEVELOPER := $(VENV)/.ccdflow-developer
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
@@ -32,6 +33,9 @@ test: check ## check the style, then run all tests
 new-camera: $(RUNTIME) ## propose a camera's profile: FRAME=a bias [FLAT=a flat]
 	@test -n "$(FRAME)" || { echo "which frame? make new-camera FRAME=bias.fits.gz FLAT=flat.fits.gz"; exit 1; }
 	$(BIN)/python scripts/new_camera.py "$(FRAME)" $(if $(FLAT),"$(FLAT)")
+
+.PHONY: slurm
+slurm: $(CLUSTER) ## add what a cluster needs to the environment (docs/slurm.md)
 
 ##@ Measurements
 
@@ -91,6 +95,10 @@ $(RUNTIME): envs/requirements.txt envs/constraints.txt
 	$(PIP) install -r envs/requirements.txt -c envs/constraints.txt
 	@touch $@
 
-$(DEVELOPER): envs/requirements-dev.txt $(RUNTIME)
+$(CLUSTER): envs/requirements-slurm.txt $(RUNTIME)
+	$(PIP) install -r envs/requirements-slurm.txt -c envs/constraints.txt
+	@touch $@
+
+$(DEVELOPER): envs/requirements-dev.txt envs/requirements-slurm.txt $(RUNTIME)
 	$(PIP) install -r envs/requirements-dev.txt -c envs/constraints.txt
 	@touch $@

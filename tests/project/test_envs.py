@@ -25,6 +25,12 @@ def pip_pins(name):
     return dict(line.split("==") for line in lines)
 
 
+def all_pins():
+    """Return {package: version} of all requirements files."""
+    files = ("requirements.txt", "requirements-slurm.txt", "requirements-dev.txt")
+    return {package: version for name in files for package, version in pip_pins(name).items()}
+
+
 def conda_pins(name):
     """Return {package as pip calls it: version} of a conda environment file, python left out."""
     listed = yaml.safe_load((ENVS / name).read_text())["dependencies"]
@@ -36,6 +42,7 @@ def conda_pins(name):
     ("pip", "conda"),
     [
         ("requirements.txt", "environment.yaml"),
+        ("requirements-slurm.txt", "environment-slurm.yaml"),
         ("requirements-dev.txt", "environment-dev.yaml"),
     ],
 )
@@ -45,7 +52,7 @@ def test_conda_and_pip_say_the_same(pip, conda):
 
 def test_constraints_agree_with_the_requirements():
     constraints = pip_pins("constraints.txt")
-    wanted = pip_pins("requirements.txt") | pip_pins("requirements-dev.txt")
+    wanted = all_pins()
     assert {name: constraints[name] for name in wanted} == wanted
 
 
@@ -56,9 +63,7 @@ def test_constraints_hold_all_that_the_requirements_bring():
         for found in metadata.distributions()
     }
     # What else somebody installed here is nobody's dependency, and venv brings its own tools.
-    foreign = set(installed) - _brought_by(
-        pip_pins("requirements-dev.txt") | pip_pins("requirements.txt")
-    )
+    foreign = set(installed) - _brought_by(all_pins())
     found = {name: version for name, version in installed.items() if name not in foreign}
     assert found == {name: version for name, version in constraints.items() if name in found}
     assert len(found) > 80
