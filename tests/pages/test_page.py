@@ -511,6 +511,8 @@ def test_a_name_in_words_has_its_file_on_hovering():
     table = Section("t", "T", headings=("Master",), rows=((plain,), (told_apart,)))
     page = night_page(NightContent("n", sections=(table,)))
     assert '<span title="combined/n/flat_cam_g.fits">flat g</span>' in page
-    (link,) = re.findall(r'<a href="([^"]*)" title="([^"]*)">flat &lt;g&gt;</a>', page)
+    (link,) = re.findall(
+        r'<a class="whole" href="([^"]*)" title="([^"]*)">flat &lt;g&gt;</a>', page
+    )
     assert link[0] == "../../c/f_a1b2c3.fits"
     assert link[1].startswith("c/f_a1b2c3.fits (the six letters at its end tell")

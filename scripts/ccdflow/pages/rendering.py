@@ -220,6 +220,10 @@ def check_pictures(pictures, where):
             raise ValueError(f"{picture.title or where}: a picture has no alternative text")
 
 
+# Letters of a name that stays on one line.
+_SHORT = 16
+
+
 def breakable(text):
     """Write a cell so that a line may end behind underscores and slashes of names, not of units.
 
@@ -232,7 +236,9 @@ def breakable(text):
         return words
     hint = visible(text.hint)
     if text.path:
-        return Markup('<a href="{}" title="{}">{}</a>').format(href(text.path), hint, words)
+        kept = Markup(' class="whole"') if len(text) <= _SHORT else ""
+        link = Markup('<a{} href="{}" title="{}">{}</a>')
+        return link.format(kept, href(text.path), hint, words)
     return Markup('<span title="{}">{}</span>').format(hint, words)
 
 
