@@ -415,7 +415,7 @@ def test_a_pair_of_flats_tells_gain_and_read_noise_of_each_amplifier(tmp_path):
         f"the profile has {table.gain_used[1]:g}, the header has 9.9",
     ]
     assert [text.startswith(f"amplifier {first}: gain ") for text in said] == [True, False]
-    assert f"detector: {table['product'][0]}: {said[1]}" in done.lines
+    assert f"detector: simcam of 2024-03-01: {said[1]}" in done.lines
     page = (done.results / "nights/2024-03-01/report.html").read_text()
     assert f"amplifier {second}: gain" in page
     # The pair judges no pixel, and its gain is that of the noise of the night's frames.

@@ -5,6 +5,7 @@ import small_chain
 from small_frames import begin
 
 from ccdflow import kinds
+from ccdflow.kinds.sections.master_names import master_names
 
 
 def groups_of(chain, tmp_path, raw):
@@ -47,4 +48,9 @@ def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, mode
         assert len(groups[kind]) % 2 == 0, kind
         assert {dict(group.shared)["readmode"] for group in groups[kind]} == set(modes), kind
     assert len({product.lower() for product in wanted}) == len(wanted)
+    names = master_names(groups["flat"], night=small_chain.NIGHT)
+    assert len(set(names.values())) == len(names)
+    assert {mode for mode in modes for name in names.values() if mode in name} == set(modes)
+    (file,) = {name.file for product, name in names.items() if product == groups["flat"][0].product}
+    assert file == groups["flat"][0].product
     assert {kind.name for kind in kinds.CHAIN} >= groups.keys()

@@ -25,6 +25,8 @@ from ccdflow.pages.sheet import (
 )
 
 KINDS = ("bias", "flat", "science")
+# Level, span, drift and so on of an amplifier; all are there, so that no column is left out.
+FIGURES = (1000.0, 0.5, 0.1, 0.02, 4.1, 0.01, 1.1, 4.5, 0.3, 0.2, 1.8, 1.8)
 ODD = "a <b>&\"' {{x}}.fits"
 pytestmark = pytest.mark.browser
 
@@ -66,7 +68,15 @@ def night(folder, number):
     )
     frames = [
         ShownFrame(
-            tile.file, "cam", tile.kind, exptime=float(n), levels=(1000.0 - n,), noises=(4.0,)
+            tile.file,
+            "cam",
+            tile.kind,
+            object="M 51",
+            filter="V",
+            time=f"2024-03-01T20:{n % 60:02d}",
+            exptime=float(n),
+            levels=(1000.0 - n,),
+            noises=(4.0,),
         )
         for n, tile in enumerate(own[:-1])
     ]
@@ -79,7 +89,7 @@ def night(folder, number):
             strip_section([TimePanel("Bias level", "adu", "Mean level of the overscan", points)]),
             frames_section(frames),
             aside_section(frames),
-            noise_section([AmplifierFigures("cam", name, 5, 1000.0) for name in "AB"], ()),
+            noise_section([AmplifierFigures("cam", name, 5, *FIGURES) for name in "AB"], ()),
             provenance_section([("cam", "median of [1:5]")], [("ccdflow", "1")]),
         ),
         index="../../report.html",

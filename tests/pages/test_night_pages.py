@@ -102,7 +102,7 @@ def test_two_biases_say_their_read_noise_though_they_are_not_combined(count, tmp
     reason = f"{count} frame{'s' * (count > 1)}, fewer than the minimum of 3"
     assert (row["frames"], row["note"]) == (count, reason)
     text = text_of(run)
-    assert f"no combined bias was made, because {reason}" in text
+    assert f"none was made, because {reason}" in text
     if count == 1:
         assert np.isnan(row["read_noise"])
         assert "There are not two biases of one kind to measure them from." in text
@@ -296,7 +296,8 @@ def test_groups_of_several_nights_are_shown_on_the_last_of_them(tmp_path):
     first, last = (text_of(run, f"nights/2020-03-0{n}/report.html") for n in (1, 2))
     assert said in first
     assert said not in last
-    assert f"{row['group']}: 8 biases combined" in last
+    assert "Combined bias: 8 biases, noise of a pixel" in last
+    assert f"{row['group']}.fits" in last
     assert "1 combined bias made of 1 group of biases." in text_of(run, "report.html")
 
 

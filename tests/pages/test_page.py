@@ -19,6 +19,7 @@ from ccdflow.pages.contents import (
     AmplifierFigures,
     CombinedBias,
     LeftOutBias,
+    Named,
     Picture,
     Section,
     ShownFrame,
@@ -251,11 +252,8 @@ def test_the_summary_says_in_plain_words_what_was_done():
     assert "9 frames reduced: the level of the overscan was subtracted from 6 of them" in text
     assert "1 frame set aside" in text
     assert "1 frame not reduced (passed by)." in text
-    assert (
-        "lfc_full: 3 biases combined, noise of a pixel 4.96 adu (predicted 4.91 adu); 1 left out."
-        in text
-    )
-    assert "kast_full: no combined bias was made, because there are 2 of at least 3 frames." in text
+    assert "Lfc_full: 3 biases, noise of a pixel 4.96 adu (predicted 4.91 adu); 1 left out." in text
+    assert "Kast_full: none was made, because there are 2 of at least 3 frames." in text
 
 
 def test_words_of_files_stand_in_their_own_letters():
@@ -448,7 +446,7 @@ def test_what_is_not_as_it_should_be_stands_with_its_bias():
         "lfc_full", product="a.fits", members=("m",), remarks=("its noise is high",)
     )
     text = night_page(night(combined=(bias,)))
-    assert "<li>lfc_full: its noise is high.</li>" in text
+    assert "<li>Lfc_full: its noise is high.</li>" in text
     assert '<p class="missing">Its noise is high.</p>' in text
 
 
@@ -484,3 +482,37 @@ def test_frames_without_a_date_are_no_night():
 
 def test_blanks_that_keep_a_line_together_are_no_escapes():
     assert visible("30\N{NO-BREAK SPACE}s\x07") == "30\N{NO-BREAK SPACE}s\\x07"
+
+
+def test_columns_in_which_nothing_stands_are_not_shown():
+    figures = AmplifierFigures("cam", "A", 5, 1000.0, 0.5, read_noise=4.0, gain=2.0)
+    table = Section(
+        "t", "T", headings=("One", "Two", "Three"), rows=(("a", "–", "-"), ("b", "", "c"))
+    )
+    frame = ShownFrame("f.fits", "cam", "bias", levels=(9.0,))
+    content = NightContent(
+        "n", sections=(frames_section([frame]), noise_section([figures], ()), table)
+    )
+    page = night_page(content)
+    heads = re.findall(r'<th scope="col(?:group)?"[^>]*>([^<]*)', page)
+    assert heads == [
+        "File", "Level (adu)", "Status",
+        "Amplifier", "Biases", "Bias level (adu)", "Read noise", "Gain (e⁻/adu)",
+        "level", "span", "adu", "e⁻",
+        "One", "Three",
+    ]  # fmt: skip
+    assert re.findall(r'colspan="(\d)"', page) == ["2", "2"]
+    assert re.findall(r'data-col="(\d)"', page) == ["0", "1", "6", "2", "3", "4", "5"]
+
+
+def test_a_name_in_words_has_its_file_on_hovering():
+    plain = Named("flat g", file="combined/n/flat_cam_g.fits")
+    told_apart = Named("flat <g>", path="../../c/f_a1b2c3.fits", file="c/f_a1b2c3.fits")
+    table = Section("t", "T", headings=("Master",), rows=((plain,), (told_apart,)))
+    page = night_page(NightContent("n", sections=(table,)))
+    assert '<span title="combined/n/flat_cam_g.fits">flat g</span>' in page
+    (link,) = re.findall(
+        r'<a class="whole" href="([^"]*)" title="([^"]*)">flat &lt;g&gt;</a>', page
+    )
+    assert link[0] == "../../c/f_a1b2c3.fits"
+    assert link[1].startswith("c/f_a1b2c3.fits (the six letters at its end tell")

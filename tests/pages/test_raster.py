@@ -13,6 +13,7 @@ from ccdflow.pages.pictures.panels import shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import Raster, new_picture, write_heading
 from ccdflow.pages.pictures.scales import Asinh, Linear, nice_ticks, scale_of, tick_labels
+from ccdflow.pages.rendering import panels_height
 
 PAGES = Path(imagepanel.__file__).parent
 
@@ -204,6 +205,19 @@ def test_a_panel_draws_values_at_their_places():
     assert len(red) > 10
     assert red.min(axis=0).tolist() == [170, 199]
     assert red.max(axis=0).tolist() == [219, 200]
+
+
+@pytest.mark.parametrize("words", ["a line", "many words " * 40])
+def test_a_narrow_window_cuts_off_the_text_below_the_panels_and_no_more(words):
+    picture, _ = new_picture("a title", words, 1.0)
+    empty, _ = new_picture("a title", "", 1.0)
+    assert panels_height(empty.png()) == empty.pixels.shape[0]
+    kept = panels_height(picture.png())
+    ink = np.argwhere((seen(picture) != rgb(style.PAPER)).any(axis=2))[:, 0]
+    # The title's letters end in the first half inch; all others are those of the text.
+    text = ink[ink > style.pixels(0.5)]
+    assert kept <= text.min() < kept + style.pixels(0.17)
+    assert kept >= style.pixels(0.45 + 1.0)
 
 
 def test_the_pictures_of_a_night_do_not_load_matplotlib():

@@ -16,8 +16,9 @@ from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
+from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.kinds.writing import drawing_module, write_text
-from ccdflow.pages.contents import Picture, Section
+from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.words import figure, light_words, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
@@ -61,13 +62,21 @@ class CalibrationPicture(NightPicture):
         """
         raise NotImplementedError(f"{self.name}: what is drawn?")
 
-    def row(self, context, group):
+    @staticmethod
+    def _named(groups, night):
+        """Return (group, name) of each product that is drawn."""
+        names = master_names(groups, night=night)
+        return [(group, names[group.product]) for group in groups]
+
+    def row(self, context, group, name):
         """Return the `ccdflow.pages.pictures.image_rows.ImageRow` of a product.
 
         Parameters
         ----------
         context : ccdflow.run.context.Context
         group : ccdflow.run.job.Group
+        name : str
+            Of the product among those that are drawn.
         """
         raise NotImplementedError(f"{self.name}: what is shown of a product?")
 
@@ -110,7 +119,7 @@ class CalibrationPicture(NightPicture):
                 job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
             )
         png = drawing_module("image_rows").image_rows(
-            (self.row(context, group) for group in made),
+            (self.row(context, group, name) for group, name in self._named(made, job.night)),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
             scale=self.scale,
@@ -162,14 +171,14 @@ class MastersPicture(CalibrationPicture):
         """Return the darks and flats of a night."""
         return [*DARK.night_groups(context, night), *FLAT.night_groups(context, night)]
 
-    def row(self, context, group):
+    def row(self, context, group, name):
         """Return a master beside its standard error."""
         image = _first_image(context, group)
         pixels = _pixels(context, group.product, image.hdu)
         error = _pixels(context, group.product, f"UNCERT{image.suffix}")
         unit = "adu" if group.kind == DARK.name else ""
         return _row(
-            Path(group.product).stem,
+            name,
             (pixels, unit, f"Combined {group.kind}"),
             (error, unit, "Standard error"),
         )
@@ -186,7 +195,10 @@ class MastersPicture(CalibrationPicture):
         groups = self.drawn(context, night)
         if not groups:
             return None
-        lines = [line for group in groups for line in _master_lines(context, group)]
+        names = master_names(groups, prefix=_UP, night=night)
+        lines = [
+            line for group in groups for line in _master_lines(context, group, names[group.product])
+        ]
         return Section(
             "darks-and-flats",
             "Combined darks and flats",
@@ -234,7 +246,7 @@ class SciencePicture(CalibrationPicture):
                 drawn.append(group)
         return drawn
 
-    def row(self, context, group):
+    def row(self, context, group, name):
         """Return a reduced frame beside the calibrated one."""
         image = _first_image(context, group)
         record, row = context.outcome(group.product), context.store.rows[group.files[0]]
@@ -269,7 +281,7 @@ class SciencePicture(CalibrationPicture):
                 "Frame", "Grade", "Bias", "Dark", "Flat", f"Sky ({unit})", f"Noise ({unit})",
                 f"Predicted ({unit})", "",
             ),
-            rows=tuple(_frame_line(context, group) for group in groups),
+            rows=tuple(_frame_lines(context, groups, night)),
             pictures=self.pictures(context, night),
         )  # fmt: skip
 
@@ -314,12 +326,11 @@ def _figure_text(value, digits=4):
     return figure(value, digits) if is_known else "–"
 
 
-def _master_lines(context, group):
+def _master_lines(context, group, name):
     """Yield the cells of a master's amplifiers."""
     record = context.outcome(group.product)
-    name = Path(group.product).stem
     if record is None or record.status != ledger.MADE:
-        yield name, str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
+        yield str(name), str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
     without = [f"without {kind}: {why}" for kind, why in _without(context, group).items()]
@@ -354,20 +365,35 @@ def _figures_of(group, each):
     )
 
 
-def _frame_line(context, group):
-    """Return the cells of a calibrated frame."""
+def _frame_lines(context, groups, night):
+    """Yield the cells of each calibrated frame."""
+    uses = {}
+    for group in groups:
+        record = context.outcome(group.product)
+        if record is not None and record.status == ledger.MADE:
+            uses[group.product] = Calibration(context, group).uses
+    products = dict.fromkeys(use.product for own in uses.values() for use in own.values() if use)
+    known = [made for product in products if (made := context.groups.get(product)) is not None]
+    names = master_names(known, prefix=_UP, night=night)
+    for group in groups:
+        yield _frame_line(context, group, uses.get(group.product), names)
+
+
+def _frame_line(context, group, uses, names):
+    """Return the cells of a calibrated frame; its masters are none where it was not made."""
     file, record = group.files[0], context.outcome(group.product)
-    if record is None or record.status != ledger.MADE:
+    if uses is None:
         return file, "", "", "", "", "", "", "", getattr(record, "reason", "not made")
-    uses = Calibration(context, group).uses
-    masters = [_master_words(uses.get(kind)) for kind in ("bias", "dark", "flat")]
+    masters = [_master_cell(uses.get(kind), names) for kind in ("bias", "dark", "flat")]
     image = record.data["images"][0]
     sky = [_figure_text(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
     missing = [f"without {kind}" for kind in record.data["missing"]]
-    return file, record.data["grade"], *masters, *sky, "; ".join(missing)
+    remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remarks]
+    return file, record.data["grade"], *masters, *sky, "; ".join([*missing, *remarks])
 
 
-def _master_words(use):
+def _master_cell(use, names):
     if use is None:
         return "-"
-    return "; ".join([Path(use.product).stem, *use.remarks])
+    stem = Path(use.product).stem
+    return names.get(use.product) or Named(stem, path=f"{_UP}/{use.product}", file=use.product)

@@ -12,7 +12,7 @@ from ccdflow.kinds.masters.combining import are_too_few, short
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detecting import measure_night
-from ccdflow.kinds.measuring.detector_setups import names_of, setup_of
+from ccdflow.kinds.measuring.detector_setups import names_of, setup_of, setups_in_words
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters
 from ccdflow.pages.page import Section
@@ -166,9 +166,10 @@ class NightDetector(MeasurementKind):
             group = context.groups.get(record.product)
             if record.status == ledger.MADE and group is not None:
                 newest[group.shared] = record
+        names = setups_in_words(newest)
         return [
-            f"detector: {record.product}: {text}"
-            for record in newest.values()
+            f"detector: {names[shared]} of {record.data['night']}: {text}"
+            for shared, record in newest.items()
             for text in record.data["remarks"]
         ]
 
@@ -200,8 +201,9 @@ class NightDetector(MeasurementKind):
         )  # fmt: skip
         text = (
             "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
-            " departure from linearity at half of the full well. The last four columns count"
-            " pixels; a dash: not determined, because no dark or no such flat of the night tells."
+            " departure from linearity at half of the full well. Hot, varying and low pixels and"
+            " those in bad columns are counted. A column that is missing, or a dash, was not"
+            " determined: no dark or no such flat of the night tells."
         )
         return Section(
             "detector",

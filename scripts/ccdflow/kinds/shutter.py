@@ -17,7 +17,12 @@ from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.match_words import setup_words
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
-from ccdflow.kinds.measuring.detector_setups import names_of, pixels_of, setup_of
+from ccdflow.kinds.measuring.detector_setups import (
+    names_of,
+    pixels_of,
+    setup_of,
+    setups_in_words,
+)
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.pages.page import Section
@@ -203,8 +208,9 @@ class Shutter(MeasurementKind):
     def closing(self, context, records):
         """Return where the shutter matters in the newest night of a setup, uncorrected."""
         newest = {group.shared: (group, record) for group, record in self.made(context)}
+        names = setups_in_words(newest)
         return [
-            f"shutter: {group.product}: {text}"
+            f"shutter: {names[group.shared]} of {group.night}: {text}"
             for group, record in newest.values()
             if not corrects(context, group.camera)
             and (text := self._matters(context, group, record))

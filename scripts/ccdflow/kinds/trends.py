@@ -276,15 +276,29 @@ def _pictures(context, series, events):
     return pictures
 
 
+def _names(series):
+    """Return {key: name} of a camera's series: the amplifier, the setup where there are several."""
+    setups = {(each.figure, each.amplifier): set() for each in series}
+    for each in series:
+        setups[each.figure, each.amplifier].add(each.setup)
+    return {
+        each.key: each.name if len(setups[each.figure, each.amplifier]) > 1 else each.amplifier
+        for each in series
+    }
+
+
 def _picture(camera, series, steps, epochs):
     """Return the picture of the figures of one camera."""
     draw = drawing_module("step_picture")
     nights = sorted({night for one in series for night in one.points})
+    names = _names(series)
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []
     for trend in TRENDS:
         lines = [
-            draw.AmplifierLine(one.name, {night: point[0] for night, point in one.points.items()})
+            draw.AmplifierLine(
+                names[one.key], {night: point[0] for night, point in one.points.items()}
+            )
             for one in series
             if one.figure == trend.name
         ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
-from ccdflow.pages.words import count, span
+from ccdflow.pages.words import capital, count, figure, span, with_error
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,131 @@ class NoiseContent:
 
     amplifiers: tuple = field(default=())
     elsewhere: str = ""
+
+    @property
+    def columns(self):
+        """The columns of the table in which anything stands, as `NoiseColumn`."""
+        return [each for each in _noise_columns(self.amplifiers) if set(each.cells) != {NOTHING}]
+
+    @property
+    def headings(self):
+        """(heading, hint, columns below it) of the upper row; no columns for one of two rows."""
+        found = []
+        for column in self.columns:
+            if found and column.group and found[-1][0] == column.group:
+                found[-1][2].append(column)
+            elif column.group:
+                found.append((column.group, _GROUPS[column.group], [column]))
+            else:
+                found.append((column.heading, column.hint, []))
+        return found
+
+
+@dataclass(frozen=True)
+class NoiseColumn:
+    """A column of the table of noise figures.
+
+    Attributes
+    ----------
+    group : str
+        The heading above its own; empty for none.
+    heading, hint : str
+    cells : tuple of str
+        One for each amplifier.
+    """
+
+    group: str
+    heading: str
+    hint: str
+    cells: tuple[str, ...]
+
+
+NOTHING = "–"
+_LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
+_STRUCTURE, _COMBINED = "Structure left (adu)", "Combined noise (adu)"
+_GROUPS = {
+    _LEVEL: "Mean of the overscan, or of the pixels without one",
+    _READ_NOISE: "From pairs of biases, and as the header or the profile has it",
+    _STRUCTURE: "In a bias after its overscan is subtracted",
+    _COMBINED: "Of a pixel of the combined bias",
+}
+
+
+def _plain(name, digits=4, factor=""):
+    """Return a function that writes a figure of an amplifier, times another one of it."""
+
+    def cell(amplifier):
+        value = getattr(amplifier, name)
+        return figure(value * getattr(amplifier, factor) if factor else value, digits)
+
+    return cell
+
+
+def _level(amplifier):
+    level = amplifier.level
+    return f"{level:.2f}".replace("-", "−") if math.isfinite(level) else NOTHING
+
+
+def _drift(amplifier):
+    is_told = not amplifier.drift_error > amplifier.span
+    return with_error(amplifier.drift, amplifier.drift_error) if is_told else NOTHING
+
+
+def _read_noise(amplifier):
+    return with_error(amplifier.read_noise, amplifier.read_noise_error)
+
+
+# Heading above, heading, text on hovering, and the function that writes a cell.
+_COLUMNS = (
+    ("", "Biases", "Number of biases measured", lambda amplifier: str(amplifier.biases)),
+    (_LEVEL, "level", "Mean bias level, adu", _level),
+    (_LEVEL, "span", "Highest less lowest level of the night, adu", _plain("span", 3)),
+    (
+        _LEVEL,
+        "an hour",
+        "Slope of the level, adu an hour; a dash where the biases are too near in time to tell",
+        _drift,
+    ),
+    (_READ_NOISE, "adu", "Read noise from pairs of biases, adu", _read_noise),
+    (_READ_NOISE, "e⁻", "Read noise times gain, electrons", _plain("read_noise", factor="gain")),
+    (
+        _READ_NOISE,
+        "claimed e⁻",
+        "Read noise as the header or the profile has it, electrons",
+        _plain("claimed_read_noise"),
+    ),
+    ("", "Gain (e⁻/adu)", "Electrons per adu, from the header or the profile", _plain("gain", 3)),
+    (
+        _STRUCTURE,
+        "rows",
+        "Scatter of the means of rows beyond noise, adu",
+        _plain("row_structure", 3),
+    ),
+    (
+        _STRUCTURE,
+        "columns",
+        "Scatter of the means of columns beyond noise, adu",
+        _plain("column_structure", 3),
+    ),
+    (
+        _COMBINED,
+        "measured",
+        "Noise of a pixel of the combined bias, adu",
+        _plain("combined_noise", 3),
+    ),
+    (
+        _COMBINED,
+        "predicted",
+        "The same from the read noise of its members, adu",
+        _plain("predicted_noise", 3),
+    ),
+)
+
+
+def _noise_columns(amplifiers):
+    """Yield all columns of the table of noise figures."""
+    for group, heading, hint, cell in _COLUMNS:
+        yield NoiseColumn(group, heading, hint, tuple(map(cell, amplifiers)))
 
 
 def combined_section(groups, *, elsewhere="", biases=0):
@@ -127,9 +253,9 @@ def _summary(groups, elsewhere, biases):
     sentences = []
     for group in groups:
         if group.not_made:
-            sentences.append(f"{group.name}: no combined bias was made, because {group.not_made}.")
+            sentences.append(f"{capital(group.name)}: none was made, because {group.not_made}.")
             continue
-        line = f"{group.name}: {count(len(group.members), 'bias', 'biases')} combined"
+        line = f"{capital(group.name)}: {count(len(group.members), 'bias', 'biases')}"
         if noise := span(group.noises):
             line += f", noise of a pixel {noise} adu"
             if predicted := span(group.predicted):
@@ -137,5 +263,5 @@ def _summary(groups, elsewhere, biases):
         if group.left_out:
             line += f"; {len(group.left_out)} left out"
         sentences.append(line + ".")
-        sentences += [f"{group.name}: {text}." for text in group.remarks]
+        sentences += [f"{capital(group.name)}: {text}." for text in group.remarks]
     return [*sentences, elsewhere] if elsewhere else sentences

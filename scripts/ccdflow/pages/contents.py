@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 REDUCED = "reduced"
@@ -56,6 +57,44 @@ class ShownFrame:
     levels: tuple[float, ...] = ()
     noises: tuple[float, ...] = ()
     product: str = ""
+
+
+class Named(str):
+    """A name in words that a page shows in the place of a file's, which is shown on hovering.
+
+    Attributes
+    ----------
+    path : str
+        Of the file, relative to the page, for a link to it; empty for none.
+    file : str
+        Of the file, below the results folder.
+    """
+
+    def __new__(cls, words, *, path="", file=""):
+        """Make a name.
+
+        Parameters
+        ----------
+        words : str
+        path, file : str, optional
+            As the attributes.
+        """
+        made = super().__new__(cls, words)
+        made.path, made.file = path, file
+        return made
+
+    @property
+    def hint(self):
+        """The text on hovering: the file, and the meaning of the six letters at its end."""
+        return f"{self.file}{_OF_LETTERS if _LETTERS.search(self.file) else ''}"
+
+
+# At the end of a file's name where the values in it are those of another product as well.
+_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
+_OF_LETTERS = (
+    " (the six letters at its end tell the part of the detector, or the setting, by which it"
+    " differs from others of the same name)"
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +152,7 @@ class CombinedBias:
     Attributes
     ----------
     name : str
-        Name of the group or product.
+        Name of the group in words.
     camera : str
         Camera.
     product : str
@@ -139,6 +178,8 @@ class CombinedBias:
         Pixels of all members together; 0 where not known.
     pictures : tuple of Picture
         Pictures of it.
+    file, hint : str
+        Name of its file, and the text on hovering over it.
     """
 
     name: str
@@ -155,6 +196,8 @@ class CombinedBias:
     rejected: int = -1
     pixels: int = 0
     pictures: tuple[Picture, ...] = ()
+    file: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)

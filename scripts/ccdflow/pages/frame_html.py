@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -23,6 +24,15 @@ class FrameTable:
 
     groups: list
     cameras: list
+
+    @property
+    def shown(self):
+        """{column: whether any frame has a value in it}; those without are not shown."""
+        frames = [frame for _, own in self.groups for frame in own]
+        told = {"exptime": any(not math.isnan(frame.exptime) for frame in frames)}
+        for name in ("object", "filter", "time", "levels", "noises"):
+            told[name] = any(getattr(frame, name) for frame in frames)
+        return told
 
 
 def frames_section(frames):

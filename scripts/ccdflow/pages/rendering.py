@@ -17,9 +17,12 @@ import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ccdflow.pages.contents import Named
 from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
+from ccdflow.pages.pictures.style import footer_height
 from ccdflow.pages.words import (
+    capital,
     count,
     figure,
     kind_name,
@@ -101,6 +104,13 @@ def explanation(png):
     return text.rpartition(b"\0")[2].decode("utf-8")
 
 
+def panels_height(png):
+    """Return the pixels of a picture of ours from its top to the text below its panels."""
+    height = _png_size(png)[1]
+    text = explanation(png)
+    return height - footer_height(text) if text else height
+
+
 # Of texts that terminals show as well, with the letters that these have.
 _SIGNS = (
     (re.compile(r"(?<=[\d,] )e-(?=[\s/,;.)]|$)"), "e⁻"),
@@ -131,7 +141,8 @@ def with_signs(value):
     return _with_whole_dates(signs(visible(value)))
 
 
-_DATE = re.compile(r"(?<![\w.-])\d{4}-\d\d-\d\d(?![\w-])")
+# Of the year, or of month and day alone.
+_DATE = re.compile(r"(?<![\w.-])(?:\d{4}-)?\d\d-\d\d(?![\w-])")
 
 
 def _with_whole_dates(text):
@@ -172,13 +183,12 @@ class Column:
 
 
 def columns(section):
-    """Return the columns of a section's table; remarks only where there are any."""
+    """Return the columns of a section's table in which anything stands."""
     shown = []
     for place, heading in enumerate(section.headings):
-        cells = [row[place] for row in section.rows]
-        if not heading and not any(cells):
+        known = [cell for row in section.rows if (cell := row[place]) not in _NOTHING]
+        if not known and section.rows:
             continue
-        known = [cell for cell in cells if cell not in _NOTHING]
         is_number = bool(known) and all(map(is_figure, known))
         hint = hint_of(heading, section)
         shown.append(Column(place, with_signs(heading or REMARKS), hint, is_number))
@@ -210,11 +220,26 @@ def check_pictures(pictures, where):
             raise ValueError(f"{picture.title or where}: a picture has no alternative text")
 
 
+# Letters of a name that stays on one line.
+_SHORT = 16
+
+
 def breakable(text):
-    """Write a text so that a line may end behind underscores and slashes of names, not of units."""
+    """Write a cell so that a line may end behind underscores and slashes of names, not of units.
+
+    A `Named` has its file on hovering, and a link to it.
+    """
     shown = "–" if text in _NOTHING else signs(visible(text))
     parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", shown)
-    return Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
+    words = Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
+    if not isinstance(text, Named):
+        return words
+    hint = visible(text.hint)
+    if text.path:
+        kept = Markup(' class="whole"') if len(text) <= _SHORT else ""
+        link = Markup('<a{} href="{}" title="{}">{}</a>')
+        return link.format(kept, href(text.path), hint, words)
+    return Markup('<span title="{}">{}</span>').format(hint, words)
 
 
 def with_code(text):
@@ -282,7 +307,7 @@ def _environment():
         "fixed": _fixed,
         "seconds": _seconds,
         "span": span,
-        "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "capitalize_first": capital,
         "with_error": with_error,
         "number_of": number_of,
         "href": href,
@@ -296,6 +321,7 @@ def _environment():
         "with_code": with_code,
         "columns": columns,
         "explanation": explanation,
+        "panels_height": panels_height,
         "share": share,
         "signs": with_signs,
     }

@@ -140,6 +140,11 @@ def unique(names):
     return list(dict.fromkeys(name for name in names if name))
 
 
+def capital(text):
+    """Write the first letter of a text large."""
+    return text[:1].upper() + text[1:]
+
+
 def listing(names):
     """Write names as a sentence has them: a, b and c."""
     names = list(names)

@@ -16,8 +16,9 @@ from ccdflow.calibrate.arithmetic import ELECTRONS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_units
-from ccdflow.pages.page import Section
-from ccdflow.pages.words import figure, light_words
+from ccdflow.kinds.sections.master_names import master_names
+from ccdflow.pages.contents import Named, Section
+from ccdflow.pages.words import figure
 from ccdflow.run import ledger
 
 # Standard errors of the added variance from which on a master harms.
@@ -275,7 +276,9 @@ def section(context, records):
     if not helps:
         return None
     harmful = [master for master in helps if master.harms]
-    named = ", ".join(_words(master, context.groups.get(master.product)) for master in harmful)
+    groups = [g for m in helps if (g := context.groups.get(m.product)) is not None]
+    names = master_names(groups)
+    named = ", ".join(_name(master, names) for master in harmful)
     sentence = (
         f"{len(harmful)} of {len(helps)} masters {'does' if len(harmful) == 1 else 'do'} harm:"
         f" {named}: more of its frames would help."
@@ -302,15 +305,15 @@ def section(context, records):
             "Master", "Verdict", f"Noise with ({unit})", f"Noise without ({unit})",
             f"Structure with ({unit})", f"Structure without ({unit})", "Frames",
         ),
-        rows=tuple(_cells(master, context.groups.get(master.product)) for master in helps),
+        rows=tuple(_cells(master, _name(master, names)) for master in helps),
     )  # fmt: skip
 
 
-def _cells(master, group):
+def _cells(master, name):
     """Return the cells of a table on a master's effect."""
     effect = master.effect
     return (
-        _words(master, group),
+        name,
         master.verdict,
         *(figure(value**0.5) for value in (effect.noise, effect.noise_without)),
         *(
@@ -322,12 +325,7 @@ def _cells(master, group):
     )
 
 
-def _words(master, group):
-    """Return a master in words: ``dark 300 s of 2016-01-15``; a few, for narrow windows."""
-    if group is None:
-        return PurePosixPath(master.product).name
-    shared = dict(group.shared)
-    seconds = shared.get("exptime")
-    traits = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
-    light = (shared.get("light"), shared.get("optics"))
-    return light_words((master.kind, *traits, *light, "of", group.shown))
+def _name(master, names):
+    """Return the name of a master in words: ``dark 300 s of 2016-01-15``."""
+    file = PurePosixPath(master.product)
+    return names.get(master.product) or Named(file.stem, file=master.product)

@@ -51,6 +51,31 @@ def name_of(setup):
     return "_".join(filter(None, parts))
 
 
+def setups_in_words(setups):
+    """Return {setup: words}: the camera, and the values by which its setups differ.
+
+    Parameters
+    ----------
+    setups : collection of tuple
+        As of `setup_of`.
+
+    Returns
+    -------
+    dict
+    """
+    cameras = {}
+    for setup in setups:
+        cameras.setdefault(dict(setup)["camera"], []).append(setup)
+    found = {}
+    for camera, own in cameras.items():
+        same = set.intersection(*map(set, own))
+        for setup in own:
+            found[setup] = " ".join(
+                [camera, *(v for pair in setup if pair not in same and (v := pair[1]))]
+            )
+    return found
+
+
 def names_of(setups):
     """Return a name for each setup, unique even where file systems ignore case.
 

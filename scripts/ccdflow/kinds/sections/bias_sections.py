@@ -9,6 +9,7 @@ from ccdflow.kinds.bias import BIAS
 from ccdflow.kinds.frame_pictures import file_picture, first_image
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
 from ccdflow.kinds.sections.figures import names_of, night_figures
+from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
@@ -40,10 +41,13 @@ def bias_sections(context, night, picture):
     if not groups and not biases:
         return [over_nights] if over_nights else []
     names, elsewhere = names_of(groups), _elsewhere(context, night)
+    named = master_names(groups, prefix=_FROM_NIGHT, night=night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     sections = [
         combined_section(
-            [_combined(context, group) for group in groups], elsewhere=elsewhere, biases=biases
+            [_combined(context, group, named[group.product]) for group in groups],
+            elsewhere=elsewhere,
+            biases=biases,
         ),
         noise_section(
             [
@@ -77,14 +81,16 @@ def _elsewhere(context, night):
     )
 
 
-def _combined(context, group):
+def _combined(context, group, name):
     """Return the figures of a group of biases as its section shows them."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data
     made = record is not None and record.status == ledger.MADE
     figures = data.get("quality", [])
     return contents.CombinedBias(
-        name=Path(group.product).stem,
+        name=f"combined {name}",
+        file=Path(group.product).name,
+        hint=name.hint,
         camera=group.camera,
         product=f"{_FROM_NIGHT}/{group.product}" if made else "",
         members=tuple(data.get("members", ())),
@@ -100,7 +106,7 @@ def _combined(context, group):
         predicted=tuple(each["predicted_noise"] for each in figures),
         rejected=data.get("rejected", -1),
         pixels=data.get("pixels", 0),
-        pictures=_combined_picture(context, group, record) if made else (),
+        pictures=_combined_picture(context, group, record, name) if made else (),
     )
 
 
@@ -120,15 +126,13 @@ def _shared_words(name, value):
 _SHARED = {"readmode": "readout mode", "epoch": "taken from"}
 
 
-def _combined_picture(context, group, record):
-    what = (record.product, record.key, record.content)
-    png = drawn_once(what, lambda: _draw_combined(context, group, record.data))
-    return (
-        contents.Picture(png, f"The combined bias {group.product}: image, profiles, distribution"),
-    )
+def _combined_picture(context, group, record, name):
+    what = (record.product, record.key, record.content, name)
+    png = drawn_once(what, lambda: _draw_combined(context, group, record.data, name))
+    return (contents.Picture(png, f"The combined {name}: image, profiles, distribution"),)
 
 
-def _draw_combined(context, group, data):
+def _draw_combined(context, group, data, name):
     """Return the picture of a combined bias."""
     row = context.row_of(reduced(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
@@ -136,14 +140,15 @@ def _draw_combined(context, group, data):
     pictures = drawing_module("combined_picture")
     return pictures.combined_bias_picture(
         pictures.CombinedPanels(
-            Path(group.product).stem,
+            name,
             image,
             members=len(data["members"]),
             noises=tuple(each["combined_noise"] for each in data["quality"]),
             predicted=tuple(each["predicted_noise"] for each in data["quality"]),
             rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,
             recipe=data["recipe"],
-        )
+        ),
+        title=f"Combined {name}: night {group.shown}",
     )
 
 

@@ -20,7 +20,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ccdflow.pages.pictures.raster import described
-from ccdflow.pages.pictures.style import DPI, FAINT, INK, MUTED, PAPER, SERIES, WIDTH, drawable
+from ccdflow.pages.pictures.style import (
+    DPI,
+    FAINT,
+    INK,
+    MUTED,
+    PAPER,
+    SERIES,
+    WIDTH,
+    drawable,
+    explanation_lines,
+)
 
 # Steps of ticks, times a power of 10.
 STEPS = (1, 2, 5, 10)
@@ -104,7 +114,7 @@ def new_figure(title, explanation, *, height):
         What makes axes in it, in inches right of and below the corner under the headline.
     """
     headline = textwrap.wrap(drawable(title), 95) or [""]
-    lines = textwrap.wrap(drawable(explanation), 158)
+    lines = explanation_lines(explanation)
     above = 0.2 + 0.25 * len(headline)
     total = above + height + 0.2 + 0.17 * len(lines)
     figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)

@@ -19,6 +19,7 @@ from ccdflow.pages.pictures.style import (
     PAPER,
     WIDTH,
     drawable,
+    explanation_lines,
     font,
     pixels,
 )
@@ -255,7 +256,7 @@ def new_picture(title, explanation, height):
         Where the panels begin, inches below the upper edge.
     """
     headline = textwrap.wrap(drawable(title), 95) or [""]
-    lines = textwrap.wrap(drawable(explanation), 158)
+    lines = explanation_lines(explanation)
     above = 0.2 + 0.25 * len(headline)
     total = pixels(above + height + 0.2 + 0.17 * len(lines))
     raster = Raster(pixels(WIDTH), total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,6 +60,16 @@ def drawable(text):
         else letter.encode("unicode_escape").decode("ascii")
         for letter in str(text)
     )
+
+
+def explanation_lines(text):
+    """Return the lines of the text below the panels of a picture."""
+    return textwrap.wrap(drawable(text), 158)
+
+
+def footer_height(text):
+    """Return the pixels that the text below the panels takes, without the room above it."""
+    return pixels(0.15 + 0.17 * len(explanation_lines(text)))
 
 
 def pixels(inches):

@@ -42,7 +42,8 @@
     if (told.failed.length) {
       table([["Failed", "Product"], ["Reason", "Why it was not made"]], told.failed);
     }
-    const megabytes = (bytes) => Number((bytes / 1e6).toFixed(1));
+    // To a tenth, and small ones to their first digit: nothing that is there is shown as 0.
+    const megabytes = (bytes) => Number(bytes < 1e5 ? (bytes / 1e6).toPrecision(1) : (bytes / 1e6).toFixed(1));
     const all = told.disk.reduce((sum, line) => sum + line[2], 0);
     add(place, "p", `The products take ${megabytes(all)} MB of disk, small pictures not counted.`);
     table(

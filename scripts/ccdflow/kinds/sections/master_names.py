@@ -1,0 +1,74 @@
+"""The names of combined biases, darks and flats on pages: in words, with the file on hovering."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+from ccdflow.pages.contents import Named
+from ccdflow.pages.words import light_words
+
+# Values that the words of a master begin with.
+_FIRST = ("filter", "grism", "exptime")
+
+
+def master_names(groups, *, prefix="", night=""):
+    """Return {product: Named} of combined biases, darks and flats, no two with the same words.
+
+    A name has the type, the filter or exposure time, and of all other values that the frames of a
+    master share those by which it differs from the masters of the same words.
+
+    Parameters
+    ----------
+    groups : iterable of ccdflow.run.job.Group
+        All that one part of a page names.
+    prefix : str, optional
+        The path from the page to the results folder, for links to the files; '' for no link.
+    night : str, optional
+        The night of the page: masters of other nights have theirs in their names.
+
+    Returns
+    -------
+    dict of str to ccdflow.pages.contents.Named
+    """
+    groups = {group.product: group for group in groups}
+    first = {product: (_first_words(each), each.shown) for product, each in groups.items()}
+    named = {}
+    for product, group in groups.items():
+        words, shown = first[product]
+        alike = [groups[other] for other in groups if first[other] == first[product]]
+        of = () if shown == night else ("of", shown)
+        named[product] = light_words((words, *_differing(group, alike), *of))
+    counts = Counter(named.values())
+    return {
+        # Two that differ in their geometry or recipe alone have the names of their files.
+        product: Named(
+            words if counts[words] == 1 else PurePosixPath(product).stem,
+            path=f"{prefix}/{product}" if prefix else "",
+            file=product,
+        )
+        for product, words in named.items()
+    }
+
+
+def _first_words(group):
+    shared = dict(group.shared)
+    seconds = shared.get("exptime")
+    light = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
+    return light_words((group.kind, *light))
+
+
+def _differing(group, alike):
+    """Return the shared values of a group, camera first, that the groups like it have not all."""
+    same = set.intersection(*(set(_traits(other)) for other in alike))
+    return [words for name, words in _traits(group) if (name, words) not in same]
+
+
+def _traits(group):
+    """Return (name, words) of the camera and of each value that the frames of a group share."""
+    traits = [("camera", group.camera)]
+    for name, value in group.shared:
+        value = "x".join(value.split()) if name == "ccdsum" else value
+        if name not in _FIRST and value and value != "None":
+            traits += [(name, part.strip()) for part in value.split(", ")]
+    return traits
