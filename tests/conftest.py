@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import ready_snakemake
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and their children as well.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -46,6 +45,10 @@ class WorkflowRun:
         return {rule: int(count) for rule, count in map(str.split, table[1].splitlines())}
 
 
+def pytest_unconfigure():
+    ready_snakemake.close()
+
+
 @pytest.fixture(scope="session")
 def run_workflow(tmp_path_factory):
     """Run Snakemake in a process of its own.
@@ -57,23 +60,12 @@ def run_workflow(tmp_path_factory):
     own = tmp_path_factory.mktemp("workflow")
 
     def run(raw, results, *arguments, config=(), cores=2, directory=own):
-        command = [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
-            "--cores", str(cores), "--directory", str(directory), *arguments,
+        arguments = [
+            "--snakefile", str(ROOT / "Snakefile"), "--cores", str(cores),
+            "--directory", str(directory), *arguments,
             "--config", f"raw={raw}", f"results={results}", *config,
         ]  # fmt: skip
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=300,
-            check=False,
-        )
-        return WorkflowRun(done.returncode, done.stdout)
+        return WorkflowRun(*ready_snakemake.run(arguments, folder=ROOT))
 
     return run
 
