@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.ccdflow-runtime
 DEVELOPER := $(VENV)/.ccdflow-developer
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# Packages are compiled by all cores and without their own tests, by pip on one core with them.
+COMPILE := -$(BIN)/python -m compileall -qq -j 0 -x '/tests/' $(VENV)/lib
 
 # Without compiled modules each of the hundreds of processes of the tests compiles ccdflow anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -97,9 +99,11 @@ $(RUNTIME): envs/requirements.txt envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ccdflow needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	@echo 'Making the environment in $(VENV): a minute or two.'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -r envs/requirements.txt -c envs/constraints.txt
+	$(PIP) install --no-compile -r envs/requirements.txt -c envs/constraints.txt
+	$(COMPILE)
 	@touch $@
 
 $(DEVELOPER): envs/requirements-dev.txt $(RUNTIME)
-	$(PIP) install -r envs/requirements-dev.txt -c envs/constraints.txt
+	$(PIP) install --no-compile -r envs/requirements-dev.txt -c envs/constraints.txt
+	$(COMPILE)
 	@touch $@
