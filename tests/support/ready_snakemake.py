@@ -25,7 +25,6 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 # the server: such a run is a process of its own.
 _OF_A_RUN = ("PYTHONPATH", "PYTEST_CURRENT_TEST", "CCDFLOW_TEST_FAULTS", "CCDFLOW_TEST_CODE")
 
-
 # The server whose turn it is stands last.
 _servers = []
 
@@ -101,7 +100,10 @@ class _Server:
     def run(self, order):
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the process that forks for runs of Snakemake has ended")
+        return int(answer)
 
     def close(self):
         self._process.communicate()
