@@ -9,6 +9,11 @@ RUNTIME := $(VENV)/.ccdflow-runtime
 CLUSTER := $(VENV)/.ccdflow-slurm
 DEVELOPER := $(VENV)/.ccdflow-developer
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# Packages are compiled by all cores and without their own tests, by pip on one core with them.
+COMPILE := -$(BIN)/python -m compileall -qq -j 0 -x '/tests/' $(VENV)/lib
+
+# Without compiled modules each of the hundreds of processes of the tests compiles ccdflow anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -24,8 +29,8 @@ demo: $(RUNTIME) ## simulate the CCD guide's night (once), reduce it, and list t
 
 .PHONY: test
 test: check ## check the style, then run all tests
-	# Long tests first; those on a cluster mostly wait.
-	$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadfile --no-loadscope-reorder tests/slurm tests/workflow tests
+	# One worker more than cores: the tests on a cluster mostly wait. tests/conftest.py has the order.
+	$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadfile --no-loadscope-reorder
 
 ##@ Your own frames
 
@@ -63,6 +68,12 @@ check: $(DEVELOPER) ## formatting and lint of Python and Snakemake code
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
+.PHONY: coverage
+coverage: $(DEVELOPER) ## lines that no test in one process reaches: 10 min, no part of CI
+	$(BIN)/python -m coverage run --source=scripts/ccdflow --data-file=.coverage -m pytest -q \
+	  --ignore=tests/workflow --ignore=tests/slurm
+	$(BIN)/python -m coverage report --skip-covered --sort=cover
+
 .PHONY: docs
 docs: $(DEVELOPER) ## the documentation as a site: docs/_build/index.html
 	rm -rf docs/api
@@ -79,7 +90,7 @@ env: $(DEVELOPER) ## make or renew the environment in VENV (default .venv)
 
 .PHONY: clean
 clean: ## remove the demo, caches and the environment; your raw frames and results stay
-	rm -rf demo docs/_build docs/api .venv .snakemake .pytest_cache .ruff_cache .hypothesis bench-data
+	rm -rf demo docs/_build docs/api .venv .snakemake .pytest_cache .ruff_cache .hypothesis .coverage bench-data
 	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -92,13 +103,16 @@ $(RUNTIME): envs/requirements.txt envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ccdflow needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	@echo 'Making the environment in $(VENV): a minute or two.'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -r envs/requirements.txt -c envs/constraints.txt
+	$(PIP) install --no-compile -r envs/requirements.txt -c envs/constraints.txt
+	$(COMPILE)
 	@touch $@
 
 $(CLUSTER): envs/requirements-slurm.txt $(RUNTIME)
-	$(PIP) install -r envs/requirements-slurm.txt -c envs/constraints.txt
+	$(PIP) install --no-compile -r envs/requirements-slurm.txt -c envs/constraints.txt
+	$(COMPILE)
 	@touch $@
 
 $(DEVELOPER): envs/requirements-dev.txt envs/requirements-slurm.txt $(RUNTIME)
-	$(PIP) install -r envs/requirements-dev.txt -c envs/constraints.txt
+	$(PIP) install --no-compile -r envs/requirements-dev.txt -c envs/constraints.txt
+	$(COMPILE)
 	@touch $@

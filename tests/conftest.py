@@ -1,22 +1,66 @@
-"""Runs of the workflow as a user starts them, and the real frames: for several test modules."""
+"""Fixtures for all tests, and the order of the files.
+
+Where things are:
+
+- ``tests/<package>/`` tests the package of that name in ``scripts/ccdflow/``, in this process and
+  on tiny frames: ``tests/frame/`` is of reduced frames, ``tests/kinds/`` of plans and masters.
+- ``tests/workflow/`` runs Snakemake; `Sandbox` there is an archive that changes between runs.
+- ``tests/slurm/`` starts a Slurm of two nodes on this machine.
+- ``tests/project/`` is of the documents, scripts, environments and the form of the code.
+- ``tests/support/`` has the modules that tests import: nights with known truth (`small_chain`,
+  `small_frames`, `master_truth`), runs of them (`chain_runs`), Snakemake (`ready_snakemake`).
+- ``tests/data/`` has results of an earlier version. Real frames are in ``../shared/data``.
+
+``make test`` runs all but the tests marked torture, which ``make torture`` runs.
+"""
 
 from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import ready_snakemake
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and their children as well.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 REAL_FRAMES = ROOT.parent / "shared" / "data"
+
+# The files that take longest begin first, so that the last ones are short and no core waits for
+# one of them. A worker takes a whole file.
+LONG_FILES = (
+    "slurm/test_slurm.py",
+    "workflow/test_run.py",
+    "workflow/test_rebuilds.py",
+    "kinds/test_science.py",
+    "workflow/test_failures.py",
+    "project/test_site.py",
+    "workflow/test_tutorial.py",
+    "project/test_daily.py",
+    "workflow/test_examples.py",
+    "workflow/test_nights.py",
+    "workflow/test_faults.py",
+    "kinds/test_matching.py",
+    "workflow/test_chain_in_batches.py",
+    "workflow/test_views.py",
+    "workflow/test_closed.py",
+    "kinds/test_chain_of_masters.py",
+    "kinds/test_chain_faults.py",
+    "run/test_errors_of_jobs.py",
+    "run/test_watching_rounds.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long files first. Folders named in this order would not: pytest 9 sorts them."""
+    places = {TESTS / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @dataclass(frozen=True)
@@ -46,6 +90,10 @@ class WorkflowRun:
         return {rule: int(count) for rule, count in map(str.split, table[1].splitlines())}
 
 
+def pytest_unconfigure():
+    ready_snakemake.close()
+
+
 @pytest.fixture(scope="session")
 def run_workflow(tmp_path_factory):
     """Run Snakemake in a process of its own.
@@ -57,23 +105,12 @@ def run_workflow(tmp_path_factory):
     own = tmp_path_factory.mktemp("workflow")
 
     def run(raw, results, *arguments, config=(), cores=2, directory=own):
-        command = [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
-            "--cores", str(cores), "--directory", str(directory), *arguments,
+        arguments = [
+            "--snakefile", str(ROOT / "Snakefile"), "--cores", str(cores),
+            "--directory", str(directory), *arguments,
             "--config", f"raw={raw}", f"results={results}", *config,
         ]  # fmt: skip
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=300,
-            check=False,
-        )
-        return WorkflowRun(done.returncode, done.stdout)
+        return WorkflowRun(*ready_snakemake.run(arguments, folder=ROOT))
 
     return run
 

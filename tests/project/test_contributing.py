@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import conftest
 import pytest
 
 from ccdflow.camera import profiles
@@ -69,3 +70,7 @@ def test_only_kinds_and_run_read_the_settings_of_a_context():
         if re.search(r"context\.settings|self\.settings\[", path.read_text("utf-8"))
     }
     assert readers <= {"kinds", "run"}
+
+
+def test_the_test_files_that_begin_first_exist():
+    assert [name for name in conftest.LONG_FILES if not (ROOT / "tests" / name).is_file()] == []

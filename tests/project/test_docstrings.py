@@ -6,22 +6,17 @@ import doctest
 import importlib
 import importlib.util
 import re
+from functools import cache
 
 import pytest
 from library_trees import ROOT, docstring_of, holders, modules
 
 SCRIPTS = ROOT / "scripts"
 WITH_EXAMPLES = [
-    ".".join(path.relative_to(SCRIPTS).with_suffix("").parts)
-    for path, text, _ in modules()
-    if ">>>" in text and "ccdflow" in path.parts
-]
-CLASSES = {
-    node.name: node
+    ".".join(module.path.relative_to(SCRIPTS).with_suffix("").parts)
     for module in modules()
-    for node in holders(module)
-    if isinstance(node, ast.ClassDef)
-}
+    if ">>>" in module.text and "ccdflow" in module.path.parts
+]
 ERRORS = {"UserError", "FrameError", "ValueError"}
 
 
@@ -55,11 +50,18 @@ def public():
     ]
 
 
+@cache
+def classes():
+    """Return {name: syntax tree} of all classes."""
+    nodes = (node for module in modules() for node in holders(module))
+    return {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+
+
 def is_inherited(holder, name):
     """Tell whether a base class, or its base, has a method of this name."""
     for base in holder.bases:
         known = getattr(base, "attr", getattr(base, "id", ""))
-        found = CLASSES.get(known)
+        found = classes().get(known)
         if found is None:
             if hasattr(getattr(builtins, known, None), name):
                 return True

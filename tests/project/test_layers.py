@@ -16,7 +16,12 @@ from ccdflow.run.watch import warm_state
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts" / "ccdflow"
-TREES = {path: tree for path, _, tree in modules()}
+
+
+@cache
+def trees():
+    """Return {path: syntax tree} of all modules."""
+    return {path: tree for path, _, tree in modules()}
 
 
 def may_know():
@@ -35,7 +40,7 @@ def may_know():
 def imports_of(path):
     """Return the packages of the library that a module imports."""
     found = set()
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(trees()[path]):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
             _, *below = node.module.split(".")
             found |= {below[0]} if below else {alias.name for alias in node.names}
@@ -122,7 +127,7 @@ def modules_imported(tree):
 def test_no_circle_among_modules():
     names = {
         ".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts): tree
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         if path.stem != "__init__"
     }
     left = {name: modules_imported(tree) & names.keys() for name, tree in names.items()}
@@ -144,7 +149,7 @@ LOOKUPS_OF_FRAMES = {
 def names_of_lookups():
     """Return the first word of the name of each lookup in the library."""
     found = set()
-    for tree in TREES.values():
+    for tree in trees().values():
         for node in ast.walk(tree):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if is_call and node.func.attr == "lookup" and node.args:

@@ -1,8 +1,8 @@
-"""The modules of `scripts/` as text and syntax tree, parsed once for all tests."""
+"""The modules of `scripts/` as text and syntax tree, parsed by the first test that needs them."""
 
 import ast
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,7 +14,11 @@ class Module:
 
     path: Path
     text: str
-    tree: ast.Module
+
+    @cached_property
+    def tree(self):
+        """The syntax tree: not parsed where the tests are only collected."""
+        return ast.parse(self.text)
 
     def __iter__(self):
         return iter((self.path, self.text, self.tree))
@@ -23,8 +27,8 @@ class Module:
 @cache
 def modules():
     """Return the `Module` of each file of `scripts/`, sorted by path."""
-    texts = {path: path.read_text("utf-8") for path in sorted((ROOT / "scripts").rglob("*.py"))}
-    return [Module(path, text, ast.parse(text)) for path, text in texts.items()]
+    paths = sorted((ROOT / "scripts").rglob("*.py"))
+    return [Module(path, path.read_text("utf-8")) for path in paths]
 
 
 @cache

@@ -38,10 +38,10 @@ def put_faults(folder, kind, first, step):
     box.write(f"{SECOND}/beta1.fits.gz", b"no")
     box.keep()
     report = folder / "report"
-    hooks = f"{HERE / 'hooks'}:{HERE}:{box.project / 'scripts'}"
+    folders = (HERE / "hooks", HERE, HERE.parent / "support", box.project / "scripts")
     done = subprocess.run(
         [sys.executable, HERE / "faults.py", folder, report, kind, str(first), str(step)],
-        env={**os.environ, "PYTHONPATH": hooks},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
         capture_output=True,
         encoding="utf-8",
         check=False,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import ready_snakemake
 import yaml
 from astropy.io import fits
 
@@ -264,42 +265,51 @@ class Sandbox:
             last = session.finish(full)[0]
             assert lines == last, [*sorted(set(lines) ^ set(last)), "---", *lines, "---", *last]
 
-    def command(self, *arguments, cores=2, config=()):
-        """Return Snakemake's command line."""
+    def arguments(self, *arguments, cores=2, config=()):
+        """Return Snakemake's arguments."""
         self.root.joinpath("config.yaml").write_text(yaml.safe_dump({**_CONFIG, **self.given}))
         folders = [f"{name}={getattr(self, name)}" for name in ("raw", "results", "cameras")]
         return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(self.project / "Snakefile"),
-            "--cores", str(cores), "--directory", str(self.root / "work"), *arguments,
+            "--snakefile", str(self.project / "Snakefile"), "--cores", str(cores),
+            "--directory", str(self.root / "work"), *arguments,
             "--configfile", str(self.root / "config.yaml"), "--config", *folders, *config,
         ]  # fmt: skip
 
-    def start(self, *arguments, cores=2, config=(), faults=None, code="", env=(), **options):
-        """Start Snakemake in a group of its own; pictures are stand-ins.
+    def command(self, *arguments, **options):
+        """Return Snakemake's command line."""
+        return [sys.executable, "-m", "snakemake", *self.arguments(*arguments, **options)]
+
+    def environment(self, *, faults=None, code="", env=()):
+        """Return the environment of a run whose pictures are stand-ins.
 
         ``faults`` is {product: error that its job raises, as Python writes it}; ``code`` is run
         when the first job begins; ``env`` is added to the environment.
         """
         (self.root / "work").mkdir(exist_ok=True)
         here = Path(__file__).parent
+        return {
+            **os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}",
+            "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}), "CCDFLOW_TEST_CODE": code,
+            **dict(env),
+        }  # fmt: skip
+
+    def start(self, *arguments, cores=2, config=(), **options):
+        """Start Snakemake in a group of its own; ``options`` as for `environment`."""
         return subprocess.Popen(
             self.command(*arguments, cores=cores, config=config),
             cwd=self.project, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            encoding="utf-8", errors="backslashreplace",
-            env={
-                **os.environ, "PYTHONPATH": f"{here / 'hooks'}:{here}",
-                "CCDFLOW_TEST_FAULTS": json.dumps(faults or {}), "CCDFLOW_TEST_CODE": code,
-                **dict(env),
-            },
-            **options,
+            encoding="utf-8", errors="backslashreplace", env=self.environment(**options),
         )  # fmt: skip
 
     def snakemake(self, *arguments, cores=2, config=(), **options):
         """Run Snakemake as a user does, but that pictures are stand-ins."""
-        with self.start(*arguments, cores=cores, config=config, **options) as process:
-            output, _ = process.communicate(timeout=300)
-        return Outcome(self._jobs(), own_lines(output), process.returncode, output)
+        status, output = ready_snakemake.run(
+            self.arguments(*arguments, cores=cores, config=config),
+            folder=self.project,
+            environment=self.environment(**options),
+        )
+        return Outcome(self._jobs(), own_lines(output), status, output)
 
     def _jobs(self):
         logs = sorted((self.root / "work" / ".snakemake" / "log").glob("*.log"))

@@ -26,9 +26,9 @@ ERRORS = {
 }
 
 
-def fill(box):
-    """Put six nights of a hundred tiny frames into a sandbox: eight biases of each camera."""
-    for night in NIGHTS:
+def fill(box, nights=NIGHTS):
+    """Put nights of a hundred tiny frames into a sandbox: eight biases of each camera."""
+    for night in nights:
         flats = [
             frame_bytes(number, kind="FLAT", camera=camera, size=TINY, night=night)
             for number, camera in enumerate(("alpha", "beta"))
@@ -166,7 +166,9 @@ def test_a_product_that_was_made_before_stays_as_it_was(raw, box):
     assert (box.results / product).read_bytes() != before
 
 
-def test_a_full_disk_ends_the_run_early_with_one_line(box):
+def test_a_full_disk_ends_the_run_early_with_one_line(tmp_path):
+    box = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
+    fill(box, NIGHTS[:2])
     faults = {frame(0, number): "OSError(28, 'No space left on device')" for number in range(60)}
     run = box.snakemake(faults=faults)
     assert run.status == 1
@@ -176,6 +178,6 @@ def test_a_full_disk_ends_the_run_early_with_one_line(box):
     assert len([line for line in run.lines if "no space is left" in line]) == 1
     assert "Traceback" not in run.output
     assert "Error in rule" not in run.output
-    assert len(list((box.results / "reduced").rglob("*.fits"))) < 500
+    assert len(list((box.results / "reduced").rglob("*.fits"))) < 100
     again = box.snakemake()
     assert again.status == 0, again.output
