@@ -87,6 +87,10 @@ def bit_of_mask(bit):
     return change
 
 
+def a_step(data):
+    data[5, 7] = np.nextafter(data[5, 7], np.float32(np.inf))
+
+
 def repeat(keyword):
     def change(hdus):
         hdus[0].header.append((keyword, "another"), end=True)
@@ -159,6 +163,10 @@ def lose_clipping(hdus):
         (SCIENCE, lose("OBJECT"), "the card OBJECT of its source is missing"),
         (DARK, lose("INSTRUME"), "the card INSTRUME is alike in all members"),
         (FRAME, comment("NAXIS"), None),
+        (FRAME, comment("CCDFKEY"), None),
+        (FRAME, lambda hdus: card("AMPNAM01", "X")(hdus[0]), None),
+        (FRAME, lambda hdus: card("CCDFLOW", "9.9")(hdus[0]), None),
+        (SCIENCE, lambda hdus: a_step(hdus["UNCERT"].data), None),
         (FRAME, history("observed by another"), "no source has the HISTORY"),
         (FRAME, lambda hdus: card("OBSERVER", "another")(hdus[0]), "no source has a card OBSERVER"),
         (FRAME, lambda hdus: card("CCDSEC", "[1:9,1:9]")(hdus[0]), "CCDSEC is not known"),
@@ -195,8 +203,10 @@ def test_hdus_and_cards_that_were_changed_lost_or_added_differ(copy, kind, chang
         hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
     found = look(product, copy)
     if reason is None:
-        # What a card of ccdflow or of the standard is explained with is compared with nothing.
+        # No file has it but the notes of the run.
         assert (found.verdict, found.reason) == ("verified", "")
+        found = look(product, copy, knows=True)
+        assert (found.verdict, "of the run" in found.reason) == ("differs", True)
     else:
         assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
 
@@ -269,10 +279,6 @@ def minus_zero(data):
     data[data == 0] = -0.0
 
 
-def a_step(data):
-    data[5, 7] = np.nextafter(data[5, 7], np.float32(np.inf))
-
-
 @pytest.mark.parametrize(
     ("kind", "change", "by_header"),
     [
@@ -293,11 +299,21 @@ def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, 
     assert (found.verdict, bool(found.reason)) == ("differs", True)
 
 
-def test_other_bits_of_nan_are_no_difference_by_the_header():
-    """Both say that a pixel has no value; the notes of the run have the sum of all bits."""
-    product, again = np.array([0x7FC00000, 0x7FC00001, 0], "u4").view("f4"), np.full(3, np.nan)
+def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
+    """A message that somebody hides in pixels without a value is found."""
+    product, again = (
+        np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4"),
+        np.full(3, np.nan),
+    )
     assert comparing.other_bits(product[:2], again[:2]) == (0, 0.0)
     assert comparing.other_bits(product, again) == (1, 0.0)
+    assert comparing.other_bits(product.astype(">f4"), again) == (1, 0.0)
+    with pytest.raises(comparing.Differs, match="other bits"):
+        comparing.within(product.astype("f8"), again, np.float32, 2)
+    comparing.within(product[:2].astype("f8"), again[:2], np.float32, 2)
+    # The raw frame had the same ones.
+    assert comparing.other_bits(product, product.astype("f8")) == (0, 0.0)
+    assert comparing.within(product.astype("f8"), product.astype("f8"), np.float32, 2) == 0.0
 
 
 def test_bytes_behind_the_last_hdu_differ(copy):
