@@ -419,6 +419,45 @@ def test_verdicts_that_were_edited_do_not_count(copy):
     assert lines[1] == "ccdflow: verification.csv: 1 lines were edited; their verdicts do not count"
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2 + 90],
+        lambda text: b"\0\xff" * 300,
+        lambda text: b"",
+        lambda text: text.replace(b"product,", b"products,"),
+    ],
+    ids=["cut", "no table", "empty", "other columns"],
+)
+def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
+    products = [one(copy[1], FRAME), one(copy[1], "combined/bias")]
+    assert said(copy, words=products)[1] == 0
+    path = copy[1] / table.NAME
+    path.write_bytes(spoil(path.read_bytes()))
+    lines, status = said(copy, words=products)
+    assert (status, f"2 of 2 products verified with ccdproc {table.CCDPROC}" in lines[-1]) == (
+        0,
+        True,
+    )
+    assert "(0 now" not in lines[-1]
+    assert set(table.read_table(copy[1])[0]) == set(products)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link, shutil.copy], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kind", [FRAME, "combined/bias"])
+def test_another_product_under_the_name_of_one_differs(copy, link, kind):
+    product = one(copy[1], kind)
+    other = next(
+        path for path in sorted((copy[1] / product).parent.glob("*.fits"))
+        if path.name != product.rpartition("/")[2] and "combined/bias" not in path.as_posix()
+    )  # fmt: skip
+    (copy[1] / product).unlink()
+    link(other, copy[1] / product)
+    for knows in (False, True):
+        found = look(product, copy, knows=knows)
+        assert found.verdict == "differs", found.reason
+
+
 def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     results = copy[1]
     stranger = results / "reduced" / "other" / "mine.fits"
