@@ -144,6 +144,40 @@ def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
     assert np.array_equal(on_parts, on_all)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"objlim": 5.0},
+        {"objlim": 1.5, "fsmode": "convolve", "psfmodel": "gauss", "psffwhm": 2.0, "psfsize": 7},
+    ],
+    ids=["structure", "profile"],
+)
+def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, how):
+    """Hits beside hits of earlier rounds, beside bad pixels and across the edges of the image."""
+    monkeypatch.setattr(cosmics, "_MOST_IN_PARTS", np.inf)
+    rng, shape, beyond = np.random.default_rng(5), (150, 160), 0
+    for _ in range(3):
+        image = rng.normal(SKY, 15, shape)
+        for row, column in zip(rng.integers(0, 150, 25), rng.integers(0, 160, 25), strict=True):
+            for step in range(rng.integers(1, 12)):
+                place = np.s_[row + step // 2 : row + step // 2 + rng.integers(1, 4), column + step]
+                if column + step < shape[1]:
+                    image[place] += rng.uniform(100, 4000)
+        image, bad = image.astype(np.float32), rng.random(shape) < 0.01
+        variance = (225 + np.maximum(image - SKY, 0)).astype(np.float32)
+        found = cosmics._rounds(image, variance, bad, {"sigclip": 4.5, **how})
+        own, once = (
+            astroscrappy.detect_cosmics(
+                image, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
+                cleantype="medmask", sigclip=4.5, **how,
+            )[0]
+            for rounds in (4, 1)
+        )  # fmt: skip
+        assert np.array_equal(found, own)
+        beyond += (own & ~once).sum()
+    assert beyond > 30
+
+
 def test_dense_hits_are_those_of_astroscrappy_itself():
     """Noise of three times the errors: a hit's surroundings hold hits of earlier rounds."""
     rng = np.random.default_rng(77)

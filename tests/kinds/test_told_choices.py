@@ -5,6 +5,8 @@ The files hold headers and zeros: the choice depends on nothing else, and is mad
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from header_archives import AFTER, BEFORE, NIGHT, Archive
 from offered_masters import frame, master
@@ -244,3 +246,15 @@ def test_the_page_tells_the_rule_of_the_configuration(archive, rules, words):
     assert (ASSOCIATIONS.page_basis(context, NIGHT) == ASSOCIATIONS.page_basis(usual, NIGHT)) == (
         not rules
     )
+
+
+def test_the_noise_of_a_master_is_told_by_a_frame_that_takes_it():
+    """Frames of one filter and exposure are budgeted by the first, which may lack the flat."""
+    one, other = SimpleNamespace(masters={"bias": 1}), SimpleNamespace(masters={"flat": 2})
+    line = SimpleNamespace(groups=[SimpleNamespace(product=name) for name in "ab"], kind="flat")
+    noises = [
+        SimpleNamespace(exposure=each, products=(name,))
+        for each, name in ((one, "a"), (other, "b"))
+    ]
+    assert plan_words._exposure(line, SimpleNamespace(noises=noises)) is other
+    assert plan_words._exposure(line, SimpleNamespace(noises=noises[:1])) is None

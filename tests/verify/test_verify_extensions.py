@@ -9,7 +9,7 @@ from small_frames import run_jobs
 from verified_chain import MADE, one
 
 from ccdflow.verify import table, verdicts
-from ccdflow.verify.calibrated import grading
+from ccdflow.verify.calibrated import calibrated_verdict, grading
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.outcome import NotedProduct
@@ -221,7 +221,15 @@ def test_the_cards_on_bad_pixels_come_together(night):
         hdus[0].header["BPMNTS"] = 0
 
     verdict, reason = tampered(night, "calibrated/science", change)
-    assert (verdict, "BPMNTS is 1 or more" in reason) == ("differs", True)
+    assert (verdict, "are there together" in reason) == ("differs", True)
+
+
+def test_the_number_of_tables_of_bad_pixels_is_that_of_those_named():
+    first = fits.Header([("BPMIM", "a"), ("BPMKEY", "k"), ("BPMIM02", "b"), ("BPMNTS", 2)])
+    calibrated_verdict.check_named_tables(first)
+    first["BPMNTS"] = 1
+    with pytest.raises(Differs, match="BPMNTS is 2, and its card has 1"):
+        calibrated_verdict.check_named_tables(first)
 
 
 def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tmp_path):

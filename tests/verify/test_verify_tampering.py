@@ -87,6 +87,10 @@ def bit_of_mask(bit):
     return change
 
 
+def a_step(data):
+    data[5, 7] = np.nextafter(data[5, 7], np.float32(np.inf))
+
+
 def repeat(keyword):
     def change(hdus):
         hdus[0].header.append((keyword, "another"), end=True)
@@ -159,6 +163,10 @@ def lose_clipping(hdus):
         (SCIENCE, lose("OBJECT"), "the card OBJECT of its source is missing"),
         (DARK, lose("INSTRUME"), "the card INSTRUME is alike in all members"),
         (FRAME, comment("NAXIS"), None),
+        (FRAME, comment("CCDFKEY"), None),
+        (FRAME, lambda hdus: card("AMPNAM01", "X")(hdus[0]), None),
+        (FRAME, lambda hdus: card("CCDFLOW", "9.9")(hdus[0]), None),
+        (SCIENCE, lambda hdus: a_step(hdus["UNCERT"].data), None),
         (FRAME, history("observed by another"), "no source has the HISTORY"),
         (FRAME, lambda hdus: card("OBSERVER", "another")(hdus[0]), "no source has a card OBSERVER"),
         (FRAME, lambda hdus: card("CCDSEC", "[1:9,1:9]")(hdus[0]), "CCDSEC is not known"),
@@ -195,8 +203,10 @@ def test_hdus_and_cards_that_were_changed_lost_or_added_differ(copy, kind, chang
         hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
     found = look(product, copy)
     if reason is None:
-        # What a card of ccdflow or of the standard is explained with is compared with nothing.
+        # No file has it but the notes of the run.
         assert (found.verdict, found.reason) == ("verified", "")
+        found = look(product, copy, knows=True)
+        assert (found.verdict, "of the run" in found.reason) == ("differs", True)
     else:
         assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
 
@@ -269,10 +279,6 @@ def minus_zero(data):
     data[data == 0] = -0.0
 
 
-def a_step(data):
-    data[5, 7] = np.nextafter(data[5, 7], np.float32(np.inf))
-
-
 @pytest.mark.parametrize(
     ("kind", "change", "by_header"),
     [
@@ -293,11 +299,21 @@ def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, 
     assert (found.verdict, bool(found.reason)) == ("differs", True)
 
 
-def test_other_bits_of_nan_are_no_difference_by_the_header():
-    """Both say that a pixel has no value; the notes of the run have the sum of all bits."""
-    product, again = np.array([0x7FC00000, 0x7FC00001, 0], "u4").view("f4"), np.full(3, np.nan)
+def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
+    """A message that somebody hides in pixels without a value is found."""
+    product, again = (
+        np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4"),
+        np.full(3, np.nan),
+    )
     assert comparing.other_bits(product[:2], again[:2]) == (0, 0.0)
     assert comparing.other_bits(product, again) == (1, 0.0)
+    assert comparing.other_bits(product.astype(">f4"), again) == (1, 0.0)
+    with pytest.raises(comparing.Differs, match="other bits"):
+        comparing.within(product.astype("f8"), again, np.float32, 2)
+    comparing.within(product[:2].astype("f8"), again[:2], np.float32, 2)
+    # The raw frame had the same ones.
+    assert comparing.other_bits(product, product.astype("f8")) == (0, 0.0)
+    assert comparing.within(product.astype("f8"), product.astype("f8"), np.float32, 2) == 0.0
 
 
 def test_bytes_behind_the_last_hdu_differ(copy):
@@ -401,6 +417,45 @@ def test_verdicts_that_were_edited_do_not_count(copy):
     lines, status = said(copy, words=[product])
     assert status == 1
     assert lines[1] == "ccdflow: verification.csv: 1 lines were edited; their verdicts do not count"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2 + 90],
+        lambda text: b"\0\xff" * 300,
+        lambda text: b"",
+        lambda text: text.replace(b"product,", b"products,"),
+    ],
+    ids=["cut", "no table", "empty", "other columns"],
+)
+def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
+    products = [one(copy[1], FRAME), one(copy[1], "combined/bias")]
+    assert said(copy, words=products)[1] == 0
+    path = copy[1] / table.NAME
+    path.write_bytes(spoil(path.read_bytes()))
+    lines, status = said(copy, words=products)
+    assert (status, f"2 of 2 products verified with ccdproc {table.CCDPROC}" in lines[-1]) == (
+        0,
+        True,
+    )
+    assert "(0 now" not in lines[-1]
+    assert set(table.read_table(copy[1])[0]) == set(products)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link, shutil.copy], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kind", [FRAME, "combined/bias"])
+def test_another_product_under_the_name_of_one_differs(copy, link, kind):
+    product = one(copy[1], kind)
+    other = next(
+        path for path in sorted((copy[1] / product).parent.glob("*.fits"))
+        if path.name != product.rpartition("/")[2] and "combined/bias" not in path.as_posix()
+    )  # fmt: skip
+    (copy[1] / product).unlink()
+    link(other, copy[1] / product)
+    for knows in (False, True):
+        found = look(product, copy, knows=knows)
+        assert found.verdict == "differs", found.reason
 
 
 def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):

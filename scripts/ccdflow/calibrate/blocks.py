@@ -45,15 +45,15 @@ class Calibrated:
         amplifier), ``flags`` (bit: number of pixels, if a mask was made).
     unit : str
         'electron', 'adu', or the unit of the frame.
-    words : int
-        Checksum sum of the first image, its DATASUM.
+    content : str
+        Checksums of the product, see `ccdflow.files.checksum.noted_content`.
     uncertain : str
         The reason for a missing uncertainty that was requested; otherwise ''.
     """
 
     images: tuple
     unit: str
-    words: int
+    content: str
     uncertain: str = ""
 
 
@@ -147,11 +147,11 @@ def calibrate_file(
         with packed.writer(target, planes, compress=compress) as writer:
             for image in images:
                 image.run(writer)
-            writer.finish()
+            written = writer.finish()
     return Calibrated(
         tuple(image.figures for image in images),
         images[0].work.unit,
-        images[0].planes["image"].words,
+        checksum.noted_content(images[0].planes["image"].words, written),
         why,
     )
 

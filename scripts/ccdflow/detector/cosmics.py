@@ -18,7 +18,7 @@ import numpy as np
 
 from ccdflow.detector.pixels.medians import box_median
 
-VERSION = 5
+VERSION = 6
 """Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
 
 MOST_UNDER_STARS = 1e-3
@@ -73,15 +73,17 @@ _EDGE_SHARE = 0.02
 _EDGE_FACTOR = 4
 # A line with fewer hits than this is kept whatever its limit.
 _FEWEST_ON_EDGE = 5
-# Side of the parts of an image that the rounds after the first look at, pixels.
-_PART_SIDE = 23
-# Pixels at each side of a part that only surround its core.
-_PART_BORDER = 6
-# Pixels around a hit in which the next round finds others.
-_NEAR_A_HIT = 4
-# Share of the image from which on all rounds look at all of it.
-_MOST_IN_PARTS = 0.5
-_CORE = slice(_PART_BORDER, _PART_SIDE - _PART_BORDER)
+# Pixels about a replaced one in which a round may find other hits: filters of 5, 7 and 9 pixels one
+# after the other, and two pixels by which hits grow. So many does a pixel need around it as well.
+_REACH = 8
+# The same where the profile of a star is compared, at the noise of the pixels around it.
+_REACH_OF_PROFILE = 12
+# Pixels of a side of a hit that is in one part; others take more of them.
+_WIDTH_OF_A_HIT = 6
+# Pixels of all parts over those of the image from which on all rounds look at all of it.
+_MOST_IN_PARTS = 1.0
+# Pixels to either side of a hit that replace it.
+_BESIDE = 2
 
 
 @dataclass(frozen=True)
@@ -185,58 +187,166 @@ def _rounds(data, variance, bad, settings):
         return detect_cosmics(
             data, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
             cleantype="medmask", **settings,
-        )  # fmt: skip
+        )[0]  # fmt: skip
 
-    hits, cleaned = find(data, variance, bad)
-    new = hits
+    hits = find(data, variance, bad)
+    new, planes = hits, _Replaced(data, variance, bad)
+    reach = _REACH_OF_PROFILE if settings.get("fsmode") == "convolve" else _REACH
     for _ in range(_ROUNDS - 1):
-        rows, columns = _parts(new)
-        if not len(rows):
-            break
-        if rows.size * _PART_SIDE > _MOST_IN_PARTS * data.size:
-            # Where hits are dense, their surroundings hold hits of earlier rounds, which only
-            # astroscrappy's own rounds leave out.
-            return find(data, variance, bad, _ROUNDS)[0]
-        at = rows[:, _CORE, None], columns[:, None, _CORE]
-        wide = rows.T[:, :, None], columns[None]
-        part, replaced = find(
-            *(each[wide].reshape(_PART_SIDE, -1) for each in (cleaned, variance, bad))
-        )
-        core = (_CORE, slice(None), _CORE)
+        boxes = planes.replace(hits, new)
+        inside, at_edges = _parts(boxes, data.shape, reach)
+        side = 4 * reach + _WIDTH_OF_A_HIT
+        if len(inside) * side**2 > _MOST_IN_PARTS * data.size:
+            return find(data, variance, bad, _ROUNDS)
         more = np.zeros_like(hits)
-        shape = _PART_SIDE, len(rows), _PART_SIDE
-        more[at] = part.reshape(shape)[core].swapaxes(0, 1)
-        cleaned[at] = replaced.reshape(shape)[core].swapaxes(0, 1)
-        new = more
-        hits |= more
+        if len(inside):
+            steps = np.arange(side)
+            rows, columns = (inside[:, axis, None] + steps for axis in (0, 1))
+            wide = rows.T[:, :, None], columns[None]
+            part = find(*(each[wide].reshape(side, -1) for each in planes.each))
+            core = slice(reach, side - reach)
+            at = rows[:, core, None], columns[:, None, core]
+            part = part.reshape(side, len(inside), side)[core, :, core]
+            np.logical_or.at(more, at, part.swapaxes(0, 1))
+        for across, windows in _by_edge(at_edges, data.shape):
+            _find_at_edge(find, planes.each, windows, across, more)
+        new = more & ~hits
+        if not new.any():
+            break
+        hits |= new
     return hits
 
 
-def _parts(hits):
-    """Return the places of parts of an image whose cores hold all that is near to hits.
+class _Replaced:
+    """An image and its variance, whose hits are replaced by the median of the pixels around them.
+
+    As astroscrappy has it: of 5 x 5 pixels those count that are no hits, and not beside bad ones;
+    all hits are replaced anew in each round. The median of an even number is the lower of two.
+    """
+
+    def __init__(self, data, variance, bad):
+        from astroscrappy import dilate3
+
+        self.each = data.copy(), variance.copy(), bad
+        self._sources = data, variance
+        self._bad = dilate3(bad).astype(bool)
+
+    def replace(self, hits, new):
+        """Replace hits near new ones; return the slices of each group of replaced pixels."""
+        from scipy import ndimage
+
+        changed = np.zeros_like(hits)
+        inner = (slice(_BESIDE, -_BESIDE),) * 2
+        near = ndimage.binary_dilation(new, np.ones((2 * _BESIDE + 1,) * 2, bool))
+        changed[inner] = (hits & near)[inner]
+        y, x = np.nonzero(changed)
+        steps = np.arange(-_BESIDE, _BESIDE + 1)
+        around = y[:, None, None] + steps[:, None], x[:, None, None] + steps
+        is_left_out = (hits | self._bad)[around].reshape(len(y), steps.size**2)
+        counts = (~is_left_out).sum(axis=1)
+        place = np.maximum(counts - 1, 0) // 2
+        for plane, source in zip(self.each, self._sources, strict=False):
+            values = np.where(is_left_out, np.inf, source[around].reshape(is_left_out.shape))
+            values.sort(axis=1)
+            middle = values[np.arange(len(y)), place]
+            if not counts.all():
+                middle[counts == 0] = self._level(source)
+            plane[y, x] = middle
+        return ndimage.find_objects(ndimage.label(changed, _CONNECTED)[0])
+
+    def _level(self, source):
+        from astroscrappy import median
+
+        good = np.ascontiguousarray(source[~self._bad])
+        return median(good, len(good))
+
+
+def _parts(boxes, shape, reach):
+    """Return the parts of an image whose cores hold all that is near to some boxes.
+
+    Parameters
+    ----------
+    boxes : list of (slice, slice)
+    shape : (int, int)
+        (ny, nx) of the image.
+    reach : int
+        See `_REACH`.
 
     Returns
     -------
-    rows, columns : numpy.ndarray
-        (n, `_PART_SIDE`): of each part, at the edges of the image the nearest ones.
+    inside : numpy.ndarray of shape (n, 2)
+        First row and column of the parts, four times the reach and a hit wide; their cores begin
+        behind one reach.
+    at_edges : list of ((slice, slice), (slice, slice))
+        Others, with their cores in them: filters end at the edges of an image.
     """
-    from scipy import ndimage
+    step, places, at_edges = 2 * reach + _WIDTH_OF_A_HIT, [], []
+    for box in boxes:
+        ends = [(side.start - 2 * reach, side.stop + 2 * reach) for side in box]
+        firsts = [np.arange(low, high - 2 * reach, step) for low, high in ends]
+        last = [first[-1] + 4 * reach + _WIDTH_OF_A_HIT for first in firsts]
+        if min(first[0] for first in firsts) >= 0 and all(
+            end <= size for end, size in zip(last, shape, strict=True)
+        ):
+            places.append(np.stack(np.meshgrid(*firsts, indexing="ij"), -1).reshape(-1, 2))
+            continue
+        window, core = [], []
+        for (low, high), size in zip(ends, shape, strict=True):
+            window.append(slice(max(low, 0), min(high, size)))
+            begin = 0 if low < 0 else reach
+            stop = window[-1].stop - window[-1].start - (0 if high > size else reach)
+            core.append(slice(begin, stop))
+        at_edges.append((tuple(window), tuple(core)))
+    inside = np.concatenate(places) if places else np.zeros((0, 2), int)
+    return inside, at_edges
 
-    core = _PART_SIDE - 2 * _PART_BORDER
-    reach, places = np.arange(_PART_SIDE) - _PART_BORDER, [[], []]
-    labels, _ = ndimage.label(hits, _CONNECTED)
-    for box in ndimage.find_objects(labels):
-        firsts = [
-            np.arange(side.start - _NEAR_A_HIT, side.stop + _NEAR_A_HIT, core) for side in box
+
+def _by_edge(at_edges, shape):
+    """Return the parts that touch one edge together, with its axis; those of corners are alone."""
+    groups, alone = {}, []
+    for window, core in at_edges:
+        ends = [(axis, end) for axis in (0, 1) for end in (0, shape[axis])]
+        touched = [
+            (axis, end) for axis, end in ends if end in (window[axis].start, window[axis].stop)
         ]
-        for each, first in zip(places, np.meshgrid(*firsts), strict=True):
-            each.append(first.ravel())
-    if not places[0]:
-        return np.zeros((2, 0, _PART_SIDE), int)
-    return [
-        np.clip(np.concatenate(each)[:, None] + reach, 0, size - 1)
-        for each, size in zip(places, hits.shape, strict=True)
-    ]
+        if len(touched) == 1:
+            groups.setdefault(touched[0], []).append((window, core))
+        else:
+            alone.append((0, [(window, core)]))
+    return [*((axis, windows) for (axis, _), windows in groups.items()), *alone]
+
+
+def _find_at_edge(find, planes, windows, across, more):
+    """Look for hits in parts at one edge at once: each call starts threads.
+
+    Parameters
+    ----------
+    find : callable
+        Takes three arrays, and returns their hits.
+    planes : tuple of numpy.ndarray
+        (ny, nx): the image, its variance, bad pixels.
+    windows : list of ((slice, slice), (slice, slice))
+        Of `_parts`: they are put behind each other along the edge.
+    across : int
+        Axis at whose end they lie, all of the depth of the deepest.
+    more : numpy.ndarray
+        (ny, nx), bool: hits are added.
+    """
+    along = 1 - across
+    deep = slice(
+        min(window[across].start for window, _ in windows),
+        max(window[across].stop for window, _ in windows),
+    )
+    rows = np.concatenate([np.arange(w[along].start, w[along].stop) for w, _ in windows])
+    index = (deep, rows) if along else (rows, deep)
+    found, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
+    for window, core in windows:
+        place = [None, None]
+        place[along] = slice(begin + core[along].start, begin + core[along].stop)
+        first = window[across].start - deep.start
+        place[across] = slice(first + core[across].start, first + core[across].stop)
+        more[window][core] |= found[tuple(place)]
+        begin += window[along].stop - window[along].start
 
 
 def _sharpness(width, contrast):

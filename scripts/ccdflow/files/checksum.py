@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from isal import isal_zlib
 
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
@@ -69,6 +70,49 @@ def encode_checksum(total):
             letters[i][position] = four[i]
     text = "".join(chr(c) for row in letters for c in row)
     return text[-1] + text[:-1]
+
+
+_BEGINNINGS = (b"SIMPLE  =", b"XTENSION=")
+
+
+def headers_among(parts):
+    """Return the headers among the parts of a FITS file, each of them whole.
+
+    Parameters
+    ----------
+    parts : iterable
+        Headers as bytes, and data units.
+    """
+    return [part for part in parts if isinstance(part, bytes) and part.startswith(_BEGINNINGS)]
+
+
+def noted_content(words, headers):
+    """Return the checksum of a FITS product's content as its record has it.
+
+    That is the DATASUM of its first image and the CRC-32 of all headers. These have the sums of all
+    HDUs, so that no byte of the product can change without it.
+
+    Parameters
+    ----------
+    words : int or str
+        The DATASUM.
+    headers : iterable of bytes
+        In the order of the HDUs, with their padding.
+
+    Returns
+    -------
+    str
+        Both, with a hyphen between them.
+    """
+    total = 0
+    for header in headers:
+        total = isal_zlib.crc32(header, total)
+    return f"{words}-{total:08x}"
+
+
+def datasum_of(content):
+    """Return the DATASUM that a record's content begins with; older records have nothing else."""
+    return content.partition("-")[0]
 
 
 def header_bytes(header, data_sum):

@@ -149,7 +149,7 @@ class PackedWriter:
         return self._packers[id(plane)].rows(first, stop)
 
     def finish(self):
-        """Write the file; `words` of a plane is then the checksum sum of its table."""
+        """Write the file and return its headers; `words` of a plane is then its table's sum."""
         parts = []
         for plane in self._planes:
             if plane.written != plane.size:
@@ -164,6 +164,7 @@ class PackedWriter:
                 parts.append(hdu_header(kept, None, 0, primary=True))
             parts += self._packers[id(plane)].table(cards)
         whole.write_whole(self._path, parts)
+        return checksum.headers_among(parts)
 
 
 class _Packer:

@@ -301,7 +301,8 @@ class PlanesWriter:
         return rows.astype(plane.dtype.newbyteorder("="))
 
     def finish(self):
-        """Write the padding and the headers, and give the file its name."""
+        """Write the padding and the headers, give the file its name, and return the headers."""
+        headers = []
         for plane in self._planes:
             header = plane.header(plane.words)
             if len(header) != plane.header_size or plane.written != plane.size:
@@ -309,7 +310,9 @@ class PlanesWriter:
             at = plane.start + plane.header_size + plane.size
             self._part.write_at(bytes(plane.end - at), at)
             self._part.write_at(header, plane.start)
+            headers.append(header)
         self._part.keep()
+        return headers
 
     def __exit__(self, *error):
         self._part.__exit__(*error)

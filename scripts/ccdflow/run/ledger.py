@@ -110,7 +110,8 @@ class Record:
     stamp : tuple of int
         Size, mtime and ctime in ns of the product's file.
     content : str
-        DATASUM of a FITS product's first image, CRC-32 of any other file.
+        DATASUM of a FITS product's first image and CRC-32 of its headers, see
+        `ccdflow.files.checksum.noted_content`; CRC-32 of any other file.
     basis : mapping
         The parts of the key, which tell why a product is made again.
     data : mapping
@@ -186,7 +187,7 @@ def is_as_made(results, record):
     """
     path = Path(results) / record.product
     if paths.is_fits(path.name):
-        return checksum.signature(path) == (record.content, record.key)
+        return checksum.signature(path) == (checksum.datasum_of(record.content), record.key)
     return content_of(path) == record.content != ""
 
 

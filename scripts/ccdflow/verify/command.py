@@ -16,8 +16,8 @@ _TOO_LARGE = (
     f" {selection.MOST_BYTES / 1e6:.0f} MB"
 )
 _NO_NOTES = (
-    "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): keys and pixels within"
-    " the rounding are compared with none"
+    "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): cards that no file bears"
+    " out, and bits within the rounding, are compared with nothing (docs/verify.md lists them)"
 )
 # Strangers that a line names.
 _MOST_NAMED = 3

@@ -111,7 +111,7 @@ def _compare(product, raw, results, whole, made, content):
     """Return the fields of a verdict; raise `Differs` where ccdproc makes another product."""
     path = results / product
     content = path.read_bytes() if content is None else content
-    datasum = check_sums(content)
+    datasum, cards = check_sums(content)
     try:
         headers = read_headers(content)
     except CannotRemake as error:
@@ -120,6 +120,7 @@ def _compare(product, raw, results, whole, made, content):
         fields = _remade(product, headers, raw, results, whole, made)
         _check_noted(headers[0], datasum, made)
         check_settings(headers, made.kind, made.basis)
+        _check_headers(cards, made)
     except Differs as error:
         error.unit = _unit_of(headers, made.kind, error.largest)
         raise
@@ -174,8 +175,19 @@ def _check_noted(first, datasum, made):
     key = str(first.get("CCDFKEY", ""))
     if made.key and key != made.key:
         raise Differs(f"CCDFKEY is {made.key} in the notes of the run, and its card has {key}")
-    if made.content and datasum != made.content:
+    noted = made.content.partition("-")[0]
+    if noted and datasum != noted:
         raise Differs(
-            f"the DATASUM of its first image is {made.content} in the notes of the run that made"
-            f" it, and {datasum} now"
+            f"the DATASUM of its first image is {noted} in the notes of the run that made it, and"
+            f" {datasum} now"
+        )
+
+
+def _check_headers(cards, made):
+    """Compare the sum of all headers with that in the notes; older runs noted none."""
+    noted = made.content.partition("-")[2]
+    if noted and cards != noted:
+        raise Differs(
+            "a card, or a bit within the rounding, is not as the run that made it wrote it: the"
+            f" CRC-32 of its headers is {noted} in the notes of the run, and {cards} now"
         )

@@ -177,7 +177,7 @@ class Calibration:
         return replace(
             record,
             stamp=ledger.stamp_of(self.context.results / record.product),
-            content=str(done.words),
+            content=done.content,
             data={**self._data(done), "helps": helps},
         )
 

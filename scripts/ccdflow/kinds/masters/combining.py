@@ -15,7 +15,7 @@ from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import choosing
 from ccdflow.errors import FrameError
-from ccdflow.files import whole
+from ccdflow.files import checksum, whole
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
@@ -299,6 +299,7 @@ def _make(work):
         rejected += int(combined.clipped.sum())
     target = work.context.results / work.record.product
     whole.write_whole(target, parts + beside)
+    content = checksum.noted_content(content, checksum.headers_among(parts + beside))
     data = {
         **work.record.data,
         **work.maker.more_data(work),

@@ -12,7 +12,7 @@ from astropy.io import fits
 from ccdflow.calibrate.extras import sparse
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.files import plaintables, whole
+from ccdflow.files import checksum, plaintables, whole
 from ccdflow.files.headertext import card_text, printable
 from ccdflow.run import ledger
 
@@ -54,16 +54,20 @@ def write_product(context, record, cards, images=(), **tables):
     for hdu in hdus:
         # No card says when a product was made: the same pixels become the same bytes.
         hdu.add_checksum(when="by ccdflow")
-    content = io.BytesIO()
-    hdus.writeto(content)
+    buffer = io.BytesIO()
+    hdus.writeto(buffer)
+    content = buffer.getvalue()
     target = context.results / record.product
-    whole.write_whole(target, [content.getvalue()])
+    whole.write_whole(target, [content])
+    with fits.open(io.BytesIO(content), lazy_load_hdus=False) as written:
+        places = [hdu.fileinfo() for hdu in written]
+    headers = [content[place["hdrLoc"] : place["datLoc"]] for place in places]
     return ledger.Record(
         record.product,
         record.kind,
         record.key,
         stamp=ledger.stamp_of(target),
-        content=ledger.content_of(target),
+        content=checksum.noted_content(ledger.content_of(target), headers),
         basis=record.basis,
         data=record.data,
     )

@@ -173,8 +173,13 @@ def _adds(line, block):
 def _exposure(line, block):
     """Return the budgeted frame of one that takes a master, None where there is none."""
     names = {group.product for group in line.groups}
-    noises = block.noises if block is not None else ()
-    return next((noise.exposure for noise in noises if names & set(noise.products)), None)
+    exposures = [
+        noise.exposure
+        for noise in (block.noises if block is not None else ())
+        if names & set(noise.products)
+    ]
+    # Frames of one filter and exposure are budgeted by the first, which may lack this master.
+    return next((each for each in exposures if line.kind in (each.masters or {})), None)
 
 
 def _variance(line, block):

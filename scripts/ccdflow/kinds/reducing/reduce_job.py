@@ -13,7 +13,7 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.stack import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
-from ccdflow.files import decoding, promised, rawfile, rowio, whole
+from ccdflow.files import checksum, decoding, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
@@ -105,7 +105,7 @@ def make_reduced_frame(context, job):
         with rawfile.reading(row.file):
             raw = rawfile.open_raw(context.raw / row.file, row.file)
         with raw:
-            target, made, figures = _reduce(context, job, row, raw)
+            target, content, figures = _reduce(context, job, row, raw)
     except (rawfile.Unreadable, rawfile.Changed) as error:
         # Its content is not known: a product that is there stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
@@ -124,13 +124,13 @@ def make_reduced_frame(context, job):
     return replace(
         record,
         stamp=ledger.stamp_of(target),
-        content=str(made.images[0].words),
+        content=content,
         data=figures,
     )
 
 
 def _reduce(context, job, row, raw):
-    """Reduce the frame of an open raw file; return its place, the product, its figures."""
+    """Reduce the frame of an open raw file; return its place, its checksums, its figures."""
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
         frame = _FrameJob(
@@ -148,13 +148,14 @@ def _reduce(context, job, row, raw):
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
             done = _stream(frame)
-        made, samples, even = done or _whole(frame)
+        made, written, samples, even = done or _whole(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
             # It is not the file whose header was read.
             raise rawfile.Changed(row.file) from None
         raise
-    return frame.target, made, _figures(frame, made, samples, even)
+    content = checksum.noted_content(made.images[0].words, written)
+    return frame.target, content, _figures(frame, made, samples, even)
 
 
 def _layout(row, raw, memory):
@@ -180,9 +181,10 @@ def _stream(frame):
         )
         # Done before the product: little should happen between its renaming and its record.
         even = None if small is None else frame.use_small_image(small.result())
-        if not writer.finish(frame.header(headers.first_header, streamed.reduced)):
+        header = frame.header(headers.first_header, streamed.reduced)
+        if not writer.finish(header):
             return None
-    return streamed.reduced, [streamed.sample], even
+    return streamed.reduced, [header], [streamed.sample], even
 
 
 def _whole(frame):
@@ -201,7 +203,7 @@ def _whole(frame):
     whole.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
-    return made, samples, even
+    return made, checksum.headers_among(parts), samples, even
 
 
 def _refuse_negatives(frame, stored):

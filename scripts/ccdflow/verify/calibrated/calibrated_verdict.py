@@ -51,6 +51,7 @@ _RENAMED = {
 _ROWS = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
+_TABLE_CARD = re.compile(r"BPMIM(\d\d)?")
 _COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 
 
@@ -86,9 +87,7 @@ def verify_calibrated(headers, path, results):
     needed = [kind for kind, card in _TELLS if any(card in headers[hdu] for hdu in images)]
     check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
-    bad = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in headers[0]]
-    if bad and (len(bad) < 3 or not number(headers[0]["BPMNTS"]) >= 1):
-        raise Differs("BPMIM, BPMKEY and BPMNTS are there together, and BPMNTS is 1 or more")
+    check_named_tables(headers[0])
     pixels, largest, how = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
         hdus = as_plain(opened)
@@ -345,6 +344,23 @@ def _check_mask(mask, image, frame, hdu, header, first, beside, results):
     if "NCOSMIC" in header or "COSMICS" in header:
         same_figure(header, "NCOSMIC", int(np.count_nonzero(mask & COSMIC)))
         _check_cosmics(header)
+
+
+def check_named_tables(first):
+    """Compare BPMNTS with the tables of bad pixels that are named; of more, some are lost.
+
+    Raises
+    ------
+    Differs
+        If it is less, or one of the cards is there alone.
+    """
+    there = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first]
+    if there and len(there) < 3:
+        raise Differs("BPMIM, BPMKEY and BPMNTS are there together")
+    named = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first)
+    written = number(first.get("BPMNTS"))
+    if there and (written is None or written < named):
+        raise Differs(f"BPMNTS is {named}, and its card has {first['BPMNTS']}")
 
 
 def _check_cosmics(header):

@@ -393,10 +393,13 @@ def check_errors(error, image, noise, smooth, calibrated, step):
             own, pixels.astype(float), rows, noise, smooth, step
         )
         wrong += int(np.count_nonzero(off & image.covered[rows]))
-        ratios.append(np.median(own[np.isfinite(own)] / expected[np.isfinite(own)]))
+        # The overscan of a frame that was left whole has no error that is made again.
+        told = image.covered[rows] & np.isfinite(own) & (expected > 0)
+        if told.any():
+            ratios.append(np.median(own[told] / expected[told]))
     if noise.is_exact and wrong:
         raise Differs(f"{wrong} standard errors are not what the header's terms give")
-    if abs(float(np.median(ratios)) - 1) > standard_errors.LOOSE:
+    if ratios and not abs(float(np.median(ratios)) - 1) <= standard_errors.LOOSE:
         raise Differs("the standard errors are not what the header's terms give")
     return "its standard errors " + (
         f"to {standard_errors.EXACT:g}"

@@ -278,18 +278,19 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     replaced += bright.most * flat.reshape(-1)[bright.at] * photon.reshape(-1)[bright.at]
     variance.reshape(-1)[bright.at] = of(bright.light)
     limit = np.full(variance.shape, EXACT)
-    limit.reshape(-1)[bright.at] += _ROUNDING * replaced / variance.reshape(-1)[bright.at]
+    # Without a value, as in an amplifier that the flat does not light, there is no error either.
     with np.errstate(invalid="ignore"):
+        limit.reshape(-1)[bright.at] += _ROUNDING * replaced / variance.reshape(-1)[bright.at]
         expected = np.sqrt(variance) / flat
         off = np.abs(errors - expected) > limit * expected + step
-    off |= ~np.isfinite(errors) & np.isfinite(expected)
-    # A decision near its limit may have gone the other way.
-    maybe = off.reshape(-1)[bright.at] & (bright.near < _NEAR_LIMIT)
-    for lights in bright.others:
-        again = np.sqrt(of(lights)) / flat.reshape(-1)[bright.at]
-        good = (
-            np.abs(errors.reshape(-1)[bright.at] - again)
-            <= limit.reshape(-1)[bright.at] * again + step
-        )
-        off.reshape(-1)[bright.at[maybe & good]] = False
+        off |= ~np.isfinite(errors) & np.isfinite(expected)
+        # A decision near its limit may have gone the other way.
+        maybe = off.reshape(-1)[bright.at] & (bright.near < _NEAR_LIMIT)
+        for lights in bright.others:
+            again = np.sqrt(of(lights)) / flat.reshape(-1)[bright.at]
+            good = (
+                np.abs(errors.reshape(-1)[bright.at] - again)
+                <= limit.reshape(-1)[bright.at] * again + step
+            )
+            off.reshape(-1)[bright.at[maybe & good]] = False
     return off, expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+import zlib
 
 import numpy as np
 from astropy.io import fits
@@ -22,7 +23,14 @@ class Differs(Exception):
 
 
 def check_sums(content):
-    """Return the DATASUM of the first HDU with data, '0' if none has.
+    """Return the DATASUM of the first HDU with data, and the CRC-32 of all headers.
+
+    Returns
+    -------
+    datasum : str
+        '0' if no HDU has data.
+    headers : str
+        Eight hexadecimal digits.
 
     Raises
     ------
@@ -46,13 +54,14 @@ def check_sums(content):
         except Exception as error:
             # Any error of astropy means that the file is not as it was written.
             raise Differs(f"its headers cannot be read: {error}") from None
-    end, first, content = 0, "0", memoryview(content)
+    end, first, cards, content = 0, "0", 0, memoryview(content)
     for number, (header, place) in enumerate(zip(headers, places, strict=True)):
         if not {"CHECKSUM", "DATASUM"} <= set(header):
             raise Differs(f"HDU {number} has no checksum")
         start, end = place["datLoc"], place["datLoc"] + place["datSpan"]
         if _sum_of_words(content[place["hdrLoc"] : end]) != 0xFFFFFFFF:
             raise Differs(f"the checksum of HDU {number} is wrong")
+        cards = zlib.crc32(content[place["hdrLoc"] : start], cards)
         datasum = str(_sum_of_words(content[start:end]))
         if datasum != str(header["DATASUM"]).strip():
             raise Differs(f"the DATASUM of HDU {number} is wrong")
@@ -62,7 +71,7 @@ def check_sums(content):
             raise Differs(f"bytes behind the pixels of HDU {number} are not 0")
     if end != len(content):
         raise Differs("bytes are behind its last HDU, or are missing there")
-    return first
+    return first, f"{cards:08x}"
 
 
 def _check_structure(header, number):
@@ -180,7 +189,7 @@ def same_text(header, keyword, value):
 def other_bits(product, again):
     """Return how many pixels have other bits than made again, and the largest difference, adu.
 
-    All NaN count as one value; 0 and -0 are two.
+    NaN as numpy writes it, of either sign, counts as one value; 0 and -0 are two.
 
     Parameters
     ----------
@@ -202,11 +211,27 @@ def other_bits(product, again):
     if again.tobytes() == product.tobytes():
         return 0, 0.0
     same = (product == again) & (np.signbit(product) == np.signbit(again))
-    same |= np.isnan(product) & np.isnan(again)
+    both = np.isnan(product) & np.isnan(again)
+    same[both] = _is_sound_nan(product[both], again[both])
     with np.errstate(invalid="ignore"):
         difference = np.abs(product[~same].astype(np.float64) - again[~same])
     finite = difference[np.isfinite(difference)]
     return int(np.count_nonzero(~same)), float(finite.max(initial=0.0))
+
+
+def _bits_of(values):
+    """Return floating-point numbers as whole numbers of the same bits, without their sign."""
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    bits = native.view(f"u{native.itemsize}")
+    return bits & np.array((1 << 8 * native.itemsize - 1) - 1, bits.dtype)
+
+
+def _is_sound_nan(product, again):
+    """Tell of each NaN of a product whether it is numpy's, or has the bits of one made again."""
+    is_plain = _bits_of(product) == _bits_of(np.full(1, np.nan, product.dtype))
+    # The NaN of a raw frame keeps its bits, but for those that float32 has no room for.
+    carried = np.unique(_bits_of(again.astype(np.float32)))
+    return is_plain | np.isin(_bits_of(product.astype(np.float32)), carried)
 
 
 def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
@@ -239,6 +264,8 @@ def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
     empty = np.isnan(image)
     if (empty != np.isnan(again)).any():
         raise Differs("pixels without a value are not those that ccdproc gives")
+    if empty.any() and not _is_sound_nan(image[empty], again[empty]).all():
+        raise Differs("pixels without a value have other bits than those that ccdproc gives")
     difference = np.where(empty, 0, np.abs(image - again))
     limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(again), scale) + more
     wrong = int((difference > np.where(empty, 1, limit)).sum())

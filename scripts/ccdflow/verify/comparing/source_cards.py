@@ -63,7 +63,7 @@ BELIEVED = {
     r"CCDFCAM|AMPNAM\d\d|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says, which"
     " changes no pixel of a reduced frame; masters and calibrated frames have their sources', and"
     " the notes have `CCDFCAM`",
-    r"BPMNTS|NNIGHTS": "how many nights' tables, or nights with darks and flats, there were",
+    r"NNIGHTS": "how many nights with darks or flats there were, beyond those that are named",
     r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE|LOWSIGMA": "a limit, or none, that"
     " gives the same values as the true one; the notes of the run have the settings",
 }
