@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from ccdflow.run import folder_looks
-from ccdflow.run.folder_looks import FolderLook, FolderLooks, NotPlain
+from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain
 
 
 @pytest.fixture
@@ -37,9 +37,10 @@ def together(monkeypatch):
     return questions
 
 
-def found_in(top, cores, raw=""):
+def found_in(top, cores, *, is_raw=True, name="raw/"):
     looks = FolderLooks(cores)
-    looks.look(top, "raw/", FolderLook(os.fspath(raw), {}))
+    look = FolderLook(os.fspath(top.parent / "raw"), {})
+    looks.look(look, [Folder(os.fspath(top), name, is_raw=is_raw)])
     return looks.found
 
 
@@ -84,12 +85,12 @@ def test_a_temporary_file_among_the_products_is_for_a_plan(folders, together, co
     # Raw frames may have such names.
     assert len(found_in(folders, cores)) == 80
     with pytest.raises(NotPlain):
-        found_in(folders, cores, raw=folders.parent / "elsewhere")
+        found_in(folders, cores, is_raw=False)
 
 
 def test_a_link_into_the_raw_folder_is_for_a_plan(folders, tmp_path):
     (tmp_path / "reduced").mkdir()
     (tmp_path / "reduced" / "more").symlink_to(folders / "night00")
     look = pickle.loads(pickle.dumps(FolderLook(os.fspath(folders), {})))
-    assert look(folder_looks.Folder(os.fspath(tmp_path / "reduced"), "reduced/")) is None
+    assert look(Folder(os.fspath(tmp_path / "reduced"), "reduced/")) is None
     assert found_in(tmp_path / "reduced", 1).keys() == {"raw/more", "raw/more/flats"}

@@ -41,12 +41,15 @@ class Folder:
         Device and inode of the folders above it.
     link : str
         The link that led here, '' for none.
+    is_raw : bool
+        Whether it holds raw frames, not products.
     """
 
     path: str
     name: str
     above: tuple = ()
     link: str = ""
+    is_raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,7 @@ class FolderLook:
     Attributes
     ----------
     raw : str
-        The folder of raw frames, into which a link from products is not plain; '' while raw frames
-        are looked at.
+        The folder of raw frames, into which a link from products is not plain.
     systems : dict of int to str
         The kernel's own trees, as `ccdflow.run.rawframes.rawfolder.devices` returns them.
     """
@@ -92,31 +94,32 @@ class FolderLook:
             for entry in listed:
                 if entry.is_dir():
                     folders.append(self._folder(entry, folder, above))
-                elif text := self._text(entry):
+                elif text := _text_of(entry, folder.is_raw):
                     files.append(text)
         files.sort()
         return hash_of("\n".join(files)) if files else "", folders
 
     def _folder(self, entry, parent, above):
         is_link = entry.is_symlink()
-        if is_link and self.raw and rawfolder.is_inside(entry.path, self.raw):
+        if is_link and not parent.is_raw and rawfolder.is_inside(entry.path, self.raw):
             raise NotPlain
         link = parent.link or (entry.path if is_link else "")
         prefix = parent.name if parent.name.endswith("/") else f"{parent.name}/"
-        return Folder(entry.path, prefix + entry.name, above, link)
+        return Folder(entry.path, prefix + entry.name, above, link, parent.is_raw)
 
-    def _text(self, entry):
-        """Return the part of a file's entry that a plan depends on, or ''."""
-        name = entry.name
-        if not self.raw:
-            if not paths.is_raw_name(name):
-                return f"{name}/" if paths.is_passed_over(name) else ""
-        elif name.startswith("."):
-            refuse_part(name)
-            return ""
-        status = entry.stat()
-        # No name has a slash in it, which tells where it ends.
-        return f"{name}/{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+def _text_of(entry, is_raw):
+    """Return the part of a file's entry that a plan depends on, or ''."""
+    name = entry.name
+    if is_raw:
+        if not paths.is_raw_name(name):
+            return f"{name}/" if paths.is_passed_over(name) else ""
+    elif name.startswith("."):
+        refuse_part(name)
+        return ""
+    status = entry.stat()
+    # No name has a slash in it, which tells where it ends.
+    return f"{name}/{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def refuse_part(name):
@@ -148,15 +151,13 @@ class FolderLooks:
         self.found = {}
         self._helpers, self._looked = cores - 1, 0
 
-    def look(self, top, name, look):
-        """Look at a folder and all below it; links are followed.
+    def look(self, look, folders):
+        """Look at some folders and all below them; links are followed.
 
         Parameters
         ----------
-        top : path-like
-        name : str
-            What the names of all its folders begin with.
         look : FolderLook
+        folders : iterable of Folder
 
         Raises
         ------
@@ -164,7 +165,7 @@ class FolderLooks:
             If only a plan tells what is there.
         """
         self._linked = Counter()
-        self._open = [Folder(os.fspath(top), name)]
+        self._open = list(folders)
         while self._open:
             if self._helpers > 0 and self._looked > _ALONE and len(self._open) > 2 * _CHUNK:
                 self._look_together(look)

@@ -24,7 +24,7 @@ import ccdflow
 from ccdflow import paths
 from ccdflow.files import notes, whole
 from ccdflow.run import ledger
-from ccdflow.run.folder_looks import FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
+from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import rawfolder
@@ -117,18 +117,18 @@ def state_of(values, cameras, chain, *, cores=1):
         files: only a plan tells what is to be done then.
     """
     results, raw, tables = Path(values["results"]), os.fspath(values["raw"]), []
-    looks, systems = FolderLooks(cores), rawfolder.devices()
+    folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)
     try:
         for name in _UNFINISHED:
             _refuse_files(results / name)
         parts = [values, [repr(camera) for camera in cameras], _code(), READING]
         parts += [[kind.name, kind.versions] for kind in chain]
-        looks.look(raw, "raw/", FolderLook("", systems))
         for place in dict.fromkeys(kind.place for kind in chain):
             if place.endswith("/"):
-                looks.look(results / place.rstrip("/"), place, FolderLook(raw, systems))
+                folders.append(Folder(os.fspath(results / place.rstrip("/")), place))
             else:
                 tables.append((place, whole.stamp_of(results / place)))
+        looks.look(FolderLook(raw, rawfolder.devices()), folders)
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
                 refuse_part(name)
