@@ -185,3 +185,21 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
     for _ in range(2):
         assert [facts_of(path, everything) for path in found] == plainly
     assert everything
+
+
+def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatch):
+    """A watch reads frames for nights: what it remembers of their cards must not grow."""
+    for name in ("_known", "_known_before"):
+        monkeypatch.setattr(rawheader, name, {})
+    monkeypatch.setattr(rawheader, "_MOST_TEXTS", 10)
+    read, head_of = [], rawheader._head_of
+    monkeypatch.setattr(rawheader, "_head_of", lambda text: read.append(text) or head_of(text))
+    usual = [f"CARD{number}   = {number}".ljust(80) for number in range(5)]
+    for frame in range(40):
+        own = f"FRAME   = {frame}".ljust(80)
+        header = rawheader.parse("".join([*usual, own, "END".ljust(80)]))
+        assert header["FRAME"] == frame
+        assert header["CARD4"] == 4
+        assert len(rawheader._known) <= 10
+        assert len(rawheader._known_before) <= 10
+    assert len(read) == 40 + len(usual)

@@ -161,6 +161,20 @@ def test_here_what_needs_two_batches_and_what_needs_that_is_a_process_if_it_is_m
     assert held.count(BIAS) == held.count(QUALITY) == sum(sizes) / 2
 
 
+def test_records_of_batches_have_their_names(make_session):
+    session = make_session({"2024-03-01": 2, "2024-03-02": 2}, most=2)
+    masters = tuple(p for p, job in session.plan.jobs.items() if job.kind == BIAS)
+    product = "nights/2024-03-02/masters.png"
+    session.plan.jobs[product] = Job(
+        "masters picture", product, key_of(product), "new", "2024-03-02", masters
+    )
+    found = batches.split(session, each_night=True, write=False)
+    assert names(found) == ["2024-03-01", "2024-03-02", "2024-03-02_masters_picture"]
+    for batch in found:
+        # Snakemake gives back the name as the record has it.
+        assert batch.done == f".ccdflow/done/batches/{batch.name}.{batch.key}.json"
+
+
 def test_a_bias_to_be_made_again_is_a_cluster_job_but_stays_here_otherwise(make_session):
     files = [f"2024-03-01/{n:03d}.fits.gz" for n in range(3)]
     session = make_session({"2024-03-01": 3}, done=files)

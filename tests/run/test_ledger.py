@@ -165,3 +165,29 @@ def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "_decode", lambda text: texts.append(text) or decode(text))
     assert dict(records["calibrated/1.fits"].data.items()) == {"a": 1, "b": [2]}
     assert texts == ['{"a":1,"b":[2]}']
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"remarks": [], "left_out": []},
+        {"remarks": ["no dark"], "left_out": []},
+        {"left_out": [["a.fits", "too bright", 3.0]], "level": 1.5},
+        {"remarks": ['it says "remarks":["x"]'], "note": '"left_out":["y"]'},
+        {"inner": {"remarks": ["of another"]}, "remarks": []},
+        {"remarks": None, "left_out": [[]]},
+    ],
+)
+def test_lists_of_a_record_are_those_of_its_data(data):
+    packed = ledger.Ledger({"p": Record("p", "bias", "k", data=data)})["p"].data
+    expected = [data.get(name) or () for name in ("remarks", "left_out")]
+    assert ledger.lists_in(packed, ("remarks", "left_out")) == expected
+    assert ledger.lists_in(data, ("remarks", "left_out")) == expected
+
+
+def test_a_text_without_such_lists_is_not_parsed():
+    data = ledger.UnparsedMapping(
+        '{"remarks":[],"note":"\\\\"left_out\\\\":[1]","left_out":[], broken'
+    )
+    assert ledger.lists_in(data, ("remarks", "left_out")) == [(), ()]

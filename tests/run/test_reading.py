@@ -57,7 +57,7 @@ def test_a_process_that_dies_costs_no_row(box, monkeypatch):
     alone = rows(box)
     monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
     monkeypatch.setattr(header_reading, "_CHUNK", 3)
-    ask, asked = header_reading._ask, []
+    ask, asked = header_reading.ask, []
 
     def kill(process, chunk):
         asked.append(chunk)
@@ -66,7 +66,7 @@ def test_a_process_that_dies_costs_no_row(box, monkeypatch):
             process.wait()
         return ask(process, chunk)
 
-    monkeypatch.setattr(header_reading, "_ask", kill)
+    monkeypatch.setattr(header_reading, "ask", kill)
     together = rows(box, cores=2)
     assert len(asked) == 14
     assert {f: r.as_dict() for f, r in together.rows.items()} == {

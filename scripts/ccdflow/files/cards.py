@@ -238,7 +238,7 @@ def _content(keyword, card):
     return _parsed_text(keyword, image) if is_usual else _parsed(keyword, card)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 11)
 def _parsed_text(keyword, text):
     """Return the content of a file's card: thousands of frames have most of their cards alike."""
     card = Card.fromstring(text)

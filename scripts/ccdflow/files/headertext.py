@@ -166,7 +166,7 @@ class CardList:
         )
 
 
-@lru_cache(maxsize=4096, typed=True)
+@lru_cache(maxsize=1 << 10, typed=True)
 def card_text(keyword, value, comment=""):
     """Return the text of a card.
 

@@ -27,14 +27,17 @@ _PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 _OF_RECORDS = ": "
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 _COMMENTARY = ("COMMENT", "HISTORY", "END")
-# Different cards that are remembered: an archive repeats most of them.
-_MOST_TEXTS = 1 << 14
+# Different cards that are remembered: an archive repeats most of them. A frame has a dozen of its
+# own (half a kilobyte each), which a process that goes on for nights must not keep.
+_MOST_TEXTS = 1 << 11
 # Different orders of keywords that are remembered: one for each setting of a camera.
 _MOST_LAYOUTS = 1 << 10
 
 # By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
 # the text that is read.
 _known = {}
+# The cards known before `_known` was emptied the last time: one that is met again is kept.
+_known_before = {}
 # By the keywords of a header.
 _layouts = {}
 
@@ -175,17 +178,21 @@ _LAST, _NEXT = (("END", ""), ""), ((_CONTINUE, ""), "")
 
 def _learn(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
-    text = with_indicator(card)
-    if text == _END:
-        head = _LAST
-    elif text.startswith(_CONTINUE):
-        head = _NEXT
-    else:
-        head = _head_of(text)
+    found = _known_before.get(card)
+    if found is None:
+        text = with_indicator(card)
+        if text == _END:
+            found = _LAST
+        elif text.startswith(_CONTINUE):
+            found = _NEXT
+        else:
+            found = _head_of(text)
     if len(_known) >= _MOST_TEXTS:
+        _known_before.clear()
+        _known_before.update(_known)
         _known.clear()
-    _known[card] = head
-    return head
+    _known[card] = found
+    return found
 
 
 def _head_of(text):

@@ -150,7 +150,7 @@ def _placed(whole, most, each_night, *, gather):
         # A job without needs is of a night without new frames.
         free = [job for job in apart if not any(need in whole.jobs for need in job.needs)]
         bound = [job for job in apart if any(need in whole.jobs for need in job.needs)]
-        for jobs, suffix in ((free, ""), (bound, f"_{kind.name}")):
+        for jobs, suffix in ((free, ""), (bound, f"_{kind.name}".replace(" ", "_"))):
             for nights, own in _parts(_by_night(jobs), most, each_night).items():
                 name = f"{nights}{suffix}"
                 parts.setdefault(name, []).extend(own)

@@ -72,6 +72,30 @@ class UnparsedMapping(Mapping):
         return self._mapping().items()
 
 
+def lists_in(values, names):
+    """Return the lists under some names in a mapping; one that is empty or absent is ().
+
+    Most texts of an archive show by themselves that the lists are empty, and are not parsed.
+
+    Parameters
+    ----------
+    values : mapping
+        A record's data.
+    names : sequence of str
+
+    Returns
+    -------
+    list of sequence
+    """
+    if isinstance(values, UnparsedMapping):
+        # A quote within a text has a backslash before it: this is found behind keys alone.
+        starts, text = [f'"{name}":[' for name in names], values.text
+        if not values.common and all(text.count(s) == text.count(f"{s}]") for s in starts):
+            return [()] * len(names)
+        values = dict(values.items())
+    return [values.get(name) or () for name in names]
+
+
 def _kept(values):
     if isinstance(values, UnparsedMapping):
         return values

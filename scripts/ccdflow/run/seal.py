@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ import ccdflow
 from ccdflow import paths
 from ccdflow.files import notes, whole
 from ccdflow.run import ledger
+from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import rawfolder
@@ -35,10 +35,6 @@ from ccdflow.run.rawframes.rows import ARRIVING
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
 # Folders with work of an earlier run that is not taken in yet.
 _UNFINISHED = (paths.DONE, paths.BATCHES)
-
-
-class _Unknown(Exception):
-    """Something cannot be looked at, or is to be cleared up: a plan has to tell."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ class State:
         return whole_hash.hexdigest()
 
 
-def state_of(values, cameras, chain):
+def state_of(values, cameras, chain, *, cores=1):
     """Return the `State` of an archive, None where there is work left over.
 
     Parameters
@@ -111,6 +107,8 @@ def state_of(values, cameras, chain):
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles.
     chain : ccdflow.kinds.kind.Chain
+    cores : int, optional
+        How many processes may look at folders.
 
     Returns
     -------
@@ -118,43 +116,34 @@ def state_of(values, cameras, chain):
         None if a folder or file cannot be looked at, or an earlier run has left work or temporary
         files: only a plan tells what is to be done then.
     """
-    results, folders, tables = Path(values["results"]), {}, []
+    results, raw, tables = Path(values["results"]), os.fspath(values["raw"]), []
+    folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)
     try:
         for name in _UNFINISHED:
             _refuse_files(results / name)
         parts = [values, [repr(camera) for camera in cameras], _code(), READING]
         parts += [[kind.name, kind.versions] for kind in chain]
-        _look(values["raw"], "raw/", _raw_entry, folders)
         for place in dict.fromkeys(kind.place for kind in chain):
             if place.endswith("/"):
-                raw = values["raw"]
-                _look(results / place.rstrip("/"), place, _product_entry, folders, raw)
+                folders.append(Folder(os.fspath(results / place.rstrip("/")), place))
             else:
                 tables.append((place, whole.stamp_of(results / place)))
+        looks.look(FolderLook(raw, rawfolder.devices()), folders)
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
-                _refuse_part(name)
+                refuse_part(name)
         looked_at = [path for kind in chain for path in kind.looks_at(values)]
         parts.append([[str(path), whole.stamp_of(path)] for path in looked_at])
-    except (_Unknown, OSError):
+    except (NotPlain, OSError):
         return None
-    general = _hash(json.dumps(parts, sort_keys=True))
-    return State(general, _hash(repr(tables)), folders)
-
-
-def _hash(text):
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    general = hash_of(json.dumps(parts, sort_keys=True))
+    return State(general, hash_of(repr(tables)), looks.found)
 
 
 def _refuse_files(folder):
     for _, _, names in os.walk(folder, onerror=whole.unless_missing):
         if names:
-            raise _Unknown
-
-
-def _refuse_part(name):
-    if name.startswith(".") and name.endswith(".part"):
-        raise _Unknown
+            raise NotPlain
 
 
 def _code():
@@ -167,64 +156,6 @@ def _code():
             path = os.path.join(folder, name)  # noqa: PTH118
             stamps.append([os.path.relpath(path, top), whole.stamp_of(path)[:2]])
     return [ccdflow.__version__, stamps]
-
-
-def _look(top, name, entry_of, found, raw=None):
-    """Add a hash of names, sizes and times of the files in each folder; links are followed.
-
-    A link from the products into the folder ``raw`` is for a plan to tell of.
-    """
-    # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
-    systems, linked = rawfolder.devices(), Counter()
-    open_ = [(os.fspath(top), name, (), "")]
-    while open_:
-        folder, name, above, link = open_.pop()
-        linked[link] += bool(link)
-        if linked[link] > rawfolder.MOST_LINKED or len(above) > rawfolder.DEEPEST:
-            raise _Unknown
-        entries = []
-        try:
-            here = os.stat(folder)  # noqa: PTH116
-            if (here.st_dev, here.st_ino) in above:
-                # A link may lead back to a folder above it.
-                continue
-            if here.st_dev in systems:
-                raise _Unknown
-            listed = os.scandir(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        above = (*above, (here.st_dev, here.st_ino))
-        with listed:
-            for entry in listed:
-                if entry.is_dir():
-                    if raw and entry.is_symlink() and rawfolder.is_inside(entry.path, raw):
-                        raise _Unknown
-                    own = link or (entry.path if entry.is_symlink() else "")
-                    prefix = name if name.endswith("/") else f"{name}/"
-                    open_.append((entry.path, prefix + entry.name, above, own))
-                elif (seen := entry_of(entry)) is not None:
-                    entries.append(seen)
-        if entries:
-            entries.sort()
-            found[name] = _hash(repr(entries))
-
-
-def _raw_entry(entry):
-    """Return the part of a raw file's entry that a plan depends on, or None."""
-    name = entry.name
-    if paths.is_raw_name(name):
-        status = entry.stat()
-        return (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return (name,) if paths.is_passed_over(name) else None
-
-
-def _product_entry(entry):
-    name = entry.name
-    if name.startswith("."):
-        _refuse_part(name)
-        return None
-    status = entry.stat()
-    return (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 # -- on the disk -----------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def start(
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
             if sealed and not forced and not requested:
-                state = seal.state_of(values, reading.cameras, chain)
+                state = seal.state_of(values, reading.cameras, chain, cores=cores)
             valid_seal = seal.valid_seal(results, state)
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None

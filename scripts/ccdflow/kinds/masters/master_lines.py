@@ -9,6 +9,8 @@ from ccdflow.run.rawframes.rows import OK
 
 # Frames left out of their master that are named at the end of a run.
 _MOST_LEFT_OUT = 10
+# The lists in the data of masters that lines are about.
+_TOLD = ("remarks", "left_out")
 
 
 def flags_of_members(kind, context, records):
@@ -54,22 +56,18 @@ def lines_on_masters(kind, records):
     list of str
     """
     one = kind.words[0]
-    # `record.data` parses its JSON at each access: parse it once.
-    made = [(r, dict(r.data.items())) for r in records if r.status == ledger.MADE]
+    made = (record for record in records if record.status == ledger.MADE)
+    told = [(record.product, *ledger.lists_in(record.data, _TOLD)) for record in made]
     lines = [
         f"no {one}: {record.product}: {record.reason}"
         for record in records
         if record.status == ledger.REFUSED
     ]
-    lines += [
-        f"{one}: {record.product}: {text}"
-        for record, data in made
-        for text in data.get("remarks", ())
-    ]
+    lines += [f"{one}: {product}: {text}" for product, remarks, _ in told for text in remarks]
     outs = [
         f"left out of its {one}: {file}: {text}"
-        for _, data in made
-        for file, text, *_ in data.get("left_out", ())
+        for _, _, left_out in told
+        for file, text, *_ in left_out
     ]
     lines += outs[:_MOST_LEFT_OUT]
     if len(outs) > _MOST_LEFT_OUT:

@@ -1,22 +1,16 @@
-"""Many headers read at once, by several processes: Python's threads share one core.
+"""Many headers read at once, by several processes.
 
-A process of Python's own pool would start by importing the modules of the main process, and so
-Snakemake. These import the library only, read chunks of names from their standard input and write
-rows to their standard output. A process that dies costs time: its frames are read here.
+A process that dies costs time: its frames are read here.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
 import queue
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from itertools import chain
-from pathlib import Path
+
+from ccdflow.run.helper_processes import LOST, ask, process
 
 # Frames from which on one more process pays: it takes as long to start.
 FRAMES_A_PROCESS = 500
@@ -47,67 +41,16 @@ def read_all(read, files, *, cores):
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
 
     def read_chunk(chunk):
-        process = free.get()
+        reader = free.get()
         try:
-            return _ask(process, chunk)
-        except (OSError, EOFError, pickle.PickleError):
+            return ask(reader, chunk)
+        except LOST:
             return [read(file) for file in chunk]
         finally:
-            free.put(process)
+            free.put(reader)
 
     with ExitStack() as stack:
         for _ in range(workers):
-            free.put(stack.enter_context(_process(read)))
+            free.put(stack.enter_context(process(read)))
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         yield from chain.from_iterable(pool.map(read_chunk, chunks))
-
-
-@contextmanager
-def _process(read):
-    """Start a process that knows ``read``; end it at the end."""
-    library = str(Path(__file__).parents[3])
-    before = os.environ.get("PYTHONPATH")
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from ccdflow.run.rawframes.header_reading import serve; serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (library, before)))},
-    )
-    try:
-        with suppress(OSError):
-            # If the process has died, the first question tells.
-            _send(process, read)
-        yield process
-    finally:
-        process.kill()
-        process.stdout.close()
-        with suppress(OSError):
-            process.stdin.close()
-        process.wait()
-
-
-def _send(process, value):
-    pickle.dump(value, process.stdin)
-    process.stdin.flush()
-
-
-def _ask(process, chunk):
-    _send(process, chunk)
-    return pickle.load(process.stdout)
-
-
-def serve():
-    """Answer the main process until it closes the line, or ends."""
-    # The main process tells when to end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = sys.stdout.buffer
-    # Text that a library prints is no answer.
-    sys.stdout = sys.stderr
-    try:
-        read = pickle.load(sys.stdin.buffer)
-        while True:
-            chunk = pickle.load(sys.stdin.buffer)
-            pickle.dump([read(file) for file in chunk], answers)
-            answers.flush()
-    except (EOFError, BrokenPipeError):
-        return

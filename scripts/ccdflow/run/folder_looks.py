@@ -1,0 +1,218 @@
+"""A look at names, sizes and times of the files in many folders, by several processes.
+
+Half of the time goes into the system's answers, half into Python; a million frames have three
+million files in sixty thousand folders. Each folder is looked at by itself, in any process; links
+are counted in the main one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from ccdflow import paths
+from ccdflow.run.helper_processes import LOST, ask, process
+from ccdflow.run.rawframes import rawfolder
+
+# Folders that are looked at before other processes start to help: as long as their start takes.
+_ALONE = 1000
+# Folders that a process is given at once, and that the main process looks at in between.
+_CHUNK, _OWN = 100, 10
+
+
+class NotPlain(Exception):
+    """Something in a folder is to be cleared up, or cannot be looked at."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that is to be looked at.
+
+    Attributes
+    ----------
+    path : str
+    name : str
+        As its hash is noted under.
+    above : tuple of (int, int)
+        Device and inode of the folders above it.
+    link : str
+        The link that led here, '' for none.
+    is_raw : bool
+        Whether it holds raw frames, not products.
+    """
+
+    path: str
+    name: str
+    above: tuple = ()
+    link: str = ""
+    is_raw: bool = False
+
+
+@dataclass(frozen=True)
+class FolderLook:
+    """Looks at one folder.
+
+    Attributes
+    ----------
+    raw : str
+        The folder of raw frames, into which a link from products is not plain.
+    systems : dict of int to str
+        The kernel's own trees, as `ccdflow.run.rawframes.rawfolder.devices` returns them.
+    """
+
+    raw: str
+    systems: dict
+
+    def __call__(self, folder):
+        """Return (hash of names, sizes and times, the folders in it); None if it is not plain.
+
+        The hash is '' where there is no file.
+        """
+        try:
+            return self._look(folder)
+        except (NotPlain, OSError):
+            return None
+
+    def _look(self, folder):
+        try:
+            here = os.stat(folder.path)  # noqa: PTH116
+            if (here.st_dev, here.st_ino) in folder.above:
+                # A link may lead back to a folder above it.
+                return "", []
+            if here.st_dev in self.systems:
+                raise NotPlain
+            listed = os.scandir(folder.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return "", []
+        above = (*folder.above, (here.st_dev, here.st_ino))
+        files, folders = [], []
+        with listed:
+            for entry in listed:
+                if entry.is_dir():
+                    folders.append(self._folder(entry, folder, above))
+                elif text := _text_of(entry, folder.is_raw):
+                    files.append(text)
+        files.sort()
+        return hash_of("\n".join(files)) if files else "", folders
+
+    def _folder(self, entry, parent, above):
+        is_link = entry.is_symlink()
+        if is_link and not parent.is_raw and rawfolder.is_inside(entry.path, self.raw):
+            raise NotPlain
+        link = parent.link or (entry.path if is_link else "")
+        prefix = parent.name if parent.name.endswith("/") else f"{parent.name}/"
+        return Folder(entry.path, prefix + entry.name, above, link, parent.is_raw)
+
+
+def _text_of(entry, is_raw):
+    """Return the part of a file's entry that a plan depends on, or ''."""
+    name = entry.name
+    if is_raw:
+        if not paths.is_raw_name(name):
+            return f"{name}/" if paths.is_passed_over(name) else ""
+    elif name.startswith("."):
+        refuse_part(name)
+        return ""
+    status = entry.stat()
+    # No name has a slash in it, which tells where it ends.
+    return f"{name}/{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def refuse_part(name):
+    """Raise `NotPlain` if a name is that of a temporary file."""
+    if name.startswith(".") and name.endswith(".part"):
+        raise NotPlain
+
+
+def hash_of(text):
+    """Return the hash of a text, in which names of files may not be UTF-8."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+class FolderLooks:
+    """Looks at all folders below some; other processes help where there are many.
+
+    Parameters
+    ----------
+    cores : int
+        How many processes may work at once.
+
+    Attributes
+    ----------
+    found : dict of str to str
+        The hash of each folder with a file, by its name.
+    """
+
+    def __init__(self, cores):
+        self.found = {}
+        self._helpers, self._looked = cores - 1, 0
+
+    def look(self, look, folders):
+        """Look at some folders and all below them; links are followed.
+
+        Parameters
+        ----------
+        look : FolderLook
+        folders : iterable of Folder
+
+        Raises
+        ------
+        NotPlain
+            If only a plan tells what is there.
+        """
+        self._linked = Counter()
+        self._open = list(folders)
+        while self._open:
+            if self._helpers > 0 and self._looked > _ALONE and len(self._open) > 2 * _CHUNK:
+                self._look_together(look)
+            else:
+                self._look_at_one(look)
+
+    def _look_at_one(self, look):
+        folder = self._open.pop()
+        self._take(folder, look(folder))
+
+    def _take(self, folder, answer):
+        """Note what a folder holds, and which folders are to be looked at."""
+        if answer is None:
+            raise NotPlain
+        text, folders = answer
+        self._looked += 1
+        if text:
+            self.found[folder.name] = text
+        for each in folders:
+            # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
+            self._linked[each.link] += bool(each.link)
+            if self._linked[each.link] > rawfolder.MOST_LINKED:
+                raise NotPlain
+            if len(each.above) > rawfolder.DEEPEST:
+                raise NotPlain
+        self._open += folders
+
+    def _look_together(self, look):
+        """Look at the folders that are open now, and at those in them, with other processes."""
+        with ExitStack() as stack:
+            helpers = [stack.enter_context(process(look)) for _ in range(self._helpers)]
+            pool = stack.enter_context(ThreadPoolExecutor(len(helpers)))
+            asked = {}
+            while self._open or asked:
+                while helpers and len(self._open) > _CHUNK:
+                    chunk, self._open = self._open[-_CHUNK:], self._open[:-_CHUNK]
+                    helper = helpers.pop()
+                    asked[pool.submit(ask, helper, chunk)] = helper, chunk
+                for _ in range(min(_OWN, len(self._open))):
+                    self._look_at_one(look)
+                waiting = 0 if self._open else None
+                for done in wait(asked, waiting, FIRST_COMPLETED).done if asked else ():
+                    helper, chunk = asked.pop(done)
+                    if isinstance(done.exception(), LOST):
+                        # It has died: its folders are looked at here.
+                        self._open += chunk
+                        continue
+                    helpers.append(helper)
+                    for folder, answer in zip(chunk, done.result(), strict=True):
+                        self._take(folder, answer)

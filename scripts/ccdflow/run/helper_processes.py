@@ -1,0 +1,94 @@
+"""Processes that answer questions of the main process: Python's threads share one core.
+
+A process of Python's own pool would start by importing the modules of the main process, and so
+Snakemake. These import the library only, read questions from their standard input and write answers
+to their standard output. A process that dies costs time: the main process answers by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# Raised by `ask` where a process has died.
+LOST = (OSError, EOFError, pickle.PickleError)
+
+
+@contextmanager
+def process(answer):
+    """Start a process that knows a function; end it at the end.
+
+    Parameters
+    ----------
+    answer : callable
+        Called with a part of a question; it, what it takes and what it returns can be pickled.
+
+    Yields
+    ------
+    subprocess.Popen
+        For `ask`.
+    """
+    library = str(Path(__file__).parents[2])
+    before = os.environ.get("PYTHONPATH")
+    started = subprocess.Popen(
+        [sys.executable, "-c", "from ccdflow.run.helper_processes import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (library, before)))},
+    )
+    try:
+        with suppress(OSError):
+            # If the process has died, the first question tells.
+            _send(started, answer)
+        yield started
+    finally:
+        started.kill()
+        started.stdout.close()
+        with suppress(OSError):
+            started.stdin.close()
+        started.wait()
+
+
+def ask(asked, parts):
+    """Return the answer of a process to each part of a question.
+
+    Parameters
+    ----------
+    asked : subprocess.Popen
+        Of `process`.
+    parts : list
+
+    Raises
+    ------
+    OSError, EOFError, pickle.PickleError
+        If the process has died: `LOST`.
+    """
+    _send(asked, parts)
+    return pickle.load(asked.stdout)
+
+
+def _send(asked, value):
+    pickle.dump(value, asked.stdin)
+    asked.stdin.flush()
+
+
+def serve():
+    """Answer the main process until it closes the line, or ends."""
+    # The main process tells when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = sys.stdout.buffer
+    # Text that a library prints is no answer.
+    sys.stdout = sys.stderr
+    try:
+        answer = pickle.load(sys.stdin.buffer)
+        while True:
+            parts = pickle.load(sys.stdin.buffer)
+            pickle.dump([answer(part) for part in parts], answers)
+            answers.flush()
+    except (EOFError, BrokenPipeError):
+        return

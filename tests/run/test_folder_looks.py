@@ -1,0 +1,96 @@
+"""Names, sizes and times of many folders, looked at by one process and by several."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+
+from ccdflow.run import folder_looks
+from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Return a folder with 40 nights of two files, one of them in a folder of the night's own."""
+    for number in range(40):
+        night = tmp_path / "raw" / f"night{number:02}"
+        (night / "flats").mkdir(parents=True)
+        (night / "a.fits").write_bytes(b"x" * number)
+        (night / "flats" / "b.fits").write_bytes(b"y")
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """Let other processes help from the second folder on, three folders at a time."""
+    for name, value in {"_ALONE": 1, "_CHUNK": 3, "_OWN": 1}.items():
+        monkeypatch.setattr(folder_looks, name, value)
+    questions, ask = [], folder_looks.ask
+
+    def asked(helper, chunk):
+        questions.append(chunk)
+        return ask(helper, chunk)
+
+    monkeypatch.setattr(folder_looks, "ask", asked)
+    return questions
+
+
+def found_in(top, cores, *, is_raw=True, name="raw/"):
+    looks = FolderLooks(cores)
+    look = FolderLook(os.fspath(top.parent / "raw"), {})
+    looks.look(look, [Folder(os.fspath(top), name, is_raw=is_raw)])
+    return looks.found
+
+
+def test_several_processes_see_what_one_sees(folders, together):
+    (folders / "linked").symlink_to(folders / "night07" / "flats")
+    alone = found_in(folders, 1)
+    assert not together
+    assert len(alone) == 81
+    assert alone["raw/linked"] == alone["raw/night07/flats"] != alone["raw/night08/flats"]
+    assert found_in(folders, 2) == alone
+    assert together
+
+
+def test_a_changed_size_time_or_name_in_one_folder_changes_its_hash_alone(folders, together):
+    before = found_in(folders, 2)
+    (folders / "night03" / "a.fits").write_bytes(b"long, and longer than it was before")
+    os.utime(folders / "night04" / "flats" / "b.fits", ns=(5, 5))
+    (folders / "night05" / "a.fits").rename(folders / "night05" / "c.fits")
+    now = found_in(folders, 2)
+    assert {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)} == {
+        "raw/night03", "raw/night04/flats", "raw/night05",
+    }  # fmt: skip
+
+
+def test_folders_of_a_process_that_dies_are_looked_at_here(folders, together, monkeypatch):
+    alone, ask = found_in(folders, 1), folder_looks.ask
+
+    def killed(helper, chunk):
+        helper.kill()
+        helper.wait()
+        return ask(helper, chunk)
+
+    monkeypatch.setattr(folder_looks, "ask", killed)
+    assert found_in(folders, 2) == alone
+    assert len(together) == 1
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_temporary_file_among_the_products_is_for_a_plan(folders, together, cores):
+    part = folders / "night00" / "flats" / ".b.fits.host-1-1.part"
+    part.write_bytes(b"")
+    # Raw frames may have such names.
+    assert len(found_in(folders, cores)) == 80
+    with pytest.raises(NotPlain):
+        found_in(folders, cores, is_raw=False)
+
+
+def test_a_link_into_the_raw_folder_is_for_a_plan(folders, tmp_path):
+    (tmp_path / "reduced").mkdir()
+    (tmp_path / "reduced" / "more").symlink_to(folders / "night00")
+    look = pickle.loads(pickle.dumps(FolderLook(os.fspath(folders), {})))
+    assert look(Folder(os.fspath(tmp_path / "reduced"), "reduced/")) is None
+    assert found_in(tmp_path / "reduced", 1).keys() == {"raw/more", "raw/more/flats"}
