@@ -74,6 +74,20 @@ def with_degrees(missing, frame):
     return re.sub(r"^(no dark for .*?)( of )", rf"\1 at {words}\2", missing, count=1)
 
 
+def with_exposure(missing, frame):
+    """Return why a frame has no dark, with its own exposure: frames of about the same share a text.
+
+    Parameters
+    ----------
+    missing : str
+        As `ccdflow.kinds.matching.rule.Masters` writes it.
+    frame : ObservedAs
+    """
+    if frame.exptime is None:
+        return missing
+    return re.sub(r"^no dark for \S+ s", f"no dark for {frame.exptime:.4g} s", missing, count=1)
+
+
 def without_degrees(missing):
     """Return the reason without the frame's own temperature: frames that lack the same are alike.
 
