@@ -249,7 +249,10 @@ def how(about, frame):
     -------
     str
     """
-    return ", ".join(_how(*each) for each in differences(about.setup, frame.setup))
+    differing = differences(about.setup, frame.setup)
+    # Another size, binning or gain is another layout as well: it is told where nothing else is.
+    told = [each for each in differing if each[0] != "layout"] or differing
+    return ", ".join(_how(*each) for each in told)
 
 
 def _how(name, theirs, ours):
@@ -283,6 +286,9 @@ def setup_words(setup):
 def _trait_words(name, value):
     if name == EPOCH:
         return f"from {value} on"
+    if " " in name:
+        # A card in which all masters agree, and this frame does not.
+        return f"with {name.split()[0]} {value}"
     if name == "ccdsum":
         return "x".join(value.split())
     if name == "readmode" and value[0].isdigit():

@@ -1,0 +1,73 @@
+"""The words of a plan where frames of one name differ: temperature, camera, binning, filter."""
+
+from __future__ import annotations
+
+import pytest
+from header_archives import BEFORE, NIGHT, Archive
+
+from ccdflow.kinds.matching.answers import Answer
+from ccdflow.kinds.planning import night_plan, plan_words
+from ccdflow.kinds.planning.budget import BudgetedFrame, Wish
+from ccdflow.run.job import Group, Step
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return Archive(tmp_path)
+
+
+def told(archive, night):
+    """Return the lines of a night's plan, blanks made single."""
+    blocks = night_plan.blocks_of(archive.plan(), night, foretell=True)
+    return [" ".join(line.split()) for block in blocks for line in plan_words.paragraph(block)]
+
+
+def test_frames_of_one_filter_and_exposure_may_take_other_masters(archive):
+    """The cooler failed for the first frame; each line says whose it is, and whose the noise."""
+    cards = {"SET_TEMP": -20.0, "CCD_TEMP": -20.0}
+    archive.calibrations(NIGHT, **cards)
+    archive.take("science", NIGHT, exptime=300.0, **{**cards, "CCD_TEMP": -14.0})
+    archive.take("science", NIGHT, 2, exptime=300.0, **cards)
+    lines = told(archive, NIGHT)
+    failed, *good = sorted(path.name for path in archive.raw.rglob("science*"))
+    darks = [line for line in lines if line.startswith("dark ")]
+    assert darks[0].startswith(f"dark none {failed}: no dark for 300 s at -20 C by its set point")
+    assert f" {', '.join(good)}: own night, exact; adds " in darks[1]
+    flats = [line for line in lines if line.startswith("flat ")]
+    assert [failed in flats[0], good[0] in flats[1]] == [True, True]
+    noises = [line for line in lines if line.startswith("noise ")]
+    assert len(noises) == 2
+    assert f"({failed}): " in noises[0]
+    assert "dark " not in noises[0].partition("(read noise")[2].partition(")")[0]
+    assert f"({', '.join(good)}): " in noises[1]
+    assert "dark 1" in noises[1]
+
+
+def test_a_camera_that_was_swapped_is_named_by_its_card(archive):
+    archive.calibrations(BEFORE, SERIALNO="111")
+    archive.take("science", NIGHT, exptime=300.0, SERIALNO="222")
+    dark = next(line for line in told(archive, NIGHT) if line.startswith("dark "))
+    assert "300 s" in dark
+    assert "with SERIALNO 222: nearest" in dark
+    assert "with SERIALNO 111 instead of 222" in dark
+
+
+def test_another_gain_is_not_told_as_another_layout_as_well(archive):
+    archive.calibrations(BEFORE, GAIN=1.5)
+    archive.take("science", NIGHT, exptime=300.0, GAIN=3.0)
+    dark = next(line for line in told(archive, NIGHT) if line.startswith("dark "))
+    assert "with gain 1.5 instead of 3.0 grade C" in dark
+    assert "layout" not in dark
+
+
+def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
+    missing = "no flat could be made: flat.fits: its signal to noise in a pixel is 16.6, below 30"
+    group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",))
+    line = night_plan.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
+    exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
+    noise = night_plan.GroupNoise("V 60 s", "V", (group.product,), exposure, True)
+    block = night_plan.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))
+    assert noise.wishes == [Wish("flat", 5, False, 0.0, 0.0, is_missing=True)]
+    assert plan_words.wish_lines(block) == [
+        "5 brighter flats V of this night (those that there are could not be made)"
+    ]
