@@ -71,3 +71,17 @@ def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     assert plan_words.wish_lines(block) == [
         "5 brighter flats V of this night (those that there are could not be made)"
     ]
+
+
+def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
+    """Letters count: r and R, and v and V, are two filters."""
+    for filter_name in ("Bessell_V", "Sloan r"):
+        archive.take("flat", NIGHT, 3, exptime=3.0, FILTER=filter_name)
+    for filter_name in ("Bessell V", "Bessell-V", "Bessell v", "Sloan_R"):
+        archive.take("science", NIGHT, exptime=300.0, FILTER=filter_name)
+    flats = [line for line in told(archive, NIGHT) if line.startswith("flat ")]
+    assert [line.split(":")[0] for line in flats] == [
+        f"flat Bessell_V 3 of {NIGHT[5:]} own night",
+        "flat none no flat in Bessell v",
+        "flat none no flat in Sloan_R",
+    ]

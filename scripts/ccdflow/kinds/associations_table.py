@@ -39,7 +39,7 @@ class Associations(Kind):
     name = "associations"
     rule = "associations_table"
     plans_some_nights = True
-    version = 4
+    version = 5
     words = ("table of masters", "tables of masters")
     short = "tables"
     place = paths.ASSOCIATIONS

@@ -92,10 +92,11 @@ def _who(line, block):
     """Return which frames of a block a line is about, '' for all of them."""
     if len(line.groups) == len(block.groups):
         return ""
-    others = [other for other in block.taken if other.kind == line.kind and other is not line]
-    if line.kind == FLAT and master_words(line) not in map(master_words, others):
-        # The filter tells.
-        return ""
+    if line.kind == FLAT:
+        masters = [master_words(other) for other in block.taken if other.kind == FLAT]
+        if line.use is None or masters.count(master_words(line)) == 1:
+            # The filter tells.
+            return ""
     products = {group.product for group in line.groups}
     names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
     if names and sum(dict(block.frames)[name] for name in names) == len(products):
