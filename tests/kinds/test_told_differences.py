@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from astropy.io import fits
 from header_archives import BEFORE, NIGHT, Archive
 
+from ccdflow.kinds.explaining import story
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.planning import night_plan, plan_words
 from ccdflow.kinds.planning.budget import BudgetedFrame, Wish
@@ -85,3 +87,45 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
         "flat none no flat in Bessell v",
         "flat none no flat in Sloan_R",
     ]
+
+
+def test_no_exposure_an_unknown_one_and_a_long_one_are_told_apart(archive):
+    """A bias frame's length needs no dark; of an unknown one nobody knows."""
+    archive.calibrations(NIGHT, dark=10.0)
+    for seconds in (60.0, 24.0, 0.0, None):
+        archive.take("science", NIGHT, exptime=seconds, EXPTIME=seconds)
+    lines = told(archive, NIGHT)
+    darks = [line for line in lines if line.startswith("dark ")]
+    assert [line.partition(" V ")[2].split(":")[0] for line in darks[:2]] == ["60 s", "24 s"]
+    assert "no dark for 60 s" in darks[0]
+    assert "scaled up by 2.4" in darks[1]
+    assert "not needed" in darks[2]
+    assert "no dark for unknown exposure" in darks[3]
+    gain = next(line for line in lines if line.startswith("to gain most: "))
+    # More darks of 10 s would not mend that they are scaled up.
+    assert "darks of 24 s of this night" in gain
+    assert "darks of 10 s" not in gain
+
+
+@pytest.mark.parametrize(("of_dark", "is_said"), [("bias.fits", True), ("other.fits", False)])
+def test_a_bias_that_adds_more_alone_is_told_to_be_that_of_the_dark(tmp_path, of_dark, is_said):
+    fits.PrimaryHDU(header=fits.Header({"BIASIM": of_dark})).writeto(tmp_path / "dark.fits")
+    fits.PrimaryHDU(header=fits.Header({"NCOMBINE": 5})).writeto(tmp_path / "bias.fits")
+    header = fits.Header({"BIASIM": "bias.fits", "DARKIM": "dark.fits"})
+    chosen = {
+        "reason": "1 night before",
+        "runner_up": "second.fits",
+        "runner_up_variance": "5.0",
+        "predicted_variance": "5.01",
+    }
+    lines = story.step_lines(tmp_path, "bias", header, chosen)
+    assert ("it is the bias of the dark as well" in lines[-1]) is is_said
+
+
+def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):
+    archive.calibrations(NIGHT)
+    context = archive.plan()
+    results = archive.raw.parent / "results"
+    results.mkdir(exist_ok=True)
+    (results / "inventory.csv").write_text("file\n")
+    assert "no product of the plan" in story.tell(results, "inventory.csv", context)[-1]

@@ -248,7 +248,7 @@ class FramesAlike:
         return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
 
     def question(self, seconds, set_point, sensor):
-        """Return what the choice of a frame depends on; None for one that needs no master.
+        """Return what the choice of a frame depends on, hashable.
 
         Parameters
         ----------
@@ -256,7 +256,8 @@ class FramesAlike:
             Exposure, and temperatures in degrees.
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            return None
+            # An unknown exposure is another question.
+            return False
         return question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)[0]
 
     def choose(self, seconds, set_point, sensor):

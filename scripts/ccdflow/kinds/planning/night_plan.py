@@ -574,7 +574,9 @@ def _applied(context, kind, use, record, noise, seconds):
     if kind == DARK:
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
-    return Applied(frames, use.scale, exptime, ageing=ageing, is_own=use.lag == 0)
+    # More darks of a shorter exposure do not mend that they are scaled up.
+    joins = use.lag == 0 and use.scale <= match_words.STRETCHED
+    return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 
 
 def _rate(record, noise):
