@@ -19,6 +19,8 @@ _NO_NAME = re.compile(
     r"|THICK|TEMP|COMM?|SER|SERIAL|SN|SLOT|WIDTH|WAVE|WL|CWL|BW|SYS|PSYS|DRV|DRIVER|PORT|MOV\w*|ERR)\d*"
     r"|.*(?:FLAT|INFILT|FAULT|FLTRD).*"
 )
+# Between the words of a name.
+_BETWEEN = re.compile(r"[\s_-]+")
 # The wheels of one instrument: together they are the filter.
 _WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|ESO INS FILT)_?0?[1-9]( NAME)?")
 
@@ -78,8 +80,13 @@ def _is_word_for_open(text):
 def in_any_order(name):
     """Return a name that filters have alike which are in other wheels: V+ND2 and ND2+V.
 
+    Blanks, underscores and hyphens are one: programs write ``Bessell_V`` and ``Bessell V``. Small
+    and capital letters are two: r and R are two filters.
+
     >>> in_any_order("V+ND2"), in_any_order("ND2 + V"), in_any_order("V")
     ('ND2+V', 'ND2+V', 'V')
+    >>> in_any_order("Bessell_V"), in_any_order("Bessell-V"), in_any_order("Bessell  v")
+    ('Bessell V', 'Bessell V', 'Bessell v')
 
     Parameters
     ----------
@@ -90,7 +97,7 @@ def in_any_order(name):
     -------
     str
     """
-    return "+".join(sorted(part.strip() for part in name.split("+")))
+    return "+".join(sorted(_BETWEEN.sub(" ", part).strip() for part in name.split("+")))
 
 
 def is_open(text):

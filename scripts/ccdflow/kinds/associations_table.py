@@ -39,7 +39,7 @@ class Associations(Kind):
     name = "associations"
     rule = "associations_table"
     plans_some_nights = True
-    version = 4
+    version = 5
     words = ("table of masters", "tables of masters")
     short = "tables"
     place = paths.ASSOCIATIONS
@@ -384,14 +384,17 @@ def _is_refused(context, group):
 
 def _digests(context, group, line=None):
     """Return the hash of the line on each step of a frame; thousands have the same steps."""
-    line = line or _step_line
-    return [
-        context.planned(
-            ("said", line.__name__, id(answer)),
-            lambda answer=answer: (digest(line(context, answer)), answer),
-        )[0]
-        for answer in answers_of(context, group)
-    ]
+    line, own = line or _step_line, answers_of(context, group)
+    return context.planned(
+        ("said", line.__name__, id(own)),
+        lambda: ([_digest_said(context, line, answer) for answer in own], own),
+    )[0]
+
+
+def _digest_said(context, line, answer):
+    return context.planned(
+        ("said", line.__name__, id(answer)), lambda: (digest(line(context, answer)), answer)
+    )[0]
 
 
 def lines_of(context):

@@ -236,6 +236,9 @@ class SciencePicture(CalibrationPicture):
 
     def drawn(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""
+        return context.planned(("drawn", self.name, night), lambda: self._drawn(context, night))
+
+    def _drawn(self, context, night):
         most = context.settings["pictures"]["per_type"]
         drawn, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):

@@ -141,26 +141,22 @@ def sheet_basis(context, night):
     dict
     """
     lines = []
-    for row, *products in _drawn(context, night):
-        lines.append([row.file, *(context.outcome(product).key for product in products)])
+    for row, *records in _drawn(context, night):
+        lines.append([row.file, *(record.key for record in records)])
     return {"version": SHEET.version, "frames": lines}
 
 
 def _drawn(context, night):
-    """Yield the rows of a night with the products that have pictures: one or two."""
+    """Yield the rows of a night with the records of products that have pictures: one or two."""
     calibrated = {group.files[0]: group.product for group in SCIENCE.night_groups(context, night)}
     for row in context.rows_of(night):
         products = [reduced(row.file)] if row.status == OK else []
         if row.file in calibrated:
             products.append(calibrated[row.file])
-        made = [each for each in products if _is_made(context, each)]
-        if made and made[0] == products[0]:
+        records = [record for each in products if (record := context.outcome(each)) is not None]
+        made = [record for record in records if record.status == ledger.MADE]
+        if made and made[0].product == products[0]:
             yield row, *made
-
-
-def _is_made(context, product):
-    record = context.outcome(product)
-    return record is not None and record.status == ledger.MADE
 
 
 def write_sheet(context, job):
@@ -178,19 +174,17 @@ def write_sheet(context, job):
     basis = sheet_basis(context, job.night)
     before = _listed_before(context, job.product)
     frames, files = {}, {}
-    for row, *products in _drawn(context, job.night):
-        keys = [context.outcome(product).key for product in products]
+    for row, *records in _drawn(context, job.night):
         pictures = []
-        for product, key in zip(products, keys, strict=True):
-            unit = context.outcome(product).data.get("unit", "adu")
-            shown, content = take(context, row, product, key, unit)
-            name = paths.small_picture(job.night, product).rpartition("/")[2]
+        for each in records:
+            unit = each.data.get("unit", "adu")
+            shown, content = take(context, row, each.product, each.key, unit)
+            name = paths.small_picture(job.night, each.product).rpartition("/")[2]
             files[name] = _sum_of(content)
-            pictures.append({"product": product, "file": name, **asdict(shown)})
-        frames[row.file] = {
-            "pictures": pictures,
-            **_width(context, row, products[-1], keys[-1], before),
-        }
+            pictures.append({"product": each.product, "file": name, **asdict(shown)})
+        last = records[-1]
+        width = _width(context, row, last.product, last.key, before)
+        frames[row.file] = {"pictures": pictures, **width}
     folder = _folder(context, job.product)
     for entry in _scan(folder):
         if entry.name not in files:

@@ -196,6 +196,7 @@ class Planning(Context):
     """
 
     _planned: dict = field(default_factory=dict, repr=False)
+    _foreseen: dict = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, context):
@@ -219,16 +220,12 @@ class Planning(Context):
         if self.settings["types"] != "all" and not self._is_of_enabled_type(product):
             return None
         job, before = self.jobs.get(product), self.ledger.get(product)
-        if job is None:
+        if job is None or (before is not None and before.key == job.key):
             return before
-        return _same(before, job) or self._expected(job)
-
-    def _expected(self, job):
-        """Return the record that a new product will have; it is asked for ten times."""
-        name = ("expected record", job.product)
-        known = self._planned.get(name)
+        # The record of a new product is asked for ten times.
+        known = self._foreseen.get(product)
         if known is None or known.key != job.key:
-            known = self._planned[name] = ledger.Record(job.product, job.kind, job.key)
+            known = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
         return known
 
 

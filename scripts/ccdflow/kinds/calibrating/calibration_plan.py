@@ -59,40 +59,36 @@ class StepsOfClass:
             ("shelves", *[kind.name for kind in kinds]),
             lambda: [association.shelves_of(context, kind) for kind in kinds],
         )
-        self._answers = [(shelf.steps_like(row), shelf.kind.name == DARK) for shelf in shelves]
-        self._known, self._fixed, self._alike, self._pairs = {}, {}, {}, {}
+        self._answers = [shelf.steps_like(row) for shelf in shelves]
+        self._darks = [each for each in self._answers if each.kind == DARK]
+        self._known, self._fixed, self._alike = {}, {}, {}
         self._context = context
 
     def steps_of(self, row):
         """Return the `Step` tuple of a frame: the same object for all that have the same answer."""
-        asked = _exposure(row.facts)
+        _, *degrees = how = tuple(map(number_or_none, _exposure(row.facts)))
+        # A bias or flat has no exposure, and is compared by the tenths of a degree.
+        degrees = tuple(map(tenths, degrees))
+        if degrees not in self._fixed:
+            self._fixed[degrees] = [a.question(*how) for a in self._answers if a.kind != DARK]
+        asked = (*self._fixed[degrees], *[dark.question(*how) for dark in self._darks])
         steps = self._known.get(asked)
-        if steps is None:
-            how = tuple(map(number_or_none, asked))
-            # A bias or flat has no exposure, and is compared by the tenths of a degree.
-            degrees = tuple(map(tenths, how[1:]))
-            fixed = self._fixed.get(degrees)
-            if fixed is None:
-                fixed = [None if is_dark else answer(*how) for answer, is_dark in self._answers]
-                self._fixed[degrees] = fixed
-            chosen = tuple(
-                step or answer(*how) for step, (answer, _) in zip(fixed, self._answers, strict=True)
-            )
-            chosen = self._paired(chosen, row)
-            steps = self._known[asked] = self._alike.setdefault(tuple(map(id, chosen)), chosen)
+        if steps is None and (steps := self._known.get((*asked, *how))) is None:
+            chosen = tuple(answer.step(*how) for answer in self._answers)
+            # Steps of members are kept with them, so that their ids stay their own.
+            paired = association.paired(self._context, chosen, [row], row.night)
+            steps = self._alike.setdefault(tuple(map(id, paired)), paired)
+            self._known[asked if all(map(_is_for_all, chosen)) else (*asked, *how)] = steps
         return steps
 
-    def _paired(self, steps, row):
-        """Return the steps with bias and dark as a pair, one object for all that are equal."""
-        # Frames of other temperatures that count have another step of biases.
-        name = tuple(map(id, steps))
-        if name not in self._pairs:
-            pair = association.paired(self._context, steps, [row], row.night)
-            same = self._context.lookup(("pairs of bias and dark",), dict)
-            pair = tuple(same.setdefault(step, step) for step in pair)
-            # The steps are kept, so that their ids stay their own.
-            self._pairs[name] = pair, steps
-        return self._pairs[name][0]
+
+def _is_for_all(step):
+    """Tell whether all frames with the same question have this step, whatever their exposure.
+
+    A dark that is scaled has a scale for each exposure; where there is none, the reason has the
+    frame's own temperature.
+    """
+    return not step.missing and all(use.scale == 1 for use in step.uses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +242,7 @@ class Likewise:
 
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
-        self._apart = {}
+        self._apart, self._ends = {}, {}
         self._basis = calibration.basis
         basis = self.basis(self._FRAME, self._DEGREES)
         text = canonical_text(basis)
@@ -295,9 +291,11 @@ class Likewise:
         """
         # A key has hexadecimal digits only, so that quotes are all that JSON adds.
         text = f'{self._before}"{frame}"{self._between}'
-        return digest_of(
-            text if self._dark is None else f"{text}{canonical_text(degrees)}{self._after}"
-        )
+        if self._dark is None:
+            return digest_of(text)
+        if degrees not in self._ends:
+            self._ends[degrees] = f"{canonical_text(degrees)}{self._after}"
+        return digest_of(text + self._ends[degrees])
 
 
 def _at(how, degrees):

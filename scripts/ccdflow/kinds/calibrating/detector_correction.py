@@ -43,7 +43,11 @@ class DetectorCorrection:
     @cached_property
     def records(self):
         """The measurements that were made, oldest first."""
-        records = measurements_of(self._context, self._group.pixels)
+        products = self._group.pixels
+        # Frames of all filters have the same ones.
+        records = self._context.planned(
+            ("measurements", products), lambda: measurements_of(self._context, products)
+        )
         return [record for record in records if record.kind == DETECTOR.name]
 
     @cached_property

@@ -115,7 +115,7 @@ def _of_frame(results, product, header):
     if product.startswith("calibrated/"):
         chosen = _associations(results, product)
         for kind in STEPS:
-            lines += _step(results, kind, header, chosen.get(kind, {}))
+            lines += step_lines(results, kind, header, chosen.get(kind, {}))
         lines += _noise(header)
     if row.get("reason"):
         lines.append(f"  remarks  {row['reason']}")
@@ -132,8 +132,22 @@ def _reduction(header):
     return "; ".join(parts + ([f"kept {', '.join(kept)}"] if kept else []))
 
 
-def _step(results, kind, header, chosen):
-    """Return the lines on one master of a calibrated frame."""
+def step_lines(results, kind, header, chosen):
+    """Return the lines on one master of a calibrated frame.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    kind : {'bias', 'dark', 'flat'}
+    header : astropy.io.fits.Header
+        Of the frame.
+    chosen : dict of str to str
+        The step's line of the table of masters; {} for none.
+
+    Returns
+    -------
+    list of str
+    """
     master = header.get(f"{kind.upper()}IM")
     if master is None:
         why = chosen.get("reason") or "not asked for"
@@ -164,8 +178,21 @@ def _step(results, kind, header, chosen):
                 f"; second {chosen['runner_up']} ({compared},"
                 f" it adds {second}, the chosen one {first}{cancels})"
             )
+            if kind == BIAS and _is_bias_of_dark(results, header):
+                why += "; it is the bias of the dark as well, and two would add"
         lines.append(why)
     return lines
+
+
+def _is_bias_of_dark(results, header):
+    """Tell whether the members of a frame's dark had its own bias subtracted."""
+    if "DARKIM" not in header:
+        return False
+    try:
+        dark = fits.getheader(Path(results) / header["DARKIM"])
+    except OSError:
+        return False
+    return dark.get("BIASIM") == header["BIASIM"]
 
 
 def _as_noise(kind, variance):
@@ -286,7 +313,10 @@ def _today(product, context):
         use = taken(context, step)
         what = use.product if use is not None else step.missing or "not needed"
         lines.append(f"           {step.kind}: {what}")
-    if product not in context.planned_products:
+    if context.chain.kind_of(product) is None:
+        # inventory.csv, verification.csv.
+        lines = ["  today    no product of the plan: runs and scripts write it by themselves"]
+    elif product not in context.planned_products:
         lines = [
             "  today    not asked for any more by the configuration, or its raw file is not there"
         ]

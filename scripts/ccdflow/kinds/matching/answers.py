@@ -144,10 +144,12 @@ def answers_of(context, group):
     tuple of Answer
     """
     row = context.store.rows[group.files[0]]
-    name = ("answers", row.recipe, row.geometry, *map(id, group.steps))
+    steps = group.steps
     # The steps are kept beside their answers, so that their ids stay their own.
-    made = context.planned(name, lambda: (group.steps, _answers(context, row, group.steps)))
-    return made[1]
+    return context.planned(
+        ("answers", row.recipe, row.geometry, id(steps)),
+        lambda: (_answers(context, row, steps), steps),
+    )[0]
 
 
 def used_by(context, group):

@@ -74,8 +74,17 @@ def paired(context, steps, rows, night):
     by_kind = {step.kind: step for step in steps}
     if BIAS not in by_kind or DARK not in by_kind:
         return steps
-    of_bias, of_dark = (shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK))
     pair = by_kind[BIAS], by_kind[DARK]
+    # Frames of all filters share these steps, which are kept, so that their ids stay their own.
+    best = context.planned(
+        ("best pair", *map(id, pair)), lambda: (_best_pair(context, pair, rows, night), pair)
+    )[0]
+    by_kind |= {step.kind: step for step in best}
+    return tuple(by_kind[step.kind] for step in steps)
+
+
+def _best_pair(context, pair, rows, night):
+    of_bias, of_dark = (shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK))
     own = pairs.best_pair_first(
         pair,
         shelves.rules(context),
@@ -83,8 +92,9 @@ def paired(context, steps, rows, night):
         of_dark.bias_of,
         lambda product: of_bias.use_for(product, rows, night),
     )
-    by_kind |= {step.kind: step for step in own}
-    return tuple(by_kind[step.kind] for step in steps)
+    # One object for all that are equal.
+    same = context.lookup(("pairs of bias and dark",), dict)
+    return tuple(same.setdefault(step, step) for step in own)
 
 
 def shelves_of(context, kind):

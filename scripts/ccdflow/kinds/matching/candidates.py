@@ -100,7 +100,7 @@ class ObservedAs:
     set_temperature, temperature : float or None
         Degrees: the set point of the cooler, and the sensor.
     wheels : str
-        The filter whatever the order of the wheels; '' where it is of one wheel.
+        The filter whatever the order of the wheels and the signs between its words; '' as written.
     """
 
     setup: tuple

@@ -74,6 +74,20 @@ def with_degrees(missing, frame):
     return re.sub(r"^(no dark for .*?)( of )", rf"\1 at {words}\2", missing, count=1)
 
 
+def with_exposure(missing, frame):
+    """Return why a frame has no dark, with its own exposure: frames of about the same share a text.
+
+    Parameters
+    ----------
+    missing : str
+        As `ccdflow.kinds.matching.rule.Masters` writes it.
+    frame : ObservedAs
+    """
+    if frame.exptime is None:
+        return missing
+    return re.sub(r"^no dark for \S+ s", f"no dark for {frame.exptime:.4g} s", missing, count=1)
+
+
 def without_degrees(missing):
     """Return the reason without the frame's own temperature: frames that lack the same are alike.
 
@@ -235,7 +249,10 @@ def how(about, frame):
     -------
     str
     """
-    return ", ".join(_how(*each) for each in differences(about.setup, frame.setup))
+    differing = differences(about.setup, frame.setup)
+    # Another size, binning or gain is another layout as well: it is told where nothing else is.
+    told = [each for each in differing if each[0] != "layout"] or differing
+    return ", ".join(_how(*each) for each in told)
 
 
 def _how(name, theirs, ours):
@@ -269,6 +286,9 @@ def setup_words(setup):
 def _trait_words(name, value):
     if name == EPOCH:
         return f"from {value} on"
+    if " " in name:
+        # A card in which all masters agree, and this frame does not.
+        return f"with {name.split()[0]} {value}"
     if name == "ccdsum":
         return "x".join(value.split())
     if name == "readmode" and value[0].isdigit():

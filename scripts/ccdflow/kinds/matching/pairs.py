@@ -85,7 +85,7 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     for use, own in zip(dark.uses, of_darks, strict=True):
         left = [variance_of_biases(each, use, own, ageing) for each in biases]
         least = min(left)
-        darks.append(replace(use, left=least))
+        darks.append(use if use.left == least else replace(use, left=least))
         best.append((use.variance + least, left.index(least)))
     ranks = _ranks_of_darks(dark.uses, rules)
     some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]

@@ -44,8 +44,10 @@ class Shelf:
     Attributes
     ----------
     masters : tuple of OfferedMaster
-    days, nights : numpy.ndarray of shape (n,)
-        Of each master its night: as a day, NaN where it has none, and as a text.
+    days : numpy.ndarray of shape (n,)
+        Of each master its night as a day, NaN where it has none.
+    places : dict of str to list of int
+        The masters of each night.
     frames : numpy.ndarray of shape (n,)
         Numbers of members.
     exptimes : numpy.ndarray of shape (n,)
@@ -62,7 +64,7 @@ class Shelf:
 
     masters: tuple
     days: np.ndarray
-    nights: np.ndarray
+    places: dict
     frames: np.ndarray
     exptimes: np.ndarray
     bias_variances: np.ndarray
@@ -147,7 +149,7 @@ def shelf_of(masters):
     return Shelf(
         tuple(masters),
         _column([day_of(about.night) for about in abouts]),
-        np.array([about.night for about in abouts]),
+        _places(about.night for about in abouts),
         _column([master.frames for master in masters]),
         exptimes,
         _column([master.bias_variance for master in masters]),
@@ -155,6 +157,13 @@ def shelf_of(masters):
         np.unique(exptimes[np.isfinite(exptimes)]),
         tuple(np.unique(degrees, axis=1)),
     )
+
+
+def _places(nights):
+    places = {}
+    for place, night in enumerate(nights):
+        places.setdefault(night, []).append(place)
+    return places
 
 
 def question(shelf, kind, seconds, degrees, rules):
@@ -184,7 +193,7 @@ def question(shelf, kind, seconds, degrees, rules):
     if shelf is None or seconds is None:
         return seconds, seconds
     # The rounding is the frame's own: what else there is in the archive does not change it.
-    rounded = round(seconds, 1) if 1 <= seconds < 1000 else float(f"{seconds:.4g}")
+    rounded = float(f"{seconds:.3g}")
     return (rounded, shelf.exposure_flags(seconds, rules), shelf.warm(degrees, rules)), rounded
 
 
@@ -249,11 +258,13 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     # A header may say an exposure of 1e-300 s: a scale beyond all limits.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         lags = number_or_nan(day_of(frame.night)) - shelf.days
-        own = shelf.nights == frame.night
+        own = np.zeros(len(lags), bool)
+        own[shelf.places.get(frame.night, [])] = True
         lags[own] = 0
-        apart = np.where(np.isnan(lags), 0.0, np.abs(lags))
+        strange, apart = np.isnan(lags), np.abs(lags)
+        apart[strange] = 0.0
         scale, exact, up = _scales(shelf, kind, frame, seconds)
-        usable, known = np.ones(len(own), bool), np.ones(len(own), bool)
+        usable = known = np.ones(len(own), bool)
         warmer = np.zeros(len(own))
         degrees = frame.set_temperature, frame.temperature
         if kind == DARK:
@@ -267,11 +278,14 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
             degrees = tuple(map(tenths, degrees))
             warmer = _degrees_warmer(shelf.set_points, shelf.sensors, degrees, rules)
         variance, ageing = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
+        # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
+        # A dark of a vanishing exposure has a scale without end, and is no candidate.
+        left = (1 - scale) ** 2 * shelf.bias_variances if kind == DARK else 0.0
+        added = variance + left
     later = ~own & ~(lags >= 0)
     is_last = later & (rules.direction != "nearest")
     tier = _LATER * is_last + _SCALED_UP * up
     first_by = np.where(is_last, apart, 0.0)
-    strange = np.isnan(lags)
     # Keys that all masters have alike decide nothing.
     goes_first = exact
     if kind == DARK and not (exact & usable & ~is_last & (apart <= EXACT_NIGHTS)).any():
@@ -279,11 +293,6 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
         goes_first = exact | ((apart <= EXACT_NIGHTS) & ~is_last & ~up)
     keys = [tier, ~own if rules.same_night else None, ~goes_first if kind == DARK else None]
     keys += [strange if strange.any() else None, first_by if is_last.any() else None]
-    # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
-    # A dark of a vanishing exposure has a scale without end, and is no candidate.
-    with np.errstate(over="ignore", invalid="ignore"):
-        left = (1 - scale) ** 2 * shelf.bias_variances if kind == DARK else 0.0
-        added = variance + left
     keys = [key for key in (*keys, added, apart) if key is not None]
     order = _first(np.flatnonzero(usable), keys)
     columns = (lags, own, scale, exact, up, known, variance, warmer, ageing)

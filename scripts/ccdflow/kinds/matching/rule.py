@@ -247,6 +247,19 @@ class FramesAlike:
         """
         return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
 
+    def question(self, seconds, set_point, sensor):
+        """Return what the choice of a frame depends on, hashable.
+
+        Parameters
+        ----------
+        seconds, set_point, sensor : float or None
+            Exposure, and temperatures in degrees.
+        """
+        if self._kind == DARK and not _needs_dark(seconds, self._noise):
+            # An unknown exposure is another question.
+            return False
+        return question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)[0]
+
     def choose(self, seconds, set_point, sensor):
         """Return the `Choice` of the frame: the same object for all that have the same answer.
 

@@ -209,12 +209,14 @@ def about_members(context, first, middles, kind, *, night):
         filter=light_words((first.facts["filter"], first.facts["grism"])),
         set_temperature=middles[1],
         temperature=middles[2],
-        wheels=light_of(first.facts) if "+" in first.facts["filter"] else "",
+        wheels=light_of(first.facts),
     )
 
 
 def light_of(facts):
     """Return the filter and grism by which flats are chosen, whatever the order of the wheels.
+
+    Blanks, underscores and hyphens between the words of a name are one.
 
     Parameters
     ----------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
@@ -11,6 +12,7 @@ from ccdflow.kinds.matching import match_words, ranking, rule, windows
 from ccdflow.kinds.matching.candidates import (
     BIAS,
     DARK,
+    FLAT,
     LEVEL_IN,
     MOST_CANDIDATES,
     DetectorNoise,
@@ -19,13 +21,18 @@ from ccdflow.kinds.matching.candidates import (
 )
 from ccdflow.kinds.matching.setups import (
     DEGREES,
+    IN_SETUP,
     about_members,
     middles_of,
     setup_of,
 )
 from ccdflow.run.job import Step, Use
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.rawframes.rows import digest, picker
+
+# All by which masters are chosen, but night, exposure, temperature; of flats the light as well.
+_place = picker(*IN_SETUP, "part", "setting", "datasec", "trimsec", "rdnoise")
+_light = picker("filter", "grism", "optics")
 
 
 def rules(context):
@@ -74,7 +81,7 @@ class Shelves:
         self.kind = kind
         self._context = context
         self.noises = context.lookup(("noises", kind.name), dict)
-        self._steps = {}
+        self._steps, self._ageing, self._like = {}, {}, {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
@@ -231,14 +238,20 @@ class Shelves:
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
-        return noise_of(self._context, row).bias_ageing
+        if row.camera not in self._ageing:
+            self._ageing[row.camera] = noise_of(self._context, row).bias_ageing
+        return self._ageing[row.camera]
 
     def steps_like(self, row):
-        """Return the function from exposure, set point and temperature to the `Step` of a frame."""
-        like = self._about(row, middles_of([row]), row.night)
-        self._note_noise(like.setup, row)
-        alike = self._alike((like, None), *self._of_larger_windows(like, row))
-        return lambda *how: self._chosen(alike, *how)
+        """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
+        light = _light(row.facts) if self.kind.name == FLAT else ()
+        name = (row.night, row.camera, row.geometry, row.recipe, *_place(row.facts), *light)
+        if name not in self._like:
+            like = self._about(row, middles_of([row]), row.night)
+            self._note_noise(like.setup, row)
+            alike = self._alike((like, None), *self._of_larger_windows(like, row))
+            self._like[name] = StepsAlike(self.kind.name, alike, self._chosen)
+        return self._like[name]
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
@@ -298,7 +311,7 @@ class Shelves:
     def _why_missing(self, frame, choice):
         few = self._few.choose(self.kind.name, frame) if choice.needed else choice
         if not few.candidates:
-            return match_words.with_degrees(choice.missing, frame)
+            return match_words.with_degrees(match_words.with_exposure(choice.missing, frame), frame)
         of_night = (candidate for candidate in few.candidates if candidate.lag == 0)
         master = next(of_night, few.best).master
         product, count = master.product, master.frames
@@ -328,6 +341,32 @@ class Shelves:
             passed += [(master, why)] if why else []
         why = f"fewer than the minimum of {self.minimum}"
         return passed + [(master, why) for master in self._few.fitting(name, frame, nights)]
+
+
+@dataclass(frozen=True, slots=True)
+class StepsAlike:
+    """The steps of frames that differ in exposure and temperature alone.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    alike : list of (ccdflow.kinds.matching.rule.FramesAlike, ccdflow.camera.sections.Region)
+        With the regions of theirs in larger windows, None in their own.
+    chosen : callable
+        Takes ``alike``, exposure, set point and temperature, and returns the `Step`.
+    """
+
+    kind: str
+    alike: list
+    chosen: Callable
+
+    def question(self, *how):
+        """Return what the choice for an exposure and temperatures depends on, but for scales."""
+        return tuple([each.question(*how) for each, _ in self.alike])
+
+    def step(self, *how):
+        """Return the `Step` of a frame of an exposure, a set point and a temperature."""
+        return self.chosen(self.alike, *how)
 
 
 def noise_of(context, row):

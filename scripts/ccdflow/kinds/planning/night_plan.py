@@ -99,7 +99,7 @@ class PlannedMaster:
 
 @dataclass(frozen=True)
 class GroupNoise:
-    """The noise of the frames of one filter and exposure.
+    """The noise of the frames of one filter and exposure that take the same masters.
 
     Attributes
     ----------
@@ -114,6 +114,8 @@ class GroupNoise:
         Whether the sky is that of these frames.
     read_noise_is_measured : bool
         Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
+    who : str
+        The first of the frames, where others of this filter and exposure take other masters.
     """
 
     name: str
@@ -122,6 +124,7 @@ class GroupNoise:
     exposure: BudgetedFrame
     sky_is_measured: bool
     read_noise_is_measured: bool = True
+    who: str = ""
 
     @property
     def budget(self):
@@ -197,13 +200,10 @@ def blocks_of(context, night, *, foretell=False):
 def _block(context, night, setup, groups, *, foretell):
     """Return the `Block` of a night's frames of one setup."""
     names = {group.product: name_of(context, group) for group in groups}
-    first = {}
-    for group in groups:
-        first.setdefault(names[group.product], []).append(group)
     noises = [
-        found
-        for name, groups_of_name in first.items()
-        if (found := _noise(context, name, groups_of_name, foretell=foretell)) is not None
+        replace(noise, who=who)
+        for name, who, alike in _alike(context, groups, names)
+        if (noise := _noise(context, name, alike, foretell=foretell)) is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
     found = tuple(line for kind in kinds for line in _lines(context, kind, groups))
@@ -221,6 +221,43 @@ def _block(context, night, setup, groups, *, foretell):
         tuple(passed_over),
         len(lacking) if is_refused else 0,
     )
+
+
+def _alike(context, groups, names):
+    """Yield the frames of one filter and exposure that take the same masters, with their names.
+
+    Yields
+    ------
+    (str, str, list of ccdflow.run.job.Group)
+        Filter and exposure; the first files, '' where all such frames take the same masters.
+    """
+    ways = defaultdict(lambda: defaultdict(list))
+    for group in groups:
+        uses = [(each.kind, each.use) for each in answers_of(context, group)]
+        way = tuple(
+            (kind, use and (use.product, use.lag, round(use.scale, 3))) for kind, use in uses
+        )
+        ways[names[group.product]][way].append(group)
+    for name, own in ways.items():
+        for alike in own.values():
+            yield name, files_words(alike) if len(own) > 1 else "", alike
+
+
+def files_words(groups):
+    """Return the first files of some frames, and how many more there are.
+
+    Parameters
+    ----------
+    groups : sequence of ccdflow.run.job.Group
+        Of one frame each.
+
+    Returns
+    -------
+    str
+    """
+    some = [Path(group.files[0]).name for group in groups[:2]]
+    rest = len(groups) - 2
+    return ", ".join(some) + (f" and {rest} more" if rest > 0 else "")
 
 
 def name_of(context, group):
@@ -537,7 +574,9 @@ def _applied(context, kind, use, record, noise, seconds):
     if kind == DARK:
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
-    return Applied(frames, use.scale, exptime, ageing=ageing, is_own=use.lag == 0)
+    # More darks of a shorter exposure do not mend that they are scaled up.
+    joins = use.lag == 0 and use.scale <= match_words.STRETCHED
+    return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 
 
 def _rate(record, noise):

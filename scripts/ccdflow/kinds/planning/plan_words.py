@@ -18,6 +18,8 @@ from ccdflow.pages.words import light_words
 _MOST_NAMED = 6
 # Entries, as above, that the page names.
 _MOST_ON_A_PAGE = 30
+# In the reason of flats that are refused.
+_FAINT = "signal to noise"
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
 
@@ -65,10 +67,9 @@ def paragraph(block):
             f"  not calibrated: {block.refused} of {len(block.groups)}, as `calibrate: missing:"
             " refuse` wants whole frames only"
         )
-    several = len(block.frames) > 1
     for line in block.taken:
         what, how = master_words(line), how_words(line, block)
-        name = _who(line, block) if several else ""
+        name = _who(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
         lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
@@ -89,15 +90,18 @@ def _frames_of(block):
 
 def _who(line, block):
     """Return which frames of a block a line is about, '' for all of them."""
-    if len(line.groups) == len(block.groups) or line.kind == FLAT:
+    if len(line.groups) == len(block.groups):
         return ""
+    if line.kind == FLAT:
+        masters = [master_words(other) for other in block.taken if other.kind == FLAT]
+        if line.use is None or masters.count(master_words(line)) == 1:
+            # The filter tells.
+            return ""
     products = {group.product for group in line.groups}
-    names = [noise.name for noise in block.noises if products >= set(noise.products)]
+    names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
     if names and sum(dict(block.frames)[name] for name in names) == len(products):
         return f"{', '.join(names)}: "
-    some = [Path(group.files[0]).name for group in line.groups[:2]]
-    rest = len(line.groups) - 2
-    return ", ".join(some) + (f" and {rest} more" if rest > 0 else "") + ": "
+    return f"{night_plan.files_words(line.groups)}: "
 
 
 # -- masters ---------------------------------------------------------------------------------------
@@ -228,7 +232,10 @@ def noise_lines(block, most=_MOST_ON_A_PAGE):
     -------
     list of str
     """
-    lines = [f"{noise.name}: {noise_words(noise)}" for noise in block.noises[:most]]
+    names = [f"{n.name} ({n.who})" if n.who else n.name for n in block.noises]
+    lines = [
+        f"{name}: {noise_words(n)}" for name, n in zip(names, block.noises[:most], strict=False)
+    ]
     rest = len(block.noises) - most
     return lines + ([f"and {rest} more"] if rest > 0 else [])
 
@@ -264,16 +271,20 @@ def wish_lines(block):
             what = _wished(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
             if what not in ranked or rank > ranked[what][0]:
-                ranked[what] = (rank, wish)
+                missing = _why_missing(wish, noise, block)
+                ranked[what] = (rank, _gain_words(wish, what, missing))
     ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
-    return [f"{what} ({_gain_words(wish, what)})" for what, (_, wish) in ordered]
+    return [f"{what} ({gain})" for what, (_, gain) in ordered]
 
 
 def _wished(wish, noise, block):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
-    frames = _lacking(wish, noise, block)
+    missing = _why_missing(wish, noise, block)
+    frames = match_words.lacking_frames(missing, block.night)
     has_more = wish.has_more or bool(frames)
     more, frames = "more " if has_more else "", frames or wish.frames
+    # Flats are refused for their signal to noise alone where all of them are too faint.
+    more = "brighter " if _FAINT in missing and not more else more
     what = f"{frames} {more}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
     seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
     if wish.kind == DARK:
@@ -297,16 +308,17 @@ def _level(*, products, block):
     return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
 
 
-def _lacking(wish, noise, block):
-    """Return how many frames those of the night lack for a master, 0 where there are none."""
+def _why_missing(wish, noise, block):
+    """Return why frames have no master of a kind, '' where they have one."""
     products = set(noise.products)
     lines = (line for line in block.taken if line.kind == wish.kind and line.missing)
-    lacking = [line for line in lines if products & {group.product for group in line.groups}]
-    return match_words.lacking_frames(lacking[0].missing, block.night) if lacking else 0
+    return next((x.missing for x in lines if products & {g.product for g in x.groups}), "")
 
 
-def _gain_words(wish, what):
+def _gain_words(wish, what, missing):
     if wish.is_missing:
+        if missing.startswith(f"no {wish.kind} could be made"):
+            return "those that there are could not be made"
         return "there are too few" if " more " in what else "there is none that fits"
     if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
