@@ -102,7 +102,8 @@ class Background:
         low, part = _on_line(middles, sample.shape[1])
         high = np.minimum(low + 1, len(middles) - 1)
         grid = levels[:, low] + part * (levels[:, high] - levels[:, low])
-        self._grid = grid.astype(np.float32)
+        # Picked columns lie one below the other: rows of such an array are slow to add.
+        self._grid = np.ascontiguousarray(grid, np.float32)
         at = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
         self._low, part = _on_line(at, tiles.edges[-1])
         self._part = part.astype(np.float32)
