@@ -12,9 +12,13 @@ python scripts/calibrate.py out=demo/by-hand bias=demo/bias.fits demo/results/re
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +29,7 @@ from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.sections import Region
-from ccdflow.errors import FrameError, UserError
+from ccdflow.errors import CcdflowError, FrameError, UserError
 from ccdflow.files import packed
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_units
@@ -213,6 +217,70 @@ def readout_of(unit, options):
     )
 
 
+# The function that calibrates a frame, as a forked process has it from its parent.
+_inherited = []
+
+
+def calibrate_all(paths, work, cores):
+    """Calibrate frames, in forked processes where there are several frames and cores.
+
+    The first frame brings the masters into memory; the processes share them. Threads would wait for
+    one another between the many short steps of a block.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+    work : callable
+        Takes a path and calibrates it.
+    cores : int
+
+    Returns
+    -------
+    list
+        Of each frame its `ccdflow.calibrate.blocks.Calibrated`, or the error.
+
+    Raises
+    ------
+    UserError
+        If one of the processes is killed.
+    """
+    first, rest = _tried(work, paths[0]), paths[1:]
+    workers = min(cores, len(rest))
+    # A process with threads, such as that of a test, cannot be forked safely.
+    if workers < 2 or threading.active_count() > 1:
+        return [first, *(_tried(work, path) for path in rest)]
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(work,))
+    try:
+        return [first, *pool.map(_calibrate_inherited, rest)]
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that calibrated frames was killed, perhaps for lack of memory",
+            keyword="--cores",
+            value=cores,
+            remedy="give fewer cores, and the frames that are missing once more",
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(work):
+    # Ctrl-C is for the parent, which gives out no more frames.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _inherited[:] = [work]
+
+
+def _calibrate_inherited(path):
+    return _tried(_inherited[0], path)
+
+
+def _tried(work, path):
+    try:
+        return work(path)
+    except (CcdflowError, OSError) as error:
+        return error
+
+
 def run(options):
     """Calibrate the files and return the line that says so.
 
@@ -220,6 +288,8 @@ def run(options):
     ------
     UserError
         If no frame is given, or ``--bias-is-out`` without its bias.
+    FrameError
+        If a frame cannot be calibrated; all others are.
     """
     if options.bias_is_out and options.bias is None:
         raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
@@ -227,9 +297,17 @@ def run(options):
     if not options.words:
         raise UserError("no frame is given", remedy="name the reduced frames")
     store = MasterStore()
-    with ThreadPoolExecutor(options.cores) as pool:
-        jobs = [pool.submit(calibrate, Path(path), out, options, store) for path in options.words]
-        done = [job.result() for job in jobs]
+    done = calibrate_all(
+        [Path(word) for word in options.words],
+        lambda path: calibrate(path, out, options, store),
+        options.cores,
+    )
+    errors = [each for each in done if isinstance(each, Exception)]
+    for error in errors[:-1]:
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        print(f"ccdflow: {text}", file=sys.stderr)
+    if errors:
+        raise errors[-1]
     return f"{out}: {len(done)} frame{'s' * (len(done) != 1)}, in {done[0].unit}"
 
 

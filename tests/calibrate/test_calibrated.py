@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -102,8 +103,8 @@ def run(night, tmp_path, *, store=None, k=1.0, without=(), frame=None, **more):
 def test_blocks_of_a_file_are_the_whole_array(night, tmp_path, monkeypatch):
     _, _, paths, reduced, _ = night
     for k, pixels in ((1.0, 6000), (0.4, 900)):
-        monkeypatch.setattr(blocks, "_BLOCK_PIXELS", pixels)
-        monkeypatch.setattr(blocks, "_CHUNK_PIXELS", 5 * pixels)
+        monkeypatch.setattr(blocks, "_STRIP_PIXELS", pixels)
+        monkeypatch.setattr(blocks, "_STRIPS", 5)
         out, target = run(night, tmp_path, k=k)
         known = readouts(level=1000.0, saturation=65535.0)
         data, error, mask = calibrate_arrays(reduced, known, uses(paths, MasterStore(), k=k))
@@ -383,6 +384,30 @@ def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark,
     else:
         assert (status, said) == (0, "")
         assert (fits.getdata(tmp_path / "out/s.fits") == np.float32(100 * 1.5)).all()
+
+
+def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_path, monkeypatch):
+    import calibrate
+
+    rng = np.random.default_rng(5)
+    cards = {"BUNIT": "adu", "EXPTIME": 300.0, "GAIN": 1.5, "RDNOISE": 6.0}
+    frames = [
+        str(write(tmp_path / f"{name}.fits", (rng.normal(100, 5, (12, 16)).astype("f4"), cards)))
+        for name in "abcde"
+    ]
+    Path(frames[2]).write_bytes(Path(frames[2]).read_bytes()[:-2880])
+    script = str(Path(calibrate.__file__))
+    done = subprocess.run(
+        [sys.executable, script, f"out={tmp_path / 'many'}", *frames, "--cores", "2"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"ccdflow: {frames[2]}: the product is cut (found 2880); make it again\n"
+    monkeypatch.setattr(calibrate.threading, "active_count", lambda: 2)
+    assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0
+    made = sorted((tmp_path / "many").iterdir())
+    assert [path.stem for path in made] == ["a", "b", "d", "e"]
+    assert all(path.read_bytes() == (tmp_path / "one" / path.name).read_bytes() for path in made)
 
 
 # -- shared masters --------------------------------------------------------------------------------

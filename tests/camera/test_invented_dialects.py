@@ -32,6 +32,69 @@ def facts_of(*cards):
     return describe([header_of(*cards)], default_cards(), (), longitude=None, file="a/x.fits")
 
 
+def told(facts):
+    """The warnings on cards; the frames of these tests have no date."""
+    return tuple(text for text in facts.warnings if "night is unknown" not in text)
+
+
+def test_several_filters_in_one_card_are_one_name_however_they_are_written():
+    for text in ("g,r", "g ; r", "g|r", "g & r", "g and r", "g/r", "g r", "g, Clear, r"):
+        facts = facts_of(("FILTER", text))
+        assert facts.filter == "g+r", text
+        (line,) = told(facts)
+        assert line == (
+            f"FILTER: several filters in one card (found {text!r}); all of them count as in the"
+            " beam, as g+r; correct the card if only one was"
+        )
+    wheels = facts_of(("FILTER1", "g"), ("FILTER2", "r"))
+    assert (wheels.filter, told(wheels)) == ("g+r", ())
+    for text in (
+        "V_Bes 530",
+        "Halpha 6563/80",
+        "SDSS g",
+        "V/89_ESO843",
+        "Johnson B",
+        "g'",
+        "r+ND2",
+    ):
+        facts = facts_of(("FILTER", text))
+        assert (facts.filter, told(facts)) == (text, ())
+
+
+def test_a_science_frame_of_no_exposure_and_a_gain_of_nothing_are_told():
+    sky, dark = (facts_of(("IMAGETYP", kind), ("EXPTIME", 0.0)) for kind in ("object", "flat"))
+    assert (sky.type, sky.exptime, dark.exptime) == ("science", None, 0.0)
+    assert told(sky) == (
+        "EXPTIME: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
+        " unknown until the card is corrected",
+    )
+    for value in (-5.0, 3e9, "abc", "NaN"):
+        facts = facts_of(("IMAGETYP", "dark"), ("EXPTIME", value))
+        assert facts.exptime is None
+        assert told(facts) == (
+            f"EXPTIME: not an exposure in seconds (found {value!r}); allowed: 0 s up to below"
+            " 2^31 s; it counts as unknown until the card is corrected",
+        )
+    rest = "allowed: electrons per adu, above 0; correct the card, or write gain into the camera's"
+    none = told(facts_of(("GAIN", 0.0)))
+    assert none == (f"GAIN: no gain (found 0.0); {rest} profile",)
+    below = told(facts_of(("GAIN", -1.1)))
+    assert below == (f"GAIN: not a number from 0 to 1e6 (found -1.1); {rest} profile",)
+
+
+def test_the_gains_of_further_amplifiers_are_looked_at():
+    def told_of(gain):
+        images = [header_of(("GAIN", value)) for value in (1.1, gain)]
+        return told(describe(images, default_cards(), (), longitude=None, file="a/x.fits"))
+
+    assert told_of(1.6) == told_of("") == ()
+    for value in (0.0, -2.0, "NaN"):
+        (line,) = told_of(value)
+        assert line.startswith(
+            f"image 2: GAIN: not a number from 0 to 1e6 (found {value!r}); allowed"
+        )
+
+
 def test_a_filter_is_known_by_the_name_of_its_card():
     for keyword in ("INSFLNAM", "FLT_ID", "CCDFLTID", "ESO INS FILT4 NAME", "CAHA INS FILT NAME"):
         assert facts_of((keyword, "V_Bes 530")).filter == "V_Bes 530", keyword

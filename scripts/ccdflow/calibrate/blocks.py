@@ -26,10 +26,11 @@ from ccdflow.frame import saturation
 ARITHMETIC = 6
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# Pixels of a block, whose number of rows is even; pixels that are written at once.
-_BLOCK_PIXELS = 1 << 16
-# Pixels that are written at once: two blocks, so that few writes go to the disk.
-_CHUNK_PIXELS = 1 << 17
+# Pixels of a strip, whose number of rows is even: the least variance is sought in it.
+_STRIP_PIXELS = 1 << 16
+# Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
+# on calls; larger ones leave the processor's cache.
+_STRIPS = 2
 _ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
@@ -269,7 +270,7 @@ class _Image:
     def _sample(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
         nx = self.unit.shape[1]
-        step = max(1, _BLOCK_PIXELS // nx)
+        step = max(1, _STRIP_PIXELS // nx)
         stored = np.empty((min(step, len(rows)), nx), self.unit.dtype)
         values = np.empty((len(rows), nx), np.float32)
         for first in range(0, len(rows), step):
@@ -390,26 +391,25 @@ class _Image:
         writer : ccdflow.files.planes.PlanesWriter or ccdflow.files.packed.PackedWriter
         """
         ny, nx = self.unit.shape
-        rows = max(2, _BLOCK_PIXELS // nx // 2 * 2)
-        chunk = max(rows, _CHUNK_PIXELS // nx // rows * rows)
-        buffers = Buffers(self, rows, min(chunk, ny))
+        strip = max(2, _STRIP_PIXELS // nx // 2 * 2)
+        step = strip * _STRIPS
+        buffers = Buffers(self, min(step, ny))
         with np.errstate(invalid="ignore", over="ignore"):
-            for start in range(0, ny, chunk):
-                stop = min(start + chunk, ny)
-                for low in range(start, stop, rows):
-                    self._block(slice(low, min(low + rows, stop)), start, buffers)
-                count = stop - start
+            for start in range(0, ny, step):
+                rows = slice(start, min(start + step, ny))
+                self._block(rows, strip, buffers)
+                count = rows.stop - rows.start
                 edge = buffers.image[count : count + 2].copy()
                 writer.write(self.planes["image"], buffers.image[1 : 1 + count])
                 if self.has_noise:
                     writer.write(self.planes["uncertainty"], buffers.errors[:count])
-                # The rows of the chunk are not in the processor's byte order any more.
+                # The rows of the block are not in the processor's byte order any more.
                 buffers.image[:2] = edge
         self._check_sum(buffers)
         if self.has_mask:
-            self._finish_mask(writer, buffers.mask, chunk)
+            self._finish_mask(writer, buffers.mask, step)
 
-    def _finish_mask(self, writer, mask, chunk):
+    def _finish_mask(self, writer, mask, step):
         """Flag pixels that only the whole image shows, count the flags and write the mask."""
 
         def pixels(first, stop, use="image"):
@@ -422,37 +422,41 @@ class _Image:
             mask[cosmics.hits] |= bits.COSMIC
             how = cosmics.sigma, cosmics.contrast, cosmics.fwhm
             self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": how}
-        for start in range(0, len(mask), chunk):
-            part = mask[start : start + chunk]
-            self._count(part)
+        flags = []
+        for start in range(0, len(mask), step):
+            part = mask[start : start + step]
+            flags.append(part.reshape(-1)[maskbits.flagged(part)])
             writer.write(self.planes["mask"], part)
+        self._count(np.concatenate(flags))
 
-    def _block(self, rows, start, buffers):
-        """Calibrate one block of rows into the chunk that begins at row ``start``.
+    def _block(self, rows, strip, buffers):
+        """Calibrate one block of rows, of strips of so many.
 
         Where there are errors, the row after the block is calibrated as well: the signal of a pixel
         is estimated from its neighbours.
         """
         ny = self.unit.shape[0]
-        self._apply(slice(buffers.done, min(rows.stop + int(self.has_noise), ny)), start, buffers)
+        stop = min(rows.stop + int(self.has_noise), ny)
+        self._apply(slice(buffers.done, stop), rows.start, buffers)
         if not self.has_noise:
             return
-        image, first = buffers.image, rows.start - start
+        image, count = buffers.image, rows.stop - rows.start
         if rows.start == 0:
             image[0] = image[1]
         if rows.stop == ny:
-            image[ny - start + 1] = image[ny - start]
-        count = rows.stop - rows.start
-        variance = buffers.errors[first : first + count]
-        scratch = buffers.scratch_of(count + 2)
-        around = image[first : first + count + 2]
-        self.work.noise.write(rows, around, self.background, variance, scratch)
+            image[count + 1] = image[count]
+        variance, scratch = buffers.errors[:count], buffers.scratch_of(count + 2)
+        around = image[: count + 2]
+        self.work.noise.write(rows, around, self.background, variance, scratch, strip)
         if self.has_mask:
             self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
         np.sqrt(variance, out=variance)
 
     def _apply(self, rows, start, buffers):
-        """Read rows of the reduced frame, add them to its checksum, flag and calibrate them."""
+        """Read rows of the reduced frame, add them to its checksum, flag and calibrate them.
+
+        They go into the block that begins at row ``start``.
+        """
         stored = buffers.stored[: rows.stop - rows.start]
         read_rows(self._file, self.unit, rows.start, stored, name=self._name)
         values = buffers.image[rows.start - start + 1 : rows.stop - start + 1]
@@ -467,9 +471,8 @@ class _Image:
         buffers.done = rows.stop
 
     def _count(self, flags):
-        """Count the pixels of each bit, only among the few set ones: that is much faster."""
-        flat = flags.reshape(-1)
-        values, counts = np.unique(flat[maskbits.flagged(flat)], return_counts=True)
+        """Count the pixels of each bit among those that are set."""
+        values, counts = np.unique(flags, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             for bit in bits.MEANING:
                 if value & bit:

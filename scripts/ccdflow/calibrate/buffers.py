@@ -8,22 +8,22 @@ from ccdflow.files import rawfile
 
 
 class Buffers:
-    """A thread's memory for blocks and chunks of one image, reused for the next frame.
+    """A thread's memory for blocks of one image, reused for the next frame.
 
-    ``image`` has the chunk's rows from its second row on, and the rows before and after the chunk;
+    ``image`` has the block's rows from its second row on, and the rows before and after the block;
     ``done`` is the first row that is not calibrated yet.
     """
 
-    def __init__(self, image, rows, chunk):
+    def __init__(self, image, rows):
         ny, self._width = image.unit.shape
         self.words = self.done = 0
         width = self._width
         self.stored = _buffer("stored", (rows + 1, width), image.unit.dtype)
-        self.image = _buffer("image", (chunk + 2, width), np.float32)
+        self.image = _buffer("image", (rows + 2, width), np.float32)
         self.errors = self.mask = self.stored_mask = None
         if image.has_noise:
             self._scratch = _buffer("scratch", (3, (rows + 2) * width), np.float32)
-            self.errors = _buffer("errors", (chunk, width), np.float32)
+            self.errors = _buffer("errors", (rows, width), np.float32)
         if image.has_mask:
             # Neighbours of saturated pixels need the whole image: the mask is written last.
             self.mask = _buffer("mask", (ny, width), np.int16)

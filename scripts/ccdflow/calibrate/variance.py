@@ -161,8 +161,9 @@ class PixelVariance:
         if flat is None:
             self._photons_of(rows, light, scratch)
         else:
+            self._put_photons(rows, flat.data[rows], out)
             np.multiply(light, self.of_master("flat")[rows], out=scratch)
-            scratch += self._photons_after_flat[rows]
+            scratch += out
             scratch *= light
         np.add(scratch, self.constant[rows], out=out)
 
@@ -171,15 +172,28 @@ class PixelVariance:
 
         Outside all amplifiers it is 0.
         """
+        np.multiply(light, self._photons_in(rows), out=out)
+
+    def _put_photons(self, rows, flat, out):
+        """Write the variance of one photon over the flat to ``out``.
+
+        The flat is in the processor's cache, where a plane of these values would not be.
+        """
+        np.divide(self._photons_in(rows), flat, out=out)
+
+    def _photons_in(self, rows):
+        """Return the variance of one photon in some rows: a number, or (k, nx) where it differs."""
         if len(self._photons) == 1 and self._work.is_covered:
-            np.multiply(light, np.float32(next(iter(self._photons))), out=out)
-        else:
-            np.multiply(light, self._photon_map(rows), out=out)
+            return np.float32(next(iter(self._photons)))
+        return self._photon_map(rows)
 
     def _photon_map(self, rows):
         """Return the variance of one photon in some rows, (k, nx); 0 outside all amplifiers."""
         if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(self._work.shape[0]))
+            variances = np.zeros((rows.stop - rows.start, self._work.shape[1]), np.float32)
+            for readout, inside, _ in self._work.pieces(rows):
+                variances[inside] = self._work.photon(readout)
+            return variances
         variances = np.zeros((len(rows), self._work.shape[1]), np.float32)
         for readout in self._readouts:
             region = readout.region
@@ -187,24 +201,7 @@ class PixelVariance:
             variances[inside, region.x0 : region.x1] = self._work.photon(readout)
         return variances
 
-    @property
-    def _photons_after_flat(self):
-        """The variance of one photon, over the flat, (ny, nx) float32."""
-        if "photons" not in self._planes:
-            flat = self._work.plane("flat")
-            photons = tuple(map(self._work.photon, self._readouts))
-            key = ("photons", self._readouts, photons)
-            self._planes["photons"] = flat.recent(key, lambda: self._over_flat(flat.data))
-        return self._planes["photons"]
-
-    def _over_flat(self, flat):
-        whole = np.empty(flat.shape, np.float32)
-        for first in range(0, len(whole), _ROWS):
-            rows = slice(first, min(first + _ROWS, len(whole)))
-            np.divide(self._photon_map(rows), flat[rows], out=whole[rows])
-        return whole
-
-    def write(self, rows, image, background, out, scratch):
+    def write(self, rows, image, background, out, scratch, strip=None):
         """Write the variance of calibrated pixels to ``out``.
 
         Parameters
@@ -217,6 +214,8 @@ class PixelVariance:
             (k, nx).
         scratch : numpy.ndarray
             (3, (k + 2) nx), float32; overwritten.
+        strip : int, optional
+            See `ccdflow.calibrate.signal.structure`.
         """
         around, other = (part[: out.size].reshape(out.shape) for part in scratch[:2])
         background.rows(rows, around)
@@ -226,7 +225,7 @@ class PixelVariance:
         flat = self._work.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        at, structure = signal.structure(image, around, out, divisor, photon, scratch[1:])
+        at, structure = signal.structure(image, around, out, divisor, photon, scratch[1:], strip)
         if at.size:
             self._replace(rows, at, around, structure, out)
 

@@ -183,6 +183,10 @@ def describe(headers, cards, rules, *, longitude, file, remembered=at_once):
     imagetyp, kind, reason = frame_type(reader, rules)
     moment = moment_of(reader)
     look_at_dates(reader, moment, exptime)
+    if kind == "science" and exptime == 0:
+        # A dark scaled to 0 s would be none, and nothing would tell that it is missing.
+        reader.warn_of_no_exposure()
+        exptime = None
     alike, of_pixels, of_readout, of_placement = remembered(
         "facts", lambda headers: _alike_facts(headers, cards, file), headers
     )

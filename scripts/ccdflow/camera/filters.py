@@ -21,6 +21,11 @@ _NO_NAME = re.compile(
 )
 # Between the words of a name.
 _BETWEEN = re.compile(r"[\s_-]+")
+# Several filters in one card: g,r or g; r or g & r. A slash or a space is part of many names, and
+# counts between the names of bands alone: g/r, g r.
+_SEVERAL = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
+_BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
+_BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")
 # The wheels of one instrument: together they are the filter.
 _WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|ESO INS FILT)_?0?[1-9]( NAME)?")
 
@@ -39,7 +44,7 @@ def filter_of(reader):
         all texts of cards whose name speaks of a filter; where all are open, the first as written.
     """
     cards = reader.every("filter", as_text, "the text is not in quotes")
-    names = [(text, content.keyword) for text, content in cards]
+    names = [(_in_one_spelling(reader, text, content), content.keyword) for text, content in cards]
     real = [(text, keyword) for text, keyword in names if not is_open(text)]
     if not real:
         return _by_its_name(reader, [keyword for _, keyword in names]) or (
@@ -56,6 +61,22 @@ def filter_of(reader):
         if re.search("[2-9]", other) and text.casefold() not in name.casefold()
     ]
     return "+".join(dict.fromkeys([name, *more]))
+
+
+def _in_one_spelling(reader, text, content):
+    """Return the text of a card; if it names several filters, with ``+`` between them, and warn."""
+    parts = [part for part in _SEVERAL.split(text) if part]
+    if len(parts) == 1:
+        words = [word for word in _BETWEEN_BANDS.split(text) if word]
+        parts = words if all(map(_BAND.fullmatch, words)) else parts
+    if len(parts) < 2:
+        return text
+    name = "+".join(part for part in dict.fromkeys(parts) if not is_open(part)) or text
+    reader.warn(
+        f"{content.keyword}: several filters in one card (found {text!r}); all of them count as in"
+        f" the beam, as {name}; correct the card if only one was"
+    )
+    return name
 
 
 def _by_its_name(reader, known):

@@ -29,6 +29,10 @@ OF_THE_IMAGE = (
 # Cards with other uses on other cameras: no warning if their value cannot be read.
 AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 _NO_GAIN = "not a number from 0 to 1e6"
+_TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
+_TRUE_GAIN = (
+    "allowed: electrons per adu, above 0; correct the card, or write gain into the camera's profile"
+)
 
 
 class HeaderReader:
@@ -77,7 +81,7 @@ class HeaderReader:
         for text in texts:
             self.warn(text)
 
-    def read(self, name, reader, problem, *, keywords=None):
+    def read(self, name, reader, problem, *, keywords=None, remedy=""):
         """Return the first readable value of its cards as a `Reading`; warn of the unreadable.
 
         Parameters
@@ -90,6 +94,8 @@ class HeaderReader:
             The problem in that case, in plain words.
         keywords : iterable of str, optional
             The cards, where `KEYWORDS` does not have them.
+        remedy : str, optional
+            The values allowed and the remedy, told where no card has a value.
 
         Returns
         -------
@@ -101,7 +107,8 @@ class HeaderReader:
                 self.headers, specs, self.order(name), reader, problem=problem, silent=AMBIGUOUS
             )
             for text in reading.problems:
-                self.warn(f"{text}: {reading.keyword} is used" if reading.keyword else text)
+                rest = f"; {remedy}" if remedy else ""
+                self.warn(text + (f": {reading.keyword} is used" if reading.keyword else rest))
             self._known[name] = reading
         return self._known[name]
 
@@ -114,8 +121,8 @@ class HeaderReader:
             A fact of `ccdflow.camera.facts.KEYWORDS`.
         reader : callable
             Takes the content of a card, and returns its value or None.
-        problem : str
-            The words of the warning on a card that cannot be read.
+        problem : str or None
+            The words of the warning on a card that cannot be read; None for no warning.
 
         Returns
         -------
@@ -131,7 +138,7 @@ class HeaderReader:
                     value = reader(content)
                     if value is not None:
                         readable.append((value, content))
-                    elif spec.keyword not in AMBIGUOUS:
+                    elif problem is not None and spec.keyword not in AMBIGUOUS:
                         problems.append(unreadable(content, problem))
         for text in problems:
             self.warn(f"{text}: {readable[0][1].keyword} is used" if readable else text)
@@ -148,12 +155,20 @@ class HeaderReader:
             value = as_seconds(content.value, content.comment)
             return value if value is not None and value >= 0 else None
 
-        reading = self.read(name, reader, "not an exposure in seconds")
+        reading = self.read(name, reader, "not an exposure in seconds", remedy=_TRUE_EXPOSURE)
         if reading.content is not None and is_doubtful(reading.content.value):
             written = f"the comma of {reading.content.value!r}"
             text = f"{reading.keyword}: {written} is read as a decimal one"
             self.warn(text)
         return reading.value
+
+    def warn_of_no_exposure(self):
+        """Warn of a science frame of 0 s."""
+        keyword = self._known["exptime"].keyword
+        self.warn(
+            f"{keyword}: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
+            " unknown until the card is corrected"
+        )
 
     def read_noise(self):
         """Return the read noise in electrons, or None."""
@@ -189,14 +204,30 @@ class HeaderReader:
     def gain(self):
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""
         header = self.headers[self.images[0]]
-        reading = self.read("gain", lambda c: as_electrons(c.value), _NO_GAIN)
+        reading = self.read("gain", lambda c: as_electrons(c.value), _NO_GAIN, remedy=_TRUE_GAIN)
+        self._look_at_other_gains()
         if reading.value is None or not is_gain_setting(reading.content, header):
+            if reading.value == 0:
+                self.warn(
+                    f"{reading.keyword}: no gain (found {reading.content.value}); {_TRUE_GAIN}"
+                )
             return reading.value
         self.warn(
             f"{reading.keyword}: {reading.content.value} is a setting of the readout, "
             "not electrons per adu"
         )
         return None
+
+    def _look_at_other_gains(self):
+        """Warn of the gains of further amplifiers that are none: each has an image of its own."""
+        for hdu in self.images[1:]:
+            for spec in may_be_there(self.headers, self.cards["gain"]):
+                for content in contents(self.headers[hdu], spec.keyword, spec.occurrence):
+                    if is_silent(content.value) or is_gain_setting(content, self.headers[hdu]):
+                        continue
+                    if not as_electrons(content.value):
+                        text = unreadable(content, _NO_GAIN)
+                        self.warn(f"image {self.images.index(hdu) + 1}: {text}; {_TRUE_GAIN}")
 
     def number(self, name, problem="not a number"):
         """Return a number, or None.

@@ -119,6 +119,9 @@ class Inflated:
         return self._reader.readinto(buffer)
 
 
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
 class _Scratch(threading.local):
     """A buffer of bytes for each thread, used again: fresh pages cost half of the time here."""
 
@@ -130,7 +133,8 @@ class _Scratch(threading.local):
         have = self.buffers.get(use)
         if have is None or len(have) < size:
             self.buffers.pop(use, None)
-            have = self.buffers[use] = mmap.mmap(-1, max(size, 1))
+            # Private: a forked process must not write into the buffers of another.
+            have = self.buffers[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE)
         return memoryview(have)[:size]
 
 

@@ -155,7 +155,7 @@ def check_levels(levels, amplifier):
             keyword="overscan",
             value=" ".join(strip.to_fits() for strip in amplifier.overscan),
             allowed="a finite pixel for each row or column of the data",
-            remedy="choose another region in the camera's profile",
+            remedy="choose another region in the camera's profile, or look at the raw frame",
         )
 
 

@@ -26,6 +26,7 @@ class Flat(LightMasterKind):
     short = "combined flats"
     stage = 4
     version = 5
+    header = 5
     type = "flat"
     block = "flat"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")

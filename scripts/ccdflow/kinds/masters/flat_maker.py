@@ -156,7 +156,8 @@ class FlatMaker(LightMasterMaker):
                 "gain": math.nan if gain is None else gain,
                 "measured_gain": short(figures.measured_gain.value),
                 "measured_gain_error": short(figures.measured_gain.error),
-                "said": _gain_warnings(gain, figures.measured_gain, unit),
+                "said": _light_warnings(figures)
+                + _gain_warnings(gain, figures.measured_gain, unit),
             }
             for figures, gain in zip(measured, gains, strict=True)
         ]
@@ -237,6 +238,13 @@ def _times(work, image, combined, factors):
         arrays[2][:, inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
     pixels, uncertainty, sample = arrays
     return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
+
+
+def _light_warnings(figures):
+    """Return the sentence on an amplifier without light: half of a dead detector looks so."""
+    if math.isfinite(figures.level) or not figures.unlit:
+        return []
+    return ["no pixel has light in any frame, and nothing is calibrated there: look at the flats"]
 
 
 def _gain_warnings(gain, measured, unit):

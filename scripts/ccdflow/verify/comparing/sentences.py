@@ -54,6 +54,7 @@ _WARNINGS = {
         rf"its noise is (?P<MODFC>{_NUMBER}) times the predicted noise",
     ),
     "flat": (
+        "no pixel has light in any frame, and nothing is calibrated there: look at the flats",
         rf"the flats show a gain of (?P<GAINMEAS>{_NUMBER}) \+- {_NUMBER} electrons per \S+,"
         rf" profile or header say (?P<AMPGAIN>{_NUMBER}): UNCERT is made with what the flats"
         " show; if you trust it, write `gain:` into the camera's profile",
