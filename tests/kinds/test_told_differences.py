@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from astropy.io import fits
 from header_archives import BEFORE, NIGHT, Archive
+from offered_masters import frame
 
 from ccdflow.kinds.explaining import story
 from ccdflow.kinds.matching.answers import Answer
+from ccdflow.kinds.matching.rule import Masters
 from ccdflow.kinds.planning import night_plan, plan_words
 from ccdflow.kinds.planning.budget import BudgetedFrame, Wish
 from ccdflow.run.job import Group, Step
@@ -89,18 +91,23 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
     ]
 
 
-def test_no_exposure_an_unknown_one_and_a_long_one_are_told_apart(archive):
-    """A bias frame's length needs no dark; of an unknown one nobody knows."""
+def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_one():
+    """The first needs no dark; of the other nobody knows."""
+    alike = Masters([]).alike("dark", frame())
+    assert alike.question(0.0, None, None) != alike.question(None, None, None)
+    assert [alike.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
+
+
+def test_an_unknown_exposure_and_a_long_one_are_told_apart(archive):
     archive.calibrations(NIGHT, dark=10.0)
-    for seconds in (60.0, 24.0, 0.0, None):
+    for seconds in (60.0, 24.0, None):
         archive.take("science", NIGHT, exptime=seconds, EXPTIME=seconds)
     lines = told(archive, NIGHT)
     darks = [line for line in lines if line.startswith("dark ")]
     assert [line.partition(" V ")[2].split(":")[0] for line in darks[:2]] == ["60 s", "24 s"]
     assert "no dark for 60 s" in darks[0]
     assert "scaled up by 2.4" in darks[1]
-    assert "not needed" in darks[2]
-    assert "no dark for unknown exposure" in darks[3]
+    assert "no dark for unknown exposure" in darks[2]
     gain = next(line for line in lines if line.startswith("to gain most: "))
     # More darks of 10 s would not mend that they are scaled up.
     assert "darks of 24 s of this night" in gain
