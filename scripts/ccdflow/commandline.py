@@ -18,7 +18,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow.errors import CcdflowError, UserError, action_of
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -296,7 +296,7 @@ def run(work, parse_all, arguments=None):
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"ccdflow: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"ccdflow: {error.filename}: {error.strerror}; {action_of(error)}", file=sys.stderr)
         return 1
     finally:
         end_at_once()

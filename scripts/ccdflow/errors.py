@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the system: no space, or the quota is used up."""
+IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+"""Errors of the system: a file stands in a folder's place, or the reverse."""
+_OF_DISK = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
+ACTIONS = {
+    **dict.fromkeys(FULL_DISK, "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions"),
+    **dict.fromkeys(IN_THE_WAY, "a file or folder is in the way: move it"),
+    **dict.fromkeys(_OF_DISK, "check the disk or the network"),
+}
+"""The user's action against an error of the system, by its number."""
 
 
 class CcdflowError(Exception):
@@ -61,6 +75,11 @@ class FrameError(CcdflowError):
 
 class DamagedError(FrameError):
     """A damaged product: it and its dependants are made again."""
+
+
+def action_of(error):
+    """Return the user's action against an error of the system, without "and run again"."""
+    return ACTIONS.get(error.errno, "check its permissions and its disk")
 
 
 def one_line(error):

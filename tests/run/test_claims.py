@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -59,33 +60,85 @@ def test_a_second_process_waits_until_the_first_has_died_and_says_so(tmp_path, h
     batch = put_batch(tmp_path)
     process = holder(batch)
     lines = []
-    killer = threading.Timer(0.5, process.kill)
-    killer.start()
-    began = time.monotonic()
-    with claims.claim(batch, say=lines.append, poll=0.05):
-        assert time.monotonic() - began >= 0.45
+
+    def say(line):
+        assert process.poll() is None
+        lines.append(line)
+        process.kill()
+
+    claims.claim(batch, say=say, poll=0.01).close()
     assert lines == [f"waiting: an earlier job is still at work on {batch.stem}"]
 
 
-def test_who_shows_no_sign_of_life_is_not_waited_for(tmp_path, holder):
+class FakeTime:
+    """A clock that moves by its sleeps alone; `at_sleep` is called with each reading."""
+
+    def __init__(self, at_sleep):
+        self.now, self.at_sleep = 0.0, at_sleep
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.at_sleep(self.now)
+
+
+def test_who_shows_no_sign_of_life_is_not_waited_for(tmp_path, holder, monkeypatch):
     batch = put_batch(tmp_path)
     holder(batch)
-    lines = []
-    assert claims.claim(batch, say=lines.append, silence=0.3, poll=0.05) is None
+    clock, lines = FakeTime(lambda now: None), []
+    monkeypatch.setattr(claims, "time", clock)
+    assert claims.claim(batch, say=lines.append, silence=600, poll=1) is None
     assert "no sign of life" in lines[-1]
+    assert clock.now == 601
 
 
-def test_signs_of_life_keep_others_waiting(tmp_path, holder):
+def test_signs_of_life_keep_others_waiting(tmp_path, holder, monkeypatch):
     batch = put_batch(tmp_path)
     process = holder(batch)
-    alive = claims.Reporter(batch, BatchCount, beat=0.05)
-    alive.start()
-    killer = threading.Timer(0.8, process.kill)
-    killer.start()
-    lines = []
-    claims.claim(batch, say=lines.append, silence=0.3, poll=0.05).close()
-    alive.end()
-    assert len(lines) == 1
+
+    def beat(now):
+        if now < 3000:
+            os.utime(claims.count_path(batch), ns=(0, int(now * 1e9)))
+        else:
+            process.kill()
+            process.wait()
+
+    claims.count_path(batch).write_text("")
+    clock, lines = FakeTime(beat), []
+    monkeypatch.setattr(claims, "time", clock)
+    claims.claim(batch, say=lines.append, silence=600, poll=100).close()
+    assert lines == [f"waiting: an earlier job is still at work on {batch.stem}"]
+    assert clock.now == 3000
+
+
+def test_a_reporter_beats_until_its_end(tmp_path):
+    batch, beats = put_batch(tmp_path), threading.Semaphore(0)
+
+    def count():
+        beats.release()
+        return BatchCount(7)
+
+    reporter = claims.Reporter(batch, count, beat=0.01)
+    reporter.start()
+    assert all(beats.acquire(timeout=60) for _ in range(3))
+    reporter.end()
+    assert claims.read_count(batch) == BatchCount(7)
+
+
+def test_a_lock_that_fails_for_another_reason_than_the_file_system_is_told(tmp_path, monkeypatch):
+    batch = put_batch(tmp_path)
+
+    def fail(file, operation):
+        raise OSError(error, "no lock")
+
+    monkeypatch.setattr(claims.fcntl, "flock", fail)
+    error = errno.EIO
+    with pytest.raises(OSError, match="no lock"):
+        claims.claim(batch)
+    error = errno.ENOLCK
+    claims.claim(batch).close()
 
 
 def test_a_batch_that_is_gone_is_withdrawn(tmp_path):
@@ -97,13 +150,12 @@ def test_a_batch_withdrawn_while_one_waits_for_it(tmp_path, holder):
     batch = put_batch(tmp_path)
     process = holder(batch)
 
-    def withdraw():
+    def withdraw(line):
         batch.unlink()
         process.kill()
 
-    threading.Timer(0.3, withdraw).start()
     with pytest.raises(claims.Withdrawn):
-        claims.claim(batch, say=[].append, poll=0.05)
+        claims.claim(batch, say=withdraw, poll=0.01)
     assert not claims.lock_path(batch).exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from types import SimpleNamespace
 
@@ -200,7 +201,10 @@ def test_a_linked_snakefile_is_no_module(tmp_path):
 def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
     run, sent = begin(), []
     monkeypatch.setattr(steward.os, "kill", lambda process, number: sent.append(number))
-    full = lambda context, job, *, threads: (_ for _ in ()).throw(OSError(28, "full"))  # noqa: E731
+
+    def full(context, job, *, threads):
+        raise OSError(errno.ENOSPC, "full")
+
     run.chain = SimpleNamespace(make=full, first=CHAIN.first, by_name=CHAIN.by_name)
     for product in list(run.session.plan.jobs)[:3]:
         with pytest.raises(steward.JobFailed, match="make room"):

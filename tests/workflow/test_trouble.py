@@ -272,6 +272,15 @@ def test_a_current_folder_that_is_gone_is_one_line_of_a_script(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
 
 
+def test_an_error_of_the_system_is_one_line_of_a_script_with_its_remedy(capsys):
+    def refused(options):
+        raise PermissionError(13, "Permission denied", "notes.json")
+
+    assert commandline.run(refused, lambda arguments: None, []) == 1
+    line = "ccdflow: notes.json: Permission denied; mend the permissions\n"
+    assert capsys.readouterr().err == line
+
+
 def test_notes_on_headers_lost_and_a_raw_file_renamed(box):
     """The product of the old name is named, counts nowhere, and goes once it is deleted."""
     box.run()

@@ -17,6 +17,11 @@ FORMS = (
 )
 _FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
 _PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
+_REMEDIES = {
+    FrameError: "correct the card, or the region in the camera's profile",
+    UserError: "correct the region in the profile",
+}
+"""Remedies for a section that cannot be used, by the class of its error."""
 _RANGE = re.compile(r"([+-]?\d+)(?::([+-]?\d+))?")
 _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?")
 
@@ -101,6 +106,7 @@ class Region:
                     keyword=keyword,
                     value=text,
                     allowed=f"{_PYTHON_FORM}, within {shape[0]} rows and {shape[1]} columns",
+                    remedy=_REMEDIES[error],
                 )
             ends += [first, last]
         return cls(*ends)
@@ -254,7 +260,7 @@ def inside(region, shape, text, *, file=None, keyword=None, remedy=None):
         keyword=keyword,
         value=text,
         allowed=f"within [1:{shape[1]},1:{shape[0]}]",
-        remedy=remedy,
+        remedy=remedy or _REMEDIES[FrameError],
     )
 
 
@@ -280,7 +286,12 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
 
     def refuse(problem):
         return error(
-            problem, file=file, keyword=keyword, value=text, allowed=_FITS_FORM, remedy=remedy
+            problem,
+            file=file,
+            keyword=keyword,
+            value=text,
+            allowed=_FITS_FORM,
+            remedy=remedy or _REMEDIES[error],
         )
 
     body = re.sub(r"\s+", "", text) if isinstance(text, str) else ""
@@ -344,6 +355,7 @@ def parse_python(text, *, file=None, keyword=None, error=FrameError):
             keyword=keyword,
             value=text,
             allowed=_PYTHON_FORM,
+            remedy=_REMEDIES[error],
         )
     return tuple(tuple(int(end) if end else None for end in match.groups()) for match in matches)
 

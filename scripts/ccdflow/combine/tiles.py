@@ -44,6 +44,7 @@ class TooLittleMemory(UserError):
             keyword="memory",
             value=memory,
             allowed=f"{needed} bytes or more",
+            remedy="raise `memory`, or combine fewer frames",
         )
 
 

@@ -7,6 +7,7 @@ do not work between machines or survive a dead machine.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -18,12 +19,19 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import whole
 
-# Seconds between two signs of life, and seconds of silence after which a process counts as dead.
+# Seconds between two signs of life.
 BEAT = 1.0
-# As above: a network file system may hold a process for minutes.
+# Seconds of silence after which a process counts as dead: a network file system may hold one for
+# minutes.
 SILENCE = 600.0
 # Seconds between two looks at a claim.
 _POLL = 1.0
+# Text in the place of a withdrawn batch.
+WITHDRAWN = '"withdrawn"\n'
+# Seconds for which it stays, thirty days: longer than a job may queue.
+_LONGEST_AGE = 30 * 86400.0
+# Answers of a file system without locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Withdrawn(Exception):
@@ -71,7 +79,10 @@ def _try_lock(path):
         except BlockingIOError:
             file.close()
             return None
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                file.close()
+                raise
             return file
         # An earlier holder may have removed the lock file together with its batch.
         try:
@@ -194,13 +205,6 @@ def withdraw(results, *, ended=False):
         _withdraw(batch, ended=ended)
         file.close()
     return busy
-
-
-# Text in the place of a withdrawn batch, and the seconds that it stays: longer than a job may
-# queue.
-WITHDRAWN = '"withdrawn"\n'
-# Seconds of thirty days.
-_LONGEST_AGE = 30 * 86400.0
 
 
 def _withdraw(batch, *, ended):

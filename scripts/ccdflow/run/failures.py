@@ -12,21 +12,13 @@ import traceback
 from contextlib import suppress
 
 from ccdflow import paths
-from ccdflow.errors import CcdflowError, one_line
+from ccdflow.errors import ACTIONS, FULL_DISK, IN_THE_WAY, CcdflowError, one_line
 from ccdflow.files import whole
 from ccdflow.run import ledger
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
-_OF_DISK = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
-_ACTIONS = {
-    **dict.fromkeys(_FULL, "make room"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions"),
-    **dict.fromkeys(_IN_THE_WAY, "a file or folder is in the way: move it"),
-    **dict.fromkeys(_OF_DISK, "check the disk or the network"),
-}
+# Remedies for an error of the system in a job, by its number.
 _REMEDIES = {
-    **{number: f"{action}, and run again" for number, action in _ACTIONS.items()},
+    **{number: f"{action}, and run again" for number, action in ACTIONS.items()},
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
     errno.ENOMEM: "run again with fewer --cores, or with more memory",
     errno.ENAMETOOLONG: "give the raw file a shorter name",
@@ -37,6 +29,7 @@ _REMEDIES = {
     ),
     errno.EFBIG: "the file system allows no file of this size: keep the results on another",
 }
+# The remedy for an error that nobody foresaw.
 _REPORT = "run again; if it fails again, report it with its log"
 
 
@@ -46,17 +39,12 @@ class DiskFull(Exception):
 
 def is_full(error):
     """Tell whether an error means that the disk is full, or the quota is used up."""
-    return isinstance(error, OSError) and error.errno in _FULL
+    return isinstance(error, OSError) and error.errno in FULL_DISK
 
 
 def is_in_the_way(error):
     """Tell whether an error means that a file stands in a folder's place, or the reverse."""
-    return error.errno in _IN_THE_WAY
-
-
-def action_of(error):
-    """Return the action against an error of the system, without "and run again"."""
-    return _ACTIONS.get(error.errno, "check its permissions and its disk")
+    return error.errno in IN_THE_WAY
 
 
 def remedy_of(error):

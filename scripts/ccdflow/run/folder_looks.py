@@ -179,7 +179,9 @@ class FolderLooks:
     def _take(self, folder, answer):
         """Note what a folder holds, and which folders are to be looked at."""
         if answer is None:
-            raise NotPlain
+            raise NotPlain(
+                f"{folder.path}: a link, temporary file or tree that only a plan tells of"
+            )
         text, folders = answer
         self._looked += 1
         if text:
@@ -188,9 +190,9 @@ class FolderLooks:
             # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
             self._linked[each.link] += bool(each.link)
             if self._linked[each.link] > rawfolder.MOST_LINKED:
-                raise NotPlain
+                raise NotPlain(f"{each.link}: a link to more folders than are followed")
             if len(each.above) > rawfolder.DEEPEST:
-                raise NotPlain
+                raise NotPlain(f"{each.path}: a deeper folder than are followed")
         self._open += folders
 
     def _look_together(self, look):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.errors import UserError
+from ccdflow.errors import UserError, action_of
 from ccdflow.run import failures
 
 
@@ -134,7 +134,7 @@ def unwritable(results, error):
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
         file=str(error.filename if is_of_one_place else results),
-        remedy=f"{failures.action_of(error)}; no result was changed",
+        remedy=f"{action_of(error)}; no result was changed",
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from contextlib import suppress
@@ -31,6 +32,7 @@ from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import READING
 from ccdflow.run.rawframes.rows import ARRIVING
 
+_LOG = logging.getLogger(__name__)
 # Notes that are as they were when nothing was to be done.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
 # Folders with work of an earlier run that is not taken in yet.
@@ -134,7 +136,8 @@ def state_of(values, cameras, chain, *, cores=1):
                 refuse_part(name)
         looked_at = [path for kind in chain for path in kind.looks_at(values)]
         parts.append([[str(path), whole.stamp_of(path)] for path in looked_at])
-    except (NotPlain, OSError):
+    except (NotPlain, OSError) as error:
+        _LOG.debug("no seal, the run is planned anew: %s", error)
         return None
     general = hash_of(json.dumps(parts, sort_keys=True))
     return State(general, hash_of(repr(tables)), looks.found)
@@ -143,7 +146,7 @@ def state_of(values, cameras, chain, *, cores=1):
 def _refuse_files(folder):
     for _, _, names in os.walk(folder, onerror=whole.unless_missing):
         if names:
-            raise NotPlain
+            raise NotPlain(f"{folder}: an earlier run has left {names[0]}")
 
 
 def _code():

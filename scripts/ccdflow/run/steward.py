@@ -73,7 +73,7 @@ class Steward:
         self.messages = TerminalMessages(self)
         self.is_ended = False
         self.told_to_end = False
-        self.full = None
+        self.full = ""
         self._view = None
         self._lock = threading.Lock()
 
@@ -206,8 +206,8 @@ class Steward:
         """
         job = self.jobs.job(product)
         self._wait_for_records(job)
-        if self.full is not None:
-            raise JobFailed(str(self.full))
+        if self.full:
+            raise JobFailed(self.full)
         try:
             record = worker.attempt(
                 self.session.context, job, make=self.chain.make, threads=threads
@@ -241,13 +241,14 @@ class Steward:
         if os.path.exists(path):  # noqa: PTH110
             return
         record = self.session.context.outcome(self.jobs.product_at(path))
-        raise JobFailed(f"{path} was not made: {record.reason if record else 'not asked for'}")
+        reason = record.reason if record else "this run had no job for it; ask for it by its name"
+        raise JobFailed(f"{path} was not made: {reason}")
 
     def end_early(self, error):
         """End a run whose disk is full: with one line, once the running jobs have ended."""
         with self._lock:
-            is_first = self.full is None
-            self.full = error
+            is_first = not self.full
+            self.full = str(error)
         if is_first:
             self.say(str(error))
             os.kill(os.getpid(), signal.SIGTERM)
@@ -261,7 +262,7 @@ class Steward:
         answers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
         def answer(number, frame):
-            self.told_to_end = self.full is None
+            self.told_to_end = not self.full
             if number == signal.SIGINT:
                 answers[number](number, frame)
             else:
@@ -280,7 +281,7 @@ class Steward:
         nights beside its own, and the table and the overview show all nights: they are made
         without the failed night now, and made again once it is finished.
         """
-        if self.session is None or self.is_ended or self.told_to_end or self.full is not None:
+        if self.session is None or self.is_ended or self.told_to_end or self.full:
             return
         outcome = worker.work(
             self.session.context,

@@ -84,7 +84,7 @@ class TerminalMessages:
         bool
         """
         host, progress = self._steward.host, self._steward.progress
-        if self._steward.full is not None:
+        if self._steward.full:
             return False
         is_dry = host is not None and host.is_dry
         is_local = host is None or host.is_local

@@ -140,7 +140,10 @@ class _Pool:
                     self.running += self._width(self.jobs[self.ready[0]])
                     return heappop(self.ready)
                 if not self.running:
-                    raise RuntimeError("jobs need each other in a circle")
+                    left = [
+                        job.product for job, n in zip(self.jobs, self.missing, strict=True) if n
+                    ]
+                    raise RuntimeError(f"jobs need each other in a circle: {', '.join(left)}")
                 self.changed.wait()
         return None
 

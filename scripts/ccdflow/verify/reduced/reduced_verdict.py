@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, NoConvergence
 
 from ccdflow.verify.comparing.amplifiers import card, tails_of
 from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
@@ -35,6 +35,9 @@ _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
 _NO_WORLD = re.compile("world coordinates that do not hold for this image left out")
 _PIXEL = 0.11
 """Pixels by which coordinates of amplifiers that agree may differ."""
+_UNFOLLOWED = (NoConvergence, ValueError, TypeError, KeyError, fits.VerifyError)
+"""Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError)."""
+_NOT_FOLLOWED = "world coordinates by their cards alone"
 
 
 def verify_frame(headers, path, raw):
@@ -65,7 +68,7 @@ def verify_frame(headers, path, raw):
     if not path.as_posix().endswith(expected):
         raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
     check_extensions(headers, account.images, ("MASK",), pixels=(-32, -64), mask=8)
-    pixels = 0
+    pixels, how = 0, ["bit for bit with ccdproc"]
     with fits.open(path, memmap=False) as hdus:
         for hdu, amplifiers in account.images.items():
             pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
@@ -81,8 +84,8 @@ def verify_frame(headers, path, raw):
         same_text(headers[0], "RAWDATE", source.first["DATE"])
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
-        _check_image(headers[hdu], source.headers, amplifiers, account)
-    return {"compared": "bit for bit with ccdproc", "pixels": pixels, "largest": 0.0}
+        how += _check_image(headers[hdu], source.headers, amplifiers, account)
+    return {"compared": ", ".join(dict.fromkeys(how)), "pixels": pixels, "largest": 0.0}
 
 
 def _check_sentences(header, raw):
@@ -166,7 +169,14 @@ def _check_overscan(account, raw):
 
 
 def _check_image(header, raw, amplifiers, account):
-    """Compare unit, sections and coordinates of an image with the raw frame's."""
+    """Compare unit, sections and coordinates of an image with the raw frame's.
+
+    Returns
+    -------
+    set of str
+        Notes on comparisons that were not possible.
+    """
+    notes = set()
     first = amplifiers[0]
     units = [str(raw[hdu].get("BUNIT", "adu")) for hdu in (first.hdu, 0)]
     unit = next((unit for unit in units if unit.lower() not in _UNITS_OF_ADU), "adu")
@@ -178,9 +188,10 @@ def _check_image(header, raw, amplifiers, account):
             same_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
         if amplifier.kept is not None:
             _check_physical(header, raw[amplifier.hdu], amplifier)
-            _check_world(header, raw, amplifier)
+            notes |= _check_world(header, raw, amplifier)
     if all(amplifier.kept is not None for amplifier in amplifiers):
         _check_sections(header, raw, amplifiers)
+    return notes
 
 
 def _moved(amplifier):
@@ -225,12 +236,18 @@ def _check_solutions(header, own, amplifier):
 
 
 def _check_world(header, raw, amplifier):
-    """Compare the world coordinates of some pixels with those in the raw frame."""
+    """Compare the world coordinates of some pixels with those in the raw frame.
+
+    Returns
+    -------
+    set of str
+        A note where astropy cannot follow the camera's coordinates: only their cards are compared.
+    """
     own = raw[amplifier.hdu]
     own = own if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in own) else raw[0]
     _check_solutions(header, own, amplifier)
     if "CRPIX1" not in header and "CRVAL1" not in header:
-        return
+        return set()
     sizes = [amplifier.kept[axis].stop - amplifier.kept[axis].start for axis in (1, 0)]
     starts = [amplifier.kept[axis].start for axis in (1, 0)]
     pixels = np.floor(_PLACES * sizes) + starts + 1
@@ -244,13 +261,13 @@ def _check_world(header, raw, amplifier):
             before, after = (WCS(each, naxis=2, relax=True) for each in (own, header))
             there, here = before.all_pix2world(pixels, 1), after.all_pix2world(moved, 1)
             apart = after.all_world2pix(there, 1, quiet=True) - moved
-        except Exception:
-            # Coordinates of the camera that astropy cannot follow: they are covered by the sum.
-            return
+        except _UNFOLLOWED:
+            return {_NOT_FOLLOWED}
     if not np.isfinite(there).all():
-        return
+        return {_NOT_FOLLOWED}
     if not np.isfinite(here).all() or not (np.abs(apart) < _PIXEL).all():
         raise Differs("world coordinates are not those that the raw frame gives its pixels")
+    return set()
 
 
 def _check_sections(header, raw, amplifiers):
