@@ -285,7 +285,7 @@ def _run(job, threads, memory, *, allow_empty):
         sample_rows=totals.rows,
         recipe=job.recipe,
         noise=job.noise,
-        levels=None if job.preparation.scales is None else job.preparation.scales,
+        levels=job.preparation.scales,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 
 from ccdflow.files import promised
 from ccdflow.files.cards import card_value
@@ -206,10 +207,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
     cards.set("NAMPS", len(amplifiers), "amplifiers in this image")
     many = len(amplifiers) > 1
     for number, amplifier in enumerate(amplifiers, start=1):
-
-        def say(name, numbered, value, comment, tail=f"{number:02d}"):
-            cards.set(f"{numbered[: 8 - len(tail)]}{tail}" if many else name, value, comment)
-
+        say = partial(_set_numbered, cards, number if many else None)
         overscan = reduced.overscans[amplifier.name]
         if many:
             place = amplifier.place if recipe.trim else amplifier.data
@@ -239,6 +237,12 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]
             say("AMPBAD", "AMPBAD", flag, "throughout this amplifier")
+
+
+def _set_numbered(cards, number, name, numbered, value, comment):
+    """Set the card `name`, or, where an amplifier has a number, the card `numbered` with it."""
+    tail = "" if number is None else f"{number:02d}"
+    cards.set(f"{numbered[: 8 - len(tail)]}{tail}" if tail else name, value, comment)
 
 
 def _rounded(value):

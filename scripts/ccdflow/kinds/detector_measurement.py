@@ -86,7 +86,14 @@ class NightDetector(MeasurementKind):
             shared = (*setup, ("epoch", epoch_of(context, camera, night)))
             files = tuple(sorted({file for m in masters for file in m.files}))
             groups[product] = Group(
-                product, night, camera, shared, files, (night,), self.name, steps
+                product=product,
+                night=night,
+                camera=camera,
+                shared=shared,
+                files=files,
+                nights=(night,),
+                kind=self.name,
+                steps=steps,
             )
         return groups
 

@@ -122,8 +122,8 @@ class Shutter(MeasurementKind):
             names = {use.product for use in usable}
             files = sorted({f for flat in flats if flat.product in names for f in flat.files})
             groups[product] = Group(
-                product, night, camera, shared, tuple(files), (night,), self.name,
-                (Step("flat", usable),),
+                product=product, night=night, camera=camera, shared=shared, files=tuple(files),
+                nights=(night,), kind=self.name, steps=(Step("flat", usable),),
             )  # fmt: skip
         return groups
 

@@ -151,8 +151,9 @@ def start(
             else:
                 options = {"progress": progress, "cores": cores}
                 session = _open(values, reading, chain, dry, held, state, options) or _begin(
-                    values, reading, chain, dry, held, (forced, requested), notes, options
-                )
+                    values, reading, chain, dry, held,
+                    forced=forced, requested=requested, notes=notes, options=options,
+                )  # fmt: skip
                 session.state = state
         except OSError as error:
             raise lock.failed(results, error) from None
@@ -221,16 +222,15 @@ def _open(values, reading, chain, dry, held, state, options):
     return session
 
 
-def _begin(values, reading, chain, dry, held, named, notes, options):
+def _begin(values, reading, chain, dry, held, *, forced=(), requested=(), notes=None, options=None):
     """Return the session of a plan of all nights."""
-    forced, requested = named
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(requested)
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store, records = notes() if notes else read_notes(results)
     files, unmade = ledger.fold(results, records, verify=True)
     take_aside(store, unmade)
-    gone = inventory.update(store, reading, again=again, **options)
+    gone = inventory.update(store, reading, again=again, **(options or {}))
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated(store, reading))
     context = Context(
@@ -439,7 +439,7 @@ def _finish_whole(session):
     context = session.context
     values = context.settings
     reading = replace(reading_settings(values), is_folding=rawnames.is_folding(context.results))
-    whole = _begin(values, reading, context.chain, session.dry, session.lock, ((), ()), None, {})
+    whole = _begin(values, reading, context.chain, session.dry, session.lock)
     ended = replace(whole.context, jobs={}, elsewhere={})
     unmoved = session.unmoved | whole.unmoved
     lines = removal.lines(unmoved) + closing_lines(ended, session.failed, session.left)

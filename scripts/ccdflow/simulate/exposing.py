@@ -124,8 +124,9 @@ def expose(
     add_pixels(electrons, cosmics)
     raw, saturated, level = read_out(detector, electrons, rng=rng)
     return Exposure(
-        raw, kind, filter or "", exptime, temperature, incident, response, light, dark, glow,
-        cosmics, on, electrons, saturated, level,
+        raw=raw, kind=kind, filter=filter or "", exptime=exptime, temperature=temperature,
+        incident=incident, response=response, light=light, dark=dark, glow=glow, cosmics=cosmics,
+        blinking=on, electrons=electrons, saturated=saturated, level=level,
     )  # fmt: skip
 
 

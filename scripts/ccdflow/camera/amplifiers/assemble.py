@@ -60,7 +60,14 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
         shape = _extent(placed)
         _check_places(placed, shape, notes, file=file)
         return Geometry(
-            camera, shape, _amplifiers(placed), "image", source, raw_shapes, (), tuple(notes)
+            camera=camera,
+            shape=shape,
+            amplifiers=_amplifiers(placed),
+            layout="image",
+            source=source,
+            raw_shapes=raw_shapes,
+            extension_shapes=(),
+            notes=tuple(notes),
         )
     placed, shapes = [], []
     for hdu in hdus:
@@ -68,14 +75,14 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
         shapes.append((hdu, _extent(here)))
         placed += here
     return Geometry(
-        camera,
-        shapes[0][1],
-        _amplifiers(placed),
-        "extensions",
-        source,
-        raw_shapes,
-        tuple(shapes),
-        tuple(notes),
+        camera=camera,
+        shape=shapes[0][1],
+        amplifiers=_amplifiers(placed),
+        layout="extensions",
+        source=source,
+        raw_shapes=raw_shapes,
+        extension_shapes=tuple(shapes),
+        notes=tuple(notes),
     )
 
 

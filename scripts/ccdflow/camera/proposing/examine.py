@@ -141,7 +141,14 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
             amplifiers = _as_in_header(in_header, amplifiers)
     findings += sentences(columns, rows, amplifiers, claimed, has_light=has_light)
     return ImageFindings(
-        index, flat.shape, columns, rows, amplifiers, claimed, tuple(findings), has_light
+        hdu=index,
+        shape=flat.shape,
+        columns=columns,
+        rows=rows,
+        amplifiers=amplifiers,
+        claimed=claimed,
+        findings=tuple(findings),
+        has_light=has_light,
     )
 
 

@@ -150,8 +150,9 @@ class DarkFit:
             )
         errors, of_offsets = (np.full(rate.shape, each) for each in (error, of_offset))
         lines = DarkLines(
-            rate, errors, offset, of_offsets, misfit, len(means) - 2,
-            scatter, len(darks) - len(means),
+            rate=rate, rate_error=errors, offset=offset, offset_error=of_offsets, misfit=misfit,
+            misfit_freedom=len(means) - 2, scatter=scatter,
+            scatter_freedom=len(darks) - len(means),
         )  # fmt: skip
         if refine:
             at = rate > self.rate + 3 * error

@@ -205,8 +205,8 @@ class FramePlanner:
     def _group(self, row, product, way):
         night = row.night
         return Group(
-            product, night, row.camera, way.shared, (row.file,), (night,), self._kind.name,
-            way.steps, way.pixels,
+            product=product, night=night, camera=row.camera, shared=way.shared, files=(row.file,),
+            nights=(night,), kind=self._kind.name, steps=way.steps, pixels=way.pixels,
         )  # fmt: skip
 
     def _way(self, row, product, class_, steps):

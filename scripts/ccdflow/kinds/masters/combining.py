@@ -217,10 +217,8 @@ def _combine_selected(kind, context, job, found, selection, threads):
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
     except stack.TooLittleMemory as error:
-        memory, enough = (
-            memory_limits.megabytes_allowed(context),
-            memory_limits.least_megabytes(error.needed),
-        )
+        memory = memory_limits.megabytes_allowed(context)
+        enough = memory_limits.least_megabytes(error.needed)
         reason = (
             f"{memory:g} MB of memory ({memory_limits.SETTING}) are too little to combine"
             f" {len(work.kept)} frames; allowed: {enough} or more"

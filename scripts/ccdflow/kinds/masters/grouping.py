@@ -47,14 +47,14 @@ def groups_of(kind, context):
         files, nights = tuple(row.file for row in rows), {row.night for row in rows}
         own = night if night != "all" else max(nights)
         groups[product] = Group(
-            product,
-            night,
-            camera,
-            shared,
-            files,
-            tuple(sorted(nights)),
-            kind.name,
-            association.steps_of(context, kind.before, rows, own),
+            product=product,
+            night=night,
+            camera=camera,
+            shared=shared,
+            files=files,
+            nights=tuple(sorted(nights)),
+            kind=kind.name,
+            steps=association.steps_of(context, kind.before, rows, own),
         )
     return groups
 

@@ -400,10 +400,8 @@ def _degrees_warmer(set_points, sensors, degrees, rules):
         Set point and sensor of the frame.
     rules : ccdflow.kinds.matching.candidates.Rules
     """
-    by_set_point, by_sensor = (
-        set_points - number_or_nan(degrees[0]),
-        sensors - number_or_nan(degrees[1]),
-    )
+    by_set_point = set_points - number_or_nan(degrees[0])
+    by_sensor = sensors - number_or_nan(degrees[1])
     with np.errstate(invalid="ignore"):
         off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
         is_far = (np.abs(by_sensor) > STRAY) & ~(np.abs(by_sensor) <= np.abs(off))

@@ -211,15 +211,15 @@ def _block(context, night, setup, groups, *, foretell):
     lacking = {group.product for line in found if line.missing for group in line.groups}
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
-        night,
-        match_words.setup_words(setup),
-        tuple(groups),
-        tuple(Counter(context.store.rows[g.files[0]].facts["type"] for g in groups).items()),
-        tuple(Counter(names.values()).items()),
-        found,
-        tuple(noises),
-        tuple(passed_over),
-        len(lacking) if is_refused else 0,
+        night=night,
+        setup=match_words.setup_words(setup),
+        groups=tuple(groups),
+        types=tuple(Counter(context.store.rows[g.files[0]].facts["type"] for g in groups).items()),
+        frames=tuple(Counter(names.values()).items()),
+        taken=found,
+        noises=tuple(noises),
+        passed_over=tuple(passed_over),
+        refused=len(lacking) if is_refused else 0,
     )
 
 

@@ -309,10 +309,8 @@ class Watch:
         except warm_state.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
-            done.problem, done.is_busy = (
-                complaints.problem_in_words(error, self.values["raw"]),
-                isinstance(error, lock.Busy),
-            )
+            done.problem = complaints.problem_in_words(error, self.values["raw"])
+            done.is_busy = isinstance(error, lock.Busy)
         else:
             done.records = list(outcome.records.values())
             done.nights = sorted({job.night for job in part.jobs if job.night})
@@ -325,7 +323,10 @@ class Watch:
     def _note_rows(self, rows):
         """Keep which frames are incomplete; say which ones are set aside."""
         for row in rows:
-            (self._arriving.add if row.status == ARRIVING else self._arriving.discard)(row.file)
+            if row.status == ARRIVING:
+                self._arriving.add(row.file)
+            else:
+                self._arriving.discard(row.file)
         self._complaints.name_set_aside(rows)
 
     def _end(self, done, ready, began):
@@ -362,10 +363,8 @@ class Watch:
         try:
             self._round(done, before)
         except (UserError, OSError) as error:
-            done.problem, done.is_busy = (
-                complaints.problem_in_words(error, self.values["raw"]),
-                isinstance(error, lock.Busy),
-            )
+            done.problem = complaints.problem_in_words(error, self.values["raw"])
+            done.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(done.problem)
         if not done.problem:
             self._seen, self._gone = dict(found or {}), set()

@@ -102,8 +102,11 @@ def verify_calibrated(headers, path, results):
             same_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
-            own = hdus, frame, hdu, headers, account, files, how, results
-            largest = max(largest, _verify_image(*own))
+            difference = _verify_image(
+                hdus=hdus, frame=frame, hdu=hdu, headers=headers, account=account, files=files,
+                how=how, results=results,
+            )  # fmt: skip
+            largest = max(largest, difference)
             pixels += hdus[hdu].data.size
     compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(how)])
     return {"compared": compared, "pixels": pixels, "largest": largest}
@@ -116,8 +119,9 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     number_of_image = [n for n, each in enumerate(headers) if "NAMPS" in each].index(hdu)
     if "SHUTCOR" in headers[0]:
         must_have(headers[0], "FLATIM")
-        own = planes["flat"], headers[0], frame[0].header, results, number_of_image
-        planes["flat"] = shutters.corrected(*own)
+        planes["flat"] = shutters.corrected(
+            planes["flat"], headers[0], frame[0].header, results, number_of_image
+        )
     bias = planes["bias"].header if "bias" in planes else None
     readouts = readouts_of(header, headers[0], reduced, bias)
     unit = str(reduced.get("BUNIT", "adu"))
@@ -157,7 +161,10 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     if f"MASK{suffix}" in names:
         mask = _pixels_of(names[f"MASK{suffix}"])
         beside["number"] = number_of_image
-        _check_mask(mask, image, frame, hdu, header, headers[0], beside, results)
+        _check_mask(
+            mask=mask, image=image, frame=frame, hdu=hdu, header=header, first=headers[0],
+            beside=beside, results=results,
+        )  # fmt: skip
     return largest
 
 

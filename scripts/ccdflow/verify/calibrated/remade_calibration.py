@@ -431,5 +431,7 @@ def check_level_noise(header, image, noise):
             same_value("OSCNOISE", written, 0.0)
             continue
         factor = noise.factor(readout) * noise.shares**0.5
-        own = (header, readout.tail, readout.read_noise, readout.rounding)
-        check_level(f"OSCNOISE{readout.tail}", written, *own, factor=factor)
+        keyword, read_noise = f"OSCNOISE{readout.tail}", readout.read_noise
+        check_level(
+            keyword, written, header, readout.tail, read_noise, readout.rounding, factor=factor
+        )

@@ -235,8 +235,9 @@ def noise_of(header, readouts, planes, account, *, converts, in_electrons):
     is_exact = not (share and bias is not None and bias.errors is not None)
     is_exact &= all(plane.is_modelled for kind, plane in planes.items() if kind != "bias")
     return VarianceTerms(
-        readouts, planes, scale, constants, singles, shares, converts, in_electrons, is_exact,
-        sum(others) / len(others),
+        readouts=readouts, planes=planes, scale=scale, constants=constants, singles=singles,
+        shares=shares, converts=converts, in_electrons=in_electrons, is_exact=is_exact,
+        other=sum(others) / len(others),
     )  # fmt: skip
 
 

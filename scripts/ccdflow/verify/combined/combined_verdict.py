@@ -425,8 +425,9 @@ def _check_model(made, bias):
             same_value(f"MODGN{tail}", model.gain, gain)
         if number(header.get(f"MODLN{tail}")) is not None:
             rounding = 0.0 if measured else ROUNDING
-            own = (f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding)
-            check_level_noise(*own)
+            check_level_noise(
+                f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding
+            )
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         if len(frames) < 2 or not np.isfinite(frames).any():

@@ -123,10 +123,28 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     stack, bits, dark, scale = prepared(account, results, hdu, rows)
     masked = bits != 0
     if account.clip is not None and account.deviation == "noise":
-        again = _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings)
+        again = _by_noise(
+            stack=stack,
+            masked=masked,
+            account=account,
+            hdu=hdu,
+            rows=rows,
+            dark=dark,
+            scale=scale,
+            surroundings=surroundings,
+        )
     else:
         again = _by_ccdproc(stack, masked, account, scale, counts=counts)
-        again = _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings)
+        again = _with_variances(
+            again=again,
+            stack=stack,
+            masked=masked,
+            account=account,
+            hdu=hdu,
+            rows=rows,
+            dark=dark,
+            surroundings=surroundings,
+        )
     again = replace(again, stack=stack, mask=_common(stack, bits))
     for place, factor in gains:
         inside = within(place, rows)
