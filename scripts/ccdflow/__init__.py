@@ -1,3 +1,3 @@
-"""ccdflow: from raw CCD frames to overscan-subtracted, trimmed frames and combined biases."""
+"""ccdflow: from raw CCD frames to combined biases, darks and flats, and calibrated frames."""
 
 __version__ = "0.1.0"
