@@ -1,7 +1,7 @@
 """Products by their names: as targets of a run, and for `snakemake --report`.
 
 What makes a product leaves a record, and that is what the other rules are about (why:
-docs/architecture.md). This rule only leads from a name to its record; in views the other rules
+docs/decisions/records-as-outputs.md). This rule only leads from a name to its record; in views the other rules
 have the products themselves.
 """
 

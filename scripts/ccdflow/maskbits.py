@@ -1,8 +1,11 @@
-"""The bits of masks, those of docs/products.md: one definition for all that set or read them."""
+"""The bits of masks, those of docs/products.md: one definition for all that set or read them.
+
+Never renumber them: masks on disks keep their bits.
+"""
 
 import numpy as np
 
-# Each is a bit of the mask for good. Saturated in the raw frame, or measured as full.
+# Saturated in the raw frame, or measured as full.
 SATURATED = 1
 # NaN or infinite in the raw frame.
 NOT_FINITE = 2

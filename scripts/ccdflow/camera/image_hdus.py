@@ -73,7 +73,7 @@ def is_overscan(header):
 
 
 def _is_image(header):
-    # The header of a compressed image still calls itself a table, but has no columns any more.
+    # The header of a compressed image still calls itself a table, but its columns are gone.
     kind = str(first_value(header, "XTENSION", "IMAGE")).strip()
     is_table = kind != "IMAGE" and has_card(header, "TFIELDS")
     return not is_table and min(_lengths(header), default=0) > 0

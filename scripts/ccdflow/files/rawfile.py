@@ -51,11 +51,11 @@ __all__ = [
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
-# Bytes of one header, of all headers of a file, and the number of HDUs.
+# Bytes of one header at most.
 MAX_HEADER = 4 << 20
-# As above.
+# Bytes of all headers of a file at most.
 _MAX_HEADERS = 16 << 20
-# As above.
+# HDUs of a file at most.
 _MOST_HDUS = 2000
 # Bytes looked for behind the promised end: those of a damaged stream lead to its checksum.
 BEYOND = 1 << 16
@@ -219,7 +219,7 @@ class RawFile(io.RawIOBase):
         self._begin(layout.hdus)
 
     def readable(self):
-        """Say yes."""
+        """Return True: the file is open for reading."""
         return True
 
     def readinto(self, buffer):

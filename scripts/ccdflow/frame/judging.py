@@ -13,9 +13,9 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Rows for the figures, and columns of each: 1 ms for an LFC frame.
+# Rows for the figures: with the columns, 1 ms for an LFC frame.
 MOST_ROWS = 1024
-# Columns, as above.
+# Columns of each of these rows.
 MOST_COLUMNS = 128
 # Rows for the noise of a pixel and for the profile across a seam.
 _ROWS_OF_A_PIXEL = 256

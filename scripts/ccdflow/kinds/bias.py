@@ -28,7 +28,7 @@ class Bias(MasterKind):
     block = "bias"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "uncertainty", "count")
     table = paths.BIAS_QUALITY
-    why_moved = "its biases are no such group any more"
+    why_moved = "its biases no longer form this group"
     maker = BiasMaker()
 
     def group_basis(self, context, group):

@@ -29,7 +29,7 @@ class Dark(LightMasterKind):
     block = "dark"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")
     table = paths.DARK_QUALITY
-    why_moved = "its darks are no such group any more"
+    why_moved = "its darks no longer form this group"
     before = ("bias",)
     maker = DarkMaker()
     not_in_name = ("part", "temperature")

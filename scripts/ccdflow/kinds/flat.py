@@ -31,7 +31,7 @@ class Flat(LightMasterKind):
     block = "flat"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")
     table = paths.FLAT_QUALITY
-    why_moved = "its flats are no such group any more"
+    why_moved = "its flats no longer form this group"
     before = ("bias", "dark")
     maker = FlatMaker()
     always_grouped_by = ("filter", "grism", "optics")

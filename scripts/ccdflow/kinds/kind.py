@@ -73,7 +73,7 @@ class Kind(PartlyPlanned, OnPages):
 
     @property
     def versions(self):
-        """The numbers that a change of code raises: with others, everything is planned anew."""
+        """The numbers that a change of code raises; other numbers make a run plan all anew."""
         return [self.version, self.header]
 
     # -- planning ----------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Kind(PartlyPlanned, OnPages):
         return product == self.place
 
     def is_stray(self, context, product):
-        """Tell whether a file under such a name is moved away when no record of it is left.
+        """Tell whether a file of such a name without a record is moved away.
 
         Parameters
         ----------

@@ -165,8 +165,8 @@ class Planner:
         needs : iterable of str
             Products that come first.
         spare : iterable of str
-            Products that come first, too, where they are made; but who asks for this product by
-            name does without them.
+            Products that come first where they are made. A request of this product by name does
+            without them.
         key : str
             The hash of the basis, where the caller has it by a shorter way.
         is_open : bool

@@ -60,7 +60,7 @@ def _deep_parts(flat, good):
     told &= np.minimum(left, right) > 0
     if not told.any():
         return np.zeros(levels.shape, bool)
-    # The scatter is that about the mean of both sides: a gradient is none.
+    # The scatter is that about the mean of both sides: a gradient does not count.
     middle = np.where(told, (left + right) / 2, 1)
     contrast = (levels / middle)[told]
     sigma = MAD_TO_SIGMA * np.median(np.abs(contrast - np.median(contrast)))

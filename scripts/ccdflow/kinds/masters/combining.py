@@ -98,7 +98,7 @@ class CombineWork:
 
     @property
     def flags(self):
-        """The flags of amplifiers that all members have: of those left out they are others."""
+        """The flags of amplifiers that all members have; frames left out have other flags."""
         return self.kept[0][1].data.get("flags", {})
 
     @property

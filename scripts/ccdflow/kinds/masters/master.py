@@ -144,7 +144,7 @@ class MasterKind(Kind):
         return super().what_changed(before, now)
 
     def try_again(self, context, record):
-        """Tell whether a master that was refused for want of memory may have another amount."""
+        """Return why a master that was refused for want of memory is tried again, or ''."""
         if "memory" in record.data and record.data["memory"] != memory_limits.megabytes_allowed(
             context
         ):

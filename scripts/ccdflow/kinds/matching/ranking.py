@@ -188,7 +188,7 @@ def question(shelf, kind, seconds, degrees, rules):
     seconds : float or None
     """
     if kind != DARK:
-        # The tenths of a sensor that nobody regulates would be as many questions.
+        # Round: an unregulated sensor would give each frame a question of its own.
         return b"" if shelf is None else shelf.warmer(tuple(map(tenths, degrees)), rules), None
     if shelf is None or seconds is None:
         return seconds, seconds
@@ -253,7 +253,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
 
     Returns
     -------
-    list of Candidate
+    tuple of Candidate
     """
     # A header may say an exposure of 1e-300 s: a scale beyond all limits.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

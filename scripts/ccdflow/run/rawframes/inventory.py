@@ -1,8 +1,8 @@
 """The rows of all raw frames, brought up to date by reading only new and changed files.
 
-What is remembered from run to run (`headers.HeaderStore`) holds a file's size and times beside what
-its header said, so that a file that looks untouched is not opened. `inventory.csv` is made of it
-and holds no times, so it changes only with its values.
+The store from run to run (`header_store.HeaderStore`) holds a file's size and times beside the
+values of its header, so that a file that looks untouched is not opened. `inventory.csv` is made of
+it and holds no times, so it changes only with its values.
 """
 
 from __future__ import annotations

@@ -44,13 +44,13 @@ _NARROWEST = 0.45
 _BOX = np.ones((3, 3), bool)
 # Pixels mirrored at each edge.
 _MARGIN = 6
-# Lines at each edge that may be no hits.
+# Lines at each edge whose hits may not count.
 _EDGE = 3
-# Part of such a line's pixels from which on its hits are none.
+# Part of such a line's pixels from which on its hits do not count.
 _PART_ON_EDGE = 0.02
 # Factor on the part of the whole image that was hit, which is added to that limit.
 _TIMES_ON_EDGE = 4
-# Fewest hits of a line that are none.
+# Fewest hits of a line that do not count.
 _FEWEST_ON_EDGE = 5
 
 
