@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 project = "ccdflow"
 author = "the ccdflow developers"
-copyright = author
+copyright = author  # noqa: A001
 release = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "scripts/ccdflow/__init__.py").read_text("utf-8"), re.M
 )[1]

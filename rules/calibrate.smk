@@ -14,7 +14,7 @@ rule calibrate:
         product=r"calibrated/.+",
     localrule: True
     params:
-        frame=sources,
+        frame=sources_in_words,
         calibrated=product,
     message:
         "{params.frame} -> {params.calibrated}"
@@ -34,7 +34,7 @@ rule associations_table:
         product=r"associations\.csv",
     localrule: True
     params:
-        frames=sources,
+        frames=sources_in_words,
         table=product,
     message:
         "{params.frames} -> {params.table}"

@@ -15,7 +15,7 @@ rule combine:
     localrule: True
     threads: all_cores
     params:
-        members=sources,
+        members=sources_in_words,
         combined=product,
     message:
         "{params.members} -> {params.combined}"
@@ -35,7 +35,7 @@ rule quality_table:
         product=r"bias_quality\.csv",
     localrule: True
     params:
-        figures=sources,
+        figures=sources_in_words,
         table=product,
     message:
         "{params.figures} -> {params.table}"

@@ -14,7 +14,7 @@ rule measure_detector:
         product=r"detector/[^/]+/[^/]+/pixels_.+",
     localrule: True
     params:
-        frames=sources,
+        frames=sources_in_words,
         measured=product,
     message:
         "{params.frames} -> {params.measured}"
@@ -41,7 +41,7 @@ rule bad_pixels:
         product=r"detector/[^/]+/bad_pixels_[^/]+",
     localrule: True
     params:
-        nights=sources,
+        nights=sources_in_words,
         map=product,
     message:
         "{params.nights} -> {params.map}"

@@ -18,7 +18,7 @@ def raw_if_drawn(wildcards):
     return ancient(path) if RUN.host.is_dry and not set("{}<>") & set(path) else []
 
 
-def sources(wildcards):
+def sources_in_words(wildcards):
     """Return the sources of a product in words."""
     return RUN.jobs.sources(wildcards.product)
 

@@ -14,7 +14,7 @@ rule picture:
         product=r"nights/[^/]+/before_after\.png",
     localrule: True
     params:
-        shown=sources,
+        shown=sources_in_words,
         picture=product,
     message:
         "{params.shown} -> {params.picture}"
@@ -55,7 +55,7 @@ rule contact_sheet:
         product=r"nights/[^/]+/frames\.json",
     localrule: True
     params:
-        frames=sources,
+        frames=sources_in_words,
         sheet=product,
     message:
         "{params.frames} -> {params.sheet}"
@@ -75,7 +75,7 @@ rule page:
         product=r"nights/[^/]+/report\.html",
     localrule: True
     params:
-        shown=sources,
+        shown=sources_in_words,
         page=product,
     message:
         "{params.shown} -> {params.page}"

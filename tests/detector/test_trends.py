@@ -245,12 +245,19 @@ def measured_context(nights):
         for seconds in exposures:
             product = f"combined/{name}/dark_cam_{seconds}s.fits"
             shared = (("exptime", str(seconds)), ("temperature", degrees))
-            groups[product] = Group(product, name, "cam", shared, (), (name,), DARK.name)
+            groups[product] = Group(product, name, "cam", shared, (), (name,), kind=DARK.name)
             records[product] = ledger.Record(product, "dark", "k")
             uses.append(Use(product, 0, 1.0, 0.0, "A"))
         product = f"detector/cam/{name}/pixels_9x9.fits"
         groups[product] = Group(
-            product, name, "cam", (), (), (name,), "detector", (Step("dark", tuple(uses)),)
+            product,
+            name,
+            "cam",
+            (),
+            (),
+            (name,),
+            kind="detector",
+            steps=(Step("dark", tuple(uses)),),
         )
         figures = {"amplifier": "A", "gain": math.nan, "gain_error": math.nan, "hot": 9}
         data = {"quality": [figures | {"dark_rate": rate}]}

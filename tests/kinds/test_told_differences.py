@@ -66,7 +66,7 @@ def test_another_gain_is_not_told_as_another_layout_as_well(archive):
 
 def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     missing = "no flat could be made: flat.fits: its signal to noise in a pixel is 16.6, below 30"
-    group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",))
+    group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
     line = night_plan.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
     noise = night_plan.GroupNoise("V 60 s", "V", (group.product,), exposure, True)

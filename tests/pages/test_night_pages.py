@@ -225,7 +225,9 @@ def test_that_combining_is_switched_off_is_said(tmp_path):
 
 
 def group(camera, **shared):
-    return Group(f"combined/n/{camera}{shared}.fits", "n", camera, tuple(shared.items()), ())
+    return Group(
+        f"combined/n/{camera}{shared}.fits", "n", camera, tuple(shared.items()), (), kind="bias"
+    )
 
 
 def test_groups_are_called_by_what_they_differ_in():
@@ -333,7 +335,7 @@ def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_pa
     context = Context({}, tmp_path, tmp_path, None, {}, ())
     for night in reversed(nights):
         for product in (f"combined/{night}/b.fits", f"combined/{night}/a.fits"):
-            context.groups[product] = Group(product, night, "test", (), (), (night,))
+            context.groups[product] = Group(product, night, "test", (), (), (night,), kind="bias")
     for place in (0, 28, 29, 30, 39):
         found = [group.product for group in trend_groups(BIAS, context, nights[place])]
         shown = nights[max(0, place - 29) : place + 1]

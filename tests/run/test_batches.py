@@ -59,7 +59,7 @@ def make_session(tmp_path):
             own = [r for r in rows if r.night == night]
             product = f"combined/{night}/bias.fits"
             files = tuple(r.file for r in (rows if shared_group else own))
-            groups[product] = Group(product, night, "cam", (("size", "50x30"),), files)
+            groups[product] = Group(product, night, "cam", (("size", "50x30"),), files, kind="bias")
             job(BIAS, product, night, [paths.reduced(file) for file in files])
             picture, quality = f"nights/{night}/a.png", f"nights/{night}/q.png"
             job(PICTURE, picture, night, [paths.reduced(r.file) for r in own])

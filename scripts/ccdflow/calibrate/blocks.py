@@ -31,7 +31,8 @@ _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.
 _STRIPS = 2
-_ALREADY = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
+# Cards of other programs that have done a step already, and the step.
+_DONE_CARDS = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _images(units, readouts, name):
 
 def _check_done(units, chain, name):
     """Raise `FrameError` if the frame's header shows that a step was done already."""
-    for keyword, kind in _ALREADY:
+    for keyword, kind in _DONE_CARDS:
         if getattr(chain, kind) is None:
             continue
         for unit in units:
@@ -403,7 +404,7 @@ class _Image:
                 writer.write(self.planes["image"], buffers.image[1 : 1 + count])
                 if self.has_noise:
                     writer.write(self.planes["uncertainty"], buffers.errors[:count])
-                # The rows of the block are not in the processor's byte order any more.
+                # The rows of the block are now big-endian.
                 buffers.image[:2] = edge
         self._check_sum(buffers)
         if self.has_mask:

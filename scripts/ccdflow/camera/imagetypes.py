@@ -91,9 +91,9 @@ _STRONG = {
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may be about something else: their value counts only where it is an image type.
-_SHY = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
-# Words in the place of a target: a frame of type science with one of them is none.
-_NO_TARGET = {
+_AMBIGUOUS_CARDS = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
+# Words in the place of a target: a frame of type science with one of them may be of another type.
+_NO_TARGET_WORDS = {
     "bias": "bias biases zero zeros biasframe offset",
     "dark": "dark darks darkframe",
     "flat": "flat flats flatfield flatfields flatframe twilight twilights twi dome quartz domeflat "
@@ -101,7 +101,7 @@ _NO_TARGET = {
     "arc": "arc arcs comp comps comparison arclamp wavecal thar cuar hear fear henear hgne hgar "
     "cdar hgcd neon argon xenon krypton",
 }
-_NO_TARGET = {word: kind for kind, words in _NO_TARGET.items() for word in words.split()}
+_NO_TARGET = {word: kind for kind, words in _NO_TARGET_WORDS.items() for word in words.split()}
 # Words beside them that name no target either: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
 _BESIDE = re.compile(
     r"[a-z]{1,2}|[a-z]?\d+[a-z]?|sky|field|lamp|lamps|frame|frames|image|test|exp|sec|secs|on|off|evening"
@@ -183,17 +183,17 @@ def _written(reader):
             content = next((one for one in cards if not is_silent(one.value)), None)
             if content is None:
                 continue
-            kind = _kind_of(content)
-            if kind or not (spec.keyword in _SHY or isinstance(content.value, Broken)):
+            kind = _type_of(content)
+            if kind or not (spec.keyword in _AMBIGUOUS_CARDS or isinstance(content.value, Broken)):
                 types.append((" ".join(str(content.value).split()), kind))
-            elif spec.keyword not in _SHY:
+            elif spec.keyword not in _AMBIGUOUS_CARDS:
                 reader.warn(unreadable(content, "the text is not in quotes"))
             # A blank card in the image gives way to the primary's, a filled one does not.
             break
     return types
 
 
-def _kind_of(content):
+def _type_of(content):
     number = as_number(content.value)
     if number is not None and content.keyword in _NUMBERED:
         return _NUMBERED[content.keyword].get(number, "")
@@ -233,23 +233,23 @@ def known_type(text):
         return "flat"
     # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
     parts = re.split(r"[,;]", text)
-    kinds = {_TYPE_OF.get(_letters(part)) for part in parts} if len(parts) > 1 else set()
-    kinds |= {_STRONG.get(word) for word in words}
-    kinds |= {_TYPE_OF.get("".join(words))}
+    types = {_TYPE_OF.get(_letters(part)) for part in parts} if len(parts) > 1 else set()
+    types |= {_STRONG.get(word) for word in words}
+    types |= {_TYPE_OF.get("".join(words))}
     return next(
-        (kind for kind in ("bias", "dark", "flat", "arc", "science", "other") if kind in kinds), ""
+        (each for each in ("bias", "dark", "flat", "arc", "science", "other") if each in types), ""
     )
 
 
-def _looked_at(reader, text, kind):
+def _looked_at(reader, text, frame_type):
     """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
-    if kind == "dark" and _is_of_no_time(reader):
+    if frame_type == "dark" and _is_of_no_time(reader):
         reader.warn(
             f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
             f"profile: types: [{{type: dark, imagetyp: {text}}}]"
         )
         return "bias"
-    if kind == "science":
+    if frame_type == "science":
         name = reader.text("object")
         other = _no_target(name)
         if other:
@@ -258,7 +258,7 @@ def _looked_at(reader, text, kind):
                 f"write into the camera's profile: types: [{{type: {other}, imagetyp: {text}, "
                 f"cards: {{OBJECT: {name}}}}}]"
             )
-    return kind
+    return frame_type
 
 
 def _no_target(name):

@@ -91,7 +91,7 @@ def reduce_frame(stored, geometry, recipe):
     FrameError
         If the overscan has no finite value for a row or column, or for a whole amplifier.
     """
-    overscans, seam_flags, samples = {}, {}, {}
+    overscans, amplifier_flags, samples = {}, {}, {}
     for amplifier in geometry.amplifiers:
         values, offset = stored[amplifier.hdu]
         overscans[amplifier.name], sample = _measure(values, offset, amplifier, recipe)
@@ -100,12 +100,12 @@ def reduce_frame(stored, geometry, recipe):
         sample = values[flags.sampled(amplifier.data)]
         flag = flags.flag_of(sample, offset, amplifier)
         if flag:
-            seam_flags[amplifier.name] = flag
+            amplifier_flags[amplifier.name] = flag
     images = tuple(
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
-    rows, said = judging.judge(samples, geometry.amplifiers, recipe)
-    return Reduced(images, overscans, seam_flags, rows, tuple(said))
+    rows, warnings = judging.judge(samples, geometry.amplifiers, recipe)
+    return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings))
 
 
 def _measure(stored, offset, amplifier, recipe):

@@ -196,7 +196,7 @@ class _Work:
     def result(self):
         """Return the reduced frame and its sample, once all rows have come."""
         self._negatives.check()
-        overscans, seam_flags, samples = {}, {}, {}
+        overscans, amplifier_flags, samples = {}, {}, {}
         for amplifier in self._geometry.amplifiers:
             name = amplifier.name
             overscans[name] = None
@@ -210,10 +210,12 @@ class _Work:
             sample = np.concatenate(self._flags[name])
             flag = flags.flag_of(sample, self._offset, amplifier)
             if flag:
-                seam_flags[name] = flag
+                amplifier_flags[name] = flag
         # Shape and type without the pixels, which are in the file.
         stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
         image = Image(stand_in, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
-        rows, said = judging.judge(samples, self._geometry.amplifiers, self._recipe)
-        return Streamed(Reduced((image,), overscans, seam_flags, rows, tuple(said)), sample)
+        rows, warnings = judging.judge(samples, self._geometry.amplifiers, self._recipe)
+        return Streamed(
+            Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings)), sample
+        )

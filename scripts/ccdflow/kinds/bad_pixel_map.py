@@ -44,7 +44,7 @@ class BadPixels(Kind):
         for group in self._make_groups(context):
             context.groups[group.product] = group
             basis = self._basis(context, group)
-            planner.want(self, group.product, "", basis, needs=group.pixels)
+            planner.want(self, group.product, "", basis, needs=group.measurements)
 
     def _make_groups(self, context):
         """Yield the groups of measurements of the same pixels in one epoch."""
@@ -60,7 +60,16 @@ class BadPixels(Kind):
             nights = tuple(sorted({group.night for group in groups}))
             members = tuple(group.product for group in groups)
             shared = (("size", size), ("epoch", epoch))
-            yield Group(product, nights[-1], camera, shared, (), nights, self.name, pixels=members)
+            yield Group(
+                product,
+                nights[-1],
+                camera,
+                shared,
+                (),
+                nights,
+                kind=self.name,
+                measurements=members,
+            )
 
     def basis(self, context, job):
         """Return the sources of a map: the measurements of all its nights."""
@@ -68,7 +77,7 @@ class BadPixels(Kind):
 
     def _basis(self, context, group):
         names = ("nights", "share")
-        made = measurements_of(context, group.pixels)
+        made = measurements_of(context, group.measurements)
         return {
             "version": self.version,
             "nights": sorted([record.product, record.key] for record in made),
@@ -80,7 +89,7 @@ class BadPixels(Kind):
         group = context.groups[job.product]
         basis = self._basis(context, group)
         record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
-        made = list(filter(tells_of_pixels, measurements_of(context, group.pixels)))
+        made = list(filter(tells_of_pixels, measurements_of(context, group.measurements)))
         if not made:
             reason = "no night's darks or flats could tell"
             return ledger.Record(

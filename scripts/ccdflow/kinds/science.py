@@ -135,7 +135,7 @@ class Science(Kind):
     def carries(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
         group = context.groups[job.product]
-        before = [context.groups[p] for p in group.pixels if p in context.groups]
+        before = [context.groups[p] for p in group.measurements if p in context.groups]
         masters = masters_carried(context, group)
         rows = [context.store.rows[group.files[0]]]
         rows += shutter_correction.rows_needed(context, group)

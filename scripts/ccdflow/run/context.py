@@ -251,18 +251,18 @@ def is_of_enabled_type(row, settings):
     return settings["types"] == "all" or type_is_enabled(settings, row.facts["type"])
 
 
-def type_is_enabled(settings, kind):
+def type_is_enabled(settings, frame_type):
     """Tell whether the configuration asks for frames of a type.
 
     Parameters
     ----------
     settings : dict
         The checked configuration.
-    kind : str
+    frame_type : str
         Image type.
 
     Returns
     -------
     bool
     """
-    return settings["types"] == "all" or kind in settings["types"]
+    return settings["types"] == "all" or frame_type in settings["types"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from ccdflow import paths
 
@@ -142,7 +142,7 @@ class Group:
         The kind of product that the frames are combined to.
     steps : tuple of Step
         The masters that are applied to the frames, as they were chosen while planning.
-    pixels : tuple of str
+    measurements : tuple of str
         The measurements of the detector that tell which pixels of a frame are bad, newest first,
         and that of its shutter where it is corrected.
     """
@@ -153,9 +153,9 @@ class Group:
     shared: tuple
     files: tuple
     nights: tuple = ()
-    kind: str = "bias"
+    kind: str = field(kw_only=True)
     steps: tuple = ()
-    pixels: tuple = ()
+    measurements: tuple = ()
 
     @property
     def shown(self):
@@ -173,7 +173,7 @@ class Group:
         files, nights = tuple(values["files"]), tuple(values["nights"])
         steps = tuple(map(Step.from_dict, values.get("steps", ())))
         own = {"shared": shared, "files": files, "nights": nights, "steps": steps}
-        own["pixels"] = tuple(values.get("pixels", ()))
+        own["measurements"] = tuple(values.get("measurements", ()))
         return cls(**{**values, **own})
 
 

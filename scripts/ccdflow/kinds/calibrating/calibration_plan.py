@@ -206,7 +206,7 @@ class FramePlanner:
         night = row.night
         return Group(
             product=product, night=night, camera=row.camera, shared=way.shared, files=(row.file,),
-            nights=(night,), kind=self._kind.name, steps=way.steps, pixels=way.pixels,
+            nights=(night,), kind=self._kind.name, steps=way.steps, measurements=way.pixels,
         )  # fmt: skip
 
     def _way(self, row, product, class_, steps):

@@ -43,7 +43,7 @@ class DetectorCorrection:
     @cached_property
     def records(self):
         """The measurements that were made, oldest first."""
-        products = self._group.pixels
+        products = self._group.measurements
         # Frames of all filters have the same ones.
         records = self._context.planned(
             ("measurements", products), lambda: measurements_of(self._context, products)

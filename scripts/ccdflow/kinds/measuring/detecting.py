@@ -10,7 +10,7 @@ from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import LOW
 from ccdflow.kinds.measuring import detector_words
 from ccdflow.kinds.measuring.night_darks import flag_by_darks
-from ccdflow.kinds.measuring.night_findings import FoundOfImage, NightFindings
+from ccdflow.kinds.measuring.night_findings import BadPixelsOfImage, NightFindings
 from ccdflow.kinds.measuring.night_flats import flag_by_flats, flag_by_levels, transfer_of
 from ccdflow.kinds.measuring.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
@@ -35,7 +35,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
     """
     images, figures, remarks, looked = [], [], [], set()
     for image in night.images:
-        found = FoundOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
+        found = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
         transfers = {a.name: transfer_of(night, image, a) for a in image.amplifiers}
         sources, texts = flag_by_flats(night, image, found, low_sigma=low_sigma)
         looked |= sources

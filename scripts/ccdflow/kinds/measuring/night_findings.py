@@ -8,7 +8,7 @@ from ccdflow.detector.pixels.response import Weak
 
 
 @dataclass
-class FoundOfImage:
+class BadPixelsOfImage:
     """The findings of a night on the pixels of an image.
 
     Attributes
@@ -29,7 +29,7 @@ class NightFindings:
 
     Attributes
     ----------
-    images : list of FoundOfImage
+    images : list of BadPixelsOfImage
     figures : list of dict
         Of each amplifier.
     looked : list of str

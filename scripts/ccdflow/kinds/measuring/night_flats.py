@@ -63,7 +63,7 @@ def flag_by_flats(night, image, found, *, low_sigma):
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
-    found : ccdflow.kinds.measuring.night_findings.FoundOfImage
+    found : ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
         Changed in place.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours in all flats together.

@@ -78,7 +78,7 @@ def columns_of(found):
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.night_findings.FoundOfImage
+    found : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
         One for each image.
 
     Returns
@@ -102,7 +102,7 @@ def weak_columns_of(found):
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.night_findings.FoundOfImage
+    found : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
 
     Returns
     -------

@@ -103,10 +103,10 @@ def _measured(context, night, group):
     if not DETECTOR.is_enabled(context):
         return
     # Measurements, the newest first, are followed by the map of a shutter.
-    yield from (("", each, "", 0.0) for each in group.pixels if each.split("/")[2] > night)
-    if not any(map(DETECTOR.has_name, group.pixels)):
+    yield from (("", each, "", 0.0) for each in group.measurements if each.split("/")[2] > night)
+    if not any(map(DETECTOR.has_name, group.measurements)):
         yield DETECTOR.name, group.camera, "", 0.0
-    if corrects(context, group.camera) and not any(map(SHUTTER.has_name, group.pixels)):
+    if corrects(context, group.camera) and not any(map(SHUTTER.has_name, group.measurements)):
         yield SHUTTER.name, group.camera, "", 0.0
 
 

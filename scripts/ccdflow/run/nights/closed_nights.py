@@ -31,7 +31,7 @@ FORM = 2
 # The beginning of the names of columns with what kinds tell of nights.
 _TOLD = "told: "
 # The values of a group, beside its steps: these are as long again, and seldom asked for.
-_OF_GROUPS = ("product", "night", "camera", "shared", "files", "nights", "kind", "pixels")
+_OF_GROUPS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
 _FILES = (paths.HEADERS, paths.LEDGER)
 
 
@@ -347,7 +347,7 @@ def _places(context, homes, name, night):
 def _group_of(values, steps):
     """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps."""
     fields = dict(zip(_OF_GROUPS, values, strict=True))
-    fields |= {name: tuple(fields[name]) for name in ("files", "nights", "pixels")}
+    fields |= {name: tuple(fields[name]) for name in ("files", "nights", "measurements")}
     return ClosedGroup(**{**fields, "shared": tuple(map(tuple, fields["shared"])), "steps": steps})
 
 

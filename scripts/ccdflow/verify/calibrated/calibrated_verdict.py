@@ -124,10 +124,7 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
         )
     bias = planes["bias"].header if "bias" in planes else None
     readouts = readouts_of(header, headers[0], reduced, bias)
-    unit = str(reduced.get("BUNIT", "adu"))
-    converts = unit.lower() in _ADU and all(readout.gain for readout in readouts)
-    in_electrons = unit.lower() in _ELECTRONS
-    unit = "electron" if converts or in_electrons else unit
+    unit, converts, in_electrons = _unit_of(reduced, readouts)
     image = remade_calibration.CalibratedImage(
         account, frame[hdu].data, planes, readouts, unit, converts
     )
@@ -166,6 +163,25 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
             beside=beside, results=results,
         )  # fmt: skip
     return largest
+
+
+def _unit_of(reduced, readouts):
+    """Return (unit, converts, in_electrons) of the calibrated frame of a reduced one.
+
+    Parameters
+    ----------
+    reduced : astropy.io.fits.Header
+    readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
+
+    Returns
+    -------
+    (str, bool, bool)
+        The unit, whether adu become electrons, and whether the reduced frame is in electrons.
+    """
+    unit = str(reduced.get("BUNIT", "adu"))
+    converts = unit.lower() in _ADU and all(readout.gain for readout in readouts)
+    in_electrons = unit.lower() in _ELECTRONS
+    return "electron" if converts or in_electrons else unit, converts, in_electrons
 
 
 def _pixels_of(hdu):

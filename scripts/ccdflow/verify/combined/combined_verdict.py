@@ -86,7 +86,7 @@ def verify_combined(headers, path, results, whole):
     with fits.open(path, memmap=True) as hdus:
         _check_names(headers, account)
         for hdu in account.hdus:
-            made = _Made(hdus, hdu, headers, account, results, gains.get(hdu, ()), whole)
+            made = _RemadeImage(hdus, hdu, headers, account, results, gains.get(hdu, ()), whole)
             parts = _parts(headers, account, hdu, whole)
             for part in parts:
                 made.compare(part)
@@ -110,7 +110,7 @@ def _parts(headers, account, hdu, whole):
     return remade_combination.bands(rows, count, _BAND_ROWS)
 
 
-class _Made:
+class _RemadeImage:
     """An image of a combined frame while it is made again, some rows at a time."""
 
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
@@ -471,15 +471,17 @@ def _check_flat(made, image, errors, mask):
     if np.count_nonzero(low):
         raise Differs(f"{np.count_nonzero(low)} pixels of the mask are not lit as the flat says")
     tails, quality = tails_of(header), []
-    for number_, tail in enumerate(tails, start=1):
+    for place_of_amplifier, tail in enumerate(tails, start=1):
         place = place_of(header, tail)
         good = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
         if not good.any():
             continue
         values = image[place][good].astype(np.float32)
         quality.append(float(np.median(values / errors[place][good])))
-        if len(tails) > 1 and f"FLATR{number_:02d}" in header:
-            same_figure(header, f"FLATR{number_:02d}", float(values.mean(dtype=np.float64)))
+        if len(tails) > 1 and f"FLATR{place_of_amplifier:02d}" in header:
+            same_figure(
+                header, f"FLATR{place_of_amplifier:02d}", float(values.mean(dtype=np.float64))
+            )
     if quality:
         same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=2e-4)
         same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=1e-4)
