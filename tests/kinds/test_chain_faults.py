@@ -153,7 +153,7 @@ def test_two_filters_in_one_card_are_a_filter_of_their_own(tmp_path):
     for number in (1, 2, 3):
         edit(tmp_path / f"raw/flat_g{number}.fits", FILTER="g,r")
     done = run(tmp_path, chain)
-    both = FLATS["g"].replace("_g.fits", "_g_r.fits")
+    both = FLATS["g"].replace("_g.fits", "_g+r.fits")
     members = {p: r.data["members"] for p, r in done.records.items() if r.kind == "flat"}
     assert members == {
         both: [f"flat_g{n}.fits" for n in (1, 2, 3)],

@@ -127,6 +127,8 @@ def test_only_the_page_of_the_watch_renews_itself():
     templates = Path(live.__file__).parent / "templates"
     renews = ("setInterval", "location.reload", "http-equiv")
     found = [
-        path.name for path in templates.iterdir() if any(w in path.read_text() for w in renews)
+        path.name
+        for path in templates.iterdir()
+        if path.is_file() and any(w in path.read_text() for w in renews)
     ]
     assert found == [live.PAGE]
