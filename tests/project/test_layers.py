@@ -116,9 +116,9 @@ def test_no_circle_among_the_folders_of_a_package():
 
 
 def modules_imported(tree):
-    """Return the modules of the library that a module imports when it is itself imported."""
+    """Return the modules of the library that a module imports, at its top or in a function."""
     found = set()
-    for node in tree.body:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found

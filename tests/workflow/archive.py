@@ -126,7 +126,7 @@ class Model(RuleBasedStateMachine):
 
     def _refuse_what_is_shut(self):
         """Refuse to open what is shut, also for root, who may read everything."""
-        scandir, opener = os.scandir, rawfile._open_at_once
+        scandir, opener = os.scandir, rawfile.open_at_once
 
         def check(path):
             tops = {str(self.box.raw): 0, str(self.box.raw).replace("/box/", "/box-clean/"): 0}
@@ -144,7 +144,7 @@ class Model(RuleBasedStateMachine):
             return opener(path, flags)
 
         self.patch.setattr(os, "scandir", refused)
-        self.patch.setattr(rawfile, "_open_at_once", opened)
+        self.patch.setattr(rawfile, "open_at_once", opened)
 
     # -- what frames are made of -------------------------------------------------------------------
 

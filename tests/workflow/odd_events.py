@@ -194,7 +194,7 @@ class OddEvents(Model):
 
             new = gzip.compress(new, 1, mtime=0)
         os.utime(path)
-        opener, count = rawfile._open_at_once, []
+        opener, count = rawfile.open_at_once, []
 
         def opened(name, flags):
             if str(name) == str(path):
@@ -203,11 +203,11 @@ class OddEvents(Model):
                     self.box.write(file, new)
             return opener(name, flags)
 
-        self.patch.setattr(rawfile, "_open_at_once", opened)
+        self.patch.setattr(rawfile, "open_at_once", opened)
         try:
             outcome = self.box.run(cores=cores, keep_going=True)
         finally:
-            self.patch.setattr(rawfile, "_open_at_once", opener)
+            self.patch.setattr(rawfile, "open_at_once", opener)
         self.unsure.add(product)
         self.check_run(outcome)
         if len(count) < when:

@@ -257,7 +257,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(box, ending, how
     box.config["pictures"] = {"per_type": "all"}
     for first in (1, 2, 3, 4):
         shutil.rmtree(box.results, ignore_errors=True)
-        count, opener = [], rawfile._open_at_once
+        count, opener = [], rawfile.open_at_once
 
         def opened(path, flags, count=count, opener=opener, first=first):
             if Path(path) == file:
@@ -266,7 +266,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(box, ending, how
             return opener(path, flags)
 
         with monkeypatch.context() as patch:
-            patch.setattr(rawfile, "_open_at_once", opened)
+            patch.setattr(rawfile, "open_at_once", opened)
             box.run(keep_going=True)
         os.utime(file)
         box.run()
@@ -452,7 +452,7 @@ def test_raw_files_that_go_away_in_mid_run_cost_no_earlier_product(box, monkeypa
     with monkeypatch.context() as patch:
 
         def make_without_a_disk(*arguments, **options):
-            patch.setattr(rawfile, "_open_at_once", away)
+            patch.setattr(rawfile, "open_at_once", away)
             return make(*arguments, **options)
 
         patch.setattr(kinds, "make", make_without_a_disk)

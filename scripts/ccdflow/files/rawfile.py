@@ -42,6 +42,7 @@ from ccdflow.files.promised import (
     tiled_size,
 )
 from ccdflow.files.unpack import LONGEST_MAGIC, Unpacked, packing_of
+from ccdflow.files.whole import open_at_once
 
 __all__ = [
     "BEYOND", "MAX_HEADER", "Changed", "Damaged", "Incomplete", "RawFile", "Unreadable",
@@ -88,7 +89,7 @@ def open_raw(path, name=None):
     name = str(path) if name is None else name
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(open(path, "rb", buffering=0, opener=_open_at_once))
+            file = stack.enter_context(open(path, "rb", buffering=0, opener=open_at_once))
         except OSError as error:
             # The system opens no socket, and no device that nothing drives.
             if error.errno == errno.ENXIO and not os.path.isfile(path):  # noqa: PTH113
@@ -97,11 +98,6 @@ def open_raw(path, name=None):
         raw = RawFile(file, name)
         stack.pop_all()
     return raw
-
-
-def _open_at_once(path, flags):
-    """Open a file; a named pipe, which nobody may ever write to, is not waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class RawFile(io.RawIOBase):

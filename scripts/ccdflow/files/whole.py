@@ -146,11 +146,24 @@ def unless_missing(error):
 
 def read_bytes(path):
     """Return the bytes of a file; a named pipe, which may never be written, is not waited for."""
-    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+    with open(path, "rb", buffering=0, opener=open_at_once) as file:
         return file.read()
 
 
-def _open_at_once(path, flags):
+def open_at_once(path, flags):
+    """Open a file as an opener of `open`; a named pipe, which may never be written, does not block.
+
+    Parameters
+    ----------
+    path : str
+    flags : int
+        As `os.open` takes them.
+
+    Returns
+    -------
+    int
+        The descriptor.
+    """
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -342,7 +342,7 @@ class _Sweep:
         with entries:
             for entry in entries:
                 name = f"{prefix}/{entry.name}"
-                if _is_folder(entry):
+                if rawfolder.is_folder(entry):
                     # A night's list of small pictures knows their folder.
                     is_known = len(above) == 2 and paths.is_of_small_pictures(name)
                     is_link = entry.is_symlink()
@@ -360,11 +360,3 @@ class _Sweep:
         if is_link and rawfolder.is_inside(folder, self._raw):
             return "leads into the raw folder, in which nothing is written"
         return ""
-
-
-def _is_folder(entry):
-    """Tell whether an entry is a folder; a link that leads to itself is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False

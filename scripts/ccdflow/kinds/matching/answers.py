@@ -82,7 +82,7 @@ def reasons_of(answer, rules):
     place = uses.index(use)
     reasons = ["own night"] if use.lag == 0 else []
     for remark in use.remarks:
-        is_lag = _is_later(use) and remark == match_words.lag_words(use.lag)
+        is_lag = match_words.is_later(use) and remark == match_words.lag_words(use.lag)
         why = _why_later(use, place, uses, rules) if is_lag else ""
         if remark == TEMPERATURE_UNKNOWN:
             why = _temperatures(use, uses, rules)
@@ -101,7 +101,7 @@ def _why_later(use, place, uses, rules):
     """Return why a master of a later night is taken, '' where its nearness is the reason."""
     if rules.direction == "nearest":
         return ""
-    earlier = [each for each in uses if each.lag is not None and not _is_later(each)]
+    earlier = [each for each in uses if each.lag is not None and not match_words.is_later(each)]
     if not earlier:
         # Of a longer list the earlier ones, which would be scaled up, may have been cut off.
         return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
@@ -118,16 +118,12 @@ def _temperatures(use, uses, rules):
         for each in uses
         if TEMPERATURE_UNKNOWN in each.remarks
         and any(value is not None for value in each.degrees)
-        and _is_later(each) <= _is_later(use)
+        and match_words.is_later(each) <= match_words.is_later(use)
     )
     apart = known[:1]
     apart += [b for a, b in pairwise(known) if b - a > rules.temperature_tolerance]
     words = [f"{round(value, 1):g} C" for value in apart]
     return f"darks of {', '.join(words[:-1])} and {words[-1]} compete" if words[1:] else ""
-
-
-def _is_later(use):
-    return use.lag is not None and use.lag < 0
 
 
 def answers_of(context, group):

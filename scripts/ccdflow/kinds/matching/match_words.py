@@ -180,13 +180,13 @@ def why_lost(best, other, rules):
     -------
     str
     """
-    if rules.direction != "nearest" and _is_later(other) and not _is_later(best):
+    if rules.direction != "nearest" and is_later(other) and not is_later(best):
         return "of a later night"
     if getattr(other, "cut", "") and not getattr(best, "cut", ""):
         return "of a larger window"
     if other.scale > STRETCHED >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
-    if rules.direction != "nearest" and _is_later(other) and other.lag < best.lag:
+    if rules.direction != "nearest" and is_later(other) and other.lag < best.lag:
         return "further away in time"
     if rules.same_night and best.lag == 0 and other.lag != 0:
         return "not of the own night"
@@ -216,7 +216,8 @@ def _why_less_lost(best, other, part):
     return "would add to the bias of the dark, which is another"
 
 
-def _is_later(use):
+def is_later(use):
+    """Tell whether a master is of a later night than its frame."""
     return use.lag is not None and use.lag < 0
 
 

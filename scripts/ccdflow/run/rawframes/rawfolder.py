@@ -9,9 +9,9 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import whole
 
-# Depth of folders, and folders that one link leads to: more are taken for an endless tree.
+# Depth of folders: a deeper tree is taken for an endless one.
 DEEPEST = 100
-# Folders of one link, as above.
+# Folders that one link may lead to.
 MOST_LINKED = 10_000
 # Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
 _KERNELS = frozenset((
@@ -270,3 +270,11 @@ def devices():
 def _cannot_be_read(error):
     problem = f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
     return f"{problem}; check its permissions and its disk"
+
+
+def is_folder(entry):
+    """Tell whether an entry is a folder; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -10,6 +10,7 @@ from inotify_simple import INotify, flags
 
 from ccdflow import paths
 from ccdflow.files import whole
+from ccdflow.run.rawframes import rawfolder
 
 AUTO, EVENTS, POLLING = "auto", "events", "polling"
 WAYS = (AUTO, EVENTS, POLLING)
@@ -120,7 +121,7 @@ class Events:
                     raise
                 continue
             above = (*above, (here.st_dev, here.st_ino))
-            open_ += [(f"{prefix}{e.name}/", above) for e in entries if _is_folder(e)]
+            open_ += [(f"{prefix}{e.name}/", above) for e in entries if rawfolder.is_folder(e)]
 
     def news(self, seconds):
         """Wait for something to happen, and return the `FolderEvents`."""
@@ -159,13 +160,6 @@ class Events:
     def close(self):
         """Give the kernel's handle back."""
         self._inotify.close()
-
-
-def _is_folder(entry):
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def source(raw, way, wait):
