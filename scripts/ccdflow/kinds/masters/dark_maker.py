@@ -75,10 +75,7 @@ class DarkMaker(LightMasterMaker):
                 **members.options(image, reduction),
             )
             copies = copies or choosing.same_pixels(sample, names)
-            lost = members.lost_part(image, reduction)
-            if lost == 1:
-                continue
-            parts.append((np.isnan(sample).mean(axis=(1, 2)) - lost) / (1 - lost))
+            parts.append(members.saturated_parts(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue

@@ -47,17 +47,17 @@ class FlatMaker(LightMasterMaker):
         # The first image of which an amplifier has signal.
         flags = members.flags
         image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
-        sample = self._sample(members, image, reduction)
+        rows, sample = self._sample(members, image, reduction)
         noises = [n for n in members.noises(image, reduction) if n.name not in flags]
-        lost = members.lost_part(image, reduction)
+        parts = members.saturated_parts(image, reduction, rows, sample)
         stats = [
             flat_figures.flat_statistics(
                 frame,
                 gain=noises[0].gain,
                 read_noise=noises[0].read_noise or 0.0,
-                saturated=(float(np.isnan(frame).mean()) - lost) / (1 - lost),
+                saturated=part,
             )
-            for frame in sample
+            for frame, part in zip(sample, parts, strict=True)
         ]
         whole = choosing_light.select_flats(stats)
         if whole.agrees or None in members.seconds:
@@ -66,14 +66,14 @@ class FlatMaker(LightMasterMaker):
         return select_flats_of_one_exposure(stats, members.seconds, least) or whole
 
     def _sample(self, members, image, reduction):
-        """Return some rows of an image of each flat, less bias and dark."""
+        """Return (numbers of some rows, those of an image of each flat less bias and dark)."""
         bias, dark = _bias_and_dark(members, image)
         subtract = [] if bias is None else [Subtracted(bias.pixels)]
         if dark is not None:
             factors = dark_factors(dark, members.seconds, scale_up=_scale_up(members))
             subtract.append(Subtracted(dark.pixels, factors, is_charge=True))
         options = members.options(image, reduction)
-        return sample_members(members.members(image), subtract=tuple(subtract), **options)[1]
+        return sample_members(members.members(image), subtract=tuple(subtract), **options)
 
     def combined_images(self, work, found):
         """Yield each image of the combined flat; the mean of all of them together is 1."""

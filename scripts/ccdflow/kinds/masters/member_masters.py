@@ -103,20 +103,32 @@ class Members:
         """The amplifiers that are without signal in all members, by their names: a dict."""
         return selecting.common_flags(self.found)
 
-    def lost_part(self, image, reduction):
-        """Return the part of an image's pixels whose amplifiers have no signal.
+    def saturated_parts(self, image, reduction, rows, sample):
+        """Return the part of each member's pixels that has no value, of amplifiers with signal.
+
+        Overscan of frames that were left whole, and gaps between amplifiers, are no part of it.
 
         Parameters
         ----------
         image : ccdflow.frame.products.ProductImage
         reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
+        rows : numpy.ndarray of shape (k,)
+            Rows of the image that the sample has.
+        sample : numpy.ndarray of shape (n, k, nx)
+            See `ccdflow.combine.member_noise.sample_members`.
 
         Returns
         -------
-        float
+        numpy.ndarray of shape (n,)
+            0 where no amplifier has signal.
         """
-        flaws = self._flaws(image, reduction)
-        return 0.0 if flaws is None else float(np.mean(flaws != 0))
+        inside = np.zeros(sample.shape[1:], bool)
+        for amplifier in image.amplifiers:
+            if amplifier.name not in self.flags:
+                place = amplifier.place if reduction.trim else amplifier.data
+                inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
+        lost = np.count_nonzero(np.isnan(sample) & inside, axis=(1, 2))
+        return lost / max(np.count_nonzero(inside), 1)
 
     def _flaws(self, image, reduction):
         """Return the mask bits of the amplifiers of an image that have no signal, or None."""

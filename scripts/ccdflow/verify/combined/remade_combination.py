@@ -380,7 +380,7 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
     keep = {-1: good.copy(), 1: good.copy()}
     for sign, kept in keep.items():
         for _ in range(account.iterations):
-            centre = _lower_median(stack, kept)
+            centre = np.where(none, 0, _lower_median(stack, kept))
             variance = (fixed + slope * np.maximum(_lit(centre, light, fixed, slope, len(stack))
                         * levels + charge, 0)) / levels**2  # fmt: skip
             count = np.maximum(kept.sum(axis=0), 1)
