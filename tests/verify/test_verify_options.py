@@ -19,9 +19,9 @@ ONE_AMPLIFIER = """\
 recognise: {INSTRUME: "SIMCAM"}
 site: {longitude: 0.0}
 amplifiers:
-  - {data: {python: "[:, 0:103]"}, overscan: {python: "[:, 103:107]"}, gain: 1.2,
+  - {data: {python: "[:, 0:90]"}, overscan: {python: "[:, 103:107]"}, gain: 1.2,
      read_noise: 5.0, saturation: 65535}
-reduction: {trim: false}
+reduction: {trim: false, mask: true}
 """
 
 
@@ -74,6 +74,10 @@ def test_an_error_of_a_frame_that_was_left_whole_is_found(untrimmed, kind):
         ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[3:16, 2:9]"}, ((1, 9), (2, 16))),
         ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[1:20,1:9]"}, ((0, 9), (0, 17))),
         ({"OVERSCAN": "[18:20,1:9]", "TRIMSEC": "[3:16,1:9]"}, ((0, 9), (2, 16))),
+        (
+            {"OVERSCAN": "[18:20,1:9]", "DATSEC": "[1:9,1:9]", "DATASEC": "[3:16,1:9]"},
+            ((0, 9), (0, 9)),
+        ),
         ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[1:99,1:9]"}, ((0, 9), (0, 17))),
         ({"OVERSCAN": "[18:20,1:9]", "DATASEC": "[3:16,1:9]", "TRIM": "[1:9]"}, ((0, 9), (0, 20))),
     ],

@@ -210,9 +210,10 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         say = partial(_set_numbered, cards, number if many else None)
         overscan = reduced.overscans[amplifier.name]
         if many:
-            place = amplifier.place if recipe.trim else amplifier.data
             say("", "AMPNAM", printable(amplifier.name), "amplifier")
-            say("", "DATSEC", place.to_fits(), "where it lies in this image")
+        if many or not recipe.trim:
+            place = amplifier.place if recipe.trim else amplifier.data
+            say("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
         if overscan is not None:
             used = " ".join(strip.to_fits() for strip in amplifier.overscan)
             say("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")

@@ -27,7 +27,7 @@ _VERSIONS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
 _OF_AMPLIFIERS = (
     r"NAMPS|(DATSEC|OVERSC|BIASLV|OVRRMS|AMPNAM|AMPFLP|OSCAXI|AMPSAT|AMPHDU|AMPBAD|GAIN|TRIM)\d\d"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS)|OVERSCAN|BIASLVL|OVERRMS|TRIM|AMP(HDU|FLIP|SAT|GAIN|BAD)"
-    r"|RAW(FILE|FP|DATE)"
+    r"|RAW(FILE|FP|DATE)|DATSEC"
 )
 _PLACED = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
 _WORLD = (
@@ -60,9 +60,9 @@ _COMMENTARY = ("COMMENT", "HISTORY", "")
 BELIEVED = {
     r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER": "the versions that made it; another version is no fault",
     r"CCDFKEY": "a hash of all settings; it is compared with the notes of the run, where they are",
-    r"CCDFCAM|AMPNAM\d\d|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says, which"
-    " changes no pixel of a reduced frame; masters and calibrated frames have their sources', and"
-    " the notes have `CCDFCAM`",
+    r"CCDFCAM|AMPNAM\d\d|DATSEC|AMPGAIN|GAIN\d\d|AMPSAT(\d\d)?": "what the camera's profile says,"
+    " which changes no pixel of a reduced frame; masters and calibrated frames have their sources',"
+    " and the notes have `CCDFCAM`",
     r"NNIGHTS": "how many nights with darks or flats there were, beyond those that are named",
     r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE|LOWSIGMA": "a limit, or none, that"
     " gives the same values as the true one; the notes of the run have the settings",

@@ -25,9 +25,9 @@ def slices_of(text):
 def place_of(header, tail):
     """Return the pixels of an amplifier in an image.
 
-    The only amplifier of a trimmed image (it has TRIM) has all pixels. No card has the part of the
-    only one of an image that was left whole: it is DATASEC or TRIMSEC of the raw frame where that
-    keeps clear of the overscan, else all that lies on the larger side of the overscan.
+    The only amplifier of a trimmed image (it has TRIM) has all pixels. That of an image that was
+    left whole has DATSEC. Older ones lack it: the part is DATASEC or TRIMSEC of the raw frame where
+    that keeps clear of the overscan, else all that lies on the larger side of the overscan.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def place_of(header, tail):
     if "TRIM" in header:
         return whole
     strips = [slices_of(strip) for strip in str(header.get("OVERSCAN", "")).split()]
-    for keyword in ("DATASEC", "TRIMSEC"):
+    for keyword in ("DATSEC", "DATASEC", "TRIMSEC"):
         match = _SECTION.fullmatch(str(header.get(keyword, "")).replace(" ", ""))
         place = slices_of(match[0]) if match else whole
         if match and _is_within(place, shape) and not any(_meet(place, each) for each in strips):

@@ -23,6 +23,7 @@ from ccdflow.verify.comparing.extensions import check_extensions
 from ccdflow.verify.comparing.sentences import check_plain, sentences_of
 from ccdflow.verify.comparing.source_cards import REDUCED, WORLD, same_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
+from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.reduced import remade_frames
 
@@ -134,18 +135,20 @@ def _check_mask(hdus, hdu, account, raw):
     # Bit 1 is compared where the value of a full pixel is known.
     certain = np.full(image.shape, 255 - SATURATED, np.uint8)
     for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
-        top, part = card(header, "AMPSAT", tail), again[amplifier.place]
+        is_told = amplifier.kept is None and "DATSEC" in header
+        place = place_of(header, tail) if is_told else amplifier.place
+        top, part = card(header, "AMPSAT", tail), again[place]
         part[...] = 0
-        values = raw[amplifier.hdu].data[amplifier.kept or amplifier.place]
+        values = raw[amplifier.hdu].data[amplifier.kept or place]
         values = remade_frames.turned(values, amplifier.flip)
         part[~np.isfinite(values)] |= NOT_FINITE
         top = _highest(raw[amplifier.hdu].data.dtype) if top is None else top
         if top is not None:
             part[values >= top] |= SATURATED
-            certain[amplifier.place] |= SATURATED
+            certain[place] |= SATURATED
     own = hdus[f"MASK{hdu or ''}"].data
-    if len(account.images[hdu]) == 1 and amplifier.kept is None:
-        # No card has the part of the only amplifier of a frame that was left whole.
+    if len(account.images[hdu]) == 1 and amplifier.kept is None and not is_told:
+        # An older version left the frame whole, and wrote no card with the amplifier's part.
         again[own == NO_DATA] = NO_DATA
     wrong = (own ^ again) & certain
     if np.count_nonzero(wrong):
