@@ -131,6 +131,16 @@ def lose_line(table):
     return change
 
 
+def swap_lines(table):
+    def change(hdus):
+        lines = hdus[table].data
+        order = np.arange(len(lines))
+        order[[1, 4]] = 4, 1
+        hdus[table].data = lines[order]
+
+    return change
+
+
 def add_line(hdus):
     lines = hdus["PIXELS"].data
     used = set(zip(lines["Y"].tolist(), lines["X"].tolist(), strict=True))
@@ -155,6 +165,8 @@ def sigma(hdus):
         (flip("DEEP", 32, 2), "pixels have other bits in DEEP"),
         (lose_line("PIXELS"), "pixels have other bits in "),
         (lose_line("WEAK"), "1 pixels of WEAK are not"),
+        (swap_lines("PIXELS"), "order"),
+        (swap_lines("WEAK"), "order"),
         (add_line, "1 pixels have other bits in DARK"),
         (sigma, "1 numbers in SIGMA are not"),
     ],

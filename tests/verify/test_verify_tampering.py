@@ -323,10 +323,11 @@ def test_bytes_behind_the_last_hdu_differ(copy):
     assert look(product, copy).verdict == "differs"
 
 
-def test_a_product_of_another_results_folder_differs(copy):
+@pytest.mark.parametrize("kind", [FRAME, DARK, SCIENCE])
+def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind):
     """Its pixels, header and sums are all right; the notes here have another key."""
     results = copy[1]
-    product = one(results, FRAME)
+    product = one(results, kind)
     rewrite(results / product, card("CCDFKEY", "0123456789abcdef"))
     assert look(product, copy).verdict == "verified"
     found = look(product, copy, knows=True)
