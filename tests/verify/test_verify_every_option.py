@@ -51,6 +51,16 @@ def choices():
 
 
 EVERY = choices()
+AMPLIFIERS = "".join(
+    f"  - {{name: {name}, data: {{python: '[{rows}, {data}]'}},"
+    f" overscan: {{python: '[{rows}, {strip}]'}}, gain: {gain}, read_noise: 5.0}}\n"
+    for name, rows, data, strip, gain in (
+        ("A", "0:50", "0:52", "103:119", 1.2), ("B", "0:50", "52:103", "119:135", 1.55),
+        ("C", "50:101", "0:52", "103:119", 1.2), ("D", "50:101", "52:103", "119:135", 1.55),
+    )
+)  # fmt: skip
+QUADRANTS = 'recognise: {INSTRUME: "SIMCAM"}\nsite: {longitude: 0.0}\namplifiers:\n' + AMPLIFIERS
+"""Four amplifiers beside and above each other."""
 
 
 def test_the_choices_are_those_of_the_schema():
@@ -88,7 +98,7 @@ def settings_of(chosen):
 
 def said_of(raw, results, chosen):
     """Return the lines of a verification of all that some choices make, and how many products."""
-    run_jobs(raw.raw, results, {"simcam": raw.profile}, kinds=MADE, **settings_of(chosen))
+    run_jobs(raw.raw, results, {"simcam": QUADRANTS}, kinds=MADE, **settings_of(chosen))
     products = noted(results)
     text, _ = command.report(raw.raw, results, noted=products, every=True, whole=True)
     return text.splitlines(), len(products)

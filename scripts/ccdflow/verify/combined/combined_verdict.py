@@ -199,7 +199,8 @@ class _RemadeImage:
         error = np.asarray(extension.data[part], dtype=np.float64)
         bounds = np.sqrt(again.variances)
         for place, factor in self.gains:
-            bounds[:, :, place[1]] *= factor
+            inside = kept_values.within(place, part)
+            bounds[:, inside[0], inside[1]] *= factor
         with np.errstate(invalid="ignore"):
             good = (np.abs(error / bounds - 1) <= ERRORS).any(axis=0)
         wrong = ~good & np.isfinite(bounds[1]) & (again.image == again.other)
