@@ -3,6 +3,8 @@
 import gzip
 import shutil
 import sys
+import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +167,26 @@ def test_the_command_says_what_is_wrong_with_its_words(copy, capsys):
     assert "results: is not given; write results=FOLDER" in capsys.readouterr().err
     assert command.main([f"raw={raw}", f"results={results}", "reduced/nothing.fits"]) == 1
     assert "there is no such product" in capsys.readouterr().err
+
+
+def test_frames_of_the_first_version_of_the_header_are_verified(tmp_path):
+    """One raw file is gone, and the two biases do not tell their members' clipping."""
+    with tarfile.open(ROOT / "tests/data/results_of_38e4045.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    raw, results = tmp_path / "raw", tmp_path / "results"
+
+    def look(product):
+        return verdicts.verify(product, raw=raw, results=results)
+
+    found = {product: look(product) for product in selection.files_of(results)}
+    assert Counter((v.verdict, v.cause) for v in found.values()) == {
+        ("verified", ""): 13, ("cannot be made again", "missing"): 1,
+        ("cannot be made again", "older"): 2,
+    }  # fmt: skip
+    product = "reduced/2024-03-01/b0.fits"
+    path = results / product
+    sound = path.read_bytes()
+    for change in (card("OVERSCAN", "[42:48,1:24]"), card("NAMPS", 2)):
+        rewrite(path, change)
+        assert look(product).verdict != "verified"
+        path.write_bytes(sound)

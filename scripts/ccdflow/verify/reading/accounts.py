@@ -212,6 +212,15 @@ def product_of(raw):
     return f"reduced/{raw}"
 
 
+def is_of_first_version(header):
+    """Tell whether the first header of a reduced frame is of version 1, by the words that it had.
+
+    It lacks OSCAXIS, AMPHDU, AMPFLIP and AMPSAT.
+    """
+    comment = header.comments["CCDPVER"] if "CCDPVER" in header else ""
+    return "OSCAXIS" not in header and comment.startswith("ccdproc, whose arithmetic it is")
+
+
 def account_of_frame(headers):
     """Return the `FrameAccount` of a reduced frame.
 
@@ -226,6 +235,8 @@ def account_of_frame(headers):
         If a card that the account needs is not there.
     """
     first = headers[0]
+    if is_of_first_version(first) and (first.get("NAMPS") != 1 or len(headers) > 1):
+        raise CannotRemake("the header lacks AMPHDU and AMPFLIP: it is of an older version", OLDER)
     try:
         return FrameAccount(
             raw=raw_file(first),
@@ -267,19 +278,26 @@ def _amplifier(header, tail):
 
     used, kept = card("OVERSCAN", ""), card("TRIM")
     strips = tuple(slices_of(strip) for strip in used.split()) if used else ()
+    kept = slices_of(kept) if kept else None
     whole = (slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"]))
     place = slices_of(card("DATSEC", "")) if tail else whole
     return AmplifierAccount(
         name=card("AMPNAM", "") or "",
         hdu=card("AMPHDU", 0),
         strips=strips,
-        axis=card("OSCAXIS") or "rows",
-        kept=slices_of(kept) if kept else None,
+        axis=card("OSCAXIS") or _axis_of(strips, kept),
+        kept=kept,
         place=place,
         flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
         level=_number_or_none(card("BIASLVL")),
         noise=_number_or_none(card("OVERRMS")),
     )
+
+
+def _axis_of(strips, kept):
+    """Return OSCAXIS of a header of version 1, by the side of the pixels that the strips span."""
+    spans_columns = kept is not None and strips and all(s[1] == kept[1] for s in strips)
+    return "columns" if spans_columns else "rows"
 
 
 def _number_or_none(value):
