@@ -17,6 +17,7 @@ WRITERS = {
     "combine/combined_header.py": ("write_group_cards",),
     "kinds/masters/light_maker.py": ("write_group_cards",),
     "kinds/masters/master_maker.py": ("remarks",),
+    "kinds/masters/combining.py": ("_make",),
     "kinds/masters/selecting.py": ("without_odd_flags",),
     "detector/warnings.py": ("remarks", "_WHOLE_NUMBERS"),
     "detector/dark_figures.py": ("remarks",),
@@ -26,7 +27,7 @@ WRITERS = {
     "detector/photons/one_exposure.py": ("select_flats_of_one_exposure",),
     "frame/placement.py": ("_place_world",),
     "calibrate/calibrated_header.py": ("primary_cards",),
-    "calibrate/blocks.py": ("_why_uncertain",),
+    "calibrate/blocks.py": ("_why_uncertain", "plane", "header"),
     "kinds/calibrating/calibration.py": ("reasons", "left_out"),
     "kinds/calibrating/shutter_correction.py": ("why_not",),
     "kinds/matching/match_words.py": ("lag_words", "warmer_words"),
@@ -34,7 +35,7 @@ WRITERS = {
     "kinds/matching/answers.py": ("LEFT_OUT",),
 }
 """Functions that write sentences, or parts of them, and constants that they take."""
-CALLS = {"add_history", "LeftOut"}
+CALLS = {"add_history", "LeftOut", "write_image_cards"}
 """Whoever calls one of these writes a sentence."""
 PASSED_ON = {"write_image_cards", "_add_commentary"}
 """Functions that write sentences of others."""
@@ -125,6 +126,9 @@ def header(*lines, **cards):
         ("bias", "b.fits was left out: its pixels are those of a.fits: combined once", {}, "IMOUT"),
         ("bias", "b.fits was left out: its pixels are those of a.fits: combined once",
          {"IMOUT001": "b.fits"}, ""),
+        ("flat", "9 pixels have no value in any frame: they are NaN", {"NEMPTY": 9}, ""),
+        ("flat", "9 pixels have no value in any frame: they are NaN", {"NEMPTY": 8}, "NEMPTY"),
+        ("dark", "combined without bias: there was none", {"NEMPTY": 8}, "NEMPTY"),
         ("bias", "b.fits was left out: it rained", {"IMOUT001": "b.fits"}, "does not write"),
     ],
 )  # fmt: skip

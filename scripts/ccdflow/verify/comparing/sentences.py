@@ -34,6 +34,7 @@ _LEFT_OUT = re.compile(
     + ")",
     re.DOTALL,
 )
+_EMPTY = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
 _WITHOUT = re.compile("combined without (?P<kind>bias|dark): there was none")
 _WARNINGS = {
     "bias": (
@@ -98,18 +99,23 @@ def check_combined(header, first, kind, tails):
     Differs
         If a sentence is unknown, lost, or has another number than the card.
     """
-    left_out = []
+    left_out, empty = [], []
     for text in sentences_of(header):
         if match := _LEFT_OUT.fullmatch(text):
             left_out.append(match["file"])
         elif match := _WITHOUT.fullmatch(text):
             if f"{match['kind'].upper()}IM" in first:
                 raise Differs(f"HISTORY has {text!r}, and {match['kind'].upper()}IM names one")
+        elif match := _EMPTY.fullmatch(text):
+            empty.append(int(match[1]))
         elif match := _FLAGGED.fullmatch(text):
             if match["flag"] not in [card(header, "AMPBAD", tail) for tail in tails]:
                 raise Differs(f"HISTORY has {text!r}, and there is no such amplifier by AMPBAD")
         else:
             _check_warning(text, header, kind, tails)
+    number = header.get("NEMPTY", 0)
+    if empty != ([number] if number else []):
+        raise Differs(f"NEMPTY is {number}, and HISTORY has {empty} pixels without a value")
     named = [str(header[word]) for word in header if word.startswith("IMO")]
     if left_out != named:
         raise Differs("IMOUT and the lines of HISTORY do not name the same frames as left out")
