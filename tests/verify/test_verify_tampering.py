@@ -18,7 +18,7 @@ from verified_chain import MADE, one
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.sections import verification
-from ccdflow.run import ledger
+from ccdflow.run import host, ledger
 from ccdflow.run.noted_products import noted
 from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
@@ -522,3 +522,23 @@ def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(night):
         "cannot be made again",
         "nothing verifies a product of the kind 'kind of tomorrow'",
     )
+
+
+def test_a_results_folder_that_is_only_read_is_verified(copy, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(table, "write_table", refuse)
+    lines, status = said(copy, words=[one(copy[1], FRAME)])
+    assert "verification.csv cannot be written (Permission denied)" in lines[0]
+    assert "1 of 1 products verified" in lines[1]
+    assert (len(lines), status) == (2, 0)
+    assert not (copy[1] / table.NAME).exists()
+
+
+def test_a_log_is_asked_for_only_where_it_can_be_written(tmp_path, monkeypatch):
+    assert host.can_write(tmp_path / "new" / "deep")
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, how: asked.append((path, how)))
+    assert not host.can_write(tmp_path / "new" / "deep")
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]

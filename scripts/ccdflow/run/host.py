@@ -153,6 +153,22 @@ def check_folder(notes):
         )
 
 
+def can_write(folder):
+    """Tell whether files can be written into a folder, or the folder itself be made.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    bool
+    """
+    place = Path(folder).absolute()
+    there = next(each for each in (place, *place.parents) if each.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
 def given(workflow):
     """Return the names of the settings given on the command line."""
     return frozenset(_get(workflow, "config_settings.config") or ())

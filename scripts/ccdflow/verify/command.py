@@ -102,7 +102,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)
-        verdicts, fresh, edited = table.verify_products(
+        verdicts, fresh, remarks = table.verify_products(
             products, made=made, raw=raw, results=results, whole=whole, threads=threads
         )
     looked = [*verdicts, *_strangers_as(strangers, every)]
@@ -113,8 +113,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         lines.insert(-1, _line_on(strangers))
     if large:
         lines.insert(-1, _TOO_LARGE.format(len(large)))
-    if edited:
-        lines.insert(-1, f"{table.NAME}: {edited} lines were edited; their verdicts do not count")
+    lines[-1:-1] = remarks
     status = int(any(_fails(verdict, expected) for verdict in looked))
     return "\n".join(f"ccdflow: {line}" for line in lines), status
 

@@ -45,6 +45,7 @@ class Entry:
     ccdproc: str
 
 
+_UNWRITTEN = "the verdicts stand here alone, and the next verification makes all of them again"
 _WORDS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
 _OWN = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN]
@@ -129,8 +130,8 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
         Of these products, in their order.
     fresh : int
         How many of those that are verified were made again now.
-    edited : int
-        How many lines of the table were not as they were written.
+    remarks : list of str
+        That lines of the table were edited, or that it cannot be written.
     """
     raw, results = Path(raw), Path(results)
     known, edited = read_table(results)
@@ -164,10 +165,14 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
         done = list(pool.map(work, products))
     entries = {product: entry for product, entry in known.items() if product in made}
     entries |= {product: entry for product, entry, _ in done}
-    if edited or entries != known:
-        write_table(results, entries)
+    remarks = [f"{NAME}: {edited} lines were edited; their verdicts do not count"] if edited else []
+    try:
+        if edited or entries != known:
+            write_table(results, entries)
+    except OSError as error:
+        remarks.append(f"{NAME} cannot be written ({error.strerror}): {_UNWRITTEN}")
     fresh = sum(is_fresh and entry.verdict.verdict == VERIFIED for _, entry, is_fresh in done)
-    return [entry.verdict for _, entry, _ in done], fresh, edited
+    return [entry.verdict for _, entry, _ in done], fresh, remarks
 
 
 def _still_holds(entry, content, whole):
