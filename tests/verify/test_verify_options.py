@@ -19,7 +19,7 @@ ONE_AMPLIFIER = """\
 recognise: {INSTRUME: "SIMCAM"}
 site: {longitude: 0.0}
 amplifiers:
-  - {data: {python: "[:, 0:90]"}, overscan: {python: "[:, 103:107]"}, gain: 1.2,
+  - {data: {python: "[3:98, 0:90]"}, overscan: {python: "[3:98, 103:107]"}, gain: 1.2,
      read_noise: 5.0, saturation: 65535}
 reduction: {trim: false, mask: true}
 """

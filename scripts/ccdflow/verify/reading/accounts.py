@@ -279,19 +279,31 @@ def _amplifier(header, tail):
     used, kept = card("OVERSCAN", ""), card("TRIM")
     strips = tuple(slices_of(strip) for strip in used.split()) if used else ()
     kept = slices_of(kept) if kept else None
-    whole = (slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"]))
-    place = slices_of(card("DATSEC", "")) if tail else whole
+    axis = card("OSCAXIS") or _axis_of(strips, kept)
+    place = slices_of(card("DATSEC", "")) if tail else _reach(header, axis)
     return AmplifierAccount(
         name=card("AMPNAM", "") or "",
         hdu=card("AMPHDU", 0),
         strips=strips,
-        axis=card("OSCAXIS") or _axis_of(strips, kept),
+        axis=axis,
         kept=kept,
         place=place,
         flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
         level=_number_or_none(card("BIASLVL")),
         noise=_number_or_none(card("OVERRMS")),
     )
+
+
+def _reach(header, axis):
+    """Return the pixels of an image that the levels of its only amplifier apply to.
+
+    Of a frame that was left whole they are all pixels of the rows, or columns, of its part.
+    """
+    whole = [slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])]
+    if "TRIM" not in header and "DATSEC" in header and axis in ("rows", "columns"):
+        along = ("rows", "columns").index(axis)
+        whole[along] = place_of(header, "")[along]
+    return tuple(whole)
 
 
 def _axis_of(strips, kept):
