@@ -203,8 +203,8 @@ class NightDetector(MeasurementKind):
         if not rows:
             return None
         headings = (
-            "Amplifier", "Gain, e-/adu", "Gain in use", "Read noise, e-", "Not linear, %",
-            "Full well, adu", "Hot", "Varying", "Low", "In bad columns",
+            "Amplifier", "Gain (e-/adu)", "Gain in use (e-/adu)", "Read noise (e-)",
+            "Not linear (%)", "Full well (adu)", "Hot", "Varying", "Low", "In bad columns",
         )  # fmt: skip
         text = (
             "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
