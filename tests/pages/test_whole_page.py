@@ -71,7 +71,8 @@ def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
 def test_a_unit_stands_in_brackets_behind_its_heading(pages):
     """One way of writing it: `hint_of` finds a word by the heading without its unit."""
     found = {name for page in pages for _, _, name in Headings(page.read_text("utf-8")).columns}
-    assert {"Gain (e⁻/adu)", "Exposure (s)"} <= found
+    assert {"Gain (e⁻/adu)", "Read noise (e⁻)", "Exposure (s)"} <= found
+    assert not [name for name in found if "e-" in name]
     units = r"(?:m?s|adu|e⁻(?:/adu)?|%|pixels?)"
     assert [name for name in found if re.search(rf"(?:, | ){units}$", name)] == []
 
