@@ -74,7 +74,7 @@ def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, mode
 )
 def test_a_number_in_the_name_of_a_master_tells_its_meaning(name, values, said):
     groups = [
-        Group(f"combined/n/file{n}.fits", "n", "cam", ((name, value),), (), ("n",), "dark", ())
+        Group(f"combined/n/file{n}.fits", "n", "cam", ((name, value),), (), ("n",), kind="dark")
         for n, value in enumerate(values)
     ]
     expected = ["file0", "file1"] if said is None else [f"dark {words}".strip() for words in said]
