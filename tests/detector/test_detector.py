@@ -20,6 +20,7 @@ from scipy import ndimage
 from small_frames import begin, run_jobs
 
 from ccdflow.kinds import CHAIN
+from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring import detecting, pixel_tables
 from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
 from ccdflow.verify import verdicts
@@ -153,6 +154,26 @@ def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
     electrons = reduced * detector.per_column("gain")
     assert electrons[full].min() > 0.998 * 40_000
     assert (electrons > 40_100)[~full].sum() == 0
+
+
+def test_the_page_tells_the_setups_of_one_camera_apart(monkeypatch):
+    """Two readout modes: rows and sentences of each have its name; alone it has the camera's."""
+    names = ("gain", "gain_error", "gain_used", "read_noise", "read_noise_error", "departure",
+             "departure_error", "full_well", "hot", "varies", "low", "columns")  # fmt: skip
+    data = {"quality": [{"amplifier": "A", **dict.fromkeys(names, 1.0)}], "remarks": ["odd"]}
+    context = SimpleNamespace(outcome=lambda product: SimpleNamespace(status="made", data=data))
+    groups = [
+        SimpleNamespace(product=mode, camera="cam", shared=(("camera", "cam"), ("readmode", mode)))
+        for mode in ("slow", "fast")
+    ]
+    for taken, expected in ((groups, ["cam slow", "cam fast"]), (groups[:1], ["cam"])):
+        monkeypatch.setattr(
+            type(DETECTOR), "night_groups", lambda *_, taken=taken: taken, raising=False
+        )
+        section = DETECTOR.section(context, "2024-03-01")
+        assert [row[0] for row in section.rows] == [f"{name} A" for name in expected]
+        several = [f"The detector {name}: odd." for name in expected]
+        assert list(section.summary) == (several if len(expected) > 1 else ["The detector: odd."])
 
 
 def test_a_night_at_the_end_changes_no_older_frame_and_from_scratch_is_the_same(tmp_path):

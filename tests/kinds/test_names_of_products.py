@@ -5,7 +5,9 @@ import small_chain
 from small_frames import begin
 
 from ccdflow import kinds
+from ccdflow.kinds.measuring.detector_setups import setups_in_words
 from ccdflow.kinds.sections.master_names import master_names
+from ccdflow.run.job import Group
 
 
 def groups_of(chain, tmp_path, raw):
@@ -54,3 +56,30 @@ def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, mode
     (file,) = {name.file for product, name in names.items() if product == groups["flat"][0].product}
     assert file == groups["flat"][0].product
     assert {kind.name for kind in kinds.CHAIN} >= groups.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("gain", ("1.0", "2.0"), ("g1.0", "g2.0")),
+        ("ccdsum", ("1 1", "2 2"), ("1x1", "2x2")),
+        ("readmode", ("80", "250"), ("readout mode 80", "readout mode 250")),
+        ("readmode", ("", "fast"), ("", "fast")),
+        ("temperature", ("-100", "-90"), ("-100 °C", "-90 °C")),
+        ("size", ("64x8", "32x8"), ("64x8", "32x8")),
+        ("exptime", ("60.0", "60.4"), ("60 s", "60.4 s")),
+        # Written alike: the names of the files.
+        ("exptime", ("60.0", "60.00000001"), None),
+    ],
+)
+def test_a_number_in_the_name_of_a_master_tells_its_meaning(name, values, said):
+    groups = [
+        Group(f"combined/n/file{n}.fits", "n", "cam", ((name, value),), (), ("n",), kind="dark")
+        for n, value in enumerate(values)
+    ]
+    expected = ["file0", "file1"] if said is None else [f"dark {words}".strip() for words in said]
+    assert list(master_names(groups, night="n").values()) == expected
+    if name != "exptime":
+        setups = [(("camera", "cam"), (name, value)) for value in values]
+        expected = [f"cam {words}".strip() for words in said]
+        assert list(setups_in_words(setups).values()) == expected

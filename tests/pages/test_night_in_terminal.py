@@ -133,6 +133,36 @@ def test_flats_are_called_by_their_light_and_by_their_name_where_it_is_the_same(
     assert "flat Gr#3 (flat_cam_Gr_3_slit_5)" in said
 
 
+def test_frames_of_two_cameras_have_lines_of_their_own():
+    frames = [
+        *(frame(f"b{n}", "bias") for n in range(3)),
+        *(frame(f"o{n}", "bias", camera="othercam") for n in range(2)),
+        frame("s1", "science", filter="g'", seconds="60", object="m 31"),
+        frame("s2", "science", filter="g'", seconds="60", object="m 33", camera="othercam"),
+    ]
+    table = [line.split() for line in text(frames=frames).splitlines()[3:8]]
+    assert table == [
+        ["type", "camera", "filter", "seconds", "frames", "objects"],
+        ["bias", "cam", "–", "0", "3"],
+        ["bias", "othercam", "–", "0", "2"],
+        ["science", "cam", "g'", "60", "1", "m", "31"],
+        ["science", "othercam", "g'", "60", "1", "m", "33"],
+    ]
+
+
+def test_darks_whose_exposures_are_written_alike_have_their_names():
+    dark = {"night": "2020-01-01", "frames": "3", "unit": "adu", "rate": "0.1", "hot": "4",
+            "product": "p", "note": ""}  # fmt: skip
+    said = text(
+        darks=[
+            dark | {"group": f"dark_cam_{seconds}s", "seconds": seconds}
+            for seconds in ("300.0", "300.4", "20.0")
+        ]
+    )
+    for words in ("dark 300 s (dark_cam_300.0s)", "dark 300 s (dark_cam_300.4s)", "dark 20 s  "):
+        assert said.count(words) == 1, words
+
+
 def test_lines_are_cut_at_the_width_of_the_terminal():
     said = terminal.night_text("2020-01-01", terminal.Tables(FRAMES), width=30, page="p" * 50)
     *lines, last = said.splitlines()

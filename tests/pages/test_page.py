@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import needs_chromium, seen
+from browser import act, needs_chromium, seen
 from PIL import Image
 
 from ccdflow.pages import calendar, words
@@ -386,6 +386,31 @@ def test_the_overview_links_every_night_and_adds_up():
     assert "6 biases" in page.text
     assert "1 of unknown type" in page.text
     assert "All nights: 10 frames, 6 reduced, 2 set aside, 2 neither; 1 combined bias." in page.text
+
+
+@needs_chromium
+def test_the_calendar_is_one_stop_of_the_tab_key_and_arrows_go_on(tmp_path):
+    lines = tuple(
+        NightLine(f"2016-01-{day:02}", f"nights/{day}/report.html", ("lfc",), (("bias", 1),), 1, 0)
+        for day in range(1, 21)
+    )
+    page = tmp_path / "report.html"
+    page.write_text(index_page(index(nights=lines)), "utf-8")
+    script = """
+    const nights = [...document.querySelectorAll(".months a")];
+    const stops = () => nights.filter((each) => each.tabIndex === 0).map((each) => each.innerText);
+    const found = [stops()];
+    nights[0].focus();
+    for (const key of ["ArrowRight", "ArrowDown", "End", "ArrowDown", "ArrowUp", "ArrowLeft",
+                       "Home", "ArrowLeft", "Enter"]) {
+      document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      found.push([document.activeElement.innerText, ...stops()]);
+    }
+    return found;
+    """
+    first, *others = act(page, script)
+    assert first == ["1"]
+    assert others == [[day, day] for day in ("2", "9", "20", "20", "13", "12", "1", "1", "1")]
 
 
 def test_an_overview_of_nothing_is_a_page():

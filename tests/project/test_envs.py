@@ -1,6 +1,7 @@
 """The environment files: conda's and pip's say the same, all is pinned, no registry is named."""
 
 import ast
+import importlib.util
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+import yte
 
 ROOT = Path(__file__).parents[2]
 ENVS = ROOT / "envs"
@@ -82,6 +84,23 @@ def _brought_by(names):
         found.add(name)
         todo += [re.match(r"[\w.-]+", line)[0] for line in needed if "extra ==" not in line]
     return found
+
+
+@pytest.mark.parametrize(
+    ("found", "executor"),
+    [
+        (object(), "slurm"),
+        (None, "slurm, without its plugin: give `make slurm` first, see docs/slurm.md"),
+    ],
+)
+def test_the_profile_of_slurm_names_the_remedy_where_its_plugin_is_absent(
+    monkeypatch, found, executor
+):
+    monkeypatch.setattr(importlib.util, "find_spec", {"snakemake_executor_plugin_slurm": found}.get)
+    profile = (ROOT / "profiles" / "slurm" / "config.yaml").read_text()
+    # As Snakemake reads a profile.
+    assert yte.process_yaml(profile, require_use_yte=True)["executor"] == executor
+    assert f"invalid choice: '{executor}'" in (ROOT / "docs" / "slurm.md").read_text() or found
 
 
 def test_every_import_of_the_library_is_a_direct_dependency():

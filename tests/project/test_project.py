@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -50,6 +51,23 @@ def test_ci_runs_what_the_readme_names():
     assert script.stat().st_mode & 0o111
     assert script.read_text().splitlines()[-1] == "exec make test"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+def test_the_public_ci_does_what_ours_does():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    assert steps[-1] == "bash .ci/run"
+    # The same tools: nobody but the administrator may install any, so .ci/run would skip them.
+    tools = re.findall(r"missing\+=\((\S+)\)", (ROOT / ".ci" / "run").read_text())
+    assert {*steps[0].split("recommends ")[1].split()} == {*tools} - {"make"}
+    assert {len(job["strategy"]["matrix"][of]) for of in ("python", "snakemake")} == {2}
+    # The line that takes the oldest Snakemake finds its version, and the lines to change.
+    (oldest,) = re.findall(r'^min_version\("(.*)"\)$', (ROOT / "Snakefile").read_text(), re.M)
+    assert """sed -n 's/^min_version("\\(.*\\)")$/\\1/p' Snakefile""" in steps[1]
+    assert re.fullmatch(r"[\d.]+", oldest)
+    for name in re.findall(r"envs/\S+txt", steps[1]):
+        assert re.search("^snakemake==", (ROOT / name).read_text(), re.M), name
 
 
 def rows_of(text, begin):

@@ -183,15 +183,19 @@ class NightDetector(MeasurementKind):
     def section(self, context, night):
         """Return the section on each amplifier's figures by a night's flats and darks."""
         rows, sentences = [], []
-        for group in self.night_groups(context, night):
+        groups = self.night_groups(context, night)
+        names = setups_in_words([group.shared for group in groups])
+        for group in groups:
             record = context.outcome(group.product)
             if record is None or record.status != ledger.MADE:
                 continue
-            sentences += [f"The detector: {text}." for text in record.data["remarks"]]
+            name = names[group.shared]
+            told = f"The detector {name}" if len(names) > 1 else "The detector"
+            sentences += [f"{told}: {text}." for text in record.data["remarks"]]
             for figures in record.data["quality"]:
                 rows.append(
                     (
-                        f"{group.camera} {figures['amplifier']}",
+                        f"{name} {figures['amplifier']}",
                         _with_error(figures["gain"], figures["gain_error"]),
                         _figure_text(figures["gain_used"]),
                         _with_error(figures["read_noise"], figures["read_noise_error"]),
@@ -203,8 +207,8 @@ class NightDetector(MeasurementKind):
         if not rows:
             return None
         headings = (
-            "Amplifier", "Gain, e-/adu", "Gain in use", "Read noise, e-", "Not linear, %",
-            "Full well, adu", "Hot", "Varying", "Low", "In bad columns",
+            "Amplifier", "Gain (e-/adu)", "Gain in use (e-/adu)", "Read noise (e-)",
+            "Not linear (%)", "Full well (adu)", "Hot", "Varying", "Low", "In bad columns",
         )  # fmt: skip
         text = (
             "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"

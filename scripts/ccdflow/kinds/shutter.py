@@ -288,11 +288,11 @@ _TEXT = (
     " is a cell's. The mean needs a steady lamp."
 )
 _HEADINGS = (
-    "Flats of, s",
-    "Least, ms",
-    "Largest, ms",
-    "Error, ms",
-    "Mean, ms",
+    "Flats of (s)",
+    "Least (ms)",
+    "Largest (ms)",
+    "Error (ms)",
+    "Mean (ms)",
     "Scatter, chi² per degree of freedom",
 )
 

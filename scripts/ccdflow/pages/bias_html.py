@@ -131,7 +131,7 @@ _COLUMNS = (
     (_READ_NOISE, "e⁻", "Read noise times gain, electrons", _plain("read_noise", factor="gain")),
     (
         _READ_NOISE,
-        "claimed e⁻",
+        "claimed (e⁻)",
         "Read noise as the header or the profile has it, electrons",
         _plain("claimed_read_noise"),
     ),

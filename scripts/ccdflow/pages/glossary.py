@@ -39,11 +39,11 @@ OF_SECTIONS = {
     },
     "detector": {
         "Amplifier": "Camera and amplifier",
-        "Gain, e-/adu": "Electrons per adu by photon transfer from pairs of flats, and its error",
+        "Gain": "Electrons per adu by photon transfer from pairs of flats, and its error",
         "Gain in use": "Electrons per adu that frames are multiplied with",
-        "Read noise, e-": "Electrons, from pairs of biases, and its error",
-        "Not linear, %": "Departure from a straight line at half of the full well, percent, and its error",  # noqa: E501
-        "Full well, adu": "Level above the bias at which pixels pile up, adu",
+        "Read noise": "Electrons, from pairs of biases, and its error",
+        "Not linear": "Departure from a straight line at half of the full well, percent, and its error",  # noqa: E501
+        "Full well": "Level above the bias at which pixels pile up, adu",
         "Hot": "Pixels whose dark current stands out from their neighbours'",
         "Varying": "Pixels whose value varies from frame to frame by more than noise",
         "Low": "Pixels that are dead or of low response",
@@ -61,11 +61,11 @@ OF_SECTIONS = {
     "shutter": {
         "Night": "Night of the flats",
         "Detector": "Camera and setup",
-        "Flats of, s": "Exposure times of the flats, seconds",
-        "Least, ms": "Smallest dead time of a cell of the image, beside the mean, milliseconds",
-        "Largest, ms": "Largest dead time of a cell, beside the mean, milliseconds",
-        "Error, ms": "Standard error of a cell, milliseconds",
-        "Mean, ms": "Mean dead time of the whole image and its error, milliseconds; needs a steady lamp",  # noqa: E501
+        "Flats of": "Exposure times of the flats, seconds",
+        "Least": "Smallest dead time of a cell of the image, beside the mean, milliseconds",
+        "Largest": "Largest dead time of a cell, beside the mean, milliseconds",
+        "Error": "Standard error of a cell, milliseconds",
+        "Mean": "Mean dead time of the whole image and its error, milliseconds; needs a steady lamp",  # noqa: E501
         "Scatter": "Scatter of the flats about this over what noise predicts; 1 where both agree",
     },
     "steps": {

@@ -114,7 +114,7 @@ def panels_height(png):
 # Of texts that terminals show as well, with the letters that these have.
 _SIGNS = (
     (re.compile(r"(?<=[\d,] )e-(?=[\s/,;.)]|$)"), "e⁻"),
-    (re.compile(r"\(e-\)"), "(e⁻)"),
+    (re.compile(r"\(e-(?=[)/])"), "(e⁻"),
     (re.compile(r"(?<=\d )e2(?= a pixel)"), "(e⁻)²"),
     (re.compile(r"(?<=\()-(?=\d[\d.]* %)"), "−"),
     (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
@@ -126,6 +126,8 @@ def signs(text):
 
     >>> signs("22,173 e- (-19 %); adds 21 e2 a pixel").replace("\N{NO-BREAK SPACE}", "_")
     '22,173 e⁻ (−19_%); adds 21 (e⁻)² a pixel'
+    >>> signs("Gain (e-/adu), Noise (e-)")
+    'Gain (e⁻/adu), Noise (e⁻)'
     """
     for pattern, sign in _SIGNS:
         text = pattern.sub(sign, text)

@@ -185,17 +185,26 @@ def _seconds(text):
 
 
 def _frames(frames):
-    """Return a table of the frames: a line for each type, filter and exposure."""
-    kinds = Counter(
-        (row["type"], _filter(row), _seconds(row["exptime"])) for row in frames if row["type"]
-    )
-    ordered = sorted(kinds, key=lambda key: (*_order(key[0]), key[1], len(key[2]), key[2]))
-    lines = [f"{'type':{_LABEL}}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
+    """Return a table of the frames: a line for each type, filter and exposure.
+
+    Where there are several cameras it has a line for each of them, with its name.
+    """
+    cameras = {row["camera"] for row in frames if row["type"]}
+    room = max(*map(len, cameras), len("camera")) + 2 if len(cameras) > 1 else 0
+    alike = {}
+    for row in frames:
+        if row["type"]:
+            key = (row["camera"], row["type"], _filter(row), _seconds(row["exptime"]))
+            alike.setdefault(key, []).append(row)
+    ordered = sorted(alike, key=lambda key: (*_order(key[1]), key[2], len(key[3]), key[3], key[0]))
+    camera = f"{'camera':{room}}" if room else ""
+    lines = [f"{'type':{_LABEL}}{camera}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
     for key in ordered:
-        kind, light, seconds = key
+        name, kind, light, seconds = key
+        camera = f"{name or '–':{room}}" if room else ""
         lines.append(
-            f"{kind:{_LABEL}}{light or '–':10}{seconds:>10}{kinds[key]:>8}"
-            f"  {_objects(frames, kind, light, seconds)}".rstrip()
+            f"{kind:{_LABEL}}{camera}{light or '–':10}{seconds:>10}{len(alike[key]):>8}"
+            f"  {_objects(kind, alike[key])}".rstrip()
         )
     return lines
 
@@ -206,13 +215,8 @@ def _filter(row):
     return light_words((row["filter"], row.get("grism")))
 
 
-def _objects(frames, kind, light, seconds):
-    names = {
-        row["object"]
-        for row in frames
-        if row["type"] == kind == "science"
-        and (_filter(row), _seconds(row["exptime"])) == (light, seconds)
-    }
+def _objects(kind, frames):
+    names = {row["object"] for row in frames} if kind == "science" else set()
     return ", ".join(sorted(names - {""}))
 
 
@@ -235,7 +239,7 @@ def _masters(tables):
             ("hot", "{} hot pixels", ".0f"),
         )
         of = f"{_seconds(row['seconds'])} s"
-        same = [each for each in tables.darks if each["seconds"] == row["seconds"]]
+        same = [each for each in tables.darks if f"{_seconds(each['seconds'])} s" == of]
         lines.append(_master("dark", _told(of, row, same), row, figures))
     for row in _groups(tables.flats):
         figures = _figures(

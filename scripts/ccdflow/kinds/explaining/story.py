@@ -18,6 +18,12 @@ from ccdflow.run import ledger
 STEPS = (BIAS, DARK, FLAT)
 # Members and frames that are named.
 _MOST_NAMED = 6
+# The products below detector/, by the start of their names.
+_MEASURED = {
+    "pixels_": "pixels that the night's masters show to be odd",
+    "shutter_": "dead time of the shutter over the image, from the night's flats",
+    "bad_pixels_": "map of bad pixels, from the measurements of its nights",
+}
 # How variances are compared, by the table's words.
 _COMPARED = {
     "nominal": "by nominal noise, as they are compared before either is made",
@@ -84,7 +90,9 @@ def tell(results, product, context=None):
             value="absent",
             remedy="give a reduced, combined or calibrated frame",
         )
-    if "NCOMBINE" in header:
+    if product.startswith("detector/"):
+        lines = _of_measurement(product, header)
+    elif "NCOMBINE" in header:
         lines = _of_master(results, product, header)
     else:
         lines = _of_frame(results, product, header)
@@ -281,6 +289,24 @@ def _of_master(results, product, header):
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
     number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
     lines.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")
+    return lines
+
+
+def _of_measurement(product, header):
+    """Return the story of a detector's measurement or map, a line each."""
+    what = next(words for start, words in _MEASURED.items() if Path(product).name.startswith(start))
+    lines = [f"{product}: {what}, camera {header.get('CCDFCAM')}"]
+    if "NNIGHTS" in header:
+        lines.append(
+            f"  nights   {header['NNIGHTS']} with darks or flats; a pixel of the mask, that of"
+            f" {header['NIGHT']}, is bad in {header['BPSHARE']:.0%} of the newest nights,"
+            f" {header['BPNIGHTS']} at most"
+        )
+    else:
+        lines.append(f"  night    {header.get('NIGHT')}")
+    if "EXPMIN" in header:
+        lines.append(f"  flats    of {header['EXPMIN']} to {header['EXPMAX']} s")
+    lines.append(f"  from     {_some(_numbered(header, 'IMCOM', 'IMC'))}")
     return lines
 
 

@@ -280,11 +280,27 @@ def _in_epoch(epoch, other):
 def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
     return " ".join(
-        _trait_words(name, value) for name, value in setup if value and name not in UNSAID
+        trait_words(name, value) for name, value in setup if value and name not in UNSAID
     )
 
 
-def _trait_words(name, value):
+def trait_words(name, value):
+    """Return a value of a setup in words that tell its meaning where it is a number.
+
+    >>> trait_words("gain", "1.1"), trait_words("temperature", "-100"), trait_words("ccdsum", "2 2")
+    ('g1.1', '-100 °C', '2x2')
+
+    Parameters
+    ----------
+    name : str
+        Of the value, such as ``gain``.
+    value : str
+        Not empty.
+
+    Returns
+    -------
+    str
+    """
     if name == EPOCH:
         return f"from {value} on"
     if " " in name:
@@ -292,6 +308,8 @@ def _trait_words(name, value):
         return f"with {name.split()[0]} {value}"
     if name == "ccdsum":
         return "x".join(value.split())
+    if name == "temperature":
+        return f"{value} °C"
     if name == "readmode" and value[0].isdigit():
         return f"readout mode {value}"
     return f"g{value}" if name == "gain" and value[0].isdigit() else value

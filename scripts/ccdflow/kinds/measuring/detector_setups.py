@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow import paths
+from ccdflow.kinds.matching.match_words import trait_words
 from ccdflow.run.rawframes.rows import digest
 
 # Facts of a row that tell how a detector was read out.
@@ -71,7 +72,7 @@ def setups_in_words(setups):
         same = set.intersection(*map(set, own))
         for setup in own:
             found[setup] = " ".join(
-                [camera, *(v for pair in setup if pair not in same and (v := pair[1]))]
+                [camera, *(trait_words(*pair) for pair in setup if pair not in same and pair[1])]
             )
     return found
 

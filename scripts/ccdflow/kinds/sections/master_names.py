@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import PurePosixPath
 
+from ccdflow.kinds.matching.match_words import trait_words
 from ccdflow.pages.contents import Named
 from ccdflow.pages.words import light_words
 
@@ -68,7 +69,6 @@ def _traits(group):
     """Return (name, words) of the camera and of each value that the frames of a group share."""
     traits = [("camera", group.camera)]
     for name, value in group.shared:
-        value = "x".join(value.split()) if name == "ccdsum" else value
         if name not in _FIRST and value and value != "None":
-            traits += [(name, part.strip()) for part in value.split(", ")]
+            traits += [(name, trait_words(name, part.strip())) for part in value.split(", ")]
     return traits
