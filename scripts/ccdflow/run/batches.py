@@ -119,6 +119,25 @@ def split(session, *, each_night, write=True):
     return list(batches.values())
 
 
+def are_wanted(whole):
+    """Tell whether a plan has more jobs than one machine's Snakemake is given one by one.
+
+    Frames to reduce count, or all else that a batch may hold: a changed setting may make all
+    calibrated frames again, and no other.
+
+    Parameters
+    ----------
+    whole : ccdflow.run.plan.Plan
+
+    Returns
+    -------
+    bool
+    """
+    staged = {kind.name for kind in _staged(whole.context.chain)}
+    others = sum(job.kind in staged for job in whole.jobs.values())
+    return max(_frames(whole), others) > whole.context.settings["frames_per_batch"]
+
+
 def _staged(chain):
     """Return the kinds whose jobs a batch may hold, but for frames."""
     return [kind for kind in chain[1:] if kind.stage]
