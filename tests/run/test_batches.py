@@ -183,6 +183,19 @@ def test_a_bias_to_be_made_again_is_a_cluster_job_but_stays_here_otherwise(make_
     assert sorted(kinds(session, batch)) == sorted([BIAS, PICTURE, QUALITY])
 
 
+@pytest.mark.parametrize("most", [9, 8])
+def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, most):
+    """A changed setting makes nine biases and pictures again: they are no jobs of Snakemake's."""
+    nights = {f"2024-03-0{n}": 2 for n in range(1, 4)}
+    files = [f"{night}/{n:03d}.fits.gz" for night in nights for n in range(2)]
+    session = make_session(nights, done=files, most=most)
+    assert batches.are_wanted(session.plan) == (most < 9)
+    found = batches.split(session, each_night=False, write=False)
+    held = sorted(kind for batch in found for kind in kinds(session, batch))
+    assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
+    assert not any(batch.before for batch in found)
+
+
 def test_a_key_stands_for_the_jobs(make_session):
     one, same, other = (
         batches.split(make_session({"2024-03-01": n}), each_night=True, write=False)[0]

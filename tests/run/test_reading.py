@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import json
 import warnings
 
 import pytest
@@ -12,6 +13,7 @@ from ccdflow.files import cards, promised, rawfile
 from ccdflow.run import session
 from ccdflow.run.rawframes import header_reading, header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
+from ccdflow.run.rawframes.rows import digest
 
 
 @pytest.fixture
@@ -149,3 +151,11 @@ def test_a_card_that_was_changed_is_read_as_it_is_now():
     header["GAIN"] = (2.5, "new")
     (content,) = cards.contents(header, "GAIN")
     assert (content.value, content.comment) == (2.5, "new")
+
+
+def test_a_geometry_is_kept_once_under_the_hash_of_its_canonical_text():
+    store = HeaderStore()
+    values = [{"a": [1, 2], "b": "x"}, {"b": "x", "a": [1, 2]}, {"a": [1, 3], "b": "x"}]
+    names = [store.keep(json.loads(json.dumps(value))) for value in [*values, *values]]
+    assert names == [digest(value) for value in [*values, *values]]
+    assert store.shared == {names[0]: values[0], names[2]: values[2]}

@@ -103,10 +103,10 @@ def split(session, *, each_night, write=True):
         Each batch follows those that it waits for.
     """
     most = session.context.settings["frames_per_batch"]
-    parts, home = _placed(session.plan, most, each_night, gather=each_night)
-    staged = sum(len(session.plan.of_kind(kind.name)) for kind in _staged(session.context.chain))
-    if not each_night and staged + _frames(session.plan) - len(home) > most:
-        parts, home = _placed(session.plan, most, each_night, gather=True)
+    by_kind = _by_kind(session.plan)
+    parts, home = _placed(session.plan, by_kind, most, each_night, gather=each_night)
+    if not each_night and sum(map(len, by_kind.values())) - len(home) > most:
+        parts, home = _placed(session.plan, by_kind, most, each_night, gather=True)
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     batches = {}
     for name, jobs in parts.items():
@@ -119,21 +119,41 @@ def split(session, *, each_night, write=True):
     return list(batches.values())
 
 
-def _staged(chain):
-    """Return the kinds whose jobs a batch may hold, but for frames."""
-    return [kind for kind in chain[1:] if kind.stage]
+def are_wanted(whole):
+    """Tell whether a plan has more jobs than one machine's Snakemake is given one by one.
+
+    Frames to reduce count, or all else that a batch may hold: a changed setting may make all
+    calibrated frames again, and no other.
+
+    Parameters
+    ----------
+    whole : ccdflow.run.plan.Plan
+
+    Returns
+    -------
+    bool
+    """
+    frames, *others = map(len, _by_kind(whole).values())
+    return max(frames, sum(others)) > whole.context.settings["frames_per_batch"]
 
 
-def _frames(whole):
-    return len(whole.of_kind(whole.context.chain.first.name))
+def _by_kind(whole):
+    """Return {kind: jobs} of the kinds whose jobs a batch may hold; frames are the first."""
+    chain = whole.context.chain
+    jobs = {kind.name: [] for kind in chain if kind.stage or kind is chain.first}
+    for job in whole.jobs.values():
+        if job.kind in jobs:
+            jobs[job.kind].append(job)
+    return jobs
 
 
-def _placed(whole, most, each_night, *, gather):
+def _placed(whole, by_kind, most, each_night, *, gather):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
     whole : ccdflow.run.plan.Plan
+    by_kind : dict of str to list of ccdflow.run.job.Job
     most : int
         Jobs in a batch of several nights, at most.
     each_night : bool
@@ -141,16 +161,17 @@ def _placed(whole, most, each_night, *, gather):
     gather : bool
         Whether jobs that need several batches get batches of their own.
     """
-    parts = _parts(_by_night(whole.of_kind(whole.context.chain.first.name)), most, each_night)
+    frames, *others = by_kind.items()
+    parts = _parts(_by_night(frames[1]), most, each_night)
     home = {job.product: name for name, jobs in parts.items() for job in jobs}
-    for kind in _staged(whole.context.chain):
-        apart = _join(whole.of_kind(kind.name), whole.jobs, parts, home)
+    for kind, staged in others:
+        apart = _join(staged, whole.jobs, parts, home)
         if not gather:
             continue
         # A job without needs is of a night without new frames.
         free = [job for job in apart if not any(need in whole.jobs for need in job.needs)]
         bound = [job for job in apart if any(need in whole.jobs for need in job.needs)]
-        for jobs, suffix in ((free, ""), (bound, f"_{kind.name}".replace(" ", "_"))):
+        for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
             for nights, own in _parts(_by_night(jobs), most, each_night).items():
                 name = f"{nights}{suffix}"
                 parts.setdefault(name, []).extend(own)

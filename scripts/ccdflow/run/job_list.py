@@ -102,27 +102,64 @@ class JobList:
         """Return the line on a job for a dry run and for Snakemake's log."""
         return describe.line(self._plan, self.job(product))
 
-    def left_to_write(self, chain):
-        """Return the jobs that are not done although all products of their own night are.
+    def left(self, chain, *, makes_all):
+        """Return the jobs that Snakemake did not do although nothing hinders them.
+
+        It does not run a batch, or a job, that needs an unfinished batch, be it for one product of
+        hundreds. The jobs of an unfinished batch itself are left for the next run.
 
         Parameters
         ----------
         chain : ccdflow.kinds.kind.Chain
-            Of its kinds only those that are written count: pages, pictures, tables.
+        makes_all : bool
+            Whether jobs of all kinds count whose needs are done. Otherwise only those that are
+            written (pages, pictures, tables) do. These can do without other nights.
 
         Returns
         -------
         list of ccdflow.run.job.Job
+            In the order of the plan.
         """
-        return [job for job in self._plan.jobs.values() if self._is_left(job, chain)]
+        unfinished, waiting = self._products_of_unfinished_batches()
+        there, left = set(), {}
+        for product, job in self._plan.jobs.items():
+            if self.is_done(job):
+                there.add(product)
+            elif chain.by_name(job.kind).todo == "write":
+                if not job.night or there.issuperset(self._needs_of_its_night(job, chain)):
+                    left[product] = job
+            elif makes_all and there.issuperset(filter(self._plan.jobs.__contains__, job.needs)):
+                is_here = product not in self._batch_of
+                waited = any(need in unfinished or need in left for need in job.needs)
+                if product in waiting or (is_here and waited):
+                    left[product] = job
+                    there.add(product)
+        return list(left.values())
 
-    def _is_left(self, job, chain):
-        jobs = self._plan.jobs
-        if chain.by_name(job.kind).todo != "write" or self.is_done(job):
-            return False
-        needs = [jobs[need] for need in job.needs if need in jobs and jobs[need].night == job.night]
+    def _products_of_unfinished_batches(self):
+        """Return those of all unfinished batches, and those of batches that were not started."""
+        ended = {batch.done for batch in self._batches if self._has_ended(batch)}
+        unfinished, waiting = set(), set()
+        for batch in self._batches:
+            if batch.done not in ended:
+                unfinished.update(batch.products)
+            if not ended.issuperset(batch.before):
+                waiting.update(batch.products)
+        return unfinished, waiting
+
+    def _needs_of_its_night(self, job, chain):
+        """Return the products of its own night that a page or picture shows."""
+        needs = [self._plan.jobs[need] for need in job.needs if need in self._plan.jobs]
         needs = [need for need in needs if chain.by_name(need.kind).todo != "write"]
-        return not job.night or all(map(self.is_done, needs))
+        return [need.product for need in needs if need.night == job.night]
+
+    def is_made(self, batch):
+        """Tell whether each job of a batch has left its record."""
+        jobs = (self._plan.jobs[product] for product in batch.products)
+        return self._has_ended(batch) or all(map(self.is_done, jobs))
+
+    def _has_ended(self, batch):
+        return os.path.exists(self.record_of_batch(batch))  # noqa: PTH110
 
 
 def check_product(context, product, results):

@@ -130,8 +130,7 @@ class Steward:
         for line in [*self.notices, *started.describe()]:
             self.say(line)
         self.session = started
-        frames = len(started.plan.of_kind(self.chain.first.name))
-        if frames > self.values["frames_per_batch"] or not host.is_local:
+        if not host.is_local or batches.are_wanted(started.plan):
             self._hand_on()
         self._count()
         if dry:
@@ -275,19 +274,22 @@ class Steward:
     # -- the end -----------------------------------------------------------------------------------
 
     def make_the_rest(self):
-        """Make the products of several nights from the finished ones after a failure.
+        """Make all that a failed batch does not concern, after a failure.
 
-        Snakemake does not run a job that needs a failed batch. But a page shows figures of other
-        nights beside its own, and the table and the overview show all nights: they are made
-        without the failed night now, and made again once it is finished.
+        Snakemake does not run a job, or a batch, that needs a failed batch. But such a batch may
+        need one of its products only, which is there, or have other jobs; on this machine they are
+        done now. A page shows figures of other nights beside its own, and the table and the
+        overview show all nights: they are made without the failed night now, and made again once it
+        is finished.
         """
         if self.session is None or self.is_ended or self.told_to_end or self.full:
             return
         outcome = worker.work(
             self.session.context,
-            self.jobs.left_to_write(self.chain),
+            self.jobs.left(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
             make=self.chain.make,
+            is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
             on_done=self._tick,
         )
         for product, reason in outcome.unrecorded.items():
@@ -326,7 +328,7 @@ class Steward:
         """Yield the lines on a run that was ended before its work."""
         if self.told_to_end:
             yield "the run was told to end; all finished products are whole: run again for the rest"
-        undone = [each for each in self.batches if not Path(self.results, each.done).is_file()]
+        undone = [each for each in self.batches if not self.jobs.is_made(each)]
         if not undone:
             return
         names = ", ".join(batch.name for batch in undone[:4]) + ", ..." * (len(undone) > 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -51,6 +52,7 @@ class HeaderStore:
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict = field(default_factory=dict, compare=False, repr=False)
+    _names: dict = field(default_factory=dict, compare=False, repr=False)
 
     def geometry(self, name):
         """Return the `ccdflow.camera.geometry.Geometry` of a name, as in ``Row.geometry``."""
@@ -64,7 +66,11 @@ class HeaderStore:
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
-        name = digest(value)
+        # Thousands of frames have the same few values; a canonical text takes five times longer.
+        same = pickle.dumps(value)
+        name = self._names.get(same)
+        if name is None:
+            name = self._names[same] = digest(value)
         self.shared.setdefault(name, value)
         return name
 
