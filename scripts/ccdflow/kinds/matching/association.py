@@ -154,8 +154,7 @@ def taken(context, step):
 
 def _taken(context, step):
     for use in measured_flats.decided(context, step).uses:
-        record = context.outcome(use.product)
-        if record is not None and record.status == ledger.MADE:
+        if measured_flats.is_made(context, use):
             return use
     return None
 

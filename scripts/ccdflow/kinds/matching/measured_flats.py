@@ -65,7 +65,7 @@ def competing(context, step):
 
 def _competing(context, step):
     own = rules(context)
-    there = [use for use in step.uses if _is_made(context, use)]
+    there = [use for use in step.uses if is_made(context, use)]
     ranks = [rank_of(use, own) for use in there]
     return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
 
@@ -189,7 +189,18 @@ def _may_change(context, step):
     return any(first_of(products, values) != first for values in best)
 
 
-def _is_made(context, use):
+def is_made(context, use):
+    """Tell whether a master was made or, while planning, will be.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    use : ccdflow.run.job.Use
+
+    Returns
+    -------
+    bool
+    """
     record = context.outcome(use.product)
     return record is not None and record.status == ledger.MADE
 
