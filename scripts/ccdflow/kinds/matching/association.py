@@ -224,6 +224,8 @@ def needs_of(context, steps):
             is_sure = not context.will_be_made(use.product)
             if products is spare and is_sure and context.outcome(use.product) is not None:
                 break
+        # A bias is taken in the place of the first where its dark is.
+        spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
     return needs, spare
 
 
