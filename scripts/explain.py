@@ -62,7 +62,7 @@ def run(options):
         raise UserError(
             "does not lie in the results folder",
             file=file,
-            value=results,
+            value=str(results),
             remedy="give results=FOLDER with the folder of the file",
         ) from None
     context = None
@@ -97,10 +97,21 @@ def what_if(context, results, product, master, picture):
     Raises
     ------
     UserError
-        If there is no raw folder, or the picture cannot be written.
+        If there is no raw folder, or the picture cannot be written, or is in the results folder.
     """
     if context is None:
         raise UserError("--what-if needs the raw folder", keyword="raw", remedy="write raw=FOLDER")
+    is_product = results.resolve() in picture.resolve().parents
+    if picture.suffix != ".png" or is_product:
+        raise UserError(
+            "the picture would be written over a product"
+            if is_product
+            else "the picture is a PNG file",
+            keyword="picture",
+            value=str(picture),
+            allowed="a name that ends in .png, outside the results folder",
+            remedy="write picture=FILE.png",
+        )
     # Imported here, because it draws: the story alone does not wait for that.
     from ccdflow.kinds.explaining import what_if as trying
 

@@ -1,7 +1,8 @@
-"""Robust statistics: the median, and the factor from a MAD to a standard deviation."""
+"""Statistics: the median, the factor from a MAD to a standard deviation, Student's t."""
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -73,3 +74,29 @@ def median_of_each(frames, *, median=np.nanmedian):
         np.add(ordered[:, (n - 1) // 2], ordered[:, n // 2], out=line)
     medians /= 2
     return medians
+
+
+def normal_deviate(t, freedom):
+    """Return a number of standard errors as the equally rare one of a normal distribution.
+
+    Parameters
+    ----------
+    t : float
+        A value over its standard error, which follows from a scatter.
+    freedom : float
+        Degrees of freedom of that scatter.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    Student's t to a normal deviate by Wallace (1959, Ann. Math. Stat. 30, 1121).
+
+    Examples
+    --------
+    >>> round(normal_deviate(5.0, 1), 1), round(normal_deviate(5.0, 1000), 2)
+    (1.5, 4.97)
+    """
+    return (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t**2 / freedom))

@@ -118,6 +118,39 @@ def test_light_that_leaks_in_is_said(tmp_path):
     assert "light that leaks in" in text
 
 
+@pytest.mark.parametrize("number", [2, 3, 4, 6])
+def test_levels_that_scatter_are_no_drift(number):
+    """A line through few levels may fit them well by chance: of three, one set in eight does."""
+    rng = np.random.default_rng(number)
+    hours = [0.1 * k for k in range(number)]
+    sets = rng.normal(0.1, 0.2, (1000, number))
+    assert not any(dark_figures.is_drifting(each, hours, error=0.2) for each in sets)
+    # Of levels that scatter by ten times their noise, few are on a line by chance.
+    found = sum(dark_figures.is_drifting(each, hours, error=0.02) for each in sets)
+    assert found <= 8
+    # Five times the error of a slope and more is one: of levels on a line, and about it.
+    rising = np.arange(number) * 3.0
+    assert dark_figures.is_drifting(rising, hours, error=0.2) == (number > 2)
+    lost = np.append(rising, np.nan), [*hours, 1.0]
+    assert dark_figures.is_drifting(*lost, error=0.2) == (number > 2)
+    assert not dark_figures.is_drifting(rising / 30, hours, error=0.2)
+
+
+def test_a_sentence_on_drift_counts_the_noise_of_the_overscan(tmp_path):
+    """Levels of 0.0 to 1.0 adu on a line: four times what an overscan of 0.2 adu makes of six."""
+    rng = np.random.default_rng(2)
+    rising = [1000 + k * 0.2 + rng.normal(0, 3.0, SHAPE).astype(np.float32) for k in range(6)]
+    members = write(tmp_path, rising)
+    bias = SubtractedMaster(np.full(SHAPE, 1000, np.float32))
+    hours = [0.1 * k for k in range(6)]
+    for noise, said in ((0.2, False), (0.0, True)):
+        noises = [replace(each, read_noise=3.0, level_noise=noise) for each in amplifiers()]
+        dark = combine_darks(members, bias=bias, amplifiers=noises)
+        figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)
+        texts = [" ".join(dark_figures.remarks(each)) for each in figures]
+        assert ["its frames rose by" in text for text in texts] == [said] * len(noises)
+
+
 # -- choosing darks --------------------------------------------------------------------------------
 
 

@@ -219,6 +219,8 @@ def test_a_master_that_is_refused_while_the_run_goes_on_gives_way_to_the_next(tm
     assert done.records[second].status == ledger.REFUSED
     header = done.open("calibrated/two/science_g1.fits")[0].header
     assert (header["DARKIM"], header["DARKDT"], header["CALGRADE"]) == (DARKS[60], 1, "B")
+    # The bias of that dark, with which its noise cancels, and not the own night's.
+    assert (header["BIASIM"], header["MBNOISE"]) == (BIAS, 0)
     line = [
         line
         for line in (done.results / "associations.csv").read_text().splitlines()

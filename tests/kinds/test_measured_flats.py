@@ -14,6 +14,7 @@ from small_frames import LFC_LIKE, begin, run_jobs, write_raw
 
 from ccdflow.files.tables import table_rows
 from ccdflow.kinds.matching.measured_flats import first_of
+from ccdflow.run import ledger
 
 TYPES = {"bias": "BIAS", "flat": "FLAT", "science": "OBJECT"}
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations")
@@ -182,6 +183,22 @@ def test_the_flat_that_others_are_held_against_may_be_refused(archive):
     assert archive.left(steps=["flat"])[frame] == why
     archive.run(steps=["flat"])
     assert frame not in archive.left(steps=["flat"])
+
+
+def test_a_flat_that_could_not_be_made_is_no_runner_up(archive):
+    """The second best is one that there is: those of last night are saturated throughout."""
+    archive.flats(EARLY, 8_800)
+    archive.flats(OLD, 98_000, 4)
+    archive.flats(OWN, 20_000)
+    archive.take("science", OWN, electrons=5_000)
+    done = archive.run(steps=["flat"])
+    refused = [record for record in done.records.values() if record.status == ledger.REFUSED]
+    assert [record.product.split("/")[1] for record in refused] == [OLD]
+    (row,) = table_rows(done.results / "associations.csv")
+    assert OWN in row["master"]
+    assert EARLY in row["runner_up"]
+    assert float(row["runner_up_variance"]) == pytest.approx(1 / 44_000, rel=0.06)
+    assert archive.left(steps=["flat"]) == {}
 
 
 def test_the_flats_of_swapped_wheels_compete(archive):

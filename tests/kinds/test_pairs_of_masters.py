@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +15,11 @@ from chain_runs import run, take
 from small_frames import begin
 
 from ccdflow import simulate
+from ccdflow.kinds.matching import measured_flats
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.pairs import best_pair_first, variance_of_biases
 from ccdflow.kinds.planning import night_plan
+from ccdflow.run import ledger
 from ccdflow.run.job import Step, Use
 from ccdflow.verify import verdicts
 
@@ -60,6 +65,26 @@ def test_the_bias_of_the_dark_is_taken_where_it_cancels():
     # A much shorter frame leaves nearly all of the bias in: the better one is taken.
     faint = use("d01", 9, 0.01**2 * 25 / 8, scale=0.01)
     assert pair([tonight], [faint], of_darks, others=[of_dark])[0] == "b10"
+
+
+def test_the_next_dark_has_a_bias_of_its_own():
+    """Where the best dark could not be made, the bias that cancels in the next one is taken."""
+    biases = use("b10", 0, 5.0), use("b01", 1, 5.01)
+    darks = use("d10", 0, 3.0), use("d01", 1, 5.0)
+    of_darks = {"d10": biases[0], "d01": use("b01", 0, 5.0)}
+    steps = Step("bias", biases), Step("dark", darks)
+    bias, dark = best_pair_first(steps, Rules(), 0.01, of_darks.get, {}.get)
+    assert [each.product for each in dark.uses] == ["d10", "d01"]
+    assert bias.pairs == (("d10", "b10"), ("d01", "b01"))
+    assert Step.from_dict(json.loads(json.dumps(asdict(bias)))) == bias
+    for refused, first in (((), "b10"), (("d10",), "b01"), (("d10", "b01"), "b10")):
+        made = {product: ledger.Record(product, "", "") for product in ("b10", "b01", "d10", "d01")}
+        made |= dict.fromkeys(refused)
+        context = SimpleNamespace(outcome=made.get, planned=lambda name, make: make())
+        assert measured_flats.decided(context, bias).uses[0].product == first
+    # Where one bias is best with all darks, there is nothing to note.
+    same = dict.fromkeys(of_darks, biases[0])
+    assert best_pair_first(steps, Rules(), 0.01, same.get, {}.get)[0].pairs == ()
 
 
 def test_a_later_bias_is_not_taken_for_a_dark_that_has_it():

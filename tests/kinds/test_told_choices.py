@@ -18,7 +18,7 @@ from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import Answer, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.planning import night_plan, plan_words
+from ccdflow.kinds.planning import coverage, night_plan, plan_words
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
 
@@ -157,6 +157,24 @@ def test_the_tables_runner_up_is_the_pages(archive):
     assert [line.rival for line in block.taken] == [None, None, None]
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in lines_of(context)]
     assert [row["runner_up"] for row in rows] == ["", "", ""]
+
+
+def test_frames_of_one_setup_hide_no_hole_of_another(archive):
+    """There are flats of the night, but none with the binning of one frame; biases of both."""
+    archive.calibrations(NIGHT)
+    archive.take("bias", NIGHT, 5, CCDSUM="2 2")
+    archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan()
+    assert coverage.coverage_of(context).holes(coverage.MISSING) == []
+    archive.take("science", NIGHT, exptime=300.0, CCDSUM="2 2")
+    context = archive.plan()
+    found = coverage.coverage_of(context)
+    missing = [("dark 300 s", NIGHT), ("flat V", NIGHT)]
+    assert found.holes(coverage.MISSING) == missing
+    assert [found.cells[place] for place in missing] == [(5, coverage.MISSING)] * 2
+    assert found.cells["bias", NIGHT] == (10, coverage.OWN)
+    (line,) = ASSOCIATIONS.overview(context).summary
+    assert line == f"Missing: dark 300 s ({NIGHT}), flat V ({NIGHT})."
 
 
 def test_cameras_are_told_apart_on_the_page(archive):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -399,6 +400,21 @@ def test_explain_says_why_there_is_no_product(made, capsys, tmp_path):
     (tmp_path / "x.fits").write_bytes(b"")
     assert explain.main([str(tmp_path / "x.fits")]) == 1
     assert "lies in no results folder of ccdflow" in capsys.readouterr().err
+    shutil.copytree(done.results / ".ccdflow", tmp_path / "results/.ccdflow")
+    for file, why in (
+        (SCIENCE, "it was made, and deleted or moved; the next run makes it again"),
+        ("half.fits", "no whole FITS header"),
+        ("text.fits", "no whole FITS header"),
+        (".ccdflow", "is a folder"),
+    ):
+        path = tmp_path / "results" / file
+        if file.startswith("half"):
+            path.write_bytes((done.results / SCIENCE).read_bytes()[:1000])
+        elif file.startswith("text"):
+            path.write_text("no frame")
+        assert explain.main([str(path)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert why in line
 
 
 def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, tmp_path):
@@ -411,6 +427,10 @@ def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, 
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[1:]] == ["level", "scatter", "noise", "picture"]
     assert png.read_bytes().startswith(b"\x89PNG")
+    for other in (done.results / SCIENCE, done.results / "nights/x.png", tmp_path / "notes.txt"):
+        assert script("explain").main([*words, *what[:2], f"picture={other}"]) == 1
+        assert "picture: the picture " in capsys.readouterr().err
+    assert not (tmp_path / "notes.txt").exists()
     assert {path: path.stat().st_mtime_ns for path in done.results.rglob("*")} == before
 
 

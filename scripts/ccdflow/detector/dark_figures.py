@@ -11,12 +11,18 @@ from ccdflow.detector.bias_figures import Estimate, drift
 from ccdflow.detector.frame_figures import BOXES, UNKNOWN, clipped_moments
 from ccdflow.detector.half_split import half_split
 from ccdflow.maskbits import HOT
+from ccdflow.robust import normal_deviate
 
 HOT_RATE = 5.0
 """Electrons a second above the median of the amplifier from which on a pixel is hot."""
 
 HOT_SIGMA = 5.0
 """A pixel is hot only if it is above the median by so many of its own standard errors, as well."""
+
+# Standard errors of a drift of the levels, by their noise and by their scatter about a line.
+_DRIFT_SIGMA = 5.0
+# The same by the scatter alone, for a normal distribution: that of few levels is hardly known.
+_DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # Percentiles of the dark current that the figures have.
 _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
@@ -47,6 +53,8 @@ class DarkFigures:
         standard errors.
     drift : ccdflow.detector.bias_figures.Drift
         Levels of the members, in the unit of the frames, and their slope per hour.
+    is_drifting : bool
+        Whether the slope is beyond its error.
     noise_ratio : Estimate
         Measured over predicted noise, from two halves of the members.
     """
@@ -61,6 +69,7 @@ class DarkFigures:
     hot_limit: float
     glow: Estimate
     drift: object
+    is_drifting: bool
     noise_ratio: Estimate
 
 
@@ -145,6 +154,7 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
     usable = (flags & ~np.int16(HOT)) == 0
     levels = member_levels(dark, amplifier.region)
     followed = drift(levels, hours)
+    error = _level_error(amplifier, dark.sample_rows, followed.level.value)
     return DarkFigures(
         amplifier=amplifier.name,
         frames=len(levels),
@@ -156,6 +166,7 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
         hot_limit=hot_rate,
         glow=_glow(values, flags == 0, a_second),
         drift=followed,
+        is_drifting=is_drifting(levels, hours, error=error),
         noise_ratio=half_split(dark, amplifier.region),
     )
 
@@ -180,6 +191,58 @@ def member_levels(combined, region):
         float(np.median(frame[np.isfinite(frame)])) if np.isfinite(frame).any() else math.nan
         for frame in combined.sample[:, inside, x0:x1]
     ]
+
+
+def _level_error(amplifier, rows, level):
+    """Return the noise of the level of one member: of the pixels of its sample, and its overscan.
+
+    Parameters
+    ----------
+    amplifier : ccdflow.combine.noise.AmplifierNoise
+    rows : numpy.ndarray of int
+        Rows of the sample.
+    level : float
+
+    Returns
+    -------
+    float
+    """
+    y0, y1, x0, x1 = amplifier.region
+    pixels = np.count_nonzero((rows >= y0) & (rows < y1)) * (x1 - x0)
+    variance = amplifier.fixed + amplifier.slope * max(level, 0.0)
+    # All rows may have one overscan level.
+    common = amplifier.factor * amplifier.level_noise
+    return float(np.hypot(np.sqrt(np.pi / 2 * variance / max(pixels, 1)), common))
+
+
+def is_drifting(levels, hours, *, error):
+    """Tell whether levels rise or fall by more than their noise and their scatter.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        Of the members; NaN if unknown.
+    hours : sequence of float or None
+        Their times; NaN if unknown.
+    error : float
+        Noise of a level, in its unit.
+
+    Returns
+    -------
+    bool
+        False for fewer than three levels with a time.
+    """
+    slope = drift(levels, hours).slope
+    if not np.isfinite(slope.error):
+        return False
+    times = np.asarray(hours, np.float64)
+    times = times[np.isfinite(levels) & np.isfinite(times)]
+    by_noise = error / np.sqrt(np.sum((times - times.mean()) ** 2))
+    size = abs(slope.value)
+    if size <= _DRIFT_SIGMA * max(by_noise, slope.error):
+        return False
+    by_scatter = size / slope.error if slope.error else math.inf
+    return normal_deviate(by_scatter, len(times) - 2) > _DRIFT_SIGMA_OF_SCATTER
 
 
 def _rate(values, errors, levels, a_second):
@@ -227,8 +290,7 @@ def remarks(figures, *, unit="adu", drift_fraction=0.1):
     unit : {'adu', 'electron'}
         Of the members' levels.
     drift_fraction : float
-        Warn about levels that span more than this fraction of the dark level and more than the
-        noise of the levels.
+        Warn about levels that drift, and span more than this fraction of the dark level.
 
     Returns
     -------
@@ -236,10 +298,8 @@ def remarks(figures, *, unit="adu", drift_fraction=0.1):
     """
     sentences = []
     level = abs(figures.drift.level.value)
-    slope = figures.drift.slope
-    steep = np.isfinite(slope.error) and abs(slope.value) > 5 * slope.error
-    if steep and figures.drift.span > drift_fraction * level:
-        way = "rose" if slope.value > 0 else "fell"
+    if figures.is_drifting and figures.drift.span > drift_fraction * level:
+        way = "rose" if figures.drift.slope.value > 0 else "fell"
         sentences.append(
             f"the level of its frames {way} by {figures.drift.span:.3g} from {level:.3g} {unit}:"
             " light that leaks in, or a detector that was not yet cold"

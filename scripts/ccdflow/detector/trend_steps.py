@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, normal_deviate
 
 FEWEST = 5
 """Nights on each side of a step: fewer may be bad nights in a row."""
@@ -397,11 +397,9 @@ class _Nights:
     def _sigma(self, t):
         """Return a step in standard errors as that of a normal distribution.
 
-        The scatter is known from as many nights only: Student's t to a normal deviate by Wallace
-        (1959, Ann. Math. Stat. 30, 1121).
+        The scatter is known from as many nights only.
         """
-        n = self.freedom
-        return (8 * n + 1) / (8 * n + 3) * math.sqrt(n * math.log1p(t**2 / n))
+        return normal_deviate(t, self.freedom)
 
     def _without(self, cuts):
         """Return the values, the steps at some nights taken out."""

@@ -186,25 +186,17 @@ class Associations(Kind):
         """Return the section on the frames of each night and type, and on the missing ones."""
         if not self.index_basis(context):
             return None
-        coverage = _coverage(context)
-        if not coverage.nights:
+        found = _coverage(context)
+        if not found.nights:
             # All frames are undated.
             return None
-        sentence = _coverage_words(coverage)
-        draw = drawing_module("coverage_picture").coverage_picture
-        before = (
-            f" {coverage.earlier} nights before them are not shown." if coverage.earlier else ""
-        )
-        more = (
-            f" {coverage.left_out} rarer kinds of frames are left out." if coverage.left_out else ""
-        )
-        png = draw(
-            list(coverage.nights),
-            list(coverage.labels),
-            coverage.cells,
-            title=f"Frames of {_nights(coverage)}",
-            explanation="A number: frames of the night. o: none; its frames took a master of"
-            f" another night. x: none, and no other night has one that fits.{before}{more}",
+        sentence = _coverage_words(found)
+        png = drawing_module("coverage_picture").coverage_picture(
+            list(found.nights),
+            list(found.labels),
+            found.cells,
+            title=f"Frames of {_nights(found)}",
+            explanation=_coverage_notes(found),
         )
         return Section(
             "coverage", "Coverage", (sentence,), pictures=(Picture(png, f"Coverage: {sentence}"),)
@@ -309,6 +301,21 @@ def _coverage_words(found):
     some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
     rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
     return f"Missing: {some}{rest}."
+
+
+def _coverage_notes(found):
+    """Return the sentences below the picture of a `ccdflow.kinds.planning.coverage.Coverage`."""
+    notes = [
+        "A number: frames of the night. o: none; its frames took a master of another night. x:"
+        " none, and no other night has one that fits."
+    ]
+    if any(count and state == coverage.MISSING for count, state in found.cells.values()):
+        notes.append("x beside a number: none that fits some frames of the night.")
+    if found.earlier:
+        notes.append(f"{found.earlier} nights before them are not shown.")
+    if found.left_out:
+        notes.append(f"{found.left_out} rarer kinds of frames are left out.")
+    return " ".join(notes)
 
 
 def _harmful_darks(context, groups):

@@ -24,7 +24,7 @@ class Dark(LightMasterKind):
     counted = words
     short = "combined darks"
     stage = 3
-    version = 6
+    version = 7
     type = "dark"
     block = "dark"
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")

@@ -106,12 +106,16 @@ class Step:
         False where the step changes nothing.
     missing : str
         Why there is no master, and the masters there are.
+    pairs : tuple of (str, str)
+        Of a bias: each dark that the frame may take, the best one first, and the bias that is best
+        with it; () where that is the first one for all.
     """
 
     kind: str
     uses: tuple = ()
     needed: bool = True
     missing: str = ""
+    pairs: tuple = ()
 
     @classmethod
     def from_dict(cls, values):
@@ -120,7 +124,8 @@ class Step:
             Use(**{**use, "remarks": tuple(use["remarks"]), "degrees": tuple(use["degrees"])})
             for use in values["uses"]
         )
-        return cls(**{**values, "uses": uses})
+        pairs = tuple(map(tuple, values.get("pairs", ())))
+        return cls(**{**values, "uses": uses, "pairs": pairs})
 
 
 @dataclass(frozen=True)

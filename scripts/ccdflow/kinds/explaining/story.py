@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
 from ccdflow import paths
 from ccdflow.errors import UserError
@@ -71,17 +73,16 @@ def tell(results, product, context=None):
     path = Path(results) / product
     if not path.is_file():
         raise UserError(
-            f"there is no such file{_why_absent(results, product)}",
+            "is a folder"
+            if path.is_dir()
+            else f"there is no such file{_why_absent(results, product)}",
             file=path,
             remedy="give a product in the results folder",
         )
     if path.suffix in (".html", ".png", ".csv"):
         lines = [f"{product}: a page, picture or table, written from the products it shows"]
         return lines + _today(product, context)
-    try:
-        header = fits.getheader(path)
-    except OSError as error:
-        raise UserError(f"cannot be read ({error})", file=path, remedy="run again") from None
+    header = _header_of(path)
     if "CCDFKEY" not in header:
         raise UserError(
             "was not made by ccdflow",
@@ -99,12 +100,36 @@ def tell(results, product, context=None):
     return lines + _today(product, context)
 
 
+def _header_of(path):
+    """Return the header of a file.
+
+    Raises
+    ------
+    UserError
+        If it is no FITS file, or a damaged one.
+    """
+    with warnings.catch_warnings():
+        # The error has all that is to be said of a damaged file.
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            return fits.getheader(path)
+        except OSError as error:
+            why = error.strerror or "no whole FITS header"
+            raise UserError(
+                f"cannot be read ({why})",
+                file=path,
+                remedy="give a FITS file; a damaged product is made again by the next run",
+            ) from None
+
+
 def _why_absent(results, product):
     """Return why a product is not there, as far as the notes tell."""
     record = ledger.load(results).get(product)
-    if record is not None and record.reason:
+    if record is None:
+        return ""
+    if record.reason:
         return f": it was refused: {record.reason}"
-    return ""
+    return ": it was made, and deleted or moved; the next run makes it again"
 
 
 # -- frames ----------------------------------------------------------------------------------------
@@ -171,7 +196,9 @@ def step_lines(results, kind, header, chosen):
     if kind == DARK:
         how.append(f"multiplied by {header.get('DARKSCAL')}")
     noise = header.get({BIAS: "MBNOISE", DARK: "MDNOISE", FLAT: "MFNOISE"}[kind])
-    if noise is not None:
+    if noise == 0 and kind == BIAS and "DARKIM" in header:
+        how.append("its noise cancels in the dark")
+    elif noise is not None:
         unit = "of the signal" if kind == FLAT else _unit(header)
         how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
     lines.append(f"           {', '.join(how)}")
@@ -214,7 +241,7 @@ def _members(results, master):
     try:
         header = fits.getheader(Path(results) / master)
     except OSError:
-        return "it is not there any more"
+        return "it is not there any more; the next run makes it again"
     files = _numbered(header, "IMCOM", "IMC")
     return f"{header.get('NCOMBINE', len(files))} frames ({_some(files)})"
 

@@ -154,8 +154,7 @@ def taken(context, step):
 
 def _taken(context, step):
     for use in measured_flats.decided(context, step).uses:
-        record = context.outcome(use.product)
-        if record is not None and record.status == ledger.MADE:
+        if measured_flats.is_made(context, use):
             return use
     return None
 
@@ -225,6 +224,8 @@ def needs_of(context, steps):
             is_sure = not context.will_be_made(use.product)
             if products is spare and is_sure and context.outcome(use.product) is not None:
                 break
+        # A bias is taken in the place of the first where its dark is.
+        spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
     return needs, spare
 
 

@@ -65,13 +65,16 @@ def competing(context, step):
 
 def _competing(context, step):
     own = rules(context)
-    there = [use for use in step.uses if _is_made(context, use)]
+    there = [use for use in step.uses if is_made(context, use)]
     ranks = [rank_of(use, own) for use in there]
     return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
 
 
 def decided(context, step):
-    """Return a step with its flats in the order of the variance that they were measured to add.
+    """Return a step with its masters in the order that follows from those that were made.
+
+    Flats are in the order of the variance that they were measured to add; the bias that is best
+    with the dark that could be made goes first.
 
     Parameters
     ----------
@@ -81,12 +84,27 @@ def decided(context, step):
     Returns
     -------
     ccdflow.run.job.Step
-        The same object where nothing is measured.
+        The same object where that is the order of the plan.
     """
-    if step.kind != FLAT or not step.uses:
+    if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
+    decide = _paired if step.pairs else _decided
     # The step is kept beside its answer, so that its id stays its own.
-    return context.planned(("decided", id(step)), lambda: (step, _decided(context, step)))[1]
+    return context.planned(("decided", id(step)), lambda: (step, decide(context, step)))[1]
+
+
+def _paired(context, step):
+    """Return a step whose first bias is the one that is best with the first dark there is."""
+    found = (
+        bias
+        for dark, bias in step.pairs
+        if _has_record(context, dark) and _has_record(context, bias)
+    )
+    best = next(found, step.uses[0].product)
+    if best == step.uses[0].product:
+        return step
+    uses = sorted(step.uses, key=lambda use: use.product != best)
+    return replace(step, uses=tuple(uses))
 
 
 def _decided(context, step):
@@ -189,8 +207,23 @@ def _may_change(context, step):
     return any(first_of(products, values) != first for values in best)
 
 
-def _is_made(context, use):
-    record = context.outcome(use.product)
+def is_made(context, use):
+    """Tell whether a master was made or, while planning, will be.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    use : ccdflow.run.job.Use
+
+    Returns
+    -------
+    bool
+    """
+    return _has_record(context, use.product)
+
+
+def _has_record(context, product):
+    record = context.outcome(product)
     return record is not None and record.status == ledger.MADE
 
 

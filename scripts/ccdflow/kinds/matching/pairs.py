@@ -94,8 +94,13 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     best_bias = biases[best[order[0]][1]]
     rest = [use for use in bias.uses if use.product != best_bias.product]
     uses = (best_bias, *rest)[:MOST_CANDIDATES]
-    if uses != bias.uses:
-        bias = replace(bias, uses=uses)
+    there = {use.product for use in uses}
+    pairs = [(dark.uses[n].product, biases[best[n][1]].product) for n in order]
+    pairs = tuple(pair for pair in pairs if pair[1] in there)
+    if all(product == best_bias.product for _, product in pairs):
+        pairs = ()
+    if (uses, pairs) != (bias.uses, bias.pairs):
+        bias = replace(bias, uses=uses, pairs=pairs)
     return bias, replace(dark, uses=tuple(darks[n] for n in order))
 
 

@@ -37,8 +37,9 @@ class Coverage:
     labels : tuple of str
         Kinds of frames: type, filter, exposure; the camera where there are several.
     cells : dict of (str, str) to (int, str)
-        By label and night: how many frames there are, and `OWN`; or `OTHER` where frames of the
-        night took a master of another night, `MISSING` where they have none.
+        By label and night: how many frames there are, and `OWN`; or 0 and `OTHER` where frames of
+        the night took a master of another night; `MISSING` where some have none, also beside frames
+        of another setup, and frames of which no master could be made.
     left_out : int
         Kinds of frames that are not shown.
     """
@@ -93,12 +94,13 @@ def coverage_of(context):
             ranks[label] += number
         for camera, words, state, number in summary["holes"]:
             label = _with_camera(camera, words, several=several)
-            if not counts[label, night]:
+            if state == MISSING or not counts[label, night]:
                 states[label, night] = max(states.get((label, night), ""), state, key=_worse)
-                ranks[label] += number
+                ranks[label] += number * (not counts[label, night])
     chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:LABELS]
-    cells = {place: (count, OWN) for place, count in counts.items() if count and place[0] in chosen}
-    cells |= {place: (0, state) for place, state in states.items() if place[0] in chosen}
+    cells = {place: (count, OWN) for place, count in counts.items() if count}
+    cells |= {place: (counts[place], state) for place, state in states.items()}
+    cells = {place: cell for place, cell in cells.items() if place[0] in chosen}
     return Coverage(
         tuple(shown),
         len(nights) - len(shown),

@@ -20,7 +20,7 @@ from ccdflow.kinds.matching import association, match_words, shelves
 from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
-from ccdflow.kinds.matching.measured_flats import competing, figure_of
+from ccdflow.kinds.matching.measured_flats import competing, figure_of, is_made
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import noise_of
 from ccdflow.kinds.planning import budget, skies
@@ -379,7 +379,7 @@ def rival_of(context, answer):
     """Return the next candidate that competes by the rule, and why it lost.
 
     A later night's master does not compete where an earlier one is taken: what page and table say
-    does not change with a night that is added.
+    does not change with a night that is added. Nor does one that could not be made.
 
     Parameters
     ----------
@@ -399,7 +399,7 @@ def rival_of(context, answer):
         is_taken_later = use.lag is not None and use.lag < 0
         if is_later and not is_taken_later and rules.direction != "nearest":
             continue
-        if other.product != use.product:
+        if other.product != use.product and is_made(context, other):
             return other, match_words.why_lost(use, other, rules)
     return None, ""
 

@@ -25,7 +25,8 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     nights, labels : sequence of str
         Columns and rows.
     cells : dict of (str, str) to (int, str)
-        By label and night: a number of frames, and ``own``, ``other`` or ``missing``.
+        By label and night: a number of frames, and ``own``, ``other`` or ``missing``. One that is
+        missing beside frames has the number and its mark.
     title, explanation : str
 
     Returns
@@ -50,7 +51,7 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     for (label, night), (count, state) in cells.items():
         x, y = places[night], rows[label]
         panel.block(x - 0.47, x + 0.47, y - 0.45, y + 0.45, _COLOURS[state])
-        text = str(count) if count else _MARKS[state]
+        text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
         raster.text(panel.x(x), panel.y(y), text, INK, points=NUMBER, anchor="mm")
     for label, place in rows.items():
         name = drawable(label)[:40]
