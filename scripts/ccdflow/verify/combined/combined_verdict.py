@@ -107,7 +107,23 @@ def _parts(headers, account, hdu, whole):
 
 
 class _RemadeImage:
-    """An image of a combined frame while it is made again, some rows at a time."""
+    """An image of a combined frame while it is made again, some rows at a time.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        The combined frame.
+    hdu : int
+        Index of the image's HDU.
+    headers : dict of int to astropy.io.fits.Header
+        By HDU.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    results : pathlib.Path
+    gains : sequence of tuple
+        (place, gain over the mean gain) of each amplifier of a flat whose gains are known.
+    whole : bool
+        Whether all rows are made again.
+    """
 
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
         self.hdus, self.hdu, self.results = hdus, hdu, results
