@@ -104,10 +104,34 @@ def test_two_parameters_or_more_are_described():
     assert lacking == []
 
 
+def constructors():
+    """Return [(place, `__init__`, docstring of the class)] of all classes that write their own."""
+    return [
+        (f"{module.path.relative_to(SCRIPTS)}: {holder.name}", node, ast.get_docstring(holder))
+        for module in modules()
+        for holder in holders(module)
+        if isinstance(holder, ast.ClassDef)
+        for node in holder.body
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    ]
+
+
+def test_two_values_or_more_of_a_class_are_described():
+    lacking = [
+        place
+        for place, node, text in constructors()
+        if len(parameters(node)) > 1 and not has_section(text or "", "Parameters")
+    ]
+    assert lacking == []
+
+
 def test_described_parameters_are_those_of_the_function():
     wrong = []
-    for place, node, text, _ in public():
-        section = re.search(r"^Parameters\n-+\n(.*?)(?=\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    described = [(place, node, text) for place, node, text, _ in public()]
+    for place, node, text in described + constructors():
+        section = re.search(
+            r"^Parameters\n-+\n(.*?)(?=\n\n|\Z)", text or "", re.DOTALL | re.MULTILINE
+        )
         if section is None:
             continue
         lines = re.findall(r"^(\S[^:\n]*?)(?: :.*)?$", section[1], re.MULTILINE)

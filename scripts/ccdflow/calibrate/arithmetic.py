@@ -300,6 +300,19 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     ------
     FrameError
         If the masters cannot be applied.
+
+    Examples
+    --------
+    Without masters the pixels are multiplied by their gain, and have the noise of the electrons:
+
+    >>> from ccdflow.calibrate.chain import MasterChain
+    >>> from ccdflow.camera.sections import Region
+    >>> from ccdflow.frame.readout import Readout
+    >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding=0.0)
+    >>> reduced = np.full((4, 4), 32.0, np.float32)
+    >>> data, error, flags = calibrate_arrays(reduced, (readout,), MasterChain())
+    >>> print(data[0, 0], error[0, 0], flags[0, 0])
+    64.0 10.0 0
     """
     check(chain, readouts, unit=unit)
     work = ImageCalibration(reduced.shape, readouts, chain, index=index, unit=unit, noise=noise)

@@ -226,7 +226,24 @@ def _planes(units, images, first):
 
 
 class _Image:
-    """One image of a frame during its calibration."""
+    """One image of a frame during its calibration.
+
+    Parameters
+    ----------
+    file : int
+        Descriptor of the frame's file.
+    units : sequence of ccdflow.files.planes.ProductUnit
+        All HDUs of the file.
+    place : int
+        Index of the image's HDU.
+    name : str
+        The file's, for errors.
+    work : ccdflow.calibrate.arithmetic.ImageCalibration
+    noise, mask : bool
+        Whether standard errors and a mask are made.
+    extras : ccdflow.calibrate.extras.ImageExtras
+        The cosmic rays, bad pixels and shutter of this image.
+    """
 
     def __init__(self, file, units, place, name, work, *, noise, mask, extras):
         self.place = place

@@ -12,6 +12,12 @@ class Buffers:
 
     ``image`` has the block's rows from its second row on, and the rows before and after the block;
     ``done`` is the first row that is not calibrated yet.
+
+    Parameters
+    ----------
+    image : ccdflow.calibrate.blocks._Image
+    rows : int
+        Rows of the largest block.
     """
 
     def __init__(self, image, rows):

@@ -142,7 +142,15 @@ def effects(frame, masters, factors=1.0, shares=None):
 
 
 class _Sample:
-    """Squares of differences in some rows, and of boxes about their median."""
+    """Squares of differences in some rows, and of boxes about their median.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (ny, nx), float32; boxes are taken from them.
+    smooth : numpy.ndarray, optional
+        (ny, nx): the differences of neighbours are taken from these; default: from `values`.
+    """
 
     def __init__(self, values, smooth=None):
         self.steps = _steps(values if smooth is None else smooth)

@@ -49,6 +49,23 @@ def combine_biases(
     ------
     UserError, FrameError
         See `ccdflow.combine.stack.combine`.
+
+    Examples
+    --------
+    Three biases of three pixels, with a read noise of 3 adu:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ccdflow.combine.member_reader import Member
+    >>> from ccdflow.combine.noise import AmplifierNoise
+    >>> amplifier = AmplifierNoise("A", region=(0, 1, 0, 3), read_noise=3.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     members = [Member(Path(folder) / f"{n}.pixels", 0, (1, 3)) for n in range(3)]
+    ...     for level, member in enumerate(members):
+    ...         np.full((1, 3), level, ">f4").tofile(member.path)
+    ...     combined = combine_biases(members, amplifiers=[amplifier])
+    >>> print(combined.image, combined.uncertainty.round(3))
+    [[1. 1. 1.]] [[1.732 1.732 1.732]]
     """
     options = {"mask": mask, "ceilings": ceilings}
     limits = {"threads": threads, "memory": memory, "dtype": dtype, "uncertainty": uncertainty}

@@ -13,6 +13,15 @@ class Ordering:
     A network of minima and maxima of whole rows sorts a few members at the speed of the cache. Its
     cost for each value grows with the square of log n, so many members are transposed and sorted
     by numpy.
+
+    Parameters
+    ----------
+    n : int
+        Members.
+    width : int
+        Pixels that are sorted at once.
+    dtype : numpy.dtype
+        Of the members' values.
     """
 
     def __init__(self, n, width, dtype):

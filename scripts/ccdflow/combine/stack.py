@@ -230,6 +230,17 @@ def combine_arrays(
     -------
     Combined
         Its sample has no rows.
+
+    Examples
+    --------
+    Twelve frames of three pixels, one of them with a cosmic ray:
+
+    >>> stack = np.full((12, 1, 3), 100, np.float32)
+    >>> stack[::2] += 1
+    >>> stack[5, 0, 1] = 5000
+    >>> combined = combine_arrays(stack)
+    >>> print(combined.image.round(2), combined.count, combined.clipped.sum())
+    [[100.5  100.55 100.5 ]] [[12 11 12]] 1
     """
     n, ny, nx = stack.shape
     flat = stack.reshape(n, ny * nx)

@@ -31,6 +31,14 @@ _DOUBTFUL_VALUES = 16_000  # solved at once: few enough to reuse memory pages
 class TooLittleMemory(UserError):
     """The allowed memory is too small.
 
+    Parameters
+    ----------
+    job : CombineJob
+    memory : int
+        Allowed memory, in bytes.
+    needed : int
+        Sufficient memory, in bytes.
+
     Attributes
     ----------
     needed : int
@@ -291,6 +299,18 @@ class _Worker:
     """One thread's buffers, reused for every tile, and its counts.
 
     Few pixels need the exact arithmetic: they are collected over tiles and solved together.
+
+    Parameters
+    ----------
+    job : CombineJob
+    width : int
+        Pixels of a tile.
+    count : int
+        Tiles that are read at once.
+    totals : Totals
+        Shared by all workers.
+    reads : collections.deque of int
+        First pixels of the reads that no worker has taken yet; shared by all workers.
     """
 
     def __init__(self, job, width, count, totals, reads):
@@ -459,7 +479,13 @@ class _Worker:
 
 
 class _GrowingWorker(_Worker):
-    """A worker whose tiles are whole rows with a margin: a rejection extends to neighbours."""
+    """A worker whose tiles are whole rows with a margin: a rejection extends to neighbours.
+
+    Parameters
+    ----------
+    job, width, count, totals, reads
+        See `_Worker`.
+    """
 
     def __init__(self, job, width, count, totals, reads):
         super().__init__(job, width, count, totals, reads)

@@ -222,6 +222,13 @@ class _Replaced:
 
     As astroscrappy has it: of 5 x 5 pixels those count that are no hits, and not beside bad ones;
     all hits are replaced anew in each round. The median of an even number is the lower of two.
+
+    Parameters
+    ----------
+    data, variance : numpy.ndarray
+        (ny, nx), float32; not changed.
+    bad : numpy.ndarray
+        (ny, nx), bool: pixels that replace no other.
     """
 
     def __init__(self, data, variance, bad):

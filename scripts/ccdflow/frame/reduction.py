@@ -90,6 +90,25 @@ def reduce_frame(stored, geometry, recipe):
     ------
     FrameError
         If the overscan has no finite value for a row or column, or for a whole amplifier.
+
+    Examples
+    --------
+    Two rows of two science pixels, and an overscan of two columns at their right:
+
+    >>> import numpy as np
+    >>> from ccdflow.camera.geometry import Amplifier, Geometry
+    >>> from ccdflow.camera.reduction_recipe import ReductionRecipe
+    >>> from ccdflow.camera.sections import Region
+    >>> science, overscan = Region(0, 2, 0, 2), Region(0, 2, 2, 4)
+    >>> amplifier = Amplifier("A", 0, science, (overscan,), along="rows", place=science)
+    >>> geometry = Geometry(
+    ...     "tiny", (2, 2), (amplifier,), "image", "profile", raw_shapes=((0, (2, 4)),)
+    ... )
+    >>> raw = np.array([[10, 12, 4, 4], [20, 22, 5, 5]], dtype=">i2")
+    >>> reduced = reduce_frame({0: (raw, 0)}, geometry, ReductionRecipe())
+    >>> print(reduced.images[0].data)
+    [[ 6.  8.]
+     [15. 17.]]
     """
     overscans, amplifier_flags, samples = {}, {}, {}
     for amplifier in geometry.amplifiers:

@@ -112,7 +112,13 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
 
 
 class _Work:
-    """Values collected from block to block."""
+    """Values collected from block to block.
+
+    Parameters
+    ----------
+    rows, geometry, recipe, sample, small
+        See `stream_frame`.
+    """
 
     def __init__(self, rows, geometry, recipe, sample, small):
         self._offset = rows.offset

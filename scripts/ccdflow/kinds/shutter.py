@@ -459,7 +459,15 @@ def _means(night, flats, image):
 
 
 class _Dark:
-    """The dark that was subtracted from the members of a combined flat."""
+    """The dark that was subtracted from the members of a combined flat.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    flat : ccdflow.run.ledger.Record
+        Of the combined flat.
+    image : ccdflow.frame.products.ProductImage
+    """
 
     def __init__(self, night, flat, image):
         context = night.context

@@ -482,7 +482,14 @@ def _make_claimed(path, chain, threads, parent, say):
 
 
 class _Meter:
-    """Counts the finished jobs of a batch, including those of earlier attempts."""
+    """Counts the finished jobs of a batch, including those of earlier attempts.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    mode : {'auto', 'plain', 'none'}
+        See `ccdflow.run.progress.Progress`.
+    """
 
     def __init__(self, context, *, mode):
         done = tally(context)

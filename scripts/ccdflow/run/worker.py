@@ -103,7 +103,13 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
 
 
 class _Pool:
-    """Jobs that wait, are ready or run; the threads share it under one lock."""
+    """Jobs that wait, are ready or run; the threads share it under one lock.
+
+    Parameters
+    ----------
+    context, jobs, threads, make, is_wide, on_done
+        See `work`; `jobs` is a list here.
+    """
 
     def __init__(self, context, jobs, threads, make, is_wide, on_done):
         self.context, self.jobs, self.threads, self.make = context, jobs, threads, make

@@ -274,6 +274,17 @@ def fit_darks(darks, times, read_noise, *, drop_hits=False):
     -----
     The variance of a frame is read_noise^2 and the electrons of a usual pixel, or, of a pixel that
     stands out, those that its own line predicts.
+
+    Examples
+    --------
+    Three darks of three pixels, one of them hot:
+
+    >>> times = [100.0, 200.0, 300.0]
+    >>> rates = np.array([[0.25, 2.0, 0.25]])
+    >>> darks = [10 + rates * time for time in times]
+    >>> lines = fit_darks(darks, times, read_noise=5.0)
+    >>> print(lines.rate, lines.offset.round(3))
+    [[0.25 2.   0.25]] [[10. 10. 10.]]
     """
     darks = np.asarray(darks)
     fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drop_hits=drop_hits)

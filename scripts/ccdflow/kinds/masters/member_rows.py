@@ -12,7 +12,16 @@ from ccdflow.run.context import reduced
 
 
 class MemberRows:
-    """The members of a master, less its bias: rows of all of them at a time."""
+    """The members of a master, less its bias: rows of all of them at a time.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    record : ccdflow.run.ledger.Record
+        Of the master.
+    image : ccdflow.frame.products.ProductImage
+        The image of the frames whose rows are read.
+    """
 
     def __init__(self, night, record, image):
         results = night.context.results

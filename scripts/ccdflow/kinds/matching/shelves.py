@@ -75,7 +75,13 @@ def _bias_of(group):
 
 
 class Shelves:
-    """The masters of a kind in the plan, and the noise of their detector."""
+    """The masters of a kind in the plan, and the noise of their detector.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    kind : ccdflow.kinds.masters.master.MasterKind
+    """
 
     def __init__(self, context, kind):
         self.kind = kind

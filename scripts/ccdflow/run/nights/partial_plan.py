@@ -84,7 +84,18 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress):
 
 
 class NightNotes:
-    """Rows and records of single nights, as the notes of a results folder have them."""
+    """Rows and records of single nights, as the notes of a results folder have them.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    nights : ccdflow.run.nights.closed_nights.ClosedNights
+
+    Raises
+    ------
+    NeedsWholePlan
+        If there are many late notes.
+    """
 
     def __init__(self, results, nights):
         self.results, self.nights = results, nights
@@ -218,7 +229,14 @@ class NightNotes:
 
 
 class OpenRows(dict):
-    """The rows of open nights; those of closed ones are found by name."""
+    """The rows of open nights; those of closed ones are found by name.
+
+    Parameters
+    ----------
+    rows : dict of str to ccdflow.run.rawframes.rows.Row
+        By raw file, of the open nights.
+    notes : NightNotes
+    """
 
     def __init__(self, rows, notes):
         super().__init__(rows)
@@ -241,7 +259,14 @@ class OpenRows(dict):
 
 
 class OpenLedger(ledger.Ledger):
-    """The records of open nights and of the archive; those of closed nights are found by name."""
+    """The records of open nights and of the archive; those of closed nights are found by name.
+
+    Parameters
+    ----------
+    notes : NightNotes
+    nights : sequence of str
+        The open nights.
+    """
 
     def __init__(self, notes, nights):
         super().__init__()
@@ -279,7 +304,14 @@ class _Wanted(set):
 
 
 class _RowsByNight(dict):
-    """The rows of each night, sorted by file; those of closed nights are read when asked for."""
+    """The rows of each night, sorted by file; those of closed nights are read when asked for.
+
+    Parameters
+    ----------
+    rows : iterable of ccdflow.run.rawframes.rows.Row
+        Of the open nights.
+    notes : NightNotes
+    """
 
     def __init__(self, rows, notes):
         super().__init__()
@@ -299,7 +331,17 @@ class _RowsByNight(dict):
 
 
 class _Changes:
-    """The folders that changed, and their nights."""
+    """The folders that changed, and their nights.
+
+    Parameters
+    ----------
+    values : dict
+        Settings.
+    state : ccdflow.run.seal.State
+        Of the archive as it is now.
+    nights : ccdflow.run.nights.closed_nights.ClosedNights
+    notes : NightNotes
+    """
 
     def __init__(self, values, state, nights, notes):
         self._raw, self._notes, self._nights = Path(values["raw"]), notes, nights
@@ -391,7 +433,15 @@ def _members(groups):
 
 
 class _Opening:
-    """A try to plan with some nights open."""
+    """A try to plan with some nights open.
+
+    Parameters
+    ----------
+    values, reading, chain
+        See `plan_changed_nights`.
+    notes : NightNotes
+    changes : _Changes
+    """
 
     def __init__(self, values, reading, chain, notes, changes):
         self._values, self._reading, self._chain = values, reading, chain

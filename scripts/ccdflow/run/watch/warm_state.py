@@ -307,7 +307,15 @@ def _is_same(row, before):
 
 
 class _ByProduct:
-    """The rows of reduced frames by product, as a context looks them up."""
+    """The rows of reduced frames by product, as a context looks them up.
+
+    Parameters
+    ----------
+    names : dict of str to str
+        Raw file of each product.
+    rows : dict of str to ccdflow.run.rawframes.rows.Row
+        By raw file.
+    """
 
     def __init__(self, names, rows):
         self._files, self._rows = names, rows

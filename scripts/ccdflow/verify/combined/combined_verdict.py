@@ -9,7 +9,7 @@ from datetime import date, datetime
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.combined import kept_values, measuring, remade_combination
+from ccdflow.verify.combined import kept_values, measuring, remade_combination, tolerances
 from ccdflow.verify.comparing.amplifiers import (
     ROUNDING,
     card,
@@ -45,11 +45,7 @@ _BAND_ROWS = 8
 _VALUES = 4_000_000
 # Fewest bands that are made again.
 _FEWEST_BANDS = 4
-_STEPS = 2
-"""float32 steps by which a combined pixel may differ: sums run in another order."""
 _NO_CLIPPING = "none"
-_SECONDS = 1e-3
-"""By which times of frames may be off their cards: they have milliseconds."""
 ERRORS = 2e-5
 """Relative, of standard errors: the cards of the noise model have six digits."""
 
@@ -111,7 +107,23 @@ def _parts(headers, account, hdu, whole):
 
 
 class _RemadeImage:
-    """An image of a combined frame while it is made again, some rows at a time."""
+    """An image of a combined frame while it is made again, some rows at a time.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        The combined frame.
+    hdu : int
+        Index of the image's HDU.
+    headers : dict of int to astropy.io.fits.Header
+        By HDU.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    results : pathlib.Path
+    gains : sequence of tuple
+        (place, gain over the mean gain) of each amplifier of a flat whose gains are known.
+    whole : bool
+        Whether all rows are made again.
+    """
 
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
         self.hdus, self.hdu, self.results = hdus, hdu, results
@@ -169,7 +181,7 @@ class _RemadeImage:
         other = np.where(np.isnan(again.image), np.nan, again.other)
         nearer = np.abs(image - other) < np.abs(image - again.image)
         nearest = np.where(nearer, other, again.image)
-        steps = _STEPS + 2 * bool(account.levels)
+        steps = tolerances.STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
         kept_values.decide(image, nearest, again, account.method, self.gains, part, limit)
         self.largest = max(self.largest, within(image, nearest, np.float32, steps, scale))
@@ -290,14 +302,14 @@ def _check_members(headers, account, results):
     if None not in dates and "DATE-BEG" in headers[0]:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
             written = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
-            if abs((written - value).total_seconds()) > _SECONDS:
+            if abs((written - value).total_seconds()) > tolerances.SECONDS:
                 has = f"{value.isoformat()}, and its card has {written.isoformat()}"
                 raise Differs(f"{keyword} is {has}")
     seconds = [number(header.get("EXPTIME")) for header in firsts]
     if "EXPTIME" in headers[0] and None not in seconds:
-        # Darks that are alike to 0.5 s or 1 % have one number.
         middle = float(np.median(seconds))
-        same_figure(headers[0], "EXPTIME", middle, part=1e-2, least=0.06 if middle < 100 else 0.6)
+        least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
+        same_figure(headers[0], "EXPTIME", middle, part=tolerances.EXPOSURE, least=least)
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
@@ -399,20 +411,32 @@ def _check_biases(made):
             turned = frames.swapaxes(1, 2)
         written = number(card(header, "RNOISE", tail))
         if written is not None:
+            noise = measuring.read_noise(turned)
             same_value(
-                f"RNOISE{tail}", written, measuring.read_noise(turned), part=5e-3, least=1e-3
+                f"RNOISE{tail}",
+                written,
+                noise,
+                part=tolerances.READ_NOISE,
+                least=tolerances.NOISE_DIGITS,
             )
             noise = measuring.predicted_noise(written, len(frames), account)
-            same_value(f"CNOISPR{tail}", card(header, "CNOISPR", tail), noise, part=3e-2)
+            predicted = card(header, "CNOISPR", tail)
+            same_value(f"CNOISPR{tail}", predicted, noise, part=tolerances.COMBINED_NOISE)
         written = number(card(header, "CNOISE", tail))
         if written is not None:
             noise = measuring.combined_noise(turned, account)
-            same_value(f"CNOISE{tail}", written, noise, part=3e-2, least=1e-3)
+            same_value(
+                f"CNOISE{tail}",
+                written,
+                noise,
+                part=tolerances.COMBINED_NOISE,
+                least=tolerances.NOISE_DIGITS,
+            )
         # An amplifier without signal has no noise to measure.
         is_lost = card(header, "AMPBAD", tail) is not None
         if (written := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
             noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
-            same_value(f"CLIPRN{tail}", written, noise, part=4e-2)
+            same_value(f"CLIPRN{tail}", written, noise, part=tolerances.CLIPPING_NOISE)
 
 
 def _check_model(made, bias):
@@ -441,8 +465,7 @@ def _check_model(made, bias):
         factor, error = measuring.model_factor(
             frames, levels, light, model.fixed / square, model.slope / square
         )
-        # A factor within three errors, or 1 %, of 1 is written as 1.
-        same_value(f"MODFC{tail}", model.factor, factor, part=max(0.02, 5 * error))
+        same_value(f"MODFC{tail}", model.factor, factor, part=tolerances.of_factor(error))
 
 
 def _check_shared(made, bias, masters):
@@ -455,7 +478,7 @@ def _check_shared(made, bias, masters):
     if noises:
         noise = float(np.mean(np.square(noises))) ** 0.5
         share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
-        same_figure(header, "MBNOISE", share * noise, part=2e-5, least=1e-9)
+        same_figure(header, "MBNOISE", share * noise, part=tolerances.MASTER_NOISE)
     if "dark" in masters:
         rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
         cut = account.masters["dark"].cut
@@ -463,7 +486,12 @@ def _check_shared(made, bias, masters):
         errors = errors[np.isfinite(errors)].astype(np.float64)
         errors = errors[errors <= 3 * np.median(errors)]
         noise = float(np.mean(errors**2)) ** 0.5
-        same_figure(header, "MDNOISE", float(np.mean(factors / levels)) * noise, part=2e-5)
+        same_figure(
+            header,
+            "MDNOISE",
+            float(np.mean(factors / levels)) * noise,
+            part=tolerances.MASTER_NOISE,
+        )
 
 
 def _check_flat(made, image, errors, mask):
@@ -487,8 +515,8 @@ def _check_flat(made, image, errors, mask):
                 header, f"FLATR{place_of_amplifier:02d}", float(values.mean(dtype=np.float64))
             )
     if quality:
-        same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=2e-4)
-        same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=1e-4)
+        same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=tolerances.FLAT_SIGNAL)
+        same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=tolerances.FLAT_SCATTER)
     _check_gains(made)
 
 
@@ -503,7 +531,7 @@ def _check_gains(made):
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        same_value(f"GAINMEAS{tail}", written, gain, part=max(0.03, 5 * error))
+        same_value(f"GAINMEAS{tail}", written, gain, part=tolerances.of_gain(error))
 
 
 def _check_dark(made, image, errors, mask):

@@ -15,7 +15,17 @@ _STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
 
 
 class Differs(Exception):
-    """A product that differs from the same made again."""
+    """A product that differs from the same made again.
+
+    Parameters
+    ----------
+    reason : str
+        The difference, in words.
+    largest : float
+        Largest difference of a pixel, in the image's unit; NaN if it is none of pixels.
+    pixels : int
+        Number of pixels that differ.
+    """
 
     def __init__(self, reason, largest=float("nan"), pixels=0):
         super().__init__(reason)
