@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -28,10 +29,11 @@ from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
+from ccdflow.camera.gains import card_number
 from ccdflow.camera.sections import Region
-from ccdflow.errors import CcdflowError, FrameError, UserError
-from ccdflow.files import packed
-from ccdflow.files.cards import card_value
+from ccdflow.errors import CcdflowError, FrameError, UserError, action_of
+from ccdflow.files import packed, whole
+from ccdflow.files.cards import CardSpec, card_value
 from ccdflow.files.planes import read_units
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
@@ -51,9 +53,21 @@ def parse(arguments=None):
         action="store_true",
         help="dark and flat had this bias subtracted, though no card BIASKEY says so",
     )
-    parser.add_argument("--gain", type=float, help="electrons per adu; else card AMPGAIN or GAIN")
-    parser.add_argument("--read-noise", type=float, help="electrons; else card RDNOISE")
-    parser.add_argument("--saturation", type=float, help="raw adu from which a pixel is saturated")
+    parser.add_argument(
+        "--gain",
+        type=commandline.number("--gain", above=0, allowed="electrons per adu, above 0"),
+        help="electrons per adu; else card AMPGAIN or GAIN",
+    )
+    parser.add_argument(
+        "--read-noise",
+        type=commandline.number("--read-noise", allowed="electrons, 0 or more"),
+        help="electrons; else card RDNOISE",
+    )
+    parser.add_argument(
+        "--saturation",
+        type=commandline.number("--saturation", above=0, allowed="raw adu, above 0"),
+        help="raw adu from which a pixel is saturated",
+    )
     parser.add_argument(
         "--compress",
         choices=(packed.LOSSLESS, packed.QUANTISED),
@@ -61,6 +75,9 @@ def parse(arguments=None):
         help="docs/products.md",
     )
     parser.add_argument("--image-only", action="store_true", help="neither UNCERT nor MASK")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace calibrated frames that are there"
+    )
     parser.add_argument(
         "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
     )
@@ -204,8 +221,8 @@ def readout_of(unit, options):
     ccdflow.frame.readout.Readout
     """
     gain, noise = options.gain, options.read_noise
-    for keyword in ("AMPGAIN", "GAIN"):
-        gain = as_number(card_value(unit.header, keyword)) if gain is None else gain
+    if gain is None:
+        gain = card_number([unit.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
     noise = as_number(card_value(unit.header, "RDNOISE")) if noise is None else noise
     known = gain and noise is not None
     ny, nx = unit.shape
@@ -219,6 +236,8 @@ def readout_of(unit, options):
 
 # The function that calibrates a frame, as a forked process has it from its parent.
 _inherited = []
+# Held while a forked process is at work on a frame.
+_at_work = threading.Lock()
 
 
 def calibrate_all(paths, work, cores):
@@ -250,9 +269,16 @@ def calibrate_all(paths, work, cores):
     if workers < 2 or threading.active_count() > 1:
         return [first, *(_tried(work, path) for path in rest)]
     context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(work,))
+    link = os.pipe()
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_begin, initargs=(work, link)
+    )
+    # Ctrl-C is for the parent, which gives out no more frames: the processes inherit the block.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return [first, *pool.map(_calibrate_inherited, rest)]
+        results = pool.map(_calibrate_inherited, rest)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        return [first, *results]
     except BrokenProcessPool:
         raise UserError(
             "a process that calibrated frames was killed, perhaps for lack of memory",
@@ -262,16 +288,27 @@ def calibrate_all(paths, work, cores):
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+        for end in link:
+            os.close(end)
 
 
-def _begin(work):
-    # Ctrl-C is for the parent, which gives out no more frames.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(work, link):
     _inherited[:] = [work]
+    reading, writing = link
+    os.close(writing)
+    threading.Thread(target=_end_with_parent, args=(reading,), daemon=True).start()
+
+
+def _end_with_parent(reading):
+    """End this process, between two frames, once its parent has gone, in whatever way."""
+    os.read(reading, 1)
+    with _at_work:
+        os._exit(1)
 
 
 def _calibrate_inherited(path):
-    return _tried(_inherited[0], path)
+    with _at_work:
+        return _tried(_inherited[0], path)
 
 
 def _tried(work, path):
@@ -282,33 +319,68 @@ def _tried(work, path):
 
 
 def run(options):
-    """Calibrate the files and return the line that says so.
+    """Calibrate the files and return the line that says so; with status 1 if one could not be.
 
     Raises
     ------
     UserError
-        If no frame is given, or ``--bias-is-out`` without its bias.
-    FrameError
-        If a frame cannot be calibrated; all others are.
+        If no frame is given, or ``--bias-is-out`` without its bias, or a product would take the
+        place of a file.
+    OSError
+        If the folder of the products cannot be made.
     """
     if options.bias_is_out and options.bias is None:
         raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
     out = commandline.path(options, "out", old_form=True)
-    if not options.words:
+    if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
-    store = MasterStore()
-    done = calibrate_all(
-        [Path(word) for word in options.words],
-        lambda path: calibrate(path, out, options, store),
-        options.cores,
+    paths = [Path(word) for word in options.words]
+    masters = [path for kind in MASTERS if (path := getattr(options, kind)) is not None]
+    commandline.check_products(
+        [out / path.name for path in paths], [*paths, *masters], overwrite=options.overwrite
     )
-    errors = [each for each in done if isinstance(each, Exception)]
-    for error in errors[:-1]:
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
-        print(f"ccdflow: {text}", file=sys.stderr)
-    if errors:
-        raise errors[-1]
-    return f"{out}: {len(done)} frame{'s' * (len(done) != 1)}, in {done[0].unit}"
+    out.mkdir(parents=True, exist_ok=True)
+    store = MasterStore()
+    try:
+        done = calibrate_all(
+            paths, lambda path: calibrate(path, out, options, store), options.cores
+        )
+    finally:
+        # Those of a process that was killed, now or in an earlier call.
+        for path in out.iterdir():
+            whole.remove_abandoned(path)
+    lines = lines_of_errors([each for each in done if isinstance(each, Exception)], out)
+    for line in lines:
+        print(f"ccdflow: {line}", file=sys.stderr)
+    if lines:
+        return "", 1
+    units = " and ".join(dict.fromkeys(each.unit for each in done))
+    return f"{out}: {len(done)} frame{'s' * (len(done) != 1)}, in {units}"
+
+
+def lines_of_errors(errors, out):
+    """Return the lines on frames that were not calibrated; a common cause is told once.
+
+    Parameters
+    ----------
+    errors : list of Exception
+    out : pathlib.Path
+        The folder of the products: a disk that is full concerns all of them.
+
+    Returns
+    -------
+    list of str
+    """
+    causes = Counter(
+        f"{out}: {error.strerror}; {action_of(error)}"
+        if isinstance(error, OSError) and Path(error.filename or out).parent == out
+        else commandline.line_of(error)
+        for error in errors
+    )
+    return [
+        f"{cause}; this concerns {count} frames" if count > 1 else cause
+        for cause, count in causes.items()
+    ]
 
 
 def main(arguments=None):

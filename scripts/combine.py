@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from ccdflow import __version__, commandline
@@ -25,6 +26,7 @@ from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_MEMORY, CombineRecipe, combine, locate
 from ccdflow.errors import UserError
 from ccdflow.files import checksum, promised, whole
+from ccdflow.files.headertext import printable
 
 
 def parse(arguments=None):
@@ -34,7 +36,7 @@ def parse(arguments=None):
     parser.add_argument("--method", default="average", choices=("average", "median"))
     parser.add_argument(
         "--clip",
-        type=float,
+        type=commandline.number("--clip", allowed="sigma from 1 up, or 0"),
         default=5.0,
         help="reject beyond so many sigma from the median; 0 rejects nothing",
     )
@@ -44,11 +46,23 @@ def parse(arguments=None):
         choices=("auto", "noise", "mad", "std"),
         help="where sigma comes from; auto: noise below ten frames where --read-noise is given",
     )
-    parser.add_argument("--read-noise", type=float, help="of a pixel, in the unit of the frames")
-    parser.add_argument("--gain", type=float, help="electrons a unit of the frames; not for biases")
+    parser.add_argument(
+        "--read-noise",
+        type=commandline.number("--read-noise", allowed="in the unit of the frames, 0 or more"),
+        help="of a pixel, in the unit of the frames",
+    )
+    parser.add_argument(
+        "--gain",
+        type=commandline.number("--gain", above=0, allowed="electrons a unit, above 0"),
+        help="electrons a unit of the frames; not for biases",
+    )
     parser.add_argument("--iterations", type=int, default=1, help="rounds of clipping at most")
     parser.add_argument(
-        "--memory", type=float, default=DEFAULT_MEMORY / 1e6, metavar="MB", help="memory at most"
+        "--memory",
+        type=commandline.number("--memory", above=0, allowed="MB, above 0"),
+        default=DEFAULT_MEMORY / 1e6,
+        metavar="MB",
+        help="memory at most",
     )
     parser.add_argument(
         "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
@@ -65,13 +79,15 @@ def run(options):
     Raises
     ------
     UserError
-        If no frame is given, or the product is there already.
+        If no frame is given, one is given twice, or the product is there already or one of them.
     """
     out = commandline.path(options, "out", what="FILE", old_form=True)
-    if not options.words:
+    if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
-    if out.exists() and not options.overwrite:
-        raise UserError("is there already", file=out, remedy="--overwrite replaces it")
+    twice = [word for word, count in Counter(options.words).items() if count > 1]
+    if twice:
+        raise UserError("is given twice", file=twice[0], remedy="give each frame once")
+    commandline.check_products([out], options.words, overwrite=options.overwrite)
     recipe = CombineRecipe(
         method=options.method,
         clip=options.clip or None,
@@ -88,8 +104,10 @@ def run(options):
         uncertainty=False,
     )
     write(out, result, options.words)
+    for path in out.parent.iterdir():
+        whole.remove_abandoned(path)
     return (
-        f"{out}: {len(options.words)} frames, {result.recipe}; "
+        f"{out}: {len(members)} frame{'s' * (len(members) != 1)}, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
     )
 
@@ -136,7 +154,8 @@ def write(path, result, files):
     header["NREJECT"] = (int(result.clipped.sum()), "values rejected")
     header["CCDFLOW"] = (__version__, "version of ccdflow")
     for number, name in enumerate(files, start=1):
-        header[f"IMCMB{number:03d}"] = Path(name).name
+        digits = f"{number:03d}"
+        header["IMCMB"[: 8 - len(digits)] + digits] = printable(Path(name).name)
     padding = bytes(-data.nbytes % promised.BLOCK)
     sum_of_data = checksum.sum_words(data)
     whole.write_whole(path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding])

@@ -24,6 +24,8 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 # Seconds of a day: a longer pause is a mistake.
 _LONGEST_PAUSE = 86400.0
+# No option of a reduction is larger, in whatever unit.
+_LARGEST = 1e15
 _ENDED = "ccdflow: ended by Ctrl-C"
 _SCRIPTS = Path(__file__).parents[1]
 
@@ -61,6 +63,28 @@ end_at_once()
 def cores(name="--cores"):
     """Return the `type` of an option that is a number of cores: 1 or more."""
     return _number_parser(int, name, least=1, allowed="a whole number, 1 or more")
+
+
+def number(name, *, above=None, allowed, kind=float):
+    """Return the `type` of an option that is a finite number.
+
+    Parameters
+    ----------
+    name : str
+        Of the option, as the line on a wrong value shows it.
+    above : float, optional
+        The number has to be larger; without it 0 or more.
+    allowed : str
+        These numbers in words.
+    kind : {float, int}
+
+    Returns
+    -------
+    callable
+        Takes the text of the option and returns the number.
+    """
+    least = 0 if above is None else math.nextafter(above, math.inf)
+    return _number_parser(kind, name, least=least, most=_LARGEST, allowed=allowed)
 
 
 def seconds(name, *, least):
@@ -234,6 +258,54 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
     return Path(value)
 
 
+def check_products(products, given, *, overwrite):
+    """Check that no product takes the place of a file: neither of one given nor of another product.
+
+    Parameters
+    ----------
+    products : sequence of path-like
+    given : sequence of path-like
+        The files that are read.
+    overwrite : bool
+        Whether products may take the place of files that are not given.
+
+    Raises
+    ------
+    UserError
+        For the first that would.
+    """
+    read = {_identity(path): path for path in given}
+    read.pop(None, None)
+    made = set()
+    for product in products:
+        identity = _identity(product)
+        if identity in read:
+            raise UserError(
+                "the product would take the place of a file that is read",
+                file=product,
+                remedy="give another place as out",
+            )
+        if os.fspath(product) in made:
+            raise UserError(
+                "several frames would have this product",
+                file=product,
+                remedy="give each frame once, and frames of one name one after the other, each"
+                " with a place of its own as out",
+            )
+        if identity is not None and not overwrite:
+            raise UserError("is there already", file=product, remedy="--overwrite replaces it")
+        made.add(os.fspath(product))
+
+
+def _identity(path):
+    """Return device and number of a file, the same for all its names; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
 def no_more_words(options):
     """Refuse words that are left and that the script has no use for.
 
@@ -267,6 +339,24 @@ def check_current_folder():
         ) from None
 
 
+def line_of(error):
+    """Return the line on an error; of one of the system its file, where it is known, and text.
+
+    Parameters
+    ----------
+    error : ccdflow.errors.CcdflowError or OSError
+
+    Returns
+    -------
+    str
+    """
+    if not isinstance(error, OSError):
+        return str(error)
+    text = error.strerror or str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{text}; {action_of(error)}"
+
+
 def run(work, parse_all, arguments=None):
     """Run a script: print its lines, or its error as one line.
 
@@ -294,13 +384,14 @@ def run(work, parse_all, arguments=None):
         print(_ENDED, file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"ccdflow: {error.filename}: {error.strerror}; {action_of(error)}", file=sys.stderr)
+        print(f"ccdflow: {line_of(error)}", file=sys.stderr)
         return 1
     finally:
         end_at_once()
     text, status = said if isinstance(said, tuple) else (said, 0)
+    if sys.stdout is None or not text:
+        # A closed output is None.
+        return status
     # A terminal of few letters shows another one instead of what it lacks.
     letters = sys.stdout.encoding or "utf-8"
     text = text.encode(letters, "replace").decode(letters)

@@ -76,7 +76,10 @@ def test_a_science_frame_of_no_exposure_and_a_gain_of_nothing_are_told():
             " 2^31 s; it counts as unknown until the card is corrected",
         )
     rest = "allowed: electrons per adu, above 0; correct the card, or write gain into the camera's"
-    none = told(facts_of(("GAIN", 0.0)))
+    zero = facts_of(("GAIN", 0.0))
+    # The frame is in one group with those that have no card: no master is named g0.0.
+    assert zero.gain is None
+    none = told(zero)
     assert none == (f"GAIN: no gain (found 0.0); {rest} profile",)
     below = told(facts_of(("GAIN", -1.1)))
     assert below == (f"GAIN: not a number from 0 to 1e6 (found -1.1); {rest} profile",)

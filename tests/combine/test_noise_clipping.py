@@ -405,4 +405,4 @@ def test_the_command_clips_three_frames_by_their_read_noise(write, tmp_path, cap
     assert "clipping by noise needs gain and read noise" in capsys.readouterr().err
     wrong = [str(out), *files, "--overwrite", "--read-noise", "-5"]
     assert command.main(wrong) == 1
-    assert "read_noise" in capsys.readouterr().err
+    assert "--read-noise: is not allowed (found '-5')" in capsys.readouterr().err

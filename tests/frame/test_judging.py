@@ -113,7 +113,9 @@ def test_light_in_a_strip_is_warned_of(along):
 def test_the_advice_on_light_in_a_strip_can_be_followed():
     """Of five columns, as of EFOSC2, none may be given up to leave a level of two."""
     few = ((5, 3, 1, "the 2 left are too few"), (5, 4, 100, "the one left is too few"))
-    for width, lit, step, advice in (*few, (20, 8, 1, "leave them out of")):
+    enough = (20, 8, 1, "leave them out of")
+    without = (20, 20, 1, "the 3 left may be no overscan either: look at `overscan:`, or give")
+    for width, lit, step, advice in (*few, enough, without):
         frame = raw(width)
         frame[:, NX : NX + lit] += (400 + step * np.arange(lit)).astype(np.uint16)
         geometry_of = amplifier(f"1:{NX},1:{NY}", f"{NX + 1}:{NX + width},1:{NY}")

@@ -1,9 +1,11 @@
 """The scripts are one family: their words, their help, their examples, their table."""
 
+import errno
 import importlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from snakemake.cli import parse_args
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
+from ccdflow.files import whole
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -270,3 +273,130 @@ def test_ctrl_c_during_the_imports_is_one_line(name, tmp_path):
     )
     assert (ended.returncode, ended.stdout) == (130, "")
     assert ended.stderr == "ccdflow: ended by Ctrl-C\n"
+
+
+# -- products and the files that they could take the place of --------------------------------------
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Two frames of 4 x 6, b among them linked as c, in a folder whose name has a blank."""
+    folder = tmp_path / "of mine"
+    folder.mkdir()
+    for name in "ab":
+        cards = fits.Header({"BUNIT": "adu", "GAIN": 1.5, "RDNOISE": 6.0})
+        fits.PrimaryHDU(np.full((4, 6), ord(name), "f4"), cards).writeto(folder / f"{name}.fits")
+    (folder / "c.fits").symlink_to("b.fits")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "problem"),
+    [
+        ("combine", "out=a.fits a.fits b.fits --overwrite", "a file that is read"),
+        ("combine", "out=b.fits a.fits c.fits --overwrite", "a file that is read"),
+        ("combine", "out=new.fits a.fits a.fits", "is given twice"),
+        ("combine", "out=b.fits a.fits", "is there already; --overwrite"),
+        ("calibrate", "out=. a.fits --overwrite", "a file that is read"),
+        ("calibrate", "out=. c.fits --overwrite", "a file that is read"),
+        ("calibrate", "out=../of bias=b.fits b.fits ./b.fits", "several frames"),
+        ("calibrate", "out=new a.fits --gain nan", "--gain: is not allowed"),
+        ("calibrate", "out=new a.fits --read-noise -1", "--read-noise: is not allowed"),
+        ("calibrate", "out=new a.fits --saturation 0", "--saturation: is not allowed"),
+        ("combine", "out=new.fits a.fits --memory nan", "--memory: is not allowed"),
+        ("combine", "out=new.fits a.fits --clip inf", "--clip: is not allowed"),
+        ("combine", "out=new.fits ''", "no frame is given"),
+        ("calibrate", "out=new ''", "no frame is given"),
+    ],
+)
+def test_no_product_takes_the_place_of_a_file(frames, monkeypatch, capsys, name, words, problem):
+    monkeypatch.chdir(frames)
+    before = {path.name: path.read_bytes() for path in frames.iterdir()}
+    assert importlib.import_module(name).main(shlex.split(words)) == 1
+    said = capsys.readouterr().err
+    assert problem in said
+    assert said.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in frames.iterdir()} == before
+
+
+def test_a_calibrated_frame_is_replaced_where_that_is_wanted(frames, monkeypatch, capsys):
+    calibrate = importlib.import_module("calibrate")
+    monkeypatch.chdir(frames)
+    assert calibrate.main(["out=new", "a.fits"]) == 0
+    made = (frames / "new" / "a.fits").read_bytes()
+    assert calibrate.main(["out=new", "a.fits", "--gain", "3"]) == 1
+    assert "new/a.fits: is there already; --overwrite" in capsys.readouterr().err
+    assert (frames / "new" / "a.fits").read_bytes() == made
+    assert calibrate.main(["out=new", "a.fits", "--gain", "3", "--overwrite"]) == 0
+    assert (fits.getdata("new/a.fits") == 3 * ord("a")).all()
+
+
+@pytest.mark.parametrize(("card", "unit"), [(0, "adu"), (-2, "adu"), ("x", "adu"), (2, "electron")])
+def test_a_gain_that_is_none_is_unknown(frames, capsys, card, unit):
+    fits.setval(frames / "a.fits", "GAIN", value=card)
+    calibrate = importlib.import_module("calibrate")
+    assert calibrate.main([f"out={frames / 'new'}", str(frames / "a.fits")]) == 0
+    assert capsys.readouterr().out == f"{frames / 'new'}: 1 frame, in {unit}\n"
+
+
+def test_members_of_any_name_have_cards(frames, tmp_path):
+    combine = importlib.import_module("combine")
+    (frames / "b.fits").rename(frames / "\u00e9 b.fits")
+    names = [frames / "a.fits", frames / "\u00e9 b.fits"]
+    out = tmp_path / "out" / "of.fits"
+    assert combine.main([f"out={out}", *map(str, names)]) == 0
+    header = fits.getheader(out)
+    assert (header["IMCMB001"], header["IMCMB002"]) == ("a.fits", "%C3%A9 b.fits")
+
+
+def full_disk(file, data):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("name", ["combine", "calibrate"])
+def test_a_full_disk_is_one_line(frames, monkeypatch, capsys, name):
+    monkeypatch.chdir(frames)
+    monkeypatch.setattr(whole, "write_all", full_disk)
+    assert importlib.import_module(name).main(["out=new", "a.fits", "b.fits"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ccdflow: new: No space left on device; ")
+    assert said.endswith("; this concerns 2 frames\n") == (name == "calibrate")
+    assert said.count("\n") == 1
+    assert not any(path.name.startswith(".") for path in frames.rglob("*"))
+
+
+def test_a_closed_output_is_no_error(frames, monkeypatch):
+    monkeypatch.chdir(frames)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert importlib.import_module("combine").main(["out=new.fits", "a.fits", "b.fits"]) == 0
+    assert (fits.getdata("new.fits") == 97.5).all()
+
+
+@pytest.mark.parametrize("name", ["combine", "calibrate"])
+def test_a_pipe_is_not_waited_for(frames, capsys, name):
+    os.mkfifo(frames / "pipe.fits")
+    words = [f"out={frames / 'new'}", str(frames / "pipe.fits")]
+    assert importlib.import_module(name).main(words) == 1
+    said = capsys.readouterr().err
+    assert "pipe.fits: " in said
+    assert said.count("\n") == 1
+
+
+def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(frames, monkeypatch, capsys):
+    calibrate = importlib.import_module("calibrate")
+    monkeypatch.chdir(frames)
+    monkeypatch.setattr(calibrate.threading, "active_count", lambda: 1)
+    real, parent = calibrate.calibrate, os.getpid()
+
+    def killed(path, out, options, store):
+        if os.getpid() != parent:
+            whole.Part(out / path.name).__enter__()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(path, out, options, store)
+
+    monkeypatch.setattr(calibrate, "calibrate", killed)
+    assert calibrate.main(["out=new", "a.fits", "b.fits", "c.fits", "--cores", "2"]) == 1
+    assert "was killed" in capsys.readouterr().err
+    assert [path.name for path in (frames / "new").iterdir()] == ["a.fits"]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

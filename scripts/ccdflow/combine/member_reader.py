@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.errors import FrameError
+from ccdflow.files import whole
 
 OPEN_FILES = 200  # files of more members are opened for each read: descriptors are limited
 
@@ -63,7 +63,7 @@ def locate(path, *, hdu=0, mask=False):
         before its pixels do.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=whole.open_at_once) as file:
             header, offset = _find_hdu(file, hdu)
             size = file.seek(0, os.SEEK_END)
     except OSError as error:

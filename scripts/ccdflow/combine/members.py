@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.stack import Member
 from ccdflow.errors import FrameError
-from ccdflow.files import promised
+from ccdflow.files import promised, whole
 from ccdflow.files.headertext import is_commentary
 
 
@@ -51,7 +51,7 @@ def read_hdus(path, count):
     path = Path(path)
     hdus, at = [], 0
     try:
-        with path.open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=whole.open_at_once) as file:
             while len(hdus) < count:
                 file.seek(at)
                 text = _header_text(file, path)

@@ -36,3 +36,20 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
     step = -(-ny // wanted)
     step += (step + 1) % 2
     return np.arange(min(step // 2, ny - 1), ny, step)
+
+
+def rows_within(rows, start, stop):
+    """Return which of some rows lie in a region, as a slice: what it takes is no copy.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray of int
+        In ascending order, as `sampled_rows` returns them.
+    start, stop : int
+        The first row of the region, and the first one after it.
+
+    Returns
+    -------
+    slice
+    """
+    return slice(*np.searchsorted(rows, (start, stop)).tolist())

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import CombineRecipe, combine_arrays
 from ccdflow.detector.frame_figures import (
     BOXES,
@@ -396,7 +397,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
         If the region is not inside the image.
     """
     y0, y1, x0, x1 = _checked_region(amplifier, combined.image.shape)
-    inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
+    inside = rows_within(combined.sample_rows, y0, y1)
     frames = combined.sample[:, inside, x0:x1]
     n = len(frames)
     # The figures of rows then describe columns.

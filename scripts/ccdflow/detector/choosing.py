@@ -277,11 +277,11 @@ def same_pixels(frames, names):
     """
     first, copies = {}, []
     for index, frame in enumerate(frames):
-        finite = frame[np.isfinite(frame)]
-        if not finite.size or np.ptp(finite) == 0:
-            continue
         before = first.setdefault(frame.tobytes(), index)
-        if before != index:
+        if before == index:
+            continue
+        finite = frame[np.isfinite(frame)]
+        if finite.size and np.ptp(finite):
             text = f"its pixels are those of {names[before]}: combined once"
             copies.append(LeftOut(index, _COPY, np.nan, np.nan, text))
     return copies

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -78,7 +77,7 @@ def read_units(path, *, name=None):
     name = str(path) if name is None else name
     units, at = [], 0
     try:
-        with Path(path).open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=whole.open_at_once) as file:
             size = os.fstat(file.fileno()).st_size
             while at < size:
                 units.append(_unit(file, at, name))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ccdflow import paths
+
+# Temporary files of other hosts are removed after this many seconds.
+_FOREIGN_PART_AGE = 86400
 
 
 class Part:
@@ -42,12 +47,14 @@ class Part:
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
-        self.file = self.name.open("w+b", buffering=self._buffering)
+        with _naming(self._path):
+            self.file = self.name.open("w+b", buffering=self._buffering)
         return self
 
     def write(self, data):
         """Write all of some bytes."""
-        write_all(self.file, memoryview(data).cast("B"))
+        with _naming(self._path):
+            write_all(self.file, memoryview(data).cast("B"))
 
     def write_at(self, data, place):
         """Write all of some bytes at a place of the file.
@@ -63,8 +70,9 @@ class Part:
 
     def keep(self):
         """Give the file its name."""
-        self.file.close()
-        self.name.replace(self._path)
+        with _naming(self._path):
+            self.file.close()
+            self.name.replace(self._path)
         self._is_kept = True
 
     def __exit__(self, *error):
@@ -75,6 +83,50 @@ class Part:
             self.file.close()
         with suppress(OSError):
             self.name.unlink()
+
+
+@contextmanager
+def _naming(path):
+    """Name a file in the errors of the system: those of writing name none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def is_temporary(name):
+    """Tell whether a name is one under which a `Part` is written."""
+    return name.startswith(".") and name.endswith(".part")
+
+
+def remove_abandoned(path):
+    """Remove a file if it is a temporary one of a process that has ended.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Any file.
+    """
+    if is_temporary(path.name) and _is_abandoned(path):
+        path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path):
+    """Tell whether the process that a temporary file belongs to has ended."""
+    owner = paths.owner_of_temporary(path)
+    if owner is not None and owner[0] == socket.gethostname():
+        try:
+            os.kill(owner[1], 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return owner[1] == os.getpid()
+    try:
+        return time.time() - path.stat().st_mtime > _FOREIGN_PART_AGE
+    except OSError:
+        return False
 
 
 def write_whole(path, parts):

@@ -330,12 +330,14 @@ def _of_strip(sample, recipe):
         most = float(off[np.argmax(np.abs(off))])
         by = f", and move the level by {moved:.2g} adu" if is_moved else ""
         left = int(width - odd.sum())
-        advice = (
-            "leave them out of `overscan:` in the camera's profile"
-            if left >= _LEAST_LEFT
-            else f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or"
-            " `overscan: none` and biases, in the camera's profile"
-        )
+        if left < _LEAST_LEFT:
+            advice = f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or {_NONE}"
+        elif left < width / 2:
+            advice = (
+                f"the {left} left may be no overscan either: look at `overscan:`, or give {_NONE}"
+            )
+        else:
+            advice = "leave them out of `overscan:` in the camera's profile"
         yield (
             LIGHT,
             f"the overscan holds light or structure: {odd.sum()} of its {width} columns are off by"
@@ -345,6 +347,7 @@ def _of_strip(sample, recipe):
 
 # Columns of an overscan that are enough for a level, and the words where fewer are left.
 _LEAST_LEFT = 3
+_NONE = "`overscan: none` and biases, in the camera's profile"
 _TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import socket
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
+from ccdflow.files.whole import is_temporary, remove_abandoned
 from ccdflow.run import (
     claims,
     failures,
@@ -41,9 +40,6 @@ from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
 from ccdflow.run.rawframes.warnings_of_rows import passed_over_lines, warning_lines
-
-# Temporary files of other hosts are removed after this many seconds.
-_FOREIGN_PART_AGE = 86400
 
 
 @dataclass
@@ -357,33 +353,13 @@ def remove_parts(results, folders):
     folders : iterable of str
         Folders of products.
     """
-    host = socket.gethostname()
     for name in (*folders, paths.STATE, "."):
         top = results / name
         walk = os.walk(top) if name != "." else [(top, [], os.listdir(top))]  # noqa: PTH208
         for folder, _, names in walk:
             for part in names:
-                if part.startswith(".") and part.endswith(".part"):
-                    path = Path(folder) / part
-                    if _is_dead(path, host):
-                        path.unlink(missing_ok=True)
-
-
-def _is_dead(path, host):
-    """Tell whether the process that a temporary file belongs to has ended."""
-    owner = paths.owner_of_temporary(path)
-    if owner is not None and owner[0] == host:
-        try:
-            os.kill(owner[1], 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return owner[1] == os.getpid()
-    try:
-        return time.time() - path.stat().st_mtime > _FOREIGN_PART_AGE
-    except OSError:
-        return False
+                if is_temporary(part):
+                    remove_abandoned(Path(folder) / part)
 
 
 def finish(session):

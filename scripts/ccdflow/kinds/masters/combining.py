@@ -13,6 +13,7 @@ import numpy as np
 
 from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
+from ccdflow.combine.row_sample import rows_within
 from ccdflow.detector import choosing
 from ccdflow.errors import FrameError
 from ccdflow.files import checksum, whole
@@ -139,7 +140,7 @@ class CombineWork:
         numpy.ndarray of shape (n, k, nx)
         """
         place = self.place(amplifier)
-        inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+        inside = rows_within(combined.sample_rows, place.y0, place.y1)
         return combined.sample[:, inside, place.x0 : place.x1]
 
     def hdus(self):

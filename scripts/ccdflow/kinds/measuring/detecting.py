@@ -110,7 +110,7 @@ def _header_value(night, own, fact):
     """Return the header's value for an amplifier: of several, each has one of its own."""
     geometry = night.context.store.geometry(night.row.geometry)
     is_its_own = geometry.source == "header" and len(geometry.amplifiers) > 1
-    return float(own) if own and is_its_own else positive_or_nan(fact)
+    return positive_or_nan(own if is_its_own else fact)
 
 
 def _error_of(noise, error, transfer):

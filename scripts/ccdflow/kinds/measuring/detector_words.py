@@ -53,8 +53,10 @@ def claims_denied(figures, *, several):
                 f" measured, {', '.join(claims)}"
             )
         if name == "gain" and not math.isfinite(used):
+            # A profile that leaves out an amplifier's gain is believed before the header.
+            lacks = "the profile" if math.isfinite(header) else "neither profile nor header"
             remarks.append(
-                f"{where}neither profile nor header has a gain: the measured"
+                f"{where}{lacks} has {'no' if math.isfinite(header) else 'a'} gain: the measured"
                 f" {with_error(value, error)} electrons per adu is used"
             )
     return remarks

@@ -11,7 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from ccdflow import paths
-from ccdflow.frame.judging import NOISE, NOISIER
+from ccdflow.frame.judging import LIGHT, NOISE, NOISIER
 from ccdflow.run.context import is_of_enabled_type, reduced
 
 # Kinds and cameras that are named at the end of a run; the table has every frame.
@@ -156,7 +156,9 @@ def judge(gathered):
             if texts:
                 frame = warned.setdefault(file, Warned(camera, []))
                 frame.texts[:] = [(kind, text) for kind, text in frame.texts if kind != NOISE]
-                frame.texts.extend((NOISE, text) for text in texts)
+                # Light has a noise of its own, and is told already.
+                if all(kind != LIGHT for kind, _ in frame.texts):
+                    frame.texts.extend((NOISE, text) for text in texts)
     return {file: frame for file, frame in warned.items() if frame.texts}
 
 
