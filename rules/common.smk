@@ -15,12 +15,14 @@ sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 gc.disable()
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
-from ccdflow.run import batch_resources, batches, host, messages, steward, summary
+from ccdflow.run import batch_resources, batches, host, lasting_streams, messages, steward, summary
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
 gc.freeze()
 gc.enable()
+
+lasting_streams.outlast(snakemake_logger.handlers)
 
 # If another workflow uses this one, `module ccdflow: config:` gives the settings.
 IS_MODULE = host.is_module(workflow, SNAKEFILE)

@@ -17,7 +17,7 @@ import sys
 from ccdflow import commandline
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import batches
+from ccdflow.run import batches, lasting_streams
 
 
 def say(text):
@@ -39,6 +39,7 @@ def parse(arguments=None):
 def main(arguments=None):
     """Run the command line and return its exit status."""
     commandline.begin()
+    lasting_streams.outlast()
     try:
         options = parse(arguments)
     except UserError as error:

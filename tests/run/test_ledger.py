@@ -63,6 +63,20 @@ def test_ledger_comes_back(tmp_path):
     assert ledger.load(tmp_path)["x.csv"].reason == "another"
 
 
+def test_records_that_are_taken_in_share_their_words(tmp_path):
+    records = ledger.Ledger()
+    for number in range(2):
+        record = fits_product(tmp_path, f"reduced/{number}.fits", KEYS[number])
+        records[record.product] = record
+        leave(tmp_path, record)
+    ledger.fold(tmp_path, records, verify=False)
+    first, second = records.values()
+    assert (first.kind, first.status) == ("frame", ledger.MADE)
+    assert first.kind is second.kind
+    assert first.status is second.status
+    assert all(product is record.product for product, record in records.items())
+
+
 def test_ledger_of_another_make_is_an_empty_one(tmp_path, monkeypatch):
     records = ledger.Ledger({"x.csv": Record("x.csv", "table", KEYS[0])})
     ledger.save(tmp_path, records)

@@ -5,6 +5,7 @@ import gzip
 import os
 import shutil
 import threading
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,6 +113,20 @@ def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(night):
     assert night.is_as_from_scratch()
     (line,) = [line for line in night.told.lines if line.startswith("science_g2.fits")]
     assert all(word in line for word in ("level", "noise", "sky", "grade A"))
+
+
+def test_a_whole_round_has_the_room_of_the_last_one(night, monkeypatch):
+    night.arrive(*LATE)
+    last = [weakref.ref(night.watch._warm), weakref.ref(night.watch._warm.context)]
+    work, left = worker.work, []
+
+    def look(*arguments, **options):
+        left.append([each() for each in last])
+        return work(*arguments, **options)
+
+    monkeypatch.setattr(worker, "work", look)
+    assert kinds_of(night.watch.round()) == ARCHIVE
+    assert left == [[None, None]]
 
 
 def test_a_run_after_a_short_round_takes_its_products_in(night):

@@ -48,6 +48,15 @@ def moved(results, record, path):
         os.rename(f"{results}/.ccdflow", f"{results}/../away")
 ledger.write_record = moved
 """
+# The reader of all that is printed goes away, as with `| head` or a terminal that is closed.
+READER_GOES = """
+import os
+reader, writer = os.pipe()
+os.close(reader)
+for number in (1, 2):
+    os.dup2(writer, number)
+os.close(writer)
+"""
 
 
 def long(*values):
@@ -91,6 +100,12 @@ def check_next(box, reference):
     """The next run, by the library for its speed, makes the rest; the one after it, nothing."""
     again = box.run()
     assert again.status == 0, again.lines
+    assert products(box.results) == reference
+    assert box.run().jobs == []
+
+
+def test_a_run_whose_terminal_has_gone_makes_all_products(box, reference):
+    assert box.snakemake(code=READER_GOES).status == 0
     assert products(box.results) == reference
     assert box.run().jobs == []
 

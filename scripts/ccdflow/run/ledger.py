@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -289,8 +290,16 @@ class Ledger(dict):
         super().__setitem__(product, self._packed(record))
 
     def _packed(self, record):
+        """Return a record with texts for mappings, that shares what others have already."""
         if isinstance(record.basis, UnparsedMapping):
             return record
+        former = self.get(record.product)
+        record = replace(
+            record,
+            product=former.product if former else record.product,
+            kind=sys.intern(record.kind),
+            status=sys.intern(record.status),
+        )
         own = {name: value for name, value in record.basis.items() if name not in _COMMON}
         common = {name: value for name, value in record.basis.items() if name in _COMMON}
         basis, data = UnparsedMapping(_compact(own), self.shared(common)), _kept(record.data)

@@ -2,7 +2,8 @@
 
 glibc gives each thread a heap of its own, up to eight a core, and each grows to the most that any
 round asked of it. A watch has new threads in each round: few heaps, emptied after a whole round,
-stay as small as one round needs.
+stay as small as one round needs. It also puts blocks as large as the largest that was ever given
+back into the heaps, where a small one behind them keeps their room: large blocks stay outside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import cache
 
 # The parameter of mallopt(3) for the number of heaps, and its value.
 _ARENA_MAX, _HEAPS = -8, 2
+# And for the size in bytes from which on a block lies outside of them, and its value.
+_MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 
 
 @cache
@@ -24,9 +27,10 @@ def _function(name):
 
 
 def keep_few():
-    """Let all threads that start from now on share a few heaps."""
+    """Let all threads that start from now on share a few heaps, which hold no large block."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_ARENA_MAX, _HEAPS)
+        mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def give_back():

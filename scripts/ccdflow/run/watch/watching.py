@@ -359,10 +359,10 @@ class Watch:
         """
         done, began = Round(), time.monotonic()
         self._profiles = self._profiles_now()
-        before, self._warm = self._warm, None
         try:
-            self._round(done, before)
+            self._round(done)
         except (UserError, OSError) as error:
+            self._warm = None
             done.problem = complaints.problem_in_words(error, self.values["raw"])
             done.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(done.problem)
@@ -392,11 +392,13 @@ class Watch:
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
-    def _round(self, done, before):
+    def _round(self, done):
         """Do a whole round: plan, make, finish."""
         results = Path(self.values["results"])
 
         def notes():
+            # All else that the last round left is given up: the new plan needs its room.
+            before, self._warm = self._warm, None
             if before is None:
                 return session.read_notes(results)
             return before.notes(lambda: session.read_notes(results))
