@@ -48,7 +48,7 @@ class ProductUnit:
 
     @property
     def name(self):
-        """EXTNAME in capitals, '' where there is none."""
+        """EXTNAME in capitals; '' without the card."""
         return str(card_value(self.header, "EXTNAME") or "").upper()
 
     @property
