@@ -108,7 +108,7 @@ def seconds(name, *, least):
 
 
 def _number_parser(kind, name, *, least, allowed, most=math.inf):
-    """Return a function of a word: its number, or `UserError` where it is none or out of range."""
+    """Return a function that reads a number from a word; `UserError` if it is not in range."""
 
     def read(word):
         try:

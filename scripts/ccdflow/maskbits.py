@@ -1,4 +1,4 @@
-"""The bits of masks, those of docs/products.md: one definition for all that set or read them.
+"""The bits of masks, as in docs/products.md: one definition for all code that uses them.
 
 Never renumber them: masks on disks keep their bits.
 """

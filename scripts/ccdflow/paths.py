@@ -60,7 +60,7 @@ _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part"
 
 
 def is_raw_name(name):
-    """Tell whether a file name is that of a raw frame (a hidden file is none)."""
+    """Tell whether a file name is the name of a raw frame (not of a hidden file)."""
     return not name.startswith(".") and is_fits(name)
 
 
@@ -95,7 +95,7 @@ def is_shown_only(product):
 
 
 def is_passed_over(name):
-    """Tell whether a file looks like a raw frame and is none to us: hidden, or packed otherwise."""
+    """Tell whether a file looks like a raw frame but is not read: hidden, or packed otherwise."""
     if not (name.startswith(".") or name.lower().endswith(OTHER_PACKINGS)):
         return False
     shown = name.lstrip(".")

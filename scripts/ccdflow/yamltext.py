@@ -109,7 +109,7 @@ def load(text, *, file):
 
 
 def read(path):
-    """Return the value of a YAML file; errors as those of `load`.
+    """Return the value of a YAML file; the errors are as in `load`.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def read(path):
 
 
 def check_amount(values, *, file):
-    """Check that values which another program has read are bounded as those of `load`.
+    """Check that values which another program has read are bounded as in `load`.
 
     Aliases make the same list appear many times, or inside itself: each appearance counts.
 

@@ -378,14 +378,14 @@ class _Image:
         return self.planes["image"]
 
     def uncertainty_plane(self):
-        """Return a list of the plane of the standard errors; [] if there is none."""
+        """Return a list with the plane of the standard errors; [] without standard errors."""
         if not self.has_noise:
             return []
         cards = calibrated_header.uncertainty_cards(self.work.unit)
         return self._extension("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
 
     def mask_plane(self):
-        """Return a list of the plane of the mask; [] if there is none."""
+        """Return a list with the plane of the mask; [] without a mask."""
         if not self.has_mask:
             return []
         return self._extension("mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2")

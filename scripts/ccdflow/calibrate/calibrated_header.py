@@ -38,7 +38,7 @@ _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
 
 def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None):
-    """Return the cards of the first HDU: the reduced frame's, and those of the calibration.
+    """Return the cards of the first HDU: the reduced frame's, and the calibration's.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _write_master_cards(cards, use):
 
 
 def extension_cards(unit):
-    """Return an image extension's cards: those of the reduced frame, and its name.
+    """Return an image extension's cards: the cards of the reduced frame, and its name.
 
     Returns
     -------

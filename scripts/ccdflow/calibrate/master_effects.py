@@ -202,7 +202,7 @@ def _steps(values):
 
 
 def _limit(squares):
-    """Return the square beyond which a difference is none of noise."""
+    """Return the square of a difference beyond which it is not noise."""
     if not squares.size:
         return 0.0
     return (_STAR_SIGMA * MAD_TO_SIGMA) ** 2 * float(

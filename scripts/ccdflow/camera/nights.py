@@ -258,7 +258,7 @@ def _evening(moment, reader, longitude, day):
 
 
 def site_longitude(reader, start):
-    """Return the site's longitude from the headers in degrees, east positive; None for none.
+    """Return the site's longitude from the headers in degrees, east positive; None if unknown.
 
     A geocentric place is east by the standard. The sign of any other card is that with which a
     sidereal time agrees; where it agrees with neither, the sign stays, with a warning.
@@ -306,7 +306,7 @@ def _longitude(content):
 
 
 def _sidereal(content):
-    """Return a sidereal time as a timedelta, from hours, degrees or text; None for none."""
+    """Return a sidereal time as a timedelta, from hours, degrees or text; None for others."""
     clock = None
     number = as_number(content.value)
     if number is not None:
@@ -320,7 +320,7 @@ def _sidereal(content):
 
 
 def _place(reader):
-    """Return the longitude of the site by its geocentric coordinates; None for none."""
+    """Return the longitude of the site by its geocentric coordinates; None without coordinates."""
     numbers = [
         read(
             reader.headers, (CardSpec(keyword),), (0, reader.images[0]),

@@ -309,7 +309,7 @@ def _parts(boxes, shape, reach):
 
 
 def _by_edge(at_edges, shape):
-    """Return the parts that touch one edge together, with its axis; those of corners are alone."""
+    """Return the parts that touch one edge together, with its axis; parts in corners are alone."""
     groups, alone = {}, []
     for window, core in at_edges:
         ends = [(axis, end) for axis in (0, 1) for end in (0, shape[axis])]

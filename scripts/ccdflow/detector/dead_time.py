@@ -245,7 +245,7 @@ def _combined(found):
 
 
 def plane(cells, shape):
-    """Return the value of each pixel from those of cells: (ny, nx) float32.
+    """Return the value of each pixel from the values of cells: (ny, nx) float32.
 
     Linear between the centres of the cells, beyond those at the edge the parabola through three; a
     cell without a value has that of the nearest one.

@@ -79,7 +79,7 @@ def _brightest(small):
 
 
 def _width(image, middle, step, top):
-    """Return the width of the star near a place; None where there is none that can be measured."""
+    """Return the width of the star near a place; None if no star there can be measured."""
     near = _box(image, middle, BOX + step)
     if near is None:
         return None

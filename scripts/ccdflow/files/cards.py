@@ -90,7 +90,7 @@ class Reading:
 
     @property
     def keyword(self):
-        """The card that the value is from; '' where there is none."""
+        """The card that the value is from; '' without a card."""
         return self.content.keyword if self.content else ""
 
     @property
@@ -173,7 +173,7 @@ def count_of(header, keyword):
 
 
 def may_be_there(headers, specs):
-    """Return those of some `CardSpec` whose card may be in a header: few of hundreds are.
+    """Return the `CardSpec` whose card may be in a header: a few of hundreds.
 
     Parameters
     ----------

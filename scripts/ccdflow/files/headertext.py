@@ -101,7 +101,7 @@ class CardList:
         ]
 
     def set(self, keyword, value, comment=""):
-        """Write a card in the place of those of its keyword, or at the end.
+        """Write a card in the place of the cards of its keyword, or at the end.
 
         Parameters
         ----------

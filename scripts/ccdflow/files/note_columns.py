@@ -101,7 +101,7 @@ def read(path):
 
 
 def values(cells):
-    """Return the values of some cells, None where there is none.
+    """Return the values of some cells; None for an empty cell.
 
     Parameters
     ----------

@@ -119,7 +119,7 @@ def is_as_written(file):
 
 
 def checksum_of(path):
-    """Return the checksum that stands before the lines of a file, '' where there is none."""
+    """Return the checksum before the lines of a file; '' without a checksum."""
     try:
         with Path(path).open("rb") as file:
             return file.readline(len(_CHECKSUM % 0)).decode("ascii", "replace").strip()

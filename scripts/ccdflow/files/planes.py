@@ -47,7 +47,7 @@ class ProductUnit:
 
     @property
     def name(self):
-        """EXTNAME in capitals, '' where there is none."""
+        """EXTNAME in capitals; '' without the card."""
         return str(card_value(self.header, "EXTNAME") or "").upper()
 
     @property

@@ -84,7 +84,7 @@ class RawLayout:
 
     @property
     def headers(self):
-        """The headers, index = HDU number; for compressed tiles those of the image."""
+        """The headers, index = HDU number; for compressed tiles the image's headers."""
         return [image_header(hdu.header) for hdu in self.hdus]
 
     @property

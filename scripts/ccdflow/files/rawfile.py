@@ -134,7 +134,7 @@ class RawFile(io.RawIOBase):
         self._begin(())
 
     def _begin(self, hdus):
-        """Go back to the first byte; the headers that come are compared with those of some HDUs."""
+        """Go back to the first byte; the next headers are compared with those of some HDUs."""
         self._file.seek(0)
         self._source = self._unpacked()
         self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
@@ -235,7 +235,7 @@ class RawFile(io.RawIOBase):
         return count
 
     def check(self, fingerprint):
-        """Raise `Changed` unless the bytes that were read since `rewind` are those of a layout.
+        """Raise `Changed` unless the bytes that were read since `rewind` have a given layout.
 
         Parameters
         ----------

@@ -59,7 +59,7 @@ def write_table(path, columns, rows, before, cells):
 
 
 def update_table(path, lines):
-    """Put lines into a table that is sorted by its first cell, in place of those of the same cell.
+    """Put lines into a table sorted by its first cell, in place of lines with the same first cell.
 
     All other lines are copied; no cell has a line break in it, and the first ones are not quoted.
 
@@ -171,7 +171,7 @@ class TableLines:
 
 
 def _merged(old, head, rows, before, line):
-    """Yield the lines of a table: those of the old one, with new ones in their places."""
+    """Yield the lines of the old table, with the new lines in their places."""
     if old.readline() != head:
         raise _NotAsBeforeError
     yield head

@@ -185,7 +185,7 @@ def is_doubtful(value):
 
 
 def as_seconds(value, comment=""):
-    """Return a duration in seconds, or None where it is none.
+    """Return a duration in seconds; None for a value that is not a duration.
 
     Nothing is exposed for a nanosecond, or for 30 years: squares and quotients would overflow.
 

@@ -220,7 +220,7 @@ def open_at_once(path, flags):
 
 
 def stamp_of(path):
-    """Return size, mtime and ctime (ns) of a file; () where there is none, or a pipe or a device.
+    """Return size, mtime and ctime (ns) of a file; () for a missing file, a pipe or a device.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class Negatives:
         self._negative = self._size = 0
 
     def add(self, values):
-        """Count those of an array of any shape, of the stored numbers."""
+        """Count the negative numbers of an array of any shape, as stored."""
         if self._wanted:
             self._negative += int(np.count_nonzero(values < 0))
             self._size += values.size

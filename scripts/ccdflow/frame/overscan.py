@@ -202,7 +202,7 @@ def noise_about_levels(strips, along):
 
 
 def _means(values):
-    """Return the means of the finite pixels of rows, as a column; NaN if there is none."""
+    """Return the means of the finite pixels of rows, as a column; NaN without finite pixels."""
     good = np.isfinite(values)
     if good.all():
         return values.mean(axis=1, keepdims=True)

@@ -69,7 +69,7 @@ class Associations(Kind):
         return {"version": self.version, "nights": digest(sorted(digests.items()))}
 
     def make(self, context, job, *, threads):
-        """Write the table, or the lines of some nights among those of the others."""
+        """Write the table, or the lines of some nights among the lines of the others."""
         line = tables.TableLines(lambda cells: cells)
         lines = {}
         for cells in lines_of(context):

@@ -87,7 +87,7 @@ class Sheet(NightPicture):
         return sheet_basis(context, job.night)
 
     def make(self, context, job, *, threads):
-        """Make the pictures that are missing, remove those of no frame, and write the list."""
+        """Make the missing pictures, remove pictures without a frame, and write the list."""
         return write_sheet(context, job)
 
     def frame_reports(self, context, record):
@@ -160,7 +160,7 @@ def _drawn(context, night):
 
 
 def write_sheet(context, job):
-    """Make the pictures that are missing, remove those of no frame, and write the list.
+    """Make the missing pictures, remove pictures without a frame, and write the list.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def _sum_of(content):
 
 
 def _scan(folder):
-    """Return the entries of the pictures in a folder; a file of the user's own is none."""
+    """Return the entries of the pictures in a folder, without files of the user's own."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if paths.is_small_picture(entry.name)]

@@ -43,7 +43,7 @@ class Flat(LightMasterKind):
         return "_".join(_KEYWORD.sub("", part) for part in value.split(", "))
 
     def split(self, context, rows):
-        """Yield flats of the sky and those of a lamp where there are both: their shapes differ."""
+        """Yield flats of the sky and flats of a lamp, if there are both: their shapes differ."""
         lights = {}
         for row in rows:
             light = light_of(row.facts["imagetyp"], row.facts["object"])

@@ -84,7 +84,7 @@ PAGE = NightPage()
 
 
 def page_basis(context, night):
-    """Return the sources of the page of a night: those of each kind's part.
+    """Return the sources of the page of a night: the sources of each kind's part.
 
     Parameters
     ----------

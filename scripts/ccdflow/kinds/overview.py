@@ -56,7 +56,7 @@ INDEX = Overview()
 
 
 def index_basis(context):
-    """Return the sources of the overview: those of each kind's part."""
+    """Return the sources of the overview: the sources of each kind's part."""
     basis = {"version": night_page.PAGES}
     for kind in context.chain:
         basis |= kind.index_basis(context)

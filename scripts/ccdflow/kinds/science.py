@@ -178,7 +178,7 @@ class Science(Kind):
         return [group.product for group in self.night_groups(context, night)]
 
     def frame_reports(self, context, record):
-        """Return the sky, its noise and the grade of a calibrated frame, or why there is none."""
+        """Return sky, its noise and grade of a calibrated frame, or why they are missing."""
         file = context.groups[record.product].files[0]
         if record.status != ledger.MADE:
             return [(file, "", [f"not calibrated: {record.reason}"])]

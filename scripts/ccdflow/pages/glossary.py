@@ -92,7 +92,7 @@ OF_SECTIONS = {
 
 
 def hint_of(heading, section):
-    """Return the explanation of a column of a section's table, '' where there is none.
+    """Return the explanation of a column of a section's table; '' if it needs none.
 
     Parameters
     ----------

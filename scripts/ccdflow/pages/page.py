@@ -213,7 +213,7 @@ def _ended(texts):
 
 
 def in_place(sections):
-    """Return sections in the order in which they stand; None, of nothing to show, is none."""
+    """Return sections in the order in which they stand, without None (nothing to show)."""
     shown = (section for section in sections if section is not None)
     return sorted(shown, key=lambda section: section.order)
 
@@ -225,7 +225,7 @@ def _pictures(sections):
 
 
 def _reasons(aside):
-    """Return (reason, frames, cameras) of frames set aside, those of most frames first."""
+    """Return (reason, frames, cameras) of frames set aside, the reason of most frames first."""
     by_reason = {}
     for frame in aside:
         by_reason.setdefault(frame.reason, []).append(frame)

@@ -173,7 +173,7 @@ def _order(kind):
 
 
 def _seconds(text):
-    """Return an exposure time to three digits, so that those of one group look alike.
+    """Return an exposure time to three digits, so that exposures of one group look alike.
 
     >>> _seconds("300.062"), _seconds("70.011"), _seconds("0.0"), _seconds("1800"), _seconds("")
     ('300', '70', '0', '1800', '–')
@@ -276,7 +276,7 @@ def _amplifiers(row, rows):
 
 
 def _figures(amplifiers, *wanted):
-    """Return figures in words, those of several amplifiers with slashes and the names.
+    """Return figures in words, of several amplifiers with slashes and their names.
 
     >>> rows = [{"amplifier": "left", "level": "943.27"}, {"amplifier": "right", "level": "965.2"}]
     >>> _figures(rows, ("level", "level {} adu", ".1f"))

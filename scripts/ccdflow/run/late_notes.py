@@ -24,7 +24,7 @@ _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
 @dataclass
 class LateNotes:
-    """Lines that count after those of the notes.
+    """Lines that count after the lines of the notes.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class LateNotes:
 
 
 def read(results):
-    """Return the `LateNotes` of a results folder; an empty one where there is none that counts.
+    """Return the `LateNotes` of a results folder; empty if it has none that count.
 
     Parameters
     ----------

@@ -231,7 +231,7 @@ def write_record(results, record, path):
 
 
 def read_record(path):
-    """Return the record in a file, or None if there is none, or none that is whole.
+    """Return the record in a file; None if the file is missing or not whole.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def read_record(path):
 
 
 def readable_record(path):
-    """Return the record in a file, or None if there is none, or none that can be read.
+    """Return the record in a file; None if the file is missing or cannot be read.
 
     Its product is then made again.
     """

@@ -352,7 +352,7 @@ class _Sweep:
                     self.stamps[name] = ledger.stamp_of(entry)
 
     def _problem(self, folder, status, above, is_link):
-        """Return why a folder is none of products, or ''."""
+        """Return why a folder is not a folder of products, or ''."""
         if status.st_dev in self._systems:
             return f"leads into {self._systems[status.st_dev]}"
         if len(above) > rawfolder.DEEPEST:

@@ -44,7 +44,7 @@ class ProductStamps(dict):
         return bool(self[product])
 
     def get(self, product, default=None):
-        """Return the stamp of a product, or the default where there is none."""
+        """Return the stamp of a product, or the default if it has no stamp."""
         return self[product] or default
 
     def pop(self, product, default=None):

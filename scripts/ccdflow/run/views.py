@@ -12,7 +12,7 @@ _MARKS = set("{}<>")
 
 
 class View:
-    """A plan of all products, and those of them that Snakemake can show.
+    """A plan of all products, and the products among them that Snakemake can show.
 
     Parameters
     ----------

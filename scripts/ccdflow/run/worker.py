@@ -139,7 +139,7 @@ class _Pool:
                 self.changed.notify_all()
 
     def _next(self):
-        """Return the place of the next job that can be done, None when there is none."""
+        """Return the place of the next job that can be done; None without such a job."""
         with self.changed:
             while self.left and not self.stopped:
                 if self.ready and self._fits(self.jobs[self.ready[0]]):

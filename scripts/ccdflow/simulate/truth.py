@@ -156,7 +156,7 @@ def read_truth(folder):
 
 
 def read_truth_file(folder):
-    """Return the content of ``truth.json``, or None where there is none.
+    """Return the content of ``truth.json``; None if the file is missing.
 
     Raises
     ------

@@ -119,7 +119,7 @@ def drafts_from_outputs(reader, position, images, detector):
 
 
 def _count(reader, names):
-    """Return a number of columns; text such as IRAF's OVERSCAN card, or a setting, is none."""
+    """Return a number of columns; 0 for text, as in IRAF's OVERSCAN card, and for settings."""
     for name in names:
         value = as_integer(reader.value(name)) if name in _WORDS else reader.count(name)
         if value is not None and value > 0:

@@ -206,7 +206,7 @@ def _is_missed(strip, columns, rows, shape):
 
 
 def _from_header(flat, columns, rows, strip):
-    """Return the axes with the header's strip, without those of its lines that differ."""
+    """Return the axes with the header's strip, without the lines of the strip that differ."""
     columns, rows = replace(columns, strips=()), replace(rows, strips=())
     if strip is None:
         return columns, rows

@@ -142,7 +142,7 @@ def _alike(seen):
 
 
 def _common(regions):
-    """Return the common region, None where there is none or they differ by many pixels."""
+    """Return the common region; None if regions are missing or differ by many pixels."""
     if not regions:
         return None
     ends = np.array([[r.y0, r.y1, r.x0, r.x1] for r in regions])

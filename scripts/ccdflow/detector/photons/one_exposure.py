@@ -1,4 +1,4 @@
-"""Flats of one exposure, where those of several do not agree: a shutter shows in the short ones."""
+"""Flats of one exposure, where several exposures disagree: a shutter shows in the short ones."""
 
 from __future__ import annotations
 

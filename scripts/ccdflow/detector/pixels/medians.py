@@ -1,4 +1,4 @@
-"""Medians of a box about each pixel: those of scipy.ndimage, in a tenth of the time.
+"""Medians of a box about each pixel: equal to scipy.ndimage's, in a tenth of the time.
 
 scipy sorts every box. Here a network of minima and maxima of whole tiles finds the medians: of the
 columns of a box, which boxes share, then of the columns that two boxes side by side have in common.

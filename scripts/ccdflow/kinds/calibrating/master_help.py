@@ -142,7 +142,7 @@ def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
 
 
 def _mean(values):
-    """Return the averages of some effects; the errors are those of the averages."""
+    """Return the averages of some effects, with the errors of the averages."""
     columns = list(zip(*values, strict=True))
     means = [sum(column) / len(column) for column in columns[:-2]]
     return [*means, *(math.hypot(*column) / len(column) for column in columns[-2:])]

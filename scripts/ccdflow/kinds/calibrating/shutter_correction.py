@@ -117,7 +117,7 @@ class Correction:
 
     @cached_property
     def record(self):
-        """The map that is taken, None for none."""
+        """The map that is taken; None without a map."""
         records = (self._context.outcome(product) for product in self._group.measurements)
         own = [r for r in records if r is not None and r.kind == SHUTTER.name]
         return own[0] if own and own[0].status == ledger.MADE else None

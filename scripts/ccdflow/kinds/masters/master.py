@@ -152,7 +152,7 @@ class MasterKind(Kind):
         return ""
 
     def carries(self, context, job):
-        """Return the members of the group, and the group; and those of the masters it needs."""
+        """Return the rows of the members, and the group with the masters it needs."""
         group = context.groups[job.product]
         masters = group_queries.masters_carried(context, group)
         return [context.store.rows[file] for file in group.files], [group, *masters]

@@ -137,7 +137,7 @@ def passed_over(context, name, group, nights):
 
 
 def taken(context, step):
-    """Return the `Use` of the first master of a step that is there or will be; None for none.
+    """Return the `Use` of the first master of a step that is there or will be; None without one.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def restore(context, kind, kept):
 
 
 def check_kept(context, kind, kept, *, is_new):
-    """Compare the cards that tell the masters of a kind apart with those of before.
+    """Compare the cards that tell the masters of a kind apart with the cards of before.
 
     Parameters
     ----------

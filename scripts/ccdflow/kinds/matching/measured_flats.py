@@ -25,7 +25,7 @@ _SCATTER = 1.2
 
 
 def figure_of(record, name):
-    """Return the mean of a figure of a master's amplifiers, None where there is none.
+    """Return the mean of a figure of a master's amplifiers; None without the figure.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def figure_of(record, name):
 
 
 def competing(context, step):
-    """Return those of a step's flats that compete with the first one that can be made.
+    """Return the flats of a step that compete with the first flat that can be made.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _foreseen(context, rivals):
 
 
 def first_of(products, variances):
-    """Return which of some flats goes first, None where there is none.
+    """Return which of some flats goes first; None without flats.
 
     Parameters
     ----------

@@ -289,7 +289,7 @@ class FramesAlike:
         return self._answers[asked][0]
 
     def candidate(self, product, set_point, sensor):
-        """Return the `Candidate` that a master of another place in the list is, None for none.
+        """Return the `Candidate` of a master of another place in the list; None without a master.
 
         Parameters
         ----------

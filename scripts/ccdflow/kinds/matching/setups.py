@@ -99,7 +99,7 @@ def _spellings(rows):
 
 
 def restore_spellings(context, before):
-    """Spell the readout modes of frames of some nights as those of all nights were spelled.
+    """Spell the readout modes of frames of some nights as in the plan of all nights.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ class Shelves:
         self._few = rule.Masters(few, rules(context), self.noises.get)
 
     def _members_of_groups(self):
-        """Return {product: `members_of` its group}; those of closed nights were noted."""
+        """Return {product: `members_of` its group}; the members of closed nights were noted."""
         members = {}
         for night in self._context.summaries(name_of_members(self.kind)).values():
             members |= night

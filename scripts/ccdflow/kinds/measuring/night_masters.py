@@ -212,6 +212,6 @@ def exposure_of(row):
 
 
 def positive_or_nan(value):
-    """Return a header's value as a number, NaN where it is none or not above 0."""
+    """Return a header's value as a number; NaN unless it is a number above 0."""
     is_number = isinstance(value, int | float) and math.isfinite(value) and value > 0
     return float(value) if is_number else math.nan

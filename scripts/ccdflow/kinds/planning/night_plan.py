@@ -424,7 +424,7 @@ def _has_bias(context, dark, bias):
 
 
 def _bias_of(context, dark):
-    """Return the `Use` of the bias that a dark's members had subtracted, None for none."""
+    """Return the `Use` of the bias that a dark's members had subtracted; None without a bias."""
     group = context.groups.get(dark.product)
     biases = [taken(context, step) for step in group.steps if step.kind == BIAS] if group else []
     return biases[0] if biases else None
@@ -533,7 +533,7 @@ def _read_noise(context, answers, *, foretell):
 
 
 def _other_bias(context, dark, noise, seconds):
-    """Return the bias of a dark's members as the budget takes it, None for none."""
+    """Return the bias of a dark's members as the budget takes it; None without a bias."""
     use = _bias_of(context, dark)
     if use is None:
         return None

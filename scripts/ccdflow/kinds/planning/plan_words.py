@@ -175,7 +175,7 @@ def _adds(line, block):
 
 
 def _exposure(line, block):
-    """Return the budgeted frame of one that takes a master, None where there is none."""
+    """Return the budgeted frame of one that takes a master; None if no frame takes it."""
     names = {group.product for group in line.groups}
     exposures = [
         noise.exposure
@@ -377,7 +377,7 @@ def _table_rows(blocks):
 
 
 def _name_and_night(product):
-    """Return the name of a master: those of several nights are called alike.
+    """Return the name of a master: masters of several nights have the same name.
 
     >>> _name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
     'dark_lfc_300s of 2016-03-12'

@@ -14,7 +14,7 @@ _SKIES = 5
 
 
 def measured_sky(context, group):
-    """Return the sky that was measured in a calibrated frame, electrons; None for none.
+    """Return the sky that was measured in a calibrated frame, electrons; None without one.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def measured_sky(context, group):
 
 
 def predicted_sky(context, row, seconds):
-    """Return the sky that measured frames of the camera and filter predict; None for none.
+    """Return the sky that measured frames of the camera and filter predict; None without frames.
 
     Parameters
     ----------

@@ -268,7 +268,7 @@ def middle_half(pixels, *, axis):
 
 
 def medians(pixels, *, axis):
-    """Return the median of the finite pixels along an axis, NaN where there is none.
+    """Return the median of the finite pixels along an axis; NaN without finite pixels.
 
     Parameters
     ----------

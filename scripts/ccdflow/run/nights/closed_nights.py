@@ -36,7 +36,7 @@ _FILES = (paths.HEADERS, paths.LEDGER)
 
 
 class ClosedNights:
-    """The nights that are closed, and those of them that this run opened again.
+    """The closed nights, and the nights among them that this run opened again.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def leave(context, state):
 
 
 def _columns_of(before, found, nights):
-    """Yield name and cells of each column: those of nights that were not opened are copied."""
+    """Yield name and cells of each column: cells of nights that were not opened are copied."""
     names = () if before is None else before.names
     for name in dict.fromkeys(chain(names, *found.values())):
         cells = {} if before is None else before.cells(name)

@@ -229,7 +229,7 @@ class NightNotes:
 
 
 class OpenRows(dict):
-    """The rows of open nights; those of closed ones are found by name.
+    """The rows of open nights; rows of closed nights are found by name.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ class OpenRows(dict):
 
 
 class OpenLedger(ledger.Ledger):
-    """The records of open nights and of the archive; those of closed nights are found by name.
+    """The records of open nights and of the archive; records of closed ones are found by name.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ class _Wanted(set):
 
 
 class _RowsByNight(dict):
-    """The rows of each night, sorted by file; those of closed nights are read when asked for.
+    """The rows of each night, sorted by file; rows of closed nights are read when asked for.
 
     Parameters
     ----------

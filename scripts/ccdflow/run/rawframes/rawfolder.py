@@ -239,7 +239,7 @@ class _Walk:
 
 
 def _identity(folder):
-    """Return (device, inode) of a folder, None where there is none."""
+    """Return (device, inode) of a folder; None if it is missing."""
     try:
         status = os.stat(folder) if folder else None  # noqa: PTH116
     except OSError:
@@ -273,7 +273,7 @@ def _cannot_be_read(error):
 
 
 def is_folder(entry):
-    """Tell whether an entry is a folder; a link that leads to itself is none."""
+    """Tell whether an entry is a folder; False for a link that leads to itself."""
     try:
         return entry.is_dir()
     except OSError:

@@ -234,7 +234,7 @@ def _check_renamed(header, reduced):
 
 
 def _check_gain(header, first, image, reduced, results):
-    """Compare a measured gain with those of the detector's nights, or with the flat's.
+    """Compare a measured gain with the gains of the detector's nights, or with the flat's.
 
     It is the mean of some nights by their errors, so that it lies between them.
     """

@@ -72,7 +72,7 @@ def _exposures(flat, reduced, results):
 
 
 def _stretched(cells, shape):
-    """Return the value of each pixel from those of cells: (ny, nx).
+    """Return the value of each pixel from the values of cells: (ny, nx).
 
     Lines between the centres of cells, and a parabola through three beyond them.
     """

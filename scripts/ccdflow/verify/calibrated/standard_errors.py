@@ -199,7 +199,7 @@ class VarianceTerms:
 
 
 def noise_of(header, readouts, planes, account, *, converts, in_electrons):
-    """Return the `VarianceTerms` of an image, None where there is none to be known.
+    """Return the `VarianceTerms` of an image; None if its noise cannot be known.
 
     Parameters
     ----------

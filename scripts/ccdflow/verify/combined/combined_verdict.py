@@ -141,7 +141,7 @@ class _RemadeImage:
         self._counts = whole or self.extension("COUNT") or self.extension("UNCERT")
 
     def extension(self, name):
-        """Return an extension of this image, None where there is none."""
+        """Return an extension of this image; None if it is missing."""
         names = [each.name for each in self.hdus]
         return self.hdus[f"{name}{self.suffix}"] if f"{name}{self.suffix}" in names else None
 

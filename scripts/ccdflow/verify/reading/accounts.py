@@ -122,7 +122,7 @@ class CombinedAccount:
 
     @property
     def has_light(self):
-        """Whether it is a dark or flat: their errors are those of a model, and they have masks."""
+        """Whether it is a dark or flat: their errors are a model's, and they have masks."""
         return self.kind != "bias"
 
 

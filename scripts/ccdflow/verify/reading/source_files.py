@@ -1,4 +1,4 @@
-"""The files that a product names: a verdict holds as long as they are the same."""
+"""The files that a product names: a verdict holds as long as these files are the same."""
 
 from __future__ import annotations
 
