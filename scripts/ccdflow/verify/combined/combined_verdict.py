@@ -10,10 +10,9 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.combined import kept_values, measuring, remade_combination, tolerances
+from ccdflow.verify.combined.combined_figures import check_figures
 from ccdflow.verify.comparing.amplifiers import (
-    ROUNDING,
     card,
-    check_level_noise,
     number,
     tails_of,
     with_shared,
@@ -22,7 +21,6 @@ from ccdflow.verify.comparing.card_order import COMBINED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
 from ccdflow.verify.comparing.comparing import (
     Differs,
-    check_bits,
     same_figure,
     same_text,
     same_value,
@@ -33,9 +31,9 @@ from ccdflow.verify.comparing.sentences import check_combined
 from ccdflow.verify.comparing.source_cards import COMBINED, same_cards, shared_by
 from ccdflow.verify.reading.accounts import CannotRemake, account_of_combined, gains_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.verify.reading.mask_bits import HOT, UNLIT
 from ccdflow.verify.reading.outcome import MISSING, OLDER
-from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+from ccdflow.verify.reading.stored_rows import stored
 
 # Bands of rows of an image that are made again.
 _BANDS = 16
@@ -87,7 +85,7 @@ def verify_combined(headers, path, results, whole):
             for part in parts:
                 made.compare(part)
             made.check_counts()
-            _check_figures(made)
+            check_figures(made)
             pixels, largest = pixels + made.pixels, max(largest, made.largest)
             makers |= made.makers
             bands = len(parts)
@@ -359,201 +357,3 @@ def _ratios(headers, account):
     return {
         hdu: [(place, gain / mean) for place, gain in pairs] for hdu, pairs in gains_by_hdu.items()
     }
-
-
-# -- figures ---------------------------------------------------------------------------------------
-
-
-def _check_figures(made):
-    """Compare the figures of an image that follow from its pixels, members and other cards."""
-    header, account = made.header, made.account
-    image = made.hdus[made.hdu].data
-    same_figure(header, "IMGLEVEL", float(np.nanmean(image, dtype=np.float64)))
-    same_figure(header, "NEMPTY", int(np.count_nonzero(np.isnan(image))))
-    if not account.masters and not account.levels:
-        _check_biases(made)
-        return
-    masters = {
-        kind: master_file(master, kind, made.results) for kind, master in account.masters.items()
-    }
-    bias = fits.getheader(masters["bias"], made.hdu) if "bias" in masters else None
-    _check_model(made, bias)
-    mask = np.asarray(made.extension("MASK").data)
-    own = UNLIT if account.levels else HOT
-    own |= DEAD if "dead" in (card(made.header, "AMPBAD", t) for t in tails_of(made.header)) else 0
-    check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | own)
-    told, empty = mask & NO_DATA != 0, np.isnan(image)
-    if card(header, "TRIM", tails_of(header)[0]) is None:
-        # Overscan has values, and the members' masks have the bit, which are compared elsewhere.
-        told &= empty
-    if empty := np.count_nonzero(told != empty):
-        raise Differs(f"{empty} pixels of the mask are not empty as those of the image are")
-    errors = np.asarray(made.extension("UNCERT").data, dtype=np.float32)
-    if bias is not None:
-        _check_shared(made, bias, masters)
-    if account.levels:
-        _check_flat(made, image, errors, mask)
-    else:
-        _check_dark(made, image, errors, mask)
-
-
-def _check_biases(made):
-    """Compare the figures of a combined bias with those of its members."""
-    header, account = made.header, made.account
-    rows, stack = made.sample(measuring.FIGURE_ROWS)
-    for tail in tails_of(header):
-        y, x = place_of(header, tail)
-        frames = measuring.some_rows(stack[:, (rows >= y.start) & (rows < y.stop), x])
-        if len(frames) < 2 or min(frames.shape[1:]) < 2:
-            continue
-        turned = frames
-        if card(header, "OSCAXIS", tail) == "columns":
-            turned = frames.swapaxes(1, 2)
-        written = number(card(header, "RNOISE", tail))
-        if written is not None:
-            noise = measuring.read_noise(turned)
-            same_value(
-                f"RNOISE{tail}",
-                written,
-                noise,
-                part=tolerances.READ_NOISE,
-                least=tolerances.NOISE_DIGITS,
-            )
-            noise = measuring.predicted_noise(written, len(frames), account)
-            predicted = card(header, "CNOISPR", tail)
-            same_value(f"CNOISPR{tail}", predicted, noise, part=tolerances.COMBINED_NOISE)
-        written = number(card(header, "CNOISE", tail))
-        if written is not None:
-            noise = measuring.combined_noise(turned, account)
-            same_value(
-                f"CNOISE{tail}",
-                written,
-                noise,
-                part=tolerances.COMBINED_NOISE,
-                least=tolerances.NOISE_DIGITS,
-            )
-        # An amplifier without signal has no noise to measure.
-        is_lost = card(header, "AMPBAD", tail) is not None
-        if (written := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
-            noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
-            same_value(f"CLIPRN{tail}", written, noise, part=tolerances.CLIPPING_NOISE)
-
-
-def _check_model(made, bias):
-    """Compare the parameters of the noise model with bias, gain, overscan and pairs of members."""
-    header, account = made.header, made.account
-    rows, stack = made.sample(measuring.MODEL_ROWS)
-    levels = account.levels or [1.0] * len(stack)
-    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
-        measured = None if bias is None else number(card(bias, "RNOISE", tail))
-        if measured:
-            same_value(f"MODRN{tail}", model.read_noise, measured)
-        gain = number(card(header, "AMPGAIN", tail))
-        if gain is not None:
-            same_value(f"MODGN{tail}", model.gain, gain)
-        if number(header.get(f"MODLN{tail}")) is not None:
-            rounding = 0.0 if measured else ROUNDING
-            check_level_noise(
-                f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding
-            )
-        y, x = model.place
-        frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
-        if len(frames) < 2 or not np.isfinite(frames).any():
-            continue
-        light = measuring.box_medians(frames)
-        square = model.factor**2
-        factor, error = measuring.model_factor(
-            frames, levels, light, model.fixed / square, model.slope / square
-        )
-        same_value(f"MODFC{tail}", model.factor, factor, part=tolerances.of_factor(error))
-
-
-def _check_shared(made, bias, masters):
-    """Compare the noise of bias and dark in it, as far as their own headers have it."""
-    header, account = made.header, made.account
-    noises = [number(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
-    noises = [noise for noise in noises if noise]
-    levels = np.array(account.levels or [1.0])
-    factors = np.array(account.masters["dark"].factors if "dark" in masters else [0.0])
-    if noises:
-        noise = float(np.mean(np.square(noises))) ** 0.5
-        share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
-        same_figure(header, "MBNOISE", share * noise, part=tolerances.MASTER_NOISE)
-    if "dark" in masters:
-        rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
-        cut = account.masters["dark"].cut
-        errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark", cut)
-        errors = errors[np.isfinite(errors)].astype(np.float64)
-        errors = errors[errors <= 3 * np.median(errors)]
-        noise = float(np.mean(errors**2)) ** 0.5
-        same_figure(
-            header,
-            "MDNOISE",
-            float(np.mean(factors / levels)) * noise,
-            part=tolerances.MASTER_NOISE,
-        )
-
-
-def _check_flat(made, image, errors, mask):
-    header, levels = made.header, made.account.levels
-    same_figure(header, "FLATLVL", float(np.median(levels)))
-    same_figure(header, "FLATMIN", min(levels))
-    same_figure(header, "FLATMAX", max(levels))
-    low = (mask & UNLIT != 0) != (image < np.float32(0.2))
-    if np.count_nonzero(low):
-        raise Differs(f"{np.count_nonzero(low)} pixels of the mask are not lit as the flat says")
-    tails, quality = tails_of(header), []
-    for place_of_amplifier, tail in enumerate(tails, start=1):
-        place = place_of(header, tail)
-        good = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
-        if not good.any():
-            continue
-        values = image[place][good].astype(np.float32)
-        quality.append(float(np.median(values / errors[place][good])))
-        if len(tails) > 1 and f"FLATR{place_of_amplifier:02d}" in header:
-            same_figure(
-                header, f"FLATR{place_of_amplifier:02d}", float(values.mean(dtype=np.float64))
-            )
-    if quality:
-        same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=tolerances.FLAT_SIGNAL)
-        same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=tolerances.FLAT_SCATTER)
-    _check_gains(made)
-
-
-def _check_gains(made):
-    """Compare GAINMEAS with the photon transfer of pairs of flats."""
-    header, account = made.header, made.account
-    rows, stack = made.sample(measuring.FIGURE_ROWS)
-    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
-        written = number(card(header, "GAINMEAS", tail))
-        if written is None:
-            continue
-        y, x = model.place
-        frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
-        gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        same_value(f"GAINMEAS{tail}", written, gain, part=tolerances.of_gain(error))
-
-
-def _check_dark(made, image, errors, mask):
-    """Compare the rate of a dark, and its hot pixels, with its pixels."""
-    header, seconds = made.header, float(made.first["EXPTIME"])
-    must_have(header, "NHOT")
-    same_figure(header, "EXPTIME", seconds)
-    limit = re.match(r"pixels over the median by (\S+) ", header.comments["NHOT"])
-    hot = np.zeros(mask.shape, bool)
-    for tail, model in zip(tails_of(header), made.account.models[made.hdu], strict=True):
-        part, gain = model.place, model.gain or 1.0
-        values, flags = np.asarray(image[part], dtype=np.float32), mask[part] & ~HOT
-        good = flags == 0
-        if not good.any():
-            continue
-        middle = np.median(values[good])
-        same_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
-        if limit is not None:
-            least = float(limit[1]) * seconds / gain
-            least = np.maximum(least, 5.0 * np.median(errors[part][good]))
-            hot[part] = values - middle >= least
-    same_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
-    wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
-    if wrong:
-        raise Differs(f"{wrong} pixels of the mask are not what the dark's pixels say")
