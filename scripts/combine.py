@@ -22,8 +22,10 @@ from ccdflow import __version__, commandline
 import numpy as np
 from astropy.io import fits
 
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.stack import DEFAULT_MEMORY, CombineRecipe, combine, locate
+from ccdflow.combine.stack import DEFAULT_MEMORY, combine
 from ccdflow.errors import UserError
 from ccdflow.files import checksum, promised, whole
 from ccdflow.files.headertext import printable

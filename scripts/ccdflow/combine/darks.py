@@ -8,7 +8,8 @@ import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import expected_light, measured_noise, sample_members
-from ccdflow.combine.stack import DEFAULT_MEMORY, Subtracted, check_members, combine
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.stack import DEFAULT_MEMORY, check_members, combine
 from ccdflow.combine.subtracted_masters import checked_bias, mask_of
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import levels_of, measured_noise, sample_members
-from ccdflow.combine.stack import DEFAULT_MEMORY, Subtracted, check_members, combine
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.stack import DEFAULT_MEMORY, check_members, combine
 from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.combine.stack import Member
+from ccdflow.combine.member_reader import Member
 from ccdflow.errors import FrameError
 from ccdflow.files import promised, whole
 from ccdflow.files.headertext import is_commentary

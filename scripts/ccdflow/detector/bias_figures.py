@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.row_sample import rows_within
-from ccdflow.combine.stack import CombineRecipe, combine_arrays
+from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import (
     BOXES,
     CLIP,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.detector.bias_figures import Estimate, drift
-from ccdflow.detector.frame_figures import BOXES, UNKNOWN, clipped_moments
+from ccdflow.detector.bias_figures import drift
+from ccdflow.detector.frame_figures import BOXES, UNKNOWN, Estimate, clipped_moments
 from ccdflow.detector.half_split import half_split
 from ccdflow.maskbits import HOT
 from ccdflow.robust import normal_deviate

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.detector.bias_figures import Estimate, drift
-from ccdflow.detector.frame_figures import UNKNOWN
+from ccdflow.detector.bias_figures import drift
+from ccdflow.detector.frame_figures import UNKNOWN, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT

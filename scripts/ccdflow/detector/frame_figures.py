@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.combine.moments import CLIP, Moments, clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.combine.stack import sampled_rows
+from ccdflow.combine.row_sample import sampled_rows
 
 BOXES = 8
 """A frame's coarse shape is measured in so many by so many boxes."""

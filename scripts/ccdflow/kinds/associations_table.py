@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.planning import coverage, night_plan, plan_words, waiting
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.writing import drawing_module, noted_text, write_text
-from ccdflow.pages.page import Picture, Section
+from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.terminal import NOT_CALIBRATED
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, reduced

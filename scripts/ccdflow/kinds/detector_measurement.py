@@ -15,7 +15,7 @@ from ccdflow.kinds.measuring.detecting import measure_night
 from ccdflow.kinds.measuring.detector_setups import names_of, setup_of, setups_in_words
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters
-from ccdflow.pages.page import Section
+from ccdflow.pages.contents import Section
 from ccdflow.pages.words import with_error
 from ccdflow.run import ledger
 from ccdflow.run.job import Group, Step, Use

@@ -15,7 +15,7 @@ from ccdflow.kinds.measuring import noise_words
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.kinds.writing import drawing_module
-from ccdflow.pages.page import Picture, Section
+from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, Size

@@ -25,7 +25,7 @@ from ccdflow.kinds.measuring.detector_setups import (
 )
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
-from ccdflow.pages.page import Section
+from ccdflow.pages.contents import Section
 from ccdflow.pages.words import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced

@@ -12,8 +12,8 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import sealed
 from ccdflow.files import whole as whole_files
-from ccdflow.verify.reading.accounts import CannotRemake, read_headers
-from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, Verdict
+from ccdflow.verify.reading.accounts import read_headers
+from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict
 from ccdflow.verify.reading.source_files import files_named, stamp_of
 
 NAME = paths.VERIFICATION

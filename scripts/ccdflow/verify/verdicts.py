@@ -16,13 +16,14 @@ from astropy.io.fits.verify import VerifyError
 
 from ccdflow.verify.comparing.comparing import Differs, check_sums
 from ccdflow.verify.comparing.noted_settings import check_settings
-from ccdflow.verify.reading.accounts import CannotRemake, read_headers
+from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.outcome import (
     CANNOT,
     DIFFERS,
     MODEL,
     OLDER,
     UNREADABLE,
+    CannotRemake,
     NotedProduct,
     Verdict,
 )

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
-from ccdflow.calibrate.arithmetic import ELECTRONS
+from ccdflow.calibrate.chain import ELECTRONS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_units

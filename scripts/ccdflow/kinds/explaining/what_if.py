@@ -11,13 +11,12 @@ from astropy.io import fits
 
 from ccdflow.calibrate import cutting
 from ccdflow.calibrate.blocks import calibrate_file
-from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.planes import read_units
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.masters import applying
-from ccdflow.kinds.matching.ranking import is_same_exposure
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
+from ccdflow.calibrate.chain import is_same_exposure
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import (
     DARK,
@@ -20,14 +21,13 @@ from ccdflow.kinds.matching.candidates import (
     Rules,
 )  # fmt: skip
 from ccdflow.kinds.matching.ranking import (
-    is_same_exposure,
     is_too_long,
     question,
     ranked,
     rescaled,
     shelf_of,
     temperatures_apart,
-)  # fmt: skip
+)
 
 
 class Masters:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.combine.stack import sampled_rows
+from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
 from ccdflow.files import checksum, decoding, promised, rawfile, rowio, whole

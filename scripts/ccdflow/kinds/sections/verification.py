@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.files import sealed
-from ccdflow.pages.page import Section
+from ccdflow.pages.contents import Section
 from ccdflow.run.context import reduced
 
 # Lines of products that are not verified.

@@ -27,14 +27,13 @@ from ccdflow.verify.comparing.comparing import (
 from ccdflow.verify.comparing.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.comparing.source_cards import CALIBRATED, same_cards
 from ccdflow.verify.reading.accounts import (
-    CannotRemake,
     account_of_calibrated,
     as_plain,
     product_of,
     raw_file,
 )
 from ccdflow.verify.reading.mask_bits import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
-from ccdflow.verify.reading.outcome import MISSING, REPLACED
+from ccdflow.verify.reading.outcome import MISSING, REPLACED, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, stored
 
 STEPS = 2

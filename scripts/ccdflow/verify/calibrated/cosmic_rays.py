@@ -9,8 +9,7 @@ from astropy.nddata import CCDData
 from scipy import ndimage
 
 from ccdflow.verify.comparing.comparing import same_value
-from ccdflow.verify.reading.accounts import CannotRemake
-from ccdflow.verify.reading.outcome import OLDER
+from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 
 # All numbers are those of detector/cosmics.py, written again on purpose.
 # Rounds of L.A.Cosmic.

@@ -12,7 +12,7 @@ from ccdflow.verify.calibrated import cosmic_rays
 from ccdflow.verify.comparing.amplifiers import card, number
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector.detector_products import history, measurement_of
-from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster
+from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.mask_bits import (
     BLEED,
     COSMIC,
@@ -23,7 +23,7 @@ from ccdflow.verify.reading.mask_bits import (
     SATURATED,
     UNCALIBRATED,
 )
-from ccdflow.verify.reading.outcome import OLDER
+from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file
 
 _NOT_ALL = "it names not all of its measurements of bad pixels"

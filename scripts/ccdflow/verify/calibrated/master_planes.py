@@ -9,9 +9,8 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.detector.photon_light import SmoothLight, tiles
-from ccdflow.verify.reading.accounts import CannotRemake
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
-from ccdflow.verify.reading.outcome import REPLACED
+from ccdflow.verify.reading.outcome import REPLACED, CannotRemake
 
 _LEAST_FLAT = 1e-3
 """Response below which a flat divides nothing: the pixel is not calibrated."""

@@ -9,8 +9,8 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.verify.comparing.amplifiers import number
-from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster, product_of
-from ccdflow.verify.reading.outcome import MISSING, MODEL
+from ccdflow.verify.reading.accounts import NamedMaster, product_of
+from ccdflow.verify.reading.outcome import MISSING, MODEL, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, stored
 
 # Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.

@@ -29,10 +29,10 @@ from ccdflow.verify.comparing.comparing import (
 from ccdflow.verify.comparing.extensions import check_extensions, same_names
 from ccdflow.verify.comparing.sentences import check_combined
 from ccdflow.verify.comparing.source_cards import COMBINED, same_cards, shared_by
-from ccdflow.verify.reading.accounts import CannotRemake, account_of_combined, gains_of, product_of
+from ccdflow.verify.reading.accounts import account_of_combined, gains_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import HOT, UNLIT
-from ccdflow.verify.reading.outcome import MISSING, OLDER
+from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import stored
 
 # Bands of rows of an image that are made again.

@@ -20,10 +20,10 @@ from astropy.stats import mad_std, sigma_clip
 from ccdflow.verify.combined.kept_values import middle_of, within
 from ccdflow.verify.combined.measuring import median
 from ccdflow.verify.comparing.amplifiers import tails_of
-from ccdflow.verify.reading.accounts import CannotRemake, product_of
+from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
-from ccdflow.verify.reading.outcome import MODEL, OLDER
+from ccdflow.verify.reading.outcome import MODEL, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 
 # Part by which a limit is moved, to see which values are decided by the rounding.

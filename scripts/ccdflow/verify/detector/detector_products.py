@@ -11,9 +11,9 @@ from ccdflow.verify.comparing.comparing import Differs, same_text
 from ccdflow.verify.detector.measured_cards import check_measured, sort_of
 from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
-from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster
+from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
-from ccdflow.verify.reading.outcome import OLDER
+from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file
 
 _ALLOWED = {

@@ -14,10 +14,10 @@ from ccdflow.verify.comparing.amplifiers import card, number, tails_of
 from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
 from ccdflow.verify.detector import dark_pixels, flat_pixels
 from ccdflow.verify.detector.pixel_bits import NEAR, OpenBits
-from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster, masters_of, product_of
+from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
-from ccdflow.verify.reading.outcome import MISSING, MODEL, OLDER
+from ccdflow.verify.reading.outcome import MISSING, MODEL, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 
 SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")

@@ -9,8 +9,8 @@ import numpy as np
 
 from ccdflow.verify.comparing.amplifiers import card, number, tails_of
 from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
-from ccdflow.verify.reading.accounts import CannotRemake, NamedMaster
-from ccdflow.verify.reading.outcome import MISSING, OLDER
+from ccdflow.verify.reading.accounts import NamedMaster
+from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 
 # Numbers without another note are those of detector/dead_time.py, written again on purpose.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from ccdflow.verify.reading.accounts import CannotRemake, product_of, raw_file
+from ccdflow.verify.reading.accounts import product_of, raw_file
+from ccdflow.verify.reading.outcome import CannotRemake
 from ccdflow.verify.reading.stored_rows import stored
 
 _MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")

@@ -9,8 +9,7 @@ from math import prod
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.reading.accounts import CannotRemake
-from ccdflow.verify.reading.outcome import MISSING, REPLACED, UNREADABLE
+from ccdflow.verify.reading.outcome import MISSING, REPLACED, UNREADABLE, CannotRemake
 
 # Bytes of a FITS block.
 _BLOCK = 2880

@@ -18,9 +18,8 @@ from astropy.modeling import fitting, models
 from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
 
-from ccdflow.verify.reading.accounts import CannotRemake
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
-from ccdflow.verify.reading.outcome import MISSING, MODEL, UNREADABLE
+from ccdflow.verify.reading.outcome import MISSING, MODEL, UNREADABLE, CannotRemake
 
 _ROWS = 256
 """Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time."""
