@@ -135,7 +135,9 @@ class _Pool:
                 self._do(place)
         except BaseException as error:
             with self.changed:
-                self.error, self.stopped = error, True
+                # A later thread's error often follows from the first one.
+                self.error = error if self.error is None else self.error
+                self.stopped = True
                 self.changed.notify_all()
 
     def _next(self):
