@@ -30,7 +30,7 @@ def box(tmp_path):
 @pytest.mark.parametrize(
     ("first", "kind"),
     [
-        (5, "kill"),
+        pytest.param(5, "kill", marks=pytest.mark.torture),
         pytest.param(40, "full", marks=pytest.mark.torture),
         pytest.param(70, "broken once", marks=pytest.mark.torture),
     ],
