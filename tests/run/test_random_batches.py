@@ -17,7 +17,7 @@ def kind(name, stage, todo):
     return SimpleNamespace(name=name, stage=stage, todo=todo, size=lambda context, job: Size())
 
 
-# A kind without a stage stands in the middle: what is made of it is the main process's as well.
+# The kind in the middle has no stage: the main process makes its products and all made of them.
 KINDS = Chain(
     (
         kind("frame", 1, "reduce"),

@@ -125,7 +125,7 @@ def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, box):
     assert "nothing to do" in box.snakemake("-n").output
 
 
-# tests/run/test_errors_of_jobs.py does so for each kind, without Snakemake.
+# tests/run/test_errors_of_jobs.py lets the jobs of each kind fail, without Snakemake.
 @pytest.mark.torture
 def test_jobs_of_other_kinds_that_fail_cost_only_themselves(raw, box):
     wanted = raw[1]

@@ -35,7 +35,7 @@ class TerminalMessages:
     def report_crash(self, text):
         """Say a crash of Snakemake itself in one line.
 
-        That records are missing because their folder was moved is said once, at the end.
+        A folder of records that was moved has its own line at the end, and none here.
 
         Parameters
         ----------
