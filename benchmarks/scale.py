@@ -188,7 +188,7 @@ def seed_archive(archive, template, template_night):
         Name of that night.
     """
     made = {}
-    for product, record in ledger.load(template.results).items():
+    for product, record in ledger.load_ledger(template.results).items():
         made[product] = (record, json.dumps(dict(record.data)))
     values = million.values_of(archive.raw, archive.results)
     run = session.start(values, chain=kinds.CHAIN, dry=False)
@@ -214,7 +214,7 @@ def seed_archive(archive, template, template_night):
     for record in records:
         stamp = ledger.stamp_of(archive.results / record.product)
         run.context.ledger[record.product] = replace(record, stamp=stamp)
-    ledger.save(archive.results, run.context.ledger)
+    ledger.save_ledger(archive.results, run.context.ledger)
     run.lock.close()
     archive.state = archive.reduced()
     frames = len(run.plan.of_kind(kinds.FRAME.name))

@@ -184,7 +184,7 @@ def parse(arguments=None):
     )
     for name in ("out", "picture"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    options = commandline.parse(parser, arguments)
+    options = commandline.parse_arguments(parser, arguments)
     for name in options.names:
         value = options.given.get(name, getattr(options, name))
         setattr(options, name, value and Path(value))

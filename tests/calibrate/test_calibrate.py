@@ -27,7 +27,7 @@ from calibration_truth import (
 from ccdflow.calibrate import bits
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.master_store import Master, image_of
+from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
@@ -305,7 +305,7 @@ def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
     """Bias stays in the dark: R - D, with no bias."""
     reduced, made = frames_for_ccdproc()
     bias, dark = made["bias"].images[0].data, made["dark"].images[0].data
-    whole = replace(made["dark"], images=(image_of(dark + bias, "dark"),), bias_key="")
+    whole = replace(made["dark"], images=(master_image_of(dark + bias, "dark"),), bias_key="")
     guide, _, _ = calibrate_arrays(
         reduced,
         readouts(),
@@ -368,7 +368,9 @@ def test_chain_without_overscan():
 def simple(kind, data, **more):
     data = np.asarray(data, np.float32)
     keys = {"bias_key": "" if kind == "bias" else "bias-key", "key": f"{kind}-key"}
-    image = image_of(data, kind, **{key: more.pop(key) for key in ("mask", "error") if key in more})
+    image = master_image_of(
+        data, kind, **{key: more.pop(key) for key in ("mask", "error") if key in more}
+    )
     return Master(kind, (image,), name=f"{kind}.fits", **{**keys, "frames": 9, **more})
 
 

@@ -115,7 +115,7 @@ def test_pixels_come_back(tmp_path):
     for name, written in {"a.fits": content, "a.fits.gz": packed(content)}.items():
         path = put(tmp_path, written, name)
         layout = rawfile.read_layout(path)
-        data = rawfile.read_bytes(path, layout, memory=10**6)
+        data = rawfile.inflate_into_buffer(path, layout, memory=10**6)
         assert bytes(data) == content
         stored, offset = decoding.array(data, layout.hdus[0])
         np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
@@ -127,7 +127,7 @@ def test_several_images(tmp_path):
     path = put(tmp_path, packed(content))
     layout = rawfile.read_layout(path)
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
-    data = rawfile.read_bytes(path, layout, memory=10**6)
+    data = rawfile.inflate_into_buffer(path, layout, memory=10**6)
     for number in (1, 2):
         stored, offset = decoding.array(data, layout.hdus[number])
         np.testing.assert_array_equal(stored, fits.getdata(path, number))
@@ -141,7 +141,7 @@ def outcome(path):
     """What becomes of a file: the reason why it is refused, or its pixels, by either way."""
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**7)
-        data = rawfile.read_bytes(path, layout, memory=10**7, name="a")
+        data = rawfile.inflate_into_buffer(path, layout, memory=10**7, name="a")
         size = layout.hdus[0].size
         pixels = bytes(data[layout.hdus[0].offset :][:size])
         assert stream(path, layout) == pixels
@@ -182,7 +182,7 @@ def test_a_flipped_bit_is_told_alike_by_either_way_of_reading(tmp_path):
         path = put(tmp_path, bytes(bad))
         layout = rawfile.read_layout(path, name="a")
         with pytest.raises(FrameError) as at_once:
-            rawfile.read_bytes(path, layout, memory=10**7, name="a")
+            rawfile.inflate_into_buffer(path, layout, memory=10**7, name="a")
         with pytest.raises(FrameError) as rows:
             stream(path, layout)
         assert at_once.value.reason == rows.value.reason
@@ -204,7 +204,7 @@ def test_a_cut_file_is_found(tmp_path, plain):
     if plain:
         path = put(tmp_path, written[:length], name)
         layout = rawfile.read_layout(path)
-        assert bytes(rawfile.read_bytes(path, layout, memory=10**7)) == content[:length]
+        assert bytes(rawfile.inflate_into_buffer(path, layout, memory=10**7)) == content[:length]
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**6)
         assert layout.headers
-        rawfile.read_bytes(path, layout, memory=10**6)
+        rawfile.inflate_into_buffer(path, layout, memory=10**6)
     except FrameError as error:
         said = str(error)
     else:

@@ -27,7 +27,7 @@ def row(file, degrees=None, **fields):
     ],
 )
 def test_the_name_has_the_values_that_its_frames_share(kind, shared, name):
-    assert grouping.name_of(kind, "cam", shared) == name
+    assert grouping.name_of_group(kind, "cam", shared) == name
 
 
 def split(kind, rows):
@@ -58,7 +58,7 @@ def members(rows, *, outdated=(), records=None):
         outdated=set(outdated),
         ledger=records or {},
     )
-    return [each.file for each in grouping.members_of(BIAS, context)]
+    return [each.file for each in grouping.possible_members(BIAS, context)]
 
 
 def test_members_are_sorted_by_time_and_only_of_the_type():

@@ -15,7 +15,7 @@ from ccdflow.kinds.masters.group_queries import trend_groups
 from ccdflow.kinds.sections import figures
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.inventory_table import read_inventory
 
 KINDS = ("frame", "bias", "picture", "quality", "page", "table", "index")
 PROFILE = """\
@@ -178,7 +178,7 @@ def test_a_bias_that_is_left_out_is_said_beside_its_frame(tmp_path):
     # In the list of frames to look at as well.
     assert text.count(f"test: b5.fits: not in the combined bias: {why}.") == 1
     assert text.count("not in the combined bias:") == 2
-    inventory = read_table(run.results / "inventory.csv").set_index("file")["reason"]
+    inventory = read_inventory(run.results / "inventory.csv").set_index("file")["reason"]
     # Six columns are too few for a level a row, and each frame is warned of for that.
     outs = inventory.str.extract(r"(left out of its combined bias: [^;]*)", expand=False).dropna()
     assert outs.to_dict() == {"b5.fits": f"left out of its combined bias: {why}"}
@@ -237,7 +237,7 @@ def test_groups_are_called_by_what_they_differ_in():
         group("lfc", ccdsum="2 2", part="DETECTOR SITe, CHIPID 1", gain="1.1"),
         group("kast", ccdsum="1 1", part="", gain="None"),
     ]
-    assert list(figures.names_of(groups).values()) == [
+    assert list(figures.names_of_groups(groups).values()) == [
         "lfc 1x1 CHIPID 0",
         "lfc 2x2 CHIPID 0",
         "lfc 2x2 CHIPID 1",

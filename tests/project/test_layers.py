@@ -195,6 +195,17 @@ def test_no_two_modules_have_a_class_of_one_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_no_two_modules_of_the_library_have_a_function_of_one_name():
+    names = Counter(
+        node.name
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_no_two_modules_of_the_library_have_one_name():
     names = Counter(path.stem for path in LIBRARY.rglob("*.py") if path.stem != "__init__")
     assert [name for name, count in names.items() if count > 1] == []

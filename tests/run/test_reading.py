@@ -114,7 +114,7 @@ def test_the_checksum_of_a_young_file_is_kept_on_the_disk(box):
     packed = store.rows["n0/00.fits.gz"].packed
     assert packed == f"{rawfile.isal_zlib.crc32((box.raw / 'n0/00.fits.gz').read_bytes()):08x}"
     box.results.mkdir(exist_ok=True)
-    header_store.save(box.results, store)
+    header_store.save_store(box.results, store)
     again = load_store(box.results).rows["n0/00.fits.gz"]
     assert again == store.rows["n0/00.fits.gz"]
     assert dataclasses.replace(again, packed="") != again

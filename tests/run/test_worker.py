@@ -100,7 +100,7 @@ def test_whatever_a_job_raises_costs_its_own_product_only(context, error):
     assert {name for name, status in statuses.items() if status == "failed"} == {product("3")}
     failed = ledger.read_record(context.results / jobs[3].done)
     assert failed == done[product("3")]
-    assert failures.words(error) in failed.reason
+    assert failures.error_words(error) in failed.reason
     log = (context.results / ".ccdflow/logs").rglob("3.fits.*.log")
     assert type(error).__name__ in next(log).read_text()
 

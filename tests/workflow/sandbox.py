@@ -205,7 +205,7 @@ class Sandbox:
     def values(self, **more):
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
-        return settings.load({**folders, **_CONFIG, **self.given, **more})
+        return settings.load_settings({**folders, **_CONFIG, **self.given, **more})
 
     def plan(self):
         """Return the dry session: what a run would do."""

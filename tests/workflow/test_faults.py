@@ -50,7 +50,7 @@ def test_kill_9_and_the_same_command_again(tmp_path):
 
 def test_two_runs_at_once(box):
     """The second says so and stops, whatever it was to do; a dry run may look."""
-    lock = lock_module.take(box.results)
+    lock = lock_module.take_lock(box.results)
     try:
         box.raw.joinpath(FIRST, "alpha0.fits.gz").touch()
         before = snapshot(box.results, state=True)

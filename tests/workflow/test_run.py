@@ -19,7 +19,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdflow import simulate
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.inventory_table import read_inventory
 
 # -- the guide's night, full size ------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ class Night:
 
     @property
     def table(self):
-        return read_table(self.results / "inventory.csv")
+        return read_inventory(self.results / "inventory.csv")
 
     @property
     def combined(self):
@@ -322,7 +322,7 @@ class BadRun:
     @property
     def rows(self):
         """{file: (type, status, reason)}"""
-        table = read_table(self.results / "inventory.csv")
+        table = read_inventory(self.results / "inventory.csv")
         named = table[["file", "type", "status", "reason"]].to_numpy().tolist()
         return {file: tuple(rest) for file, *rest in named}
 

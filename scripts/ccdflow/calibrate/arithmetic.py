@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.calibrate import bits, signal
-from ccdflow.calibrate.chain import ELECTRONS, check, has_noise, unit_of
+from ccdflow.calibrate.chain import ELECTRONS, check_masters, has_noise, unit_of_calibrated
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
@@ -28,7 +28,7 @@ class ImageCalibration:
     readouts : tuple of ccdflow.frame.readout.Readout
         The amplifiers of this image.
     chain : MasterChain
-        After approval by `check`.
+        after approval by `check_masters`.
     index : int
         Index of the masters' image.
     unit : str
@@ -50,7 +50,7 @@ class ImageCalibration:
         area = sum(readout.region.size for readout in self.readouts)
         self.is_covered = area == shape[0] * shape[1]
         self.chain = chain
-        self.unit = unit_of(unit, self.readouts)
+        self.unit = unit_of_calibrated(unit, self.readouts)
         # The unit of the reduced frame in units of the product, and its value in electrons.
         in_electrons = unit.lower() in ELECTRONS
         self.converts = self.unit == "electron" and not in_electrons
@@ -314,7 +314,7 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     >>> print(data[0, 0], error[0, 0], flags[0, 0])
     64.0 10.0 0
     """
-    check(chain, readouts, unit=unit)
+    check_masters(chain, readouts, unit=unit)
     work = ImageCalibration(reduced.shape, readouts, chain, index=index, unit=unit, noise=noise)
     rows = slice(0, reduced.shape[0])
     padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)

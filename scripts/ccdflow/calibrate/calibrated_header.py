@@ -115,7 +115,7 @@ def extension_cards(unit):
     return _kept(unit.cards), CardList(card for card in unit.cards if card[0] in _NAMES)
 
 
-def write_image_cards(cards, calibration, figures):
+def write_calibrated_cards(cards, calibration, figures):
     """Write the cards of one calibrated image.
 
     Parameters
@@ -211,7 +211,7 @@ def _short(value):
     return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
 
 
-def image_header(cards, shape, words, *, dtype=">f4", name=None, primary=False):
+def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, primary=False):
     """Return the header of an image HDU as bytes.
 
     Parameters

@@ -29,7 +29,7 @@ __all__ = [
     "Master",
     "MasterImage",
     "MasterStore",
-    "image_of",
+    "master_image_of",
     "read_master",
 ]
 
@@ -334,7 +334,7 @@ def read_master(path, kind, *, name=None):
             # These cards give the parameters of a predicted UNCERT.
             scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
-                image_of(
+                master_image_of(
                     pixels, kind, mask=mask, error=read, scatter=scatter, name=name, copy=False
                 )
             )
@@ -412,7 +412,7 @@ def _is(keyword):
     return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
 
 
-def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
+def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
     """Return a `MasterImage` of an array.
 
     Parameters

@@ -180,7 +180,7 @@ class Camera:
         FrameError
             If the file holds no image.
         """
-        return facts.describe(
+        return facts.frame_facts(
             headers, dict(self.cards), self.types, longitude=self.longitude, file=file,
             remembered=remembered,
         )  # fmt: skip

@@ -52,7 +52,7 @@ def extension_name(member):
     return CardList((k, member.cards[k]) for k in _NAMES if k in member.cards)
 
 
-def unit_of(member):
+def unit_of_member(member):
     """Return the unit of a member HDU's pixels; ``adu`` if no card gives it."""
     text = member.cards.get("BUNIT", "")[10:].strip()
     return (text[1:].partition("'")[0].strip() if text.startswith("'") else "") or "adu"
@@ -148,7 +148,7 @@ def _numbered(name, count):
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 
-def write_image_cards(cards, combined, figures, remarks=(), unit="adu"):
+def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
     """Write the quality of one image of the product.
 
     Parameters

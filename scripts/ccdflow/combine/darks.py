@@ -10,7 +10,7 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import expected_light, measured_noise, sample_members
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.stack import DEFAULT_MEMORY, check_members, combine
-from ccdflow.combine.subtracted_masters import checked_bias, mask_of
+from ccdflow.combine.subtracted_masters import checked_bias, mask_of_combined
 
 
 def combine_biases(
@@ -147,4 +147,4 @@ def _combine(members, amplifiers, recipe, subtract, options, limits, *, light):
         **limits | {"uncertainty": limits["uncertainty"] and "noise"},
         **options,
     )
-    return replace(combined, mask=mask_of(combined), shared={})
+    return replace(combined, mask=mask_of_combined(combined), shared={})

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_noise import levels_of, measured_noise, sample_members
+from ccdflow.combine.member_noise import levels_of_members, measured_noise, sample_members
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.stack import DEFAULT_MEMORY, check_members, combine
-from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of
+from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of_combined
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT
 
@@ -88,7 +88,7 @@ def combine_flats(
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
     options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
     rows, sample = sample_members(members, subtract=subtract, threads=threads, **options)
-    levels = levels_of(sample) if scale is None else np.array(scale, dtype=np.float64)
+    levels = levels_of_members(sample) if scale is None else np.array(scale, dtype=np.float64)
     _check_levels(levels, members)
     sample /= levels[:, None, None].astype(sample.dtype)
     noise = measured_noise(
@@ -109,7 +109,7 @@ def combine_flats(
         **options,
     )
     shared = _shared(subtract, bias, dark, levels, combined.sample_rows)
-    combined = replace(combined, mask=mask_of(combined), shared=shared)
+    combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
     return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
 
@@ -131,7 +131,7 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
     members = list(members)
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
-    return levels_of(sample_members(members, subtract=subtract, **options)[1])
+    return levels_of_members(sample_members(members, subtract=subtract, **options)[1])
 
 
 def _subtracted(n, bias, dark, seconds, scale_up):

@@ -281,7 +281,7 @@ def _glow(values, good, a_second):
     return Estimate((excess if excess > 6 * error else 0.0) * a_second, error * a_second)
 
 
-def remarks(figures, *, unit="adu", drift_fraction=0.1):
+def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
     """Return warnings on a combined dark, in words.
 
     Parameters

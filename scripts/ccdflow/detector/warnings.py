@@ -68,7 +68,7 @@ _FRAME_DIFFERENCE = 0.5
 _EXCESS_REJECTION = 0.05
 
 
-def remarks(figures, recipe):
+def warnings_on_bias(figures, recipe):
     """Return warnings on a combined bias, in words.
 
     Parameters

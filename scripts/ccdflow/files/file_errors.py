@@ -114,7 +114,7 @@ def irregular(path):
     return Unreadable("not a regular file", file=path, remedy="move it out of the raw folder")
 
 
-def unreadable(path, error):
+def unreadable_file(path, error):
     """Return the error of a file that the system does not let us read.
 
     Parameters
@@ -166,7 +166,7 @@ def reading(name):
         problem = "gzip stream ends early: the file is truncated"
         raise damaged(name, problem, Incomplete) from None
     except OSError as error:
-        raise unreadable(name, error) from None
+        raise unreadable_file(name, error) from None
 
 
 def check_length(got, more, layout, name):

@@ -160,7 +160,7 @@ class CardList:
         ]
         text = "".join(cards).encode("ascii")
         text += b" " * (-len(text) % promised.BLOCK)
-        total = checksum.checksum_of(checksum.sum_words(text), data_sum)
+        total = checksum.fits_sum_of(checksum.sum_words(text), data_sum)
         return text.replace(
             b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()
         )

@@ -49,7 +49,7 @@ class PlainTables:
     tables: dict
 
 
-def read(path, names):
+def read_plain_tables(path, names):
     """Return the `PlainTables` of a product that is a header without an image, and tables.
 
     Parameters

@@ -264,7 +264,7 @@ class PlanesWriter:
             (k, nx), native float32 or int16; big-endian afterwards. All but the last block of a
             plane hold a multiple of four bytes.
         """
-        plane.words = checksum.checksum_of(plane.words, swap(block))
+        plane.words = checksum.fits_sum_of(plane.words, swap(block))
         data = memoryview(block).cast("B")
         self._part.write_at(data, plane.start + plane.header_size + plane.written)
         plane.written += len(data)
@@ -340,4 +340,4 @@ def swap(block):
         if flat.size % 2:
             total += int(flat[-1]) << 16
     np.copyto(flat.view(flat.dtype.newbyteorder(">")), flat)
-    return checksum.checksum_of(total)
+    return checksum.fits_sum_of(total)

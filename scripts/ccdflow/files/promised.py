@@ -85,7 +85,7 @@ class RawLayout:
     @property
     def headers(self):
         """The headers, index = HDU number; for compressed tiles the image's headers."""
-        return [image_header(hdu.header) for hdu in self.hdus]
+        return [uncompressed_header(hdu.header) for hdu in self.hdus]
 
     @property
     def texts(self):
@@ -95,7 +95,7 @@ class RawLayout:
 
 def parse_header(text):
     """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
-    return rawheader.parse(readable(text))
+    return rawheader.parse_raw_header(readable(text))
 
 
 def readable(text):
@@ -240,7 +240,7 @@ def _check_extension(header, name):
         )
 
 
-def image_header(header):
+def uncompressed_header(header):
     """Return the header of the image in compressed tiles; any other header unchanged."""
     if card_value(header, "ZIMAGE") is not True:
         return header
@@ -278,7 +278,7 @@ def image_shape(header, name=None):
     FrameError
         If the header does not describe a two-dimensional image.
     """
-    header = image_header(header)
+    header = uncompressed_header(header)
     axes = _integer_of(header, "NAXIS", name, high=MOST_AXES, default=0)
     lengths = [_integer_of(header, f"NAXIS{axis}", name, default=0) for axis in range(1, axes + 1)]
     while len(lengths) > 2 and lengths[-1] == 1:

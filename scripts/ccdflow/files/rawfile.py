@@ -45,9 +45,23 @@ from ccdflow.files.unpack import LONGEST_MAGIC, Unpacked, packing_of
 from ccdflow.files.whole import open_at_once
 
 __all__ = [
-    "BEYOND", "MAX_HEADER", "Changed", "Damaged", "Incomplete", "RawFile", "Unreadable",
-    "check_length", "check_memory", "damaged", "fill", "open_raw", "read_bytes", "read_layout",
-    "reading", "scratch", "unforeseen",
+    "BEYOND",
+    "MAX_HEADER",
+    "Changed",
+    "Damaged",
+    "Incomplete",
+    "RawFile",
+    "Unreadable",
+    "check_length",
+    "check_memory",
+    "damaged",
+    "fill",
+    "inflate_into_buffer",
+    "open_raw",
+    "read_layout",
+    "reading",
+    "scratch",
+    "unforeseen",
 ]  # fmt: skip
 
 # Bytes that are read of a header at first: most are no longer.
@@ -319,7 +333,7 @@ def read_layout(path, *, name=None, memory=None):
         return file.layout(memory=memory)
 
 
-def read_bytes(path, layout, *, memory, name=None):
+def inflate_into_buffer(path, layout, *, memory, name=None):
     """Inflate a raw file into this thread's buffer.
 
     Parameters

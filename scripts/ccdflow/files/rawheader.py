@@ -138,7 +138,7 @@ class RawHeader(fits.Header):
         return [texts[place] for place in places]
 
 
-def parse(text):
+def parse_raw_header(text):
     """Return the header of a text of cards, as `astropy.io.fits.Header.fromstring` would.
 
     Cards without a blank behind the sign of equality get one, see `with_indicator`.
@@ -255,7 +255,7 @@ def with_indicator(card):
     return card
 
 
-def names_of(header):
+def indexed_names(header):
     """Return the names in a header's index; to be looked at only.
 
     Parameters

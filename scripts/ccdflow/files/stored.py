@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.errors import DamagedError
-from ccdflow.files.packed import as_plain
+from ccdflow.files.packed import in_plain_order
 from ccdflow.files.promised import DTYPES
 
 # Rows further apart than this are read one by one.
@@ -111,7 +111,7 @@ class Stored:
             view, at = view[got:], at + got
 
 
-def image_of(path, hdu):
+def stored_image(path, hdu):
     """Return an image of a product; of compressed tiles all pixels are read.
 
     Parameters
@@ -126,7 +126,7 @@ def image_of(path, hdu):
         Shape (ny, nx), of the stored type.
     """
     with fits.open(path, memmap=False) as hdus:
-        image = (hdus if isinstance(hdu, str) else as_plain(hdus))[hdu]
+        image = (hdus if isinstance(hdu, str) else in_plain_order(hdus))[hdu]
         if isinstance(image, fits.CompImageHDU):
             return image.data
         dtype = DTYPES[image.header["BITPIX"]]

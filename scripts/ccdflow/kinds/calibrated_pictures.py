@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.files.stored import image_of
+from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
@@ -17,7 +17,7 @@ from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.master_names import master_names
-from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.words import figure, light_words, with_error
 from ccdflow.run import ledger
@@ -124,7 +124,7 @@ class CalibrationPicture(NightPicture):
             explanation=self.explanation,
             scale=self.scale,
         )
-        return write_text(context, job, basis, png)
+        return write_text_product(context, job, basis, png)
 
     def carries(self, context, job):
         """Return the rows and groups of the drawn products."""
@@ -304,7 +304,7 @@ def _first_image(context, group):
 
 def _pixels(context, product, hdu):
     """Return the pixels of an image."""
-    return np.asarray(image_of(context.results / product, hdu))
+    return np.asarray(stored_image(context.results / product, hdu))
 
 
 def _has(groups, kind):

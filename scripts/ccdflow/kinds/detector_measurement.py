@@ -12,7 +12,11 @@ from ccdflow.kinds.masters.combining import are_too_few, short
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detecting import measure_night
-from ccdflow.kinds.measuring.detector_setups import names_of, setup_of, setups_in_words
+from ccdflow.kinds.measuring.detector_setups import (
+    detector_setup_of,
+    names_of_setups,
+    setups_in_words,
+)
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters
 from ccdflow.pages.contents import Section
@@ -35,7 +39,7 @@ class NightDetector(MeasurementKind):
 
     def has_name(self, product):
         """Tell whether a path is that of the measurement of a night."""
-        return paths.is_of_night(product, "pixels_")
+        return paths.is_measurement_of_night(product, "pixels_")
 
     def is_enabled(self, context):
         """Tell whether the configuration asks for measurements."""
@@ -70,9 +74,9 @@ class NightDetector(MeasurementKind):
                 if context.is_closed(master.shown):
                     continue
                 row = context.store.rows[master.files[0]]
-                setup = setup_of(context, row)
+                setup = detector_setup_of(context, row)
                 by_setup.setdefault((master.shown, setup), []).append(master)
-        groups, names = {}, names_of(by_setup)
+        groups, names = {}, names_of_setups(by_setup)
         for (night, setup), masters in by_setup.items():
             camera = dict(setup)["camera"]
             product = paths.measured_detector(camera, night, names[night, setup])

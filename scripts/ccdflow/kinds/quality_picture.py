@@ -11,8 +11,8 @@ from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
-from ccdflow.kinds.sections.figures import names_of, night_figures
-from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.kinds.sections.figures import names_of_groups, night_figures
+from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
@@ -110,7 +110,7 @@ def draw_quality(context, job):
     """
     basis = quality_basis(context, job.night)
     groups = BIAS.night_groups(context, job.night)
-    names = names_of(groups)
+    names = names_of_groups(groups)
     amplifiers = [
         _amplifier_night(figures, names[group.product])
         for group, figures in night_figures(context, groups)
@@ -122,7 +122,7 @@ def draw_quality(context, job):
         )
     draw = drawing_module("bias_picture").night_quality_picture
     png = draw(amplifiers, title=f"What the biases say: night {job.night}")
-    return write_text(context, job, basis, png)
+    return write_text_product(context, job, basis, png)
 
 
 def _amplifier_night(figures, name):

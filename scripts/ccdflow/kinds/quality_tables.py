@@ -10,7 +10,7 @@ from ccdflow.kinds.dark import DARK
 from ccdflow.kinds.flat import FLAT
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.writing import csv_text, write_text
+from ccdflow.kinds.writing import csv_text, write_text_product
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 
@@ -77,7 +77,7 @@ class MasterTable(Kind):
         groups = sorted(self.master.groups(context), key=lambda g: (g.night, g.product))
         columns = ["night", "camera", "group", *self.columns, "product", "note"]
         text = csv_text(quality_rows(context, groups, self.columns), columns)
-        return write_text(context, job, self.basis(context, job), text)
+        return write_text_product(context, job, self.basis(context, job), text)
 
 
 class QualityTable(MasterTable):

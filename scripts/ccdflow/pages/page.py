@@ -17,7 +17,7 @@ from ccdflow.pages.words import UNDATED, count, in_order
 
 __all__ = [
     "IndexPage", "NightContent", "NightLine", "Picture", "Section", "ShownFrame", "index_page",
-    "night_page",
+    "night_page_html",
 ]  # fmt: skip
 
 # Rows of a table that is shown unfolded.
@@ -139,7 +139,7 @@ class IndexPage:
     title: str = "All nights"
 
 
-def night_page(page: NightContent) -> str:
+def night_page_html(page: NightContent) -> str:
     """Write the page of one night.
 
     Parameters
@@ -180,7 +180,7 @@ def index_page(page: IndexPage) -> str:
     Returns
     -------
     str
-        HTML, as of `night_page`.
+        HTML, as of `night_page_html`.
 
     Raises
     ------

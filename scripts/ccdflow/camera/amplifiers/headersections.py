@@ -20,7 +20,7 @@ from ccdflow.camera.amplifiers.ranges import drafts_from_ranges
 from ccdflow.camera.amplifiers.scancounts import drafts_from_counts, drafts_from_outputs
 from ccdflow.camera.binning import detector_mismatch, fits_binned
 from ccdflow.camera.geometry import Draft
-from ccdflow.camera.image_hdus import images_of, is_mask, is_overscan
+from ccdflow.camera.image_hdus import is_mask, is_overscan, required_image_hdus
 from ccdflow.camera.sections import Region
 from ccdflow.files.cards import card_value, contents
 from ccdflow.files.values import is_silent
@@ -56,7 +56,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     FrameError
         If the file has no image, or sections leave the frame, are empty or contradict each other.
     """
-    images = images_of(headers, file=file)
+    images = required_image_hdus(headers, file=file)
     drafts, notes = [], []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:

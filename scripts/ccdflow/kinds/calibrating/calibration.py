@@ -78,7 +78,7 @@ class Calibration:
 
     def degrees(self, use):
         """Return by how many degrees a dark is warmer than the frame, None where unknown."""
-        return shelves.degrees_apart(use, self.row)
+        return shelves.degrees_of_use(use, self.row)
 
     @property
     def grade(self):
@@ -211,7 +211,7 @@ class Calibration:
             compress=self.compress,
             name=self.group.product,
         )
-        helps = master_help.measure(
+        helps = master_help.measure_effects(
             path,
             chain,
             readouts,

@@ -124,7 +124,7 @@ def _header_of(path):
 
 def _why_absent(results, product):
     """Return why a product is not there, as far as the notes tell."""
-    record = ledger.load(results).get(product)
+    record = ledger.load_ledger(results).get(product)
     if record is None:
         return ""
     if record.reason:

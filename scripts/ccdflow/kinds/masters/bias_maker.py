@@ -78,7 +78,7 @@ class BiasMaker(MasterMaker):
 
     def warnings_of(self, work, figures):
         """Return the warnings on an amplifier, a sentence each."""
-        return warnings.remarks(figures, self.recipe(work))
+        return warnings.warnings_on_bias(figures, self.recipe(work))
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that it was clipped by."""

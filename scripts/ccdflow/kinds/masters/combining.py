@@ -276,7 +276,7 @@ def _make(work):
         _check_values(work, combined)
         if strangers := work.maker.strangers(work, combined, image):
             raise FramesDisagree(strangers)
-        unit = combined_header.unit_of(hdus[0])
+        unit = combined_header.unit_of_member(hdus[0])
         image_figures = work.maker.measure_image(work, combined, image, unit)
         cards = combined_header.shared_cards(hdus)
         if not parts:
@@ -325,7 +325,9 @@ def _measure_only(work):
     figures = []
     for image, hdus, combined in work.maker.combined_images(work, work.hdus()):
         _check_values(work, combined)
-        figures += work.maker.measure_image(work, combined, image, combined_header.unit_of(hdus[0]))
+        figures += work.maker.measure_image(
+            work, combined, image, combined_header.unit_of_member(hdus[0])
+        )
     nothing = dict.fromkeys(work.maker.figures_of_masters_only, math.nan)
     return [{**figure, **nothing} for figure in figures]
 

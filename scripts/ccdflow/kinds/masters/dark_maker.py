@@ -137,7 +137,7 @@ class DarkMaker(LightMasterMaker):
                 "level_span": short(figures.drift.span),
                 "noise_ratio": short(figures.noise_ratio.value),
                 "noise_ratio_error": short(figures.noise_ratio.error),
-                "said": dark_figures.remarks(figures, unit=unit),
+                "said": dark_figures.warnings_on_dark(figures, unit=unit),
             }
             for figures, structure in zip(measured, benefits, strict=True)
         ]

@@ -259,7 +259,7 @@ class MasterMaker:
         unit : {'adu', 'electron'}
             Of the combined pixels.
         """
-        combined_header.write_image_cards(cards, combined, figures, texts, unit)
+        combined_header.write_combined_cards(cards, combined, figures, texts, unit)
 
     def extensions(self, work, combined, suffix, unit):
         """Return the HDUs with uncertainty and number of frames that the configuration asks for.

@@ -177,7 +177,7 @@ def _answers(context, row, steps):
     if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
         answers[FLAT] = Answer(answers[FLAT].step, missing=LEVEL_IN)
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
-    if dark is not None and is_harmful_out and association.harms(context, uses):
+    if dark is not None and is_harmful_out and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
     return tuple(answers.values())
 

@@ -159,7 +159,7 @@ def _taken(context, step):
     return None
 
 
-def harms(context, uses):
+def dark_harms(context, uses):
     """Tell whether the dark of a frame adds more noise than it takes structure away.
 
     Parameters

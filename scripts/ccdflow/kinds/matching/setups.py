@@ -209,11 +209,11 @@ def about_members(context, first, middles, kind, *, night):
         filter=light_words((first.facts["filter"], first.facts["grism"])),
         set_temperature=middles[1],
         temperature=middles[2],
-        wheels=light_of(first.facts),
+        wheels=filter_and_grism(first.facts),
     )
 
 
-def light_of(facts):
+def filter_and_grism(facts):
     """Return the filter and grism by which flats are chosen, whatever the order of the wheels.
 
     Blanks, underscores and hyphens between the words of a name are one.

@@ -43,11 +43,11 @@ def rules(context):
 
 
 def name_of_members(kind):
-    """Return the name under which `members_of` is noted of a closed night's masters of a kind."""
+    """Return the name of the notes with `values_of_members` of a closed night's masters."""
     return f"members of {kind.name}"
 
 
-def members_of(context, group):
+def values_of_members(context, group):
     """Return the values of a group's members by which masters are chosen.
 
     Parameters
@@ -106,13 +106,13 @@ class Shelves:
         self._few = rule.Masters(few, rules(context), self.noises.get)
 
     def _members_of_groups(self):
-        """Return {product: `members_of` its group}; the members of closed nights were noted."""
+        """Return {product: its `values_of_members`}; those of closed nights were noted."""
         members = {}
         for night in self._context.summaries(name_of_members(self.kind)).values():
             members |= night
         for product, group in self.groups.items():
             if product not in members:
-                members[product] = members_of(self._context, group)
+                members[product] = values_of_members(self._context, group)
         return members
 
     @property
@@ -144,7 +144,7 @@ class Shelves:
         by = self.kind.configuration(self._context)["group_by"]
         telling, common = {}, {}
         for setup, texts_of_setup in texts.items():
-            differing = identity.differing(texts_of_setup)
+            differing = identity.differing_keywords(texts_of_setup)
             telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
             common[setup] = {
                 name: value
@@ -245,7 +245,7 @@ class Shelves:
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
         if row.camera not in self._ageing:
-            self._ageing[row.camera] = noise_of(self._context, row).bias_ageing
+            self._ageing[row.camera] = detector_noise_of(self._context, row).bias_ageing
         return self._ageing[row.camera]
 
     def steps_like(self, row):
@@ -269,8 +269,8 @@ class Shelves:
         """Note the noise of a detector, which the first frame of a setup tells."""
         known = self.noises.get(setup)
         if known is None:
-            self.noises[setup] = noise_of(self._context, row)
-        elif self._context.closed is not None and known != noise_of(self._context, row):
+            self.noises[setup] = detector_noise_of(self._context, row)
+        elif self._context.closed is not None and known != detector_noise_of(self._context, row):
             raise NeedsWholePlan("frames of one setup say two noises: the first one counts")
 
     def _alike(self, *of):
@@ -375,7 +375,7 @@ class StepsAlike:
         return self.chosen(self.alike, *how)
 
 
-def noise_of(context, row):
+def detector_noise_of(context, row):
     """Return the `candidates.DetectorNoise` of a frame's detector, from profile and header.
 
     Parameters
@@ -407,7 +407,7 @@ def noise_of(context, row):
     )
 
 
-def degrees_apart(use, row):
+def degrees_of_use(use, row):
     """Return by how many degrees a dark is warmer than a frame, None where unknown.
 
     Parameters

@@ -53,7 +53,7 @@ class WindowPlace:
     is_level_out: bool
 
 
-def place_of(context, row):
+def window_place_of(context, row):
     """Return the `WindowPlace` of a frame; None where no card tells it.
 
     Parameters
@@ -177,8 +177,8 @@ class Chips:
         if asked not in self._answers:
             windows = []
             for (other, _), member in others.items():
-                place = place_of(context, member)
-                region = region_of(place_of(context, row), place, kind)
+                place = window_place_of(context, member)
+                region = region_of(window_place_of(context, row), place, kind)
                 if region is not None:
                     size = place.shape[0] * place.shape[1]
                     windows.append((size, other, member.facts["setting"], region))

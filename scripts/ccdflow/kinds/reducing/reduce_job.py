@@ -20,7 +20,7 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
-from ccdflow.kinds.sections.small_pictures import is_drawn, leave
+from ccdflow.kinds.sections.small_pictures import is_drawn, write_small_picture
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
@@ -118,7 +118,7 @@ def make_reduced_frame(context, job):
             # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
             # bytes that it cannot read.
             raise
-        tracebacks.write(context.results, row.file, error)
+        tracebacks.write_traceback(context.results, row.file, error)
         reason = rawfile.unforeseen(row.file, error).reason
         return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
@@ -143,7 +143,9 @@ def _reduce(context, job, row, raw):
             memory,
             job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
-            write_small_picture=partial(leave, context, row, job) if is_drawn(context) else None,
+            write_small_picture=partial(write_small_picture, context, row, job)
+            if is_drawn(context)
+            else None,
         )
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):

@@ -83,7 +83,7 @@ class Watch:
     Parameters
     ----------
     values : dict
-        Settings, as `ccdflow.settings.load` returns them.
+        Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
     cores : int
         Frames that are worked on at the same time.
@@ -299,7 +299,7 @@ class Watch:
         """Make the products of new frames and of their night; None where that is not enough."""
         done, began = Round(is_short=True), time.monotonic()
         try:
-            with lock.take(Path(self.values["results"])):
+            with lock.take_lock(Path(self.values["results"])):
                 if not self._warm.is_current():
                     return None
                 part = self._warm.plan(ready)
@@ -440,7 +440,7 @@ class Watch:
         done.nights = sorted({job.night for job in jobs if job.night})
         session.finish(running)
         if jobs:
-            for line in failures.lines(context.results, running.failed):
+            for line in failures.lines_on_failures(context.results, running.failed):
                 self.say(complaints.of_a_watch(line))
             line = complaints.made_in_words(self.chain, done.records, time.monotonic() - began)
             if line:
