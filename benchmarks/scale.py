@@ -26,6 +26,7 @@ import million
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
 from ccdflow import kinds
+from ccdflow.files import whole
 from ccdflow.run import ledger, session
 from ccdflow.run.context import Planning
 from ccdflow.simulate import simulate_archive
@@ -212,7 +213,7 @@ def seed_archive(archive, template, template_night):
         _copy_or_link(template.results / like, path, sources)
     # The times of a file with many names change with each of them, so they come last.
     for record in records:
-        stamp = ledger.stamp_of(archive.results / record.product)
+        stamp = whole.stamp_of(archive.results / record.product)
         run.context.ledger[record.product] = replace(record, stamp=stamp)
     ledger.save_ledger(archive.results, run.context.ledger)
     run.lock.close()

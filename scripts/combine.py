@@ -25,7 +25,7 @@ from astropy.io import fits
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.stack import DEFAULT_MEMORY, combine
+from ccdflow.combine.stack import DEFAULT_MEMORY, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import checksum, promised, whole
 from ccdflow.files.headertext import printable
@@ -103,9 +103,7 @@ def run(options):
         members,
         recipe,
         noise=noise_of(options, members[0].shape),
-        threads=options.cores,
-        memory=int(options.memory * 1e6),
-        uncertainty=False,
+        limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty=False),
     )
     write(out, result, options.words)
     for path in out.parent.iterdir():

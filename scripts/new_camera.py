@@ -24,7 +24,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
-from ccdflow.camera.cameras import identify, refuse_reduced
+from ccdflow.camera.cameras import identify
+from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.proposing.proposal_picture import proposal_picture
 from ccdflow.camera.proposing.propose import propose

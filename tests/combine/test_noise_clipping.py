@@ -11,15 +11,12 @@ from astropy.nddata import CCDData
 
 from ccdflow.combine import tiles
 from ccdflow.combine.clipping import PixelNoise, estimate, kept_by
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.stack import (
-    CombineRecipe,
-    Subtracted,
-    combine,
-    combine_arrays,
-    locate,
-)
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
 from ccdflow.errors import UserError
 
 NOISE = CombineRecipe(clip_by="noise")
@@ -219,11 +216,11 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
     }
     recipe = CombineRecipe(method, clip_by="noise", grow=grow)
     members = write(stack)
-    whole = combine(members, recipe, threads=1, **options)
+    whole = combine(members, recipe, limits=CombineLimits(1), **options)
     assert whole.clipped.sum() > 100
     for threads, tile in [(1, 1), (2, 70 * 3 * 6 * 4), (3, 10**5)]:
         monkeypatch.setattr(tiles, "TILE_BYTES", tile)
-        part = combine(members, recipe, threads=threads, **options)
+        part = combine(members, recipe, limits=CombineLimits(threads), **options)
         for name in ("image", "count", "uncertainty", "clipped", "invalid", "mask", "sample"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
 

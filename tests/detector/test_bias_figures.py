@@ -8,7 +8,9 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import simulate
-from ccdflow.combine.stack import CombineRecipe, combine_arrays
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.moments import clipped_moments
+from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.bias_figures import (
     AmplifierValues,
     disagreement,
@@ -22,12 +24,7 @@ from ccdflow.detector.bias_figures import (
     noise_prediction,
 )
 from ccdflow.detector.choosing import Thresholds, select_members
-from ccdflow.detector.frame_figures import (
-    Estimate,
-    FrameStatistics,
-    clipped_moments,
-    frame_statistics,
-)
+from ccdflow.detector.frame_figures import Estimate, FrameStatistics, frame_statistics
 from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
 from ccdflow.errors import UserError
 

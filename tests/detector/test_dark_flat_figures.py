@@ -22,7 +22,7 @@ from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import combine_flats
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.stack import Subtracted
+from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
 from ccdflow.detector.choosing_light import (

@@ -20,7 +20,7 @@ from ccdflow import settings as settings_module
 from ccdflow import simulate
 from ccdflow.detector.trend_steps import FEWEST, TRENDS, find_steps
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
 from ccdflow.kinds.trends import RECENT, TRENDS_TABLE
 from ccdflow.run import ledger
@@ -245,7 +245,7 @@ def measured_context(nights):
         for seconds in exposures:
             product = f"combined/{name}/dark_cam_{seconds}s.fits"
             shared = (("exptime", str(seconds)), ("temperature", degrees))
-            groups[product] = Group(product, name, "cam", shared, (), (name,), kind=DARK.name)
+            groups[product] = Group(product, name, "cam", shared, (), (name,), kind=DARK_KIND.name)
             records[product] = ledger.Record(product, "dark", "k")
             uses.append(Use(product, 0, 1.0, 0.0, "A"))
         product = f"detector/cam/{name}/pixels_9x9.fits"

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, decoding, inflate, rawfile, rowio, whole
+from ccdflow.files import checksum, decoding, file_errors, inflate, rawfile, rowio, whole
 
 NY, NX = 37, 53
 BLOCK = 2880
@@ -64,7 +64,7 @@ def put(folder, content, name="a.fits.gz"):
 
 def stream(path, layout):
     """Read all rows as the usual frame's are, and return their bytes."""
-    with rawfile.reading("a"):
+    with file_errors.reading("a"):
         raw = rawfile.open_raw(path)
     with raw as file:
         rows = rowio.RowStream(file, layout, layout.hdus[0], "a")
@@ -199,7 +199,7 @@ def test_a_cut_file_is_found(tmp_path, plain):
     length = rawfile.read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
     for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
-        with pytest.raises(rawfile.Incomplete, match=r"truncated|empty"):
+        with pytest.raises(file_errors.IncompleteRawFile, match=r"truncated|empty"):
             rawfile.read_layout(put(tmp_path, written[:cut], name))
     if plain:
         path = put(tmp_path, written[:length], name)
@@ -229,10 +229,12 @@ def test_what_is_refused(tmp_path, content, reason):
 
 
 def test_an_unreadable_file_is_told_from_a_bad_one(tmp_path):
-    with pytest.raises(rawfile.Unreadable, match=r"cannot be read \(No such file or directory\)"):
+    with pytest.raises(
+        file_errors.UnreadableRawFile, match=r"cannot be read \(No such file or directory\)"
+    ):
         rawfile.read_layout(tmp_path / "none.fits", name="a")
     (tmp_path / "folder.fits").mkdir()
-    with pytest.raises(rawfile.Unreadable, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(file_errors.UnreadableRawFile, match=r"cannot be read \(Is a directory\)"):
         rawfile.read_layout(tmp_path / "folder.fits", name="a")
 
 
@@ -466,7 +468,7 @@ def test_what_may_follow_a_packed_file(tmp_path, packing, behind, problem):
             rawfile.read_layout(path).fingerprint == f"{zlib.crc32(image()):08x}-{len(image()):x}"
         )
         return
-    with pytest.raises(rawfile.Damaged, match=f"stream is damaged .{problem}"):
+    with pytest.raises(file_errors.DamagedRawFile, match=f"stream is damaged .{problem}"):
         rawfile.read_layout(path)
 
 

@@ -10,7 +10,8 @@ from small_frames import LFC_LIKE, amplifier, bias_cards, geometry, run_jobs, wr
 
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.combine.stack import CombineRecipe, combine_arrays
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
 from ccdflow.frame import judging, reduction
 from ccdflow.kinds.sections import frame_warnings

@@ -17,7 +17,7 @@ from ccdflow import kinds, paths, schemas
 from ccdflow.frame import judging
 from ccdflow.kinds.kind import Chain, Kind
 from ccdflow.kinds.writing import write_text_product
-from ccdflow.pages.page import Section
+from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.describe import lines_on_plan, others

@@ -3,14 +3,9 @@
 import pytest
 
 from ccdflow.kinds.matching.candidates import DetectorNoise, ObservedAs, OfferedMaster, Rules
-from ccdflow.kinds.matching.ranking import (
-    day_of,
-    degrees_apart,
-    question,
-    ranked,
-    rescaled,
-    shelf_of,
-)
+from ccdflow.kinds.matching.ranking import question, ranked, rescaled
+from ccdflow.kinds.matching.shelf import day_of, shelf_of
+from ccdflow.kinds.matching.temperatures import degrees_apart
 
 NIGHT = "2024-03-10"
 NOISE = DetectorNoise(read_noise=10.0)

@@ -10,7 +10,7 @@ from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import stand_in, use_stand_ins
 
 from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import trend_groups
 from ccdflow.kinds.sections import figures
 from ccdflow.run.context import Context
@@ -337,7 +337,7 @@ def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_pa
         for product in (f"combined/{night}/b.fits", f"combined/{night}/a.fits"):
             context.groups[product] = Group(product, night, "test", (), (), (night,), kind="bias")
     for place in (0, 28, 29, 30, 39):
-        found = [group.product for group in trend_groups(BIAS, context, nights[place])]
+        found = [group.product for group in trend_groups(BIAS_KIND, context, nights[place])]
         shown = nights[max(0, place - 29) : place + 1]
         assert found == [f"combined/{night}/{x}.fits" for night in shown for x in "ab"]
         assert len(shown) == min(place + 1, 30)

@@ -10,7 +10,7 @@ from astropy.io import fits
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
 from ccdflow.files import cards, promised, rawfile
-from ccdflow.run import session
+from ccdflow.run import helper_processes, session
 from ccdflow.run.rawframes import header_reading, header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 from ccdflow.run.rawframes.rows import digest
@@ -59,7 +59,7 @@ def test_a_process_that_dies_costs_no_row(box, monkeypatch):
     alone = rows(box)
     monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
     monkeypatch.setattr(header_reading, "_CHUNK", 3)
-    ask, asked = header_reading.ask, []
+    ask, asked = helper_processes.ask, []
 
     def kill(process, chunk):
         asked.append(chunk)

@@ -14,7 +14,7 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, settings
 from ccdflow.errors import UserError
-from ccdflow.files import rawfile
+from ccdflow.files import rawfile, whole
 from ccdflow.run import describe
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import load_store
@@ -257,7 +257,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(box, ending, how
     box.config["pictures"] = {"per_type": "all"}
     for first in (1, 2, 3, 4):
         shutil.rmtree(box.results, ignore_errors=True)
-        count, opener = [], rawfile.open_at_once
+        count, opener = [], whole.open_at_once
 
         def opened(path, flags, count=count, opener=opener, first=first):
             if Path(path) == file:

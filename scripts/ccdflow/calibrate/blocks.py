@@ -17,8 +17,8 @@ from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.chain import SCALE_UP, check_masters, has_noise, level_is_out
 from ccdflow.calibrate.extras import Extras
-from ccdflow.errors import DamagedError, FrameError
-from ccdflow.files import checksum, packed
+from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.files import checksum, headertext, packed
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, read_each_row, read_rows, read_units
 from ccdflow.frame import saturation
@@ -167,7 +167,7 @@ def _images(units, readouts, name):
         and not (number and unit.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
     ]
     if not indices or len(indices) != len(readouts):
-        raise DamagedError(
+        raise DamagedProduct(
             "the reduced frame has another number of images than its camera",
             file=name,
             value=len(indices),
@@ -370,7 +370,7 @@ class _Image:
             cards, names = calibrated_header.extension_cards(self.unit)
 
         def header(words):
-            own = calibrated_header.CardList(cards)
+            own = headertext.CardList(cards)
             calibrated_header.write_calibrated_cards(own, self.work, self.figures)
             return calibrated_header.image_header_bytes(
                 own, self.unit.shape, words, name=names, primary=first is not None
@@ -439,7 +439,7 @@ class _Image:
         if "cosmics_kept" in self.figures:
             ny = self.unit.shape[0]
             cosmics = self._extras.find_cosmics(pixels(0, ny), pixels(0, ny, "uncertainty"), mask)
-            mask[cosmics.hits] |= bits.COSMIC
+            mask[cosmics.hits] |= maskbits.COSMIC
             how = cosmics.sigma, cosmics.contrast, cosmics.fwhm
             self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": how}
         flags = []
@@ -512,7 +512,7 @@ class _Image:
             return
         total = checksum.fits_sum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
-            raise DamagedError(
+            raise DamagedProduct(
                 "the reduced frame's pixels are not what its checksum says",
                 file=self._name,
                 keyword="DATASUM",

@@ -8,6 +8,9 @@ import numpy as np
 
 from ccdflow.errors import FrameError
 
+BIAS, DARK, FLAT = "bias", "dark", "flat"
+"""Kinds of masters, and the steps of a calibration, in their order."""
+
 ELECTRONS = ("electron", "electrons", "e-", "e")
 _ADU = ("adu", "adus", "dn", "count", "counts")
 

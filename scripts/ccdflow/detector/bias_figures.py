@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.moments import CLIP
+from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import (
     BOXES,
-    CLIP,
-    DIGITAL_NOISE,
     UNKNOWN,
     CleanImage,
     Estimate,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.combine.moments import clipped_moments
 from ccdflow.detector.bias_figures import drift
-from ccdflow.detector.frame_figures import BOXES, UNKNOWN, Estimate, clipped_moments
+from ccdflow.detector.frame_figures import BOXES, UNKNOWN, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.maskbits import HOT
 from ccdflow.robust import normal_deviate

@@ -9,13 +9,12 @@ from astropy.io import fits
 from ccdflow.errors import FrameError
 from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
+from ccdflow.files.rawheader import CARD
 
 # Bytes of a FITS block: headers and data are padded to a multiple.
 BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
-# Bytes of a FITS card.
-_CARD = 80
 # Characters that some programs put at the end of a card in place of blanks.
 _ENDINGS = b"\0\r\n\t"
 # A thousand times the size of any disk, and small enough for fast arithmetic.
@@ -104,7 +103,7 @@ def readable(text):
     Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
     """
     if any(byte in text for byte in _ENDINGS):
-        cards = (bytes(text[start : start + _CARD]) for start in range(0, len(text), _CARD))
+        cards = (bytes(text[start : start + CARD]) for start in range(0, len(text), CARD))
         text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)
     return text.translate(_ALLOWED).decode("ascii")
 
@@ -113,8 +112,8 @@ def ends(block):
     """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
     return any(
         block[i : i + 8] == b"END     "
-        or (block[i : i + 3] == b"END" and not bytes(block[i + 3 : i + _CARD]).strip(_ENDINGS))
-        for i in range(0, len(block), _CARD)
+        or (block[i : i + 3] == b"END" and not bytes(block[i + 3 : i + CARD]).strip(_ENDINGS))
+        for i in range(0, len(block), CARD)
     )
 
 

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.errors import DamagedError
+from ccdflow.errors import DamagedProduct
 from ccdflow.files.packed import in_plain_order
 from ccdflow.files.promised import DTYPES
 
@@ -98,7 +98,7 @@ class Stored:
             finally:
                 os.close(file)
         except OSError as error:
-            raise DamagedError(
+            raise DamagedProduct(
                 f"cannot be read ({error.strerror})", file=self.path, remedy="check its disk"
             ) from None
         return values
@@ -107,7 +107,7 @@ class Stored:
         while view:
             got = os.preadv(file, [view], at)
             if not got:
-                raise DamagedError("the product is cut", file=self.path, remedy="make it again")
+                raise DamagedProduct("the product is cut", file=self.path, remedy="make it again")
             view, at = view[got:], at + got
 
 

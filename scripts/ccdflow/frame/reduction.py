@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
-from ccdflow.files import rawfile
+from ccdflow.files import inflate
 from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.products import product_images
 
@@ -141,7 +141,7 @@ def _make_image(stored, place, overscans, recipe):
     """Return an image of the product from its amplifiers' reduced pixels."""
     dtype = np.dtype(recipe.dtype)
     ny, nx = place.shape
-    buffer = rawfile.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
+    buffer = inflate.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
     out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
     mask = np.full(place.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:

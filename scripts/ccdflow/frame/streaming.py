@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.files import checksum, decoding, promised, rawfile
+from ccdflow.files import checksum, decoding, inflate, promised
 from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
@@ -156,7 +156,7 @@ class _Work:
         self._negatives.add(stored)
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out.itemsize
-        buffer = rawfile.scratch.get("product rows", size)
+        buffer = inflate.scratch.get("product rows", size)
         out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
         for amplifier in self._geometry.amplifiers:
             self._amplifier(amplifier, start, stored, out)

@@ -6,8 +6,8 @@ import math
 
 from ccdflow import paths
 from ccdflow.detector.pixels.response import LOW
-from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.masters.combining import are_too_few, short
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
@@ -51,7 +51,7 @@ class NightDetector(MeasurementKind):
         """Want the measurement of each detector in each night with darks or flats."""
         context = planner.context
         if not self.is_enabled(context) or not (
-            DARK.is_enabled(context) or FLAT.is_enabled(context)
+            DARK_KIND.is_enabled(context) or FLAT_KIND.is_enabled(context)
         ):
             planner.keep_all_of(self)
             return
@@ -67,7 +67,7 @@ class NightDetector(MeasurementKind):
     def _make_groups(self, context):
         """Return {product: Group} of the darks and flats that one detector took in a night."""
         by_setup = {}
-        for kind in (DARK, FLAT):
+        for kind in (DARK_KIND, FLAT_KIND):
             if not kind.is_enabled(context):
                 continue
             for master in kind.groups(context):
@@ -85,7 +85,7 @@ class NightDetector(MeasurementKind):
                     kind.name,
                     tuple(Use(m.product, 0, 1.0, 0.0, "A") for m in masters if m.kind == kind.name),
                 )
-                for kind in (DARK, FLAT)
+                for kind in (DARK_KIND, FLAT_KIND)
             )
             shared = (*setup, ("epoch", epoch_of(context, camera, night)))
             files = tuple(sorted({file for m in masters for file in m.files}))
@@ -111,7 +111,7 @@ class NightDetector(MeasurementKind):
         ]
         masters = [[record.product, record.key, record.status] for _, record in found]
         basis = {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
-        if any(kind == FLAT.name and are_too_few(record) for kind, record in found):
+        if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in found):
             # Only nights with such flats are measured anew.
             basis["pairs"] = "tell the gain"
         return basis

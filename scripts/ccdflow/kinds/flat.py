@@ -79,4 +79,4 @@ class Flat(LightMasterKind):
         return None if bias is None else dark
 
 
-FLAT = Flat()
+FLAT_KIND = Flat()

@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.files import decoding, rawfile
+from ccdflow.files import decoding, file_errors, rawfile
 from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME
@@ -306,7 +306,7 @@ def raw_values(context, row, hdu):
         If the raw file cannot be read or has changed.
     """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
-    with rawfile.reading(row.file):
+    with file_errors.reading(row.file):
         raw = rawfile.open_raw(context.raw / row.file, row.file)
     with raw:
         layout = raw.layout(whole=False)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ccdflow import paths
 from ccdflow.kinds import night_page
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.night_page import provenance
 from ccdflow.kinds.reducing.frame_sources import shown_nights
@@ -99,7 +99,7 @@ _TOLD = "overview"
 def _told(context, night):
     """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
-    groups = BIAS.night_groups(context, night)
+    groups = BIAS_KIND.night_groups(context, night)
     statuses = Counter(frame.status for frame in frames)
     outcomes = [context.outcome(group.product) for group in groups]
     science = [context.outcome(group.product) for group in SCIENCE.night_groups(context, night)]

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.detector import choosing, dead_time
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import taken
@@ -82,7 +82,7 @@ class Shutter(MeasurementKind):
     def plan(self, planner):
         """Want the map of each detector and night with flats of several exposures."""
         context = planner.context
-        if not DETECTOR.is_enabled(context) or not FLAT.is_enabled(context):
+        if not DETECTOR.is_enabled(context) or not FLAT_KIND.is_enabled(context):
             planner.keep_all_of(self)
             return
         context.groups.update(self._make_groups(context))
@@ -97,7 +97,7 @@ class Shutter(MeasurementKind):
     def _make_groups(self, context):
         """Return {product: Group} of flats of several exposures of one detector and night."""
         alike = {}
-        for flat in FLAT.groups(context):
+        for flat in FLAT_KIND.groups(context):
             if context.is_closed(flat.shown):
                 continue
             setup = detector_setup_of(context, context.store.rows[flat.files[0]])

@@ -7,12 +7,12 @@ from pathlib import PurePath
 
 from ccdflow import paths
 from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.matching.ranking import day_of
+from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.measuring.trend_series import (
     DARKS_OF,
     darks_of,
@@ -68,7 +68,7 @@ class Trends(Kind):
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""
         biases, measured = groups_with_figures(context)
-        lines = basis_lines(BIAS, context, biases)
+        lines = basis_lines(BIAS_KIND, context, biases)
         outcomes = [(group.product, context.outcome(group.product)) for group in measured]
         lines += [[product, r.key, r.status] for product, r in outcomes if r is not None]
         return {

@@ -93,7 +93,7 @@ def noted_text(context, job, basis):
         job.product,
         job.kind,
         digest(basis),
-        stamp=ledger.stamp_of(target),
+        stamp=whole.stamp_of(target),
         content=ledger.content_checksum(target),
         basis=basis,
     )

@@ -11,14 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ccdflow.pages.calendar import calendar
-from ccdflow.pages.contents import Picture, Section, ShownFrame
+from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
 from ccdflow.pages.words import UNDATED, count, in_order
-
-__all__ = [
-    "IndexPage", "NightContent", "NightLine", "Picture", "Section", "ShownFrame", "index_page",
-    "night_page_html",
-]  # fmt: skip
 
 # Rows of a table that is shown unfolded.
 OPEN_ROWS = 25

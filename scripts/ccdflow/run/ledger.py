@@ -176,9 +176,6 @@ def boot_id():
         return socket.gethostname()
 
 
-stamp_of = whole.stamp_of
-
-
 def content_checksum(path):
     """Return the checksum of a product's content; '' if the file is not whole.
 
@@ -488,7 +485,7 @@ def fold(results, ledger, *, verify):
         elif verify and not _is_known(results, ledger.get(record.product), record):
             if not is_as_made(results, record):
                 continue
-            record = replace(record, stamp=stamp_of(Path(results) / record.product))
+            record = replace(record, stamp=whole.stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=boot_id())
     return files, unmade
 
@@ -498,7 +495,7 @@ def _is_known(results, known, record):
     return (
         known is not None
         and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)
-        and known.stamp == stamp_of(Path(results) / record.product)
+        and known.stamp == whole.stamp_of(Path(results) / record.product)
     )
 
 

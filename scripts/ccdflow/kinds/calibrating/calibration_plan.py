@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ccdflow.calibrate.chain import DARK
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
-from ccdflow.kinds.matching.candidates import DARK
-from ccdflow.kinds.matching.ranking import tenths
+from ccdflow.kinds.matching.temperatures import tenths
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker

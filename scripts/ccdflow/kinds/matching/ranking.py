@@ -1,169 +1,31 @@
-"""The masters of a setup in columns, and which of them go first for a frame: arrays only."""
+"""Which masters of a shelf go first for a frame: arrays only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import date
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
 
-from ccdflow.calibrate.chain import EXACT_PART, is_same_exposure
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import (
-    BIAS,
-    DARK,
     EXACT_NIGHTS,
-    FLAT,
     MOST_CANDIDATES,
-    STRAY,
     TEMPERATURE_UNKNOWN,
     Candidate,
 )
 from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.shelf import day_of, is_too_long
+from ccdflow.kinds.matching.temperatures import (
+    degrees_warmer,
+    temperature_differences,
+    tenths,
+)
 
 # Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
 # or a night that is added would change older frames. Darks that are scaled up come after others.
 _LATER, _SCALED_UP = 2, 1
-
-
-@cache
-def day_of(night):
-    """Return the day number of a night's date, or None where its name is no date."""
-    try:
-        return date.fromisoformat(night[:10]).toordinal()
-    except ValueError:
-        return None
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """Masters of one kind, setup and filter, in columns.
-
-    Attributes
-    ----------
-    masters : tuple of OfferedMaster
-    days : numpy.ndarray of shape (n,)
-        Of each master its night as a day, NaN where it has none.
-    places : dict of str to list of int
-        The masters of each night.
-    frames : numpy.ndarray of shape (n,)
-        Numbers of members.
-    exptimes : numpy.ndarray of shape (n,)
-        Seconds; NaN where it is not known.
-    bias_variances : numpy.ndarray of shape (n,)
-        Of the bias that was subtracted from the members.
-    set_points, sensors : numpy.ndarray of shape (n,)
-        Temperatures, degrees; NaN where they are not known.
-    exposures : numpy.ndarray
-        Each exposure time once.
-    temperatures : tuple of numpy.ndarray
-        Set points, and the sensor's temperatures, of each pair once.
-    """
-
-    masters: tuple
-    days: np.ndarray
-    places: dict
-    frames: np.ndarray
-    exptimes: np.ndarray
-    bias_variances: np.ndarray
-    set_points: np.ndarray
-    sensors: np.ndarray
-    exposures: np.ndarray
-    temperatures: tuple
-    _warm: dict = field(default_factory=dict)
-    _warmer: dict = field(default_factory=dict)
-    _flags: dict = field(default_factory=dict)
-
-    def exposure_flags(self, seconds, rules):
-        """Return which of the exposures are equal to another one, or may be scaled to it.
-
-        Parameters
-        ----------
-        seconds : float
-            The frame's exposure.
-        rules : Rules
-
-        Returns
-        -------
-        bytes
-            A byte an exposure: 1 for an equal one, 2 and 4 for one that is too short.
-        """
-        if seconds not in self._flags:
-            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-                ratio = seconds / self.exposures
-            exact = is_same_exposure(self.exposures, seconds)
-            flags = exact + 2 * (ratio > STRETCHED) + 4 * is_too_long(ratio, rules.scale_up)
-            self._flags[seconds] = flags.astype(np.uint8).tobytes()
-        return self._flags[seconds]
-
-    def warm(self, degrees, rules):
-        """Return which of the temperatures are another than a frame's, and which are unknown.
-
-        Parameters
-        ----------
-        degrees : (float or None, float or None)
-            Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.candidates.Rules
-
-        Returns
-        -------
-        bytes
-            A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
-        """
-        if degrees not in self._warm:
-            with np.errstate(invalid="ignore"):
-                off = _temperature_difference(*self.temperatures, degrees)
-                flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
-            self._warm[degrees] = flags.astype(np.uint8).tobytes()
-        return self._warm[degrees]
-
-    def warmer(self, degrees, rules):
-        """Return by how many degrees each of the temperatures is warmer than a frame.
-
-        Parameters
-        ----------
-        degrees : (float or None, float or None)
-            Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.candidates.Rules
-
-        Returns
-        -------
-        bytes
-            Of an array of float64.
-        """
-        if degrees not in self._warmer:
-            self._warmer[degrees] = _degrees_warmer(*self.temperatures, degrees, rules).tobytes()
-        return self._warmer[degrees]
-
-
-def shelf_of(masters):
-    """Return the `Shelf` of some masters of one kind, setup and filter."""
-    abouts = [master.about for master in masters]
-    exptimes = _column([about.exptime for about in abouts])
-    degrees = [
-        _column([about.set_temperature for about in abouts]),
-        _column([about.temperature for about in abouts]),
-    ]
-    return Shelf(
-        tuple(masters),
-        _column([day_of(about.night) for about in abouts]),
-        _places(about.night for about in abouts),
-        _column([master.frames for master in masters]),
-        exptimes,
-        _column([master.bias_variance for master in masters]),
-        *degrees,
-        np.unique(exptimes[np.isfinite(exptimes)]),
-        tuple(np.unique(degrees, axis=1)),
-    )
-
-
-def _places(nights):
-    places = {}
-    for place, night in enumerate(nights):
-        places.setdefault(night, []).append(place)
-    return places
 
 
 def question(shelf, kind, seconds, degrees, rules):
@@ -232,10 +94,6 @@ def scaled_words(scale):
     return f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
-def _column(values):
-    return np.array([number_or_nan(value) for value in values])
-
-
 def ranked(shelf, kind, frame, noise, rules, seconds):
     """Return the candidates on a shelf that a frame may take, the best first.
 
@@ -268,7 +126,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
         warmer = np.zeros(len(own))
         degrees = frame.set_temperature, frame.temperature
         if kind == DARK:
-            off = _temperature_difference(shelf.set_points, shelf.sensors, degrees)
+            off = temperature_differences(shelf.set_points, shelf.sensors, degrees)
             known = np.isfinite(off)
             usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
             usable &= exact | ~is_too_long(
@@ -276,7 +134,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
             )
         else:
             degrees = tuple(map(tenths, degrees))
-            warmer = _degrees_warmer(shelf.set_points, shelf.sensors, degrees, rules)
+            warmer = degrees_warmer(shelf.set_points, shelf.sensors, degrees, rules)
         variance, ageing = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
         # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
         # A dark of a vanishing exposure has a scale without end, and is no candidate.
@@ -328,101 +186,6 @@ def _scales(shelf, kind, frame, seconds):
     scale = np.where(exact, 1.0, number_or_nan(seconds) / shelf.exptimes)
     scale[~exact & ~(shelf.exptimes > 0)] = np.nan
     return scale, exact, ~exact & (wanted / shelf.exptimes > STRETCHED)
-
-
-def temperatures_apart(about, frame):
-    """Return by how many degrees a master is warmer than a frame, None where unknown.
-
-    Parameters
-    ----------
-    about : ObservedAs
-        Of the master.
-    frame : ObservedAs
-
-    Returns
-    -------
-    float or None
-    """
-    return degrees_apart(
-        (about.set_temperature, about.temperature), (frame.set_temperature, frame.temperature)
-    )
-
-
-def degrees_apart(master, frame):
-    """Return by how many degrees a master is warmer than a frame, None where unknown.
-
-    Parameters
-    ----------
-    master, frame : sequence of (float or None)
-        Set point and sensor.
-
-    Returns
-    -------
-    float or None
-    """
-    (set_point, sensor), (own_set_point, own_sensor) = master, frame
-    off = None if sensor is None or own_sensor is None else sensor - own_sensor
-    if set_point is None or own_set_point is None:
-        return off
-    by_set_point = set_point - own_set_point
-    if off is None or abs(off) <= STRAY:
-        return by_set_point
-    return max(by_set_point, off, key=abs)
-
-
-def _temperature_difference(set_points, sensors, degrees):
-    """Return by how many degrees each master differs: NaN where one of the two is unknown.
-
-    Set points are compared where both have one: a sensor moves by a step of its converter. Where
-    it moves by more, the cooler did not reach its set point.
-    """
-    by_set_point = np.abs(set_points - number_or_nan(degrees[0]))
-    by_sensor = np.abs(sensors - number_or_nan(degrees[1]))
-    farther = np.where(by_sensor > STRAY, np.fmax(by_set_point, by_sensor), by_set_point)
-    return np.where(np.isfinite(by_set_point), farther, by_sensor)
-
-
-def tenths(degrees):
-    """Return a temperature as biases and flats are compared by it."""
-    return None if degrees is None else round(degrees, 1)
-
-
-def _degrees_warmer(set_points, sensors, degrees, rules):
-    """Return by how many degrees each bias or flat is warmer than a frame: 0 for nothing.
-
-    These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
-    unrest where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
-
-    Parameters
-    ----------
-    set_points, sensors : numpy.ndarray
-    degrees : (float or None, float or None)
-        Set point and sensor of the frame.
-    rules : ccdflow.kinds.matching.candidates.Rules
-    """
-    by_set_point = set_points - number_or_nan(degrees[0])
-    by_sensor = sensors - number_or_nan(degrees[1])
-    with np.errstate(invalid="ignore"):
-        off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
-        is_far = (np.abs(by_sensor) > STRAY) & ~(np.abs(by_sensor) <= np.abs(off))
-    # Added to 0, as -0 would be another answer.
-    return np.where(is_far, np.round(by_sensor), np.round(off, 1)) + 0.0
-
-
-def is_too_long(scale, scale_up):
-    """Tell whether a dark would be scaled up by more than is allowed, to a thousandth.
-
-    Parameters
-    ----------
-    scale : float or numpy.ndarray
-    scale_up : float
-        The factor that is allowed.
-
-    Returns
-    -------
-    bool
-    """
-    return scale > scale_up * (1 + EXACT_PART)
 
 
 def _predicted(shelf, kind, noise, scale, apart, seconds, warmer):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from statistics import median
 
+from ccdflow.calibrate.chain import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_words
-from ccdflow.kinds.matching.candidates import FLAT, ObservedAs
+from ccdflow.kinds.matching.candidates import ObservedAs
 from ccdflow.pages.words import light_words
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest

@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_words, ranking, rule, windows
+from ccdflow.kinds.matching import match_words, rule, windows
 from ccdflow.kinds.matching.candidates import (
-    BIAS,
-    DARK,
-    FLAT,
-    LEVEL_IN,
     MOST_CANDIDATES,
+    WARMING_WITH_LEVEL,
     DetectorNoise,
     OfferedMaster,
     Rules,
@@ -26,6 +24,7 @@ from ccdflow.kinds.matching.setups import (
     middles_of,
     setup_of,
 )
+from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.run.job import Step, Use
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -202,7 +201,7 @@ class Shelves:
         longest = max(seconds, default=None)
         frame = self._about(rows[0], middles_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
-        if not step.missing or not seconds or ranking.is_same_exposure(min(seconds), longest):
+        if not step.missing or not seconds or is_same_exposure(min(seconds), longest):
             return step
         reason = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
         return replace(step, missing=re.sub(r"^no dark for \S+ s", reason, step.missing))
@@ -397,7 +396,7 @@ def detector_noise_of(context, row):
     claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
     limits = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
     if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
-        limits["bias_warming"] = LEVEL_IN
+        limits["bias_warming"] = WARMING_WITH_LEVEL
     limits |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
     return DetectorNoise(
         read_noise=max(noises, default=claimed),
@@ -423,7 +422,7 @@ def degrees_of_use(use, row):
     """
     if not use.degrees:
         return None
-    return ranking.degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
+    return degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
 
 
 def _use(candidate, cut):

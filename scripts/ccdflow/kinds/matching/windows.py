@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from astropy.io import fits
 
+from ccdflow.calibrate.chain import BIAS
 from ccdflow.calibrate.cutting import ORIGIN, region_in, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.errors import FrameError
@@ -19,7 +20,6 @@ from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching.candidates import BIAS
 
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Cards with the place of a window: two windows of one chip differ in them.

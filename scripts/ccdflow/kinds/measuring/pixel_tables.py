@@ -66,7 +66,7 @@ def write_product(context, record, cards, images=(), **tables):
         record.product,
         record.kind,
         record.key,
-        stamp=ledger.stamp_of(target),
+        stamp=whole.stamp_of(target),
         content=checksum.noted_content(ledger.content_checksum(target), headers),
         basis=record.basis,
         data=record.data,

@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from ccdflow.detector.trend_steps import TRENDS
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.dark import rounded
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.matching.ranking import day_of
+from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
 # The name under which `darks_of` its measurements is noted of a closed night.
@@ -81,7 +81,7 @@ def _median(values):
 
 def groups_with_figures(context):
     """Return the groups with figures of the detector: biases, measurements of darks and flats."""
-    biases = BIAS.groups(context) if BIAS.is_enabled(context) else []
+    biases = BIAS_KIND.groups(context) if BIAS_KIND.is_enabled(context) else []
     dated = [group for group in biases if day_of(group.night) is not None]
     return dated, [g for g in DETECTOR.groups(context) if day_of(g.night) is not None]
 

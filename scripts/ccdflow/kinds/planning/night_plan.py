@@ -13,13 +13,13 @@ from statistics import median
 
 import numpy as np
 
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import association, match_words, shelves
-from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons_of, used_by
+from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.measured_flats import competing, figure_of, is_made
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
@@ -506,7 +506,7 @@ def _noise(context, name, groups, *, foretell):
             needed=tuple(
                 answer.kind
                 for answer in answers
-                if answer.use is not None or answer.missing not in ("", LEVEL_IN)
+                if answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
             ),
             is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
             other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),

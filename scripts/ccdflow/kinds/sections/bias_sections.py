@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.frame_pictures import file_picture, stored_image_of
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
 from ccdflow.kinds.sections.figures import names_of_groups, night_figures
@@ -35,9 +35,9 @@ def bias_sections(context, night, picture):
     -------
     list of ccdflow.pages.contents.Section
     """
-    groups = BIAS.night_groups(context, night)
+    groups = BIAS_KIND.night_groups(context, night)
     biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
-    over_nights = trend_section(trend(context, trend_groups(BIAS, context, night), night))
+    over_nights = trend_section(trend(context, trend_groups(BIAS_KIND, context, night), night))
     if not groups and not biases:
         return [over_nights] if over_nights else []
     names, elsewhere = names_of_groups(groups), _elsewhere(context, night)
@@ -70,9 +70,9 @@ def _elsewhere(context, night):
     """Return why combined biases of a night's frames are not on its page, or ''."""
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
         return ""
-    if not BIAS.configuration(context)["enabled"]:
+    if not BIAS_KIND.configuration(context)["enabled"]:
         return f"{OFF}; what was combined before is as it was, and is not shown here."
-    nights = nights_elsewhere(BIAS, context, night)
+    nights = nights_elsewhere(BIAS_KIND, context, night)
     if not nights:
         return ""
     return (

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.calibrate.chain import DARK, FLAT
 from ccdflow.detector.ageing import ageing_of, structure_function
 from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, match_words, setups, shelves
-from ccdflow.kinds.matching.candidates import DARK, FLAT
-from ccdflow.kinds.matching.ranking import day_of
+from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
 # The last masters of each camera, filter or exposure that are compared: 66 pairs.

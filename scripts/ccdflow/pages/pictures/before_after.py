@@ -13,7 +13,6 @@ from ccdflow.errors import UserError
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import (
     FramePanels,
-    OverscanStrip,
     across,
     across_range,
     header_differs,
@@ -32,8 +31,6 @@ from ccdflow.pages.pictures.style import (
     drawable,
     pixels,
 )
-
-__all__ = ["FramePanels", "OverscanStrip", "overview"]
 
 USED = "#2b8a6b"
 CLAIMED = "#c65d12"

@@ -29,8 +29,6 @@ from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-__all__ = ["NeedsWholePlan", "plan_changed_nights", "save_partial_plan"]
-
 # Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
 # Late lines above which the notes are rewritten whole.

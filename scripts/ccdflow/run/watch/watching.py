@@ -20,6 +20,7 @@ from ccdflow import settings
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import whole
 from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING
 from ccdflow.run.watch import arrivals, complaints, frame_lines, heaps, warm_state
@@ -306,7 +307,7 @@ class Watch:
                 lines = frame_lines.FrameLines(part.context, part.jobs, self.say, is_short=True)
                 outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 lines.end()
-        except warm_state.NeedsWholePlan:
+        except note_lines.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
             done.problem = complaints.problem_in_words(error, self.values["raw"])
