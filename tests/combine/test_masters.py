@@ -630,13 +630,12 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
         "subtract": [Subtracted(t.bias.astype(np.float32))],
         "scale": [20_000.0] * n,
         "noise": combine_biases(members[:5], amplifiers=amplifiers()).noise,
-        "uncertainty": "noise",
         "sample_rows": 4,
         "ceilings": [50_000.0] * n,
     }
     recipe = CombineRecipe(clip_by="noise", grow=1)
     tracemalloc.start()
-    combine(members, recipe, limits=CombineLimits(memory=ceiling), **options)
+    combine(members, recipe, limits=CombineLimits(memory=ceiling, uncertainty="noise"), **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert SHAPE[0] * SHAPE[1] * 12 < peak < ceiling

@@ -284,7 +284,7 @@ before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monot
 reason = ""
 try:
     layout = rawfile.read_layout(path, name="a", memory=memory)
-    rawfile.read_bytes(path, layout, memory=memory, name="a")
+    rawfile.inflate_into_buffer(path, layout, memory=memory, name="a")
 except FrameError as error:
     reason = error.reason
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

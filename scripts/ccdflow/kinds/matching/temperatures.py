@@ -53,6 +53,18 @@ def temperature_differences(set_points, sensors, degrees):
 
     Set points are compared where both have one: a sensor moves by a step of its converter. Where
     it moves by more, the cooler did not reach its set point.
+
+    Parameters
+    ----------
+    set_points, sensors : numpy.ndarray
+        Of the masters, NaN where they are not known.
+    degrees : (float or None, float or None)
+        Set point and sensor of the frame.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        At least 0.
     """
     by_set_point = np.abs(set_points - number_or_nan(degrees[0]))
     by_sensor = np.abs(sensors - number_or_nan(degrees[1]))
