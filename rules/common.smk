@@ -46,7 +46,7 @@ if not IS_MODULE and Path(ccdflow_settings.NAME).is_file():
     configfile: ccdflow_settings.NAME
 
 
-SETTINGS = or_stop(partial(ccdflow_settings.load, folders=paths.FOLDERS), config)
+SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.FOLDERS), config)
 
 
 def all_kinds():

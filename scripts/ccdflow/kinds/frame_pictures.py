@@ -247,7 +247,7 @@ def frame_panels(context, row):
     -------
     ccdflow.pages.pictures.panels.FramePanels
     """
-    pictures = drawing_module("before_after")
+    panels = drawing_module("panels")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     hdu = geometry.amplifiers[0].hdu
     raw = raw_values(context, row, hdu)
@@ -255,7 +255,7 @@ def frame_panels(context, row):
     levels, noises = record.data["levels"], record.data["noises"]
     own = [a for a in geometry.amplifiers if a.hdu == hdu]
     strips = [
-        pictures.OverscanStrip(
+        panels.OverscanStrip(
             _corners(strip),
             amplifier.name if len(own) > 1 else "",
             levels[amplifier.name],
@@ -265,7 +265,7 @@ def frame_panels(context, row):
         for strip in amplifier.overscan
         if amplifier.name in levels
     ]
-    return pictures.FramePanels(
+    return panels.FramePanels(
         name=row.file,
         kind=row.facts["type"],
         raw=raw,
