@@ -339,7 +339,7 @@ def _is_ours(words, more):
     if words[:2] == ["-m", "snakemake"]:
         given = dict(itertools.pairwise(words)).get("--snakefile", "")
         return Path(given).resolve() == ROOT / "Snakefile"
-    return Path(words[0]).resolve().is_relative_to(ROOT)
+    return words[0] == "-m" or Path(words[0]).resolve().is_relative_to(ROOT)
 
 
 def _go(words):
