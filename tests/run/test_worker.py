@@ -72,7 +72,7 @@ def test_the_first_of_several_threads_errors_is_told(context):
         raise ValueError("it follows from the first")
 
     jobs = [job("early"), job("late")]
-    with pytest.raises(ValueError, match="^the first$"):
+    with pytest.raises(ValueError, match=r"^the first$"):
         worker.work(context, jobs, threads=2, make=make, on_done=on_done)
 
 
