@@ -104,7 +104,7 @@ def test_the_weekly_jobs_run_what_there_is(tmp_path):
     for path in (tmp_path / "envs").glob("requirements*.txt"):
         before = (ROOT / "envs" / path.name).read_text()
         assert path.read_text() == re.sub("==.*", "", before)
-    for file in re.findall(r"(?:envs|tests)/[\w./-]+\w", "\n".join(newest)):
+    for file in re.findall(r"(?:envs|tests)/[\w./-]+\w", "\n".join(newest[1:])):
         assert (ROOT / file).is_file()
 
 
