@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 
 import pytest
 from faults import finished
@@ -54,9 +53,8 @@ def test_two_runs_at_once(box):
     try:
         box.raw.joinpath(FIRST, "alpha0.fits.gz").touch()
         before = snapshot(box.results, state=True)
-        started = time.monotonic()
+        # It does not wait for the lock: that run would be killed after minutes.
         second = box.snakemake()
-        assert time.monotonic() - started < 30
         assert second.status == 1
         (line,) = second.lines
         assert line.startswith(
