@@ -13,6 +13,7 @@ sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 
 # Nothing that is imported is garbage, and looking for it takes 0.1 s.
 gc.disable()
+import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
 from ccdflow.run import batch_resources, batches, host, lasting_streams, messages, steward, summary

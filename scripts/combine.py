@@ -23,7 +23,8 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.combined_header import is_electrons
+from ccdflow.combine.member_reader import locate, unit_of_image
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_MEMORY, CombineLimits, combine
 from ccdflow.errors import UserError
@@ -99,13 +100,16 @@ def run(options):
         clip_by=options.clip_by,
     )
     members = [locate(path, hdu=options.hdu) for path in options.words]
+    unit = common_unit(options.words, options.hdu)
     result = combine(
         members,
         recipe,
         noise=noise_of(options, members[0].shape),
         limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty=False),
     )
-    write(out, result, options.words)
+    write(out, result, options.words, unit=unit)
+    for line in empty_members(options.words, result):
+        print(f"ccdflow: {line}", file=sys.stderr)
     for path in out.parent.iterdir():
         whole.remove_abandoned(path)
     return (
@@ -133,7 +137,62 @@ def noise_of(options, shape):
     return NoiseModel((whole,), tuple(shape))
 
 
-def write(path, result, files):
+def common_unit(files, hdu):
+    """Return the unit of the frames; a frame without BUNIT is in adu.
+
+    Parameters
+    ----------
+    files : list of str
+    hdu : int
+        Number of the image's HDU.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UserError
+        If frames differ in their unit.
+    """
+    units = [unit_of_image(path, hdu=hdu) or "adu" for path in files]
+    for path, unit in zip(files, units, strict=True):
+        if _plain(unit) != _plain(units[0]):
+            raise UserError(
+                f"is in another unit than {files[0]}",
+                file=path,
+                keyword="BUNIT",
+                value=unit,
+                allowed=units[0],
+                remedy="combine frames of one unit, or correct the card",
+            )
+    return units[0]
+
+
+def _plain(unit):
+    return "electron" if is_electrons(unit) else unit.lower()
+
+
+def empty_members(files, result):
+    """Return a line on each frame without any finite pixel: the others alone were combined.
+
+    Parameters
+    ----------
+    files : list of str
+    result : ccdflow.combine.stack.Combined
+
+    Returns
+    -------
+    list of str
+    """
+    return [
+        f"{path}: no pixel is finite, so nothing of it is in the product; leave it out"
+        for path, count in zip(files, result.invalid, strict=True)
+        if count == result.image.size
+    ]
+
+
+def write(path, result, files, *, unit="adu"):
     """Write a combined image as float32, with a card for each member.
 
     Parameters
@@ -142,6 +201,8 @@ def write(path, result, files):
     result : ccdflow.combine.stack.Combined
     files : list of str
         The members, in their order.
+    unit : str
+        Of their pixels.
     """
     data = result.image.astype(">f4")
     header = fits.Header()
@@ -150,7 +211,7 @@ def write(path, result, files):
     header["NAXIS"] = 2
     header["NAXIS1"] = data.shape[1]
     header["NAXIS2"] = data.shape[0]
-    header["BUNIT"] = "adu"
+    header["BUNIT"] = unit
     header["NCOMBINE"] = (len(files), "number of frames combined")
     header["COMBMETH"] = str(result.recipe)
     header["NREJECT"] = (int(result.clipped.sum()), "values rejected")

@@ -14,6 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
+import ccdflow.lean_imports  # noqa: F401
+
+# isort: split
 from astropy.io import fits
 
 from ccdflow.combine.biases import combine_biases

@@ -60,6 +60,9 @@ def allow_interrupts():
 
 end_at_once()
 
+# Only now, as it takes a tenth of a second.
+import ccdflow.lean_imports  # noqa: E402, F401
+
 
 def cores(name="--cores"):
     """Return the `type` of an option that is a number of cores: 1 or more."""

@@ -96,10 +96,10 @@ def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed
     cameras = {"test": PROFILE + profile}
     monkeypatch.setattr(streaming, "BLOCK_PIXELS", pixels)
     run = run_jobs(tmp_path / "raw", tmp_path / "streamed", cameras, **config)
-    assert len(streamed) == 2  # the first tells how long the header is
+    assert len(streamed) == 3
     monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
     whole = run_jobs(tmp_path / "raw", tmp_path / "whole", cameras, **config)
-    assert len(streamed) == 2
+    assert len(streamed) == 3
     assert products(run) == products(whole)
     assert len(products(run)) == 3
     assert figures(run) == figures(whole)
@@ -107,17 +107,19 @@ def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed
         assert statistics["noise"] == pytest.approx(4, rel=0.1)
 
 
-def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed):
+def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed, monkeypatch):
     fill(tmp_path / "raw")
-    frame = next(biases(1))
-    write_raw(tmp_path / "raw/b3.fits.gz", (frame, bias_cards(3, OBJECT="long " * 600)))
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE})
     assert len(streamed) == 3
-    with run.open("reduced/b3.fits") as hdus:
-        assert hdus[0].header["OBJECT"] == ("long " * 600).rstrip()
-        level = np.median(frame[:, 66:], axis=1)[:, None]
-        np.testing.assert_array_equal(hdus[0].data, frame[:, :64] - level.astype("f4"))
-    assert not list(run.results.rglob("*.part"))
+    # The flag of a dead amplifier or a level of NaN may need one more block than was foreseen.
+    sizes = dict.fromkeys(reduce_job._header_sizes, 10 * 2880)
+    monkeypatch.setattr(reduce_job, "_header_sizes", sizes)
+    other = run_jobs(tmp_path / "raw", tmp_path / "other", {"test": PROFILE + ONE})
+    # The first goes both ways, and then the size is known.
+    assert len(streamed) == 6
+    assert set(sizes.values()) == {2880}
+    assert products(other) == products(run)
+    assert not list(other.results.rglob("*.part"))
 
 
 @pytest.mark.parametrize(

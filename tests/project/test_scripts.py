@@ -349,6 +349,33 @@ def test_members_of_any_name_have_cards(frames, tmp_path):
     assert (header["IMCMB001"], header["IMCMB002"]) == ("a.fits", "%C3%A9 b.fits")
 
 
+def test_a_combination_has_the_unit_of_its_members(frames, tmp_path, capsys):
+    combine = importlib.import_module("combine")
+    names = [str(frames / name) for name in ("a.fits", "b.fits")]
+    for name, unit in zip(names, ("electron", "e-"), strict=True):
+        fits.setval(name, "BUNIT", value=unit)
+    assert combine.main([f"out={tmp_path / 'of.fits'}", *names]) == 0
+    assert fits.getheader(tmp_path / "of.fits")["BUNIT"] == "electron"
+    fits.setval(names[1], "BUNIT", value="adu")
+    assert combine.main([f"out={tmp_path / 'two.fits'}", *names]) == 1
+    said = capsys.readouterr().err
+    assert f"{names[1]}: BUNIT: is in another unit than {names[0]} (found 'adu')" in said
+    assert not (tmp_path / "two.fits").exists()
+
+
+def test_a_member_without_a_finite_pixel_is_told(frames, tmp_path, capsys):
+    combine = importlib.import_module("combine")
+    names = [str(frames / name) for name in ("a.fits", "b.fits")]
+    with fits.open(names[1], mode="update") as hdus:
+        hdus[0].data[:] = np.nan
+    assert combine.main([f"out={tmp_path / 'of.fits'}", *names]) == 0
+    assert capsys.readouterr().err == (
+        f"ccdflow: {names[1]}: no pixel is finite, so nothing of it is in the product;"
+        " leave it out\n"
+    )
+    assert (fits.getdata(tmp_path / "of.fits") == ord("a")).all()
+
+
 def full_disk(file, data):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

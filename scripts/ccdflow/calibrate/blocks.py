@@ -30,7 +30,7 @@ ARITHMETIC = 6
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.
-_STRIPS = 2
+_STRIPS = 4
 # Cards of other programs that have done a step already, and the step.
 _DONE_CARDS = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
@@ -12,6 +13,7 @@ from astropy.io.fits.verify import VerifyError
 
 from ccdflow.errors import FrameError
 from ccdflow.files import whole
+from ccdflow.files.cards import card_value
 
 OPEN_FILES = 200  # files of more members are opened for each read: descriptors are limited
 
@@ -108,6 +110,25 @@ def locate(path, *, hdu=0, mask=False):
             remedy="reduce its raw frame again",
         )
     return Member(path, offset, shape, dtype)
+
+
+def unit_of_image(path, *, hdu=0):
+    """Return the unit of an image that `locate` has found; '' if no card gives it.
+
+    Parameters
+    ----------
+    path : path-like
+    hdu : int or str
+        Number or EXTNAME of the image.
+
+    Returns
+    -------
+    str
+    """
+    with Path(path).open("rb") as file:
+        header, _ = _find_hdu(file, hdu)
+    unit = card_value(header, "BUNIT")
+    return unit.strip() if isinstance(unit, str) else ""
 
 
 def _find_hdu(file, wanted):

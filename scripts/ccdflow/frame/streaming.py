@@ -18,8 +18,9 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
 
-# Pixels in a block: 63 rows of the LFC, 0.25 MB of input and 0.5 MB of output.
-BLOCK_PIXELS = 1 << 17
+# Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. Half as many take 3 ms
+# of a frame more for the calls, four times as many leave the processor's cache.
+BLOCK_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,38 @@ def _is_usual(amplifier):
     )
     flipped = amplifier.flip_x or amplifier.flip_y
     return amplifier.along in ("rows", "none") and beside and not flipped
+
+
+def foreseen(geometry, recipe):
+    """Return a frame like the reduced one, without its figures: its header is as long.
+
+    Parameters
+    ----------
+    geometry, recipe
+        After approval by `can_stream`.
+
+    Returns
+    -------
+    ccdflow.frame.reduction.Reduced
+        Its level and noise are 0.
+    """
+    none = np.zeros(0)
+    overscans = {
+        a.name: Overscan(none, 0.0, 0.0, none) if _has_level(a, recipe) else None
+        for a in geometry.amplifiers
+    }
+    return Reduced((_without_pixels(geometry, recipe, 0),), overscans, {})
+
+
+def _has_level(amplifier, recipe):
+    """Tell whether a level is subtracted from each row of an amplifier of a usual frame."""
+    return bool(recipe.subtract and amplifier.overscan and amplifier.along == "rows")
+
+
+def _without_pixels(geometry, recipe, words):
+    """Return an image of the product's shape and type, whose pixels are in its file."""
+    dtype = np.dtype(recipe.dtype).newbyteorder(">")
+    return Image(np.broadcast_to(np.zeros((), dtype), geometry.shape), words)
 
 
 def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
@@ -175,7 +208,7 @@ class _Work:
         data, place, name = amplifier.data, amplifier.place, amplifier.name
         rows, columns, *flagged = self._looked_at[name]
         level = None
-        if self._recipe.subtract and amplifier.overscan and amplifier.along == "rows":
+        if _has_level(amplifier, self._recipe):
             strips = [
                 pixels.native(stored[:, strip.x0 : strip.x1], self._offset)
                 for strip in amplifier.overscan
@@ -219,9 +252,7 @@ class _Work:
             flag = flags.flag_of(sample, self._offset, amplifier)
             if flag:
                 amplifier_flags[name] = flag
-        # Shape and type without the pixels, which are in the file.
-        stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
-        image = Image(stand_in, self._words)
+        image = _without_pixels(self._geometry, self._recipe, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
         rows, warnings = judging.judge_subtraction(samples, self._geometry.amplifiers, self._recipe)
         return Streamed(

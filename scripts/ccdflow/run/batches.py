@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import freed_pages, whole
 from ccdflow.run import claims, ledger, plan, worker
 from ccdflow.run.claims import BatchCount
 from ccdflow.run.context import Context
@@ -434,6 +434,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
         Exit status: 0 if each job has left a record or the batch was withdrawn; `FULL` if the disk
         is full.
     """
+    freed_pages.keep()
     if parent is not None:
         claims.die_with(parent)
     try:

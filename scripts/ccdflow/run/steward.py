@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ccdflow.errors import UserError
+from ccdflow.files import freed_pages
 from ccdflow.run import (
     batches,
     claims,
@@ -99,6 +100,7 @@ class Steward:
         if self.session is not None:
             return
         self.host = host
+        freed_pages.keep()
         # The objects of a plan stay until the end of the run.
         gc.disable()
         try:

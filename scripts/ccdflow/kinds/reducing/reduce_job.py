@@ -25,7 +25,7 @@ from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
 
-# The header's size of each form of frame, learnt from its first one: the pixels come before it.
+# The header's size of each form of frame: the pixels are written before it.
 _header_sizes = {}
 
 
@@ -171,7 +171,9 @@ def _stream(frame):
     """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
     size = _header_sizes.get(frame.header_form)
     if size is None:
-        return None
+        like_it = streaming.foreseen(frame.geometry, frame.recipe)
+        size = len(frame.header(headers.first_header, like_it))
+        _header_sizes[frame.header_form] = size
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
     with rowio.Writer(frame.target, size) as writer:
         fingerprint = frame.row.fingerprint
