@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -30,6 +37,35 @@ def run(tmp_path, chain, profile=None, **config):
         kinds=KINDS,
         **config,
     )
+
+
+@cache
+def _finished():
+    """Take a night and run it, once a process."""
+    top = Path(tempfile.mkdtemp(prefix="ccdflow-chain-"))
+    atexit.register(shutil.rmtree, top, ignore_errors=True)
+    chain = take(top)
+    return top, chain, run(top, chain)
+
+
+def finished(tmp_path):
+    """Return a night of `take` and its run as (chain, run), both as copies below `tmp_path`.
+
+    Nothing is left to make there. The context of the run is that of the original.
+    """
+    top, chain, done = _finished()
+    shutil.copytree(top, tmp_path, dirs_exist_ok=True)
+    return replace(chain, raw=tmp_path / "raw"), replace(done, results=tmp_path / "results")
+
+
+def late_copy(path, name):
+    """Write a raw frame once more, taken ten hours later, and return its new path."""
+    late = path.with_name(name)
+    shutil.copy(path, late)
+    with fits.open(late, mode="update") as hdus:
+        start = datetime.fromisoformat(hdus[0].header["DATE-OBS"]) + timedelta(hours=10)
+        hdus[0].header["DATE-OBS"] = start.isoformat()
+    return late
 
 
 def edit(path, **cards):
