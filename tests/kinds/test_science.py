@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 from ccdproc import ImageFileCollection
-from chain_runs import BIAS, DARKS, FLATS, NIGHT, finished, late_copy, pull, run, take
+from chain_runs import BIAS, DARKS, FEW, FLATS, MANY, NIGHT, finished, late_copy, pull, run, take
 from small_frames import begin
 
 from ccdflow import kinds, simulate
@@ -21,12 +21,6 @@ from ccdflow.run.describe import lines_on_plan
 from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
-# Enough of each for errors that are known to a few parts in a hundred.
-MANY = {"biases": 12, "darks": ((60.0, 7), (20.0, 7)), "flats": (("g", 7), ("r", 7))}
-FEW = {
-    "biases": 3, "darks": ((60.0, 3), (20.0, 3)), "flats": (("g", 3), ("r", 3)),
-    "science": (("g", 60.0, 1), ("r", 20.0, 1)),
-}  # fmt: skip
 
 
 def plan_of(tmp_path, chain, profile=None, **config):
@@ -148,7 +142,7 @@ def test_what_there_is_is_applied_and_what_is_missing_is_said(tmp_path, name):
 
 
 def test_a_dark_that_is_lengthened_is_the_truth_all_the_same(tmp_path):
-    chain = take(tmp_path, biases=20, darks=((30.0, 12),), flats=(("g", 12), ("r", 12)))
+    chain = take(tmp_path, biases=12, darks=((30.0, 7),), flats=(("g", 7), ("r", 7)))
     done = run(tmp_path, chain)
     hdus = done.open(SCIENCE)
     assert hdus[0].header["DARKSCAL"] == 2.0

@@ -20,6 +20,12 @@ KINDS = ("frame", "bias", "dark", "flat", "science", "associations", "dark table
 NIGHT = "2024-03-01"
 BIAS = f"combined/{NIGHT}/bias_simcam_103x101_1x1.fits"
 DARKS = {t: f"combined/{NIGHT}/dark_simcam_103x101_1x1_{t}s.fits" for t in (20, 60)}
+# Enough of each for errors that are known to a few parts in a hundred; the fewest of each.
+MANY = {"biases": 12, "darks": ((60.0, 7), (20.0, 7)), "flats": (("g", 7), ("r", 7))}
+FEW = {
+    "biases": 3, "darks": ((60.0, 3), (20.0, 3)), "flats": (("g", 3), ("r", 3)),
+    "science": (("g", 60.0, 1), ("r", 20.0, 1)),
+}  # fmt: skip
 FLATS = {band: f"combined/{NIGHT}/flat_simcam_103x101_1x1_{band}.fits" for band in "gr"}
 
 
@@ -56,6 +62,12 @@ def finished(tmp_path):
     top, chain, done = _finished()
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
     return replace(chain, raw=tmp_path / "raw"), replace(done, results=tmp_path / "results")
+
+
+def run_again(tmp_path, chain, before, **config):
+    """Run what is left to make after a change; the records of all else are those from before."""
+    done = run(tmp_path, chain, **config)
+    return replace(done, records=before.records | done.records)
 
 
 def late_copy(path, name):
