@@ -439,7 +439,7 @@ def regrets(rng, kind):
     return sums
 
 
-@pytest.mark.parametrize("archives", [150, pytest.param(500, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("archives", [60, pytest.param(500, marks=pytest.mark.torture)])
 def test_the_regret_against_an_oracle_is_small_and_that_of_nearest_in_time_is_larger(archives):
     """Below 2 % of the variance, causal as it is, against one who knows all."""
     rng = random.Random(7)

@@ -10,8 +10,8 @@ import os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 sys.setswitchinterval(1e-6)
 from ccdflow.kinds.writing import drawing_module
-# Modules are loaded once a process: three children load them anew.
-for _ in range(3):
+# Modules are loaded once a process: two children load them anew.
+for _ in range(2):
     child = os.fork()
     if not child:
         break
