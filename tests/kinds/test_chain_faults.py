@@ -69,7 +69,9 @@ def test_one_frame_that_is_nan_is_set_aside_and_costs_nothing(tmp_path, kind):
     no_nan_made(done)
 
 
-@pytest.mark.parametrize("kind", ["bias", "dark60_", "flat_g"])
+@pytest.mark.parametrize(
+    "kind", ["dark60_", *(pytest.param(k, marks=pytest.mark.torture) for k in ("bias", "flat_g"))]
+)
 def test_nan_in_a_part_of_a_frame_is_left_out_of_its_master(tmp_path, kind):
     chain, before = finished(tmp_path)
     as_float(tmp_path / f"raw/{kind}2.fits", somewhere)
@@ -98,7 +100,9 @@ def test_flats_of_zeros_or_nan_make_no_flat_and_are_said(tmp_path, value):
     no_nan_made(done)
 
 
-@pytest.mark.parametrize("seconds", [-5.0, None, 2.0**31, 3e9])
+@pytest.mark.parametrize(
+    "seconds", [-5.0, None, 3e9, pytest.param(2.0**31, marks=pytest.mark.torture)]
+)
 def test_a_dark_of_an_impossible_exposure_is_a_row_and_costs_nothing(tmp_path, seconds):
     chain, before = finished(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=seconds)
@@ -130,7 +134,7 @@ def test_a_dark_of_0_s_is_said_and_left_out_of_the_biases(tmp_path):
 
 
 def test_all_darks_without_an_exposure_are_no_dark_and_every_frame_is_calibrated(tmp_path):
-    chain = take(tmp_path, darks=((60.0, 3),))
+    chain = take(tmp_path, biases=3, darks=((60.0, 3),), flats=(("g", 3), ("r", 3)))
     for number in (1, 2, 3):
         edit(tmp_path / f"raw/dark60_{number}.fits", EXPTIME=None)
     done = run(tmp_path, chain)
@@ -168,9 +172,10 @@ def test_two_filters_in_one_card_are_a_filter_of_their_own(tmp_path):
 def test_masters_of_another_shape_are_not_taken_and_named(tmp_path):
     """A second camera format in the same night: no frame takes what does not fit it."""
     small = simulate.draw_detector((101, 103), shutter=0.0)
-    chain = take(tmp_path, folder="one", detector=small, flats=(("r", 4),))
+    few = {"biases": 3, "darks": ((60.0, 3), (20.0, 3))}
+    chain = take(tmp_path, folder="one", detector=small, flats=(("r", 3),), **few)
     large = simulate.draw_detector((121, 103), shutter=0.0)
-    take(tmp_path, folder="two", detector=large, science=(), darks=(), flats=(("g", 4),))
+    take(tmp_path, folder="two", detector=large, science=(), darks=(), biases=3, flats=(("g", 3),))
     done = run(tmp_path, chain)
     record = done.records["calibrated/one/science_g1.fits"]
     assert record.data["grade"] == "C"
