@@ -21,7 +21,13 @@ EDGE, BOX = 32, 16
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {DATA}")
 
 
-@pytest.fixture(scope="module", params=[1.19, 1.10], ids=["profile", "header"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(1.19, id="profile"),
+        pytest.param(1.10, id="header", marks=pytest.mark.torture),
+    ],
+)
 def calibrated(request, tmp_path_factory):
     """The night with the gain of pairs of flats, and with that of the header (CONAD)."""
     folder = tmp_path_factory.mktemp("efosc2")

@@ -26,8 +26,8 @@ from header_fuzz import (
 from ccdflow.run import ledger
 
 # Of the bits of the headers, and of keywords and values, every so many in the fast tests.
-BITS = int(os.environ.get("CCDFLOW_BITS", "199"))
-CARDS = int(os.environ.get("CCDFLOW_CARDS", "17"))
+BITS = int(os.environ.get("CCDFLOW_BITS", "397"))
+CARDS = int(os.environ.get("CCDFLOW_CARDS", "31"))
 SOUND = 3
 
 

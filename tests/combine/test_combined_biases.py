@@ -469,9 +469,18 @@ def with_pattern(frames, odd, rms, change):
         yield frame
 
 
-@pytest.mark.parametrize("rms", [5, 20, 100])
-@pytest.mark.parametrize(("count", "odd"), [(10, {4}), (30, {0}), (12, {2, 3, 9}), (10, {3, 6})])
-def test_a_readout_that_slipped_by_a_pixel_is_left_out(tmp_path, rms, count, odd):
+@pytest.mark.parametrize(
+    ("count", "odd", "rms"),
+    [
+        (10, {4}, 5), (10, {4}, 20), (10, {4}, 100), (12, {2, 3, 9}, 20),
+        *(
+            pytest.param(count, odd, rms, marks=pytest.mark.torture)
+            for count, odd in ((30, {0}), (12, {2, 3, 9}), (10, {3, 6}))
+            for rms in (5, 20, 100)
+        ),
+    ],
+)  # fmt: skip
+def test_a_readout_that_slipped_by_a_pixel_is_left_out(tmp_path, count, odd, rms):
     """Its own figures are those of the others: only pixel by pixel it is unlike them."""
     frames = with_pattern(biases(count), odd, rms, lambda pattern: np.roll(pattern, 1, axis=1))
     fill(tmp_path / "raw", frames)

@@ -133,7 +133,7 @@ def test_flats_that_do_not_belong(tmp_path):
     assert header["FLATMAX"] / header["FLATMIN"] == pytest.approx(1.05**10, rel=0.02)
 
 
-@pytest.mark.parametrize("flux", [(1e3, 1e5), (1e5, 1e6)])
+@pytest.mark.parametrize("flux", [(1e5, 1e6), pytest.param((1e3, 1e5), marks=pytest.mark.torture)])
 def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
     """Levels from 2,500 to 30,000 electrons, in each the stars at other places.
 

@@ -62,6 +62,11 @@ def clean():
     return replace(detector, glow=None)
 
 
+LIGHT = {"flats": (("g", 3),), "science": (("g", 60.0, 1),)}
+COLD = LIGHT | {"biases": 16, "darks": ((60.0, 3),), "temperature": -140.0}
+COLD["science"] = (("g", 60.0, 2),)
+
+
 def noise_of(done, chain):
     truth = chain.perfect("science_g1.fits")
     sky = chain.good("science_g1.fits") & (np.abs(truth / np.median(truth) - 1) < 0.05)
@@ -69,8 +74,8 @@ def noise_of(done, chain):
 
 
 def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
-    """Three darks of a cold detector beside thirty biases: with them the frame is noisier."""
-    chain = take(tmp_path, detector=clean(), biases=30, darks=((60.0, 3),), temperature=-140.0)
+    """Three darks of a cold detector beside many biases: with them the frame is noisier."""
+    chain = take(tmp_path, detector=clean(), **COLD)
     done = run(tmp_path, chain)
     lines = [line for line in done.lines if line.startswith("dark does harm: ")]
     assert len(lines) == 1
@@ -122,14 +127,14 @@ def assert_all_tell_of_a_dark_left_out(done):
 
 def test_a_run_from_scratch_leaves_it_out_as_well(tmp_path):
     """The dark is not made when the run is planned; the frame is what a second run would make."""
-    chain = take(tmp_path, detector=clean(), biases=30, darks=((60.0, 3),), temperature=-140.0)
+    chain = take(tmp_path, detector=clean(), **COLD)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})
     assert "DARKIM" not in done.open(SCIENCE)[0].header
     assert run(tmp_path, chain, calibrate={"skip_harmful": True}).records == {}
 
 
 def test_a_dark_with_glow_and_hot_pixels_is_kept(tmp_path):
-    chain = take(tmp_path, biases=12, darks=((60.0, 9),))
+    chain = take(tmp_path, biases=9, darks=((60.0, 7),), **LIGHT)
     done = run(tmp_path, chain, calibrate={"skip_harmful": True})
     assert "DARKIM" in done.open(SCIENCE)[0].header
     assert not [line for line in done.lines if line.startswith("dark does harm")]

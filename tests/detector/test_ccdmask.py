@@ -75,7 +75,7 @@ IMAGES = st.fixed_dictionaries(
 SHAPES = st.tuples(st.integers(1, 48), st.integers(1, 48))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), SHAPES, IMAGES, PARAMETERS)
 def test_every_pixel_of_any_image_and_parameters(seed, shape, image, options):
     assume(is_defined(shape, options))

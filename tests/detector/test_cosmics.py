@@ -57,9 +57,9 @@ def check(fwhm, seeds):
 
 
 # Seeds 0 and 4 have two stars side by side, whose light hides their sharpness from L.A.Cosmic.
-@pytest.mark.parametrize("fwhm", [1.5, 3.0])
-def test_hits_are_found_and_stars_are_left_alone(fwhm):
-    check(fwhm, (0, 4))
+@pytest.mark.parametrize(("fwhm", "seed"), [(1.5, 0), (3.0, 4)])
+def test_hits_are_found_and_stars_are_left_alone(fwhm, seed):
+    check(fwhm, (seed,))
 
 
 @pytest.mark.torture
@@ -155,10 +155,10 @@ def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
 def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, how):
     """Hits beside hits of earlier rounds, beside bad pixels and across the edges of the image."""
     monkeypatch.setattr(cosmics, "_MOST_IN_PARTS", np.inf)
-    rng, shape, beyond = np.random.default_rng(5), (150, 160), 0
-    for _ in range(3):
+    rng, shape, beyond = np.random.default_rng(5), (100, 110), 0
+    for _ in range(2):
         image = rng.normal(SKY, 15, shape)
-        for row, column in zip(rng.integers(0, 150, 25), rng.integers(0, 160, 25), strict=True):
+        for row, column in zip(rng.integers(0, 100, 12), rng.integers(0, 110, 12), strict=True):
             for step in range(rng.integers(1, 12)):
                 place = np.s_[row + step // 2 : row + step // 2 + rng.integers(1, 4), column + step]
                 if column + step < shape[1]:
@@ -175,7 +175,7 @@ def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monke
         )  # fmt: skip
         assert np.array_equal(found, own)
         beyond += (own & ~once).sum()
-    assert beyond > 30
+    assert beyond > 10
 
 
 def test_dense_hits_are_those_of_astroscrappy_itself():

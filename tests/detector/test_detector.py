@@ -176,28 +176,34 @@ def test_the_page_tells_the_setups_of_one_camera_apart(monkeypatch):
         assert list(section.summary) == (several if len(expected) > 1 else ["The detector: odd."])
 
 
-def test_a_night_at_the_end_changes_no_older_frame_and_from_scratch_is_the_same(tmp_path):
-    chain = take(tmp_path, 1)
-    run(tmp_path, chain)
-    before = {p: p.read_bytes() for p in (tmp_path / "results/calibrated").rglob("*.fits")}
-    take(tmp_path, 2, seed=2, detector=chain.detector)
-    again = run(tmp_path, chain)
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory):
+    """Two nights, the second taken after a run: (folder, frames of the first run, next run)."""
+    top = tmp_path_factory.mktemp("nights")
+    few = {"biases": 4, "flats": (("g", 4),), "science": (("g", 60.0, 1),)}
+    chain = take(top, 1, **few)
+    run(top, chain)
+    before = {p: p.read_bytes() for p in (top / "results/calibrated").rglob("*.fits")}
+    take(top, 2, seed=2, detector=chain.detector, **few)
+    return top, chain, before, run(top, chain)
+
+
+def test_a_night_at_the_end_changes_no_older_frame_and_from_scratch_is_the_same(two_nights):
+    folder, chain, before, again = two_nights
     assert not [
         p for p in again.records if "/n1/" in p or p.startswith("detector/simcam/2024-03-01")
     ]
     assert {p: p.read_bytes() for p in before} == before
     assert "detector/simcam/bad_pixels_all_103x101_1x1.fits" in again.records
-    fresh = run(tmp_path, chain, results="fresh")
-    for path in (tmp_path / "fresh").rglob("*.fits"):
-        other = tmp_path / "results" / path.relative_to(tmp_path / "fresh")
+    fresh = run(folder, chain, results="fresh")
+    for path in (folder / "fresh").rglob("*.fits"):
+        other = folder / "results" / path.relative_to(folder / "fresh")
         assert path.read_bytes() == other.read_bytes(), path
     assert fresh.open("calibrated/n2/science_g1.fits")[0].header["BPMNTS"] == 2
 
 
-def test_the_map_has_the_first_and_last_night_of_each_pixel(tmp_path):
-    chain = take(tmp_path, 1)
-    take(tmp_path, 2, seed=2, detector=chain.detector)
-    done = run(tmp_path, chain)
+def test_the_map_has_the_first_and_last_night_of_each_pixel(two_nights):
+    _, chain, _, done = two_nights
     with fits.open(done.results / "detector/simcam/bad_pixels_all_103x101_1x1.fits") as hdus:
         table, mask = hdus["PIXELS"].data, hdus["MASK"].data
         row, column, _ = chain.detector.hot_pixels[np.argmax(chain.detector.hot_pixels[:, 2])]
@@ -216,7 +222,7 @@ def test_a_measured_gain_makes_electrons(tmp_path):
             small_chain.simulate.SimulatedAmplifier(columns=(0, 103), gain=2.0, read_noise=7.0),
         ),
     )  # fmt: skip
-    chain = take(tmp_path, 1, detector=detector)
+    chain = take(tmp_path, 1, detector=detector, darks=((60.0, 3),))
     # A flat of no exposure takes no part, and stops nothing.
     fits.setval(tmp_path / "raw/n1/flat_r1.fits", "EXPTIME", value=-4.0)
     lines = [x for x in chain.profile.splitlines() if "gain" not in x]
@@ -237,7 +243,7 @@ def test_the_gain_of_the_noise_is_that_of_the_table_of_detectors(tmp_path):
             small_chain.simulate.SimulatedAmplifier(columns=(0, 103), gain=2.0, read_noise=7.0),
         ),
     )  # fmt: skip
-    chain = take(tmp_path, 1, detector=detector)
+    chain = take(tmp_path, 1, detector=detector, darks=((60.0, 3),))
     lines = [x for x in chain.profile.splitlines() if "gain" not in x]
     done = run(tmp_path, chain, profile="\n".join([*lines, "gain: 1.8", ""]))
     header = done.open("calibrated/n1/science_g1.fits")[0].header
@@ -324,6 +330,7 @@ def less_overscan(path, data, strip):
 
 
 @pytest.mark.skipif(not KAST.is_dir(), reason=f"no real frames in {KAST}")
+@pytest.mark.torture
 def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
     """A limit for dark and lit pixels in one gave the right amplifier 1.287; by hand it is 1.255.
 

@@ -32,10 +32,10 @@ def flats(rng, *, gain=1.7, read_noise=6.0, electrons=(30_000, 29_000, 31_500)):
 CAMERAS = ((1.7, 6.0), (0.45, 11.0), (8.0, 30.0))
 
 
-def test_gain_is_right_within_two_errors_in_95_of_100_seeds():
+def test_gain_is_right_within_two_errors_in_57_of_60_seeds():
     """Of a thousand seeds of the first camera 961: a mean pull of -0.02, a scatter of 0.99."""
     pulls = []
-    for seed in range(1000, 1100):
+    for seed in range(1000, 1060):
         gain, read_noise = CAMERAS[seed % 3]
         rng = np.random.default_rng(seed)
         found = [
@@ -47,7 +47,7 @@ def test_gain_is_right_within_two_errors_in_95_of_100_seeds():
         assert error / gain < 0.01
         pulls.append((value - gain) / error)
     pulls = np.array(pulls)
-    assert (np.abs(pulls) < 2).sum() >= 95
+    assert (np.abs(pulls) < 2).sum() >= 57
     assert np.abs(pulls.mean()) < 0.3
     assert 0.8 < pulls.std() < 1.2
 

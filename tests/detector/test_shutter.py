@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,9 +150,23 @@ def left(tmp_path, profile):
     return found
 
 
-def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(tmp_path):
-    chain = take(tmp_path)
-    done = run(tmp_path, chain.profile)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A night without a word on the shutter, and its run: (folder, chain, run)."""
+    top = tmp_path_factory.mktemp("plain")
+    chain = take(top)
+    return top, chain, run(top, chain.profile)
+
+
+def copy_of(plain, tmp_path):
+    """Return a copy of the night and of its run: (chain, run)."""
+    top, chain, done = plain
+    shutil.copytree(top, tmp_path, dirs_exist_ok=True)
+    return chain, replace(done, results=tmp_path / "results")
+
+
+def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(plain, tmp_path):
+    chain, done = copy_of(plain, tmp_path)
     perfect, good = chain.perfect("science_g1.fits"), chain.good("science_g1.fits")
     told = story.tell(done.results, MAP)
     assert told[0].startswith(f"{MAP}: dead time of the shutter over the image")
@@ -166,8 +182,8 @@ def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(tm
         "shutter: simcam of 2024-03-01: 2 frames of its night, of 0.7 s, would be off by up to"
     )
     assert said.endswith("`shutter: measured` in the camera's profile corrects them")
-    plain = done.open(FRAMES[0])
-    assert not {"SHUTCOR", "SHUTKEY", "SHUTMEAN"} & set(plain[0].header)
+    uncorrected = done.open(FRAMES[0])
+    assert not {"SHUTCOR", "SHUTKEY", "SHUTMEAN"} & set(uncorrected[0].header)
     key = done.records[MAP].key
 
     profile = chain.profile + "shutter: measured\n"
@@ -188,7 +204,7 @@ def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(tm
 
     y, x = np.indices(good.shape)
     corner = np.hypot(y - 50, x - 51) > 60
-    ratios = [image[0].data / perfect for image in (plain, hdus)]
+    ratios = [image[0].data / perfect for image in (uncorrected, hdus)]
     off = [r[good & corner].mean() / r[good & ~corner].mean() - 1 for r in ratios]
     assert off[0] < -0.03
     assert abs(off[1]) < 0.0015
@@ -210,8 +226,8 @@ def test_without_a_map_the_frame_is_made_and_says_so(tmp_path):
     assert any("shutter not corrected: no flats of several" in line for line in header["HISTORY"])
 
 
-def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(tmp_path):
-    chain = take(tmp_path)
+def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(plain, tmp_path):
+    chain, _ = copy_of(plain, tmp_path)
     profile = chain.profile + "shutter: measured\n"
     done = run(tmp_path, profile)
     before = (done.results / MAP).read_bytes()

@@ -295,12 +295,12 @@ def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():
 # -- the workflow ----------------------------------------------------------------------------------
 
 KINDS = ("frame", "bias", "table", "trends", "index")
-NIGHTS, STEP, FACTOR = 18, 9, 1.2
+NIGHTS, STEP, FACTOR = 16, 8, 1.2
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """A run on an archive whose read noise is 20 % larger from its tenth night on."""
+    """A run on an archive whose read noise is 20 % larger from its ninth night on."""
     folder = tmp_path_factory.mktemp("archive")
     write_archive(folder / "raw", NIGHTS, step=STEP, factor=FACTOR)
     return folder, make(folder, folder / "results")

@@ -87,8 +87,16 @@ def figures(run):
     }
 
 
-@pytest.mark.parametrize("pixels", [streaming.BLOCK_PIXELS, 72 * 7, 1])
-@pytest.mark.parametrize("kind", KINDS)
+# Blocks of some rows of each kind, and of any size of one; the others are in the long form.
+PIXELS = (72 * 7, streaming.BLOCK_PIXELS, 1)
+SOON = [(kind, PIXELS[0]) for kind in KINDS] + [("two amplifiers", size) for size in PIXELS[1:]]
+LATER = [(kind, size) for kind in KINDS for size in PIXELS if (kind, size) not in SOON]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pixels"),
+    [*SOON, *(pytest.param(*each, marks=pytest.mark.torture) for each in LATER)],
+)
 def test_the_bytes_are_those_of_the_whole_frame(kind, pixels, tmp_path, streamed, monkeypatch):
     profile, dtype, reduction, raw = KINDS[kind]
     fill(tmp_path / "raw", dtype=dtype, **raw)

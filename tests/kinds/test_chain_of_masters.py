@@ -7,7 +7,21 @@ from datetime import datetime
 import numpy as np
 import pytest
 from astropy.io import fits
-from chain_runs import BIAS, DARKS, FLATS, KINDS, NIGHT, edit, pull, run, take
+from chain_runs import (
+    BIAS,
+    DARKS,
+    FEW,
+    FLATS,
+    KINDS,
+    MANY,
+    NIGHT,
+    edit,
+    finished,
+    pull,
+    run,
+    run_again,
+    take,
+)
 from small_frames import begin
 
 from ccdflow import simulate
@@ -18,7 +32,7 @@ from ccdflow.run import ledger
 
 
 def test_each_exposure_has_a_dark_and_each_filter_a_flat(tmp_path):
-    done = run(tmp_path, take(tmp_path))
+    _, done = finished(tmp_path)
     masters = {p: r.status for p, r in done.records.items() if p.startswith("combined/")}
     assert masters == dict.fromkeys((BIAS, *DARKS.values(), *FLATS.values()), ledger.MADE)
     assert done.lines[-1].split(", ")[:5] == [
@@ -39,7 +53,7 @@ def test_each_exposure_has_a_dark_and_each_filter_a_flat(tmp_path):
 
 
 def test_masters_are_the_injected_truth_within_their_errors(tmp_path):
-    chain = take(tmp_path, biases=20, darks=((60.0, 12), (20.0, 12)), flats=(("g", 12), ("r", 12)))
+    chain = take(tmp_path, **MANY)
     done = run(tmp_path, chain)
     good = chain.good()
     for seconds, product in DARKS.items():
@@ -59,10 +73,19 @@ def test_masters_are_the_injected_truth_within_their_errors(tmp_path):
         assert abs(spread.mean()) < 0.05
 
 
-def test_a_flat_has_the_ratio_of_light_and_not_of_gains(tmp_path):
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory):
+    """Nine flats of a lamp that is steady: (chain, run)."""
+    top = tmp_path_factory.mktemp("steady")
+    one = {"darks": ((20.0, 3),), "science": (), "flats": (("g", 9),), "lamp_drift": 0.0}
+    chain = take(top, flat_level=25_000.0, **one)
+    return chain, run(top, chain)
+
+
+def test_a_flat_has_the_ratio_of_light_and_not_of_gains(steady):
     """Gains of 1.2 and 1.55: a flat in adu would be off by a quarter between the amplifiers."""
-    chain = take(tmp_path, flats=(("g", 9),))
-    flat = run(tmp_path, chain).open(FLATS["g"])[0].data
+    chain, done = steady
+    flat = done.open(FLATS["g"])[0].data
     half = flat.shape[1] // 2
     good, truth = chain.good(), chain.flat("g")
     ratio = flat[:, :half][good[:, :half]].mean() / flat[:, half + 1 :][good[:, half + 1 :]].mean()
@@ -72,10 +95,10 @@ def test_a_flat_has_the_ratio_of_light_and_not_of_gains(tmp_path):
     assert ratio == pytest.approx(expected, abs=1e-3)
 
 
-def test_figures_of_a_flat_are_those_of_its_members(tmp_path):
+def test_figures_of_a_flat_are_those_of_its_members(steady):
     """Halves of the members differ by the predicted noise, and levels are electrons."""
-    chain = take(tmp_path, flats=(("g", 9),), flat_level=25_000.0, lamp_drift=0.0)
-    record = run(tmp_path, chain).records[FLATS["g"]]
+    chain, done = steady
+    record = done.records[FLATS["g"]]
     for figures, amplifier in zip(record.data["quality"], chain.detector.amplifiers, strict=True):
         columns = slice(*amplifier.columns)
         good = chain.good()[:, columns]
@@ -120,15 +143,19 @@ def test_exposures_that_differ_by_less_than_a_tenth_of_a_second_are_one(tmp_path
     ("seconds", "said"),
     [
         (-5.0, "in no combined dark: it has no exposure time"),
-        (None, "in no combined dark: it has no exposure time"),
         # No camera exposes for longer than 1e9 s: the card counts as unknown.
-        (3e9, "in no combined dark: it has no exposure time"),
+        *(
+            pytest.param(
+                odd, "in no combined dark: it has no exposure time", marks=pytest.mark.torture
+            )
+            for odd in (None, 3e9)
+        ),
     ],
 )
 def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, seconds, said):
-    chain = take(tmp_path)
+    chain, before = finished(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=seconds)
-    done = run(tmp_path, chain)
+    done = run_again(tmp_path, chain, before)
     assert done.records[DARKS[60]].data["members"] == [f"dark60_{n}.fits" for n in (1, 2, 3)]
     table = (done.results / "inventory.csv").read_text()
     (line,) = [line for line in table.splitlines() if line.startswith("dark60_4.fits")]
@@ -192,6 +219,7 @@ def test_a_flat_that_is_too_faint_is_left_out(tmp_path):
     assert record.data["left_out"][0][2] == "signal to noise in a pixel"
 
 
+@pytest.mark.torture
 def test_flats_of_zeros_make_no_flat_and_cost_nothing_else(tmp_path):
     chain = take(tmp_path)
     for number in range(1, 5):
@@ -209,8 +237,10 @@ def test_flats_of_zeros_make_no_flat_and_cost_nothing_else(tmp_path):
 
 def test_a_master_that_is_refused_while_the_run_goes_on_gives_way_to_the_next(tmp_path):
     """The darks of the second night do not agree: its frame takes those of the first."""
-    first = take(tmp_path, folder="one")
-    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2)
+    few = {"biases": 3, "flats": (("g", 3),), "science": (("g", 60.0, 1),)}
+    first = take(tmp_path, folder="one", darks=((60.0, 4),), **few)
+    second = datetime(2024, 3, 2, 17)
+    take(tmp_path, folder="two", evening=second, seed=2, darks=((60.0, 4),), **few)
     for number in (1, 2):
         with fits.open(tmp_path / f"raw/two/dark60_{number}.fits", mode="update") as hdus:
             hdus[0].data[:, :103] += 400
@@ -235,9 +265,8 @@ def test_a_master_that_is_refused_while_the_run_goes_on_gives_way_to_the_next(tm
 
 
 def test_a_night_at_the_end_changes_no_older_master(tmp_path):
-    first = take(tmp_path, folder="one")
-    before = run(tmp_path, first)
-    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2)
+    first, before = finished(tmp_path)
+    take(tmp_path, folder="two", evening=datetime(2024, 3, 2, 17), seed=2, **FEW)
     again = run(tmp_path, first)
     assert set(before.records) & set(again.records) == {
         "associations.csv", "dark_quality.csv", "flat_quality.csv",
@@ -259,8 +288,10 @@ def test_gains_and_faults_do_not_matter_to_a_camera_of_one_amplifier(tmp_path):
 
 def test_flats_that_are_saturated_throughout_make_none_and_give_way(tmp_path):
     """Those of the night before are taken: a flat of saturated pixels alone is none."""
-    take(tmp_path, evening=datetime(2024, 2, 29, 17), folder="before", science=(), seed=3)
-    chain = take(tmp_path, folder="own", flat_level=1e6)
+    few = {"biases": 3, "darks": ((20.0, 3),), "flats": (("g", 3),)}
+    evening = datetime(2024, 2, 29, 17)
+    take(tmp_path, evening=evening, folder="before", science=(), seed=3, **few)
+    chain = take(tmp_path, folder="own", flat_level=1e6, science=(("g", 20.0, 1),), **few)
     done = run(tmp_path, chain)
     assert done.records[FLATS["g"]].status == ledger.REFUSED
     assert done.records[FLATS["g"]].reason == "all of them are saturated throughout"

@@ -27,7 +27,11 @@ def night(folder, name, value, files="*.fits"):
 
 @pytest.mark.parametrize(
     ("name", "value", "flag", "bit"),
-    [("B", 1000, "dead", DEAD), ("A", 0, "dead", DEAD), ("B", 65535, "saturated", SATURATED)],
+    [
+        ("B", 1000, "dead", DEAD),
+        pytest.param("A", 0, "dead", DEAD, marks=pytest.mark.torture),
+        ("B", 65535, "saturated", SATURATED),
+    ],
 )
 def test_the_other_amplifier_is_calibrated(tmp_path, name, value, flag, bit):
     chain = night(tmp_path, name, value)

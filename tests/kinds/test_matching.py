@@ -274,9 +274,11 @@ def by_the_rule(kind, masters, asked, noise, rules):
     return [product for *_, product in sorted(found)[:5]]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.torture) for seed in (1, 2, 3))]
+)
 def test_random_archives(seed):
-    """2,000 archives: the plain reading of the rule, no breach of a hard key, no order of input."""
+    """500 archives: the plain reading of the rule, no breach of a hard key, no order of input."""
     rng = random.Random(seed)
     noise = DetectorNoise(read_noise=7.0, dark_rate=0.05, bias_ageing=0.3, dark_ageing=1e-5)
     for _ in range(500):
@@ -324,7 +326,7 @@ def breaches(masters, asked, rules):
 
 
 def test_no_breach_of_a_hard_key():
-    assert_no_breach(range(1_000))
+    assert_no_breach(range(300))
 
 
 @pytest.mark.torture
@@ -345,7 +347,7 @@ def assert_no_breach(seeds):
 def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
     rng = random.Random(11)
     changed = 0
-    for _ in range(1000):
+    for _ in range(400):
         masters, asked = archive(rng, masters=20)
         last = max(day_of(m.about.night) for m in masters)
         asked = replace(asked, night=date.fromordinal(last).isoformat())
@@ -361,7 +363,7 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
             changed += before.best != after.best
             assert not before.candidates or after.best == before.best
     # The added nights do serve frames that had nothing.
-    assert changed > 50
+    assert changed > 20
 
 
 # -- against an oracle -----------------------------------------------------------------------------
@@ -437,7 +439,7 @@ def regrets(rng, kind):
     return sums
 
 
-@pytest.mark.parametrize("archives", [150, pytest.param(500, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("archives", [60, pytest.param(500, marks=pytest.mark.torture)])
 def test_the_regret_against_an_oracle_is_small_and_that_of_nearest_in_time_is_larger(archives):
     """Below 2 % of the variance, causal as it is, against one who knows all."""
     rng = random.Random(7)

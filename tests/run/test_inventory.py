@@ -295,7 +295,7 @@ _value = st.one_of(
 
 @given(cards=st.lists(st.tuples(st.sampled_from(_KEYWORDS), _value), max_size=12))
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_header_becomes_a_row(box, cards):
     """Whatever the cards say, the frame is reduced or set aside, never a traceback."""

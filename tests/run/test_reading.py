@@ -46,7 +46,7 @@ def test_several_processes_read_the_same_rows(box, monkeypatch):
     with monkeypatch.context() as patch:
         # This process reads none of them.
         patch.setattr(inventory, "read_row", None)
-        together = rows(box, cores=3, progress=lambda *count: counts.append(count))
+        together = rows(box, cores=2, progress=lambda *count: counts.append(count))
     assert list(together.rows) == list(alone.rows)
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
         f: r.as_dict() for f, r in alone.rows.items()

@@ -64,6 +64,28 @@ def expose(electrons, bias, random, *, overscan=OVERSCAN):
     return out.astype(np.float32)
 
 
+def combine(electrons, bias, random, count, *, overscan=OVERSCAN):
+    """Return the mean of so many frames of `expose` and its standard error, adu, without them.
+
+    The sum of Poisson numbers is one of their summed mean, and that of normal ones is normal; the
+    variance of a pixel over the frames is that of chi square. A draw takes the place of `count`.
+    """
+    mean, error = np.empty(electrons.shape), np.empty(electrons.shape)
+    for amplifier, gain, noise in zip(columns(electrons.shape), GAINS, NOISES, strict=True):
+        part = electrons[:, amplifier]
+        rounded, level = (noise**2 + 1 / 12) ** 0.5, np.zeros((len(part), 1))
+        variance = part / gain**2 + rounded**2
+        if overscan:
+            strips = np.rint(random.normal(1000.37, noise, (count, len(part), overscan)))
+            level = np.median(strips, axis=2).mean(axis=0)[:, np.newaxis] - 1000.37
+            variance = variance + median_variance(overscan) * rounded**2
+        mean[:, amplifier] = random.poisson(count * part) / (count * gain) + bias[:, amplifier]
+        mean[:, amplifier] += random.normal(0, rounded / count**0.5, part.shape) - level
+        scatter = random.chisquare(count - 1, part.shape) / (count - 1)
+        error[:, amplifier] = np.sqrt(variance * scatter / count)
+    return mean, error
+
+
 def readouts(shape=SHAPE, *, overscan=OVERSCAN, **more):
     """Return the two readouts of such frames."""
     share = median_variance(overscan) if overscan else 0.0
@@ -96,23 +118,15 @@ def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME
     frames = FRAMES | (frames or {})
     shape, gain = sky.bias.shape, gain_map(sky.bias.shape)
 
-    def mean(values):
-        return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) / len(values) ** 0.5
+    def made_of(electrons, kind):
+        return combine(electrons, sky.bias, random, frames[kind], overscan=overscan)
 
-    zero = np.zeros(shape)
-    bias = mean([expose(zero, sky.bias, random, overscan=overscan) for _ in range(frames["bias"])])
-    dark = mean(
-        [
-            expose(sky.dark * gain, sky.bias, random, overscan=overscan) - bias[0]
-            for _ in range(frames["dark"])
-        ]
-    )
-    light = (FLAT_LEVEL * sky.flat + k_flat * sky.dark) * gain
-    lit = [
-        expose(light, sky.bias, random, overscan=overscan) - bias[0] - k_flat * dark[0]
-        for _ in range(frames["flat"])
-    ]
-    flat = mean([one / one.mean() for one in lit])
+    bias = made_of(np.zeros(shape), "bias")
+    dark, dark_error = made_of(sky.dark * gain, "dark")
+    dark = dark - bias[0], dark_error
+    light, light_error = made_of((FLAT_LEVEL * sky.flat + k_flat * sky.dark) * gain, "flat")
+    light = light - bias[0] - k_flat * dark[0]
+    flat = light / light.mean(), light_error / light.mean()
     made = {}
     for kind, (data, error) in (("bias", bias), ("dark", dark), ("flat", flat)):
         made[kind] = Master(

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -13,6 +20,12 @@ KINDS = ("frame", "bias", "dark", "flat", "science", "associations", "dark table
 NIGHT = "2024-03-01"
 BIAS = f"combined/{NIGHT}/bias_simcam_103x101_1x1.fits"
 DARKS = {t: f"combined/{NIGHT}/dark_simcam_103x101_1x1_{t}s.fits" for t in (20, 60)}
+# Enough of each for errors that are known to a few parts in a hundred; the fewest of each.
+MANY = {"biases": 12, "darks": ((60.0, 7), (20.0, 7)), "flats": (("g", 7), ("r", 7))}
+FEW = {
+    "biases": 3, "darks": ((60.0, 3), (20.0, 3)), "flats": (("g", 3), ("r", 3)),
+    "science": (("g", 60.0, 1), ("r", 20.0, 1)),
+}  # fmt: skip
 FLATS = {band: f"combined/{NIGHT}/flat_simcam_103x101_1x1_{band}.fits" for band in "gr"}
 
 
@@ -30,6 +43,41 @@ def run(tmp_path, chain, profile=None, **config):
         kinds=KINDS,
         **config,
     )
+
+
+@cache
+def _finished():
+    """Take a night and run it, once a process."""
+    top = Path(tempfile.mkdtemp(prefix="ccdflow-chain-"))
+    atexit.register(shutil.rmtree, top, ignore_errors=True)
+    chain = take(top)
+    return top, chain, run(top, chain)
+
+
+def finished(tmp_path):
+    """Return a night of `take` and its run as (chain, run), both as copies below `tmp_path`.
+
+    Nothing is left to make there. The context of the run is that of the original.
+    """
+    top, chain, done = _finished()
+    shutil.copytree(top, tmp_path, dirs_exist_ok=True)
+    return replace(chain, raw=tmp_path / "raw"), replace(done, results=tmp_path / "results")
+
+
+def run_again(tmp_path, chain, before, **config):
+    """Run what is left to make after a change; the records of all else are those from before."""
+    done = run(tmp_path, chain, **config)
+    return replace(done, records=before.records | done.records)
+
+
+def late_copy(path, name):
+    """Write a raw frame once more, taken ten hours later, and return its new path."""
+    late = path.with_name(name)
+    shutil.copy(path, late)
+    with fits.open(late, mode="update") as hdus:
+        start = datetime.fromisoformat(hdus[0].header["DATE-OBS"]) + timedelta(hours=10)
+        hdus[0].header["DATE-OBS"] = start.isoformat()
+    return late
 
 
 def edit(path, **cards):

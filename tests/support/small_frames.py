@@ -6,6 +6,7 @@ import gzip
 import io
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -75,24 +76,66 @@ def write_raw(path, *hdus, more=()):
     more : iterable of str
         Texts of cards that go into the primary header as they are.
     """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = _content(hdus, more)
+    path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+    return path
+
+
+def _content(hdus, more):
+    """Return the bytes of a raw file; headers of the usual cards are written without astropy."""
+    structures = [
+        _structure(n == 0, None if data is None else (data.dtype.str, data.shape))
+        for n, (data, _) in enumerate(hdus)
+    ]
+    is_usual = not more and all(
+        len(keyword) <= 8 and keyword not in odd and isinstance(value, str | int | float)
+        for (_, cards), (_, odd) in zip(hdus, structures, strict=True)
+        for keyword, value in cards.items()
+    )
+    if not is_usual:
+        return _by_astropy(hdus, more)
+    parts = []
+    for (data, cards), (first, _) in zip(hdus, structures, strict=True):
+        text = first + "".join(str(fits.Card(*each)) for each in cards.items()) + "END".ljust(80)
+        parts.append(text.encode("ascii"))
+        parts.append(b" " * (-len(text) % 2880))
+        if data is not None:
+            if data.dtype.kind == "u" and data.dtype.itemsize > 1:
+                data = data ^ data.dtype.type(1 << 8 * data.dtype.itemsize - 1)
+            stored = np.ascontiguousarray(data).astype(data.dtype.newbyteorder(">")).tobytes()
+            parts += [stored, b"\0" * (-len(stored) % 2880)]
+    return b"".join(parts)
+
+
+@cache
+def _structure(is_first, form):
+    """Return the cards of an image's structure as astropy writes them, and their keywords."""
+    data = None if form is None else np.zeros(form[1], form[0])
+    hdu = (fits.PrimaryHDU if is_first else fits.ImageHDU)(data)
+    file = io.BytesIO()
+    fits.HDUList([hdu] if is_first else [fits.PrimaryHDU(), hdu]).writeto(file)
+    file.seek(0)
+    header = fits.open(file)[0 if is_first else 1].header
+    others = {"COMMENT", "HISTORY", "", "BZERO", "BSCALE", "EXTNAME", "EXTVER", "CHECKSUM"}
+    return "".join(map(str, header.cards)), frozenset(others.union(header))
+
+
+def _by_astropy(hdus, more):
     made = fits.HDUList()
     for data, cards in hdus:
         hdu = (fits.ImageHDU if made else fits.PrimaryHDU)(data)
         for keyword, value in cards.items():
             hdu.header[keyword] = value
         made.append(hdu)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for text in more:
-            made[0].header.append(fits.Card.fromstring(text), end=True)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        plain = path.with_name("plain.fits") if path.suffix == ".gz" else path
-        made.writeto(plain, output_verify="ignore", overwrite=True)
-    if plain != path:
-        path.write_bytes(gzip.compress(plain.read_bytes(), 1, mtime=0))
-        plain.unlink()
-    return path
+    for text in more:
+        made[0].header.append(fits.Card.fromstring(text), end=True)
+    file = io.BytesIO()
+    made.writeto(file, output_verify="ignore")
+    return file.getvalue()
 
 
 def biases(n, shape=(40, 72), *, level=1000, noise=4.0, wide=64, seed=1):

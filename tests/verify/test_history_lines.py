@@ -94,6 +94,8 @@ def test_no_other_function_writes_a_sentence():
     strange = []
     for path in LIBRARY.rglob("*.py"):
         module = path.relative_to(LIBRARY).as_posix()
+        if not any(call in path.read_text("utf-8") for call in CALLS):
+            continue
         functions = [each for each in nodes_of(path) if isinstance(each[1], ast.FunctionDef)]
         for name, node in functions:
             calls = {name_of(e) for e in ast.walk(node) if isinstance(e, ast.Call)} & CALLS

@@ -94,7 +94,9 @@ def test_an_image_of_another_name_differs(night, kind):
     assert tampered(night, kind, change) == expected
 
 
-@pytest.fixture(scope="module", params=["lossless", "quantised"])
+@pytest.fixture(
+    scope="module", params=["quantised", pytest.param("lossless", marks=pytest.mark.torture)]
+)
 def packed(tmp_path_factory, request):
     """The tiny night with packed calibrated frames: (raw folder, results folder)."""
     top = tmp_path_factory.mktemp(request.param)

@@ -1,7 +1,9 @@
 """What verifies shares nothing with what it verifies; a run pays for none of it."""
 
 import ast
+import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ SHARED = {
 PUBLIC = {"ccdproc", "astropy", "numpy", "scipy", "astroscrappy"}
 
 
+@cache
 def imported(path):
     """Return the modules that a module imports, wherever in it."""
     found = set()
@@ -52,7 +55,9 @@ def test_only_public_modules_are_imported(path):
 
 def test_only_verifying_imports_ccdproc_and_no_run_imports_scipy_stats():
     """A run starts without ccdproc (0.2 s of CPU) and without scipy.stats (0.4 s)."""
+    words = re.compile("ccdproc|scipy|verify")
     others = [path for path in LIBRARY.rglob("*.py") if path not in VERIFY]
+    others = [path for path in others if words.search(path.read_text("utf-8"))]
     heavy = {
         path.relative_to(LIBRARY).as_posix(): names
         for path in others
