@@ -1,7 +1,7 @@
 """Imports without what nothing here uses: a start of Python is a large part of a short run.
 
-Programs import this before all else that takes time. It leaves out three things, 0.13 s of processor
-time at the start, and more with cosmic rays:
+Programs import this before all else that takes time. It leaves out three things, 0.13 s of
+processor time at the start, and more with cosmic rays:
 
 - OpenBLAS starts a thread a core with numpy, each of which turns for 60 ms until it sleeps. The
   products of matrices here are small, and frames have threads of their own. A number that the
