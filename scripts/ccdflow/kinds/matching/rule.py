@@ -21,6 +21,7 @@ from ccdflow.kinds.matching.candidates import (
     Rules,
 )  # fmt: skip
 from ccdflow.kinds.matching.ranking import (
+    candidate_at,
     is_too_long,
     question,
     ranked,
@@ -309,13 +310,11 @@ class FramesAlike:
         return self._single[product, asked]
 
     def _candidate(self, product, set_point, sensor):
-        masters = () if self._shelf is None else self._shelf.masters
-        one = [master for master in masters if master.product == product]
-        if not one:
+        place = None if self._shelf is None else self._shelf.place_of(product)
+        if place is None:
             return None
         frame = self.one(None, set_point, sensor)
-        candidates = ranked(shelf_of(one[:1]), self._kind, frame, self._noise, self._rules, None)
-        return candidates[0] if candidates else None
+        return candidate_at(self._shelf, place, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, seconds):
         candidates = ()
