@@ -248,6 +248,11 @@ class FramesAlike:
         """
         return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
 
+    @property
+    def asked_of(self):
+        """What the questions depend on: the kind, the shelf by its identity, and the noise."""
+        return self._kind, id(self._shelf), self._noise
+
     def question(self, seconds, set_point, sensor):
         """Return what the choice of a frame depends on, hashable.
 

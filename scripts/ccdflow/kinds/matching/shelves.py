@@ -366,6 +366,11 @@ class StepsAlike:
     alike: list
     chosen: Callable
 
+    @property
+    def asked_of(self):
+        """What the questions depend on: hashable, the same for frames of all nights."""
+        return tuple([each.asked_of for each, _ in self.alike])
+
     def question(self, *how):
         """Return what the choice for an exposure and temperatures depends on, but for scales."""
         return tuple([each.question(*how) for each, _ in self.alike])
