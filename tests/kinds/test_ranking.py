@@ -157,13 +157,13 @@ def test_masters_further_away_are_left_out_only_where_they_cannot_win():
     """Against a comparison of all masters of the shelf, ties included."""
     rng, reaches = random.Random(3), Counter()
     for _ in range(200):
-        asked = ranking._Asked(*shelf_and_question(rng))
-        everything = ranking._Ranking(asked, slice(0, len(asked.shelf.masters)))
-        assert ranked(*asked) == everything.candidates()
-        near = ranking._Ranking(asked, asked.within(EXACT_NIGHTS))
+        shelf, _, frame, _, rules, _ = asked = shelf_and_question(rng)
+        terms = shelf.terms(*asked[1:])
+        assert ranked(*asked) == ranking.Ranking(terms, frame.night, rules).candidates()
+        near = ranking.Ranking(terms, frame.night, rules, EXACT_NIGHTS)
         reach = near.reach_of_others()
         is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"
-        reaches[is_far] += len(near._places) < len(asked.shelf.masters)
+        reaches[is_far] += len(near._order) == 5
     # Each way is taken, those that leave masters out as well.
     assert min(reaches.values()) > 12
     assert len(reaches) == 3

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cache
-from typing import NamedTuple
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -21,9 +20,6 @@ from ccdflow.kinds.matching.candidates import (
     STRAY,
     TEMPERATURE_UNKNOWN,
     Candidate,
-    DetectorNoise,
-    ObservedAs,
-    Rules,
 )
 from ccdflow.kinds.matching.match_words import STRETCHED
 
@@ -32,6 +28,8 @@ from ccdflow.kinds.matching.match_words import STRETCHED
 _LATER, _SCALED_UP = 2, 1
 # Masters that are sorted whole; of more, those that come first are sought.
 _FEW = 128
+# Questions of which the terms are kept: a night has a few, a sensor without a cooler a million.
+_MOST_TERMS = 64
 
 
 @cache
@@ -54,16 +52,12 @@ class Shelf:
         Of each master its place in the order of products, which decides between equal ones.
     days : numpy.ndarray of shape (n,)
         Its night as a day, NaN where it has none.
-    dated : numpy.ndarray
-        The days of those that have one.
     nights : numpy.ndarray of shape (n,)
         The number of its night.
     numbers : dict of str to int
         The number of each night.
     frames : numpy.ndarray of shape (n,)
         Numbers of members.
-    most_until, most_from : numpy.ndarray of shape (n,)
-        Most members of a master up to each one, and from each one on.
     exptimes : numpy.ndarray of shape (n,)
         Seconds; NaN where it is not known.
     bias_variances : numpy.ndarray of shape (n,)
@@ -80,12 +74,9 @@ class Shelf:
     masters: tuple
     places: np.ndarray
     days: np.ndarray
-    dated: np.ndarray
     nights: np.ndarray
     numbers: dict
     frames: np.ndarray
-    most_until: np.ndarray
-    most_from: np.ndarray
     exptimes: np.ndarray
     bias_variances: np.ndarray
     exposures: np.ndarray
@@ -95,6 +86,34 @@ class Shelf:
     _warmer: dict = field(default_factory=dict)
     _flags: dict = field(default_factory=dict)
     _by_product: dict = field(default_factory=dict)
+    _terms: dict = field(default_factory=dict)
+
+    def terms(self, kind, frame, noise, rules, seconds):
+        """Return the `Terms` of a frame: the same object for all with the same question.
+
+        Parameters
+        ----------
+        kind : {'bias', 'dark', 'flat'}
+        frame : ObservedAs
+        noise : DetectorNoise
+        rules : Rules
+        seconds : float or None
+            The exposure that masters are scaled for.
+
+        Returns
+        -------
+        Terms
+        """
+        degrees = frame.set_temperature, frame.temperature
+        name = question(self, kind, frame.exptime, degrees, rules)[0], seconds, noise
+        if name not in self._terms:
+            if len(self._terms) >= _MOST_TERMS:
+                self._terms.clear()
+            terms = _terms_of_darks if kind == DARK else _terms_of_others
+            # A header may say an exposure of 1e-300 s: a scale beyond all limits.
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                self._terms[name] = terms(self, kind, frame, noise, rules, seconds)
+        return self._terms[name]
 
     def place_of(self, product):
         """Return the place of a master on the shelf, None where it is not there."""
@@ -174,19 +193,15 @@ def shelf_of(masters):
     masters, days = tuple(masters[place] for place in places), days[places]
     abouts = [master.about for master in masters]
     exptimes = _column([about.exptime for about in abouts])
-    frames = _column([master.frames for master in masters])
     nights, numbers = _numbered(about.night for about in abouts)
     pairs, degrees = _numbered((about.set_temperature, about.temperature) for about in abouts)
     return Shelf(
         masters=masters,
         places=places,
         days=days,
-        dated=days[np.isfinite(days)],
         nights=nights,
         numbers=numbers,
-        frames=frames,
-        most_until=np.maximum.accumulate(frames),
-        most_from=np.maximum.accumulate(frames[::-1])[::-1],
+        frames=_column([master.frames for master in masters]),
         exptimes=exptimes,
         bias_variances=_column([master.bias_variance for master in masters]),
         exposures=np.unique(exptimes[np.isfinite(exptimes)]),
@@ -271,44 +286,152 @@ def _column(values):
     return np.array([number_or_nan(value) for value in values])
 
 
-class _Asked(NamedTuple):
-    """A frame's question to a shelf, as of `ranked`."""
+@dataclass(frozen=True)
+class Terms:
+    """All that ranks the masters of a shelf for frames of any night: those that may be taken.
+
+    Attributes
+    ----------
+    shelf : Shelf
+    places : numpy.ndarray of int of shape (n,)
+        Of each master its place on the shelf: oldest first, undated ones last.
+    dated : numpy.ndarray
+        The days of those that have one.
+    scale : numpy.ndarray of shape (n,)
+    exact, up, known : numpy.ndarray of bool of shape (n,)
+        Whether it is not scaled; whether it is scaled up; whether its temperature is known.
+    warmer : numpy.ndarray of shape (n,)
+        Degrees by which a bias or flat is warmer than the frame.
+    fixed, warming, left : numpy.ndarray of shape (n,)
+        The variance that it adds without ageing; that for the degrees between; and of a dark that
+        of the bias which its scale leaves behind.
+    a_day : float
+        The variance that a day between adds.
+    is_dark : bool
+    """
 
     shelf: Shelf
-    kind: str
-    frame: ObservedAs
-    noise: DetectorNoise
-    rules: Rules
-    seconds: float | None
+    places: np.ndarray
+    scale: np.ndarray
+    exact: np.ndarray
+    up: np.ndarray
+    known: np.ndarray
+    warmer: np.ndarray
+    fixed: np.ndarray
+    warming: np.ndarray
+    left: np.ndarray
+    a_day: float
+    is_dark: bool
 
-    @property
-    def is_causal(self):
-        """Whether a later master counts only where there is no other."""
-        return self.rules.direction != "nearest"
+    @cached_property
+    def days(self):
+        """The days of the masters, NaN where they have none."""
+        return self.shelf.days[self.places]
 
-    def within(self, reach):
-        """Return the masters at most so many days away, and the undated ones.
+    @cached_property
+    def dated(self):
+        """The days of those that have one."""
+        return self.days[np.isfinite(self.days)]
+
+    @cached_property
+    def nights(self):
+        """The numbers of the masters' nights."""
+        return self.shelf.nights[self.places]
+
+    @cached_property
+    def ties(self):
+        """The masters' places in the order of products."""
+        return self.shelf.places[self.places]
+
+    @cached_property
+    def least(self):
+        """The least variance of an unscaled master up to each one, and from each one on."""
+        added = (self.fixed + self.warming) + self.left
+        added = np.where(self.exact, added, np.inf)
+        return np.minimum.accumulate(added), np.minimum.accumulate(added[::-1])[::-1]
+
+    def within(self, day, reach, *, is_causal):
+        """Return the masters at most so many days from a day, and the undated ones.
 
         A causal rule has later ones among them where ``reach`` is infinite only.
-        """
-        days, dated, day = self.shelf.days, self.shelf.dated, day_of(self.frame.night)
-        if day is None or math.isinf(reach):
-            return slice(0, len(days))
-        first = int(dated.searchsorted(day - reach))
-        last = int(dated.searchsorted(day if self.is_causal else day + reach, "right"))
-        if len(dated) == len(days):
-            return slice(first, last)
-        return np.concatenate([np.arange(first, last), np.arange(len(dated), len(days))])
 
-    def most_beyond(self, reach):
-        """Return the most members of a master further away; 0 where there is none."""
-        dated, day = self.shelf.dated, day_of(self.frame.night)
-        first = dated.searchsorted(day - reach)
-        most = self.shelf.most_until[first - 1] if first else 0
-        last = dated.searchsorted(day + reach, "right")
-        if self.is_causal or last == len(dated):
-            return most
-        return max(most, self.shelf.most_from[last])
+        Parameters
+        ----------
+        day : float
+            NaN for none.
+        reach : float
+            Days.
+        is_causal : bool
+
+        Returns
+        -------
+        slice or numpy.ndarray of int
+        """
+        count, dated = len(self.places), self.dated
+        if math.isnan(day) or math.isinf(reach):
+            return slice(0, count)
+        first = int(dated.searchsorted(day - reach))
+        last = int(dated.searchsorted(day if is_causal else day + reach, "right"))
+        if len(dated) == count:
+            return slice(first, last)
+        return np.concatenate([np.arange(first, last), np.arange(len(dated), count)])
+
+    def least_beyond(self, day, reach, *, is_causal):
+        """Return the least variance, without ageing, of an unscaled master further away.
+
+        Parameters
+        ----------
+        day, reach : float
+        is_causal : bool
+            Whether later ones do not count.
+
+        Returns
+        -------
+        float
+        """
+        first = self.dated.searchsorted(day - reach)
+        least = self.least[0][first - 1] if first else math.inf
+        last = self.dated.searchsorted(day + reach, "right")
+        if is_causal or last == len(self.dated):
+            return least
+        return min(least, self.least[1][last])
+
+
+def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
+    """Return the `Terms` of darks for a frame."""
+    wanted, exptimes = number_or_nan(frame.exptime), shelf.exptimes
+    exact = is_same_exposure(exptimes, wanted)
+    scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
+    scale[~exact & ~(exptimes > 0)] = np.nan
+    up = ~exact & (wanted / exptimes > STRETCHED)
+    flags = shelf.warm((frame.set_temperature, frame.temperature), rules)
+    flags = np.frombuffer(flags, np.uint8)[shelf.pairs]
+    usable = np.isfinite(scale) & (flags & 1 == 0)
+    usable &= exact | ~is_too_long(wanted / exptimes, rules.scale_up)
+    one = noise.read_noise**2 + noise.dark_rate * exptimes
+    # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
+    # A dark of a vanishing exposure has a scale without end, and is no candidate.
+    left = (1 - scale) ** 2 * shelf.bias_variances
+    columns = scale, exact, up, flags & 2 > 0, np.zeros(len(scale))
+    columns += (scale**2 * one / shelf.frames, np.zeros(len(scale)), left)
+    a_day = noise.dark_ageing * number_or_nan(seconds) ** 2
+    own = (column[usable] for column in columns)
+    return Terms(shelf, np.flatnonzero(usable), *own, a_day, is_dark=True)
+
+
+def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
+    """Return the `Terms` of biases or flats for a frame: it may take all of them."""
+    degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
+    warmer = np.frombuffer(shelf.warmer(degrees, rules))[shelf.pairs]
+    count = len(warmer)
+    fixed = noise.read_noise**2 / shelf.frames
+    a_day, warming = noise.bias_ageing, noise.bias_warming
+    if kind == FLAT:
+        fixed = 1 / (shelf.frames * noise.flat_level)
+        a_day, warming = noise.flat_ageing, noise.flat_warming
+    yes, no = np.ones(count, bool), np.zeros(count, bool)
+    columns = (np.ones(count), yes, no, yes, warmer, fixed, (warming * warmer) ** 2)
+    return Terms(shelf, np.arange(count), *columns, np.zeros(count), a_day, is_dark=False)
 
 
 def ranked(shelf, kind, frame, noise, rules, seconds):
@@ -332,11 +455,11 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     -------
     tuple of Candidate
     """
-    asked = _Asked(shelf, kind, frame, noise, rules, seconds)
-    ranking = _Ranking(asked, asked.within(EXACT_NIGHTS))
+    terms = shelf.terms(kind, frame, noise, rules, seconds)
+    ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
     reach = ranking.reach_of_others()
     if reach > EXACT_NIGHTS:
-        ranking = _Ranking(asked, asked.within(reach))
+        ranking = Ranking(terms, frame.night, rules, reach)
     return ranking.candidates()
 
 
@@ -357,92 +480,58 @@ def candidate_at(shelf, place, kind, frame, noise, rules):
     -------
     Candidate
     """
-    asked = _Asked(shelf, kind, frame, noise, rules, None)
-    return _Ranking(asked, slice(place, place + 1)).candidates()[0]
+    terms = shelf.terms(kind, frame, noise, rules, None)
+    return Ranking(terms, frame.night, rules, some=slice(place, place + 1)).candidates()[0]
 
 
-class _Ranking:
-    """Some masters of a shelf in the order in which a frame takes them.
+class Ranking:
+    """Masters of a shelf in the order in which a frame takes them.
 
     Parameters
     ----------
-    asked : _Asked
-    some : slice or numpy.ndarray of int
-        Places of the masters on the shelf.
+    terms : Terms
+    night : str
+        Of the frame.
+    rules : Rules
+    reach : float, optional
+        Masters at most so many days away are compared, as of `Terms.within`.
+    some : slice or numpy.ndarray of int, optional
+        The masters that are compared, in place of ``reach``.
     """
 
-    def __init__(self, asked, some):
-        shelf, rules = asked.shelf, asked.rules
-        self._asked = asked
-        self._places = np.arange(some.start, some.stop) if isinstance(some, slice) else some
-        # A header may say an exposure of 1e-300 s: a scale beyond all limits.
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            self._lags = number_or_nan(day_of(asked.frame.night)) - shelf.days[some]
-            self._own = shelf.nights[some] == shelf.numbers.get(asked.frame.night, -1)
-            self._lags[self._own] = 0
-            strange, apart = np.isnan(self._lags), np.abs(self._lags)
+    def __init__(self, terms, night, rules, reach=math.inf, *, some=None):
+        self._terms, self._day = terms, number_or_nan(day_of(night))
+        self._is_causal = rules.direction != "nearest"
+        if some is None:
+            some = terms.within(self._day, reach, is_causal=self._is_causal)
+        self._some = some
+        self._lags = self._day - terms.days[some]
+        self._own = terms.nights[some] == terms.shelf.numbers.get(night, -1)
+        self._lags[self._own] = 0
+        apart = np.abs(self._lags)
+        strange = np.isnan(apart)
+        is_last = (~self._own & ~(self._lags >= 0)) if self._is_causal else self._own & False
+        if is_strange := strange.any():
             apart[strange] = 0.0
-            compare = self._compare_darks if asked.kind == DARK else self._compare_others
-            usable = compare(some)
-            self._predict(some, apart)
-        later = ~self._own & ~(self._lags >= 0)
-        is_last = later & asked.is_causal
-        near = (apart <= EXACT_NIGHTS) & ~is_last
+        ageing = terms.a_day * apart + terms.warming[some]
+        self._variance = terms.fixed[some] + ageing
+        self._added, self._ageing = self._variance + terms.left[some], ageing
+        up, goes_first = terms.up[some], self._goes_first(apart, is_last)
+        tier = _LATER * is_last + _SCALED_UP * up
         # Keys that all masters have alike decide nothing.
-        goes_first = self._exact
-        if asked.kind == DARK and not (self._exact & usable & near).any():
-            # Exact darks of another season compete with scaled ones of these weeks.
-            goes_first = self._exact | (near & ~self._up)
-        tier = _LATER * is_last + _SCALED_UP * self._up
         keys = [tier, ~self._own if rules.same_night else None]
-        keys += [~goes_first if asked.kind == DARK else None, strange if strange.any() else None]
+        keys += [~goes_first if terms.is_dark else None, strange if is_strange else None]
         keys += [np.where(is_last, apart, 0.0) if is_last.any() else None, self._added, apart]
-        keys = [key for key in keys if key is not None]
-        self._order = _first(np.flatnonzero(usable), keys, shelf.places[some])
+        self._order = _first([key for key in keys if key is not None], terms.ties[some])
         self._is_sure = (tier == 0) & ~strange & goes_first
 
-    def _compare_darks(self, some):
-        """Find the scales of darks; return which of them a frame may take."""
-        shelf, _, frame, _, rules, seconds = self._asked
-        wanted, exptimes = number_or_nan(frame.exptime), shelf.exptimes[some]
-        self._exact = is_same_exposure(exptimes, wanted)
-        self._scale = np.where(self._exact, 1.0, number_or_nan(seconds) / exptimes)
-        self._scale[~self._exact & ~(exptimes > 0)] = np.nan
-        self._up = ~self._exact & (wanted / exptimes > STRETCHED)
-        flags = shelf.warm((frame.set_temperature, frame.temperature), rules)
-        flags = np.frombuffer(flags, np.uint8)[shelf.pairs[some]]
-        self._known = flags & 2 > 0
-        self._warmer = np.zeros(len(flags))
-        usable = np.isfinite(self._scale) & (flags & 1 == 0)
-        return usable & (self._exact | ~is_too_long(wanted / exptimes, rules.scale_up))
-
-    def _compare_others(self, some):
-        """Find the temperatures of biases or flats; return that a frame may take each of them."""
-        shelf, _, frame, _, rules, _ = self._asked
-        degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
-        self._warmer = np.frombuffer(shelf.warmer(degrees, rules))[shelf.pairs[some]]
-        count = len(self._warmer)
-        self._scale, self._up = np.ones(count), np.zeros(count, bool)
-        self._exact = self._known = usable = np.ones(count, bool)
-        return usable
-
-    def _predict(self, some, apart):
-        """Predict the variance that each master adds to a pixel, and the part that is ageing."""
-        shelf, kind, _, noise, _, _ = self._asked
-        frames = shelf.frames[some]
-        if kind == DARK:
-            ageing = _ageing_a_day(self._asked) * apart
-            one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes[some]
-            self._variance = self._scale**2 * one / frames + ageing
-            # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
-            # A dark of a vanishing exposure has a scale without end, and is no candidate.
-            left = (1 - self._scale) ** 2 * shelf.bias_variances[some]
-            self._added = self._variance + left
-        else:
-            warming = noise.flat_warming if kind == FLAT else noise.bias_warming
-            ageing = _ageing_a_day(self._asked) * apart + (warming * self._warmer) ** 2
-            self._variance = self._added = _without_ageing(self._asked, frames) + ageing
-        self._ageing = ageing
+    def _goes_first(self, apart, is_last):
+        """Return which masters go before scaled darks, whatever they add."""
+        exact, near = self._terms.exact[self._some], (apart <= EXACT_NIGHTS) & ~is_last
+        if not self._terms.is_dark or (exact & near).any():
+            return exact
+        # Exact darks of another season compete with scaled ones of these weeks.
+        return exact | (near & ~self._terms.up[self._some])
 
     def reach_of_others(self):
         """Return the days beyond which no master of the shelf comes among the first of these.
@@ -450,72 +539,62 @@ class _Ranking:
         These are all masters of the weeks around. Where masters that are further away may go first
         for another reason than their variance, it is infinite.
         """
-        asked, order = self._asked, self._order
-        if len(self._places) == len(asked.shelf.days):
+        terms, order = self._terms, self._order
+        if len(self._own) == len(terms.places):
             return 0
         if len(order) < MOST_CANDIDATES or not self._is_sure[order[-1]]:
             return math.inf
-        most = asked.most_beyond(EXACT_NIGHTS)
-        # Of darks, those that go first are exact and not scaled.
-        gain = self._added[order[-1]] - _without_ageing(asked, most) if most else -1.0
-        if gain < 0:
+        # Of darks that are further away, those that go first are not scaled.
+        least = terms.least_beyond(self._day, EXACT_NIGHTS, is_causal=self._is_causal)
+        last = self._added[order[-1]]
+        if least > last:
             return 0
-        a_day = _ageing_a_day(asked)
-        # A day more, for the rounding.
-        return gain / a_day + 1 if a_day else math.inf
+        # A day and a little more, for the rounding.
+        return (last * (1 + 1e-9) - least) / terms.a_day + 1 if terms.a_day else math.inf
 
     def candidates(self):
         """Return the first of them as `Candidate`."""
-        order = self._order
-        columns = (self._lags, self._own, self._scale, self._exact, self._up, self._known)
-        columns += (self._variance, self._warmer, self._ageing)
-        masters = [self._asked.shelf.masters[place] for place in self._places[order]]
-        values = (masters, *(column[order].tolist() for column in columns))
+        terms, order = self._terms, self._order
+        places = (
+            np.arange(self._some.start, self._some.stop)
+            if isinstance(self._some, slice)
+            else self._some
+        )
+        places = places[order]
+        columns = (self._lags[order], self._own[order])
+        columns += tuple(each[places] for each in (terms.scale, terms.exact, terms.up, terms.known))
+        columns += (self._variance[order], terms.warmer[places], self._ageing[order])
+        masters = [terms.shelf.masters[place] for place in terms.places[places]]
+        values = (masters, *(column.tolist() for column in columns))
         return tuple(_candidate(*each) for each in zip(*values, strict=True))
 
 
-def _first(some, keys, places):
+def _first(keys, places):
     """Return the indices that come first by some keys, the most important key first.
 
     Parameters
     ----------
-    some : numpy.ndarray of int
-        The indices that may be taken.
-    keys : list of numpy.ndarray
-    places : numpy.ndarray of int
+    keys : list of numpy.ndarray of shape (n,)
+    places : numpy.ndarray of int of shape (n,)
         They decide between equal ones.
 
     Returns
     -------
     numpy.ndarray of int
     """
+    if len(places) <= _FEW:
+        return np.lexsort([places, *reversed(keys)])[:MOST_CANDIDATES]
+    some = np.arange(len(places))
     for key in keys:
-        if len(some) <= _FEW:
-            break
         values = key[some]
         last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
         some = some[values <= last]
         if values.min() < last:
             # Later keys decide among equals only.
             break
-    order = np.lexsort([places[some], *(key[some] for key in reversed(keys))])
-    return some[order[:MOST_CANDIDATES]]
-
-
-def _ageing_a_day(asked):
-    """Return the variance by which a master departs from the truth for each day between."""
-    noise = asked.noise
-    if asked.kind == DARK:
-        return noise.dark_ageing * number_or_nan(asked.seconds) ** 2
-    return noise.flat_ageing if asked.kind == FLAT else noise.bias_ageing
-
-
-def _without_ageing(asked, frames):
-    """Return the variance that an unscaled master of so many frames adds, at least."""
-    noise = asked.noise
-    if asked.kind == FLAT:
-        return 1 / (frames * noise.flat_level)
-    return noise.read_noise**2 / frames
+    return some[np.lexsort([places[some], *(key[some] for key in reversed(keys))])][
+        :MOST_CANDIDATES
+    ]
 
 
 def temperatures_apart(about, frame):
