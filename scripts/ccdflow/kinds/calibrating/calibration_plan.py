@@ -47,6 +47,7 @@ class _Questions:
 
     def __init__(self):
         self.known, self._same = {}, {}
+        self._of_exposures, self._of_degrees = {}, {}
 
     def of(self, exposure, answers):
         """Return the questions of a frame to each of some `StepsAlike`: one object for equal ones.
@@ -61,10 +62,18 @@ class _Questions:
         -------
         tuple
         """
-        how = _numbers(exposure)
-        asked = tuple(answer.question(*how) for answer in answers)
+        seconds, *degrees = exposure
+        degrees = tuple(degrees)
         if len(self.known) >= _MOST_EXPOSURES:
-            self.known.clear()
+            for kept in (self.known, self._of_exposures, self._of_degrees):
+                kept.clear()
+        if seconds not in self._of_exposures:
+            how = number_or_none(seconds)
+            self._of_exposures[seconds] = tuple([a.of_exposure(how) for a in answers])
+        if degrees not in self._of_degrees:
+            how = _numbers(degrees)
+            self._of_degrees[degrees] = tuple([a.of_degrees(*how) for a in answers])
+        asked = self._of_exposures[seconds], self._of_degrees[degrees]
         self.known[exposure] = asked = self._same.setdefault(asked, asked)
         return asked
 
@@ -93,7 +102,7 @@ class StepsOfClass:
         self._answers = [shelf.steps_like(row) for shelf in shelves]
         # Frames of all nights ask the same questions of the same masters.
         asked_of = tuple(answer.asked_of for answer in self._answers)
-        self._questions = context.lookup(("questions", asked_of), _Questions)
+        self._questions = context.planned(("questions", asked_of), _Questions)
         self._known, self._alike = {}, {}
         self._context = context
 

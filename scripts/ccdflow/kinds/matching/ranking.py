@@ -237,14 +237,55 @@ def question(shelf, kind, seconds, degrees, rules):
     question : hashable
     seconds : float or None
     """
+    asked, about = question_of_exposure(shelf, kind, seconds, rules)
+    return (asked, question_of_degrees(shelf, kind, degrees, rules)), about
+
+
+def question_of_exposure(shelf, kind, seconds, rules):
+    """Return the part of `question` that is about the exposure, and the exposure itself.
+
+    Parameters
+    ----------
+    shelf : Shelf or None
+    kind : {'bias', 'dark', 'flat'}
+    seconds : float or None
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    question : hashable
+    seconds : float or None
+    """
     if kind != DARK:
-        # Round: an unregulated sensor would give each frame a question of its own.
-        return b"" if shelf is None else shelf.warmer(tuple(map(tenths, degrees)), rules), None
+        return None, None
     if shelf is None or seconds is None:
         return seconds, seconds
     # The rounding is the frame's own: what else there is in the archive does not change it.
     rounded = float(f"{seconds:.3g}")
-    return (rounded, shelf.exposure_flags(seconds, rules), shelf.warm(degrees, rules)), rounded
+    return (rounded, shelf.exposure_flags(seconds, rules)), rounded
+
+
+def question_of_degrees(shelf, kind, degrees, rules):
+    """Return the part of `question` that is about the temperatures.
+
+    Parameters
+    ----------
+    shelf : Shelf or None
+    kind : {'bias', 'dark', 'flat'}
+    degrees : (float or None, float or None)
+        Set point and sensor.
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    bytes
+    """
+    if shelf is None:
+        return b""
+    if kind == DARK:
+        return shelf.warm(degrees, rules)
+    # Round: an unregulated sensor would give each frame a question of its own.
+    return shelf.warmer(tuple(map(tenths, degrees)), rules)
 
 
 def rescaled(candidate, seconds):

@@ -24,6 +24,8 @@ from ccdflow.kinds.matching.ranking import (
     candidate_at,
     is_too_long,
     question,
+    question_of_degrees,
+    question_of_exposure,
     ranked,
     rescaled,
     shelf_of,
@@ -250,21 +252,30 @@ class FramesAlike:
 
     @property
     def asked_of(self):
-        """What the questions depend on: the kind, the shelf by its identity, and the noise."""
+        """All that questions depend on: the kind, the shelf by its identity, and the noise."""
         return self._kind, id(self._shelf), self._noise
 
-    def question(self, seconds, set_point, sensor):
-        """Return what the choice of a frame depends on, hashable.
+    def of_exposure(self, seconds):
+        """Return all of an exposure that the choice depends on: hashable.
 
         Parameters
         ----------
-        seconds, set_point, sensor : float or None
-            Exposure, and temperatures in degrees.
+        seconds : float or None
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             # An unknown exposure is another question.
             return False
-        return question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)[0]
+        return question_of_exposure(self._shelf, self._kind, seconds, self._rules)[0]
+
+    def of_degrees(self, set_point, sensor):
+        """Return all of the temperatures that the choice depends on: hashable.
+
+        Parameters
+        ----------
+        set_point, sensor : float or None
+            Degrees.
+        """
+        return question_of_degrees(self._shelf, self._kind, (set_point, sensor), self._rules)
 
     def choose(self, seconds, set_point, sensor):
         """Return the `Choice` of the frame: the same object for all that have the same answer.
