@@ -141,10 +141,12 @@ class Masters:
         str
         """
         about = master.about
+        # Of flats, an observer changes the filter first.
+        reasons = ["other filter"] if kind == FLAT and about.light != frame.light else []
         if about.setup != frame.setup:
-            return match_words.how(about, frame)
-        if kind == FLAT and about.light != frame.light:
-            return "other filter"
+            return ", ".join([*reasons, match_words.how(about, frame)])
+        if reasons:
+            return reasons[0]
         if kind != DARK:
             return ""
         off = temperatures_apart(about, frame)
