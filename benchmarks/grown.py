@@ -153,7 +153,7 @@ def _names(path):
 
 def _copy_closed(archive, copies):
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
-    before = note_columns.read(path)
+    before = note_columns.read_columns(path)
     places = {
         name: note_lines.places_of(results / file, _names(results / file), _home)
         for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
@@ -173,7 +173,7 @@ def _copy_closed(archive, copies):
             text = own[copies.night].decode()
             yield name, [copies.text(text, at).encode() for at in copies.dates] + [*own.values()]
 
-    note_columns.write(path, cells(), first=first, names=nights)
+    note_columns.write_columns(path, cells(), first=first, names=nights)
 
 
 def steps_of(work, nights):

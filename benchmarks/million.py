@@ -38,7 +38,9 @@ print(count)
 
 def values_of(raw, results):
     """Return the settings of a benchmark's run: no file counts as young."""
-    return settings.load({"raw": str(raw), "results": str(results), "limits": {"settle": 0}})
+    return settings.load_settings(
+        {"raw": str(raw), "results": str(results), "limits": {"settle": 0}}
+    )
 
 
 def fill(raw, results, nights):
@@ -76,7 +78,7 @@ def leave_seal(raw, results):
     context = Context(values, raw, results, HeaderStore(), ledger.Ledger(), kinds.CHAIN)
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     empty = plan.Plan(context, {}, [])
-    seal.leave(empty, state, described=[SAID], closing=[], is_failure=False)
+    seal.leave_seal(empty, state, described=[SAID], closing=[], is_failure=False)
 
 
 def floor(raw, results, *, log):

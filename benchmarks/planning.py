@@ -43,7 +43,7 @@ def archive(folder, nights):
     raw = folder / "raw"
     simulate_night(raw, scale=0.0625)
     values = {"raw": str(raw), "results": str(folder / "results"), "limits": {"settle": 0}}
-    begun = session.start(settings.load(values), chain=kinds.CHAIN, dry=True).context
+    begun = session.start(settings.load_settings(values), chain=kinds.CHAIN, dry=True).context
     like = {row.facts["type"]: row for row in begun.store.rows.values()}
     chance, store = random.Random(1), HeaderStore(shared=begun.store.shared)
     for number in range(nights):
@@ -72,7 +72,7 @@ def _facts(kind, place, night, chance):
 
 def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
     """Plan an archive; return the CPU seconds and the context."""
-    config = settings.load({**values, "calibrate": {"enabled": is_calibrated}})
+    config = settings.load_settings({**values, "calibrate": {"enabled": is_calibrated}})
     context = Context(
         config, Path(config["raw"]), Path(config["results"]), store, notes or ledger.Ledger(),
         kinds.CHAIN, cameras=cameras,

@@ -26,6 +26,7 @@ import million
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
 from ccdflow import kinds
+from ccdflow.files import whole
 from ccdflow.run import ledger, session
 from ccdflow.run.context import Planning
 from ccdflow.simulate import simulate_archive
@@ -188,7 +189,7 @@ def seed_archive(archive, template, template_night):
         Name of that night.
     """
     made = {}
-    for product, record in ledger.load(template.results).items():
+    for product, record in ledger.load_ledger(template.results).items():
         made[product] = (record, json.dumps(dict(record.data)))
     values = million.values_of(archive.raw, archive.results)
     run = session.start(values, chain=kinds.CHAIN, dry=False)
@@ -212,9 +213,9 @@ def seed_archive(archive, template, template_night):
         _copy_or_link(template.results / like, path, sources)
     # The times of a file with many names change with each of them, so they come last.
     for record in records:
-        stamp = ledger.stamp_of(archive.results / record.product)
+        stamp = whole.stamp_of(archive.results / record.product)
         run.context.ledger[record.product] = replace(record, stamp=stamp)
-    ledger.save(archive.results, run.context.ledger)
+    ledger.save_ledger(archive.results, run.context.ledger)
     run.lock.close()
     archive.state = archive.reduced()
     frames = len(run.plan.of_kind(kinds.FRAME.name))

@@ -35,18 +35,18 @@ def or_stop(check, argument):
     try:
         return check(argument)
     except UserError as error:
-        host.stop(messages.line_of(error, host.given(workflow)))
+        host.stop(messages.error_line_with_settings(error, host.given(workflow)))
 
 
-or_stop(host.check, workflow)
-or_stop(host.check_folder, ".snakemake")
+or_stop(host.check_attributes, workflow)
+or_stop(host.check_notes_folder, ".snakemake")
 if not IS_MODULE and Path(ccdflow_settings.NAME).is_file():
     or_stop(ccdflow_settings.check_file, ccdflow_settings.NAME)
 
     configfile: ccdflow_settings.NAME
 
 
-SETTINGS = or_stop(partial(ccdflow_settings.load, folders=paths.FOLDERS), config)
+SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.FOLDERS), config)
 
 
 def all_kinds():
@@ -59,7 +59,7 @@ def all_kinds():
 RUN = steward.Steward(SETTINGS, all_kinds, notices=ccdflow_settings.notices(config))
 RESULTS = RUN.results
 if workflow.is_main_process:
-    summary.begin(RESULTS)
+    summary.announce_results(RESULTS)
 
 
 wildcard_constraints:
@@ -83,7 +83,7 @@ def begin():
         if not IS_MODULE:
             host.end_marks(workflow)
         with host.ended_by_ctrl_c():
-            RUN.begin(host.read(workflow, sys.argv))
+            RUN.begin(host.read_host(workflow, sys.argv))
     except UserError as error:
         host.stop(RUN.line_of(error))
     for handler in snakemake_logger.handlers:
@@ -96,8 +96,8 @@ def begin():
 def wanted(wildcards):
     """Return the records of all products that are not current."""
     if IS_VIEW:
-        return RUN.view(host.read(workflow))
-    if not host.read(workflow).makes:
+        return RUN.view(host.read_host(workflow))
+    if not host.read_host(workflow).makes:
         return published()
     begin()
     if RUN.targets:

@@ -81,7 +81,7 @@ def parent(wildcards):
 
 def record_by_name(wildcards):
     """Return the record of a product requested by name, if it is to be made."""
-    if not host.read(workflow).makes:
+    if not host.read_host(workflow).makes:
         return []
     begin()
     return list(map(ancient, RUN.jobs.records_of([str(wildcards.product)])))

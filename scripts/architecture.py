@@ -39,7 +39,7 @@ path { fill: none; stroke: #7d8b99; stroke-width: 1.3; marker-end: url(#end); }
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="out=FILE", names=("out",))
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def kinds_needed():
@@ -53,7 +53,7 @@ def kinds_needed():
         raw, results = Path(folder, "raw"), Path(folder, "results")
         simulate.simulate_night(raw, scale=0.0625)
         given = {"raw": str(raw), "results": str(results), "progress": "none"}
-        plan = session.start(settings.load(given), chain=CHAIN, dry=True).plan
+        plan = session.start(settings.load_settings(given), chain=CHAIN, dry=True).plan
     found = {kind.name: set() for kind in CHAIN}
     for job in plan.jobs.values():
         found[job.kind] |= {plan.jobs[need].kind for need in job.needs if need in plan.jobs}

@@ -38,7 +38,7 @@ def parse(arguments=None):
 
 def main(arguments=None):
     """Run the command line and return its exit status."""
-    commandline.begin()
+    commandline.allow_interrupts()
     lasting_streams.outlast()
     try:
         options = parse(arguments)

@@ -55,17 +55,17 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--gain",
-        type=commandline.number("--gain", above=0, allowed="electrons per adu, above 0"),
+        type=commandline.number_type("--gain", above=0, allowed="electrons per adu, above 0"),
         help="electrons per adu; else card AMPGAIN or GAIN",
     )
     parser.add_argument(
         "--read-noise",
-        type=commandline.number("--read-noise", allowed="electrons, 0 or more"),
+        type=commandline.number_type("--read-noise", allowed="electrons, 0 or more"),
         help="electrons; else card RDNOISE",
     )
     parser.add_argument(
         "--saturation",
-        type=commandline.number("--saturation", above=0, allowed="raw adu, above 0"),
+        type=commandline.number_type("--saturation", above=0, allowed="raw adu, above 0"),
         help="raw adu from which a pixel is saturated",
     )
     parser.add_argument(
@@ -81,7 +81,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--cores", "--threads", type=commandline.cores(), default=len(os.sched_getaffinity(0))
     )
-    options = commandline.parse(parser, arguments)
+    options = commandline.parse_arguments(parser, arguments)
     for kind in MASTERS:
         if kind in options.given:
             setattr(options, kind, Path(options.given[kind]))
@@ -374,7 +374,7 @@ def lines_of_errors(errors, out):
     causes = Counter(
         f"{out}: {error.strerror}; {action_of(error)}"
         if isinstance(error, OSError) and Path(error.filename or out).parent == out
-        else commandline.line_of(error)
+        else commandline.error_line(error)
         for error in errors
     )
     return [

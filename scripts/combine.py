@@ -25,7 +25,7 @@ from astropy.io import fits
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.stack import DEFAULT_MEMORY, combine
+from ccdflow.combine.stack import DEFAULT_MEMORY, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import checksum, promised, whole
 from ccdflow.files.headertext import printable
@@ -38,7 +38,7 @@ def parse(arguments=None):
     parser.add_argument("--method", default="average", choices=("average", "median"))
     parser.add_argument(
         "--clip",
-        type=commandline.number("--clip", allowed="sigma from 1 up, or 0"),
+        type=commandline.number_type("--clip", allowed="sigma from 1 up, or 0"),
         default=5.0,
         help="reject beyond so many sigma from the median; 0 rejects nothing",
     )
@@ -50,18 +50,20 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--read-noise",
-        type=commandline.number("--read-noise", allowed="in the unit of the frames, 0 or more"),
+        type=commandline.number_type(
+            "--read-noise", allowed="in the unit of the frames, 0 or more"
+        ),
         help="of a pixel, in the unit of the frames",
     )
     parser.add_argument(
         "--gain",
-        type=commandline.number("--gain", above=0, allowed="electrons a unit, above 0"),
+        type=commandline.number_type("--gain", above=0, allowed="electrons a unit, above 0"),
         help="electrons a unit of the frames; not for biases",
     )
     parser.add_argument("--iterations", type=int, default=1, help="rounds of clipping at most")
     parser.add_argument(
         "--memory",
-        type=commandline.number("--memory", above=0, allowed="MB, above 0"),
+        type=commandline.number_type("--memory", above=0, allowed="MB, above 0"),
         default=DEFAULT_MEMORY / 1e6,
         metavar="MB",
         help="memory at most",
@@ -72,7 +74,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the file where it is there"
     )
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def run(options):
@@ -101,9 +103,7 @@ def run(options):
         members,
         recipe,
         noise=noise_of(options, members[0].shape),
-        threads=options.cores,
-        memory=int(options.memory * 1e6),
-        uncertainty=False,
+        limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty=False),
     )
     write(out, result, options.words)
     for path in out.parent.iterdir():

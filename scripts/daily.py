@@ -203,7 +203,7 @@ def daily(arguments):
         status = run(arguments, log=log, folder=folder)
         log.seek(0)
         output = log.read()
-        told = summary.read(folder)
+        told = summary.read_summary(folder)
         before, after = reported(told.results), troubled(told.inventory)
     if told.end.get("busy"):
         return f"ccdflow: nothing done: {told.end['error']}", 0, None
@@ -255,7 +255,7 @@ def parse(arguments):
     """
     if {"--config", "-C"} & set(arguments):
         return list(arguments)
-    names = schemas.read(settings.SCHEMA)["properties"]
+    names = schemas.read_schema(settings.SCHEMA)["properties"]
     own = [word for word in arguments if word.partition("=")[0] in names and "=" in word]
     rest = [word for word in arguments if word not in own]
     return [*rest, "--config", *own] if own else rest
@@ -264,7 +264,7 @@ def parse(arguments):
 def main(arguments=None):
     """Run the command line and return its exit status."""
     try:
-        commandline.begin()
+        commandline.allow_interrupts()
         return report(arguments)
     except KeyboardInterrupt:
         # Snakemake has got it as well, and ends by itself.

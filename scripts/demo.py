@@ -20,7 +20,7 @@ from astropy.io import fits
 
 from ccdflow.errors import UserError
 from ccdflow.files import packed
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.inventory_table import read_inventory
 from ccdflow.run.rawframes.rows import SET_ASIDE
 
 
@@ -29,7 +29,7 @@ def parse(arguments=None):
     parser = commandline.parser(
         __doc__, words="raw=FOLDER results=FOLDER", names=("raw", "results")
     )
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def products(results):
@@ -55,7 +55,7 @@ def products(results):
             file=str(results),
             remedy="look at the lines of snakemake above",
         )
-    frames = read_table(table)
+    frames = read_inventory(table)
     made = [(table, f"the table of all {len(frames)} raw frames: {_types(frames)}")]
     aside = int((frames["status"] == SET_ASIDE).sum())
     if aside:
@@ -102,7 +102,7 @@ def _calibrated(folder):
     found = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
-            first, *others = packed.as_plain(hdus)
+            first, *others = packed.in_plain_order(hdus)
             names, header = [hdu.name for hdu in others], first.header
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
             beside = f", with {' and '.join(names)}" if names else ""
@@ -200,7 +200,7 @@ def offer(index):
     if not is_asked or not index.is_file():
         return False
     try:
-        commandline.begin()
+        commandline.allow_interrupts()
         browser = webbrowser.get()
         answer = input("Open it now? [y/N] ")
     except (webbrowser.Error, EOFError, KeyboardInterrupt):

@@ -33,7 +33,7 @@ def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="FILE raw=FOLDER results=FOLDER", names=NAMES)
     parser.add_argument("--what-if", metavar="MASTER", help="another combined bias, dark or flat")
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def run(options):

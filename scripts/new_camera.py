@@ -24,7 +24,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
-from ccdflow.camera.cameras import identify, refuse_reduced
+from ccdflow.camera.cameras import identify
+from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.proposing.proposal_picture import proposal_picture
 from ccdflow.camera.proposing.propose import propose
@@ -184,7 +185,7 @@ def parse(arguments=None):
     )
     for name in ("out", "picture"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    options = commandline.parse(parser, arguments)
+    options = commandline.parse_arguments(parser, arguments)
     for name in options.names:
         value = options.given.get(name, getattr(options, name))
         setattr(options, name, value and Path(value))

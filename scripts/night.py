@@ -34,7 +34,7 @@ def parse(arguments=None):
     made = commandline.parser(
         __doc__, words="results=FOLDER [night=NIGHT]", names=("results", "night")
     )
-    return commandline.parse(made, arguments)
+    return commandline.parse_arguments(made, arguments)
 
 
 def tables_of(results, night):

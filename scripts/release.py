@@ -31,7 +31,7 @@ def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="VERSION")
     parser.add_argument("--check", action="store_true", help="say whether it could be made")
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def git(root, *arguments):

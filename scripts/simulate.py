@@ -46,7 +46,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--overwrite", action="store_true", help="write all frames, over whatever is there"
     )
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def run(options):

@@ -24,7 +24,7 @@ def parse(arguments=None):
         "--every", default=5.0, type=commandline.seconds("--every", least=0),
         help="seconds a frame (default: 5)",
     )  # fmt: skip
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def run(options):

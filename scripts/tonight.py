@@ -30,7 +30,7 @@ NAMES = ("raw", "results", "night", "cameras", *settings.parts())
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def run(options):
@@ -40,9 +40,9 @@ def run(options):
     given = dict(options.given)
     night = given.pop("night", None)
     context = Planning.of(read_only_plan.plan_only(given, chain=CHAIN).context)
-    lines = tonight.lines(context, night or tonight.last_night(context))
+    lines = tonight.lines_on_night(context, night or tonight.last_night(context))
     if sys.stdout.isatty():
-        lines = terminal.within(lines, shutil.get_terminal_size().columns)
+        lines = terminal.folded_lines(lines, shutil.get_terminal_size().columns)
     return "\n".join(lines)
 
 

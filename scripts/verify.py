@@ -38,7 +38,7 @@ def parse(arguments=None):
         help="why a product that cannot be made again is no failure; may be given several times",
     )  # fmt: skip
     parser.add_argument("--cores", type=commandline.cores(), default=len(os.sched_getaffinity(0)))
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def run(options):

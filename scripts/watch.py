@@ -52,7 +52,7 @@ def parse(arguments=None):
         help="a folder that has not answered for so long is named, s",
     )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="do what there is to do, and end")
-    return commandline.parse(parser, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 class Observer:

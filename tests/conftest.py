@@ -8,7 +8,8 @@ Where things are:
 - ``tests/slurm/`` starts a Slurm of two nodes on this machine.
 - ``tests/project/`` is of the documents, scripts, environments and the form of the code.
 - ``tests/support/`` has the modules that tests import: nights with known truth (`small_chain`,
-  `small_frames`, `master_truth`), runs of them (`chain_runs`), Snakemake (`ready_snakemake`).
+  `small_frames`, `master_truth`), runs of them (`chain_runs`), Python that has imported all
+  (`ready_python`).
 - ``tests/data/`` has results of an earlier version. Real frames are in ``../shared/data``.
 
 ``make test`` runs all but the tests marked torture, which ``make torture`` runs.
@@ -16,13 +17,14 @@ Where things are:
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import ready_snakemake
+import ready_python
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and their children as well.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -36,24 +38,26 @@ REAL_FRAMES = ROOT.parent / "shared" / "data"
 # one of them. A worker takes a whole file.
 LONG_FILES = (
     "slurm/test_slurm.py",
-    "workflow/test_run.py",
     "workflow/test_rebuilds.py",
     "kinds/test_science.py",
-    "workflow/test_failures.py",
-    "project/test_site.py",
-    "workflow/test_tutorial.py",
-    "project/test_daily.py",
-    "workflow/test_examples.py",
     "workflow/test_nights.py",
-    "workflow/test_faults.py",
+    "workflow/test_run.py",
+    "workflow/test_tutorial.py",
     "kinds/test_matching.py",
-    "workflow/test_chain_in_batches.py",
+    "workflow/test_failures.py",
+    "workflow/test_trouble.py",
+    "project/test_daily.py",
+    "workflow/test_faults.py",
     "workflow/test_views.py",
+    "workflow/test_chain_in_batches.py",
     "workflow/test_closed.py",
     "kinds/test_chain_of_masters.py",
     "kinds/test_chain_faults.py",
     "run/test_errors_of_jobs.py",
     "run/test_watching_rounds.py",
+    "project/test_site.py",
+    "workflow/test_examples.py",
+    "workflow/test_targets.py",
 )
 
 
@@ -90,8 +94,11 @@ class WorkflowRun:
         return {rule: int(count) for rule, count in map(str.split, table[1].splitlines())}
 
 
-def pytest_unconfigure():
-    ready_snakemake.close()
+def pytest_configure(config):
+    # The process that began the tests, and none of its workers.
+    if ready_python.FOLDER not in os.environ:
+        ready_python.begin()
+        config.add_cleanup(ready_python.end)
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +117,7 @@ def run_workflow(tmp_path_factory):
             "--directory", str(directory), *arguments,
             "--config", f"raw={raw}", f"results={results}", *config,
         ]  # fmt: skip
-        return WorkflowRun(*ready_snakemake.run(arguments, folder=ROOT))
+        return WorkflowRun(*ready_python.run(arguments, folder=ROOT))
 
     return run
 

@@ -13,7 +13,7 @@ from ccdflow.kinds import CHAIN
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "config" / "config.yaml"
-SCHEMA = schemas.read("config.schema.json")
+SCHEMA = schemas.read_schema("config.schema.json")
 DEFAULTS = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 
@@ -57,8 +57,8 @@ def test_the_schema_describes_every_key_and_refuses_unknown_ones_at_every_level(
 
 
 def test_the_file_is_what_is_used_when_nothing_is_given():
-    assert settings.load({}) == DEFAULTS
-    assert settings.load(DEFAULTS) == DEFAULTS
+    assert settings.load_settings({}) == DEFAULTS
+    assert settings.load_settings(DEFAULTS) == DEFAULTS
 
 
 def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
@@ -66,7 +66,7 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
     before = copy.deepcopy(given)
     expected = copy.deepcopy(DEFAULTS)
     expected["bias"]["minimum"] = 5
-    assert settings.load(given) == expected
+    assert settings.load_settings(given) == expected
     assert given == before
 
 
@@ -95,7 +95,7 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
 )
 def test_a_wrong_value_names_file_key_value_and_what_is_allowed(key, value, line):
     with pytest.raises(UserError) as caught:
-        settings.load(nested(key, value))
+        settings.load_settings(nested(key, value))
     said = str(caught.value)
     assert said.startswith(f"config/config.yaml: {key}")
     assert line in said
@@ -113,7 +113,7 @@ def nested(key, value):
 )
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, known):
     with pytest.raises(UserError, match=rf"{key}: unknown key; .*did you mean '{known}'\?"):
-        settings.load(nested(key, 1))
+        settings.load_settings(nested(key, 1))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, known):
     ],
 )
 def test_what_snakemake_makes_of_the_command_line_is_understood(given, key, expected):
-    found = settings.load(given)
+    found = settings.load_settings(given)
     for name in key.split("."):
         found = found[name]
     assert found == expected
@@ -138,18 +138,22 @@ def test_what_snakemake_makes_of_the_command_line_is_understood(given, key, expe
 def test_a_folder_that_became_a_number_is_said():
     # --config raw=2016_01_16 arrives as 20160116.
     with pytest.raises(UserError, match=r"raw: .*\(found 20160116\); write ./ before it: raw=./"):
-        settings.load({"raw": 20160116})
+        settings.load_settings({"raw": 20160116})
 
 
 def test_a_folder_may_begin_with_the_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/observer")
-    assert settings.load({"raw": "~/night"})["raw"] == "/home/observer/night"
+    assert settings.load_settings({"raw": "~/night"})["raw"] == "/home/observer/night"
 
 
 def test_what_is_left_out_does_not_come_from_the_file_that_the_user_edits(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     settings._defaults.cache_clear()
-    assert settings.load({"raw": "a", "results": "b"}) == {**DEFAULTS, "raw": "a", "results": "b"}
+    assert settings.load_settings({"raw": "a", "results": "b"}) == {
+        **DEFAULTS,
+        "raw": "a",
+        "results": "b",
+    }
 
 
 @pytest.mark.parametrize(
@@ -157,13 +161,13 @@ def test_what_is_left_out_does_not_come_from_the_file_that_the_user_edits(tmp_pa
 )
 def test_a_wrong_value_is_refused_with_the_one_that_was_meant(value, remedy):
     with pytest.raises(UserError, match=rf"bias\.method: not a valid .*average, median; {remedy}"):
-        settings.load({"bias": {"method": value}})
+        settings.load_settings({"bias": {"method": value}})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_is_refused(value):
     with pytest.raises(UserError, match=r"config\.yaml: bias\.clip: not a number.*in digits"):
-        settings.load({"bias": {"clip": value}})
+        settings.load_settings({"bias": {"clip": value}})
 
 
 @pytest.mark.parametrize(
@@ -189,7 +193,7 @@ def test_braces_in_the_path_of_results_are_refused():
     with pytest.raises(
         UserError, match=r"results: Snakemake .* wildcards \(found 'my \{res\}ults'\)"
     ):
-        settings.load({"results": "my {res}ults"})
+        settings.load_settings({"results": "my {res}ults"})
 
 
 @pytest.mark.parametrize("results", ["raw", "raw/results", "raw/../raw/a/b", "../{here}/raw/x"])
@@ -197,66 +201,73 @@ def test_results_inside_raw_are_refused(tmp_path, monkeypatch, results):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError, match=r"results: the results would lie inside the raw folder"):
-        settings.load({"raw": "raw", "results": results.format(here=tmp_path.name)})
+        settings.load_settings({"raw": "raw", "results": results.format(here=tmp_path.name)})
 
 
 def test_results_inside_raw_by_a_link_are_refused(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "raw")
     with pytest.raises(UserError, match=r"inside the raw folder"):
-        settings.load({"raw": str(tmp_path / "raw"), "results": str(tmp_path / "link" / "made")})
+        settings.load_settings(
+            {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "link" / "made")}
+        )
 
 
 @pytest.mark.parametrize("folder", [*CHAIN.folders, "set_aside", ".ccdflow"])
 def test_raw_frames_where_products_are_written_are_refused(tmp_path, folder):
     given = {"raw": str(tmp_path / folder / "night"), "results": str(tmp_path)}
     with pytest.raises(UserError, match=r"raw: the raw folder lies where products are written"):
-        settings.load(given, folders=CHAIN.folders)
+        settings.load_settings(given, folders=CHAIN.folders)
     beside = {**given, "raw": str(tmp_path / "raw")}
-    assert settings.load(beside, folders=CHAIN.folders)["raw"] == str(tmp_path / "raw")
+    assert settings.load_settings(beside, folders=CHAIN.folders)["raw"] == str(tmp_path / "raw")
 
 
 def test_raw_beside_the_products_is_allowed(tmp_path):
     given = {"raw": str(tmp_path / "raw"), "results": str(tmp_path)}
-    assert settings.load(given)["raw"] == given["raw"]
+    assert settings.load_settings(given)["raw"] == given["raw"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "cameras").glob("*.yaml")), ids=str)
 def test_every_camera_of_the_project_passes_its_schema(path):
-    schemas.check(yaml.safe_load(path.read_text("utf-8")), "camera.schema.json", file=path)
+    schemas.check_values(yaml.safe_load(path.read_text("utf-8")), "camera.schema.json", file=path)
 
 
 def test_the_former_name_of_a_number_is_understood_with_a_warning():
-    assert settings.load({"frames_per_order": 7, "frames_per_batch": 2000})["frames_per_batch"] == 7
+    assert (
+        settings.load_settings({"frames_per_order": 7, "frames_per_batch": 2000})[
+            "frames_per_batch"
+        ]
+        == 7
+    )
     (line,) = settings.notices({"frames_per_order": 7, "frames_per_batch": 2000, "strict": True})
     assert line == (
         "warning: the setting `frames_per_order` is called `frames_per_batch` now; "
         "its value is used, write the new name"
     )
-    assert settings.notices(settings.load({"frames_per_order": 7})) == []
+    assert settings.notices(settings.load_settings({"frames_per_order": 7})) == []
     with pytest.raises(UserError, match=r"frames_per_batch: .*0"):
-        settings.load({"frames_per_order": 0})
+        settings.load_settings({"frames_per_order": 0})
 
 
 def test_the_former_name_of_a_block_is_understood():
     """`combine:` became `bias:`, and its memory a limit of all that is combined."""
     given = {"combine": {"minimum": 4, "memory": 500}, "limits": {"settle": 5}}
-    loaded = settings.load(given)
-    assert loaded == settings.load(
+    loaded = settings.load_settings(given)
+    assert loaded == settings.load_settings(
         {"bias": {"minimum": 4}, "limits": {"settle": 5, "combine_memory": 500}}
     )
     assert "combine" not in loaded
     # The file has all keys of bias: and the command line an older name of some.
-    both = settings.load(
+    both = settings.load_settings(
         {"combine": {"minimum": 4, "memory": 500}, "bias": {"minimum": 3, "clip": 4.0}}
         | {"limits": {"combine_memory": 1000, "settle": 5}}
     )
     assert (both["bias"]["minimum"], both["bias"]["clip"]) == (4, 4.0)
     assert both["limits"]["combine_memory"] == 500
     with pytest.raises(UserError, match=r"bias\.minimun: unknown key"):
-        settings.load({"combine": {"minimun": 4}})
+        settings.load_settings({"combine": {"minimun": 4}})
     with pytest.raises(UserError, match="combine: unknown key"):
-        settings.load({"combine": "none"})
+        settings.load_settings({"combine": "none"})
 
 
 def test_blocks_of_masters_are_of_one_schema():
@@ -275,4 +286,4 @@ def test_aliases_of_a_file_that_snakemake_reads_are_bounded():
     inside_itself.append(inside_itself)
     for value in (bomb, inside_itself, {"a": inside_itself}, ["x"] * 20_001):
         with pytest.raises(UserError, match="nested too deep, or holds too much"):
-            settings.load({"raw": "r", "results": "s", "reduction": value})
+            settings.load_settings({"raw": "r", "results": "s", "reduction": value})

@@ -30,7 +30,7 @@ def test_no_name_is_longer_than_file_systems_take(night, group):
 
 @pytest.mark.parametrize("name", ["2024-03-01", "run_7", "N.1+2-3"])
 def test_a_name_of_plain_letters_stays(name):
-    assert paths.segment(name) == paths.plain(name) == name
+    assert paths.segment(name) == paths.plain_name(name) == name
 
 
 def test_names_that_only_their_digest_tells_apart():
@@ -47,8 +47,8 @@ def test_names_that_only_their_digest_tells_apart():
         "x" * 98,
     ]
     assert len({paths.segment(name) for name in names}) == len(names)
-    assert len({paths.plain("x" * length) for length in (120, 121, 122)}) == 3
-    assert paths.plain(paths.plain("y " * 200)) == paths.plain("y " * 200)
+    assert len({paths.plain_name("x" * length) for length in (120, 121, 122)}) == 3
+    assert paths.plain_name(paths.plain_name("y " * 200)) == paths.plain_name("y " * 200)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

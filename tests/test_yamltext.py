@@ -53,7 +53,10 @@ def test_what_no_value_needs_is_one_line(text, tmp_path):
 
 def test_plain_values_are_what_they_were():
     text = 'a: [1, 2.5, x, "*y"]\nb: {c: true, d: null}\n'
-    assert yamltext.load(text, file="a") == {"a": [1, 2.5, "x", "*y"], "b": {"c": True, "d": None}}
+    assert yamltext.parse_yaml(text, file="a") == {
+        "a": [1, 2.5, "x", "*y"],
+        "b": {"c": True, "d": None},
+    }
 
 
 ROOT = Path(__file__).parents[1]
@@ -64,15 +67,15 @@ ROOT = Path(__file__).parents[1]
     ids=lambda path: path.stem,
 )  # fmt: skip
 def test_the_fast_parser_reads_what_pythons_own_reads(path, monkeypatch):
-    fast = yamltext.read(path)
+    fast = yamltext.read_yaml(path)
     monkeypatch.setattr(yamltext, "_FastLoader", yamltext._Loader)
-    assert repr(yamltext.read(path)) == repr(fast) == repr(yaml.safe_load(path.read_text()))
+    assert repr(yamltext.read_yaml(path)) == repr(fast) == repr(yaml.safe_load(path.read_text()))
 
 
 def test_the_words_of_errors_are_those_of_pythons_parser(monkeypatch):
     def words(text):
         with pytest.raises(UserError) as told:
-            yamltext.load(text, file="x.yaml")
+            yamltext.parse_yaml(text, file="x.yaml")
         return str(told.value)
 
     texts = (

@@ -16,10 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from astropy.io import fits
 
-from ccdflow.combine.darks import combine_biases, combine_darks
+from ccdflow.combine.biases import combine_biases
+from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import combine_flats
+from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.stack import locate
+from ccdflow.combine.stack import CombineLimits
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.files import whole
 from ccdflow.files.hdus import array_hdu
@@ -68,8 +70,7 @@ def main():
             result = combine(
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
-                threads=options.threads,
-                uncertainty=options.errors,
+                limits=CombineLimits(options.threads, uncertainty=options.errors),
                 **more,
             )
             path = options.out / f"combined_{name}.fits"

@@ -39,7 +39,8 @@ def _end(number, frame):
 def end_at_once():
     """Let Ctrl-C end a script with one line while nothing can be left half done.
 
-    This is so until `begin`. Programs that only import its modules keep their own answer to Ctrl-C.
+    This is so until `allow_interrupts`. Programs that only import its modules keep their own
+    answer to Ctrl-C.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if (
@@ -51,7 +52,7 @@ def end_at_once():
         signal.signal(signal.SIGINT, _end)
 
 
-def begin():
+def allow_interrupts():
     """Let Ctrl-C be a `KeyboardInterrupt` again: the work begins."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -65,7 +66,7 @@ def cores(name="--cores"):
     return _number_parser(int, name, least=1, allowed="a whole number, 1 or more")
 
 
-def number(name, *, above=None, allowed, kind=float):
+def number_type(name, *, above=None, allowed, kind=float):
     """Return the `type` of an option that is a finite number.
 
     Parameters
@@ -149,7 +150,7 @@ def parser(doc, *, words, names=None):
     return made
 
 
-def parse(made, arguments=None):
+def parse_arguments(made, arguments=None):
     """Parse a command line, and split its words into settings and the rest.
 
     Parameters
@@ -228,7 +229,7 @@ def path(options, name, *, what="FOLDER", old_form=False, must_exist=False):
     Parameters
     ----------
     options : argparse.Namespace
-        As `parse` returns it. A word that is used up is taken out of ``words``.
+        As `parse_arguments` returns it. A word that is used up is taken out of ``words``.
     name : str
     what : str
         The word for the value in the remedy.
@@ -339,7 +340,7 @@ def check_current_folder():
         ) from None
 
 
-def line_of(error):
+def error_line(error):
     """Return the line on an error; of one of the system its file, where it is known, and text.
 
     Parameters
@@ -374,7 +375,7 @@ def run(work, parse_all, arguments=None):
         Exit status: 1 for an error, `INTERRUPTED` after Ctrl-C.
     """
     try:
-        begin()
+        allow_interrupts()
         check_current_folder()
         said = work(parse_all(arguments))
     except CcdflowError as error:
@@ -384,7 +385,7 @@ def run(work, parse_all, arguments=None):
         print(_ENDED, file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        print(f"ccdflow: {line_of(error)}", file=sys.stderr)
+        print(f"ccdflow: {error_line(error)}", file=sys.stderr)
         return 1
     finally:
         end_at_once()

@@ -73,7 +73,7 @@ class FrameError(CcdflowError):
     """A frame that cannot be reduced: it is set aside (rejected); all others are reduced."""
 
 
-class DamagedError(FrameError):
+class DamagedProduct(FrameError):
     """A damaged product: it and its dependants are made again."""
 
 

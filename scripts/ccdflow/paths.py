@@ -171,7 +171,7 @@ def combined(night, group):
     -------
     str
     """
-    return f"combined/{segment(night)}/{plain(group)}.fits"
+    return f"combined/{segment(night)}/{plain_name(group)}.fits"
 
 
 def measured_detector(camera, night, group):
@@ -189,7 +189,7 @@ def measured_detector(camera, night, group):
     -------
     str
     """
-    return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain(group)}.fits"
+    return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain_name(group)}.fits"
 
 
 def shutter_map(camera, night, group):
@@ -207,13 +207,13 @@ def shutter_map(camera, night, group):
     -------
     str
     """
-    return f"detector/{segment(camera)}/{segment(night)}/shutter_{plain(group)}.fits"
+    return f"detector/{segment(camera)}/{segment(night)}/shutter_{plain_name(group)}.fits"
 
 
-def is_of_night(product, start):
+def is_measurement_of_night(product, start):
     """Tell whether a path is that of a night's measurement of a detector, by the start of its name.
 
-    >>> is_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
+    >>> is_measurement_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
     True
 
     Parameters
@@ -249,7 +249,7 @@ def bad_pixels(camera, group, epoch):
     -------
     str
     """
-    return f"detector/{segment(camera)}/bad_pixels_{epoch or 'all'}_{plain(group)}.fits"
+    return f"detector/{segment(camera)}/bad_pixels_{epoch or 'all'}_{plain_name(group)}.fits"
 
 
 def night_folder(night):
@@ -421,10 +421,10 @@ def segment(text):
     return f"{name[:_LONGEST_FOLDER_NAME]}@{_digest(text)}"
 
 
-def plain(text):
+def plain_name(text):
     """Return a text as a name of letters, digits and ``._+-``; two texts may share one.
 
-    >>> plain("1 MHz")
+    >>> plain_name("1 MHz")
     '1_MHz'
     """
     name = _letters(text)
@@ -439,7 +439,7 @@ def folded(name):
     >>> folded("flat_R") == folded("flat_r"), folded("g 1") == folded("g_1")
     (True, True)
     """
-    return plain(name).casefold()
+    return plain_name(name).casefold()
 
 
 def _letters(text):

@@ -15,7 +15,7 @@ from ccdflow.errors import UserError
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "schemas"
 
 
-def check(values, schema, *, file, words=None):
+def check_values(values, schema, *, file, words=None):
     """Check values against a schema of ``config/schemas``.
 
     Parameters
@@ -56,7 +56,7 @@ def _refuse_no_number(values, file, above):
 
 
 @cache
-def read(schema):
+def read_schema(schema):
     """Return a schema of ``config/schemas``; callers must not change it.
 
     A part that refers to one of the file's ``$defs`` has the keys defined there; its own keys go
@@ -83,7 +83,7 @@ def _resolved(part, definitions):
 
 @cache
 def _validator(schema):
-    return jsonschema.Draft202012Validator(read(schema))
+    return jsonschema.Draft202012Validator(read_schema(schema))
 
 
 def violation(error, *, file, words):

@@ -34,7 +34,7 @@ def check_file(path):
     UserError
         If it cannot be read, or holds anything else.
     """
-    values = yamltext.read(path)
+    values = yamltext.read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(
             "the file holds no keys with values",
@@ -47,7 +47,7 @@ def check_file(path):
 @cache
 def _defaults():
     """Return the schema's default of each key."""
-    return _defaults_of(schemas.read(SCHEMA))
+    return _defaults_of(schemas.read_schema(SCHEMA))
 
 
 def parts():
@@ -62,7 +62,7 @@ def _defaults_of(schema):
     }
 
 
-def load(config, *, folders=()):
+def load_settings(config, *, folders=()):
     """Check a configuration and fill in the defaults.
 
     Parameters
@@ -88,9 +88,9 @@ def load(config, *, folders=()):
     given = {key: _plain(value) for key, value in config.items()}
     given |= {key: _folder(key, given[key]) for key in FOLDERS if key in given}
     given = _with_new_names(given)
-    schemas.check(given, SCHEMA, file=NAME)
+    schemas.check_values(given, SCHEMA, file=NAME)
     settings = _merged(_defaults(), given)
-    schemas.check(settings, SCHEMA, file=NAME)
+    schemas.check_values(settings, SCHEMA, file=NAME)
     _check_folders(settings, (*folders, paths.SET_ASIDE, paths.STATE))
     return settings
 
@@ -101,7 +101,7 @@ def notices(config):
     Parameters
     ----------
     config : dict
-        As for `load`.
+        As for `load_settings`.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def _plain(value, *, nested=False):
         return [_plain(item, nested=True) for item in value]
     if not isinstance(value, str):
         return value
-    return yamltext.load(value, file="--config") if nested else _WORDS.get(value, value)
+    return yamltext.parse_yaml(value, file="--config") if nested else _WORDS.get(value, value)
 
 
 def _folder(name, value):

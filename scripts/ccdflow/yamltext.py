@@ -60,7 +60,7 @@ for _each in (_Loader, _FastLoader):
     _each.add_constructor("tag:yaml.org,2002:int", _each.construct_yaml_int)
 
 
-def load(text, *, file):
+def parse_yaml(text, *, file):
     """Return the value of a YAML text.
 
     Parameters
@@ -108,8 +108,8 @@ def load(text, *, file):
         ) from None
 
 
-def read(path):
-    """Return the value of a YAML file; the errors are as in `load`.
+def read_yaml(path):
+    """Return the value of a YAML file; the errors are as in `parse_yaml`.
 
     Raises
     ------
@@ -125,11 +125,11 @@ def read(path):
             file=path,
             remedy="check its permissions, and that it is UTF-8",
         ) from None
-    return load(text, file=path)
+    return parse_yaml(text, file=path)
 
 
 def check_amount(values, *, file):
-    """Check that values which another program has read are bounded as in `load`.
+    """Check that values which another program has read are bounded as in `parse_yaml`.
 
     Aliases make the same list appear many times, or inside itself: each appearance counts.
 

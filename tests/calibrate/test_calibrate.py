@@ -24,10 +24,10 @@ from calibration_truth import (
     sums,
 )
 
-from ccdflow.calibrate import bits
+from ccdflow import maskbits
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.master_store import Master, image_of
+from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
@@ -305,7 +305,7 @@ def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
     """Bias stays in the dark: R - D, with no bias."""
     reduced, made = frames_for_ccdproc()
     bias, dark = made["bias"].images[0].data, made["dark"].images[0].data
-    whole = replace(made["dark"], images=(image_of(dark + bias, "dark"),), bias_key="")
+    whole = replace(made["dark"], images=(master_image_of(dark + bias, "dark"),), bias_key="")
     guide, _, _ = calibrate_arrays(
         reduced,
         readouts(),
@@ -368,7 +368,9 @@ def test_chain_without_overscan():
 def simple(kind, data, **more):
     data = np.asarray(data, np.float32)
     keys = {"bias_key": "" if kind == "bias" else "bias-key", "key": f"{kind}-key"}
-    image = image_of(data, kind, **{key: more.pop(key) for key in ("mask", "error") if key in more})
+    image = master_image_of(
+        data, kind, **{key: more.pop(key) for key in ("mask", "error") if key in more}
+    )
     return Master(kind, (image,), name=f"{kind}.fits", **{**keys, "frames": 9, **more})
 
 
@@ -380,9 +382,9 @@ def test_masks_of_frame_and_masters_are_all_there():
     shape = (6, 8)
     reduced = np.full(shape, 100, np.float32)
     stored = np.zeros(shape, np.uint8)
-    stored[0, 0], stored[0, 1] = bits.SATURATED, bits.NO_DATA
+    stored[0, 0], stored[0, 1] = maskbits.SATURATED, maskbits.NO_DATA
     dark_mask = np.zeros(shape, np.int16)
-    dark_mask[1, 1], dark_mask[1, 2] = bits.HOT, bits.NO_DATA
+    dark_mask[1, 1], dark_mask[1, 2] = maskbits.HOT, maskbits.NO_DATA
     bias = np.zeros(shape)
     bias[2, 2] = np.nan
     flat = np.ones(shape)
@@ -413,8 +415,8 @@ def test_saturation_and_what_is_not_finite_are_found_without_a_stored_mask():
         data, _, mask = calibrate_arrays(
             reduced, known, MasterChain(AppliedMaster(simple("bias", np.ones((6, 8)))))
         )
-    assert mask[1, 2] == bits.SATURATED
-    assert mask[3, 4] == mask[5, 7] & bits.NOT_FINITE == bits.NOT_FINITE
+    assert mask[1, 2] == maskbits.SATURATED
+    assert mask[3, 4] == mask[5, 7] & maskbits.NOT_FINITE == maskbits.NOT_FINITE
     assert np.isfinite(data).sum() == data.size - 2
 
 
@@ -425,8 +427,8 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
     made = simple("dark", dark, error=error, exptime=100.0)
     uses = MasterChain(AppliedMaster(simple("bias", np.zeros(shape))), AppliedMaster(made, 2.0))
     _, _, mask = calibrate_arrays(np.full(shape, 10, np.float32), one_readout(), uses)
-    assert mask[1, 1] & bits.HOT
-    assert mask[2, 2] == bits.UNCALIBRATED
+    assert mask[1, 1] & maskbits.HOT
+    assert mask[2, 2] == maskbits.UNCALIBRATED
     assert np.count_nonzero(mask) == 2
 
 

@@ -18,6 +18,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, readouts
 from ccdproc import ImageFileCollection
 
+from ccdflow import maskbits
 from ccdflow.calibrate import bits, blocks, master_store
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import calibrate_file
@@ -199,7 +200,7 @@ def test_saturate_is_where_pixels_saturate(night, tmp_path):
     frame = write(tmp_path / "full.fits", (full, CARDS))
     _, target = run(night, tmp_path, frame=frame)
     with fits.open(target) as hdus:
-        is_full = (hdus["MASK"].data & bits.SATURATED) > 0
+        is_full = (hdus["MASK"].data & maskbits.SATURATED) > 0
         assert is_full[::9].all()
         assert np.count_nonzero(is_full) == full[::9].size
         # Amplifiers differ in gain and pixels in their flat: SATURATE is the least of them.

@@ -93,7 +93,9 @@ def one(kind, product, values):
 
 def test_a_master_that_does_harm_in_its_frames_is_named():
     worse = one("flat", "flat_B", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
-    lines = master_help.lines([master_help.sums_of([worse]), master_help.sums_of([worse])])
+    lines = master_help.lines_on_harm(
+        [master_help.sums_of_effects([worse]), master_help.sums_of_effects([worse])]
+    )
     assert lines == [
         "flat does harm: flat_B: noise 10.5 e- a pixel with it and 10 without, structure 1.4 and"
         " 1.4; 2 frames; more of its frames would help"
@@ -101,10 +103,10 @@ def test_a_master_that_does_harm_in_its_frames_is_named():
     better = one("flat", "flat_V", [110.0, 100.0, 2.0, 40.0, 1.0, 0.1])
     unsure = one("bias", "bias", [110.0, 100.0, 2.0, 2.0, 5.0, 0.1])
     dark = one("dark", "dark", [110.0, 100.0, 2.0, 2.0, 1.0, 0.1])
-    assert master_help.lines([master_help.sums_of([better, unsure, dark])]) == []
+    assert master_help.lines_on_harm([master_help.sums_of_effects([better, unsure, dark])]) == []
     verdicts = [each.verdict for each in master_help.helps_of([better, unsure, dark, worse])]
     spectrum = one("flat", "flat_S", [110.0, 100.0, 0.0, 0.0, 1.0, 0.0])
-    section = master_help.section(SimpleNamespace(groups={}), [better, spectrum, worse])
+    section = master_help.section_on_effects(SimpleNamespace(groups={}), [better, spectrum, worse])
     assert "2 of 3 masters do harm: flat_B, flat_S: more of its frames would help." in str(section)
     shown = {row[0]: row[4:6] for row in section.rows}
     assert shown["flat_S"] == ("–", "–")

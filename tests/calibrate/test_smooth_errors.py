@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.master_store import Master, image_of
+from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.member_noise import expected_light
@@ -59,7 +59,7 @@ def test_errors_of_a_frame_follow_glow_and_sky(name):
     uses = {}
     for kind, values in truth.items():
         data = values + errors[kind] * random.normal(0, 1, SHAPE)
-        image = image_of(data, kind, error=errors[kind].astype(np.float32), scatter=False)
+        image = master_image_of(data, kind, error=errors[kind].astype(np.float32), scatter=False)
         master = Master(kind, (image,), frames=6, bias_key="b", exptime=300.0, level=2e4)
         uses[kind] = AppliedMaster(master)
     electrons = random.poisson(sky * flat + charge) + random.normal(0, READ_NOISE, SHAPE)

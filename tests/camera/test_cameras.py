@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from camera_headers import header, profile
 
-from ccdflow.camera.cameras import generic_camera, identify, refuse_reduced
+from ccdflow.camera.cameras import generic_camera, identify
+from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import FrameError, UserError
 

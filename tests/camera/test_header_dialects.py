@@ -30,7 +30,7 @@ from header_fuzz import (
 )
 from small_frames import begin, run_jobs
 
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.inventory_table import read_inventory
 from ccdflow.run.rawframes.rows import UNDATED
 
 
@@ -679,7 +679,7 @@ def test_the_grism_is_a_column(rows_of, tmp_path):
         }
     )
     assert [row.facts["grism"] for row in rows.values()] == ["600/4310", "R300B", ""]
-    table = read_table(tmp_path / "results" / "inventory.csv")
+    table = read_inventory(tmp_path / "results" / "inventory.csv")
     assert sorted(table["grism"]) == ["", "600/4310", "R300B"]
 
 
@@ -765,7 +765,7 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
         " adu, above 0; correct the card, or write gain into the camera's profile (5 frames, the"
         " first of them)"
     ]
-    table = read_table(tmp_path / "results" / "inventory.csv").set_index("file")
+    table = read_inventory(tmp_path / "results" / "inventory.csv").set_index("file")
     wanted = "warning: GAIN: not a number from 0 to 1e6 (found 'odd 3')"
     assert wanted in table.loc["g3.fits", "reason"].split("; ")
     (why,) = [line for line in run.lines if line.startswith("no combined bias")]

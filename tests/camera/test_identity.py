@@ -6,8 +6,8 @@ from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow.camera import identity
-from ccdflow.camera.facts import default_cards, describe
-from ccdflow.camera.identity import cards_between, differing, setting_of, value_of
+from ccdflow.camera.facts import default_cards, frame_facts
+from ccdflow.camera.identity import cards_between, differing_keywords, setting_of, value_of
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.detector.two_kinds import two_kinds
 
@@ -142,7 +142,7 @@ def test_who_leaves_a_key_out_of_group_by_wants_them_averaged(cards, left, tmp_p
 )  # fmt: skip
 def test_binning_in_any_dialect_is_in_the_table(cards, wanted):
     header = fits.Header({"SIMPLE": True, "NAXIS": 2, "NAXIS1": 64, "NAXIS2": 40, **cards})
-    facts = describe([header], default_cards(), (), longitude=None, file="a/b.fits")
+    facts = frame_facts([header], default_cards(), (), longitude=None, file="a/b.fits")
     assert facts.ccdsum == wanted
 
 
@@ -153,8 +153,8 @@ def test_the_setting_of_many_images_is_short_and_tells_them_apart():
 
     one, other = (setting_of(headers(shift), range(1, 65)) for shift in (0, 1))
     assert len(one) < 60
-    assert differing([one, other]) == ["LTV1"]
-    assert differing([one, one]) == []
+    assert differing_keywords([one, other]) == ["LTV1"]
+    assert differing_keywords([one, one]) == []
 
 
 # -- two kinds by their pixels -----------------------------------------------------------------

@@ -7,7 +7,7 @@ from small_frames import run_jobs
 
 from ccdflow.calibrate.master_store import read_master
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
-from ccdflow.camera.facts import default_cards, describe
+from ccdflow.camera.facts import default_cards, frame_facts
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Cards
 from ccdflow.combine.member_noise import _box_medians
@@ -29,7 +29,7 @@ def header_of(*cards, nx=64, ny=48):
 
 
 def facts_of(*cards):
-    return describe([header_of(*cards)], default_cards(), (), longitude=None, file="a/x.fits")
+    return frame_facts([header_of(*cards)], default_cards(), (), longitude=None, file="a/x.fits")
 
 
 def told(facts):
@@ -88,7 +88,7 @@ def test_a_science_frame_of_no_exposure_and_a_gain_of_nothing_are_told():
 def test_the_gains_of_further_amplifiers_are_looked_at():
     def told_of(gain):
         images = [header_of(("GAIN", value)) for value in (1.1, gain)]
-        return told(describe(images, default_cards(), (), longitude=None, file="a/x.fits"))
+        return told(frame_facts(images, default_cards(), (), longitude=None, file="a/x.fits"))
 
     assert told_of(1.6) == told_of("") == ()
     for value in (0.0, -2.0, "NaN"):

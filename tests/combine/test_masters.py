@@ -26,9 +26,13 @@ from master_truth import (
 )
 
 from ccdflow.combine import combined_header, tiles
-from ccdflow.combine.darks import combine_biases, combine_darks
+from ccdflow.combine.biases import combine_biases
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalised
-from ccdflow.combine.stack import CombineRecipe, Member, Subtracted, combine
+from ccdflow.combine.member_reader import Member
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.stack import CombineLimits, combine
 from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.detector.dark_figures import hot_mask
 from ccdflow.detector.frame_figures import Estimate
@@ -291,7 +295,7 @@ def test_without_uncertainty_the_pixels_are_the_same(tmp_path):
     given = {"bias": master(t.bias), "dark": None, "amplifiers": amplifiers()}
     whole, bare = (
         combine_flats(members, **given),
-        combine_flats(members, **given, uncertainty=False),
+        combine_flats(members, **given, limits=CombineLimits(uncertainty=False)),
     )
     assert bare.uncertainty is None
     assert np.array_equal(bare.image, whole.image)
@@ -608,10 +612,10 @@ def test_bits_of_a_dark_do_not_depend_on_threads_or_tiles(tmp_path, monkeypatch,
     members = write(tmp_path, darks(t, 5))
     given = {"bias": master(t.bias), "amplifiers": amplifiers()}
     recipe = CombineRecipe(grow=grow)
-    whole = combine_darks(members, recipe=recipe, threads=1, **given)
+    whole = combine_darks(members, recipe=recipe, limits=CombineLimits(1), **given)
     for threads, tile in [(1, 1), (2, 5000 * 3 * 5 * 4)]:
         monkeypatch.setattr(tiles, "TILE_BYTES", tile)
-        part = combine_darks(members, recipe=recipe, threads=threads, **given)
+        part = combine_darks(members, recipe=recipe, limits=CombineLimits(threads), **given)
         for name in ("image", "count", "uncertainty", "mask", "sample", "clipped"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
 
@@ -626,13 +630,12 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
         "subtract": [Subtracted(t.bias.astype(np.float32))],
         "scale": [20_000.0] * n,
         "noise": combine_biases(members[:5], amplifiers=amplifiers()).noise,
-        "uncertainty": "noise",
         "sample_rows": 4,
         "ceilings": [50_000.0] * n,
     }
     recipe = CombineRecipe(clip_by="noise", grow=1)
     tracemalloc.start()
-    combine(members, recipe, memory=ceiling, **options)
+    combine(members, recipe, limits=CombineLimits(memory=ceiling, uncertainty="noise"), **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert SHAPE[0] * SHAPE[1] * 12 < peak < ceiling

@@ -11,15 +11,12 @@ from astropy.nddata import CCDData
 
 from ccdflow.combine import tiles
 from ccdflow.combine.clipping import PixelNoise, estimate, kept_by
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.stack import (
-    CombineRecipe,
-    Subtracted,
-    combine,
-    combine_arrays,
-    locate,
-)
+from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
 from ccdflow.errors import UserError
 
 NOISE = CombineRecipe(clip_by="noise")
@@ -214,16 +211,17 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
         "scale": np.linspace(300, 500, 6),
         "mask": masks,
         "noise": noise,
-        "uncertainty": "noise",
         "allow_empty": True,
     }
     recipe = CombineRecipe(method, clip_by="noise", grow=grow)
     members = write(stack)
-    whole = combine(members, recipe, threads=1, **options)
+    whole = combine(members, recipe, limits=CombineLimits(1, uncertainty="noise"), **options)
     assert whole.clipped.sum() > 100
     for threads, tile in [(1, 1), (2, 70 * 3 * 6 * 4), (3, 10**5)]:
         monkeypatch.setattr(tiles, "TILE_BYTES", tile)
-        part = combine(members, recipe, threads=threads, **options)
+        part = combine(
+            members, recipe, limits=CombineLimits(threads, uncertainty="noise"), **options
+        )
         for name in ("image", "count", "uncertainty", "clipped", "invalid", "mask", "sample"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
 
@@ -326,7 +324,10 @@ def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
     ("options", "text"),
     [
         ({"recipe": NOISE}, "clip_by: clipping by noise needs gain and read noise"),
-        ({"uncertainty": "noise"}, "uncertainty: .* needs gain and read noise"),
+        (
+            {"limits": CombineLimits(uncertainty="noise")},
+            "uncertainty: .* needs gain and read noise",
+        ),
         ({"noise": model((5, 5))}, r"noise model is of another shape .*\(37, 61\)"),
         ({"scale": [1.0, 2.0]}, "scale: one is needed for each frame .found 2.; allowed: 3"),
         ({"scale": [1.0, 0.0, 1.0]}, "scale: frame 2 cannot be divided by its level"),

@@ -13,15 +13,11 @@ from astropy.stats import mad_std
 
 from ccdflow.combine import member_reader, tiles
 from ccdflow.combine.clipping import estimate, kept_by
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_reader import Member, locate
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.stack import (
-    CombineRecipe,
-    Member,
-    combine,
-    combine_arrays,
-    locate,
-    sampled_rows,
-)
+from ccdflow.combine.row_sample import sampled_rows
+from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
 from ccdflow.errors import FrameError, UserError
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -240,7 +236,7 @@ def test_bits_do_not_depend_on_threads_or_memory(write, monkeypatch, n, recipe):
     whole = combine_arrays(stack, recipe)
     for threads, tile in [(1, 1), (2, 1), (3, 70 * 3 * n * 4), (2, 10**7)]:
         monkeypatch.setattr(tiles, "TILE_BYTES", tile)
-        part = combine(members, recipe, threads=threads)
+        part = combine(members, recipe, limits=CombineLimits(threads))
         for name in ("image", "count", "uncertainty", "clipped", "invalid"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
 
@@ -283,7 +279,10 @@ def test_many_members_without_scatter_are_clipped_alike(n, write):
     stack[: n // 2 + 1, 7] = 1000
     stack[2, 9, ::3] = np.nan
     members = write(stack)
-    with_scatter, without = combine(members), combine(members, uncertainty=False)
+    with_scatter, without = (
+        combine(members),
+        combine(members, limits=CombineLimits(uncertainty=False)),
+    )
     assert without.image.tobytes() == with_scatter.image.tobytes()
     assert without.count.tobytes() == with_scatter.count.tobytes()
     assert without.clipped.tolist() == with_scatter.clipped.tolist()
@@ -299,7 +298,7 @@ def test_members_in_float64_and_a_named_extension(tmp_path):
         fits.HDUList(hdus).writeto(path)
         members.append(locate(path, hdu="AMP2"))
     assert members[0].dtype == ">f8"
-    result = combine(members, dtype=np.float64)
+    result = combine(members, limits=CombineLimits(dtype=np.float64))
     np.testing.assert_array_equal(result.image, by_ccdproc(stack, **GUIDE).data)
 
 
@@ -343,9 +342,9 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     size = shape[0] * shape[1]
     members = [Member(path, (k % 10) * size * 4, shape) for k in range(n)]
     ceiling = 4_500_000  # the frames take 1.3 and 20 MB
-    combine(members[:2], memory=ceiling, sample_rows=4)
+    combine(members[:2], limits=CombineLimits(memory=ceiling), sample_rows=4)
     tracemalloc.start()
-    result = combine(members, memory=ceiling, sample_rows=4)
+    result = combine(members, limits=CombineLimits(memory=ceiling), sample_rows=4)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert result.clipped.sum() > 0
@@ -355,11 +354,11 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
 def test_too_little_memory_says_how_much_is_needed(write):
     members = write(noise(5))
     with pytest.raises(UserError, match=r"memory.*found 1000.*allowed: (\d+) bytes") as caught:
-        combine(members, memory=1000)
+        combine(members, limits=CombineLimits(memory=1000))
     needed = int(str(caught.value).split("allowed: ")[1].split()[0])
-    assert combine(members, memory=needed).image.shape == SHAPE
+    assert combine(members, limits=CombineLimits(memory=needed)).image.shape == SHAPE
     with pytest.raises(UserError, match="memory is too small"):
-        combine(members, memory=needed - 1)
+        combine(members, limits=CombineLimits(memory=needed - 1))
 
 
 # -- what cannot be combined --------------------------------------------------------------------
@@ -371,7 +370,7 @@ def test_a_truncated_member_is_named(write):
         file.truncate(members[2].offset + 500)
     for threads in (1, 2):
         with pytest.raises(FrameError, match=r"red002\.fits: ends before its pixels do"):
-            combine(members, threads=threads)
+            combine(members, limits=CombineLimits(threads))
     with pytest.raises(FrameError, match=r"red002\.fits: .*ends before its pixels do.*found"):
         locate(members[2].path)
 
@@ -382,7 +381,7 @@ def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
 
     monkeypatch.setattr(tiles, "solve_exactly", broken)
     with pytest.raises(ZeroDivisionError):
-        combine(write(noise(12, hits=40)), threads=3)
+        combine(write(noise(12, hits=40)), limits=CombineLimits(3))
 
 
 def test_what_is_no_float_image_is_refused(tmp_path):
@@ -411,7 +410,7 @@ def test_members_have_to_fit_each_other(write):
     with pytest.raises(UserError, match="nothing to combine"):
         combine([])
     with pytest.raises(UserError, match=r"threads: .*found 0"):
-        combine(first, threads=0)
+        combine(first, limits=CombineLimits(0))
     with pytest.raises(UserError, match="pixel type"):
         combine([Member("a.fits", 0, (17, 24), "<f4")])
     with pytest.raises(FrameError, match=r"absent\.fits: cannot be read: No such file"):

@@ -8,27 +8,24 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import simulate
-from ccdflow.combine.stack import CombineRecipe, combine_arrays
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.moments import clipped_moments
+from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.bias_figures import (
     AmplifierValues,
-    combined_noise,
     disagreement,
     drift,
     excess_variance,
     measure_amplifier,
+    measure_combined_noise,
+    measure_read_noise,
+    measure_structure,
     member_structure,
     noise_prediction,
-    read_noise,
-    structure,
 )
 from ccdflow.detector.choosing import Thresholds, select_members
-from ccdflow.detector.frame_figures import (
-    Estimate,
-    FrameStatistics,
-    clipped_moments,
-    frame_statistics,
-)
-from ccdflow.detector.warnings import expected_clipping, remarks
+from ccdflow.detector.frame_figures import Estimate, FrameStatistics, frame_statistics
+from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
 from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[2] / "../shared/data/kast_blue_2015"
@@ -119,7 +116,7 @@ def test_a_frame_without_overscan_has_no_bias_level():
 def test_read_noise_comes_back_whatever_else_is_in_the_frames(n):
     frames = biases(n, rows=1.0, columns=30.0, seed=n)
     frames += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]  # drift
-    estimate = read_noise(frames)
+    estimate = measure_read_noise(frames)
     agrees(estimate, 4.0)
     assert estimate.error < 0.01 * 4.0
 
@@ -128,7 +125,7 @@ def test_read_noise_comes_back_whatever_else_is_in_the_frames(n):
 def test_error_of_the_read_noise_is_its_scatter(n):
     """Of 1000 seeds the scatter is known to 2.2 %; without the correlation it is off by 18 %."""
     seeds = range(1000)
-    estimates = [read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in seeds]
+    estimates = [measure_read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in seeds]
     values = np.array([e.value for e in estimates])
     error = np.mean([e.error for e in estimates])
     assert values.std(ddof=1) == pytest.approx(error, rel=0.1)
@@ -136,14 +133,14 @@ def test_error_of_the_read_noise_is_its_scatter(n):
 
 
 def test_read_noise_needs_a_pair():
-    assert np.isnan(read_noise(biases(1)).value)
-    assert np.isnan(read_noise(np.full((2, *SHAPE), np.nan, np.float32)).value)
+    assert np.isnan(measure_read_noise(biases(1)).value)
+    assert np.isnan(measure_read_noise(np.full((2, *SHAPE), np.nan, np.float32)).value)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1.0, 0.0), (0.0, 2.0), (0.5, 0.5)])
 def test_structure_of_rows_and_columns_comes_back(rows, columns):
     image = biases(1, shape=(300, 431), rows=rows, columns=columns)[0]
-    measured = structure(image, 4.0)
+    measured = measure_structure(image, 4.0)
     for estimate, truth in ((measured.rows, rows), (measured.columns, columns)):
         if truth:
             agrees(estimate, truth)
@@ -227,10 +224,10 @@ def test_noise_of_the_combined_bias_is_that_of_its_pixels(n, recipe):
     pattern = 25 * np.random.default_rng(1).standard_normal(SHAPE)
     frames = (biases(n, seed=n, hits=0) + pattern).astype(np.float32)
     true = np.std(combine_arrays(frames, recipe).image - pattern)
-    estimate = combined_noise(frames, recipe)
+    estimate = measure_combined_noise(frames, recipe)
     # the noise that is there is itself known to 1 / sqrt(2 N), the loss of the recipe to 1 %
     assert abs(estimate.value - true) < PULL * np.hypot(1.5 * estimate.error, 0.01 * true)
-    predicted = noise_prediction(read_noise(frames), n, recipe).value
+    predicted = noise_prediction(measure_read_noise(frames), n, recipe).value
     assert estimate.value == pytest.approx(predicted, rel=0.04)
 
 
@@ -238,9 +235,12 @@ def test_noise_that_does_not_average_out_is_seen():
     """A pattern that differs between even and odd members stays, however many there are."""
     frames = biases(20, hits=0)
     frames[::2] += 3 * np.random.default_rng(2).standard_normal(SHAPE).astype(np.float32)
-    noise, prediction = combined_noise(frames), noise_prediction(read_noise(biases(20)), 20)
+    noise, prediction = (
+        measure_combined_noise(frames),
+        noise_prediction(measure_read_noise(biases(20)), 20),
+    )
     assert noise.value > 1.3 * prediction.value
-    assert np.isnan(combined_noise(frames[:1]).value)
+    assert np.isnan(measure_combined_noise(frames[:1]).value)
 
 
 def two_amplifiers():
@@ -522,7 +522,7 @@ def test_frames_that_differ_from_column_to_column_are_said_to(alternating):
     # The variance of six values of +3 and six of -3, ddof=1; the worst box is a little above it.
     found = disagreement(frames, 4.0)
     assert 1 < found / (3 * (12 / 11) ** 0.5) < 1.2
-    texts = remarks(figures_of(disagreement=found), CombineRecipe())
+    texts = warnings_on_bias(figures_of(disagreement=found), CombineRecipe())
     assert len(texts) == 1
     assert texts[0].startswith(f"its frames differ from each other by {found:.3g} adu (rms)")
 
@@ -543,9 +543,9 @@ def figures_of(**changes):
 
 
 def test_a_good_combined_bias_needs_no_remark():
-    assert remarks(figures_of(), CombineRecipe()) == []
-    assert remarks(figures_of(combined_noise=1.38), CombineRecipe()) == []
-    (text,) = remarks(figures_of(combined_noise=1.5), CombineRecipe())
+    assert warnings_on_bias(figures_of(), CombineRecipe()) == []
+    assert warnings_on_bias(figures_of(combined_noise=1.38), CombineRecipe()) == []
+    (text,) = warnings_on_bias(figures_of(combined_noise=1.5), CombineRecipe())
     assert text == "its noise is 1.5 adu, 25 % more than the 1.2 adu that the read noise predicts"
 
 
@@ -554,10 +554,12 @@ def test_what_noise_alone_rejects_needs_no_remark():
     few = expected_clipping(3, CombineRecipe())
     assert 0.05 < few < 0.2
     assert expected_clipping(25, CombineRecipe()) < 0.002
-    assert remarks(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
+    assert warnings_on_bias(figures_of(frames=3, clipped_fraction=few), CombineRecipe()) == []
     # Whole adu of a noise of 0.4 reject up to 27 % themselves; what is beyond that is said.
-    assert remarks(figures_of(clipped_fraction=0.25, read_noise=0.4), CombineRecipe()) == []
-    (text,) = remarks(figures_of(clipped_fraction=0.5, read_noise=0.4), CombineRecipe())
+    assert (
+        warnings_on_bias(figures_of(clipped_fraction=0.25, read_noise=0.4), CombineRecipe()) == []
+    )
+    (text,) = warnings_on_bias(figures_of(clipped_fraction=0.5, read_noise=0.4), CombineRecipe())
     assert "50 % of the values were rejected, where noise alone would have" in text
     assert "`bias: {clip: null}` averages all" in text
 
@@ -571,7 +573,7 @@ def test_the_read_noise_of_quiet_cameras_comes_back(sigma, fraction, rows):
     values = np.rint(rng.normal(1000 + fraction, sigma, (12, *SHAPE)))
     truth = values.std()
     stack = values - np.rint(rng.normal(1000, 1, (12, SHAPE[0], 1)) * rows / 0.05) * rows
-    estimate = read_noise(stack.astype(np.float32))
+    estimate = measure_read_noise(stack.astype(np.float32))
     assert estimate.value == pytest.approx(truth, rel=0.02)
 
 

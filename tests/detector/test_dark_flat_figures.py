@@ -22,7 +22,7 @@ from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import combine_flats
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.stack import Subtracted
+from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
 from ccdflow.detector.choosing_light import (
@@ -32,7 +32,7 @@ from ccdflow.detector.choosing_light import (
     select_flats,
 )
 from ccdflow.detector.dark_figures import measure_dark
-from ccdflow.detector.flat_figures import flat_statistics, measure_flat, measured_gain
+from ccdflow.detector.flat_figures import flat_statistics, measure_flat, measure_gain_of_flats
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.errors import UserError
 
@@ -58,7 +58,7 @@ def test_rate_hot_pixels_and_noise_of_each_amplifier(tmp_path):
         assert 0.97 < figures.noise_ratio.value < 1.03
         assert figures.glow.value == 0
         assert figures.percentiles[99.9] > 5 > figures.percentiles[84]
-        assert dark_figures.remarks(figures) == []
+        assert dark_figures.warnings_on_dark(figures) == []
 
 
 def test_glow_is_seen_in_the_amplifier_that_has_it(tmp_path):
@@ -113,7 +113,7 @@ def test_light_that_leaks_in_is_said(tmp_path):
     hours = [0.1 * k for k in range(6)]
     figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)[0]
     assert figures.drift.slope.value == pytest.approx(30, rel=0.1)
-    (text,) = dark_figures.remarks(figures)
+    (text,) = dark_figures.warnings_on_dark(figures)
     assert re.search(r"rose by 1[\d.]* from [\d.]+ adu: light", text)
     assert "light that leaks in" in text
 
@@ -147,7 +147,7 @@ def test_a_sentence_on_drift_counts_the_noise_of_the_overscan(tmp_path):
         noises = [replace(each, read_noise=3.0, level_noise=noise) for each in amplifiers()]
         dark = combine_darks(members, bias=bias, amplifiers=noises)
         figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)
-        texts = [" ".join(dark_figures.remarks(each)) for each in figures]
+        texts = [" ".join(dark_figures.warnings_on_dark(each)) for each in figures]
         assert ["its frames rose by" in text for text in texts] == [said] * len(noises)
 
 
@@ -357,7 +357,7 @@ def test_the_gain_is_that_of_the_lit_pixels_however_the_light_falls_off(gain, le
     members = SimpleNamespace(
         sample=np.array(frames, np.float32), levels=levels, sample_rows=9 * np.arange(128)
     )
-    found = measured_gain(members, AmplifierNoise("A", (0, 9 * 128, 0, 512), 8.0))
+    found = measure_gain_of_flats(members, AmplifierNoise("A", (0, 9 * 128, 0, 512), 8.0))
     assert found.value == pytest.approx(gain, rel=0.03)
     assert abs(found.value - gain) < 6 * found.error
     assert found.error < 0.02 * gain
@@ -368,6 +368,6 @@ def test_too_little_light_tells_no_gain():
     levels = np.full(3, 300.0)
     sample = (random.poisson(300, (3, 64, 64)) + random.normal(0, 8, (3, 64, 64))) / 300
     members = SimpleNamespace(sample=sample, levels=levels, sample_rows=np.arange(64))
-    assert np.isnan(measured_gain(members, AmplifierNoise("A", (0, 64, 0, 64), 8.0)).value)
+    assert np.isnan(measure_gain_of_flats(members, AmplifierNoise("A", (0, 64, 0, 64), 8.0)).value)
     one = SimpleNamespace(sample=sample[:1], levels=levels[:1], sample_rows=np.arange(64))
-    assert np.isnan(measured_gain(one, AmplifierNoise("A", (0, 64, 0, 64), 1.0)).value)
+    assert np.isnan(measure_gain_of_flats(one, AmplifierNoise("A", (0, 64, 0, 64), 1.0)).value)

@@ -8,7 +8,7 @@ from ccdflow.kinds.measuring.noise_words import (
     lamp_sentences,
     nights_off,
     noise_sentences,
-    sentences_of,
+    sentences_on_noise,
 )
 from ccdflow.run import ledger
 
@@ -68,5 +68,5 @@ def test_nights_noted_one_by_one_read_like_nights_noted_together():
         for group in context.groups.values():
             group.night = f"2024-03-0{number}"
     noted = [entry for archive in off for entry in nights_off(*archive)]
-    (said,) = sentences_of(reversed(noted))
+    (said,) = sentences_on_noise(reversed(noted))
     assert said.startswith("cam: the noise of 6 calibrated frames of 3 nights (g) is 13.0 e- a pix")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.detector.bias_figures import read_noise
+from ccdflow.detector.bias_figures import measure_read_noise
 from ccdflow.detector.photons.photon_transfer import (
     Gain,
     combine_gains,
@@ -60,7 +60,7 @@ def test_two_errors_hold_gain_and_read_noise_as_often_as_those_of_a_normal_distr
         for seed in range(400):
             rng = np.random.default_rng(seed + int(1e8 * gain))
             bias = np.rint(rng.normal(1000.3, noise / gain, (6, *SHAPE)))
-            measured, level = read_noise(bias), bias.mean(axis=0) - 1000.3
+            measured, level = measure_read_noise(bias), bias.mean(axis=0) - 1000.3
             levels = ((20_000, 21_000, 19_000), (30_000, 29_000, 31_500))
             own = [
                 measure_gain(

@@ -20,8 +20,8 @@ from ccdflow import settings as settings_module
 from ccdflow import simulate
 from ccdflow.detector.trend_steps import FEWEST, TRENDS, find_steps
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.measuring.trend_series import FigureSeries, series_of
+from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
 from ccdflow.kinds.trends import RECENT, TRENDS_TABLE
 from ccdflow.run import ledger
 from ccdflow.run.context import Context
@@ -245,7 +245,7 @@ def measured_context(nights):
         for seconds in exposures:
             product = f"combined/{name}/dark_cam_{seconds}s.fits"
             shared = (("exptime", str(seconds)), ("temperature", degrees))
-            groups[product] = Group(product, name, "cam", shared, (), (name,), kind=DARK.name)
+            groups[product] = Group(product, name, "cam", shared, (), (name,), kind=DARK_KIND.name)
             records[product] = ledger.Record(product, "dark", "k")
             uses.append(Use(product, 0, 1.0, 0.0, "A"))
         product = f"detector/cam/{name}/pixels_9x9.fits"
@@ -262,13 +262,13 @@ def measured_context(nights):
         figures = {"amplifier": "A", "gain": math.nan, "gain_error": math.nan, "hot": 9}
         data = {"quality": [figures | {"dark_rate": rate}]}
         records[product] = ledger.Record(product, "detector", "k", data=data)
-    values = settings_module.load({"raw": "raw", "results": "results"})
+    values = settings_module.load_settings({"raw": "raw", "results": "results"})
     store = SimpleNamespace(rows={})
     return Context(values, None, None, store, records, CHAIN, groups=groups)
 
 
 def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():
-    found = series_of(
+    found = figure_series(
         measured_context(
             [
                 ("2024-01-01", "-100", (20, 60), 1.0),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData
 
-from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
+from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
 from ccdflow.maskbits import BAD_COLUMN
 
 SHAPE, GAIN, READ_NOISE = (200, 300), 1.5, 4.0
@@ -35,7 +35,7 @@ def light(rng, *, trap=None, dim=None, share=1.0):
 
 
 def found(frames):
-    groups = two_levels(LEVELS)
+    groups = split_levels(LEVELS)
     return nonlinear_mask(average_levels(frames, LEVELS, groups, (GAIN, READ_NOISE)))
 
 
@@ -73,7 +73,7 @@ def test_what_ccdmask_finds_is_found():
     trap[50:, 150] = 600
     frames = light(rng, trap=trap)
     faint, bright = (
-        frames[group].mean(axis=0) / LEVELS[group].mean() for group in two_levels(LEVELS)
+        frames[group].mean(axis=0) / LEVELS[group].mean() for group in split_levels(LEVELS)
     )
     peer = ccdproc.ccdmask(CCDData(bright / faint, unit="adu"))
     own = found(frames) != 0
@@ -90,7 +90,7 @@ def test_the_pixels_of_ccdmask_are_added_where_they_are_asked_for_and_hits_are_n
     trap.ravel()[rng.permutation(trap.size)[:400]] = rng.uniform(300, 1500, 400)
     frames = light(rng, trap=trap)
     frames[0, 5, :20] += 20_000
-    averages = average_levels(frames, LEVELS, two_levels(LEVELS), (GAIN, READ_NOISE))
+    averages = average_levels(frames, LEVELS, split_levels(LEVELS), (GAIN, READ_NOISE))
     ratio = averages[1] / averages[0]
     unknown = np.isnan(ratio)
     assert unknown[5, :20].all()
@@ -130,7 +130,7 @@ def test_a_detector_that_is_not_linear_throughout_has_no_bad_pixels_for_it():
     ],
 )
 def test_flats_are_of_two_levels_if_each_has_two_and_one_is_half_as_bright_again(levels, groups):
-    split = two_levels(levels)
+    split = split_levels(levels)
     assert (split is None) == (groups is None)
     if groups is not None:
         assert [list(part) for part in split] == list(groups)

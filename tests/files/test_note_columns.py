@@ -14,12 +14,14 @@ CELLS = {
 
 @pytest.fixture
 def path(tmp_path):
-    note_columns.write(tmp_path / "notes", CELLS.items(), first={"form": 2}, names=["a", "b", "c"])
+    note_columns.write_columns(
+        tmp_path / "notes", CELLS.items(), first={"form": 2}, names=["a", "b", "c"]
+    )
     return tmp_path / "notes"
 
 
 def test_columns_are_read_as_they_were_written(path):
-    found = note_columns.read(path)
+    found = note_columns.read_columns(path)
     assert (found.first, found.names, list(found)) == ({"form": 2}, ["a", "b", "c"], list(CELLS))
     assert {name: found.cells(name) for name in found} == CELLS
     assert note_columns.values(found.cells("plain")) == [{"k": "ü\n\t"}, 3, [1.5]]
@@ -32,13 +34,13 @@ def test_columns_are_read_as_they_were_written(path):
 )
 def test_damaged_columns_are_none(path, change):
     path.write_bytes(change(path.read_bytes()))
-    assert note_columns.read(path) is None
-    assert note_columns.read(path.parent / "absent") is None
+    assert note_columns.read_columns(path) is None
+    assert note_columns.read_columns(path.parent / "absent") is None
 
 
 def test_columns_of_a_file_that_was_written_anew_are_not_mixed_with_it(path):
-    before = note_columns.read(path)
-    note_columns.write(path, CELLS.items(), first={"form": 3}, names=["a", "b", "c"])
+    before = note_columns.read_columns(path)
+    note_columns.write_columns(path, CELLS.items(), first={"form": 3}, names=["a", "b", "c"])
     with pytest.raises(OSError, match="written anew"):
         before.cells("plain")
 

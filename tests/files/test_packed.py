@@ -69,7 +69,7 @@ def test_lossless_tiles_are_the_pixels_bit_by_bit(tmp_path, step):
     arrays[0][10, 3] = np.inf
     back = write(tmp_path / "a.fits", arrays, compress="lossless", step=step)
     with fits.open(tmp_path / "a.fits") as hdus:
-        plain = packed.as_plain(hdus)
+        plain = packed.in_plain_order(hdus)
         for hdu, array in zip(plain, arrays, strict=True):
             assert hdu.data.dtype.newbyteorder("=") == array.dtype
             assert hdu.data.astype(array.dtype).tobytes() == array.tobytes()
@@ -80,7 +80,7 @@ def test_quantised_pixels_are_within_half_a_step_of_a_sixteenth_of_the_noise(tmp
     arrays = images()
     back = write(tmp_path / "a.fits", arrays, compress="quantised")
     with fits.open(tmp_path / "a.fits") as hdus:
-        image, error, mask = packed.as_plain(hdus)
+        image, error, mask = packed.in_plain_order(hdus)
         steps = image.header["QUANSTEP"], error.header["QUANSTEP"]
         off = [a.data - b for a, b in zip((image, error), arrays[:2], strict=True)]
         assert steps[0] == pytest.approx(25 / 16, rel=0.05)
@@ -107,7 +107,7 @@ def test_a_tile_that_steps_would_spoil_keeps_its_floats(tmp_path):
     image[393:524] = np.nan
     write(tmp_path / "a.fits", [*arrays, np.zeros(image.shape, "i2")], compress="quantised")
     with fits.open(tmp_path / "a.fits") as hdus:
-        found = packed.as_plain(hdus)[0].data
+        found = packed.in_plain_order(hdus)[0].data
         assert np.array_equal(found[:524], image[:524], equal_nan=True)
         assert 0 < np.abs(found[524:] - image[524:]).max() < 0.2
 
@@ -123,7 +123,7 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
     ).stat().st_size
     own = {"BLANK", "QUANSTEP"} | ({"CHECKSUM", "DATASUM"} if compress == "quantised" else set())
     with fits.open(tmp_path / "plain.fits") as a, fits.open(tmp_path / "packed.fits") as b:
-        unpacked = packed.as_plain(b)
+        unpacked = packed.in_plain_order(b)
         assert len(a) == len(unpacked)
         for hdu, other in zip(a, unpacked, strict=True):
             cards, found = ({card.keyword: card for card in h.header.cards} for h in (hdu, other))

@@ -197,7 +197,7 @@ def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatc
     usual = [f"CARD{number}   = {number}".ljust(80) for number in range(5)]
     for frame in range(40):
         own = f"FRAME   = {frame}".ljust(80)
-        header = rawheader.parse("".join([*usual, own, "END".ljust(80)]))
+        header = rawheader.parse_raw_header("".join([*usual, own, "END".ljust(80)]))
         assert header["FRAME"] == frame
         assert header["CARD4"] == 4
         assert len(rawheader._known) <= 10

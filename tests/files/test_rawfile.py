@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, decoding, inflate, rawfile, rowio, whole
+from ccdflow.files import checksum, decoding, file_errors, inflate, rawfile, rowio, whole
 
 NY, NX = 37, 53
 BLOCK = 2880
@@ -64,7 +64,7 @@ def put(folder, content, name="a.fits.gz"):
 
 def stream(path, layout):
     """Read all rows as the usual frame's are, and return their bytes."""
-    with rawfile.reading("a"):
+    with file_errors.reading("a"):
         raw = rawfile.open_raw(path)
     with raw as file:
         rows = rowio.RowStream(file, layout, layout.hdus[0], "a")
@@ -115,7 +115,7 @@ def test_pixels_come_back(tmp_path):
     for name, written in {"a.fits": content, "a.fits.gz": packed(content)}.items():
         path = put(tmp_path, written, name)
         layout = rawfile.read_layout(path)
-        data = rawfile.read_bytes(path, layout, memory=10**6)
+        data = rawfile.inflate_into_buffer(path, layout, memory=10**6)
         assert bytes(data) == content
         stored, offset = decoding.array(data, layout.hdus[0])
         np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
@@ -127,7 +127,7 @@ def test_several_images(tmp_path):
     path = put(tmp_path, packed(content))
     layout = rawfile.read_layout(path)
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
-    data = rawfile.read_bytes(path, layout, memory=10**6)
+    data = rawfile.inflate_into_buffer(path, layout, memory=10**6)
     for number in (1, 2):
         stored, offset = decoding.array(data, layout.hdus[number])
         np.testing.assert_array_equal(stored, fits.getdata(path, number))
@@ -141,7 +141,7 @@ def outcome(path):
     """What becomes of a file: the reason why it is refused, or its pixels, by either way."""
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**7)
-        data = rawfile.read_bytes(path, layout, memory=10**7, name="a")
+        data = rawfile.inflate_into_buffer(path, layout, memory=10**7, name="a")
         size = layout.hdus[0].size
         pixels = bytes(data[layout.hdus[0].offset :][:size])
         assert stream(path, layout) == pixels
@@ -182,7 +182,7 @@ def test_a_flipped_bit_is_told_alike_by_either_way_of_reading(tmp_path):
         path = put(tmp_path, bytes(bad))
         layout = rawfile.read_layout(path, name="a")
         with pytest.raises(FrameError) as at_once:
-            rawfile.read_bytes(path, layout, memory=10**7, name="a")
+            rawfile.inflate_into_buffer(path, layout, memory=10**7, name="a")
         with pytest.raises(FrameError) as rows:
             stream(path, layout)
         assert at_once.value.reason == rows.value.reason
@@ -199,12 +199,12 @@ def test_a_cut_file_is_found(tmp_path, plain):
     length = rawfile.read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
     for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
-        with pytest.raises(rawfile.Incomplete, match=r"truncated|empty"):
+        with pytest.raises(file_errors.IncompleteRawFile, match=r"truncated|empty"):
             rawfile.read_layout(put(tmp_path, written[:cut], name))
     if plain:
         path = put(tmp_path, written[:length], name)
         layout = rawfile.read_layout(path)
-        assert bytes(rawfile.read_bytes(path, layout, memory=10**7)) == content[:length]
+        assert bytes(rawfile.inflate_into_buffer(path, layout, memory=10**7)) == content[:length]
 
 
 @pytest.mark.parametrize(
@@ -229,10 +229,12 @@ def test_what_is_refused(tmp_path, content, reason):
 
 
 def test_an_unreadable_file_is_told_from_a_bad_one(tmp_path):
-    with pytest.raises(rawfile.Unreadable, match=r"cannot be read \(No such file or directory\)"):
+    with pytest.raises(
+        file_errors.UnreadableRawFile, match=r"cannot be read \(No such file or directory\)"
+    ):
         rawfile.read_layout(tmp_path / "none.fits", name="a")
     (tmp_path / "folder.fits").mkdir()
-    with pytest.raises(rawfile.Unreadable, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(file_errors.UnreadableRawFile, match=r"cannot be read \(Is a directory\)"):
         rawfile.read_layout(tmp_path / "folder.fits", name="a")
 
 
@@ -282,7 +284,7 @@ before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monot
 reason = ""
 try:
     layout = rawfile.read_layout(path, name="a", memory=memory)
-    rawfile.read_bytes(path, layout, memory=memory, name="a")
+    rawfile.inflate_into_buffer(path, layout, memory=memory, name="a")
 except FrameError as error:
     reason = error.reason
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -389,7 +391,7 @@ def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**6)
         assert layout.headers
-        rawfile.read_bytes(path, layout, memory=10**6)
+        rawfile.inflate_into_buffer(path, layout, memory=10**6)
     except FrameError as error:
         said = str(error)
     else:
@@ -466,7 +468,7 @@ def test_what_may_follow_a_packed_file(tmp_path, packing, behind, problem):
             rawfile.read_layout(path).fingerprint == f"{zlib.crc32(image()):08x}-{len(image()):x}"
         )
         return
-    with pytest.raises(rawfile.Damaged, match=f"stream is damaged .{problem}"):
+    with pytest.raises(file_errors.DamagedRawFile, match=f"stream is damaged .{problem}"):
         rawfile.read_layout(path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccdflow.errors import DamagedError
+from ccdflow.errors import DamagedProduct
 from ccdflow.files import stored
 
 LIBRARY = Path(__file__).parents[2] / "scripts" / "ccdflow"
@@ -43,10 +43,10 @@ def test_a_file_that_is_cut_while_it_is_in_use_raises_an_error(image):
     with read.path.open("r+b") as file:
         file.truncate(100 + pixels.nbytes - 4)
     assert read[:36].tobytes() == pixels[:36].tobytes()
-    with pytest.raises(DamagedError, match="the product is cut"):
+    with pytest.raises(DamagedProduct, match="the product is cut"):
         read[36:]
     read.path.unlink()
-    with pytest.raises(DamagedError, match=r"cannot be read \(No such file"):
+    with pytest.raises(DamagedProduct, match=r"cannot be read \(No such file"):
         np.asarray(read)
 
 

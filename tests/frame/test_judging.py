@@ -10,8 +10,9 @@ from small_frames import LFC_LIKE, amplifier, bias_cards, geometry, run_jobs, wr
 
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.combine.stack import CombineRecipe, combine_arrays
-from ccdflow.detector.warnings import expected_clipping, remarks
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.stack import combine_arrays
+from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
 from ccdflow.frame import judging, reduction
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.settings import ROOT
@@ -125,7 +126,7 @@ def test_the_advice_on_light_in_a_strip_can_be_followed():
         (text,) = (text for kind, text in reduced.warnings if kind == judging.LIGHT)
         assert advice in text
         said = {"a.fits": frame_warnings.Warned("simcam", [(judging.LIGHT, text)])}
-        (line,) = frame_warnings.sentences(said)
+        (line,) = frame_warnings.sentences_on_warnings(said)
         assert line.startswith("simcam: a.fits: the overscan holds light")
         assert line.endswith("config/cameras/simcam.yaml")
 
@@ -292,8 +293,10 @@ def test_what_whole_adu_reject_is_no_alarm(sigma, n):
         "read_noise": noise, "combined_noise": 0.3, "combined_noise_error": 0.1, "frames": n,
         "predicted_noise": 0.3, "clipped_fraction": clipped, "disagreement": 0.0, "cut_off": False,
     }  # fmt: skip
-    assert remarks(figures, recipe) == []
-    assert "values were rejected" in remarks({**figures, "clipped_fraction": 0.6}, recipe)[0]
+    assert warnings_on_bias(figures, recipe) == []
+    assert (
+        "values were rejected" in warnings_on_bias({**figures, "clipped_fraction": 0.6}, recipe)[0]
+    )
 
 
 def test_a_mask_beside_an_image_is_no_dead_amplifier(tmp_path):

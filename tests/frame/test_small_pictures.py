@@ -18,10 +18,10 @@ from small_frames import biases, run_jobs, write_raw
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
-from ccdflow.frame.small_images import ROWS, SIDE, SmallImage, small_image, step_of
+from ccdflow.frame.small_images import ROWS, SIDE, SmallImage, pixels_per_small_pixel, small_image
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.pages.contents import ShownFrame
-from ccdflow.pages.pictures.small_picture import read_shown, small_picture
+from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
 from ccdflow.pages.sheet import Tile, TimePanel, TimePanels, TimePoint, sheet_section, strip_section
 from ccdflow.run.ledger import MADE
 from ccdflow.run.nights import counts
@@ -38,7 +38,7 @@ def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, b
         small.add(first, frame[first : first + block])
     found = small.result()
     np.testing.assert_array_equal(found, small_image(frame.astype(">f4")))
-    step = step_of(shape)
+    step = pixels_per_small_pixel(shape)
     assert max(found.shape) <= SIDE
     assert found.shape == tuple(math.ceil(length / step) for length in shape)
     offsets = [n * step // min(ROWS, step) for n in range(min(ROWS, step))]
@@ -59,7 +59,7 @@ def test_greys_give_the_values_back(centre, noise):
     image = RNG.normal(centre, noise, (60, 50)).astype(np.float32)
     image[10, 20] = centre + 2000 * noise
     image[0, 0] = np.nan
-    content = small_picture(image, key="abc", unit="electron")
+    content = draw_small_picture(image, key="abc", unit="electron")
     shown = read_shown(content)
     assert (shown.key, shown.unit, shown.width, shown.height) == ("abc", "electron", 50, 60)
     grey = grey_of(content)[::-1].astype(float)
@@ -70,27 +70,27 @@ def test_greys_give_the_values_back(centre, noise):
     allowed = 0.09 * np.hypot(image[1:] - shown.centre, shown.scale) + 1e-3 * noise
     assert (off <= allowed).all()
     assert shown.scale == pytest.approx(noise, rel=0.1)
-    assert content == small_picture(image, key="abc", unit="electron")
+    assert content == draw_small_picture(image, key="abc", unit="electron")
 
 
 def test_zscale_is_that_of_astropy():
     image = RNG.normal(400, 12, (90, 80)).astype(np.float32)
     image += np.linspace(0, 80, 90)[:, None].astype(np.float32)
     image[::13, ::11] += 5000
-    low, high = read_shown(small_picture(image, key="")).zscale
+    low, high = read_shown(draw_small_picture(image, key="")).zscale
     wanted = ZScaleInterval(n_samples=7200).get_limits(image)
     assert (low, high) == pytest.approx(wanted, abs=0.05 * (wanted[1] - wanted[0]))
 
 
 @pytest.mark.parametrize("image", [np.zeros((5, 4)), np.full((5, 4), np.nan), np.eye(1)])
 def test_an_image_without_noise_has_its_picture(image):
-    content = small_picture(image.astype(np.float32), key="k")
+    content = draw_small_picture(image.astype(np.float32), key="k")
     assert grey_of(content).shape == image.shape
     assert all(np.isfinite(each) for each in (read_shown(content).low, read_shown(content).high))
 
 
 def test_a_picture_that_is_cut_damaged_or_foreign_says_nothing():
-    content = small_picture(np.eye(9, dtype=np.float32), key="k")
+    content = draw_small_picture(np.eye(9, dtype=np.float32), key="k")
     assert read_shown(content).key == "k"
     for length in range(len(content)):
         assert read_shown(content[:length]) is None
@@ -121,7 +121,9 @@ def sky(stars, *, fwhm=4.0, shape=(700, 900), long=1.0, flux=4000.0, noise=8.0):
 @pytest.mark.parametrize("fwhm", [3.0, 4.5, 7.0])
 def test_the_width_of_gaussian_stars(fwhm):
     image = sky(40, fwhm=fwhm)
-    width, stars = star_width(image, step=step_of(image.shape), small=small_image(image))
+    width, stars = star_width(
+        image, step=pixels_per_small_pixel(image.shape), small=small_image(image)
+    )
     assert width == pytest.approx(fwhm, rel=0.08)
     assert stars >= 15
 
@@ -130,7 +132,9 @@ def test_cosmic_rays_trails_and_an_empty_sky_have_no_width():
     hits = sky(0)
     hits[tuple(RNG.integers(30, 600, (2, 200)))] += 9000
     for image in (hits, sky(0), sky(12, long=4.0)):
-        width, stars = star_width(image, step=step_of(image.shape), small=small_image(image))
+        width, stars = star_width(
+            image, step=pixels_per_small_pixel(image.shape), small=small_image(image)
+        )
         assert math.isnan(width)
         assert stars < 3
 
@@ -172,7 +176,7 @@ def test_the_picture_that_a_frames_job_leaves_is_that_of_its_product(tmp_path):
         path = run.results / paths.small_picture("2020-02-29", product)
         record = run.context.outcome(product)
         with fits.open(run.results / product) as hdus:
-            wanted = small_picture(small_image(hdus[0].data), key=record.key)
+            wanted = draw_small_picture(small_image(hdus[0].data), key=record.key)
         assert path.read_bytes() == wanted
         names.discard(path.name)
     (left,) = names

@@ -16,11 +16,11 @@ from workflow.stand_ins import use_stand_ins
 from ccdflow import kinds, paths, schemas
 from ccdflow.frame import judging
 from ccdflow.kinds.kind import Chain, Kind
-from ccdflow.kinds.writing import write_text
-from ccdflow.pages.page import Section
+from ccdflow.kinds.writing import write_text_product
+from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.describe import describe, others
+from ccdflow.run.describe import lines_on_plan, others
 
 DATA = Path(__file__).parents[1] / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"
@@ -104,7 +104,7 @@ def test_results_of_an_older_version_are_up_to_date(old):
     old.config |= {"flat": {"enabled": True}}
     before = products(old.results)
     plan = old.plan().plan
-    assert set(plan.jobs) == NEW, "\n".join(describe(plan))
+    assert set(plan.jobs) == NEW, "\n".join(lines_on_plan(plan))
     assert plan.retire == []
     assert plan.planned_counts["frame"] == 13
     outcome = old.run()
@@ -141,7 +141,7 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypat
 
     But for warnings of what the older version did not look at: what its strips of six columns do.
     """
-    monkeypatch.setattr(judging, "judge", lambda *_: ({}, []))
+    monkeypatch.setattr(judging, "judge_subtraction", lambda *_: ({}, []))
     before = products(old.results)
     old.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
     kept = {"inventory.csv", "reduced/2024-03-02/gone.fits", "nights/2024-03-02/before_after.png"}
@@ -214,7 +214,7 @@ class Levels(Kind):
             f"{product} {context.outcome(product).data['levels']['A']:.1f}\n"
             for product, _ in basis["frames"]
         ]
-        return write_text(context, job, basis, "".join(lines))
+        return write_text_product(context, job, basis, "".join(lines))
 
     def closing(self, context, records):
         return [f"levels of {len(records)} nights are listed"]
@@ -246,7 +246,7 @@ def hash_of(night, number):
 
 
 def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
-    lines = describe(toy.plan().plan)
+    lines = lines_on_plan(toy.plan().plan)
     assert lines[2].startswith("2 lists of levels, 2 pictures of frames, 2 pictures of biases, ")
     outcome = toy.run()
     assert {"levels/2024-03-01.txt", "levels/2024-03-02.txt"} < set(outcome.jobs)
@@ -282,7 +282,7 @@ def test_a_new_kind_is_rebuilt_by_the_contract(toy):
     assert toy.run().jobs == []
     # One raw frame changes: the list of its night is made again, and what shows it.
     toy.put("2024-03-02/b1.fits.gz", 99, night="2024-03-02")
-    said = "\n".join(describe(toy.plan().plan))
+    said = "\n".join(lines_on_plan(toy.plan().plan))
     jobs = set(toy.run().jobs)
     assert {"reduced/2024-03-02/b1.fits", "levels/2024-03-02.txt"} < jobs, said
     assert paths.night_page("2024-03-02") in jobs
@@ -336,7 +336,7 @@ def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     assert kind.todo in ("reduce", "make", "calibrate", "write")
     assert kind.place, "the kind has no place"
     if kind.type:
-        blocks = schemas.read("config.schema.json")["properties"]
+        blocks = schemas.read_schema("config.schema.json")["properties"]
         assert kind.block in blocks, "config/schemas/config.schema.json lacks its block"
         assert kind.counted
     document = (ROOT / "docs" / "architecture.md").read_text()

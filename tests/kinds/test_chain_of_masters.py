@@ -11,7 +11,7 @@ from chain_runs import BIAS, DARKS, FLATS, KINDS, NIGHT, edit, pull, run, take
 from small_frames import begin
 
 from ccdflow import simulate
-from ccdflow.kinds.dark import DARK, rounded
+from ccdflow.kinds.dark import DARK_KIND, rounded
 from ccdflow.run import ledger
 
 # -- what is made ----------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, second
     table = (done.results / "inventory.csv").read_text()
     (line,) = [line for line in table.splitlines() if line.startswith("dark60_4.fits")]
     assert said in line
-    (told,) = [line for line in DARK.closing(done.context, []) if said[:20] in line]
+    (told,) = [line for line in DARK_KIND.closing(done.context, []) if said[:20] in line]
     assert told.startswith("in no combined dark: dark60_4.fits: it has ")
     assert said[24:] in told
     assert done.records["reduced/dark60_4.fits"].status == ledger.MADE

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccdflow.kinds.bias import BIAS
-from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.bias import BIAS_KIND
+from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.masters import grouping
 
 
@@ -20,14 +20,14 @@ def row(file, degrees=None, **fields):
 @pytest.mark.parametrize(
     ("kind", "shared", "name"),
     [
-        (BIAS, [], "bias_cam"),
-        (BIAS, [("ccdsum", "2 2"), ("gain", "None"), ("readmode", "")], "bias_cam_2x2"),
-        (BIAS, [("ccdsum", " 1 1 ")], "bias_cam_1x1"),
-        (DARK, [("exptime", "300.0")], "dark_cam_300s"),
+        (BIAS_KIND, [], "bias_cam"),
+        (BIAS_KIND, [("ccdsum", "2 2"), ("gain", "None"), ("readmode", "")], "bias_cam_2x2"),
+        (BIAS_KIND, [("ccdsum", " 1 1 ")], "bias_cam_1x1"),
+        (DARK_KIND, [("exptime", "300.0")], "dark_cam_300s"),
     ],
 )
 def test_the_name_has_the_values_that_its_frames_share(kind, shared, name):
-    assert grouping.name_of(kind, "cam", shared) == name
+    assert grouping.name_of_group(kind, "cam", shared) == name
 
 
 def split(kind, rows):
@@ -37,7 +37,7 @@ def split(kind, rows):
 
 def test_frames_taken_before_the_detector_was_cold_are_apart():
     rows = [row("a", 10.0), row("b", -20.0), row("c", -19.8), row("d", -20.2), row("e")]
-    assert split(BIAS, rows) == {
+    assert split(BIAS_KIND, rows) == {
         (("degrees", "10C"),): ["a"],
         (("degrees", "-20C"),): ["b", "c", "d"],
         (("degrees", "unknown"),): ["e"],
@@ -46,9 +46,9 @@ def test_frames_taken_before_the_detector_was_cold_are_apart():
 
 def test_a_drift_of_degrees_without_a_gap_splits_nothing():
     rows = [row(str(number), -20.0 + 4.9 * number) for number in range(4)]
-    assert split(BIAS, rows) == {(): ["0", "1", "2", "3"]}
+    assert split(BIAS_KIND, rows) == {(): ["0", "1", "2", "3"]}
     # Darks are split by their temperature in another place.
-    assert split(DARK, [row("a", 10.0), row("b", -20.0)]) == {(): ["a", "b"]}
+    assert split(DARK_KIND, [row("a", 10.0), row("b", -20.0)]) == {(): ["a", "b"]}
 
 
 def members(rows, *, outdated=(), records=None):
@@ -58,7 +58,7 @@ def members(rows, *, outdated=(), records=None):
         outdated=set(outdated),
         ledger=records or {},
     )
-    return [each.file for each in grouping.members_of(BIAS, context)]
+    return [each.file for each in grouping.possible_members(BIAS_KIND, context)]
 
 
 def test_members_are_sorted_by_time_and_only_of_the_type():

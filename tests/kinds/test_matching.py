@@ -7,9 +7,11 @@ from datetime import date, timedelta
 import pytest
 from offered_masters import LFC, NIGHT, frame, master
 
-from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT, DetectorNoise, Rules
-from ccdflow.kinds.matching.ranking import day_of, temperatures_apart
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.kinds.matching.candidates import DetectorNoise, Rules
 from ccdflow.kinds.matching.rule import Masters
+from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching.temperatures import temperatures_apart
 
 FRAME = frame()
 

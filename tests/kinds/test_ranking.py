@@ -6,7 +6,6 @@ from datetime import date, timedelta
 
 import pytest
 
-from ccdflow.kinds.matching import ranking
 from ccdflow.kinds.matching.candidates import (
     EXACT_NIGHTS,
     DetectorNoise,
@@ -14,14 +13,10 @@ from ccdflow.kinds.matching.candidates import (
     OfferedMaster,
     Rules,
 )
-from ccdflow.kinds.matching.ranking import (
-    day_of,
-    degrees_apart,
-    question,
-    ranked,
-    rescaled,
-    shelf_of,
-)
+from ccdflow.kinds.matching.ranking import Ranking, ranked, rescaled
+from ccdflow.kinds.matching.shelf import day_of, shelf_of
+from ccdflow.kinds.matching.temperatures import degrees_apart
+from ccdflow.kinds.matching.terms import question, terms_of
 
 NIGHT = "2024-03-10"
 NOISE = DetectorNoise(read_noise=10.0)
@@ -150,17 +145,17 @@ def shelf_and_question(rng):
         (), rng.choice([*nights, "2024-03-10"]), rng.choice([20.0, 60.0, 61.0]), "g",
         rng.choice(degrees), rng.choice(degrees),
     )  # fmt: skip
-    return ranking.shelf_of(masters), kind, asked, noise, rules, asked.exptime
+    return shelf_of(masters), kind, asked, noise, rules, asked.exptime
 
 
 def test_masters_further_away_are_left_out_only_where_they_cannot_win():
     """Against a comparison of all masters of the shelf, ties included."""
     rng, reaches = random.Random(3), Counter()
     for _ in range(200):
-        shelf, _, frame, _, rules, _ = asked = shelf_and_question(rng)
-        terms = shelf.terms(*asked[1:])
-        assert ranked(*asked) == ranking.Ranking(terms, frame.night, rules).candidates()
-        near = ranking.Ranking(terms, frame.night, rules, EXACT_NIGHTS)
+        _, _, frame, _, rules, _ = asked = shelf_and_question(rng)
+        terms = terms_of(*asked)
+        assert ranked(*asked) == Ranking(terms, frame.night, rules).candidates()
+        near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
         reach = near.reach_of_others()
         is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"
         reaches[is_far] += len(near._order) == 5
@@ -173,7 +168,7 @@ def test_the_place_of_a_master_of_several_nights_is_its_first():
     nights = "2024-03-12", "2024-03-10", "2024-03-11"
     masters = [master("bias", night) for night in nights]
     both = OfferedMaster(masters[1].product, "bias", masters[0].about, 10)
-    shelf = ranking.shelf_of([masters[1], both, masters[2]])
+    shelf = shelf_of([masters[1], both, masters[2]])
     place = shelf.place_of(masters[1].product)
     assert shelf.masters[place].about.night == "2024-03-10"
     assert shelf.place_of("bias of another setup") is None

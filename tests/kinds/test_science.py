@@ -17,7 +17,7 @@ from small_frames import begin
 
 from ccdflow import kinds, simulate
 from ccdflow.run import ledger
-from ccdflow.run.describe import describe
+from ccdflow.run.describe import lines_on_plan
 from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
@@ -301,7 +301,7 @@ def test_a_late_dark_makes_its_combined_dark_and_what_took_it_and_nothing_else(t
         DARKS[20]: "its frames changed",
         "calibrated/science_r1.fits": "its masters changed",
     }
-    assert "1 frame to calibrate: 1 its masters changed" in "\n".join(describe(plan))
+    assert "1 frame to calibrate: 1 its masters changed" in "\n".join(lines_on_plan(plan))
     assert plan.jobs["calibrated/science_r1.fits"].needs == (DARKS[20],)
     run(tmp_path, chain, dark={"minimum": 2})
     assert plan_of(tmp_path, chain, dark={"minimum": 2})[1] == {}

@@ -13,7 +13,7 @@ from offered_masters import frame, master
 
 import tonight
 from ccdflow.errors import UserError
-from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, lines_of
+from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import Answer, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
@@ -155,7 +155,7 @@ def test_the_tables_runner_up_is_the_pages(archive):
     context = archive.plan()
     (block,) = night_plan.blocks_of(context, NIGHT)
     assert [line.rival for line in block.taken] == [None, None, None]
-    rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in lines_of(context)]
+    rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in table_lines(context)]
     assert [row["runner_up"] for row in rows] == ["", "", ""]
 
 

@@ -40,7 +40,7 @@ def script(name):
 
 def look(raw, results, **config):
     """Return the plan of a raw folder as a dry run makes it."""
-    values = settings.load({"raw": str(raw), "results": str(results), **config})
+    values = settings.load_settings({"raw": str(raw), "results": str(results), **config})
     return Planning.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
 
 
@@ -475,7 +475,7 @@ def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profil
     section = SCIENCE_KIND.overview(done.context)
     assert {row[0].split()[0] for row in section.rows} == {"bias", "dark", "flat"}
     assert {row[1][:9] for row in section.rows} == {"1 to 10 d"}
-    for series in master_ageing.series_of(done.context):
+    for series in master_ageing.master_series(done.context):
         slope, error = ageing_of(series.pairs)
         assert len(series.pairs) == 10
         assert abs(slope) < 4 * error

@@ -12,8 +12,8 @@ from browser import AXE, act, needs_axe, needs_chromium
 from ccdflow.pages.bias_html import noise_section
 from ccdflow.pages.contents import AmplifierFigures, ShownFrame
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
-from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page
-from ccdflow.pages.pictures.small_picture import read_shown, small_picture
+from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page_html
+from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
 from ccdflow.pages.sheet import (
     SheetTiles,
     SmallPicture,
@@ -35,7 +35,7 @@ def picture(folder, name, what, seed):
     """Write a small picture with a star, and return what the page knows of it."""
     image = np.random.default_rng(seed).normal(100.0, 5.0, (40, 20)).astype(np.float32)
     image[20, 10] = 30_000
-    content = small_picture(image, key="k", unit="adu")
+    content = draw_small_picture(image, key="k", unit="adu")
     (folder / "frames").mkdir(exist_ok=True)
     (folder / "frames" / f"{name}.png").write_bytes(content)
     path = f"frames/{name}.png"
@@ -95,7 +95,7 @@ def night(folder, number):
         index="../../report.html",
     )  # fmt: skip
     path = folder / "report.html"
-    path.write_text(night_page(page), "utf-8")
+    path.write_text(night_page_html(page), "utf-8")
     return path
 
 

@@ -10,12 +10,12 @@ from small_frames import bias_cards, biases, run_jobs, write_raw
 from workflow.stand_ins import stand_in, use_stand_ins
 
 from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import trend_groups
 from ccdflow.kinds.sections import figures
 from ccdflow.run.context import Context
 from ccdflow.run.job import Group
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.inventory_table import read_inventory
 
 KINDS = ("frame", "bias", "picture", "quality", "page", "table", "index")
 PROFILE = """\
@@ -178,7 +178,7 @@ def test_a_bias_that_is_left_out_is_said_beside_its_frame(tmp_path):
     # In the list of frames to look at as well.
     assert text.count(f"test: b5.fits: not in the combined bias: {why}.") == 1
     assert text.count("not in the combined bias:") == 2
-    inventory = read_table(run.results / "inventory.csv").set_index("file")["reason"]
+    inventory = read_inventory(run.results / "inventory.csv").set_index("file")["reason"]
     # Six columns are too few for a level a row, and each frame is warned of for that.
     outs = inventory.str.extract(r"(left out of its combined bias: [^;]*)", expand=False).dropna()
     assert outs.to_dict() == {"b5.fits": f"left out of its combined bias: {why}"}
@@ -237,7 +237,7 @@ def test_groups_are_called_by_what_they_differ_in():
         group("lfc", ccdsum="2 2", part="DETECTOR SITe, CHIPID 1", gain="1.1"),
         group("kast", ccdsum="1 1", part="", gain="None"),
     ]
-    assert list(figures.names_of(groups).values()) == [
+    assert list(figures.names_of_groups(groups).values()) == [
         "lfc 1x1 CHIPID 0",
         "lfc 2x2 CHIPID 0",
         "lfc 2x2 CHIPID 1",
@@ -337,7 +337,7 @@ def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_pa
         for product in (f"combined/{night}/b.fits", f"combined/{night}/a.fits"):
             context.groups[product] = Group(product, night, "test", (), (), (night,), kind="bias")
     for place in (0, 28, 29, 30, 39):
-        found = [group.product for group in trend_groups(BIAS, context, nights[place])]
+        found = [group.product for group in trend_groups(BIAS_KIND, context, nights[place])]
         shown = nights[max(0, place - 29) : place + 1]
         assert found == [f"combined/{night}/{x}.fits" for night in shown for x in "ab"]
         assert len(shown) == min(place + 1, 30)

@@ -30,7 +30,7 @@ from ccdflow.pages.frame_html import (
     pictures_section,
     provenance_section,
 )
-from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page
+from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page_html
 from ccdflow.pages.rendering import visible
 from ccdflow.pages.words import figure
 
@@ -182,7 +182,7 @@ class Reader(html.parser.HTMLParser):
         return [value for _, found, value in self.attributes if found == name]
 
 
-PAGES = {"night": lambda: night_page(night()), "index": lambda: index_page(index())}
+PAGES = {"night": lambda: night_page_html(night()), "index": lambda: index_page(index())}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -204,7 +204,7 @@ def test_signs_of_print_are_no_escapes(sentence):
         "part", "Part", (sentence,), (sentence,), (("Noise", sentence),), ("Share, 5 %",),
         ((sentence,),),
     )  # fmt: skip
-    text = night_page(NightContent("2024-03-01", sections=(section,), notes=(sentence,)))
+    text = night_page_html(NightContent("2024-03-01", sections=(section,), notes=(sentence,)))
     assert "\\xa0" not in text
     assert text.count("76\N{NO-BREAK SPACE}%") == 5
     assert "Share, 5\N{NO-BREAK SPACE}%" in text
@@ -226,7 +226,7 @@ def test_a_page_can_be_read_aloud(name):
 
 
 def test_every_figure_handed_over_is_on_the_page():
-    text = Reader(night_page(night())).text
+    text = Reader(night_page_html(night())).text
     for shown in (
         "2016-01-16", "lfc, kast_blue", "70.001", "1140.2", "11.13", "949.0 / 981.3", "flat_g",
         "g'", "set aside", "the gzip stream ends early", "passed by",
@@ -240,11 +240,11 @@ def test_every_figure_handed_over_is_on_the_page():
     ):  # fmt: skip
         assert shown in text
     for name in ("before", "combined", "quality", "trend"):
-        assert f"alt of {name}" in Reader(night_page(night())).values("alt")
+        assert f"alt of {name}" in Reader(night_page_html(night())).values("alt")
 
 
 def test_the_summary_says_in_plain_words_what_was_done():
-    text = Reader(night_page(night())).text
+    text = Reader(night_page_html(night())).text
     assert (
         "11 frames, taken with lfc and kast_blue: 6 biases, 3 flats, 1 arc and 1 of unknown type."
         in text
@@ -258,7 +258,7 @@ def test_the_summary_says_in_plain_words_what_was_done():
 
 def test_words_of_files_stand_in_their_own_letters():
     said = "look at `overscan:` in <the> profile"
-    page = night_page(replace(night(), notes=(said, "an odd ` alone")))
+    page = night_page_html(replace(night(), notes=(said, "an odd ` alone")))
     assert "look at <code>overscan:</code> in &lt;the&gt; profile" in page
     assert "an odd ` alone" in page
 
@@ -273,18 +273,18 @@ def test_words_of_files_stand_in_their_own_letters():
 )
 def test_no_more_is_claimed_than_was_done(levels, said):
     two = (replace(frame, levels=each) for frame, each in zip(frames(2), levels, strict=True))
-    text = Reader(night_page(assembled("n", tuple(two)))).text
+    text = Reader(night_page_html(assembled("n", tuple(two)))).text
     assert "2 frames reduced: " in text
     assert said in text
 
 
 def test_every_frame_has_its_row():
-    page = Reader(night_page(night()))
+    page = Reader(night_page_html(night()))
     assert page.rows == {"frames": 11, "aside": 1, "left-out": 1, "amplifiers": 2}
 
 
 def test_hundreds_of_frames_are_folded_away_and_few_are_not():
-    page = Reader(night_page(night(frames=(*frames(400, "science"), *frames(4)))))
+    page = Reader(night_page_html(night(frames=(*frames(400, "science"), *frames(4)))))
     assert page.rows["frames"] == 404
     assert "400 frames" in page.text
     opened = [name for tag, name, _ in page.attributes if tag == "details"]
@@ -292,14 +292,14 @@ def test_hundreds_of_frames_are_folded_away_and_few_are_not():
 
 
 def test_names_are_shown_as_they_are_and_do_no_harm():
-    text = night_page(night())
+    text = night_page_html(night())
     page = Reader(text)
     assert page.tags["b"] == 0
     assert "a <b>&\"' {{x}}\\n\\t\\udcff;é名.fits.gz" in page.text
     assert "../../combined/a%20b%3Bc.fits" in page.values("href")
     harm = "</title><script>alert(1)</script>"
     harmed = Reader(
-        night_page(
+        night_page_html(
             night(
                 night=harm,
                 notes=(harm,),
@@ -330,19 +330,19 @@ def test_names_are_shown_as_they_are_and_do_no_harm():
     ],
 )
 def test_links_lead_to_files_whatever_their_names(path, reference):
-    page = Reader(night_page(night(frames=(ShownFrame("x", product=path),), combined=())))
+    page = Reader(night_page_html(night(frames=(ShownFrame("x", product=path),), combined=())))
     assert reference in page.values("href")
 
 
 def test_a_night_without_anything_has_its_page():
-    page = Reader(night_page(assembled("2016-01-17")))
+    page = Reader(night_page_html(assembled("2016-01-17")))
     assert "No frame of this night was found." in page.text
     assert "Set aside" not in page.text
     assert page.tags["img"] == page.tags["table"] == 0
 
 
 def test_a_night_without_biases_says_so():
-    text = Reader(night_page(assembled("n", frames(2, "science")))).text
+    text = Reader(night_page_html(assembled("n", frames(2, "science")))).text
     assert "2 frames, taken with lfc: 2 science frames." in text
     assert "The night has no biases to combine." in text
     assert "There are not two biases of one kind to measure them from." in text
@@ -350,27 +350,29 @@ def test_a_night_without_biases_says_so():
 
 
 def test_biases_that_were_not_combined_are_not_called_missing():
-    text = Reader(night_page(assembled("n", frames(2)))).text
+    text = Reader(night_page_html(assembled("n", frames(2)))).text
     assert "No biases were combined." in text
 
 
 def test_one_camera_is_not_repeated_in_every_row():
-    assert ">Camera</th>" in night_page(night())
+    assert ">Camera</th>" in night_page_html(night())
     one = night(frames=frames(3), combined=())
-    assert ">Camera</th>" not in night_page(one)
+    assert ">Camera</th>" not in night_page_html(one)
 
 
 def test_figures_that_are_not_known_are_a_dash():
-    text = night_page(assembled("n", frames(1), amplifiers=(AmplifierFigures("lfc", biases=1),)))
+    text = night_page_html(
+        assembled("n", frames(1), amplifiers=(AmplifierFigures("lfc", biases=1),))
+    )
     assert "nan" not in Reader(text).text.lower()
 
 
 def test_a_picture_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"title of x: a picture of .* is no PNG"):
-        night_page(night(trend=(Picture(b"GIF89a..", "alt", title="title of x"),)))
+        night_page_html(night(trend=(Picture(b"GIF89a..", "alt", title="title of x"),)))
     bad = CombinedBias("c", pictures=(Picture(png(), " "),))
     with pytest.raises(ValueError, match="no alternative text"):
-        night_page(night(combined=(bad,)))
+        night_page_html(night(combined=(bad,)))
     with pytest.raises(ValueError, match=r"a picture of All nights is no PNG"):
         index_page(index(sections=(trend_section((Picture(b"", "alt"),)),)))
 
@@ -470,7 +472,7 @@ def test_what_is_not_as_it_should_be_stands_with_its_bias():
     bias = CombinedBias(
         "lfc_full", product="a.fits", members=("m",), remarks=("its noise is high",)
     )
-    text = night_page(night(combined=(bias,)))
+    text = night_page_html(night(combined=(bias,)))
     assert "<li>Lfc_full: its noise is high.</li>" in text
     assert '<p class="missing">Its noise is high.</p>' in text
 
@@ -491,7 +493,7 @@ def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(grades, uncalib
         grades=grades, uncalibrated=uncalibrated,
     )  # fmt: skip
     assert calendar.level(line) == level
-    assert calendar.words(line).endswith(f", {said}")
+    assert calendar.words_on_state(line).endswith(f", {said}")
     text = Reader(index_page(IndexPage(nights=(line,)))).text
     assert ("Calibrated frames" in text) == bool(grades or uncalibrated)
 
@@ -500,7 +502,7 @@ def test_frames_without_a_date_are_no_night():
     nights = (NightLine("undated", "u.html", reduced=2), NightLine("2016-01-16", "n.html"))
     text = Reader(index_page(IndexPage(nights=nights))).text
     assert "1 night and 2 frames without a date, 2 frames: 2 reduced, 0 set aside." in text
-    text = Reader(night_page(assembled("undated", frames(2)))).text
+    text = Reader(night_page_html(assembled("undated", frames(2)))).text
     assert "Frames without a date" in text
     assert "Night undated" not in text
 
@@ -518,7 +520,7 @@ def test_columns_in_which_nothing_stands_are_not_shown():
     content = NightContent(
         "n", sections=(frames_section([frame]), noise_section([figures], ()), table)
     )
-    page = night_page(content)
+    page = night_page_html(content)
     heads = re.findall(r'<th scope="col(?:group)?"[^>]*>([^<]*)', page)
     assert heads == [
         "File", "Level (adu)", "Status",
@@ -534,7 +536,7 @@ def test_a_name_in_words_has_its_file_on_hovering():
     plain = Named("flat g", file="combined/n/flat_cam_g.fits")
     told_apart = Named("flat <g>", path="../../c/f_a1b2c3.fits", file="c/f_a1b2c3.fits")
     table = Section("t", "T", headings=("Master",), rows=((plain,), (told_apart,)))
-    page = night_page(NightContent("n", sections=(table,)))
+    page = night_page_html(NightContent("n", sections=(table,)))
     assert '<span title="combined/n/flat_cam_g.fits">flat g</span>' in page
     (link,) = re.findall(
         r'<a class="whole" href="([^"]*)" title="([^"]*)">flat &lt;g&gt;</a>', page

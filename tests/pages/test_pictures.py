@@ -14,9 +14,10 @@ from PIL import Image
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures import before_after, canvas, combined_picture, style
-from ccdflow.pages.pictures.before_after import FramePanels, OverscanStrip, overview
+from ccdflow.pages.pictures.before_after import overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
+from ccdflow.pages.pictures.panels import FramePanels, OverscanStrip
 from ccdflow.pages.pictures.trend_picture import TrendPoint, positions, trend_picture
 
 NY, NX, DATA = 240, 100, 68

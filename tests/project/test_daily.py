@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ready_python
 
 import daily
 from ccdflow import paths, simulate
@@ -47,7 +48,7 @@ def run_daily(tmp_path):
     def run():
         done = subprocess.run(
             [
-                sys.executable, str(ROOT / "scripts" / "daily.py"), "--cores", "2",
+                ready_python.interpreter(), str(ROOT / "scripts" / "daily.py"), "--cores", "2",
                 "--directory", str(tmp_path), "--configfile", str(settings),
             ],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,

@@ -228,7 +228,7 @@ def test_errors_have_a_remedy():
         for node in ast.walk(module.tree):
             name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             given = {keyword.arg for keyword in getattr(node, "keywords", ())}
-            is_error = name.rpartition(".")[2] in ("UserError", "FrameError", "DamagedError")
+            is_error = name.rpartition(".")[2] in ("UserError", "FrameError", "DamagedProduct")
             is_base = name == "super().__init__" and "allowed" in given
             if is_error or is_base or name == "error":
                 without += [f"{place}:{node.lineno}"] if not given & {"remedy", None} else []

@@ -195,6 +195,46 @@ def test_no_two_modules_have_a_class_of_one_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def names_of(tree):
+    """Return the names that a module defines, and those that it imports."""
+    own, imported = set(), set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            own.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            own |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return own, imported - own
+
+
+def test_a_name_is_imported_from_the_module_that_defines_it():
+    """Not through a third module; a package's own names are those of its `__init__`."""
+    borrowed = {
+        ".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts): names_of(tree)[1]
+        for path, tree in trees().items()
+        if path.stem != "__init__"
+    }
+    through = []
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in borrowed:
+                names = {alias.name for alias in node.names} & borrowed[node.module]
+                through += [f"{path.name}: {node.module}.{name}" for name in names]
+    assert through == []
+
+
+def test_no_two_modules_of_the_library_have_a_function_of_one_name():
+    names = Counter(
+        node.name
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_no_two_modules_of_the_library_have_one_name():
     names = Counter(path.stem for path in LIBRARY.rglob("*.py") if path.stem != "__init__")
     assert [name for name, count in names.items() if count > 1] == []

@@ -50,7 +50,11 @@ def test_what_a_verb_runs_is_there(name):
 def test_ci_runs_what_the_readme_names():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
-    assert script.read_text().splitlines()[-1] == "exec make test"
+    # The two parts of `make test`; the first one beside the installation of the tools.
+    assert re.findall(r"^test: (.*) ##", MAKEFILE, re.MULTILINE) == ["check tests"]
+    *_, style, tests = script.read_text().splitlines()
+    assert style == 'if [ -n "$check" ]; then wait "$check"; else make check; fi'
+    assert tests == "exec make tests"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
 
 
@@ -62,7 +66,8 @@ def test_the_public_ci_does_what_ours_does(tmp_path):
     # The same tools: nobody but the administrator may install any, so .ci/run would skip them.
     tools = re.findall(r"missing\+=\((\S+)\)", (ROOT / ".ci" / "run").read_text())
     assert {*steps[0].split("recommends ")[1].split()} == {*tools} - {"make"}
-    assert {len(job["strategy"]["matrix"][of]) for of in ("python", "snakemake")} == {2}
+    matrix = job["strategy"]["matrix"]
+    assert matrix == {"python": ["3.11", "3.12", "3.13"], "snakemake": ["pinned", "oldest"]}
     # The step that takes the oldest Snakemake changes each file that pins one, and no other line.
     shutil.copytree(ROOT / "envs", tmp_path / "envs")
     shutil.copy(ROOT / "Snakefile", tmp_path)
@@ -80,6 +85,27 @@ def test_the_public_ci_does_what_ours_does(tmp_path):
         ],
         "environment.yaml": ["snakemake=9.11.0"],
     }  # fmt: skip
+
+
+def test_the_weekly_jobs_run_what_there_is(tmp_path):
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())
+    run = {
+        name: [step["run"] for step in job["steps"] if "run" in step]
+        for name, job in workflow["jobs"].items()
+    }
+    assert {"make torture", "make coverage", "make docs"} <= {each[-1] for each in run.values()}
+    assert "--fail-under" in MAKEFILE.partition("\ncoverage:")[2].partition("\n\n")[0]
+    (conda,) = run["conda"]
+    assert "--dry-run" in conda
+    # The step that takes the newest packages leaves no pin, and the references among the files.
+    newest = run["newest"][-1].splitlines()
+    shutil.copytree(ROOT / "envs", tmp_path / "envs")
+    subprocess.run(["bash", "-ec", newest[0]], cwd=tmp_path, check=True)
+    for path in (tmp_path / "envs").glob("requirements*.txt"):
+        before = (ROOT / "envs" / path.name).read_text()
+        assert path.read_text() == re.sub("==.*", "", before)
+    for file in re.findall(r"(?:envs|tests)/[\w./-]+\w", "\n".join(newest[1:])):
+        assert (ROOT / file).is_file()
 
 
 def rows_of(text, begin):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ccdflow import paths
-from ccdflow.run import batches, claims
+from ccdflow.run import batches, claims, job
 from ccdflow.run.claims import BatchCount
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -180,7 +180,7 @@ def test_what_a_queueing_job_waits_for_says_that_it_was_withdrawn(tmp_path):
         assert [path.name for path in batch.parent.iterdir()] == [batch.name]
         with pytest.raises(claims.Withdrawn):
             batches.read_batch(batch, ())
-        assert batches.size_of(batch) == batches.Size(0, 0, 0, 0, 0)
+        assert batches.size_of(batch) == job.Size(0, 0, 0, 0, 0)
     long_ago = time.time() - 40 * 86400
     os.utime(batch, (long_ago, long_ago))
     claims.withdraw(tmp_path)

@@ -20,7 +20,7 @@ from failing_jobs import ERRORS, after, go, whole_night
 from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
-from ccdflow.errors import DamagedError, FrameError
+from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import planes, rawfile, rowio, whole
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
@@ -123,10 +123,10 @@ def check(archive, tmp_path, injection, kind, place, error):
 
 # A raw file that cannot be opened is no verdict on the frame.
 SAID = ("failed: ", "set aside: ", "left for the next run: ")
-# A reader of products says DamagedError, one of raw frames FrameError.
+# A reader of products says DamagedProduct, one of raw frames FrameError.
 INSIDE = {
     **{name: error for name, error in ERRORS.items() if name != "FrameError"},
-    "damaged": lambda: DamagedError("on purpose", file="x", remedy="make it again"),
+    "damaged": lambda: DamagedProduct("on purpose", file="x", remedy="make it again"),
 }
 RAW = ("read a raw frame", "read its rows")
 

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from ccdflow.run import folder_looks
+from ccdflow.run import folder_looks, helper_processes
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain
 
 
@@ -27,7 +27,7 @@ def together(monkeypatch):
     """Let other processes help from the second folder on, three folders at a time."""
     for name, value in {"_ALONE": 1, "_CHUNK": 3, "_OWN": 1}.items():
         monkeypatch.setattr(folder_looks, name, value)
-    questions, ask = [], folder_looks.ask
+    questions, ask = [], helper_processes.ask
 
     def asked(helper, chunk):
         questions.append(chunk)
@@ -66,7 +66,7 @@ def test_a_changed_size_time_or_name_in_one_folder_changes_its_hash_alone(folder
 
 
 def test_folders_of_a_process_that_dies_are_looked_at_here(folders, together, monkeypatch):
-    alone, ask = found_in(folders, 1), folder_looks.ask
+    alone, ask = found_in(folders, 1), helper_processes.ask
 
     def killed(helper, chunk):
         helper.kill()

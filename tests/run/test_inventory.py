@@ -65,7 +65,7 @@ def test_each_file_is_read_once(box):
 def test_rows_are_kept_from_run_to_run(box, tmp_path):
     store = HeaderStore()
     update(box, store)
-    header_store.save(tmp_path, store)
+    header_store.save_store(tmp_path, store)
     loaded = load_store(tmp_path)
     assert loaded == store
     assert [row.facts for row in loaded.rows.values()] == [r.facts for r in store.rows.values()]
@@ -75,7 +75,7 @@ def test_rows_are_kept_from_run_to_run(box, tmp_path):
 def test_files_are_written_when_they_change(box, tmp_path):
     store = HeaderStore()
     update(box, store)
-    header_store.save(tmp_path, store)
+    header_store.save_store(tmp_path, store)
     names = ["inventory.csv", ".ccdflow/headers.json"]
 
     def times():
@@ -84,11 +84,11 @@ def test_files_are_written_when_they_change(box, tmp_path):
     before = times()
     store = load_store(tmp_path)
     update(box, store)
-    header_store.save(tmp_path, store)
+    header_store.save_store(tmp_path, store)
     assert times() == before
     text = (tmp_path / names[0]).read_text()
     (tmp_path / names[0]).write_text(text.replace("alpha", "gamma"))
-    header_store.save(tmp_path, load_store(tmp_path))
+    header_store.save_store(tmp_path, load_store(tmp_path))
     assert (tmp_path / names[0]).read_text() == text
 
 

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.files import notes
+from ccdflow.files import notes, whole
 from ccdflow.run import ledger
 from ccdflow.run.ledger import Record
 
@@ -20,7 +20,7 @@ def fits_product(results, product, key, *, seed=1):
     pixels = np.random.default_rng(seed).normal(size=(5, 7))
     fits.PrimaryHDU(pixels, header).writeto(path, checksum=True, overwrite=True)
     return Record(
-        product, "frame", key, stamp=ledger.stamp_of(path), content=ledger.content_of(path),
+        product, "frame", key, stamp=whole.stamp_of(path), content=ledger.content_checksum(path),
         basis={"arithmetic": 1, "camera": "a", "fingerprint": product},
         data={"levels": {"A": 1.5}, "flags": {}},
     )  # fmt: skip
@@ -29,8 +29,8 @@ def fits_product(results, product, key, *, seed=1):
 def text_product(results, product, text):
     (results / product).write_text(text)
     path = results / product
-    content = ledger.content_of(path)
-    return Record(product, "table", "0" * 16, stamp=ledger.stamp_of(path), content=content)
+    content = ledger.content_checksum(path)
+    return Record(product, "table", "0" * 16, stamp=whole.stamp_of(path), content=content)
 
 
 KEYS = ("0123456789abcdef", "fedcba9876543210")
@@ -53,14 +53,14 @@ def test_ledger_comes_back(tmp_path):
         record = fits_product(tmp_path, f"reduced/{number}.fits", KEYS[number % 2])
         records[record.product] = record
     records["x.csv"] = Record("x.csv", "table", KEYS[0], status=ledger.REFUSED, reason="why")
-    assert ledger.save(tmp_path, records)
-    loaded = ledger.load(tmp_path)
+    assert ledger.save_ledger(tmp_path, records)
+    loaded = ledger.load_ledger(tmp_path)
     assert loaded == records
     assert [r.basis for r in loaded.values()] == [records[p].basis for p in loaded]
-    assert not ledger.save(tmp_path, loaded)
+    assert not ledger.save_ledger(tmp_path, loaded)
     loaded["x.csv"] = replace(loaded["x.csv"], reason="another")
-    assert ledger.save(tmp_path, loaded)
-    assert ledger.load(tmp_path)["x.csv"].reason == "another"
+    assert ledger.save_ledger(tmp_path, loaded)
+    assert ledger.load_ledger(tmp_path)["x.csv"].reason == "another"
 
 
 def test_records_that_are_taken_in_share_their_words(tmp_path):
@@ -79,9 +79,9 @@ def test_records_that_are_taken_in_share_their_words(tmp_path):
 
 def test_ledger_of_another_make_is_an_empty_one(tmp_path, monkeypatch):
     records = ledger.Ledger({"x.csv": Record("x.csv", "table", KEYS[0])})
-    ledger.save(tmp_path, records)
+    ledger.save_ledger(tmp_path, records)
     monkeypatch.setattr(ledger, "_SHORT", ("product", "kind"))
-    assert ledger.load(tmp_path) == {}
+    assert ledger.load_ledger(tmp_path) == {}
 
 
 def test_a_product_is_known_by_its_content_and_key(tmp_path):
@@ -148,12 +148,12 @@ def calibrated(number):
 def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tmp_path):
     records = ledger.Ledger({r.product: r for r in map(calibrated, range(50))})
     assert len({id(record.basis.common) for record in records.values()}) == 1
-    ledger.save(tmp_path, records)
+    ledger.save_ledger(tmp_path, records)
     first = json.loads((tmp_path / paths.LEDGER).read_text().splitlines()[1])
     assert [sorted(basis) for basis in first["bases"]] == [
         ["arithmetic", "masters", "missing", "settings"]
     ]
-    loaded = ledger.load(tmp_path)
+    loaded = ledger.load_ledger(tmp_path)
     assert len({id(record.basis.common) for record in loaded.values()}) == 1
     assert dict(loaded["calibrated/7.fits"].basis.items()) == calibrated(7).basis
 
@@ -161,7 +161,7 @@ def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tm
 def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
     """So did the version before: it kept each calibrated frame's basis as a shared one."""
     records = ledger.Ledger({r.product: r for r in map(calibrated, range(3))})
-    ledger.save(tmp_path, records)
+    ledger.save_ledger(tmp_path, records)
     lines = (tmp_path / paths.LEDGER).read_text().splitlines()[1:]
     first = json.loads(lines[0])
     first["bases"] = [dict(calibrated(number).basis) for number in range(3)]
@@ -170,7 +170,7 @@ def test_a_ledger_that_shares_other_parts_of_bases_is_read(tmp_path):
         short = json.dumps([*json.loads(short)[:-1], number])
         lines[number + 1] = "\t".join((short, "{}", data))
     notes.write_checked(tmp_path / paths.LEDGER, [json.dumps(first), *lines[1:]])
-    assert ledger.load(tmp_path) == records
+    assert ledger.load_ledger(tmp_path) == records
 
 
 def test_the_items_of_a_record_are_parsed_once(tmp_path, monkeypatch):

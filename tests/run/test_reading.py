@@ -10,7 +10,7 @@ from astropy.io import fits
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
 from ccdflow.files import cards, promised, rawfile
-from ccdflow.run import session
+from ccdflow.run import helper_processes, session
 from ccdflow.run.rawframes import header_reading, header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 from ccdflow.run.rawframes.rows import digest
@@ -59,7 +59,7 @@ def test_a_process_that_dies_costs_no_row(box, monkeypatch):
     alone = rows(box)
     monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
     monkeypatch.setattr(header_reading, "_CHUNK", 3)
-    ask, asked = header_reading.ask, []
+    ask, asked = helper_processes.ask, []
 
     def kill(process, chunk):
         asked.append(chunk)
@@ -114,7 +114,7 @@ def test_the_checksum_of_a_young_file_is_kept_on_the_disk(box):
     packed = store.rows["n0/00.fits.gz"].packed
     assert packed == f"{rawfile.isal_zlib.crc32((box.raw / 'n0/00.fits.gz').read_bytes()):08x}"
     box.results.mkdir(exist_ok=True)
-    header_store.save(box.results, store)
+    header_store.save_store(box.results, store)
     again = load_store(box.results).rows["n0/00.fits.gz"]
     assert again == store.rows["n0/00.fits.gz"]
     assert dataclasses.replace(again, packed="") != again

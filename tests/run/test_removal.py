@@ -26,7 +26,7 @@ def test_no_ending_is_deleted(ending, tmp_path):
     product = paths.reduced(f"n/a{ending}")
     for content in (b"first", b"second", b"third"):
         put(tmp_path, product, content)
-        target = removal.remove(tmp_path, product)
+        target = removal.remove_product(tmp_path, product)
         assert target.read_bytes() == content
         assert not (tmp_path / product).exists()
     assert everything(tmp_path / "set_aside/reduced/n") == [b"first", b"second", b"third"]
@@ -35,9 +35,9 @@ def test_no_ending_is_deleted(ending, tmp_path):
 
 def test_a_page_is_deleted_and_its_empty_folder(tmp_path):
     put(tmp_path, "nights/x/report.html")
-    assert removal.remove(tmp_path, "nights/x/report.html") is None
+    assert removal.remove_product(tmp_path, "nights/x/report.html") is None
     assert not (tmp_path / "nights/x").exists()
-    assert removal.remove(tmp_path, "nights/x/report.html") is None
+    assert removal.remove_product(tmp_path, "nights/x/report.html") is None
 
 
 def test_a_folder_and_a_file_of_one_name_are_both_kept(tmp_path):
@@ -50,7 +50,7 @@ def test_a_folder_and_a_file_of_one_name_are_both_kept(tmp_path):
         if (tmp_path / "reduced/c.fits").is_dir():
             (tmp_path / "reduced/c.fits").rmdir()
         put(tmp_path, product, product.encode())
-        removal.remove(tmp_path, product)
+        removal.remove_product(tmp_path, product)
     assert everything(tmp_path / "set_aside") == [
         b"reduced/c.fits", b"reduced/c.fits", b"reduced/c.fits/a.fits", b"reduced/c.fits/b"
     ]  # fmt: skip
@@ -60,7 +60,7 @@ def test_the_longest_name_is_kept_twice(tmp_path):
     product = "reduced/" + "x" * 250 + ".fits"
     for content in (b"1", b"2"):
         put(tmp_path, product, content)
-        removal.remove(tmp_path, product)
+        removal.remove_product(tmp_path, product)
     assert everything(tmp_path) == [b"1", b"2"]
 
 
@@ -80,7 +80,7 @@ def test_another_disk(fails, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", elsewhere)
     if fails:
         with pytest.raises(OSError, match="No space"):
-            removal.remove(tmp_path, product)
+            removal.remove_product(tmp_path, product)
     else:
-        assert removal.remove(tmp_path, product) == tmp_path / "set_aside" / product
+        assert removal.remove_product(tmp_path, product) == tmp_path / "set_aside" / product
     assert everything(tmp_path) == [b"pixels"]

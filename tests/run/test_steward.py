@@ -30,7 +30,7 @@ def values(tmp_path):
     (cameras / "testcam.yaml").write_text(small_frames.LFC_LIKE.format(name="TESTCAM"))
     given = {"raw": str(tmp_path / "raw"), "results": str(tmp_path / "results")}
     given |= {"cameras": str(cameras), "pictures": {"per_type": 0}, "limits": {"settle": 0}}
-    return settings.load(given)
+    return settings.load_settings(given)
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def workflow(**changes):
 
 
 def test_what_snakemake_was_told(tmp_path):
-    told = host.read(workflow(), ["snakemake", "-np"])
+    told = host.read_host(workflow(), ["snakemake", "-np"])
     assert (told.cores, told.latency, told.targets) == (3, 7, ("results/a.fits",))
     assert (told.all_lines, told.makes, told.all_forced) == (True, False, False)
 
@@ -262,7 +262,7 @@ def test_an_attribute_that_a_snakemake_lacks_is_named(name):
     delattr(getattr(lacking, holder) if holder else lacking, last)
     assert host.missing(lacking) == [name]
     with pytest.raises(UserError, match=f"this version of Snakemake has no workflow.{name} "):
-        host.check(lacking)
+        host.check_attributes(lacking)
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_a_bad_frame_has_a_line_and_costs_no_other(night):
     assert line.startswith("bad.fits: set aside: ")
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
     night.watch.round()
-    found = inventory_table.read_table(night.results / paths.INVENTORY).set_index("file")
+    found = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
     assert found.loc["bad.fits", "status"] == rows.SET_ASIDE
 
 
@@ -289,7 +289,7 @@ def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
     night.watch._look()
     assert night.watch._is_due()
     night.watch.notice({})
-    found = inventory_table.read_table(night.results / paths.INVENTORY).set_index("file")
+    found = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
     assert found.loc[LATE[0], "status"] == rows.RAW_MISSING
     assert (night.results / "calibrated" / LATE[0]).is_file()
     assert not night.watch._is_due()
@@ -385,7 +385,7 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
             raise lock.Busy("another run is at work here", file="x", remedy="wait")
         raise OSError(errno.ENOSPC, "No space left on device", "x")
 
-    monkeypatch.setattr(lock, "take", fails)
+    monkeypatch.setattr(lock, "take_lock", fails)
     source = Source(set(LATE))
     for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
         night.watch._looked = clock.now

@@ -81,8 +81,8 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
 
 
 def test_who_meets_the_lock_reads_that_a_watch_may_hold_it(tmp_path):
-    with lock.take(tmp_path), pytest.raises(lock.Busy) as caught:
-        lock.take(tmp_path)
+    with lock.take_lock(tmp_path), pytest.raises(lock.Busy) as caught:
+        lock.take_lock(tmp_path)
     assert "if it is a watch, which goes on by itself, try again in a moment or end it" in str(
         caught.value
     )

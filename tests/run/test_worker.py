@@ -52,6 +52,30 @@ def test_each_job_is_made_once_and_after_what_it_needs(context, threads):
         assert ledger.read_record(context.results / each.done) == record(each)
 
 
+def test_the_first_of_several_threads_errors_is_told(context):
+    """The other thread raises its own after the first one's has ended that thread."""
+    is_at_work, is_known, early = threading.Event(), threading.Event(), []
+
+    def make(context, job, *, threads):
+        if job.product == product("late"):
+            is_at_work.set()
+        return record(job)
+
+    def on_done(record):
+        if record.product == product("early"):
+            early.append(threading.current_thread())
+            is_known.set()
+            assert is_at_work.wait(60)
+            raise ValueError("the first")
+        assert is_known.wait(60)
+        early[0].join(60)
+        raise ValueError("it follows from the first")
+
+    jobs = [job("early"), job("late")]
+    with pytest.raises(ValueError, match=r"^the first$"):
+        worker.work(context, jobs, threads=2, make=make, on_done=on_done)
+
+
 def test_what_is_not_among_the_jobs_is_not_waited_for(context):
     one = job("a", [product("elsewhere")])
     make = lambda context, job, *, threads: record(job)  # noqa: E731
@@ -100,7 +124,7 @@ def test_whatever_a_job_raises_costs_its_own_product_only(context, error):
     assert {name for name, status in statuses.items() if status == "failed"} == {product("3")}
     failed = ledger.read_record(context.results / jobs[3].done)
     assert failed == done[product("3")]
-    assert failures.words(error) in failed.reason
+    assert failures.error_words(error) in failed.reason
     log = (context.results / ".ccdflow/logs").rglob("3.fits.*.log")
     assert type(error).__name__ in next(log).read_text()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cluster
 import pytest
+import ready_python
 
 from ccdflow import simulate
 from ccdflow.run import claims
@@ -66,14 +67,17 @@ def alone(raw, tmp_path_factory, run_workflow):
 
 
 class Run:
-    """A run on the cluster: ``snakemake --profile profiles/slurm``."""
+    """A run on the cluster: ``snakemake --profile profiles/slurm``.
 
-    def __init__(self, slurm, raw, results, *options):
+    The Python of the main process is that of its jobs.
+    """
+
+    def __init__(self, slurm, raw, results, *options, python=sys.executable):
         self.results = results
         self.folder = Path(tempfile.mkdtemp(prefix="run", dir=results.parent))
         self.log = self.folder / "run.log"
         command = [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            python, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--profile", str(ROOT / "profiles" / "slurm"), "--directory", str(self.folder), *HASTE,
             *options, "--config", f"raw={raw}", f"results={results}", "flat={enabled: false}",
         ]  # fmt: skip
@@ -120,8 +124,8 @@ def start(slurm):
     """Start runs on the cluster; one that a failed test leaves is killed."""
     runs = []
 
-    def begin(*arguments):
-        runs.append(Run(slurm, *arguments))
+    def begin(*arguments, **options):
+        runs.append(Run(slurm, *arguments, **options))
         return runs[-1]
 
     yield begin
@@ -175,7 +179,9 @@ def children(results, night):
 
 def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, alone, tmp_path, snapshot):
     mine = some_nights(raw, tmp_path / "raw", NIGHTS[1:])
-    first = start(mine, tmp_path / "results")
+    # Nothing is done to these processes: forks do. Each job starts Python three times.
+    python = ready_python.interpreter()
+    first = start(mine, tmp_path / "results", python=python)
     assert first.wait() == 0, first.output
     assert f"{2 * FRAMES} of {2 * FRAMES} frames" in first.output
     assert f"set aside: {BAD}: " in first.output
@@ -185,7 +191,7 @@ def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, alone, tmp_path, 
     before = snapshot(first.results)
     # An older night: its figures are in the trend on the pages of those that follow.
     some_nights(raw, mine, NIGHTS)
-    second = start(mine, first.results)
+    second = start(mine, first.results, python=python)
     assert second.wait() == 0, second.output
     assert f"{FRAMES} of {3 * FRAMES - 1} frames to reduce: {FRAMES} new" in second.output
     assert [state for _, state, _ in slurm.jobs()] == ["COMPLETED"] * 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
-from ccdflow.calibrate.master_store import Master, image_of
+from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
 
@@ -117,7 +117,7 @@ def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME
     for kind, (data, error) in (("bias", bias), ("dark", dark), ("flat", flat)):
         made[kind] = Master(
             kind,
-            (image_of(data, kind, error=error),),
+            (master_image_of(data, kind, error=error),),
             name=f"combined/{kind}.fits",
             key=f"{kind}-key",
             frames=frames[kind],

@@ -63,7 +63,7 @@ class Archive:
         (cameras / "testcam.yaml").write_text(PROFILE + profile)
         results = self.raw.parent / "results"
         values = {"raw": str(self.raw), "results": str(results), "cameras": str(cameras)}
-        values = settings.load(values | {"limits": {"settle": 0}} | config)
+        values = settings.load_settings(values | {"limits": {"settle": 0}} | config)
         return Planning.of(session.start(values, chain=kinds.CHAIN, dry=True).context)
 
     def chosen(self, file, **options):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io import fits
 
+from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
-from ccdflow.combine.stack import locate
 
 SHAPE = (210, 340)
 SPLIT = 120  # first column of the second amplifier

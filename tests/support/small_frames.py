@@ -172,7 +172,7 @@ def begin(raw, results, cameras, **config):
     folder.mkdir(exist_ok=True)
     for name, text in cameras.items():
         (folder / f"{name}.yaml").write_text(text)
-    values = settings.load(
+    values = settings.load_settings(
         {"raw": str(raw), "results": str(results), "cameras": str(folder)}
         | {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
         | config

@@ -19,8 +19,8 @@ WRITERS = {
     "kinds/masters/master_maker.py": ("remarks",),
     "kinds/masters/combining.py": ("_make",),
     "kinds/masters/selecting.py": ("without_odd_flags",),
-    "detector/warnings.py": ("remarks", "_WHOLE_NUMBERS"),
-    "detector/dark_figures.py": ("remarks",),
+    "detector/warnings.py": ("warnings_on_bias", "_WHOLE_NUMBERS"),
+    "detector/dark_figures.py": ("warnings_on_dark",),
     "kinds/masters/flat_maker.py": ("_gain_warnings",),
     "detector/choosing.py": ("_explain", "same_pixels"),
     "detector/choosing_light.py": ("_beyond_limit", "_of_other_temperature"),
@@ -35,9 +35,9 @@ WRITERS = {
     "kinds/matching/answers.py": ("LEFT_OUT",),
 }
 """Functions that write sentences, or parts of them, and constants that they take."""
-CALLS = {"add_history", "LeftOut", "write_image_cards"}
+CALLS = {"add_history", "LeftOut", "write_combined_cards"}
 """Whoever calls one of these writes a sentence."""
-PASSED_ON = {"write_image_cards", "_add_commentary"}
+PASSED_ON = {"write_combined_cards", "write_image_cards", "_add_commentary"}
 """Functions that write sentences of others."""
 
 

@@ -146,7 +146,7 @@ def test_the_command_verifies_a_sample_once(copy, capsys):
     assert (results / table.NAME).stat().st_mtime_ns == before
     assert command.main([*words, "--all"]) == 0
     assert "6 of 6 products verified" in capsys.readouterr().out
-    assert len(table.read_table(results)[0]) == 6
+    assert len(table.read_verdicts(results)[0]) == 6
 
 
 def test_the_command_fails_where_something_differs(copy, capsys):

@@ -108,11 +108,11 @@ def test_a_sample_has_tables_and_maps_of_frames_that_are_small(night, monkeypatc
     row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
     monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
     table, shutter = (of(night, start) for start in ("pixels_", "shutter_"))
-    chosen, large = selection.sample_of(night[1], made)
+    chosen, large = selection.sample_of_products(night[1], made)
     assert {table, shutter} <= set(chosen)
     assert large == []
     monkeypatch.setattr(selection, "MOST_BYTES", 100_000)
-    fewer, large = selection.sample_of(night[1], made)
+    fewer, large = selection.sample_of_products(night[1], made)
     assert (sorted(set(chosen) - set(fewer)), sorted(large)) == ([table, shutter],) * 2
 
 

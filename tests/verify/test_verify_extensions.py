@@ -144,7 +144,9 @@ def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tm
 
     def stamp():
         product = "calibrated/frame.fits"
-        return table.content_of(product, content, tmp_path, tmp_path, NotedProduct("science"))[0]
+        return table.hash_with_sources(
+            product, content, tmp_path, tmp_path, NotedProduct("science")
+        )[0]
 
     before = stamp()
     assert stamp() == before

@@ -229,7 +229,7 @@ def test_a_page_has_no_verdict_on_what_was_made_again_since(copy):
     results, product = copy[1], one(copy[1], FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
     assert said(copy, words=[product])[1] == 1
-    time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load(results)
+    time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load_ledger(results)
     row = SimpleNamespace(file=product.removeprefix("reduced/"))
 
     def shown(stamp):
@@ -309,11 +309,14 @@ def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
     assert comparing.other_bits(product, again) == (1, 0.0)
     assert comparing.other_bits(product.astype(">f4"), again) == (1, 0.0)
     with pytest.raises(comparing.Differs, match="other bits"):
-        comparing.within(product.astype("f8"), again, np.float32, 2)
-    comparing.within(product[:2].astype("f8"), again[:2], np.float32, 2)
+        comparing.difference_within(product.astype("f8"), again, np.float32, 2)
+    comparing.difference_within(product[:2].astype("f8"), again[:2], np.float32, 2)
     # The raw frame had the same ones.
     assert comparing.other_bits(product, product.astype("f8")) == (0, 0.0)
-    assert comparing.within(product.astype("f8"), product.astype("f8"), np.float32, 2) == 0.0
+    assert (
+        comparing.difference_within(product.astype("f8"), product.astype("f8"), np.float32, 2)
+        == 0.0
+    )
 
 
 def test_bytes_behind_the_last_hdu_differ(copy):
@@ -414,7 +417,7 @@ def test_verdicts_that_were_edited_do_not_count(copy):
     assert said(copy, words=[product])[1] == 1
     path = results / table.NAME
     path.write_text(path.read_text().replace(",differs,", ",verified,"))
-    assert table.read_table(results) == ({}, 1)
+    assert table.read_verdicts(results) == ({}, 1)
     lines, status = said(copy, words=[product])
     assert status == 1
     assert lines[1] == "ccdflow: verification.csv: 1 lines were edited; their verdicts do not count"
@@ -441,7 +444,7 @@ def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
         True,
     )
     assert "(0 now" not in lines[-1]
-    assert set(table.read_table(copy[1])[0]) == set(products)
+    assert set(table.read_verdicts(copy[1])[0]) == set(products)
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link, shutil.copy], ids=lambda f: f.__name__)
@@ -528,7 +531,7 @@ def test_a_results_folder_that_is_only_read_is_verified(copy, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(table, "write_table", refuse)
+    monkeypatch.setattr(table, "write_verdicts", refuse)
     lines, status = said(copy, words=[one(copy[1], FRAME)])
     assert "verification.csv cannot be written (Permission denied)" in lines[0]
     assert "1 of 1 products verified" in lines[1]

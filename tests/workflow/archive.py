@@ -24,7 +24,7 @@ from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
-from ccdflow.run.describe import describe
+from ccdflow.run.describe import lines_on_plan
 from ccdflow.run.rawframes.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
@@ -73,7 +73,7 @@ def check_records(box, clean, products):
     Pages, tables and later runs show it. The fate of a product that was not taken, for example,
     would be that of the run that made it.
     """
-    old, new = ledger.load(box.results), ledger.load(clean.results)
+    old, new = ledger.load_ledger(box.results), ledger.load_ledger(clean.results)
     for product, record in new.items():
         before = old.get(product)
         # A list of small pictures keeps the times of their folder.
@@ -234,7 +234,7 @@ class Model(RuleBasedStateMachine):
         noted = snapshot(self.box.results, state=True)
         dry = self.box.plan()
         assert snapshot(self.box.results, state=True) == noted, "-n wrote something"
-        said = describe(dry.plan)
+        said = lines_on_plan(dry.plan)
         outcome = self.box.run(cores=cores)
         assert outcome.jobs == list(dry.plan.jobs), "-n said something else than what was done"
         self.check_run(outcome)
@@ -312,7 +312,9 @@ class Model(RuleBasedStateMachine):
         """A run from scratch makes the same bytes, where no raw file is gone."""
         store = load_store(self.box.results)
         known = set(map(paths.reduced, store.rows))
-        frames = {name for name in ledger.load(self.box.results) if name.startswith("reduced/")}
+        frames = {
+            name for name in ledger.load_ledger(self.box.results) if name.startswith("reduced/")
+        }
         gone = {file for file, row in store.rows.items() if row.gone}
         assert not {file for file in self.files if self.is_readable(file)} & gone
         assert not [file for file in gone if file.endswith("/")]
@@ -369,6 +371,6 @@ class Model(RuleBasedStateMachine):
         type(self).events += 1
         if not self.box.results.is_dir():
             return
-        records = ledger.load(self.box.results)
+        records = ledger.load_ledger(self.box.results)
         assert not [p for p in self.box.results.rglob("*.part")]
         assert all(record.status != ledger.GONE for record in records.values())

@@ -96,5 +96,5 @@ def check(box, before, known, wanted):
     later = finished(box.results)
     for product, key in known.items():
         assert later.get(product) == key, f"{product} was finished, and is not known to be"
-    assert ledger.load(box.results).keys() <= {*later, *wanted}
+    assert ledger.load_ledger(box.results).keys() <= {*later, *wanted}
     return len(whole)

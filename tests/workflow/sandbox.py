@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import ready_snakemake
+import ready_python
 import yaml
 from astropy.io import fits
 
@@ -205,7 +205,7 @@ class Sandbox:
     def values(self, **more):
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
-        return settings.load({**folders, **_CONFIG, **self.given, **more})
+        return settings.load_settings({**folders, **_CONFIG, **self.given, **more})
 
     def plan(self):
         """Return the dry session: what a run would do."""
@@ -304,7 +304,7 @@ class Sandbox:
 
     def snakemake(self, *arguments, cores=2, config=(), **options):
         """Run Snakemake as a user does, but that pictures are stand-ins."""
-        status, output = ready_snakemake.run(
+        status, output = ready_python.run(
             self.arguments(*arguments, cores=cores, config=config),
             folder=self.project,
             environment=self.environment(**options),

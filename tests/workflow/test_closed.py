@@ -65,7 +65,7 @@ def opened(box):
     with pytest.MonkeyPatch.context() as patch:
         # Plan only: what a plan has found out is not written.
         patch.setattr(session, "retire", lambda *_: {})
-        patch.setattr(session, "save", lambda *_: None)
+        patch.setattr(session, "save_session", lambda *_: None)
         found = session.start(box.values(), chain=kinds.CHAIN, dry=False, sealed=True)
         found.lock.close()
     nights = {row.night for row in found.context.store.rows.values()}
@@ -176,7 +176,7 @@ def test_notes_beside_the_notes_count_wherever_the_results_lie(box):
     take(box, LATER, "BIAS", "BIAS", "OBJECT")
     box.run()
     assert (box.results / paths.LATE_NOTES).is_file()
-    records = ledger.load(box.results)
+    records = ledger.load_ledger(box.results)
     assert list(records) == sorted(records)
     assert f"reduced/{LATER}/2.fits" in records
     other = box.root / "other"
@@ -186,7 +186,7 @@ def test_notes_beside_the_notes_count_wherever_the_results_lie(box):
     assert opened(box) is None
     assert box.run().jobs == []
     assert not (box.results / paths.LATE_NOTES).exists(), "the notes are one again"
-    assert ledger.load(box.results).keys() == records.keys()
+    assert ledger.load_ledger(box.results).keys() == records.keys()
 
 
 def test_lines_count_only_beside_the_notes_that_they_were_written_for(box):
@@ -200,17 +200,17 @@ def test_lines_count_only_beside_the_notes_that_they_were_written_for(box):
     store = load_store(box.results)
     assert late not in store.rows
     assert len(store.rows) == 20
-    assert paths.reduced(late) in ledger.load(box.results), "the ledger is as it was"
+    assert paths.reduced(late) in ledger.load_ledger(box.results), "the ledger is as it was"
 
 
 def test_a_plan_of_some_nights_reads_no_line_of_the_others(box):
     """Rows of closed nights may hold anything: nobody looks at them."""
     path = box.results / paths.CLOSED_NIGHTS
-    before = note_columns.read(path)
+    before = note_columns.read_columns(path)
     found = {name: before.cells(name) for name in before}
     for name in ("rows", "records"):
         found[name][before.names.index(NIGHTS[1])] = note_columns.cell([[10**9, 5]])
-    note_columns.write(path, found.items(), first=before.first, names=before.names)
+    note_columns.write_columns(path, found.items(), first=before.first, names=before.names)
     take(box, NIGHTS[3], "OBJECT")
     assert opened(box) == [NIGHTS[3], NIGHTS[-1]]
     take(box, NIGHTS[1], "OBJECT")

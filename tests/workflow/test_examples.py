@@ -3,11 +3,11 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ready_python
 from astropy.io import fits
 
 ROOT = Path(__file__).parents[2]
@@ -34,14 +34,18 @@ def folder(tmp_path_factory):
 def run(top, *arguments):
     """Run Python in a folder, and return its output; it has to succeed."""
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=top, capture_output=True, text=True, check=False
+        [ready_python.interpreter(), *arguments],
+        cwd=top,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def test_each_example_runs(folder):
-    said = {}
+    said, python = {}, ready_python.interpreter()
     for name in ORDER:
         doc = (ROOT / "scripts" / f"{name}.py").read_text("utf-8").split('"""')[1]
         start = f"python scripts/{name}.py "
@@ -49,7 +53,7 @@ def test_each_example_runs(folder):
         # A shell, as a reader has one: the example of combine.py has a pattern of files.
         done = subprocess.run(
             ["/bin/sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": f"{Path(python).parent}:{os.environ['PATH']}"},
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         said[name] = done.stdout

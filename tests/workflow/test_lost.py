@@ -14,11 +14,11 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, settings
 from ccdflow.errors import UserError
-from ccdflow.files import rawfile
+from ccdflow.files import rawfile, whole
 from ccdflow.run import describe
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import load_store
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.inventory_table import read_inventory
 
 NIGHT = "2024-03-01"
 CONFIG = {"combine": {"minimum": 2}}
@@ -58,7 +58,7 @@ def test_a_product_of_any_ending_is_kept(box, name, how):
         (box.raw / name).unlink()
         content[-3000] ^= 1
         path.write_bytes(content)
-    said = describe.describe(box.plan().plan)
+    said = describe.lines_on_plan(box.plan().plan)
     assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in said)
     box.run()
     assert not path.exists()
@@ -200,7 +200,7 @@ def test_a_folder_of_products_that_is_a_link_into_the_raw_folder_is_one_line(box
         shutil.rmtree(box.results / name)
         (box.results / name).symlink_to(box.raw)
         with pytest.raises(UserError, match="the raw folder lies where products are written"):
-            settings.load(box.values(), folders=kinds.CHAIN.folders)
+            settings.load_settings(box.values(), folders=kinds.CHAIN.folders)
         (box.results / name).unlink()
 
 
@@ -257,7 +257,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(box, ending, how
     box.config["pictures"] = {"per_type": "all"}
     for first in (1, 2, 3, 4):
         shutil.rmtree(box.results, ignore_errors=True)
-        count, opener = [], rawfile.open_at_once
+        count, opener = [], whole.open_at_once
 
         def opened(path, flags, count=count, opener=opener, first=first):
             if Path(path) == file:
@@ -368,7 +368,7 @@ def test_a_folder_of_products_that_may_not_be_read(box, folder, monkeypatch):
     assert {name: now.get(name) for name in before if name.startswith(folder)} == {
         name: content for name, content in before.items() if name.startswith(folder)
     }
-    table = read_table(box.results / "inventory.csv").set_index("file")
+    table = read_inventory(box.results / "inventory.csv").set_index("file")
     is_said = (
         f"its product was not looked at: {folder}/ cannot be read" in table.reason["sub/c.fits.gz"]
     )

@@ -186,7 +186,7 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
         "from ccdflow.run import batches, session\n"
         "values = {'limits': {'settle': 0}}\n"
         f"values |= {{'raw': {str(raw)!r}, 'results': {str(results)!r}}}\n"
-        "values = settings.load(values)\n"
+        "values = settings.load_settings(values)\n"
         "work = session.start(values, chain=CHAIN, dry=False)\n"
         "found = batches.split(work, each_night=True)\n"
         "print([str(values['results'] + '/' + o.path) for o in found][0])\n"

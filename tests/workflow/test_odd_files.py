@@ -17,7 +17,7 @@ from ccdflow.files import rawfile
 from ccdflow.frame import reduction
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import load_store
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.rawframes.inventory_table import read_inventory
 from ccdflow.run.rawframes.rawnames import shown_name
 
 GOOD = {f"reduced/a{number}.fits" for number in range(3)}
@@ -46,7 +46,7 @@ def check_rest(box, file, reason, *, is_tried_again=False):
         assert paths.reduced(file) in box.run().jobs
         assert load_store(box.results).rows[file].shown == row.shown
     assert box.run().jobs == []
-    table = read_table(box.results / "inventory.csv").set_index("file")
+    table = read_inventory(box.results / "inventory.csv").set_index("file")
     assert table.loc[shown_name(file), "status"] == "set aside"
     clean = box.clean()
     clean.run()

@@ -17,8 +17,8 @@ from ccdflow.errors import UserError
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
 from ccdflow.kinds import frame_pictures
-from ccdflow.run.describe import describe
-from ccdflow.run.rawframes.inventory_table import read_table
+from ccdflow.run.describe import lines_on_plan
+from ccdflow.run.rawframes.inventory_table import read_inventory
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
 TABLES = {"bias_quality.csv", "report.html"}
@@ -122,7 +122,7 @@ def check(box, expected, *, lost=(), moved=(), unmade=(), run=None, lists=None):
     assert written == (set(expected) - set(unmade)) | set(moved) | drawn
     assert set(before.lost(after)) == set(lost)
     assert list(box.plan().plan.jobs) == []
-    return outcome, "\n".join(describe(dry))
+    return outcome, "\n".join(lines_on_plan(dry))
 
 
 def check_from_scratch(box):
@@ -138,7 +138,7 @@ def test_nothing_changed(box, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a file was opened for its pixels")
 
-    for name in ("read_layout", "read_bytes", "open_raw"):
+    for name in ("read_layout", "inflate_into_buffer", "open_raw"):
         monkeypatch.setattr(rawfile, name, refuse)
     monkeypatch.setattr(checksum, "signature", refuse)
     before = snapshot(box.results, state=True)
@@ -391,7 +391,7 @@ def test_raw_deleted(box):
         "1 raw file missing; table: " + str(box.results / "inventory.csv")
     )
     assert "beside them: 1 raw file missing" in said
-    table = read_table(box.results / "inventory.csv").set_index("file")
+    table = read_inventory(box.results / "inventory.csv").set_index("file")
     assert table.loc[gone, "status"] == "raw file missing"
     assert table.loc[gone, "reason"] == "it was deleted or moved; its product is kept"
     # The rest of its night goes on, and it is still a member of its group.
@@ -671,7 +671,7 @@ def test_new_frame_found_bad_while_it_is_inflated(box):
     assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
     assert ", 1 set aside; table: " in outcome.lines[-1]
     assert f"'{bad}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
-    table = read_table(box.results / "inventory.csv").set_index("file")
+    table = read_inventory(box.results / "inventory.csv").set_index("file")
     assert table.loc[bad, "status"] == "set aside"
     assert table.loc[bad, "reason"].startswith("gzip stream is damaged")
     check_from_scratch(box)
@@ -752,6 +752,8 @@ def test_the_rows_by_snakemake(tmp_path):
     assert snapshot(box.results, state=True) == state, "-n wrote something"
     outcome, _ = check(box, [], run=by_snakemake)
     assert outcome.lines[0] == "nothing to do: 16 frames reduced and up to date"
+    # From here on by the checkout of the tests: its modules are imported already.
+    box.project = ROOT
 
     # A late frame in one night, another one's content changed, its times kept.
     box.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST, size=LARGE)

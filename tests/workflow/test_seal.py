@@ -56,7 +56,7 @@ def test_nothing_is_opened_and_the_same_is_said(box, monkeypatch):
         raise AssertionError("it was opened")
 
     monkeypatch.setattr(header_store, "load_store", refuse)
-    monkeypatch.setattr(ledger, "load", refuse)
+    monkeypatch.setattr(ledger, "load_ledger", refuse)
     monkeypatch.setattr(rawfile, "open_raw", refuse)
     quick = session.start(box.values(), chain=kinds.CHAIN, dry=False, sealed=True)
     quick.lock.close()

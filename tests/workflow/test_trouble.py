@@ -226,18 +226,18 @@ def test_a_file_where_raw_or_results_have_to_be(box, reference, which):
 
 def test_a_current_folder_in_which_snakemake_cannot_keep_its_notes(tmp_path, monkeypatch):
     """Snakemake would end with a traceback; a folder that can be written gets its notes."""
-    host.check_folder(tmp_path / ".snakemake")
+    host.check_notes_folder(tmp_path / ".snakemake")
     assert (tmp_path / ".snakemake").is_dir()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"file: Snakemake cannot keep .* \(a file is in the way"):
-        host.check_folder(tmp_path / "file")
+        host.check_notes_folder(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
     # As on a disk that is mounted read-only: root may do all else.
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(
         UserError, match=r"read-only disk\); run it in a folder that can be written"
     ):
-        host.check_folder(tmp_path / ".snakemake")
+        host.check_notes_folder(tmp_path / ".snakemake")
 
 
 def test_ctrl_c_while_the_plan_is_made_ends_it_at_once_with_one_line(monkeypatch):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import ready_python
 import yaml
 from sandbox import SMALL, Sandbox, products
 
@@ -137,7 +137,7 @@ def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(box, tmp_path):
         )
     )
     command = [
-        sys.executable, "-m", "snakemake", "--cores", "2",
+        ready_python.interpreter(), "-m", "snakemake", "--cores", "2",
         "--workflow-profile", str(ROOT / "profiles" / "default"),
     ]  # fmt: skip
     here = Path(__file__).parent

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ccdflow import maskbits
 from ccdflow.calibrate import bits, signal
-from ccdflow.calibrate.chain import ELECTRONS, check, has_noise, unit_of
+from ccdflow.calibrate.chain import ELECTRONS, check_masters, has_noise, unit_of_calibrated
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
@@ -28,7 +29,7 @@ class ImageCalibration:
     readouts : tuple of ccdflow.frame.readout.Readout
         The amplifiers of this image.
     chain : MasterChain
-        After approval by `check`.
+        after approval by `check_masters`.
     index : int
         Index of the masters' image.
     unit : str
@@ -50,7 +51,7 @@ class ImageCalibration:
         area = sum(readout.region.size for readout in self.readouts)
         self.is_covered = area == shape[0] * shape[1]
         self.chain = chain
-        self.unit = unit_of(unit, self.readouts)
+        self.unit = unit_of_calibrated(unit, self.readouts)
         # The unit of the reduced frame in units of the product, and its value in electrons.
         in_electrons = unit.lower() in ELECTRONS
         self.converts = self.unit == "electron" and not in_electrons
@@ -194,19 +195,19 @@ class ImageCalibration:
         # Most blocks hold nothing to flag: their extremes tell it sooner than a look at each pixel.
         highest = reduced.max()
         if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
-            out[~np.isfinite(reduced)] |= bits.NOT_FINITE
+            out[~np.isfinite(reduced)] |= maskbits.NOT_FINITE
         self._find_saturated(rows, reduced, out, highest, is_masked=stored is not None)
         if not self.is_covered:
             covered = np.zeros(out.shape, bool)
             for _, inside, _ in self.pieces(rows):
                 covered[inside] = True
-            out[~covered] |= bits.NO_DATA
+            out[~covered] |= maskbits.NO_DATA
         self._find_not_linear(rows, reduced, out, highest)
         for image in self._images:
             image.flags.put(rows.start, out)
         for readout, inside, _ in self.pieces(rows):
             if readout.is_dead:
-                out[inside] |= bits.DEAD
+                out[inside] |= maskbits.DEAD
         if self.chain.scale > 1:
             self._mask_hot(rows, out)
 
@@ -221,7 +222,7 @@ class ImageCalibration:
                 continue
             full = reduced[inside] >= np.float32(top)
             if full.any():
-                out[inside][full] |= bits.SATURATED
+                out[inside][full] |= maskbits.SATURATED
 
     def _find_not_linear(self, rows, reduced, out, highest):
         """Flag pixels beyond the linear range that are not saturated."""
@@ -231,8 +232,8 @@ class ImageCalibration:
             end = np.float32(readout.linear - readout.level)
             if not highest <= end:
                 beyond = reduced[inside] > end
-                beyond &= (out[inside] & bits.SATURATED) == 0
-                out[inside][beyond] |= bits.NOT_LINEAR
+                beyond &= (out[inside] & maskbits.SATURATED) == 0
+                out[inside][beyond] |= maskbits.NOT_LINEAR
 
     def _mask_hot(self, rows, out):
         """Mask hot pixels whose dark is scaled up, and thus extrapolated."""
@@ -244,7 +245,7 @@ class ImageCalibration:
             gain = 1.0 if self.is_in_electrons else readout.photon_gain
             if gain is not None:
                 hot = dark.data[of_image] * np.float32(gain / exptime) > bits.HOT_RATE
-                out[inside][hot] |= bits.HOT
+                out[inside][hot] |= maskbits.HOT
 
     def mask_extrapolated(self, rows, variance, out):
         """Mask pixels whose variance is mostly that of a dark that was scaled up.
@@ -266,7 +267,7 @@ class ImageCalibration:
             if flat is not None:
                 most /= np.square(flat.data[of_image])
             most = most > variance[inside]
-            out[inside][most] |= bits.UNCALIBRATED
+            out[inside][most] |= maskbits.UNCALIBRATED
 
 
 def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=True, index=0):
@@ -314,7 +315,7 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     >>> print(data[0, 0], error[0, 0], flags[0, 0])
     64.0 10.0 0
     """
-    check(chain, readouts, unit=unit)
+    check_masters(chain, readouts, unit=unit)
     work = ImageCalibration(reduced.shape, readouts, chain, index=index, unit=unit, noise=noise)
     rows = slice(0, reduced.shape[0])
     padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)

@@ -15,10 +15,10 @@ from ccdflow import maskbits
 from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
-from ccdflow.calibrate.chain import SCALE_UP, check, has_noise, level_is_out
+from ccdflow.calibrate.chain import SCALE_UP, check_masters, has_noise, level_is_out
 from ccdflow.calibrate.extras import Extras
-from ccdflow.errors import DamagedError, FrameError
-from ccdflow.files import checksum, packed
+from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.files import checksum, headertext, packed
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import Plane, read_each_row, read_rows, read_units
 from ccdflow.frame import saturation
@@ -97,7 +97,7 @@ def calibrate_file(
     uncertainty, mask : bool
         Extensions to make. Without gain or read noise there is no uncertainty.
     scale_up, tolerance : float
-        See `ccdflow.calibrate.chain.check`.
+        See `ccdflow.calibrate.chain.check_masters`.
     extras : ccdflow.calibrate.extras.Extras, optional
         Bad pixels, the search for cosmic rays, the shutter.
     compress : {'', 'lossless', 'quantised'}
@@ -124,7 +124,7 @@ def calibrate_file(
     unit = str(card_value(units[places[0]].header, "BUNIT") or "adu")
     camera = str(card_value(units[0].header, "CCDFCAM") or "")
     _check_done(units, chain, name)
-    check(
+    check_masters(
         chain, everyone, camera=camera, unit=unit, scale_up=scale_up, tolerance=tolerance, name=name
     )
     why = _why_uncertain(everyone, chain) if uncertainty else ""
@@ -167,7 +167,7 @@ def _images(units, readouts, name):
         and not (number and unit.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
     ]
     if not indices or len(indices) != len(readouts):
-        raise DamagedError(
+        raise DamagedProduct(
             "the reduced frame has another number of images than its camera",
             file=name,
             value=len(indices),
@@ -213,7 +213,9 @@ def _planes(units, images, first):
         if image is None and number == 0:
             planes.append(
                 Plane(
-                    lambda words: calibrated_header.image_header(first, None, words, primary=True)
+                    lambda words: calibrated_header.image_header_bytes(
+                        first, None, words, primary=True
+                    )
                 )
             )
         elif image is not None:
@@ -271,7 +273,7 @@ class _Image:
         if self.has_noise:
             tiles = signal.tiles_of(ny)
             self.background = signal.Background(tiles, self._sample(tiles.all_rows))
-        rows = sky_level.sampled(ny)
+        rows = sky_level.sampled_pairs_of_rows(ny)
         self.figures = {
             **sky_level.level_and_noise(
                 self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))
@@ -368,9 +370,9 @@ class _Image:
             cards, names = calibrated_header.extension_cards(self.unit)
 
         def header(words):
-            own = calibrated_header.CardList(cards)
-            calibrated_header.write_image_cards(own, self.work, self.figures)
-            return calibrated_header.image_header(
+            own = headertext.CardList(cards)
+            calibrated_header.write_calibrated_cards(own, self.work, self.figures)
+            return calibrated_header.image_header_bytes(
                 own, self.unit.shape, words, name=names, primary=first is not None
             )
 
@@ -394,7 +396,7 @@ class _Image:
         shape = self.unit.shape
 
         def header(words):
-            return calibrated_header.image_header(cards, shape, words, dtype=dtype, name=name)
+            return calibrated_header.image_header_bytes(cards, shape, words, dtype=dtype, name=name)
 
         self.planes[use] = Plane(header, shape, dtype)
         return [self.planes[use]]
@@ -437,7 +439,7 @@ class _Image:
         if "cosmics_kept" in self.figures:
             ny = self.unit.shape[0]
             cosmics = self._extras.find_cosmics(pixels(0, ny), pixels(0, ny, "uncertainty"), mask)
-            mask[cosmics.hits] |= bits.COSMIC
+            mask[cosmics.hits] |= maskbits.COSMIC
             how = cosmics.sigma, cosmics.contrast, cosmics.fwhm
             self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": how}
         flags = []
@@ -508,9 +510,9 @@ class _Image:
         claimed = card_value(self.unit.header, "DATASUM")
         if claimed is None or self.unit.dtype != ">f4":
             return
-        total = checksum.checksum_of(buffers.words)
+        total = checksum.fits_sum_of(buffers.words)
         if not str(claimed).isdigit() or total % 0xFFFFFFFF != int(claimed) % 0xFFFFFFFF:
-            raise DamagedError(
+            raise DamagedProduct(
                 "the reduced frame's pixels are not what its checksum says",
                 file=self._name,
                 keyword="DATASUM",

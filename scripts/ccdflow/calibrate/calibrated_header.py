@@ -6,15 +6,15 @@ import re
 
 import numpy as np
 
+from ccdflow import maskbits
 from ccdflow.calibrate import bits
 from ccdflow.files.hdus import hdu_header, versions
-from ccdflow.files.headertext import CardList, printable
+from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable
 
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN"
     r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT"
 )
-_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 # Cards of these names in the frame do not describe this product.
 _OWN = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
@@ -30,9 +30,9 @@ _RENAMED = {
     "SATLEVEL": "RAWSATLV",
 }
 _SHORT_MEANING = {
-    bits.SATURATED: "saturated",
-    bits.HOT: "hot",
-    bits.UNCALIBRATED: "without a calibration, or extrapolated",
+    maskbits.SATURATED: "saturated",
+    maskbits.HOT: "hot",
+    maskbits.UNCALIBRATED: "without a calibration, or extrapolated",
 }
 _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
@@ -112,10 +112,10 @@ def extension_cards(unit):
     -------
     cards, names : ccdflow.files.headertext.CardList
     """
-    return _kept(unit.cards), CardList(card for card in unit.cards if card[0] in _NAMES)
+    return _kept(unit.cards), CardList(card for card in unit.cards if card[0] in EXTENSION_NAMES)
 
 
-def write_image_cards(cards, calibration, figures):
+def write_calibrated_cards(cards, calibration, figures):
     """Write the cards of one calibrated image.
 
     Parameters
@@ -149,14 +149,14 @@ def write_image_cards(cards, calibration, figures):
             cards.set(keyword, _short(figures[name]), comment)
     _write_amplifier_cards(cards, calibration.readouts, figures, unit)
     for keyword, bit in (
-        ("NSAT", bits.SATURATED),
-        ("NHOT", bits.HOT),
-        ("NUNCAL", bits.UNCALIBRATED),
+        ("NSAT", maskbits.SATURATED),
+        ("NHOT", maskbits.HOT),
+        ("NUNCAL", maskbits.UNCALIBRATED),
     ):
         if "flags" in figures:
             cards.set(keyword, int(figures["flags"][bit]), f"pixels {_SHORT_MEANING[bit]}")
     if "cosmics_kept" in figures:
-        cards.set("NCOSMIC", int(figures["flags"][bits.COSMIC]), "pixels hit by cosmic rays")
+        cards.set("NCOSMIC", int(figures["flags"][maskbits.COSMIC]), "pixels hit by cosmic rays")
         outcome = "found" if figures["cosmics_kept"] else "discarded"
         cards.set("COSMICS", outcome, "discarded: too many pixels of stars were flagged")
         for keyword, value, comment in zip(
@@ -211,7 +211,7 @@ def _short(value):
     return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
 
 
-def image_header(cards, shape, words, *, dtype=">f4", name=None, primary=False):
+def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, primary=False):
     """Return the header of an image HDU as bytes.
 
     Parameters

@@ -8,6 +8,9 @@ import numpy as np
 
 from ccdflow.errors import FrameError
 
+BIAS, DARK, FLAT = "bias", "dark", "flat"
+"""Kinds of masters, and the steps of a calibration, in their order."""
+
 ELECTRONS = ("electron", "electrons", "e-", "e")
 _ADU = ("adu", "adus", "dn", "count", "counts")
 
@@ -94,7 +97,7 @@ class MasterChain:
         return 1.0 - self.dark.scale if same else 1.0
 
 
-def unit_of(text, readouts):
+def unit_of_calibrated(text, readouts):
     """Return the unit of a calibrated image: electrons where the gains are known.
 
     Parameters
@@ -138,7 +141,9 @@ def level_is_out(chain, readouts):
     return chain.dark is not None and not chain.dark.master.bias_key
 
 
-def check(chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, tolerance=0.5, name=None):
+def check_masters(
+    chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, tolerance=0.5, name=None
+):
     """Raise `FrameError` if the masters would leave a fault in the frame's pixels.
 
     Parameters

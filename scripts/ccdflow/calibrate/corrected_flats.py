@@ -46,7 +46,7 @@ class CorrectedImage(MasterImage):
         return self._plane(("variance", readouts), make)
 
 
-def corrected(master, factors):
+def shutter_corrected(master, factors):
     """Return a flat with which a frame is corrected for the shutter.
 
     Parameters

@@ -183,7 +183,7 @@ def check_cut(master, header, *, file):
         )
 
 
-def first_image(units):
+def first_image_unit(units):
     """Return the first of the `ccdflow.files.planes.ProductUnit` of a file that holds an image."""
     return next((unit for unit in units if unit.shape is not None), units[0])
 
@@ -213,7 +213,7 @@ def master_for(store, kind, path, frame, *, file, name):
     FrameError
         If the cards of the two do not say where the window lies, or the cut would be wrong.
     """
-    other = first_image(read_units(path, name=name))
+    other = first_image_unit(read_units(path, name=name))
     is_other = other.shape is not None and other.shape != frame.shape
     if not is_other or any(a > b for a, b in zip(frame.shape, other.shape, strict=True)):
         return store.get(path, kind, name=name), ""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.calibrate.signal import Background, tiles_of
-
-BIAS, DARK, FLAT = "bias", "dark", "flat"
 
 # A standard error from the values is used if chance would exceed it less than once in a million
 # pixels.

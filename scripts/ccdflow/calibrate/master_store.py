@@ -15,23 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow import maskbits
 from ccdflow.calibrate import bits
-from ccdflow.calibrate.master_noise import BIAS, DARK, FLAT, signal_of, variance_of
-from ccdflow.errors import DamagedError, FrameError
+from ccdflow.calibrate.chain import FLAT
+from ccdflow.calibrate.master_noise import signal_of, variance_of
+from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.planes import read_rows, read_units
 from ccdflow.files.values import as_number
-
-__all__ = [
-    "BIAS",
-    "DARK",
-    "FLAT",
-    "Master",
-    "MasterImage",
-    "MasterStore",
-    "image_of",
-    "read_master",
-]
 
 DEFAULT_MEMORY = 700_000_000
 """Bytes of masters that a store keeps; those in use are never let go of."""
@@ -267,7 +258,7 @@ class MasterStore:
         try:
             status = Path(path).stat()
         except OSError as error:
-            raise DamagedError(
+            raise DamagedProduct(
                 f"the combined {kind} cannot be read ({os.strerror(error.errno)})",
                 file=name,
                 remedy="make it again",
@@ -334,12 +325,14 @@ def read_master(path, kind, *, name=None):
             # These cards give the parameters of a predicted UNCERT.
             scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
-                image_of(
+                master_image_of(
                     pixels, kind, mask=mask, error=read, scatter=scatter, name=name, copy=False
                 )
             )
     if not images:
-        raise DamagedError(f"the combined {kind} holds no image", file=name, remedy="make it again")
+        raise DamagedProduct(
+            f"the combined {kind} holds no image", file=name, remedy="make it again"
+        )
     return _described(kind, tuple(images), header, name)
 
 
@@ -412,7 +405,7 @@ def _is(keyword):
     return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
 
 
-def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
+def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy=True):
     """Return a `MasterImage` of an array.
 
     Parameters
@@ -444,16 +437,16 @@ def image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="", copy
     flags = np.zeros(data.shape, np.int16) if mask is None else bits.of_master(mask)
     absent = ~np.isfinite(data)
     if absent.all():
-        raise DamagedError(
+        raise DamagedProduct(
             f"the combined {kind} holds no finite value", file=name, remedy="make it again"
         )
-    flags[absent] |= bits.UNCALIBRATED
+    flags[absent] |= maskbits.UNCALIBRATED
     if kind == FLAT:
         _check_flat(data, absent, name)
-        flags[~absent & (data < bits.UNLIT_BELOW)] |= bits.UNLIT
+        flags[~absent & (data < bits.UNLIT_BELOW)] |= maskbits.UNLIT
         # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
         absent |= data < bits.LEAST_FLAT
-        flags[absent] |= bits.UNCALIBRATED
+        flags[absent] |= maskbits.UNCALIBRATED
         data[absent] = 1.0
     elif absent.any():
         data[absent] = np.median(data[~absent])

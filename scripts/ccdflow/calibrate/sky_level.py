@@ -24,7 +24,7 @@ _ERROR_CLASSES = 400
 _BISECTIONS = 24
 
 
-def sampled(ny):
+def sampled_pairs_of_rows(ny):
     """Return the indices of rows, (k,) int, evenly spread, each of which has a row after it."""
     return np.unique(
         np.linspace(0, max(ny - 2, 0), min(ny, _SAMPLED_ROWS // 2)).round().astype(int)

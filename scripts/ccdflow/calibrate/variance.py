@@ -215,7 +215,7 @@ class PixelVariance:
         scratch : numpy.ndarray
             (3, (k + 2) nx), float32; overwritten.
         strip : int, optional
-            See `ccdflow.calibrate.signal.structure`.
+            See `ccdflow.calibrate.signal.pixels_of_structure`.
         """
         around, other = (part[: out.size].reshape(out.shape) for part in scratch[:2])
         background.rows(rows, around)
@@ -225,7 +225,9 @@ class PixelVariance:
         flat = self._work.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        at, structure = signal.structure(image, around, out, divisor, photon, scratch[1:], strip)
+        at, structure = signal.pixels_of_structure(
+            image, around, out, divisor, photon, scratch[1:], strip
+        )
         if at.size:
             self._replace(rows, at, around, structure, out)
 

@@ -15,13 +15,10 @@ from ccdflow.camera import facts
 from ccdflow.camera.amplifiers.assemble import resolve
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
-from ccdflow.camera.facts import FrameFacts
-from ccdflow.camera.geometry import Amplifier, AmplifierSpec, Cards, Geometry
+from ccdflow.camera.geometry import AmplifierSpec, Cards
 from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.imagetypes import TypeRule
-from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import (
     CardSpec,
@@ -31,17 +28,6 @@ from ccdflow.files.cards import (
     matches,
 )
 from ccdflow.files.rawheader import at_once
-
-__all__ = [
-    "Amplifier",
-    "Camera",
-    "FrameFacts",
-    "Geometry",
-    "Region",
-    "generic_camera",
-    "identify",
-    "refuse_reduced",
-]
 
 
 @dataclass(frozen=True)
@@ -180,7 +166,7 @@ class Camera:
         FrameError
             If the file holds no image.
         """
-        return facts.describe(
+        return facts.frame_facts(
             headers, dict(self.cards), self.types, longitude=self.longitude, file=file,
             remembered=remembered,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.image_hdus import images_of
+from ccdflow.camera.image_hdus import required_image_hdus
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.camera.reader import HeaderReader
@@ -151,7 +151,7 @@ def default_cards():
     return {name: tuple(CardSpec(k) for k in _split(text)) for name, text in KEYWORDS.items()}
 
 
-def describe(headers, cards, rules, *, longitude, file, remembered=at_once):
+def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     """Return the facts of a frame.
 
     Parameters
@@ -177,7 +177,7 @@ def describe(headers, cards, rules, *, longitude, file, remembered=at_once):
     FrameError
         If the file holds no image.
     """
-    images = remembered("images", lambda headers: images_of(headers, file=file), headers)
+    images = remembered("images", lambda headers: required_image_hdus(headers, file=file), headers)
     reader = HeaderReader(headers, cards, file=file, images=images)
     exptime = reader.seconds()
     imagetyp, kind, reason = frame_type(reader, rules)

@@ -161,7 +161,7 @@ def cards_of(text):
     return dict(card.split("=", 1) for card in text.split("|")) if text else {}
 
 
-def differing(texts):
+def differing_keywords(texts):
     """Return the keywords whose values are not the same in all of some settings, sorted.
 
     Parameters
@@ -246,7 +246,7 @@ def split_by_cards(groups, by, *, but=()):
     """
     parts = {}
     for key, rows in groups.items():
-        names = differing(row.facts["setting"] for row in rows)
+        names = differing_keywords(row.facts["setting"] for row in rows)
         names = [name for name in names if _ABOUT.get(_kind(name)) in (None, *by)]
         names = [name for name in names if not is_of(name, but)]
         if not names:
@@ -265,7 +265,7 @@ def split_by_cards(groups, by, *, but=()):
 _NAMED = 2
 
 
-def name_of(setting):
+def name_of_setting(setting):
     """Return the part of a group's file name for the cards in which it differs from others.
 
     Parameters

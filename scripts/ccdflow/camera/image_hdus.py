@@ -27,7 +27,7 @@ def image_hdus(headers):
     return tuple(frames or images)
 
 
-def images_of(headers, *, file):
+def required_image_hdus(headers, *, file):
     """Return `image_hdus` of a file that must have an image.
 
     Parameters

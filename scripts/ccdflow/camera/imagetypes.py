@@ -14,7 +14,7 @@ from ccdflow.files.cards import (
     hdu_indices,
     matches,
     may_be_there,
-    unreadable,
+    unreadable_card,
 )
 from ccdflow.files.values import Broken, as_number, is_silent
 
@@ -187,7 +187,7 @@ def _written(reader):
             if kind or not (spec.keyword in _AMBIGUOUS_CARDS or isinstance(content.value, Broken)):
                 types.append((" ".join(str(content.value).split()), kind))
             elif spec.keyword not in _AMBIGUOUS_CARDS:
-                reader.warn(unreadable(content, "the text is not in quotes"))
+                reader.warn(unreadable_card(content, "the text is not in quotes"))
             # A blank card in the image gives way to the primary's, a filled one does not.
             break
     return types
@@ -200,7 +200,7 @@ def _type_of(content):
     return known_type(str(content.value))
 
 
-def light_of(*texts):
+def light_named_in(*texts):
     """Return the light of a flat, ``sky`` or ``lamp``, after the first text that says it; else ''.
 
     Parameters

@@ -58,7 +58,7 @@ def read_longitude(value, comment=""):
             return None
     if abs(number) > 360:
         return None
-    return around(_turned(number, direction, comment))
+    return wrapped_degrees(_turned(number, direction, comment))
 
 
 def _angle(text):
@@ -128,7 +128,7 @@ def of_sidereal_time(sidereal, start):
     """
     days = (start - datetime(2000, 1, 1, 12)) / timedelta(days=1)
     degrees = sidereal / timedelta(hours=24) * 360
-    return around(degrees - 280.46061837 - 360.98564736629 * days)
+    return wrapped_degrees(degrees - 280.46061837 - 360.98564736629 * days)
 
 
 def with_sign_of(claimed, implied):
@@ -146,11 +146,11 @@ def with_sign_of(claimed, implied):
     agrees : bool
     """
     for longitude in (claimed, -claimed):
-        if abs(around(longitude - implied)) <= AGREES:
+        if abs(wrapped_degrees(longitude - implied)) <= AGREES:
             return longitude, True
     return claimed, False
 
 
-def around(degrees):
+def wrapped_degrees(degrees):
     """Return an angle in -180 to 180 degrees."""
     return (degrees + 180) % 360 - 180

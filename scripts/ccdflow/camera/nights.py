@@ -27,7 +27,7 @@ from ccdflow.camera.dates import (
     read_day,
     read_zone,
 )
-from ccdflow.files.cards import CardSpec, read
+from ccdflow.files.cards import CardSpec, read_value
 from ccdflow.files.values import Broken, as_number
 
 _LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
@@ -292,7 +292,7 @@ def site_longitude(reader, start):
         return implied
     longitude, agrees = longitudes.with_sign_of(claimed, implied)
     if not agrees:
-        off = min(abs(longitudes.around(one - implied)) for one in (claimed, -claimed))
+        off = min(abs(longitudes.wrapped_degrees(one - implied)) for one in (claimed, -claimed))
         reader.warn(
             f"{sidereal.keyword}: the sidereal time agrees with neither sign of "
             f"{reading.keyword} ({off:.1f} degrees off): the sign stays"
@@ -322,7 +322,7 @@ def _sidereal(content):
 def _place(reader):
     """Return the longitude of the site by its geocentric coordinates; None without coordinates."""
     numbers = [
-        read(
+        read_value(
             reader.headers, (CardSpec(keyword),), (0, reader.images[0]),
             lambda content: as_number(content.value), problem="not a number",
         ).value

@@ -82,7 +82,7 @@ def load_camera(path):
         If it is not YAML or not valid: names the file, the key, the value and the allowed values.
     """
     path = Path(path)
-    profile = yamltext.read(path)
+    profile = yamltext.read_yaml(path)
     if not isinstance(profile, dict):
         raise UserError(
             "the file holds no profile",
@@ -169,7 +169,7 @@ def check_profile(profile, *, file):
         For the first violation: file, key, value, allowed values.
     """
     words = {"region": ("a region must say which notation it is in", FORMS)}
-    schemas.check(profile, SCHEMA, file=file, words=words)
+    schemas.check_values(profile, SCHEMA, file=file, words=words)
 
 
 def _condition(keyword, value):

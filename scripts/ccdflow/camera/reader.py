@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ccdflow.camera.gains import is_gain_setting
-from ccdflow.camera.image_hdus import images_of
+from ccdflow.camera.image_hdus import required_image_hdus
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
     contents,
     hdu_indices,
     may_be_there,
-    read,
-    unreadable,
+    read_value,
+    unreadable_card,
 )
 from ccdflow.files.values import (
     MOST_SATURATION,
@@ -57,7 +57,7 @@ class HeaderReader:
 
     def __init__(self, headers, cards, *, file, images=None):
         self.headers, self.cards, self.file = headers, cards, file
-        self.images = images_of(headers, file=file) if images is None else images
+        self.images = required_image_hdus(headers, file=file) if images is None else images
         self.warnings = []
         self._known = {}
 
@@ -103,7 +103,7 @@ class HeaderReader:
         """
         if name not in self._known:
             specs = self.cards[name] if keywords is None else map(CardSpec, keywords)
-            reading = read(
+            reading = read_value(
                 self.headers, specs, self.order(name), reader, problem=problem, silent=AMBIGUOUS
             )
             for text in reading.problems:
@@ -139,7 +139,7 @@ class HeaderReader:
                     if value is not None:
                         readable.append((value, content))
                     elif problem is not None and spec.keyword not in AMBIGUOUS:
-                        problems.append(unreadable(content, problem))
+                        problems.append(unreadable_card(content, problem))
         for text in problems:
             self.warn(f"{text}: {readable[0][1].keyword} is used" if readable else text)
         return readable
@@ -227,7 +227,7 @@ class HeaderReader:
                     if is_silent(content.value) or is_gain_setting(content, self.headers[hdu]):
                         continue
                     if not as_electrons(content.value):
-                        text = unreadable(content, _NO_GAIN)
+                        text = unreadable_card(content, _NO_GAIN)
                         self.warn(f"image {self.images.index(hdu) + 1}: {text}; {_TRUE_GAIN}")
 
     def number(self, name, problem="not a number"):

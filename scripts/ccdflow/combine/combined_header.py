@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from ccdflow.files.hdus import versions
-from ccdflow.files.headertext import CardList, card_text, printable
+from ccdflow.files.headertext import EXTENSION_NAMES, CardList, card_text, printable
 
 # Cards of the members that describe a single frame, or the storage of its array.
 _OF_ONE_FRAME = re.compile(
@@ -22,7 +22,6 @@ _SIGMA_FROM = {
 }
 NO_CLIPPING = "none"
 """CLIPDEV where no value is rejected."""
-_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL")
 # For more than 999 members.
 _LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
@@ -49,10 +48,12 @@ def shared_cards(members):
 
 def extension_name(member):
     """Return the text cards that name an extension of a member."""
-    return CardList((k, member.cards[k]) for k in _NAMES if k in member.cards)
+    # INHERIT is among the cards that are equal in all members.
+    names = (name for name in EXTENSION_NAMES if name != "INHERIT")
+    return CardList((name, member.cards[name]) for name in names if name in member.cards)
 
 
-def unit_of(member):
+def unit_of_member(member):
     """Return the unit of a member HDU's pixels; ``adu`` if no card gives it."""
     text = member.cards.get("BUNIT", "")[10:].strip()
     return (text[1:].partition("'")[0].strip() if text.startswith("'") else "") or "adu"
@@ -148,7 +149,7 @@ def _numbered(name, count):
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 
-def write_image_cards(cards, combined, figures, remarks=(), unit="adu"):
+def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
     """Write the quality of one image of the product.
 
     Parameters

@@ -1,76 +1,12 @@
-"""Combined biases and combined darks."""
+"""Combined darks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_noise import expected_light, measured_noise, sample_members
+from ccdflow.combine.measured_stack import combine_measured
 from ccdflow.combine.preparation import Subtracted
-from ccdflow.combine.stack import DEFAULT_MEMORY, check_members, combine
-from ccdflow.combine.subtracted_masters import checked_bias, mask_of
-
-
-def combine_biases(
-    members,
-    *,
-    amplifiers,
-    recipe=None,
-    mask=None,
-    ceilings=None,
-    threads=2,
-    memory=DEFAULT_MEMORY,
-    dtype=np.float32,
-    uncertainty=True,
-):
-    """Combine reduced biases; a small number is clipped by the read noise.
-
-    Parameters
-    ----------
-    members : sequence of ccdflow.combine.member_reader.Member
-        Reduced biases of one shape and type.
-    amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Region and read noise of each; a read noise of None is measured.
-    recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-        Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
-        MAD.
-    mask, ceilings, threads, memory, dtype
-        See `ccdflow.combine.stack.combine`.
-    uncertainty : bool
-        Whether to compute that by the noise model.
-
-    Returns
-    -------
-    ccdflow.combine.stack.Combined
-        With uncertainty by the noise model, mask, and the measured noise.
-
-    Raises
-    ------
-    UserError, FrameError
-        See `ccdflow.combine.stack.combine`.
-
-    Examples
-    --------
-    Three biases of three pixels, with a read noise of 3 adu:
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ccdflow.combine.member_reader import Member
-    >>> from ccdflow.combine.noise import AmplifierNoise
-    >>> amplifier = AmplifierNoise("A", region=(0, 1, 0, 3), read_noise=3.0)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     members = [Member(Path(folder) / f"{n}.pixels", 0, (1, 3)) for n in range(3)]
-    ...     for level, member in enumerate(members):
-    ...         np.full((1, 3), level, ">f4").tofile(member.path)
-    ...     combined = combine_biases(members, amplifiers=[amplifier])
-    >>> print(combined.image, combined.uncertainty.round(3))
-    [[1. 1. 1.]] [[1.732 1.732 1.732]]
-    """
-    options = {"mask": mask, "ceilings": ceilings}
-    limits = {"threads": threads, "memory": memory, "dtype": dtype, "uncertainty": uncertainty}
-    return _combine(members, amplifiers, recipe, (), options, limits, light=False)
+from ccdflow.combine.subtracted_masters import checked_bias
 
 
 def combine_darks(
@@ -82,10 +18,7 @@ def combine_darks(
     mask=None,
     ceilings=None,
     flaws=None,
-    threads=2,
-    memory=DEFAULT_MEMORY,
-    dtype=np.float32,
-    uncertainty=True,
+    limits=None,
 ):
     """Combine reduced darks of one exposure, after subtracting the combined bias from each.
 
@@ -100,10 +33,8 @@ def combine_darks(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
         MAD.
-    mask, ceilings, flaws, threads, memory, dtype
-        See `ccdflow.combine.stack.combine`.
-    uncertainty : bool
-        Whether to compute that by the noise model.
+    mask, ceilings, flaws, limits
+        See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
     -------
@@ -121,30 +52,16 @@ def combine_darks(
     """
     bias = checked_bias(bias, "darks")
     subtract = () if bias is None else (Subtracted(bias.pixels),)
-    options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
-    limits = {"threads": threads, "memory": memory, "dtype": dtype, "uncertainty": uncertainty}
-    combined = _combine(members, amplifiers, recipe, subtract, options, limits, light=True)
+    combined = combine_measured(
+        members,
+        amplifiers,
+        recipe,
+        subtract=subtract,
+        limits=limits,
+        has_light=True,
+        mask=mask,
+        ceilings=ceilings,
+        flaws=flaws,
+    )
     shared = {} if bias is None else {"MBNOISE": bias.rms(combined.sample_rows)}
     return replace(combined, shared=shared)
-
-
-def _combine(members, amplifiers, recipe, subtract, options, limits, *, light):
-    """Combine members that are prepared in the same way, with the noise measured on them."""
-    members = list(members)
-    check_members(members)
-    threads, shape = limits["threads"], members[0].shape
-    rows, sample = sample_members(members, subtract=subtract, threads=threads, **options)
-    noise = measured_noise(amplifiers, shape, rows, sample, light=light, threads=threads)
-    if light and len(rows):
-        noise = replace(noise, expected=expected_light(noise, rows, sample))
-    del sample
-    combined = combine(
-        members,
-        recipe or CombineRecipe(),
-        subtract=subtract,
-        noise=noise,
-        allow_empty=True,
-        **limits | {"uncertainty": limits["uncertainty"] and "noise"},
-        **options,
-    )
-    return replace(combined, mask=mask_of(combined), shared={})

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_noise import levels_of, measured_noise, sample_members
+from ccdflow.combine.member_noise import levels_of_members, measured_noise, sample_members
 from ccdflow.combine.preparation import Subtracted
-from ccdflow.combine.stack import DEFAULT_MEMORY, check_members, combine
-from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of
+from ccdflow.combine.stack import CombineLimits, check_members, combine
+from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of_combined
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT
 
@@ -35,10 +35,7 @@ def combine_flats(
     ceilings=None,
     flaws=None,
     normalise=True,
-    threads=2,
-    memory=DEFAULT_MEMORY,
-    dtype=np.float32,
-    uncertainty=True,
+    limits=None,
 ):
     """Combine reduced flats of one filter.
 
@@ -63,10 +60,8 @@ def combine_flats(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
         to a rejected one are rejected as well), otherwise by MAD.
-    mask, ceilings, flaws, threads, memory, dtype
-        See `ccdflow.combine.stack.combine`.
-    uncertainty : bool
-        Whether to compute that by the noise model.
+    mask, ceilings, flaws, limits
+        See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
     normalise : bool
         Whether to set the mean to 1, which needs all images of the flat: see `normalised`.
 
@@ -83,16 +78,16 @@ def combine_flats(
     FrameError
         If a flat has no level above 0; see also `ccdflow.combine.stack.combine`.
     """
-    members = list(members)
+    members, limits = list(members), limits or CombineLimits()
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
     options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
-    rows, sample = sample_members(members, subtract=subtract, threads=threads, **options)
-    levels = levels_of(sample) if scale is None else np.array(scale, dtype=np.float64)
+    rows, sample = sample_members(members, subtract=subtract, threads=limits.threads, **options)
+    levels = levels_of_members(sample) if scale is None else np.array(scale, dtype=np.float64)
     _check_levels(levels, members)
     sample /= levels[:, None, None].astype(sample.dtype)
     noise = measured_noise(
-        amplifiers, members[0].shape, rows, sample, levels=levels, threads=threads
+        amplifiers, members[0].shape, rows, sample, levels=levels, threads=limits.threads
     )
     del sample
     combined = combine(
@@ -101,15 +96,12 @@ def combine_flats(
         subtract=subtract,
         scale=levels,
         noise=noise,
-        uncertainty=uncertainty and "noise",
+        limits=limits.by_noise,
         allow_empty=True,
-        threads=threads,
-        memory=memory,
-        dtype=dtype,
         **options,
     )
     shared = _shared(subtract, bias, dark, levels, combined.sample_rows)
-    combined = replace(combined, mask=mask_of(combined), shared=shared)
+    combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
     return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
 
@@ -131,7 +123,7 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
     members = list(members)
     check_members(members)
     subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
-    return levels_of(sample_members(members, subtract=subtract, **options)[1])
+    return levels_of_members(sample_members(members, subtract=subtract, **options)[1])
 
 
 def _subtracted(n, bias, dark, seconds, scale_up):

@@ -102,7 +102,7 @@ def _prepared(raw, start, preparation, mask_bits):
     return values
 
 
-def levels_of(sample):
+def levels_of_members(sample):
     """Return the level of each member: the median of its finite sampled values.
 
     The levels of several members are set right by their ratios: amplifiers of unlike gains have two

@@ -11,6 +11,9 @@ from ccdflow.combine.member_reader import Member
 from ccdflow.errors import FrameError
 from ccdflow.files import promised, whole
 from ccdflow.files.headertext import is_commentary
+from ccdflow.files.rawheader import CARD
+
+_END = b"END".ljust(CARD)
 
 
 @dataclass(frozen=True)
@@ -88,20 +91,20 @@ def _header_text(file, path):
 
 def _end(text):
     """Return the end of a header within a text; None if the header goes on."""
-    at = text.find(b"END" + b" " * 77)
-    while at % 80:
+    at = text.find(_END)
+    while at % CARD:
         if at < 0:
             return None
-        at = text.find(b"END" + b" " * 77, at + 1)
-    end = -(-(at + 80) // promised.BLOCK) * promised.BLOCK
+        at = text.find(_END, at + 1)
+    end = -(-(at + CARD) // promised.BLOCK) * promised.BLOCK
     return end if end <= len(text) else None
 
 
 def _hdu(text, path, offset):
     """Return the `ProductHdu` of a header, and the bytes of its data."""
     cards, last = {}, ""
-    for start in range(0, len(text), 80):
-        card = text[start : start + 80].decode("ascii")
+    for start in range(0, len(text), CARD):
+        card = text[start : start + CARD].decode("ascii")
         keyword = card[:8].rstrip()
         if keyword == "HIERARCH":
             keyword = card.partition("=")[0].rstrip()

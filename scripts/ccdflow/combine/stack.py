@@ -8,37 +8,48 @@ whole in memory. `tiles` holds the procedure, `clipping` the arithmetic, `noise`
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN, CombineRecipe
-from ccdflow.combine.member_reader import Member, file_reader, locate
-from ccdflow.combine.noise import AmplifierNoise, NoiseModel
-from ccdflow.combine.preparation import Subtracted, prepare
-from ccdflow.combine.row_sample import sampled_rows
-from ccdflow.combine.tiles import CombineJob, TooLittleMemory, run_tiles
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_reader import file_reader
+from ccdflow.combine.noise import NoiseModel
+from ccdflow.combine.preparation import prepare
+from ccdflow.combine.tiles import CombineJob, run_tiles
 from ccdflow.errors import FrameError, UserError
-
-__all__ = [
-    "DEFAULT_MEMORY",
-    "MEDIAN_OVER_MEAN",
-    "AmplifierNoise",
-    "CombineRecipe",
-    "Combined",
-    "Member",
-    "NoiseModel",
-    "Subtracted",
-    "TooLittleMemory",
-    "combine",
-    "combine_arrays",
-    "locate",
-    "sampled_rows",
-]
 
 # Bytes for pixels and results.
 DEFAULT_MEMORY = 1_000_000_000
 _MAX_MEMBERS = np.iinfo(np.int16).max
+
+
+@dataclass(frozen=True)
+class CombineLimits:
+    """Threads and memory of a combination, and the arrays that it returns.
+
+    Parameters
+    ----------
+    threads : int
+        Number of threads.
+    memory : int
+        Memory limit in bytes, results included, for any number of frames.
+    dtype : numpy.dtype
+        Type of the image: float32 or float64.
+    uncertainty : bool or {'scatter', 'noise'}
+        Whether to compute the uncertainty, and its source. True means ``'scatter'`` to `combine`,
+        and the noise model to the combinations of biases, darks and flats.
+    """
+
+    threads: int = 2
+    memory: int = DEFAULT_MEMORY
+    dtype: np.dtype | type = np.float32
+    uncertainty: bool | str = True
+
+    @property
+    def by_noise(self):
+        """The same, with the uncertainty by the noise model where one is wanted."""
+        return replace(self, uncertainty=self.uncertainty and "noise")
 
 
 @dataclass(frozen=True)
@@ -108,10 +119,7 @@ def combine(
     ceilings=None,
     flaws=None,
     noise=None,
-    threads=2,
-    memory=DEFAULT_MEMORY,
-    dtype=np.float32,
-    uncertainty=True,
+    limits=None,
     allow_empty=False,
     sample_rows=128,
 ):
@@ -119,7 +127,7 @@ def combine(
 
     NaN and infinite values count as rejected. With the default recipe, no noise model and finite
     pixels the image equals that of `ccdproc.combine` with the guide's arguments, after the cast to
-    `dtype`. (ccdproc does not clip a pixel with a NaN at all; here its other values are clipped.)
+    its type. (ccdproc does not clip a pixel with a NaN at all; here its other values are clipped.)
 
     Parameters
     ----------
@@ -143,14 +151,8 @@ def combine(
         Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
     noise : NoiseModel, optional
         Noise of the members before they are divided by their levels.
-    threads : int
-        Number of threads.
-    memory : int
-        Memory limit in bytes, results included, for any number of frames.
-    dtype : numpy.dtype
-        Type of the image: float32 or float64.
-    uncertainty : bool or {'scatter', 'noise'}
-        Whether to compute the uncertainty, and its source; True means ``'scatter'``.
+    limits : CombineLimits, optional
+        Threads, memory, type of the image, and the uncertainty.
     allow_empty : bool
         If True, pixels without any value are NaN with count 0; if False they are an error.
     sample_rows : int
@@ -170,11 +172,12 @@ def combine(
     """
     members = list(members)
     check_members(members)
-    if threads < 1:
+    limits = limits or CombineLimits()
+    if limits.threads < 1:
         raise UserError(
             "no thread to work with",
             keyword="threads",
-            value=threads,
+            value=limits.threads,
             allowed="1 up",
             remedy="give 1 or more",
         )
@@ -186,7 +189,7 @@ def combine(
             n=n,
             shape=tuple(first.shape),
             source=source,
-            dtype=np.dtype(dtype),
+            dtype=np.dtype(limits.dtype),
             recipe=(recipe or CombineRecipe()).resolved(n, noise),
             preparation=prepare(
                 n,
@@ -199,11 +202,11 @@ def combine(
                 ceilings=ceilings,
                 flaws=flaws,
             ),
-            noise=_checked_noise(noise, first.shape, uncertainty),
-            uncertainty="scatter" if uncertainty is True else uncertainty or None,
+            noise=_checked_noise(noise, first.shape, limits.uncertainty),
+            uncertainty="scatter" if limits.uncertainty is True else limits.uncertainty or None,
             sample_rows=sample_rows,
         )
-        return _run(job, threads, memory, allow_empty=allow_empty)
+        return _run(job, limits.threads, limits.memory, allow_empty=allow_empty)
 
 
 def combine_arrays(

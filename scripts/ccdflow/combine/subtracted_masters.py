@@ -155,7 +155,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
     return tuple(factors)
 
 
-def mask_of(combined):
+def mask_of_combined(combined):
     """Return the mask of a combined image, int16: no-data pixels, and bits of all members."""
     shape = combined.image.shape
     mask = np.zeros(shape, np.int16) if combined.mask is None else combined.mask.copy()

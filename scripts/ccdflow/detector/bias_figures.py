@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.moments import CLIP
+from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import (
     BOXES,
-    CLIP,
-    DIGITAL_NOISE,
     UNKNOWN,
     CleanImage,
     Estimate,
@@ -31,7 +31,7 @@ _TRIALS = 40_000
 # -- the detector --------------------------------------------------------------------------------
 
 
-def read_noise(frames):
+def measure_read_noise(frames):
     """Measure the read noise from the differences of consecutive biases.
 
     Differences between rows are removed from each difference image first: they are noise of the
@@ -80,7 +80,7 @@ class Structure:
     columns: Estimate
 
 
-def structure(image, noise):
+def measure_structure(image, noise):
     """Measure the scatter of the means of rows and columns beyond white noise.
 
     Parameters
@@ -112,7 +112,7 @@ def member_structure(frames, noise):
     -------
     Structure
     """
-    parts = [structure(frame, noise) for frame in frames]
+    parts = [measure_structure(frame, noise) for frame in frames]
     return Structure(
         rows=_root_mean_square([part.rows for part in parts]),
         columns=_root_mean_square([part.columns for part in parts]),
@@ -251,12 +251,12 @@ def noise_prediction(sigma, n, recipe=None):
     return Estimate(sigma.value * factor, sigma.error * factor)
 
 
-def combined_noise(frames, recipe=None):
+def measure_combined_noise(frames, recipe=None):
     """Measure the noise of a combined bias from two halves of its members.
 
     The even and the odd members are combined separately. The detector's fixed pattern cancels in
     the difference, whose variance is the sum of both variances; `noise_prediction` relates them to
-    the noise of the whole. Differences between rows are removed first, as in `read_noise`.
+    the noise of the whole. Differences between rows are removed first, as in `measure_read_noise`.
 
     Parameters
     ----------
@@ -405,9 +405,9 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
     turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
     pairs = _pair_parts(turned)
     noise = _read_noise(pairs)
-    whole = combined_noise(turned, combined.recipe)
+    whole = measure_combined_noise(turned, combined.recipe)
     single = member_structure(frames, noise.value)
-    final = structure(combined.image[combined.sample_rows[inside], x0:x1], whole.value)
+    final = measure_structure(combined.image[combined.sample_rows[inside], x0:x1], whole.value)
     level = drift(levels, hours)
     missing, factor = _missing(frames)
     gain = amplifier.gain or float("nan")

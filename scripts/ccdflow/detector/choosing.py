@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.frame_figures import BOXES, DIGITAL_NOISE, FRAME_ROWS, white_part
+from ccdflow.combine.noise import DIGITAL_NOISE
+from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 

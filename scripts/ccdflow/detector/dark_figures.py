@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.combine.moments import clipped_moments
 from ccdflow.detector.bias_figures import drift
-from ccdflow.detector.frame_figures import BOXES, UNKNOWN, Estimate, clipped_moments
+from ccdflow.detector.frame_figures import BOXES, UNKNOWN, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.maskbits import HOT
 from ccdflow.robust import normal_deviate
@@ -281,7 +282,7 @@ def _glow(values, good, a_second):
     return Estimate((excess if excess > 6 * error else 0.0) * a_second, error * a_second)
 
 
-def remarks(figures, *, unit="adu", drift_fraction=0.1):
+def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
     """Return warnings on a combined dark, in words.
 
     Parameters

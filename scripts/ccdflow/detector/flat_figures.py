@@ -214,11 +214,11 @@ def _measure(flat, amplifier, hours):
         ratio=ratio,
         unlit=int(np.count_nonzero(mask & UNLIT)),
         noise_ratio=half_split(flat, amplifier.region),
-        measured_gain=measured_gain(flat, amplifier),
+        measured_gain=measure_gain_of_flats(flat, amplifier),
     )
 
 
-def measured_gain(flat, amplifier):
+def measure_gain_of_flats(flat, amplifier):
     """Measure the gain of an amplifier from the scatter between the first flats of a group.
 
     Each pixel is compared with itself in the next flat, at its own level: the light may fall off as

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ccdflow.combine.clipping import PixelNoise
-from ccdflow.detector.frame_figures import UNKNOWN, Estimate, clipped_moments
+from ccdflow.combine.moments import clipped_moments
+from ccdflow.detector.frame_figures import UNKNOWN, Estimate
 
 
 def half_split(combined, region):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.choosing import Thresholds
-from ccdflow.detector.frame_figures import DIGITAL_NOISE
 
 # The least number of frames of a kind.
 _FEWEST = 2

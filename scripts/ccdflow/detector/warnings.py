@@ -7,8 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from ccdflow.combine.moments import CLIP
+from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
-from ccdflow.detector.frame_figures import CLIP, DIGITAL_NOISE
 
 # Rounding to whole adu is harmless above this noise, in adu.
 _SMOOTH = 4.0
@@ -68,7 +69,7 @@ _FRAME_DIFFERENCE = 0.5
 _EXCESS_REJECTION = 0.05
 
 
-def remarks(figures, recipe):
+def warnings_on_bias(figures, recipe):
     """Return warnings on a combined bias, in words.
 
     Parameters

@@ -11,7 +11,7 @@ from functools import lru_cache
 from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.files.rawheader import is_text, names_of
+from ccdflow.files.rawheader import indexed_names, is_text
 from ccdflow.files.values import Broken, as_number, is_silent
 
 
@@ -154,7 +154,7 @@ def has_card(header, keyword):
     bool
     """
     name = _name(keyword)
-    return name in names_of(header) if name else keyword in header
+    return name in indexed_names(header) if name else keyword in header
 
 
 def count_of(header, keyword):
@@ -186,9 +186,9 @@ def may_be_there(headers, specs):
     -------
     list of CardSpec
     """
-    known = names_of(headers[0])
+    known = indexed_names(headers[0])
     if len(headers) > 1:
-        known = frozenset().union(*map(names_of, headers))
+        known = frozenset().union(*map(indexed_names, headers))
     return [spec for spec in specs if spec.name in known or not spec.name]
 
 
@@ -321,7 +321,7 @@ def as_text(content):
     return " ".join(str(content.value).split())
 
 
-def read(headers, specs, order, reader, *, problem, silent=()):
+def read_value(headers, specs, order, reader, *, problem, silent=()):
     """Look for a value in several cards, and say which of them are there but cannot be read.
 
     Parameters
@@ -353,11 +353,11 @@ def read(headers, specs, order, reader, *, problem, silent=()):
                 if value is not None:
                     return Reading(value, content, tuple(dict.fromkeys(problems)))
                 if spec.keyword not in silent:
-                    problems.append(unreadable(content, problem))
+                    problems.append(unreadable_card(content, problem))
     return Reading(None, None, tuple(dict.fromkeys(problems)))
 
 
-def unreadable(content, problem):
+def unreadable_card(content, problem):
     """Return the line on a card that is there and cannot be read.
 
     Parameters

@@ -18,7 +18,7 @@ from ccdflow.files.rawfile import MAX_HEADER
 _SUM_BYTES = 360 * BLOCK
 
 
-def checksum_of(*parts):
+def fits_sum_of(*parts):
     """Return the FITS checksum sum (ones' complement, 32 bit) of partial sums of 32-bit words."""
     total = sum(int(part) for part in parts)
     while total >> 32:
@@ -42,7 +42,7 @@ def sum_words(data):
     total = 0
     for first in range(0, words.size, 1 << 18):
         total += int(words[first : first + (1 << 18)].sum(dtype=np.uint64))
-    return checksum_of(total)
+    return fits_sum_of(total)
 
 
 def encode_checksum(total):
@@ -137,7 +137,7 @@ def header_bytes(header, data_sum):
     header["CHECKSUM"] = ("0" * 16, "HDU checksum")
     header["DATASUM"] = (str(data_sum), "data unit checksum")
     text = header.tostring().encode("ascii")
-    total = checksum_of(sum_words(text), data_sum)
+    total = fits_sum_of(sum_words(text), data_sum)
     return text.replace(
         b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + encode_checksum(total).encode()
     )
@@ -186,7 +186,7 @@ def _checked_hdu(file, start, size, name):
         part = scratch.get("sum", min(_SUM_BYTES, end - at))
         if fill(file, part) < len(part):
             raise damaged(name, "an HDU is cut")
-        total = checksum_of(total, sum_words(part))
+        total = fits_sum_of(total, sum_words(part))
     if total not in (0, 0xFFFFFFFF):
         raise damaged(name, "an HDU's content is not what its checksum says")
     return header, end, str(card_value(header, "DATASUM")) if end > first else ""

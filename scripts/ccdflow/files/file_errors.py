@@ -11,19 +11,19 @@ from isal import igzip, igzip_lib, isal_zlib
 from ccdflow.errors import FrameError, one_line
 
 
-class Incomplete(FrameError):
+class IncompleteRawFile(FrameError):
     """The file is shorter than its headers promise: it may still be being written."""
 
 
-class Damaged(FrameError):
+class DamagedRawFile(FrameError):
     """The bytes read are damaged: perhaps only this once."""
 
 
-class Unreadable(FrameError):
+class UnreadableRawFile(FrameError):
     """The file cannot be opened or read: its content is unknown."""
 
 
-class Changed(FrameError):
+class ChangedRawFile(FrameError):
     """The file was written to, or replaced, while it was read."""
 
     def __init__(self, name):
@@ -32,7 +32,7 @@ class Changed(FrameError):
         )
 
 
-def damaged(path, problem, kind=Damaged):
+def damaged(path, problem, kind=DamagedRawFile):
     """Return the error of a file with damaged bytes.
 
     Parameters
@@ -46,7 +46,7 @@ def damaged(path, problem, kind=Damaged):
 
     Returns
     -------
-    Damaged
+    DamagedRawFile
     """
     return kind(problem, file=path, remedy="copy the file again from where it came from")
 
@@ -84,7 +84,7 @@ def damaged_stream(path, error):
 
     Returns
     -------
-    Damaged
+    DamagedRawFile
     """
     return damaged(path, f"gzip stream is damaged ({error})")
 
@@ -103,18 +103,20 @@ def truncated(path, actual, length):
 
     Returns
     -------
-    Incomplete
+    IncompleteRawFile
     """
     problem = f"the file is truncated: {actual} bytes, its header promises {length}"
-    return damaged(path, problem, Incomplete)
+    return damaged(path, problem, IncompleteRawFile)
 
 
 def irregular(path):
     """Return the error of a pipe, a socket or a device."""
-    return Unreadable("not a regular file", file=path, remedy="move it out of the raw folder")
+    return UnreadableRawFile(
+        "not a regular file", file=path, remedy="move it out of the raw folder"
+    )
 
 
-def unreadable(path, error):
+def unreadable_file(path, error):
     """Return the error of a file that the system does not let us read.
 
     Parameters
@@ -125,9 +127,9 @@ def unreadable(path, error):
 
     Returns
     -------
-    Unreadable
+    UnreadableRawFile
     """
-    return Unreadable(
+    return UnreadableRawFile(
         f"cannot be read ({os.strerror(error.errno) if error.errno else error})",
         file=path,
         remedy="check that the file exists, its permissions and its disk",
@@ -164,9 +166,9 @@ def reading(name):
         raise damaged_stream(name, error) from None
     except EOFError:
         problem = "gzip stream ends early: the file is truncated"
-        raise damaged(name, problem, Incomplete) from None
+        raise damaged(name, problem, IncompleteRawFile) from None
     except OSError as error:
-        raise unreadable(name, error) from None
+        raise unreadable_file(name, error) from None
 
 
 def check_length(got, more, layout, name):

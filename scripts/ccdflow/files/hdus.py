@@ -100,14 +100,14 @@ class BigEndian:
             # The words as numbers are the same before they are swapped.
             for first in range(0, self._flat.size, _PIECE_BYTES // 4):
                 words = self._flat[first : first + _PIECE_BYTES // 4].view(np.uint32)
-                total = checksum.checksum_of(total, words.sum(dtype=np.uint64))
-            return checksum.checksum_of(total, checksum.sum_words(padding))
+                total = checksum.fits_sum_of(total, words.sum(dtype=np.uint64))
+            return checksum.fits_sum_of(total, checksum.sum_words(padding))
         for piece in self:
             # Only the last piece may end within a word.
             whole = len(piece) // 4 * 4
-            total = checksum.checksum_of(total, checksum.sum_words(piece[:whole]))
+            total = checksum.fits_sum_of(total, checksum.sum_words(piece[:whole]))
             rest = bytes(piece[whole:])
-        return checksum.checksum_of(total, checksum.sum_words(rest + padding))
+        return checksum.fits_sum_of(total, checksum.sum_words(rest + padding))
 
 
 def data_unit(data):

@@ -14,14 +14,15 @@ from urllib.parse import quote
 from astropy.io import fits
 
 from ccdflow.files import checksum, promised
+from ccdflow.files.rawheader import CARD
 
-# Bytes of a FITS card.
-_CARD = 80
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED = 30
 # Beyond it, a string goes on in CONTINUE cards.
 _LONGEST_STRING = 68
 _ENDS = re.compile(r"'(?=[ /])|&$")
+EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+"""Cards that name an extension."""
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
 
@@ -45,8 +46,8 @@ class CardList:
         Blank cards before END, which cameras keep free for others, are not among them.
         """
         cards = []
-        for start in range(0, len(text), _CARD):
-            card = text[start : start + _CARD]
+        for start in range(0, len(text), CARD):
+            card = text[start : start + CARD]
             keyword = card[:8].rstrip().upper()
             if card.startswith("END     "):
                 break
@@ -151,16 +152,16 @@ class CardList:
         bytes
         """
         cards = [text for keyword, text in self._cards if keyword not in ("CHECKSUM", "DATASUM")]
-        if "LONGSTRN" not in self and any(text[80:88] == "CONTINUE" for text in cards):
+        if "LONGSTRN" not in self and any(text[CARD : CARD + 8] == "CONTINUE" for text in cards):
             cards.append(card_text("LONGSTRN", "OGIP 1.0", "the long string convention is used"))
         cards += [
             card_text("CHECKSUM", "0" * 16, "HDU checksum"),
             card_text("DATASUM", str(data_sum), "data unit checksum"),
-            f"{'END':<{_CARD}}",
+            f"{'END':<{CARD}}",
         ]
         text = "".join(cards).encode("ascii")
         text += b" " * (-len(text) % promised.BLOCK)
-        total = checksum.checksum_of(checksum.sum_words(text), data_sum)
+        total = checksum.fits_sum_of(checksum.sum_words(text), data_sum)
         return text.replace(
             b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()
         )
@@ -190,7 +191,7 @@ def card_text(keyword, value, comment=""):
             return _long_text(keyword, value) if "'" in value else str(fits.Card(keyword, value))
     else:
         used = len(str(fits.Card(keyword, value)).rstrip()) if comment else 0
-    room = _CARD - max(_FIXED, used) - len(" / ")
+    room = CARD - max(_FIXED, used) - len(" / ")
     shown = next((text for text in (comment, _without_unit(comment)) if len(text) <= room), "")
     return str(fits.Card(keyword, value, shown or None))
 
@@ -210,7 +211,7 @@ def _long_text(keyword, value):
     starts = [f"{keyword:<8}= ", *["CONTINUE  "] * (len(pieces) - 1)]
     ends = [*["&"] * (len(pieces) - 1), ""]
     return "".join(
-        f"{start}'{piece}{end}'".ljust(_CARD)
+        f"{start}'{piece}{end}'".ljust(CARD)
         for start, piece, end in zip(starts, pieces, ends, strict=True)
     )
 

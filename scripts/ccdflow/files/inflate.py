@@ -7,7 +7,7 @@ import threading
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from ccdflow.files.file_errors import Incomplete, damaged, too_long
+from ccdflow.files.file_errors import IncompleteRawFile, damaged, too_long
 from ccdflow.files.streams import CHUNK, Slices
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -100,7 +100,9 @@ class Stream:
         if count > most:
             raise too_long(self._path, most)
         if self._inflate is not None and not self._inflate.eof:
-            raise damaged(self._path, "gzip stream ends early: the file is truncated", Incomplete)
+            raise damaged(
+                self._path, "gzip stream ends early: the file is truncated", IncompleteRawFile
+            )
         return count
 
 

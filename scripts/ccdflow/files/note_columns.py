@@ -75,8 +75,8 @@ def _stamp(file):
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def read(path):
-    """Return the `Columns` of a file; None if it is not as `write` wrote it.
+def read_columns(path):
+    """Return the `Columns` of a file; None if it is not as `write_columns` wrote it.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def cell(value):
     return _encode(value).encode()
 
 
-def write(path, columns, *, first, names):
+def write_columns(path, columns, *, first, names):
     """Write a file of columns, whole or not at all.
 
     Parameters

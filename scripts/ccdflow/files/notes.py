@@ -118,7 +118,7 @@ def is_as_written(file):
     return said == _CHECKSUM % checksum
 
 
-def checksum_of(path):
+def noted_checksum(path):
     """Return the checksum before the lines of a file; '' without a checksum."""
     try:
         with Path(path).open("rb") as file:

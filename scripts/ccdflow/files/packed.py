@@ -74,7 +74,7 @@ def writer(path, planes, *, compress=""):
     return PackedWriter(path, planes, quantised=compress == QUANTISED)
 
 
-def as_plain(hdus):
+def in_plain_order(hdus):
     """Return the HDUs of a product in the order that it would have uncompressed.
 
     An image of the first HDU is packed into the second one: an HDU with tiles is a table.
@@ -129,7 +129,7 @@ class PackedWriter:
         block : numpy.ndarray of shape (k, nx)
             The next rows.
         """
-        plane.words = checksum.checksum_of(plane.words, swap(block))
+        plane.words = checksum.fits_sum_of(plane.words, swap(block))
         plane.written += block.nbytes
         self._packers[id(plane)].add(block)
 
@@ -234,7 +234,9 @@ class _Packer:
         if self._seed is None:
             return _unshuffled(packed, self._plane.dtype)
         numbers = _unshuffled(packed, np.dtype(">i4")).astype(np.int32)
-        return quantising.restore(quantising.Quantised(numbers, step, zero), self._start(number))
+        return quantising.restored_pixels(
+            quantising.Quantised(numbers, step, zero), self._start(number)
+        )
 
     def table(self, cards):
         """Return header, rows, tiles and padding of the table; sets the plane's checksum sum.

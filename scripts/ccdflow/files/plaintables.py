@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.files.promised import BLOCK
+from ccdflow.files.rawheader import CARD
 
-# Bytes of a FITS card.
-_CARD = 80
 _HEADER_BYTES = 4 * BLOCK
 _FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}
 _VALUE = re.compile(
@@ -49,7 +48,7 @@ class PlainTables:
     tables: dict
 
 
-def read(path, names):
+def read_plain_tables(path, names):
     """Return the `PlainTables` of a product that is a header without an image, and tables.
 
     Parameters
@@ -102,9 +101,9 @@ def _cards_at(file, at):
     content = b""
     while more := os.pread(file, _HEADER_BYTES, at + len(content)):
         before, content = len(content), content + more
-        for start in range(before, len(content) - _CARD + 1, _CARD):
+        for start in range(before, len(content) - CARD + 1, CARD):
             if content.startswith(b"END     ", start):
-                end = -(-(start + _CARD) // BLOCK) * BLOCK
+                end = -(-(start + CARD) // BLOCK) * BLOCK
                 _demand(end <= len(content) and not content[start + 3 : end].strip(b" "))
                 return _parsed(content[:start].decode("ascii")), at + end
         _demand(len(more) == _HEADER_BYTES)
@@ -115,11 +114,11 @@ def _parsed(text):
     """Return {keyword: value} of the text of a plain header."""
     _demand(text.isprintable())
     cards = {}
-    for start in range(0, len(text), _CARD):
+    for start in range(0, len(text), CARD):
         if text.startswith("= ", start + 8):
             keyword = text[start : start + 8].rstrip()
             _demand(keyword not in cards)
-            cards[keyword] = _value_of(text[start + 10 : start + _CARD])
+            cards[keyword] = _value_of(text[start + 10 : start + CARD])
         else:
             _demand(text[start : start + 8].rstrip() in _WITHOUT_VALUE)
     return cards

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.errors import DamagedError, FrameError
+from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import checksum, promised, whole
 from ccdflow.files.cards import card_value
 from ccdflow.files.headertext import CardList
+from ccdflow.files.promised import BLOCK
+from ccdflow.files.rawheader import CARD
 
-BLOCK = promised.BLOCK
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 1 << 14
 _GIVE = "give a product of ccdflow, or make it again"
@@ -83,11 +84,11 @@ def read_units(path, *, name=None):
                 units.append(_unit(file, at, name))
                 at = units[-1].offset + -(-units[-1].size // BLOCK) * BLOCK
     except OSError as error:
-        raise DamagedError(
+        raise DamagedProduct(
             f"cannot be read ({error.strerror})", file=name, remedy="make it again"
         ) from None
     if at != size or not units:
-        raise DamagedError("the product is cut", file=name, value=size, remedy="make it again")
+        raise DamagedProduct("the product is cut", file=name, value=size, remedy="make it again")
     return units
 
 
@@ -96,12 +97,12 @@ def _unit(file, start, name):
     text = b""
     file.seek(start)
     if not start and file.read(6) != b"SIMPLE":
-        raise DamagedError("not a FITS file", file=name, remedy=_GIVE)
+        raise DamagedProduct("not a FITS file", file=name, remedy=_GIVE)
     file.seek(start)
     while (end := _end_of_header(text)) is None:
         more = file.read(_HEADER_BYTES)
         if not more:
-            raise DamagedError("the product is cut", file=name, remedy="make it again")
+            raise DamagedProduct("the product is cut", file=name, remedy="make it again")
         text += more
     text = promised.readable(text[:end])
     header = promised.parse_header(text.encode("ascii"))
@@ -109,7 +110,7 @@ def _unit(file, start, name):
     if not card_value(header, "NAXIS"):
         return ProductUnit(header, cards, start + end, None, "")
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "ZIMAGE" in header:
-        raise DamagedError(
+        raise DamagedProduct(
             "its pixels are scaled or compressed",
             file=name,
             keyword="BSCALE",
@@ -119,7 +120,7 @@ def _unit(file, start, name):
     try:
         shape = promised.image_shape(header, name)
     except FrameError as error:
-        raise DamagedError(
+        raise DamagedProduct(
             error.problem, file=name, keyword=error.keyword, value=error.value, remedy=_GIVE
         ) from error
     return ProductUnit(header, cards, start + end, shape, promised.DTYPES[header["BITPIX"]])
@@ -127,9 +128,9 @@ def _unit(file, start, name):
 
 def _end_of_header(text):
     """Return where a header ends that begins a text, None if it goes on."""
-    for at in range(0, len(text) - len(text) % 80, 80):
+    for at in range(0, len(text) - len(text) % CARD, CARD):
         if text.startswith(b"END     ", at):
-            end = -(-(at + 80) // BLOCK) * BLOCK
+            end = -(-(at + CARD) // BLOCK) * BLOCK
             return end if end <= len(text) else None
     return None
 
@@ -193,10 +194,10 @@ def _read(file, parts, name):
             while view:
                 got = os.preadv(file, [view], at)
                 if not got:
-                    raise DamagedError("the product is cut", file=name, remedy="make it again")
+                    raise DamagedProduct("the product is cut", file=name, remedy="make it again")
                 view, at = view[got:], at + got
     except OSError as error:
-        raise DamagedError(
+        raise DamagedProduct(
             f"cannot be read ({error.strerror})", file=name, remedy="check its disk"
         ) from None
 
@@ -264,7 +265,7 @@ class PlanesWriter:
             (k, nx), native float32 or int16; big-endian afterwards. All but the last block of a
             plane hold a multiple of four bytes.
         """
-        plane.words = checksum.checksum_of(plane.words, swap(block))
+        plane.words = checksum.fits_sum_of(plane.words, swap(block))
         data = memoryview(block).cast("B")
         self._part.write_at(data, plane.start + plane.header_size + plane.written)
         plane.written += len(data)
@@ -340,4 +341,4 @@ def swap(block):
         if flat.size % 2:
             total += int(flat[-1]) << 16
     np.copyto(flat.view(flat.dtype.newbyteorder(">")), flat)
-    return checksum.checksum_of(total)
+    return checksum.fits_sum_of(total)

@@ -9,13 +9,12 @@ from astropy.io import fits
 from ccdflow.errors import FrameError
 from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
+from ccdflow.files.rawheader import CARD
 
 # Bytes of a FITS block: headers and data are padded to a multiple.
 BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
-# Bytes of a FITS card.
-_CARD = 80
 # Characters that some programs put at the end of a card in place of blanks.
 _ENDINGS = b"\0\r\n\t"
 # A thousand times the size of any disk, and small enough for fast arithmetic.
@@ -85,7 +84,7 @@ class RawLayout:
     @property
     def headers(self):
         """The headers, index = HDU number; for compressed tiles the image's headers."""
-        return [image_header(hdu.header) for hdu in self.hdus]
+        return [uncompressed_header(hdu.header) for hdu in self.hdus]
 
     @property
     def texts(self):
@@ -95,7 +94,7 @@ class RawLayout:
 
 def parse_header(text):
     """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
-    return rawheader.parse(readable(text))
+    return rawheader.parse_raw_header(readable(text))
 
 
 def readable(text):
@@ -104,7 +103,7 @@ def readable(text):
     Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
     """
     if any(byte in text for byte in _ENDINGS):
-        cards = (bytes(text[start : start + _CARD]) for start in range(0, len(text), _CARD))
+        cards = (bytes(text[start : start + CARD]) for start in range(0, len(text), CARD))
         text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)
     return text.translate(_ALLOWED).decode("ascii")
 
@@ -113,8 +112,8 @@ def ends(block):
     """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
     return any(
         block[i : i + 8] == b"END     "
-        or (block[i : i + 3] == b"END" and not bytes(block[i + 3 : i + _CARD]).strip(_ENDINGS))
-        for i in range(0, len(block), _CARD)
+        or (block[i : i + 3] == b"END" and not bytes(block[i + 3 : i + CARD]).strip(_ENDINGS))
+        for i in range(0, len(block), CARD)
     )
 
 
@@ -240,7 +239,7 @@ def _check_extension(header, name):
         )
 
 
-def image_header(header):
+def uncompressed_header(header):
     """Return the header of the image in compressed tiles; any other header unchanged."""
     if card_value(header, "ZIMAGE") is not True:
         return header
@@ -278,7 +277,7 @@ def image_shape(header, name=None):
     FrameError
         If the header does not describe a two-dimensional image.
     """
-    header = image_header(header)
+    header = uncompressed_header(header)
     axes = _integer_of(header, "NAXIS", name, high=MOST_AXES, default=0)
     lengths = [_integer_of(header, f"NAXIS{axis}", name, default=0) for axis in range(1, axes + 1)]
     while len(lengths) > 2 and lengths[-1] == 1:

@@ -83,7 +83,7 @@ def dither(start, count):
     return np.concatenate(parts)[:count]
 
 
-def noise_of(tile):
+def noise_of_tile(tile):
     """Return the noise of a pixel, from third-order differences along some rows; 0 if unknown.
 
     Parameters
@@ -118,7 +118,7 @@ def quantise(tile, start):
     """
     flat = tile.reshape(-1)
     is_empty = np.isnan(flat)
-    step = noise_of(tile) / STEPS_OF_NOISE
+    step = noise_of_tile(tile) / STEPS_OF_NOISE
     low, high = (float(f(flat[~is_empty], initial=0.0)) for f in (np.min, np.max))
     if not step > 0 or not np.isfinite(high - low) or (high - low) / step > _LARGEST:
         return None
@@ -129,7 +129,7 @@ def quantise(tile, start):
     return Quantised(np.rint(numbers).astype(np.int32), step, zero)
 
 
-def restore(quantised, start):
+def restored_pixels(quantised, start):
     """Return the pixels of a tile as any reader of FITS gives them: float32, in their order.
 
     Parameters

@@ -18,10 +18,8 @@ from isal import isal_zlib
 
 from ccdflow.errors import FrameError
 from ccdflow.files.file_errors import (
-    Changed,
-    Damaged,
-    Incomplete,
-    Unreadable,
+    ChangedRawFile,
+    IncompleteRawFile,
     check_length,
     check_memory,
     damaged,
@@ -29,7 +27,6 @@ from ccdflow.files.file_errors import (
     reading,
     too_long,
     truncated,
-    unforeseen,
 )
 from ccdflow.files.inflate import GZIP_MAGIC, Inflated, Stream, fill, scratch
 from ccdflow.files.promised import (
@@ -43,12 +40,6 @@ from ccdflow.files.promised import (
 )
 from ccdflow.files.unpack import LONGEST_MAGIC, Unpacked, packing_of
 from ccdflow.files.whole import open_at_once
-
-__all__ = [
-    "BEYOND", "MAX_HEADER", "Changed", "Damaged", "Incomplete", "RawFile", "Unreadable",
-    "check_length", "check_memory", "damaged", "fill", "open_raw", "read_bytes", "read_layout",
-    "reading", "scratch", "unforeseen",
-]  # fmt: skip
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
@@ -81,9 +72,9 @@ def open_raw(path, name=None):
     ------
     OSError
         If it cannot be opened.
-    Unreadable
+    UnreadableRawFile
         If it is no regular file.
-    Incomplete
+    IncompleteRawFile
         If it is empty.
     """
     name = str(path) if name is None else name
@@ -127,7 +118,7 @@ class RawFile(io.RawIOBase):
             raise irregular(name)
         self.stamp = _stamp(status)
         if not status.st_size:
-            raise damaged(name, "the file is empty", Incomplete)
+            raise damaged(name, "the file is empty", IncompleteRawFile)
         start = file.read(LONGEST_MAGIC)
         self._packed = start.startswith(GZIP_MAGIC)
         self._packing = packing_of(start)
@@ -164,7 +155,7 @@ class RawFile(io.RawIOBase):
         with reading(self._name):
             layout = self._layout(memory, whole)
             if _stamp(os.fstat(self._file.fileno())) != self.stamp:
-                raise Changed(self._name)
+                raise ChangedRawFile(self._name)
             return layout
 
     def _layout(self, memory, whole):
@@ -207,7 +198,7 @@ class RawFile(io.RawIOBase):
             while count := self._file.readinto(buffer):
                 crc = isal_zlib.crc32(buffer[:count], crc)
             if _stamp(os.fstat(self._file.fileno())) != self.stamp:
-                raise Changed(self._name)
+                raise ChangedRawFile(self._name)
         return f"{crc:08x}"
 
     def rewind(self, layout):
@@ -235,7 +226,7 @@ class RawFile(io.RawIOBase):
         return count
 
     def check(self, fingerprint):
-        """Raise `Changed` unless the bytes that were read since `rewind` have a given layout.
+        """Raise `ChangedRawFile` unless the bytes read since `rewind` have a given layout.
 
         Parameters
         ----------
@@ -244,7 +235,7 @@ class RawFile(io.RawIOBase):
         """
         present = _fingerprint(self._crc, self._length)
         if not self._same_heads or fingerprint not in ("", present):
-            raise Changed(self._name)
+            raise ChangedRawFile(self._name)
 
     def read_all(self, layout, *, memory, fingerprint=None):
         """Inflate the file into this thread's buffer.
@@ -305,11 +296,11 @@ def read_layout(path, *, name=None, memory=None):
 
     Raises
     ------
-    Incomplete
+    IncompleteRawFile
         If the file is empty or truncated.
-    Unreadable
+    UnreadableRawFile
         If it cannot be opened or read.
-    Changed
+    ChangedRawFile
         If it was written to meanwhile.
     FrameError
         If it is not FITS, is damaged, or asks for more than ``memory``.
@@ -319,7 +310,7 @@ def read_layout(path, *, name=None, memory=None):
         return file.layout(memory=memory)
 
 
-def read_bytes(path, layout, *, memory, name=None):
+def inflate_into_buffer(path, layout, *, memory, name=None):
     """Inflate a raw file into this thread's buffer.
 
     Parameters
@@ -338,11 +329,11 @@ def read_bytes(path, layout, *, memory, name=None):
 
     Raises
     ------
-    Incomplete
+    IncompleteRawFile
         If the file is truncated.
-    Unreadable
+    UnreadableRawFile
         If it cannot be opened or read.
-    Changed
+    ChangedRawFile
         If it is not the file that the layout is of.
     FrameError
         If the frame asks for more than ``memory``, holds more than its headers promise, or its
@@ -384,7 +375,7 @@ def _read_hdus(stream, length, memory, name, seen):
 
 def _trailer(file, size, name):
     if size < 18:
-        raise damaged(name, "gzip stream ends early: the file is truncated", Incomplete)
+        raise damaged(name, "gzip stream ends early: the file is truncated", IncompleteRawFile)
     file.seek(-8, os.SEEK_END)
     tail = file.read(8)
     return int.from_bytes(tail[:4], "little"), int.from_bytes(tail[4:], "little")
@@ -399,7 +390,9 @@ def _header_at(stream, offset, name, *, first):
             wanted = b"SIMPLE  =" if first else b"XTENSION="
             if not block.startswith(wanted):
                 if first and (wanted.startswith(block) or GZIP_MAGIC.startswith(block)):
-                    raise damaged(name, "the file is truncated: it has no header", Incomplete)
+                    raise damaged(
+                        name, "the file is truncated: it has no header", IncompleteRawFile
+                    )
                 if first:
                     raise FrameError(
                         "not a FITS file: it does not begin with SIMPLE",
@@ -413,7 +406,7 @@ def _header_at(stream, offset, name, *, first):
             break
         if len(block) < BLOCK:
             problem = "the file is truncated: its header has no END card"
-            raise damaged(name, problem, Incomplete)
+            raise damaged(name, problem, IncompleteRawFile)
         if len(text) > MAX_HEADER:
             raise FrameError(
                 f"the header has no END card within {MAX_HEADER} bytes",

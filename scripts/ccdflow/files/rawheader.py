@@ -17,9 +17,9 @@ from operator import itemgetter
 from astropy.io import fits
 from astropy.io.fits.card import Card, Undefined
 
-# Bytes of a FITS card.
-_CARD = 80
-_END = "END".ljust(_CARD)
+CARD = 80
+"""Bytes of a FITS card."""
+_END = "END".ljust(CARD)
 _CONTINUE = "CONTINUE"
 # Such a card has the keyword that it begins with; astropy reads all others.
 _PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
@@ -138,7 +138,7 @@ class RawHeader(fits.Header):
         return [texts[place] for place in places]
 
 
-def parse(text):
+def parse_raw_header(text):
     """Return the header of a text of cards, as `astropy.io.fits.Header.fromstring` would.
 
     Cards without a blank behind the sign of equality get one, see `with_indicator`.
@@ -153,7 +153,7 @@ def parse(text):
     RawHeader
     """
     find = _known.get
-    parsed = [find(card := text[i : i + _CARD]) or _learn(card) for i in range(0, len(text), _CARD)]
+    parsed = [find(card := text[i : i + CARD]) or _learn(card) for i in range(0, len(text), CARD)]
     if _LAST in parsed:
         del parsed[parsed.index(_LAST) :]
     if _NEXT in parsed:
@@ -197,7 +197,7 @@ def _learn(card):
 
 def _head_of(text):
     plain = text[8:10] == "= " and _PLAIN.match(text[:8])
-    if plain and len(text) == _CARD and _OF_RECORDS not in text:
+    if plain and len(text) == CARD and _OF_RECORDS not in text:
         return _heads.setdefault(plain[1], (plain[1], plain[1])), text
     card = Card.fromstring(text)
     with warnings.catch_warnings():
@@ -213,8 +213,8 @@ _heads = {}
 def _joined(text, found):
     """Return (head, text) of each card, with those behind it that go on with its text."""
     groups = []
-    for start, known in zip(range(0, len(text), _CARD), found, strict=False):
-        card = with_indicator(text[start : start + _CARD])
+    for start, known in zip(range(0, len(text), CARD), found, strict=False):
+        card = with_indicator(text[start : start + CARD])
         if known is _NEXT and groups:
             groups[-1].append(card)
         else:
@@ -250,12 +250,12 @@ def with_indicator(card):
     """
     if card[8:10] != "= " and "=" in card[:10]:
         match = _NO_INDICATOR.fullmatch(card)
-        if match and len(match[2].rstrip()) <= _CARD - 10:
+        if match and len(match[2].rstrip()) <= CARD - 10:
             return f"{match[1]:<8}= {match[2].rstrip():<70}"
     return card
 
 
-def names_of(header):
+def indexed_names(header):
     """Return the names in a header's index; to be looked at only.
 
     Parameters

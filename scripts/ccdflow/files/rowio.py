@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.files import promised, rawfile, whole
+from ccdflow.files import file_errors, inflate, promised, rawfile, whole
 from ccdflow.files.scaling import scaling_of
 
 
@@ -46,7 +46,7 @@ class RowStream:
         """
         ny, nx = self.shape
         self._file.rewind(self._layout)
-        buffer = rawfile.scratch.get("rows", max(rows * nx * self.dtype.itemsize, promised.BLOCK))
+        buffer = inflate.scratch.get("rows", max(rows * nx * self.dtype.itemsize, promised.BLOCK))
         got = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
             count = min(rows, ny - first)
@@ -54,13 +54,13 @@ class RowStream:
             filled = self._fill(view)
             got += filled
             if filled < len(view):
-                rawfile.check_length(got, False, self._layout, self._name)
+                file_errors.check_length(got, False, self._layout, self._name)
             yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
         got += self._skip(end - got, buffer)
         more = bool(self._fill(buffer[: rawfile.BEYOND]))
-        rawfile.check_length(got, more, self._layout, self._name)
+        file_errors.check_length(got, more, self._layout, self._name)
         self._file.check(self._fingerprint)
 
     def _skip(self, size, buffer):
@@ -73,8 +73,8 @@ class RowStream:
         return done
 
     def _fill(self, view):
-        with rawfile.reading(self._name):
-            return rawfile.fill(self._file, view)
+        with file_errors.reading(self._name):
+            return inflate.fill(self._file, view)
 
 
 class Writer:

@@ -15,7 +15,7 @@ def seal_of(row):
     return f"{zlib.crc32(repr(values).encode('utf-8', 'surrogateescape')):08x}"
 
 
-def read_rows(path):
+def unedited_lines(path):
     """Return (the unedited lines of a table, the number of other lines).
 
     Parameters

@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.errors import DamagedError
-from ccdflow.files.packed import as_plain
+from ccdflow.errors import DamagedProduct
+from ccdflow.files.packed import in_plain_order
 from ccdflow.files.promised import DTYPES
 
 # Rows further apart than this are read one by one.
@@ -98,7 +98,7 @@ class Stored:
             finally:
                 os.close(file)
         except OSError as error:
-            raise DamagedError(
+            raise DamagedProduct(
                 f"cannot be read ({error.strerror})", file=self.path, remedy="check its disk"
             ) from None
         return values
@@ -107,11 +107,11 @@ class Stored:
         while view:
             got = os.preadv(file, [view], at)
             if not got:
-                raise DamagedError("the product is cut", file=self.path, remedy="make it again")
+                raise DamagedProduct("the product is cut", file=self.path, remedy="make it again")
             view, at = view[got:], at + got
 
 
-def image_of(path, hdu):
+def stored_image(path, hdu):
     """Return an image of a product; of compressed tiles all pixels are read.
 
     Parameters
@@ -126,7 +126,7 @@ def image_of(path, hdu):
         Shape (ny, nx), of the stored type.
     """
     with fits.open(path, memmap=False) as hdus:
-        image = (hdus if isinstance(hdu, str) else as_plain(hdus))[hdu]
+        image = (hdus if isinstance(hdu, str) else in_plain_order(hdus))[hdu]
         if isinstance(image, fits.CompImageHDU):
             return image.data
         dtype = DTYPES[image.header["BITPIX"]]

@@ -67,7 +67,7 @@ class Slices:
 
         Raises
         ------
-        Damaged
+        DamagedRawFile
             If something else follows, more zeros than on a tape, or stream after stream of nothing.
         """
         self._empty = 0 if gave else self._empty + 1

@@ -36,7 +36,7 @@ def saturation_of(dtype, offset, amplifier):
     return None
 
 
-def mask_of(stored, offset, amplifier):
+def mask_of_amplifier(stored, offset, amplifier):
     """Return the mask of an amplifier's data.
 
     Parameters
@@ -63,7 +63,7 @@ def mask_of(stored, offset, amplifier):
     return mask
 
 
-def sampled(data):
+def sampling_steps(data):
     """Return the steps over rows and columns for a sample of a region's pixels."""
     step = max(1, min(data.shape) // 64)
     return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
@@ -75,7 +75,7 @@ def flag_of(sample, offset, amplifier):
     Parameters
     ----------
     sample : numpy.ndarray
-        Stored pixels of its data region, see `sampled`.
+        Stored pixels of its data region, see `sampling_steps`.
     offset : int
         To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier

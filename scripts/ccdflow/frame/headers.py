@@ -9,7 +9,7 @@ from functools import partial
 from ccdflow.files import promised
 from ccdflow.files.cards import card_value
 from ccdflow.files.hdus import array_hdu, hdu_header, versions
-from ccdflow.files.headertext import CardList, is_commentary, printable
+from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
 
@@ -24,7 +24,6 @@ _TILES = re.compile(
     r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|CMPTYPE|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM"
     r"|PCOUNT|GCOUNT|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|MASKCMP)"
 )
-_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 # Names that only describe the storage of an extension.
 _NO_NAMES = ("COMPRESSED_IMAGE",)
 # Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
@@ -122,7 +121,7 @@ def _extension_name(hdu):
     """Return the cards that name a raw extension."""
     if card_value(hdu.header, "EXTNAME") in _NO_NAMES:
         return CardList()
-    return CardList.parse(hdu.text).without(lambda keyword: keyword not in _NAMES)
+    return CardList.parse(hdu.text).without(lambda keyword: keyword not in EXTENSION_NAMES)
 
 
 # -- the raw header --------------------------------------------------------------------------------

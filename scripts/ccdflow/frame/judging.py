@@ -84,7 +84,7 @@ class Sample:
     ----------
     lines : numpy.ndarray
         Shape (n, m), adu, as read: `m` pixels of each of `n` rows (columns, if the levels are
-        along columns), see `lines_of`.
+        along columns), see `sampled_lines`.
     levels, own : numpy.ndarray
         Shape (n,), adu: the level subtracted from each of these lines, and the line's own level.
     strip : numpy.ndarray
@@ -100,7 +100,7 @@ class Sample:
     noise: float
 
 
-def lines_of(data, along):
+def sampled_lines(data, along):
     """Return the sampled rows and columns of a frame, as slices.
 
     Parameters
@@ -126,15 +126,15 @@ def _middle(start, stop):
     return slice(first, min(stop, first + MOST_ROWS))
 
 
-def sample_of(lines, strips, found, amplifier):
+def sample_of_amplifier(lines, strips, found, amplifier):
     """Return the sample of an amplifier.
 
     Parameters
     ----------
     lines : numpy.ndarray
-        Pixels of its frame that `lines_of` selects, adu.
+        Pixels of its frame that `sampled_lines` selects, adu.
     strips : list of numpy.ndarray
-        Its strips, adu, as for `ccdflow.frame.overscan.measure`.
+        Its strips, adu, as for `ccdflow.frame.overscan.measure_overscan`.
     found : ccdflow.frame.overscan.Overscan
     amplifier : ccdflow.camera.geometry.Amplifier
 
@@ -148,7 +148,7 @@ def sample_of(lines, strips, found, amplifier):
         strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
         levels = own = np.repeat(found.levels, len(lines))
         return Sample(*_finite(lines, levels, own), *_finite(strip), found.noise)
-    picked = lines_of(data, along)[along == "columns"]
+    picked = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
     inside = slice(picked.start - first, picked.stop - first)
     if along == "rows":
@@ -168,7 +168,7 @@ def _finite(first, *others):
     return (first, *others) if good.all() else tuple(array[good] for array in (first, *others))
 
 
-def judge(samples, amplifiers, recipe):
+def judge_subtraction(samples, amplifiers, recipe):
     """Judge the overscan subtraction of a frame.
 
     Parameters

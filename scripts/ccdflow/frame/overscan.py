@@ -34,7 +34,7 @@ class Overscan:
     own: np.ndarray
 
 
-def measure(strips, amplifier, recipe):
+def measure_overscan(strips, amplifier, recipe):
     """Measure the overscan of an amplifier.
 
     Parameters

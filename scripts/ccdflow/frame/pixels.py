@@ -135,4 +135,4 @@ def to_big_endian(out):
         total += int(numbers[block].view(words.dtype).sum(dtype=np.uint64))
         # Same as `byteswap(inplace=True)`, four times as fast, and it lets other threads run.
         np.copyto(swapped[block], numbers[block])
-    return checksum.checksum_of(total)
+    return checksum.fits_sum_of(total)

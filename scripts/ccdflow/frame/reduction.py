@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
-from ccdflow.files import rawfile
+from ccdflow.files import inflate
 from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.products import product_images
 
@@ -116,14 +116,14 @@ def reduce_frame(stored, geometry, recipe):
         overscans[amplifier.name], sample = _measure(values, offset, amplifier, recipe)
         if sample is not None:
             samples[amplifier.name] = sample
-        sample = values[flags.sampled(amplifier.data)]
+        sample = values[flags.sampling_steps(amplifier.data)]
         flag = flags.flag_of(sample, offset, amplifier)
         if flag:
             amplifier_flags[amplifier.name] = flag
     images = tuple(
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
-    rows, warnings = judging.judge(samples, geometry.amplifiers, recipe)
+    rows, warnings = judging.judge_subtraction(samples, geometry.amplifiers, recipe)
     return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings))
 
 
@@ -132,16 +132,16 @@ def _measure(stored, offset, amplifier, recipe):
     if not recipe.subtract or not amplifier.overscan:
         return None, None
     strips = [pixels.native(stored[strip.slices], offset) for strip in amplifier.overscan]
-    level = overscan.measure(strips, amplifier, recipe)
-    lines = pixels.native(stored[judging.lines_of(amplifier.data, amplifier.along)], offset)
-    return level, judging.sample_of(lines, strips, level, amplifier)
+    level = overscan.measure_overscan(strips, amplifier, recipe)
+    lines = pixels.native(stored[judging.sampled_lines(amplifier.data, amplifier.along)], offset)
+    return level, judging.sample_of_amplifier(lines, strips, level, amplifier)
 
 
 def _make_image(stored, place, overscans, recipe):
     """Return an image of the product from its amplifiers' reduced pixels."""
     dtype = np.dtype(recipe.dtype)
     ny, nx = place.shape
-    buffer = rawfile.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
+    buffer = inflate.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
     out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
     mask = np.full(place.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:
@@ -157,7 +157,7 @@ def _make_image(stored, place, overscans, recipe):
         if mask is not None:
             part = mask[(amplifier.place if recipe.trim else amplifier.data).slices]
             part = _turned(part, amplifier) if recipe.trim else part
-            part[...] = flags.mask_of(values[amplifier.data.slices], offset, amplifier)
+            part[...] = flags.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
     words = pixels.to_big_endian(out)
     return Image(out.view(dtype.newbyteorder(">")), words, mask)
 

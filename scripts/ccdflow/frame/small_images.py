@@ -17,7 +17,7 @@ ROWS = 2
 """Rows of each square that are looked at: two of the LFC's eighteen are enough to see stars."""
 
 
-def step_of(shape):
+def pixels_per_small_pixel(shape):
     """Return the number of pixels of a frame along one pixel of its small image.
 
     A multiple of `ROWS`, so that the rows that are looked at are evenly spread; 1 of a small frame.
@@ -29,7 +29,7 @@ def step_of(shape):
 @lru_cache(maxsize=8)
 def _squares(shape):
     """Return how many pixels of each square are looked at: float32, a square each."""
-    (ny, nx), step = shape, step_of(shape)
+    (ny, nx), step = shape, pixels_per_small_pixel(shape)
     looked_at = min(ROWS, step)
     columns, rows = np.arange(0, nx, step), np.arange(0, ny, step // looked_at)
     counts = np.bincount(np.arange(len(rows)) // looked_at).astype(np.float32)
@@ -46,7 +46,7 @@ class SmallImage:
     """
 
     def __init__(self, shape):
-        self.step = step_of(shape)
+        self.step = pixels_per_small_pixel(shape)
         self._looked_at = min(ROWS, self.step)
         self._pixels = _squares(tuple(shape))
         # The squares of a row that are whole, and the column behind them.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.files import checksum, decoding, promised, rawfile
+from ccdflow.files import checksum, decoding, inflate, promised
 from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
@@ -142,7 +142,7 @@ class _Work:
             self._dtype.kind in "iu" and self._dtype.itemsize <= 2 and recipe.statistic == "median"
         )
         self._looked_at = {
-            a.name: (*judging.lines_of(a.data, "rows"), *flags.sampled(a.data))
+            a.name: (*judging.sampled_lines(a.data, "rows"), *flags.sampling_steps(a.data))
             for a in geometry.amplifiers
         }
         self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
@@ -156,7 +156,7 @@ class _Work:
         self._negatives.add(stored)
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out.itemsize
-        buffer = rawfile.scratch.get("product rows", size)
+        buffer = inflate.scratch.get("product rows", size)
         out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
         for amplifier in self._geometry.amplifiers:
             self._amplifier(amplifier, start, stored, out)
@@ -166,7 +166,7 @@ class _Work:
             self._sample.append(out[wanted - row])
         if self._small is not None:
             self._small.add(row, out)
-        self._words = checksum.checksum_of(self._words, pixels.to_big_endian(out))
+        self._words = checksum.fits_sum_of(self._words, pixels.to_big_endian(out))
         self.written += size
         return buffer
 
@@ -212,7 +212,9 @@ class _Work:
                 noise = overscan.noise_about_levels(strips, "rows")
                 overscans[name] = Overscan(levels, float(np.mean(levels)), noise, levels)
                 lines = pixels.native(np.concatenate(self._lines[name]), self._offset)
-                samples[name] = judging.sample_of(lines, strips, overscans[name], amplifier)
+                samples[name] = judging.sample_of_amplifier(
+                    lines, strips, overscans[name], amplifier
+                )
             sample = np.concatenate(self._flags[name])
             flag = flags.flag_of(sample, self._offset, amplifier)
             if flag:
@@ -221,7 +223,7 @@ class _Work:
         stand_in = np.broadcast_to(np.zeros((), self._out.newbyteorder(">")), self._geometry.shape)
         image = Image(stand_in, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
-        rows, warnings = judging.judge(samples, self._geometry.amplifiers, self._recipe)
+        rows, warnings = judging.judge_subtraction(samples, self._geometry.amplifiers, self._recipe)
         return Streamed(
             Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings)), sample
         )

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.bad_pixel_map import BAD_PIXELS
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
 from ccdflow.kinds.contact_sheet import SHEET
-from ccdflow.kinds.dark import DARK
+from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.detector_table import DETECTOR_TABLE
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.frame_pictures import PICTURE
 from ccdflow.kinds.kind import Chain
@@ -29,9 +29,9 @@ from ccdflow.kinds.trends import TRENDS_TABLE
 
 CHAIN = Chain(
     (
-        FRAME, BIAS, DARK, FLAT, DETECTOR, SHUTTER, SCIENCE, PICTURE, QUALITY, MASTERS_PICTURE,
-        SCIENCE_PICTURE, SHEET, PAGE, TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, BAD_PIXELS,
-        DETECTOR_TABLE, TRENDS_TABLE, INDEX,
+        FRAME, BIAS_KIND, DARK_KIND, FLAT_KIND, DETECTOR, SHUTTER, SCIENCE, PICTURE, QUALITY,
+        MASTERS_PICTURE, SCIENCE_PICTURE, SHEET, PAGE, TABLE, DARK_TABLE, FLAT_TABLE, ASSOCIATIONS,
+        BAD_PIXELS, DETECTOR_TABLE, TRENDS_TABLE, INDEX,
     )
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from ccdflow.kinds.matching.answers import answers_of, reasons_of
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.planning import coverage, night_plan, plan_words, waiting
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.writing import drawing_module, noted_text, write_text
+from ccdflow.kinds.writing import drawing_module, noted_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.terminal import NOT_CALIBRATED
 from ccdflow.run import ledger
@@ -72,12 +72,14 @@ class Associations(Kind):
         """Write the table, or the lines of some nights among the lines of the others."""
         line = tables.TableLines(lambda cells: cells)
         lines = {}
-        for cells in lines_of(context):
+        for cells in table_lines(context):
             lines.setdefault(cells[0], []).append(line(cells))
         basis, target = self.basis(context, job), context.results / job.product
         if context.closed is None:
             head = line(COLUMNS)
-            return write_text(context, job, basis, b"".join([head, *chain(*lines.values())]))
+            return write_text_product(
+                context, job, basis, b"".join([head, *chain(*lines.values())])
+            )
         for row in context.store.rows.values():
             # A frame that is calibrated no more has no line.
             lines.setdefault(calibrated(row.file), [])
@@ -328,7 +330,7 @@ def _harmful_darks(context, groups):
             continue
         question = dark.product, dark.scale, getattr(bias, "product", "")
         if question not in answers:
-            answers[question] = association.harms(context, uses)
+            answers[question] = association.dark_harms(context, uses)
         if answers[question]:
             harmed.setdefault(dark.product, []).append(group.product)
     return harmed
@@ -408,7 +410,7 @@ def _digest_said(context, line, answer):
     )[0]
 
 
-def lines_of(context):
+def table_lines(context):
     """Yield the cells of each line of the table: of each frame and step."""
     for group in _groups(context):
         is_refused = _is_refused(context, group)

@@ -67,4 +67,4 @@ class Bias(MasterKind):
         return {"groups": sorted(group_queries.basis_lines(self, context, self.groups(context)))}
 
 
-BIAS = Bias()
+BIAS_KIND = Bias()

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.files.stored import image_of
+from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
-from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.master_names import master_names
-from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.words import figure, light_words, with_error
 from ccdflow.run import ledger
@@ -124,7 +124,7 @@ class CalibrationPicture(NightPicture):
             explanation=self.explanation,
             scale=self.scale,
         )
-        return write_text(context, job, basis, png)
+        return write_text_product(context, job, basis, png)
 
     def carries(self, context, job):
         """Return the rows and groups of the drawn products."""
@@ -169,14 +169,14 @@ class MastersPicture(CalibrationPicture):
 
     def drawn(self, context, night):
         """Return the darks and flats of a night."""
-        return [*DARK.night_groups(context, night), *FLAT.night_groups(context, night)]
+        return [*DARK_KIND.night_groups(context, night), *FLAT_KIND.night_groups(context, night)]
 
     def row(self, context, group, name):
         """Return a master beside its standard error."""
         image = _first_image(context, group)
         pixels = _pixels(context, group.product, image.hdu)
         error = _pixels(context, group.product, f"UNCERT{image.suffix}")
-        unit = "adu" if group.kind == DARK.name else ""
+        unit = "adu" if group.kind == DARK_KIND.name else ""
         return _row(
             name,
             (pixels, unit, f"Combined {group.kind}"),
@@ -203,10 +203,12 @@ class MastersPicture(CalibrationPicture):
             "darks-and-flats",
             "Combined darks and flats",
             (
-                " and ".join(_counted(groups, kind) for kind in (DARK, FLAT) if _has(groups, kind))
+                " and ".join(
+                    _counted(groups, kind) for kind in (DARK_KIND, FLAT_KIND) if _has(groups, kind)
+                )
                 + _frames_words(context, groups),
             ),
-            (_LEVEL_OF_FLATS,) * _has(groups, FLAT),
+            (_LEVEL_OF_FLATS,) * _has(groups, FLAT_KIND),
             headings=(
                 "Product",
                 "Frames",
@@ -304,7 +306,7 @@ def _first_image(context, group):
 
 def _pixels(context, product, hdu):
     """Return the pixels of an image."""
-    return np.asarray(image_of(context.results / product, hdu))
+    return np.asarray(stored_image(context.results / product, hdu))
 
 
 def _has(groups, kind):
@@ -356,7 +358,7 @@ def _letter(unit):
 def _figures_of(group, each):
     """Return the figures of an amplifier of a combined dark or flat in words."""
     unit = _letter(each["unit"])
-    if group.kind == DARK.name:
+    if group.kind == DARK_KIND.name:
         return (
             f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
             f" {each['hot']} hot pixels, glow {_figure_text(each['glow'], 3)} {unit}/s"

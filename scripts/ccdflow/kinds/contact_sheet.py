@@ -12,14 +12,14 @@ from dataclasses import asdict, replace
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
 from ccdflow.files import whole
-from ccdflow.frame.small_images import small_image, step_of
+from ccdflow.frame.small_images import pixels_per_small_pixel, small_image
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
-from ccdflow.kinds.sections.small_pictures import first_image, is_drawn, take
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.sections.small_pictures import is_drawn, mapped_image_of, values_shown
+from ccdflow.kinds.writing import write_text_product
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import OK, digest
@@ -178,7 +178,7 @@ def write_sheet(context, job):
         pictures = []
         for each in records:
             unit = each.data.get("unit", "adu")
-            shown, content = take(context, row, each.product, each.key, unit)
+            shown, content = values_shown(context, row, each.product, each.key, unit)
             name = paths.small_picture(job.night, each.product).rpartition("/")[2]
             files[name] = _sum_of(content)
             pictures.append({"product": each.product, "file": name, **asdict(shown)})
@@ -190,7 +190,7 @@ def write_sheet(context, job):
         if entry.name not in files:
             os.unlink(entry.path)  # noqa: PTH108
     text = json.dumps({"frames": frames, "files": files}, separators=(",", ":"))
-    record = write_text(context, job, basis, text)
+    record = write_text_product(context, job, basis, text)
     return replace(record, data={"pictures": _stamps_of(folder)})
 
 
@@ -201,9 +201,9 @@ def _width(context, row, product, key, before):
     known = before.get(row.file, {})
     if known.get("measured") == key:
         return {name: known[name] for name in ("measured", "width", "stars")}
-    pixels = first_image(context, row, product)
+    pixels = mapped_image_of(context, row, product)
     small = small_image(pixels)
-    width, stars = star_width(pixels, step=step_of(pixels.shape), small=small)
+    width, stars = star_width(pixels, step=pixels_per_small_pixel(pixels.shape), small=small)
     rounded = None if math.isnan(width) else round(width, 2)
     return {"measured": key, "width": rounded, "stars": stars}
 

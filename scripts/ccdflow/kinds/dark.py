@@ -83,7 +83,7 @@ class Dark(LightMasterKind):
         ]
 
 
-DARK = Dark()
+DARK_KIND = Dark()
 
 
 def _without_exposure(store):

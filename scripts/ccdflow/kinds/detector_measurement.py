@@ -6,13 +6,17 @@ import math
 
 from ccdflow import paths
 from ccdflow.detector.pixels.response import LOW
-from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.masters.combining import are_too_few, short
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detecting import measure_night
-from ccdflow.kinds.measuring.detector_setups import names_of, setup_of, setups_in_words
+from ccdflow.kinds.measuring.detector_setups import (
+    detector_setup_of,
+    names_of_setups,
+    setups_in_words,
+)
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters
 from ccdflow.pages.contents import Section
@@ -35,7 +39,7 @@ class NightDetector(MeasurementKind):
 
     def has_name(self, product):
         """Tell whether a path is that of the measurement of a night."""
-        return paths.is_of_night(product, "pixels_")
+        return paths.is_measurement_of_night(product, "pixels_")
 
     def is_enabled(self, context):
         """Tell whether the configuration asks for measurements."""
@@ -47,7 +51,7 @@ class NightDetector(MeasurementKind):
         """Want the measurement of each detector in each night with darks or flats."""
         context = planner.context
         if not self.is_enabled(context) or not (
-            DARK.is_enabled(context) or FLAT.is_enabled(context)
+            DARK_KIND.is_enabled(context) or FLAT_KIND.is_enabled(context)
         ):
             planner.keep_all_of(self)
             return
@@ -63,16 +67,16 @@ class NightDetector(MeasurementKind):
     def _make_groups(self, context):
         """Return {product: Group} of the darks and flats that one detector took in a night."""
         by_setup = {}
-        for kind in (DARK, FLAT):
+        for kind in (DARK_KIND, FLAT_KIND):
             if not kind.is_enabled(context):
                 continue
             for master in kind.groups(context):
                 if context.is_closed(master.shown):
                     continue
                 row = context.store.rows[master.files[0]]
-                setup = setup_of(context, row)
+                setup = detector_setup_of(context, row)
                 by_setup.setdefault((master.shown, setup), []).append(master)
-        groups, names = {}, names_of(by_setup)
+        groups, names = {}, names_of_setups(by_setup)
         for (night, setup), masters in by_setup.items():
             camera = dict(setup)["camera"]
             product = paths.measured_detector(camera, night, names[night, setup])
@@ -81,7 +85,7 @@ class NightDetector(MeasurementKind):
                     kind.name,
                     tuple(Use(m.product, 0, 1.0, 0.0, "A") for m in masters if m.kind == kind.name),
                 )
-                for kind in (DARK, FLAT)
+                for kind in (DARK_KIND, FLAT_KIND)
             )
             shared = (*setup, ("epoch", epoch_of(context, camera, night)))
             files = tuple(sorted({file for m in masters for file in m.files}))
@@ -107,7 +111,7 @@ class NightDetector(MeasurementKind):
         ]
         masters = [[record.product, record.key, record.status] for _, record in found]
         basis = {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
-        if any(kind == FLAT.name and are_too_few(record) for kind, record in found):
+        if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in found):
             # Only nights with such flats are measured anew.
             basis["pairs"] = "tell the gain"
         return basis

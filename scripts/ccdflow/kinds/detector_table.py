@@ -7,8 +7,8 @@ import math
 from ccdflow import paths
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.measuring.detector_setups import name_of
-from ccdflow.kinds.writing import csv_text, write_text
+from ccdflow.kinds.measuring.detector_setups import name_of_setup
+from ccdflow.kinds.writing import csv_text, write_text_product
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest
 
@@ -57,12 +57,16 @@ class DetectorTable(Kind):
             for each in record.data["quality"]:
                 own = {name: _cell(each[name]) for name in COLUMNS}
                 rows.append(
-                    {"night": group.night, "camera": group.camera, "setup": name_of(group.shared)}
+                    {
+                        "night": group.night,
+                        "camera": group.camera,
+                        "setup": name_of_setup(group.shared),
+                    }
                     | own
                     | {"product": group.product, "note": note}
                 )
         text = csv_text(rows, columns)
-        return write_text(context, job, self.basis(context, job), text)
+        return write_text_product(context, job, self.basis(context, job), text)
 
 
 def _cell(value):

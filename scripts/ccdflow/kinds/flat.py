@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow import paths
-from ccdflow.camera.imagetypes import light_of
+from ccdflow.camera.imagetypes import light_named_in
 from ccdflow.kinds.masters.flat_maker import FlatMaker
 from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.masters.member_masters import reduced_as
@@ -46,7 +46,7 @@ class Flat(LightMasterKind):
         """Yield flats of the sky and flats of a lamp, if there are both: their shapes differ."""
         lights = {}
         for row in rows:
-            light = light_of(row.facts["imagetyp"], row.facts["object"])
+            light = light_named_in(row.facts["imagetyp"], row.facts["object"])
             lights.setdefault(light, []).append(row)
         if len(lights) == 1 or not {"sky", "lamp"} <= set(lights):
             yield (), rows
@@ -79,4 +79,4 @@ class Flat(LightMasterKind):
         return None if bias is None else dark
 
 
-FLAT = Flat()
+FLAT_KIND = Flat()

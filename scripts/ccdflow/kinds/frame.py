@@ -144,7 +144,7 @@ class Frame(Kind):
 
     def closing(self, context, records):
         """Return the lines on frames in which something is not as it should be."""
-        return frame_warnings.lines(_judged(context, records)[0])
+        return frame_warnings.lines_on_frames(_judged(context, records)[0])
 
     def shown(self, context, night):
         """Return the frames of a night that the configuration asks for."""
@@ -213,7 +213,7 @@ def _judged(context, records):
     """
     own = frame_warnings.gather(*frame_warnings.rows_and_records(context, records))
     closed = list(context.summaries(_GATHERED).values())
-    warned = frame_warnings.judge([own, *closed])
+    warned = frame_warnings.frames_with_warning([own, *closed])
     if closed:
         before = context.closed.first["kept"]["frame"]["said"]
         for file in (file for night in closed for file in night["open"]):

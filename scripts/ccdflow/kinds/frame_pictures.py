@@ -9,13 +9,13 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.files import decoding, rawfile
-from ccdflow.files.stored import image_of
+from ccdflow.files import decoding, file_errors, rawfile
+from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.contents import Picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import ledger
@@ -43,7 +43,7 @@ class NightPicture(Kind):
 
     def has_name(self, product):
         """Tell whether a path is that of the picture of a night."""
-        return is_of_night(product, self.file)
+        return is_file_of_night(product, self.file)
 
     def product(self, night):
         """Return the path of a night's picture."""
@@ -58,7 +58,7 @@ class NightPicture(Kind):
         return {}
 
 
-def is_of_night(product, file):
+def is_file_of_night(product, file):
     """Tell whether a path is that of a file in a night's folder.
 
     Parameters
@@ -231,7 +231,7 @@ def draw_frames(context, job):
     except FrameError as error:
         # A raw file went away or changed: the page is made without the picture, and says so.
         return ledger.Record(job.product, job.kind, job.key, ledger.GONE, str(error), basis=basis)
-    return write_text(context, job, basis, png)
+    return write_text_product(context, job, basis, png)
 
 
 def frame_panels(context, row):
@@ -247,15 +247,15 @@ def frame_panels(context, row):
     -------
     ccdflow.pages.pictures.panels.FramePanels
     """
-    pictures = drawing_module("before_after")
+    panels = drawing_module("panels")
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     hdu = geometry.amplifiers[0].hdu
-    raw = read_raw(context, row, hdu)
+    raw = raw_values(context, row, hdu)
     record = context.outcome(reduced(row.file))
     levels, noises = record.data["levels"], record.data["noises"]
     own = [a for a in geometry.amplifiers if a.hdu == hdu]
     strips = [
-        pictures.OverscanStrip(
+        panels.OverscanStrip(
             _corners(strip),
             amplifier.name if len(own) > 1 else "",
             levels[amplifier.name],
@@ -265,11 +265,11 @@ def frame_panels(context, row):
         for strip in amplifier.overscan
         if amplifier.name in levels
     ]
-    return pictures.FramePanels(
+    return panels.FramePanels(
         name=row.file,
         kind=row.facts["type"],
         raw=raw,
-        reduced=first_image(context, reduced(row.file), geometry, recipe),
+        reduced=stored_image_of(context, reduced(row.file), geometry, recipe),
         strips=tuple(strips),
         data=tuple(_corners(a.data) for a in own),
         along=own[0].along if strips else "rows",
@@ -285,7 +285,7 @@ def how_level(recipe):
     return f"{recipe.model} of order {recipe.order} through the {recipe.statistic}"
 
 
-def read_raw(context, row, hdu):
+def raw_values(context, row, hdu):
     """Return the values of one HDU of a raw frame, (ny, nx), float32, adu.
 
     Parameters
@@ -306,7 +306,7 @@ def read_raw(context, row, hdu):
         If the raw file cannot be read or has changed.
     """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
-    with rawfile.reading(row.file):
+    with file_errors.reading(row.file):
         raw = rawfile.open_raw(context.raw / row.file, row.file)
     with raw:
         layout = raw.layout(whole=False)
@@ -317,7 +317,7 @@ def read_raw(context, row, hdu):
     return image
 
 
-def first_image(context, product, geometry, recipe):
+def stored_image_of(context, product, geometry, recipe):
     """Return the first image of a product, (ny, nx), as it is stored.
 
     Parameters
@@ -333,7 +333,7 @@ def first_image(context, product, geometry, recipe):
     numpy.ndarray of shape (ny, nx)
     """
     hdu = product_images(geometry, recipe)[0].hdu
-    return np.asarray(image_of(context.results / product, hdu))
+    return np.asarray(stored_image(context.results / product, hdu))
 
 
 def _corners(region):

@@ -8,14 +8,14 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files.hdus import versions
 from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.frame_pictures import how_level, is_of_night
+from ccdflow.kinds.frame_pictures import how_level, is_file_of_night
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import noise_words
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.writing import write_text_product
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import NIGHTS
@@ -49,7 +49,7 @@ class NightPage(Kind):
 
     def has_name(self, product):
         """Tell whether a path is that of the page of a night."""
-        return is_of_night(product, Path(paths.INDEX_PAGE).name)
+        return is_file_of_night(product, Path(paths.INDEX_PAGE).name)
 
     def plan(self, planner):
         """Want the page of each night."""
@@ -57,11 +57,11 @@ class NightPage(Kind):
         for night in shown_nights(context):
             needs = [need for kind in context.chain for need in kind.shown(context, night)]
             product = paths.night_page(night)
-            planner.want(self, product, night, page_basis(context, night), needs=needs)
+            planner.want(self, product, night, basis_of_page(context, night), needs=needs)
 
     def basis(self, context, job):
         """Return the sources of the page of a night."""
-        return page_basis(context, job.night)
+        return basis_of_page(context, job.night)
 
     def make(self, context, job, *, threads):
         """Write the page of a night."""
@@ -83,7 +83,7 @@ class NightPage(Kind):
 PAGE = NightPage()
 
 
-def page_basis(context, night):
+def basis_of_page(context, night):
     """Return the sources of the page of a night: the sources of each kind's part.
 
     Parameters
@@ -142,9 +142,9 @@ def write_page(context, job):
     ccdflow.run.ledger.Record
     """
     night = job.night
-    basis = page_basis(context, night)
+    basis = basis_of_page(context, night)
     sections = [section for kind in context.chain for section in kind.sections(context, night)]
-    content = page.night_page(
+    content = page.night_page_html(
         page.NightContent(
             night=night,
             cameras=tuple(_cameras(context, night)),
@@ -159,7 +159,7 @@ def write_page(context, job):
             index="../../" + paths.INDEX_PAGE,
         )
     )
-    return write_text(context, job, basis, content)
+    return write_text_product(context, job, basis, content)
 
 
 def _cameras(context, night):
@@ -202,7 +202,7 @@ def _warned(context, night):
     """Return sentences on frames in which something is not as it should be."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
     warned = frame_warnings.warned_frames(rows.values(), context.outcome)
-    return frame_warnings.sentences(warned)
+    return frame_warnings.sentences_on_warnings(warned)
 
 
 def _calibrated(context, night):

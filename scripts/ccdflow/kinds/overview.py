@@ -7,13 +7,13 @@ from dataclasses import asdict
 
 from ccdflow import paths
 from ccdflow.kinds import night_page
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.night_page import provenance
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.night_frames import page_frames
-from ccdflow.kinds.writing import write_text
+from ccdflow.kinds.writing import write_text_product
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import ledger
@@ -89,7 +89,7 @@ def write_index(context, job):
             last_run=paths.LAST_RUN,
         )
     )
-    return write_text(context, job, basis, content)
+    return write_text_product(context, job, basis, content)
 
 
 # The name under which this is noted of a closed night.
@@ -99,7 +99,7 @@ _TOLD = "overview"
 def _told(context, night):
     """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
-    groups = BIAS.night_groups(context, night)
+    groups = BIAS_KIND.night_groups(context, night)
     statuses = Counter(frame.status for frame in frames)
     outcomes = [context.outcome(group.product) for group in groups]
     science = [context.outcome(group.product) for group in SCIENCE.night_groups(context, night)]

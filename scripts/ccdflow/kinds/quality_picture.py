@@ -6,13 +6,13 @@ import math
 from dataclasses import replace
 
 from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
-from ccdflow.kinds.sections.figures import names_of, night_figures
-from ccdflow.kinds.writing import drawing_module, write_text
+from ccdflow.kinds.sections.figures import names_of_groups, night_figures
+from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
@@ -37,7 +37,7 @@ class QualityPicture(NightPicture):
         context = planner.context
         for night in shown_nights(context):
             for product in self.shown(context, night):
-                needs = [group.product for group in BIAS.night_groups(context, night)]
+                needs = [group.product for group in BIAS_KIND.night_groups(context, night)]
                 basis = quality_basis(context, night)
                 planner.want(self, product, night, basis, needs=needs)
 
@@ -51,12 +51,12 @@ class QualityPicture(NightPicture):
 
     def carries(self, context, job):
         """Return the groups of the night, and their members."""
-        groups = BIAS.night_groups(context, job.night)
+        groups = BIAS_KIND.night_groups(context, job.night)
         return [context.store.rows[file] for group in groups for file in group.files], groups
 
     def shown(self, context, night):
         """Return the picture of a night that has groups of biases."""
-        return [self.product(night)] if BIAS.night_groups(context, night) else []
+        return [self.product(night)] if BIAS_KIND.night_groups(context, night) else []
 
     def sections(self, context, night):
         """Return the sections on combined biases, on noise, and on the trend."""
@@ -64,11 +64,11 @@ class QualityPicture(NightPicture):
 
     def overview(self, context):
         """Return the trend over the last nights."""
-        groups = sorted(BIAS.groups(context), key=lambda group: (group.shown, group.product))
+        groups = sorted(BIAS_KIND.groups(context), key=lambda group: (group.shown, group.product))
         nights = sorted({group.shown for group in groups})[-_MOST_NIGHTS:]
         shown = [group for group in groups if group.shown in nights]
         section = trend_section(trend(context, shown))
-        if BIAS.configuration(context)["enabled"]:
+        if BIAS_KIND.configuration(context)["enabled"]:
             return section
         note = (f"{OFF}.",)
         if section is not None:
@@ -92,7 +92,7 @@ def quality_basis(context, night):
     -------
     dict
     """
-    groups = group_queries.basis_lines(BIAS, context, BIAS.night_groups(context, night))
+    groups = group_queries.basis_lines(BIAS_KIND, context, BIAS_KIND.night_groups(context, night))
     return {"version": frame_pictures.PICTURES, "groups": groups}
 
 
@@ -109,8 +109,8 @@ def draw_quality(context, job):
     ccdflow.run.ledger.Record
     """
     basis = quality_basis(context, job.night)
-    groups = BIAS.night_groups(context, job.night)
-    names = names_of(groups)
+    groups = BIAS_KIND.night_groups(context, job.night)
+    names = names_of_groups(groups)
     amplifiers = [
         _amplifier_night(figures, names[group.product])
         for group, figures in night_figures(context, groups)
@@ -122,7 +122,7 @@ def draw_quality(context, job):
         )
     draw = drawing_module("bias_picture").night_quality_picture
     png = draw(amplifiers, title=f"What the biases say: night {job.night}")
-    return write_text(context, job, basis, png)
+    return write_text_product(context, job, basis, png)
 
 
 def _amplifier_night(figures, name):

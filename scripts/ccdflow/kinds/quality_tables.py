@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.kinds.bias import BIAS
-from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.bias import BIAS_KIND
+from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.writing import csv_text, write_text
+from ccdflow.kinds.writing import csv_text, write_text_product
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 
@@ -77,7 +77,7 @@ class MasterTable(Kind):
         groups = sorted(self.master.groups(context), key=lambda g: (g.night, g.product))
         columns = ["night", "camera", "group", *self.columns, "product", "note"]
         text = csv_text(quality_rows(context, groups, self.columns), columns)
-        return write_text(context, job, self.basis(context, job), text)
+        return write_text_product(context, job, self.basis(context, job), text)
 
 
 class QualityTable(MasterTable):
@@ -89,7 +89,7 @@ class QualityTable(MasterTable):
     words = ("table of bias quality", "tables of bias quality")
     version = 3
     place = paths.BIAS_QUALITY
-    master = BIAS
+    master = BIAS_KIND
     columns = COLUMNS
     is_always = True
 
@@ -102,7 +102,7 @@ class DarkTable(MasterTable):
     plans_some_nights = True
     words = ("table of darks", "tables of darks")
     place = paths.DARK_QUALITY
-    master = DARK
+    master = DARK_KIND
     columns = DARK_COLUMNS
 
 
@@ -115,7 +115,7 @@ class FlatTable(MasterTable):
     words = ("table of flats", "tables of flats")
     version = 4
     place = paths.FLAT_QUALITY
-    master = FLAT
+    master = FLAT_KIND
     columns = FLAT_COLUMNS
 
 

@@ -208,11 +208,11 @@ class Science(Kind):
         for what in (*STEPS, "UNCERT"):
             lines += _lacking(what, made, [night["without"].get(what, {}) for night in nights])
         # A night that was closed by an older ccdflow has no such words.
-        noisy = noise_words.sentences_of(
+        noisy = noise_words.sentences_on_noise(
             entry for night in nights for entry in night.get("noise", ())
         )
         lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _more(noisy)
-        return lines + master_help.lines([night["helps"] for night in nights])
+        return lines + master_help.lines_on_harm([night["helps"] for night in nights])
 
     # -- closed nights -----------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Science(Kind):
     def section(self, context, night):
         """Return the section on the effect of the masters on the frames of a night."""
         records = [context.outcome(group.product) for group in self.night_groups(context, night)]
-        return master_help.section(context, filter(None, records))
+        return master_help.section_on_effects(context, filter(None, records))
 
     def index_basis(self, context):
         """Return the sources of the overview: the masters whose ageing it shows."""
@@ -246,7 +246,7 @@ class Science(Kind):
 
     def overview(self, context):
         """Return the section on the ageing of masters, with the line for a camera's profile."""
-        ageing = master_ageing.series_of(context) if self.index_basis(context) else []
+        ageing = master_ageing.master_series(context) if self.index_basis(context) else []
         if not ageing:
             return None
         draw = drawing_module("ageing_picture").ageing_picture
@@ -285,8 +285,8 @@ def _told(context, records):
     -------
     dict
         ``refused``: [product, reason]; ``made``: how many were made; ``without``: what they lack,
-        the reason, and [how many, the first]; ``helps``: `master_help.sums_of` them; ``noise``:
-        `noise_words.nights_off` of the images.
+        the reason, and [how many, the first]; ``helps``: their `master_help.sums_of_effects`;
+        ``noise``: `noise_words.nights_off` of the images.
     """
     without, made, why = {}, 0, _why_missing(context)
     for record in records:
@@ -300,7 +300,7 @@ def _told(context, records):
             count_and_first[0] += 1
             count_and_first[1] = min(count_and_first[1], product)
     refused = [[r.product, r.reason] for r in records if r.status == ledger.REFUSED]
-    helps = master_help.sums_of(records)
+    helps = master_help.sums_of_effects(records)
     noise = noise_words.nights_off(context, records, spectra=False)
     return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
 

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.detector import choosing, dead_time
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import taken
@@ -18,9 +18,9 @@ from ccdflow.kinds.matching.match_words import setup_words
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import (
-    names_of,
+    detector_setup_of,
+    names_of_setups,
     pixels_of,
-    setup_of,
     setups_in_words,
 )
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
@@ -75,14 +75,14 @@ class Shutter(MeasurementKind):
 
     def has_name(self, product):
         """Tell whether a path is that of a map of a night."""
-        return paths.is_of_night(product, "shutter_")
+        return paths.is_measurement_of_night(product, "shutter_")
 
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self, planner):
         """Want the map of each detector and night with flats of several exposures."""
         context = planner.context
-        if not DETECTOR.is_enabled(context) or not FLAT.is_enabled(context):
+        if not DETECTOR.is_enabled(context) or not FLAT_KIND.is_enabled(context):
             planner.keep_all_of(self)
             return
         context.groups.update(self._make_groups(context))
@@ -97,12 +97,12 @@ class Shutter(MeasurementKind):
     def _make_groups(self, context):
         """Return {product: Group} of flats of several exposures of one detector and night."""
         alike = {}
-        for flat in FLAT.groups(context):
+        for flat in FLAT_KIND.groups(context):
             if context.is_closed(flat.shown):
                 continue
-            setup = setup_of(context, context.store.rows[flat.files[0]])
+            setup = detector_setup_of(context, context.store.rows[flat.files[0]])
             alike.setdefault((flat.shown, setup), []).append(flat)
-        groups, named = {}, names_of(alike)
+        groups, named = {}, names_of_setups(alike)
         for (night, setup), flats in alike.items():
             series = {}
             for flat in flats:
@@ -417,7 +417,7 @@ def _frames_of(context, group):
         for row in context.rows_of(group.night)
         if row.facts["type"] in types
         and row.geometry
-        and pixels_of(setup_of(context, row)) == pixels
+        and pixels_of(detector_setup_of(context, row)) == pixels
         and is_of_enabled_type(row, context.settings)
     ]
     return [time for time in seconds if math.isfinite(time)]

@@ -7,14 +7,19 @@ from pathlib import PurePath
 
 from ccdflow import paths
 from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.matching.ranking import day_of
-from ccdflow.kinds.measuring.trend_series import DARKS_OF, darks_of, groups_of, series_of
-from ccdflow.kinds.writing import csv_text, drawing_module, write_text
+from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.measuring.trend_series import (
+    DARKS_OF,
+    darks_of,
+    figure_series,
+    groups_with_figures,
+)
+from ccdflow.kinds.writing import csv_text, drawing_module, write_text_product
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.words import count, figure, listing, unique
 from ccdflow.run import ledger
@@ -54,7 +59,7 @@ class Trends(Kind):
         if not DETECTOR.is_enabled(context):
             planner.keep(self.place)
             return
-        needs = [group.product for groups in groups_of(context) for group in groups]
+        needs = [group.product for groups in groups_with_figures(context) for group in groups]
         if needs:
             # The overview needs all groups, and shows the steps: it waits for this product as well.
             context.groups[self.place] = Group(self.place, "", "", (), (), kind=self.name)
@@ -62,8 +67,8 @@ class Trends(Kind):
 
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""
-        biases, measured = groups_of(context)
-        lines = basis_lines(BIAS, context, biases)
+        biases, measured = groups_with_figures(context)
+        lines = basis_lines(BIAS_KIND, context, biases)
         outcomes = [(group.product, context.outcome(group.product)) for group in measured]
         lines += [[product, r.key, r.status] for product, r in outcomes if r is not None]
         return {
@@ -86,7 +91,7 @@ class Trends(Kind):
         """Find the steps, and write them: a row for each amplifier and figure."""
         rows = _rows(context)
         text = csv_text(rows, COLUMNS)
-        record = write_text(context, job, self.basis(context, job), text)
+        record = write_text_product(context, job, self.basis(context, job), text)
         return replace(record, data={"events": _events(context, rows)})
 
     def closing(self, context, records):
@@ -111,12 +116,14 @@ class Trends(Kind):
         record = context.outcome(self.place) if DETECTOR.is_enabled(context) else None
         if record is None or record.status != ledger.MADE:
             return None
-        groups = [group for groups_of_kind in groups_of(context) for group in groups_of_kind]
+        groups = [
+            group for groups_of_kind in groups_with_figures(context) for group in groups_of_kind
+        ]
         nights = sorted({group.night for group in groups})[-_NIGHTS:]
         if len(nights) < 2:
             return None
         events = record.data["events"]
-        pictures = _pictures(context, series_of(context, since=nights[0]), events)
+        pictures = _pictures(context, figure_series(context, since=nights[0]), events)
         if not pictures and not events:
             return None
         hidden = len(events) > _SHOWN
@@ -155,7 +162,7 @@ def _epochs(context):
 def _rows(context):
     """Return a dict for each step, by night; `epoch` is the night of the event it is a part of."""
     epochs, rows = _epochs(context), []
-    for series in series_of(context):
+    for series in figure_series(context):
         (trend,) = (trend for trend in TRENDS if trend.name == series.figure)
         for nights, event in series.events(epochs.get(series.camera, ())):
             rows.append(
@@ -198,7 +205,7 @@ def _together(rows):
 def _events(context, rows):
     """Return the events as the record has them: camera, night, the nights since, their steps."""
     nights = {}
-    for groups in groups_of(context):
+    for groups in groups_with_figures(context):
         for group in groups:
             nights.setdefault(group.camera, set()).add(group.night)
     by_epoch = {}

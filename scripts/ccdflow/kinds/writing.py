@@ -13,7 +13,7 @@ from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest
 
 
-def write_text(context, job, basis, content):
+def write_text_product(context, job, basis, content):
     """Write a text or picture product and return its record.
 
     Parameters
@@ -93,8 +93,8 @@ def noted_text(context, job, basis):
         job.product,
         job.kind,
         digest(basis),
-        stamp=ledger.stamp_of(target),
-        content=ledger.content_of(target),
+        stamp=whole.stamp_of(target),
+        content=ledger.content_checksum(target),
         basis=basis,
     )
 

@@ -83,7 +83,9 @@ def _year(name, found):
     months = defaultdict(list)
     for day, line in found:
         if day is not None:
-            months[day.month].append(CalendarDay(day.day, line.page, level(line), words(line)))
+            months[day.month].append(
+                CalendarDay(day.day, line.page, level(line), words_on_state(line))
+            )
     return Year(
         name or UNDATED,
         tuple(
@@ -123,7 +125,7 @@ def level(line):
     return 4 if done == wanted else max(1, min(3, math.floor(4 * done / wanted)))
 
 
-def words(line):
+def words_on_state(line):
     """Return the state of a night's products in words."""
     text = f"{line.night}: {line.reduced} of {line.frames} frames reduced"
     if line.set_aside:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section
-from ccdflow.pages.words import by_kind, count, listing, number_of, unique
+from ccdflow.pages.words import by_image_type, count, listing, number_of, unique
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def frames_section(frames):
         "Frames of the night",
         tuple(_summary(frames, cameras)),
         template="frames.html.j2",
-        content=FrameTable(by_kind(sorted(frames, key=_by_number)), cameras),
+        content=FrameTable(by_image_type(sorted(frames, key=_by_number)), cameras),
         order=30,
         name="Frames",
     )
@@ -128,7 +128,7 @@ def _summary(frames, cameras):
     """Return plain sentences on the night's frames and products."""
     if not frames:
         return ["No frame of this night was found."]
-    kinds = [number_of(kind, len(own)) for kind, own in by_kind(frames)]
+    kinds = [number_of(kind, len(own)) for kind, own in by_image_type(frames)]
     taken = f"{count(len(frames), 'frame')}"
     if cameras:
         taken += f", taken with {listing(cameras)}"

@@ -11,14 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ccdflow.pages.calendar import calendar
-from ccdflow.pages.contents import Picture, Section, ShownFrame
+from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
 from ccdflow.pages.words import UNDATED, count, in_order
-
-__all__ = [
-    "IndexPage", "NightContent", "NightLine", "Picture", "Section", "ShownFrame", "index_page",
-    "night_page",
-]  # fmt: skip
 
 # Rows of a table that is shown unfolded.
 OPEN_ROWS = 25
@@ -139,7 +134,7 @@ class IndexPage:
     title: str = "All nights"
 
 
-def night_page(page: NightContent) -> str:
+def night_page_html(page: NightContent) -> str:
     """Write the page of one night.
 
     Parameters
@@ -180,7 +175,7 @@ def index_page(page: IndexPage) -> str:
     Returns
     -------
     str
-        HTML, as of `night_page`.
+        HTML, as of `night_page_html`.
 
     Raises
     ------

@@ -97,7 +97,7 @@ def _wrapped(lines, width):
     ]
 
 
-def within(lines, width):
+def folded_lines(lines, width):
     """Return lines that go on below their second word where a terminal is too narrow for them.
 
     Parameters
@@ -112,7 +112,7 @@ def within(lines, width):
 
     Examples
     --------
-    >>> within(["  dark  3 x 300 s of 01-15   own night"], 24)
+    >>> folded_lines(["  dark  3 x 300 s of 01-15   own night"], 24)
     ['  dark  3 x 300 s of', '        01-15   own', '        night']
     """
     return [

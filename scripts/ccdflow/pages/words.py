@@ -76,7 +76,7 @@ def span(values, digits=3):
     return " to ".join(dict.fromkeys(ends))
 
 
-def by_kind(frames):
+def by_image_type(frames):
     """Group frames by image type: [(type, frames)], the known types in the order of work first."""
     grouped = {}
     for frame in frames:

@@ -29,7 +29,7 @@ def counted(number, words):
     return f"{number} {words[number != 1]}"
 
 
-def describe(plan):
+def lines_on_plan(plan):
     """Return the lines on the products to be made, with the reasons.
 
     Parameters

@@ -67,7 +67,7 @@ def remedy_of(error):
     return _REPORT
 
 
-def words(error):
+def error_words(error):
     """Return an error in one line: its class and its text, or the system's words for it."""
     if isinstance(error, CcdflowError):
         return error.problem
@@ -84,7 +84,7 @@ def full(job):
     )
 
 
-def leave(context, job, error):
+def leave_record(context, job, error):
     """Leave the record of a job that failed, and its traceback in its log file.
 
     Parameters
@@ -108,7 +108,7 @@ def leave(context, job, error):
     if is_full(error):
         raise full(job) from None
     write_log(context.results, job, error)
-    reason = f"{words(error)}; {remedy_of(error)}"
+    reason = f"{error_words(error)}; {remedy_of(error)}"
     record = ledger.Record(job.product, job.kind, job.key, ledger.FAILED, reason)
     try:
         ledger.write_record(context.results, record, job.done)
@@ -138,7 +138,7 @@ def write_log(results, job, error):
         whole.write_text(path, f"{job.product}\n\n{text}")
 
 
-def lines(results, records, *, most=10):
+def lines_on_failures(results, records, *, most=10):
     """Return a line for each failed job: product, cause, remedy, log file.
 
     Parameters

@@ -1,8 +1,8 @@
 """The options of Snakemake: undocumented attributes are read here, and by rules/common.smk.
 
 The caller passes the ``workflow`` object, so that nothing here imports Snakemake. `NEEDED` names
-each attribute that no document promises, with the reason; `check` names those that a version
-lacks.
+each attribute that no document promises, with the reason; `check_attributes` names those
+that a version lacks.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _get(workflow, name):
     return value
 
 
-def check(workflow):
+def check_attributes(workflow):
     """Check that this version of Snakemake has all attributes that are read.
 
     Parameters
@@ -124,7 +124,7 @@ def check(workflow):
         )
 
 
-def check_folder(notes):
+def check_notes_folder(notes):
     """Check that Snakemake can keep its notes: it would end with a traceback.
 
     Parameters
@@ -174,7 +174,7 @@ def given(workflow):
     return frozenset(_get(workflow, "config_settings.config") or ())
 
 
-def read(workflow, arguments=()):
+def read_host(workflow, arguments=()):
     """Return the `Host` of a workflow; call it once Snakemake builds its graph of jobs.
 
     Parameters
@@ -192,7 +192,7 @@ def read(workflow, arguments=()):
     UserError
         If this version of Snakemake lacks an attribute.
     """
-    check(workflow)
+    check_attributes(workflow)
     options = workflow.dag_settings
     all_forced = options.forceall or (options.forcetargets and not options.targets)
     named = set(options.forcerun) | (set(options.targets) if options.forcetargets else set())

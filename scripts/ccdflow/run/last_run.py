@@ -15,7 +15,7 @@ from ccdflow.files import whole
 from ccdflow.run.nights import counts
 
 
-def write(session):
+def write_last_run(session):
     """Write the script on a run that has ended.
 
     Parameters

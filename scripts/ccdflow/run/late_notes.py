@@ -40,7 +40,7 @@ class LateNotes:
     records: list = field(default_factory=list)
 
 
-def read(results):
+def read_late_notes(results):
     """Return the `LateNotes` of a results folder; empty if it has none that count.
 
     Parameters
@@ -59,14 +59,14 @@ def read(results):
     parts = [next(lines) for _ in range(count)], list(lines)
     kept = dict(zip(("rows", "records"), parts, strict=True))
     for name, file in _FILES.items():
-        if first["of"][name] != notes.checksum_of(Path(results) / file):
+        if first["of"][name] != notes.noted_checksum(Path(results) / file):
             # These notes were written anew, and have it all in them.
             kept[name] = []
             first["said"].pop(name, None)
     return LateNotes(first["said"], kept["rows"], kept["records"])
 
 
-def write(results, since):
+def write_late_notes(results, since):
     """Write a `LateNotes` beside the present notes.
 
     Parameters
@@ -80,7 +80,7 @@ def write(results, since):
         If it cannot be written.
     """
     first = {
-        "of": {name: notes.checksum_of(Path(results) / file) for name, file in _FILES.items()},
+        "of": {name: notes.noted_checksum(Path(results) / file) for name, file in _FILES.items()},
         "said": since.first,
         "count": len(since.rows),
     }
@@ -93,7 +93,7 @@ def is_there(results):
     return (Path(results) / paths.LATE_NOTES).exists()
 
 
-def remove(results):
+def remove_late_notes(results):
     """Remove the file, once the notes are written whole."""
     with suppress(FileNotFoundError):
         (Path(results) / paths.LATE_NOTES).unlink()

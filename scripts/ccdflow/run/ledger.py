@@ -176,10 +176,7 @@ def boot_id():
         return socket.gethostname()
 
 
-stamp_of = whole.stamp_of
-
-
-def content_of(path):
+def content_checksum(path):
     """Return the checksum of a product's content; '' if the file is not whole.
 
     For FITS it is the DATASUM of the first HDU with data, after all checksums were verified; for
@@ -213,7 +210,7 @@ def is_as_made(results, record):
     path = Path(results) / record.product
     if paths.is_fits(path.name):
         return checksum.signature(path) == (checksum.datasum_of(record.content), record.key)
-    return content_of(path) == record.content != ""
+    return content_checksum(path) == record.content != ""
 
 
 def write_record(results, record, path):
@@ -325,14 +322,14 @@ class Ledger(dict):
         )
 
 
-def load(results):
+def load_ledger(results):
     """Return the `Ledger` of a results folder; an absent or damaged one counts as empty."""
     ledger = Ledger()
     lines = notes.read_checked(Path(results) / paths.LEDGER)
     first = {} if lines is None else json.loads(next(lines))
     if first.get("fields") != list(_SHORT):
         return ledger
-    reader, later = RecordReader(first, ledger), late_notes.read(results)
+    reader, later = RecordReader(first, ledger), late_notes.read_late_notes(results)
     for line in lines:
         record = reader.record(line)
         ledger[record.product] = record
@@ -403,7 +400,7 @@ def line_beside(record, night):
     return _BETWEEN.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
-def save(results, ledger):
+def save_ledger(results, ledger):
     """Write the ledger if it changed. Returns whether it was written.
 
     Parameters
@@ -488,7 +485,7 @@ def fold(results, ledger, *, verify):
         elif verify and not _is_known(results, ledger.get(record.product), record):
             if not is_as_made(results, record):
                 continue
-            record = replace(record, stamp=stamp_of(Path(results) / record.product))
+            record = replace(record, stamp=whole.stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=boot_id())
     return files, unmade
 
@@ -498,7 +495,7 @@ def _is_known(results, known, record):
     return (
         known is not None
         and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)
-        and known.stamp == stamp_of(Path(results) / record.product)
+        and known.stamp == whole.stamp_of(Path(results) / record.product)
     )
 
 

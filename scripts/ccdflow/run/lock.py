@@ -19,7 +19,7 @@ class Busy(UserError):
     """Another run is at work in the results folder."""
 
 
-def take(results):
+def take_lock(results):
     """Lock the results folder for this process; the kernel unlocks it when the process ends.
 
     Raises

@@ -84,7 +84,7 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
     return is_warning and not (is_batch and is_local)
 
 
-def line_of(error, given):
+def error_line_with_settings(error, given):
     """Return an error's line; ``given`` are the settings of the command line.
 
     Parameters

@@ -23,6 +23,6 @@ def noted(results):
     left = (record for _, record in ledger.unfolded(results) if record is not None)
     return {
         record.product: (record.kind, record.key, record.content, record.basis)
-        for record in (*ledger.load(results).values(), *left)
+        for record in (*ledger.load_ledger(results).values(), *left)
         if record.status == ledger.MADE and paths.is_fits(record.product)
     }

@@ -1,11 +1,13 @@
-"""Size and times of a few products, read from the disk when they are needed."""
+"""Size and times of products: of all by a walk through their folders, or of a few when needed."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files import whole
+from ccdflow.run.rawframes import rawfolder
 
 
 class ProductStamps(dict):
@@ -52,3 +54,84 @@ class ProductStamps(dict):
         before = self.get(product, default)
         self[product] = ()
         return before
+
+
+def product_stamps(results, chain, raw):
+    """Find all that lies in the folders of products; links are followed, but not into raw frames.
+
+    Parameters
+    ----------
+    results : path-like
+    chain : iterable of ccdflow.kinds.kind.Kind
+    raw : path-like
+        The raw folder.
+
+    Returns
+    -------
+    stamps : dict of str to tuple of int
+        By product; () for a file at the top that is not there.
+    problems : dict of str to str
+        Why a folder (its path ends in ``/``) cannot be looked into.
+    """
+    sweep = _Sweep(raw)
+    for place in dict.fromkeys(kind.place for kind in chain):
+        if place.endswith("/"):
+            name = place.rstrip("/")
+            path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
+            sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
+        else:
+            sweep.stamps[place] = whole.stamp_of(Path(results) / place)
+    return sweep.stamps, sweep.problems
+
+
+class _Sweep:
+    """A walk through the folders of products: stamps, and folders that cannot be looked into.
+
+    Parameters
+    ----------
+    raw : path-like
+        The raw folder: what lies in it is no product, wherever a link leads.
+    """
+
+    def __init__(self, raw):
+        self.stamps, self.problems = {}, {}
+        self._raw, self._systems = raw, rawfolder.devices()
+
+    def look(self, folder, prefix, above=(), *, is_link):
+        """Note the files in a folder and below it."""
+        try:
+            here = os.stat(folder)  # noqa: PTH116
+            # A link may lead back to a folder above it.
+            if (here.st_dev, here.st_ino) in above:
+                return
+            if problem := self._problem(folder, here, above, is_link):
+                self.problems[f"{prefix}/"] = problem
+                return
+            entries = os.scandir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.problems[f"{prefix}/"] = f"cannot be read ({error.strerror or error})"
+            return
+        above = (*above, (here.st_dev, here.st_ino))
+        with entries:
+            for entry in entries:
+                name = f"{prefix}/{entry.name}"
+                if rawfolder.is_folder(entry):
+                    # A night's list of small pictures knows their folder.
+                    is_known = len(above) == 2 and paths.is_of_small_pictures(name)
+                    is_link = entry.is_symlink()
+                    if is_link or not is_known:
+                        self.look(entry.path, name, above, is_link=is_link)
+                elif not entry.name.startswith("."):
+                    self.stamps[name] = whole.stamp_of(entry)
+
+    def _problem(self, folder, status, above, is_link):
+        """Return why a folder is not a folder of products, or ''."""
+        if status.st_dev in self._systems:
+            return f"leads into {self._systems[status.st_dev]}"
+        if len(above) > rawfolder.DEEPEST:
+            return "leads into a tree without an end"
+        if is_link and rawfolder.is_inside(folder, self._raw):
+            return "leads into the raw folder, in which nothing is written"
+        return ""

@@ -21,7 +21,7 @@ def settings_of(given):
     Returns
     -------
     dict
-        As `ccdflow.settings.load` returns it.
+        As `ccdflow.settings.load_settings` returns it.
 
     Raises
     ------
@@ -31,17 +31,17 @@ def settings_of(given):
     values = {}
     if Path(settings.NAME).is_file():
         settings.check_file(settings.NAME)
-        values = yamltext.read(settings.NAME)
+        values = yamltext.read_yaml(settings.NAME)
     parts = {name: given[name] for name in settings.parts() if name in given}
     for name, text in parts.items():
-        part = yamltext.load(text, file=f"{name}=")
+        part = yamltext.parse_yaml(text, file=f"{name}=")
         if not isinstance(part, dict):
             raise UserError(
                 "is no group of settings", keyword=name, value=text,
                 remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
             )  # fmt: skip
         parts[name] = {**(values.get(name) or {}), **part}
-    return settings.load({**values, **given, **parts})
+    return settings.load_settings({**values, **given, **parts})
 
 
 def plan_only(given, *, chain):

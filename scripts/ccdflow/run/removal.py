@@ -19,7 +19,7 @@ from ccdflow.run import failures
 from ccdflow.run.rawframes import rawfolder
 
 
-def remove(results, product, *, raw=None):
+def remove_product(results, product, *, raw=None):
     """Move a product to ``set_aside/``, or delete one that is made only of other products.
 
     Earlier files of the same name in ``set_aside/`` are kept.
@@ -66,7 +66,7 @@ def remove(results, product, *, raw=None):
     return target
 
 
-def lines(unmoved, *, most=5):
+def lines_on_unmoved(unmoved, *, most=5):
     """Return a line for each product that could not be removed; beyond a few they are counted.
 
     Parameters
@@ -82,7 +82,7 @@ def lines(unmoved, *, most=5):
     """
     named = [
         f"{product} does not belong among the products any more, and cannot be moved to set_aside/:"
-        f" {failures.words(error)}; {failures.remedy_of(error)}"
+        f" {failures.error_words(error)}; {failures.remedy_of(error)}"
         for product, error in list(unmoved.items())[:most]
     ]
     if len(unmoved) > most:

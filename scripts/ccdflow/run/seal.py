@@ -191,7 +191,7 @@ def valid_seal(results, now_found):
     return sealed if is_same and is_of_now else None
 
 
-def leave(plan, before, *, described, closing, is_failure):
+def leave_seal(plan, before, *, described, closing, is_failure):
     """Leave a seal after a run that found nothing to do, unless the next one may find something.
 
     Parameters
@@ -225,9 +225,9 @@ def leave(plan, before, *, described, closing, is_failure):
         notes.write_checked(context.results / paths.SEAL, [text])
         if plan.older_headers:
             # The run says how many there are of all nights.
-            closed_nights.remove(context.results)
+            closed_nights.remove_closed_nights(context.results)
         else:
-            closed_nights.leave(context, before)
+            closed_nights.note_all_nights(context, before)
 
 
 def _dry_run_lines(plan):

@@ -29,7 +29,7 @@ from ccdflow.run import (
 from ccdflow.run.context import Context, reduced
 from ccdflow.run.describe import (
     counted,
-    describe,
+    lines_on_plan,
     set_aside_lines,
     unknown_lines,
     unreadable_lines,
@@ -37,7 +37,7 @@ from ccdflow.run.describe import (
 from ccdflow.run.nights import counts, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store, inventory, rawnames
-from ccdflow.run.rawframes.raw_verdicts import by_kind, mark_gone, note_flags, take_aside
+from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
 from ccdflow.run.rawframes.warnings_of_rows import passed_over_lines, warning_lines
 
@@ -78,7 +78,7 @@ class Session:
 
     def describe(self):
         """Return the lines on the products that are to be made."""
-        return self.seal.described if self.seal else describe(self.plan)
+        return self.seal.described if self.seal else lines_on_plan(self.plan)
 
     def dry_run_lines(self):
         """Return the lines of a dry run on the effects of the plan."""
@@ -99,7 +99,7 @@ def start(
     Parameters
     ----------
     values : dict
-        Settings, as `ccdflow.settings.load` returns them.
+        Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
     dry : bool
@@ -134,7 +134,7 @@ def start(
             reading = reading_settings(values)
             lock.check_places(results)
             # Release the lock if the start fails.
-            held = None if dry else stack.enter_context(lock.take(results))
+            held = None if dry else stack.enter_context(lock.take_lock(results))
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
             if sealed and not forced and not requested:
@@ -195,7 +195,7 @@ def read_notes(results):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     """
-    return header_store.load_store(results), ledger.load(results)
+    return header_store.load_store(results), ledger.load_ledger(results)
 
 
 def _open(values, reading, chain, dry, held, state, options):
@@ -212,7 +212,7 @@ def _open(values, reading, chain, dry, held, state, options):
     try:
         remove_logs(results)
         _retire_planned(session)
-        save(session)
+        save_session(session)
     except OSError as error:
         raise lock.unwritable(results, error) from None
     return session
@@ -238,7 +238,7 @@ def _begin(values, reading, chain, dry, held, *, forced=(), requested=(), notes=
         try:
             remove_logs(results)
             _retire_planned(session)
-            save(session, claims.removable(files, busy, results))
+            save_session(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
             raise lock.unwritable(results, error) from None
@@ -303,7 +303,7 @@ def retire(context, products):
     unmoved = {}
     for product in products:
         try:
-            removal.remove(context.results, product, raw=context.raw)
+            removal.remove_product(context.results, product, raw=context.raw)
         except (OSError, UserError) as error:
             if failures.is_full(error):
                 raise
@@ -315,7 +315,7 @@ def retire(context, products):
     return unmoved
 
 
-def save(session, files=()):
+def save_session(session, files=()):
     """Write inventory, store and ledger if they changed; then remove the folded records.
 
     Parameters
@@ -332,14 +332,14 @@ def save(session, files=()):
     context = session.context
     note_flags(context)
     for file, text in context.store.tracebacks.items():
-        tracebacks.write(context.results, file, text)
+        tracebacks.write_traceback(context.results, file, text)
     context.store.tracebacks.clear()
     if context.closed is not None:
-        partial_plan.save(context)
+        partial_plan.save_partial_plan(context)
     else:
-        header_store.save(context.results, context.store)
-        ledger.save(context.results, context.ledger)
-        late_notes.remove(context.results)
+        header_store.save_store(context.results, context.store)
+        ledger.save_ledger(context.results, context.ledger)
+        late_notes.remove_late_notes(context.results)
     ledger.remove_records(context.results, files)
 
 
@@ -400,11 +400,11 @@ def _finish(session):
     # The ledger now holds the jobs' results.
     ended = replace(context, jobs={}, elsewhere={})
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    lines = moved + removal.lines(session.unmoved)
+    lines = moved + removal.lines_on_unmoved(session.unmoved)
     lines += closing_lines(ended, () if moved else session.failed, session.left)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved:
-        seal.leave(
+        seal.leave_seal(
             whole_plan, session.state, described=described, closing=lines, is_failure=is_failure
         )
     return lines, is_failure
@@ -418,9 +418,9 @@ def _finish_whole(session):
     whole = _begin(values, reading, context.chain, session.dry, session.lock)
     ended = replace(whole.context, jobs={}, elsewhere={})
     unmoved = session.unmoved | whole.unmoved
-    lines = removal.lines(unmoved) + closing_lines(ended, session.failed, session.left)
+    lines = removal.lines_on_unmoved(unmoved) + closing_lines(ended, session.failed, session.left)
     if session.plan.jobs:
-        last_run.write(session)
+        last_run.write_last_run(session)
     return lines, bool(session.failed or unmoved) or fails(ended)
 
 
@@ -436,9 +436,9 @@ def _take_in(session):
     leaving = [record.product for record in unmade if record.product not in kept]
     session.unmoved |= retire(context, leaving)
     busy = claims.withdraw(context.results, ended=True)
-    save(session, claims.removable(files, busy, context.results))
+    save_session(session, claims.removable(files, busy, context.results))
     if session.plan.jobs:
-        last_run.write(session)
+        last_run.write_last_run(session)
 
 
 def _unmade_for_now(whole_plan, unmade):
@@ -484,11 +484,11 @@ def closing_lines(context, failed=(), left=()):
     list of str
     """
     statuses, rows = counts.statuses(context), counts.told_rows(context)
-    records, made, elsewhere = by_kind(context.ledger), [], counts.records(context)
+    records, made, elsewhere = records_by_kind(context.ledger), [], counts.records(context)
     # An earlier product of theirs may be there.
     unmade = {reduced(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING}
     unmade |= {record.product for record in (*failed, *left)}
-    lines = unreadable_lines(context) + failures.lines(context.results, failed)
+    lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
     lines += set_aside_lines(rows, most=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(context.raw)

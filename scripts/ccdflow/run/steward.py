@@ -49,7 +49,7 @@ class Steward:
     Parameters
     ----------
     values : dict
-        Settings, as `ccdflow.settings.load` returns them.
+        Settings, as `ccdflow.settings.load_settings` returns them.
     chain : callable
         Returns the kinds of products, `ccdflow.kinds.CHAIN`; called where they are needed.
     notices : sequence of str
@@ -166,7 +166,7 @@ class Steward:
             )
         except OSError as error:
             raise UserError(
-                f"a batch cannot be written ({failures.words(error)})",
+                f"a batch cannot be written ({failures.error_words(error)})",
                 file=self.results,
                 remedy=f"{failures.remedy_of(error)}; all finished products are whole",
             ) from None
@@ -216,7 +216,7 @@ class Steward:
             raise JobFailed(str(error)) from None
         except OSError as error:
             raise JobFailed(
-                f"{job.product}: its record cannot be written: {failures.words(error)};"
+                f"{job.product}: its record cannot be written: {failures.error_words(error)};"
                 f" {failures.remedy_of(error)}"
             ) from None
         self._tick(record)
@@ -355,7 +355,9 @@ class Steward:
 
     def line_of(self, error):
         """Return an error's line, without the file if the value is from the command line."""
-        return messages.line_of(error, self.host.given if self.host else frozenset())
+        return messages.error_line_with_settings(
+            error, self.host.given if self.host else frozenset()
+        )
 
     def say(self, text):
         """Write one line of ccdflow."""

@@ -40,7 +40,7 @@ class Summary:
         return self.results and self.results / paths.INVENTORY
 
 
-def begin(results):
+def announce_results(results):
     """Write the results folder for the program that started the run."""
     if folder := os.environ.get(FOLDER):
         whole.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
@@ -60,7 +60,7 @@ def end(count, **more):
         whole.write_text(Path(folder) / _END, json.dumps({**vars(count), **more}))
 
 
-def read(folder):
+def read_summary(folder):
     """Return the `Summary` that a run left in a folder."""
     results, last = Path(folder) / _RESULTS, Path(folder) / _END
     return Summary(

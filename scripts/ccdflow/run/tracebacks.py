@@ -26,7 +26,7 @@ def text_of(file, error):
     return f"{file}\n\n{''.join(traceback.format_exception(error))}"
 
 
-def write(results, file, error):
+def write_traceback(results, file, error):
     """Write the log of a raw file; ignore a log that cannot be written.
 
     Parameters

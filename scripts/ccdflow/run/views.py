@@ -17,7 +17,7 @@ class View:
     Parameters
     ----------
     values : dict
-        Settings, as `ccdflow.settings.load` returns them.
+        Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products.
 

@@ -46,7 +46,7 @@ def attempt(context, job, *, make, threads=1):
         is_main = threading.current_thread() is threading.main_thread()
         if isinstance(error, KeyboardInterrupt) and is_main:
             raise
-        return failures.leave(context, job, error)
+        return failures.leave_record(context, job, error)
     return record
 
 
@@ -170,7 +170,7 @@ class _Pool:
         except failures.DiskFull as error:
             full = str(error)
         except OSError as error:
-            reason = f"{failures.words(error)}; {failures.remedy_of(error)}"
+            reason = f"{failures.error_words(error)}; {failures.remedy_of(error)}"
         if record is not None:
             self.on_done(record)
         with self.changed:

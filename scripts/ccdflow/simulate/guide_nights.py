@@ -140,7 +140,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
         "camera": asdict(camera),
         "frames": {frame.file: frame.start.isoformat() for frame in frames},
     }
-    truth.check_folder(folder, frames, parameters, overwrite=overwrite)
+    truth.check_simulation_folder(folder, frames, parameters, overwrite=overwrite)
     stated = truth.read_truth_file(folder)
     keep = not overwrite and stated is not None
     missing = [f for f in frames if not keep or not (folder / f.file).exists()]

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from ccdflow.files.promised import BLOCK
+from ccdflow.files.rawheader import CARD
 from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
-# Bytes of a FITS block.
-_FITS_BLOCK = 2880
 _JD_OF_ORDINAL_ZERO = 1721424.5  # Julian date at 0 h of the day before 0001-01-01
 _FIELDS = {"field_1": ("08:26:40.00", "+28:10:00.0"), "field_2": ("09:10:00.00", "+50:20:00.0")}
 
@@ -28,7 +28,7 @@ def _card(keyword, value, comment=""):
     else:
         text = f"{value!r:>20}"
     card = f"{keyword:<8}= {text}"
-    return (f"{card} / {comment}" if comment else card)[:80].ljust(80)
+    return (f"{card} / {comment}" if comment else card)[:CARD].ljust(CARD)
 
 
 def _sexagesimal(hours, *, signed=False):
@@ -144,8 +144,8 @@ def frame_bytes(raw, cards):
     -------
     bytes
     """
-    header = "".join(_card(*card) for card in cards) + "END".ljust(80)
-    header = header.ljust(-(-len(header) // _FITS_BLOCK) * _FITS_BLOCK)
+    header = "".join(_card(*card) for card in cards) + "END".ljust(CARD)
+    header = header.ljust(-(-len(header) // BLOCK) * BLOCK)
     # Subtracting BZERO = 2^15 from an unsigned number is the same as flipping its highest bit.
     stored = np.bitwise_xor(raw, np.uint16(0x8000)).astype(">u2")
-    return b"".join((header.encode("ascii"), stored, bytes(-stored.nbytes % _FITS_BLOCK)))
+    return b"".join((header.encode("ascii"), stored, bytes(-stored.nbytes % BLOCK)))

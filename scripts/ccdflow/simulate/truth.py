@@ -266,7 +266,7 @@ def write_truth_arrays(folder, detector, drawn, responses):
     write_arrays(folder / TRUTH_ARRAYS, arrays)
 
 
-def check_folder(folder, frames, parameters, *, overwrite):
+def check_simulation_folder(folder, frames, parameters, *, overwrite):
     """Refuse to write over anyone's own frames, or to mix two simulations.
 
     Parameters

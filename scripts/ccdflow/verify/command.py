@@ -98,7 +98,9 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
             name: NotedProduct(selection.kind_of(name)) for name in products if name not in made
         }
     else:
-        products, large = (sorted(made), []) if every else selection.sample_of(results, made)
+        products, large = (
+            (sorted(made), []) if every else selection.sample_of_products(results, made)
+        )
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)
@@ -106,7 +108,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
             products, made=made, raw=raw, results=results, whole=whole, threads=threads
         )
     looked = [*verdicts, *_strangers_as(strangers, every)]
-    lines = table.lines_of(looked, fresh, expected)
+    lines = table.lines_on_verdicts(looked, fresh, expected)
     if not noted:
         lines.insert(-1, _NO_NOTES)
     if strangers and not every and not words:

@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.outcome import NotedProduct
-from ccdflow.verify.reading.source_files import files_named, stamp_of
+from ccdflow.verify.reading.source_files import files_named, size_and_times
 
 _BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
 _BY_NAME = {
@@ -77,7 +77,7 @@ def made_of(results, noted):
     return dict(noted), [name for name in files if name not in noted]
 
 
-def sample_of(results, made):
+def sample_of_products(results, made):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
     Of the maps of bad pixels there is one of each sort, of `FROM_ALL_PIXELS` one of each camera and
@@ -128,7 +128,7 @@ def _bytes_of_frames(product, results):
     except OSError:
         # The verdict on the product reports the cause.
         return 0
-    return sum(size for size, *_ in filter(None, map(stamp_of, set(named))))
+    return sum(size for size, *_ in filter(None, map(size_and_times, set(named))))
 
 
 def _rows_of(results):

@@ -14,7 +14,7 @@ from ccdflow.files import sealed
 from ccdflow.files import whole as whole_files
 from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict
-from ccdflow.verify.reading.source_files import files_named, stamp_of
+from ccdflow.verify.reading.source_files import files_named, size_and_times
 
 NAME = paths.VERIFICATION
 CCDPROC = version("ccdproc")
@@ -51,7 +51,7 @@ _OWN = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN]
 
 
-def content_of(product, content, raw, results, made):
+def hash_with_sources(product, content, raw, results, made):
     """Return the hash of a product and its sources, and its CCDFKEY: a verdict holds for both.
 
     Parameters
@@ -68,14 +68,14 @@ def content_of(product, content, raw, results, made):
         first = {}
     own = made.kind, made.key, made.content
     named = files_named(product, first, raw, results)
-    sources = repr([*own, *((path.name, *stamp_of(path)) for path in named)])
+    sources = repr([*own, *((path.name, *size_and_times(path)) for path in named)])
     stamp = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
     return stamp, made.key or str(first.get("CCDFKEY", ""))
 
 
-def read_table(results):
+def read_verdicts(results):
     """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
-    rows, edited = sealed.read_rows(Path(results) / NAME)
+    rows, edited = sealed.unedited_lines(Path(results) / NAME)
     try:
         return {row["product"]: _entry(row) for row in rows}, edited
     except (KeyError, ValueError, TypeError):
@@ -92,7 +92,7 @@ def _entry(row):
     return Entry(Verdict(**texts, **numbers, largest=largest), **own)
 
 
-def write_table(results, entries):
+def write_verdicts(results, entries):
     """Write the table, sorted by product, in one piece.
 
     Parameters
@@ -134,7 +134,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
         That lines of the table were edited, or that it cannot be written.
     """
     raw, results = Path(raw), Path(results)
-    known, edited = read_table(results)
+    known, edited = read_verdicts(results)
 
     def work(product):
         try:
@@ -148,8 +148,8 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
                 reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
             )
             return product, Entry(verdict, "", "", 0, CCDPROC), True
-        stamp, key = content_of(product, content, raw, results, made[product])
-        modified = stamp_of(results / product)[1:2] or (0,)
+        stamp, key = hash_with_sources(product, content, raw, results, made[product])
+        modified = size_and_times(results / product)[1:2] or (0,)
         before = known.get(product)
         if before is not None and _still_holds(before, stamp, whole):
             return product, before, False
@@ -168,7 +168,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     remarks = [f"{NAME}: {edited} lines were edited; their verdicts do not count"] if edited else []
     try:
         if edited or entries != known:
-            write_table(results, entries)
+            write_verdicts(results, entries)
     except OSError as error:
         remarks.append(f"{NAME} cannot be written ({error.strerror}): {_UNWRITTEN}")
     fresh = sum(is_fresh and entry.verdict.verdict == VERIFIED for _, entry, is_fresh in done)
@@ -184,7 +184,7 @@ def _still_holds(entry, content, whole):
     )
 
 
-def lines_of(verdicts, fresh, expected=()):
+def lines_on_verdicts(verdicts, fresh, expected=()):
     """Return the lines that say how a verification came out.
 
     Parameters

@@ -7,25 +7,35 @@ cluster, and half of the time of a test.
 import importlib.machinery
 import sys
 
+NAME = "snakemake_interface_executor_plugins.executors.remote"
+
+
+def hurry(module):
+    """Set the time between two looks."""
+    module.RemoteExecutor.next_seconds_between_status_checks = property(
+        lambda executor: 1, lambda executor, seconds: None
+    )
+
 
 class _Finder:
-    """Sets the time between two looks as soon as the module that takes them is imported."""
+    """Changes the module as soon as it is imported."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != "snakemake_interface_executor_plugins.executors.remote":
+        if name != NAME:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         run = spec.loader.exec_module
 
         def exec_module(module):
             run(module)
-            module.RemoteExecutor.next_seconds_between_status_checks = property(
-                lambda executor: 1, lambda executor, seconds: None
-            )
+            hurry(module)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
 sys.meta_path.insert(0, _Finder)
+# A fork of `ready_python` has imported it already.
+if NAME in sys.modules:
+    hurry(sys.modules[NAME])

@@ -72,3 +72,6 @@ class _Finder:
 
 
 sys.meta_path.insert(0, _Finder)
+# A fork of `ready_python` has imported them already.
+for _name in CHANGES.keys() & sys.modules.keys():
+    CHANGES[_name](sys.modules[_name])

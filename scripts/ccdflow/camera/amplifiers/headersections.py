@@ -20,13 +20,13 @@ from ccdflow.camera.amplifiers.ranges import drafts_from_ranges
 from ccdflow.camera.amplifiers.scancounts import drafts_from_counts, drafts_from_outputs
 from ccdflow.camera.binning import detector_mismatch, fits_binned
 from ccdflow.camera.geometry import Draft
-from ccdflow.camera.image_hdus import images_of, is_mask, is_overscan
+from ccdflow.camera.image_hdus import is_mask, is_overscan, required_image_hdus
 from ccdflow.camera.sections import Region
 from ccdflow.files.cards import card_value, contents
 from ccdflow.files.values import is_silent
 
 # The names that mean the same section, plain or with an amplifier's suffix.
-BIAS, TRIM, DATA = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
+BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
 DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
@@ -56,7 +56,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     FrameError
         If the file has no image, or sections leave the frame, are empty or contradict each other.
     """
-    images = images_of(headers, file=file)
+    images = required_image_hdus(headers, file=file)
     drafts, notes = [], []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:
@@ -86,11 +86,11 @@ def _drafts(reader, position, images, *, wanted):
     if len(suffixes) > 1:
         trims = _trims_are_raw(reader, suffixes)
         return [_from_sections(reader, s, wanted=wanted, trim=trims) for s in suffixes]
-    plain = reader.text(TRIM + DATA)
+    plain = reader.text(TRIM_CARDS + DATA_CARDS)
     suffix = suffixes[0] if suffixes and plain is None else ""
-    if reader.text(BIAS, suffix) is None:
-        card = reader.text(TRIM + DATA, suffix)
-        given = reader.section(TRIM + DATA, suffix) if card else None
+    if reader.text(BIAS_CARDS, suffix) is None:
+        card = reader.text(TRIM_CARDS + DATA_CARDS, suffix)
+        given = reader.section(TRIM_CARDS + DATA_CARDS, suffix) if card else None
         detector = () if images == 1 else _detector(reader, suffix)
         numbered = (
             drafts_from_ranges(reader)
@@ -111,7 +111,7 @@ def _suffixes(reader):
 def _trims_are_raw(reader, suffixes):
     """Tell whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
     for suffix in suffixes:
-        data, trim = reader.section(DATA, suffix), reader.text(TRIM, suffix)
+        data, trim = reader.section(DATA_CARDS, suffix), reader.text(TRIM_CARDS, suffix)
         if data is None or trim is None:
             continue
         if not data.region.contains(reader.parsed(*trim, shape=reader.shape).region):
@@ -121,8 +121,8 @@ def _trims_are_raw(reader, suffixes):
 
 def _from_sections(reader, suffix, *, wanted, trim=True):
     """Return one amplifier from its sections; without BIASSEC there is nothing to subtract."""
-    bias = reader.section(BIAS, suffix) if wanted else None
-    data = reader.section(DATA, suffix)
+    bias = reader.section(BIAS_CARDS, suffix) if wanted else None
+    data = reader.section(DATA_CARDS, suffix)
     given = (_trim(reader, suffix, data) if trim else None) or data
     kept = given.region if given else _beside(reader, bias)
     if bias is None and wanted:
@@ -149,10 +149,10 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
 
 def _trim(reader, suffix, data):
     """Return TRIMSEC, which must lie in DATASEC, or None."""
-    card = reader.text(TRIM, suffix)
+    card = reader.text(TRIM_CARDS, suffix)
     if card is None:
         return None
-    trim = reader.section(TRIM, suffix)
+    trim = reader.section(TRIM_CARDS, suffix)
     if data is not None and not data.region.contains(trim.region):
         raise reader.contradiction(
             "TRIMSEC keeps pixels that are not in DATASEC",

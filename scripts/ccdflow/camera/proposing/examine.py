@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.camera.proposing.findings import ends_on, sentences
+from ccdflow.camera.proposing.findings import ends_on, sentences_on_image
 from ccdflow.camera.proposing.lit_blocks import find_amplifiers, with_header_section
 from ccdflow.camera.proposing.lit_columns import (
     NOISIEST,
@@ -139,7 +139,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
                 "light does not show where one of them ends."
             )
             amplifiers = _as_in_header(in_header, amplifiers)
-    findings += sentences(columns, rows, amplifiers, claimed, has_light=has_light)
+    findings += sentences_on_image(columns, rows, amplifiers, claimed, has_light=has_light)
     return ImageFindings(
         hdu=index,
         shape=flat.shape,

@@ -11,7 +11,7 @@ from ccdflow.camera.proposing.lit_blocks import least_block
 from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
 
 
-def sentences(columns, rows, amplifiers, claimed, *, has_light):
+def sentences_on_image(columns, rows, amplifiers, claimed, *, has_light):
     """Return the findings on one image, a sentence each.
 
     Parameters

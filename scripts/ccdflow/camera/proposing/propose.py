@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.camera.cameras import generic_camera
-from ccdflow.camera.image_hdus import array_shape, images_of
+from ccdflow.camera.image_hdus import array_shape, required_image_hdus
 from ccdflow.camera.proposing.examine import ImageFindings, examine_image
 from ccdflow.camera.proposing.findings import merged_findings
 from ccdflow.camera.proposing.lit_columns import (
@@ -68,7 +68,7 @@ def propose(headers, arrays, *, other=None, file):
     UserError
         If the two frames are not of the same size.
     """
-    images = images_of(headers, file=file)
+    images = required_image_hdus(headers, file=file)
     camera = generic_camera(headers)
     kind = "flat" if other is not None else camera.describe(headers, file=file).type
     geometry, refusal = _header_geometry(camera, headers, file)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.detector.pixels.columns import ROWS
-from ccdflow.detector.pixels.surroundings import around
+from ccdflow.detector.pixels.surroundings import surrounding_medians
 from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
 from ccdflow.robust import MAD_TO_SIGMA
@@ -323,7 +323,7 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     )
     mask[above > np.maximum(hot, 5 * scales[0] * lines.rate_error)] |= HOT
     offset = np.nan_to_num(lines.offset)
-    departure = np.square((offset - around(offset)) / (scales[3] * lines.offset_error))
+    departure = np.square((offset - surrounding_medians(offset)) / (scales[3] * lines.offset_error))
     mask[departure > 25] |= HOT
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
@@ -353,4 +353,4 @@ def surroundings(rate, level):
     numpy.ndarray
         (ny, nx): the median of the neighbours, at least `level`.
     """
-    return np.maximum(around(np.nan_to_num(rate, nan=level)), level)
+    return np.maximum(surrounding_medians(np.nan_to_num(rate, nan=level)), level)

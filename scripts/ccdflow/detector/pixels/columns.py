@@ -33,22 +33,22 @@ def bad_columns(sigma):
     numpy.ndarray
         (ny, nx), bool: whole parts of `ROWS` rows.
     """
-    return expand(flagged(sums_of(sigma)), len(sigma))
+    return expand(high_parts(sums_of_parts(sigma)), len(sigma))
 
 
-def sums_of(sigma):
+def sums_of_parts(sigma):
     """Return the sums over parts of columns of some rows, (number of parts, nx) float32."""
     clipped = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
     return np.add.reduceat(clipped, np.arange(0, len(sigma), ROWS), axis=0)
 
 
-def flagged(sums):
+def high_parts(sums):
     """Return which parts of columns are too high, (number of parts, nx) bool.
 
     Parameters
     ----------
     sums : numpy.ndarray
-        As `sums_of` returns them.
+        As `sums_of_parts` returns them.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.detector.pixels.columns import bad_columns
-from ccdflow.detector.pixels.surroundings import around, illumination
+from ccdflow.detector.pixels.surroundings import illumination, surrounding_medians
 from ccdflow.maskbits import BAD_COLUMN, DEAD
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -112,7 +112,7 @@ def _contrast(pairs, parts):
         with np.errstate(divide="ignore", invalid="ignore"):
             for part in parts:
                 light = illumination(flat[part])
-                smooth[part] = light * around(flat[part] / light)
+                smooth[part] = light * surrounding_medians(flat[part] / light)
             weight = np.divide(smooth, error, dtype=np.float32)
             weight *= weight
             weight[~np.isfinite(weight)] = 0

@@ -14,7 +14,7 @@ _BLOCKS = 24
 _DEGREE = 6
 
 
-def around(image):
+def surrounding_medians(image):
     """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
     shape = image.shape
     for axis in (0, 1):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ccdflow.detector.pixels.ccdmask import ccdmask
 from ccdflow.detector.pixels.columns import bad_columns
-from ccdflow.detector.pixels.surroundings import around
+from ccdflow.detector.pixels.surroundings import surrounding_medians
 from ccdflow.maskbits import BAD_COLUMN
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -30,7 +30,7 @@ _LEAST_DIFFERENCE = 0.002
 _DIFFER = 5.0
 
 
-def two_levels(levels):
+def split_levels(levels):
     """Split flats at the widest gap between their levels.
 
     Parameters
@@ -69,7 +69,7 @@ def average_levels(values, levels, groups, noise):
     levels : numpy.ndarray
         (n,): level of each flat, adu.
     groups : (numpy.ndarray, numpy.ndarray)
-        As `two_levels` returns them.
+        As `split_levels` returns them.
     noise : (float, float)
         Gain, electrons per adu, and read noise, adu.
 
@@ -120,7 +120,7 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(lit, bright / faint, np.nan)
     ratio[~lit] = np.median(ratio[lit])
-    usual = around(ratio)
+    usual = surrounding_medians(ratio)
     least = _LEAST_DIFFERENCE * np.maximum(bright, faint)
     variance = of_bright + usual**2 * of_faint + np.square(least)
     sigma = (bright - usual * faint) / np.sqrt(variance)

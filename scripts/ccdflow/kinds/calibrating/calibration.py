@@ -10,8 +10,8 @@ from ccdflow.calibrate.chain import MasterChain
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
 from ccdflow.detector import cosmics
-from ccdflow.errors import DamagedError, FrameError
-from ccdflow.files import packed
+from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.files import packed, whole
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds.calibrating import master_help, shutter_correction
@@ -78,7 +78,7 @@ class Calibration:
 
     def degrees(self, use):
         """Return by how many degrees a dark is warmer than the frame, None where unknown."""
-        return shelves.degrees_apart(use, self.row)
+        return shelves.degrees_of_use(use, self.row)
 
     @property
     def grade(self):
@@ -157,7 +157,7 @@ class Calibration:
         if record is None or record.status != ledger.MADE or record.key != digest(self.basis):
             return None
         path = self.context.results / record.product
-        return record if ledger.stamp_of(path) == record.stamp else None
+        return record if whole.stamp_of(path) == record.stamp else None
 
     def make(self):
         """Calibrate the frame; return its `ccdflow.run.ledger.Record`."""
@@ -169,14 +169,14 @@ class Calibration:
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
             done, helps = self._calibrate(record.key)
-        except DamagedError:
+        except DamagedProduct:
             # The damaged product is made again, then the frame.
             raise
         except FrameError as error:
             return replace(record, status=ledger.REFUSED, reason=error.reason)
         return replace(
             record,
-            stamp=ledger.stamp_of(self.context.results / record.product),
+            stamp=whole.stamp_of(self.context.results / record.product),
             content=done.content,
             data={**self._data(done), "helps": helps},
         )
@@ -211,7 +211,7 @@ class Calibration:
             compress=self.compress,
             name=self.group.product,
         )
-        helps = master_help.measure(
+        helps = master_help.measure_effects(
             path,
             chain,
             readouts,

@@ -295,7 +295,7 @@ class Likewise:
             return None
         asked = _degrees(row.facts)
         if asked not in self._apart:
-            self._apart[asked] = shelves.degrees_apart(self._dark, row)
+            self._apart[asked] = shelves.degrees_of_use(self._dark, row)
         return self._apart[asked]
 
     def basis(self, frame, degrees):

@@ -14,7 +14,7 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.measuring import pixel_tables
-from ccdflow.kinds.measuring.detector_setups import setup_of
+from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 
 # Factor over the level of full pixels that no night's flats exceed.
@@ -85,7 +85,7 @@ class DetectorCorrection:
         if self.gain(amplifier) is not None:
             return None
         if amplifier.name not in self._gains:
-            return member_masters.measured_gain(flat, amplifier)
+            return member_masters.gain_from_flats(flat, amplifier)
         measured, error = self._gains[amplifier.name]
         if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
             return measured
@@ -113,7 +113,7 @@ class DetectorCorrection:
     @cached_property
     def _figures(self):
         """The figures of the nights of the same readout, oldest first."""
-        setup, figures = setup_of(self._context, self._row), []
+        setup, figures = detector_setup_of(self._context, self._row), []
         for record in self.records:
             group = self._context.groups.get(record.product)
             if group is not None and group.shared[: len(setup)] == setup:

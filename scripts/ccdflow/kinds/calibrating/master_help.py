@@ -90,7 +90,7 @@ class MasterHelp:
         )
 
 
-def measure(path, chain, readouts, *, places, unit, is_spectrum, name):
+def measure_effects(path, chain, readouts, *, places, unit, is_spectrum, name):
     """Return the effect of each master on a frame, for its record.
 
     Parameters
@@ -148,7 +148,7 @@ def _mean(values):
     return [*means, *(math.hypot(*column) / len(column) for column in columns[-2:])]
 
 
-def sums_of(records):
+def sums_of_effects(records):
     """Return the sums of the masters' effects on some frames: plain values, which can be added.
 
     Parameters
@@ -179,7 +179,7 @@ _EXACT = Context(prec=100)
 
 
 def _helps(sums):
-    """Return the `MasterHelp` of each master of `sums_of` several parts of an archive, sorted."""
+    """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
     for kind, product, unit, count, values in (entry for part in sums for entry in part):
         total = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
@@ -234,7 +234,7 @@ def _effects(records):
                 yield (kind, masters[kind], data["unit"]), values
 
 
-def lines(sums):
+def lines_on_harm(sums):
     """Return the last lines on biases and flats that do harm.
 
     Harmful darks are told by their own pixels (`ccdflow.detector.benefit`), before any frame.
@@ -242,7 +242,7 @@ def lines(sums):
     Parameters
     ----------
     sums : list of list
-        `sums_of` the frames of parts of an archive.
+        `sums_of_effects` the frames of parts of an archive.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def lines(sums):
     return sentences[:_MOST_LINES] + ([f"... and {rest} more such masters"] if rest > 0 else [])
 
 
-def section(context, records):
+def section_on_effects(context, records):
     """Return the section of a night's page on the effect of its masters on its frames, or None.
 
     Parameters

@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate.corrected_flats import CorrectedFlats, corrected
+from ccdflow.calibrate.corrected_flats import CorrectedFlats, shutter_corrected
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector import dead_time
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.matching.setups import epoch_of
-from ccdflow.kinds.measuring.detector_setups import pixels_of, setup_of
+from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run import ledger
@@ -68,7 +68,7 @@ def map_for(context, row):
             maps.setdefault(key, {}).setdefault(group.night, group.product)
         return maps
 
-    key = (*pixels_of(setup_of(context, row)), epoch_of(context, row.camera, row.night))
+    key = (*pixels_of(detector_setup_of(context, row)), epoch_of(context, row.camera, row.night))
     nights = context.lookup(("maps by night", SHUTTER.name), make).get(key, {})
     before = [night for night in nights if night <= row.night]
     chosen = max(before) if before else min(nights, default=None)
@@ -191,7 +191,7 @@ class Correction:
         master : ccdflow.calibrate.master_store.Master
         """
         key = (master.name, master.key, self.record.key, self._seconds, tuple(self._of_flat))
-        return _FLATS.get(key, lambda: corrected(master, self._factors(master)))
+        return _FLATS.get(key, lambda: shutter_corrected(master, self._factors(master)))
 
     def _factors(self, master):
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:

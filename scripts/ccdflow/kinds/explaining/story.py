@@ -10,11 +10,11 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from ccdflow import paths
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable
 from ccdflow.files.tables import table_rows
 from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
 from ccdflow.run import ledger
 
 STEPS = (BIAS, DARK, FLAT)
@@ -124,7 +124,7 @@ def _header_of(path):
 
 def _why_absent(results, product):
     """Return why a product is not there, as far as the notes tell."""
-    record = ledger.load(results).get(product)
+    record = ledger.load_ledger(results).get(product)
     if record is None:
         return ""
     if record.reason:

@@ -115,7 +115,7 @@ def try_master(context, product, master):
         for kind, use in work.uses.items()
     }
     kind = _kind_of(context, master)
-    unit = cutting.first_image(read_units(path))
+    unit = cutting.first_image_unit(read_units(path))
     other, cut = cutting.master_for(store, kind, master, unit, file=product, name=str(master))
     scale = _scale(work.row, other, master) if kind == "dark" else 1.0
     with tempfile.TemporaryDirectory() as folder:

@@ -38,7 +38,7 @@ def applied(context, store, kind, use, path, degrees):
         master = store.get(file, kind, name=use.product)
         return AppliedMaster(master, use.scale, use.lag, degrees)
     name = path.relative_to(context.results).as_posix()
-    unit = cutting.first_image(read_units(path, name=name))
+    unit = cutting.first_image_unit(read_units(path, name=name))
     master, cut = cutting.master_for(store, kind, file, unit, file=name, name=use.product)
     if cut != use.cut:
         raise FrameError(

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ccdflow.combine import combined_header
+from ccdflow.combine import combined_header, moments
 from ccdflow.combine.member_noise import measured_noise, sample_members
-from ccdflow.detector import bias_figures, frame_figures, warnings
+from ccdflow.detector import bias_figures, warnings
 from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.masters.member_masters import amplifier_noise
@@ -78,7 +78,7 @@ class BiasMaker(MasterMaker):
 
     def warnings_of(self, work, figures):
         """Return the warnings on an amplifier, a sentence each."""
-        return warnings.remarks(figures, self.recipe(work))
+        return warnings.warnings_on_bias(figures, self.recipe(work))
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that it was clipped by."""
@@ -93,4 +93,4 @@ def _levels(work, amplifier, frames, *, subtracted):
     if subtracted:
         return [record.data["levels"][amplifier.name] for _, record in work.kept]
     # The level is still in the pixels.
-    return [short(frame_figures.clipped_moments(frame).mean) for frame in frames]
+    return [short(moments.clipped_moments(frame).mean) for frame in frames]

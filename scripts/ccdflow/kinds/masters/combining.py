@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ccdflow.combine import combined_header, stack
+from ccdflow.combine import combined_header, tiles
 from ccdflow.combine.members import read_hdus
 from ccdflow.combine.row_sample import rows_within
+from ccdflow.combine.stack import CombineLimits
 from ccdflow.detector import choosing
 from ccdflow.errors import FrameError
 from ccdflow.files import checksum, whole
@@ -111,6 +112,11 @@ class CombineWork:
     def images(self):
         """The images that each member has, as `ccdflow.frame.products.product_images` has them."""
         return product_images(self.context.store.geometry(self._row.geometry), self.reduction)
+
+    def limits(self, *, uncertainty=True):
+        """Return the `CombineLimits` of the combination, in the type of the reduced frames."""
+        dtype = np.dtype(self.reduction.dtype)
+        return CombineLimits(self.threads, self.memory, dtype, uncertainty)
 
     @property
     def _row(self):
@@ -217,7 +223,7 @@ def _combine_selected(kind, context, job, found, selection, threads):
             # Their figures are there to show the disagreement.
             work = replace(work, kept=found)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
-    except stack.TooLittleMemory as error:
+    except tiles.TooLittleMemory as error:
         memory = memory_limits.megabytes_allowed(context)
         enough = memory_limits.least_megabytes(error.needed)
         reason = (
@@ -276,7 +282,7 @@ def _make(work):
         _check_values(work, combined)
         if strangers := work.maker.strangers(work, combined, image):
             raise FramesDisagree(strangers)
-        unit = combined_header.unit_of(hdus[0])
+        unit = combined_header.unit_of_member(hdus[0])
         image_figures = work.maker.measure_image(work, combined, image, unit)
         cards = combined_header.shared_cards(hdus)
         if not parts:
@@ -308,7 +314,7 @@ def _make(work):
         "rejected": rejected,
         "pixels": len(work.kept) * sum(math.prod(image.shape) for image in images),
     }
-    return replace(work.record, stamp=ledger.stamp_of(target), content=content, data=data)
+    return replace(work.record, stamp=whole.stamp_of(target), content=content, data=data)
 
 
 def _check_values(work, combined):
@@ -325,7 +331,9 @@ def _measure_only(work):
     figures = []
     for image, hdus, combined in work.maker.combined_images(work, work.hdus()):
         _check_values(work, combined)
-        figures += work.maker.measure_image(work, combined, image, combined_header.unit_of(hdus[0]))
+        figures += work.maker.measure_image(
+            work, combined, image, combined_header.unit_of_member(hdus[0])
+        )
     nothing = dict.fromkeys(work.maker.figures_of_masters_only, math.nan)
     return [{**figure, **nothing} for figure in figures]
 

@@ -11,7 +11,7 @@ from ccdflow.combine import combined_header
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
-from ccdflow.detector import benefit, choosing, choosing_light, dark_figures
+from ccdflow.detector import benefit, choosing, choosing_light, dark_figures, frame_figures
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.files.headertext import printable
 from ccdflow.kinds.masters import selecting
@@ -101,9 +101,7 @@ class DarkMaker(LightMasterMaker):
                 bias=members.master("bias", image),
                 amplifiers=members.noises(image, work.reduction),
                 recipe=self.recipe(work),
-                threads=work.threads,
-                memory=work.memory,
-                dtype=work.reduction.dtype,
+                limits=work.limits(),
                 **members.options(image, work.reduction),
             )
             mask = dark_figures.hot_mask(
@@ -137,7 +135,7 @@ class DarkMaker(LightMasterMaker):
                 "level_span": short(figures.drift.span),
                 "noise_ratio": short(figures.noise_ratio.value),
                 "noise_ratio_error": short(figures.noise_ratio.error),
-                "said": dark_figures.remarks(figures, unit=unit),
+                "said": dark_figures.warnings_on_dark(figures, unit=unit),
             }
             for figures, structure in zip(measured, benefits, strict=True)
         ]
@@ -145,7 +143,7 @@ class DarkMaker(LightMasterMaker):
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write rate and hot pixels of an image into its header."""
         super().write_image_cards(cards, combined, figures, texts, unit)
-        rates = [dark_figures.Estimate(each["rate"], each["rate_error"]) for each in figures]
+        rates = [frame_figures.Estimate(each["rate"], each["rate_error"]) for each in figures]
         combined_header.write_dark_cards(
             cards,
             seconds=figures[0]["seconds"],

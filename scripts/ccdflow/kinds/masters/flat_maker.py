@@ -93,9 +93,7 @@ class FlatMaker(LightMasterMaker):
                 scale_up=_scale_up(members),
                 recipe=self.recipe(work),
                 normalise=False,
-                threads=work.threads,
-                memory=work.memory,
-                dtype=work.reduction.dtype,
+                limits=work.limits(),
                 **members.options(image, work.reduction),
             )
             images.append(self._in_electrons(work, image, combined))

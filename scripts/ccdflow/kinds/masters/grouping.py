@@ -36,11 +36,12 @@ def groups_of(kind, context):
     alike = _alike(kind, context)
     # Some file systems ignore case: filters r and R.
     names = Counter(
-        (night, paths.folded(name_of(kind, camera, shared))) for night, camera, shared, *_ in alike
+        (night, paths.folded(name_of_group(kind, camera, shared)))
+        for night, camera, shared, *_ in alike
     )
     groups = {}
     for (night, camera, shared, geometry, recipe), rows in alike.items():
-        name = name_of(kind, camera, shared)
+        name = name_of_group(kind, camera, shared)
         if names[night, paths.folded(name)] > 1:
             name += "_" + digest([geometry, recipe, shared])[:6]
         product = paths.combined(night, name)
@@ -63,7 +64,7 @@ def _alike(kind, context):
     """Return {(night, camera, shared values, geometry, recipe): rows}."""
     by = [*kind.configuration(context)["group_by"], *kind.always_grouped_by]
     alike = {}
-    for row in members_of(kind, context):
+    for row in possible_members(kind, context):
         geometry = context.store.shared[row.geometry]
         shared = [
             ("size", "{1}x{0}".format(*geometry["shape"])),
@@ -111,7 +112,7 @@ def _by_sensor(kind, rows):
         yield (("degrees", f"{median(own):.3g}C" if number >= 0 else "unknown"),), part
 
 
-def name_of(kind, camera, shared):
+def name_of_group(kind, camera, shared):
     """Return the name of a product without its suffix.
 
     Parameters
@@ -130,12 +131,12 @@ def name_of(kind, camera, shared):
         if value in ("", "None") or name in kind.not_in_name:
             continue
         value = value.strip().replace(" ", "x") if name == "ccdsum" else value
-        value = identity.name_of(value) if name == identity.SETTING else value
+        value = identity.name_of_setting(value) if name == identity.SETTING else value
         parts.append(kind.name_part(name, value))
-    return paths.plain("_".join(parts))
+    return paths.plain_name("_".join(parts))
 
 
-def members_of(kind, context):
+def possible_members(kind, context):
     """Return the rows of frames that may be members of a group, sorted by time.
 
     A frame that was set aside for its pixels is among them: that it is missing is told where

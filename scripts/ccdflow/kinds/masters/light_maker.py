@@ -34,7 +34,7 @@ class LightMasterMaker(MasterMaker):
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write how one image came out, and the noise that its uncertainty is made with."""
-        combined_header.write_image_cards(cards, combined, (), texts, unit)
+        combined_header.write_combined_cards(cards, combined, (), texts, unit)
         combined_header.write_noise_cards(cards, combined, unit)
 
     def extensions(self, work, combined, suffix, unit):

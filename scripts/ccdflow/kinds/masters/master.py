@@ -172,7 +172,7 @@ class MasterKind(Kind):
     def summary(self, context, night, records):
         """Return the facts by which masters are chosen."""
         members = {
-            group.product: shelves.members_of(context, group)
+            group.product: shelves.values_of_members(context, group)
             for group in self.night_groups(context, night)
         }
         return {shelves.name_of_members(self): members}
@@ -183,7 +183,7 @@ class MasterKind(Kind):
 
     def restore(self, context, kept):
         """Give a context the result of `kept`."""
-        master_snapshot.restore(context, self, kept)
+        master_snapshot.restore_noises(context, self, kept)
 
     def opens(self, context, new):
         """Return no night; raise `NeedsWholePlan` where masters are told apart by other cards."""

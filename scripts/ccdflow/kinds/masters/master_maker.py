@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ccdflow.combine import combined_header, stack
+from ccdflow.combine import combine_recipe, combined_header, stack
 from ccdflow.detector import choosing
 from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable
@@ -80,7 +80,7 @@ class MasterMaker:
     def recipe(self, work):
         """Return the recipe by which the values of a pixel become one."""
         settings = work.settings
-        return stack.CombineRecipe(
+        return combine_recipe.CombineRecipe(
             settings["method"],
             settings["clip"],
             settings["iterations"],
@@ -119,10 +119,7 @@ class MasterMaker:
             members,
             self.recipe(work),
             noise=self.noise(work, image, members),
-            threads=work.threads,
-            memory=work.memory,
-            dtype=np.dtype(work.reduction.dtype),
-            uncertainty=work.settings["uncertainty"],
+            limits=work.limits(uncertainty=work.settings["uncertainty"]),
             allow_empty=True,
         )
 
@@ -259,7 +256,7 @@ class MasterMaker:
         unit : {'adu', 'electron'}
             Of the combined pixels.
         """
-        combined_header.write_image_cards(cards, combined, figures, texts, unit)
+        combined_header.write_combined_cards(cards, combined, figures, texts, unit)
 
     def extensions(self, work, combined, suffix, unit):
         """Return the HDUs with uncertainty and number of frames that the configuration asks for.

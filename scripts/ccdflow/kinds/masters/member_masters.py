@@ -231,7 +231,7 @@ def measured_read_noise(record, name):
     return None
 
 
-def measured_gain(record, amplifier):
+def gain_from_flats(record, amplifier):
     """Return the gain of an amplifier from the flats of a combined flat, where it is needed.
 
     Parameters

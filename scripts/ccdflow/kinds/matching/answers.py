@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_words, measured_flats
-from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT, MOST_CANDIDATES, TEMPERATURE_UNKNOWN
+from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
 from ccdflow.run.job import Step, Use
 
 LEFT_OUT = "left out: more noise than structure"
 """Why a dark that does harm is not applied."""
 
-LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
+NO_FLAT_LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
 """Why a frame is not divided by its flat."""
 
 _UNNEEDED = "not needed: too short for its dark current"
@@ -175,9 +176,9 @@ def _answers(context, row, steps):
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)
     if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
-        answers[FLAT] = Answer(answers[FLAT].step, missing=LEVEL_IN)
+        answers[FLAT] = Answer(answers[FLAT].step, missing=NO_FLAT_LEVEL_IN)
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
-    if dark is not None and is_harmful_out and association.harms(context, uses):
+    if dark is not None and is_harmful_out and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
     return tuple(answers.values())
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.detector import benefit
 from ccdflow.kinds.matching import measured_flats, pairs, shelves
-from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
 
@@ -159,7 +159,7 @@ def _taken(context, step):
     return None
 
 
-def harms(context, uses):
+def dark_harms(context, uses):
     """Tell whether the dark of a frame adds more noise than it takes structure away.
 
     Parameters

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BIAS, DARK, FLAT = "bias", "dark", "flat"
-
 STRAY = 2.0
 """Degrees by which the sensors of frames with one set point differ if they were kept at it."""
 
-LEVEL_IN = 1.0
+WARMING_WITH_LEVEL = 1.0
 """Electrons a degree by which a bias departs whose level no overscan takes away."""
 
 MOST_CANDIDATES = 5

@@ -31,7 +31,7 @@ def kept_of(context, kind):
     return {"noises": noises, "telling": shelves.telling}
 
 
-def restore(context, kind, kept):
+def restore_noises(context, kind, kept):
     """Give a context of some nights the result of `kept_of`.
 
     Parameters

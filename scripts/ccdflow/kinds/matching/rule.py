@@ -11,26 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from ccdflow.calibrate.chain import is_same_exposure
+from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_words
-from ccdflow.kinds.matching.candidates import (
-    DARK,
-    FLAT,
-    Choice,
-    DetectorNoise,
-    Rules,
-)  # fmt: skip
-from ccdflow.kinds.matching.ranking import (
-    candidate_at,
-    is_too_long,
-    question,
-    question_of_degrees,
-    question_of_exposure,
-    ranked,
-    rescaled,
-    shelf_of,
-    temperatures_apart,
-)
+from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, Rules
+from ccdflow.kinds.matching.ranking import candidate_at, ranked, rescaled
+from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
+from ccdflow.kinds.matching.temperatures import temperatures_apart
+from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
 
 
 class Masters:
@@ -226,7 +213,7 @@ class FramesAlike:
     kind : {'bias', 'dark', 'flat'}
     frame : ObservedAs
         One of them.
-    shelf : ccdflow.kinds.matching.ranking.Shelf or None
+    shelf : ccdflow.kinds.matching.shelf.Shelf or None
         The masters of their setup.
     noise : DetectorNoise
     """

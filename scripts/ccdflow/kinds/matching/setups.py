@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from statistics import median
 
+from ccdflow.calibrate.chain import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_words
-from ccdflow.kinds.matching.candidates import FLAT, ObservedAs
+from ccdflow.kinds.matching.candidates import ObservedAs
 from ccdflow.pages.words import light_words
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
@@ -210,11 +211,11 @@ def about_members(context, first, middles, kind, *, night):
         filter=_as_written(first.facts["filter"], first.facts["grism"]),
         set_temperature=middles[1],
         temperature=middles[2],
-        wheels=light_of(first.facts),
+        wheels=filter_and_grism(first.facts),
     )
 
 
-def light_of(facts):
+def filter_and_grism(facts):
     """Return the filter and grism by which flats are chosen, whatever the order of the wheels.
 
     Blanks, underscores and hyphens between the words of a name are one.

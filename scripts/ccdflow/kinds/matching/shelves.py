@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_words, ranking, rule, windows
+from ccdflow.kinds.matching import match_words, rule, windows
 from ccdflow.kinds.matching.candidates import (
-    BIAS,
-    DARK,
-    FLAT,
-    LEVEL_IN,
     MOST_CANDIDATES,
+    WARMING_WITH_LEVEL,
     DetectorNoise,
     OfferedMaster,
     Rules,
@@ -26,6 +24,7 @@ from ccdflow.kinds.matching.setups import (
     middles_of,
     setup_of,
 )
+from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.run.job import Step, Use
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -44,11 +43,11 @@ def rules(context):
 
 
 def name_of_members(kind):
-    """Return the name under which `members_of` is noted of a closed night's masters of a kind."""
+    """Return the name of the notes with `values_of_members` of a closed night's masters."""
     return f"members of {kind.name}"
 
 
-def members_of(context, group):
+def values_of_members(context, group):
     """Return the values of a group's members by which masters are chosen.
 
     Parameters
@@ -107,13 +106,13 @@ class Shelves:
         self._few = rule.Masters(few, rules(context), self.noises.get)
 
     def _members_of_groups(self):
-        """Return {product: `members_of` its group}; the members of closed nights were noted."""
+        """Return {product: its `values_of_members`}; those of closed nights were noted."""
         members = {}
         for night in self._context.summaries(name_of_members(self.kind)).values():
             members |= night
         for product, group in self.groups.items():
             if product not in members:
-                members[product] = members_of(self._context, group)
+                members[product] = values_of_members(self._context, group)
         return members
 
     @property
@@ -145,7 +144,7 @@ class Shelves:
         by = self.kind.configuration(self._context)["group_by"]
         telling, common = {}, {}
         for setup, texts_of_setup in texts.items():
-            differing = identity.differing(texts_of_setup)
+            differing = identity.differing_keywords(texts_of_setup)
             telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
             common[setup] = {
                 name: value
@@ -208,7 +207,7 @@ class Shelves:
         longest = max(seconds, default=None)
         frame = self._about(rows[0], middles_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
-        if not step.missing or not seconds or ranking.is_same_exposure(min(seconds), longest):
+        if not step.missing or not seconds or is_same_exposure(min(seconds), longest):
             return step
         reason = f"no dark for {min(seconds):.4g} to {longest:.4g} s"
         return replace(step, missing=re.sub(r"^no dark for \S+ s", reason, step.missing))
@@ -251,7 +250,7 @@ class Shelves:
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
         if row.camera not in self._ageing:
-            self._ageing[row.camera] = noise_of(self._context, row).bias_ageing
+            self._ageing[row.camera] = detector_noise_of(self._context, row).bias_ageing
         return self._ageing[row.camera]
 
     def steps_like(self, row):
@@ -275,8 +274,8 @@ class Shelves:
         """Note the noise of a detector, which the first frame of a setup tells."""
         known = self.noises.get(setup)
         if known is None:
-            self.noises[setup] = noise_of(self._context, row)
-        elif self._context.closed is not None and known != noise_of(self._context, row):
+            self.noises[setup] = detector_noise_of(self._context, row)
+        elif self._context.closed is not None and known != detector_noise_of(self._context, row):
             raise NeedsWholePlan("frames of one setup say two noises: the first one counts")
 
     def _alike(self, *of):
@@ -390,7 +389,7 @@ class StepsAlike:
         return self.chosen(self.alike, *how)
 
 
-def noise_of(context, row):
+def detector_noise_of(context, row):
     """Return the `candidates.DetectorNoise` of a frame's detector, from profile and header.
 
     Parameters
@@ -412,7 +411,7 @@ def noise_of(context, row):
     claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
     limits = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
     if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
-        limits["bias_warming"] = LEVEL_IN
+        limits["bias_warming"] = WARMING_WITH_LEVEL
     limits |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
     return DetectorNoise(
         read_noise=max(noises, default=claimed),
@@ -422,7 +421,7 @@ def noise_of(context, row):
     )
 
 
-def degrees_apart(use, row):
+def degrees_of_use(use, row):
     """Return by how many degrees a dark is warmer than a frame, None where unknown.
 
     Parameters
@@ -438,7 +437,7 @@ def degrees_apart(use, row):
     """
     if not use.degrees:
         return None
-    return ranking.degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
+    return degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
 
 
 def _use(candidate, cut):

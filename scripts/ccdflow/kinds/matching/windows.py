@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from astropy.io import fits
 
+from ccdflow.calibrate.chain import BIAS
 from ccdflow.calibrate.cutting import ORIGIN, region_in, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.errors import FrameError
@@ -19,7 +20,6 @@ from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching.candidates import BIAS
 
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Cards with the place of a window: two windows of one chip differ in them.
@@ -53,7 +53,7 @@ class WindowPlace:
     is_level_out: bool
 
 
-def place_of(context, row):
+def window_place_of(context, row):
     """Return the `WindowPlace` of a frame; None where no card tells it.
 
     Parameters
@@ -177,8 +177,8 @@ class Chips:
         if asked not in self._answers:
             windows = []
             for (other, _), member in others.items():
-                place = place_of(context, member)
-                region = region_of(place_of(context, row), place, kind)
+                place = window_place_of(context, member)
+                region = region_of(window_place_of(context, row), place, kind)
                 if region is not None:
                     size = place.shape[0] * place.shape[1]
                     windows.append((size, other, member.facts["setting"], region))

@@ -14,7 +14,7 @@ SETUP_FACTS = ("ccdsum", "window", "readmode", "gain")
 PIXELS = ("camera", "size", "ccdsum", "window", "part")
 
 
-def setup_of(context, row):
+def detector_setup_of(context, row):
     """Return the shared values of frames that one detector took in one way: ((name, value), ...).
 
     Parameters
@@ -43,7 +43,7 @@ def pixels_of(setup):
     return tuple(values[name] for name in PIXELS)
 
 
-def name_of(setup):
+def name_of_setup(setup):
     """Return the name of a setup in the names of products."""
     facts = dict(setup)
     parts = [facts["size"], facts["ccdsum"].strip().replace(" ", "x"), facts["window"]]
@@ -58,7 +58,7 @@ def setups_in_words(setups):
     Parameters
     ----------
     setups : collection of tuple
-        As of `setup_of`.
+        As of `detector_setup_of`.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def setups_in_words(setups):
     return found
 
 
-def names_of(setups):
+def names_of_setups(setups):
     """Return a name for each setup, unique even where file systems ignore case.
 
     Parameters
@@ -90,7 +90,7 @@ def names_of(setups):
     dict
         {(night, setup): name}
     """
-    names = {key: name_of(key[1]) for key in setups}
+    names = {key: name_of_setup(key[1]) for key in setups}
     taken = {key: (key[0], key[1][0], paths.folded(name)) for key, name in names.items()}
     counts = Counter(taken.values())
     return {

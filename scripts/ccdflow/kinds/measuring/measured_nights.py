@@ -7,7 +7,7 @@ from bisect import bisect_right
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.setups import epoch_of
-from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, pixels_of, setup_of
+from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, detector_setup_of, pixels_of
 from ccdflow.run import ledger
 
 
@@ -38,7 +38,7 @@ def pixels_for(context, row):
 
     own = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
     setup = context.lookup(
-        ("detector's setup", row.camera, row.geometry, own), lambda: setup_of(context, row)
+        ("detector's setup", row.camera, row.geometry, own), lambda: detector_setup_of(context, row)
     )
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
 

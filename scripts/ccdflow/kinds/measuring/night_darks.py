@@ -14,7 +14,7 @@ from ccdflow.detector.pixels.bad_pixels import (
     strips,
     surroundings,
 )
-from ccdflow.detector.pixels.columns import expand, flagged, sums_of
+from ccdflow.detector.pixels.columns import expand, high_parts, sums_of_parts
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT
 
@@ -67,7 +67,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
                 lines, hot=hot_rate, level=fit.rate, scales=fit.scales
             )
             sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
-            sums.append(sums_of(np.nan_to_num(sigma, nan=0.0).astype(np.float32)))
+            sums.append(sums_of_parts(np.nan_to_num(sigma, nan=0.0).astype(np.float32)))
     _flag_columns(mask, place, np.concatenate(sums))
     return fit.rate
 
@@ -86,12 +86,12 @@ def _flag_hot(night, image, place, record, gain, hot_rate, mask):
         hot = above > np.maximum(hot_rate, 5 * np.fmax(error, usual))
     mask[part][hot | ~np.isfinite(rate)] |= HOT
     sigma = np.nan_to_num((rate - level) / usual, nan=0.0).astype(np.float32)
-    _flag_columns(mask, place, sums_of(sigma))
+    _flag_columns(mask, place, sums_of_parts(sigma))
     return level
 
 
 def _flag_columns(mask, place, sums):
-    columns = expand(flagged(sums), place.y1 - place.y0)
+    columns = expand(high_parts(sums), place.y1 - place.y0)
     mask[place.slices][columns] |= BAD_COLUMN
 
 

@@ -10,7 +10,7 @@ from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure
 from ccdflow.detector.pixels.bad_pixels import sample_rows, strips
 from ccdflow.detector.pixels.deep_faults import deep_columns
 from ccdflow.detector.pixels.response import response
-from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, two_levels
+from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 
@@ -140,7 +140,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
                 return values - seconds * rate[rows]
 
             levels = np.nanmedian(read(sample_rows(ny)), axis=(1, 2))
-            groups = two_levels(levels)
+            groups = split_levels(levels)
             if groups is None:
                 continue
             parts = [

@@ -37,7 +37,7 @@ def noise_sentences(context, records, *, spectra=True):
     -------
     list of str
     """
-    return sentences_of(nights_off(context, records, spectra=spectra))
+    return sentences_on_noise(nights_off(context, records, spectra=spectra))
 
 
 def nights_off(context, records, *, spectra=True):
@@ -79,7 +79,7 @@ def nights_off(context, records, *, spectra=True):
     return nights
 
 
-def sentences_of(nights):
+def sentences_on_noise(nights):
     """Return a sentence for each camera and light, with the figures of the median night.
 
     Parameters

@@ -66,8 +66,8 @@ def write_product(context, record, cards, images=(), **tables):
         record.product,
         record.kind,
         record.key,
-        stamp=ledger.stamp_of(target),
-        content=checksum.noted_content(ledger.content_of(target), headers),
+        stamp=whole.stamp_of(target),
+        content=checksum.noted_content(ledger.content_checksum(target), headers),
         basis=record.basis,
         data=record.data,
     )
@@ -173,7 +173,7 @@ def read_seen(path, night, looked, shapes, *, weak=False):
 
 def _read_plain(path, names, cards):
     """Return the columns of tables and the values of cards of a product; None for an odd file."""
-    plain = plaintables.read(path, names)
+    plain = plaintables.read_plain_tables(path, names)
     if plain is None:
         return None
     values = {card: plain.cards[card] for card in cards if card in plain.cards}

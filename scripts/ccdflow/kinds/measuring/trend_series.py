@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from ccdflow.detector.trend_steps import TRENDS
-from ccdflow.kinds.bias import BIAS
+from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.dark import rounded
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.matching.ranking import day_of
+from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
 # The name under which `darks_of` its measurements is noted of a closed night.
@@ -79,14 +79,14 @@ def _median(values):
     return float(np.median(known)) if known else math.nan
 
 
-def groups_of(context):
+def groups_with_figures(context):
     """Return the groups with figures of the detector: biases, measurements of darks and flats."""
-    biases = BIAS.groups(context) if BIAS.is_enabled(context) else []
+    biases = BIAS_KIND.groups(context) if BIAS_KIND.is_enabled(context) else []
     dated = [group for group in biases if day_of(group.night) is not None]
     return dated, [g for g in DETECTOR.groups(context) if day_of(g.night) is not None]
 
 
-def series_of(context, *, since=""):
+def figure_series(context, *, since=""):
     """Return the `FigureSeries` of all cameras, sorted.
 
     Parameters
@@ -100,7 +100,8 @@ def series_of(context, *, since=""):
     list of FigureSeries
     """
     biases, measured = (
-        [group for group in groups if group.night >= since] for groups in groups_of(context)
+        [group for group in groups if group.night >= since]
+        for groups in groups_with_figures(context)
     )
     by_key = {}
     for group in biases:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 
 APERTURE = 50
 """Pixels of the aperture for which the limit of the signal to noise is given."""

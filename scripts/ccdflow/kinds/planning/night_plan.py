@@ -13,16 +13,16 @@ from statistics import median
 
 import numpy as np
 
-from ccdflow.files.stored import image_of
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import association, match_words, shelves
-from ccdflow.kinds.matching.answers import LEVEL_IN, Answer, answers_of, reasons_of, used_by
+from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.candidates import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.measured_flats import competing, figure_of, is_made
 from ccdflow.kinds.matching.setups import setup_of
-from ccdflow.kinds.matching.shelves import noise_of
+from ccdflow.kinds.matching.shelves import detector_noise_of
 from ccdflow.kinds.planning import budget, skies
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
@@ -199,7 +199,7 @@ def blocks_of(context, night, *, foretell=False):
 
 def _block(context, night, setup, groups, *, foretell):
     """Return the `Block` of a night's frames of one setup."""
-    names = {group.product: name_of(context, group) for group in groups}
+    names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
         replace(noise, who=who)
         for name, who, alike in _alike(context, groups, names)
@@ -260,7 +260,7 @@ def files_words(groups):
     return ", ".join(some) + (f" and {rest} more" if rest > 0 else "")
 
 
-def name_of(context, group):
+def name_of_exposure(context, group):
     """Return filter, grism and exposure of a frame: ``g' 300.062 s``.
 
     Parameters
@@ -473,7 +473,7 @@ def _noise(context, name, groups, *, foretell):
     seconds = row.facts["exptime"]
     if not all(a.gain for a in geometry.amplifiers) or not isinstance(seconds, int | float):
         return None
-    noise = noise_of(context, row)
+    noise = detector_noise_of(context, row)
     answers = answers_of(context, group)
     uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
@@ -506,7 +506,7 @@ def _noise(context, name, groups, *, foretell):
             needed=tuple(
                 answer.kind
                 for answer in answers
-                if answer.use is not None or answer.missing not in ("", LEVEL_IN)
+                if answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
             ),
             is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
             other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
@@ -550,7 +550,7 @@ def _response(context, group, use):
     def make():
         row = context.store.rows[group.files[0]]
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-        data = image_of(path, product_images(geometry, recipe)[0].hdu)
+        data = stored_image(path, product_images(geometry, recipe)[0].hdu)
         sample = np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
         lit = sample[sample > 0]
         return float(np.median(lit)) if lit.size else 1.0

@@ -6,10 +6,10 @@ import math
 from collections import Counter
 from pathlib import Path
 
+from ccdflow.calibrate.chain import DARK, FLAT
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import answers_of, grade_of
-from ccdflow.kinds.matching.candidates import DARK, FLAT
-from ccdflow.kinds.matching.ranking import day_of
+from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.planning import budget, night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words

@@ -33,7 +33,7 @@ def last_night(context):
     return max(nights)
 
 
-def lines(context, night):
+def lines_on_night(context, night):
     """Return the frames of a night, the masters they take, and the frames that are still missing.
 
     Parameters

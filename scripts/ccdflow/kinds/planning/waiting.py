@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 
+from ccdflow.calibrate.chain import DARK, FLAT
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.association import STEPS
-from ccdflow.kinds.matching.candidates import DARK, FLAT, MOST_CANDIDATES
+from ccdflow.kinds.matching.candidates import MOST_CANDIDATES
 from ccdflow.kinds.matching.match_words import STRETCHED
-from ccdflow.kinds.matching.setups import light_of
+from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated
 
@@ -62,7 +63,7 @@ _ANYTHING = ("*", "", "", 0.0)
 
 def _light_and_seconds(kind, row, seconds):
     """Return the filter by which flats are chosen, and the exposure for which darks are."""
-    light = light_of(row.facts) if kind == FLAT else ""
+    light = filter_and_grism(row.facts) if kind == FLAT else ""
     return light, seconds if kind == DARK else 0.0
 
 

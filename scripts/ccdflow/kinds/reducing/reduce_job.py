@@ -13,14 +13,14 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, decoding, promised, rawfile, rowio, whole
+from ccdflow.files import checksum, decoding, file_errors, promised, rawfile, rowio, whole
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
-from ccdflow.kinds.sections.small_pictures import is_drawn, leave
+from ccdflow.kinds.sections.small_pictures import is_drawn, write_small_picture
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
@@ -102,15 +102,15 @@ def make_reduced_frame(context, job):
     row = context.row_of(job.product)
     record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
     try:
-        with rawfile.reading(row.file):
+        with file_errors.reading(row.file):
             raw = rawfile.open_raw(context.raw / row.file, row.file)
         with raw:
             target, content, figures = _reduce(context, job, row, raw)
-    except (rawfile.Unreadable, rawfile.Changed) as error:
+    except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
         # Its content is not known: a product that is there stays.
         return replace(record, status=ledger.GONE, reason=error.reason)
     except FrameError as error:
-        misread = isinstance(error, (rawfile.Damaged, rawfile.Incomplete))
+        misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))
         data = {"misread": True} if misread else {}
         return replace(record, status=ledger.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
@@ -118,12 +118,12 @@ def make_reduced_frame(context, job):
             # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
             # bytes that it cannot read.
             raise
-        tracebacks.write(context.results, row.file, error)
-        reason = rawfile.unforeseen(row.file, error).reason
+        tracebacks.write_traceback(context.results, row.file, error)
+        reason = file_errors.unforeseen(row.file, error).reason
         return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
         record,
-        stamp=ledger.stamp_of(target),
+        stamp=whole.stamp_of(target),
         content=content,
         data=figures,
     )
@@ -143,7 +143,9 @@ def _reduce(context, job, row, raw):
             memory,
             job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
-            write_small_picture=partial(leave, context, row, job) if is_drawn(context) else None,
+            write_small_picture=partial(write_small_picture, context, row, job)
+            if is_drawn(context)
+            else None,
         )
         done = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
@@ -152,7 +154,7 @@ def _reduce(context, job, row, raw):
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
             # It is not the file whose header was read.
-            raise rawfile.Changed(row.file) from None
+            raise file_errors.ChangedRawFile(row.file) from None
         raise
     content = checksum.noted_content(made.images[0].words, written)
     return frame.target, content, _figures(frame, made, samples, even)
@@ -161,7 +163,7 @@ def _reduce(context, job, row, raw):
 def _layout(row, raw, memory):
     layout = raw.layout(memory=memory, whole=False)
     if layout.fingerprint not in ("", row.fingerprint):
-        raise rawfile.Changed(row.file)
+        raise file_errors.ChangedRawFile(row.file)
     return layout
 
 

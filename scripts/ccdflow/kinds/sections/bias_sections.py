@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ccdflow.kinds.bias import BIAS
-from ccdflow.kinds.frame_pictures import file_picture, first_image
+from ccdflow.kinds.bias import BIAS_KIND
+from ccdflow.kinds.frame_pictures import file_picture, stored_image_of
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
-from ccdflow.kinds.sections.figures import names_of, night_figures
+from ccdflow.kinds.sections.figures import names_of_groups, night_figures
 from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import contents
@@ -35,12 +35,12 @@ def bias_sections(context, night, picture):
     -------
     list of ccdflow.pages.contents.Section
     """
-    groups = BIAS.night_groups(context, night)
+    groups = BIAS_KIND.night_groups(context, night)
     biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
-    over_nights = trend_section(trend(context, trend_groups(BIAS, context, night), night))
+    over_nights = trend_section(trend(context, trend_groups(BIAS_KIND, context, night), night))
     if not groups and not biases:
         return [over_nights] if over_nights else []
-    names, elsewhere = names_of(groups), _elsewhere(context, night)
+    names, elsewhere = names_of_groups(groups), _elsewhere(context, night)
     named = master_names(groups, prefix=_FROM_NIGHT, night=night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     sections = [
@@ -70,9 +70,9 @@ def _elsewhere(context, night):
     """Return why combined biases of a night's frames are not on its page, or ''."""
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
         return ""
-    if not BIAS.configuration(context)["enabled"]:
+    if not BIAS_KIND.configuration(context)["enabled"]:
         return f"{OFF}; what was combined before is as it was, and is not shown here."
-    nights = nights_elsewhere(BIAS, context, night)
+    nights = nights_elsewhere(BIAS_KIND, context, night)
     if not nights:
         return ""
     return (
@@ -136,7 +136,7 @@ def _draw_combined(context, group, data, name):
     """Return the picture of a combined bias."""
     row = context.row_of(reduced(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-    image = first_image(context, group.product, geometry, recipe)
+    image = stored_image_of(context, group.product, geometry, recipe)
     pictures = drawing_module("combined_picture")
     return pictures.combined_bias_picture(
         pictures.CombinedPanels(
@@ -194,7 +194,7 @@ def trend(context, groups, highlight=None):
     if len({group.shown for group, _ in group_figures}) < 2:
         return ()
     pictures = drawing_module("trend_picture")
-    names = names_of(groups)
+    names = names_of_groups(groups)
     points = [
         pictures.TrendPoint(
             group.shown,

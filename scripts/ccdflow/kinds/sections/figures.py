@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def names_of(groups):
+def names_of_groups(groups):
     """Return {product: name} of groups: the camera, and the traits that tell its groups apart."""
     traits, same = [(group, _traits(group)) for group in groups], {}
     for group, own in traits:

@@ -63,7 +63,7 @@ def warned_frames(rows, record_of):
     dict of str to Warned
         By raw file.
     """
-    return judge([gather(rows, record_of)])
+    return frames_with_warning([gather(rows, record_of)])
 
 
 class Warned(NamedTuple):
@@ -126,7 +126,7 @@ def gather(rows, record_of):
     }
 
 
-def judge(gathered):
+def frames_with_warning(gathered):
     """Return {raw file: `Warned`} of all frames with a warning.
 
     Parameters
@@ -271,7 +271,7 @@ def table_texts(texts):
 _PROFILE = "the camera's profile"
 
 
-def sentences(said):
+def sentences_on_warnings(said):
     """Return a sentence for each kind and camera: how many frames, the first, and its warning.
 
     Parameters
@@ -298,9 +298,9 @@ def sentences(said):
     ]
 
 
-def lines(said):
-    """Return the last lines of a run on its frames; ``said`` is as for `sentences`."""
-    texts = [PREFIX + text for text in sentences(said)]
+def lines_on_frames(said):
+    """Return the last lines of a run on its frames; ``said`` is as for `sentences_on_warnings`."""
+    texts = [PREFIX + text for text in sentences_on_warnings(said)]
     if len(texts) > MOST:
         rest = len(texts) - MOST
         texts = [*texts[:MOST], f"... and {rest} more kinds of warnings, see {paths.INVENTORY}"]

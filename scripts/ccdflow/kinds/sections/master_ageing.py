@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdflow.calibrate.chain import DARK, FLAT
 from ccdflow.detector.ageing import ageing_of, structure_function
-from ccdflow.files.stored import image_of
+from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, match_words, setups, shelves
-from ccdflow.kinds.matching.candidates import DARK, FLAT
-from ccdflow.kinds.matching.ranking import day_of
+from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
 # The last masters of each camera, filter or exposure that are compared: 66 pairs.
@@ -127,7 +127,7 @@ def basis_of(context):
     ]
 
 
-def series_of(context):
+def master_series(context):
     """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
     all_series = []
     for (kind, name), groups in candidates(context).items():
@@ -137,7 +137,7 @@ def series_of(context):
         samples, variances, days, degrees = zip(*read, strict=True)
         pairs = structure_function(samples, variances, days, degrees)
         row = context.store.rows[groups[-1].files[0]]
-        in_use = getattr(shelves.noise_of(context, row), f"{kind}_ageing")
+        in_use = getattr(shelves.detector_noise_of(context, row), f"{kind}_ageing")
         if pairs:
             all_series.append(MasterSeries(kind, name, tuple(pairs), in_use))
     return all_series
@@ -164,7 +164,7 @@ def _read(context, kind, group):
     place = first.place if recipe.trim else first.data
     down, across = place.slices
     rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS).round().astype(int))
-    data = image_of(path, image.hdu)[rows + down.start, across]
+    data = stored_image(path, image.hdu)[rows + down.start, across]
     sample = np.asarray(data, np.float64) * factor
     if kind != FLAT:
         # The level of a row is as noisy as its overscan, and no structure that ages.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.bias import BIAS
-from ccdflow.kinds.dark import DARK
-from ccdflow.kinds.flat import FLAT
+from ccdflow.kinds.bias import BIAS_KIND
+from ccdflow.kinds.dark import DARK_KIND
+from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.pages import contents
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
@@ -80,7 +80,7 @@ def left_out(context, night):
     (str, str, str)
         The camera, the raw file, and the reason in words.
     """
-    for kind in (BIAS, DARK, FLAT):
+    for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
         for group in kind.night_groups(context, night):
             record = context.outcome(group.product)
             for file, text, *_ in () if record is None else record.data.get("left_out", ()):

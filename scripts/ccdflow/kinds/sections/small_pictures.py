@@ -11,10 +11,10 @@ from contextlib import suppress
 
 from ccdflow import paths
 from ccdflow.files import whole
-from ccdflow.files.stored import image_of
+from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import small_image
-from ccdflow.pages.pictures.small_picture import read_shown, small_picture
+from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
 from ccdflow.run.rawframes.rawfolder import is_inside
 
 
@@ -23,7 +23,7 @@ def is_drawn(context):
     return context.settings["pictures"]["per_type"] != 0
 
 
-def leave(context, row, job, image):
+def write_small_picture(context, row, job, image):
     """Write the small picture of a frame that was just reduced; none among raw frames.
 
     Parameters
@@ -39,10 +39,10 @@ def leave(context, row, job, image):
         return
     # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
     with suppress(OSError):
-        whole.write_whole(path, [small_picture(image, key=job.key)])
+        whole.write_whole(path, [draw_small_picture(image, key=job.key)])
 
 
-def take(context, row, product, key, unit="adu"):
+def values_shown(context, row, product, key, unit="adu"):
     """Return the values shown beside a product's small picture, which is made where it is missing.
 
     Parameters
@@ -72,13 +72,13 @@ def take(context, row, product, key, unit="adu"):
         shown = read_shown(content)
         if shown is not None and shown.key == key:
             return shown, content
-    pixels = first_image(context, row, product)
-    content = small_picture(small_image(pixels), key=key, unit=unit)
+    pixels = mapped_image_of(context, row, product)
+    content = draw_small_picture(small_image(pixels), key=key, unit=unit)
     whole.write_whole(path, [content])
     return read_shown(content), content
 
 
-def first_image(context, row, product):
+def mapped_image_of(context, row, product):
     """Return the first image of a product: (ny, nx), read where it is looked at.
 
     Parameters
@@ -96,4 +96,4 @@ def first_image(context, row, product):
     store = context.store
     geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)
     hdu = product_images(geometry, recipe)[0].hdu
-    return image_of(context.results / product, hdu)
+    return stored_image(context.results / product, hdu)

@@ -13,13 +13,12 @@ from ccdflow.errors import UserError
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import (
     FramePanels,
-    OverscanStrip,
     across,
     across_range,
     header_differs,
     take_panels,
 )  # fmt: skip
-from ccdflow.pages.pictures.plotpanel import PlotPanel, say
+from ccdflow.pages.pictures.plotpanel import PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
     INK,
@@ -32,8 +31,6 @@ from ccdflow.pages.pictures.style import (
     drawable,
     pixels,
 )
-
-__all__ = ["FramePanels", "OverscanStrip", "overview"]
 
 USED = "#2b8a6b"
 CLAIMED = "#c65d12"
@@ -110,9 +107,9 @@ def _draw_row(raster, panels, top):
     start = 2 * (LEFT + width + SCALE_ROOM) - 0.5
     box = start, top + 0.55, WIDTH - start - 0.2, max(1.3, height)
     if not panels.profiles:
-        say(raster, box, "No overscan was subtracted.")
+        write_sentence(raster, box, "No overscan was subtracted.")
     elif panels.profiles[0].limits is None:
-        say(raster, box, "The overscan has no finite pixel.")
+        write_sentence(raster, box, "The overscan has no finite pixel.")
     else:
         _draw_profile(raster, box, frame, panels.profiles[0])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, say
+from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter, new_picture
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable
 
@@ -159,7 +159,7 @@ def _draw_drift(raster, box, amplifiers, unit):
         lines.append((list(times), [level - centre for level in each.levels], centre))
     every = _finite(value for _, change, _ in lines for value in change)
     if not every:
-        return say(raster, box, "No bias level was measured.")
+        return write_sentence(raster, box, "No bias level was measured.")
     entries = _entries(amplifiers)
     entries = [
         (colour, f"{text}: {centre:.1f} {unit}", mark)
@@ -186,7 +186,9 @@ def _draw_pairs(raster, box, amplifiers, unit):
         [*claimed, *(value for amplifier in amplifiers for value in amplifier.pair_noise)]
     )
     if not noises:
-        return say(raster, box, "There was no pair of biases to measure the read noise from.")
+        return write_sentence(
+            raster, box, "There was no pair of biases to measure the read noise from."
+        )
     entries = [
         entry
         for entry, amplifier in zip(_entries(amplifiers), amplifiers, strict=False)
@@ -221,7 +223,7 @@ def _draw_structure(raster, box, amplifiers, unit):
                 error = error if math.isfinite(error) else 0.0
                 rows.append((f"{called}, {what}s", value, error, _colour(number)))
     if not rows:
-        return say(raster, box, "No structure was measured.")
+        return write_sentence(raster, box, "No structure was measured.")
     largest = max(value + error for _, value, error, _ in rows)
     panel = PlotPanel(raster, box, (0, 1.15 * largest or 1.0), (len(rows) - 0.4, -0.6))
     panel.named_rows("Structure left over", f"rms of the means ({unit})", [row[0] for row in rows])
@@ -235,7 +237,7 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     """Draw the noise of combined biases against read noise over the root of N."""
     most = max([1, *(count for amplifier in amplifiers for count, _ in amplifier.combined_noise)])
     if most == 1:
-        return say(raster, box, "No biases were combined.")
+        return write_sentence(raster, box, "No biases were combined.")
     counts = np.geomspace(1, most, 50)
     highest, curves = [], []
     for number, amplifier in enumerate(amplifiers):

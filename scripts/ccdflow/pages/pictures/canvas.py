@@ -203,7 +203,7 @@ def label_axes(axes, title, xlabel, ylabel):
     axes.set_axisbelow(True)
 
 
-def say(axes, text):
+def draw_sentence(axes, text):
     """Put a sentence where there is nothing to draw.
 
     Parameters

@@ -53,7 +53,7 @@ _LINE = 19
 _ENTRIES = 8
 
 
-def say(raster, box, text):
+def write_sentence(raster, box, text):
     """Write a sentence where there is nothing to draw.
 
     Parameters

@@ -63,7 +63,7 @@ class Shown:
     height: int = field(default=0, compare=False)
 
 
-def small_picture(image, *, key, unit="adu"):
+def draw_small_picture(image, *, key, unit="adu"):
     """Draw a small image.
 
     Parameters

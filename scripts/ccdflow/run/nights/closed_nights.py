@@ -166,7 +166,7 @@ class _Parsed(dict):
         return self[night]
 
 
-def read(results):
+def read_closed_nights(results):
     """Return the `ClosedNights` of a results folder.
 
     Raises
@@ -174,11 +174,11 @@ def read(results):
     NeedsWholePlan
         If there are none, or they are not beside the notes that they are about.
     """
-    columns = note_columns.read(Path(results) / paths.CLOSED_NIGHTS)
+    columns = note_columns.read_columns(Path(results) / paths.CLOSED_NIGHTS)
     first = {} if columns is None else columns.first
     if first.get("form") != FORM or first["files"] != _stamps(results):
         raise NeedsWholePlan("there are no closed nights beside these notes")
-    if first["since"] and set(late_notes.read(results).first) != {"rows", "records"}:
+    if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
         raise NeedsWholePlan("the notes beside them are lost")
     return ClosedNights(columns)
 
@@ -187,7 +187,7 @@ def _stamps(results):
     return [list(whole.stamp_of(Path(results) / name)) for name in _FILES]
 
 
-def remove(results):
+def remove_closed_nights(results):
     """Remove the note."""
     with suppress(FileNotFoundError):
         (Path(results) / paths.CLOSED_NIGHTS).unlink()
@@ -196,7 +196,7 @@ def remove(results):
 # -- the note --------------------------------------------------------------------------------------
 
 
-def leave(context, state):
+def note_all_nights(context, state):
     """Note all nights of an archive in which nothing is to be done.
 
     Parameters
@@ -214,11 +214,11 @@ def leave(context, state):
         notes = {night: _note(context, night, homes) for night in homes.nights}
         path, first = context.results / paths.CLOSED_NIGHTS, _first(context, state, homes)
         nights = sorted({*notes, *(() if context.closed is None else context.closed.closed)})
-        note_columns.write(
+        note_columns.write_columns(
             path, _columns_of(context.closed, notes, nights), first=first, names=nights
         )
     except NeedsWholePlan:
-        remove(context.results)
+        remove_closed_nights(context.results)
 
 
 def _columns_of(before, found, nights):
@@ -331,7 +331,7 @@ def _note(context, night, homes):
         "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
         "steps": [group.as_dict()["steps"] for group in groups],
         "firsts": [
-            counts.plain(context.store.rows[file])
+            counts.plain_row(context.store.rows[file])
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
         **{_TOLD + name: value for name, value in told.items()},

@@ -43,7 +43,7 @@ def summary(context, night, records):
         "records": Counter(record.kind for record in records),
         "made": Counter(record.kind for record in records if record.status == ledger.MADE),
         "disk": _disk(records),
-        "rows": [plain(row) for row in rows if _is_told(row)],
+        "rows": [plain_row(row) for row in rows if _is_told(row)],
     }
 
 
@@ -60,13 +60,13 @@ def has_exposure(row):
     return isinstance(value, int | float) and 0 < value < LONGEST
 
 
-def plain(row):
+def plain_row(row):
     """Return a row as plain values."""
     return [row.file, row.stamp, row.facts.values(), *(getattr(row, name) for name in OWN)]
 
 
 def row_of(values):
-    """Return the row that `plain` made plain values of."""
+    """Return the row that `plain_row` made plain values of."""
     file, stamp, facts, *own = values
     return Row(file, tuple(stamp), Facts(facts), *own)
 

@@ -29,8 +29,6 @@ from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-__all__ = ["NeedsWholePlan", "plan_changed_nights", "save"]
-
 # Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
 # Late lines above which the notes are rewritten whole.
@@ -63,7 +61,7 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress):
     results = Path(values["results"])
     if reading.is_folding or not state:
         raise NeedsWholePlan("names of files are not all alike")
-    nights = closed_nights.read(results)
+    nights = closed_nights.read_closed_nights(results)
     if nights.first["general"] != state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
     known = nights.notes = NightNotes(results, nights)
@@ -100,7 +98,7 @@ class NightNotes:
     def __init__(self, results, nights):
         self.results, self.nights = results, nights
         self._lines = {name: NoteLines(results / name) for name in (paths.HEADERS, paths.LEDGER)}
-        self.late_notes = late_notes.read(results)
+        self.late_notes = late_notes.read_late_notes(results)
         if len(self.late_notes.rows) + len(self.late_notes.records) > _MOST_LINES:
             raise NeedsWholePlan("there are many late notes")
         first = json.loads(notes.first_line(results / paths.HEADERS))
@@ -213,11 +211,14 @@ class NightNotes:
             "rows": {"shared": store.shared, "table": stamp},
             "records": {"removed": sorted(self.gone)},
         }
-        late_notes.write(
+        late_notes.write_late_notes(
             self.results,
             late_notes.LateNotes(
                 said,
-                [header_store.line_of(self._late_rows[file]) for file in sorted(self._late_rows)],
+                [
+                    header_store.line_of_row(self._late_rows[file])
+                    for file in sorted(self._late_rows)
+                ],
                 [
                     ledger.line_beside(record, night)
                     for _, (night, record) in sorted(self._late.items())
@@ -542,7 +543,7 @@ class _Opening:
 # -- what a run changed ----------------------------------------------------------------------------
 
 
-def save(context):
+def save_partial_plan(context):
     """Write ``inventory.csv``, and the late notes if they changed.
 
     Parameters

@@ -13,7 +13,7 @@ from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
 from ccdflow.run import late_notes
-from ccdflow.run.rawframes.inventory_table import TABLE, write_table
+from ccdflow.run.rawframes.inventory_table import TABLE, write_inventory
 from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
 
 # Raise it when a change to the reading of headers alters a cell of the table.
@@ -97,7 +97,7 @@ def load_store(results):
     first = {} if lines is None else json.loads(next(lines))
     if "facts" not in first:
         return HeaderStore()
-    reader, later = RowReader(first), late_notes.read(results)
+    reader, later = RowReader(first), late_notes.read_late_notes(results)
     store = HeaderStore(shared=first["shared"], table=reader.table)
     for line in chain(lines, later.rows):
         store.add(reader.row(line))
@@ -143,12 +143,12 @@ class RowReader:
         return Row(file, OLDER if self.is_older else tuple(stamp), facts, *rest)
 
 
-def line_of(row):
+def line_of_row(row):
     """Return the line of a row in the notes."""
     return _encode([row.file, row.stamp, row.facts.values(), *(getattr(row, n) for n in OWN)])
 
 
-def save(results, store):
+def save_store(results, store):
     """Write ``inventory.csv`` and the store, each only if it changed.
 
     Parameters
@@ -167,12 +167,12 @@ def save(results, store):
     unchanged = _same(store.rows, store.saved)
     is_known = before and whole.stamp_of(path) == before
     if not unchanged or not is_known:
-        write_table(results, store, before=store.saved if is_known else None)
+        write_inventory(results, store, before=store.saved if is_known else None)
         store.table = whole.stamp_of(path)
     if unchanged and store.table == before and not store.is_scattered:
         return
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
-    rows = map(line_of, sorted(store.rows.values(), key=lambda row: row.file))
+    rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
     shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
     first = {"reading": READING, "table": store.table, "facts": FACTS, "shared": shared}
     first["form"] = TABLE

@@ -18,7 +18,7 @@ from ccdflow.camera.geometry import Cards
 from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.errors import CcdflowError
-from ccdflow.files import rawfile
+from ccdflow.files import file_errors, rawfile
 from ccdflow.files.rawheader import Remembered
 from ccdflow.files.scaling import scaling_of
 from ccdflow.run.rawframes import header_reading
@@ -40,8 +40,6 @@ from ccdflow.run.rawframes.rows import (
     unread_row,
 )  # fmt: skip
 from ccdflow.run.tracebacks import text_of
-
-__all__ = ["Settings", "outdated", "read_row", "update"]
 
 
 @dataclass(frozen=True)
@@ -259,7 +257,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     geometry = recipe = raw = None
     try:
         check_name(file)
-        with rawfile.reading(file):
+        with file_errors.reading(file):
             raw = rawfile.open_raw(f"{settings.raw}/{file}", file)
         with raw:
             row = replace(row, stamp=raw.stamp)
@@ -279,11 +277,13 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             row = replace(row, reason="; ".join(note for note in notes if note))
             if not layout.checked:
                 row = _checked(raw, layout, before, row, now, settings)
-    except rawfile.Unreadable as error:
+    except file_errors.UnreadableRawFile as error:
         return _unreadable(row, before, error, settings.raw / file), None, None
-    except (rawfile.Incomplete, rawfile.Changed) as error:
+    except (file_errors.IncompleteRawFile, file_errors.ChangedRawFile) as error:
         # A clock may be fast or slow.
-        new = isinstance(error, rawfile.Changed) or _is_young(row.stamp[:2], now, settings)
+        new = isinstance(error, file_errors.ChangedRawFile) or _is_young(
+            row.stamp[:2], now, settings
+        )
         if new and before is not None and before.status == OK and before.geometry:
             # The file is written once more: until that is done its row stays.
             return replace(before, stamp=()), None, None
@@ -296,7 +296,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         row = _as_far_as_read(row, raw, settings, basis)
     except Exception as error:
         tracebacks[file] = text_of(file, error)
-        row = replace(row, status=SET_ASIDE, reason=rawfile.unforeseen(file, error).reason)
+        row = replace(row, status=SET_ASIDE, reason=file_errors.unforeseen(file, error).reason)
     if _is_young(row.stamp, now, settings) or _is_first_verdict(before, row):
         # A file that is still being written may keep its times, and one failed reading proves
         # nothing: the next run reads it again.

@@ -31,7 +31,7 @@ def cells(row):
     )  # fmt: skip
 
 
-def write_table(results, store, *, before=None):
+def write_inventory(results, store, *, before=None):
     """Write ``inventory.csv``, one row a raw file, sorted by file; only if its content changed.
 
     Parameters
@@ -50,7 +50,7 @@ def write_table(results, store, *, before=None):
     return tables.write_table(path, COLUMNS, store.rows, before or {}, cells)
 
 
-def read_table(path):
+def read_inventory(path):
     """Read an inventory: text cells as text, numbers as numbers."""
     # Only here, as no run reads it so, and pandas takes 0.3 s to import.
     import pandas as pd

@@ -126,7 +126,7 @@ def note_flags(context):
     context : ccdflow.run.context.Context
         Its store is changed in place.
     """
-    store, records, texts = context.store, by_kind(context.ledger), {}
+    store, records, texts = context.store, records_by_kind(context.ledger), {}
     for kind in reversed(context.chain):
         for product, text in kind.flags(context, records.get(kind.name, [])):
             texts.setdefault(product, []).append(text)
@@ -142,7 +142,7 @@ def note_flags(context):
             store.rows[file] = replace(row, flags=flags)
 
 
-def by_kind(records):
+def records_by_kind(records):
     """Return {kind: records, sorted by product} of a ledger."""
     records_by_kind = {}
     for product in sorted(records.keys()):

@@ -20,6 +20,7 @@ from ccdflow import settings
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import whole
 from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING
 from ccdflow.run.watch import arrivals, complaints, frame_lines, heaps, warm_state
@@ -83,7 +84,7 @@ class Watch:
     Parameters
     ----------
     values : dict
-        Settings, as `ccdflow.settings.load` returns them.
+        Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
     cores : int
         Frames that are worked on at the same time.
@@ -299,14 +300,14 @@ class Watch:
         """Make the products of new frames and of their night; None where that is not enough."""
         done, began = Round(is_short=True), time.monotonic()
         try:
-            with lock.take(Path(self.values["results"])):
+            with lock.take_lock(Path(self.values["results"])):
                 if not self._warm.is_current():
                     return None
                 part = self._warm.plan(ready)
                 lines = frame_lines.FrameLines(part.context, part.jobs, self.say, is_short=True)
                 outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 lines.end()
-        except warm_state.NeedsWholePlan:
+        except note_lines.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
             done.problem = complaints.problem_in_words(error, self.values["raw"])
@@ -440,7 +441,7 @@ class Watch:
         done.nights = sorted({job.night for job in jobs if job.night})
         session.finish(running)
         if jobs:
-            for line in failures.lines(context.results, running.failed):
+            for line in failures.lines_on_failures(context.results, running.failed):
                 self.say(complaints.of_a_watch(line))
             line = complaints.made_in_words(self.chain, done.records, time.monotonic() - began)
             if line:

@@ -14,23 +14,29 @@ from ccdflow import paths
 from ccdflow.verify.calibrated import masking, remade_calibration, shutters, standard_errors
 from ccdflow.verify.calibrated.grading import check_grade
 from ccdflow.verify.calibrated.master_planes import plane_of
-from ccdflow.verify.comparing.amplifiers import card, number, readouts_of, tails_of, with_shared
+from ccdflow.verify.comparing.amplifiers import (
+    card,
+    number_of_card,
+    readouts_of,
+    tails_of,
+    with_shared,
+)
 from ccdflow.verify.comparing.card_order import CALIBRATED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
 from ccdflow.verify.comparing.comparing import (
     Differs,
+    difference_within,
     same_figure,
     same_text,
     same_value,
-    within,
 )
 from ccdflow.verify.comparing.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.comparing.source_cards import CALIBRATED, same_cards
 from ccdflow.verify.reading.accounts import (
     account_of_calibrated,
-    as_plain,
     product_of,
     raw_file,
+    uncompressed_hdus,
 )
 from ccdflow.verify.reading.mask_bits import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
 from ccdflow.verify.reading.outcome import MISSING, REPLACED, CannotRemake
@@ -89,7 +95,7 @@ def verify_calibrated(headers, path, results):
     check_named_tables(headers[0])
     pixels, largest, how = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
-        hdus = as_plain(opened)
+        hdus = uncompressed_hdus(opened)
         if len(hdus) < len(opened):
             check_packed(opened[0].header, headers[0])
         if frame[0].header["CCDFKEY"] != account.reduced_key:
@@ -118,7 +124,7 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     number_of_image = [n for n, each in enumerate(headers) if "NAMPS" in each].index(hdu)
     if "SHUTCOR" in headers[0]:
         must_have(headers[0], "FLATIM")
-        planes["flat"] = shutters.corrected(
+        planes["flat"] = shutters.flat_over_factor(
             planes["flat"], headers[0], frame[0].header, results, number_of_image
         )
     bias = planes["bias"].header if "bias" in planes else None
@@ -132,8 +138,8 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     _check_gain(header, headers[0], image, reduced, results)
     _check_renamed(header, reduced)
     is_measured = "GAINMEAS" in headers[0] or "SHUTCOR" in headers[0]
-    largest = _same_pixels(own, image, step_of(header), is_measured=is_measured)
-    noise = standard_errors.noise_of(
+    largest = _same_pixels(own, image, half_step(header), is_measured=is_measured)
+    noise = standard_errors.variance_terms_of(
         header, readouts, planes, account, converts=converts, in_electrons=in_electrons
     )
     smooth = None if noise is None else remade_calibration.smooth_of(image)
@@ -141,13 +147,13 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     remade_calibration.check_saturation(header, image, reduced)
     names = {each.name: each for each in hdus}
     beside = {"noise": noise, "errors": None, "pixels": own, "in_electrons": in_electrons}
-    beside |= {"step": step_of(header), "error_step": 0.0}
+    beside |= {"step": half_step(header), "error_step": 0.0}
     if f"UNCERT{suffix}" in names and noise is not None:
         _check_noise(header, image, noise)
         error = names[f"UNCERT{suffix}"]
         # Pixels that are stored in steps are not those that the errors are made of.
         pixels = None if "QUANSTEP" in header else own
-        beside |= {"errors": _pixels_of(error), "error_step": step_of(error.header)}
+        beside |= {"errors": _pixels_of(error), "error_step": half_step(error.header)}
         step = beside["error_step"]
         how.add(
             remade_calibration.check_errors(beside["errors"], image, noise, smooth, pixels, step)
@@ -192,7 +198,7 @@ def _pixels_of(hdu):
         raise Differs(f"the tiles of {hdu.name} cannot be unpacked: {error}") from None
 
 
-def step_of(header):
+def half_step(header):
     """Return by how much a number that is stored in steps is off: half a step."""
     return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
 
@@ -202,7 +208,7 @@ def _same_pixels(own, image, step, *, is_measured):
     # A measured gain has six digits in its card, and the mean dead time of a shutter.
     steps = STEPS + 16 * is_measured
     return max(
-        within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
+        difference_within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
         for rows in (slice(low, low + _ROWS) for low in range(0, len(own), _ROWS))
     )
 
@@ -240,12 +246,12 @@ def _check_gain(header, first, image, reduced, results):
     flat = image.planes.get("flat")
     for tail in tails_of(header):
         keyword = f"GAINMEAS{tail}"
-        written = number(card(header, "GAINMEAS", tail))
+        written = number_of_card(card(header, "GAINMEAS", tail))
         if written is None:
             continue
         name = str(card(reduced, "AMPNAM", tail, ""))
         gains = _nights_of(results / paths.DETECTOR, str(first.get("CCDFCAM")), name)
-        own = None if flat is None else number(card(flat.header, "GAINMEAS", tail))
+        own = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
         if not gains and "BPMIM" in first and not (results / paths.DETECTOR).is_file():
             raise CannotRemake(f"{paths.DETECTOR}, which has its {keyword}, is missing", MISSING)
         gains = gains or [own] * (own is not None)
@@ -271,12 +277,14 @@ def _check_noise(header, image, noise):
     """Compare the cards on noise with the masters'."""
     bias = image.planes.get("bias")
     for readout in image.readouts:
-        measured = None if bias is None else number(card(bias.header, "RNOISE", readout.tail))
+        measured = (
+            None if bias is None else number_of_card(card(bias.header, "RNOISE", readout.tail))
+        )
         if measured:
             name = f"MODRN{readout.tail}"
             same_figure(header, name, measured)
     remade_calibration.check_noise_cards(header, image, noise)
-    remade_calibration.check_level_noise(header, image, noise)
+    remade_calibration.check_overscan_noise(header, image, noise)
 
 
 def _check_masters(first, reduced, account, files):
@@ -295,7 +303,7 @@ def _check_masters(first, reduced, account, files):
 def _check_flat_level(first, path):
     """Compare FLATLVL with the flat's, which each image of a flat has."""
     images = stored(path).images.values()
-    levels = {number(image.header.get("FLATLVL")) for image in images} - {None}
+    levels = {number_of_card(image.header.get("FLATLVL")) for image in images} - {None}
     if len(levels) == 1 and (level := levels.pop()):
         same_figure(first, "FLATLVL", level)
 
@@ -313,13 +321,13 @@ def _check_lag(first, keyword, name):
 
 
 def _check_dark(first, reduced, dark, scale):
-    exposures = number(reduced.get("EXPTIME")), number(dark.get("EXPTIME"))
+    exposures = number_of_card(reduced.get("EXPTIME")), number_of_card(dark.get("EXPTIME"))
     if all(exposures):
         frame, own = exposures
         # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
         is_equal = abs(frame - own) <= max(0.1, 1e-3 * own)
         same_figure({"DARKSCAL": scale}, "DARKSCAL", 1.0 if is_equal else frame / own, part=1e-2)
-    degrees = number(reduced.get("CCD-TEMP")), number(dark.get("CCD-TEMP"))
+    degrees = number_of_card(reduced.get("CCD-TEMP")), number_of_card(dark.get("CCD-TEMP"))
     if None not in degrees:
         same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
@@ -380,7 +388,7 @@ def check_named_tables(first):
     if there and len(there) < 3:
         raise Differs("BPMIM, BPMKEY and BPMNTS are there together")
     named = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first)
-    written = number(first.get("BPMNTS"))
+    written = number_of_card(first.get("BPMNTS"))
     if there and (written is None or written < named):
         raise Differs(f"BPMNTS is {named}, and its card has {first['BPMNTS']}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.verify.comparing.comparing import Differs
-from ccdflow.verify.comparing.sentences import check_plain, sentences_of
+from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 
 _LINE = re.compile(r"grade ([ABC]): (.*)")
 _WITHOUT = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
@@ -43,7 +43,7 @@ def check_grade(first, masters):
     Differs
         If the grade or a reason is not the one that the cards and the masters give.
     """
-    grade_lines = [match for text in sentences_of(first) if (match := _LINE.fullmatch(text))]
+    grade_lines = [match for text in sentences_in_header(first) if (match := _LINE.fullmatch(text))]
     reasons, grade = [match[2].strip() for match in grade_lines], first.get("CALGRADE")
     if wrong := [match[1] for match in grade_lines if match[1] != grade]:
         raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong)}")
@@ -91,7 +91,7 @@ def _grade_of(reason):
 
 def _check_steps(first, masters, reasons):
     """Raise unless each step has a master, or one line of HISTORY that says why it has none."""
-    lines = [match for text in sentences_of(first) if (match := _WITHOUT.fullmatch(text))]
+    lines = [match for text in sentences_in_header(first) if (match := _WITHOUT.fullmatch(text))]
     without = [match[1] for match in lines]
     for kind in ("bias", "dark", "flat"):
         left = reasons.count(f"no {kind}") + without.count(kind)

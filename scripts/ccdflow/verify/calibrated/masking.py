@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from ccdflow.verify.calibrated import cosmic_rays
-from ccdflow.verify.comparing.amplifiers import card, number
+from ccdflow.verify.comparing.amplifiers import card, number_of_card
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector.detector_products import history, measurement_of
 from ccdflow.verify.reading.accounts import NamedMaster
@@ -97,11 +97,11 @@ def add_not_linear(expected, mask, image, header, reduced):
         Of the reduced frame.
     """
     for readout in image.readouts:
-        top = number(card(header, "LINRAW", readout.tail))
+        top = number_of_card(card(header, "LINRAW", readout.tail))
         if top is None:
             continue
         values = image.reduced[readout.place]
-        top -= number(card(reduced, "BIASLVL", readout.tail)) or 0.0
+        top -= number_of_card(card(reduced, "BIASLVL", readout.tail)) or 0.0
         fine = (mask[readout.place] & SATURATED) == 0
         sure, possible = (
             (values > np.float32(top + s)) & fine for s in (_CARD_ROUNDING, -_CARD_ROUNDING)
@@ -137,7 +137,7 @@ def add_scaled_dark(expected, image, beside):
     if not image.scale > 1:
         return
     dark = image.planes["dark"]
-    seconds = number(dark.first.get("EXPTIME"))
+    seconds = number_of_card(dark.first.get("EXPTIME"))
     for readout in image.readouts if seconds else ():
         gain = 1.0 if beside["in_electrons"] else readout.photon_gain
         if gain is None:

@@ -39,7 +39,7 @@ class MasterPlane:
     header, first : astropy.io.fits.Header
         Of the image and of the first HDU.
     light : dict
-        Of a dark: {place: its expected light}, filled by `light_of`.
+        Of a dark: {place: its expected light}, filled by `expected_dark_light`.
     """
 
     kind: str
@@ -121,7 +121,7 @@ def _native(values, dtype):
     return np.array(values, dtype=dtype)
 
 
-def light_of(plane, place):
+def expected_dark_light(plane, place):
     """Return the expected light of a dark in an amplifier: (ny, nx), at least 0.
 
     That of its surroundings, or the pixel's own where it is far from them.

@@ -12,7 +12,7 @@ from astropy.nddata import CCDData
 from scipy import special
 
 from ccdflow.verify.calibrated import standard_errors
-from ccdflow.verify.comparing.amplifiers import card, number
+from ccdflow.verify.comparing.amplifiers import card, number_of_card
 from ccdflow.verify.comparing.amplifiers import check_level_noise as check_level
 from ccdflow.verify.comparing.comparing import Differs, same_value
 from ccdflow.verify.detector import photon_light
@@ -162,8 +162,8 @@ def saturation(header, reduced, tail):
     -------
     float or None
     """
-    top = number(card(reduced, "AMPSAT", tail))
-    return number(card(header, "SATMEAS", tail)) if top is None else top
+    top = number_of_card(card(reduced, "AMPSAT", tail))
+    return number_of_card(card(header, "SATMEAS", tail)) if top is None else top
 
 
 def saturated(image, cards, header, readouts, *, more=0.0):
@@ -183,7 +183,7 @@ def saturated(image, cards, header, readouts, *, more=0.0):
         top = saturation(cards, header, readout.tail)
         if top is None:
             continue
-        level = number(card(header, "BIASLVL", readout.tail))
+        level = number_of_card(card(header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
         # The level of the card has six digits: between these limits a pixel may be either.
         full[readout.place] = image[readout.place] >= np.float32(top + more)
@@ -336,7 +336,7 @@ def check_saturation(header, image, reduced):
         top = saturation(header, reduced, readout.tail)
         if top is None:
             return
-        value = top - (number(card(reduced, "BIASLVL", readout.tail)) or 0.0)
+        value = top - (number_of_card(card(reduced, "BIASLVL", readout.tail)) or 0.0)
         for kind, scale in (("bias", 1.0), ("dark", image.scale)):
             if kind in image.planes:
                 part = image.planes[kind].data[readout.place]
@@ -408,7 +408,7 @@ def check_errors(error, image, noise, smooth, calibrated, step):
     )
 
 
-def check_level_noise(header, image, noise):
+def check_overscan_noise(header, image, noise):
     """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has.
 
     Parameters
@@ -424,10 +424,10 @@ def check_level_noise(header, image, noise):
         If OSCNOISE has another value.
     """
     for readout in image.readouts:
-        written = number(card(header, "OSCNOISE", readout.tail))
+        written = number_of_card(card(header, "OSCNOISE", readout.tail))
         if written is None:
             continue
-        if number(card(header, "BIASLVL", readout.tail)) is None:
+        if number_of_card(card(header, "BIASLVL", readout.tail)) is None:
             same_value("OSCNOISE", written, 0.0)
             continue
         factor = noise.factor(readout) * noise.shares**0.5

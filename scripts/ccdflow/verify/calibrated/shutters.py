@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.comparing.amplifiers import number
+from ccdflow.verify.comparing.amplifiers import number_of_card
 from ccdflow.verify.reading.accounts import NamedMaster, product_of
 from ccdflow.verify.reading.outcome import MISSING, MODEL, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, stored
@@ -19,7 +19,7 @@ _LEAST_SIDE = 16
 """Cells of a map along an axis, and the least pixels along a side of one."""
 
 
-def corrected(flat, first, reduced, results, image):
+def flat_over_factor(flat, first, reduced, results, image):
     """Return a flat over the factor for the shutter.
 
     A pixel whose shutter is open for delta seconds less has (t - delta) / t of a frame's light, and
@@ -43,7 +43,7 @@ def corrected(flat, first, reduced, results, image):
     path = master_file(NamedMaster(name, first["SHUTKEY"]), "map of the shutter", results)
     with fits.open(path, memmap=False) as hdus:
         excess, error = (np.array(hdus[1 + 2 * image + n].data, float) for n in (0, 1))
-    about = number(first.get("SHUTMEAN")) or 0.0
+    about = number_of_card(first.get("SHUTMEAN")) or 0.0
     seconds, *of_flat = _exposures(flat, reduced, results)
     shape = flat.data.shape
     more = _stretched(excess, shape)
@@ -65,7 +65,7 @@ def _exposures(flat, reduced, results):
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a member of its flat, is missing", MISSING)
         headers.append(stored(path).first)
-    seconds = [number(header.get("EXPTIME")) for header in headers]
+    seconds = [number_of_card(header.get("EXPTIME")) for header in headers]
     if None in seconds:
         raise CannotRemake("it is corrected for the shutter, and EXPTIME has no exposure", MODEL)
     return seconds

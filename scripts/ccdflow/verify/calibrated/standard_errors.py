@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.verify.calibrated.master_planes import light_of
-from ccdflow.verify.comparing.amplifiers import card, number
+from ccdflow.verify.calibrated.master_planes import expected_dark_light
+from ccdflow.verify.comparing.amplifiers import card, number_of_card
 from ccdflow.verify.detector.photon_light import outstanding
 
 # Pixels that are compared at once.
@@ -119,7 +119,7 @@ class VarianceTerms:
         """
         plane, first = self.planes["dark"], readout.place[0].start
         variance = plane.errors[place].astype(np.float64) ** 2
-        light = light_of(plane, readout.place)
+        light = expected_dark_light(plane, readout.place)
         return variance, light[place[0].start - first : place[0].stop - first]
 
     def without_light(self, rows, nx):
@@ -198,7 +198,7 @@ class VarianceTerms:
         return before + seen**2 * of_flat + seen * photon
 
 
-def noise_of(header, readouts, planes, account, *, converts, in_electrons):
+def variance_terms_of(header, readouts, planes, account, *, converts, in_electrons):
     """Return the `VarianceTerms` of an image; None if its noise cannot be known.
 
     Parameters
@@ -219,14 +219,14 @@ def noise_of(header, readouts, planes, account, *, converts, in_electrons):
     share = 0.0 if bias is None else 1.0 - scale if is_same else 1.0
     other = 0.0
     if dark is not None and of_dark and not is_same:
-        other = (scale * (number(dark.first.get("MBNOISE")) or 0.0)) ** 2
+        other = (scale * (number_of_card(dark.first.get("MBNOISE")) or 0.0)) ** 2
     shares = 1.0 + sum(
         part**2 / plane.frames for part, plane in ((share, bias), (scale, dark)) if plane
     )
     constants, singles, others = [], [], []
     for readout in readouts:
         factor = readout.gain if converts else 1.0
-        level = number(card(header, "OSCNOISE", readout.tail)) or 0.0
+        level = number_of_card(card(header, "OSCNOISE", readout.tail)) or 0.0
         single, rows = readout.read_noise**2 + readout.rounding, (level / factor) ** 2 / shares
         one = single + rows
         singles.append(one)

@@ -12,7 +12,7 @@ from ccdflow.verify.comparing.amplifiers import (
     ROUNDING,
     card,
     check_level_noise,
-    number,
+    number_of_card,
     tails_of,
 )
 from ccdflow.verify.comparing.card_pairs import must_have
@@ -77,9 +77,9 @@ def _check_biases(made):
         turned = frames
         if card(header, "OSCAXIS", tail) == "columns":
             turned = frames.swapaxes(1, 2)
-        written = number(card(header, "RNOISE", tail))
+        written = number_of_card(card(header, "RNOISE", tail))
         if written is not None:
-            noise = measuring.read_noise(turned)
+            noise = measuring.read_noise_of_pairs(turned)
             same_value(
                 f"RNOISE{tail}",
                 written,
@@ -90,9 +90,9 @@ def _check_biases(made):
             noise = measuring.predicted_noise(written, len(frames), account)
             predicted = card(header, "CNOISPR", tail)
             same_value(f"CNOISPR{tail}", predicted, noise, part=tolerances.COMBINED_NOISE)
-        written = number(card(header, "CNOISE", tail))
+        written = number_of_card(card(header, "CNOISE", tail))
         if written is not None:
-            noise = measuring.combined_noise(turned, account)
+            noise = measuring.noise_of_two_halves(turned, account)
             same_value(
                 f"CNOISE{tail}",
                 written,
@@ -102,7 +102,7 @@ def _check_biases(made):
             )
         # An amplifier without signal has no noise to measure.
         is_lost = card(header, "AMPBAD", tail) is not None
-        if (written := number(card(header, "CLIPRN", tail))) is not None and not is_lost:
+        if (written := number_of_card(card(header, "CLIPRN", tail))) is not None and not is_lost:
             noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
             same_value(f"CLIPRN{tail}", written, noise, part=tolerances.CLIPPING_NOISE)
 
@@ -113,13 +113,13 @@ def _check_model(made, bias):
     rows, stack = made.sample(measuring.MODEL_ROWS)
     levels = account.levels or [1.0] * len(stack)
     for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
-        measured = None if bias is None else number(card(bias, "RNOISE", tail))
+        measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         if measured:
             same_value(f"MODRN{tail}", model.read_noise, measured)
-        gain = number(card(header, "AMPGAIN", tail))
+        gain = number_of_card(card(header, "AMPGAIN", tail))
         if gain is not None:
             same_value(f"MODGN{tail}", model.gain, gain)
-        if number(header.get(f"MODLN{tail}")) is not None:
+        if number_of_card(header.get(f"MODLN{tail}")) is not None:
             rounding = 0.0 if measured else ROUNDING
             check_level_noise(
                 f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding
@@ -139,7 +139,7 @@ def _check_model(made, bias):
 def _check_shared(made, bias, masters):
     """Compare the noise of bias and dark in it, as far as their own headers have it."""
     header, account = made.header, made.account
-    noises = [number(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
+    noises = [number_of_card(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
     noises = [noise for noise in noises if noise]
     levels = np.array(account.levels or [1.0])
     factors = np.array(account.masters["dark"].factors if "dark" in masters else [0.0])
@@ -148,7 +148,7 @@ def _check_shared(made, bias, masters):
         share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
         same_figure(header, "MBNOISE", share * noise, part=tolerances.MASTER_NOISE)
     if "dark" in masters:
-        rows = measuring.sampled_rows(*made.shape, len(account.members), measuring.FIGURE_ROWS)
+        rows = measuring.rows_measured_on(*made.shape, len(account.members), measuring.FIGURE_ROWS)
         cut = account.masters["dark"].cut
         errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark", cut)
         errors = errors[np.isfinite(errors)].astype(np.float64)
@@ -193,7 +193,7 @@ def _check_gains(made):
     header, account = made.header, made.account
     rows, stack = made.sample(measuring.FIGURE_ROWS)
     for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
-        written = number(card(header, "GAINMEAS", tail))
+        written = number_of_card(card(header, "GAINMEAS", tail))
         if written is None:
             continue
         y, x = model.place

@@ -13,7 +13,7 @@ from ccdflow.verify.combined import kept_values, measuring, remade_combination, 
 from ccdflow.verify.combined.combined_figures import check_figures
 from ccdflow.verify.comparing.amplifiers import (
     card,
-    number,
+    number_of_card,
     tails_of,
     with_shared,
 )
@@ -21,10 +21,10 @@ from ccdflow.verify.comparing.card_order import COMBINED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
 from ccdflow.verify.comparing.comparing import (
     Differs,
+    difference_within,
     same_figure,
     same_text,
     same_value,
-    within,
 )
 from ccdflow.verify.comparing.extensions import check_extensions, same_names
 from ccdflow.verify.comparing.sentences import check_combined
@@ -145,7 +145,7 @@ class _RemadeImage:
 
     def sample(self, wanted):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
-        rows = measuring.sampled_rows(*self.shape, len(self.account.members), wanted)
+        rows = measuring.rows_measured_on(*self.shape, len(self.account.members), wanted)
         stack, bits, _, _ = remade_combination.prepared(self.account, self.results, self.hdu, rows)
         stack[bits != 0] = np.nan
         return rows, stack
@@ -182,7 +182,9 @@ class _RemadeImage:
         steps = tolerances.STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
         kept_values.decide(image, nearest, again, account.method, self.gains, part, limit)
-        self.largest = max(self.largest, within(image, nearest, np.float32, steps, scale))
+        self.largest = max(
+            self.largest, difference_within(image, nearest, np.float32, steps, scale)
+        )
         self._compare_mask(part, again)
         self._compare_errors(part, again)
         self._compare_scatter(part, again)
@@ -209,7 +211,7 @@ class _RemadeImage:
         error = np.asarray(extension.data[part], dtype=np.float64)
         bounds = np.sqrt(again.variances)
         for place, factor in self.gains:
-            inside = kept_values.within(place, part)
+            inside = kept_values.part_in_rows(place, part)
             bounds[:, inside[0], inside[1]] *= factor
         with np.errstate(invalid="ignore"):
             good = (np.abs(error / bounds - 1) <= ERRORS).any(axis=0)
@@ -242,7 +244,7 @@ class _RemadeImage:
             ("NREJECT", *sorted(self.rejected)),
             ("NINVALID", self.invalid, self.invalid),
         ):
-            written = number(self.header.get(keyword))
+            written = number_of_card(self.header.get(keyword))
             if written is None or written < least or (self.is_whole and written > most):
                 span = f"{least}" if least == most else f"{least} to {most}"
                 raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
@@ -303,7 +305,7 @@ def _check_members(headers, account, results):
             if abs((written - value).total_seconds()) > tolerances.SECONDS:
                 has = f"{value.isoformat()}, and its card has {written.isoformat()}"
                 raise Differs(f"{keyword} is {has}")
-    seconds = [number(header.get("EXPTIME")) for header in firsts]
+    seconds = [number_of_card(header.get("EXPTIME")) for header in firsts]
     if "EXPTIME" in headers[0] and None not in seconds:
         middle = float(np.median(seconds))
         least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
@@ -317,10 +319,10 @@ def _check_members(headers, account, results):
 
 def _check_levels(header, firsts, paths, hdu):
     for tail in tails_of(header):
-        if number(card(header, "BIASLVL", tail)) is None:
+        if number_of_card(card(header, "BIASLVL", tail)) is None:
             continue
         own = firsts if not hdu else [stored(path).images[hdu].header for path in paths]
-        levels = [number(card(member, "BIASLVL", tail)) for member in own]
+        levels = [number_of_card(card(member, "BIASLVL", tail)) for member in own]
         if None not in levels:
             same_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))
 

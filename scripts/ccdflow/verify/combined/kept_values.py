@@ -13,7 +13,7 @@ _MOST_DOUBTFUL = 8
 """Values of a pixel near the limit of rejection of which all choices are tried."""
 
 
-def within(place, rows):
+def part_in_rows(place, rows):
     """Return the part of an amplifier's place that lies in some rows, counted from their first.
 
     Parameters
@@ -103,7 +103,7 @@ def decide(image, nearest, again, method, gains, rows, limit):
     at = np.nonzero(off & (doubtful.sum(axis=0) > 1) & (doubtful.sum(axis=0) <= _MOST_DOUBTFUL))
     factors = np.ones(image.shape)
     for place, factor in gains if at[0].size else ():
-        factors[within(place, rows)] = factor
+        factors[part_in_rows(place, rows)] = factor
     for pixel in zip(*at, strict=True):
         values, sure = again.stack[:, *pixel], (again.kept[0] & again.kept[1])[:, *pixel]
         places = np.flatnonzero(doubtful[:, *pixel])

@@ -33,7 +33,7 @@ _CLIP_SIGMA = 5.0
 _LEAST_SIGMA = 12**-0.5
 
 
-def sampled_rows(ny, nx, count, wanted):
+def rows_measured_on(ny, nx, count, wanted):
     """Return the rows of float32 frames that figures are measured on.
 
     Parameters
@@ -64,7 +64,7 @@ def some_rows(frames):
     return frames[:, :: -(-frames.shape[1] // most)]
 
 
-def median(values):
+def finite_median(values):
     """Return the median of the first axis, NaN left out: `numpy.nanmedian` is ten times slower."""
     return np.nanmedian(values, axis=0) if np.isnan(values).any() else np.median(values, axis=0)
 
@@ -147,7 +147,7 @@ def white_scatter(image):
     return scatter(image - means)[0] * (length / (length - 1)) ** 0.5
 
 
-def read_noise(frames):
+def read_noise_of_pairs(frames):
     """Return the read noise from differences of consecutive frames: (n, k, nx)."""
     scatters = [white_scatter(second - first) for first, second in pairwise(frames)]
     return float(np.mean(np.square(scatters)) / 2) ** 0.5
@@ -159,7 +159,7 @@ def pair_noise(frames):
     return float(np.mean(np.square(scatters)) / 2) ** 0.5
 
 
-def combined_noise(frames, account):
+def noise_of_two_halves(frames, account):
     """Return the noise of the combination of frames from that of two halves of them.
 
     Parameters
@@ -221,13 +221,13 @@ def _combination(values, method, clip, deviation, iterations):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(iterations if clip is not None else 0):
-            middle = median(kept)
+            middle = finite_median(kept)
             if deviation == "mad":
-                sigma = MAD_TO_SIGMA * median(np.abs(kept - middle))
+                sigma = MAD_TO_SIGMA * finite_median(np.abs(kept - middle))
             else:
                 sigma = np.nanstd(kept, axis=0)
             kept = np.where(np.abs(kept - middle) > clip * sigma, np.nan, kept)
-        return np.nanmean(kept, axis=0) if method == "average" else median(kept)
+        return np.nanmean(kept, axis=0) if method == "average" else finite_median(kept)
 
 
 @lru_cache(maxsize=64)

@@ -17,8 +17,8 @@ from astropy import units
 from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
-from ccdflow.verify.combined.kept_values import middle_of, within
-from ccdflow.verify.combined.measuring import median
+from ccdflow.verify.combined.kept_values import middle_of, part_in_rows
+from ccdflow.verify.combined.measuring import finite_median
 from ccdflow.verify.comparing.amplifiers import tails_of
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
@@ -147,7 +147,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
         )
     again = replace(again, stack=stack, mask=_common(stack, bits))
     for place, factor in gains:
-        inside = within(place, rows)
+        inside = part_in_rows(place, rows)
         for image in (again.image, again.other):
             image[inside] *= factor
     return again
@@ -464,9 +464,9 @@ def kept_by_scatter(stack, masked, account, part=1.0):
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")
         for _ in range(account.iterations if account.clip is not None else 0):
-            middle = median(kept)
+            middle = finite_median(kept)
             if account.deviation == "mad":
-                spread = MAD_TO_SIGMA * median(np.abs(kept - middle))
+                spread = MAD_TO_SIGMA * finite_median(np.abs(kept - middle))
             else:
                 spread = np.nanstd(kept, axis=0)
             clipped = np.where(np.abs(kept - middle) > part * account.clip * spread, np.nan, kept)
@@ -496,6 +496,6 @@ def _model(models, rows, shape, lacking="MODRN"):
         raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:
-        inside = within(model.place, rows)
+        inside = part_in_rows(model.place, rows)
         fixed[inside], slope[inside] = model.fixed, model.slope
     return fixed, slope

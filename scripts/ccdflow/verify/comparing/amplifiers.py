@@ -85,7 +85,7 @@ def with_shared(header, first):
     return header_copy
 
 
-def number(value):
+def number_of_card(value):
     """Return a card's number, or None."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and np.isfinite(value) else None
@@ -103,18 +103,18 @@ def readouts_of(header, first, reduced, bias):
     """
     readouts = []
     for tail in tails_of(header):
-        known = number(card(reduced, "AMPGAIN", tail))
-        of_flats = number(card(header, "GAINMEAS", tail))
+        known = number_of_card(card(reduced, "AMPGAIN", tail))
+        of_flats = number_of_card(card(header, "GAINMEAS", tail))
         # Without a gain of profile or header the measured one turns pixels into electrons.
-        gain = known if known is not None else number(first.get("GAINMEAS"))
-        measured = None if bias is None else number(card(bias, "RNOISE", tail))
+        gain = known if known is not None else number_of_card(first.get("GAINMEAS"))
+        measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         readouts.append(
             VerifiedAmplifier(
                 place_of(header, tail),
                 tail,
                 gain,
                 of_flats or gain,
-                number(card(header, "MODRN", tail)),
+                number_of_card(card(header, "MODRN", tail)),
                 0.0 if measured else ROUNDING,
             )
         )

@@ -171,7 +171,7 @@ def check_bits(mask, possible):
         raise Differs(f"{wrong} pixels of the mask have bits that no mask of its kind has")
 
 
-def differing(count):
+def words_on_differing(count):
     """Return the words for pixels that differ: at least so many, as one part may end the search."""
     return f"at least {count} pixel{' differs' if count == 1 else 's differ'}"
 
@@ -244,7 +244,7 @@ def _is_sound_nan(product, again):
     return is_plain | np.isin(_bits_of(product.astype(np.float32)), carried)
 
 
-def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
+def difference_within(image, again, dtype, steps, scale=1.0, *, more=0.0):
     """Return the largest difference, if none is beyond steps of the numbers' type, and `more`.
 
     Parameters
@@ -280,5 +280,5 @@ def within(image, again, dtype, steps, scale=1.0, *, more=0.0):
     limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(again), scale) + more
     wrong = int((difference > np.where(empty, 1, limit)).sum())
     if wrong:
-        raise Differs(differing(wrong), float(difference.max()), image.size)
+        raise Differs(words_on_differing(wrong), float(difference.max()), image.size)
     return float(difference.max(initial=0.0))

@@ -69,7 +69,7 @@ _DIGITS = 6e-3
 """Relative: the sentences have three digits, the cards more."""
 
 
-def sentences_of(header):
+def sentences_in_header(header):
     """Return the sentences of ccdflow in a header: one that is longer than a card goes on."""
     sentences, last = [], None
     for line in header.get("HISTORY", ()):
@@ -100,7 +100,7 @@ def check_combined(header, first, kind, tails):
         If a sentence is unknown, lost, or has another number than the card.
     """
     left_out, empty = [], []
-    for text in sentences_of(header):
+    for text in sentences_in_header(header):
         if match := _LEFT_OUT.fullmatch(text):
             left_out.append(match["file"])
         elif match := _WITHOUT.fullmatch(text):
@@ -165,7 +165,7 @@ def check_plain(header, known):
     Differs
         If a sentence is none of them.
     """
-    for text in sentences_of(header):
+    for text in sentences_in_header(header):
         if not known.fullmatch(text):
             text = unquote(text)
             raise Differs(f"HISTORY has a sentence that ccdflow does not write: {text!r}")

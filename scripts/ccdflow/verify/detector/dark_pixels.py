@@ -36,7 +36,7 @@ _TIMES_OWN = 3
 _SCALED = 1.05
 
 
-def sample_of(ny):
+def rows_of_usual_pixel(ny):
     """Return the rows that the usual pixel is measured in, at most 128 of them."""
     return np.unique(np.round(np.linspace(0, ny - 1, min(ny, _SAMPLE))).astype(int))
 
@@ -217,7 +217,7 @@ def of_lines(bits, place, read, seconds, noise, hot_rate):
     """
     y, x = place
     ny, nx = y.stop - y.start, x.stop - x.start
-    fit = LinesThroughDarks(read(sample_of(ny)), seconds, noise)
+    fit = LinesThroughDarks(read(rows_of_usual_pixel(ny)), seconds, noise)
     sums = []
     for strip in strips_of(ny, nx):
         lines = fit.lines(read(np.arange(strip.start, strip.stop)))

@@ -172,7 +172,7 @@ def _deep_in(flat, good, more):
     return deep if deep.sum() <= _MOST_DEEP * told.sum() else np.zeros_like(deep)
 
 
-def two_levels(levels):
+def faint_and_bright(levels):
     """Return the places of the faint and of the bright flats; None where they are of one level.
 
     Parameters

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.verify.comparing.amplifiers import card, number, tails_of
+from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
 from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
 from ccdflow.verify.detector import dark_pixels, flat_pixels
 from ccdflow.verify.detector.pixel_bits import NEAR, OpenBits
@@ -132,7 +132,7 @@ class NightMaster:
         CannotRemake
             If EXPTIME of one has none.
         """
-        exposures = [number(stored(path).first.get("EXPTIME")) for path in self.members]
+        exposures = [number_of_card(stored(path).first.get("EXPTIME")) for path in self.members]
         if None in exposures:
             raise CannotRemake("EXPTIME of its flats has no exposure", MODEL)
         return np.array(exposures)
@@ -194,7 +194,7 @@ def masters_named(first, results):
     return masters
 
 
-def images_of(first, masters, results):
+def night_images(first, masters, results):
     """Return the `NightImage` of each image of the masters, with the noise that the cards name.
 
     Parameters
@@ -210,7 +210,7 @@ def images_of(first, masters, results):
     noises = {}
     for place, (hdu, tail) in enumerate(tails, start=1):
         words = [f"{name}{place:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")]
-        noise, gain = (number(first.get(word)) for word in words)
+        noise, gain = (number_of_card(first.get(word)) for word in words)
         if noise is None:
             raise CannotRemake(f"the header lacks {words[0]}: it is of an older version", OLDER)
         _check_noise(first, words, (noise, gain), masters, (hdu, tail), results)
@@ -223,11 +223,11 @@ def _check_noise(first, words, said, masters, where, results):
     hdu, tail = where
     for master in masters:
         bias = master.master_paths.get("bias")
-        known = bias and number(card(stored(bias).images[hdu].header, "RNOISE", tail))
+        known = bias and number_of_card(card(stored(bias).images[hdu].header, "RNOISE", tail))
         if known:
             same_value(words[0], said[0], known, part=2e-5)
             break
-    known = number(card(stored(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail))
+    known = number_of_card(card(stored(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail))
     name = card(stored(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
     if known:
         same_value(words[1], said[1], known)
@@ -271,7 +271,7 @@ def verify_night(first, hdus, results):
         return _without_masters(first, hdus)
     masters = masters_named(first, results)
     pixels, largest, looked, lines = 0, 0.0, set(), {"PIXELS": 0, "WEAK": 0}
-    images = images_of(first, masters, results)
+    images = night_images(first, masters, results)
     for place, image in enumerate(images):
         bits_by_source, contrast, told = _found_in(image, masters, first)
         looked |= told
@@ -379,7 +379,7 @@ def _parts_of(image, flat):
     """Return the parts of an image that are compared each with itself: amplifiers without gains."""
     tails = tails_of(image.header)
     member = flat.header(image.hdu)
-    if all(number(card(member, "AMPGAIN", tail)) for tail in tails):
+    if all(number_of_card(card(member, "AMPGAIN", tail)) for tail in tails):
         return [(_ALL, _ALL)]
     return [place_of(image.header, tail) for tail in tails]
 
@@ -432,8 +432,8 @@ def _by_levels(image, tail, place, flat, like_ccdmask):
         values = flat.rows(image.hdu, image.suffix, rows + y.start)[:, :, x]
         return values - seconds * rate[rows]
 
-    levels = np.nanmedian(read(dark_pixels.sample_of(ny)), axis=(1, 2))
-    groups = flat_pixels.two_levels(levels)
+    levels = np.nanmedian(read(dark_pixels.rows_of_usual_pixel(ny)), axis=(1, 2))
+    groups = flat_pixels.faint_and_bright(levels)
     if groups is None:
         return None
     strips = []

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from ccdflow.verify.comparing.amplifiers import card, number, tails_of
+from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
 from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
@@ -105,7 +105,7 @@ def flats_named(first, results):
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a flat that it is made of, is missing", MISSING)
         seconds = float(first[f"IMSEC{n:03d}"])
-        known = number(stored(path).first.get("EXPTIME"))
+        known = number_of_card(stored(path).first.get("EXPTIME"))
         if known is not None:
             same_value(f"IMSEC{n:03d}", seconds, known)
         of = first[f"IMFLT{n:03d}"]
@@ -184,16 +184,16 @@ def _noises(first, images, numbers, flats):
     noises = {}
     for place, hdu in enumerate(numbers, start=1):
         words = [f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")]
-        gain, noise = (number(first.get(word)) for word in words)
+        gain, noise = (number_of_card(first.get(word)) for word in words)
         if gain is None or noise is None:
             raise CannotRemake(f"the header lacks {words[0]}: it is of an older version", OLDER)
         header = images[hdu].header
         tail = tails_of(header)[0]
-        known = number(card(header, "AMPGAIN", tail))
+        known = number_of_card(card(header, "AMPGAIN", tail))
         same_value(words[0], gain, known or 1.0)
         if flats[0].bias is not None:
             bias = stored(flats[0].bias).images[hdu].header
-            if known := number(card(bias, "RNOISE", tail)):
+            if known := number_of_card(card(bias, "RNOISE", tail)):
                 same_value(words[1], noise, known, part=2e-5)
         noises[hdu] = gain, noise
     return noises

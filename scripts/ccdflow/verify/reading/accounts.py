@@ -440,7 +440,7 @@ def account_of_calibrated(headers):
         raise _lacking(error) from None
 
 
-def as_plain(hdus):
+def uncompressed_hdus(hdus):
     """Return the HDUs of a product, uncompressed.
 
     An image of the first HDU is packed into the second one, whose header has its SIMPLE.
@@ -461,7 +461,7 @@ def read_headers(content):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(content), lazy_load_hdus=False) as hdus:
-                return [hdu.header.copy() for hdu in as_plain(hdus)]
+                return [hdu.header.copy() for hdu in uncompressed_hdus(hdus)]
     except Exception as error:
         # Any error of astropy means that the file is not as it was written.
         raise CannotRemake(f"its headers cannot be read: {error}", UNREADABLE) from None

@@ -39,7 +39,7 @@ def files_named(product, first, raw, results):
     return named
 
 
-def stamp_of(path):
+def size_and_times(path):
     """Return size and times of a file; nobody can set the time of the last change, ctime."""
     try:
         status = path.stat()

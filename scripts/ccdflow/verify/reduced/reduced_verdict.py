@@ -14,13 +14,13 @@ from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required
 from ccdflow.verify.comparing.comparing import (
     Differs,
-    differing,
     other_bits,
     same_figure,
     same_text,
+    words_on_differing,
 )
 from ccdflow.verify.comparing.extensions import check_extensions
-from ccdflow.verify.comparing.sentences import check_plain, sentences_of
+from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 from ccdflow.verify.comparing.source_cards import REDUCED, WORLD, same_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
@@ -93,7 +93,7 @@ def _check_sentences(header, raw):
     """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
     check_plain(header, _NO_WORLD)
     told = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
-    if sentences_of(header):
+    if sentences_in_header(header):
         if left := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
             raise Differs(
                 f"HISTORY says that world coordinates are left out, and {left[0]} is there"
@@ -122,7 +122,7 @@ def _check_pixels(image, amplifiers, account, raw):
     else:
         wrong += np.count_nonzero(~np.isnan(image[outside]))
     if wrong:
-        raise Differs(differing(wrong), largest, image.size)
+        raise Differs(words_on_differing(wrong), largest, image.size)
     return image.size
 
 

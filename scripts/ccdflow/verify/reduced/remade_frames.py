@@ -93,7 +93,7 @@ def _unpacked_or(path):
     return path if path.is_file() else next((o for o in others if o.is_file()), path)
 
 
-def levels_of(raw, amplifier):
+def overscan_of(raw, amplifier):
     """Return the overscan of an amplifier as one CCDData, its strips side by side.
 
     Parameters
@@ -162,7 +162,7 @@ def _subtraction(raw, amplifier, account, kept):
     """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows)."""
     if not amplifier.strips:
         return lambda part, rows: part
-    overscan = levels_of(raw, amplifier)
+    overscan = overscan_of(raw, amplifier)
     is_median = account.statistic == "median"
     if amplifier.axis == "frame":
         level = (np.median if is_median else np.mean)(overscan.data) * units.adu
@@ -260,7 +260,7 @@ def overscan_figures(account, raw):
         for amplifier in amplifiers:
             if not amplifier.strips or amplifier.level is None:
                 continue
-            values = levels_of(raw[amplifier.hdu], amplifier).data.astype(np.float64)
+            values = overscan_of(raw[amplifier.hdu], amplifier).data.astype(np.float64)
             values = values.T if amplifier.axis == "columns" else values
             middle = np.median if account.statistic == "median" else np.mean
             if account.model and amplifier.axis != "frame":

@@ -1,0 +1,52 @@
+"""The combination of frames whose noise is measured on some of their rows first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdflow.combine.combine_recipe import CombineRecipe
+from ccdflow.combine.member_noise import expected_light, measured_noise, sample_members
+from ccdflow.combine.stack import CombineLimits, check_members, combine
+from ccdflow.combine.subtracted_masters import mask_of_combined
+
+
+def combine_measured(
+    members, amplifiers, recipe=None, *, subtract=(), limits=None, has_light, **flaws
+):
+    """Combine members that are prepared in the same way, with the noise measured on them.
+
+    Parameters
+    ----------
+    members : sequence of ccdflow.combine.member_reader.Member
+    amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
+    subtract : sequence of ccdflow.combine.preparation.Subtracted
+        Masters to subtract from every member.
+    limits : ccdflow.combine.stack.CombineLimits, optional
+    has_light : bool
+        Whether the members have a signal whose own noise counts: darks, not biases.
+    **flaws
+        ``mask``, ``ceilings`` and ``flaws`` of `ccdflow.combine.stack.combine`.
+
+    Returns
+    -------
+    ccdflow.combine.stack.Combined
+    """
+    members, limits = list(members), limits or CombineLimits()
+    check_members(members)
+    threads, shape = limits.threads, members[0].shape
+    rows, sample = sample_members(members, subtract=subtract, threads=threads, **flaws)
+    noise = measured_noise(amplifiers, shape, rows, sample, light=has_light, threads=threads)
+    if has_light and len(rows):
+        noise = replace(noise, expected=expected_light(noise, rows, sample))
+    del sample
+    combined = combine(
+        members,
+        recipe or CombineRecipe(),
+        subtract=subtract,
+        noise=noise,
+        allow_empty=True,
+        limits=limits.by_noise,
+        **flaws,
+    )
+    return replace(combined, mask=mask_of_combined(combined), shared={})

@@ -1,0 +1,193 @@
+"""The masters of one kind, setup and filter in columns: arrays only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+
+import numpy as np
+
+from ccdflow.calibrate.chain import EXACT_PART, is_same_exposure
+from ccdflow.files.values import number_or_nan
+from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
+
+
+@cache
+def day_of(night):
+    """Return the day number of a night's date, or None where its name is no date."""
+    try:
+        return date.fromisoformat(night[:10]).toordinal()
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Masters of one kind, setup and filter, in columns: oldest first, undated ones last.
+
+    Attributes
+    ----------
+    masters : tuple of OfferedMaster
+    places : numpy.ndarray of shape (n,)
+        Of each master its place in the order of products, which decides between equal ones.
+    days : numpy.ndarray of shape (n,)
+        Its night as a day, NaN where it has none.
+    nights : numpy.ndarray of shape (n,)
+        The number of its night.
+    numbers : dict of str to int
+        The number of each night.
+    frames : numpy.ndarray of shape (n,)
+        Numbers of members.
+    exptimes : numpy.ndarray of shape (n,)
+        Seconds; NaN where it is not known.
+    bias_variances : numpy.ndarray of shape (n,)
+        Of the bias that was subtracted from the members.
+    exposures : numpy.ndarray
+        Each exposure time once.
+    temperatures : tuple of numpy.ndarray
+        Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
+        not known.
+    pairs : numpy.ndarray of shape (n,)
+        Of each master the place of its pair of temperatures.
+    terms : dict
+        What `ccdflow.kinds.matching.terms.terms_of` keeps of a few questions.
+    """
+
+    masters: tuple
+    places: np.ndarray
+    days: np.ndarray
+    nights: np.ndarray
+    numbers: dict
+    frames: np.ndarray
+    exptimes: np.ndarray
+    bias_variances: np.ndarray
+    exposures: np.ndarray
+    temperatures: tuple
+    pairs: np.ndarray
+    _warm: dict = field(default_factory=dict)
+    _warmer: dict = field(default_factory=dict)
+    _flags: dict = field(default_factory=dict)
+    _by_product: dict = field(default_factory=dict)
+    terms: dict = field(default_factory=dict, repr=False)
+
+    def place_of(self, product):
+        """Return the place of a master on the shelf, None where it is not there."""
+        if not self._by_product:
+            # A master of several nights is there for each of them: its first one is meant.
+            for place in np.argsort(self.places):
+                self._by_product.setdefault(self.masters[place].product, int(place))
+        return self._by_product.get(product)
+
+    def exposure_flags(self, seconds, rules):
+        """Return which of the exposures are equal to another one, or may be scaled to it.
+
+        Parameters
+        ----------
+        seconds : float
+            The frame's exposure.
+        rules : Rules
+
+        Returns
+        -------
+        bytes
+            A byte an exposure: 1 for an equal one, 2 and 4 for one that is too short.
+        """
+        if seconds not in self._flags:
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                ratio = seconds / self.exposures
+            exact = is_same_exposure(self.exposures, seconds)
+            flags = exact + 2 * (ratio > STRETCHED) + 4 * is_too_long(ratio, rules.scale_up)
+            self._flags[seconds] = flags.astype(np.uint8).tobytes()
+        return self._flags[seconds]
+
+    def warm(self, degrees, rules):
+        """Return which of the temperatures are another than a frame's, and which are unknown.
+
+        Parameters
+        ----------
+        degrees : (float or None, float or None)
+            Set point and sensor of the frame.
+        rules : ccdflow.kinds.matching.candidates.Rules
+
+        Returns
+        -------
+        bytes
+            A byte a temperature: 1 for another one, 2 for a known one, 3 for both.
+        """
+        if degrees not in self._warm:
+            with np.errstate(invalid="ignore"):
+                off = temperature_differences(*self.temperatures, degrees)
+                flags = (off > rules.temperature_tolerance) + 2 * np.isfinite(off)
+            self._warm[degrees] = flags.astype(np.uint8).tobytes()
+        return self._warm[degrees]
+
+    def warmer(self, degrees, rules):
+        """Return by how many degrees each of the temperatures is warmer than a frame.
+
+        Parameters
+        ----------
+        degrees : (float or None, float or None)
+            Set point and sensor of the frame.
+        rules : ccdflow.kinds.matching.candidates.Rules
+
+        Returns
+        -------
+        bytes
+            Of an array of float64.
+        """
+        if degrees not in self._warmer:
+            self._warmer[degrees] = degrees_warmer(*self.temperatures, degrees, rules).tobytes()
+        return self._warmer[degrees]
+
+
+def shelf_of(masters):
+    """Return the `Shelf` of masters of a kind, setup and filter, given in the order of products."""
+    masters = tuple(masters)
+    days = _column([day_of(master.about.night) for master in masters])
+    places = np.argsort(days, kind="stable")
+    masters, days = tuple(masters[place] for place in places), days[places]
+    abouts = [master.about for master in masters]
+    exptimes = _column([about.exptime for about in abouts])
+    nights, numbers = _numbered(about.night for about in abouts)
+    pairs, degrees = _numbered((about.set_temperature, about.temperature) for about in abouts)
+    return Shelf(
+        masters=masters,
+        places=places,
+        days=days,
+        nights=nights,
+        numbers=numbers,
+        frames=_column([master.frames for master in masters]),
+        exptimes=exptimes,
+        bias_variances=_column([master.bias_variance for master in masters]),
+        exposures=np.unique(exptimes[np.isfinite(exptimes)]),
+        temperatures=tuple(map(_column, zip(*degrees, strict=True))),
+        pairs=pairs,
+    )
+
+
+def _numbered(values):
+    """Return the number of each of some values, and {value: its number}."""
+    numbers = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values]), numbers
+
+
+def _column(values):
+    return np.array([number_or_nan(value) for value in values])
+
+
+def is_too_long(scale, scale_up):
+    """Tell whether a dark would be scaled up by more than is allowed, to a thousandth.
+
+    Parameters
+    ----------
+    scale : float or numpy.ndarray
+    scale_up : float
+        The factor that is allowed.
+
+    Returns
+    -------
+    bool
+    """
+    return scale > scale_up * (1 + EXACT_PART)

@@ -1,0 +1,99 @@
+"""Temperatures of masters and frames: set points and sensors, and by how much they differ."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.files.values import number_or_nan
+from ccdflow.kinds.matching.candidates import STRAY
+
+
+def temperatures_apart(about, frame):
+    """Return by how many degrees a master is warmer than a frame, None where unknown.
+
+    Parameters
+    ----------
+    about : ObservedAs
+        Of the master.
+    frame : ObservedAs
+
+    Returns
+    -------
+    float or None
+    """
+    return degrees_apart(
+        (about.set_temperature, about.temperature), (frame.set_temperature, frame.temperature)
+    )
+
+
+def degrees_apart(master, frame):
+    """Return by how many degrees a master is warmer than a frame, None where unknown.
+
+    Parameters
+    ----------
+    master, frame : sequence of (float or None)
+        Set point and sensor.
+
+    Returns
+    -------
+    float or None
+    """
+    (set_point, sensor), (own_set_point, own_sensor) = master, frame
+    off = None if sensor is None or own_sensor is None else sensor - own_sensor
+    if set_point is None or own_set_point is None:
+        return off
+    by_set_point = set_point - own_set_point
+    if off is None or abs(off) <= STRAY:
+        return by_set_point
+    return max(by_set_point, off, key=abs)
+
+
+def temperature_differences(set_points, sensors, degrees):
+    """Return by how many degrees each master differs: NaN where one of the two is unknown.
+
+    Set points are compared where both have one: a sensor moves by a step of its converter. Where
+    it moves by more, the cooler did not reach its set point.
+
+    Parameters
+    ----------
+    set_points, sensors : numpy.ndarray
+        Of the masters, NaN where they are not known.
+    degrees : (float or None, float or None)
+        Set point and sensor of the frame.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        At least 0.
+    """
+    by_set_point = np.abs(set_points - number_or_nan(degrees[0]))
+    by_sensor = np.abs(sensors - number_or_nan(degrees[1]))
+    farther = np.where(by_sensor > STRAY, np.fmax(by_set_point, by_sensor), by_set_point)
+    return np.where(np.isfinite(by_set_point), farther, by_sensor)
+
+
+def tenths(degrees):
+    """Return a temperature as biases and flats are compared by it."""
+    return None if degrees is None else round(degrees, 1)
+
+
+def degrees_warmer(set_points, sensors, degrees, rules):
+    """Return by how many degrees each bias or flat is warmer than a frame: 0 for nothing.
+
+    These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
+    unrest where nobody set it, is no difference. Set points count to a tenth, sensors to a degree.
+
+    Parameters
+    ----------
+    set_points, sensors : numpy.ndarray
+    degrees : (float or None, float or None)
+        Set point and sensor of the frame.
+    rules : ccdflow.kinds.matching.candidates.Rules
+    """
+    by_set_point = set_points - number_or_nan(degrees[0])
+    by_sensor = sensors - number_or_nan(degrees[1])
+    with np.errstate(invalid="ignore"):
+        off = np.where(np.abs(by_set_point) > rules.temperature_tolerance, by_set_point, 0.0)
+        is_far = (np.abs(by_sensor) > STRAY) & ~(np.abs(by_sensor) <= np.abs(off))
+    # Added to 0, as -0 would be another answer.
+    return np.where(is_far, np.round(by_sensor), np.round(off, 1)) + 0.0
