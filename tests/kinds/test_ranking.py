@@ -1,11 +1,22 @@
 """The columns of masters: exposures, temperatures, and the order of candidates."""
 
+import random
+from collections import Counter
+from datetime import date, timedelta
+
 import pytest
 
-from ccdflow.kinds.matching.candidates import DetectorNoise, ObservedAs, OfferedMaster, Rules
-from ccdflow.kinds.matching.ranking import question, ranked, rescaled
+from ccdflow.kinds.matching.candidates import (
+    EXACT_NIGHTS,
+    DetectorNoise,
+    ObservedAs,
+    OfferedMaster,
+    Rules,
+)
+from ccdflow.kinds.matching.ranking import Ranking, ranked, rescaled
 from ccdflow.kinds.matching.shelf import day_of, shelf_of
 from ccdflow.kinds.matching.temperatures import degrees_apart
+from ccdflow.kinds.matching.terms import question, terms_of
 
 NIGHT = "2024-03-10"
 NOISE = DetectorNoise(read_noise=10.0)
@@ -104,3 +115,60 @@ def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
     assert "scaled down by 0.25" in quarter.remarks
+
+
+def shelf_and_question(rng):
+    """Return a random question to a shelf of years: many masters are equal but for their night."""
+    kind = rng.choice(["bias", "dark", "flat"])
+    nights = [
+        "undated"
+        if rng.random() < 0.02
+        else str(date(2024, 3, 10) + timedelta(rng.randint(-900, 200)))
+        for _ in range(rng.choice([8, 150, 150]))
+    ]
+    counts, times = rng.choice([(10,), (3, 10, 60)]), rng.choice([(60.0,), (30.0, 60.0, 200.0)])
+    degrees = rng.choice([(None,), (-20.0, -20.0, -19.8), (-20.0, -10.0, None)])
+    masters = [
+        OfferedMaster(
+            f"{kind}{number:03}",
+            kind,
+            ObservedAs((), own, rng.choice(times), "g", rng.choice(degrees), rng.choice(degrees)),
+            rng.choice(counts),
+            rng.choice([0.0, 3.0]),
+        )
+        for number, own in enumerate(sorted(nights))
+    ]
+    ages = rng.choice([0.0, 0.003, 0.1])
+    noise = DetectorNoise(10.0, 0.01, 2e4, ages, ages / 4000, ages / 1e5)
+    rules = Rules(rng.choice(["causal", "causal", "nearest"]), rng.random() < 0.2)
+    asked = ObservedAs(
+        (), rng.choice([*nights, "2024-03-10"]), rng.choice([20.0, 60.0, 61.0]), "g",
+        rng.choice(degrees), rng.choice(degrees),
+    )  # fmt: skip
+    return shelf_of(masters), kind, asked, noise, rules, asked.exptime
+
+
+def test_masters_further_away_are_left_out_only_where_they_cannot_win():
+    """Against a comparison of all masters of the shelf, ties included."""
+    rng, reaches = random.Random(3), Counter()
+    for _ in range(200):
+        _, _, frame, _, rules, _ = asked = shelf_and_question(rng)
+        terms = terms_of(*asked)
+        assert ranked(*asked) == Ranking(terms, frame.night, rules).candidates()
+        near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
+        reach = near.reach_of_others()
+        is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"
+        reaches[is_far] += len(near._order) == 5
+    # Each way is taken, those that leave masters out as well.
+    assert min(reaches.values()) > 12
+    assert len(reaches) == 3
+
+
+def test_the_place_of_a_master_of_several_nights_is_its_first():
+    nights = "2024-03-12", "2024-03-10", "2024-03-11"
+    masters = [master("bias", night) for night in nights]
+    both = OfferedMaster(masters[1].product, "bias", masters[0].about, 10)
+    shelf = shelf_of([masters[1], both, masters[2]])
+    place = shelf.place_of(masters[1].product)
+    assert shelf.masters[place].about.night == "2024-03-10"
+    assert shelf.place_of("bias of another setup") is None

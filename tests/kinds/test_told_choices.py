@@ -159,22 +159,22 @@ def test_the_tables_runner_up_is_the_pages(archive):
     assert [row["runner_up"] for row in rows] == ["", "", ""]
 
 
-def test_frames_of_one_setup_hide_no_hole_of_another(archive):
+def test_the_matrix_tells_the_setups_of_one_camera_apart(archive):
     """There are flats of the night, but none with the binning of one frame; biases of both."""
-    archive.calibrations(NIGHT)
+    archive.calibrations(NIGHT, CCDSUM="1 1")
     archive.take("bias", NIGHT, 5, CCDSUM="2 2")
-    archive.take("science", NIGHT, exptime=300.0)
+    archive.take("science", NIGHT, exptime=300.0, CCDSUM="1 1")
     context = archive.plan()
     assert coverage.coverage_of(context).holes(coverage.MISSING) == []
     archive.take("science", NIGHT, exptime=300.0, CCDSUM="2 2")
     context = archive.plan()
     found = coverage.coverage_of(context)
-    missing = [("dark 300 s", NIGHT), ("flat V", NIGHT)]
+    missing = [("2x2 dark 300 s", NIGHT), ("2x2 flat V", NIGHT)]
     assert found.holes(coverage.MISSING) == missing
-    assert [found.cells[place] for place in missing] == [(5, coverage.MISSING)] * 2
-    assert found.cells["bias", NIGHT] == (10, coverage.OWN)
+    assert [found.cells[place] for place in missing] == [(0, coverage.MISSING)] * 2
+    assert found.cells["1x1 bias", NIGHT] == found.cells["2x2 bias", NIGHT] == (5, coverage.OWN)
     (line,) = ASSOCIATIONS.overview(context).summary
-    assert line == f"Missing: dark 300 s ({NIGHT}), flat V ({NIGHT})."
+    assert line == f"Missing: 2x2 dark 300 s ({NIGHT}), 2x2 flat V ({NIGHT})."
 
 
 def test_cameras_are_told_apart_on_the_page(archive):

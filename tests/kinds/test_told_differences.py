@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from astropy.io import fits
 from header_archives import BEFORE, NIGHT, Archive
-from offered_masters import frame
+from offered_masters import frame, master
 
 from ccdflow.kinds.explaining import story
 from ccdflow.kinds.matching.answers import Answer
@@ -94,8 +94,17 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
 def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_one():
     """The first needs no dark; of the other nobody knows."""
     alike = Masters([]).alike("dark", frame())
-    assert alike.question(0.0, None, None) != alike.question(None, None, None)
+    assert alike.of_exposure(0.0) != alike.of_exposure(None)
     assert [alike.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
+
+
+def test_frames_of_unknown_exposure_are_told_their_own_temperature():
+    """The reason of the first such frame was told of all others."""
+    masters = Masters([master("dark", NIGHT, set_temperature=-20.0)])
+    alike = masters.alike("dark", frame(night=NIGHT))
+    warm, cold = (alike.choose(None, degrees, None).missing for degrees in (-10.0, -20.0))
+    assert "of another temperature and an exposure is unknown" in warm
+    assert "of another temperature" not in cold
 
 
 def test_an_unknown_exposure_and_a_long_one_are_told_apart(archive):

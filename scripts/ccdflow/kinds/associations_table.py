@@ -392,11 +392,15 @@ def _is_refused(context, group):
 
 
 def _digests(context, group, line=None):
-    """Return the hash of the line on each step of a frame; thousands have the same steps."""
-    line, own = line or _step_line, answers_of(context, group)
+    """Return the hash of the line on each step of a frame; thousands have the same steps.
+
+    Frames that share the object of their steps are of one class (`StepsOfClass`), and have the same
+    answers. It is kept beside them, so that its id stays its own.
+    """
+    line, steps = line or _step_line, group.steps
     return context.planned(
-        ("said", line.__name__, id(own)),
-        lambda: ([_digest_said(context, line, answer) for answer in own], own),
+        ("said", line.__name__, id(steps)),
+        lambda: ([_digest_said(context, line, a) for a in answers_of(context, group)], steps),
     )[0]
 
 

@@ -151,7 +151,39 @@ class Planner:
             if kind.has_name(product):
                 self.keep(product)
 
-    def want(self, kind, product, night, basis, *, needs=(), spare=(), key="", is_open=False):
+    def order_of(self, needs, spare):
+        """Return the products of this plan that come before another, of those planned so far.
+
+        Parameters
+        ----------
+        needs, spare : iterable of str
+            As for `want`.
+
+        Returns
+        -------
+        pending, spare : tuple of str
+            All of them; and those that are only looked at where others turn out to be refused.
+        """
+        is_pending = self.context.jobs.__contains__
+        if not spare:
+            return tuple(filter(is_pending, dict.fromkeys(needs))), ()
+        needs = tuple(needs)
+        pending = tuple(filter(is_pending, dict.fromkeys((*needs, *spare))))
+        return pending, tuple(filterfalse(set(needs).__contains__, pending))
+
+    def want(
+        self,
+        kind,
+        product,
+        night,
+        basis,
+        *,
+        needs=(),
+        spare=(),
+        after=((), ()),
+        key="",
+        is_open=False,
+    ):
         """Put a product into the plan if it is not current.
 
         Parameters
@@ -165,6 +197,8 @@ class Planner:
         spare : iterable of str
             Products that come first where they are made. A request of this product by name does
             without them.
+        after : (tuple of str, tuple of str)
+            More of both, as `order_of` returned them: thousands of products come after the same.
         key : str
             The hash of the basis, where the caller has it by a shorter way.
         is_open : bool
@@ -184,12 +218,12 @@ class Planner:
             self._note_header(kind, product)
             return
         why = why or "asked for again"
-        jobs = self.context.jobs
-        needs = tuple(needs)
-        pending = tuple(filter(jobs.__contains__, dict.fromkeys((*needs, *spare))))
-        spare = tuple(filterfalse(set(needs).__contains__, pending)) if spare else ()
+        pending, spare = self.order_of(needs, spare)
+        pending, spare = pending + after[0], spare + after[1]
         attempt = self._attempt(product, key) if self._records else 0
-        jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare)
+        self.context.jobs[product] = Job(
+            kind.name, product, key, why, night, pending, attempt, spare
+        )
 
     def _attempt(self, product, key):
         """Return the first attempt of a job that has no record yet."""

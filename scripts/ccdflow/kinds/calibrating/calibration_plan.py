@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ccdflow.calibrate.chain import DARK
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
-from ccdflow.kinds.matching.temperatures import tenths
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
@@ -34,12 +32,54 @@ _alike = picker(
     "trimsec",
 )
 _degrees = picker(*setups.DEGREES)
+# Exposures and temperatures of which the questions are kept: a sensor may have a million.
+_MOST_EXPOSURES = 20_000
 _exposure = picker("exptime", *setups.DEGREES)
 
 
 def alike_of(row):
     """Return all that decides which masters a frame takes, but exposure and temperature."""
     return (row.night, row.camera, row.geometry, row.recipe, *_alike(row.facts))
+
+
+class _Questions:
+    """The questions that frames ask of some masters, by exposure and temperatures."""
+
+    def __init__(self):
+        self.known, self._same = {}, {}
+        self._of_exposures, self._of_degrees = {}, {}
+
+    def of(self, exposure, answers):
+        """Return the questions of a frame to each of some `StepsAlike`: one object for equal ones.
+
+        Parameters
+        ----------
+        exposure : tuple
+            Exposure and temperatures as in the header.
+        answers : sequence of ccdflow.kinds.matching.shelves.StepsAlike
+
+        Returns
+        -------
+        tuple
+        """
+        seconds, *degrees = exposure
+        degrees = tuple(degrees)
+        if len(self.known) >= _MOST_EXPOSURES:
+            for kept in (self.known, self._of_exposures, self._of_degrees):
+                kept.clear()
+        if seconds not in self._of_exposures:
+            how = number_or_none(seconds)
+            self._of_exposures[seconds] = tuple([a.of_exposure(how) for a in answers])
+        if degrees not in self._of_degrees:
+            how = _numbers(degrees)
+            self._of_degrees[degrees] = tuple([a.of_degrees(*how) for a in answers])
+        asked = self._of_exposures[seconds], self._of_degrees[degrees]
+        self.known[exposure] = asked = self._same.setdefault(asked, asked)
+        return asked
+
+
+def _numbers(exposure):
+    return tuple(map(number_or_none, exposure))
 
 
 class StepsOfClass:
@@ -60,25 +100,26 @@ class StepsOfClass:
             lambda: [association.shelves_of(context, kind) for kind in kinds],
         )
         self._answers = [shelf.steps_like(row) for shelf in shelves]
-        self._darks = [each for each in self._answers if each.kind == DARK]
-        self._known, self._fixed, self._alike = {}, {}, {}
+        # Frames of all nights ask the same questions of the same masters.
+        asked_of = tuple(answer.asked_of for answer in self._answers)
+        self._questions = context.planned(("questions", asked_of), _Questions)
+        self._known, self._alike = {}, {}
         self._context = context
 
     def steps_of(self, row):
         """Return the `Step` tuple of a frame: the same object for all that have the same answer."""
-        _, *degrees = how = tuple(map(number_or_none, _exposure(row.facts)))
-        # A bias or flat has no exposure, and is compared by the tenths of a degree.
-        degrees = tuple(map(tenths, degrees))
-        if degrees not in self._fixed:
-            self._fixed[degrees] = [a.question(*how) for a in self._answers if a.kind != DARK]
-        asked = (*self._fixed[degrees], *[dark.question(*how) for dark in self._darks])
+        exposure = _exposure(row.facts)
+        asked = self._questions.known.get(exposure)
+        if asked is None:
+            asked = self._questions.of(exposure, self._answers)
         steps = self._known.get(asked)
-        if steps is None and (steps := self._known.get((*asked, *how))) is None:
+        if steps is None and (steps := self._known.get((*asked, exposure))) is None:
+            how = _numbers(exposure)
             chosen = tuple(answer.step(*how) for answer in self._answers)
             # Steps of members are kept with them, so that their ids stay their own.
             paired = association.paired(self._context, chosen, [row], row.night)
             steps = self._alike.setdefault(tuple(map(id, paired)), paired)
-            self._known[asked if all(map(_is_for_all, chosen)) else (*asked, *how)] = steps
+            self._known[asked if all(map(_is_for_all, chosen)) else (*asked, exposure)] = steps
         return steps
 
 
@@ -99,8 +140,9 @@ class _Way:
     ----------
     steps, pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
-    needs, spare : list of str
-        Masters that come first, and those that are taken in their place.
+    after : (tuple of str, tuple of str)
+        The masters of this plan that come first, and those of them that are taken in the place of
+        others.
     likewise : Likewise
     is_open : bool
         Whether flats that are made in this run may make them take another flat than planned.
@@ -109,8 +151,7 @@ class _Way:
     steps: tuple
     pixels: tuple
     shared: tuple
-    needs: list
-    spare: list
+    after: tuple
     likewise: Likewise
     is_open: bool = False
 
@@ -178,8 +219,8 @@ class FramePlanner:
             product,
             group.night,
             lambda: {**way.likewise.basis(frame.key, degrees), **more},
-            needs=(frame.product, *way.needs),
-            spare=way.spare,
+            needs=(frame.product,),
+            after=way.after,
             key=digest([key, more]) if more else key,
         )
 
@@ -212,10 +253,11 @@ class FramePlanner:
     def _way(self, row, product, class_, steps):
         """Return how frames of these steps are calibrated: needs, and the part of their key."""
         context, facts = self._context, row.facts
-        way = _Way(steps, class_.pixels, class_.shared, [], [], None)
+        way = _Way(steps, class_.pixels, class_.shared, ((), ()), None)
         needs, spare = context.planned(
             ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
         )
+        after = self._planner.order_of((*needs, *class_.pixels), spare)
         # Frames of the same steps, camera and recipe differ in their reduced frame and temperature.
         alike = ("calibration", row.camera, row.recipe, row.geometry, *map(id, steps))
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
@@ -224,9 +266,7 @@ class FramePlanner:
             lambda: Likewise(self._calibration(context, self._group(row, product, way))),
         )
         is_open = measured_flats.may_change(context, steps)
-        return _Way(
-            steps, class_.pixels, class_.shared, [*needs, *class_.pixels], spare, likewise, is_open
-        )
+        return _Way(steps, class_.pixels, class_.shared, after, likewise, is_open)
 
 
 class Likewise:

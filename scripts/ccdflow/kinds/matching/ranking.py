@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import (
@@ -15,48 +15,14 @@ from ccdflow.kinds.matching.candidates import (
     TEMPERATURE_UNKNOWN,
     Candidate,
 )
-from ccdflow.kinds.matching.match_words import STRETCHED
-from ccdflow.kinds.matching.shelf import day_of, is_too_long
-from ccdflow.kinds.matching.temperatures import (
-    degrees_warmer,
-    temperature_differences,
-    tenths,
-)
+from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.matching.terms import terms_of
 
 # Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
 # or a night that is added would change older frames. Darks that are scaled up come after others.
 _LATER, _SCALED_UP = 2, 1
-
-
-def question(shelf, kind, seconds, degrees, rules):
-    """Return all that a frame's answer depends on, and the exposure by which masters are ranked.
-
-    Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
-    the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
-    All that a scaled dark adds goes with the square of the exposure, so that the order is the same.
-
-    Parameters
-    ----------
-    shelf : Shelf or None
-    kind : {'bias', 'dark', 'flat'}
-    seconds : float or None
-    degrees : (float or None, float or None)
-        Set point and sensor.
-    rules : ccdflow.kinds.matching.candidates.Rules
-
-    Returns
-    -------
-    question : hashable
-    seconds : float or None
-    """
-    if kind != DARK:
-        # Round: an unregulated sensor would give each frame a question of its own.
-        return b"" if shelf is None else shelf.warmer(tuple(map(tenths, degrees)), rules), None
-    if shelf is None or seconds is None:
-        return seconds, seconds
-    # The rounding is the frame's own: what else there is in the archive does not change it.
-    rounded = float(f"{seconds:.3g}")
-    return (rounded, shelf.exposure_flags(seconds, rules), shelf.warm(degrees, rules)), rounded
+# Masters that are sorted whole; of more, those that come first are sought.
+_FEW = 128
 
 
 def rescaled(candidate, seconds):
@@ -97,7 +63,9 @@ def scaled_words(scale):
 def ranked(shelf, kind, frame, noise, rules, seconds):
     """Return the candidates on a shelf that a frame may take, the best first.
 
-    They are scaled for an exposure of ``seconds``.
+    They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
+    and those further away only where they may be better in spite of their ageing: the answer is
+    that of a comparison of all.
 
     Parameters
     ----------
@@ -113,96 +81,150 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
     -------
     tuple of Candidate
     """
-    # A header may say an exposure of 1e-300 s: a scale beyond all limits.
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        lags = number_or_nan(day_of(frame.night)) - shelf.days
-        own = np.zeros(len(lags), bool)
-        own[shelf.places.get(frame.night, [])] = True
-        lags[own] = 0
-        strange, apart = np.isnan(lags), np.abs(lags)
-        apart[strange] = 0.0
-        scale, exact, up = _scales(shelf, kind, frame, seconds)
-        usable = known = np.ones(len(own), bool)
-        warmer = np.zeros(len(own))
-        degrees = frame.set_temperature, frame.temperature
-        if kind == DARK:
-            off = temperature_differences(shelf.set_points, shelf.sensors, degrees)
-            known = np.isfinite(off)
-            usable = np.isfinite(scale) & ~(off > rules.temperature_tolerance)
-            usable &= exact | ~is_too_long(
-                number_or_nan(frame.exptime) / shelf.exptimes, rules.scale_up
-            )
-        else:
-            degrees = tuple(map(tenths, degrees))
-            warmer = degrees_warmer(shelf.set_points, shelf.sensors, degrees, rules)
-        variance, ageing = _predicted(shelf, kind, noise, scale, apart, seconds, warmer)
-        # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
-        # A dark of a vanishing exposure has a scale without end, and is no candidate.
-        left = (1 - scale) ** 2 * shelf.bias_variances if kind == DARK else 0.0
-        added = variance + left
-    later = ~own & ~(lags >= 0)
-    is_last = later & (rules.direction != "nearest")
-    tier = _LATER * is_last + _SCALED_UP * up
-    first_by = np.where(is_last, apart, 0.0)
-    # Keys that all masters have alike decide nothing.
-    goes_first = exact
-    if kind == DARK and not (exact & usable & ~is_last & (apart <= EXACT_NIGHTS)).any():
+    terms = terms_of(shelf, kind, frame, noise, rules, seconds)
+    ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
+    reach = ranking.reach_of_others()
+    if reach > EXACT_NIGHTS:
+        ranking = Ranking(terms, frame.night, rules, reach)
+    return ranking.candidates()
+
+
+def candidate_at(shelf, place, kind, frame, noise, rules):
+    """Return the `Candidate` that a bias or flat is for a frame, as `ranked` makes it.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    place : int
+        Of the master on its shelf.
+    kind : {'bias', 'flat'}
+    frame : ObservedAs
+    noise : DetectorNoise
+    rules : Rules
+
+    Returns
+    -------
+    Candidate
+    """
+    terms = terms_of(shelf, kind, frame, noise, rules, None)
+    return Ranking(terms, frame.night, rules, some=slice(place, place + 1)).candidates()[0]
+
+
+class Ranking:
+    """Masters of a shelf in the order in which a frame takes them.
+
+    Parameters
+    ----------
+    terms : Terms
+    night : str
+        Of the frame.
+    rules : Rules
+    reach : float, optional
+        Masters at most so many days away are compared, as of `Terms.within`.
+    some : slice or numpy.ndarray of int, optional
+        The masters that are compared, in place of ``reach``.
+    """
+
+    def __init__(self, terms, night, rules, reach=math.inf, *, some=None):
+        self._terms, self._day = terms, number_or_nan(day_of(night))
+        self._is_causal = rules.direction != "nearest"
+        if some is None:
+            some = terms.within(self._day, reach, is_causal=self._is_causal)
+        self._some = some
+        self._lags = self._day - terms.days[some]
+        self._own = terms.nights[some] == terms.shelf.numbers.get(night, -1)
+        self._lags[self._own] = 0
+        apart = np.abs(self._lags)
+        strange = np.isnan(apart)
+        is_last = (~self._own & ~(self._lags >= 0)) if self._is_causal else self._own & False
+        if is_strange := strange.any():
+            apart[strange] = 0.0
+        ageing = terms.a_day * apart + terms.warming[some]
+        self._variance = terms.fixed[some] + ageing
+        self._added, self._ageing = self._variance + terms.left[some], ageing
+        up, goes_first = terms.up[some], self._goes_first(apart, is_last)
+        tier = _LATER * is_last + _SCALED_UP * up
+        # Keys that all masters have alike decide nothing.
+        keys = [tier, ~self._own if rules.same_night else None]
+        keys += [~goes_first if terms.is_dark else None, strange if is_strange else None]
+        keys += [np.where(is_last, apart, 0.0) if is_last.any() else None, self._added, apart]
+        self._order = _first([key for key in keys if key is not None], terms.ties[some])
+        self._is_sure = (tier == 0) & ~strange & goes_first
+
+    def _goes_first(self, apart, is_last):
+        """Return which masters go before scaled darks, whatever they add."""
+        exact, near = self._terms.exact[self._some], (apart <= EXACT_NIGHTS) & ~is_last
+        if not self._terms.is_dark or (exact & near).any():
+            return exact
         # Exact darks of another season compete with scaled ones of these weeks.
-        goes_first = exact | ((apart <= EXACT_NIGHTS) & ~is_last & ~up)
-    keys = [tier, ~own if rules.same_night else None, ~goes_first if kind == DARK else None]
-    keys += [strange if strange.any() else None, first_by if is_last.any() else None]
-    keys = [key for key in (*keys, added, apart) if key is not None]
-    order = _first(np.flatnonzero(usable), keys)
-    columns = (lags, own, scale, exact, up, known, variance, warmer, ageing)
-    return tuple(
-        _candidate(shelf, index, *(column[index] for column in columns)) for index in order
-    )
+        return exact | (near & ~self._terms.up[self._some])
+
+    def reach_of_others(self):
+        """Return the days beyond which no master of the shelf comes among the first of these.
+
+        These are all masters of the weeks around. Where masters that are further away may go first
+        for another reason than their variance, it is infinite.
+        """
+        terms, order = self._terms, self._order
+        if len(self._own) == len(terms.places):
+            return 0
+        if len(order) < MOST_CANDIDATES or not self._is_sure[order[-1]]:
+            return math.inf
+        # Of darks that are further away, those that go first are not scaled.
+        least = terms.least_beyond(self._day, EXACT_NIGHTS, is_causal=self._is_causal)
+        last = self._added[order[-1]]
+        if least > last:
+            return 0
+        # A day and a little more, for the rounding.
+        return (last * (1 + 1e-9) - least) / terms.a_day + 1 if terms.a_day else math.inf
+
+    def candidates(self):
+        """Return the first of them as `Candidate`."""
+        terms, order = self._terms, self._order
+        places = (
+            np.arange(self._some.start, self._some.stop)
+            if isinstance(self._some, slice)
+            else self._some
+        )
+        places = places[order]
+        columns = (self._lags[order], self._own[order])
+        columns += tuple(each[places] for each in (terms.scale, terms.exact, terms.up, terms.known))
+        columns += (self._variance[order], terms.warmer[places], self._ageing[order])
+        masters = [terms.shelf.masters[place] for place in terms.places[places]]
+        values = (masters, *(column.tolist() for column in columns))
+        return tuple(_candidate(*each) for each in zip(*values, strict=True))
 
 
-def _first(some, keys):
-    """Return the indices that come first by some keys, the most important key first."""
+def _first(keys, places):
+    """Return the indices that come first by some keys, the most important key first.
+
+    Parameters
+    ----------
+    keys : list of numpy.ndarray of shape (n,)
+    places : numpy.ndarray of int of shape (n,)
+        They decide between equal ones.
+
+    Returns
+    -------
+    numpy.ndarray of int
+    """
+    if len(places) <= _FEW:
+        return np.lexsort([places, *reversed(keys)])[:MOST_CANDIDATES]
+    some = np.arange(len(places))
     for key in keys:
-        if len(some) <= MOST_CANDIDATES:
-            break
         values = key[some]
         last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
         some = some[values <= last]
         if values.min() < last:
             # Later keys decide among equals only.
             break
-    return some[np.lexsort([some, *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
+    return some[np.lexsort([places[some], *(key[some] for key in reversed(keys))])][
+        :MOST_CANDIDATES
+    ]
 
 
-def _scales(shelf, kind, frame, seconds):
-    """Return each master's scale, whether it needs none, and whether it is stretched.
-
-    The scale is that for ``seconds``, the rest that of the frame itself.
-    """
-    count = len(shelf.masters)
-    if kind != DARK:
-        return np.ones(count), np.ones(count, bool), np.zeros(count, bool)
-    wanted = number_or_nan(frame.exptime)
-    exact = is_same_exposure(shelf.exptimes, wanted)
-    scale = np.where(exact, 1.0, number_or_nan(seconds) / shelf.exptimes)
-    scale[~exact & ~(shelf.exptimes > 0)] = np.nan
-    return scale, exact, ~exact & (wanted / shelf.exptimes > STRETCHED)
-
-
-def _predicted(shelf, kind, noise, scale, apart, seconds, warmer):
-    """Return the variance that each master is predicted to add to a pixel, and its ageing."""
-    if kind == FLAT:
-        ageing = noise.flat_ageing * apart + (noise.flat_warming * warmer) ** 2
-        return 1 / (shelf.frames * noise.flat_level) + ageing, ageing
-    if kind == BIAS:
-        ageing = noise.bias_ageing * apart + (noise.bias_warming * warmer) ** 2
-        return noise.read_noise**2 / shelf.frames + ageing, ageing
-    one = noise.read_noise**2 + noise.dark_rate * shelf.exptimes
-    ageing = noise.dark_ageing * number_or_nan(seconds) ** 2 * apart
-    return scale**2 * one / shelf.frames + ageing, ageing
-
-
-def _candidate(shelf, index, lag, own, scale, exact, up, known, variance, warmer, ageing):
-    """Return the `Candidate` that a row of a shelf's columns is, with its remarks."""
+def _candidate(master, lag, own, scale, exact, up, known, variance, warmer, ageing):
+    """Return the `Candidate` that a master is, with its remarks."""
     remarks = []
     if not own:
         remarks.append(match_words.lag_words(lag))
@@ -213,12 +235,12 @@ def _candidate(shelf, index, lag, own, scale, exact, up, known, variance, warmer
     if warmer:
         remarks.append(match_words.warmer_words(warmer))
     return Candidate(
-        shelf.masters[index],
-        None if np.isnan(lag) else int(lag),
-        float(scale),
-        float(variance),
+        master,
+        None if math.isnan(lag) else int(lag),
+        scale,
+        variance,
         "C" if up else "B" if remarks else "A",
         tuple(remarks),
-        float(warmer),
-        float(ageing),
+        warmer,
+        ageing,
     )

@@ -14,9 +14,10 @@ from dataclasses import replace
 from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, Rules
-from ccdflow.kinds.matching.ranking import question, ranked, rescaled
+from ccdflow.kinds.matching.ranking import candidate_at, ranked, rescaled
 from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
+from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
 
 
 class Masters:
@@ -127,10 +128,12 @@ class Masters:
         str
         """
         about = master.about
+        # Of flats, an observer changes the filter first.
+        reasons = ["other filter"] if kind == FLAT and about.light != frame.light else []
         if about.setup != frame.setup:
-            return match_words.how(about, frame)
-        if kind == FLAT and about.light != frame.light:
-            return "other filter"
+            return ", ".join([*reasons, match_words.how(about, frame)])
+        if reasons:
+            return reasons[0]
         if kind != DARK:
             return ""
         off = temperatures_apart(about, frame)
@@ -236,18 +239,32 @@ class FramesAlike:
         """
         return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
 
-    def question(self, seconds, set_point, sensor):
-        """Return what the choice of a frame depends on, hashable.
+    @property
+    def asked_of(self):
+        """All that questions depend on: the kind, the shelf by its identity, and the noise."""
+        return self._kind, id(self._shelf), self._noise
+
+    def of_exposure(self, seconds):
+        """Return all of an exposure that the choice depends on: hashable.
 
         Parameters
         ----------
-        seconds, set_point, sensor : float or None
-            Exposure, and temperatures in degrees.
+        seconds : float or None
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             # An unknown exposure is another question.
             return False
-        return question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)[0]
+        return question_of_exposure(self._shelf, self._kind, seconds, self._rules)[0]
+
+    def of_degrees(self, set_point, sensor):
+        """Return all of the temperatures that the choice depends on: hashable.
+
+        Parameters
+        ----------
+        set_point, sensor : float or None
+            Degrees.
+        """
+        return question_of_degrees(self._shelf, self._kind, (set_point, sensor), self._rules)
 
     def choose(self, seconds, set_point, sensor):
         """Return the `Choice` of the frame: the same object for all that have the same answer.
@@ -298,13 +315,11 @@ class FramesAlike:
         return self._single[product, asked]
 
     def _candidate(self, product, set_point, sensor):
-        masters = () if self._shelf is None else self._shelf.masters
-        one = [master for master in masters if master.product == product]
-        if not one:
+        place = None if self._shelf is None else self._shelf.place_of(product)
+        if place is None:
             return None
         frame = self.one(None, set_point, sensor)
-        candidates = ranked(shelf_of(one[:1]), self._kind, frame, self._noise, self._rules, None)
-        return candidates[0] if candidates else None
+        return candidate_at(self._shelf, place, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, seconds):
         candidates = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from statistics import median
 
 from ccdflow.calibrate.chain import FLAT
@@ -207,7 +208,7 @@ def about_members(context, first, middles, kind, *, night):
         setup=setup,
         night=night,
         exptime=middles[0],
-        filter=light_words((first.facts["filter"], first.facts["grism"])),
+        filter=_as_written(first.facts["filter"], first.facts["grism"]),
         set_temperature=middles[1],
         temperature=middles[2],
         wheels=filter_and_grism(first.facts),
@@ -228,7 +229,17 @@ def filter_and_grism(facts):
     -------
     str
     """
-    return light_words((in_any_order(facts["filter"]), facts["grism"]))
+    return _in_any_order(facts["filter"], facts["grism"])
+
+
+@lru_cache(maxsize=1000)
+def _as_written(filter_name, grism):
+    return light_words((filter_name, grism))
+
+
+@lru_cache(maxsize=1000)
+def _in_any_order(filter_name, grism):
+    return light_words((in_any_order(filter_name), grism))
 
 
 def _middle(rows, name):

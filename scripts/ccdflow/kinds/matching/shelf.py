@@ -25,42 +25,60 @@ def day_of(night):
 
 @dataclass(frozen=True)
 class Shelf:
-    """Masters of one kind, setup and filter, in columns.
+    """Masters of one kind, setup and filter, in columns: oldest first, undated ones last.
 
     Attributes
     ----------
     masters : tuple of OfferedMaster
+    places : numpy.ndarray of shape (n,)
+        Of each master its place in the order of products, which decides between equal ones.
     days : numpy.ndarray of shape (n,)
-        Of each master its night as a day, NaN where it has none.
-    places : dict of str to list of int
-        The masters of each night.
+        Its night as a day, NaN where it has none.
+    nights : numpy.ndarray of shape (n,)
+        The number of its night.
+    numbers : dict of str to int
+        The number of each night.
     frames : numpy.ndarray of shape (n,)
         Numbers of members.
     exptimes : numpy.ndarray of shape (n,)
         Seconds; NaN where it is not known.
     bias_variances : numpy.ndarray of shape (n,)
         Of the bias that was subtracted from the members.
-    set_points, sensors : numpy.ndarray of shape (n,)
-        Temperatures, degrees; NaN where they are not known.
     exposures : numpy.ndarray
         Each exposure time once.
     temperatures : tuple of numpy.ndarray
-        Set points, and the sensor's temperatures, of each pair once.
+        Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
+        not known.
+    pairs : numpy.ndarray of shape (n,)
+        Of each master the place of its pair of temperatures.
+    terms : dict
+        What `ccdflow.kinds.matching.terms.terms_of` keeps of a few questions.
     """
 
     masters: tuple
+    places: np.ndarray
     days: np.ndarray
-    places: dict
+    nights: np.ndarray
+    numbers: dict
     frames: np.ndarray
     exptimes: np.ndarray
     bias_variances: np.ndarray
-    set_points: np.ndarray
-    sensors: np.ndarray
     exposures: np.ndarray
     temperatures: tuple
+    pairs: np.ndarray
     _warm: dict = field(default_factory=dict)
     _warmer: dict = field(default_factory=dict)
     _flags: dict = field(default_factory=dict)
+    _by_product: dict = field(default_factory=dict)
+    terms: dict = field(default_factory=dict, repr=False)
+
+    def place_of(self, product):
+        """Return the place of a master on the shelf, None where it is not there."""
+        if not self._by_product:
+            # A master of several nights is there for each of them: its first one is meant.
+            for place in np.argsort(self.places):
+                self._by_product.setdefault(self.masters[place].product, int(place))
+        return self._by_product.get(product)
 
     def exposure_flags(self, seconds, rules):
         """Return which of the exposures are equal to another one, or may be scaled to it.
@@ -125,31 +143,34 @@ class Shelf:
 
 
 def shelf_of(masters):
-    """Return the `Shelf` of some masters of one kind, setup and filter."""
+    """Return the `Shelf` of masters of a kind, setup and filter, given in the order of products."""
+    masters = tuple(masters)
+    days = _column([day_of(master.about.night) for master in masters])
+    places = np.argsort(days, kind="stable")
+    masters, days = tuple(masters[place] for place in places), days[places]
     abouts = [master.about for master in masters]
     exptimes = _column([about.exptime for about in abouts])
-    degrees = [
-        _column([about.set_temperature for about in abouts]),
-        _column([about.temperature for about in abouts]),
-    ]
+    nights, numbers = _numbered(about.night for about in abouts)
+    pairs, degrees = _numbered((about.set_temperature, about.temperature) for about in abouts)
     return Shelf(
-        tuple(masters),
-        _column([day_of(about.night) for about in abouts]),
-        _places(about.night for about in abouts),
-        _column([master.frames for master in masters]),
-        exptimes,
-        _column([master.bias_variance for master in masters]),
-        *degrees,
-        np.unique(exptimes[np.isfinite(exptimes)]),
-        tuple(np.unique(degrees, axis=1)),
+        masters=masters,
+        places=places,
+        days=days,
+        nights=nights,
+        numbers=numbers,
+        frames=_column([master.frames for master in masters]),
+        exptimes=exptimes,
+        bias_variances=_column([master.bias_variance for master in masters]),
+        exposures=np.unique(exptimes[np.isfinite(exptimes)]),
+        temperatures=tuple(map(_column, zip(*degrees, strict=True))),
+        pairs=pairs,
     )
 
 
-def _places(nights):
-    places = {}
-    for place, night in enumerate(nights):
-        places.setdefault(night, []).append(place)
-    return places
+def _numbered(values):
+    """Return the number of each of some values, and {value: its number}."""
+    numbers = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values]), numbers
 
 
 def _column(values):

@@ -32,6 +32,7 @@ from ccdflow.run.rawframes.rows import digest, picker
 # All by which masters are chosen, but night, exposure, temperature; of flats the light as well.
 _place = picker(*IN_SETUP, "part", "setting", "datasec", "trimsec", "rdnoise")
 _light = picker("filter", "grism", "optics")
+_section = picker("datasec", "trimsec", "ccdsum")
 
 
 def rules(context):
@@ -86,7 +87,7 @@ class Shelves:
         self.kind = kind
         self._context = context
         self.noises = context.lookup(("noises", kind.name), dict)
-        self._steps, self._ageing, self._like = {}, {}, {}
+        self._steps, self._ageing, self._like, self._larger = {}, {}, {}, {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
@@ -154,14 +155,19 @@ class Shelves:
 
     def _of_larger_windows(self, frame, row):
         """Return [(the frame as one of a larger window, its region there)], smallest first."""
-        of_frame, found = setup_of(self._context, row, self.kind), []
-        for setup, of_larger, cut in self._chips.larger(
-            self._context, row, of_frame, self.kind.name
-        ):
-            rest = (pair for pair in frame.setup[len(of_frame) :] if pair[0] == match_words.EPOCH)
-            more = self._more(setup, row.facts["setting"], of_larger=of_larger)
-            found.append((replace(frame, setup=(*setup, *rest, *more)), cut))
-        return found
+        of_frame, facts = setup_of(self._context, row, self.kind), row.facts
+        name = (of_frame, row.geometry, row.recipe, facts["setting"], *_section(facts))
+        if name not in self._larger:
+            found = self._chips.larger(self._context, row, of_frame, self.kind.name)
+            self._larger[name] = [
+                (setup, self._more(setup, facts["setting"], of_larger=of_larger), cut)
+                for setup, of_larger, cut in found
+            ]
+        rest = [pair for pair in frame.setup[len(of_frame) :] if pair[0] == match_words.EPOCH]
+        return [
+            (replace(frame, setup=(*setup, *rest, *more)), cut)
+            for setup, more, cut in self._larger[name]
+        ]
 
     def _about(self, first, middles, night):
         """Return the setup of a frame or master, with the settings that tell masters apart."""
@@ -365,9 +371,18 @@ class StepsAlike:
     alike: list
     chosen: Callable
 
-    def question(self, *how):
-        """Return what the choice for an exposure and temperatures depends on, but for scales."""
-        return tuple([each.question(*how) for each, _ in self.alike])
+    @property
+    def asked_of(self):
+        """All that questions depend on: hashable, the same for frames of all nights."""
+        return tuple([each.asked_of for each, _ in self.alike])
+
+    def of_exposure(self, seconds):
+        """Return all of an exposure that the choice depends on, but for scales."""
+        return tuple([each.of_exposure(seconds) for each, _ in self.alike])
+
+    def of_degrees(self, *degrees):
+        """Return all of set point and temperature that the choice depends on."""
+        return tuple([each.of_degrees(*degrees) for each, _ in self.alike])
 
     def step(self, *how):
         """Return the `Step` of a frame of an exposure, a set point and a temperature."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from ccdflow.kinds.matching import match_words
 from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.planning import night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
@@ -35,7 +37,8 @@ class Coverage:
     earlier : int
         Nights before them.
     labels : tuple of str
-        Kinds of frames: type, filter, exposure; the camera where there are several.
+        Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
+        the setups of one camera apart.
     cells : dict of (str, str) to (int, str)
         By label and night: how many frames there are, and `OWN`; or 0 and `OTHER` where frames of
         the night took a master of another night; `MISSING` where some have none, also beside frames
@@ -85,15 +88,15 @@ def coverage_of(context):
     nights = sorted(closed.keys() | dated)
     shown = nights[-NIGHTS:]
     summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
-    several = len({camera for summary in summaries.values() for camera in summary["cameras"]}) > 1
+    names = _names_of_setups(summaries.values())
     counts, states, ranks = Counter(), {}, defaultdict(int)
     for night, summary in summaries.items():
-        for camera, words, number in summary["frames"]:
-            label = _with_camera(camera, words, several=several)
+        for setup, words, number in summary["frames"]:
+            label = f"{names[_hashable(setup)]} {words}".strip()
             counts[label, night] += number
             ranks[label] += number
-        for camera, words, state, number in summary["holes"]:
-            label = _with_camera(camera, words, several=several)
+        for setup, words, state, number in summary["holes"]:
+            label = f"{names[_hashable(setup)]} {words}".strip()
             if state == MISSING or not counts[label, night]:
                 states[label, night] = max(states.get((label, night), ""), state, key=_worse)
                 ranks[label] += number * (not counts[label, night])
@@ -122,24 +125,51 @@ def night_coverage(context, night):
     Returns
     -------
     dict
-        ``dated``: whether the night has a date; ``cameras``; ``frames``: [camera, kind of frames,
-        how many]; ``holes``: [camera, kind of frames, state, how many frames miss them].
+        ``dated``: whether the night has a date; ``frames``: [setup, kind of frames, how many];
+        ``holes``: [setup, kind of frames, state, how many frames miss them]. A setup is a list of
+        [name, value].
     """
     rows = context.rows_of(night)
-    frames = Counter((row.camera, _label(row)) for row in rows if row.status == OK)
+    frames = Counter((_setup(context, row), _label(row)) for row in rows if row.status == OK)
     holes = Counter(
         hole for group in SCIENCE.night_groups(context, night) for hole in _holes(context, group)
     )
     return {
         "dated": not all(row.is_undated for row in rows),
-        "cameras": sorted({row.camera for row in rows if row.camera}),
         "frames": [[*of, number] for of, number in frames.items()],
         "holes": [[*of, number] for of, number in holes.items()],
     }
 
 
-def _with_camera(camera, words, *, several):
-    return f"{camera} {words}" if several and camera else words
+def _setup(context, row):
+    """Return the setup of a frame, without the values that are too long to be named."""
+    if not row.geometry:
+        return (("camera", row.camera),)
+    setup = setup_of(context, row, context.chain.by_name("bias"))
+    return tuple(each for each in setup if each[0] not in match_words.UNSAID)
+
+
+def _hashable(setup):
+    return tuple(map(tuple, setup))
+
+
+def _names_of_setups(summaries):
+    """Return {setup: the words that tell it from the others}; '' where there is one only."""
+    found = [each for night in summaries for each in (*night["frames"], *night["holes"])]
+    setups = dict.fromkeys(_hashable(setup) for setup, *_ in found)
+    by_camera = defaultdict(list)
+    for setup in setups:
+        by_camera[dict(setup)["camera"]].append(dict(setup))
+    names = {}
+    for setup in setups:
+        camera, alike = dict(setup)["camera"], by_camera[dict(setup)["camera"]]
+        differing = [n for n, _ in setup if len({each.get(n, "") for each in alike}) > 1]
+        # Another binning has another size.
+        differing = [n for n in differing if n != "size"] or differing
+        words = [camera] if len(by_camera) > 1 else []
+        words += [match_words.trait_words(n, v) for n, v in setup if n in differing and v]
+        names[setup] = " ".join(filter(None, words))
+    return names
 
 
 def _worse(state):
@@ -170,7 +200,7 @@ def _named(kind, facts, seconds):
 
 
 def _holes(context, group):
-    """Yield (camera, label, state) of the masters that a frame has of another night, or has not."""
+    """Yield (setup, label, state) of the masters that a frame has of another night, or has not."""
     row = context.store.rows[group.files[0]]
     for answer in answers_of(context, group):
         use = answer.use
@@ -182,4 +212,4 @@ def _holes(context, group):
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
         label = _named(answer.kind, row.facts, seconds)
-        yield row.camera, label, MISSING if use is None else OTHER
+        yield _setup(context, row), label, MISSING if use is None else OTHER

@@ -1,0 +1,267 @@
+"""All of a frame's question to a shelf of masters that no night changes: arrays only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
+from ccdflow.files.values import number_or_nan
+from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.shelf import Shelf, is_too_long
+from ccdflow.kinds.matching.temperatures import tenths
+
+# Questions of which the terms are kept: a night has a few, a sensor without a cooler a million.
+_MOST_TERMS = 64
+
+
+def question(shelf, kind, seconds, degrees, rules):
+    """Return all that a frame's answer depends on, and the exposure by which masters are ranked.
+
+    Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have
+    the same answer: what counts is which masters are exact, may be scaled, are of the temperature.
+    All that a scaled dark adds goes with the square of the exposure, so that the order is the same.
+
+    Parameters
+    ----------
+    shelf : Shelf or None
+    kind : {'bias', 'dark', 'flat'}
+    seconds : float or None
+    degrees : (float or None, float or None)
+        Set point and sensor.
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    question : hashable
+    seconds : float or None
+    """
+    asked, about = question_of_exposure(shelf, kind, seconds, rules)
+    return (asked, question_of_degrees(shelf, kind, degrees, rules)), about
+
+
+def question_of_exposure(shelf, kind, seconds, rules):
+    """Return the part of `question` that is about the exposure, and the exposure itself.
+
+    Parameters
+    ----------
+    shelf : Shelf or None
+    kind : {'bias', 'dark', 'flat'}
+    seconds : float or None
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    question : hashable
+    seconds : float or None
+    """
+    if kind != DARK:
+        return None, None
+    if shelf is None or seconds is None:
+        return seconds, seconds
+    # The rounding is the frame's own: what else there is in the archive does not change it.
+    rounded = float(f"{seconds:.3g}")
+    return (rounded, shelf.exposure_flags(seconds, rules)), rounded
+
+
+def question_of_degrees(shelf, kind, degrees, rules):
+    """Return the part of `question` that is about the temperatures.
+
+    Parameters
+    ----------
+    shelf : Shelf or None
+    kind : {'bias', 'dark', 'flat'}
+    degrees : (float or None, float or None)
+        Set point and sensor.
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    bytes
+    """
+    if shelf is None:
+        return b""
+    if kind == DARK:
+        return shelf.warm(degrees, rules)
+    # Round: an unregulated sensor would give each frame a question of its own.
+    return shelf.warmer(tuple(map(tenths, degrees)), rules)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """All that ranks the masters of a shelf for frames of any night: those that may be taken.
+
+    Attributes
+    ----------
+    shelf : Shelf
+    places : numpy.ndarray of int of shape (n,)
+        Of each master its place on the shelf: oldest first, undated ones last.
+    dated : numpy.ndarray
+        The days of those that have one.
+    scale : numpy.ndarray of shape (n,)
+    exact, up, known : numpy.ndarray of bool of shape (n,)
+        Whether it is not scaled; whether it is scaled up; whether its temperature is known.
+    warmer : numpy.ndarray of shape (n,)
+        Degrees by which a bias or flat is warmer than the frame.
+    fixed, warming, left : numpy.ndarray of shape (n,)
+        The variance that it adds without ageing; that for the degrees between; and of a dark that
+        of the bias which its scale leaves behind.
+    a_day : float
+        The variance that a day between adds.
+    is_dark : bool
+    """
+
+    shelf: Shelf
+    places: np.ndarray
+    scale: np.ndarray
+    exact: np.ndarray
+    up: np.ndarray
+    known: np.ndarray
+    warmer: np.ndarray
+    fixed: np.ndarray
+    warming: np.ndarray
+    left: np.ndarray
+    a_day: float
+    is_dark: bool
+
+    @cached_property
+    def days(self):
+        """The days of the masters, NaN where they have none."""
+        return self.shelf.days[self.places]
+
+    @cached_property
+    def dated(self):
+        """The days of those that have one."""
+        return self.days[np.isfinite(self.days)]
+
+    @cached_property
+    def nights(self):
+        """The numbers of the masters' nights."""
+        return self.shelf.nights[self.places]
+
+    @cached_property
+    def ties(self):
+        """The masters' places in the order of products."""
+        return self.shelf.places[self.places]
+
+    @cached_property
+    def least(self):
+        """The least variance of an unscaled master up to each one, and from each one on."""
+        added = (self.fixed + self.warming) + self.left
+        added = np.where(self.exact, added, np.inf)
+        return np.minimum.accumulate(added), np.minimum.accumulate(added[::-1])[::-1]
+
+    def within(self, day, reach, *, is_causal):
+        """Return the masters at most so many days from a day, and the undated ones.
+
+        A causal rule has later ones among them where ``reach`` is infinite only.
+
+        Parameters
+        ----------
+        day : float
+            NaN for none.
+        reach : float
+            Days.
+        is_causal : bool
+
+        Returns
+        -------
+        slice or numpy.ndarray of int
+        """
+        count, dated = len(self.places), self.dated
+        if math.isnan(day) or math.isinf(reach):
+            return slice(0, count)
+        first = int(dated.searchsorted(day - reach))
+        last = int(dated.searchsorted(day if is_causal else day + reach, "right"))
+        if len(dated) == count:
+            return slice(first, last)
+        return np.concatenate([np.arange(first, last), np.arange(len(dated), count)])
+
+    def least_beyond(self, day, reach, *, is_causal):
+        """Return the least variance, without ageing, of an unscaled master further away.
+
+        Parameters
+        ----------
+        day, reach : float
+        is_causal : bool
+            Whether later ones do not count.
+
+        Returns
+        -------
+        float
+        """
+        first = self.dated.searchsorted(day - reach)
+        least = self.least[0][first - 1] if first else math.inf
+        last = self.dated.searchsorted(day + reach, "right")
+        if is_causal or last == len(self.dated):
+            return least
+        return min(least, self.least[1][last])
+
+
+def terms_of(shelf, kind, frame, noise, rules, seconds):
+    """Return the `Terms` of a frame: the same object for all with the same question.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    kind : {'bias', 'dark', 'flat'}
+    frame : ccdflow.kinds.matching.candidates.ObservedAs
+    noise : ccdflow.kinds.matching.candidates.DetectorNoise
+    rules : ccdflow.kinds.matching.candidates.Rules
+    seconds : float or None
+        The exposure that masters are scaled for.
+
+    Returns
+    -------
+    Terms
+    """
+    degrees = frame.set_temperature, frame.temperature
+    name = question(shelf, kind, frame.exptime, degrees, rules)[0], seconds, noise
+    if name not in shelf.terms:
+        if len(shelf.terms) >= _MOST_TERMS:
+            shelf.terms.clear()
+        terms = _terms_of_darks if kind == DARK else _terms_of_others
+        # A header may say an exposure of 1e-300 s: a scale beyond all limits.
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            shelf.terms[name] = terms(shelf, kind, frame, noise, rules, seconds)
+    return shelf.terms[name]
+
+
+def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
+    """Return the `Terms` of darks for a frame."""
+    wanted, exptimes = number_or_nan(frame.exptime), shelf.exptimes
+    exact = is_same_exposure(exptimes, wanted)
+    scale = np.where(exact, 1.0, number_or_nan(seconds) / exptimes)
+    scale[~exact & ~(exptimes > 0)] = np.nan
+    up = ~exact & (wanted / exptimes > STRETCHED)
+    flags = shelf.warm((frame.set_temperature, frame.temperature), rules)
+    flags = np.frombuffer(flags, np.uint8)[shelf.pairs]
+    usable = np.isfinite(scale) & (flags & 1 == 0)
+    usable &= exact | ~is_too_long(wanted / exptimes, rules.scale_up)
+    one = noise.read_noise**2 + noise.dark_rate * exptimes
+    # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
+    # A dark of a vanishing exposure has a scale without end, and is no candidate.
+    left = (1 - scale) ** 2 * shelf.bias_variances
+    columns = scale, exact, up, flags & 2 > 0, np.zeros(len(scale))
+    columns += (scale**2 * one / shelf.frames, np.zeros(len(scale)), left)
+    a_day = noise.dark_ageing * number_or_nan(seconds) ** 2
+    own = (column[usable] for column in columns)
+    return Terms(shelf, np.flatnonzero(usable), *own, a_day, is_dark=True)
+
+
+def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
+    """Return the `Terms` of biases or flats for a frame: it may take all of them."""
+    degrees = tuple(map(tenths, (frame.set_temperature, frame.temperature)))
+    warmer = np.frombuffer(shelf.warmer(degrees, rules))[shelf.pairs]
+    count = len(warmer)
+    fixed = noise.read_noise**2 / shelf.frames
+    a_day, warming = noise.bias_ageing, noise.bias_warming
+    if kind == FLAT:
+        fixed = 1 / (shelf.frames * noise.flat_level)
+        a_day, warming = noise.flat_ageing, noise.flat_warming
+    yes, no = np.ones(count, bool), np.zeros(count, bool)
+    columns = (np.ones(count), yes, no, yes, warmer, fixed, (warming * warmer) ** 2)
+    return Terms(shelf, np.arange(count), *columns, np.zeros(count), a_day, is_dark=False)
