@@ -339,10 +339,22 @@ def _master_lines(context, group, name):
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
     without = [f"without {kind}: {why}" for kind, why in _without(context, group).items()]
-    notes = "; ".join([*without, *record.data.get("remarks", ()), *outs])
+    names = [each["amplifier"] for each in record.data["quality"]]
     for each in record.data["quality"]:
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
+        own = _remarks_on(each["amplifier"], names, record.data.get("remarks", ()))
+        notes = "; ".join([*without, *own, *outs])
         yield name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio, notes
+
+
+def _remarks_on(amplifier, names, remarks):
+    """Return the remarks on a master without those on its other amplifiers.
+
+    >>> _remarks_on("A", ["A", "B"], ["amplifier A: dark", "amplifier B is dead", "few frames"])
+    ['amplifier A: dark', 'few frames']
+    """
+    others = tuple(f"amplifier {name}{end}" for name in names if name != amplifier for end in ": ")
+    return [text for text in remarks if not text.startswith(others)]
 
 
 def _without(context, group):
