@@ -139,14 +139,14 @@ def test_a_note_that_may_not_be_written_is_named(tmp_path):
     assert str(lock.unwritable(tmp_path, full)).startswith(f"{tmp_path}: ")
 
 
-def test_a_checked_file_is_written_at_once_and_never_through_a_link(tmp_path, monkeypatch):
+def test_a_file_is_written_directly_and_never_through_a_link(tmp_path, monkeypatch):
     path, other = tmp_path / "new" / "a.png", tmp_path / "other"
-    whole.write_checked(path, b"first")
+    whole.write_directly(path, b"first")
     assert path.read_bytes() == b"first"
     other.write_bytes(b"of somebody else")
     path.unlink()
     path.symlink_to(other)
-    whole.write_checked(path, b"second")
+    whole.write_directly(path, b"second")
     assert (path.read_bytes(), path.is_symlink()) == (b"second", False)
     assert other.read_bytes() == b"of somebody else"
 
@@ -157,7 +157,7 @@ def test_a_checked_file_is_written_at_once_and_never_through_a_link(tmp_path, mo
     monkeypatch.setattr(whole, "write_all", full)
     for each in (path, path.with_name("b.png")):
         with pytest.raises(OSError, match="full") as caught:
-            whole.write_checked(each, b"third")
+            whole.write_directly(each, b"third")
         assert caught.value.filename == str(each)
     assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [
         ("a.png", b"second")

@@ -252,7 +252,7 @@ def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
     assert read_shown(old) == read_shown(content)
     np.testing.assert_array_equal(grey_of(old), grey_of(content))
     path = tmp_path / paths.small_picture("2024-03-01", "reduced/a.fits")
-    whole.write_checked(path, old)
+    whole.write_directly(path, old)
     row = SimpleNamespace(night="2024-03-01")
     context = SimpleNamespace(results=tmp_path)
     assert values_shown(context, row, "reduced/a.fits", "k") == (read_shown(content), old)

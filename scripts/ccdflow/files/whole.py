@@ -151,7 +151,7 @@ def write_whole(path, parts):
         part.keep()
 
 
-def write_checked(path, content):
+def write_directly(path, content):
     """Write a file that tells its reader whether it is whole, such as a PNG: under its own name.
 
     Giving a file its name takes longer than writing a small one. A file that is there already is

@@ -43,7 +43,7 @@ def write_small_picture(context, row, job, image):
         return
     # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
     with suppress(OSError):
-        whole.write_checked(path, draw_small_picture(image, key=job.key))
+        whole.write_directly(path, draw_small_picture(image, key=job.key))
 
 
 def values_shown(context, row, product, key, unit="adu"):
@@ -78,7 +78,7 @@ def values_shown(context, row, product, key, unit="adu"):
             return shown, content
     pixels = mapped_image_of(context, row, product)
     content = draw_small_picture(small_image(pixels), key=key, unit=unit)
-    whole.write_checked(path, content)
+    whole.write_directly(path, content)
     return read_shown(content), content
 
 
