@@ -12,8 +12,8 @@ from ccdflow.run import lock
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 # What else may write or rename, how often, and why.
 ALLOWED = {
-    # The writer itself.
-    ("ccdflow/files/whole.py", "open"): 1,
+    # The writer itself; small pictures, whose checksums tell whether they are whole.
+    ("ccdflow/files/whole.py", "open"): 2,
     ("ccdflow/files/whole.py", "replace"): 1,
     # A product is moved aside as it is; to another disk it is copied into a Part.
     ("ccdflow/run/removal.py", "replace"): 1,
@@ -137,3 +137,28 @@ def test_a_note_that_may_not_be_written_is_named(tmp_path):
     assert line.startswith(f"{tmp_path}/.ccdflow/lock: the results folder cannot be written")
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.part"))
     assert str(lock.unwritable(tmp_path, full)).startswith(f"{tmp_path}: ")
+
+
+def test_a_file_is_written_directly_and_never_through_a_link(tmp_path, monkeypatch):
+    path, other = tmp_path / "new" / "a.png", tmp_path / "other"
+    whole.write_directly(path, b"first")
+    assert path.read_bytes() == b"first"
+    other.write_bytes(b"of somebody else")
+    path.unlink()
+    path.symlink_to(other)
+    whole.write_directly(path, b"second")
+    assert (path.read_bytes(), path.is_symlink()) == (b"second", False)
+    assert other.read_bytes() == b"of somebody else"
+
+    def full(file, data):
+        file.write(data[:2])
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(whole, "write_all", full)
+    for each in (path, path.with_name("b.png")):
+        with pytest.raises(OSError, match="full") as caught:
+            whole.write_directly(each, b"third")
+        assert caught.value.filename == str(each)
+    assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [
+        ("a.png", b"second")
+    ]

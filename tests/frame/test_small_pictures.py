@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import zlib
 from collections import Counter
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -18,10 +19,12 @@ from small_frames import biases, run_jobs, write_raw
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
+from ccdflow.files import whole
 from ccdflow.frame.small_images import ROWS, SIDE, SmallImage, pixels_per_small_pixel, small_image
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
+from ccdflow.kinds.sections.small_pictures import values_shown
 from ccdflow.pages.contents import ShownFrame
-from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
+from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_shown
 from ccdflow.pages.sheet import Tile, TimePanel, TimePanels, TimePoint, sheet_section, strip_section
 from ccdflow.run.ledger import MADE
 from ccdflow.run.nights import counts
@@ -227,6 +230,35 @@ def test_a_grade_is_odd_where_it_is_worse_than_the_nights_usual_one(grades, mark
     )
     assert found == [(f"grade {grade}", "no dark") for grade in marked]
     assert said == [(f"grade {grade}", "no dark") for grade in noted]
+
+
+@pytest.mark.parametrize(
+    ("second", "words"), [("cam", "science, 30\u00a0s"), ("other", "science, 30\u00a0s, cam")]
+)
+def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
+    tiles = object.__new__(NightTiles)
+    tiles.frames = [ShownFrame("a.fits", "cam", "science", exptime=30.0), ShownFrame("b", second)]
+    tiles.listed, tiles._calibrated, tiles._warned, tiles._usual_grade = {}, {}, {}, "A"
+    tiles.context = SimpleNamespace(outcome=lambda product: None)
+    assert tiles._tile(tiles.frames[0]).what == words
+
+
+def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
+    content = draw_small_picture(np.eye(40, dtype=np.float32), key="k")
+    lines = zlib.decompress(dict(chunks(content))[b"IDAT"])
+    head, _, rest = content.partition(b"IDAT")
+    packed = b"IDAT" + zlib.compress(lines, 6)
+    tail = rest[len(zlib.compress(lines, 0)) + 4 :]
+    size = (len(packed) - 4).to_bytes(4, "big")
+    old = head[:-4] + size + packed + zlib.crc32(packed).to_bytes(4, "big") + tail
+    assert len(old) < len(content) / 4
+    assert read_shown(old) == read_shown(content)
+    np.testing.assert_array_equal(grey_of(old), grey_of(content))
+    path = tmp_path / paths.small_picture("2024-03-01", "reduced/a.fits")
+    whole.write_directly(path, old)
+    row = SimpleNamespace(night="2024-03-01")
+    context = SimpleNamespace(results=tmp_path)
+    assert values_shown(context, row, "reduced/a.fits", "k") == (read_shown(content), old)
 
 
 def test_what_the_last_run_did(tmp_path):

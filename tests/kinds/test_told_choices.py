@@ -238,6 +238,10 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     (line,) = (line for line in block.taken if line.kind == "bias")
     assert (line.use.lag, line.rival.lag) == (1, 0)
     assert line.why_lost == "would add to the bias of the dark, which is another"
+    headings, rows = plan_words.table([block])
+    (row,) = (dict(zip(headings, row, strict=True)) for row in rows if row[0] == "bias")
+    assert row["Master"] == f"3 of {BEFORE[5:]}"
+    assert row["Second choice"] == f"12 of {NIGHT[5:]}"
 
 
 def test_a_flat_that_is_measured_lost_to_one_that_is_not():

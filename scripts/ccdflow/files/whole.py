@@ -151,6 +151,35 @@ def write_whole(path, parts):
         part.keep()
 
 
+def write_directly(path, content):
+    """Write a file that tells its reader whether it is whole, such as a PNG: under its own name.
+
+    Giving a file its name takes longer than writing a small one. A file that is there already is
+    replaced as by `write_whole`, so that no link is followed.
+
+    Parameters
+    ----------
+    path : path-like
+    content : bytes
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written; an older file is untouched.
+    """
+    is_new = False
+    try:
+        with open(path, "xb", buffering=0) as file, _naming(path):  # noqa: PTH123
+            is_new = True
+            write_all(file, content)
+    except (FileExistsError, FileNotFoundError):
+        write_whole(path, [content])
+    except BaseException:
+        if is_new:
+            Path(path).unlink(missing_ok=True)
+        raise
+
+
 def write_text(path, text):
     """Write a text as UTF-8, whole or not at all; bytes that are no UTF-8 become escapes.
 

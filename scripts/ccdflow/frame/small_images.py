@@ -6,6 +6,7 @@ rows. Rows are added in their order, so that the blocks in which a frame passes 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -26,14 +27,45 @@ def pixels_per_small_pixel(shape):
     return step if step == 1 else -(-step // ROWS) * ROWS
 
 
+@dataclass(frozen=True)
+class _Squares:
+    """The squares of the frames of one shape: the same for all frames of a camera.
+
+    Attributes
+    ----------
+    step : int
+        Side of a square, pixels.
+    looked_at, apart : int
+        Rows of a square that are looked at, and the distance between them.
+    whole, rest : int
+        Squares of a row that are not cut, and the column behind them.
+    ones, cut : numpy.ndarray
+        Float32, 1 for each column of a square, and of the one that is cut.
+    pixels : numpy.ndarray
+        How many pixels of each square are looked at: float32.
+    """
+
+    step: int
+    looked_at: int
+    apart: int
+    whole: int
+    rest: int
+    ones: np.ndarray
+    cut: np.ndarray
+    pixels: np.ndarray
+
+
 @lru_cache(maxsize=8)
 def _squares(shape):
-    """Return how many pixels of each square are looked at: float32, a square each."""
     (ny, nx), step = shape, pixels_per_small_pixel(shape)
     looked_at = min(ROWS, step)
-    columns, rows = np.arange(0, nx, step), np.arange(0, ny, step // looked_at)
-    counts = np.bincount(np.arange(len(rows)) // looked_at).astype(np.float32)
-    return counts[:, None] * np.diff([*columns, nx]).astype(np.float32)
+    apart = step // looked_at
+    whole, cut = divmod(nx, step)
+    rows = np.bincount(np.arange(-(-ny // apart)) // looked_at).astype(np.float32)
+    columns = np.array([step] * whole + [cut] * (cut > 0), np.float32)
+    ones = np.ones(step, np.float32)
+    pixels = rows[:, None] * columns
+    return _Squares(step, looked_at, apart, whole, whole * step, ones, ones[:cut], pixels)
 
 
 class SmallImage:
@@ -46,17 +78,10 @@ class SmallImage:
     """
 
     def __init__(self, shape):
-        self.step = pixels_per_small_pixel(shape)
-        self._looked_at = min(ROWS, self.step)
-        self._pixels = _squares(tuple(shape))
-        # The squares of a row that are whole, and the column behind them.
-        self._whole = shape[1] // self.step
-        self._rest = self._whole * self.step
-        self._ones = np.ones(self.step, np.float32)
-        self._cut = self._ones[: shape[1] - self._rest]
+        self._squares = squares = _squares(tuple(shape))
+        ny, nx = squares.pixels.shape
         # A row without pixels at the end of a square that is cut stays 0.
-        size = (len(self._pixels) * self._looked_at, self._pixels.shape[1])
-        self._sums = np.zeros(size, np.float32)
+        self._sums = np.zeros((ny * squares.looked_at, nx), np.float32)
 
     def add(self, first, rows):
         """Take some rows of the frame.
@@ -68,21 +93,24 @@ class SmallImage:
         rows : numpy.ndarray
             Shape (k, nx), any byte order.
         """
-        apart = self.step // self._looked_at
-        own = rows[-first % apart :: apart]
-        place = -(-first // apart)
+        of = self._squares
+        own = rows[-first % of.apart :: of.apart]
+        place, count = -(-first // of.apart), len(own)
         # Summed while they are in the processor's cache; a product with ones takes a third of the
         # time of `reduceat`, and each row's is its own, whatever the block.
-        sums = self._sums[place : place + len(own)]
-        squares = own[:, : self._rest].reshape(len(own), self._whole, self.step)
-        np.matmul(squares, self._ones, out=sums[:, : self._whole])
-        if self._cut.size:
-            np.matmul(own[:, self._rest :], self._cut, out=sums[:, -1])
+        sums = self._sums[place : place + count]
+        squares = own[:, : of.rest].reshape(count, of.whole, of.step)
+        np.matmul(squares, of.ones, out=sums[:, : of.whole])
+        if of.cut.size:
+            np.matmul(own[:, of.rest :], of.cut, out=sums[:, of.whole])
 
     def result(self):
         """Return the small image: float32, at most `SIDE` pixels along each side."""
-        sums = self._sums.reshape(len(self._pixels), self._looked_at, -1).sum(axis=1)
-        return sums / self._pixels
+        looked_at = self._squares.looked_at
+        sums = self._sums[::looked_at]
+        for row in range(1, looked_at):
+            sums = sums + self._sums[row::looked_at]
+        return sums / self._squares.pixels
 
 
 def small_image(image):

@@ -339,10 +339,29 @@ def _master_lines(context, group, name):
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
     without = [f"without {kind}: {why}" for kind, why in _without(context, group).items()]
-    notes = "; ".join([*without, *record.data.get("remarks", ()), *outs])
-    for each in record.data["quality"]:
+    names = [each["amplifier"] for each in record.data["quality"]]
+    remarks = record.data.get("remarks", ())
+    for number, each in enumerate(record.data["quality"]):
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
-        yield name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio, notes
+        notes = _remarks_on(each["amplifier"], names, remarks)
+        if number == 0:
+            notes = [*without, *notes, *outs]
+        cells = name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio
+        yield *cells, "; ".join(notes)
+
+
+def _remarks_on(amplifier, names, remarks):
+    """Return the remarks on an amplifier of a master; on its first one, those on all of it as well.
+
+    >>> said = ["amplifier A: dark", "amplifier B is dead", "few frames"]
+    >>> _remarks_on("A", ["A", "B"], said), _remarks_on("B", ["A", "B"], said)
+    (['amplifier A: dark', 'few frames'], ['amplifier B is dead'])
+    """
+    of = {name: (f"amplifier {name}:", f"amplifier {name} ") for name in names}
+    if amplifier != names[0]:
+        return [text for text in remarks if text.startswith(of[amplifier])]
+    others = tuple(start for name in names[1:] for start in of[name])
+    return [text for text in remarks if not text.startswith(others)]
 
 
 def _without(context, group):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import zlib
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
+
+from isal import isal_zlib
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
@@ -181,7 +182,7 @@ def write_sheet(context, job):
             shown, content = values_shown(context, row, each.product, each.key, unit)
             name = paths.small_picture(job.night, each.product).rpartition("/")[2]
             files[name] = _sum_of(content)
-            pictures.append({"product": each.product, "file": name, **asdict(shown)})
+            pictures.append({"product": each.product, "file": name, **vars(shown)})
         last = records[-1]
         width = _width(context, row, last.product, last.key, before)
         frames[row.file] = {"pictures": pictures, **width}
@@ -220,7 +221,7 @@ def _folder(context, product):
 
 
 def _sum_of(content):
-    return [len(content), zlib.crc32(content)]
+    return [len(content), isal_zlib.crc32(content)]
 
 
 def _scan(folder):

@@ -226,12 +226,10 @@ class Shutter(MeasurementKind):
         if not affected:
             return ""
         share = max(map(share_of, affected))
-        times = f"of {affected[0]:g} s"
-        if affected[0] != affected[-1]:
-            times = f"of {affected[0]:g} to {affected[-1]:g} s"
+        times = f"of {_span_of_times(affected)} s"
         flats, by = record.data["exposures"], ""
         if record.data["inverse"] > 1 / affected[0]:
-            by = f", because their flats are of {flats[0]:g} to {flats[-1]:g} s"
+            by = f", because their flats are of {_span_of_times(flats)} s"
         is_done = corrects(context, group.camera)
         end = (
             "they are corrected"
@@ -303,7 +301,7 @@ def _line(group, record):
     exposures = data["exposures"]
     return (
         setup_words(group.shared),
-        f"{min(exposures):g} to {max(exposures):g}",
+        _span_of_times(sorted(exposures)),
         *(figure(1e3 * data[name], 3) for name in ("least", "largest", "error")),
         "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
         figure(data["chi2"], 3),
@@ -501,3 +499,13 @@ def corrects(context, camera):
     """
     profile = next((known for known in context.cameras if known.name == camera), None)
     return profile is not None and profile.measures_shutter
+
+
+def _span_of_times(seconds):
+    """Return sorted exposure times as a span; headers tell them to parts of a millisecond.
+
+    >>> _span_of_times([119.999, 180.009]), _span_of_times([3.3005]), _span_of_times([1200.0])
+    ('120 to 180', '3.3', '1200')
+    """
+    ends = (f"{seconds[0]:.3g}", f"{seconds[-1]:.3g}")
+    return " to ".join(dict.fromkeys(f"{float(end):g}" for end in ends))

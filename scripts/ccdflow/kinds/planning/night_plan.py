@@ -54,6 +54,8 @@ class PlannedMaster:
         How near the master is, and how it is applied.
     rival : ccdflow.run.job.Use or None
         The next one among those that compete.
+    rival_master : ccdflow.run.job.Group or None
+        Of the rival, where this run knows its frames.
     why_lost : str
         Why the rival lost.
     level : str
@@ -71,6 +73,7 @@ class PlannedMaster:
     factors: tuple = (1.0, 1.0)
     reasons: tuple = ()
     rival: object = None
+    rival_master: object = None
     why_lost: str = ""
     level: str = ""
     frames: int = 0
@@ -350,6 +353,7 @@ def _taken(context, kind, found):
         factors=_factors(context, found) if kind == BIAS else (1.0, 1.0),
         reasons=tuple(reasons_of(answer, shelves.rules(context))),
         rival=rival,
+        rival_master=context.groups.get(rival.product) if rival else None,
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),

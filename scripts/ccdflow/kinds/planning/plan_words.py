@@ -117,17 +117,32 @@ def master_words(line):
         return "not needed" if line.is_unneeded else "none"
     if line.master is None:
         return Path(line.use.product).stem
-    shared, frames = dict(line.master.shared), line.frames or len(line.master.files)
-    night = line.master.shown
-    is_near = line.use.lag is not None and abs(line.use.lag) <= _HALF_A_YEAR
+    frames = line.frames or len(line.master.files)
+    return _words_of(line.master, line.use, frames, f" x {line.level}" if line.level else "")
+
+
+def _rival_words(line):
+    """Return the second choice in words like the first; its file's name where they are the same."""
+    if line.rival is None:
+        return "-"
+    if line.rival_master is None:
+        return _name_and_night(line.rival.product)
+    words = _words_of(line.rival_master, line.rival, len(line.rival_master.files))
+    is_first = line.master and words == _words_of(line.master, line.use, len(line.master.files))
+    return _name_and_night(line.rival.product) if is_first else words
+
+
+def _words_of(group, use, frames, level=""):
+    """Return the words of the master of a group that is used, with its number of frames."""
+    shared, night = dict(group.shared), group.shown
+    is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and day_of(night) is not None else night
-    if line.kind == DARK:
+    if group.kind == DARK:
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
-    if line.kind == FLAT:
+    if group.kind == FLAT:
         names = (shared.get("filter"), shared.get("grism"))
         # Those of the sky and those of a lamp, where there are both.
         light = f"{light_words(names)} {shared.get('light', '')}".strip()
-        level = f" x {line.level}" if line.level else ""
         return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"
 
@@ -360,7 +375,6 @@ def _table_rows(blocks):
                 # Cameras may have files of the same names.
                 named = [f"{block.setup}: {line.groups[0].files[0]}", *named[1:]]
             who = ", ".join(named[:2]) + (f" and {len(named) - 2} more" if named[2:] else "")
-            rival = "-" if line.rival is None else _name_and_night(line.rival.product)
             what = f"{master_words(line)}" if line.use is not None else "-"
             rows.append(
                 (
@@ -369,7 +383,7 @@ def _table_rows(blocks):
                     how_words(line, block),
                     line.grade,
                     who,
-                    rival,
+                    _rival_words(line),
                     line.why_lost or "-",
                 )
             )

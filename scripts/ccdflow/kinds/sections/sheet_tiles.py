@@ -73,7 +73,7 @@ class NightTiles:
         return Tile(
             frame.file,
             frame.kind,
-            _what(frame),
+            ", ".join([_what(frame), *([frame.camera] if self._has_cameras else [])]),
             frame.time,
             tuple(self._marks(frame)),
             tuple(self._pictures(frame)),
@@ -109,6 +109,11 @@ class NightTiles:
         is_made = record is not None and record.status == ledger.MADE
         if is_made and "A" < record.data["grade"] <= self._usual_grade:
             yield _grade(record)
+
+    @cached_property
+    def _has_cameras(self):
+        """Whether the night has frames of more than one camera."""
+        return len({frame.camera for frame in self.frames if frame.camera}) > 1
 
     @cached_property
     def _usual_grade(self):

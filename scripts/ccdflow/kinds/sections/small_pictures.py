@@ -34,12 +34,16 @@ def write_small_picture(context, row, job, image):
     image : numpy.ndarray
         Its small image, float32, adu.
     """
-    path = context.results / paths.small_picture(row.night, job.product)
-    if is_inside(path.parent, context.raw):
+    path = f"{context.results}/{paths.small_picture(row.night, job.product)}"
+    is_of_raw_frames = context.lookup(
+        ("small pictures", row.night),
+        lambda: is_inside(path.rpartition("/")[0], context.raw),
+    )
+    if is_of_raw_frames:
         return
     # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
     with suppress(OSError):
-        whole.write_whole(path, [draw_small_picture(image, key=job.key)])
+        whole.write_directly(path, draw_small_picture(image, key=job.key))
 
 
 def values_shown(context, row, product, key, unit="adu"):
@@ -74,7 +78,7 @@ def values_shown(context, row, product, key, unit="adu"):
             return shown, content
     pixels = mapped_image_of(context, row, product)
     content = draw_small_picture(small_image(pixels), key=key, unit=unit)
-    whole.write_whole(path, [content])
+    whole.write_directly(path, content)
     return read_shown(content), content
 
 

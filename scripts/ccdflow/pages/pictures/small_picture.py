@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from isal import isal_zlib
+from isal.isal_zlib import crc32
 
 _FIELDS = ("key", "unit", "centre", "scale", "low", "high", "zscale")
 _HEAD = b"\x89PNG\r\n\x1a\n"
@@ -88,20 +88,19 @@ def draw_small_picture(image, *, key, unit="adu"):
     if finite is not None:
         known = values[finite]
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-        values[~finite] = low
     high = max(high, low + _STEP_OF_NOISE)
     steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _smooth(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
-    values += np.float32(0.5)
-    grey = _greys(steps)[values.astype(np.uint8)]
+    values += np.float32(1.5)
     if finite is not None:
-        grey[~finite] = 0
+        values[~finite] = 0
+    # Each line begins with the number of its filter: 0, none.
     lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)
-    lines[:, 1:] = grey[::-1]
+    lines[:, 1:] = values[::-1]
     rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]
     shown = Shown(key, unit, *rounded[:4], (rounded[4], rounded[5]))
-    return _png(lines, shown)
+    return _png(lines.tobytes().translate(_greys(steps)), image.shape, shown)
 
 
 def _smooth(image, scale):
@@ -134,8 +133,9 @@ def _asinh(image, centre, scale):
 
 @lru_cache(maxsize=256)
 def _greys(steps):
-    """Return the grey of each of some steps: 1 is the darkest, 0 is transparent."""
-    return np.rint(np.arange(256) * np.float32(254 / steps)).clip(0, 254).astype(np.uint8) + 1
+    """Return the grey of each of some steps, from 1 on: 1 is the darkest; 0 is transparent."""
+    greys = np.rint(np.arange(-1, 255) * np.float32(254 / steps)).clip(-1, 254) + 1
+    return greys.astype(np.uint8).tobytes()
 
 
 def _limits(image):
@@ -154,28 +154,32 @@ def _limits(image):
 def _zscale(values, middle):
     """Return the limits of IRAF's zscale for sorted values: the slope about their median."""
     x, y = np.arange(values.size) - (values.size - 1) / 2, values - middle
-    powers = np.stack([np.ones_like(x), x, y, x * x, x * y])
-    good, slope = np.ones(values.size), 0.0
+    powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
+    good, slope, before = np.ones(values.size), 0.0, 0.0
     for _ in range(5):
-        count, x1, y1, x2, xy = (powers @ good).tolist()
+        count, x1, y1, x2, xy, y2 = (powers @ good).tolist()
         if count < max(5, values.size // 2):
             return float(values[0]), float(values[-1])
-        slope = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count)
+        if count == before:
+            break
+        slope, before = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
+        # Of the values about the line; their mean is 0.
+        variance = (y2 - y1 * y1 / count - slope * (xy - x1 * y1 / count)) / count
         rest = y - slope * x
         rest -= (y1 - slope * x1) / count
-        square = rest * rest
-        # Their mean is 0, as a line was fitted.
-        last, good = good, (square <= 2.5**2 * float(square @ good) / count).astype(float)
-        if (last == good).all():
-            break
+        good = (np.abs(rest) <= 2.5 * math.sqrt(max(0.0, variance))).astype(float)
     reach = slope / _CONTRAST * (values.size - 1) / 2
     low, high = max(float(values[0]), middle - reach), min(float(values[-1]), middle + reach)
     return (low, high) if high > low else (float(values[0]), float(values[-1]))
 
 
-def _png(lines, shown):
-    """Return the bytes of a PNG of grey lines with its parameters as a text chunk."""
-    height, width = lines.shape[0], lines.shape[1] - 1
+def _png(lines, shape, shown):
+    """Return the bytes of a PNG of grey lines with its parameters as a text chunk.
+
+    The lines are stored, not packed: noise is packed to 70 %, and in the job of a frame that takes
+    longer than all else that a PNG needs.
+    """
+    height, width = shape
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
     own = {name: getattr(shown, name) for name in _FIELDS}
     text = _KEYWORD + json.dumps(own, separators=(",", ":")).encode("ascii")
@@ -183,11 +187,11 @@ def _png(lines, shown):
         (b"IHDR", head),
         (b"tEXt", text),
         (b"tRNS", b"\0\0"),
-        (b"IDAT", isal_zlib.compress(lines.tobytes(), 1)),
+        (b"IDAT", zlib.compress(lines, 0)),
         (b"IEND", b""),
     )
     return _HEAD + b"".join(
-        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        len(data).to_bytes(4, "big") + kind + data + crc32(kind + data).to_bytes(4, "big")
         for kind, data in chunks
     )
 
@@ -221,7 +225,7 @@ def chunks(content):
     while at + 12 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")
         body, check = content[at + 4 : at + 8 + size], content[at + 8 + size : at + 12 + size]
-        if len(check) < 4 or zlib.crc32(body) != int.from_bytes(check, "big"):
+        if len(check) < 4 or crc32(body) != int.from_bytes(check, "big"):
             return
         yield body[:4], body[4:]
         at += 12 + size
