@@ -61,7 +61,9 @@ class ClosedNights:
         self.opened, self.products, self.notes = set(), frozenset(), None
         self._columns = columns
         self._places = {night: place for place, night in enumerate(self.nights)}
-        self._values, self._parsed, self._groups = {}, {}, {}
+        self._values, self._parsed, self._groups, self._untaken = {}, {}, {}, {}
+        # Equal values are kept once: 30,000 masters have a few cameras and setups.
+        self._same = {}
 
     def __contains__(self, night):
         return night in self._places
@@ -121,6 +123,25 @@ class ClosedNights:
             self._parsed[name] = _Parsed(self.cells(name))
         return self._parsed[name].get(night)
 
+    def take(self, name, night):
+        """Return the value of a column for one night, once: neither it nor its text is kept.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        night : str
+
+        Returns
+        -------
+        object
+            Plain; None where there is none, or it was taken before.
+        """
+        if name not in self._untaken:
+            self._untaken[name] = self.cells(name)
+        cell = self._untaken[name].pop(night, b"")
+        return json.loads(cell) if cell else None
+
     def summaries(self, name):
         """Return the values that each closed night has under a name.
 
@@ -138,12 +159,13 @@ class ClosedNights:
     def groups_of(self, night):
         """Return the groups of the masters of a night."""
         if night not in self._groups:
-            numbered = enumerate(self.column("groups").get(night) or ())
+            numbered = enumerate(self.take("groups", night) or ())
             self._groups[night] = [self._group(night, *each) for each in numbered]
         return self._groups[night]
 
     def _group(self, night, number, values):
-        return _group_of(values, lambda: _steps_of(self.value("steps", night)[number]))
+        steps = lambda: _steps_of(self.value("steps", night)[number])  # noqa: E731
+        return _group_of(values, steps, self._same)
 
     @property
     def names(self):
@@ -344,11 +366,22 @@ def _places(context, homes, name, night):
     return homes.places[name].get(night, [])
 
 
-def _group_of(values, steps):
-    """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps."""
+def _group_of(values, steps, known):
+    """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps.
+
+    Parameters
+    ----------
+    values : list
+    steps : callable
+    known : dict
+        Values of other groups, of which equal ones are taken; it gets those of this one.
+    """
     fields = dict(zip(_OF_GROUPS, values, strict=True))
     fields |= {name: tuple(fields[name]) for name in ("files", "nights", "measurements")}
-    return ClosedGroup(**{**fields, "shared": tuple(map(tuple, fields["shared"])), "steps": steps})
+    fields["shared"] = tuple(map(tuple, fields["shared"]))
+    for name in ("night", "camera", "shared", "nights", "kind", "measurements"):
+        fields[name] = known.setdefault(fields[name], fields[name])
+    return ClosedGroup(**fields, steps=steps)
 
 
 def _steps_of(values):

@@ -11,7 +11,7 @@ from collections import Counter
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import OK, OWN, Facts, Row
+from ccdflow.run.rawframes.rows import OK, Facts, Row, own_of
 
 NAME = "counts"
 
@@ -62,7 +62,7 @@ def has_exposure(row):
 
 def plain_row(row):
     """Return a row as plain values."""
-    return [row.file, row.stamp, row.facts.values(), *(getattr(row, name) for name in OWN)]
+    return [row.file, row.stamp, row.facts.values(), *own_of(row)]
 
 
 def row_of(values):

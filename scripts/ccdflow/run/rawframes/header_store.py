@@ -14,7 +14,15 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
 from ccdflow.run import late_notes
 from ccdflow.run.rawframes.inventory_table import TABLE, write_inventory
-from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
+from ccdflow.run.rawframes.rows import (
+    FACTS,
+    SET_ASIDE,
+    Facts,
+    Row,
+    digest,
+    own_of,
+    sharing,
+)
 
 # Raise it when a change to the reading of headers alters a cell of the table.
 READING = 8
@@ -76,12 +84,7 @@ class HeaderStore:
 
     def add(self, row):
         """Put a row in its place."""
-        same = self.texts.setdefault
-        facts = [
-            same(value, value) if type(value) is str else value for value in row.facts.values()
-        ]
-        own = [getattr(row, name) for name in OWN]
-        self.rows[row.file] = Row(row.file, row.stamp, Facts(facts), *(same(t, t) for t in own))
+        self.rows[row.file] = sharing(row, self.texts)
 
 
 # -- the store on disk ---------------------------------------------------------------------------
@@ -145,7 +148,7 @@ class RowReader:
 
 def line_of_row(row):
     """Return the line of a row in the notes."""
-    return _encode([row.file, row.stamp, row.facts.values(), *(getattr(row, n) for n in OWN)])
+    return _encode([row.file, row.stamp, row.facts.values(), *own_of(row)])
 
 
 def save_store(results, store):

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from ccdflow.camera.nights import undated_night
 
@@ -170,6 +170,26 @@ class Row:
 
 # The short texts of a row.
 OWN = tuple(field.name for field in fields(Row))[3:]
+own_of = attrgetter(*OWN)
+
+
+def sharing(row, texts):
+    """Return a row with texts that it shares with others: thousands of rows have the same few.
+
+    Parameters
+    ----------
+    row : Row
+    texts : dict of str to str
+        Texts of other rows; it gets those of this one.
+
+    Returns
+    -------
+    Row
+    """
+    same = texts.setdefault
+    facts = [same(value, value) if type(value) is str else value for value in row.facts.values()]
+    own = own_of(row)
+    return Row(row.file, row.stamp, Facts(facts), *map(same, own, own))
 
 
 def unread_row(file, stamp=(), basis=""):
