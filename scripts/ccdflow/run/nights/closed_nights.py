@@ -25,6 +25,7 @@ from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
 from ccdflow.run.nights import counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawfolder import is_plain_name
+from ccdflow.run.rawframes.rows import plain_row
 
 # Raise it when a change alters what the note says: nights are then closed anew.
 FORM = 2
@@ -353,7 +354,7 @@ def _note(context, night, homes):
         "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
         "steps": [group.as_dict()["steps"] for group in groups],
         "firsts": [
-            counts.plain_row(context.store.rows[file])
+            plain_row(context.store.rows[file])
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
         **{_TOLD + name: value for name, value in told.items()},

@@ -27,7 +27,7 @@ from ccdflow.run.rawframes import header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rawfolder import is_plain_name
-from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated, sharing
+from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated, row_with_shared_texts
 
 # Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
@@ -171,8 +171,9 @@ class NightNotes:
     def _firsts_of(self, night):
         """Return {file: row} of the first members of a night's masters."""
         if night not in self._firsts:
-            rows = map(counts.row_of, self.nights.take("firsts", night) or ())
-            self._firsts[night] = {row.file: sharing(row, self._texts) for row in rows}
+            firsts = self.nights.take("firsts", night) or ()
+            rows = (row_with_shared_texts(values, self._texts) for values in firsts)
+            self._firsts[night] = {row.file: row for row in rows}
         return self._firsts[night]
 
     def record(self, product):

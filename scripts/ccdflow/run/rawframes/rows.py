@@ -173,12 +173,24 @@ OWN = tuple(field.name for field in fields(Row))[3:]
 own_of = attrgetter(*OWN)
 
 
-def sharing(row, texts):
-    """Return a row with texts that it shares with others: thousands of rows have the same few.
+def plain_row(row):
+    """Return a row as plain values."""
+    return [row.file, row.stamp, row.facts.values(), *own_of(row)]
+
+
+def row_of(values):
+    """Return the row that `plain_row` made plain values of."""
+    file, stamp, facts, *own = values
+    return Row(file, tuple(stamp), Facts(facts), *own)
+
+
+def row_with_shared_texts(values, texts):
+    """Return the row of plain values, with texts that it shares with others: they are few.
 
     Parameters
     ----------
-    row : Row
+    values : list
+        As `plain_row` returns them.
     texts : dict of str to str
         Texts of other rows; it gets those of this one.
 
@@ -186,10 +198,9 @@ def sharing(row, texts):
     -------
     Row
     """
-    same = texts.setdefault
-    facts = [same(value, value) if type(value) is str else value for value in row.facts.values()]
-    own = own_of(row)
-    return Row(row.file, row.stamp, Facts(facts), *map(same, own, own))
+    same, (file, stamp, facts, *own) = texts.setdefault, values
+    facts = [same(value, value) if type(value) is str else value for value in facts]
+    return Row(file, tuple(stamp), Facts(facts), *map(same, own, own))
 
 
 def unread_row(file, stamp=(), basis=""):
