@@ -9,7 +9,7 @@ import pytest
 
 from ccdflow.run import folder_looks, helper_processes
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain
-from ccdflow.run.rawframes.warnings_of_rows import passed_over, passed_over_lines
+from ccdflow.run.rawframes.warnings_of_rows import files_passed_over, passed_over_lines
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_changed_size_time_or_name_in_one_folder_changes_its_hash_alone(folder
 
 
 def test_folders_of_a_process_that_dies_are_looked_at_here(folders, together, monkeypatch):
-    alone, ask = found_in(folders, 1), helper_processes.ask
+    alone, ask = found_in(folders, 1), folder_looks.ask
 
     def killed(helper, chunk):
         helper.kill()
@@ -110,7 +110,7 @@ def test_files_that_are_passed_over_are_those_of_a_walk(folders, tmp_path):
     (raw / "linked").symlink_to(raw / "n1")
     found = looked_at(folders, 1)
     names = [name.removeprefix("raw/") for name in found.passed_over]
-    assert sorted(names) == sorted(passed_over(raw))
+    assert sorted(names) == sorted(files_passed_over(raw))
     lines = passed_over_lines(names)
     assert [line.partition(" with ")[0] for line in lines[:1]] == ["passed over: 2 files"]
     assert "(the first: 'n1/c.fits.Z')" in lines[1]

@@ -39,7 +39,11 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
-from ccdflow.run.rawframes.warnings_of_rows import passed_over, passed_over_lines, warning_lines
+from ccdflow.run.rawframes.warnings_of_rows import (
+    files_passed_over,
+    passed_over_lines,
+    warning_lines,
+)
 
 
 @dataclass
@@ -495,7 +499,7 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
     lines += set_aside_lines(rows, most=20, leave_out={r.product for r in failed})
-    lines += passed_over_lines(passed_over(context.raw) if passed is None else passed)
+    lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
     lines += warning_lines(rows)
     lines += unknown_lines(context)
     for kind in context.chain:

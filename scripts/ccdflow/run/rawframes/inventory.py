@@ -138,9 +138,9 @@ class _Reader:
     now: float
 
     def __call__(self, known):
-        """Return (`plain_row` row, geometry, recipe, tracebacks) of (file, stamp, row before or None).
+        """Return (row, geometry, recipe, tracebacks) of (file, stamp, row before or None).
 
-        Plain values are sent from process to process in half the time.
+        The row is as `plain_row` has it: plain values are sent to another process in half the time.
         """
         tracebacks = {}
         file, stamp, before = known

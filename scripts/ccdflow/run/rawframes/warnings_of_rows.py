@@ -62,7 +62,7 @@ def _undated(store):
     ]
 
 
-def passed_over(raw):
+def files_passed_over(raw):
     """Return the files that look like raw frames and are not read; links are not followed.
 
     Parameters
