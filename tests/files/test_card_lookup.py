@@ -1,8 +1,12 @@
 """Cards are looked up past astropy's index: the same cards are found, and what is absent is."""
 
+import warnings
+
 import pytest
 from astropy.io import fits
+from astropy.io.fits.card import Card
 
+from ccdflow.files import cards
 from ccdflow.files.cards import CardSpec, contents, first_value, has_card, may_be_there
 
 TEXTS = (
@@ -51,3 +55,27 @@ def test_the_first_value_is_that_of_astropy(header, keyword):
 def test_what_no_header_has_is_not_asked_for(header):
     specs = tuple(map(CardSpec, ("ABSENT", "GAIN", "ESO INS FILT1 NAME", "ESO DPR TYPE")))
     assert [s.keyword for s in may_be_there([header], specs)] == ["GAIN", "ESO DPR TYPE"]
+
+
+VALUES = [
+    "7", "+007", "-0", "-0.0", "00.50", "5.", "+5.", ".5", "1E5", "1.0D3", "T", "F", "", "(1, 2)",
+    "12 34", "- 5", "5/3", "5x", "1.2.3", "2457403.54375", "-116.9", "'abc'", "'a b  '", "''",
+    "'  '", "' x'", "'it''s'", "'a: 1'", "'AXIS.1: 2'", "'12:30:01.5'", "'unclosed", "'a'b",
+    "'a'/c", "'a/b'", "'N/A '",
+]  # fmt: skip
+COMMENTS = ["", " / text", "/c", " /", " / it's: x", " / a: b", " / a/b", " / \tx", " / x  ", " x"]
+
+
+def test_usual_cards_are_read_as_astropy_reads_them():
+    """Cards that a pattern reads have the content that astropy's parser gives."""
+    usual = 0
+    for keyword in ("JD", "A-B", "X_1", "LONGKEYW", "HISTORY", "COMMENT", "END", "lower"):
+        for value in VALUES:
+            for comment in COMMENTS:
+                text = f"{keyword:<8}=  {value}{comment}".ljust(80)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    expected = cards._parsed(keyword, Card.fromstring(text))
+                    assert repr(cards._parsed_text.__wrapped__(keyword, text)) == repr(expected)
+                usual += cards._USUAL.fullmatch(text) is not None
+    assert usual == 440

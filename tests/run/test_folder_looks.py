@@ -9,6 +9,7 @@ import pytest
 
 from ccdflow.run import folder_looks, helper_processes
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain
+from ccdflow.run.rawframes.warnings_of_rows import files_passed_over, passed_over_lines
 
 
 @pytest.fixture
@@ -38,10 +39,14 @@ def together(monkeypatch):
 
 
 def found_in(top, cores, *, is_raw=True, name="raw/"):
+    return looked_at(top, cores, is_raw=is_raw, name=name).found
+
+
+def looked_at(top, cores, *, is_raw=True, name="raw/"):
     looks = FolderLooks(cores)
     look = FolderLook(os.fspath(top.parent / "raw"), {})
     looks.look(look, [Folder(os.fspath(top), name, is_raw=is_raw)])
-    return looks.found
+    return looks
 
 
 def test_several_processes_see_what_one_sees(folders, together):
@@ -66,7 +71,7 @@ def test_a_changed_size_time_or_name_in_one_folder_changes_its_hash_alone(folder
 
 
 def test_folders_of_a_process_that_dies_are_looked_at_here(folders, together, monkeypatch):
-    alone, ask = found_in(folders, 1), helper_processes.ask
+    alone, ask = found_in(folders, 1), folder_looks.ask
 
     def killed(helper, chunk):
         helper.kill()
@@ -94,3 +99,19 @@ def test_a_link_into_the_raw_folder_is_for_a_plan(folders, tmp_path):
     look = pickle.loads(pickle.dumps(FolderLook(os.fspath(folders), {})))
     assert look(Folder(os.fspath(tmp_path / "reduced"), "reduced/")) is None
     assert found_in(tmp_path / "reduced", 1).keys() == {"raw/more", "raw/more/flats"}
+
+
+def test_files_that_are_passed_over_are_those_of_a_walk(folders, tmp_path):
+    raw = tmp_path / "raw"
+    for name in ("._a.fits", "n1/.b.fits.gz", "n1/c.fits.Z", ".h/d.fits.Z", "n1/.DS_Store"):
+        (raw / name).parent.mkdir(exist_ok=True)
+        (raw / name).write_bytes(b"x")
+    # A walk does not follow the link, below which the look finds all once more.
+    (raw / "linked").symlink_to(raw / "n1")
+    found = looked_at(folders, 1)
+    names = [name.removeprefix("raw/") for name in found.passed_over]
+    assert sorted(names) == sorted(files_passed_over(raw))
+    lines = passed_over_lines(names)
+    assert [line.partition(" with ")[0] for line in lines[:1]] == ["passed over: 2 files"]
+    assert "(the first: 'n1/c.fits.Z')" in lines[1]
+    assert lines[1].startswith("passed over: 1 file packed")

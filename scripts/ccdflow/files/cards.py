@@ -238,9 +238,22 @@ def _content(keyword, card):
     return _parsed_text(keyword, image) if is_usual else _parsed(keyword, card)
 
 
+# A number or a text as nearly all programs write them; a text with ": " may be a record of FITS.
+_USUAL = re.compile(
+    r"(?!COMMENT|HISTORY|END )[A-Z0-9_-]{1,8} *= +"
+    r"(?:(?P<whole>[+-]?\d+)|(?P<number>[+-]?\d+\.\d*)|'(?P<text>(?:(?!: )[ -&(-~])+)')"
+    r" *(?:/ *(?P<comment>(?:(?!: )[ -~])*))?"
+)
+
+
 @lru_cache(maxsize=1 << 11)
 def _parsed_text(keyword, text):
     """Return the content of a file's card: thousands of frames have most of their cards alike."""
+    usual = _USUAL.fullmatch(text) if text[8:10] == "= " else None
+    if usual:
+        whole, number, value, comment = usual.groups()
+        value = int(whole) if whole else float(number) if number else value.strip()
+        return Content(keyword, value, (comment or "").rstrip()) if value != "" else None
     card = Card.fromstring(text)
     if text[8:10] != "= ":
         with warnings.catch_warnings():

@@ -112,10 +112,16 @@ def is_as_written(file):
     bool
     """
     file.seek(0)
-    said, checksum = file.readline(), 0
+    said = file.readline()
+    return said == _CHECKSUM % crc32_of(file)
+
+
+def crc32_of(file):
+    """Return the CRC-32 of the rest of an open file, which is read in pieces: it may be large."""
+    checksum = 0
     while piece := file.read(_CHUNK):
         checksum = isal_zlib.crc32(piece, checksum)
-    return said == _CHECKSUM % checksum
+    return checksum
 
 
 def noted_checksum(path):

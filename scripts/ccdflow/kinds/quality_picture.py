@@ -65,7 +65,7 @@ class QualityPicture(NightPicture):
     def overview(self, context):
         """Return the trend over the last nights."""
         groups = sorted(BIAS_KIND.groups(context), key=lambda group: (group.shown, group.product))
-        nights = sorted({group.shown for group in groups})[-_MOST_NIGHTS:]
+        nights = set(sorted({group.shown for group in groups})[-_MOST_NIGHTS:])
         shown = [group for group in groups if group.shown in nights]
         section = trend_section(trend(context, shown))
         if BIAS_KIND.configuration(context)["enabled"]:

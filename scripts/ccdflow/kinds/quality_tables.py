@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ccdflow import paths
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.dark import DARK_KIND
@@ -148,7 +146,7 @@ def quality_rows(context, groups, columns=COLUMNS):
         common = {
             "night": group.night,
             "camera": group.camera,
-            "group": Path(group.product).stem,
+            "group": paths.stem(group.product),
             "product": group.product if made else "",
         }
         outs = [f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())]

@@ -68,9 +68,9 @@ class FolderLook:
     systems: dict
 
     def __call__(self, folder):
-        """Return (hash of names, sizes and times, the folders in it); None if it is not plain.
+        """Return (hash of names, sizes and times, folders in it, files that are passed over).
 
-        The hash is '' where there is no file.
+        The hash is '' where there is no file; None in the place of all if the folder is not plain.
         """
         try:
             return self._look(folder)
@@ -82,22 +82,31 @@ class FolderLook:
             here = os.stat(folder.path)  # noqa: PTH116
             if (here.st_dev, here.st_ino) in folder.above:
                 # A link may lead back to a folder above it.
-                return "", []
+                return "", [], []
             if here.st_dev in self.systems:
                 raise NotPlain
             listed = os.scandir(folder.path)
         except (FileNotFoundError, NotADirectoryError):
-            return "", []
+            return "", [], []
         above = (*folder.above, (here.st_dev, here.st_ino))
-        files, folders = [], []
+        files, folders, passed_over = [], [], []
+        is_looked_at = paths.is_raw_name if folder.is_raw else _is_product_name
         with listed:
             for entry in listed:
                 if entry.is_dir():
                     folders.append(self._folder(entry, folder, above))
-                elif text := _text_of(entry, folder.is_raw):
-                    files.append(text)
-        files.sort()
-        return hash_of("\n".join(files)) if files else "", folders
+                elif is_looked_at(entry.name):
+                    files.append(entry)
+                elif folder.is_raw and paths.is_passed_over(entry.name):
+                    passed_over.append(entry.name)
+        # No name has a slash in it, which tells where it ends.
+        texts = [
+            f"{entry.name}/{(file := entry.stat()).st_size} {file.st_mtime_ns} {file.st_ctime_ns}"
+            for entry in files
+        ]
+        texts += [f"{name}/" for name in passed_over]
+        texts.sort()
+        return hash_of("\n".join(texts)) if texts else "", folders, passed_over
 
     def _folder(self, entry, parent, above):
         is_link = entry.is_symlink()
@@ -108,18 +117,12 @@ class FolderLook:
         return Folder(entry.path, prefix + entry.name, above, link, parent.is_raw)
 
 
-def _text_of(entry, is_raw):
-    """Return the part of a file's entry that a plan depends on, or ''."""
-    name = entry.name
-    if is_raw:
-        if not paths.is_raw_name(name):
-            return f"{name}/" if paths.is_passed_over(name) else ""
-    elif name.startswith("."):
+def _is_product_name(name):
+    """Tell whether a file's name is not hidden; raise `NotPlain` for that of a temporary file."""
+    if name.startswith("."):
         refuse_part(name)
-        return ""
-    status = entry.stat()
-    # No name has a slash in it, which tells where it ends.
-    return f"{name}/{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+        return False
+    return True
 
 
 def refuse_part(name):
@@ -145,10 +148,12 @@ class FolderLooks:
     ----------
     found : dict of str to str
         The hash of each folder with a file, by its name.
+    passed_over : list of str
+        Files that look like raw frames and are not read, by their names as those of folders.
     """
 
     def __init__(self, cores):
-        self.found = {}
+        self.found, self.passed_over = {}, []
         self._helpers, self._looked = cores - 1, 0
 
     def look(self, look, folders):
@@ -182,10 +187,12 @@ class FolderLooks:
             raise NotPlain(
                 f"{folder.path}: a link, temporary file or tree that only a plan tells of"
             )
-        text, folders = answer
+        text, folders, passed_over = answer
         self._looked += 1
         if text:
             self.found[folder.name] = text
+        if passed_over and not folder.link:
+            self.passed_over += (os.path.join(folder.name, name) for name in passed_over)  # noqa: PTH118
         for each in folders:
             # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
             self._linked[each.link] += bool(each.link)

@@ -19,8 +19,6 @@ from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 
-from isal import isal_zlib
-
 from ccdflow import paths
 from ccdflow.files import checksum, notes, whole
 from ccdflow.run import late_notes
@@ -186,7 +184,8 @@ def content_checksum(path):
     if paths.is_fits(path.name):
         return checksum.whole_datasum(path)
     try:
-        return f"{isal_zlib.crc32(path.read_bytes()):08x}"
+        with path.open("rb") as file:
+            return f"{notes.crc32_of(file):08x}"
     except OSError:
         return ""
 

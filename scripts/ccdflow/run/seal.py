@@ -84,11 +84,14 @@ class State:
     folders : dict of str to str
         Of names, sizes and times in each folder that holds any: of raw frames below ``raw/``, of
         products.
+    passed_over : tuple of str
+        Files below the raw folder that look like raw frames and are not read.
     """
 
     general: str
     tables: str
     folders: dict
+    passed_over: tuple = ()
 
     @cached_property
     def text(self):
@@ -140,7 +143,8 @@ def state_of(values, cameras, chain, *, cores=1):
         _LOG.debug("no seal, the run is planned anew: %s", error)
         return None
     general = hash_of(json.dumps(parts, sort_keys=True))
-    return State(general, hash_of(repr(tables)), looks.found)
+    passed_over = tuple(name.removeprefix("raw/") for name in looks.passed_over)
+    return State(general, hash_of(repr(tables)), looks.found, passed_over)
 
 
 def _refuse_files(folder):

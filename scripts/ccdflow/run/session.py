@@ -39,7 +39,11 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
-from ccdflow.run.rawframes.warnings_of_rows import passed_over_lines, warning_lines
+from ccdflow.run.rawframes.warnings_of_rows import (
+    files_passed_over,
+    passed_over_lines,
+    warning_lines,
+)
 
 
 @dataclass
@@ -401,7 +405,9 @@ def _finish(session):
     ended = replace(context, jobs={}, elsewhere={})
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     lines = moved + removal.lines_on_unmoved(session.unmoved)
-    lines += closing_lines(ended, () if moved else session.failed, session.left)
+    # The look for the seal has seen all files of the raw folder.
+    passed = session.state.passed_over if session.state else None
+    lines += closing_lines(ended, () if moved else session.failed, session.left, passed=passed)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved:
         seal.leave_seal(
@@ -470,7 +476,7 @@ def fails(context):
     return any(row.status == SET_ASIDE for row in counts.told_rows(context).rows.values())
 
 
-def closing_lines(context, failed=(), left=()):
+def closing_lines(context, failed=(), left=(), *, passed=None):
     """Return the closing lines of a run.
 
     Parameters
@@ -478,6 +484,8 @@ def closing_lines(context, failed=(), left=()):
     context : ccdflow.run.context.Context
     failed, left : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and those left for the next one beside frames.
+    passed : iterable of str, optional
+        Files of the raw folder that are not read, where they are known: no look is needed then.
 
     Returns
     -------
@@ -491,7 +499,7 @@ def closing_lines(context, failed=(), left=()):
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
     lines += set_aside_lines(rows, most=20, leave_out={r.product for r in failed})
-    lines += passed_over_lines(context.raw)
+    lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
     lines += warning_lines(rows)
     lines += unknown_lines(context)
     for kind in context.chain:

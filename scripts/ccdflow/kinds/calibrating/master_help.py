@@ -190,7 +190,8 @@ def _helps(sums):
     helps = []
     for (kind, product, unit), (count, values) in sorted(totals.items(), key=_by_kind):
         means = [float(value / count) for value in values[:-2]]
-        errors = [float(value.sqrt(_EXACT) / count) for value in values[-2:]]
+        # The sums are exact, so that their order does not matter; one root of each needs no more.
+        errors = [math.sqrt(value) / count for value in values[-2:]]
         helps.append(MasterHelp(kind, product, count, Effect(*means, *errors), unit))
     return helps
 

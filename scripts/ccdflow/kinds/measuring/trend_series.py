@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import numpy as np
 
+from ccdflow import paths
 from ccdflow.detector.trend_steps import TRENDS
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.dark import rounded
@@ -105,7 +105,7 @@ def figure_series(context, *, since=""):
     )
     by_key = {}
     for group in biases:
-        setup = PurePosixPath(group.product).stem.removeprefix(f"bias_{group.camera}").strip("_")
+        setup = paths.stem(group.product).removeprefix(f"bias_{group.camera}").strip("_")
         for figures in _quality(context, group):
             for name in _OF_BIASES:
                 value, error = figures[name], figures[f"{name}_error"]
@@ -119,7 +119,7 @@ def figure_series(context, *, since=""):
                 )
     temperatures = _temperatures(context, measured)
     for group in measured:
-        setup = PurePosixPath(group.product).stem.removeprefix("pixels_")
+        setup = paths.stem(group.product).removeprefix("pixels_")
         degrees, exposures = temperatures[group.product]
         for figures in _quality(context, group):
             for name in _OF_MEASUREMENTS:
@@ -140,8 +140,10 @@ def _quality(context, group):
 
 def _add(found, group, setup, amplifier, name, point):
     if math.isfinite(point[0]):
-        one = FigureSeries(group.camera, setup, amplifier, name)
-        found.setdefault(one.key, one).points[group.night] = point
+        key = group.camera, setup, amplifier, name
+        if key not in found:
+            found[key] = FigureSeries(*key)
+        found[key].points[group.night] = point
 
 
 def _temperatures(context, measured):

@@ -25,6 +25,7 @@ from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
 from ccdflow.run.nights import counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawfolder import is_plain_name
+from ccdflow.run.rawframes.rows import plain_row
 
 # Raise it when a change alters what the note says: nights are then closed anew.
 FORM = 2
@@ -61,7 +62,9 @@ class ClosedNights:
         self.opened, self.products, self.notes = set(), frozenset(), None
         self._columns = columns
         self._places = {night: place for place, night in enumerate(self.nights)}
-        self._values, self._parsed, self._groups = {}, {}, {}
+        self._values, self._parsed, self._groups, self._untaken = {}, {}, {}, {}
+        # Equal values are kept once: 30,000 masters have a few cameras and setups.
+        self._same = {}
 
     def __contains__(self, night):
         return night in self._places
@@ -121,6 +124,25 @@ class ClosedNights:
             self._parsed[name] = _Parsed(self.cells(name))
         return self._parsed[name].get(night)
 
+    def take(self, name, night):
+        """Return the value of a column for one night, once: neither it nor its text is kept.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        night : str
+
+        Returns
+        -------
+        object
+            Plain; None where there is none, or it was taken before.
+        """
+        if name not in self._untaken:
+            self._untaken[name] = self.cells(name)
+        cell = self._untaken[name].pop(night, b"")
+        return json.loads(cell) if cell else None
+
     def summaries(self, name):
         """Return the values that each closed night has under a name.
 
@@ -138,12 +160,13 @@ class ClosedNights:
     def groups_of(self, night):
         """Return the groups of the masters of a night."""
         if night not in self._groups:
-            numbered = enumerate(self.column("groups").get(night) or ())
+            numbered = enumerate(self.take("groups", night) or ())
             self._groups[night] = [self._group(night, *each) for each in numbered]
         return self._groups[night]
 
     def _group(self, night, number, values):
-        return _group_of(values, lambda: _steps_of(self.value("steps", night)[number]))
+        steps = lambda: _steps_of(self.value("steps", night)[number])  # noqa: E731
+        return _group_of(values, steps, self._same)
 
     @property
     def names(self):
@@ -331,7 +354,7 @@ def _note(context, night, homes):
         "groups": [[getattr(group, name) for name in _OF_GROUPS] for group in groups],
         "steps": [group.as_dict()["steps"] for group in groups],
         "firsts": [
-            counts.plain_row(context.store.rows[file])
+            plain_row(context.store.rows[file])
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
         **{_TOLD + name: value for name, value in told.items()},
@@ -344,11 +367,22 @@ def _places(context, homes, name, night):
     return homes.places[name].get(night, [])
 
 
-def _group_of(values, steps):
-    """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps."""
+def _group_of(values, steps, known):
+    """Return the group of the values of `_OF_GROUPS`; ``steps`` is called for its steps.
+
+    Parameters
+    ----------
+    values : list
+    steps : callable
+    known : dict
+        Values of other groups, of which equal ones are taken; it gets those of this one.
+    """
     fields = dict(zip(_OF_GROUPS, values, strict=True))
     fields |= {name: tuple(fields[name]) for name in ("files", "nights", "measurements")}
-    return ClosedGroup(**{**fields, "shared": tuple(map(tuple, fields["shared"])), "steps": steps})
+    fields["shared"] = tuple(map(tuple, fields["shared"]))
+    for name in ("night", "camera", "shared", "nights", "kind", "measurements"):
+        fields[name] = known.setdefault(fields[name], fields[name])
+    return ClosedGroup(**fields, steps=steps)
 
 
 def _steps_of(values):

@@ -11,7 +11,7 @@ from collections import Counter
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import OK, OWN, Facts, Row
+from ccdflow.run.rawframes.rows import OK, plain_row, row_of
 
 NAME = "counts"
 
@@ -58,17 +58,6 @@ def has_exposure(row):
     """Tell whether a frame has an exposure time that can be one."""
     value = row.facts["exptime"]
     return isinstance(value, int | float) and 0 < value < LONGEST
-
-
-def plain_row(row):
-    """Return a row as plain values."""
-    return [row.file, row.stamp, row.facts.values(), *(getattr(row, name) for name in OWN)]
-
-
-def row_of(values):
-    """Return the row that `plain_row` made plain values of."""
-    file, stamp, facts, *own = values
-    return Row(file, tuple(stamp), Facts(facts), *own)
 
 
 def told_rows(context):

@@ -27,7 +27,7 @@ from ccdflow.run.rawframes import header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rawfolder import is_plain_name
-from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
+from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated, row_with_shared_texts
 
 # Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
@@ -112,7 +112,7 @@ class NightNotes:
         late = map(self._ledger.record_beside, self.late_notes.records)
         self._late = {record.product: (home, record) for home, record in late}
         self.gone = frozenset(self.late_notes.first.get("records", {}).get("removed", ()))
-        self._firsts = {}
+        self._firsts, self._texts = {}, {}
         self._by_segment = {paths.segment(night): [night] for night in nights.nights}
         self._in_folder = {}
         for night, folders in nights.column("folders").items():
@@ -171,8 +171,9 @@ class NightNotes:
     def _firsts_of(self, night):
         """Return {file: row} of the first members of a night's masters."""
         if night not in self._firsts:
-            values = self.nights.column("firsts")[night]
-            self._firsts[night] = {row.file: row for row in map(counts.row_of, values)}
+            firsts = self.nights.take("firsts", night) or ()
+            rows = (row_with_shared_texts(values, self._texts) for values in firsts)
+            self._firsts[night] = {row.file: row for row in rows}
         return self._firsts[night]
 
     def record(self, product):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -14,10 +15,21 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.files import notes, whole
 from ccdflow.run import late_notes
 from ccdflow.run.rawframes.inventory_table import TABLE, write_inventory
-from ccdflow.run.rawframes.rows import FACTS, OWN, SET_ASIDE, Facts, Row, digest
+from ccdflow.run.rawframes.rows import (
+    FACTS,
+    OWN,
+    SET_ASIDE,
+    Facts,
+    Row,
+    digest,
+    plain_row,
+    row_with_shared_texts,
+)
 
 # Raise it when a change to the reading of headers alters a cell of the table.
 READING = 8
+# The places of geometry and recipe in the plain values of a row.
+_GEOMETRY, _RECIPE = (3 + OWN.index(name) for name in ("geometry", "recipe"))
 
 
 @dataclass
@@ -53,6 +65,7 @@ class HeaderStore:
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict = field(default_factory=dict, compare=False, repr=False)
     _names: dict = field(default_factory=dict, compare=False, repr=False)
+    _last: deque = field(default_factory=lambda: deque(maxlen=8), compare=False, repr=False)
 
     def geometry(self, name):
         """Return the `ccdflow.camera.geometry.Geometry` of a name, as in ``Row.geometry``."""
@@ -66,22 +79,36 @@ class HeaderStore:
 
     def keep(self, value):
         """Remember a JSON-able value and return its name."""
+        # Neighbours share one object.
+        for known, name in self._last:
+            if known is value:
+                return name
         # Thousands of frames have the same few values; a canonical text takes five times longer.
         same = pickle.dumps(value)
         name = self._names.get(same)
         if name is None:
             name = self._names[same] = digest(value)
         self.shared.setdefault(name, value)
+        self._last.append((value, name))
         return name
 
     def add(self, row):
         """Put a row in its place."""
-        same = self.texts.setdefault
-        facts = [
-            same(value, value) if type(value) is str else value for value in row.facts.values()
-        ]
-        own = [getattr(row, name) for name in OWN]
-        self.rows[row.file] = Row(row.file, row.stamp, Facts(facts), *(same(t, t) for t in own))
+        self.rows[row.file] = row_with_shared_texts(plain_row(row), self.texts)
+
+    def add_read(self, values, geometry, recipe):
+        """Put a row that was read in its place.
+
+        Parameters
+        ----------
+        values : list
+            As `ccdflow.run.rawframes.rows.plain_row` returns them.
+        geometry, recipe : dict or None
+            In canonical form.
+        """
+        if geometry is not None:
+            values[_GEOMETRY], values[_RECIPE] = self.keep(geometry), self.keep(recipe)
+        self.rows[values[0]] = row_with_shared_texts(values, self.texts)
 
 
 # -- the store on disk ---------------------------------------------------------------------------
@@ -145,7 +172,7 @@ class RowReader:
 
 def line_of_row(row):
     """Return the line of a row in the notes."""
-    return _encode([row.file, row.stamp, row.facts.values(), *(getattr(row, n) for n in OWN)])
+    return _encode(plain_row(row))
 
 
 def save_store(results, store):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 
 from ccdflow import paths
@@ -37,6 +38,7 @@ from ccdflow.run.rawframes.rows import (
     SET_ASIDE,
     Facts,
     digest,
+    plain_row,
     unread_row,
 )  # fmt: skip
 from ccdflow.run.tracebacks import text_of
@@ -113,11 +115,9 @@ def update(
         return None if is_read_anew else before
 
     files = [(file, stamps[file], known(file)) for file in stale]
-    rows = header_reading.read_all(_Reader(settings, basis, now), files, cores=cores)
-    for count, (row, geometry, recipe, traceback) in enumerate(rows, start=1):
-        if geometry is not None:
-            row = replace(row, geometry=store.keep(geometry), recipe=store.keep(recipe))
-        store.add(row)
+    answers = header_reading.read_all(_Reader(settings, basis, now), files, cores=cores)
+    for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
+        store.add_read(values, geometry, recipe)
         store.tracebacks.update(traceback)
         if progress is not None:
             progress(count, len(stale))
@@ -138,11 +138,16 @@ class _Reader:
     now: float
 
     def __call__(self, known):
-        """Return (row, geometry, recipe, tracebacks) of (file, stamp, the row before or None)."""
+        """Return (row, geometry, recipe, tracebacks) of (file, stamp, row before or None).
+
+        The row is as `plain_row` has it: plain values are sent to another process in half the time.
+        """
         tracebacks = {}
         file, stamp, before = known
-        reading = read_row(file, stamp, before, self.settings, self.basis, self.now, tracebacks)
-        return *reading, tracebacks
+        row, *shared = read_row(
+            file, stamp, before, self.settings, self.basis, self.now, tracebacks
+        )
+        return plain_row(row), *shared, tracebacks
 
 
 def _is_asked_for_again(row, again):
@@ -253,30 +258,18 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     tracebacks : dict of str to str
         By file; changed in place.
     """
-    row = unread_row(file, stamp, basis.hash_of(""))
-    geometry = recipe = raw = None
+    row, found = unread_row(file, stamp, basis.hash_of("")), {}
+    raw = None
     try:
-        check_name(file)
-        with file_errors.reading(file):
-            raw = rawfile.open_raw(f"{settings.raw}/{file}", file)
-        with raw:
-            row = replace(row, stamp=raw.stamp)
-            layout = raw.layout(memory=settings.frame_memory)
-            row = replace(row, fingerprint=layout.fingerprint)
-            headers = layout.headers
-            camera = basis.identify(headers, settings.cameras, file)
-            row = replace(row, camera=camera.name, basis=basis.hash_of(camera.name))
-            remembered = basis.remembered(camera.name)
-            row = _described(row, camera, headers, remembered)
-            if not camera.raw:
-                remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
-            geometry, recipe, notes = remembered(
-                "arranged", lambda headers: _arranged(file, camera, headers, settings), headers
-            )
-            notes = [row.reason, *notes]
-            row = replace(row, reason="; ".join(note for note in notes if note))
-            if not layout.checked:
-                row = _checked(raw, layout, before, row, now, settings)
+        try:
+            check_name(file)
+            with file_errors.reading(file):
+                raw = rawfile.open_raw(f"{settings.raw}/{file}", file)
+            _read(raw, file, before, settings, basis, now, found)
+        finally:
+            geometry, recipe = found.pop("geometry", None), found.pop("recipe", None)
+            # A new row for each value would take a tenth of the time.
+            row = replace(row, **found)
     except file_errors.UnreadableRawFile as error:
         return _unreadable(row, before, error, settings.raw / file), None, None
     except (file_errors.IncompleteRawFile, file_errors.ChangedRawFile) as error:
@@ -304,6 +297,43 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     return row, geometry, recipe
 
 
+def _read(raw, file, before, settings, basis, now, found):
+    """Read the headers of an open file.
+
+    Parameters
+    ----------
+    raw : ccdflow.files.rawfile.RawFile
+        Closed at the end.
+    file, before, settings, basis, now
+        See `read_row`.
+    found : dict of str to object
+        Gets the values of the row, as far as they could be read; geometry and recipe in canonical
+        form.
+
+    Raises
+    ------
+    CcdflowError
+        If the frame cannot be read or reduced.
+    """
+    with raw:
+        found["stamp"] = raw.stamp
+        layout = raw.layout(memory=settings.frame_memory)
+        found["fingerprint"] = layout.fingerprint
+        headers = layout.headers
+        camera = basis.identify(headers, settings.cameras, file)
+        found |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
+        remembered = basis.remembered(camera.name)
+        found |= _described(file, camera, headers, remembered)
+        if not camera.raw:
+            remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
+        found["geometry"], found["recipe"], notes = remembered(
+            "arranged", lambda headers: _arranged(file, camera, headers, settings), headers
+        )
+        found["reason"] = "; ".join(filter(None, (found["reason"], *notes)))
+        if not layout.checked:
+            found["packed"] = _checked(raw, layout, before, now, settings)
+
+
 def _as_far_as_read(row, raw, settings, basis):
     """Return the row of a frame that is set aside, with the facts of the headers before the fault.
 
@@ -321,28 +351,28 @@ def _as_far_as_read(row, raw, settings, basis):
         return row
     try:
         camera = basis.identify(raw.headers, settings.cameras, row.file)
-        known = _described(row, camera, raw.headers, basis.remembered(camera.name))
+        known = _described(row.file, camera, raw.headers, basis.remembered(camera.name))
     except Exception:
         # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one reason
         # already.
         return row
-    return replace(row, camera=camera.name, basis=basis.hash_of(camera.name), facts=known.facts)
+    return replace(row, camera=camera.name, basis=basis.hash_of(camera.name), facts=known["facts"])
 
 
-def _checked(raw, layout, before, row, now, settings):
-    """Return the row once the file's pixels are known to be as its headers promise, or new.
+def _checked(raw, layout, before, now, settings):
+    """Return ``Row.packed`` once the file's pixels are known to be as its headers promise, or new.
 
     A young file is read again by the next run. If its bytes are then the same as now, they need not
     be inflated once more.
     """
-    is_young = _is_young(row.stamp, now, settings)
+    is_young, packed = _is_young(raw.stamp, now, settings), ""
     was_young = before is not None and before.stamp == () and before.packed != ""
     if is_young or was_young:
-        row = replace(row, packed=raw.bytes_checksum())
-    is_as_it_was = was_young and before.status == OK and before.packed == row.packed
-    if _is_doubtful(before, row) and not is_as_it_was:
+        packed = raw.bytes_checksum()
+    is_as_it_was = was_young and before.status == OK and before.packed == packed
+    if not is_as_it_was and _is_doubtful(before, raw.stamp, layout.fingerprint):
         raw.read_all(layout, memory=settings.frame_memory)
-    return row if is_young else replace(row, packed="")
+    return packed if is_young else ""
 
 
 def _is_first_verdict(before, row):
@@ -356,17 +386,16 @@ def _is_first_verdict(before, row):
     )
 
 
-def _described(row, camera, headers, remembered):
-    """Return the row with the facts of its headers, and warnings on unreadable ones."""
-    described = camera.describe(headers, file=row.file, remembered=remembered)
-    facts = {name: getattr(described, name) for name in FACTS}
-    facts |= {"type": facts["type"] or "other"}
-    return replace(
-        row,
-        facts=Facts.of(facts),
-        reason=described.reason,
-        warnings="\n".join(described.warnings),
-    )
+def _described(file, camera, headers, remembered):
+    """Return the values of a row that its headers tell, with warnings on unreadable cards."""
+    described = camera.describe(headers, file=file, remembered=remembered)
+    values = dict(zip(FACTS, _facts_of(described), strict=True))
+    values["type"] = values["type"] or "other"
+    warnings = "\n".join(described.warnings)
+    return {"facts": Facts.of(values), "reason": described.reason, "warnings": warnings}
+
+
+_facts_of = attrgetter(*FACTS)
 
 
 def _arranged(file, camera, headers, settings):
@@ -397,8 +426,8 @@ def _is_young(stamp, now, settings):
 _WENT_AWAY = "it went away while its header was read"
 
 
-def _is_doubtful(before, row):
+def _is_doubtful(before, stamp, fingerprint):
     """Tell whether a file that looks as it did may be damaged where headers do not show it."""
-    if before is None or before.fingerprint != row.fingerprint:
+    if before is None or before.fingerprint != fingerprint:
         return False
-    return before.stamp != row.stamp or before.status == SET_ASIDE
+    return before.stamp != stamp or before.status == SET_ASIDE

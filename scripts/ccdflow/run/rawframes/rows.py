@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from ccdflow.camera.nights import undated_night
 
@@ -170,6 +170,37 @@ class Row:
 
 # The short texts of a row.
 OWN = tuple(field.name for field in fields(Row))[3:]
+own_of = attrgetter(*OWN)
+
+
+def plain_row(row):
+    """Return a row as plain values."""
+    return [row.file, row.stamp, row.facts.values(), *own_of(row)]
+
+
+def row_of(values):
+    """Return the row that `plain_row` made plain values of."""
+    file, stamp, facts, *own = values
+    return Row(file, tuple(stamp), Facts(facts), *own)
+
+
+def row_with_shared_texts(values, texts):
+    """Return the row of plain values, with texts that it shares with others: they are few.
+
+    Parameters
+    ----------
+    values : list
+        As `plain_row` returns them.
+    texts : dict of str to str
+        Texts of other rows; it gets those of this one.
+
+    Returns
+    -------
+    Row
+    """
+    same, (file, stamp, facts, *own) = texts.setdefault, values
+    facts = [same(value, value) if type(value) is str else value for value in facts]
+    return Row(file, tuple(stamp), Facts(facts), *map(same, own, own))
 
 
 def unread_row(file, stamp=(), basis=""):

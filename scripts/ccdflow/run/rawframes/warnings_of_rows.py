@@ -62,8 +62,8 @@ def _undated(store):
     ]
 
 
-def passed_over_lines(raw):
-    """Return the lines on files that look like raw frames and are not read, by the reason.
+def files_passed_over(raw):
+    """Return the files that look like raw frames and are not read; links are not followed.
 
     Parameters
     ----------
@@ -73,20 +73,39 @@ def passed_over_lines(raw):
     Returns
     -------
     list of str
+        Relative to the raw folder.
+    """
+    return [
+        os.path.normpath(os.path.join(os.path.relpath(folder, raw), name))  # noqa: PTH118
+        for folder, _, names in os.walk(raw)
+        for name in filter(paths.is_passed_over, names)
+    ]
+
+
+def passed_over_lines(files):
+    """Return the lines on files that look like raw frames and are not read, by the reason.
+
+    Parameters
+    ----------
+    files : iterable of str
+        Relative to the raw folder; those in hidden folders are not told.
+
+    Returns
+    -------
+    list of str
     """
     hidden, packed = [], []
-    for folder, folders, names in os.walk(raw):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in filter(paths.is_passed_over, names):
-            where = os.path.relpath(folder, raw)
-            (hidden if name.startswith(".") else packed).append(os.path.normpath(f"{where}/{name}"))
+    for file in files:
+        *folders, name = file.split("/")
+        if not any(folder.startswith(".") for folder in folders):
+            (hidden if name.startswith(".") else packed).append(file)
     return [
-        f"passed over: {_counted(files)} {why} (the first: {min(files)!a})"
-        for files, why in (
+        f"passed over: {_counted(found)} {why} (the first: {min(found)!a})"
+        for found, why in (
             (hidden, "with a leading dot in the name"),
             (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
         )
-        if files
+        if found
     ]
 
 
