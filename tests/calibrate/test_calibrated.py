@@ -436,6 +436,29 @@ def test_threads_share_masters_and_make_the_same_bytes(night, tmp_path, monkeypa
     assert made[0] != made[1]
 
 
+def test_masters_that_no_frame_takes_any_more_are_let_go(night, monkeypatch):
+    """A watch lets go after each whole round; frames of the sky may be five minutes apart."""
+    reads, real = [], master_store.read_master
+
+    def counted(path, kind, **more):
+        reads.append(kind)
+        return real(path, kind, **more)
+
+    monkeypatch.setattr(master_store, "read_master", counted)
+    store, paths = MasterStore(), night[2]
+    for _ in range(3):
+        store.get(paths["bias"], "bias")
+        for _ in range(3):
+            store.let_go()
+    assert reads == ["bias"]
+    store.get(paths["flat"], "flat")
+    store.let_go()
+    store.get(paths["bias"], "bias")
+    assert reads == ["bias", "flat", "bias"]
+    store.get(paths["flat"], "flat")
+    assert reads == ["bias", "flat", "bias"]
+
+
 @pytest.mark.parametrize("k", [1.0, 0.4])
 def test_planes_of_masters_are_shared_by_frames_of_other_levels(night, tmp_path, k):
     """Each frame has an overscan level of its own: the noise of its masters has not."""

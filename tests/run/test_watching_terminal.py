@@ -76,7 +76,7 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
         (top / "raw" / name).write_bytes(b"a frame")
     watched._look()
     assert watch._left(watched).endswith("2 frames wait: start again, or run snakemake")
-    watched._seen = dict(watched._found)
+    watched._seen.add(watched._found)
     assert watch._left(watched) == "nothing is half made"
 
 

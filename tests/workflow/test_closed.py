@@ -13,7 +13,10 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import note_columns, notes
 from ccdflow.run import ledger, session
+from ccdflow.run.nights import closed_nights, merging, night_notes
+from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import load_store
+from ccdflow.run.watch import watching
 
 NIGHTS = [f"2024-03-{day:02}" for day in range(1, 8)]
 LATER = "2024-03-08"
@@ -241,3 +244,146 @@ def test_a_night_without_one_of_its_raw_files_is_closed_as_well(box):
     assert gone[:-1] == [line for line in box.run().lines if "raw file missing" in line][:-1] != []
     box.put(f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL)
     assert opened(box) is None, "which frames are members may change"
+
+
+# -- a watch, which closes nights while one goes on ------------------------------------------------
+
+
+def watch_of(box):
+    return watching.Watch(box.values(), chain=kinds.CHAIN, say=lambda _: None, pause=0.02)
+
+
+def arrive(box, watched, night, kind):
+    """Let a frame of a night arrive; return the round that it leads to."""
+    before = set(rawfolder.list_raw(box.raw))
+    take(box, night, kind)
+    found = rawfolder.list_raw(box.raw)
+    return watched.notice({file: found[file] for file in set(found) - before})
+
+
+def kept(watched):
+    """Return the nights of the rows that a watch has in memory."""
+    return sorted({row.night for row in watched._warm.context.store.rows.values()})
+
+
+@pytest.fixture
+def watched(box):
+    """A watch on the archive; nights without a note, as after a watch of long ago."""
+    (box.results / paths.CLOSED_NIGHTS).unlink()
+    watch = watch_of(box)
+    watch.round(rawfolder.list_raw(box.raw))
+    return watch
+
+
+def test_a_watch_keeps_the_open_night_alone_and_makes_what_a_run_makes(box, watched):
+    assert kept(watched) == [NIGHTS[-1]]
+    done = [arrive(box, watched, LATER, kind) for kind in ("BIAS", "BIAS", "OBJECT")]
+    # Biases are reduced at once; the frame of the sky waits for their master.
+    assert [each.is_short for each in done] == [True, True, False]
+    assert {record.kind for record in done[-1].records} >= {"bias", "science"}
+    assert kept(watched) == [LATER], "the night before has ended"
+    assert arrive(box, watched, LATER, "OBJECT").is_short
+    assert watched.round().problem == ""
+    assert box.plan().plan.jobs == {}
+    clean = box.clean()
+    clean.run()
+    assert products(box.results) == products(clean.results)
+
+
+def test_a_late_frame_of_a_closed_night_leads_to_a_whole_round(box, watched):
+    done = arrive(box, watched, NIGHTS[2], "OBJECT")
+    assert not done.is_short
+    assert f"calibrated/{NIGHTS[2]}/3.fits" in {record.product for record in done.records}
+    assert kept(watched) == [NIGHTS[2], NIGHTS[-1]]
+    watched.round()
+    assert kept(watched) == [NIGHTS[-1]], "it is closed again"
+    assert box.plan().plan.jobs == {}
+
+
+def test_frames_that_are_read_again_keep_their_night_open(box):
+    """A young frame may change and keep its times: its folder's hash proves nothing."""
+    watch = watch_of(box)
+    take(box, "2024-03-09", "BIAS", "BIAS")
+    watch.values["limits"]["settle"] = 1000.0
+    take(box, LATER, "OBJECT")
+    watch.round()
+    assert kept(watch) == [LATER, "2024-03-09"]
+    folders = note_columns.read_columns(box.results / paths.CLOSED_NIGHTS).first["folders"]
+    assert f"raw/{NIGHTS[3]}" in folders
+    assert not {f"raw/{LATER}", "raw/2024-03-09"} & folders.keys()
+
+
+def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(box, watched, monkeypatch):
+    """The watch is killed between a short round and the next whole one."""
+    arrive(box, watched, LATER, "OBJECT")
+    again = watch_of(box)
+    with monkeypatch.context() as patch:
+        # No plan of all nights.
+        patch.setattr(session, "_begin", None)
+        made = {record.kind for record in again.round().records}
+    assert made
+    assert not made & {"frame", "science"}
+    assert kept(again) == [LATER]
+    assert box.plan().plan.jobs == {}
+
+
+def test_a_night_with_a_failed_frame_stays_open(box, watched, monkeypatch):
+    make = type(kinds.CHAIN).make
+
+    def failing(self, context, job, *, threads=1):
+        if job.product == f"calibrated/{LATER}/0.fits":
+            raise RuntimeError("not yet")
+        return make(self, context, job, threads=threads)
+
+    monkeypatch.setattr(type(kinds.CHAIN), "make", failing)
+    take(box, "2024-03-09", "OBJECT")
+    assert arrive(box, watched, LATER, "OBJECT").problem == ""
+    watched.round()
+    assert LATER in kept(watched)
+    monkeypatch.setattr(type(kinds.CHAIN), "make", make)
+    watched.round()
+    assert box.plan().plan.jobs == {}
+
+
+def test_late_notes_that_are_many_are_merged(box, monkeypatch):
+    """Rows and records are those that they were, where the note of the nights has them."""
+    take(box, LATER, "BIAS", "BIAS", "OBJECT")
+    take(box, NIGHTS[3], "OBJECT")
+    box.run()
+    box.run()
+    before = load_store(box.results), ledger.load_ledger(box.results)
+    assert merging.merge_late_notes(box.results) is False, "they are few"
+    monkeypatch.setattr(merging, "_MANY", 1)
+    monkeypatch.setattr(merging, "_PART", 0)
+    assert merging.merge_late_notes(box.results)
+    assert not (box.results / paths.LATE_NOTES).exists()
+    store, records = load_store(box.results), ledger.load_ledger(box.results)
+    assert (store.rows, store.shared, store.table) == (
+        before[0].rows, before[0].shared, before[0].table
+    )  # fmt: skip
+    assert {name: each.as_dict() for name, each in records.items()} == {
+        name: each.as_dict() for name, each in before[1].items()
+    }
+    assert not ledger.save_ledger(box.results, records), "a whole plan writes the same bytes"
+    # Each night's lines are found in their new places, and those of no night as well.
+    nights = closed_nights.read_closed_nights(box.results)
+    found = night_notes.NightNotes(box.results, nights)
+    assert {f for n in nights.nights for f in found.rows(n)} == store.rows.keys()
+    assert {p for n in ("", *nights.nights) for p in found.records(n)} == records.keys()
+    take(box, NIGHTS[1], "OBJECT")
+    # The last calibrated night is opened as well.
+    assert opened(box) == [NIGHTS[1], LATER]
+
+
+def test_a_merge_that_is_stopped_half_way_loses_nothing(box, monkeypatch):
+    take(box, LATER, "BIAS", "BIAS", "OBJECT")
+    box.run()
+    assert merging.merge_late_notes(box.results) is False
+    box.run()
+    rows, records = load_store(box.results).rows, ledger.load_ledger(box.results).keys()
+    monkeypatch.setattr(merging, "_MANY", 1)
+    monkeypatch.setattr(merging, "_merge_records", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        merging.merge_late_notes(box.results)
+    assert (load_store(box.results).rows, ledger.load_ledger(box.results).keys()) == (rows, records)
+    assert opened(box) is None

@@ -29,6 +29,8 @@ DEFAULT_MEMORY = 700_000_000
 
 # Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
+# Calls of `let_go` that a master outlasts without use.
+_MOST_IDLE = 3
 # Planes of one sort that are kept for the exposures of a night.
 _KEPT_PLANES = 2
 
@@ -232,6 +234,8 @@ class MasterStore:
         self._lock = threading.Lock()
         self._masters = OrderedDict()
         self._locks = {}
+        # By master, how often `let_go` was called since it was asked for.
+        self._idle = {}
 
     def get(self, path, kind, *, name=None, region=None):
         """Return a `Master`, from memory if the file is unchanged.
@@ -271,6 +275,7 @@ class MasterStore:
                 master = self._masters.get(key)
                 if master is not None:
                     self._masters.move_to_end(key)
+                    self._idle[key] = 0
                     return master
             master = read_master(path, kind, name=name)
             if region is not None:
@@ -280,12 +285,23 @@ class MasterStore:
 
     def _keep(self, key, master):
         with self._lock:
-            self._masters[key] = master
+            self._masters[key], self._idle[key] = master, 0
             total = sum(kept.nbytes for kept in self._masters.values())
             while total > self._memory and len(self._masters) > 1:
-                old, gone = self._masters.popitem(last=False)
-                self._locks.pop(old, None)
-                total -= gone.nbytes
+                total -= next(iter(self._masters.values())).nbytes
+                self._forget(next(iter(self._masters)))
+
+    def _forget(self, key):
+        for kept in (self._masters, self._locks, self._idle):
+            kept.pop(key, None)
+
+    def let_go(self):
+        """Free the masters that nobody has asked for since some calls of this function."""
+        with self._lock:
+            for key in list(self._idle):
+                self._idle[key] += 1
+                if self._idle[key] > _MOST_IDLE:
+                    self._forget(key)
 
 
 def read_master(path, kind, *, name=None):

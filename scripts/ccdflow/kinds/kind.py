@@ -186,6 +186,9 @@ class Kind(PartlyPlanned, OnPages):
         """
         raise NotImplementedError(f"kind {self.name} must define make()")
 
+    def let_go(self):
+        """Free what jobs have kept in memory for others, where none has used it lately."""
+
     def carries(self, context, job):
         """Return the rows and groups that a batch must carry along for a job.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC
 from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
-from ccdflow.kinds.calibrating.calibration import Calibration
+from ccdflow.kinds.calibrating.calibration import STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
@@ -50,6 +50,10 @@ class Science(Kind):
     def configuration(self, context):
         """Return this kind's block of the settings."""
         return context.settings["calibrate"]
+
+    def let_go(self):
+        """Free the masters that no frame has been calibrated with lately."""
+        STORE.let_go()
 
     # -- planning ----------------------------------------------------------------------------------
 

@@ -15,6 +15,12 @@ reduced = cache(paths.reduced)
 calibrated = cache(paths.calibrated)
 
 
+def forget_names():
+    """Forget the names of products that were asked for, as a watch of many nights does."""
+    reduced.cache_clear()
+    calibrated.cache_clear()
+
+
 @dataclass(frozen=True)
 class Context:
     """The context that jobs work with.

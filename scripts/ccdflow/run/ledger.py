@@ -107,10 +107,15 @@ def _parsed(text):
     return json.loads(text)
 
 
+def forget_texts():
+    """Forget the values of shared texts that were asked for."""
+    _parsed.cache_clear()
+
+
 # `json.loads` spends as much time on blanks around a text, of which these have none.
 _decode = json.JSONDecoder().raw_decode
 _compact = json.JSONEncoder(separators=(",", ":")).encode
-_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +313,7 @@ class Ledger(dict):
 
     def shared(self, common):
         """Return the text of a dict, one object for all that are equal."""
-        text = _canonical(common)
+        text = canonical(common)
         return self._common.setdefault(text, text)
 
     @property
@@ -399,6 +404,26 @@ def line_beside(record, night):
     return _BETWEEN.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
+def line_among(line, place):
+    """Return the line that a record beside the notes has among them.
+
+    Parameters
+    ----------
+    line : str
+        As `line_beside` returns it.
+    place : callable
+        Called with the text of the part of the basis that records share; returns its place.
+
+    Returns
+    -------
+    product, line, night : str
+    """
+    short, own, data, common = line.split(_BETWEEN)
+    *values, night = _decode(short)[0]
+    short = _compact([*values, place(common or "{}")])
+    return values[0], _BETWEEN.join((short, own, data)), night
+
+
 def save_ledger(results, ledger):
     """Write the ledger if it changed. Returns whether it was written.
 
@@ -452,7 +477,7 @@ def names_of_records(results):
     }
 
 
-def fold(results, ledger, *, verify):
+def fold(results, ledger, *, verify, known=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -463,6 +488,8 @@ def fold(results, ledger, *, verify):
     verify : bool
         Whether to compare the products' checksums: for records that an earlier, interrupted run
         left.
+    known : dict of str to Record, optional
+        Records that this process has seen, beside those of the ledger.
 
     Returns
     -------
@@ -473,6 +500,7 @@ def fold(results, ledger, *, verify):
         read.
     """
     files, unmade = [], []
+    known = known or {}
     for path, record in unfolded(results):
         files.append(path)
         if record is None or record.kind in _BATCHES:
@@ -481,7 +509,9 @@ def fold(results, ledger, *, verify):
             unmade.append(record)
             if record.status != REFUSED:
                 continue
-        elif verify and not _is_known(results, ledger.get(record.product), record):
+        elif verify and not any(
+            _is_known(results, each.get(record.product), record) for each in (known, ledger)
+        ):
             if not is_as_made(results, record):
                 continue
             record = replace(record, stamp=whole.stamp_of(Path(results) / record.product))

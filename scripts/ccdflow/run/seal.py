@@ -102,7 +102,7 @@ class State:
         return whole_hash.hexdigest()
 
 
-def state_of(values, cameras, chain, *, cores=1):
+def state_of(values, cameras, chain, *, cores=1, has_records=False):
     """Return the `State` of an archive, None where there is work left over.
 
     Parameters
@@ -114,6 +114,8 @@ def state_of(values, cameras, chain, *, cores=1):
     chain : ccdflow.kinds.kind.Chain
     cores : int, optional
         How many processes may look at folders.
+    has_records : bool, optional
+        Whether records that jobs have left are no hindrance: who asks takes them in.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def state_of(values, cameras, chain, *, cores=1):
     results, raw, tables = Path(values["results"]), os.fspath(values["raw"]), []
     folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)
     try:
-        for name in _UNFINISHED:
+        for name in _UNFINISHED[has_records:]:
             _refuse_files(results / name)
         parts = [values, [repr(camera) for camera in cameras], _code(), READING]
         parts += [[kind.name, kind.versions] for kind in chain]
@@ -211,7 +213,7 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     context = plan.context
     if before is None or context.unreadable:
         return
-    if any(map(_is_read_again, context.store.rows.values())):
+    if any(map(is_read_again, context.store.rows.values())):
         return
     made = context.ledger.values()
     # Products made since the start of the machine may not be on the disk if it stops.
@@ -242,7 +244,7 @@ def _dry_run_lines(plan):
         return None
 
 
-def _is_read_again(row):
+def is_read_again(row):
     """Tell whether the next run reads a raw file again although nothing of it has changed."""
     return not row.gone and (row.stamp == () or row.status == ARRIVING)
 

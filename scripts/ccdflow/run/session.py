@@ -68,6 +68,8 @@ class Session:
         context has none.
     state : ccdflow.run.seal.State or None
         The state for a seal, from before the plan was made.
+    looked : ccdflow.run.seal.State or None
+        The same for who closes nights and leaves no seal.
     """
 
     plan: plan.Plan
@@ -79,6 +81,7 @@ class Session:
     unmoved: dict = field(default_factory=dict)
     seal: object = None
     state: object = None
+    looked: object = None
 
     def describe(self):
         """Return the lines on the products that are to be made."""
@@ -96,7 +99,7 @@ class Session:
 
 def start(
     values, *, chain, dry, progress=None, forced=frozenset(), requested=frozenset(), sealed=False,
-    cores=1, notes=None,
+    cores=1, notes=None, made=None,
 ):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
@@ -122,6 +125,9 @@ def start(
         How many processes may read headers.
     notes : callable, optional
         Called under the lock; returns inventory and ledger, as `read_notes` does.
+    made : dict of str to ccdflow.run.ledger.Record, optional
+        Records by this process that the ledger does not have yet, by product, {} for none. With it
+        no seal is looked at, and some nights alone are planned although jobs have left records.
 
     Returns
     -------
@@ -141,20 +147,23 @@ def start(
             held = None if dry else stack.enter_context(lock.take_lock(results))
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
-            if sealed and not forced and not requested:
-                state = seal.state_of(values, reading.cameras, chain, cores=cores)
-            valid_seal = seal.valid_seal(results, state)
+            if (sealed or made is not None) and not forced and not requested:
+                state = seal.state_of(
+                    values, reading.cameras, chain, cores=cores, has_records=made is not None
+                )
+            valid_seal = seal.valid_seal(results, state if sealed else None)
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:
                 session = _sealed(values, reading, chain, dry, held, valid_seal)
             else:
                 options = {"progress": progress, "cores": cores}
-                session = _open(values, reading, chain, dry, held, state, options) or _begin(
+                session = _open(values, reading, chain, dry, held, state, options, made)
+                session = session or _begin(
                     values, reading, chain, dry, held,
-                    forced=forced, requested=requested, notes=notes, options=options,
+                    forced=forced, requested=requested, notes=notes, options=options, made=made,
                 )  # fmt: skip
-                session.state = state
+                session.state, session.looked = state if sealed else None, state
         except OSError as error:
             raise lock.failed(results, error) from None
         stack.pop_all()
@@ -202,13 +211,15 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _open(values, reading, chain, dry, held, state, options):
+def _open(values, reading, chain, dry, held, state, options, made):
     """Return the session of a run that plans some nights only, None where all are to be planned."""
     if dry or state is None:
         # A dry run says what all nights want.
         return None
     try:
-        opened_plan = partial_plan.plan_changed_nights(values, reading, chain, state, **options)
+        opened_plan, files = partial_plan.plan_changed_nights(
+            values, reading, chain, state, made=made, **options
+        )
     except NeedsWholePlan:
         return None
     results = Path(values["results"])
@@ -216,19 +227,22 @@ def _open(values, reading, chain, dry, held, state, options):
     try:
         remove_logs(results)
         _retire_planned(session)
-        save_session(session)
+        save_session(session, files)
     except OSError as error:
         raise lock.unwritable(results, error) from None
     return session
 
 
-def _begin(values, reading, chain, dry, held, *, forced=(), requested=(), notes=None, options=None):
+def _begin(
+    values, reading, chain, dry, held, *, forced=(), requested=(), notes=None, options=None,
+    made=None,
+):  # fmt: skip
     """Return the session of a plan of all nights."""
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(requested)
     results = Path(values["results"])
     busy = {} if dry else claims.withdraw(results)
     store, records = notes() if notes else read_notes(results)
-    files, unmade = ledger.fold(results, records, verify=True)
+    files, unmade = ledger.fold(results, records, verify=True, known=made)
     take_aside(store, unmade)
     gone = inventory.update(store, reading, again=again, **(options or {}))
     mark_gone(store, records, gone, results)

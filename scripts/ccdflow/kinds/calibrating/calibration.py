@@ -26,7 +26,7 @@ from ccdflow.run.context import reduced
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-_STORE = MasterStore()
+STORE = MasterStore()
 
 
 def _saturated(images):
@@ -186,7 +186,7 @@ class Calibration:
         context = self.context
         path = context.results / reduced(self.row.file)
         uses = {
-            kind: applying.applied(context, _STORE, kind, use, path, self.degrees(use))
+            kind: applying.applied(context, STORE, kind, use, path, self.degrees(use))
             for kind, use in self.uses.items()
         }
         extras = self.extra.extras([image.shape for image in self._images])

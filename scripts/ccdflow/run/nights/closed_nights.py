@@ -52,14 +52,17 @@ class ClosedNights:
         All nights of the note, sorted.
     opened : set of str
         Nights that are planned by this run.
+    changed : frozenset of str
+        Those of them that are not opened for the sake of others.
     products : frozenset of str
         The masters of the nights that are not.
-    notes : ccdflow.run.nights.partial_plan.NightNotes
+    notes : ccdflow.run.nights.night_notes.NightNotes
     """
 
     def __init__(self, columns):
         self.first, self.nights = columns.first, columns.names
         self.opened, self.products, self.notes = set(), frozenset(), None
+        self.changed = frozenset()
         self._columns = columns
         self._places = {night: place for place, night in enumerate(self.nights)}
         self._values, self._parsed, self._groups, self._untaken = {}, {}, {}, {}
@@ -68,6 +71,16 @@ class ClosedNights:
 
     def __contains__(self, night):
         return night in self._places
+
+    def is_beside(self, results):
+        """Tell whether header values and ledger of a results folder are those it is about."""
+        return self.first["files"] == _stamps(results)
+
+    def forget(self):
+        """Forget what was read of the note and of its nights; it is read when asked for."""
+        for read in (self._values, self._parsed, self._groups, self._untaken):
+            read.clear()
+        self.notes.forget()
 
     def is_closed(self, night):
         """Tell whether nothing of a night is planned by this run."""
@@ -242,6 +255,38 @@ def note_all_nights(context, state):
         )
     except NeedsWholePlan:
         remove_closed_nights(context.results)
+
+
+def note_other_places(results, nights, places):
+    """Note other places of the rows and records of all nights.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    nights : ClosedNights
+        As it was read before the notes were written anew.
+    places : dict of str to (dict of str to list of [int, int])
+        Of the rows and of the records, by night; of records of no single night under ''.
+
+    Raises
+    ------
+    NeedsWholePlan
+        If a night is not in the note, or the note is not as it was.
+    """
+    if not set().union(*places.values()) <= {"", *nights.nights}:
+        raise NeedsWholePlan("there are nights that were never closed")
+    first = {**nights.first, "files": _stamps(results), "since": False}
+    first["always"] = places["records"].get("", [])
+
+    def columns():
+        for name in nights.names:
+            cells, own = nights.cells(name), places.get(name)
+            if own is not None:
+                cells = {night: note_columns.cell(own.get(night, [])) for night in nights.nights}
+            yield name, list(cells.values())
+
+    path = results / paths.CLOSED_NIGHTS
+    note_columns.write_columns(path, columns(), first=first, names=nights.nights)
 
 
 def _columns_of(before, found, nights):

@@ -9,34 +9,41 @@ planned.
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import notes, tables, whole
-from ccdflow.run import late_notes, ledger, plan
+from ccdflow.files import whole
+from ccdflow.run import ledger, plan
 from ccdflow.run.context import Context
-from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
+from ccdflow.run.job import MASTERS
 from ccdflow.run.nights import closed_nights, counts
-from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
+from ccdflow.run.nights.night_notes import (
+    NightNotes,
+    OpenLedger,
+    OpenRows,
+    RowsByNight,
+    WantedProducts,
+    changed_values,
+    home_of_record,
+)
+from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.product_stamps import ProductStamps
-from ccdflow.run.rawframes import header_store, inventory
+from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.inventory_table import cells
+from ccdflow.run.rawframes.raw_verdicts import take_aside
 from ccdflow.run.rawframes.rawfolder import is_plain_name
-from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated, row_with_shared_texts
+from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
 # Rounds of opening further nights before planning all of them.
 _ROUNDS = 5
-# Late lines above which the notes are rewritten whole.
-_MOST_LINES = 50_000
 
 
-def plan_changed_nights(values, reading, chain, state, *, cores, progress):
-    """Return the `ccdflow.run.plan.Plan` of the nights that are to be opened.
+def plan_changed_nights(values, reading, chain, state, *, cores, progress, made=None):
+    """Plan the nights that are to be opened.
 
     Parameters
     ----------
@@ -48,10 +55,15 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress):
         Of the archive as it is now.
     cores : int
     progress : callable or None
+    made : dict of str to ccdflow.run.ledger.Record, optional
+        Records that are taken in if they are among those that jobs have left; None where none are
+        left.
 
     Returns
     -------
     ccdflow.run.plan.Plan
+    files : list of str
+        The records of jobs that are in the ledger now.
 
     Raises
     ------
@@ -69,264 +81,14 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress):
         raise NeedsWholePlan("the table is not as it was written")
     changes = _Changes(values, state, nights, known)
     opened = changes.nights()
+    nights.changed = frozenset(opened)
     for _ in range(_ROUNDS):
-        opening = _Opening(values, reading, chain, known, changes)
+        opening = _Opening(values, reading, chain, known, changes, made)
         opened_plan, more = opening.plan(opened, cores=cores, progress=progress)
         if not more:
-            return opened_plan
+            return opened_plan, opening.files
         opened |= more
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
-
-
-# -- the notes -------------------------------------------------------------------------------------
-
-
-class NightNotes:
-    """Rows and records of single nights, as the notes of a results folder have them.
-
-    Parameters
-    ----------
-    results : pathlib.Path
-    nights : ccdflow.run.nights.closed_nights.ClosedNights
-
-    Raises
-    ------
-    NeedsWholePlan
-        If there are many late notes.
-    """
-
-    def __init__(self, results, nights):
-        self.results, self.nights = results, nights
-        self._lines = {name: NoteLines(results / name) for name in (paths.HEADERS, paths.LEDGER)}
-        self.late_notes = late_notes.read_late_notes(results)
-        if len(self.late_notes.rows) + len(self.late_notes.records) > _MOST_LINES:
-            raise NeedsWholePlan("there are many late notes")
-        first = json.loads(notes.first_line(results / paths.HEADERS))
-        late_rows = self.late_notes.first.get("rows", {})
-        self._store = header_store.RowReader(first)
-        self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
-        self.shared = {**first["shared"], **late_rows.get("shared", {})}
-        self.table = tuple(late_rows.get("table", self._store.table))
-        self._rows, self._records = {}, {}
-        self._late_rows = {row.file: row for row in map(self._store.row, self.late_notes.rows)}
-        late = map(self._ledger.record_beside, self.late_notes.records)
-        self._late = {record.product: (home, record) for home, record in late}
-        self.gone = frozenset(self.late_notes.first.get("records", {}).get("removed", ()))
-        self._firsts, self._texts = {}, {}
-        self._by_segment = {paths.segment(night): [night] for night in nights.nights}
-        self._in_folder = {}
-        for night, folders in nights.column("folders").items():
-            for folder in folders:
-                self._in_folder.setdefault(folder, []).append(night)
-
-    def rows(self, night):
-        """Return {file: row} of a night."""
-        if night not in self._rows:
-            places = self.nights.value("rows", night) or []
-            rows = map(self._store.row, self._lines[paths.HEADERS].at(places))
-            by_file = {row.file: row for row in rows if row.file not in self._late_rows}
-            if any(row.night != night for row in by_file.values()):
-                raise NeedsWholePlan(f"the rows of {night} are not where they were")
-            by_file |= {f: row for f, row in self._late_rows.items() if row.night == night}
-            self._rows[night] = by_file
-        return self._rows[night]
-
-    def records(self, night):
-        """Return {product: record} of a night; '' gives the records of no single night."""
-        if night not in self._records:
-            own = self.nights.first["always"]
-            places = own if not night else self.nights.value("records", night) or []
-            records = map(self._ledger.record, self._lines[paths.LEDGER].at(places))
-            by_product = {
-                r.product: r
-                for r in records
-                if r.product not in self._late and r.product not in self.gone
-            }
-            by_product |= {
-                product: record for product, (home, record) in self._late.items() if home == night
-            }
-            self._records[night] = by_product
-        return self._records[night]
-
-    @property
-    def new_nights(self):
-        """The nights with late notes that were never closed."""
-        homes = {night for night, _ in self._late.values()} - {""}
-        homes |= {row.night for row in self._late_rows.values()}
-        return {night for night in homes if night not in self.nights}
-
-    def nights_in(self, folder):
-        """Return the nights of the frames in a raw folder."""
-        return self._in_folder.get(folder, [])
-
-    def row(self, file):
-        """Return the row of a frame of a closed night, or None."""
-        nights = self.nights_in(posixpath.dirname(file))
-        for rows in (self._firsts_of, self.rows):
-            for night in nights:
-                if (row := rows(night).get(file)) is not None:
-                    return row
-        return None
-
-    def _firsts_of(self, night):
-        """Return {file: row} of the first members of a night's masters."""
-        if night not in self._firsts:
-            firsts = self.nights.take("firsts", night) or ()
-            rows = (row_with_shared_texts(values, self._texts) for values in firsts)
-            self._firsts[night] = {row.file: row for row in rows}
-        return self._firsts[night]
-
-    def record(self, product):
-        """Return the record of a product of a closed night, or None."""
-        raw_folder, segment = paths.home_of(posixpath.dirname(product))
-        if raw_folder is not None:
-            nights = self.nights_in(raw_folder)
-        elif product.startswith("nights/"):
-            nights = self._by_segment.get(segment, ())
-        else:
-            return None
-        for night in nights:
-            if self.nights.is_closed(night) and (record := self.records(night).get(product)):
-                return record
-        return None
-
-    def save(self, context):
-        """Write the table, and the rows and records that changed since they were read."""
-        store, records = context.store, context.ledger
-        rows, made = _changed(store.rows, store.saved), _changed(records, records.saved)
-        gone = set(records.saved) - set(dict.keys(records))
-        table = self.results / paths.INVENTORY
-        if rows:
-            line = tables.TableLines(cells)
-            tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
-        stamp = whole.stamp_of(table)
-        if not (rows or made or gone or stamp != self.table):
-            return
-        home = _home_of(context)
-        self.table = stamp
-        self._late_rows |= rows
-        self._late = {p: late for p, late in self._late.items() if p not in gone}
-        self._late |= {product: (home(record), record) for product, record in made.items()}
-        self.gone = (self.gone | gone) - made.keys()
-        said = {
-            "rows": {"shared": store.shared, "table": stamp},
-            "records": {"removed": sorted(self.gone)},
-        }
-        late_notes.write_late_notes(
-            self.results,
-            late_notes.LateNotes(
-                said,
-                [
-                    header_store.line_of_row(self._late_rows[file])
-                    for file in sorted(self._late_rows)
-                ],
-                [
-                    ledger.line_beside(record, night)
-                    for _, (night, record) in sorted(self._late.items())
-                ],
-            ),
-        )
-        store.table, store.saved = stamp, dict(store.rows)
-        records.saved = dict(records)
-
-
-class OpenRows(dict):
-    """The rows of open nights; rows of closed nights are found by name.
-
-    Parameters
-    ----------
-    rows : dict of str to ccdflow.run.rawframes.rows.Row
-        By raw file, of the open nights.
-    notes : NightNotes
-    """
-
-    def __init__(self, rows, notes):
-        super().__init__(rows)
-        self._notes = notes
-
-    def __missing__(self, file):
-        row = self._notes.row(file)
-        if row is None:
-            raise KeyError(file)
-        return row
-
-    def get(self, file, default=None):
-        """Return a row of any night."""
-        if dict.__contains__(self, file):
-            return dict.__getitem__(self, file)
-        return self._notes.row(file) or default
-
-    def __contains__(self, file):
-        return dict.__contains__(self, file) or self._notes.row(file) is not None
-
-
-class OpenLedger(ledger.Ledger):
-    """The records of open nights and of the archive; records of closed ones are found by name.
-
-    Parameters
-    ----------
-    notes : NightNotes
-    nights : sequence of str
-        The open nights.
-    """
-
-    def __init__(self, notes, nights):
-        super().__init__()
-        self._notes = notes
-        for night in ("", *nights):
-            for product, record in notes.records(night).items():
-                dict.__setitem__(self, product, record)
-        self.saved = dict(self)
-
-    def __missing__(self, product):
-        record = self._notes.record(product)
-        if record is None:
-            raise KeyError(product)
-        return record
-
-    def get(self, product, default=None):
-        """Return a record of any night."""
-        if dict.__contains__(self, product):
-            return dict.__getitem__(self, product)
-        return self._notes.record(product) or default
-
-    def __contains__(self, product):
-        return dict.__contains__(self, product) or self._notes.record(product) is not None
-
-
-class _Wanted(set):
-    """Products that are to be there: all of closed nights are."""
-
-    def __init__(self, notes):
-        super().__init__()
-        self._notes = notes
-
-    def __contains__(self, product):
-        return set.__contains__(self, product) or self._notes.record(product) is not None
-
-
-class _RowsByNight(dict):
-    """The rows of each night, sorted by file; rows of closed nights are read when asked for.
-
-    Parameters
-    ----------
-    rows : iterable of ccdflow.run.rawframes.rows.Row
-        Of the open nights.
-    notes : NightNotes
-    """
-
-    def __init__(self, rows, notes):
-        super().__init__()
-        self._notes = notes
-        for row in sorted(rows, key=lambda row: row.file):
-            self.setdefault(row.night, []).append(row)
-
-    def get(self, night, default=None):
-        """Return the rows of any night."""
-        if night in self or not self._notes.nights.is_closed(night):
-            return dict.get(self, night, default)
-        rows = self._notes.rows(night)
-        return [rows[file] for file in sorted(rows)]
 
 
 # -- what has changed ------------------------------------------------------------------------------
@@ -443,12 +205,15 @@ class _Opening:
         See `plan_changed_nights`.
     notes : NightNotes
     changes : _Changes
+    made : dict of str to ccdflow.run.ledger.Record or None
+        See `plan_changed_nights`.
     """
 
-    def __init__(self, values, reading, chain, notes, changes):
+    def __init__(self, values, reading, chain, notes, changes, made):
         self._values, self._reading, self._chain = values, reading, chain
         self._notes, self._changes = notes, changes
-        self._nights = notes.nights
+        self._nights, self._made = notes.nights, made
+        self.files = []
 
     def plan(self, opened, *, cores, progress):
         """Return (plan, nights that have to be opened as well)."""
@@ -456,7 +221,8 @@ class _Opening:
         nights.opened = set(opened)
         if not nights.closed:
             raise NeedsWholePlan("no night is closed")
-        store = self._store(opened)
+        store, records = self._store(opened), OpenLedger(self._notes, sorted(opened))
+        taken = self._take_in(store, records)
         inventory.update(
             store, self._reading, only=self._changes.found, cores=cores, progress=progress
         )
@@ -467,7 +233,8 @@ class _Opening:
         if any(row.gone for row in rows.values()):
             raise NeedsWholePlan("a raw file is missing")
         self._changes.check(rows)
-        context = self._context(store)
+        context = self._context(store, records)
+        self._check_homes(context, taken)
         opened_plan = plan.make_plan(
             context, stamps=ProductStamps(context.results, self._changes.products)
         )
@@ -475,6 +242,28 @@ class _Opening:
             self._chain.first.name, 0
         ) + counts.asked(context)
         return opened_plan, self._more(context, opened_plan)
+
+    def _take_in(self, store, records):
+        """Take the records that jobs have left into the ledger, and return them by product."""
+        if self._made is None:
+            return {}
+        before = dict(records)
+        self.files, unmade = ledger.fold(
+            self._notes.results, records, verify=True, known=self._made
+        )
+        take_aside(store, unmade)
+        return changed_values(records, before)
+
+    def _check_homes(self, context, taken):
+        """Raise `NeedsWholePlan` where a record is not of an open night."""
+        home = home_of_record(context)
+        for record in taken.values():
+            try:
+                night = home(record)
+            except KeyError:
+                raise NeedsWholePlan(f"{record.product} belongs to no open night") from None
+            if night and self._nights.is_closed(night):
+                raise NeedsWholePlan(f"{record.product} belongs to a closed night")
 
     def _store(self, opened):
         """Return the store of the rows of the open nights."""
@@ -488,22 +277,16 @@ class _Opening:
         store.verdicts = {row.file: row.reason for row in rows.values() if row.status == SET_ASIDE}
         return store
 
-    def _context(self, store):
+    def _context(self, store, records):
         """Return the context of a plan of the open nights."""
         values, nights = self._values, self._nights
         context = Context(
-            values, Path(values["raw"]), Path(values["results"]), store,
-            OpenLedger(self._notes, sorted(nights.opened)), self._chain,
+            values, Path(values["raw"]), Path(values["results"]), store, records, self._chain,
             frozenset(inventory.outdated(store, self._reading)),
-            cameras=self._reading.cameras, closed=nights, planned_products=_Wanted(self._notes),
+            cameras=self._reading.cameras, closed=nights,
+            planned_products=WantedProducts(self._notes),
         )  # fmt: skip
-        for night in nights.closed:
-            for group in nights.groups_of(night):
-                context.groups[group.product] = group
-        nights.products = frozenset(context.groups)
-        context.lookup("rows by night", lambda: _RowsByNight(store.rows.values(), self._notes))
-        for kind in self._chain:
-            kind.restore(context, nights.first["kept"][kind.name])
+        _restore(context)
         return context
 
     def _more(self, context, found):
@@ -541,6 +324,51 @@ class _Opening:
                 raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
+def _restore(context):
+    """Give a context what the notes of its closed nights have."""
+    nights, rows = context.closed, context.store.rows.values()
+    for night in nights.closed:
+        for group in nights.groups_of(night):
+            context.groups[group.product] = group
+    nights.products = frozenset(context.groups)
+    context.lookup("rows by night", lambda: RowsByNight(rows, nights.notes))
+    for kind in context.chain:
+        kind.restore(context, nights.first["kept"][kind.name])
+
+
+def plan_again(context):
+    """Plan what has been planned and made, from the same rows and the records that there are now.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+        Of a run that has ended.
+
+    Returns
+    -------
+    ccdflow.run.plan.Plan
+
+    Raises
+    ------
+    NeedsWholePlan
+        If the whole archive has to be planned.
+    """
+    fresh = replace(
+        context,
+        jobs={},
+        elsewhere={},
+        groups={},
+        planned_products=set(),
+        unreadable={},
+        _lookups={},
+    )
+    if context.closed is None:
+        return plan.make_plan(fresh)
+    fresh = replace(fresh, planned_products=WantedProducts(context.closed.notes))
+    _restore(fresh)
+    return plan.make_plan(fresh, stamps=ProductStamps(context.results))
+
+
 # -- what a run changed ----------------------------------------------------------------------------
 
 
@@ -553,25 +381,3 @@ def save_partial_plan(context):
         Of a plan of open nights.
     """
     context.closed.notes.save(context)
-
-
-def _changed(now, saved):
-    return {name: value for name, value in now.items() if saved.get(name) is not value}
-
-
-def _home_of(context):
-    """Return a function from a record to its night, '' for none."""
-    rows = context.store.rows.values()
-    nights = {paths.reduced(row.file): row.night for row in rows}
-    nights |= {paths.calibrated(row.file): row.night for row in rows}
-    segments = {paths.segment(row.night): row.night for row in rows}
-    reach = {kind.name: kind.reach for kind in context.chain}
-
-    def home(record):
-        if reach[record.kind] == FRAMES:
-            return nights[record.product]
-        if reach[record.kind] == NIGHTS:
-            return segments[record.product.split("/")[1]]
-        return ""
-
-    return home

@@ -218,6 +218,30 @@ def mount_of(path, mounts="/proc/self/mountinfo"):
     return kind
 
 
+class SeenFrames:
+    """Raw frames that rounds have seen: a number for the stamp of each, for there are many."""
+
+    def __init__(self):
+        self._marks = {}
+
+    def new(self, stamps):
+        """Return those of some {file: stamp} that were not seen as they are."""
+        return {file: at for file, at in stamps.items() if self._marks.get(file) != hash(at)}
+
+    def gone(self, stamps):
+        """Return the files that are not among all there are."""
+        return self._marks.keys() - stamps.keys()
+
+    def add(self, stamps):
+        """Note files as seen."""
+        self._marks.update((file, hash(at)) for file, at in stamps.items())
+
+    def remove(self, files):
+        """Forget files."""
+        for file in files:
+            self._marks.pop(file, None)
+
+
 class SettledFiles:
     """Files whose size and times did not change since the last look.
 

@@ -8,6 +8,7 @@ that a whole plan gives it; where one has another key, the next whole round make
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,7 +25,7 @@ from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 # The notes of a results folder: another process that did anything has written one of them.
-_NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES)
+_NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
 # Lookups of masters and setups by a context; a frame of the sky changes none of them.
 _OF_MASTERS = (
     "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
@@ -106,13 +107,21 @@ class WarmState:
     session : ccdflow.run.session.Session
         It has ended; its inventory and ledger are as they are on the disk.
     reading : ccdflow.run.rawframes.inventory.Settings
+
+    Attributes
+    ----------
+    made : dict of str to ccdflow.run.ledger.Record
+        Records of short rounds, by product: no ledger on the disk has them.
     """
 
     def __init__(self, session, reading):
         self.context = replace(session.context, jobs={}, elsewhere={})
         self.reading = reading
         self.leaves_masters = False
+        self.made = {}
         self._notes = self._stamps()
+        if self.context.closed is not None:
+            self.context.closed.forget()
 
     def _stamps(self):
         return [files.stamp_of(self.context.results / name) for name in _NOTES]
@@ -128,7 +137,8 @@ class WarmState:
         ----------
         load : callable
         """
-        return (self.context.store, self.context.ledger) if self.is_current() else load()
+        is_all = self.context.closed is None
+        return (self.context.store, self.context.ledger) if is_all and self.is_current() else load()
 
     @cached_property
     def _rows(self):
@@ -220,7 +230,11 @@ class WarmState:
 
     def _is_taken(self, file):
         """Tell whether another raw file has the same product."""
-        product = reduced(file)
+        product, closed = reduced(file), self.context.closed
+        nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
+        if any(map(self.context.is_closed, nights)):
+            # Their frames are not among those kept.
+            return True
         if self.reading.is_folding and product not in self._files:
             # `A.fits` and `a.fits` are one product there.
             folded = product.casefold()
@@ -292,7 +306,7 @@ class WarmState:
         for record in outcome.records.values():
             if record.status in (ledger.MADE, ledger.REFUSED):
                 record = replace(record, boot=ledger.boot_id())
-                self.context.ledger[record.product] = record
+                self.context.ledger[record.product] = self.made[record.product] = record
         for product, group in part.context.groups.items():
             self._groups.setdefault(group.shown, {})[product] = group
         return outcome

@@ -19,11 +19,18 @@ from pathlib import Path
 from ccdflow import settings
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import whole
-from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run import context, failures, ledger, lock, session, worker
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING
-from ccdflow.run.watch import arrivals, complaints, frame_lines, heaps, warm_state
+from ccdflow.run.watch import (
+    arrivals,
+    complaints,
+    frame_lines,
+    heaps,
+    night_closing,
+    warm_state,
+)
 from ccdflow.run.watch.patience import NoAnswer, Patience
 
 PAUSE = 1.0
@@ -118,9 +125,9 @@ class Watch:
         self._quiet = arrivals.SettledFiles(values["raw"])
         self._warm = None
         # Files as the last round found them; those of them that were incomplete.
-        self._seen, self._arriving = {}, set()
+        self._seen, self._arriving = arrivals.SeenFrames(), set()
         self._looked, self._gone = 0.0, set()
-        # Files as the last look found them.
+        # Files of the last look that no round had seen.
         self._found = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
@@ -144,8 +151,7 @@ class Watch:
         """The number of frames that no round has done; None if the folder was never read."""
         if self._found is None:
             return None
-        here = {**self._found, **self._untried}
-        return sum(self._seen.get(file) != at for file, at in here.items())
+        return len(self._seen.new({**self._found, **self._untried}))
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -163,7 +169,7 @@ class Watch:
         finally:
             source.close()
         if self._due and not self.is_left:
-            self._wait_for(lambda: self.round(self._seen))
+            self._wait_for(self.round)
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
@@ -188,9 +194,8 @@ class Watch:
         if news.is_more or is_time_to_look or not self._looked:
             stamps = self._look()
             if stamps is not None:
-                ready |= self._quiet.settled(stamps)
-        ready = {f: at for f, at in {**self._untried, **ready}.items() if self._seen.get(f) != at}
-        self._untried = ready
+                ready |= self._quiet.settled(self._found)
+        ready = self._untried = self._seen.new({**self._untried, **ready})
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
         if (ready or self._is_due()) and time.monotonic() >= self._not_before:
@@ -216,7 +221,7 @@ class Watch:
             return None
         self._complaints.complain("", "look")
         self._looked = time.monotonic()
-        self._found, self._gone = stamps, self._seen.keys() - stamps.keys()
+        self._found, self._gone = self._seen.new(stamps), self._seen.gone(stamps)
         return stamps
 
     def _answering(self, ready):
@@ -293,8 +298,7 @@ class Watch:
             done = self._short(ready)
             if done is not None:
                 return done
-        here = {file: at for file, at in self._seen.items() if file not in self._gone}
-        return self.round(here | ready)
+        return self.round(ready)
 
     def _short(self, ready):
         """Make the products of new frames and of their night; None where that is not enough."""
@@ -339,7 +343,7 @@ class Watch:
             self._warm, self._due = None, now + _PATIENCE
             self._hold(done)
             return
-        self._seen |= ready
+        self._seen.add(ready)
         is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in done.records)
         if done.records or done.arriving:
             wait = 0.0 if is_odd else max(_REST, _REST_TIMES * self._took)
@@ -352,7 +356,8 @@ class Watch:
         Parameters
         ----------
         found : dict, optional
-            The raw frames that led to this round: they lead to no other one as they are.
+            The raw frames that led to this round: they lead to no other one as they are, nor do
+            those that led to an earlier one.
 
         Returns
         -------
@@ -368,18 +373,28 @@ class Watch:
             done.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(done.problem)
         if not done.problem:
-            self._seen, self._gone = dict(found or {}), set()
+            self._seen.remove(self._gone)
+            self._seen.add(found or {})
+            self._gone = set()
         self._hold(done)
         is_open = done.problem or done.arriving
         self._due = time.monotonic() + _PATIENCE if is_open else 0.0
         self._took = time.monotonic() - began
         self._show(done)
         if done.is_made:
-            # Figures are rings of objects, and Python looks for old ones the more rarely the more
-            # there is beside them.
-            gc.collect()
-            heaps.give_back()
+            self._let_go()
         return done
+
+    def _let_go(self):
+        """Free all that was kept for frames of before, of which there may never be more."""
+        context.forget_names()
+        ledger.forget_texts()
+        for kind in self.chain:
+            kind.let_go()
+        # Figures are rings of objects, and Python looks for old ones the more rarely the more there
+        # is beside them.
+        gc.collect()
+        heaps.give_back()
 
     def _hold(self, done):
         """Let some time pass after a problem, unless the folder is busy: a lock costs nothing."""
@@ -394,22 +409,38 @@ class Watch:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
     def _round(self, done):
-        """Do a whole round: plan, make, finish."""
-        results = Path(self.values["results"])
+        """Do a whole round: plan, make, finish; once more where nights were closed after it."""
+        if self._plan_and_work(done, may_close=True):
+            self._plan_and_work(done, may_close=False)
+
+    def _plan_and_work(self, done, *, may_close):
+        """Return whether nights were closed, of which the next plan need not know much."""
+        results, before = Path(self.values["results"]), [self._warm]
+        made = {} if self._warm is None else self._warm.made
+        # All that the last round left is given up but the notes: the new plan needs its room.
+        self._warm = None
 
         def notes():
-            # All else that the last round left is given up: the new plan needs its room.
-            before, self._warm = self._warm, None
-            if before is None:
+            last = before.pop()
+            if last is None:
                 return session.read_notes(results)
-            return before.notes(lambda: session.read_notes(results))
+            return last.notes(lambda: session.read_notes(results))
 
         running = session.start(
             self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
-            progress=lambda *_: self._note_life(),
+            progress=lambda *_: self._note_life(), made=made,
         )  # fmt: skip
+        before.clear()
         try:
             self._work(running, done)
+            closed = running.context.closed
+            is_stale = closed is not None and not closed.is_beside(results)
+            if done.problem or is_stale:
+                return is_stale
+            if may_close and night_closing.close_nights(running):
+                return True
+            self._warm = warm_state.WarmState(running, session.reading_settings(self.values))
+            return False
         finally:
             running.lock.close()
 
@@ -435,19 +466,19 @@ class Watch:
                 on_done=self._teller(lines),
             )
             lines.end()
-            done.records = list(outcome.records.values())
+            done.records += outcome.records.values()
             done.problem = outcome.full
             done.problem = done.problem or "; ".join(outcome.unrecorded.values())
-        done.nights = sorted({job.night for job in jobs if job.night})
+        done.nights = sorted({*done.nights, *(job.night for job in jobs if job.night)})
         session.finish(running)
         if jobs:
             for line in failures.lines_on_failures(context.results, running.failed):
                 self.say(complaints.of_a_watch(line))
-            line = complaints.made_in_words(self.chain, done.records, time.monotonic() - began)
+            line = complaints.made_in_words(
+                self.chain, outcome.records.values(), time.monotonic() - began
+            )
             if line:
                 self.say(line)
-        if not done.problem:
-            self._warm = warm_state.WarmState(running, session.reading_settings(self.values))
 
     def _teller(self, lines):
         """Return the function that is called with each record."""

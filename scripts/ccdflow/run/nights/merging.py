@@ -1,0 +1,188 @@
+"""Late notes are put among the notes of an archive: line by line, and no row or record is loaded.
+
+A plan of some nights reads all late notes (`ccdflow.run.late_notes`), and each of its runs writes
+them whole. The notes themselves are read at their places alone. So late notes that are many are
+merged into them: sorted lines into sorted lines, at the speed of a copy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from heapq import merge
+from json.decoder import scanstring
+from pathlib import Path
+
+from ccdflow import paths
+from ccdflow.files import notes, whole
+from ccdflow.run import late_notes, ledger
+from ccdflow.run.nights import closed_nights
+from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.rawframes import header_store
+
+# Late notes are many from so many bytes on, and from this part of the notes on: to merge them costs
+# as much as a copy of all.
+_MANY, _PART = 1_000_000, 0.02
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def merge_late_notes(results):
+    """Merge the late notes of a results folder into its notes, if they are many.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+
+    Returns
+    -------
+    bool
+        Whether they were merged. They stay as they are where nobody has closed nights with them.
+
+    Raises
+    ------
+    OSError
+        If the notes cannot be written.
+    """
+    size, *sizes = (
+        (whole.stamp_of(results / name) or (0,))[0]
+        for name in (paths.LATE_NOTES, paths.HEADERS, paths.LEDGER)
+    )
+    if size < max(_MANY, _PART * sum(sizes)):
+        return False
+    try:
+        nights = closed_nights.read_closed_nights(results)
+        _merge_all(results, nights)
+    except NeedsWholePlan:
+        # Whatever is written is whole, and the next plan is of all nights.
+        closed_nights.remove_closed_nights(results)
+        return False
+    return True
+
+
+def _merge_all(results, nights):
+    late = late_notes.read_late_notes(results)
+    first = json.loads(notes.first_line(results / paths.HEADERS))
+    reader = header_store.RowReader(first)
+    said = late.first["rows"]
+    first["shared"] = dict(sorted({**first["shared"], **said["shared"]}.items()))
+    first["table"] = said["table"]
+    late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
+    homes = _homes_of(nights, "rows", [])
+    places = {"rows": _merge(results / paths.HEADERS, _encode(first), late_rows, homes)}
+    homes = _homes_of(nights, "records", nights.first["always"])
+    places["records"] = _merge_records(results / paths.LEDGER, late, homes)
+    late_notes.remove_late_notes(results)
+    closed_nights.note_other_places(results, nights, places)
+
+
+def _merge_records(path, late, homes):
+    """Merge the records into the ledger; return their places."""
+    first = json.loads(notes.first_line(path))
+    bases = first["bases"]
+    known = {ledger.canonical(basis): place for place, basis in enumerate(bases)}
+
+    def place(text):
+        if text not in known:
+            known[text] = len(bases)
+            bases.append(json.loads(text))
+        return known[text]
+
+    new = {}
+    for line in late.records:
+        name, *rest = ledger.line_among(line, place)
+        new[name] = tuple(rest)
+    gone = dict.fromkeys(late.first["records"]["removed"], (None, ""))
+    return _merge(path, _encode(first), gone | new, homes)
+
+
+def _name_of(line):
+    """Return the text that a line begins with, as its second character."""
+    return scanstring(line, 2)[0]
+
+
+def _homes_of(nights, column, always):
+    """Return [(start, end, home)] of the lines of a file of notes, in order."""
+    ranges = [(start, start + length, "") for start, length in always]
+    for night in nights.nights:
+        ranges += [(s, s + length, night) for s, length in nights.value(column, night) or ()]
+    return sorted(ranges)
+
+
+@dataclass
+class _Placed:
+    """Lines as they are written, and the places that they get.
+
+    Attributes
+    ----------
+    at : int
+        Where the next line begins.
+    places : dict of str to list of [int, int]
+        By home.
+    """
+
+    at: int
+    places: dict = field(default_factory=dict)
+    _last: str | None = None
+
+    def put(self, line, home):
+        """Note the place of a line, and return the line."""
+        places, length = self.places.setdefault(home, []), len(line.encode()) + 1
+        if home == self._last and places:
+            places[-1][1] += length
+        else:
+            places.append([self.at, length])
+        self._last, self.at = home, self.at + length
+        return line
+
+
+def _merge(path, head, late, homes):
+    """Write a file of notes with late lines in it, or in place of those of the same name.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    head : str
+        Its first line.
+    late : dict of str to (str or None, str)
+        Line and home by name; None for a line that goes.
+    homes : list of (int, int, str)
+        Where the lines of each home are, in order.
+
+    Returns
+    -------
+    dict of str to list of [int, int]
+        The places of the lines by home.
+
+    Raises
+    ------
+    NeedsWholePlan
+        If a line belongs nowhere.
+    """
+    placed = _Placed(notes.START + len(head.encode()) + 1)
+    kept = ((n, line, home) for n, line, home in _lines(path, homes) if n not in late)
+    new = ((name, *late[name]) for name in sorted(late) if late[name][0] is not None)
+
+    def lines():
+        yield head
+        for _, line, home in merge(kept, new):
+            yield placed.put(line, home)
+
+    notes.write_checked(path, lines())
+    return placed.places
+
+
+def _lines(path, homes):
+    """Yield (name, line, home) of the lines of a file of notes behind the first one."""
+    ranges = iter(homes)
+    end, home = 0, ""
+    with Path(path).open("rb") as file:
+        start = len(file.readline())
+        start += len(file.readline())
+        for text in file:
+            while start >= end:
+                _, end, home = next(ranges, (0, 0, None))
+                if home is None:
+                    raise NeedsWholePlan(f"{path} has lines that belong to no night")
+            line = text[:-1].decode()
+            yield _name_of(line), line, home
+            start += len(text)

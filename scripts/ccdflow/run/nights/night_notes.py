@@ -1,0 +1,303 @@
+"""Rows and records of single nights, as notes have them; mappings that find those of closed nights.
+
+A plan of some nights (`ccdflow.run.nights.partial_plan`) goes through the rows and records of the
+open nights. Those of closed nights are read where somebody asks for one by name.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+
+from ccdflow import paths
+from ccdflow.files import notes, tables, whole
+from ccdflow.run import late_notes, ledger
+from ccdflow.run.job import FRAMES, NIGHTS
+from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
+from ccdflow.run.rawframes import header_store
+from ccdflow.run.rawframes.inventory_table import cells
+from ccdflow.run.rawframes.rows import row_with_shared_texts
+
+# Late lines above which the notes are rewritten whole.
+_MOST_LINES = 50_000
+
+
+class NightNotes:
+    """Rows and records of single nights, as the notes of a results folder have them.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    nights : ccdflow.run.nights.closed_nights.ClosedNights
+
+    Raises
+    ------
+    NeedsWholePlan
+        If there are many late notes.
+    """
+
+    def __init__(self, results, nights):
+        self.results, self.nights = results, nights
+        self._lines = {name: NoteLines(results / name) for name in (paths.HEADERS, paths.LEDGER)}
+        self.late_notes = late_notes.read_late_notes(results)
+        if len(self.late_notes.rows) + len(self.late_notes.records) > _MOST_LINES:
+            raise NeedsWholePlan("there are many late notes")
+        first = json.loads(notes.first_line(results / paths.HEADERS))
+        late_rows = self.late_notes.first.get("rows", {})
+        self._store = header_store.RowReader(first)
+        self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
+        self.shared = {**first["shared"], **late_rows.get("shared", {})}
+        self.table = tuple(late_rows.get("table", self._store.table))
+        self._rows, self._records = {}, {}
+        self._late_rows = {row.file: row for row in map(self._store.row, self.late_notes.rows)}
+        late = map(self._ledger.record_beside, self.late_notes.records)
+        self._late = {record.product: (home, record) for home, record in late}
+        self.gone = frozenset(self.late_notes.first.get("records", {}).get("removed", ()))
+        self._firsts, self._texts = {}, {}
+        self._by_segment = {paths.segment(night): [night] for night in nights.nights}
+        self._in_folder = {}
+        for night, folders in nights.column("folders").items():
+            for folder in folders:
+                self._in_folder.setdefault(folder, []).append(night)
+
+    def rows(self, night):
+        """Return {file: row} of a night."""
+        if night not in self._rows:
+            places = self.nights.value("rows", night) or []
+            rows = map(self._store.row, self._lines[paths.HEADERS].at(places))
+            by_file = {row.file: row for row in rows if row.file not in self._late_rows}
+            if any(row.night != night for row in by_file.values()):
+                raise NeedsWholePlan(f"the rows of {night} are not where they were")
+            by_file |= {f: row for f, row in self._late_rows.items() if row.night == night}
+            self._rows[night] = by_file
+        return self._rows[night]
+
+    def records(self, night):
+        """Return {product: record} of a night; '' gives the records of no single night."""
+        if night not in self._records:
+            own = self.nights.first["always"]
+            places = own if not night else self.nights.value("records", night) or []
+            records = map(self._ledger.record, self._lines[paths.LEDGER].at(places))
+            by_product = {
+                r.product: r
+                for r in records
+                if r.product not in self._late and r.product not in self.gone
+            }
+            by_product |= {
+                product: record for product, (home, record) in self._late.items() if home == night
+            }
+            self._records[night] = by_product
+        return self._records[night]
+
+    @property
+    def new_nights(self):
+        """The nights with late notes that were never closed."""
+        homes = {night for night, _ in self._late.values()} - {""}
+        homes |= {row.night for row in self._late_rows.values()}
+        return {night for night in homes if night not in self.nights}
+
+    def forget(self):
+        """Forget the rows and records that were read; they are read again when asked for."""
+        for read in (self._rows, self._records, self._firsts):
+            read.clear()
+
+    def nights_in(self, folder):
+        """Return the nights of the frames in a raw folder."""
+        return self._in_folder.get(folder, [])
+
+    def row(self, file):
+        """Return the row of a frame of a closed night, or None."""
+        nights = self.nights_in(posixpath.dirname(file))
+        for rows in (self._firsts_of, self.rows):
+            for night in nights:
+                if (row := rows(night).get(file)) is not None:
+                    return row
+        return None
+
+    def _firsts_of(self, night):
+        """Return {file: row} of the first members of a night's masters."""
+        if night not in self._firsts:
+            firsts = self.nights.take("firsts", night) or ()
+            rows = (row_with_shared_texts(values, self._texts) for values in firsts)
+            self._firsts[night] = {row.file: row for row in rows}
+        return self._firsts[night]
+
+    def record(self, product):
+        """Return the record of a product of a closed night, or None."""
+        raw_folder, segment = paths.home_of(posixpath.dirname(product))
+        if raw_folder is not None:
+            nights = self.nights_in(raw_folder)
+        elif product.startswith("nights/"):
+            nights = self._by_segment.get(segment, ())
+        else:
+            return None
+        for night in nights:
+            if self.nights.is_closed(night) and (record := self.records(night).get(product)):
+                return record
+        return None
+
+    def save(self, context):
+        """Write the table, and the rows and records that changed since they were read."""
+        store, records = context.store, context.ledger
+        rows, made = changed_values(store.rows, store.saved), changed_values(records, records.saved)
+        gone = set(records.saved) - set(dict.keys(records))
+        table = self.results / paths.INVENTORY
+        if rows:
+            line = tables.TableLines(cells)
+            tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
+        stamp = whole.stamp_of(table)
+        if not (rows or made or gone or stamp != self.table):
+            return
+        home = home_of_record(context)
+        self.table = stamp
+        self._late_rows |= rows
+        self._late = {p: late for p, late in self._late.items() if p not in gone}
+        self._late |= {product: (home(record), record) for product, record in made.items()}
+        self.gone = (self.gone | gone) - made.keys()
+        said = {
+            "rows": {"shared": store.shared, "table": stamp},
+            "records": {"removed": sorted(self.gone)},
+        }
+        late_notes.write_late_notes(
+            self.results,
+            late_notes.LateNotes(
+                said,
+                [
+                    header_store.line_of_row(self._late_rows[file])
+                    for file in sorted(self._late_rows)
+                ],
+                [
+                    ledger.line_beside(record, night)
+                    for _, (night, record) in sorted(self._late.items())
+                ],
+            ),
+        )
+        store.table, store.saved = stamp, dict(store.rows)
+        records.saved = dict(records)
+
+
+class OpenRows(dict):
+    """The rows of open nights; rows of closed nights are found by name.
+
+    Parameters
+    ----------
+    rows : dict of str to ccdflow.run.rawframes.rows.Row
+        By raw file, of the open nights.
+    notes : NightNotes
+    """
+
+    def __init__(self, rows, notes):
+        super().__init__(rows)
+        self._notes = notes
+
+    def __missing__(self, file):
+        row = self._notes.row(file)
+        if row is None:
+            raise KeyError(file)
+        return row
+
+    def get(self, file, default=None):
+        """Return a row of any night."""
+        if dict.__contains__(self, file):
+            return dict.__getitem__(self, file)
+        return self._notes.row(file) or default
+
+    def __contains__(self, file):
+        return dict.__contains__(self, file) or self._notes.row(file) is not None
+
+
+class OpenLedger(ledger.Ledger):
+    """The records of open nights and of the archive; records of closed ones are found by name.
+
+    Parameters
+    ----------
+    notes : NightNotes
+    nights : sequence of str
+        The open nights.
+    """
+
+    def __init__(self, notes, nights):
+        super().__init__()
+        self._notes = notes
+        for night in ("", *nights):
+            for product, record in notes.records(night).items():
+                dict.__setitem__(self, product, record)
+        self.saved = dict(self)
+
+    def __missing__(self, product):
+        record = self._notes.record(product)
+        if record is None:
+            raise KeyError(product)
+        return record
+
+    def get(self, product, default=None):
+        """Return a record of any night."""
+        if dict.__contains__(self, product):
+            return dict.__getitem__(self, product)
+        return self._notes.record(product) or default
+
+    def __contains__(self, product):
+        return dict.__contains__(self, product) or self._notes.record(product) is not None
+
+
+class WantedProducts(set):
+    """Products that are to be there: all of closed nights are."""
+
+    def __init__(self, notes):
+        super().__init__()
+        self._notes = notes
+
+    def __contains__(self, product):
+        return set.__contains__(self, product) or self._notes.record(product) is not None
+
+
+class RowsByNight(dict):
+    """The rows of each night, sorted by file; rows of closed nights are read when asked for.
+
+    Parameters
+    ----------
+    rows : iterable of ccdflow.run.rawframes.rows.Row
+        Of the open nights.
+    notes : NightNotes
+    """
+
+    def __init__(self, rows, notes):
+        super().__init__()
+        self._notes = notes
+        for row in sorted(rows, key=lambda row: row.file):
+            self.setdefault(row.night, []).append(row)
+
+    def get(self, night, default=None):
+        """Return the rows of any night."""
+        if night in self or not self._notes.nights.is_closed(night):
+            return dict.get(self, night, default)
+        rows = self._notes.rows(night)
+        return [rows[file] for file in sorted(rows)]
+
+
+def changed_values(now, saved):
+    """Return {name: value} of the values that are other objects than those saved.
+
+    Parameters
+    ----------
+    now, saved : dict
+    """
+    return {name: value for name, value in now.items() if saved.get(name) is not value}
+
+
+def home_of_record(context):
+    """Return a function from a record to its night, '' for none."""
+    rows = context.store.rows.values()
+    nights = {paths.reduced(row.file): row.night for row in rows}
+    nights |= {paths.calibrated(row.file): row.night for row in rows}
+    segments = {paths.segment(row.night): row.night for row in rows}
+    reach = {kind.name: kind.reach for kind in context.chain}
+
+    def home(record):
+        if reach[record.kind] == FRAMES:
+            return nights[record.product]
+        if reach[record.kind] == NIGHTS:
+            return segments[record.product.split("/")[1]]
+        return ""
+
+    return home

@@ -1,0 +1,82 @@
+"""A watch closes nights that have ended, so that its memory holds the open ones alone.
+
+A run that finds nothing to do notes all nights beside its seal (`ccdflow.run.nights`). A telescope
+that goes on always leaves something to do, in the night that goes on. So after a round a watch
+plans the same frames once more, which finds nothing to do, and leaves the note without a hash of
+the folders of nights that are not done: the next plan opens these. The notes beside the notes,
+which a plan reads whole, are merged into them once they are many.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+
+from ccdflow.run.job import MASTERS
+from ccdflow.run.nights import closed_nights, merging, partial_plan
+from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.rawframes.rows import is_dated
+from ccdflow.run.seal import is_read_again
+
+# Nights are closed when they have this part of the frames of the open ones: a note is written anew.
+_PART = 0.25
+
+
+def close_nights(session):
+    """Close the nights that are done, where that lets enough frames go.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+        It has ended; its lock is still held.
+
+    Returns
+    -------
+    bool
+        Whether the notes are others now: what was planned with the former is to be planned anew.
+    """
+    context, rows = session.context, session.context.store.rows.values()
+    if session.looked is None or session.unmoved or context.unreadable:
+        return False
+    done, open_ = _done(session)
+    if not done or sum(row.night in done for row in rows) < _PART * len(rows):
+        return False
+    try:
+        again = partial_plan.plan_again(context)
+    except NeedsWholePlan:
+        return False
+    masters = {kind.name for kind in context.chain if kind.reach == MASTERS}
+    if again.of_kind(*masters) or again.retire or again.older_headers:
+        return False
+    open_ |= {job.night for job in again.jobs.values()}
+    unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_}
+    folders = {n: text for n, text in session.looked.folders.items() if n not in unsound}
+    ended = replace(again.context, jobs={}, elsewhere={})
+    closed_nights.note_all_nights(ended, replace(session.looked, folders=folders))
+    merging.merge_late_notes(context.results)
+    return True
+
+
+def _done(session):
+    """Return the nights that can be closed and are not, and those in which something is to be done.
+
+    A night is not done if it may be the last one, if something was made of it in this round, if a
+    frame of it is read again by the next round, or if it shares a folder with such a night.
+    """
+    context, closed = session.context, session.context.closed
+    rows = context.store.rows.values()
+    nights = {row.night for row in rows}
+    open_ = {max(nights, default=""), max(filter(is_dated, nights), default="")}
+    open_ |= {job.night for job in session.plan.jobs.values()}
+    open_ |= {row.night for row in rows if is_read_again(row)}
+    folders = {}
+    for row in rows:
+        folders.setdefault(posixpath.dirname(row.file), set()).add(row.night)
+    before = None
+    while before != open_:
+        before = set(open_)
+        for shared in folders.values():
+            if not open_.isdisjoint(shared):
+                open_ |= shared
+    new = nights if closed is None else closed.changed | {n for n in nights if n not in closed}
+    return (nights & new) - open_, open_
