@@ -133,8 +133,8 @@ def noise_of(options, shape):
     """
     if options.read_noise is None:
         return None
-    whole = AmplifierNoise("all", (0, shape[0], 0, shape[1]), options.read_noise, options.gain)
-    return NoiseModel((whole,), tuple(shape))
+    amplifier = AmplifierNoise("all", (0, shape[0], 0, shape[1]), options.read_noise, options.gain)
+    return NoiseModel((amplifier,), tuple(shape))
 
 
 def common_unit(files, hdu):

@@ -135,6 +135,27 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
     assert ODD.encode() in (tmp_path / "packed.fits").read_bytes()
 
 
+@pytest.mark.parametrize("compress", [None, "lossless"])
+@pytest.mark.parametrize(("rows", "grows"), [(49, False), (50, True)])
+def test_an_image_that_is_not_as_foreseen_is_named_with_its_bytes(tmp_path, compress, rows, grows):
+    cards = CardList()
+    pixels = np.zeros((50, 60), np.float32)
+
+    def header(words):
+        for number in range(40 if grows and words else 0):
+            cards.set(f"LATER{number}", 1)
+        return hdu_header(cards, pixels, words, name="UNCERT")
+
+    made = [Plane(lambda words: hdu_header(CardList(), None, words, primary=True))]
+    made.append(Plane(header, pixels.shape))
+    with packed.writer(tmp_path / "a.fits", made, compress=compress) as writer:
+        writer.write(made[1], pixels[:rows] + 1)
+        found = f"{rows * 240} bytes of pixels and {5760 if grows else 2880} of header"
+        with pytest.raises(RuntimeError, match=rf"a\.fits, HDU 1: {found} were written; 12000 and"):
+            writer.finish()
+    assert not (tmp_path / "a.fits").exists()
+
+
 def test_ds9_is_told_that_floats_are_floats(tmp_path):
     """Its Fitsy++ takes 4 bytes without ZQUANTIZ for an integer, and shows 1e9 for 1500."""
     write(tmp_path / "a.fits", images(), compress="lossless")

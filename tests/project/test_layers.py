@@ -1,6 +1,7 @@
 """The packages of the library import what docs/architecture.md says they may, and nothing else."""
 
 import ast
+import builtins
 import re
 from collections import Counter
 from functools import cache
@@ -69,6 +70,53 @@ def test_a_package_imports_only_what_it_may_know(package):
         if path.is_file() and imports_of(path) - allowed
     }
     assert wrong == {}
+
+
+def errors_of_the_library():
+    """Return {class: the class it is built on} of all classes of exceptions."""
+    bases = {
+        node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    found, more = {}, {name for name, value in vars(builtins).items() if is_error(value)}
+    while more:
+        new = {name: base for name, own in bases.items() for base in own & more}
+        found, more = found | new, new.keys()
+    return found
+
+
+def is_error(value):
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def table_of_errors():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("\n## Errors\n")[2]
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return {
+        cells[0].strip("`"): cells[1:] for line in lines if (cells := line.strip("| ").split(" | "))
+    }
+
+
+def test_the_document_has_each_class_of_errors():
+    errors = errors_of_the_library()
+    table = table_of_errors()
+    assert table.keys() == errors.keys()
+    for name, base in errors.items():
+        said = re.match(r"an? `(\w+)`: ", table[name][0])
+        is_own = base in errors and base != "CcdflowError"
+        assert (said and said[1]) == (base if is_own else None), name
+
+
+@pytest.mark.parametrize(("column", "verb"), [(1, "raise|return|kind="), (2, "except|isinstance")])
+def test_an_error_is_raised_and_caught_where_the_document_says(column, verb):
+    for name, cells in table_of_errors().items():
+        for place in re.findall(r"`([\w/]+\.\w+)`", cells[column]):
+            path = (ROOT if place.startswith("rules/") else LIBRARY) / place
+            names = rf"^.*\b({verb})\b.*?\b{name}\b"
+            assert re.search(names, path.read_text("utf-8"), re.MULTILINE), (name, place)
 
 
 def test_the_drawing_is_up_to_date():
@@ -222,6 +270,29 @@ def test_a_name_is_imported_from_the_module_that_defines_it():
                 names = {alias.name for alias in node.names} & borrowed[node.module]
                 through += [f"{path.name}: {node.module}.{name}" for name in names]
     assert through == []
+
+
+def names_bound_in(function):
+    """Yield the arguments of a function, and the names that it assigns to."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def test_no_function_gives_an_imported_name_another_meaning():
+    """Who reads `whole` in a module that imports `whole` means the module."""
+    hidden = []
+    for path, _, tree in modules():
+        if path.stem in {"calibration_plan", "partial_plan", "night_notes", "watching"}:
+            continue
+        imported = names_of(tree)[1]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                both = imported.intersection(names_bound_in(node))
+                hidden += [f"{path.name}: {node.name}: {name}" for name in both]
+    assert hidden == []
 
 
 def test_no_two_modules_of_the_library_have_a_function_of_one_name():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccdflow import paths
+from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
 from ccdflow.run import batch_resources, batches, ledger, plan
 from ccdflow.run.claims import BatchCount, Withdrawn
@@ -307,6 +308,28 @@ def test_a_dry_run_writes_no_order(make_session):
 def test_a_batch_that_is_gone_is_withdrawn(read, tmp_path):
     with pytest.raises(Withdrawn):
         read(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize("change", ["another version", "an older one"])
+def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change, monkeypatch):
+    session = make_session({"2024-03-01": 2})
+    (batch,) = batches.split(session, each_night=True)
+    path = session.context.results / batch.path
+    if change == "another version":
+        # A group whose values have other names would be read as one without them.
+        monkeypatch.setattr(batches, "_form", lambda: "other")
+    else:
+        head, _, body = path.read_text().partition("\n")
+        path.write_text(head.replace('"form"', '"before it"') + "\n" + body)
+    for read in (batches.size_of, batches.before, batches.batches_awaited):
+        with pytest.raises(UserError, match=r"another version of ccdflow wrote this batch; start"):
+            read(path)
+    said = []
+    assert batches.make_all(path, chain=CHAIN, threads=1, say=said.append) == 1
+    assert [line.partition(": ")[0] for line in said] == [str(path)]
+    assert not any(
+        (session.context.results / job.done).exists() for job in session.plan.jobs.values()
+    )
 
 
 # -- resources -------------------------------------------------------------------------------------

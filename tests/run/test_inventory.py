@@ -421,6 +421,52 @@ def test_capitals_are_told_from_small_letters_here(box):
     assert rawnames.is_folding(box.results)
 
 
+# -- want of memory ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+def test_want_of_memory_is_no_fault_of_the_frame(box, known, monkeypatch):
+    """The frame is read again by the next run, and a product that it has stays."""
+    store, file = HeaderStore(), ALL[1]
+    if known:
+        update(box, store)
+        os.utime(box.raw / file)
+    real = rawfile.RawFile.layout
+
+    def short(raw, **options):
+        if raw._name == file:
+            raise MemoryError
+        return real(raw, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rawfile.RawFile, "layout", short)
+        update(box, store)
+    row = store.rows[file]
+    status, reason = row.shown
+    assert status == ("raw file missing" if known else "set aside")
+    assert reason.startswith("the memory did not suffice to read it; end other programs or use")
+    assert (row.stamp, file in store.tracebacks, bool(row.gone)) == ((), False, known)
+    assert update(box, store)[0] == [file]
+    assert store.rows[file].shown == ("ok", "")
+
+
+def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeypatch):
+    store, file = HeaderStore(), ALL[1]
+    content = (box.raw / file).read_bytes()
+    (box.raw / file).write_bytes(content[: len(content) // 2])
+    long_ago = time.time() - 9999
+    os.utime(box.raw / file, (long_ago, long_ago))
+    later = time.time() + 9999
+    update(box, store, now=later)
+    with monkeypatch.context() as patch:
+        patch.setattr(inventory, "_described", lambda *_: (_ for _ in ()).throw(MemoryError))
+        update(box, store, now=later)
+    assert store.rows[file].stamp == ()
+    update(box, store, now=later)
+    row = store.rows[file]
+    assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
+
+
 # -- verdicts of a job ---------------------------------------------------------------------------
 
 

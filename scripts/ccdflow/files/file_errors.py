@@ -136,6 +136,15 @@ def unreadable_file(path, error):
     )
 
 
+def no_memory(path):
+    """Return the error of a file for whose reading the machine has no memory left."""
+    return UnreadableRawFile(
+        "the memory did not suffice to read it",
+        file=path,
+        remedy="end other programs or use fewer --cores, and run again",
+    )
+
+
 def too_long(path, most):
     """Return the error of a file that goes on behind the bytes that its headers promise.
 

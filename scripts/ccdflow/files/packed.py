@@ -151,10 +151,9 @@ class PackedWriter:
     def finish(self):
         """Write the file and return its headers; `words` of a plane is then its table's sum."""
         parts = []
-        for plane in self._planes:
-            if plane.written != plane.size:
-                raise RuntimeError(f"{self._path}: a plane is not what was foreseen")
+        for number, plane in enumerate(self._planes):
             header = plane.header(plane.words)
+            plane.check_written(f"{self._path}, HDU {number}", header)
             if plane.shape is None:
                 parts.append(header)
                 continue

@@ -229,6 +229,27 @@ class Plane:
         """First byte after the padded pixels."""
         return self.start + self.header_size + -(-self.size // BLOCK) * BLOCK
 
+    def check_written(self, name, header):
+        """Raise an error unless pixels and header have as many bytes as were foreseen.
+
+        Parameters
+        ----------
+        name : str
+            File and HDU, named in the error.
+        header : bytes
+
+        Raises
+        ------
+        RuntimeError
+            If one of them has more or fewer bytes.
+        """
+        found = (self.written, len(header))
+        if found != (self.size, self.header_size):
+            raise RuntimeError(
+                f"{name}: {found[0]} bytes of pixels and {found[1]} of header were written; "
+                f"{self.size} and {self.header_size} were foreseen"
+            )
+
 
 class PlanesWriter:
     """A FITS file of several images that are written side by side, headers last.
@@ -303,10 +324,9 @@ class PlanesWriter:
     def finish(self):
         """Write the padding and the headers, give the file its name, and return the headers."""
         headers = []
-        for plane in self._planes:
+        for number, plane in enumerate(self._planes):
             header = plane.header(plane.words)
-            if len(header) != plane.header_size or plane.written != plane.size:
-                raise RuntimeError(f"{self._path}: a plane is not what was foreseen")
+            plane.check_written(f"{self._path}, HDU {number}", header)
             at = plane.start + plane.header_size + plane.size
             self._part.write_at(bytes(plane.end - at), at)
             self._part.write_at(header, plane.start)

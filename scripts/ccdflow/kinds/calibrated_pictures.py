@@ -60,7 +60,7 @@ class CalibrationPicture(NightPicture):
         -------
         list of ccdflow.run.job.Group
         """
-        raise NotImplementedError(f"{self.name}: what is drawn?")
+        raise NotImplementedError(f"kind {self.name} must define drawn()")
 
     @staticmethod
     def _named(groups, night):
@@ -78,7 +78,7 @@ class CalibrationPicture(NightPicture):
         name : str
             Of the product among those that are drawn.
         """
-        raise NotImplementedError(f"{self.name}: what is shown of a product?")
+        raise NotImplementedError(f"kind {self.name} must define row()")
 
     def plan(self, planner):
         """Want the picture of each night that has such products."""

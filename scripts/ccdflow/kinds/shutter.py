@@ -321,8 +321,8 @@ def _flats(context, group):
             continue
         of_no_use = {
             file
-            for file, _, figure, *_ in record.data["left_out"]
-            if figure != choosing.OTHER_EXPOSURE
+            for file, _, differing, *_ in record.data["left_out"]
+            if differing != choosing.OTHER_EXPOSURE
         }
         members = [
             file

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 
-from ccdflow import paths
+from ccdflow import __version__, paths
+from ccdflow.errors import UserError
 from ccdflow.files import freed_pages, whole
 from ccdflow.run import claims, ledger, plan, worker
 from ccdflow.run.claims import BatchCount
 from ccdflow.run.context import Context
-from ccdflow.run.job import Group, Job, Size
+from ccdflow.run.job import Group, Job, Size, Step, Use
 from ccdflow.run.progress import Progress
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import Row, digest
+from ccdflow.run.rawframes.rows import FACTS, Row, digest
 from ccdflow.run.session import Session
 
 BATCH = "batch"
@@ -119,7 +121,7 @@ def split(session, *, each_night, write=True):
     return list(batches.values())
 
 
-def are_wanted(whole):
+def are_wanted(planned):
     """Tell whether a plan has more jobs than one machine's Snakemake is given one by one.
 
     Frames to reduce count, or all else that a batch may hold: a changed setting may make all
@@ -127,32 +129,32 @@ def are_wanted(whole):
 
     Parameters
     ----------
-    whole : ccdflow.run.plan.Plan
+    planned : ccdflow.run.plan.Plan
 
     Returns
     -------
     bool
     """
-    frames, *others = map(len, _by_kind(whole).values())
-    return max(frames, sum(others)) > whole.context.settings["frames_per_batch"]
+    frames, *others = map(len, _by_kind(planned).values())
+    return max(frames, sum(others)) > planned.context.settings["frames_per_batch"]
 
 
-def _by_kind(whole):
+def _by_kind(planned):
     """Return {kind: jobs} of the kinds whose jobs a batch may hold; frames are the first."""
-    chain = whole.context.chain
+    chain = planned.context.chain
     jobs = {kind.name: [] for kind in chain if kind.stage or kind is chain.first}
-    for job in whole.jobs.values():
+    for job in planned.jobs.values():
         if job.kind in jobs:
             jobs[job.kind].append(job)
     return jobs
 
 
-def _placed(whole, by_kind, most, each_night, *, gather):
+def _placed(planned, by_kind, most, each_night, *, gather):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
-    whole : ccdflow.run.plan.Plan
+    planned : ccdflow.run.plan.Plan
     by_kind : dict of str to list of ccdflow.run.job.Job
     most : int
         Jobs in a batch of several nights, at most.
@@ -165,12 +167,12 @@ def _placed(whole, by_kind, most, each_night, *, gather):
     parts = _parts(_by_night(frames[1]), most, each_night)
     home = {job.product: name for name, jobs in parts.items() for job in jobs}
     for kind, staged in others:
-        apart = _join(staged, whole.jobs, parts, home)
+        apart = _join(staged, planned.jobs, parts, home)
         if not gather:
             continue
         # A job without needs is of a night without new frames.
-        free = [job for job in apart if not any(need in whole.jobs for need in job.needs)]
-        bound = [job for job in apart if any(need in whole.jobs for need in job.needs)]
+        free = [job for job in apart if not any(need in planned.jobs for need in job.needs)]
+        bound = [job for job in apart if any(need in planned.jobs for need in job.needs)]
         for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
             for nights, own in _parts(_by_night(jobs), most, each_night).items():
                 name = f"{nights}{suffix}"
@@ -179,7 +181,7 @@ def _placed(whole, by_kind, most, each_night, *, gather):
     return parts, home
 
 
-def _join(jobs, whole, parts, home):
+def _join(jobs, planned, parts, home):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
@@ -187,7 +189,7 @@ def _join(jobs, whole, parts, home):
     """
     apart = []
     for job in jobs:
-        homes = {home.get(need) for need in job.needs if need in whole}
+        homes = {home.get(need) for need in job.needs if need in planned}
         if None in homes:
             continue
         if len(homes) == 1:
@@ -285,17 +287,17 @@ def write_batch(session, batch, *, queued=False):
     }
     path = context.results / batch.path
     compact = {"separators": (",", ":")}
-    head = json.dumps({**asdict(batch.size), "before": batch.before, "queued": queued}, **compact)
+    head = {**asdict(batch.size), "before": batch.before, "queued": queued, "form": _form()}
     body = json.dumps(data, **compact)
-    whole.write_text(path, f"{head}\n{body}\n")
+    whole.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
     return path
 
 
-def _elsewhere(whole, jobs, needed):
+def _elsewhere(planned, jobs, needed):
     """Return the jobs of other batches whose records these jobs read."""
     own = {job.product for job in jobs}
     read = needed.union(*(job.needs for job in jobs)) - own
-    return [whole[product] for product in sorted(read) if product in whole]
+    return [planned[product] for product in sorted(read) if product in planned]
 
 
 def _concerned(context, jobs):
@@ -313,10 +315,35 @@ def _size(context, jobs):
     return sum((chain.by_name(job.kind).size(context, job) for job in jobs), Size())
 
 
+@cache
+def _form():
+    """Return a hash of the names that a batch's file is written with: those of this version."""
+    classes = (Job, Group, Step, Use, Size, Row, ledger.Record)
+    names = [[each.name for each in fields(kept)] for kept in classes]
+    return digest([__version__, FACTS, names])
+
+
 def _head(path):
-    """Return the first line of a batch's file."""
+    """Return the first line of a batch's file.
+
+    Raises
+    ------
+    UserError
+        If another version of ccdflow wrote it.
+    """
     with Path(path).open(encoding="utf-8") as file:
-        return json.loads(file.readline())
+        return _checked_head(path, file.readline())
+
+
+def _checked_head(path, line):
+    head = json.loads(line)
+    if isinstance(head, dict) and head.get("form") != _form():
+        raise UserError(
+            "another version of ccdflow wrote this batch",
+            file=path,
+            remedy="start the workflow again: it makes a new plan, and nothing is made twice",
+        )
+    return head
 
 
 def _body(path):
@@ -326,10 +353,14 @@ def _body(path):
     ------
     ccdflow.run.claims.Withdrawn
         If the batch is gone.
+    UserError
+        If another version of ccdflow wrote it.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            if file.readline() != claims.WITHDRAWN:
+            line = file.readline()
+            if line != claims.WITHDRAWN:
+                _checked_head(path, line)
                 return json.loads(file.readline())
     except FileNotFoundError:
         pass
@@ -370,6 +401,8 @@ def read_batch(path, chain):
     ------
     ccdflow.run.claims.Withdrawn
         If the batch is gone.
+    UserError
+        If another version of ccdflow wrote it.
     """
     data = _body(path)
     settings = data["settings"]
@@ -432,7 +465,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     -------
     int
         Exit status: 0 if each job has left a record or the batch was withdrawn; `FULL` if the disk
-        is full.
+        is full; 1 if a job has left no record, or another version of ccdflow wrote the batch.
     """
     freed_pages.keep()
     if parent is not None:
@@ -447,6 +480,9 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     except claims.Withdrawn as error:
         say(f"{error}: not wanted any more")
         return 0
+    except UserError as error:
+        say(str(error))
+        return 1
     finally:
         if claim is not None:
             claim.close()

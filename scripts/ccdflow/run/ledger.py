@@ -161,7 +161,7 @@ class Record:
 
     def as_dict(self):
         """Return a JSON-able form."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**values, "basis": dict(self.basis.items()), "data": dict(self.data.items())}
 
     @classmethod

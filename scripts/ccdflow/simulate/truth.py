@@ -133,8 +133,8 @@ def read_truth(folder):
     """
     folder = Path(folder)
     stated = read_truth_file(folder)
-    whole = stated is not None and stated["complete"] and (folder / TRUTH_ARRAYS).exists()
-    if not whole:
+    is_finished = stated is not None and stated["complete"] and (folder / TRUTH_ARRAYS).exists()
+    if not is_finished:
         raise UserError(
             "no finished simulation here", file=folder, remedy="run scripts/simulate.py on it"
         )

@@ -42,7 +42,7 @@ class MeasurementKind(Kind):
         -------
         dict
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"kind {self.name} must define group_basis()")
 
     # -- the job -----------------------------------------------------------------------------------
 

@@ -132,11 +132,11 @@ def _outline(raster, corners, frame):
     """Mark the kept regions and the used overscan on the raw image."""
     left, top, right, bottom = corners
     ny, nx = frame.raw.shape
-    across, upwards = (right - left) / nx, (bottom - top) / ny
+    rightwards, upwards = (right - left) / nx, (bottom - top) / ny
     marks = [(region, DATA) for region in frame.data]
     marks += [(strip.region, USED) for strip in frame.strips]
     for (y0, y1, x0, x1), colour in marks:
-        first, last = round(left + x0 * across), round(left + x1 * across)
+        first, last = round(left + x0 * rightwards), round(left + x1 * rightwards)
         upper, lower = round(bottom - y1 * upwards), round(bottom - y0 * upwards)
         raster.outline(first, upper, max(last, first + 2), max(lower, upper + 2), colour)
 

@@ -287,6 +287,10 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         # A frame that two profiles recognise must not stop the others.
         row = replace(row, status=SET_ASIDE, reason=error.reason)
         row = _as_far_as_read(row, raw, settings, basis)
+    except MemoryError:
+        # Not the frame's fault: the next run reads it again.
+        short = file_errors.no_memory(file)
+        return _unreadable(row, before, short, settings.raw / file), None, None
     except Exception as error:
         tracebacks[file] = text_of(file, error)
         row = replace(row, status=SET_ASIDE, reason=file_errors.unforeseen(file, error).reason)
@@ -352,6 +356,8 @@ def _as_far_as_read(row, raw, settings, basis):
     try:
         camera = basis.identify(raw.headers, settings.cameras, row.file)
         known = _described(row.file, camera, raw.headers, basis.remembered(camera.name))
+    except MemoryError:
+        return replace(row, stamp=())
     except Exception:
         # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one reason
         # already.

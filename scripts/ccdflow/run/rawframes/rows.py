@@ -158,7 +158,7 @@ class Row:
 
     def as_dict(self):
         """Return a JSON-able form."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**values, "facts": dict(self.facts)}
 
     @classmethod
@@ -169,7 +169,7 @@ class Row:
 
 
 # The short texts of a row.
-OWN = tuple(field.name for field in fields(Row))[3:]
+OWN = tuple(each.name for each in fields(Row))[3:]
 own_of = attrgetter(*OWN)
 
 

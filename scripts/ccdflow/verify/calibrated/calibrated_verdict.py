@@ -89,7 +89,7 @@ def verify_calibrated(headers, path, results):
     if not source.is_file():
         raise CannotRemake("its reduced frame is missing", MISSING)
     images = [n for n, header in enumerate(headers) if "NAMPS" in header]
-    needed = [kind for kind, card in _TELLS if any(card in headers[hdu] for hdu in images)]
+    needed = [kind for kind, keyword in _TELLS if any(keyword in headers[hdu] for hdu in images)]
     check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
     check_named_tables(headers[0])
