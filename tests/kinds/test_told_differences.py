@@ -69,9 +69,11 @@ def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
     line = night_plan.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
-    noise = night_plan.GroupNoise("V 60 s", "V", (group.product,), exposure, True)
+    noise = night_plan.GroupNoise("V 60 s", "V", (group.product,), exposure, sky_is_measured=True)
     block = night_plan.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))
-    assert noise.wishes == [Wish("flat", 5, False, 0.0, 0.0, is_missing=True)]
+    assert noise.wishes == [
+        Wish("flat", 5, has_more=False, gain=0.0, gain_of_reading=0.0, is_missing=True)
+    ]
     assert plan_words.wish_lines(block) == [
         "5 brighter flats V of this night (those that there are could not be made)"
     ]

@@ -267,7 +267,7 @@ def _serve(folder, number):
     gc.collect()
     gc.freeze()
     woken, waker = socket.socketpair()
-    waker.setblocking(False)
+    waker.settimeout(0)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     runs = {}

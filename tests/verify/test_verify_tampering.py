@@ -186,7 +186,7 @@ def lose_clipping(hdus):
         (SCIENCE, lambda hdus: hdus["UNCERT"].header.add_comment("x"), "another COMMENT"),
         (SCIENCE, exchange("UTYPE", "BUNIT", hdu="UNCERT"), "not in the order"),
         (DARK, exchange("COMMENT", "EXTNAME", hdu="MASK"), "not in the order"),
-        (FRAME, lambda hdus: card("EXTEND", False)(hdus[0]), "EXTEND of HDU 0 is True"),
+        (FRAME, lambda hdus: card("EXTEND", value=False)(hdus[0]), "EXTEND of HDU 0 is True"),
         (DARK, history("ccdflow: amplifier A is dead throughout"), "no such amplifier"),
         ("combined/bias", history(REJECTED), "NREJECT is "),
         (

@@ -221,9 +221,9 @@ def _planes(units, images, first):
         elif image is not None:
             planes.append(image.plane(first if number == 0 else None))
     for image in images:
-        planes += image.uncertainty_plane()
+        planes += image.uncertainty_planes()
     for image in images:
-        planes += image.mask_plane()
+        planes += image.mask_planes()
     return planes
 
 
@@ -379,14 +379,14 @@ class _Image:
         self.planes["image"] = Plane(header, self.unit.shape)
         return self.planes["image"]
 
-    def uncertainty_plane(self):
+    def uncertainty_planes(self):
         """Return a list with the plane of the standard errors; [] without standard errors."""
         if not self.has_noise:
             return []
         cards = calibrated_header.uncertainty_cards(self.work.unit)
         return self._extension("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
 
-    def mask_plane(self):
+    def mask_planes(self):
         """Return a list with the plane of the mask; [] without a mask."""
         if not self.has_mask:
             return []

@@ -16,7 +16,7 @@ _STRUCTURE = re.compile(
     r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT"
 )
 # Cards of these names in the frame do not describe this product.
-_OWN = re.compile(
+_OWN_CARDS = re.compile(
     r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
     r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
     r"|BPM(IM|KEY)(\d\d)?|BPM(NTS|SHARE)|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|GAINMEAS|SATME(AS|A\d\d)|SHUT(COR|KEY|MEAN)"
@@ -80,7 +80,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
 
 def _kept(cards):
     return CardList(cards).without(
-        lambda keyword: bool(_STRUCTURE.fullmatch(keyword) or _OWN.fullmatch(keyword))
+        lambda keyword: bool(_STRUCTURE.fullmatch(keyword) or _OWN_CARDS.fullmatch(keyword))
     )
 
 

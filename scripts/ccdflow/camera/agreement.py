@@ -56,9 +56,9 @@ def look_at_dates(reader, moment, exptime):
         return
     allowed = _WHILE + timedelta(seconds=min(exptime or 0.0, 86400.0))
     allowed += _OF_SCALE * bool(_AHEAD.search(reader.text("time_system")))
-    allowed += timedelta(hours=MOST_HOURS) * moment.local
+    allowed += timedelta(hours=MOST_HOURS) * moment.is_local
     when = moment.when
-    if not moment.exact:
+    if not moment.is_exact:
         when, allowed = when + _DAY / 2, max(allowed, _OF_DAY)
     others = [
         (claim.off(when), claim)

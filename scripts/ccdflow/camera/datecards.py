@@ -158,7 +158,7 @@ def clocks(reader, system, *, by_name=True):
         if clock is None:
             return None
         made = CardTime(
-            content.keyword, day and day.day, None, clock.time, clock.zone, False, clock.remark
+            content.keyword, day and day.day, None, clock.time, clock.zone, remark=clock.remark
         )
         return _placed(made, content, system)
 

@@ -42,17 +42,17 @@ class Moment:
     Parameters
     ----------
     when : datetime.datetime or None
-    exact : bool
+    is_exact : bool
         Whether the time of day is known.
-    local : bool
+    is_local : bool
         Whether it is the local time, and nothing says how far that is from UT.
     cards : tuple of str
         The keywords that it is from.
     """
 
     when: datetime | None = None
-    exact: bool = False
-    local: bool = False
+    is_exact: bool = False
+    is_local: bool = False
     cards: tuple = ()
 
     @property
@@ -60,7 +60,7 @@ class Moment:
         """ISO date and time, as far as known; '' for nothing."""
         if self.when is None:
             return ""
-        if not self.exact:
+        if not self.is_exact:
             return self.when.date().isoformat()
         return self.when.isoformat(timespec="milliseconds" if self.when.microsecond else "seconds")
 
@@ -85,7 +85,9 @@ def moment_of(reader):
     if not universal:
         days, keyword = days_of(reader)
         if days is not None and (days % 1 or not local):
-            return Moment(MJD_START + timedelta(days=days), bool(days % 1), cards=(keyword,))
+            return Moment(
+                MJD_START + timedelta(days=days), is_exact=bool(days % 1), cards=(keyword,)
+            )
         return _local_moment(reader, local, system) if local else Moment()
     stamp = _day_and_month(reader, universal[0])
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
@@ -98,7 +100,7 @@ def moment_of(reader):
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, cards=(stamp.keyword,))
-    return Moment(stamp.at(clock), True, cards=(stamp.keyword,))
+    return Moment(stamp.at(clock), is_exact=True, cards=(stamp.keyword,))
 
 
 def _day_and_month(reader, stamp):
@@ -129,14 +131,14 @@ def _clock_beside(reader, stamp, others, system):
         is_near = beside.day is not None and abs((beside.day - stamp.day).days) <= 1
         day = beside.day if is_near else stamp.day
         when = replace(stamp, day=day, zone=zone).at(beside.clock)
-        return Moment(when, True, cards=(stamp.keyword, beside.keyword))
+        return Moment(when, is_exact=True, cards=(stamp.keyword, beside.keyword))
     for other in others:
         if other.clock and abs((other.day - stamp.day).days) <= 1:
-            return Moment(other.at(other.clock), True, cards=(other.keyword,))
+            return Moment(other.at(other.clock), is_exact=True, cards=(other.keyword,))
     days, keyword = days_of(reader)
     if days is None or not days % 1:
         return None
-    return Moment(MJD_START + timedelta(days=days), True, cards=(keyword,))
+    return Moment(MJD_START + timedelta(days=days), is_exact=True, cards=(keyword,))
 
 
 def _local_moment(reader, stamps, system):
@@ -147,12 +149,12 @@ def _local_moment(reader, stamps, system):
         clock = next((other.clock for other in clocks(reader, system)), clock)
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
-        return Moment(day, False, True, (stamp.keyword,))
+        return Moment(day, is_local=True, cards=(stamp.keyword,))
     zone = _zone(reader)
     if zone is not None:
-        return Moment(replace(stamp, zone=zone).at(clock), True, cards=(stamp.keyword,))
+        return Moment(replace(stamp, zone=zone).at(clock), is_exact=True, cards=(stamp.keyword,))
     reader.warn(f"{stamp.keyword} is the local time, and no card has the time zone")
-    return Moment(stamp.at(clock), True, True, (stamp.keyword,))
+    return Moment(stamp.at(clock), is_exact=True, is_local=True, cards=(stamp.keyword,))
 
 
 # -- the night -------------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def night_of(moment, reader, longitude, file):
         YYYY-MM-DD; for an undated frame its folder, '' for the raw folder itself.
     """
     day = folder_day(file)
-    if moment.exact:
+    if moment.is_exact:
         return _evening(moment, reader, longitude, day).date().isoformat()
     if day is not None:
         reader.warn("no card has the time of the exposure: the night is the folder's date")
@@ -236,7 +238,7 @@ def _day_of(folder):
 
 def _evening(moment, reader, longitude, day):
     """Return the local time of a moment, half a day taken off."""
-    if moment.local:
+    if moment.is_local:
         return moment.when - _HALF_DAY
     east = longitude if longitude is not None else site_longitude(reader, moment.when)
     if east is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from ccdflow.combine.moments import clipped_moments
 
 # Fewer pairs of different nights make no slope.
-_FEWEST = 3
+_FEWEST_NIGHTS = 3
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def ageing_of(pairs):
         NaN where there are too few pairs of different nights.
     """
     apart = [pair for pair in pairs if pair.days > 0]
-    if len(apart) < _FEWEST:
+    if len(apart) < _FEWEST_NIGHTS:
         return math.nan, math.nan
     days = np.array([pair.days for pair in apart], float)
     excess = np.array([pair.excess for pair in apart])

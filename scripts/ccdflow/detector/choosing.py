@@ -245,10 +245,10 @@ def leave_out(selection, more, thresholds=None):
     count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(unlike))
     reasons = _too_many(unlike, count, thresholds or Thresholds())
     return Selection(
-        tuple(index for index in selection.kept if index not in indices),
-        left_out,
-        selection.agrees and not reasons,
-        "; ".join(filter(None, [selection.reason, *reasons])),
+        kept=tuple(index for index in selection.kept if index not in indices),
+        left_out=left_out,
+        agrees=selection.agrees and not reasons,
+        reason="; ".join(filter(None, [selection.reason, *reasons])),
     )
 
 
@@ -356,7 +356,7 @@ def figures_of(stats, limits):
     # Bright pixels are counted in a sample: their number scatters by its root.
     counted = np.median(values("bright")) / max(min(s.pixels for s in stats), 1)
     bright = max(limits.bright, counted**0.5)
-    yield Figure("fraction of bright pixels", values("bright"), bright, "", True)
+    yield Figure("fraction of bright pixels", values("bright"), bright, "", one_sided=True)
     yield Figure("coarse structure", unlike, limits.structure * noise, one_sided=True)
     yield Figure("row structure", values("row_structure"), limits.rows * noise, one_sided=True)
     yield Figure(

@@ -136,7 +136,7 @@ def _after(first, stats, limits, select):
     good = [index for index in range(len(stats)) if index not in out]
     if not good:
         reason = f"no frame is left (the first: {out[min(out)].text})"
-        return Selection((), tuple(out[i] for i in sorted(out)), False, reason)
+        return Selection((), tuple(out[i] for i in sorted(out)), agrees=False, reason=reason)
     selection = select([stats[index] for index in good])
     out |= {good[each.index]: replace(each, index=good[each.index]) for each in selection.left_out}
     return replace(

@@ -143,8 +143,20 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
         hits = _rounds(data, variance, bad, {"sigclip": sigma, **how}) & ~bad
         stars.keep_sharp(hits)
         if stars.are_spared_by(hits, guard):
-            return Search(_without_edges(hits[_INSIDE]), True, sigma, how["objlim"], fwhm)
-    return Search(np.zeros(image.shape, bool), False, sigma, how["objlim"], fwhm)
+            return Search(
+                _without_edges(hits[_INSIDE]),
+                is_kept=True,
+                sigma=sigma,
+                contrast=how["objlim"],
+                fwhm=fwhm,
+            )
+    return Search(
+        np.zeros(image.shape, bool),
+        is_kept=False,
+        sigma=sigma,
+        contrast=how["objlim"],
+        fwhm=fwhm,
+    )
 
 
 def _with_margin(values, dtype=np.float32):

@@ -8,7 +8,7 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.choosing import Thresholds
 
 # The least number of frames of a kind.
-_FEWEST = 2
+_FEWEST_OF_A_KIND = 2
 
 
 def two_kinds(statistics, thresholds=None):
@@ -27,7 +27,7 @@ def two_kinds(statistics, thresholds=None):
         Indices of the frames of each kind, the first frame's kind first. None if the frames are of
         one kind: no gap is wider than the spread on both sides of it.
     """
-    if len(statistics) < 2 * _FEWEST:
+    if len(statistics) < 2 * _FEWEST_OF_A_KIND:
         return None
     values = _figures(statistics, thresholds or Thresholds())
     values = values[:, np.isfinite(values).all(axis=0)]
@@ -37,8 +37,8 @@ def two_kinds(statistics, thresholds=None):
     along = values @ np.linalg.svd(values, full_matrices=False)[2][0]
     order = np.argsort(along, kind="stable")
     ordered = along[order]
-    gaps = np.diff(ordered)[_FEWEST - 1 : len(ordered) - _FEWEST]
-    at = int(np.argmax(gaps)) + _FEWEST
+    gaps = np.diff(ordered)[_FEWEST_OF_A_KIND - 1 : len(ordered) - _FEWEST_OF_A_KIND]
+    at = int(np.argmax(gaps)) + _FEWEST_OF_A_KIND
     widest = max(np.ptp(ordered[:at]), np.ptp(ordered[at:]))
     # Frames of one kind may differ by one floor.
     if gaps.max() <= max(widest, 1.0):

@@ -134,7 +134,7 @@ def _structured(cards, data, *, primary, name=None):
     """Return cards in the order that FITS demands at the begin of a header."""
     first = CardList()
     if primary:
-        first.set("SIMPLE", True, "conforms to FITS standard")
+        first.set("SIMPLE", value=True, comment="conforms to FITS standard")
     else:
         first.set("XTENSION", "IMAGE", "Image extension")
     bits = 8 if data is None else data.dtype.itemsize * 8 * (-1 if data.dtype.kind == "f" else 1)
@@ -144,7 +144,7 @@ def _structured(cards, data, *, primary, name=None):
         first.set("NAXIS1", data.shape[1])
         first.set("NAXIS2", data.shape[0])
     if primary:
-        first.set("EXTEND", True)
+        first.set("EXTEND", value=True)
     else:
         first.set("PCOUNT", 0)
         first.set("GCOUNT", 1)

@@ -290,7 +290,7 @@ class _Packer:
 
     def _describe_image(self, header, cards):
         """Write the cards of compression, and the image's own after them."""
-        header.set("ZIMAGE", True, "the table is an image of compressed tiles")
+        header.set("ZIMAGE", value=True, comment="the table is an image of compressed tiles")
         header.set("ZCMPTYPE", "GZIP_2", "bytes shuffled, then gzip")
         for number, length in ((1, self._plane.shape[1]), (2, self._rows)):
             header.set(f"ZTILE{number}", length)

@@ -54,7 +54,7 @@ class RowStream:
             filled = self._fill(view)
             got += filled
             if filled < len(view):
-                file_errors.check_length(got, False, self._layout, self._name)
+                file_errors.check_length(got, more=False, layout=self._layout, name=self._name)
             yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end

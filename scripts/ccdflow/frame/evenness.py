@@ -11,7 +11,7 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 # Darker frames are no flats, and cost no more than their median.
 LEAST = 1000.0
 # Pixels of the small image below which there is no judgement.
-_FEWEST = 1024
+_FEWEST_PIXELS = 1024
 # Sigma above the pixels two beside it, from which on a pixel belongs to a star or a line.
 _STAR = 8.0
 # Even frames have at most this fraction of such pixels; cosmic rays make some.
@@ -35,7 +35,7 @@ def even_level(small):
     float or None
         adu; None for frames with stars, lines, a slit, or less than `LEAST`.
     """
-    if small.size < _FEWEST or min(small.shape) < 2 * _BOXES:
+    if small.size < _FEWEST_PIXELS or min(small.shape) < 2 * _BOXES:
         return None
     level = float(median(small))
     if not level >= LEAST:

@@ -27,7 +27,7 @@ _TILES = re.compile(
 # Names that only describe the storage of an extension.
 _NO_NAMES = ("COMPRESSED_IMAGE",)
 # Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
-_OWN = re.compile(
+_OWN_CARDS = re.compile(
     r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT)(\d\d)?|AMPFLIP"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS)"
     r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
@@ -134,7 +134,7 @@ def _kept(text):
     cards = cards.without(
         lambda keyword: bool(
             _STRUCTURE.fullmatch(keyword)
-            or _OWN.fullmatch(keyword)
+            or _OWN_CARDS.fullmatch(keyword)
             or (tiled and _TILES.fullmatch(keyword))
         )
     )

@@ -8,7 +8,7 @@ from ccdflow.camera.marks import REMEDY
 from ccdflow.errors import FrameError
 
 # The part of a raw frame's pixels that may be below 0: those of dead and hot spots.
-MOST = 1e-3
+MOST_NEGATIVE = 1e-3
 
 
 class Negatives:
@@ -43,7 +43,7 @@ class Negatives:
         FrameError
             If there are more.
         """
-        if self._negative > MOST * self._size:
+        if self._negative > MOST_NEGATIVE * self._size:
             raise FrameError(
                 "the frame was reduced already: it is of floating point and has pixels below 0",
                 file=file,

@@ -83,7 +83,11 @@ class NightDetector(MeasurementKind):
             steps = tuple(
                 Step(
                     kind.name,
-                    tuple(Use(m.product, 0, 1.0, 0.0, "A") for m in masters if m.kind == kind.name),
+                    tuple(
+                        Use(m.product, lag=0, scale=1.0, variance=0.0, grade="A")
+                        for m in masters
+                        if m.kind == kind.name
+                    ),
                 )
                 for kind in (DARK_KIND, FLAT_KIND)
             )

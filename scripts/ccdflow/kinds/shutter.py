@@ -109,7 +109,7 @@ class Shutter(MeasurementKind):
                 series.setdefault(_light(flat), []).append(flat)
             rows = context.store.rows
             usable = tuple(
-                Use(flat.product, 0, 1.0, 0.0, "A")
+                Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
                 for alike in series.values()
                 if _show_shutter([exposure_of(rows[file]) for flat in alike for file in flat.files])
                 for flat in alike

@@ -21,7 +21,7 @@ from ccdflow.run.rawframes import rawfolder
 # Folders that are looked at before other processes start to help: as long as their start takes.
 _ALONE = 1000
 # Folders that a process is given at once, and that the main process looks at in between.
-_CHUNK, _OWN = 100, 10
+_CHUNK, _OWN_FOLDERS = 100, 10
 
 
 class NotPlain(Exception):
@@ -213,7 +213,7 @@ class FolderLooks:
                     chunk, self._open = self._open[-_CHUNK:], self._open[:-_CHUNK]
                     helper = helpers.pop()
                     asked[pool.submit(ask, helper, chunk)] = helper, chunk
-                for _ in range(min(_OWN, len(self._open))):
+                for _ in range(min(_OWN_FOLDERS, len(self._open))):
                     self._look_at_one(look)
                 waiting = 0 if self._open else None
                 for done in wait(asked, waiting, FIRST_COMPLETED).done if asked else ():

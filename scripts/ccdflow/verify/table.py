@@ -47,8 +47,8 @@ class Entry:
 
 _UNWRITTEN = "the verdicts stand here alone, and the next verification makes all of them again"
 _WORDS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
-_OWN = ("content", "key", "modified", "ccdproc")
-_COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN]
+_OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
+_COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
 
 
 def hash_with_sources(product, content, raw, results, made):
@@ -88,7 +88,7 @@ def _entry(row):
     largest = float(row["largest"] or "nan")
     names = ("product", "kind", "compared", "unit", "verdict", "reason", "cause")
     texts = {name: row[name] for name in names}
-    own = {name: row[name] for name in _OWN} | {"modified": int(row["modified"])}
+    own = {name: row[name] for name in _OWN_COLUMNS} | {"modified": int(row["modified"])}
     return Entry(Verdict(**texts, **numbers, largest=largest), **own)
 
 
@@ -103,7 +103,7 @@ def write_verdicts(results, entries):
         By product.
     """
     rows = [
-        asdict(entry.verdict) | {name: getattr(entry, name) for name in _OWN}
+        asdict(entry.verdict) | {name: getattr(entry, name) for name in _OWN_COLUMNS}
         for _, entry in sorted(entries.items())
     ]
     whole_files.write_whole(Path(results) / NAME, [sealed.table_of(_COLUMNS, rows)])

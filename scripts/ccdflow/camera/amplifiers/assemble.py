@@ -14,7 +14,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
 # The least part of the data's length that a strip of the header must span to be lengthened to it.
-MOST = 0.9
+MOST_SHARED = 0.9
 # Amplifiers that fill less of the detector than this are kept apart: their image would be empty.
 SPARSE = 0.1
 
@@ -127,7 +127,7 @@ def _spanning(draft, strip, along, notes, *, file):
         length = data.x1 - data.x0
     if shared == length:
         return wanted
-    if draft.lengthen and shared >= MOST * length:
+    if draft.lengthen and shared >= MOST_SHARED * length:
         notes.append(
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
             f"{along} of the data {data.to_fits()}; used as {wanted.to_fits()}"

@@ -18,7 +18,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 # Bins of levels up to the highest value.
 _BINS = 64
 # Pixels that a bin needs.
-_FEWEST = 200
+_FEWEST_PIXELS = 200
 # Pixels that it needs of each pair of flats.
 _FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
@@ -106,7 +106,7 @@ class FullWell:
                 squares[number] += float(np.sum(change[kept] ** 2)) / 2
                 counts[number] += kept.sum()
                 light[number] += float(np.sum(levels[own[kept]]))
-        enough = counts >= _FEWEST
+        enough = counts >= _FEWEST_PIXELS
         variance = np.full(_BINS, np.nan)
         excess = squares[enough] - counts[enough] * self._read_noise**2
         variance[enough] = excess / np.maximum(light[enough], counts[enough])

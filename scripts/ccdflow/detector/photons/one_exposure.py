@@ -47,5 +47,6 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
             for index in set(range(len(stats))) - set(members)
         ]
         kept = tuple(members[index] for index in selection.kept)
-        return Selection(kept, tuple(sorted(left_out, key=lambda out: out.index)), True, "")
+        left_out = tuple(sorted(left_out, key=lambda out: out.index))
+        return Selection(kept, left_out, agrees=True, reason="")
     return None

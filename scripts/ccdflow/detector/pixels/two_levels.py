@@ -23,7 +23,7 @@ _APART = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
 _GAP = 1.1
 # Flats of each level, at least.
-_FEWEST = 2
+_FEWEST_OF_A_LEVEL = 2
 # Both differ by this part of the light in any case: smaller differences are no fault.
 _LEAST_DIFFERENCE = 0.002
 # Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.
@@ -46,10 +46,10 @@ def split_levels(levels):
     """
     levels = np.asarray(levels, float)
     order = np.argsort(levels, kind="stable")
-    if len(levels) < 2 * _FEWEST or not levels.min() > 0:
+    if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
         return None
-    gaps = np.diff(np.log(levels[order]))[_FEWEST - 1 : len(levels) - _FEWEST]
-    at = int(np.argmax(gaps)) + _FEWEST
+    gaps = np.diff(np.log(levels[order]))[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL]
+    at = int(np.argmax(gaps)) + _FEWEST_OF_A_LEVEL
     faint, bright = np.sort(order[:at]), np.sort(order[at:])
     if (
         levels[bright].mean() < _APART * levels[faint].mean()

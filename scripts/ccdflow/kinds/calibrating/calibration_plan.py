@@ -95,11 +95,11 @@ class StepsOfClass:
     """
 
     def __init__(self, context, kinds, row):
-        shelves = context.lookup(
+        ranked = context.lookup(
             ("shelves", *[kind.name for kind in kinds]),
             lambda: [association.shelves_of(context, kind) for kind in kinds],
         )
-        self._answers = [shelf.steps_like(row) for shelf in shelves]
+        self._answers = [shelf.steps_like(row) for shelf in ranked]
         # Frames of all nights ask the same questions of the same masters.
         asked_of = tuple(answer.asked_of for answer in self._answers)
         self._questions = context.planned(("questions", asked_of), _Questions)

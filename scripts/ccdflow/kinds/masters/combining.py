@@ -181,7 +181,7 @@ def combine_group(kind, context, job, *, threads):
     group = context.groups[job.product]
     members = group_queries.reduced_members(context, group)
     if missing := kind.lacks(context, group):
-        selection = choosing.Selection(tuple(range(len(members))), (), True, "")
+        selection = choosing.Selection(tuple(range(len(members))), (), agrees=True, reason="")
         work, data = _work(kind, context, job, members, selection, threads)
         data["quality"] = []
         return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)

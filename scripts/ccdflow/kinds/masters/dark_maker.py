@@ -27,7 +27,7 @@ class DarkMaker(LightMasterMaker):
     def select(self, context, group, found):
         """Return the darks that look alike: level, structure, noise, temperature."""
         if not found:
-            return choosing.Selection((), (), True, "")
+            return choosing.Selection((), (), agrees=True, reason="")
         if nothing := selecting.none_usable(context, found):
             return nothing
         return selecting.without_odd_flags(

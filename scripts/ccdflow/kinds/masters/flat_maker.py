@@ -34,7 +34,7 @@ class FlatMaker(LightMasterMaker):
         Where those of several exposures do not, those of one.
         """
         if not found:
-            return choosing.Selection((), (), True, "")
+            return choosing.Selection((), (), agrees=True, reason="")
         if nothing := selecting.none_usable(context, found):
             return nothing
         return selecting.without_odd_flags(

@@ -117,7 +117,7 @@ def none_usable(context, frames):
     if set.intersection(*map(set, flags)) != names:
         return None
     words = " or ".join(sorted({word for each in flags for word in each.values()}))
-    return choosing.Selection((), (), False, f"all of them are {words} throughout")
+    return choosing.Selection((), (), agrees=False, reason=f"all of them are {words} throughout")
 
 
 def select(statistics, choose=choosing.select_members):
@@ -139,7 +139,7 @@ def select(statistics, choose=choosing.select_members):
     by_name = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
     names = [name for name in (by_name or [{}])[0] if all(name in frame for frame in by_name)]
     if count < 2 or not names:
-        return choosing.Selection(tuple(range(count)), (), True, "")
+        return choosing.Selection(tuple(range(count)), (), agrees=True, reason="")
     left_out, reasons = {}, []
     for name in names:
         selection = choose([as_statistics(frame[name]) for frame in by_name])
@@ -149,10 +149,10 @@ def select(statistics, choose=choosing.select_members):
         if not selection.agrees:
             reasons.append(f"{where}{selection.reason}")
     return choosing.Selection(
-        tuple(index for index in range(count) if index not in left_out),
-        tuple(left_out[index] for index in sorted(left_out)),
-        not reasons,
-        "; ".join(reasons),
+        kept=tuple(index for index in range(count) if index not in left_out),
+        left_out=tuple(left_out[index] for index in sorted(left_out)),
+        agrees=not reasons,
+        reason="; ".join(reasons),
     )
 
 

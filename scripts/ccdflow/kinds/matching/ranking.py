@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ccdflow.kinds.matching.candidates import (
     MOST_CANDIDATES,
     TEMPERATURE_UNKNOWN,
     Candidate,
+    OfferedMaster,
 )
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.matching.terms import terms_of
@@ -187,12 +189,19 @@ class Ranking:
             else self._some
         )
         places = places[order]
-        columns = (self._lags[order], self._own[order])
-        columns += tuple(each[places] for each in (terms.scale, terms.exact, terms.up, terms.known))
-        columns += (self._variance[order], terms.warmer[places], self._ageing[order])
-        masters = [terms.shelf.masters[place] for place in terms.places[places]]
-        values = (masters, *(column.tolist() for column in columns))
-        return tuple(_candidate(*each) for each in zip(*values, strict=True))
+        columns = _RankedMaster(
+            [terms.shelf.masters[place] for place in terms.places[places]],
+            lag=self._lags[order].tolist(),
+            is_own=self._own[order].tolist(),
+            scale=terms.scale[places].tolist(),
+            is_exact=terms.exact[places].tolist(),
+            is_scaled_up=terms.up[places].tolist(),
+            is_known=terms.known[places].tolist(),
+            variance=self._variance[order].tolist(),
+            warmer=terms.warmer[places].tolist(),
+            ageing=self._ageing[order].tolist(),
+        )
+        return tuple(map(_candidate, map(_RankedMaster._make, zip(*columns, strict=True))))
 
 
 def _first(keys, places):
@@ -223,24 +232,49 @@ def _first(keys, places):
     ]
 
 
-def _candidate(master, lag, own, scale, exact, up, known, variance, warmer, ageing):
-    """Return the `Candidate` that a master is, with its remarks."""
+class _RankedMaster(NamedTuple):
+    """A master of the shelf that is among the best, and its numbers: see `Candidate`.
+
+    Attributes
+    ----------
+    master : OfferedMaster
+    lag, scale, variance, warmer, ageing : float
+        Days between, NaN for an unknown night; factor; electrons^2; degrees; electrons^2.
+    is_own, is_exact, is_scaled_up, is_known : bool
+        Whether it is of the frame's night; is not scaled; is scaled to more than the limit; has a
+        temperature that is known.
+    """
+
+    master: OfferedMaster
+    lag: float
+    is_own: bool
+    scale: float
+    is_exact: bool
+    is_scaled_up: bool
+    is_known: bool
+    variance: float
+    warmer: float
+    ageing: float
+
+
+def _candidate(ranked):
+    """Return the `Candidate` that a `_RankedMaster` is, with its remarks."""
     remarks = []
-    if not own:
-        remarks.append(match_words.lag_words(lag))
-    if not exact:
-        remarks.append(scaled_words(scale))
-    if not known:
+    if not ranked.is_own:
+        remarks.append(match_words.lag_words(ranked.lag))
+    if not ranked.is_exact:
+        remarks.append(scaled_words(ranked.scale))
+    if not ranked.is_known:
         remarks.append(TEMPERATURE_UNKNOWN)
-    if warmer:
-        remarks.append(match_words.warmer_words(warmer))
+    if ranked.warmer:
+        remarks.append(match_words.warmer_words(ranked.warmer))
     return Candidate(
-        master,
-        None if math.isnan(lag) else int(lag),
-        scale,
-        variance,
-        "C" if up else "B" if remarks else "A",
-        tuple(remarks),
-        warmer,
-        ageing,
+        ranked.master,
+        lag=None if math.isnan(ranked.lag) else int(ranked.lag),
+        scale=ranked.scale,
+        variance=ranked.variance,
+        grade="C" if ranked.is_scaled_up else "B" if remarks else "A",
+        remarks=tuple(remarks),
+        warmer=ranked.warmer,
+        ageing=ranked.ageing,
     )

@@ -449,14 +449,14 @@ def _use(candidate, cut):
     if section:
         remarks, grade = (*remarks, f"cut to its pixels {section}"), max(grade, "B")
     return Use(
-        candidate.master.product,
-        candidate.lag,
-        candidate.scale,
-        candidate.variance,
-        grade,
-        remarks,
-        (about.set_temperature, about.temperature) if is_dark else (),
-        section,
-        candidate.warmer,
+        product=candidate.master.product,
+        lag=candidate.lag,
+        scale=candidate.scale,
+        variance=candidate.variance,
+        grade=grade,
+        remarks=remarks,
+        degrees=(about.set_temperature, about.temperature) if is_dark else (),
+        cut=section,
+        warmer=candidate.warmer,
         ageing=candidate.ageing,
     )

@@ -18,7 +18,7 @@ from ccdflow.run import ledger
 
 TABLE, WEAK = "PIXELS", "WEAK"
 # Card of the first HDU: part of the noise of an image's flats that is that of the night.
-_OWN = "FLATOWN"
+_OWN_PART_CARD = "FLATOWN"
 
 
 def write_product(context, record, cards, images=(), **tables):
@@ -123,7 +123,7 @@ def weak_columns_of(found):
 def weak_cards_of(found):
     """Return the cards that tell how the weak pixels of each image are judged."""
     return [
-        (f"{_OWN}{number}", one.weak.own, "part of the variance that is the night's own")
+        (f"{_OWN_PART_CARD}{number}", one.weak.own, "part of the variance that is the night's own")
         for number, one in enumerate(found)
         if one.weak is not None
     ]
@@ -153,7 +153,7 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     -------
     list of ccdflow.detector.pixels.history.NightBadPixels
     """
-    cards = [f"{_OWN}{number}" for number in range(len(shapes)) if weak]
+    cards = [f"{_OWN_PART_CARD}{number}" for number in range(len(shapes)) if weak]
     names = (TABLE, WEAK) if weak else (TABLE,)
     tables, shares = _read_plain(path, names, cards) or _read_any(path, names, cards)
     values, low = tables[TABLE], tables.get(WEAK)
@@ -164,7 +164,7 @@ def read_seen(path, night, looked, shapes, *, weak=False):
         none = np.zeros(len(values["X"]), np.int16)
         bits = {n: values.get(n.upper(), none)[own].astype(np.int16) for n in SOURCES}
         faint = None
-        if (own_part := shares.get(f"{_OWN}{number}")) is not None:
+        if (own_part := shares.get(f"{_OWN_PART_CARD}{number}")) is not None:
             where, which = _places(low, number, nx)
             faint = Weak(where, low["SIGMA"][which], own_part)
         images.append(NightBadPixels(night, frozenset(looked), index, bits, faint))

@@ -246,7 +246,16 @@ def wishes(exposure):
     for kind in exposure.needed:
         master = masters.get(kind)
         if master is None:
-            ranked.append(Wish(kind, _FIRST_FRAMES[kind], False, 0.0, 0.0, is_missing=True))
+            ranked.append(
+                Wish(
+                    kind,
+                    _FIRST_FRAMES[kind],
+                    has_more=False,
+                    gain=0.0,
+                    gain_of_reading=0.0,
+                    is_missing=True,
+                )
+            )
             continue
         factor = _FRAMES_FACTOR - (1 if master.is_own else 0)
         more = min(factor * master.frames, _MOST_FURTHER_FRAMES)

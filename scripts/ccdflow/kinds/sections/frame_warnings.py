@@ -15,7 +15,7 @@ from ccdflow.frame.judging import LIGHT, NOISE, NOISIER
 from ccdflow.run.context import is_of_enabled_type, reduced
 
 # Kinds and cameras that are named at the end of a run; the table has every frame.
-MOST = 12
+MOST_WARNINGS = 12
 LEFT_OVER = "left over"
 LIKE_A_FLAT = "like a flat"
 # Fraction of its camera's faintest flat above which a science frame is as bright as a flat.
@@ -301,7 +301,10 @@ def sentences_on_warnings(said):
 def lines_on_frames(said):
     """Return the last lines of a run on its frames; ``said`` is as for `sentences_on_warnings`."""
     texts = [PREFIX + text for text in sentences_on_warnings(said)]
-    if len(texts) > MOST:
-        rest = len(texts) - MOST
-        texts = [*texts[:MOST], f"... and {rest} more kinds of warnings, see {paths.INVENTORY}"]
+    if len(texts) > MOST_WARNINGS:
+        rest = len(texts) - MOST_WARNINGS
+        texts = [
+            *texts[:MOST_WARNINGS],
+            f"... and {rest} more kinds of warnings, see {paths.INVENTORY}",
+        ]
     return texts

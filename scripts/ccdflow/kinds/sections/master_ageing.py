@@ -22,7 +22,7 @@ _ROWS = 16
 # Series that are shown at most.
 _SERIES = 8
 # Masters of a series, at least: two are one pair and show no course.
-_FEWEST = 3
+_FEWEST_NIGHTS = 3
 
 UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
 
@@ -90,7 +90,7 @@ def _candidates(context):
     ordered = {
         key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST_MASTERS:]
         for key, groups in groups_of.items()
-        if len({group.shown for group in groups}) >= _FEWEST
+        if len({group.shown for group in groups}) >= _FEWEST_NIGHTS
     }
     first = sorted(ordered, key=lambda key: (association.STEPS.index(key[0]), key[1]))
     return {key: ordered[key] for key in first[:_SERIES]}
@@ -132,7 +132,7 @@ def master_series(context):
     all_series = []
     for (kind, name), groups in candidates(context).items():
         read = [own for group in groups if (own := _read(context, kind, group)) is not None]
-        if len(read) < _FEWEST:
+        if len(read) < _FEWEST_NIGHTS:
             continue
         samples, variances, days, degrees = zip(*read, strict=True)
         pairs = structure_function(samples, variances, days, degrees)

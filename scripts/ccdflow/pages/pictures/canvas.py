@@ -199,7 +199,7 @@ def label_axes(axes, title, xlabel, ylabel):
     axes.set_title(title)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.grid(True, axis="y", color=FAINT, linewidth=0.5)
+    axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
 
 

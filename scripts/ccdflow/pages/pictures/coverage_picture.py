@@ -58,7 +58,7 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
         raster.text(left - 6, panel.y(place), name, MUTED, points=NUMBER, anchor="rm")
     for night, place in places.items():
         name = drawable(night)[:_NIGHT]
-        half = font(NUMBER, False).getlength(name) / 2
+        half = font(NUMBER, bold=False).getlength(name) / 2
         at = panel.x(place), bottom + 8 + half
         raster.text(*at, name, MUTED, points=NUMBER, upright=True)
     return raster.png()

@@ -108,7 +108,7 @@ class PlotPanel:
         -------
         PlotPanel
         """
-        needed = sum(map(_width, entries)) + font(TITLE, False).getlength(title)
+        needed = sum(map(_width, entries)) + font(TITLE, bold=False).getlength(title)
         is_inside = needed > pixels(box[2])
         if is_inside:
             low, high = y_range
@@ -228,7 +228,7 @@ class PlotPanel:
             raster.fill(left, y, right, y + 1, FAINT)
             raster.fill(left - _TICK, y, left, y + 1, EDGE)
             raster.text(left - _TICK - 4, y, text, MUTED, points=NUMBER, anchor="rm")
-        widest = max((font(NUMBER, False).getlength(text) for text in texts), default=0)
+        widest = max((font(NUMBER, bold=False).getlength(text) for text in texts), default=0)
         away = left - _TICK - 16 - widest
         raster.text(away, (top + bottom) / 2, ylabel, INK, points=LABEL, upright=True)
         ticks = nice_ticks(*self.x_range, most, is_whole=is_whole)
@@ -347,7 +347,7 @@ class PlotPanel:
 
 def _width(entry):
     """Return the pixels that an entry of a legend takes."""
-    return 52 + font(NUMBER, False).getlength(entry[1])
+    return 52 + font(NUMBER, bold=False).getlength(entry[1])
 
 
 def _dashes(raster, left, right, y, colour):

@@ -282,7 +282,7 @@ def write_heading(raster, text, left, top, width):
     width : float
         Room, inches.
     """
-    letters = font(HEADING, True)
+    letters = font(HEADING, bold=True)
     text = drawable(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]

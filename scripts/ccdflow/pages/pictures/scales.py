@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Values that an asinh scale is taken from.
-_FEWEST = 16
+_FEWEST_PIXELS = 16
 # Percentiles that end the scale of an image.
 _SHOWN_PERCENT = (3.0, 96.0)
 # Steps of ticks, times a power of 10.
@@ -107,7 +107,7 @@ class Asinh:
     def of(cls, values):
         """Return the scale of an image; None where it has too few values for one."""
         known = np.sort(values[np.isfinite(values)])
-        if known.size < _FEWEST:
+        if known.size < _FEWEST_PIXELS:
             return None
         low, centre, high = (known[int(part * (known.size - 1))] for part in (0.16, 0.5, 0.84))
         width = float(high - low) / 2

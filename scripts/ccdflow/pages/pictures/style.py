@@ -48,7 +48,7 @@ def font(points, bold):
 
 @cache
 def _has_glyph(letter):
-    letters = font(LABEL, False)
+    letters = font(LABEL, bold=False)
     return letter.isascii() or bytes(letters.getmask(letter)) != bytes(letters.getmask("\uffff"))
 
 

@@ -10,11 +10,11 @@ from ccdflow import paths
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 # Kinds of warnings that are named at the end of a run; all stand in the table.
-MOST = 12
+MOST_LINES = 12
 _FOUND = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 
 
-def warning_lines(store, *, most=MOST):
+def warning_lines(store, *, most=MOST_LINES):
     """Return a line for each kind of warning, how many frames have it and the first of them.
 
     Parameters

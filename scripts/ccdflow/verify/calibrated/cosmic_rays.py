@@ -29,7 +29,7 @@ _SHARPER = 0.93
 # Pixels to either side at which the sky about a hit is taken.
 _BESIDE = 6
 # Errors by which a sharp pixel is above that Gaussian.
-_ABOVE = 4.0
+_STAR_SIGMA = 4.0
 # Part of a hit's pixels that must be sharp for the others to be kept.
 _MOSTLY = 0.5
 # Standard errors by which the peak of a star is above the sky, if it tells the width.
@@ -173,6 +173,6 @@ def _sharper(data, around, errors, y, x, width):
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
         beside = sum(np.maximum(at(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
-        limit = _ABOVE * np.sqrt(1 + most**2 / 2) * errors[y, x]
+        limit = _STAR_SIGMA * np.sqrt(1 + most**2 / 2) * errors[y, x]
         sharper |= data[y, x] - sky - most * beside / 2 > limit
     return sharper

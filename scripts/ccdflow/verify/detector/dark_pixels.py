@@ -27,7 +27,7 @@ _SIGMA = 5.0
 # Standard errors by which a value is above the others in a hit by a cosmic ray.
 _HIT = 6.0
 # Errors above the usual rate from which on a pixel has weights of its own light.
-_OWN = 3.0
+_OWN_RATE_SIGMA = 3.0
 # Rounds of finding the usual line.
 _TIMES_USUAL = 2
 # Rounds of finding the line of such a pixel.
@@ -145,7 +145,7 @@ class LinesThroughDarks:
         """
         lines, hits = self._plain(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):
-            own = (lines.rate > self.rate + _OWN * lines.error) | hits.any(axis=0)
+            own = (lines.rate > self.rate + _OWN_RATE_SIGMA * lines.error) | hits.any(axis=0)
         own |= ~np.isfinite(lines.rate)
         at = np.nonzero(own)
         if at[0].size:
@@ -186,7 +186,9 @@ class LinesThroughDarks:
                 rate = (weight * (t - middle) * means).sum(axis=0) / apart
                 offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle
                 error, model = apart**-0.5, offset + rate * t
-                light = np.where(rate > self.rate + _OWN * error, model, self.usual[:, None])
+                light = np.where(
+                    rate > self.rate + _OWN_RATE_SIGMA * error, model, self.usual[:, None]
+                )
                 variance = self.noise**2 + np.maximum(light, 0)
             misfit = ((means - model) ** 2 * counts / variance).sum(axis=0)
         scatter = sum(

@@ -143,7 +143,7 @@ def history(nights, number, shape, share):
         told = np.array([source.lower() in could for _, could, *_ in nights], bool)
         bad[~told] = 0
         is_bad = bad != 0
-        counted = np.where(np.logical_or.accumulate(is_bad, axis=0), told[:, None], False).sum(0)
+        counted = np.where(np.logical_or.accumulate(is_bad, axis=0), told[:, None], 0).sum(0)
         often = is_bad.sum(axis=0)
         newest = np.zeros(index.size, np.int16)
         for night in range(len(nights)):

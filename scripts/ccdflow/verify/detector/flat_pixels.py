@@ -45,7 +45,7 @@ _BETWEEN = 3
 # Part of the parts that may be deep: more are structure of the light.
 _MOST_DEEP = 0.01
 # Flats of each of two levels, at least.
-_FEWEST = 2
+_FEWEST_OF_A_LEVEL = 2
 # Least ratio of the means of the two levels.
 _APART = 1.5
 # Least ratio of the faintest bright flat to the brightest faint one.
@@ -181,10 +181,12 @@ def faint_and_bright(levels):
         (n,), adu.
     """
     order = np.argsort(levels, kind="stable")
-    if len(levels) < 2 * _FEWEST or not levels.min() > 0:
+    if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
         return None
     steps = np.log(levels[order][1:] / levels[order][:-1])
-    cut = _FEWEST + int(np.argmax(steps[_FEWEST - 1 : len(levels) - _FEWEST]))
+    cut = _FEWEST_OF_A_LEVEL + int(
+        np.argmax(steps[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL])
+    )
     faint, bright = np.sort(order[:cut]), np.sort(order[cut:])
     is_apart = levels[bright].mean() >= _APART * levels[faint].mean()
     return (
