@@ -71,37 +71,71 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     bias, dark = steps
     if not bias.uses or not dark.uses:
         return steps
-    rank = rank_of(bias.uses[0], rules)
-    biases = [use for use in bias.uses if rank_of(use, rules) == rank]
-    known = {use.product for use in bias.uses}
     of_darks = [bias_of(use.product) for use in dark.uses]
-    for own in of_darks:
-        if own is not None and own.product not in known:
-            known.add(own.product)
-            other = use_of(own.product)
-            if other is not None and rank_of(other, rules) == rank:
-                biases.append(other)
+    biases = _competing_biases(bias.uses, of_darks, rules, use_of)
     darks, best = [], []
     for use, own in zip(dark.uses, of_darks, strict=True):
         left = [variance_of_biases(each, use, own, ageing) for each in biases]
         least = min(left)
         darks.append(use if use.left == least else replace(use, left=least))
-        best.append((use.variance + least, left.index(least)))
-    ranks = _ranks_of_darks(dark.uses, rules)
-    some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
-    order = sorted(some, key=lambda n: (best[n][0], n))
-    order += [n for n in range(len(darks)) if n not in some]
-    best_bias = biases[best[order[0]][1]]
-    rest = [use for use in bias.uses if use.product != best_bias.product]
-    uses = (best_bias, *rest)[:MOST_CANDIDATES]
-    there = {use.product for use in uses}
-    pairs = [(dark.uses[n].product, biases[best[n][1]].product) for n in order]
-    pairs = tuple(pair for pair in pairs if pair[1] in there)
-    if all(product == best_bias.product for _, product in pairs):
-        pairs = ()
-    if (uses, pairs) != (bias.uses, bias.pairs):
-        bias = replace(bias, uses=uses, pairs=pairs)
+        best.append(biases[left.index(least)])
+    order = _order_of_darks(darks, _ranks_of_darks(dark.uses, rules))
+    pairs = [(darks[n].product, best[n].product) for n in order]
+    bias = _with_pairs(bias, best[order[0]], pairs)
     return bias, replace(dark, uses=tuple(darks[n] for n in order))
+
+
+def _competing_biases(uses, of_darks, rules, use_of):
+    """Return the biases that only their variance ranks behind the first, and those of the darks.
+
+    Parameters
+    ----------
+    uses : tuple of ccdflow.run.job.Use
+        The biases of the frame, the best alone first.
+    of_darks : list of ccdflow.run.job.Use or None
+        The bias of each dark's members.
+    rules : ccdflow.kinds.matching.candidates.Rules
+    use_of : callable
+        See `best_pair_first`.
+    """
+    rank = rank_of(uses[0], rules)
+    known = {use.product for use in uses}
+    more = dict.fromkeys(own.product for own in of_darks if own is not None)
+    others = [use_of(product) for product in more if product not in known]
+    return [use for use in (*uses, *others) if use is not None and rank_of(use, rules) == rank]
+
+
+def _order_of_darks(darks, ranks):
+    """Return the places of the darks: those of the first rank by the variance of their pair."""
+    some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
+    others = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
+    # Equal ones keep their order.
+    return sorted(some, key=lambda n: darks[n].variance + darks[n].left) + others
+
+
+def _with_pairs(bias, best, pairs):
+    """Return the step of the bias with the best one first, and the bias of each dark.
+
+    Parameters
+    ----------
+    bias : ccdflow.run.job.Step
+    best : ccdflow.run.job.Use
+        The bias of the best pair.
+    pairs : list of (str, str)
+        Dark and bias, the best pair first.
+
+    Returns
+    -------
+    ccdflow.run.job.Step
+        The same object where nothing changes.
+    """
+    rest = [use for use in bias.uses if use.product != best.product]
+    uses = (best, *rest)[:MOST_CANDIDATES]
+    there = {use.product for use in uses}
+    kept = tuple(pair for pair in pairs if pair[1] in there)
+    if all(product == best.product for _, product in kept):
+        kept = ()
+    return bias if (uses, kept) == (bias.uses, bias.pairs) else replace(bias, uses=uses, pairs=kept)
 
 
 def rank_of(use, rules):
