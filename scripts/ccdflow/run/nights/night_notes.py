@@ -183,12 +183,12 @@ class OpenRows(dict):
     ----------
     rows : dict of str to ccdflow.run.rawframes.rows.Row
         By raw file, of the open nights.
-    notes : NightNotes
+    night_notes : NightNotes
     """
 
-    def __init__(self, rows, notes):
+    def __init__(self, rows, night_notes):
         super().__init__(rows)
-        self._notes = notes
+        self._notes = night_notes
 
     def __missing__(self, file):
         row = self._notes.row(file)
@@ -211,16 +211,16 @@ class OpenLedger(ledger.Ledger):
 
     Parameters
     ----------
-    notes : NightNotes
+    night_notes : NightNotes
     nights : sequence of str
         The open nights.
     """
 
-    def __init__(self, notes, nights):
+    def __init__(self, night_notes, nights):
         super().__init__()
-        self._notes = notes
+        self._notes = night_notes
         for night in ("", *nights):
-            for product, record in notes.records(night).items():
+            for product, record in night_notes.records(night).items():
                 dict.__setitem__(self, product, record)
         self.saved = dict(self)
 
@@ -243,9 +243,9 @@ class OpenLedger(ledger.Ledger):
 class WantedProducts(set):
     """Products that are to be there: all of closed nights are."""
 
-    def __init__(self, notes):
+    def __init__(self, night_notes):
         super().__init__()
-        self._notes = notes
+        self._notes = night_notes
 
     def __contains__(self, product):
         return set.__contains__(self, product) or self._notes.record(product) is not None
@@ -258,12 +258,12 @@ class RowsByNight(dict):
     ----------
     rows : iterable of ccdflow.run.rawframes.rows.Row
         Of the open nights.
-    notes : NightNotes
+    night_notes : NightNotes
     """
 
-    def __init__(self, rows, notes):
+    def __init__(self, rows, night_notes):
         super().__init__()
-        self._notes = notes
+        self._notes = night_notes
         for row in sorted(rows, key=lambda row: row.file):
             self.setdefault(row.night, []).append(row)
 

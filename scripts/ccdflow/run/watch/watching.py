@@ -19,7 +19,8 @@ from pathlib import Path
 from ccdflow import settings
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import whole
-from ccdflow.run import context, failures, ledger, lock, session, worker
+from ccdflow.run import failures, ledger, lock, session, worker
+from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING
@@ -387,7 +388,7 @@ class Watch:
 
     def _let_go(self):
         """Free all that was kept for frames of before, of which there may never be more."""
-        context.forget_names()
+        forget_names()
         ledger.forget_texts()
         for kind in self.chain:
             kind.let_go()
