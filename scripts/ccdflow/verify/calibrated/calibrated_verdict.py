@@ -107,17 +107,19 @@ def verify_calibrated(headers, path, results):
             same_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
-            difference = _verify_image(
+            difference, words = _verify_image(
                 hdus=hdus, frame=frame, hdu=hdu, headers=headers, account=account, files=files,
-                how=how, results=results,
+                results=results,
             )  # fmt: skip
             largest = max(largest, difference)
+            how |= {words} - {""}
             pixels += hdus[hdu].data.size
     compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(how)])
     return {"compared": compared, "pixels": pixels, "largest": largest}
 
 
-def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
+def _verify_image(hdus, frame, hdu, headers, account, files, results):
+    """Return the largest difference of an image's pixels, and how its errors were compared."""
     header, reduced = with_shared(headers[hdu], headers[0]), frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
@@ -146,28 +148,26 @@ def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
     remade_calibration.check_sky(header, image, noise, smooth)
     remade_calibration.check_saturation(header, image, reduced)
     names = {each.name: each for each in hdus}
-    beside = {"noise": noise, "errors": None, "pixels": own, "in_electrons": in_electrons}
-    beside |= {"step": half_step(header), "error_step": 0.0}
+    compared, errors, error_step = "", None, 0.0
     if f"UNCERT{suffix}" in names and noise is not None:
         _check_noise(header, image, noise)
         error = names[f"UNCERT{suffix}"]
         # Pixels that are stored in steps are not those that the errors are made of.
         pixels = None if "QUANSTEP" in header else own
-        beside |= {"errors": _pixels_of(error), "error_step": half_step(error.header)}
-        step = beside["error_step"]
-        how.add(
-            remade_calibration.check_errors(beside["errors"], image, noise, smooth, pixels, step)
-        )
+        errors, error_step = _pixels_of(error), half_step(error.header)
+        compared = remade_calibration.check_errors(errors, image, noise, smooth, pixels, error_step)
         same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
         same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
     if f"MASK{suffix}" in names:
         mask = _pixels_of(names[f"MASK{suffix}"])
-        beside["number"] = number_of_image
+        beside = masking.StoredPlanes(
+            own, half_step(header), errors, error_step, noise, in_electrons, number_of_image
+        )
         _check_mask(
             mask=mask, image=image, frame=frame, hdu=hdu, header=header, first=headers[0],
             beside=beside, results=results,
         )  # fmt: skip
-    return largest
+    return largest, compared
 
 
 def _unit_of(reduced, readouts):
@@ -337,9 +337,7 @@ def _check_mask(mask, image, frame, hdu, header, first, beside, results):
 
     Parameters
     ----------
-    beside : dict
-        Of the product: ``noise``, ``errors`` (its UNCERT or None), ``pixels``, ``in_electrons``,
-        ``step``, ``error_step``, ``number`` of the image, from 0.
+    beside : ccdflow.verify.calibrated.masking.StoredPlanes
     """
     given = np.zeros(mask.shape, np.int16)
     for plane in image.planes.values():
@@ -363,11 +361,11 @@ def _check_mask(mask, image, frame, hdu, header, first, beside, results):
     expected.add(SATURATED, sure, possible=near)
     masking.add_uncovered(expected, image)
     masking.add_not_linear(expected, mask, image, header, reduced)
-    masking.add_bad_pixels(expected, first, results, beside["number"])
+    masking.add_bad_pixels(expected, first, results, beside.number)
     masking.add_scaled_dark(expected, image, beside)
-    masking.add_neighbours(expected, mask, beside["pixels"], beside["step"])
-    if beside["errors"] is not None:
-        masking.add_cosmics(expected, mask, header, beside["pixels"], beside["errors"])
+    masking.add_neighbours(expected, mask, beside.pixels, beside.step)
+    if beside.errors is not None:
+        masking.add_cosmics(expected, mask, header, beside.pixels, beside.errors)
     expected.check(mask)
     for keyword, bit in _COUNTS:
         same_figure(header, keyword, int(np.count_nonzero(mask & bit)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -122,6 +123,36 @@ def add_uncovered(expected, image):
         expected.add(NO_DATA, ~image.covered)
 
 
+@dataclass(frozen=True)
+class StoredPlanes:
+    """The planes of one image of a calibrated frame as they are stored, beside its mask.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        (ny, nx).
+    step : float
+        Half of the steps in which the pixels are stored, 0 where there are none.
+    errors : numpy.ndarray or None
+        UNCERT, (ny, nx); None where it cannot be compared.
+    error_step : float
+        Half of the steps in which the errors are stored.
+    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
+    in_electrons : bool
+        Whether the reduced frame is in electrons.
+    number : int
+        Of the image among those of the frame, from 0.
+    """
+
+    pixels: np.ndarray
+    step: float
+    errors: np.ndarray | None
+    error_step: float
+    noise: object
+    in_electrons: bool
+    number: int
+
+
 def add_scaled_dark(expected, image, beside):
     """Expect the bits of pixels whose dark was lengthened: hot ones, and mostly its noise.
 
@@ -129,23 +160,20 @@ def add_scaled_dark(expected, image, beside):
     ----------
     expected : ExpectedMask
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
-    beside : dict
-        ``noise``: `ccdflow.verify.calibrated.standard_errors.VarianceTerms` or None; ``errors``:
-        UNCERT of the product or None, ``error_step``: half of the steps of its numbers;
-        ``in_electrons``.
+    beside : StoredPlanes
     """
     if not image.scale > 1:
         return
     dark = image.planes["dark"]
     seconds = number_of_card(dark.first.get("EXPTIME"))
     for readout in image.readouts if seconds else ():
-        gain = 1.0 if beside["in_electrons"] else readout.photon_gain
+        gain = 1.0 if beside.in_electrons else readout.photon_gain
         if gain is None:
             continue
         rate = dark.data[readout.place] * np.float64(gain / seconds)
         sure, possible = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
         expected.add(HOT, sure, readout.place, possible=possible)
-    noise, errors, step = beside["noise"], beside["errors"], beside["error_step"]
+    noise, errors, step = beside.noise, beside.errors, beside.error_step
     if noise is None or errors is None or dark.errors is None:
         return
     flat = image.planes["flat"].data if "flat" in image.planes else None
