@@ -22,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 from ccdflow import commandline
 from ccdflow.calibrate import cutting
@@ -121,7 +122,10 @@ def calibrate(path, out, options, store):
             if cut:
                 cutting.check_cut(found, unit.header, file=str(path))
                 reasons.append(f"{kind} cut to its pixels {cut}")
-            if options.bias_is_out and kind != "bias":
+            if options.bias_is_out and kind == "bias":
+                # A bias that was combined by hand has no key of its own.
+                found = replace(found, key=found.key or f"{crc32(os.fsencode(master)):08x}")
+            elif options.bias_is_out:
                 found = replace(found, bias_key=uses["bias"].master.key, level_subtracted=True)
             uses[kind] = AppliedMaster(found, cut=cut)
             if kind == "dark":

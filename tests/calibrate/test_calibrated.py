@@ -387,6 +387,21 @@ def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark,
         assert (fits.getdata(tmp_path / "out/s.fits") == np.float32(100 * 1.5)).all()
 
 
+def test_by_hand_masters_without_any_card_serve_where_the_bias_is_out_of_them(tmp_path):
+    """As `scripts/combine.py` writes a bias: it has no key."""
+    import calibrate
+
+    values = {"frame": (1000.0, 33.0), "bias": (2.0, 0.0), "dark": (12.0, 60.0), "flat": (0.8, 1.0)}
+    for name, (value, seconds) in values.items():
+        header = fits.Header({"EXPTIME": seconds, "GAIN": 1.0, "RDNOISE": 5.0})
+        fits.writeto(tmp_path / f"{name}.fits", np.full((3, 7), value, np.float32), header)
+    masters = [f"{name}={tmp_path / name}.fits" for name in ("bias", "dark", "flat")]
+    frame = str(tmp_path / "frame.fits")
+    assert calibrate.main([f"out={tmp_path / 'out'}", *masters, frame, "--bias-is-out"]) == 0
+    found = fits.getdata(tmp_path / "out" / "frame.fits")
+    np.testing.assert_allclose(found, (1000 - 2 - 33 / 60 * 12) / np.float32(0.8), rtol=2e-7)
+
+
 def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_path, monkeypatch):
     import calibrate
 

@@ -228,6 +228,17 @@ def test_further_darks_are_of_the_exposure_of_those_that_they_join(archive):
     assert "20 more darks of 300 s (-2 % of read and dark variance)" in wishes
 
 
+def test_further_darks_are_of_the_temperature_of_the_frames_that_lack_them(archive):
+    """A night at two temperatures: 5 darks of 300 s would be read as more of either."""
+    archive.calibrations(NIGHT)
+    archive.take("science", NIGHT, exptime=300.0)
+    assert " at -20 C" not in line_of(told(archive, NIGHT), "to gain most: ")
+    archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=-10.0)
+    wishes = line_of(told(archive, NIGHT), "to gain most: ")
+    assert "5 darks of 300 s at -10 C of this night (there is none that fits)" in wishes
+    assert "15 more darks of 300 s at -20 C (" in wishes
+
+
 def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     """Three biases of last night cancel in the dark; twelve of tonight would add to them."""
     archive.take("bias", BEFORE, 3)

@@ -147,3 +147,20 @@ def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):
     results.mkdir(exist_ok=True)
     (results / "inventory.csv").write_text("file\n")
     assert "no product of the plan" in story.tell(results, "inventory.csv", context)[-1]
+
+
+def test_a_window_whose_strip_is_short_takes_masters_of_the_whole_chip(archive):
+    """Twelve columns of overscan: the polynomial is of degree 1 in 22 rows, of degree 0 in 7."""
+    cards = {"INSTRUME": "NARROW", "GAIN": 1.0, "RDNOISE": 8.0}
+    for kind, rows, columns, place in (
+        ("bias", 22, 26, "[1:26,1:22]"),
+        ("science", 7, 9, "[5:13,11:17]"),
+        ("science", 7, 9, "[20:28,11:17]"),
+    ):
+        sections = {"TRIMSEC": f"[1:{columns},1:{rows}]", "CCDSEC": place}
+        sections["BIASSEC"] = f"[{columns + 1}:{columns + 12},1:{rows}]"
+        count, shape = (3 if kind == "bias" else 1), (rows, columns + 12)
+        archive.take(kind, NIGHT, count, shape=shape, **cards, **sections)
+    inside, outside = (archive.chosen(f"{NIGHT}/science00{n}.fits")["bias"] for n in (3, 4))
+    assert inside == NIGHT
+    assert outside.endswith("with size 26x22 instead of 9x7, another part of the detector")

@@ -92,7 +92,7 @@ class Shelves:
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
         self._telling, self._common = self._cards_that_tell()
-        self._chips = windows.Chips()
+        self._chips = windows.Chips(context)
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             first, count = context.store.rows[group.files[0]], len(group.files)

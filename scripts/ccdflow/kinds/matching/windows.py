@@ -128,9 +128,14 @@ class Chips:
     """The windows of each chip that masters of a kind have.
 
     Setups are as `ccdflow.kinds.matching.setups.setup_of` returns them.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
     """
 
-    def __init__(self):
+    def __init__(self, context):
+        self._context = context
         self._windows = {}
         self._answers = {}
 
@@ -146,7 +151,7 @@ class Chips:
         """
         origin = _origin_of(row)
         if row.facts["part"] or origin:
-            of_chip = self._windows.setdefault(_kin_of(row, setup), {})
+            of_chip = self._windows.setdefault(_kin_of(self._context, row, setup), {})
             of_chip.setdefault((setup, origin), row)
 
     def larger(self, context, row, setup, kind):
@@ -169,7 +174,7 @@ class Chips:
         origin = _origin_of(row)
         if not (row.facts["part"] or origin):
             return []
-        others = self._windows.get(_kin_of(row, setup), {})
+        others = self._windows.get(_kin_of(self._context, row, setup), {})
         if not others.keys() - {(setup, origin)}:
             return []
         facts = row.facts
@@ -202,10 +207,20 @@ def placed_as(cards, larger):
     return own | {name: value for name, value in larger.items() if identity.is_of(name, _WHERE)}
 
 
-def _kin_of(row, setup):
+def _kin_of(context, row, setup):
     """Return the shared values of frames of all windows of one chip."""
     shared = tuple(each for each in setup if each[0] not in _OF_WINDOW)
-    return shared, _PLACES.sub("", row.facts["part"]).strip(", "), row.recipe
+    recipe = context.lookup(("kin", row.recipe), lambda: _without_order(context, row))
+    return shared, _PLACES.sub("", row.facts["part"]).strip(", "), recipe
+
+
+def _without_order(context, row):
+    """Return how a frame is reduced, but for the order of its model: that of a short strip is less.
+
+    A camera has one order in its settings, which all its windows have up to their rows.
+    """
+    settings = context.store.recipe(row.recipe).canonical()
+    return tuple(each for each in settings.items() if each[0] != "order")
 
 
 def region_of(own, other, kind):

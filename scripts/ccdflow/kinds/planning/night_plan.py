@@ -21,7 +21,7 @@ from ccdflow.kinds.matching import association, match_words, shelves
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, Answer, answers_of, reasons_of, used_by
 from ccdflow.kinds.matching.association import taken
 from ccdflow.kinds.matching.measured_flats import competing, figure_of, is_made
-from ccdflow.kinds.matching.setups import setup_of
+from ccdflow.kinds.matching.setups import about_members, middles_of, setup_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
 from ccdflow.kinds.planning import budget, skies
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
@@ -119,6 +119,8 @@ class GroupNoise:
         Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
     who : str
         The first of the frames, where others of this filter and exposure take other masters.
+    degrees : str
+        The temperature of the frames in words; '' where it is unknown.
     """
 
     name: str
@@ -128,6 +130,7 @@ class GroupNoise:
     sky_is_measured: bool
     read_noise_is_measured: bool = True
     who: str = ""
+    degrees: str = ""
 
     @property
     def budget(self):
@@ -517,7 +520,19 @@ def _noise(context, name, groups, *, foretell):
         ),
         bool(measured),
         read_noise is not None,
+        degrees=_degrees_of(context, groups),
     )
+
+
+def _degrees_of(context, groups):
+    """Return the temperatures of some frames in words: ``-90 C``, or ``-90 C and -85 C``."""
+    bias = context.chain.by_name("bias")
+    rows = [context.store.rows[group.files[0]] for group in groups]
+    said = (
+        match_words.degrees_words(about_members(context, row, middles_of([row]), bias, night=""))
+        for row in rows
+    )
+    return " and ".join(dict.fromkeys(filter(None, said)))
 
 
 def _read_noise(context, answers, *, foretell):

@@ -309,6 +309,9 @@ def _wished(wish, noise, block):
         # An exact one differs from the frame by a thousandth.
         time = [f"{float(f'{own.exptime:.3g}'):g} s"] if joins else seconds
         what += f" of {' '.join(time)}"
+        # Darks of one temperature serve no frames of another one.
+        if noise.degrees and any(each.degrees != noise.degrees for each in block.noises):
+            what += f" at {noise.degrees}"
     elif wish.kind == FLAT:
         what += f" {filter_name}" if filter_name else ""
         # New ones join no others, and are as good if they are as bright as those taken.

@@ -32,7 +32,7 @@ _OF_MASTERS = (
 )  # fmt: skip
 _OF_SETUPS = (
     "shelves", "setup", "layout", "profile", "spelled", "telling", "maps by night",
-    "pixels by night", "pixels for", "detector's setup", "response",
+    "pixels by night", "pixels for", "detector's setup", "response", "kin",
 )  # fmt: skip
 
 
