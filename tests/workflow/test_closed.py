@@ -234,6 +234,25 @@ def test_lines_that_are_lost_are_not_missed(box):
     assert not (box.results / paths.LATE_NOTES).exists()
 
 
+def test_what_came_after_the_nights_were_closed_and_has_gone_is_missed(box):
+    """Folders look as they did when the nights were closed, and yet a frame is missing."""
+    take(box, NIGHTS[3], "OBJECT")
+    take(box, LATER, "OBJECT")
+    box.run()
+    late = f"{NIGHTS[3]}/3.fits"
+    products_of_it = [box.results / of(late) for of in (paths.reduced, paths.calibrated)]
+    for path in (box.raw / late, *products_of_it):
+        path.unlink()
+    assert opened(box) is None
+    take(box, NIGHTS[3], "OBJECT")
+    assert opened(box) == [NIGHTS[3], NIGHTS[-1], LATER]
+    shutil.rmtree(box.raw / LATER)
+    assert opened(box) is None
+    outcome = box.run()
+    assert {paths.reduced(late), paths.calibrated(late)} <= {*outcome.jobs}
+    assert any(f"{LATER}/0.fits" in line and "missing" in line for line in outcome.lines)
+
+
 def test_a_night_without_one_of_its_raw_files_is_closed_as_well(box):
     (box.raw / NIGHTS[1] / "2.fits").unlink()
     box.run()

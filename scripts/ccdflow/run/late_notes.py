@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import notes
+from ccdflow.files import notes, whole
 
 # The two files of notes, by the name under which their checksum stands here.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
@@ -91,6 +91,11 @@ def write_late_notes(results, since):
 def is_there(results):
     """Tell whether there is such a file, whatever it says."""
     return (Path(results) / paths.LATE_NOTES).exists()
+
+
+def stamp_of_late_notes(results):
+    """Return size and times of the file as a list, [] where there is none."""
+    return list(whole.stamp_of(Path(results) / paths.LATE_NOTES))
 
 
 def remove_late_notes(results):

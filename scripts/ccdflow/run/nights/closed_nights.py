@@ -28,7 +28,7 @@ from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
 # Raise it when a change alters what the note says: nights are then closed anew.
-FORM = 2
+FORM = 3
 # The beginning of the names of columns with what kinds tell of nights.
 _TOLD = "told: "
 # The values of a group, beside its steps: these are as long again, and seldom asked for.
@@ -275,7 +275,7 @@ def note_other_places(results, nights, places):
     """
     if not set().union(*places.values()) <= {"", *nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
-    first = {**nights.first, "files": _stamps(results), "since": False}
+    first = {**nights.first, "files": _stamps(results), "since": False, "late": []}
     first["always"] = places["records"].get("", [])
 
     def columns():
@@ -364,6 +364,7 @@ def _first(context, state, homes):
         "form": FORM,
         "files": _stamps(context.results),
         "since": late_notes.is_there(context.results),
+        "late": late_notes.stamp_of_late_notes(context.results),
         "general": state.general,
         "folders": state.folders,
         "always": always,

@@ -30,6 +30,12 @@ class NightNotes:
     results : pathlib.Path
     nights : ccdflow.run.nights.closed_nights.ClosedNights
 
+    Attributes
+    ----------
+    touched : set of str
+        Folders of frames and products whose rows or records are newer than the closed nights. A
+        folder may look as it did when the nights were closed, and lack a file that came since.
+
     Raises
     ------
     NeedsWholePlan
@@ -48,6 +54,8 @@ class NightNotes:
         self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
         self.shared = {**first["shared"], **late_rows.get("shared", {})}
         self.table = tuple(late_rows.get("table", self._store.table))
+        is_noted = late_notes.stamp_of_late_notes(results) == nights.first["late"]
+        self.touched = set() if is_noted else set(late_rows.get("folders", ()))
         self._rows, self._records = {}, {}
         self._late_rows = {row.file: row for row in map(self._store.row, self.late_notes.rows)}
         late = map(self._ledger.record_beside, self.late_notes.records)
@@ -154,8 +162,10 @@ class NightNotes:
         self._late = {p: late for p, late in self._late.items() if p not in gone}
         self._late |= {product: (home(record), record) for product, record in made.items()}
         self.gone = (self.gone | gone) - made.keys()
+        self.touched |= {_folder_of(f"raw/{file}") for file in rows}
+        self.touched |= {_folder_of(product) for product in (*made, *gone) if "/" in product}
         said = {
-            "rows": {"shared": store.shared, "table": stamp},
+            "rows": {"shared": store.shared, "table": stamp, "folders": sorted(self.touched)},
             "records": {"removed": sorted(self.gone)},
         }
         late_notes.write_late_notes(
@@ -174,6 +184,12 @@ class NightNotes:
         )
         store.table, store.saved = stamp, dict(store.rows)
         records.saved = dict(records)
+
+
+def _folder_of(file):
+    """Return the name of a file's folder, as a look at folders names it."""
+    folder = posixpath.dirname(file)
+    return folder if "/" in folder else f"{folder}/"
 
 
 class OpenRows(dict):

@@ -113,6 +113,7 @@ class _Changes:
         self.folders = {
             name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
         }
+        self.folders |= notes.touched
         self.raw = sorted(
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
