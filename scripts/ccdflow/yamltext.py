@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 20
 _DEPTH = 20
 # A profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000
-# Whole numbers from here on do not fit into 64 bits.
+# This number and all above it do not fit into 64 bits.
 _LARGEST = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -14,7 +14,7 @@ from ccdflow.calibrate.signal import Background, tiles_of
 # A standard error from the values is used if chance would exceed it less than once in a million
 # pixels.
 _BELIEVED = 4.75
-# Sigma off its surroundings from which on a pixel is its own estimate of the dark signal.
+# A pixel this many sigma off its surroundings is its own estimate of the dark signal.
 _OWN_SIGNAL = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
 _TILE = 24

@@ -22,7 +22,7 @@ SIGNIFICANT = 4.0
 """Standard deviations of a mean of 3 x 3 pixels."""
 
 OWN = 2500.0
-"""Electrons from which on a pixel is its own estimate: noise of 2 %, bias of the pull of 0.01."""
+"""A pixel of this many electrons is its own estimate: its noise is 2 %, the pull's bias 0.01."""
 
 SHARP = 3.0
 """Standard deviations by which a pixel may be off the surface through its neighbours."""

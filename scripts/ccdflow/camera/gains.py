@@ -53,7 +53,7 @@ _SETTING = re.compile(
 # Such a camera has an offset as well; no detector has this many electrons per adu.
 _BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL")
 
-# Electrons per adu from which on a gain is a setting of the camera.
+# A gain of this many electrons per adu, or more, is a setting of the camera.
 _MOST_ELECTRONS = 50
 
 

@@ -67,9 +67,9 @@ _MARGIN = 6
 _INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
 # Lines at each edge of an image that are looked at for too many hits.
 _EDGE_LINES = 3
-# Part of the pixels of such a line from which on its hits are too many.
+# Such a line has too many hits if they cover this part of its pixels.
 _EDGE_SHARE = 0.02
-# Factor on the part of the image that was hit, which is added to that limit.
+# The part of the whole image that was hit, times this factor, is added to that limit.
 _EDGE_FACTOR = 4
 # A line with fewer hits than this is kept whatever its limit.
 _FEWEST_ON_EDGE = 5
@@ -80,7 +80,7 @@ _REACH = 8
 _REACH_OF_PROFILE = 12
 # Pixels of a side of a hit that is in one part; others take more of them.
 _WIDTH_OF_A_HIT = 6
-# Pixels of all parts over those of the image from which on all rounds look at all of it.
+# If the parts together have this many times the pixels of the image, all rounds search all of it.
 _MOST_IN_PARTS = 1.0
 # Pixels to either side of a hit that replace it.
 _BESIDE = 2

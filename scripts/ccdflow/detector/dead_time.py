@@ -34,7 +34,7 @@ _LEAST_SIDE = 16
 _STEADY = 0.02
 # Scatter of a lamp that is assumed in any case: no error is zero.
 _LEAST_LAMP = 1e-4
-# Degrees of freedom from which on the scatter alone decides on errors.
+# With this many degrees of freedom, the scatter alone gives the errors.
 _MANY = 50
 _UNKNOWN = (np.nan, np.nan)
 

@@ -35,7 +35,7 @@ _GAIN_ROWS = 64
 _GAIN_BLOCK = (2, 32)
 # Pixels below which no gain is measured: its error would be 5 %.
 _GAIN_PIXELS = 1000
-# Photon over read variance, at a gain of 1, from which on a block is lit.
+# A block is lit if its photon variance, at a gain of 1, is this many times the read variance.
 _GAIN_LIGHT = 20.0
 # Sigma beyond which a difference is a hit, in each of these rounds.
 _GAIN_CLIP = 5.0

@@ -26,7 +26,7 @@ _TILE_PIXELS = 1 << 17
 TILES = 2
 # The fastest level of gzip.
 _LEVEL = 1
-# Bytes from which on the places of tiles need 64 bits.
+# Packed data of more bytes than this need offsets of 64 bits.
 _LARGE = (1 << 31) - 1
 # ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
 _SEEDS = 10000

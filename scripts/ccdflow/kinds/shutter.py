@@ -40,7 +40,7 @@ _MOST_SECONDS = 60.0
 _LEAST_FLATS = 3
 # Squared scatter of the flats about their lines, over noise, above which lines are no description.
 _MOST_CHI2 = 4.0
-# Relative error of a frame from which on it is worth a line.
+# A frame with at least this relative error gets a line.
 _MATTERS = 1e-3
 # Rows that are taken into memory at once.
 _ROWS = 64

@@ -21,9 +21,9 @@ from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.words import figure
 from ccdflow.run import ledger
 
-# Standard errors of the added variance from which on a master harms.
+# A master harms if the variance that it adds is at least this many of its standard errors ...
 _HARM_ERRORS = 3.0
-# Part of the frame's variance that it adds at least if it harms.
+# ... and at least this part of the frame's variance.
 _HARM_PART = 0.01
 # Masters that the last lines name.
 _MOST_LINES = 8

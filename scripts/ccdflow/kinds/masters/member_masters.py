@@ -201,7 +201,7 @@ class Members:
 
 
 def _ceiling(image, record):
-    """Return the reduced value from which on a pixel may be saturated, None where nobody knows."""
+    """Return the lowest reduced value that may be saturated, None if it is unknown."""
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
     ceilings = [
         None if a.saturation is None else a.saturation - levels.get(a.name, 0.0)

@@ -141,7 +141,7 @@ def lacking_frames(missing, night):
 
 
 EPOCH = "epoch"
-"""The name in a setup of the night from which on a camera is another one."""
+"""The key in a setup of the first night after a camera was changed."""
 
 # Values of a setup that are too long to be named.
 UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}

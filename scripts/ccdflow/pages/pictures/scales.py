@@ -14,7 +14,7 @@ _FEWEST = 16
 _SHOWN_PERCENT = (3.0, 96.0)
 # Steps of ticks, times a power of 10.
 _NICE = (1, 2, 5, 10)
-# Numbers from here on are written with an exponent.
+# Numbers of this size and above are written with an exponent.
 _LARGE = 1e7
 
 

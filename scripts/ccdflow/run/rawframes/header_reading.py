@@ -12,7 +12,7 @@ from itertools import chain
 
 from ccdflow.run.helper_processes import LOST, ask, process
 
-# Frames from which on one more process pays: it takes as long to start.
+# One more process starts for each such number of frames: reading them takes as long as its start.
 FRAMES_A_PROCESS = 500
 # Files that a process is given at once.
 _CHUNK = 100

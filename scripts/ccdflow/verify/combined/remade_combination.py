@@ -241,7 +241,7 @@ def _common(stack, bits):
 
 
 def _ceiling(header):
-    """Return the reduced value from which on a member is saturated; None if not all have one."""
+    """Return the lowest saturated value of a reduced member; None if an amplifier has none."""
     tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
     tops = [header.get(f"AMPSAT{tail}") for tail in tails]
     if not tops or None in tops:

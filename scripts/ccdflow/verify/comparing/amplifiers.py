@@ -12,7 +12,7 @@ from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
-# Values from which on a median has the noise of its limit: drawing more tells no more.
+# The noise of a median of this many values is known by formula: no values are drawn.
 _MANY = 2000
 _SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 

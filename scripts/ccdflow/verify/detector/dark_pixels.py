@@ -26,7 +26,7 @@ _CHANCE = 1e-6
 _SIGMA = 5.0
 # Standard errors by which a value is above the others in a hit by a cosmic ray.
 _HIT = 6.0
-# Errors above the usual rate from which on a pixel has weights of its own light.
+# A pixel this many errors above the usual rate gets weights by its own light.
 _OWN = 3.0
 # Rounds of finding the usual line.
 _TIMES_USUAL = 2

@@ -19,13 +19,13 @@ _TILE = 64
 _ROWS = 8
 # One column in so many of those counts.
 _COLUMNS = 4
-# Columns of a tile from which on that holds; of fewer ones each counts.
+# That holds for tiles of this many columns; in narrower ones each column counts.
 _WIDE = 32
 # Standard deviations by which a pixel stands out of the smooth light.
 _STANDS_OUT = 4.0
 # Standard deviations by which a pixel is off the surface through its neighbours.
 _SHARP = 3.0
-# Photons from which on the surface through a pixel tells its light.
+# A pixel of this many photons has the light of the surface through it.
 _BRIGHT = 2500.0
 # One row in so many gives the least variance.
 _SAMPLED = 4

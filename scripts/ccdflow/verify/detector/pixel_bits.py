@@ -27,7 +27,7 @@ _COLUMNS = 31
 _GRID = 24
 # Degree of the polynomials through them.
 _DEGREE = 6
-# Pixels from which on every fourth of a block tells its median.
+# In a block of this many pixels, every fourth gives the median.
 _LARGE = 1000
 
 

@@ -26,7 +26,7 @@ _SAME = 0.01
 _STEADY = 0.02
 # Scatter of a lamp that is assumed in any case.
 _LEAST_LAMP = 1e-4
-# Degrees of freedom from which on the scatter alone decides on errors.
+# With this many degrees of freedom, the scatter alone gives the errors.
 _MANY = 50
 # Part of its error by which a cell may differ from that of the map.
 _PART = 1e-3
