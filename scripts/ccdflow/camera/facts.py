@@ -76,6 +76,7 @@ PART = (
 )  # fmt: skip
 # Cards that become part of the product's header; the row tells which of them are unreadable.
 _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
+_SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
 
 @dataclass(frozen=True)
@@ -270,9 +271,6 @@ def _cut(text):
         return text
     own = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{text[:100]}...{own}"
-
-
-_SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
 
 def _as_written(reader, name):

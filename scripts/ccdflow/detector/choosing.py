@@ -11,6 +11,9 @@ from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
+_COPY = "copy"
+OTHER_EXPOSURE = "exposure"
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -253,10 +256,6 @@ def leave_out(selection, more, thresholds=None):
 
 
 TOO_BRIGHT, TOO_FAINT = "saturated fraction", "signal to noise in a pixel"
-
-_COPY = "copy"
-
-OTHER_EXPOSURE = "exposure"
 
 
 def same_pixels(frames, names):

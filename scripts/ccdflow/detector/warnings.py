@@ -15,6 +15,10 @@ from ccdflow.combine.stack import combine_arrays
 _SMOOTH = 4.0
 # Drawn pixels that tell how much rounding adds.
 _TRIALS = 4000
+_WHOLE_NUMBERS = (
+    ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
+    " of the most frequent value (`bias: {clip: null}` averages all)"
+)
 
 
 def expected_clipping(n, recipe, noise=math.inf):
@@ -112,12 +116,6 @@ def warnings_on_bias(figures, recipe):
             f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
         )
     return sentences
-
-
-_WHOLE_NUMBERS = (
-    ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
-    " of the most frequent value (`bias: {clip: null}` averages all)"
-)
 
 
 def is_cut_off(frames, levels, noise):

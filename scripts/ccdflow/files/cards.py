@@ -14,6 +14,9 @@ from astropy.io.fits.verify import VerifyError
 from ccdflow.files.rawheader import indexed_names, is_text
 from ccdflow.files.values import Broken, as_number, is_silent
 
+# Letters of a standard FITS keyword.
+_LONGEST_PLAIN = 8
+
 
 @dataclass(frozen=True)
 class CardSpec:
@@ -135,10 +138,6 @@ def _name(keyword):
         return keyword
     name = Card.normalize_keyword(keyword)
     return name if len(name) > _LONGEST_PLAIN and "." not in name else ""
-
-
-# Letters of a standard FITS keyword.
-_LONGEST_PLAIN = 8
 
 
 def has_card(header, keyword):

@@ -42,6 +42,10 @@ _STRUCTURED_PART = 1 / 3
 _SAME_STEP_PART = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
+# Columns of an overscan that are enough for a level, and the words where fewer are left.
+_LEAST_LEFT = 3
+_NONE = "`overscan: none` and biases, in the camera's profile"
+_TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 
 @dataclass(frozen=True)
@@ -343,12 +347,6 @@ def _of_strip(sample, recipe):
             f"the overscan holds light or structure: {odd.sum()} of its {width} columns are off by"
             f" up to {abs(most):.4g} adu, where its noise is {noise:.2g}{by}; {advice}",
         )
-
-
-# Columns of an overscan that are enough for a level, and the words where fewer are left.
-_LEAST_LEFT = 3
-_NONE = "`overscan: none` and biases, in the camera's profile"
-_TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 
 def _clipped_means(strip):

@@ -31,6 +31,12 @@ COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
     "runner_up_variance", "variance_is", "reason", "grade",
 )  # fmt: skip
+# The name under which this is noted of a closed night.
+_TOLD = "associations"
+_USUAL_RULE = (
+    "Among the masters of the same setup, of this night and earlier ones, that of the"
+    " least predicted variance is taken; a later one only where there is no other."
+)
 
 
 class Associations(Kind):
@@ -242,14 +248,6 @@ class Associations(Kind):
 
 
 ASSOCIATIONS = Associations()
-
-# The name under which this is noted of a closed night.
-_TOLD = "associations"
-
-_USUAL_RULE = (
-    "Among the masters of the same setup, of this night and earlier ones, that of the"
-    " least predicted variance is taken; a later one only where there is no other."
-)
 
 
 def _rule_words(context):

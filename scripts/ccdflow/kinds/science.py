@@ -23,6 +23,8 @@ from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
 # Frames that are named at the end of a run.
 _MOST_LINES = 10
+# The name under which this is noted of a closed night.
+_TOLD = "calibrated"
 
 
 class Science(Kind):
@@ -277,9 +279,6 @@ class Science(Kind):
 
 
 SCIENCE = Science()
-
-# The name under which this is noted of a closed night.
-_TOLD = "calibrated"
 
 
 def _told(context, records):

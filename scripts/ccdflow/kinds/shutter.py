@@ -44,6 +44,19 @@ _MOST_CHI2 = 4.0
 _MATTERS = 1e-3
 # Rows that are taken into memory at once.
 _ROWS = 64
+_TEXT = (
+    "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
+    " of several exposures show. Least and largest are those of cells, beside the mean; the error"
+    " is a cell's. The mean needs a steady lamp."
+)
+_HEADINGS = (
+    "Flats of (s)",
+    "Least (ms)",
+    "Largest (ms)",
+    "Error (ms)",
+    "Mean (ms)",
+    "Scatter, chi² per degree of freedom",
+)
 
 
 def _show_shutter(seconds):
@@ -279,20 +292,6 @@ class Shutter(MeasurementKind):
 
 
 SHUTTER = Shutter()
-
-_TEXT = (
-    "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
-    " of several exposures show. Least and largest are those of cells, beside the mean; the error"
-    " is a cell's. The mean needs a steady lamp."
-)
-_HEADINGS = (
-    "Flats of (s)",
-    "Least (ms)",
-    "Largest (ms)",
-    "Error (ms)",
-    "Mean (ms)",
-    "Scatter, chi² per degree of freedom",
-)
 
 
 def _line(group, record):

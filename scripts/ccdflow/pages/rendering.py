@@ -32,6 +32,8 @@ from ccdflow.pages.words import (
     with_error,
 )
 
+_NOTHING = ("", "-", "–")
+
 
 def _fixed(values, places):
     """Write the figures of all amplifiers with ``places`` digits after the point."""
@@ -195,9 +197,6 @@ def columns(section):
         hint = hint_of(heading, section)
         shown.append(Column(place, with_signs(heading or REMARKS), hint, is_number))
     return shown
-
-
-_NOTHING = ("", "-", "–")
 
 
 def check_pictures(pictures, where):

@@ -30,6 +30,8 @@ BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), (
 DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
+# Unread cards that a warning names; the rest become "...".
+_MOST_NAMED = 3
 
 
 def drafts_from_header(headers, cards, *, overscan=True, file):
@@ -252,8 +254,6 @@ def _note_unused(reader):
         )
 
 
-# Unread cards that a warning names; the rest become "...".
-_MOST_NAMED = 3
 # One or two columns at an edge are bad ones; from three on they may be a strip.
 _LEAST_LEFT = 3
 

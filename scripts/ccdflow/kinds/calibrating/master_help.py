@@ -29,6 +29,8 @@ _HARM_PART = 0.01
 _MOST_LINES = 8
 # Digits of an effect in a record: its error is larger than the next.
 _DIGITS = 4
+# Figures have four digits, and are between 1e-30 and 1e30.
+_EXACT = Context(prec=100)
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,6 @@ def sums_of_effects(records):
             for one, value in zip(total[1], squares, strict=True)
         ]
     return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
-
-
-# Figures have four digits, and are between 1e-30 and 1e30.
-_EXACT = Context(prec=100)
 
 
 def _helps(sums):

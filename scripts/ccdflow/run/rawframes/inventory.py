@@ -43,6 +43,8 @@ from ccdflow.run.rawframes.rows import (
 )  # fmt: skip
 from ccdflow.run.tracebacks import text_of
 
+_WENT_AWAY = "it went away while its header was read"
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -20,6 +20,9 @@ _KERNELS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNTS = "/proc/self/mountinfo"
+_ENDLESS = "leads into a tree"
+_REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
+_UNMOUNT = "it is not looked into: unmount it, or give a folder without it"
 
 
 class NoFolder(UserError):
@@ -245,11 +248,6 @@ def _identity(folder):
     except OSError:
         return None
     return (status.st_dev, status.st_ino) if status else None
-
-
-_ENDLESS = "leads into a tree"
-_REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
-_UNMOUNT = "it is not looked into: unmount it, or give a folder without it"
 
 
 def devices():
