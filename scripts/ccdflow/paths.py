@@ -10,15 +10,16 @@ import threading
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
-# File systems allow this many bytes for the name of a file or folder.
 NAME_MAX = 255
+"""File systems allow this many bytes for the name of a file or folder."""
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 # Most of a million names end so, and are looked at no further.
 _USUAL = (".fits", ".fits.gz")
-# Suffixes of packings that are not read: such files are named in a warning.
+
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
+"""Suffixes of packings that are not read: such files are named in a warning."""
 
 INVENTORY = "inventory.csv"
 BIAS_QUALITY = "bias_quality.csv"
@@ -31,27 +32,33 @@ EVENTS = "events.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 SHEET = "frames.json"
-# The folder of a night's small pictures, in the night's folder.
-SMALL = "frames"
 
-# The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order.
+SMALL = "frames"
+"""The folder of a night's small pictures, in the night's folder."""
+
 FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
-# The folder of products whose raw frames were set aside.
+"""The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order."""
+
 SET_ASIDE = "set_aside"
+"""The folder of products whose raw frames were set aside."""
 
 STATE = ".ccdflow"
 LOCK = f"{STATE}/lock"
 HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 SEAL = f"{STATE}/seal.json"
-# Lines noted since header values and ledger were written whole; notes of closed nights.
+
 LATE_NOTES = f"{STATE}/since.json"
+"""Lines noted since header values and ledger were written whole; notes of closed nights."""
+
 CLOSED_NIGHTS = f"{STATE}/nights.json"
 DONE = f"{STATE}/done"
 BATCHES = f"{STATE}/batches"
 LOGS = f"{STATE}/logs"
-# The result of the last run, as a script that the overview reads.
+
 LAST_RUN = f"{STATE}/last_run.js"
+"""The result of the last run, as a script that the overview reads."""
+
 FAILED_READS = f"{LOGS}/raw"
 
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")

@@ -33,3 +33,21 @@ def test_a_constant_is_defined_above_its_first_use():
                 }
                 below += [f"{module.path.name}: {name}" for name in names if name in read]
     assert below == []
+
+
+def test_the_comment_of_a_constant_has_one_form():
+    """A string below a public one, a line above a private one."""
+    wrong = []
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, after in constants(module) if "ccdflow" in module.path.parts else ():
+            is_public = not any(name.startswith("_") for name in names)
+            above = lines[node.lineno - 2]
+            is_below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            is_above = above.startswith("# ") and not above.startswith(("# --", "# fmt", "# isort"))
+            is_behind = re.search("  # (?!noqa|fmt)", lines[node.lineno - 1])
+            if is_above if is_public else is_below:
+                wrong.append(f"{module.path.name}: {names[0]}")
+            elif is_behind:
+                wrong.append(f"{module.path.name}: {names[0]}, behind it")
+    assert wrong == [], "\n".join(wrong)

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-# No CCD observed before this year: an earlier date comes from a clock that was never set.
 FIRST_YEAR = 1976
+"""No CCD observed before this year: an earlier date comes from a clock that was never set."""
+
 # A later year is a misread number.
 _LAST_YEAR = 2099
 # Years of two digits from the first one on are of the twentieth century, up to the second one of
@@ -46,10 +47,12 @@ _ZONES = {
     "msk": 3, "jst": 9, "kst": 9, "awst": 8, "acst": 9.5, "acdt": 10.5, "aest": 10, "aedt": 11,
     "nzst": 12, "nzdt": 13,
 }  # fmt: skip
-# Scales of time that are within two minutes of UT: of no concern for the night.
+
 SCALES = frozenset(["ut", "utc", "ut1", "gmt", "z", "zulu", "tai", "tt", "tdb", "tdt", "et", "gps"])
-# The widest that any clock on earth is from UT, with an hour for summer.
+"""Scales of time that are within two minutes of UT: of no concern for the night."""
+
 MOST_HOURS = 14.5
+"""The widest that any clock on earth is from UT, with an hour for summer."""
 
 
 @dataclass(frozen=True)

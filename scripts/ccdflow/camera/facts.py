@@ -18,7 +18,6 @@ from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.rawheader import at_once
 from ccdflow.files.values import as_number
 
-# Cards that are tried in order, where a profile does not name its own.
 KEYWORDS = {
     # Keck's archive knows better than the instrument, whose OBSTYPE is often left at 'dark'.
     "imagetyp": "KOAIMTYP IMAGETYP OBSTYPE IMGTYPE IMAGETYPE FRAMETYP IMTYPE IMG_TYPE EXPTYPE "
@@ -69,11 +68,14 @@ KEYWORDS = {
     "datasec": "DATASEC",
     "ccdsec": "CCDSEC",
 }
-# Which part of which detector an image is of: frames that differ in one are never averaged.
+"""Cards that are tried in order, where a profile does not name its own."""
+
 PART = (
     "DETECTOR", "DETNAM", "DETID", "CHIPID", "CHIP", "CCDNAME", "CCDID", "AMPNAME", "AMPLIST",
     "CCDSEC", "DETSEC", "CRVAL1U", "CRVAL2U",
 )  # fmt: skip
+"""Which part of which detector an image is of: frames that differ in one are never averaged."""
+
 # Cards that become part of the product's header; the row tells which of them are unreadable.
 _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
 _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")

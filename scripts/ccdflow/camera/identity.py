@@ -15,8 +15,8 @@ from functools import lru_cache
 from ccdflow.files.cards import card_value
 from ccdflow.files.values import as_number
 
-# The name for values that a group's members share and other frames of its night do not.
 SETTING = "setting"
+"""The name for values that a group's members share and other frames of its night do not."""
 
 _DEVICE = r"(?:CAM(?:ERA)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
 _BEFORE = r"(?:CCD|DET|SUB|ROI|WIN|WINDOW|IMG|CROP|FRM|FRAME|CAM)?[-_]?"

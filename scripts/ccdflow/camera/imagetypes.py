@@ -20,7 +20,6 @@ from ccdflow.files.values import Broken, as_number, is_silent
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
 
-# Image types as observatories write them, after case, blanks and punctuation are taken out.
 SYNONYMS = {
     "bias": (
         "bias biases biasframe biasimage biasfield zero zeroframe zeros biaszero mbias offset "
@@ -49,6 +48,8 @@ SYNONYMS = {
         "through slit mask"
     ),
 }
+"""Image types as observatories write them, after case, blanks and punctuation are taken out."""
+
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
 # Words for the light of a flat: that of the sky, and that of a lamp.
 _LIGHTS = {

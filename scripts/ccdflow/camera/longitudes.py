@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from ccdflow.files.values import as_number
 
-# Sound headers agree with their sidereal time to 0.001 degrees; 12 s of its clock are 0.05.
 AGREES = 0.05
+"""Sound headers agree with their sidereal time to 0.001 degrees; 12 s of its clock are 0.05."""
+
 # Metres from the earth's centre that a telescope can be.
 _RADII = (6.33e6, 6.39e6)
 

@@ -14,7 +14,8 @@ from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
 from ccdflow.robust import MAD_TO_SIGMA
 
-_BRIGHTER = 3.0  # standard errors above the expected light
+# Standard errors above the expected light.
+_BRIGHTER = 3.0
 
 # -- the noise of some pixels ----------------------------------------------------------------------
 

@@ -25,8 +25,8 @@ _LEAST_LIGHT = 100.0
 _RATIO_ROWS = 16
 # Pixels with less than this part of the level are not lit, and have no ratio.
 _LEAST_RATIO = 0.2
+# Measured noise that differs by less than this from the prediction leaves the prediction.
 _LEAST_DIFFERENCE = 0.01
-"""Measured noise that differs by less than this from the prediction leaves the prediction."""
 
 
 def sample_members(

@@ -19,8 +19,9 @@ from ccdflow.combine.preparation import prepare
 from ccdflow.combine.tiles import CombineJob, run_tiles
 from ccdflow.errors import FrameError, UserError
 
-# Bytes for pixels and results.
 DEFAULT_MEMORY = 1_000_000_000
+"""Bytes for pixels and results."""
+
 _MAX_MEMBERS = np.iinfo(np.int16).max
 
 

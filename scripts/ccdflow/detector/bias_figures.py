@@ -26,7 +26,8 @@ from ccdflow.robust import median_of_each
 
 # Drawn samples: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
-_COMPARED_ROWS = 32  # of 50 LFC frames these take 0.15 s
+# Of 50 LFC frames these take 0.15 s.
+_COMPARED_ROWS = 32
 
 
 # -- the detector --------------------------------------------------------------------------------

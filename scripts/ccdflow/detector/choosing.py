@@ -287,7 +287,8 @@ def same_pixels(frames, names):
     return copies
 
 
-_COMPARED_ROWS = 32  # this number of rows takes 0.3 s for 50 LFC frames
+# This number of rows takes 0.3 s for 50 LFC frames.
+_COMPARED_ROWS = 32
 
 
 def unlike_the_rest(frames, thresholds=None):
@@ -441,7 +442,8 @@ def _explain(index, figure, centre, reach):
     return LeftOut(index, figure.name, value, threshold, text)
 
 
-# Rows or columns of a fine box of a frame's shape.
 FINE = 32
+"""Rows or columns of a fine box of a frame's shape."""
 
-LIT = 0.2  # of the level; darker boxes have too little light to compare shapes
+LIT = 0.2
+"""Of the level; darker boxes have too little light to compare shapes."""

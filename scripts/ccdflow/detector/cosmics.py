@@ -54,8 +54,10 @@ _UNDERSAMPLED_FWHM = 2.5
 _PROFILE_CONTRAST = 0.3
 # Pixels of a side of that profile.
 _PROFILE_SIZE = 7
-# Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
+
 FWHM = 2.3548
+"""Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2)."""
+
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _CONTRAST_FACTORS = (1, 2, 4)
 # Rounds of L.A.Cosmic: the default of astroscrappy.

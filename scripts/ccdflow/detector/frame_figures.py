@@ -19,7 +19,8 @@ from ccdflow.combine.row_sample import sampled_rows
 BOXES = 8
 """A frame's coarse shape is measured in so many by so many boxes."""
 
-FRAME_ROWS = 64  # this number of rows takes 7 ms for an LFC frame
+FRAME_ROWS = 64
+"""This number of rows takes 7 ms for an LFC frame."""
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,9 @@ def write_checked_bytes(path, parts):
     return write_by(path, write)
 
 
-# Where the lines begin.
 START = len(_CHECKSUM % 0)
+"""Where the lines begin."""
+
 # Bytes that are read at once.
 _CHUNK = 1 << 20
 

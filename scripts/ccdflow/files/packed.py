@@ -22,8 +22,10 @@ LOSSLESS, QUANTISED = "lossless", "quantised"
 
 # Pixels of a tile: big enough to compress well, small enough to read a part.
 _TILE_PIXELS = 1 << 17
-# Raise it when images are cut into other tiles: compressed products are then made again.
+
 TILES = 2
+"""Raise it when images are cut into other tiles: compressed products are then made again."""
+
 # The fastest level of gzip.
 _LEVEL = 1
 # Packed data of more bytes than this need offsets of 64 bits.

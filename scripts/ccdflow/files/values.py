@@ -226,8 +226,8 @@ def _unit_of(comment):
     return 1.0
 
 
-# A saturation in adu of integers of 32 bits is larger than any gain.
 MOST_SATURATION = 1e10
+"""A saturation in adu of integers of 32 bits is larger than any gain."""
 
 
 def as_electrons(value, *, most=1e6):

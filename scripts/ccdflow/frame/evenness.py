@@ -8,8 +8,9 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA, median
 
-# Darker frames are no flats, and cost no more than their median.
 LEAST = 1000.0
+"""Darker frames are no flats, and cost no more than their median."""
+
 # Pixels of the small image below which there is no judgement.
 _FEWEST = 1024
 # A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.

@@ -13,22 +13,28 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Rows for the figures: with the columns, 1 ms for an LFC frame.
 MOST_ROWS = 1024
-# Columns of each of these rows.
+"""Rows for the figures: with the columns, 1 ms for an LFC frame."""
+
 MOST_COLUMNS = 128
+"""Columns of each of these rows."""
+
 # Rows for the noise of a pixel and for the profile across a seam.
 _ROWS_OF_A_PIXEL = 256
 # Rows or columns below which there is no judgement.
 _FEWEST_LINES = 16
-# Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
-# pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
-# narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
+
 ADDED = np.pi / 2 / 16
+"""Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
+pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
+narrowest strip with a level a row by default. 1024 rows determine it to 0.0085."""
+
 # The three errors named above.
 _ROW_NOISE_ERRORS = 3
-# Warn if a strip is noisier than the image, or than in other frames, by more than this factor.
+
 NOISIER = 1.5
+"""Warn if a strip is noisier than the image, or than in other frames, by more than this factor."""
+
 # Columns of a strip agree if they differ by less than this part of the noise, or by less than five
 # standard errors of their means.
 _AGREE_SIGMA = 0.35

@@ -32,8 +32,10 @@ COLUMNS = (
 )  # fmt: skip
 # Days within which steps of figures are one event.
 _TOGETHER = 3
-# Nights of a camera for which an event is among a run's last lines.
+
 RECENT = 30
+"""Nights of a camera for which an event is among a run's last lines."""
+
 # Nights of the picture: a year.
 _NIGHTS = 366
 # Cameras that have a picture, at most.

@@ -15,8 +15,8 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Raised by `ask` where a process has died.
 LOST = (OSError, EOFError, pickle.PickleError)
+"""Raised by `ask` where a process has died."""
 
 
 @contextmanager

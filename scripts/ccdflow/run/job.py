@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 
 from ccdflow import paths
 
-# The reach of a product (`ccdflow.kinds.kind.Kind.reach`).
 FRAMES, MASTERS, NIGHTS, ARCHIVE = "a frame", "a master", "a night", "all nights"
+"""The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
 
 @dataclass(frozen=True, slots=True)

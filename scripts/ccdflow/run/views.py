@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ccdflow.run import ledger, session
 
-# This file is newer than any product: it makes `snakemake --summary` show a product as out of
-# date.
 CHANGED = "/proc/self/status"
+"""This file is newer than any product: it makes `snakemake --summary` show a product as out of
+date."""
+
 # Characters that Snakemake reads as its own.
 _MARKS = set("{}<>")
 

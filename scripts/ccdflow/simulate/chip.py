@@ -11,8 +11,8 @@ from ccdflow.errors import UserError
 from ccdflow.simulate.optics import add_dust
 from ccdflow.simulate.tracks import add_pixels
 
-# Bits of `Detector.defects`, those that the MASK of a calibrated frame has (docs/products.md).
 HOT, LOW, COLUMN, VARIES = 8, 16, 32, 4096
+"""Bits of `Detector.defects`, those that the MASK of a calibrated frame has (docs/products.md)."""
 
 
 @dataclass(frozen=True)

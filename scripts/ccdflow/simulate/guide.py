@@ -12,7 +12,8 @@ from ccdflow.simulate.optics import box
 from ccdflow.simulate.seeds import generator, text_seed
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
-_BLOCK_ROWS = 256  # rows rendered at once: small enough to stay in the processor's cache
+# Rows rendered at once: small enough to stay in the processor's cache.
+_BLOCK_ROWS = 256
 
 # Electrons per second and pixel from the flat-field lamp and from the night sky.
 _LAMP = {"g'": 330.0, "i'": 3300.0}

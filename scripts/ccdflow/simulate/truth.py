@@ -34,8 +34,10 @@ from ccdflow.simulate.files import write_arrays
 from ccdflow.simulate.guide import add_light
 from ccdflow.simulate.tracks import add_pixels
 
-# Goes into truth.json: a folder made by an older simulator is not taken for one made by this one.
 SIMULATOR_VERSION = 2
+"""Goes into truth.json: a folder made by an older simulator is not taken for one made by this
+one."""
+
 TRUTH_FILE = "truth.json"
 TRUTH_ARRAYS = "truth.npz"
 

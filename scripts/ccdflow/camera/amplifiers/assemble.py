@@ -13,10 +13,13 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
-# The least part of the data's length that a strip of the header must span to be lengthened to it.
 MOST = 0.9
-# Amplifiers that fill less of the detector than this are kept apart: their image would be empty.
+"""The least part of the data's length that a strip of the header must span to be lengthened to
+it."""
+
 SPARSE = 0.1
+"""Amplifiers that fill less of the detector than this are kept apart: their image would be
+empty."""
 
 
 def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file):

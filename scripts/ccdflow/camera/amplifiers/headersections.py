@@ -25,8 +25,9 @@ from ccdflow.camera.sections import Region
 from ccdflow.files.cards import card_value, contents
 from ccdflow.files.values import is_silent
 
-# The names that mean the same section, plain or with an amplifier's suffix.
 BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
+"""The names that mean the same section, plain or with an amplifier's suffix."""
+
 DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")

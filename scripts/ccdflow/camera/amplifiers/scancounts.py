@@ -9,8 +9,9 @@ from ccdflow.camera.sections import Region
 from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 
-# Cards with the number of columns (rows) before and after the data, in the order of readout.
 PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")
+"""Cards with the number of columns (rows) before and after the data, in the order of readout."""
+
 OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
 OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")

@@ -16,23 +16,32 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-# A column is dark while its noise is below this times the read noise, and a strip as a whole.
 DARKEST = 1.2
-# Amplifiers that share a row differ in their read noise by up to this.
+"""A column is dark while its noise is below this times the read noise, and a strip as a whole."""
+
 NOISIEST = 1.3
-# Means agree within this many standard errors, or this part of the read noise: less than that in a
-# few of a strip's columns does not move their median.
+"""Amplifiers that share a row differ in their read noise by up to this."""
+
 AGREE = 5.0
-# Part of the read noise, as above.
+"""Means agree within this many standard errors, or this part of the read noise: less than that in a
+few of a strip's columns does not move their median."""
+
 AGREE_NOISE = 0.35
-# The least number of columns of a strip.
+"""Part of the read noise, as above."""
+
 NARROWEST = 3
-# The light next to a strip must be this many times the read noise: fainter light may have faded.
+"""The least number of columns of a strip."""
+
 BRIGHT = 2.0
-# An unlit border falls into many groups of columns; the strips of amplifiers into one each.
+"""The light next to a strip must be this many times the read noise: fainter light may have
+faded."""
+
 MOST_GROUPS = 4
-# The part of the light 20 columns further in that must be there at the edge of an overscan.
+"""An unlit border falls into many groups of columns; the strips of amplifiers into one each."""
+
 ABRUPT = 0.5
+"""The part of the light 20 columns further in that must be there at the edge of an overscan."""
+
 # Columns further in where that light is measured.
 _INSIDE = 20
 

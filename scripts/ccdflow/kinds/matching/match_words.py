@@ -143,8 +143,8 @@ def lacking_frames(missing, night):
 EPOCH = "epoch"
 """The key in a setup of the first night after a camera was changed."""
 
-# Values of a setup that are too long to be named.
 UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
+"""Values of a setup that are too long to be named."""
 
 
 def differences(theirs, ours):

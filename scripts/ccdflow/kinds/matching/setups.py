@@ -16,8 +16,11 @@ from ccdflow.run.rawframes.rows import digest
 
 # Properties of an amplifier that tell its noise, and not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
-# Values of a header in which a frame and its masters must agree, if masters are grouped by them.
+
 IN_SETUP = ("ccdsum", "window", "readmode", "gain")
+"""Values of a header in which a frame and its masters must agree, if masters are grouped by
+them."""
+
 DEGREES = ("set_temperature", "temperature")
 
 

@@ -17,8 +17,10 @@ from ccdflow.paths import reduced
 from ccdflow.run import ledger
 
 _FROM_NIGHT = "../.."
-# Report a read noise that differs from the header's by more than this fraction.
+
 CLAIM_TOLERANCE = 0.15
+"""Report a read noise that differs from the header's by more than this fraction."""
+
 _SHARED = {"readmode": "readout mode", "epoch": "taken from"}
 
 

@@ -15,7 +15,8 @@ from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable
 
 # Amplifiers that fit side by side with their names.
 _NAMED = 4
-_BAR = 0.15  # inches
+# Inches.
+_BAR = 0.15
 # Of a bar's colour; the rest is white.
 _PALE = 0.6
 

@@ -32,8 +32,9 @@ from ccdflow.pages.pictures.style import (
     explanation_lines,
 )
 
-# Steps of ticks, times a power of 10.
 STEPS = (1, 2, 5, 10)
+"""Steps of ticks, times a power of 10."""
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # Entries of a legend that fit beside a panel.
 _LEGEND_ENTRIES = 8

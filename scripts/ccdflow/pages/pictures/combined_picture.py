@@ -17,7 +17,8 @@ from ccdflow.pages.words import span
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = pixels(4.9)
-_SAMPLED = 500  # pixels along an axis that are enough for a line or a distribution
+# Pixels along an axis that are enough for a line or a distribution.
+_SAMPLED = 500
 # The mean of the pixels within the noise is taken so often about the last one.
 _ROUNDS = 20
 _BARS = "#b0cbdf"

@@ -12,8 +12,10 @@ from itertools import chain
 
 from ccdflow.run.helper_processes import LOST, ask, process
 
-# One more process starts for each such number of frames: reading them takes as long as its start.
 FRAMES_A_PROCESS = 500
+"""One more process starts for each such number of frames: reading them takes as long as its
+start."""
+
 # Files that a process is given at once.
 _CHUNK = 100
 # Processes that read headers, at most.

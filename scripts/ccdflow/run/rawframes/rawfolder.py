@@ -9,10 +9,12 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import whole
 
-# Depth of folders: a deeper tree is taken for an endless one.
 DEEPEST = 100
-# Folders that one link may lead to.
+"""Depth of folders: a deeper tree is taken for an endless one."""
+
 MOST_LINKED = 10_000
+"""Folders that one link may lead to."""
+
 # Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
 _KERNELS = frozenset((
     "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "bpf",

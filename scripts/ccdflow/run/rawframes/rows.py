@@ -15,10 +15,13 @@ OK = "ok"
 SET_ASIDE = "set aside"
 ARRIVING = "arriving"
 RAW_MISSING = "raw file missing"
-# `Row.gone` of such a file. A file that is there but cannot be read has the reason in its place.
+
 GONE = "it was deleted or moved"
-# And of one whose product stands where a folder or file of another frame has to be.
+"""`Row.gone` of such a file. A file that is there but cannot be read has the reason in its
+place."""
+
 IN_THE_WAY = "it was deleted, and its product is in the way of another"
+"""And of one whose product stands where a folder or file of another frame has to be."""
 
 FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",

@@ -9,8 +9,9 @@ from collections import Counter
 from ccdflow import paths
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
-# Kinds of warnings that are named at the end of a run; all stand in the table.
 MOST = 12
+"""Kinds of warnings that are named at the end of a run; all stand in the table."""
+
 _FOUND = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 
 

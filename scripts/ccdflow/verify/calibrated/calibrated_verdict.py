@@ -46,8 +46,8 @@ STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
 _ADU = ("adu", "adus", "dn", "count", "counts")
 _ELECTRONS = ("electron", "electrons", "e-", "e")
+# Extensions, and the cards that are there only where they are.
 _TELLS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
-"""Extensions, and the cards that are there only where they are."""
 _RENAMED = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
     "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",

@@ -12,15 +12,15 @@ from ccdflow.verify.detector.photon_light import SmoothLight, tiles
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.reading.outcome import REPLACED, CannotRemake
 
+# Response below which a flat divides nothing: the pixel is not calibrated.
 _LEAST_FLAT = 1e-3
-"""Response below which a flat divides nothing: the pixel is not calibrated."""
+# Response below which a pixel is not lit.
 _UNLIT_BELOW = 0.2
-"""Response below which a pixel is not lit."""
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out: as calibrate/master_noise.py has it.
 _OWN_LIGHT_SIGMA = 4.0
+# Rows and columns of the tiles of a dark.
 _TILE = 24
-"""Rows and columns of the tiles of a dark."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ _SKY_CLIP = 3.0
 _SKY_ROUNDS = 4
 # Quantiles that take the place of all predicted errors.
 _SKY_QUANTILES = 4001
+# Of a normal distribution that is cut at three sigma.
 _KEPT_VARIANCE = 0.97334
-"""Of a normal distribution that is cut at three sigma."""
 # Adu below which a pixel less its level may be saturated: levels differ along the rows.
 _SATURATION_MARGIN = 3.0
 # Halvings of an interval: float64 has 53 bits.

@@ -15,8 +15,8 @@ from ccdflow.verify.reading.stored_rows import master_file, stored
 
 # Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
 _MOST_CELLS = 16
+# Cells of a map along an axis, and the least pixels along a side of one.
 _LEAST_SIDE = 16
-"""Cells of a map along an axis, and the least pixels along a side of one."""
 
 
 def flat_over_factor(flat, first, reduced, results, image):

@@ -19,8 +19,8 @@ LOOSE = 0.05
 """The same where a bias has errors from the scatter of its values: for the median."""
 
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
+# How near its limit a decision on a pixel's light may go either way: pixels are float32.
 _NEAR_LIMIT = 5e-3
-"""How near its limit a decision on a pixel's light may go either way: pixels are float32."""
 
 
 def block_rows(nx):

@@ -28,8 +28,8 @@ from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 
 # Part by which a limit is moved, to see which values are decided by the rounding.
 _ON_LIMIT = 5e-4
+# Part of a limit within which a value may be rejected or kept: light is known to that.
 _NEAR_LIMIT = 0.03
-"""Part of a limit within which a value may be rejected or kept: light is known to that."""
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,14 @@ from urllib.parse import unquote
 
 from ccdflow.verify.comparing.comparing import Differs
 
+# LOWSIGMA by default, which no run notes.
 _LOW = 4.5
-"""LOWSIGMA by default, which no run notes."""
 # Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
 _CONTRASTS = (1, 2, 4)
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
 _UNDERSAMPLED = 2.5
 # The contrast for such a profile is this part of the usual one.
 _PROFILE = 0.3
-"""By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
 
 
 def check_settings(headers, kind, basis):

@@ -26,8 +26,8 @@ USES = ("dark", "flat", "spectrum", "not used")
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats tell of no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
+# Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32.
 _DIGITS = 1e-4
-"""Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32."""
 _ALL = slice(None)
 
 

@@ -32,7 +32,6 @@ _MANY = 50
 _PART = 1e-3
 # Part of its value by which it may differ as well: the rounding of float32.
 _STEPS = 1e-6
-"""Part of its error by which a cell may differ, and of its value."""
 
 
 @dataclass(frozen=True)

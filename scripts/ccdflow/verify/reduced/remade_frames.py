@@ -21,8 +21,8 @@ from astropy.stats import sigma_clip
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 from ccdflow.verify.reading.outcome import MISSING, MODEL, UNREADABLE, CannotRemake
 
+# Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time.
 _ROWS = 256
-"""Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time."""
 
 
 @dataclass(frozen=True)
