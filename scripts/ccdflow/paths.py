@@ -61,8 +61,11 @@ LAST_RUN = f"{STATE}/last_run.js"
 
 FAILED_READS = f"{LOGS}/raw"
 
+# reduced/night/a.fits.0123456789abcdef.2.json: product, key, attempt.
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
+# a.fits@01234567.png.
 _SMALL_PATTERN = re.compile(r".+@[0-9a-f]{8}\.png")
+# A file being written: .a.fits.host-4711-1.part.
 _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
 
 

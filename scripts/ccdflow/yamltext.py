@@ -21,6 +21,7 @@ _DEPTH = 20
 _MOST_VALUES = 20_000
 # This number and all above it do not fit into 64 bits.
 _LARGEST = 2**63
+# Halves of a character that UTF-8 has no bytes for.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -26,7 +26,7 @@ from ccdflow.frame import saturation
 ARITHMETIC = 6
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# Pixels of a strip, whose number of rows is even: the least variance is sought in it.
+# A strip has about this many pixels and an even number of rows; it gives a least variance.
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.

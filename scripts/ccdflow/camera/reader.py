@@ -25,7 +25,7 @@ from ccdflow.files.values import (
 OF_THE_IMAGE = (
     "gain", "read_noise", "saturation", "biassec", "trimsec", "datasec", "ccdsec",
 )  # fmt: skip
-"""These are about the pixels, so the image's own header comes before the primary."""
+"""Facts on the pixels: the image's own header comes before the primary one."""
 
 AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 """Cards with other uses on other cameras: no warning if their value cannot be read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 AUTO = "auto"
-"""Let the width of the strip decide whether the level along it is smoothed."""
+"""The width of the strip decides whether the level along it is smoothed."""
 
 WIDE_ENOUGH = 16
 """The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row

@@ -22,7 +22,9 @@ _REMEDIES = {
     FrameError: "correct the card, or the region in the camera's profile",
     UserError: "correct the region in the profile",
 }
+# 1:2048, 7.
 _RANGE = re.compile(r"([+-]?\d+)(?::([+-]?\d+))?")
+# 0:50, :50, -50:.
 _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?")
 
 

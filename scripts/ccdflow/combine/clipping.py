@@ -14,7 +14,7 @@ from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Standard errors above the expected light.
+# A value this many standard errors above the expected light is a hit.
 _BRIGHTER = 3.0
 
 # -- the noise of some pixels ----------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ccdflow.maskbits import UNLIT
 LEAST_RESPONSE = 0.2
 """Pixels of a flat below this are flagged as unlit."""
 
-# Rounds of finding the lit pixels, at most: they end once none changes.
+# The lit pixels are found in at most this many rounds, fewer if none changes.
 _ROUNDS = 10
 
 
@@ -222,7 +222,7 @@ def _mean_of(images):
         lit = [g & (i.image >= least) for g, i in zip(good, images, strict=True)]
         count = sum(np.count_nonzero(each) for each in lit)
         if count in (0, before):
-            # None is good, or all that were lit are so still.
+            # No pixel is good, or all lit pixels are still lit.
             break
         total = sum(
             i.image.sum(where=x, dtype=np.float64) for x, i in zip(lit, images, strict=True)

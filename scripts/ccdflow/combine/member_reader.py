@@ -16,7 +16,7 @@ from ccdflow.files import whole
 from ccdflow.files.cards import card_value
 
 OPEN_FILES = 200
-"""Files of more members are opened for each read: descriptors are limited."""
+"""With more members each read opens its file: the system limits the number of open files."""
 
 _REDUCED = "give reduced frames, as ccdflow writes them"
 

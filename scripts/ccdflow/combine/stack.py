@@ -20,7 +20,7 @@ from ccdflow.combine.tiles import CombineJob, run_tiles
 from ccdflow.errors import FrameError, UserError
 
 DEFAULT_MEMORY = 1_000_000_000
-"""Bytes for pixels and results."""
+"""Bytes that pixels and results of a combination may take."""
 
 _MAX_MEMBERS = np.iinfo(np.int16).max
 

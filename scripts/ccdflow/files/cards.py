@@ -14,7 +14,7 @@ from astropy.io.fits.verify import VerifyError
 from ccdflow.files.rawheader import indexed_names, is_text
 from ccdflow.files.values import Broken, as_number, is_silent
 
-# Letters of a standard FITS keyword.
+# A standard FITS keyword has at most this many letters.
 _LONGEST_PLAIN = 8
 
 
@@ -256,7 +256,7 @@ def _parsed_text(keyword, text):
     card = Card.fromstring(text)
     if text[8:10] != "= ":
         with warnings.catch_warnings():
-            # That the keyword is odd, which nobody was told when the header was parsed.
+            # The parser of the header did not warn of an odd keyword: neither does this.
             warnings.simplefilter("ignore")
             _ = card.keyword
     return _parsed(keyword, card)

@@ -32,8 +32,10 @@ _LEVEL = 1
 _LARGE = (1 << 31) - 1
 # ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
 _SEEDS = 10000
+# Cards of the form of an HDU, such as NAXIS1.
 _STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM")
 _SUMS = ("CHECKSUM", "DATASUM")
+# Cards of the table that holds an image's tiles, such as TFORM1 or ZNAXIS2.
 _OF_TABLE = re.compile(
     r"TFIELDS|THEAP|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+"
     r"|Z(IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|MASKCMP|SCALE|ZERO"

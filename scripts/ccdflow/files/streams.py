@@ -15,6 +15,7 @@ _FIRST_SLICE = 1 << 12
 _MOST_ZEROS = 1 << 20
 # Streams of nothing that may follow one another: bgzip ends its files with one.
 _MOST_EMPTY = 100
+# The first byte that is not zero.
 _NO_ZERO = re.compile(rb"[^\0]")
 
 

@@ -37,10 +37,15 @@ _SILENT = frozenset(
         "unset",
     ]
 )
+# 12, -1.5, .5E3, 1D-2.
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eEdDqQ]([+-]?\d+))?")
+# 1/4.
 _FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
+# 1,234.5.
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
+# 1.234,5.
 _THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+,\d+")
+# 300 s, 1.2 [e-/ADU].
 _NUMBER_AND_UNIT = re.compile(
     r"(.*?[\d.,])\s*[(\[]?\s*([a-zµ][a-zµ/. ()^-]*[0-9]*)?\]?", re.IGNORECASE
 )

@@ -46,6 +46,7 @@ def _seconds(value):
     return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
 
 
+# A cell with a number: 3.5, 1.2e-5, 3.5 ± 0.1, 20 %.
 _FIGURE = re.compile(r"[−-]?\d[\d.]*(e[−+-]?\d+)?( ± [\d.e−+-]+)?( %)?")
 
 

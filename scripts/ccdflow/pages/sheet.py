@@ -12,6 +12,7 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
 from ccdflow.pages.words import KINDS, count
 
+# .fits, .FIT.gz.
 _ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
 _NEEDED = ("unit", "centre", "scale", "low", "high", "zscale")
 

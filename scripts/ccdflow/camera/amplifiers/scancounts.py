@@ -10,7 +10,7 @@ from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 
 PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")
-"""Cards with the number of columns (rows) before and after the data, in the order of readout."""
+"""Cards with the number of columns before the data, in the order of readout."""
 
 OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
@@ -19,7 +19,7 @@ OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER
 _WORDS = ("PRESCAN", "OVERSCAN")
 AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
 ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
-# More outputs than any chip of ESO has.
+# No chip of ESO has as many outputs.
 _OUTPUTS = range(1, 33)
 
 

@@ -115,6 +115,7 @@ def too_few_words(kind, product, count, minimum):
     return f"no {kind}: {product} would be of {count} {frames}, fewer than the minimum of {minimum}"
 
 
+# no bias: combined/x.fits would be of 2 frames, fewer than the minimum of 3.
 _TOO_FEW = re.compile(r"no \w+: (\S+) would be of (\d+) frames?, fewer than the minimum of (\d+)")
 
 
@@ -379,6 +380,7 @@ def some_masters(masters, kind, most=6):
 
 # Reasons of several products that a line names.
 _MOST_REASONS = 3
+# no flat for V of 2016-01-28.
 _WANTED = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
 
 

@@ -33,6 +33,7 @@ _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
 # Facts that pages show where there is a value: older pages know of none.
 _LATER = ("grism",)
 UNDATED = "undated"
+# 2016-01-28.
 _DATED = re.compile(r"\d{4}-\d\d-\d\d")
 
 

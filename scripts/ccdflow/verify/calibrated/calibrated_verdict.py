@@ -56,6 +56,7 @@ _RENAMED = {
 _ROWS = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
+# BPMIM, BPMIM02.
 _TABLE_CARD = re.compile(r"BPMIM(\d\d)?")
 _COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 

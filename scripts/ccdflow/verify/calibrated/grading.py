@@ -7,6 +7,7 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 
+# grade B: no flat of this night.
 _LINE = re.compile(r"grade ([ABC]): (.*)")
 _WITHOUT = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"

@@ -98,7 +98,7 @@ def _check_sources(first, names):
         for word in first
         if word.startswith("IMCOM")
     ]
-    # Tables of older versions name no masters; of one that no master tells of, none was made.
+    # A table of an older version names no masters. Without masters in it, no table is made now.
     tells = sources or not str(first.get("LOOKED", "")).strip()
     if tells and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")

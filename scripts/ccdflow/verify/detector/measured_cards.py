@@ -41,9 +41,11 @@ _TABLES = {
     "bad_pixels_": {"PIXELS": ["IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED"]},
 }
 _IMAGES = {"pixels_": {}, "shutter_": {"EXCESS": -32, "ERROR": -32}, "bad_pixels_": {"MASK": 16}}
+# Cards of the form of a table, such as TFORM1.
 _OF_TABLE = re.compile(
     r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM|DATASUM"
 )
+# Cards of the form of an image, such as NAXIS1.
 _OF_IMAGE = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM")
 
 
