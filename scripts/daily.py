@@ -40,8 +40,9 @@ REPORTED = f"{paths.STATE}/reported.json"
 _FORMER = {"orphan": RAW_MISSING}
 FAILED, ASIDE = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-# Last lines of a failed run that a report shows, and frames that it names.
+# A report shows at most this many last lines of a failed run ...
 _LAST_LINES = 15
+# ... and names at most this many frames.
 _NAMED = 3
 
 

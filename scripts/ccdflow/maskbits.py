@@ -39,13 +39,13 @@ BLEED = 1024
 """Next to saturation, or in its trail."""
 
 REPLACED = 2048
-"""The value is another's."""
+"""The pixel has the value of another one."""
 
 VARIES = 4096
 """Bad on some nights and good on others."""
 
 FLAT_UNRELIABLE = 8192
-"""The flat is known badly here."""
+"""The flat has a large error here."""
 
 
 def flagged(mask):

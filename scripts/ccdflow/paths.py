@@ -15,7 +15,7 @@ NAME_MAX = 255
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
-# Most of a million names end so, and are looked at no further.
+# Most of a million names end in these, and need no further look.
 _USUAL = (".fits", ".fits.gz")
 
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
@@ -49,7 +49,7 @@ LEDGER = f"{STATE}/ledger.json"
 SEAL = f"{STATE}/seal.json"
 
 LATE_NOTES = f"{STATE}/since.json"
-"""Lines noted since header values and ledger were written whole; notes of closed nights."""
+"""Notes made since the header values and the ledger were written whole."""
 
 CLOSED_NIGHTS = f"{STATE}/nights.json"
 DONE = f"{STATE}/done"
@@ -419,9 +419,9 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
-# Characters to which a folder's name is shortened: file systems allow 255 bytes.
+# A folder's name is shortened to this many characters: file systems allow 255 bytes.
 _LONGEST_FOLDER_NAME = 96
-# Characters to which a group's name is shortened, to which an ending is added.
+# A group's name is shortened to this many characters; an ending follows it.
 _LONGEST_GROUP_NAME = 120
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from ccdflow.errors import UserError
 
-# Bytes of a file of settings: a longer one is refused.
+# A file of settings with more bytes is refused.
 _MOST_BYTES = 1 << 20
 # Levels of nested blocks: no settings need as many.
 _DEPTH = 20

@@ -11,9 +11,9 @@ from ccdflow.combine.moments import CLIP
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
 
-# Rounding to whole adu is harmless above this noise, in adu.
+# Adu: rounding to whole adu does no harm to more noise.
 _SMOOTH = 4.0
-# Drawn pixels that tell how much rounding adds.
+# This many drawn pixels show how much rounding adds.
 _TRIALS = 4000
 _WHOLE_NUMBERS = (
     ": most values of so quiet a camera agree, and the others count as outliers; its level is that"

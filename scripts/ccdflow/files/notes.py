@@ -80,9 +80,9 @@ def write_checked_bytes(path, parts):
 
 
 START = len(_CHECKSUM % 0)
-"""Where the lines begin."""
+"""Bytes before the first line."""
 
-# Bytes that are read at once.
+# This many bytes are read at once.
 _CHUNK = 1 << 20
 
 

@@ -20,7 +20,7 @@ from ccdflow.files.planes import PlanesWriter, swap
 
 LOSSLESS, QUANTISED = "lossless", "quantised"
 
-# Pixels of a tile: big enough to compress well, small enough to read a part.
+# A tile has about this many pixels: enough to compress well, few enough to read a part.
 _TILE_PIXELS = 1 << 17
 
 TILES = 2

@@ -17,7 +17,7 @@ _PACKINGS = (
 )
 
 LONGEST_MAGIC = 6
-"""Bytes by which xz is told, the longest of these."""
+"""The longest of these magic numbers, that of xz, has this many bytes."""
 
 
 def packing_of(start):

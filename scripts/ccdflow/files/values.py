@@ -232,7 +232,7 @@ def _unit_of(comment):
 
 
 MOST_SATURATION = 1e10
-"""A saturation in adu of integers of 32 bits is larger than any gain."""
+"""Limit of a saturation: above the adu of 32-bit integers, and far above any gain."""
 
 
 def as_electrons(value, *, most=1e6):

@@ -9,9 +9,9 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 LEAST = 1000.0
-"""Darker frames are no flats, and cost no more than their median."""
+"""Adu: darker frames are no flats; only their median is measured."""
 
-# Pixels of the small image below which there is no judgement.
+# A smaller image, in pixels, is not judged.
 _FEWEST = 1024
 # A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.
 _STAR = 8.0

@@ -14,14 +14,14 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 MOST_ROWS = 1024
-"""Rows for the figures: with the columns, 1 ms for an LFC frame."""
+"""The figures take at most this many rows: 1 ms for an LFC frame."""
 
 MOST_COLUMNS = 128
-"""Columns of each of these rows."""
+"""The figures take at most this many columns of each row."""
 
-# Rows for the noise of a pixel and for the profile across a seam.
+# The noise of a pixel and the profile across a seam take this many rows.
 _ROWS_OF_A_PIXEL = 256
-# Rows or columns below which there is no judgement.
+# An overscan of fewer rows or columns is not judged.
 _FEWEST_LINES = 16
 
 ADDED = np.pi / 2 / 16
@@ -40,7 +40,7 @@ NOISIER = 1.5
 _AGREE_SIGMA = 0.35
 # Disagreeing columns are warned of if they move the level by more than this part of the noise.
 _LEVEL_SHIFT_SIGMA = 0.15
-# They have to move it by more than this many adu as well.
+# They must move it by more than this many adu, as well.
 _LEVEL_SHIFT_ADU = 0.2
 # Warn of structure if more than this fraction of the columns disagree, whatever the level does.
 _STRUCTURED_PART = 1 / 3

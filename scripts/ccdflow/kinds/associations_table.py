@@ -22,9 +22,9 @@ from ccdflow.run.context import calibrated, reduced
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
-# Nights that a dry run has a paragraph for.
+# A dry run has a paragraph for this many nights.
 _NIGHTS = 3
-# Holes that the overview names.
+# The overview names this many frames without masters.
 _HOLES = 8
 
 COLUMNS = (
@@ -87,7 +87,7 @@ class Associations(Kind):
                 context, job, basis, b"".join([head, *chain(*lines.values())])
             )
         for row in context.store.rows.values():
-            # A frame that is calibrated no more has no line.
+            # A frame that is no longer calibrated has no line.
             lines.setdefault(calibrated(row.file), [])
         tables.update_table(target, lines)
         return noted_text(context, job, basis)

@@ -34,15 +34,15 @@ from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
 _LEAST_RATIO = 1.25
-# The shortest is at most this long, seconds: a dead time of milliseconds is lost in a longer one.
+# The shortest is at most this long, seconds: in a longer one milliseconds of dead time are lost.
 _MOST_SECONDS = 60.0
-# Flats that a measurement needs.
+# A measurement needs this many flats.
 _LEAST_FLATS = 3
-# Squared scatter of the flats about their lines, over noise, above which lines are no description.
+# Lines do not describe the flats if their squared scatter, over that of noise, exceeds this.
 _MOST_CHI2 = 4.0
 # A frame with at least this relative error gets a line.
 _MATTERS = 1e-3
-# Rows that are taken into memory at once.
+# This many rows are in memory at once.
 _ROWS = 64
 _TEXT = (
     "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"

@@ -16,7 +16,7 @@ from ccdflow.pages.rendering import check_pictures, template
 from ccdflow.pages.words import UNDATED, count, in_order
 
 OPEN_ROWS = 25
-"""Rows of a table that is shown unfolded."""
+"""A table of at most this many rows is shown unfolded."""
 
 ASIDE_OPEN_ROWS = 60
 """Frames set aside matter more: a longer list is shown unfolded."""

@@ -11,7 +11,7 @@ from ccdflow.pages.words import light_words
 
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
-# Reasons, and frames, that a list names before "more".
+# A list names this many reasons, and frames, before "more".
 _MOST_NAMED = 5
 NOT_CALIBRATED = "; not calibrated"
 """The end of the reasons, in ``associations.csv``, of a frame that is set aside."""

@@ -8,10 +8,10 @@ from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
-# Products to be moved away that are named at most.
+# At most this many products to be moved away are named.
 _MOST_LINES = 5
 _NOT_WANTED = "no frame or setting asks for it any longer"
-# More kinds than this make a line that nobody reads.
+# A line names at most this many kinds: nobody reads a longer one.
 _MOST_KINDS = 5
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOST = (OSError, EOFError, pickle.PickleError)
-"""Raised by `ask` where a process has died."""
+"""Errors of `ask` if the process has died."""
 
 
 @contextmanager

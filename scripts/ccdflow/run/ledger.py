@@ -33,7 +33,7 @@ FAILED = "failed"
 _BATCHES = ("batch", "order")
 
 SETTLED = 3600
-"""Files older than this many seconds are on the disk, unless the machine stopped before."""
+"""A file is on the disk after this many seconds, unless the machine stopped before."""
 
 
 class UnparsedMapping(Mapping):

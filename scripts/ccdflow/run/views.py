@@ -8,7 +8,7 @@ CHANGED = "/proc/self/status"
 """This file is newer than any product: it makes `snakemake --summary` show a product as out of
 date."""
 
-# Characters that Snakemake reads as its own.
+# Characters with a meaning of their own for Snakemake.
 _MARKS = set("{}<>")
 
 

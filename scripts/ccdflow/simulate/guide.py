@@ -15,7 +15,7 @@ from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 # Rows rendered at once: small enough to stay in the processor's cache.
 _BLOCK_ROWS = 256
 
-# Electrons per second and pixel from the flat-field lamp and from the night sky.
+# Electrons a second in a pixel, of the flat-field lamp and of the night sky.
 _LAMP = {"g'": 330.0, "i'": 3300.0}
 _SKY = {"g'": 1.5, "i'": 5.0}
 

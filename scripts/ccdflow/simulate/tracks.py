@@ -6,11 +6,11 @@ import numpy as np
 
 # Steps that share a track's charge among its pixels evenly.
 _STEPS_PER_PIXEL = 4
-# Pixels.
+# Mean length of a track, pixels.
 _MEAN_LENGTH = 6.0
-# Electrons per pixel of track.
+# Median charge of a track, electrons a pixel.
 _MEDIAN_CHARGE = 900.0
-# Of the logarithm of that charge.
+# Standard deviation of the natural logarithm of that charge.
 _SPREAD = 0.6
 
 

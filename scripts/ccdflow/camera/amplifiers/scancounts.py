@@ -13,8 +13,14 @@ PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", 
 """Cards with the number of columns before the data, in the order of readout."""
 
 OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
+"""Cards with the number of columns after the data."""
+
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
+"""Cards with the number of rows before the data."""
+
 OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
+"""Cards with the number of rows after the data."""
+
 # Words of settings that many readouts write into these cards: 'ON', 'YES'.
 _WORDS = ("PRESCAN", "OVERSCAN")
 AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")

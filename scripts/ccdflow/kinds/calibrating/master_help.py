@@ -25,9 +25,9 @@ from ccdflow.run import ledger
 _HARM_ERRORS = 3.0
 # ... and at least this part of the frame's variance.
 _HARM_PART = 0.01
-# Masters that the last lines name.
+# The last lines of a run name at most this many masters.
 _MOST_LINES = 8
-# Digits of an effect in a record: its error is larger than the next.
+# An effect has this many digits in a record: its error is larger than the next digit.
 _DIGITS = 4
 # Figures have four digits, and are between 1e-30 and 1e30.
 _EXACT = Context(prec=100)

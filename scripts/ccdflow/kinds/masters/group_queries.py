@@ -10,7 +10,7 @@ from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import digest
 
 TREND_NIGHTS = 30
-"""Nights whose figures a night's page shows beside its own."""
+"""A night's page shows the figures of this many nights beside its own."""
 
 
 def reduced_members(context, group):

@@ -17,7 +17,7 @@ from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
-# Degrees between two frames that one setting of the cooler does not make.
+# Frames further apart in degrees were taken at two settings of the cooler.
 _GAP = 5.0
 
 

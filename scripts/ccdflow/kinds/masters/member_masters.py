@@ -20,7 +20,7 @@ from ccdflow.kinds.matching import association
 from ccdflow.maskbits import DEAD, SATURATED
 from ccdflow.run.context import reduced
 
-# The mask bit of the pixels of an amplifier that is so throughout.
+# The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}
 
 

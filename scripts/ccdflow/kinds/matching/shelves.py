@@ -202,7 +202,7 @@ class Shelves:
         -------
         ccdflow.run.job.Step
         """
-        # A dark that is long enough for the longest member is for all of them.
+        # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest = max(seconds, default=None)
         frame = self._about(rows[0], middles_of(rows), night)

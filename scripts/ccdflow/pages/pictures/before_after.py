@@ -39,7 +39,7 @@ _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 _OVERVIEW_PIXELS = pixels(2.7)
 
 MOST_FRAMES = 100
-"""A picture of more rows would be higher than can be drawn, 65536 pixels."""
+"""With more rows a picture would exceed 65536 pixels, the highest that can be drawn."""
 
 
 def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Values that an asinh scale is taken from.
+# An asinh scale is taken from this many values.
 _FEWEST = 16
 # Percentiles that end the scale of an image.
 _SHOWN_PERCENT = (3.0, 96.0)

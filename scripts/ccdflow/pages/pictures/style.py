@@ -35,7 +35,7 @@ BELOW = 0.72
 """Room for the label of a horizontal axis and the title of the panel below it."""
 
 HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
-"""Points: of the headline, of a row's heading, of a panel's title, of labels, of numbers."""
+"""Sizes in points of the headline, a row's heading, a panel's title, labels and numbers."""
 
 
 @cache

@@ -16,9 +16,9 @@ FRAMES_A_PROCESS = 500
 """One more process starts for each such number of frames: reading them takes as long as its
 start."""
 
-# Files that a process is given at once.
+# A process gets this many files at once.
 _CHUNK = 100
-# Processes that read headers, at most.
+# At most this many processes read headers.
 _MOST_PROCESSES = 8
 
 

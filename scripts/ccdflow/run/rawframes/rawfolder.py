@@ -10,10 +10,10 @@ from ccdflow.errors import UserError
 from ccdflow.files import whole
 
 DEEPEST = 100
-"""Depth of folders: a deeper tree is taken for an endless one."""
+"""A tree of more levels of folders is taken for an endless one."""
 
 MOST_LINKED = 10_000
-"""Folders that one link may lead to."""
+"""One link may lead to at most this many folders."""
 
 # Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
 _KERNELS = frozenset((

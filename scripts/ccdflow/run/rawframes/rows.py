@@ -21,7 +21,7 @@ GONE = "it was deleted or moved"
 place."""
 
 IN_THE_WAY = "it was deleted, and its product is in the way of another"
-"""And of one whose product stands where a folder or file of another frame has to be."""
+"""`Row.gone` of a file whose product stands in the place of another frame's file or folder."""
 
 FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",

@@ -10,7 +10,7 @@ from ccdflow import paths
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
 MOST = 12
-"""Kinds of warnings that are named at the end of a run; all stand in the table."""
+"""The end of a run names at most this many kinds of warnings; the table has all."""
 
 # Parts of a warning that differ from frame to frame: (found 1.2), (3.5 degrees off).
 _FOUND = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")

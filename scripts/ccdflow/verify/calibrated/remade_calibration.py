@@ -18,17 +18,17 @@ from ccdflow.verify.comparing.comparing import Differs, same_value
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
-# Rows by which the noise of the sky is measured.
+# The noise of the sky is measured in this many rows.
 _SKY_ROWS = 32
-# Columns between two pixels whose difference counts: neighbours share a star.
+# Compared pixels lie this many columns apart: neighbours share a star.
 _SKY_LAG = 4
-# Sigma beyond which a difference is left out.
+# A difference beyond this many sigma is left out ...
 _SKY_CLIP = 3.0
-# Rounds in which differences are left out.
+# ... in this many rounds.
 _SKY_ROUNDS = 4
-# Quantiles that take the place of all predicted errors.
+# This many quantiles take the place of all predicted errors.
 _SKY_QUANTILES = 4001
-# Of a normal distribution that is cut at three sigma.
+# Variance of a normal distribution that is cut at three sigma.
 _KEPT_VARIANCE = 0.97334
 # Adu below which a pixel less its level may be saturated: levels differ along the rows.
 _SATURATION_MARGIN = 3.0

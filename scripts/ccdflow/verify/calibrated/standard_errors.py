@@ -19,7 +19,7 @@ LOOSE = 0.05
 """The same where a bias has errors from the scatter of its values: for the median."""
 
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
-# How near its limit a decision on a pixel's light may go either way: pixels are float32.
+# A decision on a pixel's light this near its limit may go either way: pixels are float32.
 _NEAR_LIMIT = 5e-3
 
 

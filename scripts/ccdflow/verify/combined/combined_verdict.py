@@ -39,9 +39,9 @@ from ccdflow.verify.reading.stored_rows import stored
 _BANDS = 16
 # Rows of a band.
 _BAND_ROWS = 8
-# Values of members that are read for the bands: of very many members fewer are made again.
+# At most this many values of members are read for the bands: more members get fewer bands.
 _VALUES = 4_000_000
-# Fewest bands that are made again.
+# At least this many bands are made again.
 _FEWEST_BANDS = 4
 _NO_CLIPPING = "none"
 ERRORS = 2e-5

@@ -1,10 +1,10 @@
 """Tolerances of the cards of a combined frame, each with its reason (docs/verify.md)."""
 
 STEPS = 2
-"""Float32 steps by which a combined pixel may differ: sums run in another order."""
+"""A combined pixel may differ by this many steps of float32: sums run in another order."""
 
 SECONDS = 1e-3
-"""By which times of frames may be off their cards: they have milliseconds."""
+"""Times of frames may differ from their cards by this: cards have milliseconds."""
 
 EXPOSURE = 1e-2
 """Relative: darks whose exposures differ by at most 1 % are one group, with one rounded
