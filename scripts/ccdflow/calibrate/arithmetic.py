@@ -107,6 +107,10 @@ class ImageCalibration:
         Parameters
         ----------
         rows : slice
+
+        Yields
+        ------
+        (ccdflow.frame.readout.Readout, (slice, slice), (slice, slice))
         """
         for readout in self.readouts:
             region = readout.region

@@ -122,6 +122,11 @@ class Background:
         rows : slice or numpy.ndarray
             Rows of the image, in order.
         out : numpy.ndarray
+
+        Returns
+        -------
+        numpy.ndarray
+            ``out``, the signal in the unit of the sample.
         """
         low, part = self._low[rows], self._part[rows]
         ends = [0, len(low)]

@@ -146,6 +146,7 @@ def clocks(reader, system, *, by_name=True):
     """
 
     def clock_of(content):
+        """Return the `CardTime` of a card with a time of day, None without one."""
         value = content.value
         if isinstance(value, bool):
             return None

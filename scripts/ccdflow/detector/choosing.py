@@ -337,6 +337,10 @@ def figures_of(stats, limits):
     stats : sequence of FrameStatistics
         Of each frame.
     limits : Thresholds
+
+    Yields
+    ------
+    Figure
     """
     noises = np.array([s.noise for s in stats])
     noise = _group_noise(stats)

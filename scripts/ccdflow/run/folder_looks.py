@@ -78,6 +78,7 @@ class FolderLook:
             return None
 
     def _look(self, folder):
+        """Return (text of the files, folders) of a folder; ('', []) if it is gone or a circle."""
         try:
             here = os.stat(folder.path)  # noqa: PTH116
             if (here.st_dev, here.st_ino) in folder.above:

@@ -63,6 +63,11 @@ def ask(asked, parts):
         Of `process`.
     parts : list
 
+    Returns
+    -------
+    list
+        The answers, in the order of the parts.
+
     Raises
     ------
     OSError, EOFError, pickle.PickleError

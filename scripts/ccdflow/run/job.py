@@ -23,9 +23,9 @@ class Job:
     needs : tuple of str
         Products of this plan that are made before.
     attempt : int
-        Makes the record's name new where one with this key lies about.
+        Makes the name of the record new if an old record has this key.
     spare : tuple of str
-        Those of ``needs`` that are only looked at where others turn out to be refused.
+        Those of ``needs`` that matter only if others are refused.
     """
 
     kind: str

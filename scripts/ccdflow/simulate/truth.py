@@ -178,6 +178,7 @@ def read_truth_file(folder):
 
 
 def _camera_truth(camera):
+    """Return the properties of a camera, as truth.json has them."""
     return {
         "instrument": camera.instrument,
         "naxis1": camera.naxis1,

@@ -189,6 +189,11 @@ class Correction:
         Parameters
         ----------
         master : ccdflow.calibrate.master_store.Master
+
+        Returns
+        -------
+        ccdflow.calibrate.master_store.Master
+            The flat times the correction; the last ones are kept.
         """
         key = (master.name, master.key, self.record.key, self._seconds, tuple(self._of_flat))
         return _FLATS.get(key, lambda: shutter_corrected(master, self._factors(master)))

@@ -139,10 +139,10 @@ def name_of_group(kind, camera, shared):
 def possible_members(kind, context):
     """Return the rows of frames that may be members of a group, sorted by time.
 
-    A frame that was set aside for its pixels is among them: that it is missing is told where
-    its group is. Of copies of a frame the first one is. One whose raw file is gone goes on to
-    be a member, unless its camera was edited and others of its night are reduced anew, or the
-    file only has another name now.
+    - A frame that was set aside for its pixels is among them: its group reports it.
+    - Of copies of a frame the first one is among them.
+    - A frame without its raw file stays a member, with two exceptions: its camera was edited and
+      others of its night are reduced again, or the file now has another name.
 
     Parameters
     ----------

@@ -82,6 +82,10 @@ def with_exposure(missing, frame):
     missing : str
         As `ccdflow.kinds.matching.rule.Masters` writes it.
     frame : ObservedAs
+
+    Returns
+    -------
+    str
     """
     if frame.exptime is None:
         return missing

@@ -179,7 +179,7 @@ class Shelves:
         return replace(frame, setup=(*frame.setup, *more)) if more else frame
 
     def _more(self, setup, setting, *, of_larger=None):
-        """Return the entries of a frame's cards for its setup; a cut one lies as `of_larger`."""
+        """Return the entries of a frame's cards for its setup; a window lies as in `of_larger`."""
         cards = identity.cards_of(setting)
         if of_larger is not None:
             cards = windows.placed_as(cards, identity.cards_of(of_larger))

@@ -32,6 +32,11 @@ def read_all(read, files, *, cores):
     files : list
     cores : int
         How many processes may work at once.
+
+    Yields
+    ------
+    object
+        The result of ``read``.
     """
     workers = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
     if workers < 2:

@@ -259,6 +259,11 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         Seconds since the epoch.
     tracebacks : dict of str to str
         By file; changed in place.
+
+    Returns
+    -------
+    (Row, str, str)
+        Geometry and recipe are None if the file is set aside.
     """
     row, found = unread_row(file, stamp, basis.hash_of("")), {}
     raw = None

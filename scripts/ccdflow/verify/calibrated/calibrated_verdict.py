@@ -119,6 +119,10 @@ def verify_calibrated(headers, path, results):
 
 
 def _verify_image(hdus, frame, hdu, headers, account, files, how, results):
+    """Calibrate an image again and compare its pixels, errors, mask and cards.
+
+    ``how`` gets the ways in which pixels were compared.
+    """
     header, reduced = with_shared(headers[hdu], headers[0]), frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}

@@ -67,6 +67,11 @@ def hits_of(header, image, errors, mask):
     mask : numpy.ndarray
         (ny, nx): its mask without cosmic rays.
 
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), bool
+        True for a pixel that was hit.
+
     Raises
     ------
     CannotRemake

@@ -71,6 +71,10 @@ def plane_of(path, hdu, kind, cut=None):
     kind : {'bias', 'dark', 'flat'}
     cut : (slice, slice), optional
 
+    Returns
+    -------
+    MasterPlane
+
     Raises
     ------
     CannotRemake
@@ -83,6 +87,7 @@ def plane_of(path, hdu, kind, cut=None):
 
 @lru_cache(maxsize=4)
 def _plane_of(path, hdu, kind, section, size, time):
+    """Read a `MasterPlane`; size and time of its file only keep an old one from being taken."""
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as opened:
         data = _native(opened[hdu].data, np.float32)
@@ -130,6 +135,11 @@ def expected_dark_light(plane, place):
     ----------
     plane : MasterPlane
     place : (slice, slice)
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), float32
+        In the unit of the dark, at least 0.
     """
     key = repr(place)
     if key not in plane.light:

@@ -106,6 +106,7 @@ class CalibratedImage:
             return (self._in_electrons(image, rows), self._in_electrons(terms, rows))
 
     def _in_electrons(self, image, rows):
+        """Multiply rows of the image by the gains, in place, if its unit is electrons."""
         if not self.converts:
             return image
         index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
@@ -177,6 +178,11 @@ def saturated(image, cards, header, readouts, *, more=0.0):
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     more : float
         Adu that are added to the value.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), bool
+        True for a saturated pixel.
     """
     full = np.zeros(image.shape, bool)
     for readout in readouts:

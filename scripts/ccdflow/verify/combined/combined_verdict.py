@@ -204,6 +204,7 @@ class _RemadeImage:
                 raise Differs(f"{count} pixels of the mask are not what the members' masks give")
 
     def _compare_errors(self, part, again):
+        """Compare UNCERT with the noise model, if that gives the errors."""
         extension = self.extension("UNCERT")
         is_scatter = not self.account.has_light
         if is_scatter or again.variances is None or extension is None:

@@ -217,6 +217,7 @@ def combination(values, account):
 
 
 def _combination(values, method, clip, deviation, iterations):
+    """Return the clipped mean or median of values (n, k) along the first axis."""
     kept = np.where(np.isfinite(values), values, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -270,6 +271,10 @@ def model_factor(frames, levels, light, fixed, slope):
         (k, nx).
     fixed, slope : float
         Of the variance, without the factor.
+
+    Returns
+    -------
+    (float, float)
     """
     lit, variances, count = np.maximum(light, 0), [], 0
     for one, two in pairwise(range(len(frames))):
@@ -291,6 +296,10 @@ def gain_of_pairs(frames, levels, noise):
     levels : sequence of float
     noise : float
         Read noise, in the unit of the levels.
+
+    Returns
+    -------
+    (float, float)
     """
     squares, photons, fixed = [], [], []
     for first, second, one, two in zip(frames, frames[1:5], levels, levels[1:], strict=False):

@@ -254,6 +254,7 @@ def _ceiling(header):
 
 
 def _by_ccdproc(stack, masked, account, scale, *, counts):
+    """Combine by ccdproc; ``counts`` tells whether the number of kept values is wanted."""
     # Its errors are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
     if account.clip is not None:
@@ -366,6 +367,7 @@ def _good(values, masked):
 
 
 def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
+    """Combine with limits of the noise model, moved a little to either side."""
     lacking = "MODRN" if account.has_light else "CLIPRN"
     fixed, slope = _model(account.models[hdu], rows, stack.shape[1:], lacking)
     levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
@@ -458,6 +460,11 @@ def kept_by_scatter(stack, masked, account, part=1.0):
         Its rejection.
     part : float, optional
         Fraction of the limit.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, ...), bool
+        True for a value that is kept.
     """
     good = _good(stack, masked)
     kept = np.where(good, stack, np.nan)

@@ -92,6 +92,7 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
 
 
 def _check_one(header, image, name):
+    """Raise unless an extension has the shape, cards and comments of its kind."""
     if [header.get(f"NAXIS{axis}") for axis in (1, 2)] != [image["NAXIS1"], image["NAXIS2"]]:
         raise Differs(f"{name} has another shape than its image")
     kind = re.sub(r"\d+$", "", name)

@@ -78,6 +78,7 @@ def _check_recipe(headers, settings):
 
 
 def _check_cosmics(headers, settings):
+    """Raise unless the cards of cosmic rays have the settings of the run."""
     if not settings.get("cosmic_rays"):
         if settings and any("COSMICS" in header for header in headers):
             raise Differs("the run that made it looked for no cosmic rays, and its header has some")

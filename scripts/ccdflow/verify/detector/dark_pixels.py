@@ -142,6 +142,11 @@ class LinesThroughDarks:
         ----------
         darks : numpy.ndarray
             (n, k, nx), electrons.
+
+        Returns
+        -------
+        PixelLines
+            Of each pixel.
         """
         lines, hits = self._plain(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):

@@ -90,6 +90,10 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
         Sigma by which a low pixel is below its neighbours.
     parts : sequence of (slice, slice)
         Regions that together are the image, each compared with itself alone.
+
+    Returns
+    -------
+    Contrast
     """
     total, weights = np.zeros((2, *bits.must.shape))
     for flat, error in pairs:
@@ -179,6 +183,11 @@ def faint_and_bright(levels):
     ----------
     levels : numpy.ndarray
         (n,), adu.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray) or None
+        Sorted indices into ``levels``.
     """
     order = np.argsort(levels, kind="stable")
     if len(levels) < 2 * _FEWEST or not levels.min() > 0:
@@ -234,6 +243,10 @@ def of_two_levels(parts, *, like_ccdmask):
         Mean, variance and doubts of the faint flats, and of the bright ones: `average_of`.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
+
+    Returns
+    -------
+    OpenBits
     """
     (faint, of_faint, first), (bright, of_bright, second) = parts
     bits = OpenBits(faint.shape)
@@ -268,6 +281,11 @@ def weak_pixels(sigma):
     ----------
     sigma : numpy.ndarray
         (ny, nx), of a `Contrast`.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        Flat indices of the weak pixels, and of those that float32 may count among them.
     """
     flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
     return tuple(np.flatnonzero(flat < -_WEAK - sign * NEAR) for sign in (1, -1))

@@ -91,6 +91,7 @@ def check_measured(hdus, path):
 
 
 def _check_hdus(hdus, sort):
+    """Raise unless the HDUs are those of such a product."""
     tables = _TABLES[sort]
     held = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
     # Nights that were closed before version 4 of the measurement have no column DEEP.

@@ -89,6 +89,10 @@ def flats_named(first, results):
         Of the map.
     results : pathlib.Path
 
+    Returns
+    -------
+    list of ShutterFlat
+
     Raises
     ------
     CannotRemake

@@ -24,6 +24,10 @@ def files_named(product, first, raw, results):
         Of its first HDU.
     raw, results : pathlib.Path
         Folders.
+
+    Returns
+    -------
+    list of pathlib.Path
     """
     named = [_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
     if product.startswith("detector/"):

@@ -255,6 +255,10 @@ def overscan_figures(account, raw):
     account : FrameAccount
     raw : sequence of astropy.nddata.CCDData
         The raw HDUs, adu.
+
+    Yields
+    ------
+    (ccdflow.verify.reading.accounts.AmplifierAccount, float, float)
     """
     for amplifiers in account.images.values():
         for amplifier in amplifiers:
