@@ -130,6 +130,17 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     Returns
     -------
     Search
+
+    Examples
+    --------
+    A hit of 500 electrons on a sky with a noise of 3 electrons:
+
+    >>> image = np.random.default_rng(1).normal(100, 3, (64, 64)).astype(np.float32)
+    >>> image[20, 30] += 500
+    >>> errors = np.full(image.shape, 3, np.float32)
+    >>> found = search(image, errors, np.zeros(image.shape, np.int16))
+    >>> print(np.argwhere(found.hits))
+    [[20 30]]
     """
     bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
     level = float(np.median(image[~bad])) if not bad.all() else 0.0

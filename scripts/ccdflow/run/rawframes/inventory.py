@@ -436,9 +436,6 @@ def _is_young(stamp, now, settings):
     return any(abs(now - time_ns / 1e9) < settings.settle for time_ns in stamp[1:])
 
 
-_WENT_AWAY = "it went away while its header was read"
-
-
 def _is_doubtful(before, stamp, fingerprint):
     """Tell whether a file that looks as it did may be damaged where headers do not show it."""
     if before is None or before.fingerprint != fingerprint:
