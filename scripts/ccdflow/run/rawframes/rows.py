@@ -172,8 +172,9 @@ class Row:
         return cls(**{**values, "stamp": stamp, "facts": facts})
 
 
-# The short texts of a row.
 OWN = tuple(each.name for each in fields(Row))[3:]
+"""The short texts of a row."""
+
 own_of = attrgetter(*OWN)
 
 
