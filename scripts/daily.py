@@ -40,8 +40,9 @@ REPORTED = f"{paths.STATE}/reported.json"
 _FORMER = {"orphan": RAW_MISSING}
 FAILED, ASIDE = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-# Last lines of a failed run that a report shows, and frames that it names.
+# A report shows at most this many last lines of a failed run ...
 _LAST_LINES = 15
+# ... and names at most this many frames.
 _NAMED = 3
 
 
@@ -52,6 +53,10 @@ def troubled(table):
     ----------
     table : Path or None
         There may be no such file.
+
+    Returns
+    -------
+    dict of str to (str, str)
     """
     if table is None or not table.is_file():
         return {}
@@ -103,6 +108,10 @@ def news(count, before, after, seconds):
     after : dict
         As `troubled` returns it.
     seconds : float
+
+    Returns
+    -------
+    str
     """
     aside, gone = (newly(status, before, after) for status in (SET_ASIDE, RAW_MISSING))
     made = count["frames"] - count["aside"]
@@ -252,6 +261,10 @@ def parse(arguments):
     Parameters
     ----------
     arguments : list of str
+
+    Returns
+    -------
+    list of str
     """
     if {"--config", "-C"} & set(arguments):
         return list(arguments)
@@ -281,6 +294,10 @@ def report(arguments):
     ----------
     arguments : list of str or None
         Those of the process if absent.
+
+    Returns
+    -------
+    int
     """
     arguments = parse(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -28,7 +28,7 @@ from ccdflow.run import read_only_plan
 from ccdflow.run.watch import arrivals, watching
 
 NAMES = ("raw", "results", "cameras")
-# Lines that the page shows; seconds between two signs of life.
+# The page shows this many lines; seconds between two signs of life.
 _LINES, _BEAT = 40, 10.0
 
 

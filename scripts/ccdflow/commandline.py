@@ -396,7 +396,7 @@ def run(work, parse_all, arguments=None):
     if sys.stdout is None or not text:
         # A closed output is None.
         return status
-    # A terminal of few letters shows another one instead of what it lacks.
+    # A terminal without a letter shows another one in its place.
     letters = sys.stdout.encoding or "utf-8"
     text = text.encode(letters, "replace").decode(letters)
     try:

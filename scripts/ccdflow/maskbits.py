@@ -5,34 +5,47 @@ Never renumber them: masks on disks keep their bits.
 
 import numpy as np
 
-# Saturated in the raw frame, or measured as full.
 SATURATED = 1
-# NaN or infinite in the raw frame.
+"""Saturated in the raw frame, or measured as full."""
+
 NOT_FINITE = 2
-# No member, or no amplifier, gives a value.
+"""NaN or infinite in the raw frame."""
+
 NO_DATA = 4
-# A dark current far above the other pixels'.
+"""No member, or no amplifier, gives a value."""
+
 HOT = 8
-# A low response to light.
+"""A dark current far above the other pixels'."""
+
 DEAD = 16
-# In a bad column, or above a trap.
+"""A low response to light."""
+
 BAD_COLUMN = 32
-# Hit by a cosmic ray.
+"""In a bad column, or above a trap."""
+
 COSMIC = 64
-# In a part of the flat without light.
+"""Hit by a cosmic ray."""
+
 UNLIT = 128
-# A master is missing or extrapolated here.
+"""In a part of the flat without light."""
+
 UNCALIBRATED = 256
-# Beyond the linear range.
+"""A master is missing or extrapolated here."""
+
 NOT_LINEAR = 512
-# Next to saturation, or in its trail.
+"""Beyond the linear range."""
+
 BLEED = 1024
-# The value is another's.
+"""Next to saturation, or in its trail."""
+
 REPLACED = 2048
-# Bad on some nights and good on others.
+"""The pixel has the value of another one."""
+
 VARIES = 4096
-# The flat is known badly here.
+"""Bad on some nights and good on others."""
+
 FLAT_UNRELIABLE = 8192
+"""The flat has a large error here."""
 
 
 def flagged(mask):

@@ -10,15 +10,16 @@ import threading
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
-# File systems allow this many bytes for the name of a file or folder.
 NAME_MAX = 255
+"""File systems allow this many bytes for the name of a file or folder."""
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
-# Most of a million names end so, and are looked at no further.
+# Most of a million names end in these, and need no further look.
 _USUAL = (".fits", ".fits.gz")
-# Suffixes of packings that are not read: such files are named in a warning.
+
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
+"""Suffixes of packings that are not read: such files are named in a warning."""
 
 INVENTORY = "inventory.csv"
 BIAS_QUALITY = "bias_quality.csv"
@@ -31,31 +32,40 @@ EVENTS = "events.csv"
 OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 SHEET = "frames.json"
-# The folder of a night's small pictures, in the night's folder.
-SMALL = "frames"
 
-# The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order.
+SMALL = "frames"
+"""The folder of a night's small pictures, in the night's folder."""
+
 FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
-# The folder of products whose raw frames were set aside.
+"""The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order."""
+
 SET_ASIDE = "set_aside"
+"""The folder of products whose raw frames were set aside."""
 
 STATE = ".ccdflow"
 LOCK = f"{STATE}/lock"
 HEADERS = f"{STATE}/headers.json"
 LEDGER = f"{STATE}/ledger.json"
 SEAL = f"{STATE}/seal.json"
-# Lines noted since header values and ledger were written whole; notes of closed nights.
+
 LATE_NOTES = f"{STATE}/since.json"
+"""Notes made since the header values and the ledger were written whole."""
+
 CLOSED_NIGHTS = f"{STATE}/nights.json"
 DONE = f"{STATE}/done"
 BATCHES = f"{STATE}/batches"
 LOGS = f"{STATE}/logs"
-# The result of the last run, as a script that the overview reads.
+
 LAST_RUN = f"{STATE}/last_run.js"
+"""The result of the last run, as a script that the overview reads."""
+
 FAILED_READS = f"{LOGS}/raw"
 
+# reduced/night/a.fits.0123456789abcdef.2.json: product, key, attempt.
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
+# a.fits@01234567.png.
 _SMALL_PATTERN = re.compile(r".+@[0-9a-f]{8}\.png")
+# A file being written: .a.fits.host-4711-1.part.
 _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
 
 
@@ -409,9 +419,9 @@ def parse_done(path):
     return unquote(match["product"]), match["key"]
 
 
-# Characters to which a folder's name is shortened: file systems allow 255 bytes.
+# A folder's name is shortened to this many characters: file systems allow 255 bytes.
 _LONGEST_FOLDER_NAME = 96
-# Characters to which a group's name is shortened, to which an ending is added.
+# A group's name is shortened to this many characters; an ending follows it.
 _LONGEST_GROUP_NAME = 120
 
 

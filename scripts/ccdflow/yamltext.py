@@ -13,14 +13,15 @@ import yaml
 
 from ccdflow.errors import UserError
 
-# Bytes of a file of settings: a longer one is refused.
+# A file of settings with more bytes is refused.
 _MOST_BYTES = 1 << 20
 # Levels of nested blocks: no settings need as many.
 _DEPTH = 20
 # A profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000
-# Whole numbers from here on do not fit into 64 bits.
+# This number and all above it do not fit into 64 bits.
 _LARGEST = 2**63
+# Halves of a character that UTF-8 has no bytes for.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -244,3 +244,29 @@ def test_no_docstring_and_no_comment_begins_with_what():
         begun = [text.partition("\n")[0] for text in texts if text.startswith("What ")]
         found += [f"{module.path.name}: {line}" for line in begun]
     assert found == []
+
+
+def own_nodes(node):
+    """Yield the syntax trees below a function, without those of functions within it."""
+    left = [*node.body]
+    while left:
+        each = left.pop()
+        yield each
+        if not isinstance(each, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            left.extend(ast.iter_child_nodes(each))
+
+
+def test_a_result_is_described_beside_parameters():
+    """Who describes the parameters in a section describes the result in one."""
+    bare = [
+        place
+        for place, node, text, _ in public()
+        if "Parameters\n---" in text
+        and not re.search(r"^(Returns|Yields)\n-", text, re.MULTILINE)
+        and any(
+            isinstance(each, ast.Yield | ast.YieldFrom)
+            or (isinstance(each, ast.Return) and not isinstance(each.value, ast.Constant | None))
+            for each in own_nodes(node)
+        )
+    ]
+    assert bare == []

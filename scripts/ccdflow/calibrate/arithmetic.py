@@ -107,6 +107,10 @@ class ImageCalibration:
         Parameters
         ----------
         rows : slice
+
+        Yields
+        ------
+        (ccdflow.frame.readout.Readout, (slice, slice), (slice, slice))
         """
         for readout in self.readouts:
             region = readout.region
@@ -192,7 +196,7 @@ class ImageCalibration:
             out[...] = stored
         else:
             out[...] = 0
-        # Most blocks hold nothing to flag: their extremes tell it sooner than a look at each pixel.
+        # Most blocks have nothing to flag, and their extremes show that faster than each pixel.
         highest = reduced.max()
         if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
             out[~np.isfinite(reduced)] |= maskbits.NOT_FINITE

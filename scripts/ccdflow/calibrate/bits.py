@@ -45,10 +45,10 @@ UNLIT_BELOW = 0.2
 """A flat below this is unlit."""
 
 LEAST_FLAT = 1e-3
-"""A pixel whose flat is below this is not divided by it."""
+"""A pixel is divided by its flat only if that is at least this."""
 
 HOT_RATE = 20.0
-"""Electrons a second beyond which a pixel is masked where its dark was scaled up."""
+"""A pixel of more electrons a second is masked if its dark was scaled up."""
 
 _OF_ITS_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 

@@ -26,7 +26,7 @@ from ccdflow.frame import saturation
 ARITHMETIC = 6
 """Raise it when a change alters any pixel or any card of a calibrated frame."""
 
-# Pixels of a strip, whose number of rows is even: the least variance is sought in it.
+# A strip has about this many pixels and an even number of rows; it gives a least variance.
 _STRIP_PIXELS = 1 << 16
 # Strips of a block, which is read, calibrated and written at once. Smaller blocks spend their time
 # on calls; larger ones leave the processor's cache.
@@ -115,6 +115,28 @@ def calibrate_file(
         If the frame is damaged, or the masters cannot be applied to it.
     OSError
         If the product cannot be written; an earlier file is untouched.
+
+    Examples
+    --------
+    Without masters a frame is multiplied by its gain, and gets its uncertainty and mask:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astropy.io import fits
+    >>> from ccdflow.calibrate.chain import MasterChain
+    >>> from ccdflow.camera.sections import Region
+    >>> from ccdflow.frame.readout import Readout
+    >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding=0.0)
+    >>> header = fits.Header({"BUNIT": "adu", "EXPTIME": 10.0})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     reduced, product = Path(folder) / "reduced.fits", Path(folder) / "product.fits"
+    ...     fits.writeto(reduced, np.full((4, 4), 32.0, np.float32), header)
+    ...     _ = calibrate_file(reduced, product, MasterChain(), [[readout]])
+    ...     with fits.open(product) as hdus:
+    ...         print([hdu.name for hdu in hdus], hdus[0].header["BUNIT"])
+    ...         print(hdus[0].data[0, 0], hdus["UNCERT"].data[0, 0], hdus["MASK"].data[0, 0])
+    ['PRIMARY', 'UNCERT', 'MASK'] electron
+    64.0 10.0 0
     """
     name = str(path) if name is None else name
     extras = extras or Extras()

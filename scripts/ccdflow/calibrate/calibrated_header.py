@@ -11,6 +11,7 @@ from ccdflow.calibrate import bits
 from ccdflow.files.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable
 
+# Cards of the form of an HDU, such as NAXIS1 or EXTNAME.
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN"
     r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT"

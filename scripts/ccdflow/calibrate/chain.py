@@ -18,7 +18,7 @@ EXACT_SECONDS = 0.1
 """Exposures that differ by less are equal."""
 
 EXACT_PART = 1e-3
-"""So are exposures that differ by less than this part of them."""
+"""Exposures that differ by less than this part of them are equal, as well."""
 
 SCALE_UP = 2.5
 """A dark is scaled up by no more than this unless the caller says otherwise."""

@@ -17,14 +17,14 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # Pairs of neighbouring rows of the sample.
 _ROW_PAIRS = 16
-# Pixels along a row whose median is a box's value: structure is compared from box to box.
+# A box is this many pixels along a row; structure is the difference of medians of boxes.
 _BOX_PIXELS = 32
-# Columns between compared pixels, which lie in two rows as well: they share neither the noise of a
-# row's level nor noise that is correlated from one column to the next.
+# Compared pixels lie this many columns apart, in two rows: they share neither the noise of a row's
+# level nor noise that is correlated from column to column.
 _COLUMN_LAG = 4
-# Sigma beyond which differences are stars, hot pixels and cosmic rays.
+# Differences beyond this many sigma are stars, hot pixels or cosmic rays.
 _STAR_SIGMA = 4.0
-# A bias that stays in by less than this cancels with its dark.
+# A bias cancels with its dark if less than this part of it stays in.
 _LEAST_SHARE = 0.01
 # As in the mask of a calibrated frame.
 _UNLIT_BELOW = 0.2

@@ -11,16 +11,15 @@ import numpy as np
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.calibrate.signal import Background, tiles_of
 
-# A standard error from the values is used if chance would exceed it less than once in a million
-# pixels.
+# A standard error by the values is used beyond this limit: chance exceeds it once in a million.
 _BELIEVED = 4.75
-# Sigma off its surroundings from which on a pixel is its own estimate of the dark signal.
+# A pixel this many sigma off its surroundings is its own estimate of the dark signal.
 _OWN_SIGNAL = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
 _TILE = 24
-# Pixels that are worked on at once: 256 kB of float32, as fit into a processor's cache.
+# Pixels of a block: their 256 kB of float32 fit into a processor's cache.
 _STRIP_PIXELS = 1 << 16
-# Rows of an amplifier that give the level of the measured variances.
+# The level of the measured variances is taken from this many rows of an amplifier.
 _SCALE_ROWS = 128
 
 

@@ -475,7 +475,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
 
 def _check_flat(data, absent, name):
     """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
-    # A sample shows whether it is a flat, and is faster; otherwise use all pixels.
+    # A sample is faster and shows whether this is a flat. If it is none, all pixels count.
     sample = data[:: max(1, data.shape[0] // 256)]
     lit = sample[sample >= bits.UNLIT_BELOW]
     lit = lit if lit.size else data[~absent & (data >= bits.UNLIT_BELOW)]

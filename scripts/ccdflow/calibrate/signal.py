@@ -19,19 +19,19 @@ TILE = 64
 """Rows and columns of a tile."""
 
 SIGNIFICANT = 4.0
-"""Standard deviations of a mean of 3 x 3 pixels."""
+"""A mean of 3 x 3 pixels is significant beyond this many of its standard deviations."""
 
 OWN = 2500.0
-"""Electrons from which on a pixel is its own estimate: noise of 2 %, bias of the pull of 0.01."""
+"""A pixel of this many electrons is its own estimate: its noise is 2 %, the pull's bias 0.01."""
 
 SHARP = 3.0
-"""Standard deviations by which a pixel may be off the surface through its neighbours."""
+"""A pixel may be this many standard deviations off the surface through its neighbours."""
 
-# Rows of a tile that are sampled: they give its median to a fraction of the noise.
+# This many rows of a tile give its median to a fraction of the noise.
 _ROWS_OF_A_TILE = 8
-# Every fourth column of them counts.
+# Of these rows every fourth column counts.
 _COLUMN_STEP = 4
-# Columns of a tile below which each column counts.
+# In a tile with fewer columns each column counts.
 _WIDE = 32
 # One row in so many gives the least variance, which varies slowly.
 _SAMPLED_ROWS = 4
@@ -122,6 +122,11 @@ class Background:
         rows : slice or numpy.ndarray
             Rows of the image, in order.
         out : numpy.ndarray
+
+        Returns
+        -------
+        numpy.ndarray
+            ``out``, the signal in the unit of the sample.
         """
         low, part = self._low[rows], self._part[rows]
         ends = [0, len(low)]

@@ -10,9 +10,9 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 
 # Rows of the sample: of 2000 columns each, they give the noise to 0.3 %.
 _SAMPLED_ROWS = 64
-# Columns between compared pixels: beyond them, the noise of neighbours is not correlated.
+# Compared pixels lie this many columns apart, where their noise is not correlated.
 _COLUMN_LAG = 4
-# Sigma beyond which differences are stars.
+# Differences beyond this many sigma are stars.
 _STAR_SIGMA = 3.0
 # The variance of a normal distribution that is cut there.
 _CLIPPED_VARIANCE = 0.97334

@@ -10,7 +10,7 @@ from ccdflow.camera.datecards import MJD_START, clocks, jd, mjd, stamp_reader, t
 from ccdflow.camera.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
-# Programs write the begin of an exposure, its end, or a while after it.
+# Seconds: programs write the begin of an exposure, its end, or a while after it.
 _WHILE = timedelta(minutes=1)
 # Scales of time that are ahead of UT, by 69.2 s at most.
 _AHEAD, _OF_SCALE = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE), timedelta(seconds=70)

@@ -83,7 +83,7 @@ _MOST_BINNED = 64
 def _one_number(headers, index):
     """Return (by, bx) from cards with one number for both axes, or None.
 
-    A pair of which only one is there is such a card as well: the other axis is taken to be like it.
+    If only one card of a pair is there, it counts for both axes.
     """
     for header in (headers[index], headers[0]):
         for keyword in _BINNING_WORDS:

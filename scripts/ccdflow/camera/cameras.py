@@ -95,7 +95,7 @@ class Camera:
     linear : float or None
         Raw adu above which the response of all amplifiers is not linear any more.
     epochs : tuple of str
-        Nights, sorted, from which on the camera is another one: it was opened or changed.
+        First nights, sorted, after the camera was opened or changed.
     dark_rate : float or None
         Electrons a second in a pixel, if it is known.
     ageing : tuple of (str, float)

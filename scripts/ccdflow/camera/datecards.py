@@ -27,6 +27,7 @@ _NOT_BEGIN = re.compile(
     r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
     r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
 )
+# MJD-OBS, TMJDBEG.
 _MJD_NAME = re.compile(r".*MJD.*")
 
 
@@ -145,6 +146,7 @@ def clocks(reader, system, *, by_name=True):
     """
 
     def clock_of(content):
+        """Return the `CardTime` of a card with a time of day, None without one."""
         value = content.value
         if isinstance(value, bool):
             return None

@@ -10,33 +10,45 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-# No CCD observed before this year: an earlier date comes from a clock that was never set.
 FIRST_YEAR = 1976
+"""No CCD observed before this year: an earlier date comes from a clock that was never set."""
+
 # A later year is a misread number.
 _LAST_YEAR = 2099
-# Years of two digits from the first one on are of the twentieth century, up to the second one of
-# the twenty-first.
+# Years of two digits up to this one belong to the twenty-first century, others to the twentieth.
 _LAST_OF_OURS = 59
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
+# 2016-01-28, 2016/1/28, 2016: 1:28.
 _YEAR_FIRST = re.compile(r"(?<!\d)((?:19|20)\d\d)([-/_.: ])\s?(\d\d?)\2\s?(\d\d?)(?!\d)")
+# 20160128.
 _EIGHT_DIGITS = re.compile(r"(?<!\d)((?:19|20)\d\d)([01]\d)([0-3]\d)(?!\d)")
+# 2016028, 2016-028.
 _DAY_OF_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)-?([0-3]\d\d)(?!\d)")
+# 28/01/16, 28.1.2016.
 _DAY_FIRST = re.compile(r"(?<!\d)(\d\d?)([-/.])(\d\d?)\2(\d{2,4})(?!\d)")
+# 28-Jan-2016, 28 January 16.
 _NAMED = re.compile(rf"(?<!\d)(\d\d?)[-_/. ]*{_MONTH}[-_/., ]*(\d{{2,4}})(?![\d:])")
+# Jan 28, 2016.
 _NAMED_FIRST = re.compile(rf"{_MONTH}[-_/. ]*(\d\d?),?[-_ ]+((?:19|20)\d\d)(?!\d)")
+# 2016 Jan 28, 2016-Jan-28.
 _NAMED_MIDDLE = re.compile(rf"(?<!\d)((?:19|20)\d\d)[-_/. ]*{_MONTH}[-_/. ]*(\d\d?)(?!\d)")
 # The form of C's asctime: Sat Jan 28 07:42:26 2000.
 _ASCTIME = re.compile(rf"{_MONTH}\s+(\d\d?)\s+(\d\d?:\d\d:\d\d(?:\.\d*)?)\s+(.*?)((?:19|20)\d\d)$")
 
+# 7:42, 07:42:26.5, 7h42m26s, 07 42 26.
 _CLOCK = re.compile(
     r"\+?(\d{1,2})\s*(?:h|:|\s)\s*(\d{1,2})(?:\s*(?:m|:|\s|')\s*(\d{1,2}(?:[.,]\d*)?)\s*(?:s|'')?|\s*m)?",
     re.IGNORECASE,
 )
+# 07-42-26, 07.42.26,5.
 _DASHED = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
+# 0742, 074226.5.
 _DIGITS = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
+# am, P.M.
 _NOON = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
+# UT+2, -08:00, GMT - 0330.
 _OFFSET = re.compile(r"\s*(?:ut|utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", re.IGNORECASE)
 # Zones by name, in hours east; those that two countries use for different zones are not here.
 _ZONES = {
@@ -46,10 +58,12 @@ _ZONES = {
     "msk": 3, "jst": 9, "kst": 9, "awst": 8, "acst": 9.5, "acdt": 10.5, "aest": 10, "aedt": 11,
     "nzst": 12, "nzdt": 13,
 }  # fmt: skip
-# Scales of time that are within two minutes of UT: of no concern for the night.
+
 SCALES = frozenset(["ut", "utc", "ut1", "gmt", "z", "zulu", "tai", "tt", "tdb", "tdt", "et", "gps"])
-# The widest that any clock on earth is from UT, with an hour for summer.
+"""Time scales within two minutes of UT: their difference changes no night."""
+
 MOST_HOURS = 14.5
+"""Local time differs from UT by at most this, summer time included."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.rawheader import at_once
 from ccdflow.files.values import as_number
 
-# Cards that are tried in order, where a profile does not name its own.
 KEYWORDS = {
     # Keck's archive knows better than the instrument, whose OBSTYPE is often left at 'dark'.
     "imagetyp": "KOAIMTYP IMAGETYP OBSTYPE IMGTYPE IMAGETYPE FRAMETYP IMTYPE IMG_TYPE EXPTYPE "
@@ -62,20 +61,24 @@ KEYWORDS = {
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
     # Empty: `ccdflow.camera.binning.binning` knows the usual cards and how they belong together.
     "binning": "",
-    # Empty: only a profile names the cards, all of them together.
+    # Empty: only a profile names these cards.
     "optics": "",
     "biassec": "BIASSEC",
     "trimsec": "TRIMSEC",
     "datasec": "DATASEC",
     "ccdsec": "CCDSEC",
 }
-# Which part of which detector an image is of: frames that differ in one are never averaged.
+"""Cards that are tried in this order if the profile names none."""
+
 PART = (
     "DETECTOR", "DETNAM", "DETID", "CHIPID", "CHIP", "CCDNAME", "CCDID", "AMPNAME", "AMPLIST",
     "CCDSEC", "DETSEC", "CRVAL1U", "CRVAL2U",
 )  # fmt: skip
+"""Cards on the part of the detector in an image. Frames that differ in one are never averaged."""
+
 # Cards that become part of the product's header; the row tells which of them are unreadable.
 _PLACEMENT = ("LTV1", "LTV2", "LTM1_1", "LTM1_2", "LTM2_1", "LTM2_2")
+_SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     moment = moment_of(reader)
     look_at_dates(reader, moment, exptime)
     if kind == "science" and exptime == 0:
-        # A dark scaled to 0 s would be none, and nothing would tell that it is missing.
+        # A dark scaled to 0 s subtracts nothing, and no card would say so.
         reader.warn_of_no_exposure()
         exptime = None
     alike, of_pixels, of_readout, of_placement = remembered(
@@ -272,9 +275,6 @@ def _cut(text):
     return f"{text[:100]}...{own}"
 
 
-_SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
-
-
 def _as_written(reader, name):
     """Return a section for the table; whether it can be read is for the geometry to say."""
     cards = reader.every(name, lambda content: str(content.value), "")
@@ -304,6 +304,7 @@ _WARMEST = 70.0
 _COLDEST = -200.0
 # 0 degrees C in kelvin.
 _ZERO = 273.15
+# -110.5 deg C, 163 K, -20,5°.
 _DEGREES = re.compile(
     r"([+-]?[\d.,]+)\s*(?:deg(?:rees?|\.)?|\u00b0)?\s*(?:C|K|cels\w*|centi\w*|kelvin)?",
     re.IGNORECASE,

@@ -25,6 +25,7 @@ _BETWEEN = re.compile(r"[\s_-]+")
 # counts between the names of bands alone: g/r, g r.
 _SEVERAL = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
 _BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
+# V, i, g'.
 _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")
 # The wheels of one instrument: together they are the filter.
 _WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|ESO INS FILT)_?0?[1-9]( NAME)?")

@@ -44,6 +44,7 @@ def card_number(headers, specs, index, *, most=1e6):
 # Cards of electrons per adu into which some programs write the setting of a CMOS sensor.
 _GAIN = re.compile(r"(?:CCD)?GAIN1?")
 
+# Comments of cards: 'gain setting', 'camera gain', 'adu per e'.
 _SETTING = re.compile(
     r"\bsettings?\b|\bindex\b|\bmode\b|sensor gain|camera gain|\bdb\b|adu */ *e|adu per e"
     r"|electrons? to adu|e-? to adu|counts? per e",
@@ -53,7 +54,7 @@ _SETTING = re.compile(
 # Such a camera has an offset as well; no detector has this many electrons per adu.
 _BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL")
 
-# Electrons per adu from which on a gain is a setting of the camera.
+# A gain of this many electrons per adu, or more, is a setting of the camera.
 _MOST_ELECTRONS = 50
 
 

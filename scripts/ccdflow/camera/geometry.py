@@ -153,7 +153,14 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Cards:
-    """The cards of `gain`, `read_noise`, `saturation` and `binning`, tried in order."""
+    """The cards of the figures of an amplifier, each list in the order in which it is tried.
+
+    Parameters
+    ----------
+    gain, read_noise, saturation : tuple of CardSpec
+    binning : tuple of CardSpec
+        Empty for the usual cards.
+    """
 
     gain: tuple[CardSpec, ...]
     read_noise: tuple[CardSpec, ...]

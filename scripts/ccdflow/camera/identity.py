@@ -15,15 +15,19 @@ from functools import lru_cache
 from ccdflow.files.cards import card_value
 from ccdflow.files.values import as_number
 
-# The name for values that a group's members share and other frames of its night do not.
 SETTING = "setting"
+"""Name for the values that the members of a group share and other frames of the night do not."""
 
+# CAMERA, DET, SENSOR.
 _DEVICE = r"(?:CAM(?:ERA)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
+# Before an axis: CCD in CCDXORG, WIN_ in WIN_XMIN.
 _BEFORE = r"(?:CCD|DET|SUB|ROI|WIN|WINDOW|IMG|CROP|FRM|FRAME|CAM)?[-_]?"
+# ORG, START, MIN.
 _START = r"(?:ORG|ORIG|ORIGIN|START|STRT|STR|STA|BEG|BEGIN|FIRST|MIN|LOW|LO|CORNER|COR|LL)"
+# X, V, COLUMN, ROW.
 _AXIS = r"(?:[XYHV]|COL(?:UMN)?|ROW)"
 
-# Places of windows: whole pixels, or lists of them as text.
+# XORGSUBF, WIN_XMIN, LTV1: places of windows, as whole pixels or lists of them.
 _PLACE = re.compile(
     rf"{_BEFORE}{_AXIS}[-_]?{_START}(?:SUBF|[-_]?[XYU12])?\d?"
     rf"|{_BEFORE}{_START}[-_]?{_AXIS}\d?"
@@ -34,18 +38,21 @@ _PLACE = re.compile(
     r"|LTV[12]|CNPIX[12]|CRVAL[12]U|PRD-?MIN[12]|(?:PHYS|DET|CCD)ORG[XY12]"
     r"|ESO (?:DET )?WIN\d* STR[XY]"
 )
-# A dither of the telescope may have such a name: only whole numbers, written as such, count.
+# XOFFSET, OFFY: a dither of the telescope may have this name; only whole numbers count.
 _SHIFT = re.compile(r"[XYHV][-_]?OFF(?:SET|S)?|OFF(?:SET)?[-_]?[XY]|OFFS[XY]")
+# WINDOW1, CCDROI, READSEC.
 _SECTION = re.compile(
     r"WINDOW\d?|WINSEC\d?|DETWIN\d?|CCDWIN\d?|SUBWIN\w*|SUBFRAME|SUBRECT|SUBARRAY|SUBARR|SUBSEC"
     r"|SUBIMAGE|PANE|(?:CCD|DET)?ROI\d?|ROISEC|ROIRECT|CROPSEC|READSEC|READAREA|READWIN|PHYSSEC"
     r"|RECT|AOI|IMGRECT|IMAGERECT|CCDREGN|REGION"
 )
+# XBINNING, CCD-BIN, CCDSUM.
 _BINNING = re.compile(
     r"(?:CCD|DET|CAM|CHIP)?[-_]?(?:[XYHV]|COL|ROW)[-_]?(?:BIN|BINNING|BINFACTOR|FACTOR|FACT)"
     r"|(?:CCD|DET|CAM|CHIP)?[-_]?(?:BIN|BINNING|BINFACT|FACTOR)[-_]?(?:[XYHV12]|COL|ROW)?"
     r"|BIN-FCT[12]|CCDSUM|CCD-?BIN|BINSUM|BINMODE|ESO DET WIN\d* BIN[XY]"
 )
+# CAMERAID, CCDSERNO, DETNAME, INSTRUME, TELESCOP.
 _DEVICE_NAME = re.compile(
     rf"{_DEVICE}[-_ ]?\d?[-_ ]?(?:ID|SN|S/N|NO|NUM|NUMBER|SERNO|SER|SERIAL|SERNUM|NAME|NAM|UID"
     r"|LABEL|MODEL|TYPE)?\d?"
@@ -58,16 +65,19 @@ _DEVICE_NAME = re.compile(
     r"|[A-Z]+ DET (?:CHIP\d* )?(?:ID|NAME|SER\w*|CHIP\d* ?ID)"
     r"|ESO DET CHIP\d* (?:ID|NAME)|ESO DET OUT\d* (?:ID|NAME)|ESO DET ID"
 )
+# OFFSET, CCDOFFSET, BLKLEVEL, PEDESTAL.
 _LEVEL = re.compile(
     rf"(?:{_DEVICE}|ADC?|BIAS)?[-_]?OFF?SET(?:LVL|LEVEL|VAL)?|BLACK|BL(?:AC)?K[-_]?(?:LVL|LEVEL|OFF\w*)"
     r"|BLKLEVEL|BLACKLEV|PEDESTAL|BRIGHTNS|BRIGHTNE"
 )
+# EGAIN, CONVGAIN, GAINMODE, PREAMP.
 _GAIN = re.compile(
     r"[CHL]?C?GAIN|E[-_]?GAIN|CONV(?:ERSION)?[-_]?G(?:AI)?N?|CONVGAIN|GAIN[-_]?(?:MODE|SET|SETTING|IDX"
     r"|INDEX|DB|STATE|LEVEL|LVL|CONV|SEL|NAME|TYPE|RAW|1)|(?:CCD|CAM|DET|SENSOR|ADC|ANALOG|PRE|PGA)"
     r"[-_]?GAIN|HCG|LCG|HCGMODE|PRE[-_]?AMP\w*|EM[-_]?GAIN\w*|GAIN[-_]?EM|EMREALGN|HIGHGAIN|HDR\w*"
     r"|ISO(?:SPEED)?|ISOSET"
 )
+# READMODE, RDSPEED, AMPNAME, ESO DET READ CLOCK.
 _READOUT = re.compile(
     r"READ?[-_]?(?:MODE|MOD|SPD|SPEED|SPEE|SPE|RATE|OUT|PORT|AMP|CLOCK|CLK|FREQ|NOISM)|READOUT\w{0,2}"
     r"|RD?OUT?[-_]?(?:MODE|SPD|SPEED)|RO?D?[-_]?(?:MODE|SPEED|SPD)|RDMODE|CCDSPEED|CCDMODE|DETMODE"
@@ -76,11 +86,13 @@ _READOUT = re.compile(
     r"|PIXCLK|BITDEPTH|ADCBITS?|ADC[-_]?(?:DEPTH|SPEED|RATE|CHAN\w*)|DIGIBITS|READTIME"
     r"|ESO DET READ (?:CLOCK|MODE|SPEED)"
 )
+# SET-TEMP, CCDSTEMP, TEMPTARG.
 _SET_POINT = re.compile(
     r"SET[-_]?(?:TEMP|TMP|POINT|PT|T)\w?|T(?:EMP)?[-_]?(?:SET|SETP|SETPT|SETPNT|SP|REQ|TARG|TARGET|CMD)"
     rf"|{_DEVICE}[-_]?S?T?(?:EM?P?)?[-_]?(?:SET|SETP|SETPT|SP)|{_DEVICE}[-_]?SET[-_]?T(?:EMP)?"
     r"|CCDSTEMP|COOL(?:ER)?[-_]?(?:SET|SP|TEMP|TARG\w*)|TARG(?:ET)?[-_]?(?:TEMP|T)|REQTEMP|TEMPTARG"
 )
+# COADDS, NUMCOADD, ESO DET NDIT.
 _COADDS = re.compile(r"(?:N|NUM|NO|TOT|TOTAL)?[-_]?CO[-_]?ADD(?:S|ED)?|ESO DET NDIT|NDIT|COADDONE")
 _KINDS = {
     "place": _PLACE, "shift": _SHIFT, "section": _SECTION, "binning": _BINNING,
@@ -178,7 +190,7 @@ def differing_keywords(texts):
     return [name for name in names if len({each.get(name, "") for each in cards}) > 1]
 
 
-# The keys of `group_by` that such cards are about: who leaves out the key wants them averaged.
+# Keys of `group_by`, with such cards. A user who leaves out the key wants the frames averaged.
 _ABOUT = {
     "place": "window", "shift": "window", "section": "window", "binning": "ccdsum",
     "gain": "gain", "readout": "readmode",
@@ -261,7 +273,7 @@ def split_by_cards(groups, by, *, but=()):
     return parts
 
 
-# Cards that a name has at most; the first letters of their content tell groups apart.
+# A name holds at most this many cards, of each the first letters of its content.
 _NAMED = 2
 
 
@@ -293,7 +305,7 @@ _RUNNING = re.compile(
     r"|OBJECT|TITLE|OBSERVER|COMMENT|HISTORY|BLOCK.*|GROUP.*|REQ.*|DATA(?:MIN|MAX|MEAN)|MEAN.*|STD.*"
     r"|MED.*|MIN.*|MAX.*|MODE"
 )
-# Cards named, at most.
+# At most this many cards are named.
 _MOST_CARDS = 4
 
 

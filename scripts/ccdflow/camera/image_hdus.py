@@ -63,6 +63,7 @@ def is_mask(header):
     return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
 
 
+# Names of extensions: 'Overscan 1', 'PRESCAN'.
 _OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNORECASE)
 
 

@@ -20,7 +20,6 @@ from ccdflow.files.values import Broken, as_number, is_silent
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
 
-# Image types as observatories write them, after case, blanks and punctuation are taken out.
 SYNONYMS = {
     "bias": (
         "bias biases biasframe biasimage biasfield zero zeroframe zeros biaszero mbias offset "
@@ -49,6 +48,8 @@ SYNONYMS = {
         "through slit mask"
     ),
 }
+"""Words of observatories for image types, in lower case, without blanks and punctuation."""
+
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
 # Words for the light of a flat: that of the sky, and that of a lamp.
 _LIGHTS = {
@@ -90,7 +91,7 @@ _STRONG = {
 }
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
-# Cards that may be about something else: their value counts only where it is an image type.
+# Cards that may have another use: a value counts only if it is an image type.
 _AMBIGUOUS_CARDS = ("FRAME", "PICTTYPE", "OBSMODE", "OBS_MODE")
 # Words in the place of a target: a frame of type science with one of them may be of another type.
 _NO_TARGET_WORDS = {
@@ -102,7 +103,7 @@ _NO_TARGET_WORDS = {
     "cdar hgcd neon argon xenon krypton",
 }
 _NO_TARGET = {word: kind for kind, words in _NO_TARGET_WORDS.items() for word in words.split()}
-# Words beside them that name no target either: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
+# Words beside these that name no target: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
 _BESIDE = re.compile(
     r"[a-z]{1,2}|[a-z]?\d+[a-z]?|sky|field|lamp|lamps|frame|frames|image|test|exp|sec|secs|on|off|evening"
     r"|morning|eve|morn|even|dusk|dawn|screen|internal|int|red|blue|green|clear|filter|bessell|bess|sdss"

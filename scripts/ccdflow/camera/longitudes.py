@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 
 from ccdflow.files.values import as_number
 
-# Sound headers agree with their sidereal time to 0.001 degrees; 12 s of its clock are 0.05.
 AGREES = 0.05
+"""Degrees: the longitude must agree with the sidereal time. Sound headers do to 0.001; 12 s of
+the clock are 0.05."""
+
 # Metres from the earth's centre that a telescope can be.
 _RADII = (6.33e6, 6.39e6)
 
@@ -19,11 +21,14 @@ _ANGLE = re.compile(
     r"(?:(\d{1,2}(?:\.\d*)?)\s*(?:\"|''|arcsec|sec|s|$)?\s*)?",
     re.IGNORECASE,
 )
+# West, e.
 _DIRECTION = re.compile(r"(?<![a-z])(east|west|e|w)(?![a-z])", re.IGNORECASE)
+# Comments: 'west positive', '+ towards west'.
 _WEST_POSITIVE = re.compile(
     r"west\W{0,3}(is |counts )?(positive|\+|>0)|(positive|\+)\W{0,3}(to |towards )?(the )?w(est)?\b"
     r"|east\W{0,3}(is )?(negative|-)|(negative|-)\W{0,2}e(ast)?\b"
 )
+# Comments: 'east is positive', 'positive to the east'.
 _EAST_POSITIVE = re.compile(
     r"east\W{0,3}(is |counts )?(positive|\+|>0)|(positive|\+)\W{0,3}(to |towards )?(the )?e(ast)?\b"
     r"|west\W{0,3}(is )?(negative|-)|(negative|-)\W{0,2}w(est)?\b"

@@ -360,6 +360,7 @@ def _zone(reader):
     """Return how far the local time is east of UT, from a card such as TIMEZONE, or None."""
 
     def zone_of(content):
+        """Return the time zone of a card as a timedelta east, None without one."""
         number = as_number(content.value)
         if number is not None:
             hours = number / 3600 if abs(number) >= 900 else number

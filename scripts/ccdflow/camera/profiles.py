@@ -16,8 +16,8 @@ from ccdflow.files.cards import as_list, read_card
 
 SCHEMA = "camera.schema.json"
 
-# The gain is that of the photon transfer, not of a card.
 MEASURED = "measured"
+"""The gain is that of the photon transfer, not of a card."""
 
 
 def load_cameras(folder):

@@ -22,12 +22,14 @@ from ccdflow.files.values import (
     is_silent,
 )
 
-# These are about the pixels, so the image's own header comes before the primary.
 OF_THE_IMAGE = (
     "gain", "read_noise", "saturation", "biassec", "trimsec", "datasec", "ccdsec",
 )  # fmt: skip
-# Cards with other uses on other cameras: no warning if their value cannot be read.
+"""Facts on the pixels: the image's own header comes before the primary one."""
+
 AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
+"""Cards with other uses on other cameras: no warning if their value cannot be read."""
+
 _NO_GAIN = "not a number from 0 to 1e6"
 _TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
 _TRUE_GAIN = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
-# Let the width of the strip decide whether the level along it is smoothed.
 AUTO = "auto"
+"""The width of the strip decides whether the level along it is smoothed."""
 
-# The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row share
-# it. From 16 columns on that is below a tenth, and a pixel's noise grows by less than a twentieth.
 WIDE_ENOUGH = 16
+"""The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row
+share it. From 16 columns on that is below a tenth, and a pixel's noise grows by less than a
+twentieth."""
 
 # Rows for each order of a polynomial: short windows get a straight line, or a constant.
 _FOR_AN_ORDER = 16

@@ -17,12 +17,14 @@ FORMS = (
 )
 _FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
 _PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
+# Remedies for a section that cannot be used, by the class of its error.
 _REMEDIES = {
     FrameError: "correct the card, or the region in the camera's profile",
     UserError: "correct the region in the profile",
 }
-"""Remedies for a section that cannot be used, by the class of its error."""
+# 1:2048, 7.
 _RANGE = re.compile(r"([+-]?\d+)(?::([+-]?\d+))?")
+# 0:50, :50, -50:.
 _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?")
 
 

@@ -14,7 +14,8 @@ from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
 from ccdflow.robust import MAD_TO_SIGMA
 
-_BRIGHTER = 3.0  # standard errors above the expected light
+# A value this many standard errors above the expected light is a hit.
+_BRIGHTER = 3.0
 
 # -- the noise of some pixels ----------------------------------------------------------------------
 
@@ -335,8 +336,16 @@ def _median_spread(mad, count):
 class Exact:
     """The exact results of some pixels.
 
-    `value`, `spread`, `count` have shape ``(k,)``, `keep` and `finite` shape ``(n, k)``;
-    `variance` is the noise model's variance of `value`, None without a model.
+    Attributes
+    ----------
+    value, spread : numpy.ndarray of shape (k,), float64
+        The result, and the deviation that clipped, in the unit of the members.
+    count : numpy.ndarray of shape (k,), int
+        Number of values that are kept.
+    keep, finite : numpy.ndarray of shape (n, k), bool
+        True for a value that is kept, and for one that is finite.
+    variance : numpy.ndarray of shape (k,) or None
+        Variance of ``value`` by the noise model; None without a model.
     """
 
     value: np.ndarray

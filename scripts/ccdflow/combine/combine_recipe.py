@@ -12,7 +12,7 @@ MEDIAN_OVER_MEAN = np.sqrt(np.pi / 2)
 """Standard error of the median over that of the mean, for many values of a normal distribution."""
 
 FEW = 10
-"""With fewer members than this, ``clip_by="auto"`` clips by the noise model."""
+"""With fewer members, ``clip_by="auto"`` clips by the noise model."""
 
 _SIGMA = {
     "mad": "MAD",

@@ -21,7 +21,7 @@ _SIGMA_FROM = {
     "noise": "sigma from gain and read noise",
 }
 NO_CLIPPING = "none"
-"""CLIPDEV where no value is rejected."""
+"""Value of CLIPDEV if no value is rejected."""
 # For more than 999 members.
 _LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 

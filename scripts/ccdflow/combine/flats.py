@@ -17,7 +17,7 @@ from ccdflow.maskbits import UNLIT
 LEAST_RESPONSE = 0.2
 """Pixels of a flat below this are flagged as unlit."""
 
-# Rounds of finding the lit pixels, at most: they end once none changes.
+# The lit pixels are found in at most this many rounds, fewer if none changes.
 _ROUNDS = 10
 
 
@@ -77,6 +77,25 @@ def combine_flats(
         If a master is unsuitable, or a dark holds its bias or would be scaled up too far.
     FrameError
         If a flat has no level above 0; see also `ccdflow.combine.stack.combine`.
+
+    Examples
+    --------
+    Three flats of levels 9000, 10000 and 11000 adu. The last column gets four fifths of the light:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ccdflow.combine.member_reader import Member
+    >>> from ccdflow.combine.noise import AmplifierNoise
+    >>> amplifier = AmplifierNoise("A", region=(0, 8, 0, 5), read_noise=3.0, gain=2.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     members = [Member(Path(folder) / f"{n}.pixels", 0, (8, 5)) for n in range(3)]
+    ...     for level, member in zip((9000, 10000, 11000), members, strict=True):
+    ...         flat = np.full((8, 5), level, ">f4")
+    ...         flat[:, -1] *= 0.8
+    ...         flat.tofile(member.path)
+    ...     combined = combine_flats(members, bias=None, dark=None, amplifiers=[amplifier])
+    >>> print(combined.image[0].round(4))
+    [1.0417 1.0417 1.0417 1.0417 0.8333]
     """
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
@@ -222,7 +241,7 @@ def _mean_of(images):
         lit = [g & (i.image >= least) for g, i in zip(good, images, strict=True)]
         count = sum(np.count_nonzero(each) for each in lit)
         if count in (0, before):
-            # None is good, or all that were lit are so still.
+            # No pixel is good, or all lit pixels are still lit.
             break
         total = sum(
             i.image.sum(where=x, dtype=np.float64) for x, i in zip(lit, images, strict=True)

@@ -17,16 +17,16 @@ from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.errors import FrameError
 
 SAMPLE_ROWS = 64
-"""Rows of each member by which levels and noise are measured."""
+"""Levels and noise are measured in this many rows of each member."""
 
-# Light, in the unit of the members, below which it does not determine the gain.
+# Fainter light, in the unit of the members, does not determine the gain.
 _LEAST_LIGHT = 100.0
-# Rows of the sample by which the ratios of amplifiers' levels are measured.
+# The ratios of amplifiers' levels are measured in this many rows of the sample.
 _RATIO_ROWS = 16
 # Pixels with less than this part of the level are not lit, and have no ratio.
 _LEAST_RATIO = 0.2
+# Measured noise that differs by less than this from the prediction leaves the prediction.
 _LEAST_DIFFERENCE = 0.01
-"""Measured noise that differs by less than this from the prediction leaves the prediction."""
 
 
 def sample_members(
@@ -124,7 +124,7 @@ def levels_of_members(sample):
     some = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         middle = np.median(some, axis=0)
-        # Faint pixels have no ratio to speak of.
+        # The ratio of faint pixels is mostly noise.
         middle[~(middle > _LEAST_RATIO)] = np.nan
         ratios = np.array([_median(frame / middle) for frame in some])
     if not (ratios > 0).all():
@@ -194,7 +194,7 @@ def _measured(amplifier, frames, levels, each, *, light):
     amplifier = _completed(amplifier, pairs, light=light)
     pulls = _pulls_of_pairs(amplifier, frames, levels, each)
     if not pulls:
-        # Nearly all values are equal: the values left after clipping do not scatter.
+        # Nearly all values are equal: clipping leaves values without scatter.
         return amplifier
     factor = float(np.sqrt(np.mean([pull.sigma**2 for pull in pulls])))
     m, pixels = len(pulls), np.mean([pull.count for pull in pulls])

@@ -15,7 +15,8 @@ from ccdflow.errors import FrameError
 from ccdflow.files import whole
 from ccdflow.files.cards import card_value
 
-OPEN_FILES = 200  # files of more members are opened for each read: descriptors are limited
+OPEN_FILES = 200
+"""With more members each read opens its file: the system limits the number of open files."""
 
 _REDUCED = "give reduced frames, as ccdflow writes them"
 

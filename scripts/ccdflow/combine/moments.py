@@ -10,11 +10,11 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 CLIP = 5.0
-"""Sigma beyond which a value is an outlier."""
+"""A value beyond this many sigma is an outlier."""
 
-# Values from which clipping starts: their median needs no more, and sorting takes time.
+# Clipping starts at the median of this many values: sorting more takes time.
 _START_VALUES = 20_000
-# Rounds of clipping, which ends before them where a round leaves out nothing.
+# Clipping ends after this many rounds, or when a round leaves out nothing.
 _MOST_ROUNDS = 50
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_NETWORK_LIMIT = 16  # members up to which a sorting network is faster than numpy's sort
+# With at most this many members a sorting network is faster than numpy's sort.
+_NETWORK_LIMIT = 16
 
 
 class Ordering:

@@ -19,8 +19,9 @@ from ccdflow.combine.preparation import prepare
 from ccdflow.combine.tiles import CombineJob, run_tiles
 from ccdflow.errors import FrameError, UserError
 
-# Bytes for pixels and results.
 DEFAULT_MEMORY = 1_000_000_000
+"""Bytes that pixels and results of a combination may take."""
+
 _MAX_MEMBERS = np.iinfo(np.int16).max
 
 
@@ -169,6 +170,24 @@ def combine(
         small.
     FrameError
         If a file cannot be read, or pixels are left without any value.
+
+    Examples
+    --------
+    Twelve frames of three pixels. One value of the last frame is far off:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ccdflow.combine.member_reader import Member
+    >>> frames = np.full((12, 1, 3), 100.0, ">f4")
+    >>> frames[::2] += 1
+    >>> frames[11, 0, 1] = 5000
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     members = [Member(Path(folder) / f"{n}.pixels", 0, (1, 3)) for n in range(12)]
+    ...     for member, frame in zip(members, frames, strict=True):
+    ...         frame.tofile(member.path)
+    ...     combined = combine(members)
+    >>> print(combined.image.round(2), combined.count)
+    [[100.5  100.55 100.5 ]] [[12 11 12]]
     """
     members = list(members)
     check_members(members)

@@ -11,7 +11,7 @@ from ccdflow.combine.preparation import mapped
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
-# Exposures scatter by this part: 300.02 s are not more than 2.5 times 120 s.
+# Exposures scatter by this part: 300.02 s count as 2.5 times 120 s.
 _SCATTER = 1e-3
 
 

@@ -22,12 +22,17 @@ from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
-# Bytes of a thread's working set. Larger than a level-2 cache, as threads wait for each other at
-# each call of numpy: 4 MB take 20 % more time than 16 MB do, and 64 MB take 15 % more.
 TILE_BYTES = 16_000_000
-MIN_WIDTH = 64  # pixels; narrower tiles would be mostly overhead
-_READ_PIXELS = 16_384  # of a member at once; fewer cost more for the reading than for the pixels
-_DOUBTFUL_VALUES = 16_000  # solved at once: few enough to reuse memory pages
+"""Bytes of a thread's working set. Larger than a level-2 cache, as threads wait for each other at
+each call of numpy: 4 MB take 20 % more time than 16 MB do, and 64 MB take 15 % more."""
+
+MIN_WIDTH = 64
+"""Pixels: in narrower tiles the overhead would exceed the work."""
+
+# Pixels of a member that are read at once: with fewer the calls take longer than the pixels.
+_READ_PIXELS = 16_384
+# Doubtful values that are solved at once: few enough to reuse memory pages.
+_DOUBTFUL_VALUES = 16_000
 
 
 class TooLittleMemory(UserError):

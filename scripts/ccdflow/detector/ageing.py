@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
 
-# Fewer pairs of different nights make no slope.
+# A slope needs at least this many pairs of different nights.
 _FEWEST_NIGHTS = 3
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
 
-# Standard errors from which on added noise makes a dark harmful.
+# A dark harms if its noise exceeds the structure that it removes by more than this many errors.
 _SIGMAS = 3.0
 
 

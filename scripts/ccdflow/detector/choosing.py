@@ -11,6 +11,9 @@ from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
+_COPY = "copy"
+OTHER_EXPOSURE = "exposure"
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -254,10 +257,6 @@ def leave_out(selection, more, thresholds=None):
 
 TOO_BRIGHT, TOO_FAINT = "saturated fraction", "signal to noise in a pixel"
 
-_COPY = "copy"
-
-OTHER_EXPOSURE = "exposure"
-
 
 def same_pixels(frames, names):
     """Find frames whose pixels equal those of an earlier frame.
@@ -288,7 +287,8 @@ def same_pixels(frames, names):
     return copies
 
 
-_COMPARED_ROWS = 32  # this number of rows takes 0.3 s for 50 LFC frames
+# Rows that are compared: 0.3 s for 50 LFC frames.
+_COMPARED_ROWS = 32
 
 
 def unlike_the_rest(frames, thresholds=None):
@@ -337,6 +337,10 @@ def figures_of(stats, limits):
     stats : sequence of FrameStatistics
         Of each frame.
     limits : Thresholds
+
+    Yields
+    ------
+    Figure
     """
     noises = np.array([s.noise for s in stats])
     noise = _group_noise(stats)
@@ -442,7 +446,8 @@ def _explain(index, figure, centre, reach):
     return LeftOut(index, figure.name, value, threshold, text)
 
 
-# Rows or columns of a fine box of a frame's shape.
 FINE = 32
+"""A fine box of a frame's shape has this many rows and columns."""
 
-LIT = 0.2  # of the level; darker boxes have too little light to compare shapes
+LIT = 0.2
+"""Part of the level: shapes are not compared in darker boxes."""

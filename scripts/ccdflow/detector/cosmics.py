@@ -24,25 +24,25 @@ VERSION = 6
 MOST_UNDER_STARS = 1e-3
 """A result that flags more than this part of the pixels under stars is discarded."""
 
-# Pixels of a star exceed the sky by this many errors in a median of 3 x 3 pixels: a hit does not.
+# A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit.
 _STAR_SIGMA = 4.0
-# Stars that tell how wide stars are: peak and its four neighbours over the error of a pixel.
+# A star gives the width if its peak is this many errors of a pixel above the sky ...
 _PEAK_SIGMA = 30.0
-# A star's neighbours stand out too, a hit's do not.
+# ... and its four neighbours are this many: those of a hit are not.
 _FLANK_SIGMA = 3.0
-# Fewest such stars that tell the width.
+# The width needs at least this many such stars.
 _FEWEST_STARS = 5
-# Factor by which a star may be sharper than the median one.
+# A star may be sharper than the median one by this factor.
 _SHARPEST_STAR = 0.93
-# Least width of a star, pixels (standard deviation).
+# No star is narrower, pixels (standard deviation).
 _LEAST_WIDTH = 0.45
-# Width of stars where too few are found: a FWHM of 2 pixels.
+# Width of stars if too few are found: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
 # Connected pixels are a track if more than this part of them is sharp.
 _SHARP_SHARE = 0.5
-# Pixels from a star to where the sky beside it is taken.
+# The sky beside a star is taken this many pixels away.
 _SKY_DISTANCE = 6
-# Pixels of a row, and then of a column, of whose medians the sky is taken.
+# The sky is the median of so many pixels of a row, then of as many medians of a column.
 _SKY_BOX = 9
 # Pixels that touch at a corner are connected.
 _CONNECTED = np.ones((3, 3), bool)
@@ -50,39 +50,41 @@ _CONNECTED = np.ones((3, 3), bool)
 _STAR_EXCESS_SIGMA = 4.0
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
 _UNDERSAMPLED_FWHM = 2.5
-# Factor on the limit of the contrast where stars are compared with their profile.
+# The limit of the contrast is multiplied by this where stars are compared with their profile.
 _PROFILE_CONTRAST = 0.3
-# Pixels of a side of that profile.
+# The profile of a star has this many pixels on a side.
 _PROFILE_SIZE = 7
-# Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
+
 FWHM = 2.3548
+"""Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2)."""
+
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _CONTRAST_FACTORS = (1, 2, 4)
 # Rounds of L.A.Cosmic: the default of astroscrappy.
 _ROUNDS = 4
-# Pixels of a hit: its neighbours are flagged with it, so that their number varies more.
+# A hit has about this many pixels, flagged together: the number of flagged pixels varies more.
 _PIXELS_OF_A_HIT = 5
-# Pixels that are mirrored at the edges of an image.
+# This many pixels are mirrored at the edges of an image.
 _MARGIN = 6
 _INSIDE = (slice(_MARGIN, -_MARGIN),) * 2
-# Lines at each edge of an image that are looked at for too many hits.
+# This many lines at each edge of an image may have too many hits.
 _EDGE_LINES = 3
-# Part of the pixels of such a line from which on its hits are too many.
+# Such a line has too many hits if they cover this part of its pixels.
 _EDGE_SHARE = 0.02
-# Factor on the part of the image that was hit, which is added to that limit.
+# The part of the whole image that was hit, times this factor, is added to that limit.
 _EDGE_FACTOR = 4
 # A line with fewer hits than this is kept whatever its limit.
 _FEWEST_ON_EDGE = 5
-# Pixels about a replaced one in which a round may find other hits: filters of 5, 7 and 9 pixels one
-# after the other, and two pixels by which hits grow. So many does a pixel need around it as well.
+# A replaced pixel changes the hits of the next round up to this many pixels away: by filters of 5,
+# 7 and 9 pixels one after the other, and by the two pixels by which hits grow.
 _REACH = 8
-# The same where the profile of a star is compared, at the noise of the pixels around it.
+# The same where stars are compared with their profile, by the noise of the pixels around.
 _REACH_OF_PROFILE = 12
-# Pixels of a side of a hit that is in one part; others take more of them.
+# A hit of at most this many pixels on a side lies in one part; a larger one takes several.
 _WIDTH_OF_A_HIT = 6
-# Pixels of all parts over those of the image from which on all rounds look at all of it.
+# If the parts together have this many times the pixels of the image, all rounds search all of it.
 _MOST_IN_PARTS = 1.0
-# Pixels to either side of a hit that replace it.
+# A hit is replaced by the pixels up to this far from it.
 _BESIDE = 2
 
 
@@ -128,6 +130,17 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     Returns
     -------
     Search
+
+    Examples
+    --------
+    A hit of 500 electrons on a sky with a noise of 3 electrons:
+
+    >>> image = np.random.default_rng(1).normal(100, 3, (64, 64)).astype(np.float32)
+    >>> image[20, 30] += 500
+    >>> errors = np.full(image.shape, 3, np.float32)
+    >>> found = search(image, errors, np.zeros(image.shape, np.int16))
+    >>> print(np.argwhere(found.hits))
+    [[20 30]]
     """
     bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
     level = float(np.median(image[~bad])) if not bad.all() else 0.0
@@ -403,7 +416,7 @@ class _Stars:
         self._data, self._around = data, around
         self._light = data - around
         self._core = box_median(data, (3, 3)) - around > _STAR_SIGMA * errors
-        # Stars, and the tracks of rays that are wide.
+        # Stars, and wide tracks of rays.
         self.extended = ndimage.binary_dilation(self._core, _CONNECTED)
         self._peaks, self.width = self._measure()
 
@@ -431,7 +444,7 @@ class _Stars:
 
         at = np.nonzero(hits & self.extended)
         is_sharp = self._is_sharp(*at)
-        # The middle of a wide track is as smooth as a star: it goes with its edges.
+        # The middle of a wide track is as smooth as a star: it is flagged with its edges.
         labels, count = ndimage.label(hits, _CONNECTED)
         own = labels[at]
         share = np.bincount(own, is_sharp, count + 1) / np.maximum(
@@ -444,7 +457,7 @@ class _Stars:
         width = _USUAL_WIDTH if np.isnan(self.width) else self.width
         errors = self._errors[y, x]
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
-        # A median around a star holds some of its light: the lowest beside it does not.
+        # A median around a star has some of its light; the lowest median beside it has none.
         sky = np.min(
             [self._at(self._around, y + dy, x + dx) for dy in steps for dx in steps], axis=0
         )

@@ -15,10 +15,10 @@ from ccdflow.maskbits import HOT
 from ccdflow.robust import normal_deviate
 
 HOT_RATE = 5.0
-"""Electrons a second above the median of the amplifier from which on a pixel is hot."""
+"""A pixel is hot at this many electrons a second above the median of its amplifier ..."""
 
 HOT_SIGMA = 5.0
-"""A pixel is hot only if it is above the median by so many of its own standard errors, as well."""
+"""... if that is also this many of its own standard errors."""
 
 # Standard errors of a drift of the levels, by their noise and by their scatter about a line.
 _DRIFT_SIGMA = 5.0

@@ -26,15 +26,15 @@ from ccdflow.detector.photons.night_transfer import by_exposure
 from ccdflow.detector.photons.photon_transfer import measure_linearity
 from ccdflow.errors import FrameError
 
-# Cells along an axis at most.
+# A map has at most this many cells along an axis.
 _MOST_CELLS = 16
-# Pixels along a side of a cell at least.
+# A cell has at least this many pixels along a side.
 _LEAST_SIDE = 16
-# Flats of one exposure that scatter more in level than this have no steady lamp.
+# The lamp is not steady if the levels of flats of one exposure scatter by more.
 _STEADY = 0.02
-# Scatter of a lamp that is assumed in any case: no error is zero.
+# Every lamp is taken to scatter by at least this: no error is zero.
 _LEAST_LAMP = 1e-4
-# Degrees of freedom from which on the scatter alone decides on errors.
+# With this many degrees of freedom, the scatter alone gives the errors.
 _MANY = 50
 _UNKNOWN = (np.nan, np.nan)
 

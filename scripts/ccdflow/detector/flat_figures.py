@@ -15,35 +15,35 @@ from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
 
 COARSE = 8
-"""Boxes along a side in which the shape of a flat is measured."""
+"""The shape of a flat is measured in this many boxes along a side."""
 
 FINE = 32
-"""Boxes along a side in which a spot on it is found."""
+"""A spot on a flat is found in this many boxes along a side."""
 
 APERTURE = 50
-"""Pixels of the aperture for which it is told what the flat caps."""
+"""The limit of the signal to noise by a flat is told for an aperture of this many pixels."""
 
 
 GAIN_DIFFERS = 0.05
-"""Relative difference of a measured gain from that of the profile or header that is warned of."""
+"""A measured gain is warned of if it differs by this part from that of the profile or header."""
 
-# Flats by whose pairs a gain is measured, at most.
+# A gain is measured by the pairs of at most this many flats ...
 _GAIN_FRAMES = 4
-# Rows of an amplifier by which it is measured, at most.
+# ... in at most this many rows of an amplifier.
 _GAIN_ROWS = 64
 # Rows and columns of a block whose mean is taken off: the flats' shapes differ from block to block.
 _GAIN_BLOCK = (2, 32)
-# Pixels below which no gain is measured: its error would be 5 %.
+# A gain needs at least this many pixels: with fewer its error would exceed 5 %.
 _GAIN_PIXELS = 1000
-# Photon over read variance, at a gain of 1, from which on a block is lit.
+# A block is lit if its photon variance, at a gain of 1, is this many times the read variance.
 _GAIN_LIGHT = 20.0
-# Sigma beyond which a difference is a hit, in each of these rounds.
+# A difference beyond this many sigma is a hit.
 _GAIN_CLIP = 5.0
 # Rounds of that clipping.
 _GAIN_ROUNDS = 3
-# Relative error above which the gain is unknown.
+# A gain of a larger relative error counts as unknown.
 _GAIN_ERROR = 0.02
-# Standard errors by which a gain differs from the header's.
+# A gain differs from the header's if it is off by this many standard errors, as well.
 _GAIN_SIGMAS = 5.0
 # The median of the square of a standard normal value.
 _MEDIAN_OF_CHI_SQUARE = 0.45494

@@ -17,9 +17,10 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.row_sample import sampled_rows
 
 BOXES = 8
-"""A frame's coarse shape is measured in so many by so many boxes."""
+"""The coarse shape of a frame is measured in this many boxes along each side."""
 
-FRAME_ROWS = 64  # this number of rows takes 7 ms for an LFC frame
+FRAME_ROWS = 64
+"""Rows that the figures are measured in: 7 ms for an LFC frame."""
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA
 
 BOX = 12
-"""Pixels on each side of a star that are looked at."""
+"""A star is looked at up to this many pixels from its peak."""
 
 # Brightest peaks that are looked at.
 _CANDIDATES = 60
-# Stars that give a width, at least: a median of fewer may be that of a galaxy.
+# A width needs at least this many stars: the median of fewer may be that of a galaxy.
 _ENOUGH = 3
 # A cosmic ray has fewer pixels above half of its peak, a galaxy or a blend is not round.
 _FEWEST_PIXELS = 5
-# Longest over shortest width of a round star.
+# The longest width of a round star is at most this many times its shortest.
 _ROUND = 1.6
-# Peaks over the noise of a pixel.
+# A peak is at least this many times the noise of a pixel.
 _BRIGHT = 12.0
 
 

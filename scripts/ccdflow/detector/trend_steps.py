@@ -19,14 +19,14 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA, normal_deviate
 
 FEWEST = 5
-"""Nights on each side of a step: fewer may be bad nights in a row."""
+"""A step needs this many nights on each side: fewer may be bad nights in a row."""
 
 LIMIT = 4.75
-"""Standard errors that a step has at least."""
+"""A step has at least this many standard errors."""
 
-# Nights on each side that the line is fitted to, at most.
+# The line is fitted to at most this many nights on each side ...
 _MOST_NIGHTS_A_SIDE = 30
-# Days that they may span: the seasons bend longer series.
+# ... within this many days: the seasons bend longer series.
 _MOST_DAYS_A_SIDE = 45.0
 # The nearest nights on each side are taken however far away they are.
 _NEAREST_NIGHTS = 8
@@ -34,9 +34,9 @@ _NEAREST_NIGHTS = 8
 _NIGHTS_OF_MEDIAN = 7
 # A night that deviates from it by more than this many sigma stands alone.
 _SIGMA_OF_LONE_NIGHTS = 4.0
-# Least days between nights from which their wandering is measured.
+# The wandering is measured by nights at least this many days apart.
 _LEAST_WANDERING_DAYS = 20.0
-# Steps of a series, at most.
+# A series has at most this many steps.
 _MOST_STEPS = 50
 # The search ends after this number of trials without a step.
 _TRIALS_WITHOUT_STEP = 5
@@ -48,9 +48,9 @@ _NARROWING_BY_CLIPPING = 1.0136
 _NIGHTS_OF_PART = 30
 # A part whose scatter is larger by this factor has a scatter of its own.
 _LARGER_SCATTER = 1.4
-# Part of the nights that determine the scatter about the lines: outliers are left out.
+# This part of the nights determines the scatter about the lines: outliers are left out.
 _EFFICIENCY = 0.85
-# Correlation of neighbouring nights, at most.
+# Neighbouring nights are taken to be correlated by at most this.
 _MOST_ALIKE = 0.95
 
 

@@ -11,10 +11,14 @@ from ccdflow.combine.moments import CLIP
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
 
-# Rounding to whole adu is harmless above this noise, in adu.
+# Adu: rounding to whole adu does no harm to more noise.
 _SMOOTH = 4.0
-# Drawn pixels that tell how much rounding adds.
+# This many drawn pixels show how much rounding adds.
 _TRIALS = 4000
+_WHOLE_NUMBERS = (
+    ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
+    " of the most frequent value (`bias: {clip: null}` averages all)"
+)
 
 
 def expected_clipping(n, recipe, noise=math.inf):
@@ -112,12 +116,6 @@ def warnings_on_bias(figures, recipe):
             f" {100 * expected:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
         )
     return sentences
-
-
-_WHOLE_NUMBERS = (
-    ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
-    " of the most frequent value (`bias: {clip: null}` averages all)"
-)
 
 
 def is_cut_off(frames, levels, noise):

@@ -14,6 +14,9 @@ from astropy.io.fits.verify import VerifyError
 from ccdflow.files.rawheader import indexed_names, is_text
 from ccdflow.files.values import Broken, as_number, is_silent
 
+# A standard FITS keyword has at most this many letters.
+_LONGEST_PLAIN = 8
+
 
 @dataclass(frozen=True)
 class CardSpec:
@@ -137,10 +140,6 @@ def _name(keyword):
     return name if len(name) > _LONGEST_PLAIN and "." not in name else ""
 
 
-# Letters of a standard FITS keyword.
-_LONGEST_PLAIN = 8
-
-
 def has_card(header, keyword):
     """Tell whether a header has a card of a keyword, in a tenth of the time of astropy's ``in``.
 
@@ -257,7 +256,7 @@ def _parsed_text(keyword, text):
     card = Card.fromstring(text)
     if text[8:10] != "= ":
         with warnings.catch_warnings():
-            # That the keyword is odd, which nobody was told when the header was parsed.
+            # The parser of the header did not warn of an odd keyword: neither does this.
             warnings.simplefilter("ignore")
             _ = card.keyword
     return _parsed(keyword, card)

@@ -84,6 +84,10 @@ def headers_among(parts):
     ----------
     parts : iterable
         Headers as bytes, and data units.
+
+    Returns
+    -------
+    list of bytes
     """
     return [part for part in parts if isinstance(part, bytes) and part.startswith(_BEGINNINGS)]
 

@@ -18,7 +18,7 @@ from ccdflow.files.rawheader import CARD
 
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED = 30
-# Beyond it, a string goes on in CONTINUE cards.
+# A longer string goes on in CONTINUE cards.
 _LONGEST_STRING = 68
 _ENDS = re.compile(r"'(?=[ /])|&$")
 EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")

@@ -10,6 +10,8 @@ from isal import isal_zlib
 
 from ccdflow.files import whole
 
+_CHECKSUM = b"%08x\n"
+
 
 def write_atomically(path, text):
     """Write a text or bytes file whole or not at all, and only if its content changed.
@@ -77,10 +79,10 @@ def write_checked_bytes(path, parts):
     return write_by(path, write)
 
 
-_CHECKSUM = b"%08x\n"
-# Where the lines begin.
 START = len(_CHECKSUM % 0)
-# Bytes that are read at once.
+"""Bytes before the first line."""
+
+# This many bytes are read at once.
 _CHUNK = 1 << 20
 
 

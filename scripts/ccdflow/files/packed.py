@@ -20,18 +20,22 @@ from ccdflow.files.planes import PlanesWriter, swap
 
 LOSSLESS, QUANTISED = "lossless", "quantised"
 
-# Pixels of a tile: big enough to compress well, small enough to read a part.
+# A tile has about this many pixels: enough to compress well, few enough to read a part.
 _TILE_PIXELS = 1 << 17
-# Raise it when images are cut into other tiles: compressed products are then made again.
+
 TILES = 2
+"""Raise it when images are cut into other tiles: compressed products are then made again."""
+
 # The fastest level of gzip.
 _LEVEL = 1
-# Bytes from which on the places of tiles need 64 bits.
+# Packed data of more bytes than this need offsets of 64 bits.
 _LARGE = (1 << 31) - 1
 # ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
 _SEEDS = 10000
+# Cards of the form of an HDU, such as NAXIS1.
 _STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM")
 _SUMS = ("CHECKSUM", "DATASUM")
+# Cards of the table that holds an image's tiles, such as TFORM1 or ZNAXIS2.
 _OF_TABLE = re.compile(
     r"TFIELDS|THEAP|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+"
     r"|Z(IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|MASKCMP|SCALE|ZERO"

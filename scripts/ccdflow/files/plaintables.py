@@ -19,6 +19,7 @@ from ccdflow.files.rawheader import CARD
 
 _HEADER_BYTES = 4 * BLOCK
 _FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}
+# The value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
 _VALUE = re.compile(
     r" *(?:'(?P<text>(?:[^']|'')*)'|(?P<integer>[-+]?\d+)"
     r"|(?P<number>[-+]?\d+(?:\.\d*)?(?:E[-+]?\d+)?)|(?P<truth>[TF])) *(?:/.*)?"

@@ -11,16 +11,19 @@ from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
 from ccdflow.files.rawheader import CARD
 
-# Bytes of a FITS block: headers and data are padded to a multiple.
 BLOCK = 2880
+"""Bytes of a FITS block: headers and data are padded to a multiple."""
+
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
-# Characters that some programs put at the end of a card in place of blanks.
+# Some programs put these characters at the end of a card instead of blanks.
 _ENDINGS = b"\0\r\n\t"
-# A thousand times the size of any disk, and small enough for fast arithmetic.
+# No disk holds a thousandth of these bytes, and arithmetic with them is fast.
 _MOST_BYTES = 10**18
-# FITS standard 4.0, section 4.4.1.1.
+
 MOST_AXES = 999
+"""FITS standard 4.0, section 4.4.1.1."""
+
 # Columns of a table that FITS allows.
 _MOST_COLUMNS = 999
 

@@ -17,7 +17,7 @@ EMPTY = -(1 << 31)
 
 METHOD = "SUBTRACTIVE_DITHER_1"
 STEPS_OF_NOISE = 16
-"""Steps in a standard deviation of the noise: the noise of a pixel grows by 0.02 %."""
+"""A standard deviation of the noise has this many steps: noise grows by 0.02 %."""
 
 # The standard's generator (Park and Miller 1988): x' = 16807 x modulo 2^31 - 1.
 _FACTOR = 16807
@@ -25,11 +25,11 @@ _FACTOR = 16807
 _MODULUS = 2147483647
 # Length of the standard's sequence.
 _RANDOMS = 10000
-# Median of |2 x - x(-2) - x(+2)| to the standard deviation of x.
+# This times the median of |2 x - x(-2) - x(+2)| is the standard deviation of x.
 _THIRD_TO_SIGMA = 0.6052697
-# Rows of a tile that give its noise.
+# The noise of a tile is taken from this many of its rows.
 _SAMPLED_ROWS = 8
-# Whole numbers above it leave room for those that readers reserve.
+# An image of more steps would need whole numbers that readers reserve.
 _LARGEST = float((1 << 31) - 16)
 
 

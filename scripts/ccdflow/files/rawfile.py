@@ -43,14 +43,18 @@ from ccdflow.files.whole import open_at_once
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
-# Bytes of one header at most.
+
 MAX_HEADER = 4 << 20
-# Bytes of all headers of a file at most.
+"""Bytes of one header at most."""
+
+# Bytes of all headers of one file at most.
 _MAX_HEADERS = 16 << 20
 # HDUs of a file at most.
 _MOST_HDUS = 2000
-# Bytes looked for behind the promised end: those of a damaged stream lead to its checksum.
+
 BEYOND = 1 << 16
+"""Bytes read behind the promised end: in a damaged stream they lead to the checksum."""
+
 # A gzip file may be this many bytes larger than twice its promised content.
 _BESIDE = 2 << 20
 

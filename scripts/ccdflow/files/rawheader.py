@@ -40,6 +40,8 @@ _known = {}
 _known_before = {}
 # By the keywords of a header.
 _layouts = {}
+# These stand in `_known` for the last card, and for one that goes on with the text before.
+_LAST, _NEXT = (("END", ""), ""), ((_CONTINUE, ""), "")
 
 
 class Layout:
@@ -170,10 +172,6 @@ def parse_raw_header(text):
     header = RawHeader.__new__(RawHeader)
     header.texts, header.layout = texts, layout
     return header
-
-
-# These stand in `_known` for the last card, and for one that goes on with the text before.
-_LAST, _NEXT = (("END", ""), ""), ((_CONTINUE, ""), "")
 
 
 def _learn(card):

@@ -6,14 +6,16 @@ import re
 
 from ccdflow.files.file_errors import damaged
 
-# Bytes of a stream that are unpacked at once, at most.
 CHUNK = 1 << 20
+"""Bytes of a stream that are unpacked at once, at most."""
+
 # Bytes of a stream that are unpacked at first: bytes behind its end come back as a copy.
 _FIRST_SLICE = 1 << 12
 # Zeros that may follow the last stream, as on a tape.
 _MOST_ZEROS = 1 << 20
 # Streams of nothing that may follow one another: bgzip ends its files with one.
 _MOST_EMPTY = 100
+# The first byte that is not zero.
 _NO_ZERO = re.compile(rb"[^\0]")
 
 

@@ -48,7 +48,7 @@ def write_table(path, columns, rows, before, cells):
                 lines = _merged(old, line(columns, as_it_is=True), rows, before, line)
                 return notes.write_by(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBeforeError):
-            # Somebody removed it, or a cell has a line break in it.
+            # Somebody removed the line, or a cell has a line break.
             pass
 
     def write(file):

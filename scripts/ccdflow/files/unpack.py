@@ -15,8 +15,9 @@ _PACKINGS = (
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\x00", "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)),
 )
-# Bytes by which xz is told, the longest of these.
+
 LONGEST_MAGIC = 6
+"""The longest of these magic numbers, that of xz, has this many bytes."""
 
 
 def packing_of(start):

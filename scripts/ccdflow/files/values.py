@@ -37,10 +37,15 @@ _SILENT = frozenset(
         "unset",
     ]
 )
+# 12, -1.5, .5E3, 1D-2.
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eEdDqQ]([+-]?\d+))?")
+# 1/4.
 _FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
+# 1,234.5.
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
+# 1.234,5.
 _THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+,\d+")
+# 300 s, 1.2 [e-/ADU].
 _NUMBER_AND_UNIT = re.compile(
     r"(.*?[\d.,])\s*[(\[]?\s*([a-zµ][a-zµ/. ()^-]*[0-9]*)?\]?", re.IGNORECASE
 )
@@ -226,8 +231,8 @@ def _unit_of(comment):
     return 1.0
 
 
-# A saturation in adu of integers of 32 bits is larger than any gain.
 MOST_SATURATION = 1e10
+"""Limit of a saturation: above the adu of 32-bit integers, and far above any gain."""
 
 
 def as_electrons(value, *, most=1e6):

@@ -8,11 +8,12 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA, median
 
-# Darker frames are no flats, and cost no more than their median.
 LEAST = 1000.0
-# Pixels of the small image below which there is no judgement.
+"""Adu: darker frames are no flats; only their median is measured."""
+
+# A smaller image, in pixels, is not judged.
 _FEWEST_PIXELS = 1024
-# Sigma above the pixels two beside it, from which on a pixel belongs to a star or a line.
+# A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.
 _STAR = 8.0
 # Even frames have at most this fraction of such pixels; cosmic rays make some.
 _STARS = 2e-4

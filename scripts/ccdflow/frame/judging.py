@@ -13,28 +13,34 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Rows for the figures: with the columns, 1 ms for an LFC frame.
 MOST_ROWS = 1024
-# Columns of each of these rows.
+"""The figures take at most this many rows: 1 ms for an LFC frame."""
+
 MOST_COLUMNS = 128
-# Rows for the noise of a pixel and for the profile across a seam.
+"""The figures take at most this many columns of each row."""
+
+# The noise of a pixel and the profile across a seam take this many rows.
 _ROWS_OF_A_PIXEL = 256
-# Rows or columns below which there is no judgement.
+# An overscan of fewer rows or columns is not judged.
 _FEWEST_LINES = 16
-# Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
-# pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
-# narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
+
 ADDED = np.pi / 2 / 16
+"""Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
+pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
+narrowest strip with a level a row by default. 1024 rows determine it to 0.0085."""
+
 # The three errors named above.
 _ROW_NOISE_ERRORS = 3
-# Warn if a strip is noisier than the image, or than in other frames, by more than this factor.
+
 NOISIER = 1.5
+"""Warn if a strip is noisier than the image, or than in other frames, by more than this factor."""
+
 # Columns of a strip agree if they differ by less than this part of the noise, or by less than five
 # standard errors of their means.
 _AGREE_SIGMA = 0.35
 # Disagreeing columns are warned of if they move the level by more than this part of the noise.
 _LEVEL_SHIFT_SIGMA = 0.15
-# They have to move it by more than this many adu as well.
+# They must move it by more than this many adu, as well.
 _LEVEL_SHIFT_ADU = 0.2
 # Warn of structure if more than this fraction of the columns disagree, whatever the level does.
 _STRUCTURED_PART = 1 / 3
@@ -42,6 +48,10 @@ _STRUCTURED_PART = 1 / 3
 _SAME_STEP_PART = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
+# Columns of an overscan that are enough for a level, and the words where fewer are left.
+_LEAST_LEFT = 3
+_NONE = "`overscan: none` and biases, in the camera's profile"
+_TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 
 @dataclass(frozen=True)
@@ -343,12 +353,6 @@ def _of_strip(sample, recipe):
             f"the overscan holds light or structure: {odd.sum()} of its {width} columns are off by"
             f" up to {abs(most):.4g} adu, where its noise is {noise:.2g}{by}; {advice}",
         )
-
-
-# Columns of an overscan that are enough for a level, and the words where fewer are left.
-_LEAST_LEFT = 3
-_NONE = "`overscan: none` and biases, in the camera's profile"
-_TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 
 def _clipped_means(strip):

@@ -7,8 +7,8 @@ import numpy as np
 from ccdflow.camera.marks import REMEDY
 from ccdflow.errors import FrameError
 
-# The part of a raw frame's pixels that may be below 0: those of dead and hot spots.
 MOST_NEGATIVE = 1e-3
+"""The part of a raw frame's pixels that may be below 0: those of dead and hot spots."""
 
 
 class Negatives:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ccdflow.files import checksum
 
-# A block of rows of this size fits in the second-level cache with its float32 result.
 BLOCK_BYTES = 1 << 20
+"""A block of rows of this size fits in the second-level cache with its float32 result."""
+
 # float32 holds integers and their halves exactly up to here.
 _EXACT = 2**23
 

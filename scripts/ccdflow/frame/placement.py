@@ -24,14 +24,18 @@ _RAW_PIXELS = re.compile(
     r"|[CR]OVER|ESO DET OUT\d+ (" + "|".join(ESO) + r")|"
     + "|".join(PRESCAN_X + OVERSCAN_X + PRESCAN_Y + OVERSCAN_Y) + ")"
 )  # fmt: skip
+# LTV1, LTM1_2.
 _PHYSICAL = re.compile(r"LT(V[12]|M[12]_[12])")
 _WCS = re.compile(
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+"
     r"|[AB]P?_(ORDER|DMAX|\d+_\d+)|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
+# A_ORDER, BP_1_2, CPDIS1, D2IMARR.
 _DISTORTION = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
+# CRPIX1, CDELT2A, CD1_2.
 _FIGURE = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
+# CRVAL1A is of version A, CRPIX2 of the unnamed one.
 _VERSION = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
 # Two solutions agree if they place a star within this many pixels of each other.
 _SAME_PIXELS = 0.1

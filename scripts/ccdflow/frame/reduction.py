@@ -16,14 +16,14 @@ from ccdflow.files import inflate
 from ccdflow.frame import flags, judging, overscan, pixels
 from ccdflow.frame.products import product_images
 
-# Increase it when a change alters any pixel of a product: all frames are then reduced again, and
-# their combinations made again. It is compared with known pixels by
-# tests/combine/test_combined_biases.py.
 PIXELS = 1
-# Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
-# header until the user requests a new one (`-R reduce`), and a run reports the number of such
-# frames.
+"""Increase it when a change alters any pixel of a product: all frames are then reduced and combined
+again. tests/combine/test_combined_biases.py compares it with known pixels."""
+
 HEADER = 2
+"""Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
+header until the user requests a new one (`-R reduce`), and a run reports the number of such
+frames."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.maskbits import BLEED, SATURATED, flagged
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A column bleeds from this many saturated pixels in a row on.
+# A column bleeds if at least this many saturated pixels touch in it.
 _FEWEST_SATURATED = 3
 # Sigma by which a bleeding column is brighter than the columns beside it.
 _EXCESS_SIGMA = 5.0

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 SIDE = 256
-"""The longer side of a small image has at most so many pixels."""
+"""The longer side of a small image has at most this many pixels."""
 
 ROWS = 2
 """Rows of each square that are looked at: two of the LFC's eighteen are enough to see stars."""

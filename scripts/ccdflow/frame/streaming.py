@@ -18,9 +18,9 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
 
-# Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. Half as many take 3 ms
-# of a frame more for the calls, four times as many leave the processor's cache.
 BLOCK_PIXELS = 1 << 18
+"""Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. Half as many take 3
+ms of a frame more for the calls, four times as many leave the processor's cache."""
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,21 @@ from ccdflow.run.context import calibrated, reduced
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
-# Nights that a dry run has a paragraph for.
+# A dry run has a paragraph for this many nights.
 _NIGHTS = 3
-# Holes that the overview names.
+# The overview names this many frames without masters.
 _HOLES = 8
 
 COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
     "runner_up_variance", "variance_is", "reason", "grade",
 )  # fmt: skip
+# The name under which this is noted of a closed night.
+_TOLD = "associations"
+_USUAL_RULE = (
+    "Among the masters of the same setup, of this night and earlier ones, that of the"
+    " least predicted variance is taken; a later one only where there is no other."
+)
 
 
 class Associations(Kind):
@@ -81,7 +87,7 @@ class Associations(Kind):
                 context, job, basis, b"".join([head, *chain(*lines.values())])
             )
         for row in context.store.rows.values():
-            # A frame that is calibrated no more has no line.
+            # A frame that is no longer calibrated has no line.
             lines.setdefault(calibrated(row.file), [])
         tables.update_table(target, lines)
         return noted_text(context, job, basis)
@@ -242,14 +248,6 @@ class Associations(Kind):
 
 
 ASSOCIATIONS = Associations()
-
-# The name under which this is noted of a closed night.
-_TOLD = "associations"
-
-_USUAL_RULE = (
-    "Among the masters of the same setup, of this night and earlier ones, that of the"
-    " least predicted variance is taken; a later one only where there is no other."
-)
 
 
 def _rule_words(context):

@@ -9,8 +9,8 @@ from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
+# The version of combined biases whose recipe says ``mad``; the others have `Bias.version`.
 _CLIPPED_BY_MAD = 3
-"""The version of combined biases whose recipe says ``mad``; the others have `Bias.version`."""
 
 
 class Bias(MasterKind):

@@ -28,7 +28,7 @@ _LEVEL_OF_FLATS = (
     "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
     " has the median of each flat."
 )
-# Rows of a picture at most: a longer one is not looked at.
+# A picture has at most this many rows: nobody looks at a longer one.
 _MOST_ROWS = 8
 _UP = "../.."
 

@@ -25,6 +25,8 @@ from ccdflow.run import ledger
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
+_COUNTS = ("hot", "varies", "low", "columns")
+
 
 class NightDetector(MeasurementKind):
     """The measurements of a detector by the darks and flats of a night."""
@@ -240,9 +242,6 @@ def _settings(context):
     # A switch that is off changes no key, nor does the usual limit.
     options = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
     return options | ({"low_sigma": own["low_sigma"]} if own["low_sigma"] != LOW else {})
-
-
-_COUNTS = ("hot", "varies", "low", "columns")
 
 
 def _count_text(count):

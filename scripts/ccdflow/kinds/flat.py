@@ -11,7 +11,7 @@ from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.masters.member_masters import reduced_as
 from ccdflow.kinds.matching.association import taken, why_missing
 
-# The keyword of a card: HIERARCH ones are of several words.
+# The keyword of a card: those of HIERARCH cards have several words.
 _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|TYPE) |\S+ ")
 
 

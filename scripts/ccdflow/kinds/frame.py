@@ -20,6 +20,9 @@ from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, digest
 
+# The names under which these are noted of a closed night.
+_DIGEST, _GATHERED = "frames", "warnings"
+
 
 class Frame(Kind):
     """A reduced frame."""
@@ -197,10 +200,6 @@ class Frame(Kind):
 
 
 FRAME = Frame()
-
-
-# The names under which these are noted of a closed night.
-_DIGEST, _GATHERED = "frames", "warnings"
 
 
 def _judged(context, records):

@@ -23,8 +23,8 @@ from ccdflow.run.context import reduced
 from ccdflow.run.job import NIGHTS, Size
 from ccdflow.run.rawframes.rows import OK, digest
 
-# Raise it when a change alters any picture: all pictures and pages are then made again.
 PICTURES = 7
+"""Raise it when a change alters any picture: all pictures and pages are then made again."""
 
 
 class NightPicture(Kind):

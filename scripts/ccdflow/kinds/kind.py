@@ -227,6 +227,10 @@ class Kind(PartlyPlanned, OnPages):
         context : ccdflow.run.context.Context
         records : list of ccdflow.run.ledger.Record
             All of this kind.
+
+        Yields
+        ------
+        (str, str)
         """
         return ()
 

@@ -21,8 +21,8 @@ from ccdflow.pages.frame_html import aside_section, frames_section, provenance_s
 from ccdflow.run.job import NIGHTS
 from ccdflow.run.rawframes.rows import ARRIVING, digest
 
-# Raise it when a change alters any page or the overview: all of them are then written again.
 PAGES = 11
+"""Raise it when a change alters any page or the overview: all of them are then written again."""
 
 _FROM_NIGHT = "../.."
 _REACH_WORDS = {

@@ -18,6 +18,9 @@ from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import ledger
 
+# The name under which this is noted of a closed night.
+_TOLD = "overview"
+
 
 class Overview(Kind):
     """The overview of all nights."""
@@ -90,10 +93,6 @@ def write_index(context, job):
         )
     )
     return write_text_product(context, job, basis, content)
-
-
-# The name under which this is noted of a closed night.
-_TOLD = "overview"
 
 
 def _told(context, night):

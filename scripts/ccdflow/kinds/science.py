@@ -21,8 +21,10 @@ from ccdflow.run.context import calibrated, is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
-# Frames that are named at the end of a run.
+# The end of a run names at most this many frames.
 _MOST_LINES = 10
+# The name under which this is noted of a closed night.
+_TOLD = "calibrated"
 
 
 class Science(Kind):
@@ -73,7 +75,7 @@ class Science(Kind):
                 # The product of the raw file as it was is moved away.
                 continue
             if row.status != OK or not is_asked_for:
-                # A product that is not asked for, or whose frame is being copied, is not touched.
+                # A product that is not wanted, or whose frame is being copied, is not touched.
                 planner.keep(product)
             elif row.geometry:
                 frame = context.outcome(reduced(row.file))
@@ -277,9 +279,6 @@ class Science(Kind):
 
 
 SCIENCE = Science()
-
-# The name under which this is noted of a closed night.
-_TOLD = "calibrated"
 
 
 def _told(context, records):

@@ -34,16 +34,29 @@ from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
 _LEAST_RATIO = 1.25
-# The shortest is at most this long, seconds: a dead time of milliseconds is lost in a longer one.
+# The shortest is at most this long, seconds: in a longer one milliseconds of dead time are lost.
 _MOST_SECONDS = 60.0
-# Flats that a measurement needs.
+# A measurement needs this many flats.
 _LEAST_FLATS = 3
-# Squared scatter of the flats about their lines, over noise, above which lines are no description.
+# Lines do not describe the flats if their squared scatter, over that of noise, exceeds this.
 _MOST_CHI2 = 4.0
-# Relative error of a frame from which on it is worth a line.
+# A frame with at least this relative error gets a line.
 _MATTERS = 1e-3
-# Rows that are taken into memory at once.
+# This many rows are in memory at once.
 _ROWS = 64
+_TEXT = (
+    "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
+    " of several exposures show. Least and largest are those of cells, beside the mean; the error"
+    " is a cell's. The mean needs a steady lamp."
+)
+_HEADINGS = (
+    "Flats of (s)",
+    "Least (ms)",
+    "Largest (ms)",
+    "Error (ms)",
+    "Mean (ms)",
+    "Scatter, chi² per degree of freedom",
+)
 
 
 def _show_shutter(seconds):
@@ -279,20 +292,6 @@ class Shutter(MeasurementKind):
 
 
 SHUTTER = Shutter()
-
-_TEXT = (
-    "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"
-    " of several exposures show. Least and largest are those of cells, beside the mean; the error"
-    " is a cell's. The mean needs a steady lamp."
-)
-_HEADINGS = (
-    "Flats of (s)",
-    "Least (ms)",
-    "Largest (ms)",
-    "Error (ms)",
-    "Mean (ms)",
-    "Scatter, chi² per degree of freedom",
-)
 
 
 def _line(group, record):

@@ -30,13 +30,15 @@ COLUMNS = (
     "night", "night_before", "camera", "setup", "amplifier", "figure", "unit", "before", "after",
     "change", "change_error", "sigma", "epoch",
 )  # fmt: skip
-# Days within which steps of figures are one event.
+# Steps of figures within this many days are one event.
 _TOGETHER = 3
-# Nights of a camera for which an event is among a run's last lines.
+
 RECENT = 30
+"""The last lines of a run name the events of this many nights of a camera."""
+
 # Nights of the picture: a year.
 _NIGHTS = 366
-# Cameras that have a picture, at most.
+# At most this many cameras have a picture.
 _CAMERAS = 6
 # The newest events, which the overview names; all are in the table.
 _SHOWN = 20

@@ -100,7 +100,7 @@ def noted_text(context, job, basis):
 
 
 _LOADING = threading.RLock()
-# Pictures drawn lately: a page that is written again shows most of them unchanged.
+# The last pictures: a page that is written again shows most of them unchanged.
 _MOST_DRAWN = 32
 _drawn = OrderedDict()
 

@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from ccdflow.pages.contents import Section
 from ccdflow.pages.words import capital, count, figure, span, with_error
 
+NOTHING = "–"
+
+_LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
+_STRUCTURE, _COMBINED = "Structure left (adu)", "Combined noise (adu)"
+_GROUPS = {
+    _LEVEL: "Mean of the overscan, or of the pixels without one",
+    _READ_NOISE: "From pairs of biases, and as the header or the profile has it",
+    _STRUCTURE: "In a bias after its overscan is subtracted",
+    _COMBINED: "Of a pixel of the combined bias",
+}
+
 
 @dataclass(frozen=True)
 class BiasContent:
@@ -79,17 +90,6 @@ class NoiseColumn:
     heading: str
     hint: str
     cells: tuple[str, ...]
-
-
-NOTHING = "–"
-_LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
-_STRUCTURE, _COMBINED = "Structure left (adu)", "Combined noise (adu)"
-_GROUPS = {
-    _LEVEL: "Mean of the overscan, or of the pixels without one",
-    _READ_NOISE: "From pairs of biases, and as the header or the profile has it",
-    _STRUCTURE: "In a bias after its overscan is subtracted",
-    _COMBINED: "Of a pixel of the combined bias",
-}
 
 
 def _plain(name, digits=4, factor=""):

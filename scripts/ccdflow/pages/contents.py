@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 
 REDUCED = "reduced"
 SET_ASIDE = "set aside"
+# At the end of a file's name where the values in it are those of another product as well.
+_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
+_OF_LETTERS = (
+    " (the six letters at its end tell the part of the detector, or the setting, by which it"
+    " differs from others of the same name)"
+)
 
 
 @dataclass(frozen=True)
@@ -87,14 +93,6 @@ class Named(str):
     def hint(self):
         """The text on hovering: the file, and the meaning of the six letters at its end."""
         return f"{self.file}{_OF_LETTERS if _LETTERS.search(self.file) else ''}"
-
-
-# At the end of a file's name where the values in it are those of another product as well.
-_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
-_OF_LETTERS = (
-    " (the six letters at its end tell the part of the detector, or the setting, by which it"
-    " differs from others of the same name)"
-)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,8 @@ OF_SECTIONS = {
         "why": "What differs, or why it cannot be made again",
     },
 }
+REMARKS = "Remarks"
+"""The heading of a column that has none: screen readers need one."""
 
 
 def hint_of(heading, section):
@@ -110,7 +112,3 @@ def hint_of(heading, section):
     # A unit may stand behind a heading.
     plain = heading.partition(" (")[0]
     return known.get(heading or REMARKS, known.get(plain, ""))
-
-
-REMARKS = "Remarks"
-"""The heading of a column that has none: screen readers need one."""

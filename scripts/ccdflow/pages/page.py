@@ -15,10 +15,12 @@ from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
 from ccdflow.pages.words import UNDATED, count, in_order
 
-# Rows of a table that is shown unfolded.
 OPEN_ROWS = 25
-# Frames set aside matter more: a longer list is shown unfolded.
+"""A table of at most this many rows is shown unfolded."""
+
 ASIDE_OPEN_ROWS = 60
+"""Frames set aside matter more: a longer list is shown unfolded."""
+
 # The place of the frames among the sections.
 _FRAMES = 30
 

@@ -32,6 +32,8 @@ from ccdflow.pages.words import (
     with_error,
 )
 
+_NOTHING = ("", "-", "–")
+
 
 def _fixed(values, places):
     """Write the figures of all amplifiers with ``places`` digits after the point."""
@@ -44,6 +46,7 @@ def _seconds(value):
     return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
 
 
+# A cell with a number: 3.5, 1.2e-5, 3.5 ± 0.1, 20 %.
 _FIGURE = re.compile(r"[−-]?\d[\d.]*(e[−+-]?\d+)?( ± [\d.e−+-]+)?( %)?")
 
 
@@ -195,9 +198,6 @@ def columns(section):
         hint = hint_of(heading, section)
         shown.append(Column(place, with_signs(heading or REMARKS), hint, is_number))
     return shown
-
-
-_NOTHING = ("", "-", "–")
 
 
 def check_pictures(pictures, where):

@@ -12,6 +12,10 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
 from ccdflow.pages.words import KINDS, count
 
+# .fits, .FIT.gz.
+_ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
+_NEEDED = ("unit", "centre", "scale", "low", "high", "zscale")
+
 
 @dataclass(frozen=True)
 class SmallPicture:
@@ -126,10 +130,6 @@ class SheetTiles:
         ]  # fmt: skip
         text = json.dumps(values, separators=(",", ":"), ensure_ascii=True)
         return text.replace("<", "\\u003c").replace("&", "\\u0026")
-
-
-_ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
-_NEEDED = ("unit", "centre", "scale", "low", "high", "zscale")
 
 
 def sheet_section(tiles):

@@ -11,12 +11,14 @@ from ccdflow.pages.words import light_words
 
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
-# Reasons, and frames, that a list names before "more".
+# A list names this many reasons, and frames, before "more".
 _MOST_NAMED = 5
 NOT_CALIBRATED = "; not calibrated"
 """The end of the reasons, in ``associations.csv``, of a frame that is set aside."""
 # Columns of the labels at the left.
 _LABEL = 12
+# Of the lines on masters in a plan, behind the type.
+_INDENT = 8
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,6 @@ def folded_lines(lines, width):
             line, width, subsequent_indent=" " * _INDENT, break_on_hyphens=False
         )
     ]
-
-
-# Of the lines on masters in a plan, behind the type.
-_INDENT = 8
 
 
 def _fitting(blocks, height, has_last):

@@ -442,8 +442,8 @@ def batches_awaited(path):
 
 # -- making it -------------------------------------------------------------------------------------
 
-# Exit status for a full disk.
 FULL = 28
+"""Exit status for a full disk."""
 
 
 def make_all(path, *, chain, threads, parent=None, say=print):

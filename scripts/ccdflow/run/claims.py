@@ -19,16 +19,20 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import whole
 
-# Seconds between two signs of life.
 BEAT = 1.0
-# Seconds of silence after which a process counts as dead: a network file system may hold one for
-# minutes.
+"""Seconds between two signs of life."""
+
 SILENCE = 600.0
+"""A process counts as dead after this many seconds without a sign of life: a network file system
+may hold one for minutes."""
+
 # Seconds between two looks at a claim.
 _POLL = 1.0
-# Text in the place of a withdrawn batch.
+
 WITHDRAWN = '"withdrawn"\n'
-# Seconds for which it stays, thirty days: longer than a job may queue.
+"""Text in the place of a withdrawn batch."""
+
+# It stays for thirty days, in seconds: longer than a job may queue.
 _LONGEST_AGE = 30 * 86400.0
 # Answers of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -8,9 +8,11 @@ from ccdflow.run.nights import counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
-# Products to be moved away that are named at most.
+# At most this many products to be moved away are named.
 _MOST_LINES = 5
 _NOT_WANTED = "no frame or setting asks for it any longer"
+# A line names at most this many kinds: nobody reads a longer one.
+_MOST_KINDS = 5
 
 
 def counted(number, words):
@@ -225,10 +227,6 @@ def others(plan):
     if len(words) > _MOST_KINDS:
         return "other products"
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-# More kinds than this make a line that nobody reads.
-_MOST_KINDS = 5
 
 
 def sources(plan, job):

@@ -18,9 +18,9 @@ from ccdflow import paths
 from ccdflow.run.helper_processes import LOST, ask, process
 from ccdflow.run.rawframes import rawfolder
 
-# Folders that are looked at before other processes start to help: as long as their start takes.
+# Other processes start to help after this many folders, which take as long as their start.
 _ALONE = 1000
-# Folders that a process is given at once, and that the main process looks at in between.
+# A process gets this many folders at once; the main process looks at as many in between.
 _CHUNK, _OWN_FOLDERS = 100, 10
 
 
@@ -78,6 +78,7 @@ class FolderLook:
             return None
 
     def _look(self, folder):
+        """Return (text of the files, folders) of a folder; ('', []) if it is gone or a circle."""
         try:
             here = os.stat(folder.path)  # noqa: PTH116
             if (here.st_dev, here.st_ino) in folder.above:

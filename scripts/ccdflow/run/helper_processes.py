@@ -15,8 +15,8 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Raised by `ask` where a process has died.
 LOST = (OSError, EOFError, pickle.PickleError)
+"""Errors of `ask` if the process has died."""
 
 
 @contextmanager
@@ -62,6 +62,11 @@ def ask(asked, parts):
     asked : subprocess.Popen
         Of `process`.
     parts : list
+
+    Returns
+    -------
+    list
+        The answers, in the order of the parts.
 
     Raises
     ------

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 
 from ccdflow import paths
 
-# The reach of a product (`ccdflow.kinds.kind.Kind.reach`).
 FRAMES, MASTERS, NIGHTS, ARCHIVE = "a frame", "a master", "a night", "all nights"
+"""The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Job:
     needs : tuple of str
         Products of this plan that are made before.
     attempt : int
-        Makes the record's name new where one with this key lies about.
+        Makes the name of the record new if an old record has this key.
     spare : tuple of str
-        Those of ``needs`` that are only looked at where others turn out to be refused.
+        Those of ``needs`` that matter only if others are refused.
     """
 
     kind: str

@@ -32,8 +32,8 @@ FAILED = "failed"
 # Names of records of whole batches, the present and the former: they are no products.
 _BATCHES = ("batch", "order")
 
-# Files older than this many seconds are on the disk, unless the machine stopped before.
 SETTLED = 3600
+"""A file is on the disk after this many seconds, unless the machine stopped before."""
 
 
 class UnparsedMapping(Mapping):

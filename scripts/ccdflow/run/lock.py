@@ -14,6 +14,10 @@ from ccdflow import paths
 from ccdflow.errors import UserError, action_of
 from ccdflow.run import failures
 
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Another user's run may have left one folder or file that this one may not write to.
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+
 
 class Busy(UserError):
     """Another run is at work in the results folder."""
@@ -158,11 +162,6 @@ def failed(results, error):
         file=str(error.filename or results),
         remedy="check its permissions and its disk, and run again; no result was changed",
     )
-
-
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# Another user's run may have left one folder or file that this one may not write to.
-_FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
 def check_places(results):

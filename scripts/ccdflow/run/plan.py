@@ -1,7 +1,7 @@
 """The products to be made, and why: every product's key against the one in the ledger.
 
-A key is a hash of all that a product's bytes depend on. Times are not among it, nor the path of any
-folder, nor the version of ccdflow: only the versions of the kinds of products.
+A key is a hash of everything that a product's bytes depend on, with the versions of the kinds of
+products. It contains no time, no path of a folder, and not the version of ccdflow.
 
 Each kind plans its own products: `make_plan` is handed the chain of kinds (`ccdflow.kinds.CHAIN`),
 asks them in turn, and knows none of them by name.

@@ -157,7 +157,7 @@ class Progress:
             self._samples.append((now, count.frames))
         while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW:
             self._samples.popleft()
-        # A log does not repeat an unchanged line.
+        # An unchanged line is not repeated in a log.
         if self.style == "terminal" or text != self._shown:
             self._shown = text
             self._show(text)

@@ -214,7 +214,7 @@ def read_notes(results):
 def _open(values, reading, chain, dry, held, state, options, made):
     """Return the session of a run that plans some nights only, None where all are to be planned."""
     if dry or state is None:
-        # A dry run says what all nights want.
+        # A dry run names the jobs of all nights.
         return None
     try:
         opened_plan, files = partial_plan.plan_changed_nights(
@@ -507,7 +507,7 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     """
     statuses, rows = counts.statuses(context), counts.told_rows(context)
     records, made, elsewhere = records_by_kind(context.ledger), [], counts.records(context)
-    # An earlier product of theirs may be there.
+    # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {reduced(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING}
     unmade |= {record.product for record in (*failed, *left)}
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)

@@ -57,6 +57,28 @@ class Steward:
         Lines on the settings, to be written before all others.
     stream : file object, optional
         Standard error if absent.
+
+    Attributes
+    ----------
+    results : str
+        The results folder.
+    host : ccdflow.run.host.Host or None
+        Facts of Snakemake on this run; None until it begins.
+    session : ccdflow.run.session.Session or None
+        The planned run; None until it has started.
+    progress : ccdflow.run.progress.Progress or None
+    jobs : ccdflow.run.job_list.JobList
+        The jobs that Snakemake starts.
+    batches : list
+        Batches of a cluster.
+    targets : list of str
+        Products that the user asked for by name.
+    messages : ccdflow.run.terminal_messages.TerminalMessages
+        The filter of Snakemake's messages.
+    is_ended, told_to_end : bool
+        Whether the run has ended, and whether a signal asked for it.
+    full : str
+        The line on a full disk, empty without one.
     """
 
     def __init__(self, values, chain, *, notices=(), stream=None):

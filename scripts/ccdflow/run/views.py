@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ccdflow.run import ledger, session
 
-# This file is newer than any product: it makes `snakemake --summary` show a product as out of
-# date.
 CHANGED = "/proc/self/status"
-# Characters that Snakemake reads as its own.
+"""This file is newer than any product: it makes `snakemake --summary` show a product as out of
+date."""
+
+# Characters with a meaning of their own for Snakemake.
 _MARKS = set("{}<>")
 
 

@@ -90,6 +90,13 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
     -------
     Outcome
         If the disk was full, some jobs are missing from it.
+
+    Raises
+    ------
+    RuntimeError
+        If some jobs wait for each other in a circle.
+    Exception
+        The first error of a thread that no record holds, such as one of ``on_done``.
     """
     pool = _Pool(context, list(jobs), threads, make, is_wide, on_done)
     workers = [threading.Thread(target=pool.run, daemon=True) for _ in range(threads)]

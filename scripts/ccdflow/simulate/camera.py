@@ -8,7 +8,8 @@ import numpy as np
 
 from ccdflow.errors import UserError
 
-SATURATION = 65535  # adu, the converter's last step
+SATURATION = 65535
+"""adu, the converter's last step."""
 
 
 @dataclass(frozen=True)

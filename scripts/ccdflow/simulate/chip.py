@@ -11,8 +11,8 @@ from ccdflow.errors import UserError
 from ccdflow.simulate.optics import add_dust
 from ccdflow.simulate.tracks import add_pixels
 
-# Bits of `Detector.defects`, those that the MASK of a calibrated frame has (docs/products.md).
 HOT, LOW, COLUMN, VARIES = 8, 16, 32, 4096
+"""Bits of `Detector.defects`, those that the MASK of a calibrated frame has (docs/products.md)."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,14 @@ class SimulatedAmplifier:
 class Glow:
     """Light of an amplifier on its own detector: it falls off from one corner.
 
-    `peak` in electrons per second in the corner's pixel, `scale` in pixels (to 1/e along an
-    axis); `top` and `right` say which corner. Beyond 12 scales there is none.
+    Parameters
+    ----------
+    peak : float
+        Electrons a second in the pixel of the corner.
+    scale : float
+        Pixels along an axis within which it falls to 1/e; beyond 12 scales there is none.
+    top, right : bool
+        The corner from which it comes.
     """
 
     peak: float

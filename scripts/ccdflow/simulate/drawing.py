@@ -210,6 +210,7 @@ def _draw_structure(rng, shape):
 
 
 def _draw_illumination(rng, shape, filters, dust):
+    """Draw the light of a lamp: {filter: (ny, nx) float32, at most 1}."""
     size = min(shape)
     grains = []
     for _ in range(dust):

@@ -220,6 +220,7 @@ def _write_truth(folder, detector, taken):
 
 
 def _detector_arrays(detector):
+    """Return {name: array} of the truth about a detector."""
     lists = ("hot_pixels", "filling_pixels", "blinking_pixels", "low_pixels", "traps")
     numbers = np.repeat(
         np.arange(len(detector.amplifiers)),

@@ -131,6 +131,7 @@ def expose(
 
 
 def _check(kind, exptime, filter, sky):
+    """Raise unless these properties of a frame go together."""
     if kind not in KINDS:
         raise UserError(
             "unknown kind of frame",

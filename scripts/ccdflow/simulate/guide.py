@@ -12,9 +12,10 @@ from ccdflow.simulate.optics import box
 from ccdflow.simulate.seeds import generator, text_seed
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
-_BLOCK_ROWS = 256  # rows rendered at once: small enough to stay in the processor's cache
+# Rows rendered at once: small enough to stay in the processor's cache.
+_BLOCK_ROWS = 256
 
-# Electrons per second and pixel from the flat-field lamp and from the night sky.
+# Electrons a second in a pixel, of the flat-field lamp and of the night sky.
 _LAMP = {"g'": 330.0, "i'": 3300.0}
 _SKY = {"g'": 1.5, "i'": 5.0}
 
@@ -23,11 +24,22 @@ _SKY = {"g'": 1.5, "i'": 5.0}
 class Realisation:
     """The random values of one frame, without the noise of its pixels.
 
-    `seed` gave them; `level` is the mean of the bias level in adu; `drift` that of each row less
-    `level`, float64 of shape (ny,); `signal` the light in electrons in a pixel of response 1;
-    `stars` of shape (n, 3): row, column (zero-based, among the science pixels) and electrons;
-    `leak` the light in each leaked column in adu, nearest to the science first; `cosmics` of shape
-    (n, 3): row, column and electrons of each pixel that a cosmic ray hit.
+    Attributes
+    ----------
+    seed : tuple
+        It gave all other values.
+    level : float
+        Mean bias level, adu.
+    drift : numpy.ndarray of shape (ny,), float64
+        Bias level of each row less ``level``, adu.
+    signal : float
+        Light in a pixel of response 1, electrons.
+    stars : numpy.ndarray of shape (n, 3)
+        Row, column (zero-based, among the science pixels) and electrons.
+    leak : numpy.ndarray
+        Light in each leaked column, adu; the nearest to the science pixels first.
+    cosmics : numpy.ndarray of shape (n, 3)
+        Row, column and electrons of each pixel that a cosmic ray hit.
     """
 
     seed: tuple

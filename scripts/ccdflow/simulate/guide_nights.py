@@ -132,6 +132,7 @@ def simulate_biases(
 
 
 def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
+    """Write the frames that are missing, and the truth about all of them."""
     check_number("seed", seed, least=0)
     check_number("workers", workers, least=1)
     parameters = {

@@ -11,7 +11,8 @@ from ccdflow.files.promised import BLOCK
 from ccdflow.files.rawheader import CARD
 from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
-_JD_OF_ORDINAL_ZERO = 1721424.5  # Julian date at 0 h of the day before 0001-01-01
+# Julian date at 0 h of the day before 0001-01-01.
+_JD_OF_ORDINAL_ZERO = 1721424.5
 _FIELDS = {"field_1": ("08:26:40.00", "+28:10:00.0"), "field_2": ("09:10:00.00", "+50:20:00.0")}
 
 

@@ -6,9 +6,12 @@ import numpy as np
 
 # Steps that share a track's charge among its pixels evenly.
 _STEPS_PER_PIXEL = 4
-_MEAN_LENGTH = 6.0  # pixels
-_MEDIAN_CHARGE = 900.0  # electrons per pixel of track
-_SPREAD = 0.6  # of the logarithm of that charge
+# Mean length of a track, pixels.
+_MEAN_LENGTH = 6.0
+# Median charge of a track, electrons a pixel.
+_MEDIAN_CHARGE = 900.0
+# Standard deviation of the natural logarithm of that charge.
+_SPREAD = 0.6
 
 
 def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):

@@ -34,8 +34,10 @@ from ccdflow.simulate.files import write_arrays
 from ccdflow.simulate.guide import add_light
 from ccdflow.simulate.tracks import add_pixels
 
-# Goes into truth.json: a folder made by an older simulator is not taken for one made by this one.
 SIMULATOR_VERSION = 2
+"""Goes into truth.json: a folder made by an older simulator is not taken for one made by this
+one."""
+
 TRUTH_FILE = "truth.json"
 TRUTH_ARRAYS = "truth.npz"
 
@@ -176,6 +178,7 @@ def read_truth_file(folder):
 
 
 def _camera_truth(camera):
+    """Return the properties of a camera, as truth.json has them."""
     return {
         "instrument": camera.instrument,
         "naxis1": camera.naxis1,

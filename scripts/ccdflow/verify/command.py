@@ -33,6 +33,10 @@ def named(results, words):
     words : iterable of str
         Paths, relative to the results folder or to the folder of work.
 
+    Returns
+    -------
+    list of str
+
     Raises
     ------
     UserError

@@ -25,7 +25,7 @@ _BY_NAME = {
 FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose products take all pixels of all the frames that they are made of."""
 MOST_BYTES = 64_000_000
-"""Bytes of these frames, above which such a product is in no sample: about 1.5 s of CPU."""
+"""A product of more bytes of such frames is in no sample: it would take 1.5 s of CPU."""
 
 
 def files_of(results):

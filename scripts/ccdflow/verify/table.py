@@ -61,6 +61,11 @@ def hash_with_sources(product, content, raw, results, made):
         Of its file.
     raw, results : pathlib.Path
     made : ccdflow.verify.reading.outcome.NotedProduct
+
+    Returns
+    -------
+    (str, str)
+        Both are in the table beside the verdict.
     """
     try:
         first = read_headers(content)[0]
@@ -137,6 +142,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     known, edited = read_verdicts(results)
 
     def work(product):
+        """Return (product, its `Entry`, whether it was verified now)."""
         try:
             content = (results / product).read_bytes()
         except OSError as error:
@@ -194,6 +200,10 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
         How many of those that are verified were made again now.
     expected : collection of str
         Causes for which a product may be one that cannot be made again.
+
+    Returns
+    -------
+    list of str
     """
     lines, counts = [], Counter()
     for each in verdicts:

@@ -70,11 +70,11 @@ VERIFIERS = {
 """By the kind of a product; a test holds them against the chain of kinds. What verifies a kind is
 imported for the first product of it alone: all of it takes 0.3 s."""
 
+# Errors of astropy at a damaged file. Damage of the product itself shows in its checksums.
 _UNREADABLE = (OSError, EOFError, zlib.error, struct.error)
-"""What astropy raises where a file is damaged; of the product itself the sums tell."""
 
+# Errors that follow from cards that no product of ccdflow has.
 _UNUSABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, VerifyError)
-"""What cards raise that no product has, as they are followed."""
 
 
 def verify(product, *, raw, results, whole=False, made=None, content=None):

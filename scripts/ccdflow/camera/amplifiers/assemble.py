@@ -13,10 +13,11 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
-# The least part of the data's length that a strip of the header must span to be lengthened to it.
 MOST_SHARED = 0.9
-# Amplifiers that fill less of the detector than this are kept apart: their image would be empty.
+"""A header's strip that spans at least this part of the data is lengthened to all of it."""
+
 SPARSE = 0.1
+"""Amplifiers that fill less than this part of the detector get an image each."""
 
 
 def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file):

@@ -25,11 +25,16 @@ from ccdflow.camera.sections import Region
 from ccdflow.files.cards import card_value, contents
 from ccdflow.files.values import is_silent
 
-# The names that mean the same section, plain or with an amplifier's suffix.
 BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
+"""Cards of the bias, trim and data section, alone or with the suffix of an amplifier."""
+
 DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
+# BIASSEC1, BSEC_A2.
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
+# DATASEC1, TSEC_A2.
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
+# Unread cards that a warning names; the rest become "...".
+_MOST_NAMED = 3
 
 
 def drafts_from_header(headers, cards, *, overscan=True, file):
@@ -228,8 +233,9 @@ def _note_no_overscan(reader, kept, *, cut):
             )
 
 
-# Names of cards that speak of an overscan in any dialect.
+# Names of cards on an overscan, in any dialect.
 _SPEAKS = re.compile(r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*")
+# 0.0, F, none, [0:0,0:0].
 _SAYS_NO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
 
 
@@ -252,8 +258,6 @@ def _note_unused(reader):
         )
 
 
-# Unread cards that a warning names; the rest become "...".
-_MOST_NAMED = 3
 # One or two columns at an edge are bad ones; from three on they may be a strip.
 _LEAST_LEFT = 3
 

@@ -116,6 +116,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
     header = headers[index]
 
     def region(spec_of, what):
+        """Return the pixels of a region of the profile: (slice, slice)."""
         keyword = f"amplifier {spec.name}, {what}"
         if spec_of.form == "keyword":
             text = section_text(header, spec_of.text, file=file)

@@ -9,16 +9,23 @@ from ccdflow.camera.sections import Region
 from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 
-# Cards with the number of columns (rows) before and after the data, in the order of readout.
 PRESCAN_X = ("PRESCAN", "PRESCANX", "PRESCNX", "PRSCANX", "PRESCAN1", "PREPIX", "PRECOL")
+"""Cards with the number of columns before the data, in the order of readout."""
+
 OVERSCAN_X = ("OVERSCAN", "OVERSCNX", "OVRSCANX", "OVRSCAN1", "OVERSCN1", "POSTPIX", "COVER")
+"""Cards with the number of columns after the data."""
+
 PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
+"""Cards with the number of rows before the data."""
+
 OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
+"""Cards with the number of rows after the data."""
+
 # Words of settings that many readouts write into these cards: 'ON', 'YES'.
 _WORDS = ("PRESCAN", "OVERSCAN")
 AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
 ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
-# More outputs than any chip of ESO has.
+# No chip of ESO has as many outputs.
 _OUTPUTS = range(1, 33)
 
 

@@ -118,7 +118,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
         # Once more without the rows that no light reaches: they dilute the signal of a column.
         columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
     if read_noise is None and not columns.strips and not rows.strips:
-        # Nothing is known to be dark, so nothing is known to have faded.
+        # Without dark columns nobody knows whether light has faded.
         columns, rows = replace(columns, faded=False), replace(rows, faded=False)
     findings = []
     has_light = _has_light(columns, rows, kind)

@@ -180,6 +180,7 @@ def _wrong(bias, strips, data):
     return wrong
 
 
+# -12, 3.5.
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 

@@ -174,7 +174,7 @@ def _step_at(levels, block, near):
         for x in range(first, last)
     ]
     best = int(np.argmax(np.abs(steps)))
-    # The widest difference of medians is reached on several columns: the steepest is the place.
+    # Several columns reach the widest difference of medians: the steepest one is the edge.
     around = range(max(first, first + best - span // 2), min(last, first + best + span // 2))
     at = max(around, key=lambda x: abs(levels[x] - levels[x - 1]))
     return at, float(steps[best])

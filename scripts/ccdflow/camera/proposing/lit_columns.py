@@ -16,23 +16,31 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-# A column is dark while its noise is below this times the read noise, and a strip as a whole.
 DARKEST = 1.2
-# Amplifiers that share a row differ in their read noise by up to this.
+"""A column, or a strip, is dark if its noise is below this times the read noise."""
+
 NOISIEST = 1.3
-# Means agree within this many standard errors, or this part of the read noise: less than that in a
-# few of a strip's columns does not move their median.
+"""The read noise of amplifiers that share a row differs by at most this factor."""
+
 AGREE = 5.0
-# Part of the read noise, as above.
+"""Means that differ by fewer standard errors agree ..."""
+
 AGREE_NOISE = 0.35
-# The least number of columns of a strip.
+"""... and so do means that differ by a smaller part of the read noise: such a difference in a few
+columns of a strip does not move their median."""
+
 NARROWEST = 3
-# The light next to a strip must be this many times the read noise: fainter light may have faded.
+"""A strip has at least this many columns."""
+
 BRIGHT = 2.0
-# An unlit border falls into many groups of columns; the strips of amplifiers into one each.
+"""Light next to a strip must be this many times the read noise: fainter light may have faded."""
+
 MOST_GROUPS = 4
-# The part of the light 20 columns further in that must be there at the edge of an overscan.
+"""An unlit border falls into many groups of columns; the strips of amplifiers into one each."""
+
 ABRUPT = 0.5
+"""At the edge of an overscan there is at least this part of the light 20 columns further in."""
+
 # Columns further in where that light is measured.
 _INSIDE = 20
 

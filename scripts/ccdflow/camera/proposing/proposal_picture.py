@@ -13,8 +13,10 @@ from ccdflow.camera.proposing.findings import ends_on
 
 INK, PAPER, GRID = "#30363b", "#fbfaf7", "#d8d6d0"
 DATA, USED, OUT, CLAIM = "#1f6fa8", "#2b8a6b", "#c0392b", "#c65d12"
-# A file of more images shows the first of them: they are alike.
+
 MOST_IMAGES = 4
+"""A file of more images shows the first of them: they are alike."""
+
 # Pixels of a side of the drawn image, at least.
 _THUMBNAIL = 400
 

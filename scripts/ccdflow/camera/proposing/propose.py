@@ -109,7 +109,7 @@ def _image(image, shape, file):
     return np.reshape(image, shape)
 
 
-# Pixels by which the ends of the regions of alike amplifiers may differ.
+# Regions of equal amplifiers may end at most this many pixels apart.
 _SLACK = 3
 
 

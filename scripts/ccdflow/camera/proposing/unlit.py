@@ -9,8 +9,7 @@ from ccdflow.camera.proposing.findings import ends_on
 from ccdflow.camera.sections import parse_fits
 from ccdflow.errors import FrameError
 
-# The largest part of an axis that an overscan takes; less of the rows, beyond which few cameras
-# read.
+# An overscan takes at most this part of the columns, and of the rows: few cameras read more rows.
 _MOST_OF_AXIS = {"columns": 0.3, "rows": 0.1}
 
 # Cards with the number of columns and of rows that the chip has.

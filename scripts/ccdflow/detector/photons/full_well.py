@@ -17,25 +17,25 @@ from ccdflow.robust import MAD_TO_SIGMA
 
 # Bins of levels up to the highest value.
 _BINS = 64
-# Pixels that a bin needs.
+# A bin needs this many pixels ...
 _FEWEST_PIXELS = 200
-# Pixels that it needs of each pair of flats.
+# ... and this many of each pair of flats.
 _FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
 _FULL_VARIANCE_PART = 0.5
-# Pixels of a flat that are looked at.
+# This many pixels of a flat are looked at.
 _PIXELS = 100_000
-# Pairs of flats of one exposure that are looked at.
+# This many pairs of flats of one exposure are looked at.
 _PAIRS = 4
 # The usual scatter is that of bins below this part of the highest value.
 _FAINT = 0.6
-# Part of the variance of read noise that photons have at least where they tell of the usual one.
+# A bin gives the usual scatter if its photon noise has at least this part of the read variance.
 _LIT = 0.5
-# Adu: below, the converter's steps are all the scatter there is.
+# Adu: a smaller scatter is that of the converter's steps.
 _LEAST_NOISE = 1.5
-# Sigma beyond which a difference is a hit.
+# A difference beyond this many sigma is a hit.
 _CLIP = 5.0
-# Sigma of the full pixels by which the lowest one lies below their median.
+# The lowest full pixel lies this many sigma below the median of the full ones.
 _WIDTH = 3.0
 
 

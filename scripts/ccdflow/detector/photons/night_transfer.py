@@ -17,9 +17,9 @@ from ccdflow.detector.photons.photon_transfer import (
 
 # Exposures within this fraction of each other count as one.
 _SAME_EXPOSURE = 0.01
-# Scatter of the levels of flats above which the lamp is too unsteady to tell of linearity.
+# If levels of flats scatter by more, the lamp is too unsteady to show linearity.
 _STEADY = 0.02
-# Relative error of a level that is assumed in any case: no lamp is steadier.
+# Every level is taken to have at least this relative error: no lamp is steadier.
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full tell no gain.
 _MOST_FULL = 1e-3

@@ -16,7 +16,7 @@ from ccdflow.errors import UserError
 HIGH, LOW = 69.1, 30.9
 """Percentiles of a box that are a standard deviation of ccdmask apart from the middle."""
 
-# Pixels on a side of the tiles that are counted in.
+# Values are counted in tiles of this many pixels on a side.
 _SIDE = 256
 # Parts of a tile that are below the values of the counts: near to 69.1 % few boxes hold as many.
 _PARTS = (0.64, 0.59, 0.54)

@@ -9,13 +9,13 @@ from ccdflow.robust import MAD_TO_SIGMA
 ROWS = 32
 """Rows of the smallest part of a column that is looked at."""
 
-# Lengths of bad parts of a column, in the smallest ones.
+# Lengths of bad parts of a column, in units of the smallest part.
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # Parts this many sigma off are bad: among 300,000 parts of an LFC frame 0.01 by chance.
 _BAD_SIGMA = 5.5
 # A pixel counts for no more than this, so that one alone makes no column.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
-# Columns whose median a part is compared with.
+# A part is compared with the median of this many columns.
 _COLUMNS_AROUND = 31
 
 

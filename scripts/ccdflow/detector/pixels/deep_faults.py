@@ -7,15 +7,15 @@ import numpy as np
 from ccdflow.detector.pixels.columns import ROWS, expand
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Part of its neighbours by which a deep part of a column is below them.
+# A deep part of a column is below its neighbours by this part of them ...
 _DEEP_PART = 0.2
-# Sigma of the flat's structure, which a spectrum has, by which it is below them as well.
+# ... and by this many sigma of the flat's structure, which a spectrum has.
 _STRUCTURE_SIGMA = 5.0
-# Columns on either side whose median is compared.
+# It is compared with the median of this many columns on either side ...
 _COLUMNS_AROUND = 15
-# Columns between them and the deep one that do not count: it may be some columns wide.
+# ... which begin this many columns away: the deep part may be some columns wide.
 _COLUMNS_BETWEEN = 3
-# Part of all parts above which they are lines of a spectrum, and none is a defect.
+# If more than this part of all parts are deep, they are lines of a spectrum and no defects.
 _MOST_DEEP = 0.01
 
 

@@ -10,7 +10,7 @@ from ccdflow.detector.pixels.response import LOW, Weak
 from ccdflow.maskbits import DEAD
 
 SHARE = 0.7
-"""Part of the nights, from the first on in which a pixel was bad, in which it must be bad."""
+"""A pixel must be bad in this part of the nights since it was first bad."""
 
 SOURCES = ("dark", "flat", "levels", "deep")
 """What tells of bad pixels: darks, flats, flats of one filter and two levels, and columns far below

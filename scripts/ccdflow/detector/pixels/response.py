@@ -24,7 +24,7 @@ and Pearson 1933, Phil. Trans. R. Soc. A 231, 289): the mean of the frames of a 
 they tell."""
 
 WEAK = 2.5
-"""Sigma from which on a pixel is kept to be judged by several nights: of good ones 0.6 % are."""
+"""A pixel this many sigma low is kept until several nights can judge it (0.6 % of good pixels)."""
 
 
 @dataclass(frozen=True)

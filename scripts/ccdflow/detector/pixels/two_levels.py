@@ -16,13 +16,13 @@ from ccdflow.maskbits import BAD_COLUMN
 from ccdflow.robust import MAD_TO_SIGMA
 
 SIGMA = 4.5
-"""Sigma by which a bad pixel differs from what its neighbours make of the same light."""
+"""A bad pixel differs from its neighbours in the same light by this many sigma."""
 
 # Bright flats have at least this many times the level of faint ones.
 _APART = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
 _GAP = 1.1
-# Flats of each level, at least.
+# Each level needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
 # Both differ by this part of the light in any case: smaller differences are no fault.
 _LEAST_DIFFERENCE = 0.002

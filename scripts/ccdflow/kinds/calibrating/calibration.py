@@ -77,7 +77,7 @@ class Calibration:
         return {each.kind: each.missing for each in self._answers if each.missing}
 
     def degrees(self, use):
-        """Return by how many degrees a dark is warmer than the frame, None where unknown."""
+        """Return the degrees by which a dark is warmer than the frame; None if unknown."""
         return shelves.degrees_of_use(use, self.row)
 
     @property
@@ -87,7 +87,7 @@ class Calibration:
 
     @property
     def reasons(self):
-        """Reasons for a grade below A, for the frame's header, whatever others there are."""
+        """The frame's own reasons for a grade below A, for its header."""
         reasons = [f"no {kind}" for kind in self.missing]
         reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
         reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remarks]
@@ -152,7 +152,7 @@ class Calibration:
 
     @property
     def made_before(self):
-        """The `ccdflow.run.ledger.Record` of the frame as it is there, None if it is another."""
+        """The `ccdflow.run.ledger.Record` of the calibrated frame; None without a current one."""
         record = self.context.ledger.get(self.group.product)
         if record is None or record.status != ledger.MADE or record.key != digest(self.basis):
             return None
@@ -238,6 +238,7 @@ class Calibration:
         levels, flags = (self.frame.data.get(name, {}) for name in ("levels", "flags"))
 
         def readout(amplifier):
+            """Return the `Readout` of an amplifier, with the figures that were measured."""
             noise = measured_read_noise(bias, amplifier.name)
             return readout_of(
                 amplifier,

@@ -17,7 +17,7 @@ from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
 
 MAY_CHANGE = "a flat that competes is made again"
-"""Why a frame is looked at again: it may take another flat, or stay as it is."""
+"""Reason to look at a frame again: it may take another flat, or stay as it is."""
 
 # Frames of a night that agree in these take the same masters, but for the exposure of the dark.
 _alike = picker(

@@ -17,7 +17,7 @@ from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 
-# Factor over the level of full pixels that no night's flats exceed.
+# No night's flats exceed the level of full pixels by this factor.
 _SAME_WELL = 1.02
 
 

@@ -21,14 +21,16 @@ from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.words import figure
 from ccdflow.run import ledger
 
-# Standard errors of the added variance from which on a master harms.
+# A master harms if the variance that it adds is at least this many of its standard errors ...
 _HARM_ERRORS = 3.0
-# Part of the frame's variance that it adds at least if it harms.
+# ... and at least this part of the frame's variance.
 _HARM_PART = 0.01
-# Masters that the last lines name.
+# The last lines of a run name at most this many masters.
 _MOST_LINES = 8
-# Digits of an effect in a record: its error is larger than the next.
+# An effect has this many digits in a record: its error is larger than the next digit.
 _DIGITS = 4
+# Figures have four digits, and are between 1e-30 and 1e30.
+_EXACT = Context(prec=100)
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,6 @@ def sums_of_effects(records):
             for one, value in zip(total[1], squares, strict=True)
         ]
     return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
-
-
-# Figures have four digits, and are between 1e-30 and 1e30.
-_EXACT = Context(prec=100)
 
 
 def _helps(sums):

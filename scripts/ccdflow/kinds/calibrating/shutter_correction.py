@@ -20,7 +20,7 @@ from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
-# Part of a frame's exposure up to which the error of the mean dead time allows a correction.
+# A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3
 _ASKED = ("shutter", MEASURED)
 
@@ -189,6 +189,11 @@ class Correction:
         Parameters
         ----------
         master : ccdflow.calibrate.master_store.Master
+
+        Returns
+        -------
+        ccdflow.calibrate.master_store.Master
+            The flat times the correction; the last ones are kept.
         """
         key = (master.name, master.key, self.record.key, self._seconds, tuple(self._of_flat))
         return _FLATS.get(key, lambda: shutter_corrected(master, self._factors(master)))

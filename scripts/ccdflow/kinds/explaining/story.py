@@ -18,7 +18,7 @@ from ccdflow.kinds.matching.association import taken
 from ccdflow.run import ledger
 
 STEPS = (BIAS, DARK, FLAT)
-# Members and frames that are named.
+# At most this many members, and frames, are named.
 _MOST_NAMED = 6
 # The products below detector/, by the start of their names.
 _MEASURED = {
@@ -109,7 +109,7 @@ def _header_of(path):
         If it is no FITS file, or a damaged one.
     """
     with warnings.catch_warnings():
-        # The error has all that is to be said of a damaged file.
+        # The error says everything about a damaged file.
         warnings.simplefilter("ignore", AstropyWarning)
         try:
             return fits.getheader(path)

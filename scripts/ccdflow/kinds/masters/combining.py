@@ -28,7 +28,7 @@ from ccdflow.run.context import Context, reduced
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-# Words in the reason of a group whose frames agree, and are only too few.
+# The reason of a group has these words if its frames agree and are only too few.
 _TOO_FEW = "fewer than the minimum of"
 
 

@@ -9,8 +9,8 @@ from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import digest
 
-# Nights whose figures a night's page shows beside its own.
 TREND_NIGHTS = 30
+"""A night's page shows the figures of this many nights beside its own."""
 
 
 def reduced_members(context, group):

@@ -17,7 +17,7 @@ from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
-# Degrees between two frames that one setting of the cooler does not make.
+# Frames further apart in degrees were taken at two settings of the cooler.
 _GAP = 5.0
 
 
@@ -139,10 +139,10 @@ def name_of_group(kind, camera, shared):
 def possible_members(kind, context):
     """Return the rows of frames that may be members of a group, sorted by time.
 
-    A frame that was set aside for its pixels is among them: that it is missing is told where
-    its group is. Of copies of a frame the first one is. One whose raw file is gone goes on to
-    be a member, unless its camera was edited and others of its night are reduced anew, or the
-    file only has another name now.
+    - A frame that was set aside for its pixels is among them: its group reports it.
+    - Of copies of a frame the first one is among them.
+    - A frame without its raw file stays a member, with two exceptions: its camera was edited and
+      others of its night are reduced again, or the file now has another name.
 
     Parameters
     ----------

@@ -7,9 +7,9 @@ from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK
 
-# Frames left out of their master that are named at the end of a run.
+# The end of a run names at most this many frames that were left out of their master.
 _MOST_LEFT_OUT = 10
-# The lists in the data of masters that lines are about.
+# Lists in the data of masters that get lines.
 _TOLD = ("remarks", "left_out")
 
 

@@ -131,6 +131,10 @@ class MasterMaker:
         work : ccdflow.kinds.masters.combining.CombineWork
         found : list of list of ccdflow.combine.members.ProductHdu
             Of each member.
+
+        Yields
+        ------
+        (object, list, ccdflow.combine.stack.Combined)
         """
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in found]

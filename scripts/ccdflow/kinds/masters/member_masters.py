@@ -20,7 +20,7 @@ from ccdflow.kinds.matching import association
 from ccdflow.maskbits import DEAD, SATURATED
 from ccdflow.run.context import reduced
 
-# The mask bit of the pixels of an amplifier that is so throughout.
+# The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}
 
 
@@ -201,7 +201,7 @@ class Members:
 
 
 def _ceiling(image, record):
-    """Return the reduced value from which on a pixel may be saturated, None where nobody knows."""
+    """Return the lowest reduced value that may be saturated, None if it is unknown."""
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
     ceilings = [
         None if a.saturation is None else a.saturation - levels.get(a.name, 0.0)

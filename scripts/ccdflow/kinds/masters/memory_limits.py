@@ -8,11 +8,11 @@ from pathlib import Path
 
 SETTING = "limits: combine_memory"
 """The setting of the limit, as messages name it."""
-# Bytes that the process may hold where the system does not tell.
+# Bytes that the process may hold if the system does not tell.
 _ASSUMED_RESIDENT_BYTES = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.
 _WRITING_BYTES = 150e6
-# The least part of the memory allowed that combining may have.
+# Combining may have at least this part of the memory allowed.
 _LEAST_COMBINING_SHARE = 0.3
 
 

@@ -16,10 +16,10 @@ from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, TEMPERATURE_UNKNO
 from ccdflow.run.job import Step, Use
 
 LEFT_OUT = "left out: more noise than structure"
-"""Why a dark that does harm is not applied."""
+"""Reason to leave out a dark that does harm."""
 
 NO_FLAT_LEVEL_IN = "no flat: the bias level is still in the frame, for want of overscan and bias"
-"""Why a frame is not divided by its flat."""
+"""Reason not to divide a frame by a flat."""
 
 _UNNEEDED = "not needed: too short for its dark current"
 

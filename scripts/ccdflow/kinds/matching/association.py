@@ -84,6 +84,7 @@ def paired(context, steps, rows, night):
 
 
 def _best_pair(context, pair, rows, night):
+    """Return the steps of bias and dark that add the least variance together."""
     of_bias, of_dark = (shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK))
     own = pairs.best_pair_first(
         pair,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STRAY = 2.0
-"""Degrees by which the sensors of frames with one set point differ if they were kept at it."""
+"""Sensors kept at one set point differ by at most this many degrees."""
 
 WARMING_WITH_LEVEL = 1.0
-"""Electrons a degree by which a bias departs whose level no overscan takes away."""
+"""A bias whose level no overscan removes changes by this many electrons a degree."""
 
 MOST_CANDIDATES = 5
 """A frame considers at most this number of masters of each kind."""
@@ -22,7 +22,7 @@ docs/masters.md has the variance that this costs where dark current is proportio
 
 
 TEMPERATURE_UNKNOWN = "temperature unknown"
-"""The remark on a dark whose temperature, or the frame's, no header tells."""
+"""The remark on a dark if the temperature of it, or of the frame, is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, STRAY
 
 STRETCHED = 1.01
-"""A dark that has to be scaled up by less is as good as one that is scaled down."""
+"""A dark scaled up by at most this factor is as good as one that is scaled down."""
 
 
 def lag_words(lag):
@@ -52,7 +52,7 @@ def degrees_words(about):
 
 
 OTHER_TEMPERATURE = "of another temperature"
-"""The fault of a dark that is warmer or colder than a frame."""
+"""The fault of a dark that is warmer or colder than the frame."""
 
 
 def with_degrees(missing, frame):
@@ -82,6 +82,10 @@ def with_exposure(missing, frame):
     missing : str
         As `ccdflow.kinds.matching.rule.Masters` writes it.
     frame : ObservedAs
+
+    Returns
+    -------
+    str
     """
     if frame.exptime is None:
         return missing
@@ -115,6 +119,7 @@ def too_few_words(kind, product, count, minimum):
     return f"no {kind}: {product} would be of {count} {frames}, fewer than the minimum of {minimum}"
 
 
+# no bias: combined/x.fits would be of 2 frames, fewer than the minimum of 3.
 _TOO_FEW = re.compile(r"no \w+: (\S+) would be of (\d+) frames?, fewer than the minimum of (\d+)")
 
 
@@ -141,10 +146,10 @@ def lacking_frames(missing, night):
 
 
 EPOCH = "epoch"
-"""The name in a setup of the night from which on a camera is another one."""
+"""The key in a setup of the first night after a camera was changed."""
 
-# Values of a setup that are too long to be named.
 UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
+"""Words for values of a setup that are too long for a line."""
 
 
 def differences(theirs, ours):
@@ -212,7 +217,7 @@ def _why_less_lost(best, other, part):
         return f"adds {part:.2g} times the variance, too small a gain"
     if getattr(other, "is_measured", False):
         return "the electrons of the one that is taken are not known"
-    # Variance alone ranks biases, but for the one that the dark's members had subtracted.
+    # Biases are ranked by variance alone, except the one that the dark's members had subtracted.
     return "would add to the bias of the dark, which is another"
 
 
@@ -251,7 +256,7 @@ def how(about, frame):
     str
     """
     differing = differences(about.setup, frame.setup)
-    # Another size, binning or gain is another layout as well: it is told where nothing else is.
+    # A different size, binning or gain changes the layout: the layout is named if nothing else is.
     told = [each for each in differing if each[0] != "layout"] or differing
     return ", ".join(_how(*each) for each in told)
 
@@ -377,8 +382,9 @@ def some_masters(masters, kind, most=6):
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-# Reasons of several products that a line names.
+# A line names at most this many reasons of several products.
 _MOST_REASONS = 3
+# no flat for V of 2016-01-28.
 _WANTED = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
 
 

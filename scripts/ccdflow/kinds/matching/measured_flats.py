@@ -19,8 +19,8 @@ from ccdflow.run.context import reduced
 BETTER = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
 
-# Part by which other masters, subtracted from the same frames, may raise a flat's (signal to
-# noise)^2.
+# Other masters, subtracted from the same frames, raise a flat's (signal to noise)^2 by at most
+# this part.
 _SCATTER = 1.2
 
 

@@ -250,6 +250,11 @@ class FramesAlike:
         Parameters
         ----------
         seconds : float or None
+
+        Returns
+        -------
+        tuple or bool
+            False for a frame that needs no dark.
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             # An unknown exposure is another question.
@@ -263,6 +268,10 @@ class FramesAlike:
         ----------
         set_point, sensor : float or None
             Degrees.
+
+        Returns
+        -------
+        tuple
         """
         return question_of_degrees(self._shelf, self._kind, (set_point, sensor), self._rules)
 

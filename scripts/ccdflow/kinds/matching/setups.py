@@ -14,10 +14,12 @@ from ccdflow.pages.words import light_words
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
-# Properties of an amplifier that tell its noise, and not its place.
+# Properties of an amplifier that are about its noise, not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
-# Values of a header in which a frame and its masters must agree, if masters are grouped by them.
+
 IN_SETUP = ("ccdsum", "window", "readmode", "gain")
+"""Header values in which a frame and its masters agree, if masters are grouped by them."""
+
 DEGREES = ("set_temperature", "temperature")
 
 

@@ -179,7 +179,7 @@ class Shelves:
         return replace(frame, setup=(*frame.setup, *more)) if more else frame
 
     def _more(self, setup, setting, *, of_larger=None):
-        """Return the entries of a frame's cards for its setup; a cut one lies as `of_larger`."""
+        """Return the entries of a frame's cards for its setup; a window lies as in `of_larger`."""
         cards = identity.cards_of(setting)
         if of_larger is not None:
             cards = windows.placed_as(cards, identity.cards_of(of_larger))
@@ -202,7 +202,7 @@ class Shelves:
         -------
         ccdflow.run.job.Step
         """
-        # A dark that is long enough for the longest member is for all of them.
+        # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest = max(seconds, default=None)
         frame = self._about(rows[0], middles_of(rows), night)

@@ -89,6 +89,11 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     degrees : (float or None, float or None)
         Set point and sensor of the frame.
     rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    numpy.ndarray
+        Degrees, of each master.
     """
     by_set_point = set_points - number_or_nan(degrees[0])
     by_sensor = sensors - number_or_nan(degrees[1])

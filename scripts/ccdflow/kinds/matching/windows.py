@@ -21,6 +21,7 @@ from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
 
+# CCDSEC [1:512,1:512], DETSEC [1:512,1:512].
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
 # Cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")

@@ -23,7 +23,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     hot_rate : float
-        Electrons a second above the median from which on a pixel is hot.
+        A pixel is hot at this many electrons a second above the median.
     like_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
     low_sigma : float

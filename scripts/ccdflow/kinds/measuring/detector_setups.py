@@ -8,10 +8,11 @@ from ccdflow import paths
 from ccdflow.kinds.matching.match_words import trait_words
 from ccdflow.run.rawframes.rows import digest
 
-# Facts of a row that tell how a detector was read out.
 SETUP_FACTS = ("ccdsum", "window", "readmode", "gain")
-# Values that name the pixels of a frame: gain and speed of the readout make no other pixels.
+"""Facts of a row that tell how a detector was read out."""
+
 PIXELS = ("camera", "size", "ccdsum", "window", "part")
+"""Values that name the pixels of a frame: gain and speed of the readout make no other pixels."""
 
 
 def detector_setup_of(context, row):

@@ -7,11 +7,11 @@ import math
 from ccdflow.pages.words import with_error
 from ccdflow.run.context import reduced
 
-# Part by which a gain or read noise must be off for a warning.
+# A gain or read noise is warned of if it is off by this part ...
 _LEAST_DEPARTURE = 0.05
-# Standard errors by which it must be off as well.
+# ... and by this many standard errors.
 _DEPARTURE_ERRORS = 3.0
-# Factor above the measured saturation from which on the profile's is warned of.
+# The profile's saturation is warned of if it is this many times the measured one, or more.
 _ABOVE_FULL_WELL = 1.02
 
 

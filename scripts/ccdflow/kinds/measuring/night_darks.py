@@ -32,7 +32,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
     mask : numpy.ndarray of shape (ny, nx)
         Of the image; changed in place.
     hot_rate : float
-        Electrons a second above the median from which on a pixel is hot.
+        A pixel is hot at this many electrons a second above the median.
 
     Returns
     -------

@@ -14,9 +14,9 @@ from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, s
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 
-# Part of low pixels above which a flat has structure of its own: a spectrum, stars.
+# A flat with a larger part of low pixels has structure of its own: a spectrum, stars.
 _MOST_LOW = 0.02
-# Least side of an amplifier, pixels, by which a gain is measured.
+# A gain is measured in amplifiers of at least this many pixels on a side.
 _LEAST_SIDE = 16
 _ONLY_DEEP = "they tell of no low pixels, only of columns a fifth or more below their neighbours"
 _UNUSABLE = SATURATED | NOT_FINITE | NO_DATA | UNLIT

@@ -18,7 +18,7 @@ from ccdflow.kinds.measuring.noise_words import is_spectrum
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 
-# Read noise where none is known, adu.
+# Read noise if it is unknown, adu.
 _READ_NOISE = 5.0
 
 

@@ -13,7 +13,7 @@ VERSION = 1
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
 
 MOST_OFF = 0.1
-"""Part by which the measured noise may differ from its prediction without a word."""
+"""The measured noise is reported if it differs from its prediction by more than this part."""
 
 
 def is_spectrum(row):

@@ -17,7 +17,7 @@ from ccdflow.files.headertext import card_text, printable
 from ccdflow.run import ledger
 
 TABLE, WEAK = "PIXELS", "WEAK"
-# Card of the first HDU: part of the noise of an image's flats that is that of the night.
+# Card of the first HDU: the part of the noise of an image's flats that comes from the night.
 _OWN_PART_CARD = "FLATOWN"
 
 

@@ -15,8 +15,9 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
-# The name under which `darks_of` its measurements is noted of a closed night.
 DARKS_OF = "darks of measurements"
+"""The name under which `darks_of` its measurements is noted of a closed night."""
+
 _OF_BIASES, _OF_MEASUREMENTS = ("level", "read_noise"), ("gain", "dark_rate", "hot")
 
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 
 APERTURE = 50
-"""Pixels of the aperture for which the limit of the signal to noise is given."""
+"""The limit of the signal to noise is given for an aperture of this many pixels."""
 
-# Factor by which the frames of a master may grow at a time; four times the frames halve its noise.
+# At a time, a master may grow to this many times its frames: four times as many halve its noise.
 _FRAMES_FACTOR = 4
-# Further frames that are wished at a time, at most.
+# At most this many further frames are wished at a time.
 _MOST_FURTHER_FRAMES = 20
-# Frames that are asked for where there is no master.
+# This many frames are asked for if there is no master.
 _FIRST_FRAMES = {BIAS: 10, DARK: 5, FLAT: 5}
-# Least gain, as a part of the variance, that is worth a line.
+# A gain of less than this part of the variance gets no line.
 _LEAST_GAIN = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
 _OF_READING = ("dark current", "read noise", "overscan", "bias", "dark")

@@ -14,13 +14,13 @@ from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import OK
 
 NAME = "coverage"
-"""The name under which it is noted of a closed night."""
+"""The name of the coverage in the notes of a closed night."""
 
 NIGHTS = 30
-"""Nights that are shown: the last ones."""
+"""The last nights, at most this many, are shown."""
 
 LABELS = 40
-"""Kinds of frames that are shown, at most."""
+"""At most this many kinds of frames are shown."""
 
 OWN, OTHER, MISSING = "own", "other", "missing"
 _ORDER = ("bias", "dark", "flat", "arc", "science", "other")

@@ -29,9 +29,9 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 from ccdflow.run import ledger
 
-# Rows of a master that give its noise.
+# The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64
-# Frames for which the masters not taken are named.
+# The masters not taken are named for at most this many frames.
 _MOST_PASSED_OVER = 4
 
 

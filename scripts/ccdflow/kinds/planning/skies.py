@@ -9,7 +9,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
-# Calibrated frames of a camera and filter whose sky gives that of a frame not yet calibrated.
+# The sky of a frame not yet calibrated is that of this many calibrated ones of camera and filter.
 _SKIES = 5
 
 

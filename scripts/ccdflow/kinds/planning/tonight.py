@@ -10,7 +10,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.words import light_words
 from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
 
-# Frames set aside that are named.
+# At most this many frames set aside are named.
 _MOST_ASIDE = 5
 
 

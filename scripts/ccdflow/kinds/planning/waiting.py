@@ -24,6 +24,7 @@ from ccdflow.run.rawframes.rows import is_dated
 NAME = "waits"
 # Within rounding a dark counts as long enough.
 _SURELY = 1 - 1e-9
+_ANYTHING = ("*", "", "", 0.0)
 
 
 def masters_awaited(context, night, frames, masters):
@@ -56,9 +57,6 @@ def masters_awaited(context, night, frames, masters):
     for group in frames:
         awaited |= dict.fromkeys(_measured(context, night, group))
     return sorted(map(list, awaited))
-
-
-_ANYTHING = ("*", "", "", 0.0)
 
 
 def _light_and_seconds(kind, row, seconds):

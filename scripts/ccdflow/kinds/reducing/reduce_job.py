@@ -215,7 +215,7 @@ def _refuse_negatives(frame, stored):
     for hdu, (values, _) in stored.items():
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
         rows = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
-        # As many rows as are looked at when a frame is reduced while it is inflated.
+        # A frame that is reduced while it is inflated gives as many rows.
         negatives.add(values[min(r.y0 for r in rows) : max(r.y1 for r in rows)])
         negatives.check(frame.row.file)
 

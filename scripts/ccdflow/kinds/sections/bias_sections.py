@@ -17,8 +17,11 @@ from ccdflow.paths import reduced
 from ccdflow.run import ledger
 
 _FROM_NIGHT = "../.."
-# Report a read noise that differs from the header's by more than this fraction.
+
 CLAIM_TOLERANCE = 0.15
+"""Report a read noise that differs from the header's by more than this fraction."""
+
+_SHARED = {"readmode": "readout mode", "epoch": "taken from"}
 
 
 def bias_sections(context, night, picture):
@@ -121,9 +124,6 @@ def _shared_words(name, value):
     if name == "part":
         return f"part of the detector ({value})"
     return f"{_SHARED.get(name, name)} {value}"
-
-
-_SHARED = {"readmode": "readout mode", "epoch": "taken from"}
 
 
 def _combined_picture(context, group, record, name):

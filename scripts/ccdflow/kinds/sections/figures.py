@@ -34,6 +34,10 @@ def night_figures(context, groups):
     context : ccdflow.run.context.Context
     groups : iterable of ccdflow.run.job.Group
         Of combined biases.
+
+    Yields
+    ------
+    (ccdflow.run.job.Group, dict)
     """
     for group in groups:
         record = context.outcome(group.product)

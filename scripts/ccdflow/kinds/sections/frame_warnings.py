@@ -14,16 +14,19 @@ from ccdflow import paths
 from ccdflow.frame.judging import LIGHT, NOISE, NOISIER
 from ccdflow.run.context import is_of_enabled_type, reduced
 
-# Kinds and cameras that are named at the end of a run; the table has every frame.
 MOST_WARNINGS = 12
+"""The end of a run names at most this many kinds and cameras; the table has every frame."""
+
 LEFT_OVER = "left over"
 LIKE_A_FLAT = "like a flat"
-# Fraction of its camera's faintest flat above which a science frame is as bright as a flat.
+# A science frame above this fraction of its camera's faintest flat is as bright as a flat.
 _OF_FLATS = 0.5
 # The same limit without any flat: adu above the biases.
 _BRIGHT = 5000.0
-# The beginning of a warning within a row's reason.
+
 PREFIX = "warning: "
+"""The beginning of a warning within a row's reason."""
+
 # Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
 _QUIETEST = 0.5
 

@@ -15,13 +15,13 @@ from ccdflow.kinds.matching import association, match_words, setups, shelves
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
-# The last masters of each camera, filter or exposure that are compared: 66 pairs.
+# This many last masters of each camera, filter or exposure are compared: 66 pairs.
 _MOST_MASTERS = 12
-# Rows of each that are read.
+# This many rows of each are read.
 _ROWS = 16
-# Series that are shown at most.
+# At most this many series are shown.
 _SERIES = 8
-# Masters of a series, at least: two are one pair and show no course.
+# A series has at least this many masters: two are one pair and show no course.
 _FEWEST_NIGHTS = 3
 
 UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}

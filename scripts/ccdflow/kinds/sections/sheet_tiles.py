@@ -29,9 +29,9 @@ _UP = "../.."
 _CONVERTER_TOP = 65535
 # Pixels above this part of it count as saturated.
 _SATURATED_PART = 0.99
-# Pixels of the core of a star; fewer are hot ones.
+# The core of a star has at least this many pixels; fewer are hot pixels.
 _CORE = 9
-# A detector's temperature above it is in K: none works at 100 degrees C.
+# A higher temperature of a detector is in K: none works at 100 degrees C.
 _HOTTEST = 100.0
 _OLD_MARKS = {"raw file missing", REDUCED}
 _DARKENED = ("bias", "dark")

@@ -13,7 +13,7 @@ from ccdflow.files import sealed
 from ccdflow.pages.contents import Section
 from ccdflow.run.context import reduced
 
-# Lines of products that are not verified.
+# At most this many products that are not verified get a line.
 _MOST_LINES = 20
 _VERIFIED = "verified"
 

@@ -37,8 +37,9 @@ CLAIMED = "#c65d12"
 DATA = "#1f6fa8"
 _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 _OVERVIEW_PIXELS = pixels(2.7)
-# A picture of more rows would be higher than can be drawn, 65536 pixels.
+
 MOST_FRAMES = 100
+"""With more rows a picture would exceed 65536 pixels, the highest that can be drawn."""
 
 
 def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") -> bytes:

@@ -13,10 +13,11 @@ from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter, new_picture
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable
 
-# Amplifiers that fit side by side with their names.
+# At most this many amplifiers fit side by side with their names.
 _NAMED = 4
-_BAR = 0.15  # inches
-# Of a bar's colour; the rest is white.
+# Width of a bar, inches.
+_BAR = 0.15
+# A pale bar has this part of its colour; the rest is white.
 _PALE = 0.6
 
 

@@ -32,10 +32,11 @@ from ccdflow.pages.pictures.style import (
     explanation_lines,
 )
 
-# Steps of ticks, times a power of 10.
 STEPS = (1, 2, 5, 10)
+"""Steps of ticks, times a power of 10."""
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-# Entries of a legend that fit beside a panel.
+# At most this many entries of a legend fit beside a panel.
 _LEGEND_ENTRIES = 8
 _FONT = "DejaVu Sans"
 _STYLE = {
@@ -47,7 +48,7 @@ _STYLE = {
     "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    # Found anew for every panel otherwise, from all of its labels: a sixth of the drawing.
+    # Without this each panel finds it anew from all labels, a sixth of the time of drawing.
     "axes.titley": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,

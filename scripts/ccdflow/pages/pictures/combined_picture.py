@@ -17,8 +17,9 @@ from ccdflow.pages.words import span
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = pixels(4.9)
-_SAMPLED = 500  # pixels along an axis that are enough for a line or a distribution
-# The mean of the pixels within the noise is taken so often about the last one.
+# This many pixels along an axis are enough for a line or a distribution.
+_SAMPLED = 500
+# The mean of the pixels within the noise about the last mean is taken this many times.
 _ROUNDS = 20
 _BARS = "#b0cbdf"
 

@@ -14,8 +14,10 @@ from ccdflow.pages.pictures.style import EDGE, FAINT, INK, LABEL, MUTED, NUMBER,
 _SHADES = 48
 # Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
 _STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
-# Length of a tick, pixels.
+
 TICK = 4
+"""Length of a tick, pixels."""
+
 # The colour scale: its distance from the image, its width, the length of its arrows.
 _GAP, _BAR, _ARROW = pixels(0.08), pixels(0.12), 15
 # An image is smoothed unless it is enlarged so much that its pixels are seen.

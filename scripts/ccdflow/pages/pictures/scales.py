@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Values that an asinh scale is taken from.
+# An asinh scale is taken from this many values.
 _FEWEST_PIXELS = 16
 # Percentiles that end the scale of an image.
 _SHOWN_PERCENT = (3.0, 96.0)
 # Steps of ticks, times a power of 10.
 _NICE = (1, 2, 5, 10)
-# Numbers from here on are written with an exponent.
+# Numbers of this size and above are written with an exponent.
 _LARGE = 1e7
 
 

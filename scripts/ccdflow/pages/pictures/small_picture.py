@@ -22,13 +22,13 @@ _HEAD = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"ccdflow\0"
 # Step of the greys as a part of the noise; finer ones only make noise that cannot be packed.
 _STEP_OF_NOISE = 0.125
-# Values of the sorted sample that limits are taken from.
+# Limits are taken from this many values of the sorted sample.
 _SAMPLE = 2000
 # The same for zscale, which fits a line to them.
 _ZSCALE_SAMPLE = 400
 # Contrast of zscale: IRAF's default.
 _CONTRAST = 0.25
-# Rows from which the noise from pixel to pixel is taken.
+# The noise from pixel to pixel is taken from this many rows.
 _NOISE_ROWS = 16
 
 

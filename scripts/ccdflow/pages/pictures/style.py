@@ -15,16 +15,27 @@ INK = "#30363b"
 MUTED = "#5f676d"
 FAINT = "#d8d6d0"
 EDGE = "#a5a8a8"
-# Okabe and Ito's hues, darkened a little so that thin lines stand out on the pale ground.
+
 SERIES = ("#1f6fa8", "#c65d12", "#2b8a6b", "#9a5a8c", "#8a7612", "#4aa3cf", "#5a5f64", "#b34a4a")
-# Pixels an inch: a picture of 12 inches fills a page of 1320 pixels.
+"""Okabe and Ito's hues, darkened a little so that thin lines stand out on the pale ground."""
+
 DPI = 110
-WIDTH = 12.0  # inches, as all lengths of the layout
-LEFT = 0.75  # room for the numbers and the label of a vertical axis
-SCALE_ROOM = 1.15  # room for the colour scale of an image and the numbers of the next panel
-BELOW = 0.72  # room for the label of a horizontal axis and the title of the panel below it
-# Points: of the headline, of a row's heading, of a panel's title, of labels, of numbers.
+"""Pixels an inch: a picture of 12 inches fills a page of 1320 pixels."""
+
+WIDTH = 12.0
+"""Inches, as all lengths of the layout."""
+
+LEFT = 0.75
+"""Room for the numbers and the label of a vertical axis."""
+
+SCALE_ROOM = 1.15
+"""Room for the colour scale of an image and the numbers of the next panel."""
+
+BELOW = 0.72
+"""Room for the label of a horizontal axis and the title of the panel below it."""
+
 HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
+"""Sizes in points of the headline, a row's heading, a panel's title, labels and numbers."""
 
 
 @cache

@@ -27,8 +27,9 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
-# Raise it when a change alters what the note says: nights are then closed anew.
 FORM = 3
+"""Raise it when a change alters what the note says: nights are then closed anew."""
+
 # The beginning of the names of columns with what kinds tell of nights.
 _TOLD = "told: "
 # The values of a group, beside its steps: these are as long again, and seldom asked for.

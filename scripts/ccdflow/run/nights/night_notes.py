@@ -297,6 +297,10 @@ def changed_values(now, saved):
     Parameters
     ----------
     now, saved : dict
+
+    Returns
+    -------
+    dict
     """
     return {name: value for name, value in now.items() if saved.get(name) is not value}
 

@@ -38,7 +38,7 @@ from ccdflow.run.rawframes.raw_verdicts import take_aside
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-# Rounds of opening further nights before planning all of them.
+# After this many rounds of opening further nights all nights are planned.
 _ROUNDS = 5
 
 

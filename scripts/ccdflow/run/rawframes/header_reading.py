@@ -12,11 +12,13 @@ from itertools import chain
 
 from ccdflow.run.helper_processes import LOST, ask, process
 
-# Frames from which on one more process pays: it takes as long to start.
 FRAMES_A_PROCESS = 500
-# Files that a process is given at once.
+"""One more process starts for each such number of frames: reading them takes as long as its
+start."""
+
+# A process gets this many files at once.
 _CHUNK = 100
-# Processes that read headers, at most.
+# At most this many processes read headers.
 _MOST_PROCESSES = 8
 
 
@@ -30,6 +32,11 @@ def read_all(read, files, *, cores):
     files : list
     cores : int
         How many processes may work at once.
+
+    Yields
+    ------
+    object
+        The result of ``read``.
     """
     workers = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
     if workers < 2:

@@ -26,8 +26,9 @@ from ccdflow.run.rawframes.rows import (
     row_with_shared_texts,
 )
 
-# Raise it when a change to the reading of headers alters a cell of the table.
 READING = 8
+"""Raise it when a change to the reading of headers alters a cell of the table."""
+
 # The places of geometry and recipe in the plain values of a row.
 _GEOMETRY, _RECIPE = (3 + OWN.index(name) for name in ("geometry", "recipe"))
 
@@ -138,8 +139,9 @@ def load_store(results):
     return store
 
 
-# The stamp of a row that an older version read.
 OLDER = (-1,)
+"""The stamp of a row that an older version read."""
+
 _decode = json.JSONDecoder().raw_decode
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 

@@ -43,6 +43,8 @@ from ccdflow.run.rawframes.rows import (
 )  # fmt: skip
 from ccdflow.run.tracebacks import text_of
 
+_WENT_AWAY = "it went away while its header was read"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -257,6 +259,11 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         Seconds since the epoch.
     tracebacks : dict of str to str
         By file; changed in place.
+
+    Returns
+    -------
+    (Row, str, str)
+        Geometry and recipe are None if the file is set aside.
     """
     row, found = unread_row(file, stamp, basis.hash_of("")), {}
     raw = None
@@ -427,9 +434,6 @@ def _unreadable(row, before, error, path):
 def _is_young(stamp, now, settings):
     """Tell whether a file was written to, or got its name, a short while ago, by its times."""
     return any(abs(now - time_ns / 1e9) < settings.settle for time_ns in stamp[1:])
-
-
-_WENT_AWAY = "it went away while its header was read"
 
 
 def _is_doubtful(before, stamp, fingerprint):

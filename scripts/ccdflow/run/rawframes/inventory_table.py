@@ -17,8 +17,8 @@ COLUMNS = (
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 
 
-# Raise it when a change alters the text of a row that did not change.
 TABLE = 1
+"""Raise it when a change alters the text of a row that did not change."""
 
 _facts = picker(*COLUMNS[3:-3])
 

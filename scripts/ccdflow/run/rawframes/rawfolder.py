@@ -9,10 +9,12 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import whole
 
-# Depth of folders: a deeper tree is taken for an endless one.
 DEEPEST = 100
-# Folders that one link may lead to.
+"""A tree of more levels of folders is taken for an endless one."""
+
 MOST_LINKED = 10_000
+"""One link may lead to at most this many folders."""
+
 # Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
 _KERNELS = frozenset((
     "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "bpf",
@@ -20,6 +22,9 @@ _KERNELS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNTS = "/proc/self/mountinfo"
+_ENDLESS = "leads into a tree"
+_REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
+_UNMOUNT = "it is not looked into: unmount it, or give a folder without it"
 
 
 class NoFolder(UserError):
@@ -245,11 +250,6 @@ def _identity(folder):
     except OSError:
         return None
     return (status.st_dev, status.st_ino) if status else None
-
-
-_ENDLESS = "leads into a tree"
-_REMOVE = "it is not followed: remove the link, or lead it to the folder of the frames"
-_UNMOUNT = "it is not looked into: unmount it, or give a folder without it"
 
 
 def devices():

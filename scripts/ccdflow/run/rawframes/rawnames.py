@@ -10,6 +10,10 @@ from ccdflow import paths
 from ccdflow.errors import FrameError
 from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
 
+# Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
+# Snakemake makes a third more.
+_PATH_MAX = 2000
+
 
 def check_name(file):
     """Check that products and notes can be kept under the name of a raw file.
@@ -46,9 +50,6 @@ def shown_name(file):
     return file.encode("utf-8", "backslashreplace").decode()
 
 
-# Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
-# Snakemake makes a third more.
-_PATH_MAX = 2000
 TWIN = "would become the same product as"
 _TWIN_FOLDER = f"{TWIN} one in the folder of"
 

@@ -15,10 +15,13 @@ OK = "ok"
 SET_ASIDE = "set aside"
 ARRIVING = "arriving"
 RAW_MISSING = "raw file missing"
-# `Row.gone` of such a file. A file that is there but cannot be read has the reason in its place.
+
 GONE = "it was deleted or moved"
-# And of one whose product stands where a folder or file of another frame has to be.
+"""`Row.gone` of such a file. A file that is there but cannot be read has the reason in its
+place."""
+
 IN_THE_WAY = "it was deleted, and its product is in the way of another"
+"""`Row.gone` of a file whose product stands in the place of another frame's file or folder."""
 
 FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
@@ -30,6 +33,7 @@ _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
 # Facts that pages show where there is a value: older pages know of none.
 _LATER = ("grism",)
 UNDATED = "undated"
+# 2016-01-28.
 _DATED = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -168,8 +172,9 @@ class Row:
         return cls(**{**values, "stamp": stamp, "facts": facts})
 
 
-# The short texts of a row.
 OWN = tuple(each.name for each in fields(Row))[3:]
+"""The short texts of a row."""
+
 own_of = attrgetter(*OWN)
 
 

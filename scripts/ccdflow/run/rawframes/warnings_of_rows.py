@@ -9,8 +9,10 @@ from collections import Counter
 from ccdflow import paths
 from ccdflow.run.rawframes.rows import ARRIVING, OK
 
-# Kinds of warnings that are named at the end of a run; all stand in the table.
 MOST_LINES = 12
+"""The end of a run names at most this many kinds of warnings; the table has all."""
+
+# Parts of a warning that differ from frame to frame: (found 1.2), (3.5 degrees off).
 _FOUND = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 
 

@@ -14,14 +14,14 @@ from ccdflow.run.rawframes import rawfolder
 
 AUTO, EVENTS, POLLING = "auto", "events", "polling"
 WAYS = (AUTO, EVENTS, POLLING)
-# File systems of which the kernel knows each change; of all others another machine may change one.
+# The kernel knows each change on these file systems; on others another machine may make changes.
 _OF_THIS_MACHINE = frozenset(
     (
         "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs",
         "tmpfs", "ramfs", "overlay", "vfat", "exfat", "msdos", "ntfs3", "hfsplus",
     )
 )  # fmt: skip
-# Folders whose events are asked for; with more the folder is looked through.
+# Events are asked for at most this many folders; with more the folder is looked through.
 _MOST_FOLDERS = 5000
 _WANTED = (
     flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.MOVED_FROM | flags.DELETE

@@ -8,7 +8,7 @@ from ccdflow.run.rawframes.rows import SET_ASIDE
 
 ROUND = "round"
 """The subject of problems of a round."""
-# Frames set aside that a round names one by one.
+# A round names at most this many frames set aside one by one.
 _MOST_ASIDE = 5
 # The remedy in lines of a run.
 _AS_A_RUN = ", and run again"

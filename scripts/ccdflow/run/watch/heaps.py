@@ -11,9 +11,9 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
-# The parameter of mallopt(3) for the number of heaps, and its value.
+# mallopt(3): M_ARENA_MAX, the number of heaps.
 _ARENA_MAX, _HEAPS = -8, 2
-# And for the size in bytes from which on a block lies outside of them, and its value.
+# mallopt(3): M_MMAP_THRESHOLD. A block of this many bytes or more has a mapping of its own.
 _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 
 

@@ -136,6 +136,10 @@ class WarmState:
         Parameters
         ----------
         load : callable
+
+        Returns
+        -------
+        (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
         is_all = self.context.closed is None
         return (self.context.store, self.context.ledger) if is_all and self.is_current() else load()

@@ -42,14 +42,14 @@ LIMIT = 30.0
 _PATIENCE = 10.0
 # Least seconds between a short round and a whole one.
 _REST = 2.0
-# Seconds between them over those of the last whole one: it takes at most a sixth of the time.
+# The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
 _REST_TIMES = 5
 # Seconds after which the folder is looked through even where the kernel reports frames, for missed
 # ones.
 _LOOK = 10.0
-# Jobs of a round above which no line waits for the width of the stars.
+# In a round of more jobs no line waits for the width of the stars.
 _MOST_JOBS = 200
-# Files without an answer beyond which no other one is tried.
+# If this many files give no answer, no other one is tried.
 _MOST_AWAY = 8
 
 

@@ -46,8 +46,8 @@ STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
 _ADU = ("adu", "adus", "dn", "count", "counts")
 _ELECTRONS = ("electron", "electrons", "e-", "e")
+# Extensions, and the cards that are there only where they are.
 _TELLS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
-"""Extensions, and the cards that are there only where they are."""
 _RENAMED = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
     "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",
@@ -56,6 +56,7 @@ _RENAMED = {
 _ROWS = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
+# BPMIM, BPMIM02.
 _TABLE_CARD = re.compile(r"BPMIM(\d\d)?")
 _COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 

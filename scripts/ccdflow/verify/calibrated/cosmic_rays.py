@@ -43,11 +43,11 @@ _NARROWEST = 0.45
 _BOX = np.ones((3, 3), bool)
 # Pixels mirrored at each edge.
 _MARGIN = 6
-# Lines at each edge whose hits may not count.
+# Hits in this many lines at each edge may not count.
 _EDGE = 3
-# Part of such a line's pixels from which on its hits do not count.
+# They do not count if they cover this part of their line ...
 _PART_ON_EDGE = 0.02
-# Factor on the part of the whole image that was hit, which is added to that limit.
+# ... plus this factor times the part of the whole image that was hit.
 _TIMES_ON_EDGE = 4
 # Fewest hits of a line that do not count.
 _FEWEST_ON_EDGE = 5
@@ -66,6 +66,11 @@ def hits_of(header, image, errors, mask):
         (ny, nx): pixels and UNCERT of the product.
     mask : numpy.ndarray
         (ny, nx): its mask without cosmic rays.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), bool
+        True for a pixel that was hit.
 
     Raises
     ------

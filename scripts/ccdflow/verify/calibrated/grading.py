@@ -7,10 +7,12 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 
+# grade B: no flat of this night.
 _LINE = re.compile(r"grade ([ABC]): (.*)")
 _WITHOUT = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 _LEFT_OUT, _UNKNOWN = "dark left out: ", "dark temperature unknown"
+# Reasons, and the grade that a frame has at best with one.
 _GRADES = (
     (re.compile(r"no (bias|dark|flat)"), "C"),
     (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),
@@ -25,7 +27,6 @@ _GRADES = (
     (re.compile(r"shutter not corrected: (no flats of several exposures tell of it|no flat"
                 r"|an exposure is not known, or as short as its dead time)"), "A"),
 )  # fmt: skip
-"""Reasons, and the grade that a frame has at best with one."""
 
 
 def check_grade(first, masters):

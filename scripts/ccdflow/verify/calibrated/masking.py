@@ -28,20 +28,20 @@ from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file
 
 _NOT_ALL = "it names not all of its measurements of bad pixels"
+# A pixel is hot at this many electrons a second if its dark is scaled up.
 _HOT_RATE = 20.0
-"""Electrons a second from which on a pixel is hot where its dark is scaled up."""
+# Part of a limit within which a pixel may be on either side: cards have six digits.
 _NEAR_LIMIT = 1e-4
-"""Part of a limit within which a pixel may be on either side: cards have six digits."""
+# Adu by which a level is uncertain, for the same reason.
 _CARD_ROUNDING = 0.01
-"""Adu by which a level is uncertain, for the same reason."""
+# A column bleeds if this many saturated pixels touch in it.
 _FEWEST_SATURATED = 3
-"""Saturated pixels in a row from which on a column bleeds."""
+# Sigma by which its tail is brighter than the columns beside it.
 _EXCESS_SIGMA = 5.0
-"""Sigma by which its tail is brighter than the columns beside it."""
+# Columns to either side with which it is compared.
 _COLUMNS_APART = 6
-"""Columns to either side with which it is compared."""
+# Rows of the tail that are compared at once.
 _ROWS_AT_ONCE = 64
-"""Rows of the tail that are compared at once."""
 
 
 class ExpectedMask:

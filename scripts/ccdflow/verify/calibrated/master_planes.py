@@ -12,15 +12,15 @@ from ccdflow.verify.detector.photon_light import SmoothLight, tiles
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
 from ccdflow.verify.reading.outcome import REPLACED, CannotRemake
 
+# Response below which a flat divides nothing: the pixel is not calibrated.
 _LEAST_FLAT = 1e-3
-"""Response below which a flat divides nothing: the pixel is not calibrated."""
+# Response below which a pixel is not lit.
 _UNLIT_BELOW = 0.2
-"""Response below which a pixel is not lit."""
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out: as calibrate/master_noise.py has it.
 _OWN_LIGHT_SIGMA = 4.0
+# Rows and columns of the tiles of a dark.
 _TILE = 24
-"""Rows and columns of the tiles of a dark."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ def plane_of(path, hdu, kind, cut=None):
     kind : {'bias', 'dark', 'flat'}
     cut : (slice, slice), optional
 
+    Returns
+    -------
+    MasterPlane
+
     Raises
     ------
     CannotRemake
@@ -83,6 +87,7 @@ def plane_of(path, hdu, kind, cut=None):
 
 @lru_cache(maxsize=4)
 def _plane_of(path, hdu, kind, section, size, time):
+    """Read a `MasterPlane`; size and time of its file only keep an old one from being taken."""
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as opened:
         data = _native(opened[hdu].data, np.float32)
@@ -130,6 +135,11 @@ def expected_dark_light(plane, place):
     ----------
     plane : MasterPlane
     place : (slice, slice)
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), float32
+        In the unit of the dark, at least 0.
     """
     key = repr(place)
     if key not in plane.light:

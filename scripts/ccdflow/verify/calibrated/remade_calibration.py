@@ -18,18 +18,18 @@ from ccdflow.verify.comparing.comparing import Differs, same_value
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
-# Rows by which the noise of the sky is measured.
+# The noise of the sky is measured in this many rows.
 _SKY_ROWS = 32
-# Columns between two pixels whose difference counts: neighbours share a star.
+# Compared pixels lie this many columns apart: neighbours share a star.
 _SKY_LAG = 4
-# Sigma beyond which a difference is left out.
+# A difference beyond this many sigma is left out ...
 _SKY_CLIP = 3.0
-# Rounds in which differences are left out.
+# ... in this many rounds.
 _SKY_ROUNDS = 4
-# Quantiles that take the place of all predicted errors.
+# This many quantiles take the place of all predicted errors.
 _SKY_QUANTILES = 4001
+# Variance of a normal distribution that is cut at three sigma.
 _KEPT_VARIANCE = 0.97334
-"""Of a normal distribution that is cut at three sigma."""
 # Adu below which a pixel less its level may be saturated: levels differ along the rows.
 _SATURATION_MARGIN = 3.0
 # Halvings of an interval: float64 has 53 bits.
@@ -106,6 +106,7 @@ class CalibratedImage:
             return (self._in_electrons(image, rows), self._in_electrons(terms, rows))
 
     def _in_electrons(self, image, rows):
+        """Multiply rows of the image by the gains, in place, if its unit is electrons."""
         if not self.converts:
             return image
         index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
@@ -177,6 +178,11 @@ def saturated(image, cards, header, readouts, *, more=0.0):
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     more : float
         Adu that are added to the value.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), bool
+        True for a saturated pixel.
     """
     full = np.zeros(image.shape, bool)
     for readout in readouts:

@@ -15,8 +15,8 @@ from ccdflow.verify.reading.stored_rows import master_file, stored
 
 # Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
 _MOST_CELLS = 16
+# Cells of a map along an axis, and the least pixels along a side of one.
 _LEAST_SIDE = 16
-"""Cells of a map along an axis, and the least pixels along a side of one."""
 
 
 def flat_over_factor(flat, first, reduced, results, image):
@@ -33,6 +33,11 @@ def flat_over_factor(flat, first, reduced, results, image):
     results : pathlib.Path
     image : int
         Images of the frame before this one.
+
+    Returns
+    -------
+    MasterPlane
+        A new plane; the given one is unchanged.
 
     Raises
     ------
@@ -85,6 +90,7 @@ def _stretched(cells, shape):
 
 
 def _along(values, size):
+    """Return values of cells at each pixel of the first axis: lines, and parabolas at the ends."""
     count = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     edges = np.linspace(0, size, count + 1).round().astype(int)
     centres, pixels = (edges[:-1] + edges[1:] - 1) / 2, np.arange(size)

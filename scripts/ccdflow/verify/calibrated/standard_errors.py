@@ -19,8 +19,8 @@ LOOSE = 0.05
 """The same where a bias has errors from the scatter of its values: for the median."""
 
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
+# A decision on a pixel's light this near its limit may go either way: pixels are float32.
 _NEAR_LIMIT = 5e-3
-"""How near its limit a decision on a pixel's light may go either way: pixels are float32."""
 
 
 def block_rows(nx):
@@ -209,6 +209,10 @@ def variance_terms_of(header, readouts, planes, account, *, converts, in_electro
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     account : ccdflow.verify.reading.accounts.CalibratedAccount
     converts, in_electrons : bool
+
+    Returns
+    -------
+    VarianceTerms or None
     """
     if any(r.read_noise is None or not r.photon_gain for r in readouts):
         return None
@@ -255,6 +259,11 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     smooth : ccdflow.verify.detector.photon_light.SmoothLight
     step : float
         By how much errors that are stored in steps are off.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        (k, nx), bool: True for an error that differs; and the expected errors, in the pixels' unit.
     """
     nx = padded.shape[1]
     flat, of_flat = noise.of_flat(rows, nx)

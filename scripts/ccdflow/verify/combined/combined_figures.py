@@ -163,6 +163,7 @@ def _check_shared(made, bias, masters):
 
 
 def _check_flat(made, image, errors, mask):
+    """Compare the cards of a flat's light, and the mask of its unlit pixels."""
     header, levels = made.header, made.account.levels
     same_figure(header, "FLATLVL", float(np.median(levels)))
     same_figure(header, "FLATMIN", min(levels))

@@ -39,9 +39,9 @@ from ccdflow.verify.reading.stored_rows import stored
 _BANDS = 16
 # Rows of a band.
 _BAND_ROWS = 8
-# Values of members that are read for the bands: of very many members fewer are made again.
+# At most this many values of members are read for the bands: more members get fewer bands.
 _VALUES = 4_000_000
-# Fewest bands that are made again.
+# At least this many bands are made again.
 _FEWEST_BANDS = 4
 _NO_CLIPPING = "none"
 ERRORS = 2e-5
@@ -204,6 +204,7 @@ class _RemadeImage:
                 raise Differs(f"{count} pixels of the mask are not what the members' masks give")
 
     def _compare_errors(self, part, again):
+        """Compare UNCERT with the noise model, if that gives the errors."""
         extension = self.extension("UNCERT")
         is_scatter = not self.account.has_light
         if is_scatter or again.variances is None or extension is None:

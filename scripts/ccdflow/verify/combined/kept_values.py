@@ -9,8 +9,8 @@ import numpy as np
 
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
+# Values of a pixel near the limit of rejection of which all choices are tried.
 _MOST_DOUBTFUL = 8
-"""Values of a pixel near the limit of rejection of which all choices are tried."""
 
 
 def part_in_rows(place, rows):

@@ -16,18 +16,18 @@ from ccdflow.verify.detector.photon_light import along
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
 MODEL_ROWS = 64
-"""Rows of the members by which the model of the noise is measured."""
+"""The model of the noise is measured in this many rows of the members."""
 
 FIGURE_ROWS = 128
-"""Rows of the members by which the figures are measured."""
+"""The figures are measured in this many rows of the members."""
 
-# Bytes of the sample of all members: more members have fewer rows each.
+# The sample of all members has this many bytes: more members give fewer rows each.
 _SAMPLE_BYTES = 12_600_000
-# Values that determine a scatter to a thousandth.
+# This many values determine a scatter to a thousandth.
 _ENOUGH_VALUES = 1_000_000
 # Rows and columns of a box whose median is the expected light of its pixels.
 _BOX_SHAPE = (4, 32)
-# Sigma beyond which a value is an outlier.
+# A value beyond this many sigma is an outlier.
 _CLIP_SIGMA = 5.0
 # Scatter of rounding to whole numbers: sigma is no smaller.
 _LEAST_SIGMA = 12**-0.5
@@ -217,6 +217,7 @@ def combination(values, account):
 
 
 def _combination(values, method, clip, deviation, iterations):
+    """Return the clipped mean or median of values (n, k) along the first axis."""
     kept = np.where(np.isfinite(values), values, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -270,6 +271,10 @@ def model_factor(frames, levels, light, fixed, slope):
         (k, nx).
     fixed, slope : float
         Of the variance, without the factor.
+
+    Returns
+    -------
+    (float, float)
     """
     lit, variances, count = np.maximum(light, 0), [], 0
     for one, two in pairwise(range(len(frames))):
@@ -291,6 +296,10 @@ def gain_of_pairs(frames, levels, noise):
     levels : sequence of float
     noise : float
         Read noise, in the unit of the levels.
+
+    Returns
+    -------
+    (float, float)
     """
     squares, photons, fixed = [], [], []
     for first, second, one, two in zip(frames, frames[1:5], levels, levels[1:], strict=False):

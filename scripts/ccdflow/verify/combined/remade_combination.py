@@ -28,8 +28,8 @@ from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 
 # Part by which a limit is moved, to see which values are decided by the rounding.
 _ON_LIMIT = 5e-4
+# Part of a limit within which a value may be rejected or kept: light is known to that.
 _NEAR_LIMIT = 0.03
-"""Part of a limit within which a value may be rejected or kept: light is known to that."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _common(stack, bits):
 
 
 def _ceiling(header):
-    """Return the reduced value from which on a member is saturated; None if not all have one."""
+    """Return the lowest saturated value of a reduced member; None if an amplifier has none."""
     tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
     tops = [header.get(f"AMPSAT{tail}") for tail in tails]
     if not tops or None in tops:
@@ -254,6 +254,7 @@ def _ceiling(header):
 
 
 def _by_ccdproc(stack, masked, account, scale, *, counts):
+    """Combine by ccdproc; ``counts`` tells whether the number of kept values is wanted."""
     # Its errors are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
     if account.clip is not None:
@@ -366,6 +367,7 @@ def _good(values, masked):
 
 
 def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
+    """Combine with limits of the noise model, moved a little to either side."""
     lacking = "MODRN" if account.has_light else "CLIPRN"
     fixed, slope = _model(account.models[hdu], rows, stack.shape[1:], lacking)
     levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
@@ -458,6 +460,11 @@ def kept_by_scatter(stack, masked, account, part=1.0):
         Its rejection.
     part : float, optional
         Fraction of the limit.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, ...), bool
+        True for a value that is kept.
     """
     good = _good(stack, masked)
     kept = np.where(good, stack, np.nan)

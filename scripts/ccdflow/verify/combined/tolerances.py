@@ -1,33 +1,45 @@
 """Tolerances of the cards of a combined frame, each with its reason (docs/verify.md)."""
 
-# float32 steps by which a combined pixel may differ: sums run in another order.
 STEPS = 2
-# By which times of frames may be off their cards: they have milliseconds.
+"""A combined pixel may differ by this many steps of float32: sums run in another order."""
+
 SECONDS = 1e-3
-# Relative: darks whose exposures differ by at most 1 % are one group, with one rounded exposure.
+"""Times of frames may differ from their cards by this: cards have milliseconds."""
+
 EXPOSURE = 1e-2
-# Seconds, of exposures below and from 100 s: half of the 0.1 s and of the 1 s of rounding.
+"""Relative: darks whose exposures differ by at most 1 % are one group, with one rounded
+exposure."""
+
 SHORT_EXPOSURE, LONG_EXPOSURE = 0.06, 0.6
-# Relative, of a read noise of a sample of rows: its statistic is another than the workflow's.
+"""Seconds, of exposures below and from 100 s: half of the 0.1 s and of the 1 s of rounding."""
+
 READ_NOISE = 5e-3
-# Absolute, adu: noises near zero, of frames without any, have no digits to compare.
+"""Relative, of a read noise of a sample of rows: its statistic is another than the workflow's."""
+
 NOISE_DIGITS = 1e-3
-# Relative, of the noise of a combined frame, measured or predicted: another statistic again.
+"""Absolute, adu: noises near zero, of frames without any, have no digits to compare."""
+
 COMBINED_NOISE = 3e-2
-# Relative, of the noise that clips: pairs of members, of which the sample has fewer.
+"""Relative, of the noise of a combined frame, measured or predicted: another statistic again."""
+
 CLIPPING_NOISE = 4e-2
+"""Relative, of the noise that clips: pairs of members, of which the sample has fewer."""
+
 # Relative, of a model's factor: one within 1 %, or three errors, of 1 is written as 1.
 _FACTOR = 0.02
 # Relative, of a gain by pairs of flats: pairs in some rows scatter by that.
 _GAIN = 0.03
 # Standard errors by which a measured factor or gain may be off.
 _SIGMAS = 5
-# Relative, of the noise of masters: it is made of cards and standard errors of six digits.
+
 MASTER_NOISE = 2e-5
-# Relative, of FLATSN: the median of a ratio whose standard errors are made of such cards.
+"""Relative, of the noise of masters: it is made of cards and standard errors of six digits."""
+
 FLAT_SIGNAL = 2e-4
-# Relative, of FLATRMS: one over FLATSN, and both are rounded.
+"""Relative, of FLATSN: the median of a ratio whose standard errors are made of such cards."""
+
 FLAT_SCATTER = 1e-4
+"""Relative, of FLATRMS: one over FLATSN, and both are rounded."""
 
 
 def of_factor(error):

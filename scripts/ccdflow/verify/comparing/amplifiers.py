@@ -12,7 +12,7 @@ from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
-# Values from which on a median has the noise of its limit: drawing more tells no more.
+# The noise of a median of this many values is known by formula: no values are drawn.
 _MANY = 2000
 _SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 
@@ -63,6 +63,11 @@ def card(header, name, tail, absent=None):
         Number of the amplifier, two digits; '' for the only one.
     absent : object, optional
         The value where there is no card.
+
+    Returns
+    -------
+    object
+        The card's value, ``absent`` without the card.
     """
     numbered = {"OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
                 "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP",
@@ -77,6 +82,11 @@ def with_shared(header, first):
     ----------
     header, first : astropy.io.fits.Header
         Of the image and of the first HDU.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        A copy.
     """
     header_copy = header.copy()
     for keyword in _SHARED:
@@ -100,6 +110,10 @@ def readouts_of(header, first, reduced, bias):
         Of the image, of the first HDU, and of the reduced image.
     bias : astropy.io.fits.Header or None
         Of the combined bias: its RNOISE was measured on pixels that were rounded.
+
+    Returns
+    -------
+    list of VerifiedAmplifier
     """
     readouts = []
     for tail in tails_of(header):
@@ -169,6 +183,11 @@ def level_noise(header, tail, read_noise, rounding):
         Of a pixel, adu.
     rounding : float
         Variance of rounding that is not in it.
+
+    Returns
+    -------
+    float
+        Standard deviation, adu.
     """
     strips = card(header, "OVERSCAN", tail)
     if not strips:

@@ -7,6 +7,7 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 
 _COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
+# IMCMB012 is IMCMB and 012.
 _NUMBER = re.compile(r"(\D*?)(\d+)$")
 _MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
 

@@ -6,6 +6,7 @@ from ccdflow.verify.comparing.amplifiers import card, tails_of
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.accounts import is_of_first_version
 
+# All of them are there or none, of an amplifier where they are numbered.
 _TOGETHER = (
     ("LTV1", "LTV2", "LTM1_1", "LTM2_2"),
     ("CLIPSIG", "CLIPITER"),
@@ -13,13 +14,12 @@ _TOGETHER = (
     ("RNOISE", "CNOISE", "CNOISPR"),
     ("FLATSN", "FLATRMS"),
 )
-"""All of them are there or none, of an amplifier where they are numbered."""
+# By the sort of a product: where the first card is there, the second one is.
 _WITH = {
     "frame": (("OVERSCAN", "OSCAXIS"), ("OVERSCAN", "BIASLVL"), ("OVERSCAN", "OVERRMS")),
     "combined": (("MODRN", "MODFC"), ("DARKRT", "NHOT")),
     "calibrated": (("SKYPRED", "MODRN"),),
 }
-"""By the sort of a product: where the first card is there, the second one is."""
 
 
 def check_required(header, first, sort):

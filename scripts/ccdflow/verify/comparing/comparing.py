@@ -10,8 +10,8 @@ import zlib
 import numpy as np
 from astropy.io import fits
 
+# Cards that no pixel tells of, with the values that they have in all products.
 _STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
-"""Cards that no pixel tells of, with the values that they have in all products."""
 
 
 class Differs(Exception):

@@ -7,16 +7,17 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 
 _CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
+# Behind them come the comments and the sums, of packed pixels the sums first.
 _ORDER = (
     "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTNAME", "UTYPE",
     "BUNIT",
 )  # fmt: skip
-"""Behind them come the comments and the sums, of packed pixels the sums first."""
 _OF_KIND = {
     "UNCERT": re.compile(f"{_CARDS}|BUNIT|UTYPE|QUANSTEP"),
     "MASK": re.compile(_CARDS),
     "COUNT": re.compile(_CARDS),
 }
+# Comments of extensions, their cards put together.
 _COMMENTS = {
     "UNCERT": (
         "",
@@ -33,13 +34,12 @@ _COMMENTS = {
         " 4096 varies 8192 flat unreliable",
     ),
 }
-"""Comments of extensions, their cards put together."""
 _SCALED = ("BSCALE", "BZERO", "BLANK")
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+# Cards of an image that the header before its tiles does not repeat.
 _OF_PIXELS = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|QUANSTEP|"
 )
-"""Cards of an image that the header before its tiles does not repeat."""
 
 
 def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=16):
@@ -92,6 +92,7 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
 
 
 def _check_one(header, image, name):
+    """Raise unless an extension has the shape, cards and comments of its kind."""
     if [header.get(f"NAXIS{axis}") for axis in (1, 2)] != [image["NAXIS1"], image["NAXIS2"]]:
         raise Differs(f"{name} has another shape than its image")
     kind = re.sub(r"\d+$", "", name)

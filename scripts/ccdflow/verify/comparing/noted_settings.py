@@ -10,15 +10,14 @@ from urllib.parse import unquote
 
 from ccdflow.verify.comparing.comparing import Differs
 
+# LOWSIGMA by default, which no run notes.
 _LOW = 4.5
-"""LOWSIGMA by default, which no run notes."""
 # Factors by which the contrast is raised where stars are flagged: detector/cosmics.py.
 _CONTRASTS = (1, 2, 4)
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
 _UNDERSAMPLED = 2.5
 # The contrast for such a profile is this part of the usual one.
 _PROFILE = 0.3
-"""By which the contrast of L.A.Cosmic is multiplied, the latter for stars of a smaller FWHM."""
 
 
 def check_settings(headers, kind, basis):
@@ -79,6 +78,7 @@ def _check_recipe(headers, settings):
 
 
 def _check_cosmics(headers, settings):
+    """Raise unless the cards of cosmic rays have the settings of the run."""
     if not settings.get("cosmic_rays"):
         if settings and any("COSMICS" in header for header in headers):
             raise Differs("the run that made it looked for no cosmic rays, and its header has some")
@@ -99,7 +99,7 @@ def _check_sources(first, names):
         for word in first
         if word.startswith("IMCOM")
     ]
-    # Tables of older versions name no masters; of one that no master tells of, none was made.
+    # A table of an older version names no masters. Without masters in it, no table is made now.
     tells = sources or not str(first.get("LOOKED", "")).strip()
     if tells and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")

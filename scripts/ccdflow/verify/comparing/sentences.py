@@ -63,10 +63,10 @@ _WARNINGS = {
 }
 _FLAGGED = re.compile("amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL)
 _OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
+# Relative: shares of rejected values have two digits.
 _SHORT = 0.06
-"""Relative: shares of rejected values have two digits."""
+# Relative: the sentences have three digits, the cards more.
 _DIGITS = 6e-3
-"""Relative: the sentences have three digits, the cards more."""
 
 
 def sentences_in_header(header):

@@ -16,23 +16,23 @@ from ccdflow.verify.detector.pixel_bits import (
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, VARIES
 
 # All numbers but the strip are those of detector/pixels/, written again on purpose.
-# Rows that give the usual rate and noise.
+# This many rows give the usual rate and noise.
 _SAMPLE = 128
-# Pixels that are read at once, of each dark.
+# This many pixels of each dark are read at once.
 _STRIP = 1 << 17
 # Chance of a good pixel to be off its line by as much as a bad one.
 _CHANCE = 1e-6
-# Standard errors by which a rate is above the median in a hot pixel.
+# The rate of a hot pixel is this many standard errors above the median.
 _SIGMA = 5.0
-# Standard errors by which a value is above the others in a hit by a cosmic ray.
+# A value this many standard errors above the others is a hit by a cosmic ray.
 _HIT = 6.0
-# Errors above the usual rate from which on a pixel has weights of its own light.
+# A pixel this many errors above the usual rate gets weights by its own light.
 _OWN_RATE_SIGMA = 3.0
 # Rounds of finding the usual line.
 _TIMES_USUAL = 2
 # Rounds of finding the line of such a pixel.
 _TIMES_OWN = 3
-# Least factor by which errors are scaled: a smaller one is chance.
+# Errors are scaled by at least this factor: a smaller one is chance.
 _SCALED = 1.05
 
 
@@ -142,6 +142,11 @@ class LinesThroughDarks:
         ----------
         darks : numpy.ndarray
             (n, k, nx), electrons.
+
+        Returns
+        -------
+        PixelLines
+            Of each pixel.
         """
         lines, hits = self._plain(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):

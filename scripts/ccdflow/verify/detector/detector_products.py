@@ -59,6 +59,7 @@ def verify_detector(headers, path, results):
 
 
 def _verify_map(first, hdus, results):
+    """Make a map of bad pixels again from its measurements, and compare it."""
     if "IMCOM001" not in first:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
     if first["NCOMBINE"] > 999:
@@ -128,6 +129,12 @@ def history(nights, number, shape, share):
         (ny, nx) of the image.
     share : float
         Fraction of the nights in which a pixel has to be bad.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Six arrays (n,): flat indices, bits, names of the first and last bad night, number of
+        nights in which the pixel was bad, number of nights that could tell.
     """
     places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
     low, begin, end, times, of = _jointly_low(nights, number, shape, share)

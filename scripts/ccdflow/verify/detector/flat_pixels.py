@@ -24,37 +24,37 @@ from ccdflow.verify.detector.pixel_bits import (
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD
 
 # All numbers but the strip are those of detector/pixels/, written again on purpose.
-# Rows that are worked on at once.
+# This many rows are worked on at once.
 _STRIP = 256
-# Rows below which the rest of an image belongs to the strip before it.
+# A rest of fewer rows belongs to the strip before it.
 _LOWEST = 8
-# Sigma by which a pixel is below its neighbours in a flat.
+# A low pixel is this many sigma below its neighbours in a flat.
 _LOW = 4.5
-# Sigma by which it is weak, which several nights together confirm.
+# A weak one is this many sigma below them, which several nights confirm.
 _WEAK = 2.5
 # Rows of a part of a column.
 _PART = 32
-# Part of the light by which a deep column is below both sides.
+# A deep column is below both sides by this part of the light ...
 _DEEP = 0.2
-# Sigma by which it is below them as well.
+# ... and by this many sigma.
 _DEEP_SIGMA = 5.0
 # Columns of a side.
 _BESIDE = 15
 # Columns between the column and a side.
 _BETWEEN = 3
-# Part of the parts that may be deep: more are structure of the light.
+# At most this part of all parts is deep: more are structure of the light.
 _MOST_DEEP = 0.01
-# Flats of each of two levels, at least.
+# Each of two levels needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
-# Least ratio of the means of the two levels.
+# The means of the two levels differ at least by this factor ...
 _APART = 1.5
-# Least ratio of the faintest bright flat to the brightest faint one.
+# ... and the faintest bright flat from the brightest faint one by this.
 _GAP = 1.1
-# Part of the light by which both differ in any case.
+# A pixel that is not linear differs between the levels by this part of the light ...
 _LEAST_DIFFERENCE = 0.002
-# Sigma by which a pixel that is not linear differs between the levels.
+# ... and by this many sigma.
 _LEVEL_SIGMA = 4.5
-# Sigma by which two flats differ at a hit.
+# Two flats differ by this many sigma at a hit.
 _DIFFER = 5.0
 
 
@@ -90,6 +90,10 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
         Sigma by which a low pixel is below its neighbours.
     parts : sequence of (slice, slice)
         Regions that together are the image, each compared with itself alone.
+
+    Returns
+    -------
+    Contrast
     """
     total, weights = np.zeros((2, *bits.must.shape))
     for flat, error in pairs:
@@ -179,6 +183,11 @@ def faint_and_bright(levels):
     ----------
     levels : numpy.ndarray
         (n,), adu.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray) or None
+        Sorted indices into ``levels``.
     """
     order = np.argsort(levels, kind="stable")
     if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
@@ -236,6 +245,10 @@ def of_two_levels(parts, *, like_ccdmask):
         Mean, variance and doubts of the faint flats, and of the bright ones: `average_of`.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
+
+    Returns
+    -------
+    OpenBits
     """
     (faint, of_faint, first), (bright, of_bright, second) = parts
     bits = OpenBits(faint.shape)
@@ -270,6 +283,11 @@ def weak_pixels(sigma):
     ----------
     sigma : numpy.ndarray
         (ny, nx), of a `Contrast`.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        Flat indices of the weak pixels, and of those that float32 may count among them.
     """
     flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
     return tuple(np.flatnonzero(flat < -_WEAK - sign * NEAR) for sign in (1, -1))

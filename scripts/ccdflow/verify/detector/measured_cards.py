@@ -41,9 +41,11 @@ _TABLES = {
     "bad_pixels_": {"PIXELS": ["IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED"]},
 }
 _IMAGES = {"pixels_": {}, "shutter_": {"EXCESS": -32, "ERROR": -32}, "bad_pixels_": {"MASK": 16}}
+# Cards of the form of a table, such as TFORM1.
 _OF_TABLE = re.compile(
     r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM|DATASUM"
 )
+# Cards of the form of an image, such as NAXIS1.
 _OF_IMAGE = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM")
 
 
@@ -89,6 +91,7 @@ def check_measured(hdus, path):
 
 
 def _check_hdus(hdus, sort):
+    """Raise unless the HDUs are those of such a product."""
     tables = _TABLES[sort]
     held = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
     # Nights that were closed before version 4 of the measurement have no column DEEP.

@@ -26,8 +26,8 @@ USES = ("dark", "flat", "spectrum", "not used")
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats tell of no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
+# Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32.
 _DIGITS = 1e-4
-"""Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32."""
 _ALL = slice(None)
 
 
@@ -73,6 +73,10 @@ class NightMaster:
         ----------
         hdu : int
 
+        Returns
+        -------
+        astropy.io.fits.Header
+
         Raises
         ------
         CannotRemake
@@ -91,6 +95,10 @@ class NightMaster:
         hdu : int
         tail : str
             Number of the amplifier, two digits; '' for the only one.
+
+        Returns
+        -------
+        bool
 
         Raises
         ------
@@ -176,6 +184,10 @@ def masters_named(first, results):
         Of the table's first HDU.
     results : pathlib.Path
 
+    Returns
+    -------
+    list of NightMaster
+
     Raises
     ------
     CannotRemake
@@ -203,6 +215,10 @@ def night_images(first, masters, results):
         Of the table's first HDU.
     masters : list of NightMaster
     results : pathlib.Path
+
+    Returns
+    -------
+    list of NightImage
     """
     images = stored(masters[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]
@@ -397,6 +413,7 @@ def _pairs(flats, image):
 
 
 def _by_darks(bits, image, tail, place, darks, hot_rate):
+    """Find the bad pixels of an amplifier in darks again; ``bits`` gets them."""
     noise, gain = image.noises[tail]
     gain = 1.0 if gain is None else gain
     y, x = place

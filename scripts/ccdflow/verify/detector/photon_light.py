@@ -19,13 +19,13 @@ _TILE = 64
 _ROWS = 8
 # One column in so many of those counts.
 _COLUMNS = 4
-# Columns of a tile from which on that holds; of fewer ones each counts.
+# That holds for tiles of this many columns; in narrower ones each column counts.
 _WIDE = 32
 # Standard deviations by which a pixel stands out of the smooth light.
 _STANDS_OUT = 4.0
 # Standard deviations by which a pixel is off the surface through its neighbours.
 _SHARP = 3.0
-# Photons from which on the surface through a pixel tells its light.
+# A pixel of this many photons has the light of the surface through it.
 _BRIGHT = 2500.0
 # One row in so many gives the least variance.
 _SAMPLED = 4
@@ -92,6 +92,11 @@ class SmoothLight:
         Parameters
         ----------
         first, stop : int
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, nx)
+            In the unit of the sample.
         """
         return along(self._at, self._grid, np.arange(first, stop))
 
@@ -164,6 +169,10 @@ def outstanding(image, smooth, variance, flat, photon):
         (k, nx); the variance with the smooth light, before the flat.
     photon : float
         Variance of a unit of light.
+
+    Returns
+    -------
+    MeasuredLight
     """
     width = image.shape[1]
     pixels = np.ascontiguousarray(image).reshape(-1)
@@ -195,6 +204,7 @@ def outstanding(image, smooth, variance, flat, photon):
 
 
 def _surface(pixels, at, width, smooth, need, one):
+    """Return the light of some pixels, the lights it may be, nearness to a limit, and the most."""
     own, column = pixels[at], at % width
     left, right = at - (column > 0), at + (column < width - 1)
     edges = [pixels[place] for place in (left, right, at - width, at + width)]

@@ -27,7 +27,7 @@ _COLUMNS = 31
 _GRID = 24
 # Degree of the polynomials through them.
 _DEGREE = 6
-# Pixels from which on every fourth of a block tells its median.
+# In a block of this many pixels, every fourth gives the median.
 _LARGE = 1000
 
 
@@ -86,6 +86,10 @@ class OpenBits:
         ----------
         bits : numpy.ndarray
             (ny, nx), int16: those of a product.
+
+        Returns
+        -------
+        int
         """
         return int(np.count_nonzero(((bits & ~self.may) | (self.must & ~bits)) != 0))
 
@@ -114,6 +118,11 @@ def between_blocks(medians, rows, nx):
     rows : slice
         Of the image.
     nx : int
+
+    Returns
+    -------
+    numpy.ndarray of shape (k, nx)
+        In the unit of the medians.
     """
     down = _tents(np.arange(rows.start, rows.stop), medians.shape[0])
     return down @ medians @ _tents(np.arange(nx), medians.shape[1]).T
@@ -138,6 +147,10 @@ def lamp_of(flat):
     Parameters
     ----------
     flat : numpy.ndarray of shape (ny, nx)
+
+    Returns
+    -------
+    callable
     """
     parts = [
         np.array_split(np.arange(size), min(_GRID, max(1, size // _SIDE))) for size in flat.shape
@@ -167,6 +180,11 @@ def column_sums(sigma):
     ----------
     sigma : numpy.ndarray
         (k, nx), finite; k is a multiple of 32, or the rows are the last of the image.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k, nx)
+        In sigma.
     """
     kept = np.clip(sigma, -_MOST_SIGMA, _MOST_SIGMA)
     return np.array([kept[low : low + _ROWS].sum(axis=0) for low in range(0, len(kept), _ROWS)])

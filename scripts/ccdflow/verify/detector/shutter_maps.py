@@ -20,19 +20,18 @@ _MOST_CELLS = 16
 _LEAST_SIDE = 16
 # Rows that are read at once: a number of this module alone.
 _ROWS = 64
-# Relative difference of exposures that are one.
+# Exposures of a smaller relative difference count as one.
 _SAME = 0.01
-# Scatter of a lamp above which it is not steady.
+# A lamp that scatters by more is not steady.
 _STEADY = 0.02
-# Scatter of a lamp that is assumed in any case.
+# Every lamp is taken to scatter by at least this.
 _LEAST_LAMP = 1e-4
-# Degrees of freedom from which on the scatter alone decides on errors.
+# With this many degrees of freedom, the scatter alone gives the errors.
 _MANY = 50
-# Part of its error by which a cell may differ from that of the map.
+# A cell may differ from the map's by this part of its error ...
 _PART = 1e-3
-# Part of its value by which it may differ as well: the rounding of float32.
+# ... and by this part of its value, the rounding of float32.
 _STEPS = 1e-6
-"""Part of its error by which a cell may differ, and of its value."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,10 @@ def flats_named(first, results):
     first : astropy.io.fits.Header
         Of the map.
     results : pathlib.Path
+
+    Returns
+    -------
+    list of ShutterFlat
 
     Raises
     ------

@@ -229,6 +229,10 @@ def account_of_frame(headers):
     headers : list of astropy.io.fits.Header
         Of each HDU of the product.
 
+    Returns
+    -------
+    FrameAccount
+
     Raises
     ------
     CannotRemake
@@ -322,6 +326,10 @@ def account_of_combined(headers):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
+
+    Returns
+    -------
+    CombinedAccount
 
     Raises
     ------
@@ -424,6 +432,10 @@ def account_of_calibrated(headers):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
+
+    Returns
+    -------
+    CalibratedAccount
 
     Raises
     ------

@@ -6,6 +6,7 @@ import re
 
 from ccdflow.verify.reading.outcome import UNREADABLE, CannotRemake
 
+# [1:2048,1:4096].
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 
 

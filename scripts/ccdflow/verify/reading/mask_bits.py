@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
-# The bits of a mask as docs/products.md lists them, written again on purpose.
 SATURATED, NOT_FINITE, NO_DATA, HOT, DEAD, BAD_COLUMN = 1, 2, 4, 8, 16, 32
-# The next six.
+"""The bits of a mask as docs/products.md lists them, written again on purpose."""
+
 COSMIC, UNLIT, UNCALIBRATED, NOT_LINEAR, BLEED, REPLACED = 64, 128, 256, 512, 1024, 2048
-# The last two.
+"""The next six."""
+
 VARIES, FLAT_UNRELIABLE = 4096, 8192
+"""The last two."""
 
 MAD_TO_SIGMA = 1 / NormalDist().inv_cdf(0.75)
 """Standard deviation of a normal distribution over its median absolute deviation."""

@@ -9,6 +9,7 @@ from ccdflow.verify.reading.accounts import product_of, raw_file
 from ccdflow.verify.reading.outcome import CannotRemake
 from ccdflow.verify.reading.stored_rows import stored
 
+# Cards that name a master: BIASIM, FLATIM02, BPMIM, SHUTCOR.
 _MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
 
 
@@ -23,6 +24,10 @@ def files_named(product, first, raw, results):
         Of its first HDU.
     raw, results : pathlib.Path
         Folders.
+
+    Returns
+    -------
+    list of pathlib.Path
     """
     named = [_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
     if product.startswith("detector/"):

@@ -54,6 +54,7 @@ def stored(path):
 
 @lru_cache(maxsize=4096)
 def _read(path, size, time):
+    """Return {number or name: `StoredImage`} of a file, and its first header."""
     images, first, number = {}, None, 0
     with path.open("rb") as file:
         while file.tell() < size:
@@ -87,6 +88,11 @@ def rows_of(path, hdu, rows, what, cut=None):
         The word for it in the reason.
     cut : (slice, slice), optional
         The part of which the rows are; the whole image by default.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k, nx)
+        In the byte order of the machine.
 
     Raises
     ------

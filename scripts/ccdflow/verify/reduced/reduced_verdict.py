@@ -28,16 +28,19 @@ from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.reduced import remade_frames
 
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
+# Of an amplifier: where world coordinates are compared, as parts of its width and height.
 _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
-"""Of an amplifier: where world coordinates are compared, as parts of its width and height."""
+# [1:2048,1:4096].
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
+# CRPIX1, CRPIX2A.
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
+# CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
 _NO_WORLD = re.compile("world coordinates that do not hold for this image left out")
+# Pixels by which coordinates of amplifiers that agree may differ.
 _PIXEL = 0.11
-"""Pixels by which coordinates of amplifiers that agree may differ."""
+# Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError).
 _UNFOLLOWED = (NoConvergence, ValueError, TypeError, KeyError, fits.VerifyError)
-"""Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError)."""
 _NOT_FOLLOWED = "world coordinates by their cards alone"
 
 

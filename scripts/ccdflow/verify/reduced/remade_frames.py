@@ -21,8 +21,8 @@ from astropy.stats import sigma_clip
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 from ccdflow.verify.reading.outcome import MISSING, MODEL, UNREADABLE, CannotRemake
 
+# Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time.
 _ROWS = 256
-"""Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +255,10 @@ def overscan_figures(account, raw):
     account : FrameAccount
     raw : sequence of astropy.nddata.CCDData
         The raw HDUs, adu.
+
+    Yields
+    ------
+    (ccdflow.verify.reading.accounts.AmplifierAccount, float, float)
     """
     for amplifiers in account.images.values():
         for amplifier in amplifiers:

@@ -1,0 +1,53 @@
+"""Constants: their place in a module, and the form of their comments."""
+
+import ast
+import re
+
+from library_trees import modules
+
+
+def constants(module):
+    """Yield (statement, its names, the statement after it) of the constants of a module."""
+    body = module.tree.body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.Assign):
+            targets = [each for target in node.targets for each in ast.walk(target)]
+            names = [each.id for each in targets if isinstance(each, ast.Name)]
+            if names and all(name.lstrip("_").isupper() for name in names):
+                yield node, names, after
+
+
+def test_a_constant_is_defined_above_its_first_use():
+    below = []
+    for module in modules():
+        for node, names, _ in constants(module):
+            above = "".join(module.text.splitlines(keepends=True)[: node.lineno - 1])
+            # Most names occur nowhere above, not even in a docstring: only the rest are looked up.
+            if any(re.search(rf"\b{name}\b", above) for name in names):
+                read = {
+                    each.id
+                    for each in ast.walk(module.tree)
+                    if isinstance(each, ast.Name)
+                    and isinstance(each.ctx, ast.Load)
+                    and each.lineno < node.lineno
+                }
+                below += [f"{module.path.name}: {name}" for name in names if name in read]
+    assert below == []
+
+
+def test_the_comment_of_a_constant_has_one_form():
+    """A string below a public one, a line above a private one."""
+    wrong = []
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, after in constants(module) if "ccdflow" in module.path.parts else ():
+            is_public = not any(name.startswith("_") for name in names)
+            above = lines[node.lineno - 2]
+            is_below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            is_above = above.startswith("# ") and not above.startswith(("# --", "# fmt", "# isort"))
+            is_behind = re.search("  # (?!noqa|fmt)", lines[node.lineno - 1])
+            if is_above if is_public else is_below:
+                wrong.append(f"{module.path.name}: {names[0]}")
+            elif is_behind:
+                wrong.append(f"{module.path.name}: {names[0]}, behind it")
+    assert wrong == [], "\n".join(wrong)

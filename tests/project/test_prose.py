@@ -1,0 +1,24 @@
+"""Documents can be read beside a terminal: their prose is wrapped."""
+
+import re
+
+from library_trees import ROOT
+
+LONGEST = 112
+NOT_PROSE = re.compile(r"\||    |\s*(?:[-*] )?!?\[[^]]*\]\([^)]*\)\W*$")
+
+
+def test_no_line_of_prose_is_long():
+    """Tables, code, and lines that are one link or picture may be longer."""
+    names = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "docs/decisions/*.md"]
+    documents = [path for name in names for path in sorted(ROOT.glob(name))]
+    assert len(documents) > 20
+    long = []
+    for document in documents:
+        is_code = False
+        for number, line in enumerate(document.read_text("utf-8").splitlines(), 1):
+            if line.lstrip().startswith("```"):
+                is_code = not is_code
+            elif len(line) > LONGEST and not is_code and not NOT_PROSE.match(line):
+                long.append(f"{document.relative_to(ROOT)}:{number}: {len(line)} letters")
+    assert long == []
