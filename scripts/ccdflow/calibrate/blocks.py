@@ -132,7 +132,7 @@ def calibrate_file(
     ...     reduced, product = Path(folder) / "reduced.fits", Path(folder) / "product.fits"
     ...     fits.writeto(reduced, np.full((4, 4), 32.0, np.float32), header)
     ...     _ = calibrate_file(reduced, product, MasterChain(), [[readout]])
-    ...     with fits.open(product) as hdus:
+    ...     with fits.open(product, memmap=False) as hdus:
     ...         print([hdu.name for hdu in hdus], hdus[0].header["BUNIT"])
     ...         print(hdus[0].data[0, 0], hdus["UNCERT"].data[0, 0], hdus["MASK"].data[0, 0])
     ['PRIMARY', 'UNCERT', 'MASK'] electron
