@@ -200,6 +200,29 @@ def _gain_or_one(gain):
     return gain if gain and not math.isnan(gain) else 1.0
 
 
+def candidates_of(groups):
+    """Return all masters that some frames may take, each once.
+
+    Tables and pages name the master that was taken and the next one, which no frame needs: these
+    products have to be made after all of them.
+
+    Parameters
+    ----------
+    groups : iterable of ccdflow.run.job.Group
+        Of calibrated frames.
+
+    Returns
+    -------
+    list of str
+        Products.
+    """
+    # Thousands of frames share the objects of their steps.
+    shared = {id(group.steps): group.steps for group in groups}.values()
+    steps = {id(step): step for steps in shared for step in steps}.values()
+    products = dict.fromkeys(use.product for step in steps for use in step.uses)
+    return list(products)
+
+
 def needs_of(context, steps):
     """Return the masters that are made before their user, and those taken in their place.
 
