@@ -5,7 +5,9 @@ Before a flat is combined its level is not known; all that compete are combined 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from astropy.io import fits
 from small_frames import LFC_LIKE, begin, run_jobs, write_raw
 
 from ccdflow.files.tables import table_rows
+from ccdflow.kinds.matching.association import needs_of
 from ccdflow.kinds.matching.measured_flats import first_of
 from ccdflow.run import ledger
+from ccdflow.run.job import Step, Use
 
 TYPES = {"bias": "BIAS", "flat": "FLAT", "science": "OBJECT"}
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations")
@@ -97,6 +101,25 @@ def night_of(done, product):
 )
 def test_the_first_of_some_flats(measured, first):
     assert first_of(["own", "old", "older"], measured) == first
+
+
+def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
+    """Its own night's flat is of this run; behind it come one that was refused, and two rivals."""
+    lags = {"own": 0, "refused": 1, "made": 2, "pending": 3, "later": -2}
+    step = Step("flat", tuple(Use(name, lag, 1.0, 1.0, "A") for name, lag in lags.items()))
+    pending = {"own", "pending", "later"}
+    found = {name: ledger.Record(name, "flat", "key") for name in lags}
+    found["refused"] = replace(found["refused"], status=ledger.REFUSED)
+    settings = {"direction": "causal", "same_night": True, "scale_up": 1}
+    context = SimpleNamespace(
+        settings={"calibrate": settings | {"temperature_tolerance": 0.5}},
+        planned=lambda name, make: make(), ledger={}, outcome=found.get,
+        will_be_made=pending.__contains__,
+    )  # fmt: skip
+    needs, spare = needs_of(context, [step])
+    assert set(needs) == {"own"}
+    # A night after the frame's never goes before an earlier one that is there.
+    assert {*spare} & pending == {"pending"}
 
 
 def test_bright_flats_of_last_night_go_before_faint_ones_of_tonight(archive):

@@ -211,11 +211,14 @@ class Sandbox:
         """Return the dry session: what a run would do."""
         return session.start(self.values(), chain=kinds.CHAIN, dry=True)
 
-    def run(self, *, cores=2, stop_after=None, keep_going=False, forced=frozenset()):
+    def run(
+        self, *, cores=2, stop_after=None, keep_going=False, forced=frozenset(), last_first=False
+    ):
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
         ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
-        a job that cannot write costs only what needs it.
+        a job that cannot write costs only what needs it. With ``last_first`` the last job of the
+        plan that may be done is done next, as it may come about where many run side by side.
         """
         values = self.values()
         work = session.start(values, chain=kinds.CHAIN, dry=False, forced=forced, sealed=True)
@@ -225,6 +228,7 @@ class Sandbox:
             if work.context.closed:
                 self._check_open(work)
             jobs = list(work.plan.jobs.values())[:stop_after]
+            jobs = jobs[::-1] if last_first else jobs
             done = worker.work(
                 work.context, jobs, threads=cores, make=make, is_wide=is_wide(work.context)
             )

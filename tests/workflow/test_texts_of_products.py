@@ -60,6 +60,30 @@ def test_a_master_that_is_refused_for_another_reason(box):
     check_another_reason(box, *CASES[0])
 
 
+@pytest.mark.parametrize(("direction", "other"), [("causal", "2024-02-28"), ("nearest", NIGHTS[1])])
+def test_the_next_master_is_told_although_no_frame_waits_for_it(
+    tmp_path, monkeypatch, direction, other
+):
+    """The frame keeps its bias; of another night comes the runner-up, the last job to be done."""
+    use_stand_ins(monkeypatch)
+    config = {"calibrate": {"direction": direction}, "dark": {"enabled": False}}
+    box = Sandbox(tmp_path / "box", {**ALL, **config, "flat": {"enabled": False}})
+    night = NIGHTS[0]
+    for number in range(4):
+        put(box, night, "BIAS", number)
+    put(box, night, "OBJECT", 0)
+    box.run()
+    for number in range(2):
+        put(box, other, "BIAS", 10 + number)
+    made = box.run(cores=1, last_first=True).jobs
+    assert "associations.csv" in made
+    assert not [product for product in made if product.startswith("calibrated/")]
+    assert list(box.plan().plan.jobs) == []
+    row = dict(zip(*(line.split(",") for line in said(box).splitlines()[:2]), strict=True))
+    assert row["master"] == f"combined/{night}/bias_alpha_40x24.fits"
+    assert row["runner_up"] == f"combined/{other}/bias_alpha_40x24.fits"
+
+
 def check_another_reason(box, config, bad):
     """Those who go without it are made as from scratch; nothing is left over, nothing differs."""
     box.config |= config

@@ -56,7 +56,8 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             planner.keep(self.place)
             return
-        needs = [group.product for group in _groups(context)]
+        groups = _groups(context)
+        needs = [group.product for group in groups] + _candidates(context, groups)
         # A master that is refused while the run goes on gives way to another, or to none.
         is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
         if _has_frames(context):
@@ -169,6 +170,12 @@ class Associations(Kind):
         ]
         rest = len(lines) - _HOLES
         return lines[:_HOLES] + ([f"... and {rest} more such darks"] if rest > 0 else [])
+
+    def shown(self, context, night):
+        """Return the masters that frames of a night may take: its page tells which comes next."""
+        if not SCIENCE.configuration(context)["enabled"]:
+            return []
+        return _candidates(context, SCIENCE.night_groups(context, night))
 
     def page_basis(self, context, night):
         """Return the sources of the section on a night's masters: the choices."""
@@ -369,14 +376,16 @@ def _groups(context):
     )
 
 
+def _candidates(context, groups):
+    """Return the masters that frames may take, where any is made by this run."""
+    return association.candidates_of(groups) if context.jobs else []
+
+
 def _sources(context):
     """Yield the reduced frames and masters of all calibrated frames."""
-    steps = {}
     for group in _groups(context):
         yield from map(reduced, group.files)
-        steps.update((id(step), step) for step in group.steps)
-    for step in steps.values():
-        yield from (use.product for use in step.uses)
+    yield from association.candidates_of(_groups(context))
 
 
 def _is_refused(context, group):

@@ -211,11 +211,12 @@ class Shutter(MeasurementKind):
         -------
         list of (Group, ccdflow.run.ledger.Record)
         """
-        outcomes = [(group, context.outcome(group.product)) for group in self.groups(context)]
+        groups = self.groups(context) if night is None else self.night_groups(context, night)
+        outcomes = [(group, context.outcome(group.product)) for group in groups]
         return [
             (group, record)
             for group, record in outcomes
-            if record is not None and record.status == ledger.MADE and night in (None, group.night)
+            if record is not None and record.status == ledger.MADE
         ]
 
     def closing(self, context, records):

@@ -200,6 +200,29 @@ def _gain_or_one(gain):
     return gain if gain and not math.isnan(gain) else 1.0
 
 
+def candidates_of(groups):
+    """Return all masters that some frames may take, each once.
+
+    Tables and pages name the master that was taken and the next one, which no frame needs: these
+    products have to be made after all of them.
+
+    Parameters
+    ----------
+    groups : iterable of ccdflow.run.job.Group
+        Of calibrated frames.
+
+    Returns
+    -------
+    list of str
+        Products.
+    """
+    # Thousands of frames share the objects of their steps.
+    shared = {id(group.steps): group.steps for group in groups}.values()
+    steps = {id(step): step for steps in shared for step in steps}.values()
+    products = dict.fromkeys(use.product for step in steps for use in step.uses)
+    return list(products)
+
+
 def needs_of(context, steps):
     """Return the masters that are made before their user, and those taken in their place.
 
@@ -223,7 +246,9 @@ def needs_of(context, steps):
             if use is chosen:
                 products = spare
             is_sure = not context.will_be_made(use.product)
-            if products is spare and is_sure and context.outcome(use.product) is not None:
+            if products is spare and is_sure and measured_flats.is_made(context, use):
+                # Where it comes to this one, flats of its rank compete with it.
+                spare += measured_flats.of_one_rank(context, step, use)
                 break
         # A bias is taken in the place of the first where its dark is.
         spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]

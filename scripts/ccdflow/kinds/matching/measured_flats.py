@@ -70,6 +70,26 @@ def _competing(context, step):
     return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
 
 
+def of_one_rank(context, step, use):
+    """Return the flats of a step that nothing but their variance ranks among each other.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    step : ccdflow.run.job.Step
+    use : ccdflow.run.job.Use
+        One of them.
+
+    Returns
+    -------
+    list of str
+        Products; [] of other masters.
+    """
+    own = rules(context)
+    same = (each for each in step.uses if rank_of(each, own) == rank_of(use, own))
+    return [each.product for each in same] if step.kind == FLAT else []
+
+
 def decided(context, step):
     """Return a step with its masters in the order that follows from those that were made.
 
