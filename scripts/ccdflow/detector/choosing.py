@@ -165,7 +165,9 @@ def select_members(stats, thresholds=None):
     """
     if not stats:
         raise UserError(
-            "there is no frame to select from", allowed="one or more", remedy="give frames"
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
         )
     limits = thresholds or Thresholds()
     return selection_of(

@@ -72,7 +72,9 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     """
     if not stats:
         raise UserError(
-            "there is no frame to select from", allowed="one or more", remedy="give frames"
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
         )
     limits = thresholds or DarkThresholds()
     first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
@@ -193,7 +195,9 @@ def select_flats(stats, thresholds=None):
     """
     if not stats:
         raise UserError(
-            "there is no frame to select from", allowed="one or more", remedy="give frames"
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
         )
     limits = thresholds or FlatThresholds()
     first = _beyond_limit(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)

@@ -88,7 +88,7 @@ class SimulatedCamera:
                 keyword="overscan_side",
                 value=self.overscan_side,
                 allowed="right, left",
-                remedy="give one of these",
+                remedy="give right, the side of the guide's camera, if in doubt",
             )
         if min(self.nx, self.ny) < 8:
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,9 @@ class Events:
                     continue
                 number = self._inotify.add_watch(path, _WANTED)
                 if len(self._folders) > _MOST_FOLDERS:
-                    raise OSError(f"{self.raw} has more than {_MOST_FOLDERS} folders")
+                    raise OSError(
+                        errno.ENOSPC, f"the raw folder has more than {_MOST_FOLDERS} folders"
+                    )
                 self._folders[number] = prefix
                 entries = list(os.scandir(path))
             except OSError:

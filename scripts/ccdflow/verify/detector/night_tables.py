@@ -138,11 +138,13 @@ class NightMaster:
         Raises
         ------
         CannotRemake
-            If EXPTIME of one has none.
+            If the EXPTIME of one is not a number.
         """
         exposures = [number_of_card(stored(path).first.get("EXPTIME")) for path in self.members]
         if None in exposures:
-            raise CannotRemake("EXPTIME of its flats has no exposure", MODEL)
+            raise CannotRemake(
+                "the EXPTIME of a flat that it was measured from is not a number", MODEL
+            )
         return np.array(exposures)
 
 
