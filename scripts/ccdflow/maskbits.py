@@ -29,6 +29,9 @@ COSMIC = 64
 UNLIT = 128
 """In a part of the flat without light."""
 
+UNLIT_BELOW = 0.2
+"""A pixel is unlit if its flat, whose mean is 1, is below this."""
+
 UNCALIBRATED = 256
 """A master is missing or extrapolated here."""
 

@@ -33,6 +33,9 @@ OVERVIEW = "before_after.png"
 INDEX_PAGE = "report.html"
 SHEET = "frames.json"
 
+FROM_NIGHT = "../.."
+"""From the folder of a night's page to the results folder, as a link has it."""
+
 SMALL = "frames"
 """The folder of a night's small pictures, in the night's folder."""
 

@@ -41,9 +41,6 @@ MEANING = {
     FLAT_UNRELIABLE: "flat unreliable",
 }
 
-UNLIT_BELOW = 0.2
-"""A flat below this is unlit."""
-
 LEAST_FLAT = 1e-3
 """A pixel is divided by its flat only if that is at least this."""
 

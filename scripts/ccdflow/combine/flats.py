@@ -12,10 +12,7 @@ from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.stack import CombineLimits, check_members, combine
 from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of_combined
 from ccdflow.errors import FrameError, UserError
-from ccdflow.maskbits import UNLIT
-
-LEAST_RESPONSE = 0.2
-"""Pixels of a flat below this are flagged as unlit."""
+from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
 # The lit pixels are found in at most this many rounds, fewer if none changes.
 _ROUNDS = 10
@@ -211,7 +208,7 @@ def _shared(subtract, bias, dark, levels, rows):
 def normalised(images):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
-    Amplifiers keep their ratios. Pixels below `LEAST_RESPONSE` of that mean are flagged as unlit,
+    Amplifiers keep their ratios. Pixels below `UNLIT_BELOW` of that mean are flagged as unlit,
     and are excluded from it.
 
     Parameters
@@ -247,7 +244,7 @@ def _mean_of(images):
             i.image.sum(where=x, dtype=np.float64) for x, i in zip(lit, images, strict=True)
         )
         mean, before = total / count, count
-        least = LEAST_RESPONSE * mean
+        least = UNLIT_BELOW * mean
     if not mean > 0:
         raise FrameError(
             "no pixel of the combined flat is good",
@@ -269,7 +266,7 @@ def _over(image, mean, *, in_place=False):
     ]
     mask = image.mask if in_place else image.mask.copy()
     # A NaN is not unlit: its value is unknown.
-    mask.reshape(-1)[np.flatnonzero(scaled[0] < LEAST_RESPONSE)] |= UNLIT
+    mask.reshape(-1)[np.flatnonzero(scaled[0] < UNLIT_BELOW)] |= UNLIT
     return replace(
         image,
         image=scaled[0],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, white_part
+from ccdflow.detector.frame_figures import BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
@@ -289,10 +289,6 @@ def same_pixels(frames, names):
     return copies
 
 
-# Rows that are compared: 0.3 s for 50 LFC frames.
-_COMPARED_ROWS = 32
-
-
 def unlike_the_rest(frames, thresholds=None):
     """Find frames that differ more from the group's median than the others do.
 
@@ -313,7 +309,7 @@ def unlike_the_rest(frames, thresholds=None):
     """
     limits = thresholds or Thresholds()
     # An odd step samples patterns that alternate from row to row.
-    frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
+    frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]
     if len(frames) < 3 or min(frames.shape[1:]) < BOXES:
         return []
     middle = median_of_each(frames)
@@ -446,10 +442,3 @@ def _explain(index, figure, centre, reach):
             " hardly a pixel of a part of it is like the others"
         )
     return LeftOut(index, figure.name, value, threshold, text)
-
-
-FINE = 32
-"""A fine box of a frame's shape has this many rows and columns."""
-
-LIT = 0.2
-"""Part of the level: shapes are not compared in darker boxes."""

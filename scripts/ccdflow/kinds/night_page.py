@@ -24,7 +24,6 @@ from ccdflow.run.rawframes.rows import ARRIVING, digest
 PAGES = 11
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
-_FROM_NIGHT = "../.."
 _REACH_WORDS = {
     "rows": "row by row",
     "columns": "column by column",
@@ -69,7 +68,7 @@ class NightPage(Kind):
 
     def sections(self, context, night):
         """Return the sections on the night's frames, and on how all was made."""
-        frames = page_frames(context, night, _FROM_NIGHT)
+        frames = page_frames(context, night, paths.FROM_NIGHT)
         cameras = _cameras(context, night)
         recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
         sections = [
