@@ -13,6 +13,7 @@ import jsonschema
 from ccdflow.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "schemas"
+"""The folder of the schemas."""
 
 
 def check_values(values, schema, *, file, words=None):

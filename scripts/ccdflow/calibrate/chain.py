@@ -12,6 +12,8 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 """Kinds of masters, and the steps of a calibration, in their order."""
 
 ELECTRONS = ("electron", "electrons", "e-", "e")
+"""Words of BUNIT for electrons."""
+
 _ADU = ("adu", "adus", "dn", "count", "counts")
 
 EXACT_SECONDS = 0.1

@@ -18,6 +18,8 @@ from ccdflow.files.cards import as_text
 from ccdflow.files.values import as_number
 
 MJD_START = datetime(1858, 11, 17)
+"""Midnight at which the modified Julian date is 0."""
+
 # From 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
 # Cards that no list has, but whose name speaks of the begin of an exposure, such as UTSHUT,

@@ -19,6 +19,7 @@ from ccdflow.files.cards import (
 from ccdflow.files.values import Broken, as_number, is_silent
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
+"""The types of frames; `other` is one of unknown type."""
 
 SYNONYMS = {
     "bias": (

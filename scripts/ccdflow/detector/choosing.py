@@ -12,7 +12,9 @@ from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
 _COPY = "copy"
+
 OTHER_EXPOSURE = "exposure"
+"""The figure by which a frame of another exposure is left out."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,7 @@ def leave_out(selection, more, thresholds=None):
 
 
 TOO_BRIGHT, TOO_FAINT = "saturated fraction", "signal to noise in a pixel"
+"""The figures by which a saturated and a faint flat is left out."""
 
 
 def same_pixels(frames, names):

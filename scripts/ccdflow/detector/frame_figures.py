@@ -38,6 +38,7 @@ class Estimate:
 
 
 UNKNOWN = Estimate(float("nan"), float("nan"))
+"""A figure that cannot be measured."""
 
 
 def white_part(image):

@@ -57,6 +57,8 @@ SECONDS = {
     **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
 }
+"""Units of time, in lower case, in seconds."""
+
 ELECTRONS = dict.fromkeys(
     [
         "e",
@@ -81,6 +83,8 @@ ELECTRONS = dict.fromkeys(
     ],
     1.0,
 )
+"""Units of gains and read noises that need no factor, in lower case."""
+
 # A unit that a comment gives: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
 _UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin ([a-zµ]+)\b", re.I)
 

@@ -48,6 +48,8 @@ _STRUCTURED_PART = 1 / 3
 _SAME_STEP_PART = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
+"""The names of the warnings on an overscan."""
+
 # Columns of an overscan that are enough for a level, and the words where fewer are left.
 _LEAST_LEFT = 3
 _NONE = "`overscan: none` and biases, in the camera's profile"

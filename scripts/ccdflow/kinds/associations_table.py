@@ -31,6 +31,8 @@ COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
     "runner_up_variance", "variance_is", "reason", "grade",
 )  # fmt: skip
+"""The columns of associations.csv."""
+
 # The name under which this is noted of a closed night.
 _TOLD = "associations"
 _USUAL_RULE = (
@@ -248,6 +250,7 @@ class Associations(Kind):
 
 
 ASSOCIATIONS = Associations()
+"""The kind of associations.csv."""
 
 
 def _rule_words(context):

@@ -292,6 +292,7 @@ class SciencePicture(CalibrationPicture):
 
 
 MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
+"""The kinds of the pictures of a night's masters and of its calibrated frames."""
 
 
 def _row(headline, *images):

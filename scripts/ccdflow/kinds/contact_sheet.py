@@ -126,6 +126,7 @@ class Sheet(NightPicture):
 
 
 SHEET = Sheet()
+"""The kind of a night's contact sheet."""
 
 
 def sheet_basis(context, night):

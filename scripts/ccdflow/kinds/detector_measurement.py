@@ -257,3 +257,4 @@ def _with_error(value, error):
 
 
 DETECTOR = NightDetector()
+"""The kind of a night's measurement of a detector."""

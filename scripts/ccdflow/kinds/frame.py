@@ -200,6 +200,7 @@ class Frame(Kind):
 
 
 FRAME = Frame()
+"""The kind of reduced frames."""
 
 
 def _judged(context, records):

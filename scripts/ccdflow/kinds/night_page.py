@@ -80,6 +80,7 @@ class NightPage(Kind):
 
 
 PAGE = NightPage()
+"""The kind of a night's page."""
 
 
 def basis_of_page(context, night):

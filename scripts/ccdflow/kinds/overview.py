@@ -56,6 +56,7 @@ class Overview(Kind):
 
 
 INDEX = Overview()
+"""The kind of the page of all nights."""
 
 
 def index_basis(context):

@@ -279,6 +279,7 @@ class Science(Kind):
 
 
 SCIENCE = Science()
+"""The kind of calibrated frames."""
 
 
 def _told(context, records):

@@ -292,6 +292,7 @@ class Shutter(MeasurementKind):
 
 
 SHUTTER = Shutter()
+"""The kind of a night's map of the shutter's dead time."""
 
 
 def _line(group, record):

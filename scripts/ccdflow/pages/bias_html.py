@@ -9,6 +9,7 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.words import capital, count, figure, span, with_error
 
 NOTHING = "–"
+"""A cell of a table without a value."""
 
 _LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
 _STRUCTURE, _COMBINED = "Structure left (adu)", "Combined noise (adu)"

@@ -11,7 +11,10 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 )  # fmt: skip
+"""The names of the months, January first."""
+
 UNDATED = "Without a date"
+"""The heading of nights without a date."""
 
 
 @dataclass(frozen=True)

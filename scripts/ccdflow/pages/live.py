@@ -9,7 +9,10 @@ import json
 from pathlib import Path
 
 PAGE, SCRIPT = "live.html", "live.js"
+"""The page of a watch, and the script that it loads."""
+
 WATCHING, ENDED = "watching", "ended"
+"""The states of a watch that the page shows."""
 
 
 def live_page():

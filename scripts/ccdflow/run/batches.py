@@ -26,6 +26,7 @@ from ccdflow.run.rawframes.rows import FACTS, Row, digest
 from ccdflow.run.session import Session
 
 BATCH = "batch"
+"""The kind of a record of a batch."""
 
 
 @dataclass(frozen=True)

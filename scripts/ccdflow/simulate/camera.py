@@ -186,4 +186,7 @@ class SimulatedCamera:
 
 
 LFC = SimulatedCamera()
+"""The guide's camera."""
+
 ARCHIVE_CAMERA = SimulatedCamera(nx=64, ny=48)
+"""A small one, for archives of many frames."""

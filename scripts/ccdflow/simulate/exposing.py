@@ -12,6 +12,7 @@ from ccdflow.simulate.seeds import check_number
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
 KINDS = ("bias", "dark", "flat", "science")
+"""The kinds of frames that can be exposed."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), (
 """Cards of the bias, trim and data section, alone or with the suffix of an amplifier."""
 
 DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
+"""Cards of sections in pixels of the detector, by the name that a profile gives them."""
+
 # BIASSEC1, BSEC_A2.
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 # DATASEC1, TSEC_A2.

@@ -30,6 +30,7 @@ BRIGHT = (
     "This frame is bright, {level:.0f} adu with the noise of light, and that ends nowhere "
     "abruptly: no overscan shows in it. The values below are the header's."
 )
+"""The note on a bright frame without dark columns."""
 
 # Level, adu, of a frame that holds light.
 _BRIGHT = 3000.0
@@ -40,11 +41,13 @@ BLANK = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
     "it; what follows is the header's."
 )
+"""The note on an image of one value."""
 
 TOO_FAINT = (
     "There is no light in this frame, or too little next to any dark columns or rows, to tell "
     "where the overscan is: better give a flat as well. The values below are the header's."
 )
+"""The note on a frame without enough light."""
 
 
 @dataclass(frozen=True)

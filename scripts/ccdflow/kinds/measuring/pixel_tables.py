@@ -17,6 +17,8 @@ from ccdflow.files.headertext import card_text, printable
 from ccdflow.run import ledger
 
 TABLE, WEAK = "PIXELS", "WEAK"
+"""The extensions with the bad and with the weak pixels."""
+
 # Card of the first HDU: the part of the noise of an image's flats that comes from the night.
 _OWN_PART_CARD = "FLATOWN"
 

@@ -23,6 +23,8 @@ LABELS = 40
 """At most this many kinds of frames are shown."""
 
 OWN, OTHER, MISSING = "own", "other", "missing"
+"""The state of frames of a night: masters of the night, of another one, or none."""
+
 _ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 
 

@@ -346,6 +346,7 @@ def _gain_words(wish, what, missing):
 # -- the table of a page ---------------------------------------------------------------------------
 
 HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Second choice", "Why it was not taken")
+"""The headings of the plan's table of masters."""
 
 
 def table(blocks):

@@ -22,6 +22,8 @@ from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated
 
 NAME = "waits"
+"""The name of this part of the notes on closed nights."""
+
 # Within rounding a dark counts as long enough.
 _SURELY = 1 - 1e-9
 _ANYTHING = ("*", "", "", 0.0)

@@ -65,6 +65,7 @@ def bias_sections(context, night, picture):
 
 
 OFF = "Combining biases is switched off in the configuration"
+"""The sentence where biases are not combined."""
 
 
 def _elsewhere(context, night):

@@ -18,7 +18,11 @@ MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
 
 LEFT_OVER = "left over"
+"""The warning on a frame with light that an earlier frame left."""
+
 LIKE_A_FLAT = "like a flat"
+"""The warning on a science frame as bright as a flat."""
+
 # A science frame above this fraction of its camera's faintest flat is as bright as a flat.
 _OF_FLATS = 0.5
 # The same limit without any flat: adu above the biases.

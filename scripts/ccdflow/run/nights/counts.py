@@ -14,6 +14,7 @@ from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import OK, plain_row, row_of
 
 NAME = "counts"
+"""The name of this part of the notes on closed nights."""
 
 
 LONGEST = 2.0**31

@@ -51,6 +51,8 @@ def shown_name(file):
 
 
 TWIN = "would become the same product as"
+"""The reason of a raw file whose product another one has."""
+
 _TWIN_FOLDER = f"{TWIN} one in the folder of"
 
 

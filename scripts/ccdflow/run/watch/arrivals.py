@@ -14,7 +14,11 @@ from ccdflow.files import whole
 from ccdflow.run.rawframes import rawfolder
 
 AUTO, EVENTS, POLLING = "auto", "events", "polling"
+"""The ways to notice frames, as `watch.py` names them."""
+
 WAYS = (AUTO, EVENTS, POLLING)
+"""All of them."""
+
 # The kernel knows each change on these file systems; on others another machine may make changes.
 _OF_THIS_MACHINE = frozenset(
     (

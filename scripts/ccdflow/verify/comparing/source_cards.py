@@ -101,6 +101,8 @@ REDUCED = CardOrigins(
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
+"""The origins of the cards of a reduced frame."""
+
 COMBINED = CardOrigins(
     re.compile(rf"{_STORED}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
     re.compile(f"{_WRITTEN}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
@@ -108,12 +110,15 @@ COMBINED = CardOrigins(
     # Warnings on the pixels among them, in any words.
     re.compile("ccdflow: "),
 )
+"""The origins of the cards of a combined bias, dark or flat."""
+
 CALIBRATED = CardOrigins(
     re.compile(f"{_STORED}|{_VERSIONS}|GAIN|SATURATE"),
     re.compile(f"{_WRITTEN}|{_VERSIONS}|{_CALIBRATED}"),
     re.compile(f"{_STORED}|{_CALIBRATED}"),
     re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
 )
+"""The origins of the cards of a calibrated frame."""
 
 
 def same_cards(header, sources, origin, *, must_have=True):

@@ -21,6 +21,8 @@ from ccdflow.verify.reading.outcome import MISSING, MODEL, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 
 SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
+"""The words of LOOKED: where bad pixels were looked for."""
+
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used: IMUSE001 ..."""
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
