@@ -135,21 +135,19 @@ class NightDetector(MeasurementKind):
         """Measure a detector from the masters of a night and their members."""
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
-        record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
+        key = digest(basis)
         night = NightMasters(context, group)
         if not night.darks and not night.flats and not night.pairs:
             reason = (
                 "no combined dark or flat was made of this night's frames, and no two of its flats"
                 " that are alike have one exposure"
             )
-            return ledger.Record(
-                job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
-            )
+            return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
         findings = measure_night(night, **_settings(context))
         record = ledger.Record(
             job.product,
             self.name,
-            record.key,
+            key,
             basis=basis,
             data={
                 "night": group.night,
