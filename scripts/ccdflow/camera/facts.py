@@ -247,8 +247,8 @@ def _alike_facts(headers, cards, file):
     second = len(reader.warnings)
     reader.saturation()
     _look_at_placement(reader)
-    said = reader.warnings
-    return facts, said[:first], said[first:second], said[second:]
+    texts = reader.warnings
+    return facts, texts[:first], texts[first:second], texts[second:]
 
 
 # CONTINUE makes texts of any length: they would fill the table, names and lines.

@@ -234,9 +234,9 @@ def _mean_dead_time(series):
     return -line.shutter, line.shutter_error
 
 
-def _combined(found):
+def _combined(pairs):
     """Return the mean of values by their errors, and its error; NaN for none."""
-    values, errors = np.array([pair for pair in found if np.isfinite(pair).all()] or [_UNKNOWN]).T
+    values, errors = np.array([pair for pair in pairs if np.isfinite(pair).all()] or [_UNKNOWN]).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 

@@ -109,15 +109,15 @@ class NightDetector(MeasurementKind):
 
     def group_basis(self, context, group):
         """Return the settings and the masters as they turned out."""
-        found = [
+        outcomes = [
             (step.kind, record)
             for step in group.steps
             for use in step.uses
             if (record := context.outcome(use.product)) is not None
         ]
-        masters = [[record.product, record.key, record.status] for _, record in found]
+        masters = [[record.product, record.key, record.status] for _, record in outcomes]
         basis = {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
-        if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in found):
+        if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in outcomes):
             # Only nights with such flats are measured anew.
             basis["pairs"] = "tell the gain"
         return basis
@@ -198,8 +198,8 @@ class NightDetector(MeasurementKind):
             if record is None or record.status != ledger.MADE:
                 continue
             name = names[group.shared]
-            told = f"The detector {name}" if len(names) > 1 else "The detector"
-            sentences += [f"{told}: {text}." for text in record.data["remarks"]]
+            subject = f"The detector {name}" if len(names) > 1 else "The detector"
+            sentences += [f"{subject}: {text}." for text in record.data["remarks"]]
             for figures in record.data["quality"]:
                 rows.append(
                     (

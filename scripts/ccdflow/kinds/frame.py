@@ -188,10 +188,10 @@ class Frame(Kind):
     def kept(self, context):
         """Return the spellings of readout modes, and the warnings across nights."""
         records = [r for r in context.ledger.values() if r.kind == self.name]
-        warned, said = _judged(context, records)
+        warned, warned_files = _judged(context, records)
         return {
             "spelled": setups.spellings(context),
-            "said": {file: warned[file].texts for file in said if file in warned},
+            "said": {file: warned[file].texts for file in warned_files if file in warned},
         }
 
     def restore(self, context, kept):

@@ -80,10 +80,12 @@ def write_index(context, job):
     ccdflow.run.ledger.Record
     """
     basis = index_basis(context)
-    told = {row.night: None for row in context.store.rows.values()}
-    told = {night: _told(context, night) for night in told} | context.summaries(_TOLD)
-    lines = [_night_line(told[night]["line"]) for night in sorted(told)]
-    aside = [_shown_frame(frame) for night in sorted(told) for frame in told[night]["aside"]]
+    summaries = {row.night: None for row in context.store.rows.values()}
+    summaries = {night: _told(context, night) for night in summaries} | context.summaries(_TOLD)
+    lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
+    aside = [
+        _shown_frame(frame) for night in sorted(summaries) for frame in summaries[night]["aside"]
+    ]
     content = page.index_page(
         page.IndexPage(
             nights=tuple(reversed(lines)),

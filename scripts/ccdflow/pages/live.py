@@ -40,6 +40,6 @@ def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
     -------
     str
     """
-    told = {"page": page, "time": time, "lines": list(lines), "state": state, "beat": beat}
+    message = {"page": page, "time": time, "lines": list(lines), "state": state, "beat": beat}
     # Escaped: the text stands in a script, and may hold any characters of a header.
-    return f"live({json.dumps(told, ensure_ascii=True)});\n".replace("</", "<\\/")
+    return f"live({json.dumps(message, ensure_ascii=True)});\n".replace("</", "<\\/")

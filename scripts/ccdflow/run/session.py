@@ -185,7 +185,7 @@ def _no_collection():
             gc.enable()
 
 
-def _sealed(values, reading, chain, dry, held, found):
+def _sealed(values, reading, chain, dry, held, seal_left):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     results = Path(values["results"])
     empty = Context(
@@ -197,7 +197,7 @@ def _sealed(values, reading, chain, dry, held, found):
             remove_logs(results)
         except OSError as error:
             raise lock.error_of_writing(results, error) from None
-    return Session(plan.Plan(empty, {}, []), dry, held, seal=found)
+    return Session(plan.Plan(empty, {}, []), dry, held, seal=seal_left)
 
 
 def read_notes(results):

@@ -157,8 +157,8 @@ def _hashable(setup):
 
 def _names_of_setups(summaries):
     """Return {setup: the words that tell it from the others}; '' where there is one only."""
-    found = [each for night in summaries for each in (*night["frames"], *night["holes"])]
-    setups = dict.fromkeys(_hashable(setup) for setup, *_ in found)
+    entries = [each for night in summaries for each in (*night["frames"], *night["holes"])]
+    setups = dict.fromkeys(_hashable(setup) for setup, *_ in entries)
     by_camera = defaultdict(list)
     for setup in setups:
         by_camera[dict(setup)["camera"]].append(dict(setup))

@@ -75,10 +75,10 @@ def paragraph(block):
         lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST_NAMED)]
     if block.passed_over:
-        said = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
-        lines.append(f"  not used: {said}")
-    if said := wish_lines(block):
-        lines.append(f"  to gain most: {', '.join(said[:_MOST_NAMED])}")
+        words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
+        lines.append(f"  not used: {words}")
+    if words := wish_lines(block):
+        lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")
     return lines
 
 

@@ -95,10 +95,10 @@ def records(context):
     return _sum(context, "records", Counter()), _sum(context, "made", Counter())
 
 
-def _sum(context, name, found):
+def _sum(context, name, counter):
     for night in context.summaries(NAME).values():
-        found.update(night[name])
-    return found
+        counter.update(night[name])
+    return counter
 
 
 def _disk(records):

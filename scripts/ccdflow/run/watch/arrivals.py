@@ -262,10 +262,10 @@ class SettledFiles:
         self._before = {}
         self._begun = {}
 
-    def settled(self, found):
+    def settled(self, stamps):
         """Return the files that did not change since the last look."""
-        quiet = {name: stamp for name, stamp in found.items() if self._before.get(name) == stamp}
-        self._before = found
+        quiet = {name: stamp for name, stamp in stamps.items() if self._before.get(name) == stamp}
+        self._before = stamps
         return quiet
 
     def of_news(self, news):

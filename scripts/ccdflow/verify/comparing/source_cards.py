@@ -82,14 +82,14 @@ class CardOrigins:
         Cards that a source need not have.
     dropped : re.Pattern
         Cards of the source that the product need not have.
-    said : re.Pattern
+    history : re.Pattern
         Beginnings of the lines of HISTORY that ccdflow adds.
     """
 
     own: re.Pattern
     written: re.Pattern
     dropped: re.Pattern
-    said: re.Pattern
+    history: re.Pattern
 
 
 REDUCED = CardOrigins(
@@ -206,7 +206,7 @@ def _check_commentary(header, sources, origin, must_have):
         is_own = False
         for line in lines:
             # A line of ccdflow that is longer than a card goes on in the next one.
-            is_begun = keyword == "HISTORY" and origin.said.match(line) is not None
+            is_begun = keyword == "HISTORY" and origin.history.match(line) is not None
             goes_on = is_own and line not in known and not line.startswith("ccdflow: ")
             is_own = is_begun or goes_on
             if not is_own and line not in known:

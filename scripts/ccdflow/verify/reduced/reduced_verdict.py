@@ -95,13 +95,13 @@ def verify_frame(headers, path, raw):
 def _check_sentences(header, raw):
     """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
     check_plain(header, _NO_WORLD)
-    told = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
+    world_cards = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
     if sentences_in_header(header):
         if left := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
             raise Differs(
                 f"HISTORY says that world coordinates are left out, and {left[0]} is there"
             )
-    elif lost := [keyword for keyword in told if keyword not in header]:
+    elif lost := [keyword for keyword in world_cards if keyword not in header]:
         raise Differs(f"the card {lost[0]} of its source is missing, and no HISTORY says why")
 
 
