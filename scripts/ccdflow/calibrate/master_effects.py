@@ -161,8 +161,12 @@ class _Sample:
 def _effect(ours, theirs):
     """Return the `Effect` of a master, from statistics with it and without it."""
     # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
-    noise, noise_without, of_noise = _compared(ours.steps, theirs.steps, np.logical_and)
-    spread, spread_without, of_structure = _compared(ours.boxes, theirs.boxes, np.logical_or)
+    noise, noise_without, of_noise = _difference_of_squares(
+        ours.steps, theirs.steps, np.logical_and
+    )
+    spread, spread_without, of_structure = _difference_of_squares(
+        ours.boxes, theirs.boxes, np.logical_or
+    )
     # The median of n values is as noisy as pi / (2 n) of one.
     own = np.pi / 2 / ours.size
     return Effect(
@@ -175,7 +179,7 @@ def _effect(ours, theirs):
     )
 
 
-def _compared(ours, theirs, both):
+def _difference_of_squares(ours, theirs, both):
     """Return the means of two kinds of squares, and the standard error of their difference.
 
     Parameters

@@ -114,12 +114,12 @@ def stamp_reader(system):
         made = CardTime(content.keyword, day.day, day.other)
         if clock is not None:
             made = replace(made, clock=clock.time, zone=clock.zone, remark=clock.remark)
-        return _placed(made, content, system)
+        return _stamp_with_zone(made, content, system)
 
     return reader
 
 
-def _placed(stamp, content, system):
+def _stamp_with_zone(stamp, content, system):
     """Return the stamp with the time zone that the card's name, its comment and TIMESYS give."""
     if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
         return stamp
@@ -164,7 +164,7 @@ def clocks(reader, system, *, by_name=True):
         made = CardTime(
             content.keyword, day and day.day, None, clock.time, clock.zone, remark=clock.remark
         )
-        return _placed(made, content, system)
+        return _stamp_with_zone(made, content, system)
 
     listed = [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
     if listed or not by_name:

@@ -212,7 +212,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
         **alike,
     )
     reader.warn_all(of_placement)
-    return _bounded(replace(facts, warnings=tuple(reader.warnings)))
+    return _facts_with_short_texts(replace(facts, warnings=tuple(reader.warnings)))
 
 
 def _alike_facts(headers, cards, file):
@@ -255,7 +255,7 @@ def _alike_facts(headers, cards, file):
 _LONGEST = 500
 
 
-def _bounded(facts):
+def _facts_with_short_texts(facts):
     """Return the facts with long texts cut; each keeps eight digits of its own."""
     texts = ((each.name, getattr(facts, each.name)) for each in fields(facts))
     changed = {

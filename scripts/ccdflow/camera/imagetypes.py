@@ -159,7 +159,7 @@ def frame_type(reader, rules):
     -------
     imagetyp, type, reason : str
     """
-    written = _written(reader)
+    written = _types_of_cards(reader)
     first = written[0][0] if written else ""
     for rule in rules:
         if _rule_holds(rule, reader, first):
@@ -173,7 +173,7 @@ def frame_type(reader, rules):
     return "", "", f"{_UNSAID} (looked for {names}...): name it in a profile"
 
 
-def _written(reader):
+def _types_of_cards(reader):
     """Return the image types of all cards in their order, as (as written, as understood or '')."""
     types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):

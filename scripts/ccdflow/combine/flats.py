@@ -96,7 +96,7 @@ def combine_flats(
     """
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
-    subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
+    subtract = _terms_of_flats(len(members), bias, dark, seconds, scale_up)
     options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
     rows, sample = sample_members(members, subtract=subtract, threads=limits.threads, **options)
     levels = levels_of_members(sample) if scale is None else np.array(scale, dtype=np.float64)
@@ -116,7 +116,7 @@ def combine_flats(
         allow_empty=True,
         **options,
     )
-    shared = _shared(subtract, bias, dark, levels, combined.sample_rows)
+    shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
     return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
@@ -138,11 +138,11 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
     """
     members = list(members)
     check_members(members)
-    subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
+    subtract = _terms_of_flats(len(members), bias, dark, seconds, scale_up)
     return levels_of_members(sample_members(members, subtract=subtract, **options)[1])
 
 
-def _subtracted(n, bias, dark, seconds, scale_up):
+def _terms_of_flats(n, bias, dark, seconds, scale_up):
     """Return the terms that are subtracted from flats: their bias, and their dark scaled."""
     bias = checked_bias(bias, "flats")
     subtract = () if bias is None else (Subtracted(bias.pixels),)
@@ -187,7 +187,7 @@ def _check_levels(levels, members):
             )
 
 
-def _shared(subtract, bias, dark, levels, rows):
+def _noise_of_masters(subtract, bias, dark, levels, rows):
     """Return the rms contributions of bias and dark to the mean of the members.
 
     The bias enters the mean with sum(1 - k) / L, because the dark adds it back k times; the dark

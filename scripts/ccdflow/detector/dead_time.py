@@ -158,7 +158,7 @@ def measure_dead_time(series):
     DeadTime
     """
     shapes = [means.shape[1:] for means in series[0].means]
-    mean, mean_error = _combined([_mean_dead_time(flats) for flats in series])
+    mean, mean_error = _weighted_mean([_mean_dead_time(flats) for flats in series])
     about = 0.0 if np.isnan(mean) else mean
     lines = [_lines(flats, about) for flats in series]
     weights = sum(error**-2 for _, error, _, _ in lines)
@@ -234,7 +234,7 @@ def _mean_dead_time(series):
     return -line.shutter, line.shutter_error
 
 
-def _combined(pairs):
+def _weighted_mean(pairs):
     """Return the mean of values by their errors, and its error; NaN for none."""
     values, errors = np.array([pair for pair in pairs if np.isfinite(pair).all()] or [_UNKNOWN]).T
     weights = errors**-2.0

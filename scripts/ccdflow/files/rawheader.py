@@ -326,7 +326,7 @@ class Remembered:
         answer = answers.get(pick(texts))
         if answer is not None:
             return answer[0]
-        result, seen = _watched(function, headers)
+        result, seen = _result_and_places(function, headers)
         if not seen <= places or key not in self._tables:
             places = places | seen
             pick, answers = itemgetter(*sorted(places)) if places else _none, {}
@@ -343,7 +343,7 @@ def _none(texts):
     return ()
 
 
-def _watched(function, headers):
+def _result_and_places(function, headers):
     """Return the result of a function, and the places of the cards that it looked at.
 
     Places are counted through all headers.

@@ -150,11 +150,11 @@ def write_page(context, job):
             cameras=tuple(_cameras(context, night)),
             sections=tuple(sections),
             notes=(
-                *_flagged(context, night),
+                *_sentences_on_amplifiers(context, night),
                 *_undrawn(context, night),
                 *_left_out(context, night),
-                *_warned(context, night),
-                *_calibrated(context, night),
+                *_sentences_on_odd_frames(context, night),
+                *_sentences_on_calibration(context, night),
             ),
             index="../../" + paths.INDEX_PAGE,
         )
@@ -168,7 +168,7 @@ def _cameras(context, night):
     return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING})
 
 
-def _flagged(context, night):
+def _sentences_on_amplifiers(context, night):
     """Return sentences on amplifiers that hold no signal."""
     files = defaultdict(list)
     for row in context.rows_of(night):
@@ -198,14 +198,14 @@ def _left_out(context, night):
     return [f"{camera}: {_some(named)}: {text}." for (camera, text), named in files.items()]
 
 
-def _warned(context, night):
+def _sentences_on_odd_frames(context, night):
     """Return sentences on frames in which something is not as it should be."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
     warned = frame_warnings.warned_frames(rows.values(), context.outcome)
     return frame_warnings.sentences_on_warnings(warned)
 
 
-def _calibrated(context, night):
+def _sentences_on_calibration(context, night):
     """Return sentences on calibrated frames whose noise or flat is not as one might expect."""
     groups = SCIENCE.night_groups(context, night)
     records = [r for g in groups if (r := context.outcome(g.product)) is not None]

@@ -48,7 +48,7 @@ class Overview(Kind):
 
     def summary(self, context, night, records):
         """Return the line of a night, and its frames that are set aside."""
-        return {_TOLD: _told(context, night)}
+        return {_TOLD: _summary_of(context, night)}
 
     def make(self, context, job, *, threads):
         """Write the overview."""
@@ -81,7 +81,9 @@ def write_index(context, job):
     """
     basis = index_basis(context)
     summaries = {row.night: None for row in context.store.rows.values()}
-    summaries = {night: _told(context, night) for night in summaries} | context.summaries(_TOLD)
+    summaries = {night: _summary_of(context, night) for night in summaries} | context.summaries(
+        _TOLD
+    )
     lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
     aside = [
         _shown_frame(frame) for night in sorted(summaries) for frame in summaries[night]["aside"]
@@ -98,7 +100,7 @@ def write_index(context, job):
     return write_text_product(context, job, basis, content)
 
 
-def _told(context, night):
+def _summary_of(context, night):
     """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
     groups = BIAS_KIND.night_groups(context, night)

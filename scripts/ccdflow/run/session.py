@@ -155,7 +155,7 @@ def start(
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:
-                session = _sealed(values, reading, chain, dry, held, valid_seal)
+                session = _sealed_session(values, reading, chain, dry, held, valid_seal)
             else:
                 options = {"progress": progress, "cores": cores}
                 session = _open(values, reading, chain, dry, held, state, options, made)
@@ -185,7 +185,7 @@ def _no_collection():
             gc.enable()
 
 
-def _sealed(values, reading, chain, dry, held, seal_left):
+def _sealed_session(values, reading, chain, dry, held, seal_left):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     results = Path(values["results"])
     empty = Context(

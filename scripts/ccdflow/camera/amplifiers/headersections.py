@@ -145,7 +145,7 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
         hdu=reader.index,
         data=kept,
         overscan=(bias.region,) if bias else (),
-        detector=_turned(detector, given),
+        detector=_turned_sections(detector, given),
         detector_of=data.region if data else None,
         lengthen=True,
         **reader.figures(suffix),
@@ -288,7 +288,7 @@ def _detector(reader, suffix):
     return tuple(sections)
 
 
-def _turned(detector, given):
+def _turned_sections(detector, given):
     """Return detector sections for pixels whose own section may run backwards as well."""
     if given is None:
         return detector

@@ -103,7 +103,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     """
     flat = filled(flat)
     dark = None if dark is None else filled(dark)
-    claimed = _claimed(headers, index, flat.shape)
+    claimed = _claimed_sections(headers, index, flat.shape)
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
@@ -241,7 +241,7 @@ def _with_claim(axis, start, stop, count):
     return replace(axis, strips=strips, lit=lit) if strips and lit else axis
 
 
-def _claimed(headers, index, shape):
+def _claimed_sections(headers, index, shape):
     """Return the header's sections that lie in the frame, by card."""
     regions = []
     for keyword in ("BIASSEC", "TRIMSEC", "DATASEC"):

@@ -313,7 +313,7 @@ def _lines(context, kind, groups):
                 use_taken = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
                 why = match_words.without_degrees(answer.why_none)
                 alike[use_taken or (answer.grade, why)].append((group, answer))
-    return [_taken(context, kind, uses) for uses in alike.values()]
+    return [_planned_master(context, kind, uses) for uses in alike.values()]
 
 
 def step_line(context, answer):
@@ -338,7 +338,7 @@ def step_line(context, answer):
     return [*values, step.uses.index(use), "" if rival is None else rival.product, why]
 
 
-def _taken(context, kind, answers):
+def _planned_master(context, kind, answers):
     """Return the `PlannedMaster` of a kind for groups that have the same answer."""
     groups = tuple(group for group, _ in answers)
     answer = answers[0][1]
@@ -437,7 +437,7 @@ def _bias_of(context, dark):
     return biases[0] if biases else None
 
 
-def _refused(context, lines):
+def _refused_masters(context, lines):
     """Yield the masters before those that are taken, which could not be made, and why."""
     known = set()
     for line in lines:
@@ -455,7 +455,7 @@ def _passed_over(context, groups, lines_taken):
     nights = {groups[0].night} | {
         line.master.night for line in lines_taken if line.master is not None
     }
-    passed = list(_refused(context, lines_taken))
+    passed = list(_refused_masters(context, lines_taken))
     for kind in dict.fromkeys(line.kind for line in lines_taken):
         lines = [line for line in lines_taken if line.kind == kind and not line.is_unneeded]
         asking = [group for line in lines for group in line.groups]
@@ -508,7 +508,7 @@ def _noise(context, name, groups, *, foretell):
             sky=sky,
             response=_response(context, group, uses.get("flat")),
             masters={
-                kind: _applied(context, kind, use, records[kind], noise, seconds)
+                kind: _master_in_budget(context, kind, use, records[kind], noise, seconds)
                 for kind, use in uses.items()
                 if use is not None
             },
@@ -558,7 +558,7 @@ def _other_bias(context, dark, noise, seconds):
     use = _bias_of(context, dark)
     if use is None:
         return None
-    return _applied(context, BIAS, use, context.outcome(use.product), noise, seconds)
+    return _master_in_budget(context, BIAS, use, context.outcome(use.product), noise, seconds)
 
 
 def _response(context, group, use):
@@ -579,7 +579,7 @@ def _response(context, group, use):
     return context.lookup(("response", use.product, record.key), make)
 
 
-def _applied(context, kind, use, record, noise, seconds):
+def _master_in_budget(context, kind, use, record, noise, seconds):
     """Return a master as the budget takes it."""
     members = record.data.get("members") if record is not None else None
     group = context.groups.get(use.product)

@@ -283,7 +283,7 @@ def wish_lines(block):
     ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
-            what = _wished(wish, noise, block)
+            what = _wish_in_words(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
             if what not in ranked or rank > ranked[what][0]:
                 missing = _why_missing(wish, noise, block)
@@ -292,7 +292,7 @@ def wish_lines(block):
     return [f"{what} ({gain})" for what, (_, gain) in ordered]
 
 
-def _wished(wish, noise, block):
+def _wish_in_words(wish, noise, block):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
     missing = _why_missing(wish, noise, block)
     frames = match_words.lacking_frames(missing, block.night)

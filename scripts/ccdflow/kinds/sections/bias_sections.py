@@ -46,7 +46,7 @@ def bias_sections(context, night, picture):
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     sections = [
         combined_section(
-            [_combined(context, group, named[group.product]) for group in groups],
+            [_figures_of_group(context, group, named[group.product]) for group in groups],
             elsewhere=elsewhere,
             biases=biases,
         ),
@@ -83,7 +83,7 @@ def _elsewhere(context, night):
     )
 
 
-def _combined(context, group, name):
+def _figures_of_group(context, group, name):
     """Return the figures of a group of biases as its section shows them."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data

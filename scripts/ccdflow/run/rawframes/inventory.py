@@ -338,7 +338,9 @@ def _read(raw, file, before, settings, basis, now, values):
         if not camera.raw:
             remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
         values["geometry"], values["recipe"], notes = remembered(
-            "arranged", lambda headers: _arranged(file, camera, headers, settings), headers
+            "arranged",
+            lambda headers: _geometry_and_recipe(file, camera, headers, settings),
+            headers,
         )
         values["reason"] = "; ".join(filter(None, (values["reason"], *notes)))
         if not layout.checked:
@@ -411,7 +413,7 @@ def _described(file, camera, headers, remembered):
 _facts_of = attrgetter(*FACTS)
 
 
-def _arranged(file, camera, headers, settings):
+def _geometry_and_recipe(file, camera, headers, settings):
     """Return geometry and recipe of a raw frame in canonical form, and notes; or `FrameError`."""
     how = camera.recipe(settings.reduction)
     where = camera.geometry(headers, file=file, layout=how.layout)

@@ -40,7 +40,7 @@ def warning_lines(store, *, most=MOST_LINES):
     lines = [_line(members) for members in ranked[:most]]
     if len(ranked) > most:
         lines.append(f"... and {len(ranked) - most} more kinds of warnings, see the table")
-    return [*lines, *_undated(store)]
+    return [*lines, *_line_on_undated(store)]
 
 
 def _line(entries):
@@ -49,7 +49,7 @@ def _line(entries):
     return f"warning: {file}: {text}{many}"
 
 
-def _undated(store):
+def _line_on_undated(store):
     """Return the line on undated biases of one folder, which may be of several nights."""
     folders = Counter(
         row.night
