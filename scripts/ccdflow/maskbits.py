@@ -62,6 +62,11 @@ def flagged(mask):
     Returns
     -------
     numpy.ndarray of int64
+
+    Examples
+    --------
+    >>> print(flagged(np.array([[0, 4, 0], [0, 0, 64]], np.int16)))
+    [1 5]
     """
     flat = mask.reshape(-1)
     whole = flat.size // 4 * 4

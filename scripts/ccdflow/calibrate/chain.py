@@ -39,6 +39,11 @@ def is_same_exposure(one, other):
     Returns
     -------
     bool or numpy.ndarray of bool
+
+    Examples
+    --------
+    >>> is_same_exposure(300.0, 300.2), is_same_exposure(1.0, 1.2)
+    (True, False)
     """
     return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
 

@@ -348,6 +348,11 @@ def parse_python(text, *, file=None, keyword=None, error=FrameError):
     ------
     FrameError or UserError
         If the text is not two slices with step 1.
+
+    Examples
+    --------
+    >>> parse_python("[0:4128, 1024:]")
+    ((0, 4128), (1024, None))
     """
     body = re.sub(r"\s+", "", text) if isinstance(text, str) else ""
     parts = body[1:-1].split(",") if body.startswith("[") and body.endswith("]") else []

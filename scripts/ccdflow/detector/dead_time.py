@@ -83,7 +83,13 @@ class DeadTime:
 
 
 def edges(size):
-    """Return the first pixels of the cells along an axis, and its end: (cells + 1,) int."""
+    """Return the first pixels of the cells along an axis, and its end: (cells + 1,) int.
+
+    Examples
+    --------
+    >>> print(edges(64)[:4])
+    [ 0 16 32 48]
+    """
     cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     return np.linspace(0, size, cells + 1).round().astype(int)
 
