@@ -54,10 +54,12 @@ def kinds_needed():
         simulate.simulate_night(raw, scale=0.0625)
         given = {"raw": str(raw), "results": str(results), "progress": "none"}
         plan = session.start(settings.load_settings(given), chain=CHAIN, dry=True).plan
-    found = {kind.name: set() for kind in CHAIN}
+    needs_of_kinds = {kind.name: set() for kind in CHAIN}
     for job in plan.jobs.values():
-        found[job.kind] |= {plan.jobs[need].kind for need in job.needs if need in plan.jobs}
-    return {RAW: set(), **found, CHAIN.first.name: {RAW}}
+        needs_of_kinds[job.kind] |= {
+            plan.jobs[need].kind for need in job.needs if need in plan.jobs
+        }
+    return {RAW: set(), **needs_of_kinds, CHAIN.first.name: {RAW}}
 
 
 def layers_needed(text):
@@ -73,16 +75,17 @@ def layers_needed(text):
     dict of str to set of str
     """
     table = text.partition("Inside the library")[2].partition("\n\n| ")[2].partition("\n\n")[0]
-    found = {}
+    needs_of_packages = {}
     for line in table.splitlines()[2:]:
         names, _, allowed = line.strip("| ").split(" | ")
         first, *_ = names = re.findall(r"`(\w+)/?`", names)
         # The ground floor is one row of single modules.
         own = "errors, paths, settings ..." if len(names) > 1 else first
-        found[own] = set(re.findall(r"`(\w+)/?`", allowed))
-    ground = next(iter(found))
+        needs_of_packages[own] = set(re.findall(r"`(\w+)/?`", allowed))
+    ground = next(iter(needs_of_packages))
     above = {
-        name: {each for each in needs if each in found} | {ground} for name, needs in found.items()
+        name: {each for each in needs if each in needs_of_packages} | {ground}
+        for name, needs in needs_of_packages.items()
     }
     above[ground] = set()
     return {**above, SCRIPTS: set(above), RULES: {"kinds", "run"}}

@@ -116,22 +116,22 @@ def calibrate(path, out, options, store):
     for kind in MASTERS:
         master = getattr(options, kind)
         if master is not None:
-            found, cut = cutting.master_for(
+            chosen, cut = cutting.master_for(
                 store, kind, master, unit, file=str(path), name=str(master)
             )
             if cut:
-                cutting.check_cut(found, unit.header, file=str(path))
+                cutting.check_cut(chosen, unit.header, file=str(path))
                 reasons.append(f"{kind} cut to its pixels {cut}")
             if options.bias_is_out and kind == "bias":
                 # A bias that was combined by hand has no key of its own.
-                found = replace(found, key=found.key or f"{crc32(os.fsencode(master)):08x}")
+                chosen = replace(chosen, key=chosen.key or f"{crc32(os.fsencode(master)):08x}")
             elif options.bias_is_out:
-                found = replace(found, bias_key=uses["bias"].master.key, level_subtracted=True)
-            uses[kind] = AppliedMaster(found, cut=cut)
+                chosen = replace(chosen, bias_key=uses["bias"].master.key, level_subtracted=True)
+            uses[kind] = AppliedMaster(chosen, cut=cut)
             if kind == "dark":
-                scale = scale_of(unit.header, found, path)
+                scale = scale_of(unit.header, chosen, path)
                 degrees = degrees_of(unit.header, master)
-                uses[kind] = AppliedMaster(found, scale, degrees=degrees, cut=cut)
+                uses[kind] = AppliedMaster(chosen, scale, degrees=degrees, cut=cut)
     return calibrate_file(
         path,
         out / path.name,

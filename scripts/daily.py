@@ -173,9 +173,9 @@ def remember(results, after):
     after : dict of str to (str, str)
         As `troubled` returns it.
     """
-    said = {file: status for file, (status, _) in after.items() if status != ARRIVING}
+    statuses = {file: status for file, (status, _) in after.items() if status != ARRIVING}
     try:
-        notes.write_atomically(results / REPORTED, json.dumps(said))
+        notes.write_atomically(results / REPORTED, json.dumps(statuses))
     except OSError as error:
         print(f"ccdflow: what was reported cannot be kept ({error})", file=sys.stderr)
 
@@ -212,22 +212,22 @@ def daily(arguments):
         status = run(arguments, log=log, folder=folder)
         log.seek(0)
         output = log.read()
-        told = summary.read_summary(folder)
-        before, after = reported(told.results), troubled(told.inventory)
-    if told.end.get("busy"):
-        return f"ccdflow: nothing done: {told.end['error']}", 0, None
-    if "error" in told.end:
-        return f"ccdflow: {told.end['error']}", FAILED, None
-    said = (told.results, after) if told.end else None
-    text = news(told.end, before, after, time.monotonic() - began) if told.end else ""
+        run_summary = summary.read_summary(folder)
+        before, after = reported(run_summary.results), troubled(run_summary.inventory)
+    if run_summary.end.get("busy"):
+        return f"ccdflow: nothing done: {run_summary.end['error']}", 0, None
+    if "error" in run_summary.end:
+        return f"ccdflow: {run_summary.end['error']}", FAILED, None
+    reported_frames = (run_summary.results, after) if run_summary.end else None
+    text = news(run_summary.end, before, after, time.monotonic() - began) if run_summary.end else ""
     if status == 0 and not text:
-        return "", 0, said
-    kept = keep(told.results, output)
+        return "", 0, reported_frames
+    kept = keep(run_summary.results, output)
     if status == 0:
-        return text, ASIDE if newly(SET_ASIDE, before, after) else 0, said
+        return text, ASIDE if newly(SET_ASIDE, before, after) else 0, reported_frames
     last = output.strip().splitlines()[-_LAST_LINES:]
     closing = f"ccdflow failed; the whole log: {kept}" if kept else "ccdflow failed"
-    return "\n".join(filter(None, [text, *last, closing])), FAILED, said
+    return "\n".join(filter(None, [text, *last, closing])), FAILED, reported_frames
 
 
 def keep(results, output):
@@ -310,11 +310,11 @@ def report(arguments):
         return FAILED
     if {"-n", "--dry-run", "--dryrun"} & set(arguments):
         return subprocess.call([*COMMAND, *arguments])
-    text, status, said = daily(arguments)
+    text, status, reported_frames = daily(arguments)
     if text:
         print(text, file=sys.stderr if status == FAILED else sys.stdout, flush=True)
-    if said:
-        remember(*said)
+    if reported_frames:
+        remember(*reported_frames)
     return status
 
 

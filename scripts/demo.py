@@ -99,7 +99,7 @@ def _reduced(folder):
 
 def _calibrated(folder):
     """Return the calibrated frames, the last thing that is made of pixels."""
-    found = []
+    entries = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
             first, *others = packed.in_plain_order(hdus)
@@ -107,13 +107,13 @@ def _calibrated(folder):
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
             beside = f", with {' and '.join(names)}" if names else ""
             text = f"a calibrated frame in {unit}{beside}: grade {header['CALGRADE']}"
-        found.append((path, text))
-    return found
+        entries.append((path, text))
+    return entries
 
 
 def _detector(folder):
     """Return the tables of bad pixels: each night's, and the maps of all nights."""
-    found = []
+    entries = []
     for path in sorted(folder.rglob("*.fits")):
         kind, text = path.name.partition("_")[0], "a map made of the detector's measurements"
         if kind == "pixels":
@@ -122,8 +122,8 @@ def _detector(folder):
             text = "the bad pixels of all nights, with the nights in which each was bad"
         elif kind == "shutter":
             text = f"the shutter's dead time by the flats of {path.parent.name}"
-        found.append((path, text))
-    return found
+        entries.append((path, text))
+    return entries
 
 
 def _shape(path):

@@ -116,8 +116,8 @@ def what_if(context, results, product, master, picture):
     from ccdflow.kinds.explaining import what_if as trying
 
     master = Path(master) if Path(master).is_file() else results / master
-    found = trying.try_master(context, product, master)
-    png = trying.picture(found, product=product, master=master.name)
+    change = trying.try_master(context, product, master)
+    png = trying.picture(change, product=product, master=master.name)
     try:
         whole.write_whole(picture, [png])
     except OSError as error:
@@ -126,7 +126,7 @@ def what_if(context, results, product, master, picture):
             file=picture,
             remedy="give picture=FILE in a folder that can be written",
         ) from None
-    return [f"{product} with {master.name}:", *found.lines(), f"  picture  {picture}"]
+    return [f"{product} with {master.name}:", *change.lines(), f"  picture  {picture}"]
 
 
 def main(arguments=None):

@@ -70,7 +70,7 @@ def tables_of(results, night):
             remedy="give night=NIGHT" if nights else "run the workflow first",
         )
     return night, terminal.Tables(
-        **{name: [row for row in found if row["night"] == night] for name, found in rows.items()}
+        **{name: [row for row in table if row["night"] == night] for name, table in rows.items()}
     )
 
 

@@ -380,7 +380,7 @@ def run(work, parse_all, arguments=None):
     try:
         allow_interrupts()
         check_current_folder()
-        said = work(parse_all(arguments))
+        output = work(parse_all(arguments))
     except CcdflowError as error:
         print(f"ccdflow: {error}", file=sys.stderr)
         return 1
@@ -392,7 +392,7 @@ def run(work, parse_all, arguments=None):
         return 1
     finally:
         end_at_once()
-    text, status = said if isinstance(said, tuple) else (said, 0)
+    text, status = output if isinstance(output, tuple) else (output, 0)
     if sys.stdout is None or not text:
         # A closed output is None.
         return status

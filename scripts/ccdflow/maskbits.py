@@ -29,6 +29,9 @@ COSMIC = 64
 UNLIT = 128
 """In a part of the flat without light."""
 
+UNLIT_BELOW = 0.2
+"""A pixel is unlit if its flat, whose mean is 1, is below this."""
+
 UNCALIBRATED = 256
 """A master is missing or extrapolated here."""
 
@@ -59,6 +62,11 @@ def flagged(mask):
     Returns
     -------
     numpy.ndarray of int64
+
+    Examples
+    --------
+    >>> print(flagged(np.array([[0, 4, 0], [0, 0, 64]], np.int16)))
+    [1 5]
     """
     flat = mask.reshape(-1)
     whole = flat.size // 4 * 4

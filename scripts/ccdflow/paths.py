@@ -14,7 +14,11 @@ NAME_MAX = 255
 """File systems allow this many bytes for the name of a file or folder."""
 
 RAW_ENDINGS = (".fits", ".fit", ".fts")
+"""Endings of FITS files, in lower case."""
+
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
+"""Suffixes of packings that are read."""
+
 # Most of a million names end in these, and need no further look.
 _USUAL = (".fits", ".fits.gz")
 
@@ -22,16 +26,40 @@ OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", "
 """Suffixes of packings that are not read: such files are named in a warning."""
 
 INVENTORY = "inventory.csv"
+"""The table of raw frames."""
+
 BIAS_QUALITY = "bias_quality.csv"
+"""The table of each night's biases."""
+
 DARK_QUALITY = "dark_quality.csv"
+"""The table of each night's darks."""
+
 FLAT_QUALITY = "flat_quality.csv"
+"""The table of each night's flats."""
+
 ASSOCIATIONS = "associations.csv"
+"""The table of the masters that each frame took."""
+
 VERIFICATION = "verification.csv"
+"""The table of verdicts on products."""
+
 DETECTOR = "detector.csv"
+"""The table of each night's gain, read noise and linearity."""
+
 EVENTS = "events.csv"
+"""The table of steps in those figures."""
+
 OVERVIEW = "before_after.png"
+"""The picture of a night's raw and reduced frames, in the night's folder."""
+
 INDEX_PAGE = "report.html"
+"""The page of all nights, and, in a night's folder, that of the night."""
+
 SHEET = "frames.json"
+"""The list of a night's small pictures, in the night's folder."""
+
+FROM_NIGHT = "../.."
+"""From the folder of a night's page to the results folder, as a link has it."""
 
 SMALL = "frames"
 """The folder of a night's small pictures, in the night's folder."""
@@ -43,23 +71,40 @@ SET_ASIDE = "set_aside"
 """The folder of products whose raw frames were set aside."""
 
 STATE = ".ccdflow"
+"""The folder of notes that ccdflow keeps in the results folder."""
+
 LOCK = f"{STATE}/lock"
+"""The file that a run holds locked."""
+
 HEADERS = f"{STATE}/headers.json"
+"""The header values of all raw frames."""
+
 LEDGER = f"{STATE}/ledger.json"
+"""The records of all products."""
+
 SEAL = f"{STATE}/seal.json"
+"""The checksums that hold a closed archive: see `ccdflow.run.seal`."""
 
 LATE_NOTES = f"{STATE}/since.json"
 """Notes made since the header values and the ledger were written whole."""
 
 CLOSED_NIGHTS = f"{STATE}/nights.json"
+"""The summaries of nights whose products are all made."""
+
 DONE = f"{STATE}/done"
+"""The folder of the markers of products that were made."""
+
 BATCHES = f"{STATE}/batches"
+"""The folder of the batches of a run."""
+
 LOGS = f"{STATE}/logs"
+"""The folder of logs."""
 
 LAST_RUN = f"{STATE}/last_run.js"
 """The result of the last run, as a script that the overview reads."""
 
 FAILED_READS = f"{LOGS}/raw"
+"""The folder of logs of raw files that could not be read."""
 
 # reduced/night/a.fits.0123456789abcdef.2.json: product, key, attempt.
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")

@@ -30,6 +30,11 @@ def median(values):
     -------
     numpy.floating
         In the type of floats, float64 for integers; NaN if a value is, or if there is none.
+
+    Examples
+    --------
+    >>> print(median(np.array([3.0, 1.0, 2.0, 10.0])))
+    2.5
     """
     flat = np.ravel(values)
     is_float = flat.dtype.kind == "f"

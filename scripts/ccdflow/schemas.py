@@ -13,6 +13,7 @@ import jsonschema
 from ccdflow.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "schemas"
+"""The folder of the schemas."""
 
 
 def check_values(values, schema, *, file, words=None):
@@ -63,13 +64,13 @@ def read_schema(schema):
     before them, its properties beside those defined there.
     """
     values = json.loads((FOLDER / schema).read_text(encoding="utf-8"))
-    return _resolved(values, values.get("$defs", {}))
+    return _part_without_references(values, values.get("$defs", {}))
 
 
-def _resolved(part, definitions):
+def _part_without_references(part, definitions):
     """Return a part of a schema with its references put in place."""
     if isinstance(part, list):
-        return [_resolved(entry, definitions) for entry in part]
+        return [_part_without_references(entry, definitions) for entry in part]
     if not isinstance(part, dict):
         return part
     values = {key: value for key, value in part.items() if key not in ("$ref", "$defs")}
@@ -78,7 +79,7 @@ def _resolved(part, definitions):
         if "properties" in values and "properties" in shared:
             values["properties"] = {**shared["properties"], **values["properties"]}
         values = {**shared, **values}
-    return {key: _resolved(value, definitions) for key, value in values.items()}
+    return {key: _part_without_references(value, definitions) for key, value in values.items()}
 
 
 @cache

@@ -11,9 +11,17 @@ from ccdflow import paths, schemas, yamltext
 from ccdflow.errors import UserError
 
 SCHEMA = "config.schema.json"
+"""The schema of the configuration."""
+
 NAME = "config/config.yaml"
+"""The configuration file with all defaults."""
+
 ROOT = Path(__file__).resolve().parents[2]
+"""The folder of ccdflow."""
+
 FOLDERS = ("raw", "results", "cameras")
+"""The settings that are folders."""
+
 _FORMER_FRAMES = "frames_per_order"
 _FORMER = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",

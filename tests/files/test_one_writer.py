@@ -133,10 +133,10 @@ def test_a_part_that_cannot_be_given_its_name_leaves_nothing(tmp_path):
 
 def test_a_note_that_may_not_be_written_is_named(tmp_path):
     error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".ccdflow" / "lock"))
-    line = str(lock.unwritable(tmp_path, error))
+    line = str(lock.error_of_writing(tmp_path, error))
     assert line.startswith(f"{tmp_path}/.ccdflow/lock: the results folder cannot be written")
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.part"))
-    assert str(lock.unwritable(tmp_path, full)).startswith(f"{tmp_path}: ")
+    assert str(lock.error_of_writing(tmp_path, full)).startswith(f"{tmp_path}: ")
 
 
 def test_a_file_is_written_directly_and_never_through_a_link(tmp_path, monkeypatch):

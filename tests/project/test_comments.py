@@ -36,7 +36,7 @@ def test_a_constant_is_defined_above_its_first_use():
 
 
 def test_the_comment_of_a_constant_has_one_form():
-    """A string below a public one, a line above a private one."""
+    """A string below each public one, a line above a private one."""
     wrong = []
     for module in modules():
         lines = module.text.splitlines()
@@ -46,7 +46,9 @@ def test_the_comment_of_a_constant_has_one_form():
             is_below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
             is_above = above.startswith("# ") and not above.startswith(("# --", "# fmt", "# isort"))
             is_behind = re.search("  # (?!noqa|fmt)", lines[node.lineno - 1])
-            if is_above if is_public else is_below:
+            if is_public and not is_below:
+                wrong.append(f"{module.path.name}: {names[0]}, without a string below it")
+            elif is_above if is_public else is_below:
                 wrong.append(f"{module.path.name}: {names[0]}")
             elif is_behind:
                 wrong.append(f"{module.path.name}: {names[0]}, behind it")

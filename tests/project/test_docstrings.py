@@ -270,3 +270,15 @@ def test_a_result_is_described_beside_parameters():
         )
     ]
     assert bare == []
+
+
+def test_a_table_of_the_modules_of_a_package_names_each_once():
+    tables = 0
+    for path, _, tree in modules():
+        _, is_there, table = (ast.get_docstring(tree) or "").partition("\nmodule ")
+        if path.name == "__init__.py" and is_there:
+            tables += 1
+            names = re.findall(r"^(\w+)  ?", table.partition("\n=")[2], re.MULTILINE)
+            there = {each.stem for each in path.parent.glob("*.py")} - {"__init__"}
+            assert sorted(names) == sorted(there), path
+    assert tables > 0

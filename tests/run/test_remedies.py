@@ -19,11 +19,11 @@ from ccdflow.run import failures, lock
 def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
     error = OSError(number, "of the system", "in/the/way")
     assert failures.remedy_of(error) == f"{action}, and run again"
-    refused = lock.unwritable(tmp_path, error)
+    refused = lock.error_of_writing(tmp_path, error)
     assert refused.remedy == f"{action}; no result was changed"
     assert refused.file == ("in/the/way" if number == errno.ENOTDIR else str(tmp_path))
 
 
 def test_an_error_without_an_action_asks_for_permissions_and_disk(tmp_path):
-    refused = lock.unwritable(tmp_path, OSError(errno.ELOOP, "too many links"))
+    refused = lock.error_of_writing(tmp_path, OSError(errno.ELOOP, "too many links"))
     assert refused.remedy.startswith("check its permissions and its disk; ")

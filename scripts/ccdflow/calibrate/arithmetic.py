@@ -75,12 +75,12 @@ class ImageCalibration:
         """Return the image of a master that is applied to this one; it has the frame's shape."""
         images = use.master.images
         if index >= len(images) or images[index].data.shape != self.shape:
-            found = "no such image" if index >= len(images) else images[index].data.shape[::-1]
+            shape = "no such image" if index >= len(images) else images[index].data.shape[::-1]
             raise FrameError(
                 f"the {use.master.kind} has another shape than the frame",
                 file=name,
                 keyword="NAXIS1, NAXIS2",
-                value=f"{found} in {use.master.name}",
+                value=f"{shape} in {use.master.name}",
                 allowed=str(self.shape[::-1]),
                 remedy="combine frames of this window and binning",
             )

@@ -40,9 +40,7 @@ MEANING = {
     VARIES: "varies",
     FLAT_UNRELIABLE: "flat unreliable",
 }
-
-UNLIT_BELOW = 0.2
-"""A flat below this is unlit."""
+"""Each bit in words, as headers and pages have it."""
 
 LEAST_FLAT = 1e-3
 """A pixel is divided by its flat only if that is at least this."""

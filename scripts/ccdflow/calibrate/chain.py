@@ -12,6 +12,8 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 """Kinds of masters, and the steps of a calibration, in their order."""
 
 ELECTRONS = ("electron", "electrons", "e-", "e")
+"""Words of BUNIT for electrons."""
+
 _ADU = ("adu", "adus", "dn", "count", "counts")
 
 EXACT_SECONDS = 0.1
@@ -37,6 +39,11 @@ def is_same_exposure(one, other):
     Returns
     -------
     bool or numpy.ndarray of bool
+
+    Examples
+    --------
+    >>> is_same_exposure(300.0, 300.2), is_same_exposure(1.0, 1.2)
+    (True, False)
     """
     return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.files.planes import read_rows
+from ccdflow.maskbits import UNLIT_BELOW
 from ccdflow.robust import MAD_TO_SIGMA
 
 # Pairs of neighbouring rows of the sample.
@@ -26,8 +27,6 @@ _COLUMN_LAG = 4
 _STAR_SIGMA = 4.0
 # A bias cancels with its dark if less than this part of it stays in.
 _LEAST_SHARE = 0.01
-# As in the mask of a calibrated frame.
-_UNLIT_BELOW = 0.2
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def effects(frame, masters, factors=1.0, shares=None):
     flat = masters["flat"][0] if "flat" in masters else None
     if flat is not None:
         # Pixels without light have no response to divide by.
-        flat = np.where(flat < _UNLIT_BELOW, np.float32(np.nan), flat)
+        flat = np.where(flat < UNLIT_BELOW, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = _Sample(light if flat is None else light / flat)
@@ -162,8 +161,12 @@ class _Sample:
 def _effect(ours, theirs):
     """Return the `Effect` of a master, from statistics with it and without it."""
     # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
-    noise, noise_without, of_noise = _compared(ours.steps, theirs.steps, np.logical_and)
-    spread, spread_without, of_structure = _compared(ours.boxes, theirs.boxes, np.logical_or)
+    noise, noise_without, of_noise = _difference_of_squares(
+        ours.steps, theirs.steps, np.logical_and
+    )
+    spread, spread_without, of_structure = _difference_of_squares(
+        ours.boxes, theirs.boxes, np.logical_or
+    )
     # The median of n values is as noisy as pi / (2 n) of one.
     own = np.pi / 2 / ours.size
     return Effect(
@@ -176,7 +179,7 @@ def _effect(ours, theirs):
     )
 
 
-def _compared(ours, theirs, both):
+def _difference_of_squares(ours, theirs, both):
     """Return the means of two kinds of squares, and the standard error of their difference.
 
     Parameters

@@ -459,7 +459,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
     flags[absent] |= maskbits.UNCALIBRATED
     if kind == FLAT:
         _check_flat(data, absent, name)
-        flags[~absent & (data < bits.UNLIT_BELOW)] |= maskbits.UNLIT
+        flags[~absent & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
         absent |= data < bits.LEAST_FLAT
         flags[absent] |= maskbits.UNCALIBRATED
@@ -477,14 +477,14 @@ def _check_flat(data, absent, name):
     """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
     # A sample is faster and shows whether this is a flat. If it is none, all pixels count.
     sample = data[:: max(1, data.shape[0] // 256)]
-    lit = sample[sample >= bits.UNLIT_BELOW]
-    lit = lit if lit.size else data[~absent & (data >= bits.UNLIT_BELOW)]
+    lit = sample[sample >= maskbits.UNLIT_BELOW]
+    lit = lit if lit.size else data[~absent & (data >= maskbits.UNLIT_BELOW)]
     if not lit.size:
         raise FrameError(
             "the flat holds no lit pixel",
             file=name,
             value=float(np.max(data[~absent])),
-            allowed=f"a mean of 1, and pixels of at least {bits.UNLIT_BELOW}",
+            allowed=f"a mean of 1, and pixels of at least {maskbits.UNLIT_BELOW}",
             remedy="look at its members",
         )
     middle = float(np.median(lit))

@@ -35,8 +35,10 @@ BINNING_PAIRS = (
     ("HBINNING", "VBINNING"),
     ("PRD-BIN1", "PRD-BIN2"),
 )
+"""Pairs of cards with the binning along x and along y."""
 
 BINNING_TEXTS = ("CCDSUM", "BINNING", "BINSUM", "CCDBIN")
+"""Cards with both in one text, such as `2 2` or `2x2`."""
 
 # Cards that may hold one number for both axes.
 _BINNING_WORDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")

@@ -18,6 +18,8 @@ from ccdflow.files.cards import as_text
 from ccdflow.files.values import as_number
 
 MJD_START = datetime(1858, 11, 17)
+"""Midnight at which the modified Julian date is 0."""
+
 # From 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
 # Cards that no list has, but whose name speaks of the begin of an exposure, such as UTSHUT,
@@ -112,12 +114,12 @@ def stamp_reader(system):
         made = CardTime(content.keyword, day.day, day.other)
         if clock is not None:
             made = replace(made, clock=clock.time, zone=clock.zone, remark=clock.remark)
-        return _placed(made, content, system)
+        return _stamp_with_zone(made, content, system)
 
     return reader
 
 
-def _placed(stamp, content, system):
+def _stamp_with_zone(stamp, content, system):
     """Return the stamp with the time zone that the card's name, its comment and TIMESYS give."""
     if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
         return stamp
@@ -162,7 +164,7 @@ def clocks(reader, system, *, by_name=True):
         made = CardTime(
             content.keyword, day and day.day, None, clock.time, clock.zone, remark=clock.remark
         )
-        return _placed(made, content, system)
+        return _stamp_with_zone(made, content, system)
 
     listed = [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
     if listed or not by_name:

@@ -212,7 +212,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
         **alike,
     )
     reader.warn_all(of_placement)
-    return _bounded(replace(facts, warnings=tuple(reader.warnings)))
+    return _facts_with_short_texts(replace(facts, warnings=tuple(reader.warnings)))
 
 
 def _alike_facts(headers, cards, file):
@@ -247,15 +247,15 @@ def _alike_facts(headers, cards, file):
     second = len(reader.warnings)
     reader.saturation()
     _look_at_placement(reader)
-    said = reader.warnings
-    return facts, said[:first], said[first:second], said[second:]
+    texts = reader.warnings
+    return facts, texts[:first], texts[first:second], texts[second:]
 
 
 # CONTINUE makes texts of any length: they would fill the table, names and lines.
 _LONGEST = 500
 
 
-def _bounded(facts):
+def _facts_with_short_texts(facts):
     """Return the facts with long texts cut; each keeps eight digits of its own."""
     texts = ((each.name, getattr(facts, each.name)) for each in fields(facts))
     changed = {

@@ -128,7 +128,7 @@ def setting_of(headers, images):
         for keyword in dict.fromkeys(header):
             kind = _kind(keyword)
             if kind:
-                value = _written(kind, card_value(header, keyword))
+                value = _setting_as_text(kind, card_value(header, keyword))
                 if value:
                     settings.setdefault(keyword, []).append(value)
     texts = []
@@ -147,7 +147,7 @@ def _kind(keyword):
     return next((kind for kind, names in _KINDS.items() if names.fullmatch(keyword)), "")
 
 
-def _written(kind, value):
+def _setting_as_text(kind, value):
     """Return the value of a card in one spelling, '' for one that can be no setting."""
     if value is None:
         return ""

@@ -19,6 +19,7 @@ from ccdflow.files.cards import (
 from ccdflow.files.values import Broken, as_number, is_silent
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
+"""The types of frames; `other` is one of unknown type."""
 
 SYNONYMS = {
     "bias": (
@@ -158,7 +159,7 @@ def frame_type(reader, rules):
     -------
     imagetyp, type, reason : str
     """
-    written = _written(reader)
+    written = _types_of_cards(reader)
     first = written[0][0] if written else ""
     for rule in rules:
         if _rule_holds(rule, reader, first):
@@ -172,7 +173,7 @@ def frame_type(reader, rules):
     return "", "", f"{_UNSAID} (looked for {names}...): name it in a profile"
 
 
-def _written(reader):
+def _types_of_cards(reader):
     """Return the image types of all cards in their order, as (as written, as understood or '')."""
     types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):

@@ -63,7 +63,7 @@ def read_longitude(value, comment=""):
             return None
     if abs(number) > 360:
         return None
-    return wrapped_degrees(_turned(number, direction, comment))
+    return wrapped_degrees(_degrees_east(number, direction, comment))
 
 
 def _angle(text):
@@ -83,7 +83,7 @@ def _angle(text):
     return -degrees if match[1] == "-" else degrees
 
 
-def _turned(degrees, direction, comment):
+def _degrees_east(degrees, direction, comment):
     """Return the angle counted to the east, by a letter beside it or by the card's comment."""
     if direction is not None:
         return -abs(degrees) if direction == "w" else degrees

@@ -80,10 +80,12 @@ _DENIED = re.compile(
     r"|never|will be|to be|should)\b|\bnon-|[=:]\s*0\b",
     re.IGNORECASE,
 )
+
 REMEDY = (
     "leave it out of the raw folder; if frames of this camera are raw all the same, write "
     "`raw: true` into its profile"
 )
+"""The remedy for a frame that another program has reduced already."""
 
 
 def refuse_reduced(headers, *, file):

@@ -15,6 +15,7 @@ from ccdflow.errors import UserError
 from ccdflow.files.cards import as_list, read_card
 
 SCHEMA = "camera.schema.json"
+"""The schema of a camera's profile."""
 
 MEASURED = "measured"
 """The gain is that of the photon transfer, not of a card."""

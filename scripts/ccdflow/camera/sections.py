@@ -15,6 +15,8 @@ FORMS = (
     '{fits: "[x1:x2,y1:y2]"} (counts from 1, columns first) or '
     '{python: "[y0:y1, x0:x1]"} (counts from 0, rows first)'
 )
+"""The two forms of a section, for error messages."""
+
 _FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
 _PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
 # Remedies for a section that cannot be used, by the class of its error.
@@ -346,6 +348,11 @@ def parse_python(text, *, file=None, keyword=None, error=FrameError):
     ------
     FrameError or UserError
         If the text is not two slices with step 1.
+
+    Examples
+    --------
+    >>> parse_python("[0:4128, 1024:]")
+    ((0, 4128), (1024, None))
     """
     body = re.sub(r"\s+", "", text) if isinstance(text, str) else ""
     parts = body[1:-1].split(",") if body.startswith("[") and body.endswith("]") else []

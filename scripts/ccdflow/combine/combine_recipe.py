@@ -62,7 +62,7 @@ class CombineRecipe:
                 keyword="method",
                 value=self.method,
                 allowed="'average' or 'median'",
-                remedy="give one of these",
+                remedy="give average, the method of the least noise, if in doubt",
             )
         if self.clip is not None and not 1 <= self.clip < np.inf:
             raise UserError(
@@ -86,7 +86,7 @@ class CombineRecipe:
                 keyword="clip_by",
                 value=self.clip_by,
                 allowed="'auto', 'noise', 'mad' or 'std'",
-                remedy="give one of these",
+                remedy="give auto, which chooses by the number of frames, if in doubt",
             )
         if not (isinstance(self.grow, int) and 0 <= self.grow <= 5):
             raise UserError(

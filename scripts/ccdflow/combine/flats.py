@@ -12,10 +12,7 @@ from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.stack import CombineLimits, check_members, combine
 from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of_combined
 from ccdflow.errors import FrameError, UserError
-from ccdflow.maskbits import UNLIT
-
-LEAST_RESPONSE = 0.2
-"""Pixels of a flat below this are flagged as unlit."""
+from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
 # The lit pixels are found in at most this many rounds, fewer if none changes.
 _ROUNDS = 10
@@ -99,7 +96,7 @@ def combine_flats(
     """
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
-    subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
+    subtract = _terms_of_flats(len(members), bias, dark, seconds, scale_up)
     options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
     rows, sample = sample_members(members, subtract=subtract, threads=limits.threads, **options)
     levels = levels_of_members(sample) if scale is None else np.array(scale, dtype=np.float64)
@@ -119,7 +116,7 @@ def combine_flats(
         allow_empty=True,
         **options,
     )
-    shared = _shared(subtract, bias, dark, levels, combined.sample_rows)
+    shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
     return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
@@ -141,11 +138,11 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
     """
     members = list(members)
     check_members(members)
-    subtract = _subtracted(len(members), bias, dark, seconds, scale_up)
+    subtract = _terms_of_flats(len(members), bias, dark, seconds, scale_up)
     return levels_of_members(sample_members(members, subtract=subtract, **options)[1])
 
 
-def _subtracted(n, bias, dark, seconds, scale_up):
+def _terms_of_flats(n, bias, dark, seconds, scale_up):
     """Return the terms that are subtracted from flats: their bias, and their dark scaled."""
     bias = checked_bias(bias, "flats")
     subtract = () if bias is None else (Subtracted(bias.pixels),)
@@ -190,7 +187,7 @@ def _check_levels(levels, members):
             )
 
 
-def _shared(subtract, bias, dark, levels, rows):
+def _noise_of_masters(subtract, bias, dark, levels, rows):
     """Return the rms contributions of bias and dark to the mean of the members.
 
     The bias enters the mean with sum(1 - k) / L, because the dark adds it back k times; the dark
@@ -211,7 +208,7 @@ def _shared(subtract, bias, dark, levels, rows):
 def normalised(images):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
-    Amplifiers keep their ratios. Pixels below `LEAST_RESPONSE` of that mean are flagged as unlit,
+    Amplifiers keep their ratios. Pixels below `UNLIT_BELOW` of that mean are flagged as unlit,
     and are excluded from it.
 
     Parameters
@@ -247,7 +244,7 @@ def _mean_of(images):
             i.image.sum(where=x, dtype=np.float64) for x, i in zip(lit, images, strict=True)
         )
         mean, before = total / count, count
-        least = LEAST_RESPONSE * mean
+        least = UNLIT_BELOW * mean
     if not mean > 0:
         raise FrameError(
             "no pixel of the combined flat is good",
@@ -269,7 +266,7 @@ def _over(image, mean, *, in_place=False):
     ]
     mask = image.mask if in_place else image.mask.copy()
     # A NaN is not unlit: its value is unknown.
-    mask.reshape(-1)[np.flatnonzero(scaled[0] < LEAST_RESPONSE)] |= UNLIT
+    mask.reshape(-1)[np.flatnonzero(scaled[0] < UNLIT_BELOW)] |= UNLIT
     return replace(
         image,
         image=scaled[0],

@@ -82,14 +82,14 @@ def sample_members(
                     start = int(rows[place]) * nx
                     for index, line in enumerate(raw):
                         read(index, start, line)
-                    sample[:, place] = _prepared(raw, start, preparation, mask_bits)
+                    sample[:, place] = _prepared_values(raw, start, preparation, mask_bits)
 
         for part in [pool.submit(fill, first) for first in range(threads)]:
             part.result()
     return rows, sample
 
 
-def _prepared(raw, start, preparation, mask_bits):
+def _prepared_values(raw, start, preparation, mask_bits):
     """Return values of members from a pixel on, prepared, with NaN where they are masked."""
     values = raw.astype(preparation.dtype)
     bits = None
@@ -181,17 +181,17 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
                 # An amplifier that is masked in all members.
                 models.append(replace(known, read_noise=known.read_noise or DIGITAL_NOISE))
                 continue
-            models.append(_measured(known, frames, levels, pool.map, light=light))
+            models.append(_measured_amplifier(known, frames, levels, pool.map, light=light))
     return NoiseModel(tuple(models), tuple(shape))
 
 
-def _measured(amplifier, frames, levels, each, *, light):
+def _measured_amplifier(amplifier, frames, levels, each, *, light):
     """Return the noise of an amplifier with what pairs of frames show of it."""
     pairs = each(lambda two: _moments_of_pair(frames, levels, *two), pairwise(range(len(frames))))
     pairs = [pair for pair in pairs if pair[0].count > 1 and pair[0].sigma > 0]
     if not pairs:
         return _without_pairs(amplifier, are_equal=not light and len(frames) > 1)
-    amplifier = _completed(amplifier, pairs, light=light)
+    amplifier = _amplifier_without_gaps(amplifier, pairs, light=light)
     pulls = _pulls_of_pairs(amplifier, frames, levels, each)
     if not pulls:
         # Nearly all values are equal: clipping leaves values without scatter.
@@ -335,7 +335,7 @@ def _predicted(amplifier, light, *levels):
     return sum((amplifier.fixed + amplifier.slope * light * L) / L**2 for L in levels)
 
 
-def _completed(amplifier, pairs, *, light):
+def _amplifier_without_gaps(amplifier, pairs, *, light):
     """Fill in an unknown read noise or gain."""
     bright = np.mean([c * (a + b) / 2 for _, c, a, b in pairs]) > _LEAST_LIGHT
     if amplifier.gain is None and light and bright:

@@ -356,7 +356,9 @@ def check_members(members):
     """
     if not members:
         raise UserError(
-            "there is nothing to combine", allowed="one frame or more", remedy="give frames"
+            "there is nothing to combine",
+            allowed="one frame or more",
+            remedy="name the reduced frames to combine",
         )
     if len(members) > _MAX_MEMBERS:
         raise UserError(

@@ -15,6 +15,7 @@ from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import (
     BOXES,
+    COMPARED_ROWS,
     UNKNOWN,
     CleanImage,
     Estimate,
@@ -26,8 +27,6 @@ from ccdflow.robust import median_of_each
 
 # This many drawn samples give a ratio of variances to 1 %.
 _TRIALS = 40_000
-# Rows that are compared: 0.15 s for 50 LFC frames.
-_COMPARED_ROWS = 32
 
 
 # -- the detector --------------------------------------------------------------------------------
@@ -465,7 +464,7 @@ def disagreement(frames, noise):
         boxes.
     """
     # An odd step samples patterns that alternate from row to row.
-    frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
+    frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]
     n, ny, nx = frames.shape
     if n < 3 or min(ny, nx) < BOXES or not np.isfinite(noise):
         return float("nan")

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, white_part
+from ccdflow.detector.frame_figures import BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
 _COPY = "copy"
+
 OTHER_EXPOSURE = "exposure"
+"""The figure by which a frame of another exposure is left out."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,9 @@ def select_members(stats, thresholds=None):
     """
     if not stats:
         raise UserError(
-            "there is no frame to select from", allowed="one or more", remedy="give frames"
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
         )
     limits = thresholds or Thresholds()
     return selection_of(
@@ -256,6 +260,7 @@ def leave_out(selection, more, thresholds=None):
 
 
 TOO_BRIGHT, TOO_FAINT = "saturated fraction", "signal to noise in a pixel"
+"""The figures by which a saturated and a faint flat is left out."""
 
 
 def same_pixels(frames, names):
@@ -287,10 +292,6 @@ def same_pixels(frames, names):
     return copies
 
 
-# Rows that are compared: 0.3 s for 50 LFC frames.
-_COMPARED_ROWS = 32
-
-
 def unlike_the_rest(frames, thresholds=None):
     """Find frames that differ more from the group's median than the others do.
 
@@ -311,7 +312,7 @@ def unlike_the_rest(frames, thresholds=None):
     """
     limits = thresholds or Thresholds()
     # An odd step samples patterns that alternate from row to row.
-    frames = frames[:, :: frames.shape[1] // _COMPARED_ROWS | 1]
+    frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]
     if len(frames) < 3 or min(frames.shape[1:]) < BOXES:
         return []
     middle = median_of_each(frames)
@@ -430,24 +431,17 @@ def _explain(index, figure, centre, reach):
     threshold = centre + reach if not value < centre else centre - reach
     side = "below" if value < centre else "above"
 
-    def told(number):
+    def in_words(number):
         return f"{100 * number:.3g} %" if figure.meaning else f"{number:.6g}{figure.unit}"
 
     name = f"{figure.name} ({figure.meaning})" if figure.meaning else figure.name
     text = (
-        f"its {name} is {told(value)}, {side} the limit of {told(threshold)} (the group has"
-        f" {told(centre)})"
+        f"its {name} is {in_words(value)}, {side} the limit of {in_words(threshold)} (the group has"
+        f" {in_words(centre)})"
     )
     if not np.isfinite(value):
         text = (
-            f"its {figure.name} cannot be measured (the group has {told(centre)}):"
+            f"its {figure.name} cannot be measured (the group has {in_words(centre)}):"
             " hardly a pixel of a part of it is like the others"
         )
     return LeftOut(index, figure.name, value, threshold, text)
-
-
-FINE = 32
-"""A fine box of a frame's shape has this many rows and columns."""
-
-LIT = 0.2
-"""Part of the level: shapes are not compared in darker boxes."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.detector.choosing import (
-    FINE,
-    LIT,
     TOO_BRIGHT,
     TOO_FAINT,
     Figure,
@@ -19,9 +17,12 @@ from ccdflow.detector.choosing import (
     selection_of,
     unlike_shapes,
 )
-from ccdflow.detector.frame_figures import BOXES
+from ccdflow.detector.frame_figures import BOXES, FINE
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA
+
+# Part of the level: shapes are not compared in darker boxes.
+_LIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     """
     if not stats:
         raise UserError(
-            "there is no frame to select from", allowed="one or more", remedy="give frames"
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
         )
     limits = thresholds or DarkThresholds()
     first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
@@ -193,7 +196,9 @@ def select_flats(stats, thresholds=None):
     """
     if not stats:
         raise UserError(
-            "there is no frame to select from", allowed="one or more", remedy="give frames"
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
         )
     limits = thresholds or FlatThresholds()
     first = _beyond_limit(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
@@ -246,7 +251,7 @@ def _from_the_middle(values):
     if not known.any():
         return None
     middle = np.median(values[:, known], axis=0)
-    lit = middle > LIT
+    lit = middle > _LIT
     if not lit.any():
         return None
     ratio = values[:, known][:, lit] / middle[lit]

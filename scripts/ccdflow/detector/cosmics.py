@@ -371,13 +371,13 @@ def _find_at_edge(find, planes, windows, across, more):
     )
     rows = np.concatenate([np.arange(w[along].start, w[along].stop) for w, _ in windows])
     index = (deep, rows) if along else (rows, deep)
-    found, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
+    hits, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
     for window, core in windows:
         place = [None, None]
         place[along] = slice(begin + core[along].start, begin + core[along].stop)
         first = window[across].start - deep.start
         place[across] = slice(first + core[across].start, first + core[across].stop)
-        more[window][core] |= found[tuple(place)]
+        more[window][core] |= hits[tuple(place)]
         begin += window[along].stop - window[along].start
 
 

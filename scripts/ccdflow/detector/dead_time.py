@@ -83,7 +83,13 @@ class DeadTime:
 
 
 def edges(size):
-    """Return the first pixels of the cells along an axis, and its end: (cells + 1,) int."""
+    """Return the first pixels of the cells along an axis, and its end: (cells + 1,) int.
+
+    Examples
+    --------
+    >>> print(edges(64)[:4])
+    [ 0 16 32 48]
+    """
     cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     return np.linspace(0, size, cells + 1).round().astype(int)
 
@@ -158,7 +164,7 @@ def measure_dead_time(series):
     DeadTime
     """
     shapes = [means.shape[1:] for means in series[0].means]
-    mean, mean_error = _combined([_mean_dead_time(flats) for flats in series])
+    mean, mean_error = _weighted_mean([_mean_dead_time(flats) for flats in series])
     about = 0.0 if np.isnan(mean) else mean
     lines = [_lines(flats, about) for flats in series]
     weights = sum(error**-2 for _, error, _, _ in lines)
@@ -234,9 +240,9 @@ def _mean_dead_time(series):
     return -line.shutter, line.shutter_error
 
 
-def _combined(found):
+def _weighted_mean(pairs):
     """Return the mean of values by their errors, and its error; NaN for none."""
-    values, errors = np.array([pair for pair in found if np.isfinite(pair).all()] or [_UNKNOWN]).T
+    values, errors = np.array([pair for pair in pairs if np.isfinite(pair).all()] or [_UNKNOWN]).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 

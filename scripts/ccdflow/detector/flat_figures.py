@@ -9,16 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.detector.bias_figures import drift
-from ccdflow.detector.frame_figures import UNKNOWN, Estimate
+from ccdflow.detector.frame_figures import FINE, UNKNOWN, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
 
 COARSE = 8
 """The shape of a flat is measured in this many boxes along a side."""
-
-FINE = 32
-"""A spot on a flat is found in this many boxes along a side."""
 
 APERTURE = 50
 """The limit of the signal to noise by a flat is told for an aperture of this many pixels."""

@@ -137,6 +137,7 @@ TRENDS = (
     Trend("dark_rate", "dark rate", "e-/s", 0.05, 0.002),
     Trend("hot", "hot pixels", "pixels", 0.1, 0.01, is_number=True),
 )
+"""The figures that are followed over the nights, with the least step that is reported."""
 
 
 def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):

@@ -39,11 +39,11 @@ def expected_clipping(n, recipe, noise=math.inf):
     if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0
     is_whole = 0 < noise < _SMOOTH
-    return _simulated(n, recipe, float(f"{noise:.2g}") if is_whole else None)
+    return _rejected_of_simulated(n, recipe, float(f"{noise:.2g}") if is_whole else None)
 
 
 @lru_cache(maxsize=256)
-def _simulated(n, recipe, noise):
+def _rejected_of_simulated(n, recipe, noise):
     """Return the fraction of simulated values that a recipe rejects, at the worst rounding."""
     random = np.random.default_rng(20160117)
     values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)

@@ -51,7 +51,13 @@ def read_card(value):
 
 
 def bare(keyword):
-    """Return the keyword in capitals, single blanks, and without the word HIERARCH."""
+    """Return the keyword in capitals, single blanks, and without the word HIERARCH.
+
+    Examples
+    --------
+    >>> bare("hierarch ESO  DET WIN1 NX")
+    'ESO DET WIN1 NX'
+    """
     words = keyword.upper().split()
     return " ".join(words[1:] if words[:1] == ["HIERARCH"] else words)
 
@@ -472,17 +478,34 @@ def matches(value, patterns):
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> matches("Bias frame", ["bias*"]), matches("2.0", [2])
+    (True, True)
     """
     return any(_is(value, pattern) for pattern in patterns)
 
 
 def as_list(value):
-    """Return a tuple of values that may have been written as one value or as a list."""
+    """Return a tuple of values that may have been written as one value or as a list.
+
+    Examples
+    --------
+    >>> as_list("bias"), as_list(["bias", "zero"])
+    (('bias',), ('bias', 'zero'))
+    """
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def as_integer(value):
-    """Return the value as an int if it is a whole number or text that reads as one, else None."""
+    """Return the value as an int if it is a whole number or text that reads as one, else None.
+
+    Examples
+    --------
+    >>> as_integer(2.0), as_integer(" 2"), as_integer("2.5")
+    (2, 2, None)
+    """
     real = as_number(value)
     return int(real) if real is not None and real.is_integer() else None
 

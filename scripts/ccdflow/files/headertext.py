@@ -228,4 +228,4 @@ def printable(text):
     an ampersand at the end.
     """
     text = quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
-    return _ENDS.sub(lambda found: quote(found[0], safe=""), text)
+    return _ENDS.sub(lambda match: quote(match[0], safe=""), text)

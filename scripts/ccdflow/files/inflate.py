@@ -11,6 +11,7 @@ from ccdflow.files.file_errors import IncompleteRawFile, damaged, too_long
 from ccdflow.files.streams import CHUNK, Slices
 
 GZIP_MAGIC = b"\x1f\x8b"
+"""The first bytes of a gzip file."""
 
 
 class Stream:

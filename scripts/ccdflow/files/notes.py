@@ -114,8 +114,8 @@ def is_as_written(file):
     bool
     """
     file.seek(0)
-    said = file.readline()
-    return said == _CHECKSUM % crc32_of(file)
+    checksum_line = file.readline()
+    return checksum_line == _CHECKSUM % crc32_of(file)
 
 
 def crc32_of(file):

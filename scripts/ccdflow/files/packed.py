@@ -19,6 +19,7 @@ from ccdflow.files.headertext import CardList
 from ccdflow.files.planes import PlanesWriter, swap
 
 LOSSLESS, QUANTISED = "lossless", "quantised"
+"""The two ways to compress products, as the configuration names them."""
 
 # A tile has about this many pixels: enough to compress well, few enough to read a part.
 _TILE_PIXELS = 1 << 17

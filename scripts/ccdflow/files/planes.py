@@ -243,10 +243,10 @@ class Plane:
         RuntimeError
             If one of them has more or fewer bytes.
         """
-        found = (self.written, len(header))
-        if found != (self.size, self.header_size):
+        sizes = (self.written, len(header))
+        if sizes != (self.size, self.header_size):
             raise RuntimeError(
-                f"{name}: {found[0]} bytes of pixels and {found[1]} of header were written; "
+                f"{name}: {sizes[0]} bytes of pixels and {sizes[1]} of header were written; "
                 f"{self.size} and {self.header_size} were foreseen"
             )
 

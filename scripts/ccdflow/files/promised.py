@@ -15,6 +15,8 @@ BLOCK = 2880
 """Bytes of a FITS block: headers and data are padded to a multiple."""
 
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+"""The type of stored pixels for each BITPIX."""
+
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 # Some programs put these characters at the end of a card instead of blanks.
 _ENDINGS = b"\0\r\n\t"

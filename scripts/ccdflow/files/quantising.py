@@ -16,6 +16,8 @@ EMPTY = -(1 << 31)
 """The whole number of a pixel without a value, ZBLANK."""
 
 METHOD = "SUBTRACTIVE_DITHER_1"
+"""The value of ZQUANTIZ: the way of dithering."""
+
 STEPS_OF_NOISE = 16
 """A standard deviation of the noise has this many steps: noise grows by 0.02 %."""
 

@@ -176,21 +176,21 @@ def parse_raw_header(text):
 
 def _learn(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
-    found = _known_before.get(card)
-    if found is None:
+    head_and_text = _known_before.get(card)
+    if head_and_text is None:
         text = with_indicator(card)
         if text == _END:
-            found = _LAST
+            head_and_text = _LAST
         elif text.startswith(_CONTINUE):
-            found = _NEXT
+            head_and_text = _NEXT
         else:
-            found = _head_of(text)
+            head_and_text = _head_of(text)
     if len(_known) >= _MOST_TEXTS:
         _known_before.clear()
         _known_before.update(_known)
         _known.clear()
-    _known[card] = found
-    return found
+    _known[card] = head_and_text
+    return head_and_text
 
 
 def _head_of(text):
@@ -208,10 +208,10 @@ def _head_of(text):
 _heads = {}
 
 
-def _joined(text, found):
+def _joined(text, heads):
     """Return (head, text) of each card, with those behind it that go on with its text."""
     groups = []
-    for start, known in zip(range(0, len(text), CARD), found, strict=False):
+    for start, known in zip(range(0, len(text), CARD), heads, strict=False):
         card = with_indicator(text[start : start + CARD])
         if known is _NEXT and groups:
             groups[-1].append(card)
@@ -326,7 +326,7 @@ class Remembered:
         answer = answers.get(pick(texts))
         if answer is not None:
             return answer[0]
-        result, seen = _watched(function, headers)
+        result, seen = _result_and_places(function, headers)
         if not seen <= places or key not in self._tables:
             places = places | seen
             pick, answers = itemgetter(*sorted(places)) if places else _none, {}
@@ -343,7 +343,7 @@ def _none(texts):
     return ()
 
 
-def _watched(function, headers):
+def _result_and_places(function, headers):
     """Return the result of a function, and the places of the cards that it looked at.
 
     Places are counted through all headers.

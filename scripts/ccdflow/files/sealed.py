@@ -7,6 +7,7 @@ import io
 import zlib
 
 COLUMN = "seal"
+"""The column of a table with the checksum of its line."""
 
 
 def seal_of(row):

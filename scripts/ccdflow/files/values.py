@@ -57,6 +57,8 @@ SECONDS = {
     **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
 }
+"""Units of time, in lower case, in seconds."""
+
 ELECTRONS = dict.fromkeys(
     [
         "e",
@@ -81,6 +83,8 @@ ELECTRONS = dict.fromkeys(
     ],
     1.0,
 )
+"""Units of gains and read noises that need no factor, in lower case."""
+
 # A unit that a comment gives: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
 _UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin ([a-zµ]+)\b", re.I)
 
@@ -105,7 +109,13 @@ class Broken:
 
 
 def is_silent(value):
-    """Tell whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'."""
+    """Tell whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'.
+
+    Examples
+    --------
+    >>> is_silent("N/A"), is_silent("0")
+    (True, False)
+    """
     if value is None:
         return True
     if not isinstance(value, str | Broken):
@@ -128,6 +138,11 @@ def as_number(value, units=None):
     Returns
     -------
     float or None
+
+    Examples
+    --------
+    >>> as_number("1.5e3"), as_number("none")
+    (1500.0, None)
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -182,7 +197,13 @@ def number_or_nan(value):
 
 
 def is_doubtful(value):
-    """Tell whether a number might be read with a decimal comma or with separated thousands."""
+    """Tell whether a number might be read with a decimal comma or with separated thousands.
+
+    Examples
+    --------
+    >>> is_doubtful("1,500"), is_doubtful("12,5")
+    (True, False)
+    """
     text = str(value).strip()
     return isinstance(value, str | Broken) and bool(
         re.match(r"[+-]?[1-9]\d{0,2},\d{3}(?!\d|[eEdD])", text)
@@ -204,6 +225,11 @@ def as_seconds(value, comment=""):
     Returns
     -------
     float or None
+
+    Examples
+    --------
+    >>> as_seconds("2 min"), as_seconds(1500, "[ms] exposure")
+    (120.0, 1.5)
     """
     if isinstance(value, str | Broken):
         text = str(value).strip()
@@ -248,6 +274,11 @@ def as_electrons(value, *, most=1e6):
     Returns
     -------
     float or None
+
+    Examples
+    --------
+    >>> as_electrons("1.1 e-/ADU"), as_electrons("unknown")
+    (1.1, None)
     """
     number = as_number(value, ELECTRONS)
     if number is None or not (number == 0 or 1e-6 <= number <= most):

@@ -174,6 +174,7 @@ def write_directly(path, content):
             write_all(file, content)
     except (FileExistsError, FileNotFoundError):
         write_whole(path, [content])
+    # An interruption, as any error, leaves no half of a file.
     except BaseException:
         if is_new:
             Path(path).unlink(missing_ok=True)

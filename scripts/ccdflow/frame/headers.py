@@ -89,7 +89,7 @@ def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     bytes
     """
     place, image = product_images(geometry, recipe)[0], reduced.images[0]
-    cards = _merged(layout, place.amplifiers)
+    cards = _common_cards(layout, place.amplifiers)
     _write_history(cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key)
     _write_image_cards(cards, layout.headers, place, recipe, reduced)
     return hdu_header(cards, image.data, image.words, primary=True)
@@ -146,7 +146,7 @@ def _kept(text):
     return cards
 
 
-def _merged(layout, amplifiers):
+def _common_cards(layout, amplifiers):
     """Return the primary's cards and those equal in all the amplifiers' extensions."""
     headers = layout.headers
     cards = _kept(layout.texts[0])

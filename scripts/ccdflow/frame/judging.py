@@ -48,6 +48,8 @@ _STRUCTURED_PART = 1 / 3
 _SAME_STEP_PART = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
+"""The names of the warnings on an overscan."""
+
 # Columns of an overscan that are enough for a level, and the words where fewer are left.
 _LEAST_LEFT = 3
 _NONE = "`overscan: none` and biases, in the camera's profile"
@@ -136,7 +138,7 @@ def _middle(start, stop):
     return slice(first, min(stop, first + MOST_ROWS))
 
 
-def sample_of_amplifier(lines, strips, found, amplifier):
+def sample_of_amplifier(lines, strips, overscan, amplifier):
     """Return the sample of an amplifier.
 
     Parameters
@@ -145,7 +147,7 @@ def sample_of_amplifier(lines, strips, found, amplifier):
         Pixels of its frame that `sampled_lines` selects, adu.
     strips : list of numpy.ndarray
         Its strips, adu, as for `ccdflow.frame.overscan.measure_overscan`.
-    found : ccdflow.frame.overscan.Overscan
+    overscan : ccdflow.frame.overscan.Overscan
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
@@ -156,8 +158,8 @@ def sample_of_amplifier(lines, strips, found, amplifier):
     along, data = amplifier.along, amplifier.data
     if along == "frame":
         strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
-        levels = own = np.repeat(found.levels, len(lines))
-        return Sample(*_finite(lines, levels, own), *_finite(strip), found.noise)
+        levels = own = np.repeat(overscan.levels, len(lines))
+        return Sample(*_finite(lines, levels, own), *_finite(strip), overscan.noise)
     picked = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
     inside = slice(picked.start - first, picked.stop - first)
@@ -165,8 +167,8 @@ def sample_of_amplifier(lines, strips, found, amplifier):
         strip = np.concatenate([strip[inside] for strip in strips], axis=1)
     else:
         lines, strip = lines.T, np.concatenate([strip[:, inside] for strip in strips]).T
-    lines, strip, levels, own = _finite(lines, strip, found.levels[inside], found.own[inside])
-    return Sample(lines, levels, own, strip, found.noise)
+    lines, strip, levels, own = _finite(lines, strip, overscan.levels[inside], overscan.own[inside])
+    return Sample(lines, levels, own, strip, overscan.noise)
 
 
 def _finite(first, *others):

@@ -228,12 +228,14 @@ def median_rounding(count, noise):
     noise : float
         Of an unrounded pixel, adu.
 
-    >>> [round(12 * median_rounding(count, 10.0), 2) for count in (1, 6, 24, 25, 100_000)]
-    [0.0, 0.29, 0.45, 0.94, 1.0]
-
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> [round(12 * median_rounding(count, 10.0), 2) for count in (1, 6, 24, 25, 100_000)]
+    [0.0, 0.29, 0.45, 0.94, 1.0]
     """
     if count < 1:
         return 0.0

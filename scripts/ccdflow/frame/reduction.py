@@ -192,8 +192,8 @@ def _turned(part, amplifier):
     return part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
 
 
-def _levels(found, along):
+def _levels(measured, along):
     """Return levels in the shape to subtract from (ny, nx) pixels, or None."""
-    if found is None:
+    if measured is None:
         return None
-    return found.levels.reshape(-1, 1) if along == "rows" else found.levels.reshape(1, -1)
+    return measured.levels.reshape(-1, 1) if along == "rows" else measured.levels.reshape(1, -1)

@@ -34,6 +34,7 @@ CHAIN = Chain(
         BAD_PIXELS, DETECTOR_TABLE, TRENDS_TABLE, INDEX,
     )
 )  # fmt: skip
+"""All kinds of products, in the order in which they are made."""
 
 
 def make(context, job, *, threads=1):

@@ -31,6 +31,8 @@ COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
     "runner_up_variance", "variance_is", "reason", "grade",
 )  # fmt: skip
+"""The columns of associations.csv."""
+
 # The name under which this is noted of a closed night.
 _TOLD = "associations"
 _USUAL_RULE = (
@@ -70,9 +72,9 @@ class Associations(Kind):
         for group in _groups(context):
             nights.setdefault(group.night, []).append(group)
         digests = {night: _digest_of(context, groups) for night, groups in nights.items()}
-        for night, told in context.summaries(_TOLD).items():
-            if told["lines"]:
-                digests[night] = told["lines"]
+        for night, summary in context.summaries(_TOLD).items():
+            if summary["lines"]:
+                digests[night] = summary["lines"]
         return {"version": self.version, "nights": digest(sorted(digests.items()))}
 
     def make(self, context, job, *, threads):
@@ -127,8 +129,8 @@ class Associations(Kind):
         """
         if not SCIENCE.configuration(context)["enabled"]:
             return set()
-        told = context.summaries(_TOLD)
-        closed = [night for night in told if told[night]["lines"]]
+        summaries = context.summaries(_TOLD)
+        closed = [night for night in summaries if summaries[night]["lines"]]
         record = context.ledger.get(self.place)
         stamp = whole.stamp_of(context.results / self.place)
         if closed and (record is None or record.stamp != stamp):
@@ -160,8 +162,8 @@ class Associations(Kind):
             return []
         harmful = _harmful_darks(context, _groups(context))
         frames = Counter({dark: len(products) for dark, products in harmful.items()})
-        for told in context.summaries(_TOLD).values():
-            frames.update(told["harm"])
+        for summary in context.summaries(_TOLD).values():
+            frames.update(summary["harm"])
         is_out = SCIENCE.configuration(context)["skip_harmful"]
         lines = [
             f"dark does harm: {dark}: {_harm_words(context, dark)}; {number}"
@@ -201,17 +203,17 @@ class Associations(Kind):
         """Return the section on the frames of each night and type, and on the missing ones."""
         if not self.index_basis(context):
             return None
-        found = _coverage(context)
-        if not found.nights:
+        covered = _coverage(context)
+        if not covered.nights:
             # All frames are undated.
             return None
-        sentence = _coverage_words(found)
+        sentence = _coverage_words(covered)
         png = drawing_module("coverage_picture").coverage_picture(
-            list(found.nights),
-            list(found.labels),
-            found.cells,
-            title=f"Frames of {_nights(found)}",
-            explanation=_coverage_notes(found),
+            list(covered.nights),
+            list(covered.labels),
+            covered.cells,
+            title=f"Frames of {_nights(covered)}",
+            explanation=_coverage_notes(covered),
         )
         return Section(
             "coverage", "Coverage", (sentence,), pictures=(Picture(png, f"Coverage: {sentence}"),)
@@ -255,6 +257,7 @@ class Associations(Kind):
 
 
 ASSOCIATIONS = Associations()
+"""The kind of associations.csv."""
 
 
 def _rule_words(context):
@@ -272,7 +275,7 @@ def _rule_words(context):
 def _has_frames(context):
     """Tell whether any frame of the archive is calibrated."""
     closed = context.summaries(_TOLD).values()
-    return bool(_groups(context)) or any(told["lines"] for told in closed)
+    return bool(_groups(context)) or any(notes["lines"] for notes in closed)
 
 
 def _digest_of(context, groups):
@@ -294,34 +297,34 @@ def _coverage(context):
     return context.planned(("coverage",), lambda: coverage.coverage_of(context))
 
 
-def _nights(found):
-    if len(found.nights) == 1:
-        return f"night {found.nights[0]}"
-    return f"the last {len(found.nights)} nights"
+def _nights(covered):
+    if len(covered.nights) == 1:
+        return f"night {covered.nights[0]}"
+    return f"the last {len(covered.nights)} nights"
 
 
-def _coverage_words(found):
+def _coverage_words(covered):
     """Return sentences on the holes of a `ccdflow.kinds.planning.coverage.Coverage`."""
-    missing = found.holes(coverage.MISSING)
+    missing = covered.holes(coverage.MISSING)
     if not missing:
-        return f"No frame of {_nights(found)} lacks a master."
+        return f"No frame of {_nights(covered)} lacks a master."
     some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
     rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
     return f"Missing: {some}{rest}."
 
 
-def _coverage_notes(found):
+def _coverage_notes(covered):
     """Return the sentences below the picture of a `ccdflow.kinds.planning.coverage.Coverage`."""
     notes = [
         "A number: frames of the night. o: none; its frames took a master of another night. x:"
         " none, and no other night has one that fits."
     ]
-    if any(count and state == coverage.MISSING for count, state in found.cells.values()):
+    if any(count and state == coverage.MISSING for count, state in covered.cells.values()):
         notes.append("x beside a number: none that fits some frames of the night.")
-    if found.earlier:
-        notes.append(f"{found.earlier} nights before them are not shown.")
-    if found.left_out:
-        notes.append(f"{found.left_out} rarer kinds of frames are left out.")
+    if covered.earlier:
+        notes.append(f"{covered.earlier} nights before them are not shown.")
+    if covered.left_out:
+        notes.append(f"{covered.left_out} rarer kinds of frames are left out.")
     return " ".join(notes)
 
 

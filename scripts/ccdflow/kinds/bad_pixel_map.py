@@ -131,6 +131,7 @@ class BadPixels(Kind):
 
 
 BAD_PIXELS = BadPixels()
+"""The kind of a detector's map of bad pixels."""
 
 
 def _columns(tables):

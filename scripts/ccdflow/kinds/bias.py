@@ -68,3 +68,4 @@ class Bias(MasterKind):
 
 
 BIAS_KIND = Bias()
+"""The kind of combined biases."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow import paths
 from ccdflow.files.stored import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_pictures
@@ -30,7 +31,6 @@ _LEVEL_OF_FLATS = (
 )
 # A picture has at most this many rows: nobody looks at a longer one.
 _MOST_ROWS = 8
-_UP = "../.."
 
 
 class CalibrationPicture(NightPicture):
@@ -195,7 +195,7 @@ class MastersPicture(CalibrationPicture):
         groups = self.drawn(context, night)
         if not groups:
             return None
-        names = master_names(groups, prefix=_UP, night=night)
+        names = master_names(groups, prefix=paths.FROM_NIGHT, night=night)
         lines = [
             line for group in groups for line in _master_lines(context, group, names[group.product])
         ]
@@ -292,6 +292,7 @@ class SciencePicture(CalibrationPicture):
 
 
 MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
+"""The kinds of the pictures of a night's masters and of its calibrated frames."""
 
 
 def _row(headline, *images):
@@ -398,7 +399,7 @@ def _frame_lines(context, groups, night):
             uses[group.product] = Calibration(context, group).uses
     products = dict.fromkeys(use.product for own in uses.values() for use in own.values() if use)
     known = [made for product in products if (made := context.groups.get(product)) is not None]
-    names = master_names(known, prefix=_UP, night=night)
+    names = master_names(known, prefix=paths.FROM_NIGHT, night=night)
     for group in groups:
         yield _frame_line(context, group, uses.get(group.product), names)
 
@@ -420,4 +421,6 @@ def _master_cell(use, names):
     if use is None:
         return "-"
     stem = Path(use.product).stem
-    return names.get(use.product) or Named(stem, path=f"{_UP}/{use.product}", file=use.product)
+    return names.get(use.product) or Named(
+        stem, path=f"{paths.FROM_NIGHT}/{use.product}", file=use.product
+    )

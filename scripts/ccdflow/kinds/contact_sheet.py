@@ -126,6 +126,7 @@ class Sheet(NightPicture):
 
 
 SHEET = Sheet()
+"""The kind of a night's contact sheet."""
 
 
 def sheet_basis(context, night):
@@ -142,12 +143,12 @@ def sheet_basis(context, night):
     dict
     """
     lines = []
-    for row, *records in _drawn(context, night):
+    for row, *records in _rows_with_pictures(context, night):
         lines.append([row.file, *(record.key for record in records)])
     return {"version": SHEET.version, "frames": lines}
 
 
-def _drawn(context, night):
+def _rows_with_pictures(context, night):
     """Yield the rows of a night with the records of products that have pictures: one or two."""
     calibrated = {group.files[0]: group.product for group in SCIENCE.night_groups(context, night)}
     for row in context.rows_of(night):
@@ -175,7 +176,7 @@ def write_sheet(context, job):
     basis = sheet_basis(context, job.night)
     before = _listed_before(context, job.product)
     frames, files = {}, {}
-    for row, *records in _drawn(context, job.night):
+    for row, *records in _rows_with_pictures(context, job.night):
         pictures = []
         for each in records:
             unit = each.data.get("unit", "adu")

@@ -84,6 +84,7 @@ class Dark(LightMasterKind):
 
 
 DARK_KIND = Dark()
+"""The kind of combined darks."""
 
 
 def _without_exposure(store):

@@ -109,15 +109,15 @@ class NightDetector(MeasurementKind):
 
     def group_basis(self, context, group):
         """Return the settings and the masters as they turned out."""
-        found = [
+        outcomes = [
             (step.kind, record)
             for step in group.steps
             for use in step.uses
             if (record := context.outcome(use.product)) is not None
         ]
-        masters = [[record.product, record.key, record.status] for _, record in found]
+        masters = [[record.product, record.key, record.status] for _, record in outcomes]
         basis = {"arithmetic": self.version, "settings": _settings(context), "masters": masters}
-        if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in found):
+        if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in outcomes):
             # Only nights with such flats are measured anew.
             basis["pairs"] = "tell the gain"
         return basis
@@ -135,21 +135,19 @@ class NightDetector(MeasurementKind):
         """Measure a detector from the masters of a night and their members."""
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
-        record = ledger.Record(job.product, self.name, digest(basis), basis=basis)
+        key = digest(basis)
         night = NightMasters(context, group)
         if not night.darks and not night.flats and not night.pairs:
             reason = (
                 "no combined dark or flat was made of this night's frames, and no two of its flats"
                 " that are alike have one exposure"
             )
-            return ledger.Record(
-                job.product, self.name, record.key, ledger.REFUSED, reason, basis=basis
-            )
+            return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
         findings = measure_night(night, **_settings(context))
         record = ledger.Record(
             job.product,
             self.name,
-            record.key,
+            key,
             basis=basis,
             data={
                 "night": group.night,
@@ -200,8 +198,8 @@ class NightDetector(MeasurementKind):
             if record is None or record.status != ledger.MADE:
                 continue
             name = names[group.shared]
-            told = f"The detector {name}" if len(names) > 1 else "The detector"
-            sentences += [f"{told}: {text}." for text in record.data["remarks"]]
+            subject = f"The detector {name}" if len(names) > 1 else "The detector"
+            sentences += [f"{subject}: {text}." for text in record.data["remarks"]]
             for figures in record.data["quality"]:
                 rows.append(
                     (
@@ -257,3 +255,4 @@ def _with_error(value, error):
 
 
 DETECTOR = NightDetector()
+"""The kind of a night's measurement of a detector."""

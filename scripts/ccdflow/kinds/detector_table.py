@@ -17,6 +17,7 @@ COLUMNS = (
     "read_noise_error", "read_noise_used", "read_noise_header", "departure", "departure_error",
     "full_well", "dark_rate", "hot", "varies", "low", "columns",
 )  # fmt: skip
+"""The columns of figures in detector.csv."""
 
 
 class DetectorTable(Kind):
@@ -75,3 +76,4 @@ def _cell(value):
 
 
 DETECTOR_TABLE = DetectorTable()
+"""The kind of detector.csv."""

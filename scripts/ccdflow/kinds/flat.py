@@ -80,3 +80,4 @@ class Flat(LightMasterKind):
 
 
 FLAT_KIND = Flat()
+"""The kind of combined flats."""

@@ -126,7 +126,7 @@ class Frame(Kind):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
                 yield product, f"amplifier {name} is {flag} throughout"
-        for file, warned in _judged(context, records)[0].items():
+        for file, warned in _warnings_of_frames(context, records)[0].items():
             for text in frame_warnings.table_texts(warned.texts):
                 yield reduced(file), text
 
@@ -147,7 +147,7 @@ class Frame(Kind):
 
     def closing(self, context, records):
         """Return the lines on frames in which something is not as it should be."""
-        return frame_warnings.lines_on_frames(_judged(context, records)[0])
+        return frame_warnings.lines_on_frames(_warnings_of_frames(context, records)[0])
 
     def shown(self, context, night):
         """Return the frames of a night that the configuration asks for."""
@@ -188,10 +188,10 @@ class Frame(Kind):
     def kept(self, context):
         """Return the spellings of readout modes, and the warnings across nights."""
         records = [r for r in context.ledger.values() if r.kind == self.name]
-        warned, said = _judged(context, records)
+        warned, warned_files = _warnings_of_frames(context, records)
         return {
             "spelled": setups.spellings(context),
-            "said": {file: warned[file].texts for file in said if file in warned},
+            "said": {file: warned[file].texts for file in warned_files if file in warned},
         }
 
     def restore(self, context, kept):
@@ -200,9 +200,10 @@ class Frame(Kind):
 
 
 FRAME = Frame()
+"""The kind of reduced frames."""
 
 
-def _judged(context, records):
+def _warnings_of_frames(context, records):
     """Return {raw file: `frame_warnings.Warned`}, and the files whose warnings need other nights.
 
     Raises

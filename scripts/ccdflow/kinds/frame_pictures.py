@@ -127,6 +127,7 @@ class FramesPicture(NightPicture):
 
 
 PICTURE = FramesPicture()
+"""The kind of a night's picture of raw and reduced frames."""
 
 
 def file_picture(context, product, alt):

@@ -24,7 +24,6 @@ from ccdflow.run.rawframes.rows import ARRIVING, digest
 PAGES = 11
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
-_FROM_NIGHT = "../.."
 _REACH_WORDS = {
     "rows": "row by row",
     "columns": "column by column",
@@ -69,7 +68,7 @@ class NightPage(Kind):
 
     def sections(self, context, night):
         """Return the sections on the night's frames, and on how all was made."""
-        frames = page_frames(context, night, _FROM_NIGHT)
+        frames = page_frames(context, night, paths.FROM_NIGHT)
         cameras = _cameras(context, night)
         recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
         sections = [
@@ -81,6 +80,7 @@ class NightPage(Kind):
 
 
 PAGE = NightPage()
+"""The kind of a night's page."""
 
 
 def basis_of_page(context, night):
@@ -150,11 +150,11 @@ def write_page(context, job):
             cameras=tuple(_cameras(context, night)),
             sections=tuple(sections),
             notes=(
-                *_flagged(context, night),
+                *_sentences_on_amplifiers(context, night),
                 *_undrawn(context, night),
                 *_left_out(context, night),
-                *_warned(context, night),
-                *_calibrated(context, night),
+                *_sentences_on_odd_frames(context, night),
+                *_sentences_on_calibration(context, night),
             ),
             index="../../" + paths.INDEX_PAGE,
         )
@@ -168,7 +168,7 @@ def _cameras(context, night):
     return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING})
 
 
-def _flagged(context, night):
+def _sentences_on_amplifiers(context, night):
     """Return sentences on amplifiers that hold no signal."""
     files = defaultdict(list)
     for row in context.rows_of(night):
@@ -198,14 +198,14 @@ def _left_out(context, night):
     return [f"{camera}: {_some(named)}: {text}." for (camera, text), named in files.items()]
 
 
-def _warned(context, night):
+def _sentences_on_odd_frames(context, night):
     """Return sentences on frames in which something is not as it should be."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
     warned = frame_warnings.warned_frames(rows.values(), context.outcome)
     return frame_warnings.sentences_on_warnings(warned)
 
 
-def _calibrated(context, night):
+def _sentences_on_calibration(context, night):
     """Return sentences on calibrated frames whose noise or flat is not as one might expect."""
     groups = SCIENCE.night_groups(context, night)
     records = [r for g in groups if (r := context.outcome(g.product)) is not None]

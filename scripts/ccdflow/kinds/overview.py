@@ -48,7 +48,7 @@ class Overview(Kind):
 
     def summary(self, context, night, records):
         """Return the line of a night, and its frames that are set aside."""
-        return {_TOLD: _told(context, night)}
+        return {_TOLD: _summary_of(context, night)}
 
     def make(self, context, job, *, threads):
         """Write the overview."""
@@ -56,6 +56,7 @@ class Overview(Kind):
 
 
 INDEX = Overview()
+"""The kind of the page of all nights."""
 
 
 def index_basis(context):
@@ -79,10 +80,14 @@ def write_index(context, job):
     ccdflow.run.ledger.Record
     """
     basis = index_basis(context)
-    told = {row.night: None for row in context.store.rows.values()}
-    told = {night: _told(context, night) for night in told} | context.summaries(_TOLD)
-    lines = [_night_line(told[night]["line"]) for night in sorted(told)]
-    aside = [_shown_frame(frame) for night in sorted(told) for frame in told[night]["aside"]]
+    summaries = {row.night: None for row in context.store.rows.values()}
+    summaries = {night: _summary_of(context, night) for night in summaries} | context.summaries(
+        _TOLD
+    )
+    lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
+    aside = [
+        _shown_frame(frame) for night in sorted(summaries) for frame in summaries[night]["aside"]
+    ]
     content = page.index_page(
         page.IndexPage(
             nights=tuple(reversed(lines)),
@@ -95,7 +100,7 @@ def write_index(context, job):
     return write_text_product(context, job, basis, content)
 
 
-def _told(context, night):
+def _summary_of(context, night):
     """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
     groups = BIAS_KIND.night_groups(context, night)

@@ -77,6 +77,7 @@ class QualityPicture(NightPicture):
 
 
 QUALITY = QualityPicture()
+"""The kind of a night's picture of the quality of its biases."""
 
 
 def quality_basis(context, night):

@@ -20,19 +20,24 @@ COLUMNS = (
     "combined_noise", "combined_noise_error", "predicted_noise", "root_n_noise",
     "clipped_fraction", "disagreement",
 )  # fmt: skip
+"""The columns of figures in bias_quality.csv."""
 
 
 DARK_COLUMNS = (
     "amplifier", "frames", "seconds", "unit", "rate", "rate_error", "rate_99", "hot", "hot_limit",
     "glow", "glow_error", "level_span", "noise_ratio", "noise_ratio_error",
 )  # fmt: skip
+"""The columns of figures in dark_quality.csv."""
+
 # The filter and grism of a flat.
 _LIGHT = "light"
+
 FLAT_COLUMNS = (
     "amplifier", "frames", "unit", "level", "lowest", "highest", "signal_to_noise", "aperture_cap",
     "lamp_drift", "lamp_drift_error", "ratio", "unlit", "noise_ratio", "noise_ratio_error", "gain",
     "measured_gain", "measured_gain_error", _LIGHT,
 )  # fmt: skip
+"""The columns of figures in flat_quality.csv."""
 
 
 class MasterTable(Kind):
@@ -118,6 +123,7 @@ class FlatTable(MasterTable):
 
 
 TABLE, DARK_TABLE, FLAT_TABLE = QualityTable(), DarkTable(), FlatTable()
+"""The kinds of the tables of quality."""
 
 
 def quality_rows(context, groups, columns=COLUMNS):

@@ -206,7 +206,7 @@ class Science(Kind):
         """Return the lines on frames that were not calibrated, or lack a step."""
         if not self.configuration(context)["enabled"]:
             return []
-        nights = [_told(context, records), *context.summaries(_TOLD).values()]
+        nights = [_summary_of(context, records), *context.summaries(_TOLD).values()]
         refused = sorted(file for night in nights for file in night["refused"])
         lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
         lines = lines[:_MOST_LINES] + _more(lines)
@@ -231,7 +231,7 @@ class Science(Kind):
         """Return the values of a night's calibrated frames in the last lines."""
         if not self.configuration(context)["enabled"]:
             return {}
-        return {_TOLD: _told(context, [r for r in records if r.kind == self.name])}
+        return {_TOLD: _summary_of(context, [r for r in records if r.kind == self.name])}
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the version of words on them."""
@@ -279,9 +279,10 @@ class Science(Kind):
 
 
 SCIENCE = Science()
+"""The kind of calibrated frames."""
 
 
-def _told(context, records):
+def _summary_of(context, records):
     """Return the values of some calibrated frames in the last lines.
 
     Returns

@@ -59,7 +59,7 @@ _HEADINGS = (
 )
 
 
-def _show_shutter(seconds):
+def _can_tell_shutter(seconds):
     """Tell whether flats of these exposures determine a shutter, even without any one of them.
 
     One flat alone that differs from all others in exposure may differ for other reasons. Of three
@@ -124,7 +124,9 @@ class Shutter(MeasurementKind):
             usable = tuple(
                 Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
                 for alike in series.values()
-                if _show_shutter([exposure_of(rows[file]) for flat in alike for file in flat.files])
+                if _can_tell_shutter(
+                    [exposure_of(rows[file]) for flat in alike for file in flat.files]
+                )
                 for flat in alike
             )
             if not usable:
@@ -160,15 +162,14 @@ class Shutter(MeasurementKind):
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
         key = digest(basis)
-        night = NightMasters(context, group)
-        night.flats = _flats(context, group)
+        night = NightMasters(context, group, flats=_flats(context, group))
         used = [
-            (flats, found)
+            (flats, one_series)
             for flats in _by_light(context, night.flats)
-            if _show_shutter([t for flat in flats for t in night.seconds(flat)])
-            and (found := _series(night, flats)) is not None
+            if _can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
+            and (one_series := _series(night, flats)) is not None
         ]
-        series = [found for _, found in used]
+        series = [one_series for _, one_series in used]
         if not series:
             reason = (
                 "too few flats of one filter, none saturated, faint or left out of its combined"
@@ -177,22 +178,22 @@ class Shutter(MeasurementKind):
                 " of them is left out"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
-        found = dead_time.measure_dead_time(series)
-        if found.chi2 > _MOST_CHI2:
+        measured = dead_time.measure_dead_time(series)
+        if measured.chi2 > _MOST_CHI2:
             reason = (
-                f"its flats scatter about straight lines in 1/t with {found.chi2:.3g} times the"
+                f"its flats scatter about straight lines in 1/t with {measured.chi2:.3g} times the"
                 f" variance of noise (allowed: {_MOST_CHI2:g}): something else than a shutter"
                 " changes them; take flats of two exposures of a steady lamp, in turn"
             )
             return ledger.Record(job.product, self.name, key, ledger.REFUSED, reason, basis=basis)
         record = ledger.Record(
-            job.product, self.name, key, basis=basis, data=_data(group, night, series, found)
+            job.product, self.name, key, basis=basis, data=_data(group, night, series, measured)
         )
         images = []
-        for image, excess, error in zip(night.images, found.excess, found.error, strict=True):
+        for image, excess, error in zip(night.images, measured.excess, measured.error, strict=True):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
             images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
-        cards = _cards(group, found, record.data)
+        cards = _cards(group, measured, record.data)
         cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in used])
         return pixel_tables.write_product(context, record, cards, images)
 
@@ -293,6 +294,7 @@ class Shutter(MeasurementKind):
 
 
 SHUTTER = Shutter()
+"""The kind of a night's map of the shutter's dead time."""
 
 
 def _line(group, record):
@@ -349,12 +351,12 @@ def _by_light(context, records):
     return list(by_light.values())
 
 
-def _data(group, night, series, found):
+def _data(group, night, series, measured):
     """Return the entries of a map's record."""
-    excess = np.concatenate([cells.ravel() for cells in found.excess])
-    error = np.concatenate([cells.ravel() for cells in found.error])
+    excess = np.concatenate([cells.ravel() for cells in measured.excess])
+    error = np.concatenate([cells.ravel() for cells in measured.error])
     seconds = [float(t) for flats in series for t in flats.seconds]
-    is_known = math.isfinite(found.mean) and math.isfinite(found.mean_error)
+    is_known = math.isfinite(measured.mean) and math.isfinite(measured.mean_error)
     return {
         "night": group.night,
         "shapes": [list(image.shape) for image in night.images],
@@ -363,11 +365,11 @@ def _data(group, night, series, found):
         "least": short(float(np.nanmin(excess))),
         "largest": short(float(np.nanmax(excess))),
         "error": short(float(np.nanmedian(error))),
-        "sure": short(found.effect(1.0)),
+        "sure": short(measured.effect(1.0)),
         "inverse": short(_inverse(night)),
-        "mean": short(found.mean) if is_known else None,
-        "mean_error": short(found.mean_error) if is_known else None,
-        "chi2": short(found.chi2),
+        "mean": short(measured.mean) if is_known else None,
+        "mean_error": short(measured.mean_error) if is_known else None,
+        "chi2": short(measured.chi2),
     }
 
 
@@ -387,7 +389,7 @@ def _inverse(night):
     return float(np.mean([1 / t for t in seconds])) if seconds else 0.0
 
 
-def _cards(group, found, data):
+def _cards(group, measured, data):
     """Return the cards of the first HDU of a map."""
     cards = [
         ("CCDFCAM", group.camera, "camera"),
@@ -451,8 +453,8 @@ def _means(night, flats, image):
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / counts
         # The scatter of all cells about their lines corrects the level of these.
-        variances = (np.maximum(means, 1) / (amplifier.gain or 1.0)
-                     + night.read_noise(amplifier)[0] ** 2) / counts  # fmt: skip
+        of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
+        variances = (of_light + night.read_noise(amplifier)[0] ** 2) / counts
     return means, variances, counts
 
 

@@ -30,6 +30,8 @@ COLUMNS = (
     "night", "night_before", "camera", "setup", "amplifier", "figure", "unit", "before", "after",
     "change", "change_error", "sigma", "epoch",
 )  # fmt: skip
+"""The columns of events.csv."""
+
 # Steps of figures within this many days are one event.
 _TOGETHER = 3
 
@@ -155,6 +157,7 @@ class Trends(Kind):
 
 
 TRENDS_TABLE = Trends()
+"""The kind of events.csv."""
 
 
 def _epochs(context):

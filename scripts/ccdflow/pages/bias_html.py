@@ -9,6 +9,7 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.words import capital, count, figure, span, with_error
 
 NOTHING = "–"
+"""A cell of a table without a value."""
 
 _LEVEL, _READ_NOISE = "Bias level (adu)", "Read noise"
 _STRUCTURE, _COMBINED = "Structure left (adu)", "Combined noise (adu)"
@@ -62,15 +63,15 @@ class NoiseContent:
     @property
     def headings(self):
         """(heading, hint, columns below it) of the upper row; no columns for one of two rows."""
-        found = []
+        headings = []
         for column in self.columns:
-            if found and column.group and found[-1][0] == column.group:
-                found[-1][2].append(column)
+            if headings and column.group and headings[-1][0] == column.group:
+                headings[-1][2].append(column)
             elif column.group:
-                found.append((column.group, _GROUPS[column.group], [column]))
+                headings.append((column.group, _GROUPS[column.group], [column]))
             else:
-                found.append((column.heading, column.hint, []))
-        return found
+                headings.append((column.heading, column.hint, []))
+        return headings
 
 
 @dataclass(frozen=True)

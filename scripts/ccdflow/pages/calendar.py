@@ -11,7 +11,10 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 )  # fmt: skip
+"""The names of the months, January first."""
+
 UNDATED = "Without a date"
+"""The heading of nights without a date."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,10 @@ def calendar(nights):
     return [_year(name, years[name]) for name in ranked]
 
 
-def _year(name, found):
+def _year(name, days):
     """Return the `Year` of some nights."""
     months = defaultdict(list)
-    for day, line in found:
+    for day, line in days:
         if day is not None:
             months[day.month].append(
                 CalendarDay(day.day, line.page, level(line), words_on_state(line))
@@ -92,8 +95,8 @@ def _year(name, found):
             (MONTHS[month - 1], tuple(sorted(months[month], key=lambda each: each.day)))
             for month in sorted(months)
         ),
-        tuple(line for _, line in found),
-        sum(line.frames for _, line in found),
+        tuple(line for _, line in days),
+        sum(line.frames for _, line in days),
     )
 
 

@@ -7,7 +7,11 @@ import re
 from dataclasses import dataclass, field
 
 REDUCED = "reduced"
+"""The word for a frame that was reduced."""
+
 SET_ASIDE = "set aside"
+"""The word for a frame that was set aside."""
+
 # At the end of a file's name where the values in it are those of another product as well.
 _LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
 _OF_LETTERS = (

@@ -29,10 +29,10 @@ class FrameTable:
     def shown(self):
         """{column: whether any frame has a value in it}; those without are not shown."""
         frames = [frame for _, own in self.groups for frame in own]
-        told = {"exptime": any(not math.isnan(frame.exptime) for frame in frames)}
+        columns = {"exptime": any(not math.isnan(frame.exptime) for frame in frames)}
         for name in ("object", "filter", "time", "levels", "noises"):
-            told[name] = any(getattr(frame, name) for frame in frames)
-        return told
+            columns[name] = any(getattr(frame, name) for frame in frames)
+        return columns
 
 
 def frames_section(frames):

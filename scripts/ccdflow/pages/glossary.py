@@ -89,6 +89,8 @@ OF_SECTIONS = {
         "why": "What differs, or why it cannot be made again",
     },
 }
+"""For each section of a page: the meaning of its headings."""
+
 REMARKS = "Remarks"
 """The heading of a column that has none: screen readers need one."""
 

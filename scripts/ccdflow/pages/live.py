@@ -9,7 +9,10 @@ import json
 from pathlib import Path
 
 PAGE, SCRIPT = "live.html", "live.js"
+"""The page of a watch, and the script that it loads."""
+
 WATCHING, ENDED = "watching", "ended"
+"""The states of a watch that the page shows."""
 
 
 def live_page():
@@ -37,6 +40,6 @@ def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
     -------
     str
     """
-    told = {"page": page, "time": time, "lines": list(lines), "state": state, "beat": beat}
+    message = {"page": page, "time": time, "lines": list(lines), "state": state, "beat": beat}
     # Escaped: the text stands in a script, and may hold any characters of a header.
-    return f"live({json.dumps(told, ensure_ascii=True)});\n".replace("</", "<\\/")
+    return f"live({json.dumps(message, ensure_ascii=True)});\n".replace("</", "<\\/")

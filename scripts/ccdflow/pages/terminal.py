@@ -71,10 +71,10 @@ def night_text(night, tables, *, page="", width=80, height=None):
             _block(title, part)
             for title, part in (
                 ("masters", _wrapped(_masters(tables), width)),
-                ("calibrated", _wrapped(_calibrated(tables.steps), width)),
+                ("calibrated", _wrapped(_counts_of_grades(tables.steps), width)),
                 ("warnings", _wrapped(_warnings(tables), width)),
-                ("set aside", _wrapped(_named(tables.frames, "set aside"), width)),
-                ("incomplete", _wrapped(_named(tables.frames, "arriving"), width)),
+                ("set aside", _wrapped(_names_of_frames(tables.frames, "set aside"), width)),
+                ("incomplete", _wrapped(_names_of_frames(tables.frames, "arriving"), width)),
             )
             if part
         ),
@@ -227,7 +227,7 @@ def _masters(tables):
             ("level", "level {} adu", ".1f"),
             ("read_noise", "read noise {} adu", ".2f"),
         )
-        lines.append(_master("bias", _told("", row, tables.biases), row, figures))
+        lines.append(_master("bias", _words_on_master("", row, tables.biases), row, figures))
     for row in _groups(tables.darks):
         # The table's unit is that of the signal, and the rate is a second's.
         unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
@@ -238,7 +238,7 @@ def _masters(tables):
         )
         of = f"{_seconds(row['seconds'])} s"
         same = [each for each in tables.darks if f"{_seconds(each['seconds'])} s" == of]
-        lines.append(_master("dark", _told(of, row, same), row, figures))
+        lines.append(_master("dark", _words_on_master(of, row, same), row, figures))
     for row in _groups(tables.flats):
         figures = _figures(
             _amplifiers(row, tables.flats),
@@ -247,16 +247,18 @@ def _masters(tables):
         )
         of = row.get("light", "")
         same = [each for each in tables.flats if each.get("light", "") == of]
-        lines.append(_master("flat", _told(of, row, same), row, figures))
+        lines.append(_master("flat", _words_on_master(of, row, same), row, figures))
     return lines
 
 
-def _told(of, row, same):
+def _words_on_master(of, row, same):
     """Return the words on a master; with its name where others of the night have the same words.
 
     >>> row = {"group": "flat_cam_Gr_3_slit_1"}
-    >>> _told("Gr#3", row, [row, row]), _told("Gr#3", row, [row, {"group": "flat_cam_Gr_3_slit_5"}])
-    ('Gr#3', 'Gr#3 (flat_cam_Gr_3_slit_1)')
+    >>> _words_on_master("Gr#3", row, [row, row])
+    'Gr#3'
+    >>> _words_on_master("Gr#3", row, [row, {"group": "flat_cam_Gr_3_slit_5"}])
+    'Gr#3 (flat_cam_Gr_3_slit_1)'
     """
     if len({each["group"] for each in same}) < 2:
         return of
@@ -305,7 +307,7 @@ def _frames_of(names):
     return f"{len(names)} frame{'s' * (len(names) != 1)}"
 
 
-def _calibrated(steps):
+def _counts_of_grades(steps):
     """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
     aside = {row["frame"] for row in steps if row["reason"].endswith(NOT_CALIBRATED)}
     grades, reasons = {}, {}
@@ -370,7 +372,7 @@ def _frame_warnings(frames):
     ]
 
 
-def _named(frames, status):
+def _names_of_frames(frames, status):
     """Return the names and reasons of frames of a status; the rest is counted."""
     rows = [row for row in frames if row["status"] == status]
     lines = [f"{row['file']}: {row['reason']}" for row in rows[:_MOST_NAMED]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 KINDS = ("bias", "dark", "flat", "arc", "science", "other")
+"""The types of frames in the order in which pages list them."""
+
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 
 

@@ -26,6 +26,7 @@ from ccdflow.run.rawframes.rows import FACTS, Row, digest
 from ccdflow.run.session import Session
 
 BATCH = "batch"
+"""The kind of a record of a batch."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def split(session, *, each_night, write=True):
     """
     most = session.context.settings["frames_per_batch"]
     by_kind = _by_kind(session.plan)
-    parts, home = _placed(session.plan, by_kind, most, each_night, gather=each_night)
+    parts, home = _jobs_of_batches(session.plan, by_kind, most, each_night, gather=each_night)
     if not each_night and sum(map(len, by_kind.values())) - len(home) > most:
-        parts, home = _placed(session.plan, by_kind, most, each_night, gather=True)
+        parts, home = _jobs_of_batches(session.plan, by_kind, most, each_night, gather=True)
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     batches = {}
     for name, jobs in parts.items():
@@ -149,7 +150,7 @@ def _by_kind(planned):
     return jobs
 
 
-def _placed(planned, by_kind, most, each_night, *, gather):
+def _jobs_of_batches(planned, by_kind, most, each_night, *, gather):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
@@ -267,7 +268,7 @@ def write_batch(session, batch, *, queued=False):
     """
     context = session.context
     jobs = [session.plan.jobs[product] for product in batch.products]
-    rows, groups = _concerned(context, jobs)
+    rows, groups = _rows_and_groups(context, jobs)
     needed = {paths.reduced(row.file) for row in rows} | {group.product for group in groups}
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
     waits = [path for path, products in session.busy.items() if products & set(batch.products)]
@@ -300,7 +301,7 @@ def _elsewhere(planned, jobs, needed):
     return [planned[product] for product in sorted(read) if product in planned]
 
 
-def _concerned(context, jobs):
+def _rows_and_groups(context, jobs):
     """Return the rows and groups that these jobs read."""
     rows, groups = {}, {}
     for job in jobs:

@@ -155,11 +155,11 @@ def wait_for(batch, *, say=print, silence=SILENCE, poll=_POLL):
 
 def _wait(batch, say, silence, poll):
     """Return the lock of a batch once its process ended; None where it gives no sign of life."""
-    path, said, sign, since = lock_path(batch), False, None, time.monotonic()
+    path, is_announced, sign, since = lock_path(batch), False, None, time.monotonic()
     while (file := _try_lock(path)) is None:
-        if not said:
+        if not is_announced:
             say(f"waiting: an earlier job is still at work on {batch.stem}")
-            said = True
+            is_announced = True
         now = _sign_of_life(batch)
         if now != sign:
             sign, since = now, time.monotonic()

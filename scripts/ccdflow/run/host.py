@@ -39,6 +39,7 @@ NEEDED = {
     "persistence.started": "writes a file a job that marks its output as incomplete",
     "persistence.finished": "removes that file",
 }
+"""The names that ccdflow reads of Snakemake's own objects, and why."""
 
 _VIEWS = {
     "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",

@@ -24,10 +24,19 @@ from ccdflow.files import checksum, notes, whole
 from ccdflow.run import late_notes
 
 MADE = "made"
+"""The product was made."""
+
 REFUSED = "refused"
+"""There is no product, for a reason that the record has."""
+
 SET_ASIDE = "set aside"
+"""The raw frame was set aside."""
+
 GONE = "gone"
+"""The raw file was gone or changing; the next run tries again."""
+
 FAILED = "failed"
+"""The job ended with an error; the next run tries again."""
 
 # Names of records of whole batches, the present and the former: they are no products.
 _BATCHES = ("batch", "order")

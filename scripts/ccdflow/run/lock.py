@@ -36,7 +36,7 @@ def take_lock(results):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
     except OSError as error:
-        raise unwritable(results, error) from None
+        raise error_of_writing(results, error) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -64,7 +64,7 @@ def take_lock(results):
     except OSError as error:
         with suppress(OSError):
             file.close()
-        raise unwritable(results, error) from None
+        raise error_of_writing(results, error) from None
     return file
 
 
@@ -120,7 +120,7 @@ def moved_line(file, results):
     )
 
 
-def unwritable(results, error):
+def error_of_writing(results, error):
     """Return the one line on a results folder that cannot be written.
 
     Parameters
@@ -142,7 +142,7 @@ def unwritable(results, error):
     )
 
 
-def failed(results, error):
+def error_of_system(results, error):
     """Return the one line on an error of the system before any product was made.
 
     Parameters
@@ -156,7 +156,7 @@ def failed(results, error):
     UserError
     """
     if error.errno in _OF_WRITING:
-        return unwritable(results, error)
+        return error_of_writing(results, error)
     return UserError(
         f"cannot be read ({error.strerror or error})",
         file=str(error.filename or results),
@@ -178,4 +178,4 @@ def check_places(results):
         # The target of a link may be gone: a note of that name is written anew.
         if not fits and path.exists():
             number = errno.ENOTDIR if name in folders else errno.EISDIR
-            raise unwritable(results, OSError(number, os.strerror(number), str(path)))
+            raise error_of_writing(results, OSError(number, os.strerror(number), str(path)))

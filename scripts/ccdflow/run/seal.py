@@ -223,8 +223,8 @@ def leave_seal(plan, before, *, described, closing, is_failure):
         until = max(until, context.closed.doubted_until)
     boot = ledger.boot_id() if until else ""
     stamps = _stamps(context.results)
-    said = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
-    sealed = Seal(before.text, stamps, boot, until, **said, is_failure=is_failure)
+    run_lines = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
+    sealed = Seal(before.text, stamps, boot, until, **run_lines, is_failure=is_failure)
     text = json.dumps(asdict(sealed), separators=(",", ":"))
     with suppress(OSError):
         # Without a seal the next run plans, which costs time and nothing else.

@@ -155,7 +155,7 @@ def start(
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:
-                session = _sealed(values, reading, chain, dry, held, valid_seal)
+                session = _sealed_session(values, reading, chain, dry, held, valid_seal)
             else:
                 options = {"progress": progress, "cores": cores}
                 session = _open(values, reading, chain, dry, held, state, options, made)
@@ -165,7 +165,7 @@ def start(
                 )  # fmt: skip
                 session.state, session.looked = state if sealed else None, state
         except OSError as error:
-            raise lock.failed(results, error) from None
+            raise lock.error_of_system(results, error) from None
         stack.pop_all()
     return session
 
@@ -185,7 +185,7 @@ def _no_collection():
             gc.enable()
 
 
-def _sealed(values, reading, chain, dry, held, found):
+def _sealed_session(values, reading, chain, dry, held, seal_left):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
     results = Path(values["results"])
     empty = Context(
@@ -196,8 +196,8 @@ def _sealed(values, reading, chain, dry, held, found):
         try:
             remove_logs(results)
         except OSError as error:
-            raise lock.unwritable(results, error) from None
-    return Session(plan.Plan(empty, {}, []), dry, held, seal=found)
+            raise lock.error_of_writing(results, error) from None
+    return Session(plan.Plan(empty, {}, []), dry, held, seal=seal_left)
 
 
 def read_notes(results):
@@ -229,7 +229,7 @@ def _open(values, reading, chain, dry, held, state, options, made):
         _retire_planned(session)
         save_session(session, files)
     except OSError as error:
-        raise lock.unwritable(results, error) from None
+        raise lock.error_of_writing(results, error) from None
     return session
 
 
@@ -259,7 +259,7 @@ def _begin(
             save_session(session, claims.removable(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
-            raise lock.unwritable(results, error) from None
+            raise lock.error_of_writing(results, error) from None
     return session
 
 
@@ -403,7 +403,7 @@ def finish(session):
         except NeedsWholePlan:
             return _finish_whole(session)
     except OSError as error:
-        raise lock.unwritable(session.context.results, error) from None
+        raise lock.error_of_writing(session.context.results, error) from None
 
 
 def _finish(session):

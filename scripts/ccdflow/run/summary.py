@@ -15,6 +15,8 @@ from ccdflow import paths
 from ccdflow.files import whole
 
 FOLDER = "CCDFLOW_SUMMARY"
+"""The environment variable with the folder for the summary of a run."""
+
 _RESULTS, _END = "results", "end.json"
 
 

@@ -17,20 +17,23 @@ Everything follows from the seed: the same parameters give the same files, byte 
 ============== ===================================================================================
 module         what it holds
 ============== ===================================================================================
-detector       `Detector`, `SimulatedAmplifier`, `Glow`
+chip           `Detector`, `SimulatedAmplifier`, `Glow`
 drawing        detectors drawn from a seed, and their later epochs
 optics         response of pixels, vignetting, dust
-sky            `Sky`: light of lamps and skies, stars
-cosmics        tracks of cosmic rays
+scene          `Sky`: light of lamps and skies, stars
+tracks         tracks of cosmic rays
 charge         full well and bleeding, traps, an amplifier's curve
 exposing       `expose`: from light to adu
 exposed_nights `expose_night`: exposures after a plan, written with headers and truth
 camera         `SimulatedCamera`: the guide's
-log            the exposures of the guide's observing log
+observing_log  the exposures of the guide's observing log, of biases, of an archive
 guide          pixels of the guide's frames
-headers        header cards and FITS bytes
+raw_cards      header cards and FITS bytes
 truth          truth of the guide's folders
-nights         folders of the guide's frames
+guide_nights   folders of the guide's frames
+telescope      frames of a folder that arrive one by one, half first
+files          files and folders of simulated frames
+seeds          random numbers from names and seeds, and checks of a user's numbers
 ============== ===================================================================================
 """
 

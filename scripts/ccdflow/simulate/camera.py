@@ -88,7 +88,7 @@ class SimulatedCamera:
                 keyword="overscan_side",
                 value=self.overscan_side,
                 allowed="right, left",
-                remedy="give one of these",
+                remedy="give right, the side of the guide's camera, if in doubt",
             )
         if min(self.nx, self.ny) < 8:
             raise UserError(
@@ -186,4 +186,7 @@ class SimulatedCamera:
 
 
 LFC = SimulatedCamera()
+"""The guide's camera."""
+
 ARCHIVE_CAMERA = SimulatedCamera(nx=64, ny=48)
+"""A small one, for archives of many frames."""

@@ -212,7 +212,7 @@ class Detector:
                 keyword="filter",
                 value=filter,
                 allowed=", ".join(sorted(self.illumination)),
-                remedy="give one of these",
+                remedy="give another filter, or the detector an `illumination` of this one",
             )
         response = np.multiply(self.pixel_response, self.illumination[filter], dtype=np.float64)
         for grain in dust:

@@ -254,7 +254,7 @@ def _frame_arrays(one):
 
 
 def read_night(folder):
-    """Read ``truth.npz`` of a folder that `night` wrote.
+    """Read ``truth.npz`` of a folder that `expose_night` wrote.
 
     Returns
     -------

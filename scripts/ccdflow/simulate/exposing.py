@@ -12,6 +12,7 @@ from ccdflow.simulate.seeds import check_number
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
 KINDS = ("bias", "dark", "flat", "science")
+"""The kinds of frames that can be exposed."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _check(kind, exptime, filter, sky):
             "unknown kind of frame",
             value=kind,
             allowed=", ".join(KINDS),
-            remedy="give one of these",
+            remedy="expose an arc or a test frame as one of these, of the same light",
         )
     check_number("exptime", exptime, least=0, most=0 if kind == "bias" else None)
     lit = kind in ("flat", "science")

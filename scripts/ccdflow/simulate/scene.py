@@ -135,6 +135,11 @@ def draw_stars(shape, count, *, flux, seed, margin=0.0):
     -------
     numpy.ndarray
         Shape (count, 3), as in `Sky.stars`.
+
+    Examples
+    --------
+    >>> draw_stars((64, 48), 3, flux=(10.0, 1000.0), seed=1).shape
+    (3, 3)
     """
     rng = np.random.default_rng(seed)
     rows, columns = (rng.uniform(margin, size - 1 - margin, count) for size in shape)

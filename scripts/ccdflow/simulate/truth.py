@@ -39,7 +39,10 @@ SIMULATOR_VERSION = 2
 one."""
 
 TRUTH_FILE = "truth.json"
+"""The file of a folder's truth: numbers."""
+
 TRUTH_ARRAYS = "truth.npz"
+"""The file of a folder's truth: arrays."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, C
 from ccdflow.verify.reading.source_files import files_named, size_and_times
 
 NAME = paths.VERIFICATION
+"""The table of verdicts."""
+
 CCDPROC = version("ccdproc")
+"""The version of ccdproc that made the products again."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
     raw_shapes = tuple((hdu, array_shape(headers[hdu], file=file)) for hdu in hdus)
     factors = {hdu: binning(headers, hdu, specs=binning_cards) for hdu in hdus}
     assemble = layout == "image" or len(hdus) == 1
-    placed = _placed(drafts, headers, factors, file=file) if assemble else None
+    placed = _drafts_with_places(drafts, headers, factors, file=file) if assemble else None
     if placed is None and layout == "image":
         notes.append("no card says where the extensions lie on the detector: kept as extensions")
     elif placed is not None and len(hdus) > 1 and _is_sparse(placed):
@@ -165,7 +165,7 @@ def _check_overlaps(drafts, *, file):
                     )
 
 
-def _placed(drafts, headers, factors, *, file):
+def _drafts_with_places(drafts, headers, factors, *, file):
     """Return the drafts with their place in one image, or None where nothing says it."""
     if len(drafts) == 1:
         (draft,) = drafts
@@ -248,8 +248,8 @@ def _on_detector(drafts, sections, factors, keyword, *, file):
 
 def _as_read(drafts):
     """Return the places in the order the data have in the frame, strips between them closed up."""
-    columns = _closed({(d.data.x0, d.data.x1) for d in drafts})
-    rows = _closed({(d.data.y0, d.data.y1) for d in drafts})
+    columns = _starts_without_gaps({(d.data.x0, d.data.x1) for d in drafts})
+    rows = _starts_without_gaps({(d.data.y0, d.data.y1) for d in drafts})
     placed = []
     for draft in drafts:
         y, x = rows[draft.data.y0], columns[draft.data.x0]
@@ -258,7 +258,7 @@ def _as_read(drafts):
     return placed
 
 
-def _closed(ranges):
+def _starts_without_gaps(ranges):
     """Return the starts of ranges once the gaps that none of them covers are taken out."""
     starts, position, end = {}, 0, None
     for first, last in sorted(ranges):

@@ -29,6 +29,8 @@ BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), (
 """Cards of the bias, trim and data section, alone or with the suffix of an amplifier."""
 
 DETECTOR = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
+"""Cards of sections in pixels of the detector, by the name that a profile gives them."""
+
 # BIASSEC1, BSEC_A2.
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
 # DATASEC1, TSEC_A2.
@@ -143,7 +145,7 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
         hdu=reader.index,
         data=kept,
         overscan=(bias.region,) if bias else (),
-        detector=_turned(detector, given),
+        detector=_turned_sections(detector, given),
         detector_of=data.region if data else None,
         lengthen=True,
         **reader.figures(suffix),
@@ -286,7 +288,7 @@ def _detector(reader, suffix):
     return tuple(sections)
 
 
-def _turned(detector, given):
+def _turned_sections(detector, given):
     """Return detector sections for pixels whose own section may run backwards as well."""
     if given is None:
         return detector

@@ -38,7 +38,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
         If the frame is not of that size, has no such HDU, or a region leaves it.
     """
     drafts = []
-    for spec, index in _placed(headers, specs, file=file):
+    for spec, index in _amplifiers_with_hdus(headers, specs, file=file):
         shape = array_shape(headers[index], file=file)
         if any(
             wanted not in (None, length) for wanted, length in zip(size, shape[::-1], strict=True)
@@ -55,7 +55,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     return drafts
 
 
-def _placed(headers, specs, *, file):
+def _amplifiers_with_hdus(headers, specs, *, file):
     """Yield each amplifier with its HDU; one for several HDUs is named after each."""
     for spec in specs:
         if not isinstance(spec.hdu, tuple) and not _is_pattern(spec.hdu):

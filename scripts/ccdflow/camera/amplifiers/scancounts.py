@@ -23,8 +23,14 @@ OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER
 
 # Words of settings that many readouts write into these cards: 'ON', 'YES'.
 _WORDS = ("PRESCAN", "OVERSCAN")
+
 AMPLIFIERS = ("NUMAMPS", "NAMPS", "AMPSROW")
+"""Cards with the number of amplifiers."""
+
 ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
+"""Cards of ESO, without the number of the output, with the pixels before and behind a line and a
+column."""
+
 # No chip of ESO has as many outputs.
 _OUTPUTS = range(1, 33)
 

@@ -30,6 +30,7 @@ BRIGHT = (
     "This frame is bright, {level:.0f} adu with the noise of light, and that ends nowhere "
     "abruptly: no overscan shows in it. The values below are the header's."
 )
+"""The note on a bright frame without dark columns."""
 
 # Level, adu, of a frame that holds light.
 _BRIGHT = 3000.0
@@ -40,11 +41,13 @@ BLANK = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
     "it; what follows is the header's."
 )
+"""The note on an image of one value."""
 
 TOO_FAINT = (
     "There is no light in this frame, or too little next to any dark columns or rows, to tell "
     "where the overscan is: better give a flat as well. The values below are the header's."
 )
+"""The note on a frame without enough light."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     """
     flat = filled(flat)
     dark = None if dark is None else filled(dark)
-    claimed = _claimed(headers, index, flat.shape)
+    claimed = _claimed_sections(headers, index, flat.shape)
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
@@ -238,7 +241,7 @@ def _with_claim(axis, start, stop, count):
     return replace(axis, strips=strips, lit=lit) if strips and lit else axis
 
 
-def _claimed(headers, index, shape):
+def _claimed_sections(headers, index, shape):
     """Return the header's sections that lie in the frame, by card."""
     regions = []
     for keyword in ("BIASSEC", "TRIMSEC", "DATASEC"):

@@ -42,7 +42,7 @@ def sentences_on_image(columns, rows, amplifiers, claimed, *, has_light):
             )
         if axis.strips and has_light:
             texts += [
-                f"{_named(axis, start, stop)} not clean; not kept."
+                f"{_columns_in_words(axis, start, stop)} not clean; not kept."
                 for start, stop in axis.lit
                 if stop - start < least_block(axis)
             ]
@@ -68,7 +68,7 @@ def _is_of(axis, region, strip):
     return strip.start <= start and stop <= strip.stop
 
 
-def _named(axis, start, stop):
+def _columns_in_words(axis, start, stop):
     """Return 'Columns 3 to 5 are', or 'Column 3 is'."""
     if stop - start == 1:
         return f"{axis.name[:-1].capitalize()} {stop} is"

@@ -12,7 +12,11 @@ from matplotlib.patches import Rectangle
 from ccdflow.camera.proposing.findings import ends_on
 
 INK, PAPER, GRID = "#30363b", "#fbfaf7", "#d8d6d0"
+"""Colours of text, ground and lines."""
+
 DATA, USED, OUT, CLAIM = "#1f6fa8", "#2b8a6b", "#c0392b", "#c65d12"
+"""Colours of science pixels, overscan used, columns left out, and sections that the header claims.
+"""
 
 MOST_IMAGES = 4
 """A file of more images shows the first of them: they are alike."""

@@ -19,6 +19,7 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError, UserError
 
 SAME = "The header alone gives the same: this camera needs no amplifiers in a profile."
+"""The note where no profile is needed."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _median(image, size):
     return medians
 
 
-def _with_nan(image, found, size, of):
+def _with_nan(image, results, size, of):
     """Put scipy's results of boxes that hold NaN into an array, in place."""
     from scipy import ndimage
 
@@ -116,7 +116,7 @@ def _with_nan(image, found, size, of):
             slice(n // 2, n // 2 + part.stop - part.start)
             for part, n in zip(reach, size, strict=True)
         )
-        found[reach] = of(wide_image[wide])[inner]
+        results[reach] = of(wide_image[wide])[inner]
 
 
 # -- the limits ------------------------------------------------------------------------------------

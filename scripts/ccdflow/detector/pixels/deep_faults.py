@@ -52,18 +52,18 @@ def _deep_parts(flat, good):
 
     starts = range(0, len(flat), ROWS)
     levels = np.array([np.median(flat[at : at + ROWS], axis=0) for at in starts])
-    told = np.array([good[at : at + ROWS].mean(axis=0) > 0.5 for at in starts])
+    is_measured = np.array([good[at : at + ROWS].mean(axis=0) > 0.5 for at in starts])
     smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
     away, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
     wide = np.pad(smooth, ((0, 0), (away, away)), mode="edge")
     left, right = wide[:, :nx], wide[:, 2 * away :]
-    told &= np.minimum(left, right) > 0
-    if not told.any():
+    is_measured &= np.minimum(left, right) > 0
+    if not is_measured.any():
         return np.zeros(levels.shape, bool)
     # The scatter is that about the mean of both sides: a gradient does not count.
-    middle = np.where(told, (left + right) / 2, 1)
-    contrast = (levels / middle)[told]
+    middle = np.where(is_measured, (left + right) / 2, 1)
+    contrast = (levels / middle)[is_measured]
     sigma = MAD_TO_SIGMA * np.median(np.abs(contrast - np.median(contrast)))
     limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * float(sigma))
-    deep = told & (levels < limit * np.minimum(left, right))
-    return deep if deep.sum() <= _MOST_DEEP * told.sum() else np.zeros(levels.shape, bool)
+    deep = is_measured & (levels < limit * np.minimum(left, right))
+    return deep if deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros(levels.shape, bool)

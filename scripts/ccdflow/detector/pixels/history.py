@@ -162,10 +162,10 @@ def _jointly_low(nights, share):
     return {name: values[is_low] for name, values in entries.items()}
 
 
-def _spread(found, index, nights):
+def _spread(entries, index, nights):
     """Return the entries of some pixels among all, by their places."""
     spread = _nothing(index.size, nights)
-    at = np.searchsorted(index, found["index"])
+    at = np.searchsorted(index, entries["index"])
     for name, values in spread.items():
-        values[at] = found[name]
+        values[at] = entries[name]
     return spread

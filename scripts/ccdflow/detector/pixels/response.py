@@ -93,11 +93,11 @@ def response(pairs, *, low_sigma=LOW, parts=(np.s_[:, :],)):
     mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
     index = np.flatnonzero((sigma < -WEAK) & np.isfinite(sigma))
     weak = Weak(index, sigma.reshape(-1)[index], usual**-2)
-    told = np.isfinite(sigma)
+    is_measured = np.isfinite(sigma)
     np.nan_to_num(sigma, copy=False, nan=0.0, neginf=0.0)
     mask[bad_columns(-sigma)] |= BAD_COLUMN
-    told &= mask & BAD_COLUMN == 0
-    low = np.count_nonzero(sigma[told] < -LOW) / max(1, np.count_nonzero(told))
+    is_measured &= mask & BAD_COLUMN == 0
+    low = np.count_nonzero(sigma[is_measured] < -LOW) / max(1, np.count_nonzero(is_measured))
     return Response(mask, weak, low)
 
 

@@ -1,1 +1,1 @@
-"""The making of a calibrated frame: kinds/science is of it."""
+"""The making of a calibrated frame, for the kind `science`."""

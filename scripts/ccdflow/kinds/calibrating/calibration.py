@@ -27,6 +27,7 @@ from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
 STORE = MasterStore()
+"""The masters that this process holds in memory."""
 
 
 def _saturated(images):

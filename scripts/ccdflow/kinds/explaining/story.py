@@ -14,10 +14,9 @@ from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable
 from ccdflow.files.tables import table_rows
-from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.association import STEPS, taken
 from ccdflow.run import ledger
 
-STEPS = (BIAS, DARK, FLAT)
 # At most this many members, and frames, are named.
 _MOST_NAMED = 6
 # The products below detector/, by the start of their names.

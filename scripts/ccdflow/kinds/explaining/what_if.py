@@ -176,12 +176,12 @@ def _scale(row, dark, name):
     return 1.0 if is_same_exposure(dark.exptime, seconds) else seconds / dark.exptime
 
 
-def picture(found, *, product, master):
+def picture(change, *, product, master):
     """Return the picture of a `WhatIf` as a PNG: the frame now and then, and the difference.
 
     Parameters
     ----------
-    found : WhatIf
+    change : WhatIf
     product : str
         The calibrated frame.
     master : str
@@ -192,8 +192,10 @@ def picture(found, *, product, master):
     bytes
     """
     rows = [
-        ImageRow(product, ((found.now, found.unit, "Now"), (found.then, found.unit, "With it"))),
-        ImageRow("The change", ((found.difference, found.unit, "With it, less now"),)),
+        ImageRow(
+            product, ((change.now, change.unit, "Now"), (change.then, change.unit, "With it"))
+        ),
+        ImageRow("The change", ((change.difference, change.unit, "With it, less now"),)),
     ]
-    text = "; ".join(" ".join(line.split()) for line in found.lines())
+    text = "; ".join(" ".join(line.split()) for line in change.lines())
     return image_rows(rows, title=f"What if: {master}", explanation=text)

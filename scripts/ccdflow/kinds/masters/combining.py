@@ -193,12 +193,12 @@ def combine_group(kind, context, job, *, threads):
             selection = choosing.leave_out(selection, error.left_out)
 
 
-def _work(kind, context, job, found, selection, threads):
+def _work(kind, context, job, members, selection, threads):
     """Return the `CombineWork` of a selection, and the dict of its record's entries."""
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
-    kept = [found[index] for index in selection.kept]
-    left_out = disagreement.with_cards(context, found, kept, selection.left_out)
+    kept = [members[index] for index in selection.kept]
+    left_out = disagreement.with_cards(context, members, kept, selection.left_out)
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
@@ -209,19 +209,19 @@ def _work(kind, context, job, found, selection, threads):
     return CombineWork(kind, context, record, kept, left_out, threads), data
 
 
-def _combine_selected(kind, context, job, found, selection, threads):
+def _combine_selected(kind, context, job, members, selection, threads):
     """Return the record of the master of a selection, or of its refusal."""
-    work, data = _work(kind, context, job, found, selection, threads)
+    work, data = _work(kind, context, job, members, selection, threads)
     record = work.record
-    reason = _why_not(selection, len(found), work.settings["minimum"])
+    reason = _why_not(selection, len(members), work.settings["minimum"])
     if not selection.agrees:
-        reason += disagreement.two_kinds_in_words(context, found)
+        reason += disagreement.two_kinds_in_words(context, members)
     try:
         if not reason:
             return _make(work)
         if not selection.agrees and selection.kept:
             # Their figures are there to show the disagreement.
-            work = replace(work, kept=found)
+            work = replace(work, kept=members)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
     except tiles.TooLittleMemory as error:
         memory = memory_limits.megabytes_allowed(context)
@@ -235,7 +235,7 @@ def _combine_selected(kind, context, job, found, selection, threads):
     return replace(record, status=ledger.REFUSED, reason=reason, data=data)
 
 
-def _why_not(selection, found, minimum):
+def _why_not(selection, available, minimum):
     """Return why a selection makes no master, or ''."""
     if not selection.agrees and not selection.kept:
         return selection.reason
@@ -244,8 +244,8 @@ def _why_not(selection, found, minimum):
     count = len(selection.kept)
     if count >= minimum:
         return ""
-    what = f" of {found}" if count < found else ""
-    frames = "frame" if count == found == 1 else "frames"
+    what = f" of {available}" if count < available else ""
+    frames = "frame" if count == available == 1 else "frames"
     return f"{count}{what} {frames}, {_TOO_FEW} {minimum}"
 
 

@@ -24,26 +24,26 @@ from ccdflow.robust import median_of_each
 class DarkMaker(LightMasterMaker):
     """The making of a combined dark."""
 
-    def select(self, context, group, found):
+    def select(self, context, group, members):
         """Return the darks that look alike: level, structure, noise, temperature."""
-        if not found:
+        if not members:
             return choosing.Selection((), (), agrees=True, reason="")
-        if nothing := selecting.none_usable(context, found):
+        if nothing := selecting.none_usable(context, members):
             return nothing
         return selecting.without_odd_flags(
-            found, lambda good: self._select_alike(context, group, good)
+            members, lambda good: self._select_alike(context, group, good)
         )
 
-    def _select_alike(self, context, group, found):
+    def _select_alike(self, context, group, records):
         """Return the selection of the darks that look alike, copies left out first."""
-        members = Members(context, group, found)
+        members = Members(context, group, records)
         statistics, saturated, copies = self._statistics(members)
         if copies:
             # Two copies of a frame have half the noise of a difference: neither would seem to
             # belong.
             again = {out.index for out in copies}
-            rest = [index for index in range(len(found)) if index not in again]
-            selection = self._select_alike(context, group, [found[index] for index in rest])
+            rest = [index for index in range(len(records)) if index not in again]
+            selection = self._select_alike(context, group, [records[index] for index in rest])
             return selecting.among(selection, rest, copies)
 
         def choose(stats):
@@ -65,8 +65,8 @@ class DarkMaker(LightMasterMaker):
         """
         row = members.rows[0]
         reduction, images = reduced_as(members.context, row)
-        names = [printable(file) for file, _ in members.found]
-        statistics, parts, copies = [[] for _ in members.found], [], []
+        names = [printable(file) for file, _ in members.records_of_files]
+        statistics, parts, copies = [[] for _ in members.records_of_files], [], []
         for image in images:
             bias = members.master("bias", image)
             rows, sample = sample_members(
@@ -84,18 +84,18 @@ class DarkMaker(LightMasterMaker):
                 if min(inside.shape[1:]) < BOXES:
                     continue
                 for frame, entries, (_, record) in zip(
-                    _without_pattern(inside), statistics, members.found, strict=True
+                    _without_pattern(inside), statistics, members.records_of_files, strict=True
                 ):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     own = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(own)})
         return statistics, [float(max(part)) for part in zip(*parts, strict=True)], copies
 
-    def combined_images(self, work, found):
+    def combined_images(self, work, hdus_of_members):
         """Yield each image of the combined dark, its hot pixels flagged."""
         members = work.members
         for image in work.images:
-            hdus = [hdus_of_member[image.hdu] for hdus_of_member in found]
+            hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
             combined = combine_darks(
                 [hdu.member for hdu in hdus],
                 bias=members.master("bias", image),

@@ -10,13 +10,13 @@ from ccdflow.detector.two_kinds import two_kinds
 from ccdflow.kinds.masters.selecting import as_statistics
 
 
-def two_kinds_in_words(context, found):
+def two_kinds_in_words(context, members):
     """Name the cards that differ between two kinds of frames.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    found : list of (str, ccdflow.run.ledger.Record)
+    members : list of (str, ccdflow.run.ledger.Record)
         As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
 
     Returns
@@ -24,38 +24,38 @@ def two_kinds_in_words(context, found):
     str
         To be put behind the reason; '' where they are not of two kinds.
     """
-    figures = [record.data.get("statistics") or [] for _, record in found]
+    figures = [record.data.get("statistics") or [] for _, record in members]
     kinds = two_kinds([as_statistics(own[0]) for own in figures]) if all(figures) else None
     if kinds is None:
         return ""
-    headers = [_header(context, record) for _, record in found]
+    headers = [_header(context, record) for _, record in members]
     one, other = ([headers[index] for index in kind] for kind in kinds)
     cards = cards_between(one, other)
-    names = ", ".join(found[index][0] for index in kinds[1][:2])
+    names = ", ".join(members[index][0] for index in kinds[1][:2])
     difference = f"these cards differ: {', '.join(cards)}" if cards else "no card differs"
     return f"; they are of two kinds, {len(one)} and {len(other)} ({names} ...), and {difference}"
 
 
-def with_cards(context, found, kept, left_out):
+def with_cards(context, members, kept, left_out):
     """Say which cards several frames that are left out have unlike the rest.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    found, kept : list of (str, ccdflow.run.ledger.Record)
+    members, kept : list of (str, ccdflow.run.ledger.Record)
         All frames of the group, and those that are combined.
     left_out : sequence of ccdflow.detector.choosing.LeftOut
-        Their indices are places in `found`.
+        Their indices are places in `members`.
 
     Returns
     -------
     list of (str, ccdflow.detector.choosing.LeftOut)
         Raw file and why it is left out.
     """
-    outs = [(found[out.index][0], out) for out in left_out]
+    outs = [(members[out.index][0], out) for out in left_out]
     if len(outs) < 2 or not kept:
         return outs
-    records = [record for _, record in kept], [found[out.index][1] for out in left_out]
+    records = [record for _, record in kept], [members[out.index][1] for out in left_out]
     cards = cards_between(*([_header(context, each) for each in side] for side in records))
     more = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
     return [(file, replace(out, text=out.text + more)) for file, out in outs]

@@ -28,17 +28,17 @@ from ccdflow.kinds.masters.member_masters import Members, reduced_as
 class FlatMaker(LightMasterMaker):
     """The making of a combined flat."""
 
-    def select(self, context, group, found):
+    def select(self, context, group, members):
         """Return the flats that look alike, bright enough and not saturated.
 
         Where those of several exposures do not, those of one.
         """
-        if not found:
+        if not members:
             return choosing.Selection((), (), agrees=True, reason="")
-        if nothing := selecting.none_usable(context, found):
+        if nothing := selecting.none_usable(context, members):
             return nothing
         return selecting.without_odd_flags(
-            found, lambda good: self._select_alike(context, Members(context, group, good))
+            members, lambda good: self._select_alike(context, Members(context, group, good))
         )
 
     def _select_alike(self, context, members):
@@ -75,13 +75,13 @@ class FlatMaker(LightMasterMaker):
         options = members.options(image, reduction)
         return sample_members(members.members(image), subtract=tuple(subtract), **options)
 
-    def combined_images(self, work, found):
+    def combined_images(self, work, hdus_of_members):
         """Yield each image of the combined flat; the mean of all of them together is 1."""
         members = work.members
         levels = self._levels(members, work)
         images = []
         for image in work.images:
-            hdus = [hdus_of_member[image.hdu] for hdus_of_member in found]
+            hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
             bias, dark = _bias_and_dark(members, image)
             combined = combine_flats(
                 [hdu.member for hdu in hdus],
@@ -98,7 +98,7 @@ class FlatMaker(LightMasterMaker):
             )
             images.append(self._in_electrons(work, image, combined))
         for image, combined in zip(work.images, normalised(images), strict=True):
-            yield image, [hdus_of_member[image.hdu] for hdus_of_member in found], combined
+            yield image, [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members], combined
 
     def _levels(self, members, work):
         """Return one level of each flat for all of its images."""

@@ -51,11 +51,11 @@ class LightMasterKind(MasterKind):
         if not self.configuration(context)["enabled"]:
             return lines
         made = [record for record in records if record.status == ledger.MADE]
-        told = {}
+        summaries = {}
         for of_night in context.summaries(self._name_in_summary).values():
-            told |= of_night
+            summaries |= of_night
         without = [
-            told.get(product, {})
+            summaries.get(product, {})
             if context.is_settled(product)
             else self.why_without(context, context.groups[product])
             for product in (record.product for record in made)

@@ -57,16 +57,18 @@ def lines_on_masters(kind, records):
     """
     one = kind.words[0]
     made = (record for record in records if record.status == ledger.MADE)
-    told = [(record.product, *ledger.lists_in(record.data, _TOLD)) for record in made]
+    lists_of_records = [(record.product, *ledger.lists_in(record.data, _TOLD)) for record in made]
     lines = [
         f"no {one}: {record.product}: {record.reason}"
         for record in records
         if record.status == ledger.REFUSED
     ]
-    lines += [f"{one}: {product}: {text}" for product, remarks, _ in told for text in remarks]
+    lines += [
+        f"{one}: {product}: {text}" for product, remarks, _ in lists_of_records for text in remarks
+    ]
     outs = [
         f"left out of its {one}: {file}: {text}"
-        for _, _, left_out in told
+        for _, _, left_out in lists_of_records
         for file, text, *_ in left_out
     ]
     lines += outs[:_MOST_LEFT_OUT]

@@ -29,21 +29,21 @@ class MasterMaker:
 
     # -- the choice of members ---------------------------------------------------------------------
 
-    def select(self, context, group, found):
+    def select(self, context, group, members):
         """Return the `ccdflow.detector.choosing.Selection` of the frames of a group.
 
         Parameters
         ----------
         context : ccdflow.run.context.Context
         group : ccdflow.run.job.Group
-        found : list of (str, ccdflow.run.ledger.Record)
+        members : list of (str, ccdflow.run.ledger.Record)
             As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
 
         Returns
         -------
         ccdflow.detector.choosing.Selection
         """
-        return selecting.select_frames(context, found, choosing.select_members)
+        return selecting.select_frames(context, members, choosing.select_members)
 
     def strangers(self, work, combined, image):
         """Return the members with other structure than the rest, or with another's pixels.
@@ -123,13 +123,13 @@ class MasterMaker:
             allow_empty=True,
         )
 
-    def combined_images(self, work, found):
+    def combined_images(self, work, hdus_of_members):
         """Yield (image, HDUs of the members, their combination) of each image.
 
         Parameters
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
-        found : list of list of ccdflow.combine.members.ProductHdu
+        hdus_of_members : list of list of ccdflow.combine.members.ProductHdu
             Of each member.
 
         Yields
@@ -137,7 +137,7 @@ class MasterMaker:
         (object, list, ccdflow.combine.stack.Combined)
         """
         for image in work.images:
-            hdus = [hdus_of_member[image.hdu] for hdus_of_member in found]
+            hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
             yield image, hdus, self.combine(work, image, [hdu.member for hdu in hdus])
 
     # -- figures and warnings ----------------------------------------------------------------------

@@ -32,18 +32,18 @@ class Members:
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-    found : list of (str, ccdflow.run.ledger.Record)
+    records_of_files : list of (str, ccdflow.run.ledger.Record)
         Their raw files and records.
     """
 
     context: object
     group: object
-    found: list
+    records_of_files: list
 
     @property
     def rows(self):
         """The inventory's rows of them."""
-        return [self.context.row_of(record.product) for _, record in self.found]
+        return [self.context.row_of(record.product) for _, record in self.records_of_files]
 
     @property
     def seconds(self):
@@ -71,7 +71,7 @@ class Members:
     def members(self, image):
         """Return where the pixels of an image of each member are."""
         results = self.context.results
-        return [locate(results / reduced(file), hdu=image.hdu) for file, _ in self.found]
+        return [locate(results / reduced(file), hdu=image.hdu) for file, _ in self.records_of_files]
 
     def options(self, image, reduction):
         """Return the masks of an image's members and where they are saturated.
@@ -90,8 +90,11 @@ class Members:
         if reduction.mask:
             results = self.context.results
             name = f"MASK{image.suffix}"
-            masks = [locate(results / reduced(file), hdu=name, mask=True) for file, _ in self.found]
-        ceilings = [_ceiling(image, record) for _, record in self.found]
+            masks = [
+                locate(results / reduced(file), hdu=name, mask=True)
+                for file, _ in self.records_of_files
+            ]
+        ceilings = [_ceiling(image, record) for _, record in self.records_of_files]
         return {
             "mask": masks,
             "ceilings": None if None in ceilings else ceilings,
@@ -101,7 +104,7 @@ class Members:
     @property
     def flags(self):
         """The amplifiers that are without signal in all members, by their names: a dict."""
-        return selecting.common_flags(self.found)
+        return selecting.common_flags(self.records_of_files)
 
     def saturated_parts(self, image, reduction, rows, sample):
         """Return the part of each member's pixels that has no value, of amplifiers with signal.

@@ -171,7 +171,7 @@ def grade_of(answers):
 
 
 def _answers(context, row, steps):
-    """Return {kind: `Answer`} of a frame's steps, without masters that cannot be applied."""
+    """Return the tuple of `Answer` of a frame's steps, without masters that cannot be applied."""
     answers = {step.kind: _answer(context, step) for step in steps}
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)

@@ -17,6 +17,7 @@ from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
 
 STEPS = (BIAS, DARK, FLAT)
+"""The kinds of masters, in the order in which they are applied."""
 
 
 def step_of(context, kind, rows, night):

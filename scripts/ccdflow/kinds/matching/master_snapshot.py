@@ -71,5 +71,5 @@ def check_kept(context, kind, kept, *, is_new):
         # No closed night asked for this kind, or its masters are unchanged.
         return
     now = shelves_of(context, kind).telling
-    if any(now.get(setup) != told for setup, told in kept["telling"].items()):
+    if any(now.get(setup) != masters for setup, masters in kept["telling"].items()):
         raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

@@ -257,8 +257,8 @@ def how(about, frame):
     """
     differing = differences(about.setup, frame.setup)
     # A different size, binning or gain changes the layout: the layout is named if nothing else is.
-    told = [each for each in differing if each[0] != "layout"] or differing
-    return ", ".join(_how(*each) for each in told)
+    shown = [each for each in differing if each[0] != "layout"] or differing
+    return ", ".join(_how(*each) for each in shown)
 
 
 def _how(name, theirs, ours):

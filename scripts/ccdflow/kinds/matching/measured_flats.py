@@ -115,12 +115,12 @@ def decided(context, step):
 
 def _paired(context, step):
     """Return a step whose first bias is the one that is best with the first dark there is."""
-    found = (
+    pairs_with_flat = (
         bias
         for dark, bias in step.pairs
         if _has_record(context, dark) and _has_record(context, bias)
     )
-    best = next(found, step.uses[0].product)
+    best = next(pairs_with_flat, step.uses[0].product)
     if best == step.uses[0].product:
         return step
     uses = sorted(step.uses, key=lambda use: use.product != best)

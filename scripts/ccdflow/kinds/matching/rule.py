@@ -39,7 +39,7 @@ class Masters:
         for master in sorted(masters, key=lambda master: master.product):
             self._by_kind[master.kind].append(master)
             shelves[_shelf_name(master.kind, master.about)].append(master)
-        self._shelves = {name: shelf_of(found) for name, found in shelves.items()}
+        self._shelves = {name: shelf_of(offers) for name, offers in shelves.items()}
         self._alike = {}
 
     def choose(self, kind, frame):
@@ -183,7 +183,8 @@ class Masters:
         for master in masters:
             by_fault[self._fault(master.about, frame)].append(master)
         kinds = "; ".join(
-            f"{match_words.some_masters(found, kind)}, {fault}" for fault, found in by_fault.items()
+            f"{match_words.some_masters(masters_at_fault, kind)}, {fault}"
+            for fault, masters_at_fault in by_fault.items()
         )
         return (
             f"there are {kinds}; allowed: scaled up {self.rules.scale_up:g} times at most, and a"

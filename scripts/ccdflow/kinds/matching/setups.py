@@ -21,6 +21,7 @@ IN_SETUP = ("ccdsum", "window", "readmode", "gain")
 """Header values in which a frame and its masters agree, if masters are grouped by them."""
 
 DEGREES = ("set_temperature", "temperature")
+"""Columns of a row with the detector's temperature, the one that was set first."""
 
 
 def setup_of(context, row, kind):

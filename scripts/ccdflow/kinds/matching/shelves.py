@@ -158,10 +158,10 @@ class Shelves:
         of_frame, facts = setup_of(self._context, row, self.kind), row.facts
         name = (of_frame, row.geometry, row.recipe, facts["setting"], *_section(facts))
         if name not in self._larger:
-            found = self._chips.larger(self._context, row, of_frame, self.kind.name)
+            larger = self._chips.larger(self._context, row, of_frame, self.kind.name)
             self._larger[name] = [
                 (setup, self._more(setup, facts["setting"], of_larger=of_larger), cut)
-                for setup, of_larger, cut in found
+                for setup, of_larger, cut in larger
             ]
         rest = [pair for pair in frame.setup[len(of_frame) :] if pair[0] == match_words.EPOCH]
         return [

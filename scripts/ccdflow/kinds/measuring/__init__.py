@@ -1,1 +1,1 @@
-"""Measurements of detectors: kinds/detector_measurement, shutter and trends are of it."""
+"""Measurements of detectors, for the kinds `detector_measurement`, `shutter` and `trends`."""

@@ -35,26 +35,26 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
     """
     images, figures, remarks, looked = [], [], [], set()
     for image in night.images:
-        found = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
+        bad_pixels = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
         transfers = {a.name: transfer_of(night, image, a) for a in image.amplifiers}
-        sources, texts = flag_by_flats(night, image, found, low_sigma=low_sigma)
+        sources, texts = flag_by_flats(night, image, bad_pixels, low_sigma=low_sigma)
         looked |= sources
         remarks += texts
         rates = {}
         for amplifier in image.amplifiers:
             gain = amplifier.gain or transfers[amplifier.name].gain
             rate = flag_by_darks(
-                night, image, amplifier, gain, found.masks["dark"], hot_rate=hot_rate
+                night, image, amplifier, gain, bad_pixels.masks["dark"], hot_rate=hot_rate
             )
             rates[amplifier.name] = math.nan if rate is None else rate
             if rate is not None:
                 looked.add("dark")
             if flag_by_levels(
-                night, image, amplifier, gain, found.masks, like_ccdmask=like_ccdmask
+                night, image, amplifier, gain, bad_pixels.masks, like_ccdmask=like_ccdmask
             ):
                 looked.add("levels")
-        images.append(found)
-        mask = np.bitwise_or.reduce(list(found.masks.values()))
+        images.append(bad_pixels)
+        mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
         for amplifier in image.amplifiers:
             values = _figures(night, amplifier, transfers[amplifier.name])
             values |= _counts(night, mask[night.place(amplifier).slices], looked)
@@ -68,7 +68,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
 def _counts(night, mask, looked):
     """Return the numbers of an amplifier's bad pixels; NaN where nothing could tell."""
     several = len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
-    told = {
+    bits = {
         "hot": (HOT, "dark" in looked),
         "varies": (VARIES, "dark" in looked and several),
         "low": (DEAD, "flat" in looked),
@@ -76,10 +76,10 @@ def _counts(night, mask, looked):
     }
     # Deep columns alone are a number; none of them does not say that no column is bad.
     if np.any(mask & BAD_COLUMN):
-        told["columns"] = BAD_COLUMN, True
+        bits["columns"] = BAD_COLUMN, True
     return {
         name: int(np.count_nonzero(mask & bit)) if is_told else math.nan
-        for name, (bit, is_told) in told.items()
+        for name, (bit, is_told) in bits.items()
     }
 
 

@@ -68,14 +68,14 @@ def setups_in_words(setups):
     cameras = {}
     for setup in setups:
         cameras.setdefault(dict(setup)["camera"], []).append(setup)
-    found = {}
+    words = {}
     for camera, own in cameras.items():
         same = set.intersection(*map(set, own))
         for setup in own:
-            found[setup] = " ".join(
+            words[setup] = " ".join(
                 [camera, *(trait_words(*pair) for pair in setup if pair not in same and pair[1])]
             )
-    return found
+    return words
 
 
 def names_of_setups(setups):

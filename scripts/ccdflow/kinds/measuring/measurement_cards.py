@@ -7,17 +7,19 @@ from ccdflow.files.headertext import printable
 from ccdflow.run.context import reduced
 
 NOT_USED = "not used"
+"""The card's word for a master that was not used."""
+
 # FITS keywords have eight letters: five of a name leave three digits.
 _HIGHEST_NUMBER = 999
 
 
-def cards_of_pixels(night, found, settings):
+def cards_of_pixels(night, findings, settings):
     """Return the cards of a night's table of bad pixels.
 
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
-    found : ccdflow.kinds.measuring.night_findings.NightFindings
+    findings : ccdflow.kinds.measuring.night_findings.NightFindings
     settings : dict
         As `ccdflow.kinds.measuring.detecting.measure_night` takes them.
 
@@ -37,10 +39,12 @@ def cards_of_pixels(night, found, settings):
             (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
             (f"IMUSE{place:03d}", night.use_of(record), "how it tells of bad pixels"),
         ]
-    if not found.looked:
+    if not findings.looked:
         return cards
     noises = [night.read_noise(a)[0] for image in night.images for a in image.amplifiers]
-    gains = [each["gain_used"] if each["gain_used"] > 0 else each["gain"] for each in found.figures]
+    gains = [
+        each["gain_used"] if each["gain_used"] > 0 else each["gain"] for each in findings.figures
+    ]
     return cards + _noise_cards(noises, gains)
 
 

@@ -56,14 +56,14 @@ def transfer_of(night, image, amplifier):
     return measure_transfer(groups(), noise, error)
 
 
-def flag_by_flats(night, image, found, *, low_sigma):
+def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     """Flag weak pixels and deep columns of the combined flats.
 
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
-    found : ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
+    bad_pixels : ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
         Changed in place.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours in all flats together.
@@ -86,7 +86,7 @@ def flag_by_flats(night, image, found, *, low_sigma):
 
     if not night.flats:
         return set(), []
-    found.masks["deep"][deep_columns(pairs(night.flats))] |= BAD_COLUMN
+    bad_pixels.masks["deep"][deep_columns(pairs(night.flats))] |= BAD_COLUMN
     imaging = [record for record in night.flats if not night.is_of_spectrum(record)]
     if not imaging:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
@@ -99,7 +99,7 @@ def flag_by_flats(night, image, found, *, low_sigma):
             f"{100 * low.low_part:.2g} % of the lit pixels of its flats are lower than their"
             f" neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
         ]
-    found.masks["flat"], found.weak = low.mask, low.weak
+    bad_pixels.masks["flat"], bad_pixels.weak = low.mask, low.weak
     return {"deep", "flat"}, []
 
 

@@ -30,9 +30,11 @@ class NightMasters:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Of the measurement.
+    flats : list of ccdflow.run.ledger.Record, optional
+        The combined flats; those of the group if not given.
     """
 
-    def __init__(self, context, group):
+    def __init__(self, context, group, *, flats=None):
         self.context = context
         self.group = group
         made, few = {"dark": [], "flat": []}, {"dark": [], "flat": []}
@@ -43,7 +45,8 @@ class NightMasters:
                     made[step.kind].append(record)
                 elif record is not None and are_too_few(record):
                     few[step.kind].append(record)
-        self.darks, self.flats = made["dark"], made["flat"]
+        self.darks = made["dark"]
+        self.flats = made["flat"] if flats is None else flats
         # Flats too few for a combined flat tell the gain if two of them are of one exposure.
         self.pairs = [record for record in few["flat"] if self._has_pair(record)]
 

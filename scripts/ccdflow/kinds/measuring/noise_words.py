@@ -58,7 +58,7 @@ def nights_off(context, records, *, spectra=True):
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
     by_night = defaultdict(list)
-    for group, row, data in _calibrated(context, records):
+    for group, row, data in _calibrated_frames(context, records):
         if is_spectrum(row) and not spectra:
             continue
         for image in data["images"]:
@@ -145,7 +145,7 @@ def lamp_sentences(context, records):
     list of str
     """
     counts = defaultdict(int)
-    for _, row, data in _calibrated(context, records):
+    for _, row, data in _calibrated_frames(context, records):
         if is_spectrum(row) and "flat" not in data["missing"]:
             counts[row.camera, row.facts["grism"]] += 1
     return [
@@ -157,7 +157,7 @@ def lamp_sentences(context, records):
     ]
 
 
-def _calibrated(context, records):
+def _calibrated_frames(context, records):
     """Yield (group, row, data) of the frames that were calibrated."""
     for record in records:
         group = context.groups.get(record.product)

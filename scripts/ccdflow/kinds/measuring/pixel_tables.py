@@ -17,6 +17,8 @@ from ccdflow.files.headertext import card_text, printable
 from ccdflow.run import ledger
 
 TABLE, WEAK = "PIXELS", "WEAK"
+"""The extensions with the bad and with the weak pixels."""
+
 # Card of the first HDU: the part of the noise of an image's flats that comes from the night.
 _OWN_PART_CARD = "FLATOWN"
 
@@ -73,12 +75,12 @@ def write_product(context, record, cards, images=(), **tables):
     )
 
 
-def columns_of(found):
+def columns_of(images):
     """Return the columns of the bad pixels of a night.
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
+    images : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
         One for each image.
 
     Returns
@@ -86,7 +88,7 @@ def columns_of(found):
     list of astropy.io.fits.Column
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
-    for number, one in enumerate(found):
+    for number, one in enumerate(images):
         y, x = np.nonzero(np.bitwise_or.reduce(list(one.masks.values())))
         parts["IMAGE"].append(np.full(y.size, number, np.int16))
         parts["X"].append(x + 1)
@@ -97,19 +99,19 @@ def columns_of(found):
     return _columns(parts, formats)
 
 
-def weak_columns_of(found):
+def weak_columns_of(images):
     """Return the columns of the pixels of a night that are low, whether or not enough to be bad.
 
     Parameters
     ----------
-    found : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
+    images : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
 
     Returns
     -------
     list of astropy.io.fits.Column
     """
     parts = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
-    for number, one in enumerate(found):
+    for number, one in enumerate(images):
         if one.weak is None:
             continue
         y, x = np.divmod(one.weak.index, one.masks["flat"].shape[1])
@@ -120,11 +122,11 @@ def weak_columns_of(found):
     return _columns(parts, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
 
 
-def weak_cards_of(found):
+def weak_cards_of(images):
     """Return the cards that tell how the weak pixels of each image are judged."""
     return [
         (f"{_OWN_PART_CARD}{number}", one.weak.own, "part of the variance that is the night's own")
-        for number, one in enumerate(found)
+        for number, one in enumerate(images)
         if one.weak is not None
     ]
 

@@ -139,12 +139,12 @@ def _quality(context, group):
     return record.data.get("quality", ()) if record is not None else ()
 
 
-def _add(found, group, setup, amplifier, name, point):
+def _add(series, group, setup, amplifier, name, point):
     if math.isfinite(point[0]):
         key = group.camera, setup, amplifier, name
-        if key not in found:
-            found[key] = FigureSeries(*key)
-        found[key].points[group.night] = point
+        if key not in series:
+            series[key] = FigureSeries(*key)
+        series[key].points[group.night] = point
 
 
 def _temperatures(context, measured):
@@ -160,15 +160,15 @@ def _temperatures(context, measured):
             darks[group.product] = darks_of(context, group)
         by_setup.setdefault((group.camera, group.shared), set()).add(darks[group.product][0])
     tolerance = context.settings["calibrate"]["temperature_tolerance"]
-    names = {setup: _alike(found, tolerance) for setup, found in by_setup.items()}
-    found = {}
+    names = {setup: _alike(temperatures, tolerance) for setup, temperatures in by_setup.items()}
+    figures_of_products = {}
     for group in measured:
         degrees, seconds = darks[group.product]
         words = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
         rate = "several exposures" if len(seconds) > 1 else words
         at = names[group.camera, group.shared][degrees]
-        found[group.product] = at, {"dark_rate": rate, "hot": words}
-    return found
+        figures_of_products[group.product] = at, {"dark_rate": rate, "hot": words}
+    return figures_of_products
 
 
 def darks_of(context, group):

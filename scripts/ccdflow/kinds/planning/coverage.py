@@ -23,6 +23,8 @@ LABELS = 40
 """At most this many kinds of frames are shown."""
 
 OWN, OTHER, MISSING = "own", "other", "missing"
+"""The state of frames of a night: masters of the night, of another one, or none."""
+
 _ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 
 
@@ -155,8 +157,8 @@ def _hashable(setup):
 
 def _names_of_setups(summaries):
     """Return {setup: the words that tell it from the others}; '' where there is one only."""
-    found = [each for night in summaries for each in (*night["frames"], *night["holes"])]
-    setups = dict.fromkeys(_hashable(setup) for setup, *_ in found)
+    entries = [each for night in summaries for each in (*night["frames"], *night["holes"])]
+    setups = dict.fromkeys(_hashable(setup) for setup, *_ in entries)
     by_camera = defaultdict(list)
     for setup in setups:
         by_camera[dict(setup)["camera"]].append(dict(setup))

@@ -212,9 +212,9 @@ def _block(context, night, setup, groups, *, foretell):
         if (noise := _noise(context, name, alike, foretell=foretell)) is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
-    found = tuple(line for kind in kinds for line in _lines(context, kind, groups))
-    passed_over = _passed_over(context, groups, found) if foretell else ()
-    lacking = {group.product for line in found if line.missing for group in line.groups}
+    lines = tuple(line for kind in kinds for line in _lines(context, kind, groups))
+    passed_over = _passed_over(context, groups, lines) if foretell else ()
+    lacking = {group.product for line in lines if line.missing for group in line.groups}
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
         night=night,
@@ -222,7 +222,7 @@ def _block(context, night, setup, groups, *, foretell):
         groups=tuple(groups),
         types=tuple(Counter(context.store.rows[g.files[0]].facts["type"] for g in groups).items()),
         frames=tuple(Counter(names.values()).items()),
-        taken=found,
+        taken=lines,
         noises=tuple(noises),
         passed_over=tuple(passed_over),
         refused=len(lacking) if is_refused else 0,
@@ -313,7 +313,7 @@ def _lines(context, kind, groups):
                 use_taken = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
                 why = match_words.without_degrees(answer.why_none)
                 alike[use_taken or (answer.grade, why)].append((group, answer))
-    return [_taken(context, kind, uses) for uses in alike.values()]
+    return [_planned_master(context, kind, uses) for uses in alike.values()]
 
 
 def step_line(context, answer):
@@ -338,14 +338,14 @@ def step_line(context, answer):
     return [*values, step.uses.index(use), "" if rival is None else rival.product, why]
 
 
-def _taken(context, kind, found):
+def _planned_master(context, kind, answers):
     """Return the `PlannedMaster` of a kind for groups that have the same answer."""
-    groups = tuple(group for group, _ in found)
-    answer = found[0][1]
+    groups = tuple(group for group, _ in answers)
+    answer = answers[0][1]
     use = answer.use
     if use is None:
         if answer.missing:
-            answer = replace(answer, missing=match_words.reasons_words(_missing_of(found)))
+            answer = replace(answer, missing=match_words.reasons_words(_missing_of(answers)))
         return PlannedMaster(kind, groups, answer)
     rival, why = rival_of(context, answer)
     return PlannedMaster(
@@ -353,7 +353,7 @@ def _taken(context, kind, found):
         groups,
         answer,
         context.groups.get(use.product),
-        factors=_factors(context, found) if kind == BIAS else (1.0, 1.0),
+        factors=_factors(context, answers) if kind == BIAS else (1.0, 1.0),
         reasons=tuple(reasons_of(answer, shelves.rules(context))),
         rival=rival,
         rival_master=context.groups.get(rival.product) if rival else None,
@@ -369,9 +369,9 @@ def _unmeasured(context, step):
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
 
-def _missing_of(found):
+def _missing_of(answers):
     """Return the reasons of frames that lack the same master, each once."""
-    return dict.fromkeys(answer.missing for _, answer in found)
+    return dict.fromkeys(answer.missing for _, answer in answers)
 
 
 def _level_words(record):
@@ -411,10 +411,10 @@ def rival_of(context, answer):
     return None, ""
 
 
-def _factors(context, found):
+def _factors(context, answers):
     """Return the smallest and the largest part of a bias that is left in some frames."""
     known = {}
-    for group, _ in found:
+    for group, _ in answers:
         name = tuple(map(id, group.steps))
         if name not in known:
             uses = used_by(context, group)
@@ -437,10 +437,10 @@ def _bias_of(context, dark):
     return biases[0] if biases else None
 
 
-def _refused(context, found):
+def _refused_masters(context, lines):
     """Yield the masters before those that are taken, which could not be made, and why."""
     known = set()
-    for line in found:
+    for line in lines:
         uses = line.answer.step.uses
         for use in uses[: uses.index(line.use)] if line.use is not None else ():
             record = context.outcome(use.product)
@@ -450,12 +450,14 @@ def _refused(context, found):
                 yield f"{path.stem} of {path.parent.name}", record.reason
 
 
-def _passed_over(context, groups, found):
+def _passed_over(context, groups, lines_taken):
     """Return the masters of these nights that none of the frames may take, in words, and why."""
-    nights = {groups[0].night} | {line.master.night for line in found if line.master is not None}
-    passed = list(_refused(context, found))
-    for kind in dict.fromkeys(line.kind for line in found):
-        lines = [line for line in found if line.kind == kind and not line.is_unneeded]
+    nights = {groups[0].night} | {
+        line.master.night for line in lines_taken if line.master is not None
+    }
+    passed = list(_refused_masters(context, lines_taken))
+    for kind in dict.fromkeys(line.kind for line in lines_taken):
+        lines = [line for line in lines_taken if line.kind == kind and not line.is_unneeded]
         asking = [group for line in lines for group in line.groups]
         reasons = defaultdict(list)
         for group in asking:
@@ -506,7 +508,7 @@ def _noise(context, name, groups, *, foretell):
             sky=sky,
             response=_response(context, group, uses.get("flat")),
             masters={
-                kind: _applied(context, kind, use, records[kind], noise, seconds)
+                kind: _master_in_budget(context, kind, use, records[kind], noise, seconds)
                 for kind, use in uses.items()
                 if use is not None
             },
@@ -528,11 +530,11 @@ def _degrees_of(context, groups):
     """Return the temperatures of some frames in words: ``-90 C``, or ``-90 C and -85 C``."""
     bias = context.chain.by_name("bias")
     rows = [context.store.rows[group.files[0]] for group in groups]
-    said = (
+    texts = (
         match_words.degrees_words(about_members(context, row, middles_of([row]), bias, night=""))
         for row in rows
     )
-    return " and ".join(dict.fromkeys(filter(None, said)))
+    return " and ".join(dict.fromkeys(filter(None, texts)))
 
 
 def _read_noise(context, answers, *, foretell):
@@ -556,7 +558,7 @@ def _other_bias(context, dark, noise, seconds):
     use = _bias_of(context, dark)
     if use is None:
         return None
-    return _applied(context, BIAS, use, context.outcome(use.product), noise, seconds)
+    return _master_in_budget(context, BIAS, use, context.outcome(use.product), noise, seconds)
 
 
 def _response(context, group, use):
@@ -577,7 +579,7 @@ def _response(context, group, use):
     return context.lookup(("response", use.product, record.key), make)
 
 
-def _applied(context, kind, use, record, noise, seconds):
+def _master_in_budget(context, kind, use, record, noise, seconds):
     """Return a master as the budget takes it."""
     members = record.data.get("members") if record is not None else None
     group = context.groups.get(use.product)

@@ -75,10 +75,10 @@ def paragraph(block):
         lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST_NAMED)]
     if block.passed_over:
-        said = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
-        lines.append(f"  not used: {said}")
-    if said := wish_lines(block):
-        lines.append(f"  to gain most: {', '.join(said[:_MOST_NAMED])}")
+        words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
+        lines.append(f"  not used: {words}")
+    if words := wish_lines(block):
+        lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")
     return lines
 
 
@@ -283,7 +283,7 @@ def wish_lines(block):
     ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
-            what = _wished(wish, noise, block)
+            what = _wish_in_words(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
             if what not in ranked or rank > ranked[what][0]:
                 missing = _why_missing(wish, noise, block)
@@ -292,7 +292,7 @@ def wish_lines(block):
     return [f"{what} ({gain})" for what, (_, gain) in ordered]
 
 
-def _wished(wish, noise, block):
+def _wish_in_words(wish, noise, block):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
     missing = _why_missing(wish, noise, block)
     frames = match_words.lacking_frames(missing, block.night)
@@ -346,6 +346,7 @@ def _gain_words(wish, what, missing):
 # -- the table of a page ---------------------------------------------------------------------------
 
 HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Second choice", "Why it was not taken")
+"""The headings of the plan's table of masters."""
 
 
 def table(blocks):

@@ -22,6 +22,8 @@ from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated
 
 NAME = "waits"
+"""The name of this part of the notes on closed nights."""
+
 # Within rounding a dark counts as long enough.
 _SURELY = 1 - 1e-9
 _ANYTHING = ("*", "", "", 0.0)
@@ -55,7 +57,7 @@ def masters_awaited(context, night, frames, masters):
                 known.add(asked)
                 awaited |= dict.fromkeys(_waits(step, row.camera, *asked[1:]))
     for group in frames:
-        awaited |= dict.fromkeys(_measured(context, night, group))
+        awaited |= dict.fromkeys(_measurements_awaited(context, night, group))
     return sorted(map(list, awaited))
 
 
@@ -97,7 +99,7 @@ def _waits(step, camera, light, seconds):
         yield step.kind, camera, light, _SURELY * seconds / STRETCHED
 
 
-def _measured(context, night, group):
+def _measurements_awaited(context, night, group):
     """Yield the measurements of a detector, and the maps of a shutter, that a frame waits for."""
     if not DETECTOR.is_enabled(context):
         return

@@ -1,1 +1,1 @@
-"""Reduced frames: their sources, and the job that makes one; kinds/frame is of it."""
+"""Reduced frames: their sources, and the job that makes one, for the kind `frame`."""

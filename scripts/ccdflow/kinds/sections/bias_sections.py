@@ -13,10 +13,8 @@ from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
-from ccdflow.paths import reduced
+from ccdflow.paths import FROM_NIGHT, reduced
 from ccdflow.run import ledger
-
-_FROM_NIGHT = "../.."
 
 CLAIM_TOLERANCE = 0.15
 """Report a read noise that differs from the header's by more than this fraction."""
@@ -44,11 +42,11 @@ def bias_sections(context, night, picture):
     if not groups and not biases:
         return [over_nights] if over_nights else []
     names, elsewhere = names_of_groups(groups), _elsewhere(context, night)
-    named = master_names(groups, prefix=_FROM_NIGHT, night=night)
+    named = master_names(groups, prefix=FROM_NIGHT, night=night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     sections = [
         combined_section(
-            [_combined(context, group, named[group.product]) for group in groups],
+            [_figures_of_group(context, group, named[group.product]) for group in groups],
             elsewhere=elsewhere,
             biases=biases,
         ),
@@ -67,6 +65,7 @@ def bias_sections(context, night, picture):
 
 
 OFF = "Combining biases is switched off in the configuration"
+"""The sentence where biases are not combined."""
 
 
 def _elsewhere(context, night):
@@ -84,7 +83,7 @@ def _elsewhere(context, night):
     )
 
 
-def _combined(context, group, name):
+def _figures_of_group(context, group, name):
     """Return the figures of a group of biases as its section shows them."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data
@@ -95,7 +94,7 @@ def _combined(context, group, name):
         file=Path(group.product).name,
         hint=name.hint,
         camera=group.camera,
-        product=f"{_FROM_NIGHT}/{group.product}" if made else "",
+        product=f"{FROM_NIGHT}/{group.product}" if made else "",
         members=tuple(data.get("members", ())),
         left_out=tuple(
             contents.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)

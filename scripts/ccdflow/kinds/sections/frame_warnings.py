@@ -18,7 +18,11 @@ MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
 
 LEFT_OVER = "left over"
+"""The warning on a frame with light that an earlier frame left."""
+
 LIKE_A_FLAT = "like a flat"
+"""The warning on a science frame as bright as a flat."""
+
 # A science frame above this fraction of its camera's faintest flat is as bright as a flat.
 _OF_FLATS = 0.5
 # The same limit without any flat: adu above the biases.
@@ -274,12 +278,12 @@ def table_texts(texts):
 _PROFILE = "the camera's profile"
 
 
-def sentences_on_warnings(said):
+def sentences_on_warnings(warnings):
     """Return a sentence for each kind and camera: how many frames, the first, and its warning.
 
     Parameters
     ----------
-    said : dict of str to Warned
+    warnings : dict of str to Warned
         As `warned_frames` returns it.
 
     Returns
@@ -288,9 +292,9 @@ def sentences_on_warnings(said):
         Those of most frames first.
     """
     kinds = defaultdict(list)
-    for file in sorted(said):
-        for kind, text in dict(reversed(said[file].texts)).items():
-            kinds[said[file].camera, kind].append((file, text))
+    for file in sorted(warnings):
+        for kind, text in dict(reversed(warnings[file].texts)).items():
+            kinds[warnings[file].camera, kind].append((file, text))
     ranked = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         f"{camera}: {file}"
@@ -301,9 +305,9 @@ def sentences_on_warnings(said):
     ]
 
 
-def lines_on_frames(said):
-    """Return the last lines of a run on its frames; ``said`` is as for `sentences_on_warnings`."""
-    texts = [PREFIX + text for text in sentences_on_warnings(said)]
+def lines_on_frames(warnings):
+    """Return the last lines of a run on its frames: ``warnings`` as in `sentences_on_warnings`."""
+    texts = [PREFIX + text for text in sentences_on_warnings(warnings)]
     if len(texts) > MOST_WARNINGS:
         rest = len(texts) - MOST_WARNINGS
         texts = [

@@ -25,6 +25,7 @@ _SERIES = 8
 _FEWEST_NIGHTS = 3
 
 UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
+"""The unit of the variance that a master of each kind gains with age."""
 
 
 @dataclass(frozen=True)

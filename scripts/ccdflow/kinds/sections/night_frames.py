@@ -13,7 +13,9 @@ from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
 _STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: contents.SET_ASIDE}
+
 NOT_NOW = {ledger.FAILED: "failed", ledger.GONE: "left for the next run"}
+"""The word on the page for a frame without a product in this run, by its status."""
 
 
 def page_frames(context, night, prefix):

@@ -24,7 +24,6 @@ from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import ARRIVING
 
-_UP = "../.."
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
 # Pixels above this part of it count as saturated.
@@ -57,7 +56,8 @@ class NightTiles:
             for group in SCIENCE.night_groups(context, night)
         }
         self.frames = sorted(
-            page_frames(context, night, _UP), key=lambda frame: (frame.time or "~", frame.file)
+            page_frames(context, night, paths.FROM_NIGHT),
+            key=lambda frame: (frame.time or "~", frame.file),
         )
         self.rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
         self._warned = frame_warnings.warned_frames(self.rows.values(), context.outcome)
@@ -85,7 +85,7 @@ class NightTiles:
             is_reduced = each["product"] == reduced(frame.file)
             folder = f"{paths.SMALL}/{each['file']}"
             what = "reduced" if is_reduced else "calibrated"
-            yield SmallPicture(folder, what, f"{_UP}/{each['product']}", each)
+            yield SmallPicture(folder, what, f"{paths.FROM_NIGHT}/{each['product']}", each)
 
     def _marks(self, frame):
         """Yield the marks of a frame: set aside, left out, warnings."""

@@ -33,8 +33,14 @@ from ccdflow.pages.pictures.style import (
 )
 
 USED = "#2b8a6b"
+"""The colour of the overscan that was used."""
+
 CLAIMED = "#c65d12"
+"""The colour of the section that the header claims."""
+
 DATA = "#1f6fa8"
+"""The colour of the science pixels."""
+
 _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 _OVERVIEW_PIXELS = pixels(2.7)
 

@@ -135,7 +135,7 @@ def _entries(amplifiers, after=lambda each: ""):
     ]
 
 
-def _widened(values, *, least=1e-3):
+def _wide_scale(values, *, least=1e-3):
     """Return a scale for values, no narrower than this fraction of them to each side.
 
     Else noise looks like jumps.
@@ -170,7 +170,7 @@ def _draw_drift(raster, box, amplifiers, unit):
     places = [time for times, _, _ in lines for time in times]
     room = 0.05 * (max(places) - min(places)) or 0.5
     panel = PlotPanel.with_legend(
-        raster, box, (min(places) - room, max(places) + room), _widened(every),
+        raster, box, (min(places) - room, max(places) + room), _wide_scale(every),
         "Bias level through the night", entries,
     )  # fmt: skip
     panel.axes(panel.title, where, f"less its median ({unit})", is_whole=not scale)
@@ -200,7 +200,7 @@ def _draw_pairs(raster, box, amplifiers, unit):
     most = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
     room = 0.05 * (most - 1)
     panel = PlotPanel.with_legend(
-        raster, box, (1 - room, most + room), _widened(noises, least=0.01),
+        raster, box, (1 - room, most + room), _wide_scale(noises, least=0.01),
         "Read noise, from pairs", entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)

@@ -36,6 +36,8 @@ STEPS = (1, 2, 5, 10)
 """Steps of ticks, times a power of 10."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""The markers of the series of a plot, in their order."""
+
 # At most this many entries of a legend fit beside a panel.
 _LEGEND_ENTRIES = 8
 _FONT = "DejaVu Sans"

@@ -138,7 +138,7 @@ def _combined_sentence(combined):
     )
 
 
-def _sampled(image, *axes):
+def _sampled_lines_of(image, *axes):
     """Return evenly spaced rows or columns of a big image; all where those have no pixel."""
     steps = [max(1, image.shape[axis] // _SAMPLED) if axis in axes else 1 for axis in (0, 1)]
     part = image[:: steps[0], :: steps[1]]
@@ -148,7 +148,7 @@ def _sampled(image, *axes):
 
 def _draw_line_profile(raster, box, image, unit, *, axis):
     """Draw the typical value of each column (axis 0) or row (axis 1)."""
-    values = middle_half(_sampled(image, axis), axis=axis)
+    values = middle_half(_sampled_lines_of(image, axis), axis=axis)
     line, across = ("column", "rows") if axis == 0 else ("row", "columns")
     low, high = (float(value) for value in np.nanpercentile(values, (0.5, 99.5)))
     room = 0.4 * (high - low) or 0.5
@@ -164,7 +164,7 @@ def _draw_histogram(raster, box, combined):
 
     With several amplifiers, this is the mean of their normal curves.
     """
-    values = _sampled(combined.image, 0, 1)
+    values = _sampled_lines_of(combined.image, 0, 1)
     values = values[np.isfinite(values)]
     centre = float(np.median(values))
     spread = MAD_TO_SIGMA_SHORT * float(np.median(np.abs(values - centre)))

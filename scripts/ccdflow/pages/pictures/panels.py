@@ -166,7 +166,7 @@ def check_frame(frame):
             file=frame.name,
             value=frame.along,
             allowed="'rows', 'columns' or 'frame'",
-            remedy="give one of these",
+            remedy="give the axis that the reduction of the frame used",
         )
     ny, nx = frame.raw.shape
     for y0, y1, x0, x1 in (*(strip.region for strip in frame.strips), *frame.data):

@@ -46,7 +46,10 @@ _CORNERS = {
         for n, r in enumerate((1.3, 0.55) * 5)
     ],
 }
+
 MARKS = tuple(_CORNERS)
+"""The markers that a panel can draw."""
+
 # Pixels of a line of the legend inside a panel.
 _LINE = 19
 # Entries of that legend, at most.

@@ -10,11 +10,22 @@ from pathlib import Path
 from PIL import ImageFont
 
 PAPER = "#fbfaf7"
+"""The ground of a picture."""
+
 WHITE = "#ffffff"
+"""The ground of a panel."""
+
 INK = "#30363b"
+"""Text."""
+
 MUTED = "#5f676d"
+"""Text of less weight: ticks, notes."""
+
 FAINT = "#d8d6d0"
+"""Lines of a grid."""
+
 EDGE = "#a5a8a8"
+"""The frame of a panel."""
 
 SERIES = ("#1f6fa8", "#c65d12", "#2b8a6b", "#9a5a8c", "#8a7612", "#4aa3cf", "#5a5f64", "#b34a4a")
 """Okabe and Ito's hues, darkened a little so that thin lines stand out on the pale ground."""

@@ -290,13 +290,14 @@ def note_other_places(results, nights, places):
     note_columns.write_columns(path, columns(), first=first, names=nights.nights)
 
 
-def _columns_of(before, found, nights):
+def _columns_of(before, summaries, nights):
     """Yield name and cells of each column: cells of nights that were not opened are copied."""
     names = () if before is None else before.names
-    for name in dict.fromkeys(chain(names, *found.values())):
+    for name in dict.fromkeys(chain(names, *summaries.values())):
         cells = {} if before is None else before.cells(name)
         cells |= {
-            night: note_columns.cell(o[name]) if name in o else b"" for night, o in found.items()
+            night: note_columns.cell(o[name]) if name in o else b""
+            for night, o in summaries.items()
         }
         yield name, [cells.get(night, b"") for night in nights]
 
@@ -388,9 +389,9 @@ def _note(context, night, homes):
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
     groups = [g for g in context.groups.values() if reach[g.kind] == MASTERS and g.shown == night]
-    told = {counts.NAME: counts.summary(context, night, records)}
+    summaries = {counts.NAME: counts.summary(context, night, records)}
     for kind in context.chain:
-        told |= kind.summary(context, night, records)
+        summaries |= kind.summary(context, night, records)
     combined = context.chain.combined_types
     return {
         "rows": _places(context, homes, "rows", night),
@@ -404,7 +405,7 @@ def _note(context, night, homes):
             plain_row(context.store.rows[file])
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
-        **{_TOLD + name: value for name, value in told.items()},
+        **{_TOLD + name: value for name, value in summaries.items()},
     }
 
 

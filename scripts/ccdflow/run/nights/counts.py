@@ -14,6 +14,7 @@ from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import OK, plain_row, row_of
 
 NAME = "counts"
+"""The name of this part of the notes on closed nights."""
 
 
 LONGEST = 2.0**31
@@ -94,10 +95,10 @@ def records(context):
     return _sum(context, "records", Counter()), _sum(context, "made", Counter())
 
 
-def _sum(context, name, found):
+def _sum(context, name, counter):
     for night in context.summaries(NAME).values():
-        found.update(night[name])
-    return found
+        counter.update(night[name])
+    return counter
 
 
 def _disk(records):

@@ -63,9 +63,9 @@ def _merge_all(results, nights):
     late = late_notes.read_late_notes(results)
     first = json.loads(notes.first_line(results / paths.HEADERS))
     reader = header_store.RowReader(first)
-    said = late.first["rows"]
-    first["shared"] = dict(sorted({**first["shared"], **said["shared"]}.items()))
-    first["table"] = said["table"]
+    late_head = late.first["rows"]
+    first["shared"] = dict(sorted({**first["shared"], **late_head["shared"]}.items()))
+    first["table"] = late_head["table"]
     late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
     homes = _homes_of(nights, "rows", [])
     places = {"rows": _merge(results / paths.HEADERS, _encode(first), late_rows, homes)}

@@ -164,14 +164,14 @@ class NightNotes:
         self.gone = (self.gone | gone) - made.keys()
         self.touched |= {_folder_of(f"raw/{file}") for file in rows}
         self.touched |= {_folder_of(product) for product in (*made, *gone) if "/" in product}
-        said = {
+        head = {
             "rows": {"shared": store.shared, "table": stamp, "folders": sorted(self.touched)},
             "records": {"removed": sorted(self.gone)},
         }
         late_notes.write_late_notes(
             self.results,
             late_notes.LateNotes(
-                said,
+                head,
                 [
                     header_store.line_of_row(self._late_rows[file])
                     for file in sorted(self._late_rows)

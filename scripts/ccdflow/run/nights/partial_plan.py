@@ -290,14 +290,14 @@ class _Opening:
         _restore(context)
         return context
 
-    def _more(self, context, found):
+    def _more(self, context, partial):
         """Return the closed nights that depend on the products of this plan."""
         nights, reach = self._nights, {kind.name: kind.reach for kind in self._chain}
         masters = {}
         for group in context.groups.values():
             if reach[group.kind] == MASTERS:
                 masters.setdefault(group.shown, {})[group.product] = group
-        made = {job.night for job in found.jobs.values() if reach[job.kind] == MASTERS}
+        made = {job.night for job in partial.jobs.values() if reach[job.kind] == MASTERS}
         new = []
         for night in nights.opened | masters.keys():
             now = list(masters.get(night, {}).values())

@@ -265,18 +265,18 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     (Row, str, str)
         Geometry and recipe are None if the file is set aside.
     """
-    row, found = unread_row(file, stamp, basis.hash_of("")), {}
+    row, values = unread_row(file, stamp, basis.hash_of("")), {}
     raw = None
     try:
         try:
             check_name(file)
             with file_errors.reading(file):
                 raw = rawfile.open_raw(f"{settings.raw}/{file}", file)
-            _read(raw, file, before, settings, basis, now, found)
+            _read(raw, file, before, settings, basis, now, values)
         finally:
-            geometry, recipe = found.pop("geometry", None), found.pop("recipe", None)
+            geometry, recipe = values.pop("geometry", None), values.pop("recipe", None)
             # A new row for each value would take a tenth of the time.
-            row = replace(row, **found)
+            row = replace(row, **values)
     except file_errors.UnreadableRawFile as error:
         return _unreadable(row, before, error, settings.raw / file), None, None
     except (file_errors.IncompleteRawFile, file_errors.ChangedRawFile) as error:
@@ -308,7 +308,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     return row, geometry, recipe
 
 
-def _read(raw, file, before, settings, basis, now, found):
+def _read(raw, file, before, settings, basis, now, values):
     """Read the headers of an open file.
 
     Parameters
@@ -317,7 +317,7 @@ def _read(raw, file, before, settings, basis, now, found):
         Closed at the end.
     file, before, settings, basis, now
         See `read_row`.
-    found : dict of str to object
+    values : dict of str to object
         Gets the values of the row, as far as they could be read; geometry and recipe in canonical
         form.
 
@@ -327,22 +327,24 @@ def _read(raw, file, before, settings, basis, now, found):
         If the frame cannot be read or reduced.
     """
     with raw:
-        found["stamp"] = raw.stamp
+        values["stamp"] = raw.stamp
         layout = raw.layout(memory=settings.frame_memory)
-        found["fingerprint"] = layout.fingerprint
+        values["fingerprint"] = layout.fingerprint
         headers = layout.headers
         camera = basis.identify(headers, settings.cameras, file)
-        found |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
+        values |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
         remembered = basis.remembered(camera.name)
-        found |= _described(file, camera, headers, remembered)
+        values |= _described(file, camera, headers, remembered)
         if not camera.raw:
             remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
-        found["geometry"], found["recipe"], notes = remembered(
-            "arranged", lambda headers: _arranged(file, camera, headers, settings), headers
+        values["geometry"], values["recipe"], notes = remembered(
+            "arranged",
+            lambda headers: _geometry_and_recipe(file, camera, headers, settings),
+            headers,
         )
-        found["reason"] = "; ".join(filter(None, (found["reason"], *notes)))
+        values["reason"] = "; ".join(filter(None, (values["reason"], *notes)))
         if not layout.checked:
-            found["packed"] = _checked(raw, layout, before, now, settings)
+            values["packed"] = _checked(raw, layout, before, now, settings)
 
 
 def _as_far_as_read(row, raw, settings, basis):
@@ -411,7 +413,7 @@ def _described(file, camera, headers, remembered):
 _facts_of = attrgetter(*FACTS)
 
 
-def _arranged(file, camera, headers, settings):
+def _geometry_and_recipe(file, camera, headers, settings):
     """Return geometry and recipe of a raw frame in canonical form, and notes; or `FrameError`."""
     how = camera.recipe(settings.reduction)
     where = camera.geometry(headers, file=file, layout=how.layout)

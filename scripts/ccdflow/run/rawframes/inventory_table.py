@@ -14,6 +14,8 @@ COLUMNS = (
     "biassec", "trimsec", "datasec", "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs",
     "object", "readmode", "window", "fingerprint", "status", "reason",
 )  # fmt: skip
+"""The columns of inventory.csv."""
+
 _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 
 

@@ -51,10 +51,12 @@ def shown_name(file):
 
 
 TWIN = "would become the same product as"
+"""The reason of a raw file whose product another one has."""
+
 _TWIN_FOLDER = f"{TWIN} one in the folder of"
 
 
-def refuse_twins(store, found):
+def refuse_twins(store, new_files):
     """Set aside raw files that would become one product, by name, before any work.
 
     A product may also stand where the folder of another one has to be.
@@ -63,13 +65,13 @@ def refuse_twins(store, found):
     ----------
     store : HeaderStore
         Its rows are changed.
-    found : iterable of str
+    new_files : iterable of str
         Raw files of this run.
     """
     by_product = {}
-    for file in found:
+    for file in new_files:
         by_product.setdefault(paths.reduced(file), []).append(file)
-    inside = _folders(found)
+    inside = _folders(new_files)
     for product, files in by_product.items():
         for file in files:
             others = [other for other in files if other != file]
@@ -81,7 +83,7 @@ def refuse_twins(store, found):
                 store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
 
 
-def refuse_spellings(store, found):
+def refuse_spellings(store, new_files):
     """Set aside raw files whose products would be in the place of others, but for capitals.
 
     Of two spellings of a folder the frames of the first one are reduced; of two files none is.
@@ -90,11 +92,11 @@ def refuse_spellings(store, found):
     ----------
     store : HeaderStore
         Its rows are changed.
-    found : iterable of str
+    new_files : iterable of str
         Raw files of this run.
     """
     spelled, owner = {}, {}
-    for file in sorted(found):
+    for file in sorted(new_files):
         product = PurePosixPath(paths.reduced(file))
         for path in (*reversed(product.parents[:-1]), product):
             first = spelled.setdefault(_folded(path), str(path))

@@ -12,9 +12,16 @@ from operator import attrgetter, itemgetter
 from ccdflow.camera.nights import undated_night
 
 OK = "ok"
+"""The frame can be reduced."""
+
 SET_ASIDE = "set aside"
+"""The frame cannot be reduced, for the reason in its row."""
+
 ARRIVING = "arriving"
+"""The file is still being written."""
+
 RAW_MISSING = "raw file missing"
+"""The raw file is no longer there."""
 
 GONE = "it was deleted or moved"
 """`Row.gone` of such a file. A file that is there but cannot be read has the reason in its
@@ -28,11 +35,16 @@ FACTS = (
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
     "part", "setting", "grism", "set_temperature", "temperature", "optics",
 )  # fmt: skip
+"""The columns of a row that its header gives."""
+
 # Facts that only tell groups apart and choose masters.
 _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
 # Facts that pages show where there is a value: older pages know of none.
 _LATER = ("grism",)
+
 UNDATED = "undated"
+"""The night of frames without a date."""
+
 # 2016-01-28.
 _DATED = re.compile(r"\d{4}-\d\d-\d\d")
 

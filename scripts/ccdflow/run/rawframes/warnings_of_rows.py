@@ -40,16 +40,16 @@ def warning_lines(store, *, most=MOST_LINES):
     lines = [_line(members) for members in ranked[:most]]
     if len(ranked) > most:
         lines.append(f"... and {len(ranked) - most} more kinds of warnings, see the table")
-    return [*lines, *_undated(store)]
+    return [*lines, *_line_on_undated(store)]
 
 
-def _line(found):
-    file, text = found[0]
-    many = f" ({len(found)} frames, the first of them)" if len(found) > 1 else ""
+def _line(entries):
+    file, text = entries[0]
+    many = f" ({len(entries)} frames, the first of them)" if len(entries) > 1 else ""
     return f"warning: {file}: {text}{many}"
 
 
-def _undated(store):
+def _line_on_undated(store):
     """Return the line on undated biases of one folder, which may be of several nights."""
     folders = Counter(
         row.night
@@ -102,17 +102,17 @@ def passed_over_lines(files):
         if not any(folder.startswith(".") for folder in folders):
             (hidden if name.startswith(".") else packed).append(file)
     return [
-        f"passed over: {_counted(found)} {why} (the first: {min(found)!a})"
-        for found, why in (
+        f"passed over: {_counted(names)} {why} (the first: {min(names)!a})"
+        for names, why in (
             (hidden, "with a leading dot in the name"),
             (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
         )
-        if found
+        if names
     ]
 
 
-def _counted(found):
-    return "1 file" if len(found) == 1 else f"{len(found)} files"
+def _counted(files):
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
 def why_no_bias(store, types):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,11 @@ from ccdflow.files import whole
 from ccdflow.run.rawframes import rawfolder
 
 AUTO, EVENTS, POLLING = "auto", "events", "polling"
+"""The ways to notice frames, as `watch.py` names them."""
+
 WAYS = (AUTO, EVENTS, POLLING)
+"""All of them."""
+
 # The kernel knows each change on these file systems; on others another machine may make changes.
 _OF_THIS_MACHINE = frozenset(
     (
@@ -113,7 +118,9 @@ class Events:
                     continue
                 number = self._inotify.add_watch(path, _WANTED)
                 if len(self._folders) > _MOST_FOLDERS:
-                    raise OSError(f"{self.raw} has more than {_MOST_FOLDERS} folders")
+                    raise OSError(
+                        errno.ENOSPC, f"the raw folder has more than {_MOST_FOLDERS} folders"
+                    )
                 self._folders[number] = prefix
                 entries = list(os.scandir(path))
             except OSError:
@@ -255,10 +262,10 @@ class SettledFiles:
         self._before = {}
         self._begun = {}
 
-    def settled(self, found):
+    def settled(self, stamps):
         """Return the files that did not change since the last look."""
-        quiet = {name: stamp for name, stamp in found.items() if self._before.get(name) == stamp}
-        self._before = found
+        quiet = {name: stamp for name, stamp in stamps.items() if self._before.get(name) == stamp}
+        self._before = stamps
         return quiet
 
     def of_news(self, news):

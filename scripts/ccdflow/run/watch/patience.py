@@ -89,5 +89,6 @@ class _Call:
     def _run(self):
         try:
             self.value = self._function()
+        # Whoever waits for the answer gets the error, whichever it is.
         except BaseException as error:
             self.error = error

@@ -177,12 +177,12 @@ class WarmState:
 
     # -- the plan ----------------------------------------------------------------------------------
 
-    def plan(self, found):
+    def plan(self, new_frames):
         """Read new frames and plan the products that are to be made of them now.
 
         Parameters
         ----------
-        found : dict of str to tuple
+        new_frames : dict of str to tuple
             Raw frames that are new or were incomplete before, with their stamps.
 
         Returns
@@ -194,7 +194,7 @@ class WarmState:
         NeedsWholePlan
             If they may change products of others: nothing has been changed then.
         """
-        rows, read = self._read(found)
+        rows, read = self._read(new_frames)
         settings = self.context.settings
         good = [row for row in rows if row.status == OK and is_of_enabled_type(row, settings)]
         light = [row for row in good if row.facts["type"] not in self.context.chain.combined_types]
@@ -218,14 +218,14 @@ class WarmState:
         self.leaves_masters |= part.leaves_masters
         return part
 
-    def _read(self, found):
+    def _read(self, new_frames):
         """Return the rows of raw frames, and the store that they were read into."""
         known = self.context.store.rows
-        if any(self._is_taken(file) for file in found):
+        if any(self._is_taken(file) for file in new_frames):
             raise NeedsWholePlan
-        before = {file: known[file] for file in found if file in known}
+        before = {file: known[file] for file in new_frames if file in known}
         store = HeaderStore(rows=dict(before))
-        inventory.update(store, self.reading, only=found)
+        inventory.update(store, self.reading, only=new_frames)
         rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
         was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
         if store.tracebacks or was_read:

@@ -351,12 +351,12 @@ class Watch:
             self._due = min(self._due or now + wait, now + wait)
         self._show(done)
 
-    def round(self, found=None):
+    def round(self, new_frames=None):
         """Make all that is wanted now.
 
         Parameters
         ----------
-        found : dict, optional
+        new_frames : dict, optional
             The raw frames that led to this round: they lead to no other one as they are, nor do
             those that led to an earlier one.
 
@@ -375,7 +375,7 @@ class Watch:
         self._complaints.complain(done.problem)
         if not done.problem:
             self._seen.remove(self._gone)
-            self._seen.add(found or {})
+            self._seen.add(new_frames or {})
             self._gone = set()
         self._hold(done)
         is_open = done.problem or done.arriving

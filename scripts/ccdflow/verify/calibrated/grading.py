@@ -55,7 +55,7 @@ def check_grade(first, masters):
     _check_steps(first, masters, reasons)
     if "dark" in masters and "DARKDTMP" not in first and _UNKNOWN not in reasons:
         raise Differs(f"there is no card DARKDTMP, and HISTORY has no {_UNKNOWN!r}")
-    needs = _needed(first, masters)
+    needs = _patterns_of_reasons(first, masters)
     for needed in needs:
         if not any(re.match(needed, reason) for reason in reasons):
             words = re.sub(r"\\(.)", r"\1", needed.rstrip("$"))
@@ -103,7 +103,7 @@ def _check_steps(first, masters, reasons):
             raise Differs(f"there is no {kind.upper()}IM, and no line of HISTORY says why")
 
 
-def _needed(first, masters):
+def _patterns_of_reasons(first, masters):
     """Return patterns of the reasons that the masters give: another night, a scale, a part."""
     patterns = []
     for kind, master in masters.items():

@@ -400,9 +400,9 @@ def check_errors(error, image, noise, smooth, calibrated, step):
         )
         wrong += int(np.count_nonzero(off & image.covered[rows]))
         # The overscan of a frame that was left whole has no error that is made again.
-        told = image.covered[rows] & np.isfinite(own) & (expected > 0)
-        if told.any():
-            ratios.append(np.median(own[told] / expected[told]))
+        has_error = image.covered[rows] & np.isfinite(own) & (expected > 0)
+        if has_error.any():
+            ratios.append(np.median(own[has_error] / expected[has_error]))
     if noise.is_exact and wrong:
         raise Differs(f"{wrong} standard errors are not what the header's terms give")
     if ratios and not abs(float(np.median(ratios)) - 1) <= standard_errors.LOOSE:

@@ -50,11 +50,11 @@ def check_figures(made):
     own = UNLIT if account.levels else HOT
     own |= DEAD if "dead" in (card(made.header, "AMPBAD", t) for t in tails_of(made.header)) else 0
     check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | own)
-    told, empty = mask & NO_DATA != 0, np.isnan(image)
+    is_flagged, empty = mask & NO_DATA != 0, np.isnan(image)
     if card(header, "TRIM", tails_of(header)[0]) is None:
         # Overscan has values, and the members' masks have the bit, which are compared elsewhere.
-        told &= empty
-    if empty := np.count_nonzero(told != empty):
+        is_flagged &= empty
+    if empty := np.count_nonzero(is_flagged != empty):
         raise Differs(f"{empty} pixels of the mask are not empty as those of the image are")
     errors = np.asarray(made.extension("UNCERT").data, dtype=np.float32)
     if bias is not None:

@@ -135,7 +135,7 @@ def readouts_of(header, first, reduced, bias):
     return readouts
 
 
-def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, factor=1.0):
+def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, factor=1.0):
     """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
 
     Older versions took 0.6 of the rounding of a pixel for the median of very many, where it is
@@ -145,7 +145,7 @@ def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, fact
     ----------
     keyword : str
         The card, for the error.
-    said : float
+    value : float
         Its value.
     header : astropy.io.fits.Header
     tail : str
@@ -164,9 +164,9 @@ def check_level_noise(keyword, said, header, tail, read_noise, rounding, *, fact
     """
     noise = level_noise(header, tail, read_noise, rounding)
     is_frame = card(header, "OSCAXIS", tail) == "frame"
-    apart = abs((said / factor) ** 2 - noise**2)
+    apart = abs((value / factor) ** 2 - noise**2)
     if apart > 0.12 * noise**2 + (0.5 * ROUNDING if is_frame else 0.002):
-        raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {said}")
+        raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {value}")
 
 
 def level_noise(header, tail, read_noise, rounding):

@@ -17,6 +17,8 @@ def _of(*names):
 
 
 VERSIONS = ("CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER")
+"""Cards with the versions of programs."""
+
 REDUCED_ORDER = (
     *VERSIONS, "RAWFILE", "RAWFP", "CCDFKEY", "CCDFCAM",
     "OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS", "NAMPS",
@@ -25,6 +27,8 @@ REDUCED_ORDER = (
     "DATSEC", "OVERSCAN", "OSCAXIS", "BIASLVL", "OVERRMS", "TRIM", "AMPHDU", "AMPFLIP", "AMPSAT",
     "AMPGAIN", "AMPBAD", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
 )  # fmt: skip
+"""The cards of a reduced frame, in their order; those of a tuple are counted."""
+
 COMBINED_ORDER = (
     "NCOMBINE", "DATE-BEG", "DATE-END", "COMBMETH", "CLIPSIG", "CLIPITER", ("IMCOM",), ("IMC",),
     ("IMOUT",), ("IMO",), "CCDFNAME", *_of("BIAS", "DARK"), ("IMDRK",), ("IMD",),
@@ -34,6 +38,8 @@ COMBINED_ORDER = (
     "FLATLVL", "FLATMIN", "FLATMAX", "FLATSN", "FLATRMS", ("FLATR",), "GAINMEAS", ("GAINME",),
     "CHECKSUM", "DATASUM",
 )  # fmt: skip
+"""The cards of a combined bias, dark or flat, in their order."""
+
 CALIBRATED_ORDER = (
     "REDKEY", *_of("BIAS"), "DARKIM", "DARKKEY", "DARKDT", "DARKCUT", "DARKSCAL", "DARKDTMP",
     *_of("FLAT"), "CALGRADE", "ZEROCOR", "DARKCOR", "FLATCOR",
@@ -41,6 +47,8 @@ CALIBRATED_ORDER = (
     "MODRN", ("MODRN",), "OSCNOISE", ("OSCNOI",), "NSAT", "NHOT", "NUNCAL", "NCOSMIC", "COSMICS",
     "CRSIGMA", "CRCONTR", "CRFWHM", "CHECKSUM", "DATASUM",
 )  # fmt: skip
+"""The cards that a calibrated frame has in addition, in their order."""
+
 MEASURED_ORDER = (
     "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "CHECKSUM", "DATASUM",
 )  # fmt: skip

@@ -109,13 +109,13 @@ def _sum_of_words(content):
     return total
 
 
-def same_value(keyword, said, value, *, part=1e-5, least=1e-9):
+def same_value(keyword, card_value, value, *, part=1e-5, least=1e-9):
     """Raise unless a card has a value, to the digits that it is written with.
 
     Parameters
     ----------
     keyword : str
-    said : object
+    card_value : object
         The value of the card; None where there is none.
     value : float
         Made again.
@@ -129,10 +129,10 @@ def same_value(keyword, said, value, *, part=1e-5, least=1e-9):
     Differs
         If the values differ by more than the digits.
     """
-    if said is None:
+    if card_value is None:
         raise Differs(f"there is no card {keyword}, which would have {value:.6g}")
-    if isinstance(said, str) or not abs(said - value) <= part * abs(value) + least:
-        raise Differs(f"{keyword} is {value:.6g}, and its card has {said}")
+    if isinstance(card_value, str) or not abs(card_value - value) <= part * abs(value) + least:
+        raise Differs(f"{keyword} is {value:.6g}, and its card has {card_value}")
 
 
 def same_figure(header, keyword, value, *, part=1e-5, least=1e-9):

@@ -103,8 +103,8 @@ def _check_one(header, image, name):
     first = [keyword for keyword in _ORDER if keyword in own]
     if own[: len(first)] != first:
         raise Differs(f"the cards of {name} are not in the order in which ccdflow writes them")
-    said = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
-    if "".join(said) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
+    comments = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
+    if "".join(comments) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
         raise Differs(f"{name} has another COMMENT than ccdflow writes")
 
 

@@ -138,16 +138,16 @@ def _check_warning(text, header, kind, tails):
     raise Differs(f"HISTORY has a sentence that ccdflow does not write: {text!r}")
 
 
-def _check_number(text, header, keyword, tail, said):
+def _check_number(text, header, keyword, tail, number):
     if keyword == "NREJECT":
         y, x = place_of(header, tail)
         values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)
-        if header[keyword] < (1 - _SHORT) * said / 100 * values:
+        if header[keyword] < (1 - _SHORT) * number / 100 * values:
             raise Differs(f"HISTORY has {text!r}, and NREJECT is {header[keyword]}")
         return
     short = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
     value = header.get(f"{short.get(keyword, keyword)}{tail}" if tail else keyword)
-    if isinstance(value, int | float) and abs(value - said) > _DIGITS * abs(value):
+    if isinstance(value, int | float) and abs(value - number) > _DIGITS * abs(value):
         raise Differs(f"HISTORY has {text!r}, and {keyword}{tail} is {value}")
 
 

@@ -82,14 +82,14 @@ class CardOrigins:
         Cards that a source need not have.
     dropped : re.Pattern
         Cards of the source that the product need not have.
-    said : re.Pattern
+    history : re.Pattern
         Beginnings of the lines of HISTORY that ccdflow adds.
     """
 
     own: re.Pattern
     written: re.Pattern
     dropped: re.Pattern
-    said: re.Pattern
+    history: re.Pattern
 
 
 REDUCED = CardOrigins(
@@ -101,6 +101,8 @@ REDUCED = CardOrigins(
     re.compile(f"{_STORED}|{_VERSIONS}|{_OF_AMPLIFIERS}|{_ABOUT_RAW_PIXELS}|{_TILES}|{_WORLD}"),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
+"""The origins of the cards of a reduced frame."""
+
 COMBINED = CardOrigins(
     re.compile(rf"{_STORED}|{_VERSIONS}|BIASLVL|BIASLV\d\d|OVERRMS|EXPTIME|DATE-(BEG|END)"),
     re.compile(f"{_WRITTEN}|{_VERSIONS}|{_COMBINED}|EXPTIME"),
@@ -108,12 +110,15 @@ COMBINED = CardOrigins(
     # Warnings on the pixels among them, in any words.
     re.compile("ccdflow: "),
 )
+"""The origins of the cards of a combined bias, dark or flat."""
+
 CALIBRATED = CardOrigins(
     re.compile(f"{_STORED}|{_VERSIONS}|GAIN|SATURATE"),
     re.compile(f"{_WRITTEN}|{_VERSIONS}|{_CALIBRATED}"),
     re.compile(f"{_STORED}|{_CALIBRATED}"),
     re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
 )
+"""The origins of the cards of a calibrated frame."""
 
 
 def same_cards(header, sources, origin, *, must_have=True):
@@ -201,7 +206,7 @@ def _check_commentary(header, sources, origin, must_have):
         is_own = False
         for line in lines:
             # A line of ccdflow that is longer than a card goes on in the next one.
-            is_begun = keyword == "HISTORY" and origin.said.match(line) is not None
+            is_begun = keyword == "HISTORY" and origin.history.match(line) is not None
             goes_on = is_own and line not in known and not line.startswith("ccdflow: ")
             is_own = is_begun or goes_on
             if not is_own and line not in known:

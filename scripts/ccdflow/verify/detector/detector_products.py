@@ -112,8 +112,8 @@ def measurement_of(path):
     """Return (night, telling sources, lines, weak lines, header) of a night's table of pixels."""
     with fits.open(path, memmap=False) as hdus:
         own = hdus[0].header
-        told, lines = str(own["LOOKED"]).split(), hdus["PIXELS"].data.copy()
-        return str(own["NIGHT"]), told, lines, hdus["WEAK"].data.copy(), own.copy()
+        sources, lines = str(own["LOOKED"]).split(), hdus["PIXELS"].data.copy()
+        return str(own["NIGHT"]), sources, lines, hdus["WEAK"].data.copy(), own.copy()
 
 
 def history(nights, number, shape, share):
@@ -147,10 +147,10 @@ def history(nights, number, shape, share):
         for night, (_, _, lines, *_) in enumerate(nights):
             own = lines[lines["IMAGE"] == number]
             bad[night, np.searchsorted(index, places[night])] = _bits(own, source)
-        told = np.array([source.lower() in could for _, could, *_ in nights], bool)
-        bad[~told] = 0
+        has_source = np.array([source.lower() in could for _, could, *_ in nights], bool)
+        bad[~has_source] = 0
         is_bad = bad != 0
-        counted = np.where(np.logical_or.accumulate(is_bad, axis=0), told[:, None], 0).sum(0)
+        counted = np.where(np.logical_or.accumulate(is_bad, axis=0), has_source[:, None], 0).sum(0)
         often = is_bad.sum(axis=0)
         newest = np.zeros(index.size, np.int16)
         for night in range(len(nights)):
@@ -177,24 +177,26 @@ def _places(lines, number, shape):
 
 def _jointly_low(nights, number, shape, share):
     """Return the pixels that all nights together show to be low: first, last night, counts."""
-    card, told = f"FLATOWN{number}", []
+    card, weak_of_nights = f"FLATOWN{number}", []
     for night, (*_, weak, cards) in enumerate(nights):
         if weak is not None and card in cards:
             places, lines = _places(weak, number, shape)
-            told.append((night, places, weak["SIGMA"][lines], cards[card]))
-    index = np.unique(np.concatenate([np.empty(0, np.int64), *(each[1] for each in told)]))
+            weak_of_nights.append((night, places, weak["SIGMA"][lines], cards[card]))
+    index = np.unique(
+        np.concatenate([np.empty(0, np.int64), *(each[1] for each in weak_of_nights)])
+    )
     if not index.size:
         return [np.empty(0, np.int64)] * 5
-    sums = np.zeros((len(told), index.size), np.float32)
-    for row, (_, places, sigma, _) in zip(sums, told, strict=True):
+    sums = np.zeros((len(weak_of_nights), index.size), np.float32)
+    for row, (_, places, sigma, _) in zip(sums, weak_of_nights, strict=True):
         row[np.searchsorted(index, places)] = sigma
     listed = sums < 0
     often, n = listed.sum(axis=0), np.logical_or.accumulate(listed, axis=0).sum(axis=0)
-    own = np.mean([each[3] for each in told])
+    own = np.mean([each[3] for each in weak_of_nights])
     limit = _LOW * np.sqrt(n + n * (n - 1) * (1 - own))
     enough = often >= np.maximum(np.floor(share * n + 1e-9), 2)
     low = enough & (sums.sum(axis=0, dtype=float) < -limit)
-    names = np.array([each[0] for each in told])
+    names = np.array([each[0] for each in weak_of_nights])
     first, last = listed[:, low].argmax(axis=0), listed[::-1, low].argmax(axis=0)
     return index[low], names[first], names[::-1][last], often[low], n[low]
 

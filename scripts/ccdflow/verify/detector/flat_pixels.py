@@ -110,8 +110,8 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
     sums = column_sums(np.where(np.isfinite(sigma), -sigma, 0.0))
     columns = bad_parts(sums, len(sigma))
     bits.set(BAD_COLUMN, *columns)
-    told = np.isfinite(sigma) & ~columns[0]
-    low = np.count_nonzero(sigma[told] < -_LOW) / max(1, np.count_nonzero(told))
+    is_measured = np.isfinite(sigma) & ~columns[0]
+    low = np.count_nonzero(sigma[is_measured] < -_LOW) / max(1, np.count_nonzero(is_measured))
     return Contrast(sigma, usual**-2, low)
 
 
@@ -161,19 +161,19 @@ def _deep_in(flat, good, more):
     """Return which parts of columns are deep in a flat, by a limit that is so much lower."""
     firsts = range(0, len(flat), _PART)
     levels = np.array([np.median(flat[low : low + _PART], axis=0) for low in firsts])
-    told = np.array([good[low : low + _PART].mean(axis=0) > 0.5 for low in firsts])
+    is_measured = np.array([good[low : low + _PART].mean(axis=0) > 0.5 for low in firsts])
     smooth = ndimage.median_filter(levels, size=(1, _BESIDE))
     away, columns = _BESIDE // 2 + _BETWEEN + 1, np.arange(levels.shape[1])
     left = smooth[:, np.maximum(columns - away, 0)]
     right = smooth[:, np.minimum(columns + away, columns[-1])]
     darker = np.minimum(left, right)
-    told &= darker > 0
-    if not told.any():
-        return told
-    ratio = levels[told] / ((left + right)[told] / 2)
+    is_measured &= darker > 0
+    if not is_measured.any():
+        return is_measured
+    ratio = levels[is_measured] / ((left + right)[is_measured] / 2)
     limit = 1 - max(_DEEP, _DEEP_SIGMA * mad(ratio - np.median(ratio)))
-    deep = told & (levels < (limit - more) * darker)
-    return deep if deep.sum() <= _MOST_DEEP * told.sum() else np.zeros_like(deep)
+    deep = is_measured & (levels < (limit - more) * darker)
+    return deep if deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros_like(deep)
 
 
 def faint_and_bright(levels):

@@ -21,6 +21,8 @@ from ccdflow.verify.reading.outcome import MISSING, MODEL, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
 
 SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
+"""The words of LOOKED: where bad pixels were looked for."""
+
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used: IMUSE001 ..."""
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
@@ -138,11 +140,13 @@ class NightMaster:
         Raises
         ------
         CannotRemake
-            If EXPTIME of one has none.
+            If the EXPTIME of one is not a number.
         """
         exposures = [number_of_card(stored(path).first.get("EXPTIME")) for path in self.members]
         if None in exposures:
-            raise CannotRemake("EXPTIME of its flats has no exposure", MODEL)
+            raise CannotRemake(
+                "the EXPTIME of a flat that it was measured from is not a number", MODEL
+            )
         return np.array(exposures)
 
 
@@ -234,23 +238,23 @@ def night_images(first, masters, results):
     return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
 
 
-def _check_noise(first, words, said, masters, where, results):
+def _check_noise(first, words, values, masters, where, results):
     """Compare read noise and gain with those of the biases, of the frames, or of detector.csv."""
     hdu, tail = where
     for master in masters:
         bias = master.master_paths.get("bias")
         known = bias and number_of_card(card(stored(bias).images[hdu].header, "RNOISE", tail))
         if known:
-            same_value(words[0], said[0], known, part=2e-5)
+            same_value(words[0], values[0], known, part=2e-5)
             break
     known = number_of_card(card(stored(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail))
     name = card(stored(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
     if known:
-        same_value(words[1], said[1], known)
-    elif said[1] is not None:
+        same_value(words[1], values[1], known)
+    elif values[1] is not None:
         gains = _measured_gains(results / paths.DETECTOR, str(first["NIGHT"]), str(name))
-        if gains and min(abs(gain / said[1] - 1) for gain in gains) > 2e-5:
-            raise Differs(f"{words[1]} is {gains[0]:g} in {paths.DETECTOR}, and {said[1]} here")
+        if gains and min(abs(gain / values[1] - 1) for gain in gains) > 2e-5:
+            raise Differs(f"{words[1]} is {gains[0]:g} in {paths.DETECTOR}, and {values[1]} here")
 
 
 def _measured_gains(table, night, amplifier):
@@ -289,8 +293,8 @@ def verify_night(first, hdus, results):
     pixels, largest, looked, lines = 0, 0.0, set(), {"PIXELS": 0, "WEAK": 0}
     images = night_images(first, masters, results)
     for place, image in enumerate(images):
-        bits_by_source, contrast, told = _found_in(image, masters, first)
-        looked |= told
+        bits_by_source, contrast, sources = _found_in(image, masters, first)
+        looked |= sources
         own = _lines_of(hdus["PIXELS"].data, place, image.shape)
         lines["PIXELS"] += len(own[0])
         for source in SOURCES:

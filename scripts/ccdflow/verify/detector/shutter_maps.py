@@ -301,9 +301,9 @@ def _mean_of(series):
     return -zero / one, float(slope @ covariance @ slope) ** 0.5
 
 
-def _joint(found):
+def _joint(pairs):
     """Return the mean of values by their errors, and its error; NaN where none is known."""
-    known = np.array([each for each in found if np.isfinite(each).all()])
+    known = np.array([each for each in pairs if np.isfinite(each).all()])
     if not len(known):
         return np.nan, np.nan
     weights = known[:, 1] ** -2.0

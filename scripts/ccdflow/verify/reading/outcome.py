@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 VERIFIED, DIFFERS, CANNOT = "verified", "differs", "cannot be made again"
+"""The three verdicts on a product."""
 
 MISSING, REPLACED, MODEL = "missing", "replaced", "model"
+"""Why a product cannot be made again: a source is missing, was replaced, or its numbers have no
+model."""
+
 OLDER, STRANGER, UNREADABLE = "older", "stranger", "unreadable"
-"""Why a product cannot be made again, in a word: docs/verify.md has them."""
+"""The same: another version made it, ccdflow did not, or it cannot be read (docs/verify.md)."""
 
 EXPECTABLE = (MISSING, REPLACED, MODEL, OLDER, STRANGER)
 """Words that a user may write into `verify_expected`; what cannot be read is never expected."""

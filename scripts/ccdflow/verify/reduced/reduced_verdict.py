@@ -95,13 +95,13 @@ def verify_frame(headers, path, raw):
 def _check_sentences(header, raw):
     """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
     check_plain(header, _NO_WORLD)
-    told = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
+    world_cards = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
     if sentences_in_header(header):
         if left := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
             raise Differs(
                 f"HISTORY says that world coordinates are left out, and {left[0]} is there"
             )
-    elif lost := [keyword for keyword in told if keyword not in header]:
+    elif lost := [keyword for keyword in world_cards if keyword not in header]:
         raise Differs(f"the card {lost[0]} of its source is missing, and no HISTORY says why")
 
 
@@ -200,7 +200,7 @@ def _check_image(header, raw, amplifiers, account):
     return notes
 
 
-def _moved(amplifier):
+def _signs_shifts(amplifier):
     """Return (sign, shift) of x and of y: product = sign x raw + shift, in FITS pixels."""
     moves = []
     for axis in (1, 0):
@@ -213,7 +213,7 @@ def _moved(amplifier):
 
 def _check_physical(header, raw, amplifier):
     """Compare IRAF's physical coordinates of a pixel: they are those of the raw frame."""
-    for axis, (sign, shift) in zip((1, 2), _moved(amplifier), strict=True):
+    for axis, (sign, shift) in zip((1, 2), _signs_shifts(amplifier), strict=True):
         names = f"LTV{axis}", f"LTM{axis}_{axis}"
         if names[0] not in header:
             continue
@@ -231,7 +231,7 @@ def _check_solutions(header, own, amplifier):
     """Compare the cards of all solutions: pixels move with the image, steps may change sign."""
     for keyword in header:
         if (match := _PIXEL_CARD.fullmatch(keyword)) is not None:
-            sign, shift = _moved(amplifier)[int(match[1]) - 1]
+            sign, shift = _signs_shifts(amplifier)[int(match[1]) - 1]
             before = own.get(keyword, 0.0)
             if isinstance(before, int | float):
                 same_figure(header, keyword, sign * before + shift, least=_PIXEL)
@@ -258,7 +258,7 @@ def _check_world(header, raw, amplifier):
     starts = [amplifier.kept[axis].start for axis in (1, 0)]
     pixels = np.floor(_PLACES * sizes) + starts + 1
     moved = np.array([
-        [sign * x + shift for x, (sign, shift) in zip(pixel, _moved(amplifier), strict=True)]
+        [sign * x + shift for x, (sign, shift) in zip(pixel, _signs_shifts(amplifier), strict=True)]
         for pixel in pixels
     ])  # fmt: skip
     with warnings.catch_warnings():
@@ -306,7 +306,7 @@ def _moved_section(keyword, header, raw, amplifier):
     if chip is None or data is None:
         return None
     ends = []
-    for axis, (sign, shift) in zip((0, 1), _moved(amplifier), strict=True):
+    for axis, (sign, shift) in zip((0, 1), _signs_shifts(amplifier), strict=True):
         start, stop = (int(chip[2 * axis + n]) for n in (1, 2))
         low, high = sorted(int(data[2 * axis + n]) for n in (1, 2))
         factor, rest = divmod(abs(stop - start) + 1, high - low + 1)

@@ -175,7 +175,7 @@ def _subtraction(raw, amplifier, account, kept):
         )
     if account.model:
         # One column of levels is its own median.
-        levels = _modelled(overscan.data, axis, account)
+        levels = _model_of_overscan(overscan.data, axis, account)
         overscan, is_median = CCDData(np.expand_dims(levels, axis), unit=units.adu), True
     how = {"overscan_axis": axis, "median": is_median, "add_keyword": None}
     return lambda part, rows: ccdproc.subtract_overscan(
@@ -183,7 +183,7 @@ def _subtraction(raw, amplifier, account, kept):
     )
 
 
-def _modelled(values, axis, account):
+def _model_of_overscan(values, axis, account):
     """Return the model along an overscan by astropy: (n,), adu; outliers are left out.
 
     Parameters
@@ -268,7 +268,7 @@ def overscan_figures(account, raw):
             values = values.T if amplifier.axis == "columns" else values
             middle = np.median if account.statistic == "median" else np.mean
             if account.model and amplifier.axis != "frame":
-                level = float(np.mean(_modelled(values, 1, account)))
+                level = float(np.mean(_model_of_overscan(values, 1, account)))
             else:
                 level = float(np.mean(middle(values, axis=1)))
             pixels = raw[amplifier.hdu].data
