@@ -65,7 +65,16 @@ def _squares(shape):
     columns = np.array([step] * whole + [cut] * (cut > 0), np.float32)
     ones = np.ones(step, np.float32)
     pixels = rows[:, None] * columns
-    return _Squares(step, looked_at, apart, whole, whole * step, ones, ones[:cut], pixels)
+    return _Squares(
+        step=step,
+        looked_at=looked_at,
+        apart=apart,
+        whole=whole,
+        rest=whole * step,
+        ones=ones,
+        cut=ones[:cut],
+        pixels=pixels,
+    )
 
 
 class SmallImage:

@@ -222,8 +222,9 @@ class Planner:
         pending, spare = pending + after[0], spare + after[1]
         attempt = self._attempt(product, key) if self._records else 0
         self.context.jobs[product] = Job(
-            kind.name, product, key, why, night, pending, attempt, spare
-        )
+            kind=kind.name, product=product, key=key, why=why, night=night, needs=pending,
+            attempt=attempt, spare=spare,
+        )  # fmt: skip
 
     def _attempt(self, product, key):
         """Return the first attempt of a job that has no record yet."""
