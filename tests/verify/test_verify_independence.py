@@ -72,4 +72,5 @@ def test_the_bits_are_those_that_the_documents_give():
     """They are said twice, on purpose; they must not differ."""
     said = {name: value for name, value in vars(mask_bits).items() if name.isupper()}
     assert said.pop("MAD_TO_SIGMA") == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
-    assert said == {name: value for name, value in vars(maskbits).items() if name.isupper()}
+    bits = {name: value for name, value in vars(maskbits).items() if name.isupper()}
+    assert said == {name: value for name, value in bits.items() if isinstance(value, int)}
