@@ -65,7 +65,7 @@ def finished(tmp_path):
 
 
 def run_again(tmp_path, chain, before, **config):
-    """Run what is left to make after a change; the records of all else are those from before."""
+    """Run once more after a change; return the new records beside those of the earlier run."""
     done = run(tmp_path, chain, **config)
     return replace(done, records=before.records | done.records)
 

@@ -115,12 +115,12 @@ def decided(context, step):
 
 def _paired(context, step):
     """Return a step whose first bias is the one that is best with the first dark there is."""
-    pairs_with_flat = (
+    biases_of_pairs = (
         bias
         for dark, bias in step.pairs
         if _has_record(context, dark) and _has_record(context, bias)
     )
-    best = next(pairs_with_flat, step.uses[0].product)
+    best = next(biases_of_pairs, step.uses[0].product)
     if best == step.uses[0].product:
         return step
     uses = sorted(step.uses, key=lambda use: use.product != best)

@@ -78,7 +78,7 @@ class ClosedNights:
         return self.first["files"] == _stamps(results)
 
     def forget(self):
-        """Forget what was read of the note and of its nights; it is read when asked for."""
+        """Forget all values of the note and its nights; the next question reads them again."""
         for read in (self._values, self._parsed, self._groups, self._untaken):
             read.clear()
         self.notes.forget()

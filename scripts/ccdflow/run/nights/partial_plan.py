@@ -338,7 +338,7 @@ def _restore(context):
 
 
 def plan_again(context):
-    """Plan what has been planned and made, from the same rows and the records that there are now.
+    """Plan the rows of a run once more, with the records that the run has left.
 
     Parameters
     ----------

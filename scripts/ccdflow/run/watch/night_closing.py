@@ -33,7 +33,7 @@ def close_nights(session):
     Returns
     -------
     bool
-        Whether the notes are others now: what was planned with the former is to be planned anew.
+        Whether the notes were written anew. A plan that was made with the former ones is outdated.
     """
     context, rows = session.context, session.context.store.rows.values()
     if session.looked is None or session.unmoved or context.unreadable:
