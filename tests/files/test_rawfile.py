@@ -32,6 +32,12 @@ def image(seed=1, *, ny=NY, nx=NX, **cards):
     return b"".join(_hdu(fits.PrimaryHDU(pixels, header)))
 
 
+def inflated(path, layout, *, memory, name="a"):
+    """Return the FITS file in a raw file, as a job reads it."""
+    with file_errors.reading(name), rawfile.open_raw(path, name) as file:
+        return file.read_all(layout, memory=memory)
+
+
 def _hdu(hdu):
     import io
 
@@ -115,7 +121,7 @@ def test_pixels_come_back(tmp_path):
     for name, written in {"a.fits": content, "a.fits.gz": packed(content)}.items():
         path = put(tmp_path, written, name)
         layout = rawfile.read_layout(path)
-        data = rawfile.inflate_into_buffer(path, layout, memory=10**6)
+        data = inflated(path, layout, memory=10**6)
         assert bytes(data) == content
         stored, offset = decoding.array(data, layout.hdus[0])
         np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
@@ -127,7 +133,7 @@ def test_several_images(tmp_path):
     path = put(tmp_path, packed(content))
     layout = rawfile.read_layout(path)
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
-    data = rawfile.inflate_into_buffer(path, layout, memory=10**6)
+    data = inflated(path, layout, memory=10**6)
     for number in (1, 2):
         stored, offset = decoding.array(data, layout.hdus[number])
         np.testing.assert_array_equal(stored, fits.getdata(path, number))
@@ -141,7 +147,7 @@ def outcome(path):
     """What becomes of a file: the reason why it is refused, or its pixels, by either way."""
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**7)
-        data = rawfile.inflate_into_buffer(path, layout, memory=10**7, name="a")
+        data = inflated(path, layout, memory=10**7, name="a")
         size = layout.hdus[0].size
         pixels = bytes(data[layout.hdus[0].offset :][:size])
         assert stream(path, layout) == pixels
@@ -182,7 +188,7 @@ def test_a_flipped_bit_is_told_alike_by_either_way_of_reading(tmp_path):
         path = put(tmp_path, bytes(bad))
         layout = rawfile.read_layout(path, name="a")
         with pytest.raises(FrameError) as at_once:
-            rawfile.inflate_into_buffer(path, layout, memory=10**7, name="a")
+            inflated(path, layout, memory=10**7, name="a")
         with pytest.raises(FrameError) as rows:
             stream(path, layout)
         assert at_once.value.reason == rows.value.reason
@@ -204,7 +210,7 @@ def test_a_cut_file_is_found(tmp_path, plain):
     if plain:
         path = put(tmp_path, written[:length], name)
         layout = rawfile.read_layout(path)
-        assert bytes(rawfile.inflate_into_buffer(path, layout, memory=10**7)) == content[:length]
+        assert bytes(inflated(path, layout, memory=10**7)) == content[:length]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +282,7 @@ def test_a_header_of_absurd_numbers(tmp_path):
 
 _PEAK = """
 import json, os, resource, sys, time
-from ccdflow.files import rawfile
+from ccdflow.files import file_errors, rawfile
 from ccdflow.errors import FrameError
 
 memory = int(sys.argv[1])
@@ -290,7 +296,8 @@ for path in sys.argv[2:]:
     reason = ""
     try:
         layout = rawfile.read_layout(path, name="a", memory=memory)
-        rawfile.inflate_into_buffer(path, layout, memory=memory, name="a")
+        with file_errors.reading("a"), rawfile.open_raw(path, "a") as file:
+            file.read_all(layout, memory=memory)
     except FrameError as error:
         reason = error.reason
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -400,7 +407,7 @@ def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
     try:
         layout = rawfile.read_layout(path, name="a", memory=10**6)
         assert layout.headers
-        rawfile.inflate_into_buffer(path, layout, memory=10**6)
+        inflated(path, layout, memory=10**6)
     except FrameError as error:
         said = str(error)
     else:

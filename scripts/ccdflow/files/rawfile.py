@@ -314,40 +314,6 @@ def read_layout(path, *, name=None, memory=None):
         return file.layout(memory=memory)
 
 
-def inflate_into_buffer(path, layout, *, memory, name=None):
-    """Inflate a raw file into this thread's buffer.
-
-    Parameters
-    ----------
-    path : path-like
-    layout : RawLayout
-        What `read_layout` found; no more than it promises is ever inflated.
-    memory : int
-        The most bytes that one frame may ask for.
-    name : str, optional
-
-    Returns
-    -------
-    memoryview
-        The FITS file's bytes, valid until this thread reads its next frame.
-
-    Raises
-    ------
-    IncompleteRawFile
-        If the file is truncated.
-    UnreadableRawFile
-        If it cannot be opened or read.
-    ChangedRawFile
-        If it is not the file that the layout is of.
-    FrameError
-        If the frame asks for more than ``memory``, holds more than its headers promise, or its
-        gzip checksum does not fit.
-    """
-    name = str(path) if name is None else name
-    with reading(name), open_raw(path, name) as file:
-        return file.read_all(layout, memory=memory)
-
-
 def _read_hdus(stream, length, memory, name, seen):
     """Return the HDUs of a file of ``length`` bytes, as far as their headers go on.
 

@@ -6,9 +6,6 @@ from ccdflow.detector.pixels.response import LOW
 from ccdflow.files.headertext import printable
 from ccdflow.run.context import reduced
 
-NOT_USED = "not used"
-"""The card's word for a master that was not used."""
-
 # FITS keywords have eight letters: five of a name leave three digits.
 _HIGHEST_NUMBER = 999
 

@@ -206,19 +206,6 @@ def label_axes(axes, title, xlabel, ylabel):
     axes.set_axisbelow(True)
 
 
-def draw_sentence(axes, text):
-    """Put a sentence where there is nothing to draw.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Its scales are hidden.
-    text : str
-    """
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
-
-
 def legend(axes):
     """Put the legend above the panel, beside its title, or inside where it would not fit."""
     handles, labels = axes.get_legend_handles_labels()

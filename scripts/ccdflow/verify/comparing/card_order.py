@@ -49,11 +49,6 @@ CALIBRATED_ORDER = (
 )  # fmt: skip
 """The cards that a calibrated frame has in addition, in their order."""
 
-MEASURED_ORDER = (
-    "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "CHECKSUM", "DATASUM",
-)  # fmt: skip
-"""Cards of ccdflow in their order; of those in brackets each number has all before the next."""
-
 
 def check_order(header, source, order, own):
     """Raise unless cards stand in the order of their source, and ccdflow's behind them in theirs.
