@@ -10,6 +10,7 @@ Where things are:
 - ``tests/support/`` has the modules that tests import: nights with known truth (`small_chain`,
   `small_frames`, `master_truth`), runs of them (`chain_runs`), Python that has imported all
   (`ready_python`).
+- ``tests/contract.md`` names the tests of each row of docs/rebuilds.md and docs/bad-frames.md.
 - ``tests/data/`` has results of an earlier version. Real frames are in ``../shared/data``.
 
 ``make test`` runs all but the tests marked torture, which ``make torture`` runs.
