@@ -7,7 +7,7 @@ import small_chain
 from small_frames import begin
 
 from ccdflow.kinds import science
-from ccdflow.kinds.calibrating import calibration
+from ccdflow.kinds.calibrating import calibration, calibration_plan
 from ccdflow.kinds.calibrating.calibration_plan import StepsOfClass
 from ccdflow.run import plan
 from ccdflow.run.context import Context, Planning
@@ -32,14 +32,19 @@ def many(store):
             store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
 
 
-def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
-    chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
-    session = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
+def _context_with(added, chain, folder):
+    """Return the context of a night's plan, after frames were added to its store."""
+    session = begin(folder / "raw", folder / "results", {"simcam": chain.profile})
     session.lock.close()
     before = session.context
-    many(before.store)
+    added(before.store)
     names = ("settings", "raw", "results", "store", "ledger", "chain", "outdated")
-    context = Context(*(getattr(before, name) for name in names), cameras=before.cameras)
+    return Context(*(getattr(before, name) for name in names), cameras=before.cameras)
+
+
+def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
+    chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
+    context = _context_with(many, chain, tmp_path)
     jobs = plan.make_plan(context).jobs
     planning, found = Planning.of(context), set()
     frames = [job for job in jobs.values() if job.kind == "science"]
@@ -55,3 +60,37 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
     # Frames with and without each master, of all grades.
     assert {grade for _, grade in found} == {"A", "B", "C"}
     assert {uses for uses, _ in found} >= {("bias", "dark", "flat"), ("bias", "flat"), ("bias",)}
+
+
+def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
+    chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
+
+    def twenty(store):
+        """Add frames whose exposures differ by a thousandth, as those of a shutter do."""
+        like = next(row for row in store.rows.values() if row.facts["type"] == "science")
+        for number in range(20):
+            facts = dict(like.facts) | {"exptime": 20.0005 + number / 1000, "filter": "g"}
+            file = f"2024-03-01/{number:02}.fits"
+            store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
+
+    class Counted(calibration_plan.Likewise):
+        """Counts how often the sources of frames are gathered."""
+
+        number = 0
+
+        def __init__(self, one):
+            Counted.number += 1
+            super().__init__(one)
+
+    context = _context_with(twenty, chain, tmp_path)
+    monkeypatch.setattr(calibration_plan, "Likewise", Counted)
+    plan.make_plan(context)
+    groups = [g for product, g in context.groups.items() if "2024-03-01/" in product]
+    groups = [group for group in groups if group.kind == "science"]
+    assert len(groups) == 20
+    darks = [next(step for step in group.steps if step.kind == "dark") for group in groups]
+    # All take the exact dark; the one behind it has another scale for each exposure.
+    assert {dark.uses[0].scale for dark in darks} == {1.0}
+    assert len({dark.uses[1].scale for dark in darks}) == 20
+    # The frames of the night itself have two filters.
+    assert Counted.number <= 3

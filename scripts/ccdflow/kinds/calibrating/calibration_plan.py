@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
+from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
@@ -258,13 +259,17 @@ class FramePlanner:
             ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
         )
         after = self._planner.order_of((*needs, *class_.pixels), spare)
-        # Frames of the same steps, camera and recipe differ in their reduced frame and temperature.
-        alike = ("calibration", row.camera, row.recipe, row.geometry, *map(id, steps))
+        group = self._group(row, product, way)
+        # The key holds the masters that are taken, and nothing of those behind them: exposures that
+        # differ by a thousandth change the scale of these alone. Frames of the same answers, camera
+        # and recipe differ in their reduced frame and temperature.
+        taken = [
+            (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
+            for answer in answers_of(context, group)
+        ]
+        alike = ("calibration", row.camera, row.recipe, row.geometry, *taken)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
-        likewise = context.planned(
-            alike,
-            lambda: Likewise(self._calibration(context, self._group(row, product, way))),
-        )
+        likewise = context.planned(alike, lambda: Likewise(self._calibration(context, group)))
         is_open = measured_flats.may_change(context, steps)
         return _Way(steps, class_.pixels, class_.shared, after, likewise, is_open)
 
