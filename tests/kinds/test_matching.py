@@ -71,6 +71,13 @@ def test_an_exact_dark_goes_before_a_scaled_one_and_down_before_up():
     assert best(DARK, [short], scale_up=1.4) is None
 
 
+@pytest.mark.parametrize("order", [(500.0, 500.4), (500.4, 500.0)])
+def test_the_scale_is_that_of_the_frames_own_exposure_whichever_frame_comes_first(order):
+    masters = Masters([master(DARK, NIGHT, exptime=1000.0)])
+    scales = {s: masters.choose(DARK, frame(exptime=s)).best.scale for s in order}
+    assert scales == {500.0: 0.5, 500.4: pytest.approx(0.5004, rel=1e-12)}
+
+
 def test_a_dark_scaled_up_is_kept_when_a_night_is_added():
     up, later = master(DARK, night(-1), exptime=200.0), master(DARK, night(9))
     assert best(DARK, [up, later]).master == up

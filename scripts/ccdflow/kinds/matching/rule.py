@@ -293,7 +293,8 @@ class FramesAlike:
         asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
         if asked not in self._answers:
             choice = self._choose(self.one(seconds, set_point, sensor), about)
-            is_exact = about == seconds or all(each.scale == 1 for each in choice.candidates)
+            # Not whether this exposure is the rounded one: the next frame's may be another.
+            is_exact = all(each.scale == 1 for each in choice.candidates)
             self._answers[asked] = choice, is_exact
         choice, is_exact = self._answers[asked]
         if is_exact or self._kind != DARK:
