@@ -591,3 +591,13 @@ def test_the_noise_of_the_overscan_is_none_of_the_pixels(along, pixels):
     figures = measure_amplifier(combined, amplifier)
     assert abs(figures.read_noise - 4) < PULL * figures.read_noise_error
     assert figures.combined_noise == pytest.approx(figures.predicted_noise, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(16, 17), (26, 22)])
+def test_small_frames_of_noise_alone_agree(shape):
+    """Of groups of five small frames of white noise, none is refused and no frame is left out."""
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        frames = rng.normal(0, 5, (5, *shape)).round().astype(np.float32)
+        selection = select_members([frame_statistics(frame) for frame in frames])
+        assert (selection.reason, selection.left_out) == ("", ())

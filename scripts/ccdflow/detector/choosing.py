@@ -330,6 +330,20 @@ def unlike_the_rest(frames, thresholds=None):
     ]
 
 
+# The number of columns is not kept: it is largest in a frame of so few rows. Frames of fewer rows
+# may be refused by chance.
+_FEWEST_ROWS = 16
+
+
+def _chance_structure(lines, pixels, sigma):
+    """Return the floor of a structure that white noise exceeds by chance, in noises of a pixel.
+
+    The variance of the means of k lines of m pixels is (1 +- sqrt(2 / k)) / m; the structure is the
+    root of its excess. It grows with k for a given number of pixels, so the most lines count.
+    """
+    return (sigma * (2 * lines) ** 0.5 / pixels) ** 0.5 / sigma
+
+
 def figures_of(stats, limits):
     """Yield the figures that decide; the first one beyond its limit is reported.
 
@@ -357,16 +371,34 @@ def figures_of(stats, limits):
     common = limits.level * noise
     yield Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
-    yield Figure("noise", noises, limits.noise * noise)
+    pixels = max(min(s.pixels for s in stats), 1)
+    # The error of a noise from differences of neighbours, as a fraction of it.
+    error = (0.75 / pixels) ** 0.5
+    # The scatter of a group has `sigma` of these errors as its limit, as a frame has.
+    group = limits.sigma / limits.disagree
+    yield Figure(
+        "noise",
+        noises,
+        max(limits.noise, error) * noise,
+        common=max(limits.noise, group * error) * noise,
+    )
     # Bright pixels are counted in a sample: their number scatters by its root.
-    counted = np.median(values("bright")) / max(min(s.pixels for s in stats), 1)
+    counted = np.median(values("bright")) / pixels
     bright = max(limits.bright, counted**0.5)
     yield Figure("fraction of bright pixels", values("bright"), bright, "", one_sided=True)
-    yield Figure("coarse structure", unlike, limits.structure * noise, one_sided=True)
-    yield Figure("row structure", values("row_structure"), limits.rows * noise, one_sided=True)
+    # The error of the rms of boxes of white noise.
+    error = (0.5 / pixels) ** 0.5
     yield Figure(
-        "column structure", values("column_structure"), limits.rows * noise, one_sided=True
+        "coarse structure",
+        unlike,
+        max(limits.structure, error) * noise,
+        one_sided=True,
+        common=max(limits.structure, group * error) * noise,
     )
+    for name, lines in (("row", FRAME_ROWS), ("column", pixels / _FEWEST_ROWS)):
+        floor = max(limits.rows, _chance_structure(lines, pixels, limits.sigma)) * noise
+        structure = values(f"{name}_structure")
+        yield Figure(f"{name} structure", structure, floor, one_sided=True)
 
 
 def unlike_shapes(stats, limits):
