@@ -328,8 +328,8 @@ def test_frames_that_are_read_again_keep_their_night_open(box):
     watch.round()
     assert kept(watch) == [LATER, "2024-03-09"]
     folders = note_columns.read_columns(box.results / paths.CLOSED_NIGHTS).first["folders"]
-    assert f"raw/{NIGHTS[3]}" in folders
-    assert not {f"raw/{LATER}", "raw/2024-03-09"} & folders.keys()
+    assert folders[f"raw/{NIGHTS[3]}"]
+    assert [folders[f"raw/{night}"] for night in (LATER, "2024-03-09")] == ["", ""]
 
 
 def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(box, watched, monkeypatch):
@@ -406,3 +406,28 @@ def test_a_merge_that_is_stopped_half_way_loses_nothing(box, monkeypatch):
         merging.merge_late_notes(box.results)
     assert (load_store(box.results).rows, ledger.load_ledger(box.results).keys()) == (rows, records)
     assert opened(box) is None
+
+
+def test_a_night_that_stays_open_and_is_deleted_whole_is_missed(box, watched):
+    """The note has no hash of its folder: a folder that is not there any more changed as well."""
+    arrive(box, watched, LATER, "OBJECT")
+    watched.round()
+    take(box, "2024-03-09", "OBJECT")
+    watched.round()
+    watched.round()
+    shutil.rmtree(box.raw / "2024-03-09")
+    assert opened(box) is None
+    watched.round()
+    found = {row.file: row.gone for row in load_store(box.results).rows.values() if row.gone}
+    assert list(found) == ["2024-03-09/0.fits"]
+
+
+def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round(box, watched):
+    """A plan of the new frame alone would write the page of its night without all the others."""
+    box.put("late/0.fits", 999, packed=False, kind="OBJECT", night=NIGHTS[2], size=SMALL, light=500)
+    done = watched.notice({"late/0.fits": rawfolder.list_raw(box.raw)["late/0.fits"]})
+    assert not done.is_short
+    page = (box.results / paths.night_page(NIGHTS[2])).read_text()
+    assert f"{NIGHTS[2]}/2.fits" in page
+    assert "late/0.fits" in page
+    assert box.plan().plan.jobs == {}

@@ -2,8 +2,8 @@
 
 A run that finds nothing to do notes all nights beside its seal (`ccdflow.run.nights`). A telescope
 that goes on always leaves something to do, in the night that goes on. So after a round a watch
-plans the same frames once more, which finds nothing to do, and leaves the note without a hash of
-the folders of nights that are not done: the next plan opens these. The notes beside the notes,
+plans the same frames once more, which finds nothing to do, and leaves the note with an empty hash
+of the folders of nights that are not done: the next plan opens these. The notes beside the notes,
 which a plan reads whole, are merged into them once they are many.
 """
 
@@ -50,7 +50,8 @@ def close_nights(session):
         return False
     open_ |= {job.night for job in again.jobs.values()}
     unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_}
-    folders = {n: text for n, text in session.looked.folders.items() if n not in unsound}
+    # No folder has this hash, nor has one that is not there any more.
+    folders = {**session.looked.folders, **dict.fromkeys(unsound, "")}
     ended = replace(again.context, jobs={}, elsewhere={})
     closed_nights.note_all_nights(ended, replace(session.looked, folders=folders))
     merging.merge_late_notes(context.results)

@@ -228,7 +228,9 @@ class WarmState:
         inventory.update(store, self.reading, only=new_frames)
         rows = [row for row in store.rows.values() if not _is_same(row, before.get(row.file))]
         was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
-        if store.tracebacks or was_read:
+        # A folder of its own may hold a frame of any night.
+        is_of_closed = any(self.context.is_closed(row.night) for row in rows)
+        if store.tracebacks or was_read or is_of_closed:
             raise NeedsWholePlan
         return rows, store
 
