@@ -25,13 +25,13 @@ import measure
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.pages import live
+from ccdflow.pages import live_page
 from ccdflow.simulate import simulate_archive, simulate_night
 from ccdflow.simulate.telescope import observe
 
 # Frames that the telescope is ahead of the watch at most; seconds without a product: an error.
 _AHEAD, _PATIENCE = 40, 900
-_OF_THE_WATCH = {live.PAGE, live.SCRIPT}
+_OF_THE_WATCH = {live_page.PAGE, live_page.SCRIPT}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -148,7 +148,7 @@ def lfc(options, work):
     folder, taken = raw / like.relative_to(source).parent, []
     content = fits.open(like)
     with watching(raw, results, work / "lfc-watch.log") as process:
-        until(lambda: (results / live.SCRIPT).is_file(), "the watch")
+        until(lambda: (results / live_page.SCRIPT).is_file(), "the watch")
         for number in range(options.frames + 1):
             # Each frame has another pixel changed: no frame is a copy of another.
             content[0].data.flat[number] += 1

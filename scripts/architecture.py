@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ccdflow import commandline, settings, simulate
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
 from ccdflow.run import session
 
@@ -227,7 +227,9 @@ def run(options):
     """Write the drawing and return the line that names it."""
     out = commandline.path(options, "out", what="FILE")
     commandline.no_more_words(options)
-    whole.write_text(out, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8")))
+    atomic_write.write_text(
+        out, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8"))
+    )
     return f"{out}: {len(CHAIN)} kinds of products"
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ccdflow import commandline, paths, schemas, settings
 from ccdflow.errors import UserError
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 from ccdflow.pages.rendering import visible
 from ccdflow.run import summary
 from ccdflow.run.progress import duration
@@ -248,7 +248,7 @@ def keep(results, output):
         return None
     path = results / LOG
     try:
-        whole.write_text(path, output)
+        atomic_write.write_text(path, output)
     except OSError as error:
         print(f"ccdflow: the log cannot be kept ({error})", file=sys.stderr)
         return None

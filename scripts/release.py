@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY, CITATION, CHANGES = "scripts/ccdflow/__init__.py", "CITATION.cff", "CHANGELOG.md"
@@ -194,7 +194,7 @@ def release(options, *, root=ROOT, day=None):
             remedy="commit or stash them first",
         )
     for name, text in new.items():
-        whole.write_text(root / name, text)
+        atomic_write.write_text(root / name, text)
     git(root, "add", *new)
     git(root, "commit", "--message", f"Release {version}")
     git(root, "tag", "--annotate", tag, "--message", f"ccdflow {version}")

@@ -25,7 +25,7 @@ from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, planes, whole
+from ccdflow.files import atomic_write, checksum, multi_image_products
 
 
 def write(path, *hdus):
@@ -301,7 +301,7 @@ def test_a_full_disk_leaves_the_old_product(night, tmp_path, monkeypatch):
     def full(part, data, place):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole.Part, "write_at", full)
+    monkeypatch.setattr(atomic_write.Part, "write_at", full)
     with pytest.raises(OSError, match="No space"):
         run(night, tmp_path)
     assert target.read_bytes() == before
@@ -518,7 +518,7 @@ def test_a_master_made_anew_is_read_anew_and_old_ones_go(night, tmp_path):
 def test_checksum_of_what_is_swapped(dtype, count):
     values = np.random.default_rng(count).integers(-32768, 32767, count).astype(dtype)
     big = values.astype(f">{dtype}").tobytes()
-    words = planes.swap(values)
+    words = multi_image_products.swap(values)
     assert values.tobytes() == big
     wanted = checksum.sum_words(big + b"\0" * (-len(big) % 4))
     assert words % 0xFFFFFFFF == wanted % 0xFFFFFFFF

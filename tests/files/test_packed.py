@@ -8,10 +8,10 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdflow.files import checksum, packed, quantising
+from ccdflow.files import checksum, compressed_images, quantising
 from ccdflow.files.hdus import hdu_header
 from ccdflow.files.headertext import CardList
-from ccdflow.files.planes import Plane
+from ccdflow.files.multi_image_products import Plane
 
 SHAPE = (300, 1000)  # two tiles of 150 rows
 
@@ -51,7 +51,7 @@ def write(path, arrays, *, compress, step=50, **about):
     """Write arrays by blocks of rows; return what the writer would read back of the first one."""
     made = planes(arrays[0].shape, **about)
     with_pixels = [plane for plane in made if plane.shape]
-    with packed.writer(path, made, compress=compress) as writer:
+    with compressed_images.writer(path, made, compress=compress) as writer:
         for plane, array in zip(with_pixels, arrays, strict=True):
             for start in range(0, len(array), step):
                 writer.write(plane, array[start : start + step].copy())
@@ -69,7 +69,7 @@ def test_lossless_tiles_are_the_pixels_bit_by_bit(tmp_path, step):
     arrays[0][10, 3] = np.inf
     back = write(tmp_path / "a.fits", arrays, compress="lossless", step=step)
     with fits.open(tmp_path / "a.fits") as hdus:
-        plain = packed.in_plain_order(hdus)
+        plain = compressed_images.in_plain_order(hdus)
         for hdu, array in zip(plain, arrays, strict=True):
             assert hdu.data.dtype.newbyteorder("=") == array.dtype
             assert hdu.data.astype(array.dtype).tobytes() == array.tobytes()
@@ -80,7 +80,7 @@ def test_quantised_pixels_are_within_half_a_step_of_a_sixteenth_of_the_noise(tmp
     arrays = images()
     back = write(tmp_path / "a.fits", arrays, compress="quantised")
     with fits.open(tmp_path / "a.fits") as hdus:
-        image, error, mask = packed.in_plain_order(hdus)
+        image, error, mask = compressed_images.in_plain_order(hdus)
         steps = image.header["QUANSTEP"], error.header["QUANSTEP"]
         off = [a.data - b for a, b in zip((image, error), arrays[:2], strict=True)]
         assert steps[0] == pytest.approx(25 / 16, rel=0.05)
@@ -107,7 +107,7 @@ def test_a_tile_that_steps_would_spoil_keeps_its_floats(tmp_path):
     image[393:524] = np.nan
     write(tmp_path / "a.fits", [*arrays, np.zeros(image.shape, "i2")], compress="quantised")
     with fits.open(tmp_path / "a.fits") as hdus:
-        found = packed.in_plain_order(hdus)[0].data
+        found = compressed_images.in_plain_order(hdus)[0].data
         assert np.array_equal(found[:524], image[:524], equal_nan=True)
         assert 0 < np.abs(found[524:] - image[524:]).max() < 0.2
 
@@ -123,7 +123,7 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
     ).stat().st_size
     own = {"BLANK", "QUANSTEP"} | ({"CHECKSUM", "DATASUM"} if compress == "quantised" else set())
     with fits.open(tmp_path / "plain.fits") as a, fits.open(tmp_path / "packed.fits") as b:
-        unpacked = packed.in_plain_order(b)
+        unpacked = compressed_images.in_plain_order(b)
         assert len(a) == len(unpacked)
         for hdu, other in zip(a, unpacked, strict=True):
             cards, found = ({card.keyword: card for card in h.header.cards} for h in (hdu, other))
@@ -148,7 +148,7 @@ def test_an_image_that_is_not_as_foreseen_is_named_with_its_bytes(tmp_path, comp
 
     made = [Plane(lambda words: hdu_header(CardList(), None, words, primary=True))]
     made.append(Plane(header, pixels.shape))
-    with packed.writer(tmp_path / "a.fits", made, compress=compress) as writer:
+    with compressed_images.writer(tmp_path / "a.fits", made, compress=compress) as writer:
         writer.write(made[1], pixels[:rows] + 1)
         found = f"{rows * 240} bytes of pixels and {5760 if grows else 2880} of header"
         with pytest.raises(RuntimeError, match=rf"a\.fits, HDU 1: {found} were written; 12000 and"):
@@ -172,7 +172,7 @@ def test_ds9_is_told_that_floats_are_floats(tmp_path):
 )  # fmt: skip
 def test_all_tiles_have_the_same_rows(tmp_path, shape, rows):
     """ds9 8.4 says of any other file that it cannot load it."""
-    assert packed.tile_rows(*shape) == rows
+    assert compressed_images.tile_rows(*shape) == rows
     assert shape[0] % rows == 0
     assert rows * shape[1] <= max(2 << 17, shape[1])
 
@@ -220,7 +220,7 @@ def test_the_random_numbers_are_those_of_the_standard():
 
 def test_nothing_is_left_where_a_frame_fails(tmp_path):
     made = planes()
-    with packed.writer(tmp_path / "a.fits", made, compress="lossless") as writer:
+    with compressed_images.writer(tmp_path / "a.fits", made, compress="lossless") as writer:
         writer.write(made[0], images()[0][:50].copy())
         with pytest.raises(RuntimeError):
             writer.finish()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ccdflow.errors import DamagedProduct
-from ccdflow.files import stored
+from ccdflow.files import stored_images
 
 LIBRARY = Path(__file__).parents[2] / "scripts" / "ccdflow"
 WHERE = [
@@ -21,13 +21,13 @@ WHERE = [
 def image(tmp_path):
     pixels = np.random.default_rng(1).random((37, 23)).astype(">f4")
     (tmp_path / "a.fits").write_bytes(bytes(100) + pixels.tobytes())
-    return pixels, stored.Stored(tmp_path / "a.fits", 100, ">f4", pixels.shape)
+    return pixels, stored_images.Stored(tmp_path / "a.fits", 100, ">f4", pixels.shape)
 
 
 @pytest.mark.parametrize("gap", [0, 200, 1 << 15])
 def test_parts_are_those_of_the_array(image, gap, monkeypatch):
     """Whether rows are read one by one, some at once, or all."""
-    monkeypatch.setattr(stored, "_GAP_BYTES", gap)
+    monkeypatch.setattr(stored_images, "_GAP_BYTES", gap)
     pixels, read = image
     for where in WHERE:
         assert read[where].tobytes() == pixels[where].tobytes()

@@ -13,7 +13,7 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
-from ccdflow.frame import judging, reduction
+from ccdflow.frame import reduction, subtraction_checks
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.settings import ROOT
 
@@ -60,7 +60,7 @@ def test_the_noise_of_rows_comes_back(k):
 def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, said):
     for seed in range(8):
         reduced = reduce(raw(k, seed=seed), BY_ROW)
-        assert kinds(reduced) == [judging.GREW] * said, seed
+        assert kinds(reduced) == [subtraction_checks.GREW] * said, seed
         if said:
             assert "`reduction: {model: polynomial}`" in reduced.warnings[0][1]
         assert kinds(reduce(raw(k, seed=seed), SMOOTHED)) == [], seed
@@ -69,7 +69,7 @@ def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, said):
 def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed():
     for seed in range(8):
         frame = raw(12, seed=seed, drift=4.0)
-        assert kinds(reduce(frame, SMOOTHED)) == [judging.DRIFT], seed
+        assert kinds(reduce(frame, SMOOTHED)) == [subtraction_checks.DRIFT], seed
         assert "`reduction: {model: null}`" in reduce(frame, SMOOTHED).warnings[0][1]
         assert kinds(reduce(frame, BY_ROW)) == [], seed
 
@@ -82,8 +82,8 @@ def test_a_smoothed_level_adds_nothing_to_the_rows():
 
 
 def test_a_strip_noisier_than_its_image_is_warned_of():
-    assert judging.NOISE in kinds(reduce(raw(20, strip_noise=8.0), SMOOTHED))
-    assert judging.NOISE not in kinds(reduce(raw(20, strip_noise=5.0), SMOOTHED))
+    assert subtraction_checks.NOISE in kinds(reduce(raw(20, strip_noise=8.0), SMOOTHED))
+    assert subtraction_checks.NOISE not in kinds(reduce(raw(20, strip_noise=5.0), SMOOTHED))
     # Light brings noise of its own: the image is noisier than the strip.
     assert kinds(reduce(raw(20, light=9000.0), BY_ROW)) == []
 
@@ -98,7 +98,7 @@ def test_light_in_a_strip_is_warned_of(along):
         frame = np.ascontiguousarray(frame.T)
         a = amplifier(f"1:{NY},1:{NX}", f"1:{NY},{NX + 1}:{NX + 20}", along="columns")
     reduced = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, a), BY_ROW)
-    (text,) = (text for kind, text in reduced.warnings if kind == judging.LIGHT)
+    (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.LIGHT)
     assert "6 of its 20 columns are off by up to 40" in text or "7 of its 20" in text
     moved = float(text.split("move the level by ")[1].split()[0])
     strip = frame[:, NX:] if along == "rows" else frame[NX:].T
@@ -107,8 +107,8 @@ def test_light_in_a_strip_is_warned_of(along):
     # A single hot column does not move the median.
     frame = raw(20)
     frame[:, NX + 11] += 900
-    assert judging.LIGHT not in kinds(reduce(frame, BY_ROW))
-    assert judging.LIGHT in kinds(reduce(frame, replace(BY_ROW, statistic="mean")))
+    assert subtraction_checks.LIGHT not in kinds(reduce(frame, BY_ROW))
+    assert subtraction_checks.LIGHT in kinds(reduce(frame, replace(BY_ROW, statistic="mean")))
 
 
 def test_the_advice_on_light_in_a_strip_can_be_followed():
@@ -123,9 +123,9 @@ def test_the_advice_on_light_in_a_strip_can_be_followed():
         reduced = reduction.reduce_frame(
             {0: (frame, 0)}, geometry(frame.shape, geometry_of), BY_ROW
         )
-        (text,) = (text for kind, text in reduced.warnings if kind == judging.LIGHT)
+        (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.LIGHT)
         assert advice in text
-        said = {"a.fits": frame_warnings.Warned("simcam", [(judging.LIGHT, text)])}
+        said = {"a.fits": frame_warnings.Warned("simcam", [(subtraction_checks.LIGHT, text)])}
         (line,) = frame_warnings.sentences_on_warnings(said)
         assert line.startswith("simcam: a.fits: the overscan holds light")
         assert line.endswith("config/cameras/simcam.yaml")
@@ -156,18 +156,18 @@ def two(split, *, seam, step, seed=3, light=0.0):
 @pytest.mark.parametrize("light", [0.0, 500.0])
 def test_a_seam_elsewhere_than_the_split_is_warned_of(step, light):
     reduced = two(64, seam=40, step=step, light=light)
-    (text,) = (text for kind, text in reduced.warnings if kind == judging.SEAM)
+    (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.SEAM)
     assert "amplifiers A1 and A2 are split at column 65, and the image steps by" in text
     assert "at column 41:" in text
     image = reduced.images[0].data.astype(float)
     assert image[:, 40:64].mean() - image[:, :40].mean() == pytest.approx(step, abs=0.1)
-    assert judging.SEAM not in kinds(two(40, seam=40, step=step, light=light))
+    assert subtraction_checks.SEAM not in kinds(two(40, seam=40, step=step, light=light))
 
 
 def test_a_step_of_the_sky_is_no_seam():
     rng = np.random.default_rng(5)
     light = np.where(np.arange(NX) < 90, 100.0, 104.5) + rng.normal(0, 0.1, NX)
-    assert judging.SEAM not in kinds(two(64, seam=64, step=4.5, light=light))
+    assert subtraction_checks.SEAM not in kinds(two(64, seam=64, step=4.5, light=light))
 
 
 # -- what a geometry decides -------------------------------------------------------------------
@@ -353,6 +353,8 @@ def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, mo
     for _ in range(50):
         lines, strip = (np.rint(1000 + 4 * rng.standard_normal((rows, n))) for n in (128, k))
         levels = np.median(strip, axis=1)
-        _, warnings = judging.warnings_of(judging.Sample(lines, levels, levels, strip, 4.0), BY_ROW)
-        said += judging.GREW in [kind for kind, _ in warnings]
+        _, warnings = subtraction_checks.warnings_of(
+            subtraction_checks.Sample(lines, levels, levels, strip, 4.0), BY_ROW
+        )
+        said += subtraction_checks.GREW in [kind for kind, _ in warnings]
     assert fewest <= said <= most

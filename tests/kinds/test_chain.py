@@ -14,13 +14,13 @@ from workflow.sandbox import Sandbox, products
 from workflow.stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, schemas
-from ccdflow.frame import judging
+from ccdflow.frame import subtraction_checks
 from ccdflow.kinds.kind import Chain, Kind
-from ccdflow.kinds.writing import write_text_product
+from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
-from ccdflow.run.describe import lines_on_plan, others
+from ccdflow.run.plan_description import lines_on_plan, others
 
 DATA = Path(__file__).parents[1] / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"
@@ -141,7 +141,7 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypat
 
     But for warnings of what the older version did not look at: what its strips of six columns do.
     """
-    monkeypatch.setattr(judging, "judge_subtraction", lambda *_: ({}, []))
+    monkeypatch.setattr(subtraction_checks, "judge_subtraction", lambda *_: ({}, []))
     before = products(old.results)
     old.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
     kept = {"inventory.csv", "reduced/2024-03-02/gone.fits", "nights/2024-03-02/before_after.png"}

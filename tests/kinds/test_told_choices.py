@@ -14,11 +14,11 @@ from offered_masters import frame, master
 import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import Answer, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.planning import coverage, night_plan, plan_words
+from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
 
@@ -31,7 +31,7 @@ def archive(tmp_path):
 def told(archive, night, **options):
     """Return the lines of a night's plan, blanks made single."""
     blocks = night_plan.blocks_of(archive.plan(**options), night, foretell=True)
-    return [" ".join(line.split()) for block in blocks for line in plan_words.paragraph(block)]
+    return [" ".join(line.split()) for block in blocks for line in plan_sentences.paragraph(block)]
 
 
 def line_of(lines, start):
@@ -249,7 +249,7 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     (line,) = (line for line in block.taken if line.kind == "bias")
     assert (line.use.lag, line.rival.lag) == (1, 0)
     assert line.why_lost == "would add to the bias of the dark, which is another"
-    headings, rows = plan_words.table([block])
+    headings, rows = plan_sentences.table([block])
     (row,) = (dict(zip(headings, row, strict=True)) for row in rows if row[0] == "bias")
     assert row["Master"] == f"3 of {BEFORE[5:]}"
     assert row["Second choice"] == f"12 of {NIGHT[5:]}"
@@ -258,7 +258,7 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
 def test_a_flat_that_is_measured_lost_to_one_that_is_not():
     own, old = Use("own", 0, 1.0, 1e-5, "A"), Use("old", 1, 1.0, 1e-6, "B", is_measured=True)
     words = "the electrons of the one that is taken are not known"
-    assert match_words.why_lost(own, old, Rules()) == words
+    assert match_sentences.why_lost(own, old, Rules()) == words
 
 
 @pytest.mark.parametrize(
@@ -289,5 +289,5 @@ def test_the_noise_of_a_master_is_told_by_a_frame_that_takes_it():
         SimpleNamespace(exposure=each, products=(name,))
         for each, name in ((one, "a"), (other, "b"))
     ]
-    assert plan_words._exposure(line, SimpleNamespace(noises=noises)) is other
-    assert plan_words._exposure(line, SimpleNamespace(noises=noises[:1])) is None
+    assert plan_sentences._exposure(line, SimpleNamespace(noises=noises)) is other
+    assert plan_sentences._exposure(line, SimpleNamespace(noises=noises[:1])) is None

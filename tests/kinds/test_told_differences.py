@@ -7,10 +7,10 @@ from astropy.io import fits
 from header_archives import BEFORE, NIGHT, Archive
 from offered_masters import frame, master
 
-from ccdflow.kinds.explaining import story
+from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.planning import night_plan, plan_words
+from ccdflow.kinds.planning import night_plan, plan_sentences
 from ccdflow.kinds.planning.budget import BudgetedFrame, Wish
 from ccdflow.run.job import Group, Step
 
@@ -23,7 +23,7 @@ def archive(tmp_path):
 def told(archive, night):
     """Return the lines of a night's plan, blanks made single."""
     blocks = night_plan.blocks_of(archive.plan(), night, foretell=True)
-    return [" ".join(line.split()) for block in blocks for line in plan_words.paragraph(block)]
+    return [" ".join(line.split()) for block in blocks for line in plan_sentences.paragraph(block)]
 
 
 def test_frames_of_one_filter_and_exposure_may_take_other_masters(archive):
@@ -74,7 +74,7 @@ def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     assert noise.wishes == [
         Wish("flat", 5, has_more=False, gain=0.0, gain_of_reading=0.0, is_missing=True)
     ]
-    assert plan_words.wish_lines(block) == [
+    assert plan_sentences.wish_lines(block) == [
         "5 brighter flats V of this night (those that there are could not be made)"
     ]
 
@@ -136,7 +136,7 @@ def test_a_bias_that_adds_more_alone_is_told_to_be_that_of_the_dark(tmp_path, of
         "runner_up_variance": "5.0",
         "predicted_variance": "5.01",
     }
-    lines = story.step_lines(tmp_path, "bias", header, chosen)
+    lines = product_explanation.step_lines(tmp_path, "bias", header, chosen)
     assert ("it is the bias of the dark as well" in lines[-1]) is is_said
 
 
@@ -146,7 +146,9 @@ def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):
     results = archive.raw.parent / "results"
     results.mkdir(exist_ok=True)
     (results / "inventory.csv").write_text("file\n")
-    assert "no product of the plan" in story.tell(results, "inventory.csv", context)[-1]
+    assert (
+        "no product of the plan" in product_explanation.tell(results, "inventory.csv", context)[-1]
+    )
 
 
 def test_a_window_whose_strip_is_short_takes_masters_of_the_whole_chip(archive):

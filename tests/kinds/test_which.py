@@ -18,7 +18,7 @@ from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of
 from ccdflow.kinds.associations_table import ASSOCIATIONS
 from ccdflow.kinds.explaining import what_if
-from ccdflow.kinds.planning import coverage, night_plan, plan_words
+from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
 from ccdflow.kinds.science import SCIENCE as SCIENCE_KIND
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.run import session
@@ -150,7 +150,7 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
 
 def test_the_paragraph_says_which_frames_are_refused(guide, tmp_path):
     context = look(guide, tmp_path / "none", calibrate={"missing": "refuse"}, flat={"minimum": 4})
-    text = "\n".join(plan_words.paragraphs(context, {"2016-01-15": []}, most=3))
+    text = "\n".join(plan_sentences.paragraphs(context, {"2016-01-15": []}, most=3))
     assert "not calibrated: 2 of 2, as `calibrate: missing: refuse` wants whole frames" in text
 
 
@@ -467,7 +467,7 @@ def test_the_scripts_help_has_an_example():
         assert "Example, after `make demo`:\n\npython scripts/" in module.__doc__
         assert "raw=" in module.__doc__
     assert paths.ASSOCIATIONS
-    assert plan_words.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
+    assert plan_sentences.HEADINGS[5:7] == ("Second choice", "Why it was not taken")
 
 
 def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profile(tmp_path):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ccdflow.kinds.writing import csv_text
+from ccdflow.kinds.product_writing import csv_text
 
 VALUES = (3, -0.1, 1e-7, 2.0, float("nan"), None, "", 'a "b", c', "night\n2", True, np.float64(2.5))
 

@@ -282,7 +282,7 @@ def names_bound_in(function):
 
 
 def test_no_function_gives_an_imported_name_another_meaning():
-    """Who reads `whole` in a module that imports `whole` means the module."""
+    """Who reads `atomic_write` in a module that imports `atomic_write` means the module."""
     hidden = []
     for path, _, tree in modules():
         imported = names_of(tree)[1]

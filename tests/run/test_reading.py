@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from workflow.sandbox import MEDIUM, SMALL, Sandbox
 
-from ccdflow.files import cards, promised, rawfile
+from ccdflow.files import cards, fits_structure, rawfile
 from ccdflow.run import helper_processes, session
 from ccdflow.run.rawframes import header_reading, header_store, inventory
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
@@ -130,7 +130,7 @@ CARDS = [
 
 def test_cards_are_those_that_astropy_finds():
     text = "".join(f"{card:80}" for card in CARDS) + f"{'END':80}"
-    header = promised.parse_header(text.encode())
+    header = fits_structure.parse_header(text.encode())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         whole = fits.Header.fromstring(text)

@@ -14,8 +14,8 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, settings
 from ccdflow.errors import UserError
-from ccdflow.files import rawfile, whole
-from ccdflow.run import describe
+from ccdflow.files import atomic_write, rawfile
+from ccdflow.run import plan_description
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import load_store
 from ccdflow.run.rawframes.inventory_table import read_inventory
@@ -58,7 +58,7 @@ def test_a_product_of_any_ending_is_kept(box, name, how):
         (box.raw / name).unlink()
         content[-3000] ^= 1
         path.write_bytes(content)
-    said = describe.lines_on_plan(box.plan().plan)
+    said = plan_description.lines_on_plan(box.plan().plan)
     assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in said)
     box.run()
     assert not path.exists()
@@ -257,7 +257,7 @@ def test_a_file_replaced_for_a_moment_leaves_none_of_its_pixels(box, ending, how
     box.config["pictures"] = {"per_type": "all"}
     for first in (1, 2, 3, 4):
         shutil.rmtree(box.results, ignore_errors=True)
-        count, opener = [], whole.open_at_once
+        count, opener = [], atomic_write.open_at_once
 
         def opened(path, flags, count=count, opener=opener, first=first):
             if Path(path) == file:

@@ -9,7 +9,7 @@ from sandbox import SMALL, Sandbox
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import rawfile, whole
+from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger, seal, session
 from ccdflow.run.rawframes import header_store
@@ -186,8 +186,8 @@ def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(box,
     found = read_seal(box)
     # Which of the pages is written last is by chance: two jobs run at a time.
     made = session.start(box.values(), chain=kinds.CHAIN, dry=True).context.ledger
-    newest = max(whole.stamp_of(box.results / product)[2] for product in made)
-    assert newest >= whole.stamp_of(box.results / paths.INDEX_PAGE)[2]
+    newest = max(atomic_write.stamp_of(box.results / product)[2] for product in made)
+    assert newest >= atomic_write.stamp_of(box.results / paths.INDEX_PAGE)[2]
     assert (found["boot"], found["until"]) == (ledger.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "boot_id", lambda: "another")

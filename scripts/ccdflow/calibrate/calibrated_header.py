@@ -43,7 +43,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
 
     Parameters
     ----------
-    unit : ccdflow.files.planes.ProductUnit
+    unit : ccdflow.files.multi_image_products.ProductUnit
         The reduced frame's first HDU.
     chain : ccdflow.calibrate.chain.MasterChain
     key : str
@@ -53,7 +53,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
         Reasons for a grade below A, and products left out.
     left_out : sequence of str
         Steps that the frame does without at any grade, with the reason.
-    extras : ccdflow.calibrate.extras.Extras, optional
+    extras : ccdflow.calibrate.frame_corrections.Extras, optional
         What else was applied, and its cards.
 
     Returns

@@ -21,7 +21,7 @@ from ccdflow.calibrate.chain import FLAT
 from ccdflow.calibrate.master_noise import signal_of, variance_of
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
-from ccdflow.files.planes import read_rows, read_units
+from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.files.values import as_number
 
 DEFAULT_MEMORY = 700_000_000

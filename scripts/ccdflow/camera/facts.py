@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields, replace
 from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
+from ccdflow.camera.header_reader import HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.image_hdus import required_image_hdus
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
-from ccdflow.camera.reader import HeaderReader
 from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.rawheader import at_once
 from ccdflow.files.values import as_number

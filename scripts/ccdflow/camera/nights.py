@@ -70,7 +70,7 @@ def moment_of(reader):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
         Its warnings get cards that cannot be read, and guessed values.
 
     Returns
@@ -168,7 +168,7 @@ def night_of(moment, reader, longitude, file):
     Parameters
     ----------
     moment : Moment
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
         Its warnings get guessed values.
     longitude : float or None
         Degrees, east positive, of the camera's profile; None for the header's own.
@@ -267,7 +267,7 @@ def site_longitude(reader, start):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
     start : datetime.datetime
         UT.
 

@@ -82,7 +82,7 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
         Raw files.
     dates : list of str
         DATE-OBS of each, in any order.
-    left_out : list of (str, ccdflow.detector.choosing.LeftOut)
+    left_out : list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw files unlike the group, with the reasons.
     """
     for keyword, value, comment in versions():

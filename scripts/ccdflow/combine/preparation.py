@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import UserError
-from ccdflow.files.stored import Stored
+from ccdflow.files.stored_images import Stored
 from ccdflow.maskbits import SATURATED
 
 
@@ -41,7 +41,7 @@ def mapped(source):
 
     Returns
     -------
-    numpy.ndarray or ccdflow.files.stored.Stored
+    numpy.ndarray or ccdflow.files.stored_images.Stored
         Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):

@@ -11,8 +11,8 @@ from isal import isal_zlib
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.file_errors import damaged
-from ccdflow.files.inflate import fill, scratch
-from ccdflow.files.promised import BLOCK, Hdu, data_size, ends, parse_header
+from ccdflow.files.fits_structure import BLOCK, Hdu, data_size, ends, parse_header
+from ccdflow.files.gzip_inflation import fill, scratch
 from ccdflow.files.rawfile import MAX_HEADER
 
 _SUM_BYTES = 360 * BLOCK

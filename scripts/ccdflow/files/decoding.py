@@ -11,7 +11,7 @@ from astropy.io import fits
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError, one_line
-from ccdflow.files.promised import (
+from ccdflow.files.fits_structure import (
     BLOCK,
     DTYPES,
     Hdu,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from astropy.io import fits
 
-from ccdflow.files import checksum, promised
+from ccdflow.files import checksum, fits_structure
 from ccdflow.files.rawheader import CARD
 
 # Keyword, "= ", and the columns that a value of fixed format fills.
@@ -160,7 +160,7 @@ class CardList:
             f"{'END':<{CARD}}",
         ]
         text = "".join(cards).encode("ascii")
-        text += b" " * (-len(text) % promised.BLOCK)
+        text += b" " * (-len(text) % fits_structure.BLOCK)
         total = checksum.fits_sum_of(checksum.sum_words(text), data_sum)
         return text.replace(
             b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()

@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError
+from ccdflow.files.atomic_write import open_at_once
+from ccdflow.files.decompression import LONGEST_MAGIC, Unpacked, packing_of
 from ccdflow.files.file_errors import (
     ChangedRawFile,
     IncompleteRawFile,
@@ -28,8 +30,7 @@ from ccdflow.files.file_errors import (
     too_long,
     truncated,
 )
-from ccdflow.files.inflate import GZIP_MAGIC, Inflated, Stream, fill, scratch
-from ccdflow.files.promised import (
+from ccdflow.files.fits_structure import (
     BLOCK,
     Hdu,
     RawLayout,
@@ -38,8 +39,7 @@ from ccdflow.files.promised import (
     parse_header,
     tiled_size,
 )
-from ccdflow.files.unpack import LONGEST_MAGIC, Unpacked, packing_of
-from ccdflow.files.whole import open_at_once
+from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill, scratch
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192

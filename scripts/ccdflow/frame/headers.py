@@ -6,7 +6,7 @@ import math
 import re
 from functools import partial
 
-from ccdflow.files import promised
+from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
 from ccdflow.files.hdus import array_hdu, hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable
@@ -39,7 +39,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
 
     Parameters
     ----------
-    layout : ccdflow.files.promised.RawLayout
+    layout : ccdflow.files.fits_structure.RawLayout
         The raw file's headers.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
@@ -52,7 +52,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     Returns
     -------
     list of bytes-like
-        For `ccdflow.files.whole.write_whole`.
+        For `ccdflow.files.atomic_write.write_whole`.
     """
     given = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []
@@ -114,7 +114,7 @@ def mask_hdu(mask, name):
 
 
 def _data(image):
-    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % promised.BLOCK)]
+    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fits_structure.BLOCK)]
 
 
 def _extension_name(hdu):

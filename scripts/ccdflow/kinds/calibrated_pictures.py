@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.files.stored import stored_image
+from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.master_names import master_names
-from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.contents import Named, Picture, Section
-from ccdflow.pages.words import figure, light_words, with_error
+from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 from ccdflow.run.rawframes.rows import digest

@@ -10,7 +10,7 @@ from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import about
 from ccdflow.run.context import reduced
-from ccdflow.run.nights import counts
+from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rows import OK
 
 
@@ -38,7 +38,9 @@ class Dark(LightMasterKind):
     def split(self, context, rows):
         """Yield the darks of each exposure time and temperature."""
         tolerance = context.settings["calibrate"]["temperature_tolerance"]
-        timed = sorted(filter(counts.has_exposure, rows), key=lambda row: row.facts["exptime"])
+        timed = sorted(
+            filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
+        )
         for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
             for own in _by_temperature(part, tolerance):
                 common = about(context, own, self, night=own[0].night)
@@ -71,7 +73,7 @@ class Dark(LightMasterKind):
         lines = super().closing(context, records)
         if not self.is_enabled(context):
             return lines
-        rows = _without_exposure(counts.told_rows(context))
+        rows = _without_exposure(archive_counts.told_rows(context))
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
@@ -92,7 +94,7 @@ def _without_exposure(store):
     return [
         row
         for row in store.rows.values()
-        if row.facts["type"] == "dark" and row.status == OK and not counts.has_exposure(row)
+        if row.facts["type"] == "dark" and row.status == OK and not archive_counts.has_exposure(row)
     ]
 
 

@@ -11,7 +11,6 @@ from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.masters.combining import are_too_few, short
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
-from ccdflow.kinds.measuring.detecting import measure_night
 from ccdflow.kinds.measuring.detector_setups import (
     detector_setup_of,
     names_of_setups,
@@ -19,8 +18,9 @@ from ccdflow.kinds.measuring.detector_setups import (
 )
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters
+from ccdflow.kinds.measuring.night_measurement import measure_night
 from ccdflow.pages.contents import Section
-from ccdflow.pages.words import with_error
+from ccdflow.pages.text_formatting import with_error
 from ccdflow.run import ledger
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
@@ -235,7 +235,7 @@ class NightDetector(MeasurementKind):
 
 
 def _settings(context):
-    """Return the settings of a measurement, as `detecting.measure_night` takes them."""
+    """Return the settings of a measurement, as `night_measurement.measure_night` takes them."""
     own = context.settings["detector"]
     # A switch that is off changes no key, nor does the usual limit.
     options = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})

@@ -10,12 +10,12 @@ from ccdflow.files.hdus import versions
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.frame_pictures import how_level, is_file_of_night
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.measuring import noise_words
+from ccdflow.kinds.measuring import noise_sentences
+from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
-from ccdflow.kinds.writing import write_text_product
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import NIGHTS
@@ -211,7 +211,7 @@ def _sentences_on_calibration(context, night):
     records = [r for g in groups if (r := context.outcome(g.product)) is not None]
     return [
         f"{text}."
-        for sentences in (noise_words.noise_sentences, noise_words.lamp_sentences)
+        for sentences in (noise_sentences.noise_sentences, noise_sentences.lamp_sentences)
         for text in sentences(context, records)
     ]
 

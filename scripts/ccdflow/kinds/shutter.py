@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.detector import choosing, dead_time
+from ccdflow.detector import dead_time, member_selection
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.masters.combining import short
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.match_words import setup_words
+from ccdflow.kinds.matching.match_sentences import setup_words
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import (
@@ -26,7 +26,7 @@ from ccdflow.kinds.measuring.detector_setups import (
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.pages.contents import Section
-from ccdflow.pages.words import figure, with_error
+from ccdflow.pages.text_formatting import figure, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced
 from ccdflow.run.job import Group, Step, Use
@@ -324,7 +324,7 @@ def _flats(context, group):
         of_no_use = {
             file
             for file, _, differing, *_ in record.data["left_out"]
-            if differing != choosing.OTHER_EXPOSURE
+            if differing != member_selection.OTHER_EXPOSURE
         }
         members = [
             file

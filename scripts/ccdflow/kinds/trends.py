@@ -19,9 +19,9 @@ from ccdflow.kinds.measuring.trend_series import (
     figure_series,
     groups_with_figures,
 )
-from ccdflow.kinds.writing import csv_text, drawing_module, write_text_product
+from ccdflow.kinds.product_writing import csv_text, drawing_module, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.words import count, figure, listing, unique
+from ccdflow.pages.text_formatting import count, figure, listing, unique
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import digest

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ccdflow import __version__, paths
 from ccdflow.errors import UserError
-from ccdflow.files import freed_pages, whole
+from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import claims, ledger, plan, worker
 from ccdflow.run.claims import BatchCount
 from ccdflow.run.context import Context
@@ -290,7 +290,7 @@ def write_batch(session, batch, *, queued=False):
     compact = {"separators": (",", ":")}
     head = {**asdict(batch.size), "before": batch.before, "queued": queued, "form": _form()}
     body = json.dumps(data, **compact)
-    whole.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
+    atomic_write.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
     return path
 
 

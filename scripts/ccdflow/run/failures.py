@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from ccdflow import paths
 from ccdflow.errors import ACTIONS, FULL_DISK, IN_THE_WAY, CcdflowError, one_line
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import ledger
 
 # Remedies for an error of the system in a job, by its number.
@@ -135,7 +135,7 @@ def write_log(results, job, error):
     path = results / paths.log(job.product, job.key)
     text = "".join(traceback.format_exception(error))
     with suppress(OSError, MemoryError):
-        whole.write_text(path, f"{job.product}\n\n{text}")
+        atomic_write.write_text(path, f"{job.product}\n\n{text}")
 
 
 def lines_on_failures(results, records, *, most=10):

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import checksum, notes, whole
+from ccdflow.files import atomic_write, checksum, notes
 from ccdflow.run import late_notes
 
 MADE = "made"
@@ -237,7 +237,7 @@ def write_record(results, record, path):
     path : str
         Relative to the results folder.
     """
-    whole.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
+    atomic_write.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
 
 
 def read_record(path):
@@ -249,7 +249,7 @@ def read_record(path):
         If nobody can tell because the system does not let us read it.
     """
     try:
-        return Record.from_dict(json.loads(whole.read_bytes(path)))
+        return Record.from_dict(json.loads(atomic_write.read_bytes(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 
@@ -470,7 +470,7 @@ def unfolded(results):
     A stop of the machine may leave an empty file.
     """
     top = Path(results) / paths.DONE
-    for folder, _, names in os.walk(top, onerror=whole.unless_missing):
+    for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
         for name in sorted(names):
             if name.endswith(".json") and not name.startswith("."):
                 path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
@@ -523,7 +523,7 @@ def fold(results, ledger, *, verify, known=None):
         ):
             if not is_as_made(results, record):
                 continue
-            record = replace(record, stamp=whole.stamp_of(Path(results) / record.product))
+            record = replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=boot_id())
     return files, unmade
 
@@ -533,7 +533,7 @@ def _is_known(results, known, record):
     return (
         known is not None
         and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)
-        and known.stamp == whole.stamp_of(Path(results) / record.product)
+        and known.stamp == atomic_write.stamp_of(Path(results) / record.product)
     )
 
 

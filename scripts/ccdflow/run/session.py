@@ -13,7 +13,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
-from ccdflow.files.whole import is_temporary, remove_abandoned
+from ccdflow.files.atomic_write import is_temporary, remove_abandoned
 from ccdflow.run import (
     claims,
     failures,
@@ -27,15 +27,15 @@ from ccdflow.run import (
     tracebacks,
 )
 from ccdflow.run.context import Context, reduced
-from ccdflow.run.describe import (
+from ccdflow.run.nights import archive_counts, partial_plan
+from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.plan_description import (
     counted,
     lines_on_plan,
     set_aside_lines,
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.nights import counts, partial_plan
-from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
@@ -489,7 +489,7 @@ def fails(context):
     """Tell whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False
-    return any(row.status == SET_ASIDE for row in counts.told_rows(context).rows.values())
+    return any(row.status == SET_ASIDE for row in archive_counts.told_rows(context).rows.values())
 
 
 def closing_lines(context, failed=(), left=(), *, passed=None):
@@ -507,8 +507,8 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     -------
     list of str
     """
-    statuses, rows = counts.statuses(context), counts.told_rows(context)
-    records, made, elsewhere = records_by_kind(context.ledger), [], counts.records(context)
+    statuses, rows = archive_counts.statuses(context), archive_counts.told_rows(context)
+    records, made, elsewhere = records_by_kind(context.ledger), [], archive_counts.records(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {reduced(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING}
     unmade |= {record.product for record in (*failed, *left)}

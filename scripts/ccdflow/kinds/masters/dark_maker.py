@@ -11,7 +11,13 @@ from ccdflow.combine import combined_header
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
-from ccdflow.detector import benefit, choosing, choosing_light, dark_figures, frame_figures
+from ccdflow.detector import (
+    benefit,
+    dark_figures,
+    dark_flat_selection,
+    frame_figures,
+    member_selection,
+)
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.files.headertext import printable
 from ccdflow.kinds.masters import selecting
@@ -27,7 +33,7 @@ class DarkMaker(LightMasterMaker):
     def select(self, context, group, members):
         """Return the darks that look alike: level, structure, noise, temperature."""
         if not members:
-            return choosing.Selection((), (), agrees=True, reason="")
+            return member_selection.Selection((), (), agrees=True, reason="")
         if nothing := selecting.none_usable(context, members):
             return nothing
         return selecting.without_odd_flags(
@@ -47,7 +53,7 @@ class DarkMaker(LightMasterMaker):
             return selecting.among(selection, rest, copies)
 
         def choose(stats):
-            return choosing_light.select_darks(
+            return dark_flat_selection.select_darks(
                 stats, temperatures=members.temperatures, saturated=saturated
             )
 
@@ -60,7 +66,7 @@ class DarkMaker(LightMasterMaker):
         -------
         statistics : list of list of dict
         saturated : list of float
-        copies : list of ccdflow.detector.choosing.LeftOut
+        copies : list of ccdflow.detector.member_selection.LeftOut
             Those with another one's pixels.
         """
         row = members.rows[0]
@@ -74,7 +80,7 @@ class DarkMaker(LightMasterMaker):
                 subtract=(Subtracted(bias.pixels),),
                 **members.options(image, reduction),
             )
-            copies = copies or choosing.same_pixels(sample, names)
+            copies = copies or member_selection.same_pixels(sample, names)
             parts.append(members.saturated_parts(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:

@@ -17,7 +17,7 @@ from ccdflow.combine.flats import (
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.subtracted_masters import dark_factors
-from ccdflow.detector import choosing, choosing_light, flat_figures
+from ccdflow.detector import dark_flat_selection, flat_figures, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.combining import hours_of, short
@@ -34,7 +34,7 @@ class FlatMaker(LightMasterMaker):
         Where those of several exposures do not, those of one.
         """
         if not members:
-            return choosing.Selection((), (), agrees=True, reason="")
+            return member_selection.Selection((), (), agrees=True, reason="")
         if nothing := selecting.none_usable(context, members):
             return nothing
         return selecting.without_odd_flags(
@@ -59,7 +59,7 @@ class FlatMaker(LightMasterMaker):
             )
             for frame, part in zip(sample, parts, strict=True)
         ]
-        whole = choosing_light.select_flats(stats)
+        whole = dark_flat_selection.select_flats(stats)
         if whole.agrees or None in members.seconds:
             return whole
         least = context.settings["flat"]["minimum"]

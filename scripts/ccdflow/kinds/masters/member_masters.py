@@ -15,7 +15,7 @@ from ccdflow.files.headertext import printable
 from ccdflow.files.values import number_or_none
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
-from ccdflow.kinds.masters import applying, selecting
+from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.maskbits import DEAD, SATURATED
 from ccdflow.run.context import reduced
@@ -178,12 +178,12 @@ class Members:
         if use is None:
             return None
         path, record = self.context.results / use.product, self.record(kind)
-        pixels = applying.cut_pixels(locate(path, hdu=image.hdu), use)
+        pixels = master_reading.cut_pixels(locate(path, hdu=image.hdu), use)
         if kind == "bias":
             return SubtractedMaster(pixels, _noise_of_bias(record, image), file=path)
         return SubtractedMaster(
             pixels,
-            applying.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
+            master_reading.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
             seconds=record.data["seconds"],
             bias_subtracted=True,
             file=path,

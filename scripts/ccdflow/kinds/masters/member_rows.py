@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ccdflow.errors import FrameError
-from ccdflow.files.planes import read_rows, read_units
+from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.run.context import reduced
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES
-from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.match_sentences import STRETCHED
 
 
 def variance_of_biases(bias, dark, of_dark, ageing):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import (
     EXACT_NIGHTS,
     MOST_CANDIDATES,
@@ -261,13 +261,13 @@ def _candidate(ranked):
     """Return the `Candidate` that a `_RankedMaster` is, with its remarks."""
     remarks = []
     if not ranked.is_own:
-        remarks.append(match_words.lag_words(ranked.lag))
+        remarks.append(match_sentences.lag_words(ranked.lag))
     if not ranked.is_exact:
         remarks.append(scaled_words(ranked.scale))
     if not ranked.is_known:
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
-        remarks.append(match_words.warmer_words(ranked.warmer))
+        remarks.append(match_sentences.warmer_words(ranked.warmer))
     return Candidate(
         ranked.master,
         lag=None if math.isnan(ranked.lag) else int(ranked.lag),

@@ -8,9 +8,9 @@ from statistics import median
 from ccdflow.calibrate.chain import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import ObservedAs
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -206,7 +206,7 @@ def about_members(context, first, middles, kind, *, night):
     """
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
-        setup = (*setup, (match_words.EPOCH, epoch))
+        setup = (*setup, (match_sentences.EPOCH, epoch))
     return ObservedAs(
         setup=setup,
         night=night,

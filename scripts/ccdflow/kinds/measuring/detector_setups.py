@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.kinds.matching.match_words import trait_words
+from ccdflow.kinds.matching.match_sentences import trait_words
 from ccdflow.run.rawframes.rows import digest
 
 SETUP_FACTS = ("ccdsum", "window", "readmode", "gain")

@@ -18,7 +18,7 @@ def cards_of_pixels(night, findings, settings):
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     findings : ccdflow.kinds.measuring.night_findings.NightFindings
     settings : dict
-        As `ccdflow.kinds.measuring.detecting.measure_night` takes them.
+        As `ccdflow.kinds.measuring.night_measurement.measure_night` takes them.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from ccdflow.frame.readout import ROUNDING
 from ccdflow.kinds.masters.combining import are_too_few
 from ccdflow.kinds.masters.member_rows import whole_image
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.measuring.noise_words import is_spectrum
+from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced
 

@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate.extras import sparse
+from ccdflow.calibrate.frame_corrections import sparse
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.files import checksum, plaintables, whole
+from ccdflow.files import atomic_write, checksum, plaintables
 from ccdflow.files.headertext import card_text, printable
 from ccdflow.run import ledger
 
@@ -60,7 +60,7 @@ def write_product(context, record, cards, images=(), **tables):
     hdus.writeto(buffer)
     content = buffer.getvalue()
     target = context.results / record.product
-    whole.write_whole(target, [content])
+    atomic_write.write_whole(target, [content])
     with fits.open(io.BytesIO(content), lazy_load_hdus=False) as written:
         places = [hdu.fileinfo() for hdu in written]
     headers = [content[place["hdrLoc"] : place["datLoc"]] for place in places]
@@ -68,7 +68,7 @@ def write_product(context, record, cards, images=(), **tables):
         record.product,
         record.kind,
         record.key,
-        stamp=whole.stamp_of(target),
+        stamp=atomic_write.stamp_of(target),
         content=checksum.noted_content(ledger.content_checksum(target), headers),
         basis=record.basis,
         data=record.data,

@@ -13,7 +13,15 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, decoding, file_errors, promised, rawfile, rowio, whole
+from ccdflow.files import (
+    atomic_write,
+    checksum,
+    decoding,
+    file_errors,
+    fits_structure,
+    rawfile,
+    rowio,
+)
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
@@ -36,7 +44,7 @@ class _FrameJob:
     row: Row
     raw: rawfile.RawFile
     target: Path
-    layout: promised.RawLayout
+    layout: fits_structure.RawLayout
     geometry: Geometry
     recipe: ReductionRecipe
     memory: int
@@ -123,7 +131,7 @@ def make_reduced_frame(context, job):
         return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
         record,
-        stamp=whole.stamp_of(target),
+        stamp=atomic_write.stamp_of(target),
         content=content,
         data=figures,
     )
@@ -204,7 +212,7 @@ def _whole(frame):
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     parts = frame.header(headers.product_parts, made)
     even = frame.use_small_image(small_image(made.images[0].data)) if frame.is_looked_at else None
-    whole.write_whole(frame.target, parts)
+    atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
     return made, checksum.headers_among(parts), samples, even

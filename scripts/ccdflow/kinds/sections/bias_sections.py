@@ -8,9 +8,9 @@ from pathlib import Path
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.frame_pictures import file_picture, stored_image_of
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
+from ccdflow.kinds.product_writing import drawing_module, drawn_once
 from ccdflow.kinds.sections.figures import names_of_groups, night_figures
 from ccdflow.kinds.sections.master_names import master_names
-from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.paths import FROM_NIGHT, reduced

@@ -11,7 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from ccdflow import paths
-from ccdflow.frame.judging import LIGHT, NOISE, NOISIER
+from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
 from ccdflow.run.context import is_of_enabled_type, reduced
 
 MOST_WARNINGS = 12

@@ -9,9 +9,9 @@ import numpy as np
 
 from ccdflow.calibrate.chain import DARK, FLAT
 from ccdflow.detector.ageing import ageing_of, structure_function
-from ccdflow.files.stored import stored_image
+from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching import association, match_words, setups, shelves
+from ccdflow.kinds.matching import association, match_sentences, setups, shelves
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
@@ -116,7 +116,7 @@ def _series_name(context, kind, group, row):
     own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))
     return " ".join(
-        filter(None, (kind.name, *own.get(kind.name, ()), match_words.setup_words(setup)))
+        filter(None, (kind.name, *own.get(kind.name, ()), match_sentences.setup_words(setup)))
     )
 
 

@@ -9,7 +9,7 @@ differs counts only as long as the time of its file is the same: a run makes it 
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.files import sealed
+from ccdflow.files import line_checksums
 from ccdflow.pages.contents import Section
 from ccdflow.run.context import reduced
 
@@ -68,7 +68,7 @@ def _holds(line, record, is_made_now):
 def _read(results):
     """Return {product: its line of the table}; edited lines count for nothing."""
     needed = ("product", "key", "modified", "verdict", "reason", "ccdproc")
-    rows, _ = sealed.unedited_lines(results / paths.VERIFICATION)
+    rows, _ = line_checksums.unedited_lines(results / paths.VERIFICATION)
     return {row["product"]: row for row in rows if all(row.get(n) is not None for n in needed)}
 
 

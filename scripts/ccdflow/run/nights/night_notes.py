@@ -10,7 +10,7 @@ import json
 import posixpath
 
 from ccdflow import paths
-from ccdflow.files import notes, tables, whole
+from ccdflow.files import atomic_write, notes, tables
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.job import FRAMES, NIGHTS
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
@@ -153,7 +153,7 @@ class NightNotes:
         if rows:
             line = tables.TableLines(cells)
             tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
-        stamp = whole.stamp_of(table)
+        stamp = atomic_write.stamp_of(table)
         if not (rows or made or gone or stamp != self.table):
             return
         home = home_of_record(context)

@@ -16,7 +16,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards
-from ccdflow.camera.marks import refuse_reduced
+from ccdflow.camera.reduction_marks import refuse_reduced
 from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.errors import CcdflowError
 from ccdflow.files import file_errors, rawfile

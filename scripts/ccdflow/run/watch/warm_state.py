@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ccdflow import paths
-from ccdflow.files import whole as files
+from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
 from ccdflow.run.context import Context, Planning, is_of_enabled_type, reduced
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS

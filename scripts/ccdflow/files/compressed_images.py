@@ -13,10 +13,10 @@ from zlib import crc32
 import numpy as np
 from isal import igzip
 
-from ccdflow.files import checksum, promised, quantising, whole
+from ccdflow.files import atomic_write, checksum, fits_structure, quantising
 from ccdflow.files.hdus import hdu_header
 from ccdflow.files.headertext import CardList
-from ccdflow.files.planes import PlanesWriter, swap
+from ccdflow.files.multi_image_products import PlanesWriter, swap
 
 LOSSLESS, QUANTISED = "lossless", "quantised"
 """The two ways to compress products, as the configuration names them."""
@@ -67,12 +67,12 @@ def writer(path, planes, *, compress=""):
     Parameters
     ----------
     path : path-like
-    planes : list of ccdflow.files.planes.Plane
+    planes : list of ccdflow.files.multi_image_products.Plane
     compress : {'', 'lossless', 'quantised'}
 
     Returns
     -------
-    PackedWriter or ccdflow.files.planes.PlanesWriter
+    PackedWriter or ccdflow.files.multi_image_products.PlanesWriter
     """
     if not compress:
         return PlanesWriter(path, planes)
@@ -130,7 +130,7 @@ class PackedWriter:
 
         Parameters
         ----------
-        plane : ccdflow.files.planes.Plane
+        plane : ccdflow.files.multi_image_products.Plane
         block : numpy.ndarray of shape (k, nx)
             The next rows.
         """
@@ -143,7 +143,7 @@ class PackedWriter:
 
         Parameters
         ----------
-        plane : ccdflow.files.planes.Plane
+        plane : ccdflow.files.multi_image_products.Plane
         first, stop : int
             The range of rows.
 
@@ -162,12 +162,12 @@ class PackedWriter:
             if plane.shape is None:
                 parts.append(header)
                 continue
-            cards = CardList.parse(promised.readable(header))
+            cards = CardList.parse(fits_structure.readable(header))
             if not parts:
                 kept = cards.without(lambda keyword: bool(_STRUCTURE.fullmatch(keyword)))
                 parts.append(hdu_header(kept, None, 0, primary=True))
             parts += self._packers[id(plane)].table(cards)
-        whole.write_whole(self._path, parts)
+        atomic_write.write_whole(self._path, parts)
         return checksum.headers_among(parts)
 
 
@@ -176,7 +176,7 @@ class _Packer:
 
     Parameters
     ----------
-    plane : ccdflow.files.planes.Plane
+    plane : ccdflow.files.multi_image_products.Plane
     seed : int or None
         ZDITHER0 of a plane that is quantised, None for one that is not.
     """
@@ -252,7 +252,7 @@ class _Packer:
         """
         is_large = sum(len(a) + len(b) for a, b, *_ in self._tiles) > _LARGE
         rows, heap = self._rows_and_heap(">i8" if is_large else ">i4")
-        padding = bytes(-(len(rows) + len(heap)) % promised.BLOCK)
+        padding = bytes(-(len(rows) + len(heap)) % fits_structure.BLOCK)
         data = b"".join([rows, heap, padding])
         self._plane.words = checksum.sum_words(data)
         header = CardList()

@@ -22,7 +22,7 @@ from ccdflow.camera.proposing.lit_columns import (
     widest_of,
     without_drift,
 )
-from ccdflow.camera.proposing.unlit import without_unlit
+from ccdflow.camera.proposing.unlit_ranges import without_unlit
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 

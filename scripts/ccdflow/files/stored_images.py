@@ -13,8 +13,8 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.errors import DamagedProduct
-from ccdflow.files.packed import in_plain_order
-from ccdflow.files.promised import DTYPES
+from ccdflow.files.compressed_images import in_plain_order
+from ccdflow.files.fits_structure import DTYPES
 
 # Rows further apart than this are read one by one.
 _GAP_BYTES = 1 << 15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.run.context import reduced
-from ccdflow.run.nights import counts
+from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
@@ -149,7 +149,7 @@ def _to_move(plan):
 
 
 def _beside(plan):
-    statuses = counts.statuses(plan.context)
+    statuses = archive_counts.statuses(plan.context)
     words = {
         SET_ASIDE: "set aside",
         ARRIVING: "left for the next run",

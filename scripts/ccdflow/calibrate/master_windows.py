@@ -11,7 +11,7 @@ from ccdflow.camera.binning import binning
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer, card_value
-from ccdflow.files.planes import read_units
+from ccdflow.files.multi_image_products import read_units
 from ccdflow.files.values import as_number
 
 _SECTIONS = ("CCDSEC", "DETSEC")
@@ -24,7 +24,7 @@ def window_in(frame, master, *, file, name):
 
     Parameters
     ----------
-    frame, master : ccdflow.files.planes.ProductUnit
+    frame, master : ccdflow.files.multi_image_products.ProductUnit
         HDUs of the reduced frame and of the master.
     file, name : str
         Of the frame and the master, for errors.
@@ -184,7 +184,7 @@ def check_cut(master, header, *, file):
 
 
 def first_image_unit(units):
-    """Return the first of the `ccdflow.files.planes.ProductUnit` of a file that holds an image."""
+    """Return the first of a file's units (`ProductUnit`) that holds an image."""
     return next((unit for unit in units if unit.shape is not None), units[0])
 
 
@@ -197,7 +197,7 @@ def master_for(store, kind, path, frame, *, file, name):
     kind : {'bias', 'dark', 'flat'}
     path : path-like
         Of the master.
-    frame : ccdflow.files.planes.ProductUnit
+    frame : ccdflow.files.multi_image_products.ProductUnit
         The frame's image.
     file, name : str
         Of the frame and the master, for errors.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ccdflow.calibrate import cutting
+from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.chain import AppliedMaster
 from ccdflow.camera.sections import Region
 from ccdflow.combine.preparation import mapped
 from ccdflow.errors import FrameError
-from ccdflow.files.planes import read_units
+from ccdflow.files.multi_image_products import read_units
 
 
 def applied(context, store, kind, use, path, degrees):
@@ -38,8 +38,8 @@ def applied(context, store, kind, use, path, degrees):
         master = store.get(file, kind, name=use.product)
         return AppliedMaster(master, use.scale, use.lag, degrees)
     name = path.relative_to(context.results).as_posix()
-    unit = cutting.first_image_unit(read_units(path, name=name))
-    master, cut = cutting.master_for(store, kind, file, unit, file=name, name=use.product)
+    unit = master_windows.first_image_unit(read_units(path, name=name))
+    master, cut = master_windows.master_for(store, kind, file, unit, file=name, name=use.product)
     if cut != use.cut:
         raise FrameError(
             "its section on the chip is not what the raw frame's header said",

@@ -9,8 +9,8 @@ import numpy as np
 
 from ccdflow.camera.cameras import generic_camera
 from ccdflow.camera.image_hdus import array_shape, required_image_hdus
-from ccdflow.camera.proposing.examine import ImageFindings, examine_image
 from ccdflow.camera.proposing.findings import merged_findings
+from ccdflow.camera.proposing.image_examination import ImageFindings, examine_image
 from ccdflow.camera.proposing.lit_columns import (
     filled,
 )

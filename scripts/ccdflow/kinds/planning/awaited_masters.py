@@ -16,7 +16,7 @@ from ccdflow.files.values import number_or_none
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.kinds.matching.candidates import MOST_CANDIDATES
-from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.match_sentences import STRETCHED
 from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run.rawframes.rows import is_dated

@@ -6,7 +6,7 @@ from collections import defaultdict
 from statistics import median
 
 from ccdflow.camera.filters import is_open
-from ccdflow.pages.words import count, figure, light_words
+from ccdflow.pages.text_formatting import count, figure, light_words
 from ccdflow.run import ledger
 
 VERSION = 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.choosing import (
+from ccdflow.detector.frame_figures import BOXES, FINE
+from ccdflow.detector.member_selection import (
     TOO_BRIGHT,
     TOO_FAINT,
     Figure,
@@ -17,7 +18,6 @@ from ccdflow.detector.choosing import (
     selection_of,
     unlike_shapes,
 )
-from ccdflow.detector.frame_figures import BOXES, FINE
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA
 

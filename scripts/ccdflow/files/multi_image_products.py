@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import checksum, promised, whole
+from ccdflow.files import atomic_write, checksum, fits_structure
 from ccdflow.files.cards import card_value
+from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.headertext import CardList
-from ccdflow.files.promised import BLOCK
 from ccdflow.files.rawheader import CARD
 
 # Bytes of a header that are read at once: most are shorter.
@@ -78,7 +78,7 @@ def read_units(path, *, name=None):
     name = str(path) if name is None else name
     units, at = [], 0
     try:
-        with open(path, "rb", buffering=0, opener=whole.open_at_once) as file:
+        with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             size = os.fstat(file.fileno()).st_size
             while at < size:
                 units.append(_unit(file, at, name))
@@ -104,8 +104,8 @@ def _unit(file, start, name):
         if not more:
             raise DamagedProduct("the product is cut", file=name, remedy="make it again")
         text += more
-    text = promised.readable(text[:end])
-    header = promised.parse_header(text.encode("ascii"))
+    text = fits_structure.readable(text[:end])
+    header = fits_structure.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
     if not card_value(header, "NAXIS"):
         return ProductUnit(header, cards, start + end, None, "")
@@ -118,12 +118,12 @@ def _unit(file, start, name):
             remedy="make it again",
         )
     try:
-        shape = promised.image_shape(header, name)
+        shape = fits_structure.image_shape(header, name)
     except FrameError as error:
         raise DamagedProduct(
             error.problem, file=name, keyword=error.keyword, value=error.value, remedy=_GIVE
         ) from error
-    return ProductUnit(header, cards, start + end, shape, promised.DTYPES[header["BITPIX"]])
+    return ProductUnit(header, cards, start + end, shape, fits_structure.DTYPES[header["BITPIX"]])
 
 
 def _end_of_header(text):
@@ -254,7 +254,7 @@ class Plane:
 class PlanesWriter:
     """A FITS file of several images that are written side by side, headers last.
 
-    The file gets its name when it is whole (`ccdflow.files.whole.Part`).
+    The file gets its name when it is whole (`ccdflow.files.atomic_write.Part`).
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class PlanesWriter:
 
     def __init__(self, path, planes):
         self._path = path
-        self._part = whole.Part(path)
+        self._part = atomic_write.Part(path)
         self._planes = planes
         at = 0
         for plane in planes:

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from importlib import import_module
 
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest
 
@@ -34,7 +34,7 @@ def write_text_product(context, job, basis, content):
         If it cannot be written.
     """
     target = context.results / job.product
-    whole.write_whole(target, [content.encode() if isinstance(content, str) else content])
+    atomic_write.write_whole(target, [content.encode() if isinstance(content, str) else content])
     return noted_text(context, job, basis)
 
 
@@ -93,7 +93,7 @@ def noted_text(context, job, basis):
         job.product,
         job.kind,
         digest(basis),
-        stamp=whole.stamp_of(target),
+        stamp=atomic_write.stamp_of(target),
         content=ledger.content_checksum(target),
         basis=basis,
     )

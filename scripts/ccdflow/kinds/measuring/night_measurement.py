@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import LOW
-from ccdflow.kinds.measuring import detector_words
+from ccdflow.kinds.measuring import detector_sentences
 from ccdflow.kinds.measuring.night_darks import flag_by_darks
 from ccdflow.kinds.measuring.night_findings import BadPixelsOfImage, NightFindings
 from ccdflow.kinds.measuring.night_flats import flag_by_flats, flag_by_levels, transfer_of
@@ -60,8 +60,8 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
             values |= _counts(night, mask[night.place(amplifier).slices], looked)
             figures.append(values | {"dark_rate": rates[amplifier.name]})
             several = len(figures) > 1 or len(image.amplifiers) > 1
-            remarks += detector_words.claims_denied(values, several=several)
-            remarks += detector_words.full_pixels(night, amplifier, values, several=several)
+            remarks += detector_sentences.claims_denied(values, several=several)
+            remarks += detector_sentences.full_pixels(night, amplifier, values, several=several)
     return NightFindings(images, figures, sorted(looked), remarks)
 
 

@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 from ccdflow.calibrate.chain import DARK, FLAT
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.planning import budget, night_plan
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST_NAMED = 6
@@ -295,7 +295,7 @@ def wish_lines(block):
 def _wish_in_words(wish, noise, block):
     """Return the frames that are wished for: ``9 more darks of 300 s``."""
     missing = _why_missing(wish, noise, block)
-    frames = match_words.lacking_frames(missing, block.night)
+    frames = match_sentences.lacking_frames(missing, block.night)
     has_more = wish.has_more or bool(frames)
     more, frames = "more " if has_more else "", frames or wish.frames
     # Flats are refused for their signal to noise alone where all of them are too faint.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ccdflow.pages.words import with_error
+from ccdflow.pages.text_formatting import with_error
 from ccdflow.run.context import reduced
 
 # A gain or read noise is warned of if it is off by this part ...
@@ -21,7 +21,7 @@ def claims_denied(figures, *, several):
     Parameters
     ----------
     figures : dict
-        Of an amplifier, as `ccdflow.kinds.measuring.detecting.measure_night` finds them.
+        Of an amplifier, as `ccdflow.kinds.measuring.night_measurement.measure_night` finds them.
     several : bool
         Whether the detector has more than one amplifier.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.choosing import Thresholds
+from ccdflow.detector.member_selection import Thresholds
 
 # The least number of frames of a kind.
 _FEWEST_OF_A_KIND = 2
@@ -18,7 +18,7 @@ def two_kinds(statistics, thresholds=None):
     ----------
     statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
         One for each frame of a group, of one amplifier.
-    thresholds : ccdflow.detector.choosing.Thresholds, optional
+    thresholds : ccdflow.detector.member_selection.Thresholds, optional
         The defaults if not given.
 
     Returns
