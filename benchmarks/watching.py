@@ -115,7 +115,7 @@ def tiny(options, work):
 
     with watching(raw, results, work / "watch.log") as process:
         for path in observe(source, raw, every=options.every):
-            seen.append(results / paths.reduced(path.relative_to(raw).as_posix()))
+            seen.append(results / paths.reduced_frame(path.relative_to(raw).as_posix()))
             if len(seen) > _AHEAD:
                 until(seen[-_AHEAD].is_file, seen[-_AHEAD])
             if len(seen) % options.show == 0:
@@ -156,7 +156,8 @@ def lfc(options, work):
             content.writeto(work / "next.fits", overwrite=True, output_verify="ignore")
             before = figures_of(process)[3]
             shutil.copyfile(work / "next.fits", target)
-            taken.append((*_wait(results, paths.calibrated(target.relative_to(raw).as_posix())),
+            product = paths.calibrated_frame(target.relative_to(raw).as_posix())
+            taken.append((*_wait(results, product),
                           figures_of(process)[3] - before))  # fmt: skip
     # The first frame finds the watch cold.
     names = ("to the calibrated frame, s", "to the page, s", "CPU s of the watch")

@@ -91,7 +91,7 @@ def layers_needed(text):
     return {**above, SCRIPTS: set(above), RULES: {"kinds", "run"}}
 
 
-def reduced(needs):
+def without_implied_arrows(needs):
     """Return a graph without the arrows that follow from others."""
 
     def reach(name):
@@ -118,7 +118,7 @@ def rows_of(needs):
     return rows
 
 
-def drawn(needs, labels, *, top):
+def graph_elements(needs, labels, *, top):
     """Return (SVG elements, height) of a graph; its arrows lead down, from source to product.
 
     Parameters
@@ -199,10 +199,12 @@ def labels_of_kinds():
 
 def svg(text):
     """Return the drawing, for the text of docs/architecture.md."""
-    kinds, height = drawn(reduced(kinds_needed()), labels_of_kinds(), top=60)
-    layers = reduced(layers_needed(text))
+    kinds, height = graph_elements(
+        without_implied_arrows(kinds_needed()), labels_of_kinds(), top=60
+    )
+    layers = without_implied_arrows(layers_needed(text))
     lines = {RULES: ("Snakemake", ""), SCRIPTS: ("command lines", "")}
-    below, more = drawn(layers, lines, top=height + 110)
+    below, more = graph_elements(layers, lines, top=height + 110)
     total = height + more + 110
     return "\n".join(
         [

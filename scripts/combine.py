@@ -29,7 +29,7 @@ from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_MEMORY, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write, checksum, fits_structure
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 
 
 def parse(arguments=None):
@@ -218,7 +218,7 @@ def write(path, result, files, *, unit="adu"):
     header["CCDFLOW"] = (__version__, "version of ccdflow")
     for number, name in enumerate(files, start=1):
         digits = f"{number:03d}"
-        header["IMCMB"[: 8 - len(digits)] + digits] = printable(Path(name).name)
+        header["IMCMB"[: 8 - len(digits)] + digits] = printable_text(Path(name).name)
     padding = bytes(-data.nbytes % fits_structure.BLOCK)
     sum_of_data = checksum.sum_words(data)
     atomic_write.write_whole(

@@ -70,7 +70,7 @@ def run(options):
         look = read_only_plan.plan_only({**given, "results": str(results)}, chain=CHAIN)
         context = Planning.of(look.context)
     if options.what_if is None:
-        return "\n".join(product_explanation.tell(results, product, context))
+        return "\n".join(product_explanation.explain_product(results, product, context))
     return "\n".join(what_if(context, results, product, options.what_if, picture))
 
 

@@ -59,7 +59,7 @@ def read(path):
         ) from error
 
 
-def checked(proposal, headers, *, file):
+def checked_geometry(proposal, headers, *, file):
     """Return the geometry of the frame by the proposed profile, which must be valid.
 
     Parameters
@@ -121,7 +121,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
         ny, nx = proposal.seen[0].shape
         proposal = replace(proposal, name=f"{proposal.name}_{nx}x{ny}")
     try:
-        checked(proposal, headers, file=frame.name)
+        checked_geometry(proposal, headers, file=frame.name)
         problem = None
     except FrameError as error:
         problem = error.reason
@@ -131,7 +131,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
         raise UserError(
             "the file is there already", file=out, remedy="give another: out=PROFILE.yaml"
         )
-    shown = images if other is None else brighter(images, other)
+    shown = images if other is None else brighter_images(images, other)
     atomic_write.write_text(out, proposal.yaml)
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
     png = proposal_picture(proposal, shown, title=f"Where is the overscan? {title}")
@@ -160,7 +160,7 @@ def _known(headers, cameras, file):
     return [f"- {known.path} recognises this frame already."] if known.path else []
 
 
-def brighter(one, other):
+def brighter_images(one, other):
     """Return the brighter image of each pair.
 
     Parameters

@@ -51,7 +51,7 @@ FLAT_UNRELIABLE = 8192
 """The flat has a large error here."""
 
 
-def flagged(mask):
+def flagged_indices(mask):
     """Return `numpy.flatnonzero` of a mask of few set pixels, looking at four pixels at once.
 
     Parameters

@@ -119,7 +119,7 @@ def assert_all_tell_of_a_dark_left_out(done):
     assert parts["dark"] == 0
     assert parts["bias"] > 0
     assert not [wish for wish in block.noises[0].wishes if wish.kind == "dark"]
-    assert f"  dark     none: {why}" in product_explanation.tell(done.results, SCIENCE)
+    assert f"  dark     none: {why}" in product_explanation.explain_product(done.results, SCIENCE)
     night = night_text("2024-03-01", Tables([], steps=steps))
     assert "1 frame: 1 of grade B" in night
     assert "frames without it" in next(line for line in done.lines if "dark does harm" in line)

@@ -42,7 +42,7 @@ def image(seed=1, *, ny=NY, nx=NX, **cards):
 
 def inflated(path, layout, *, memory, name="a"):
     """Return the FITS file in a raw file, as a job reads it."""
-    with file_errors.reading(name), rawfile.open_raw(path, name) as file:
+    with file_errors.raw_file_errors(name), rawfile.open_raw(path, name) as file:
         return file.read_all(layout, memory=memory)
 
 
@@ -78,7 +78,7 @@ def put(folder, content, name="a.fits.gz"):
 
 def stream(path, layout):
     """Read all rows as the usual frame's are, and return their bytes."""
-    with file_errors.reading("a"):
+    with file_errors.raw_file_errors("a"):
         raw = rawfile.open_raw(path)
     with raw as file:
         rows = rowio.RowStream(file, layout, layout.hdus[0], "a")

@@ -147,7 +147,8 @@ def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):
     results.mkdir(exist_ok=True)
     (results / "inventory.csv").write_text("file\n")
     assert (
-        "no product of the plan" in product_explanation.tell(results, "inventory.csv", context)[-1]
+        "no product of the plan"
+        in product_explanation.explain_product(results, "inventory.csv", context)[-1]
     )
 
 

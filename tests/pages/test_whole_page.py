@@ -82,7 +82,9 @@ def test_explain_tells_that_products_of_a_detector_are_no_frames(pages):
     told = {}
     for path in (results / "detector" / "simcam").rglob("*.fits"):
         product = path.relative_to(results).as_posix()
-        told[path.name.partition("_10")[0]] = "\n".join(product_explanation.tell(results, product))
+        told[path.name.partition("_10")[0]] = "\n".join(
+            product_explanation.explain_product(results, product)
+        )
     assert f"odd, camera simcam\n  night    {small_chain.NIGHT}\n" in told["pixels"]
     assert "  from     combined/" in told["pixels"]
     assert "map of bad pixels" in told["bad_pixels_all"]

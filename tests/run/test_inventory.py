@@ -117,9 +117,9 @@ def test_what_is_outdated_when_the_raw_file_is_gone(box):
         {"reduction": {"order": 9}},
     ):
         box.profile("beta", **change)
-        assert inventory.outdated(store, reading(box)) == set(), change
+        assert inventory.outdated_files(store, reading(box)) == set(), change
     box.profile("beta", reduction={"statistic": "mean"})
-    assert inventory.outdated(store, reading(box)) == {ALL[3]}
+    assert inventory.outdated_files(store, reading(box)) == {ALL[3]}
 
 
 def test_files_that_would_become_one_product(box):

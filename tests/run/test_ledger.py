@@ -38,7 +38,7 @@ KEYS = ("0123456789abcdef", "fedcba9876543210")
 
 
 def leave(results, record):
-    path = paths.done(record.product, record.key)
+    path = paths.done_record(record.product, record.key)
     ledger.write_record(results, record, path)
     return results / path
 
@@ -130,9 +130,11 @@ def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, mon
     record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
     records = ledger.Ledger({record.product: replace(record, boot=boot)})
     made = record.stamp[2] / 1e9
-    assert ledger.settle(records, now=made + 10) == ([record.product] if boot == "before" else [])
+    assert ledger.products_to_verify(records, now=made + 10) == (
+        [record.product] if boot == "before" else []
+    )
     assert records[record.product].boot == boot
-    ledger.settle(records, now=made + 4000)
+    ledger.products_to_verify(records, now=made + 4000)
     # What this machine wrote out an hour ago is on the disk.
     assert records[record.product].boot == ("before" if boot == "before" else "")
 

@@ -260,7 +260,7 @@ def test_an_attribute_that_a_snakemake_lacks_is_named(name):
     lacking = workflow()
     holder, _, last = name.rpartition(".")
     delattr(getattr(lacking, holder) if holder else lacking, last)
-    assert host.missing(lacking) == [name]
+    assert host.missing_attributes(lacking) == [name]
     with pytest.raises(UserError, match=f"this version of Snakemake has no workflow.{name} "):
         host.check_attributes(lacking)
 

@@ -121,9 +121,9 @@ def test_nights_that_wait_for_a_master_are_opened_by_it(box):
 
 
 def test_a_product_that_was_removed_opens_its_night(box):
-    (box.results / paths.calibrated(f"{NIGHTS[2]}/2.fits")).unlink()
+    (box.results / paths.calibrated_frame(f"{NIGHTS[2]}/2.fits")).unlink()
     assert opened(box) == [NIGHTS[2], NIGHTS[-1]]
-    assert paths.calibrated(f"{NIGHTS[2]}/2.fits") in box.run().jobs
+    assert paths.calibrated_frame(f"{NIGHTS[2]}/2.fits") in box.run().jobs
     assert box.run().jobs == []
 
 
@@ -203,7 +203,7 @@ def test_lines_count_only_beside_the_notes_that_they_were_written_for(box):
     store = load_store(box.results)
     assert late not in store.rows
     assert len(store.rows) == 20
-    assert paths.reduced(late) in ledger.load_ledger(box.results), "the ledger is as it was"
+    assert paths.reduced_frame(late) in ledger.load_ledger(box.results), "the ledger is as it was"
 
 
 def test_a_plan_of_some_nights_reads_no_line_of_the_others(box):
@@ -240,7 +240,9 @@ def test_what_came_after_the_nights_were_closed_and_has_gone_is_missed(box):
     take(box, LATER, "OBJECT")
     box.run()
     late = f"{NIGHTS[3]}/3.fits"
-    products_of_it = [box.results / of(late) for of in (paths.reduced, paths.calibrated)]
+    products_of_it = [
+        box.results / of(late) for of in (paths.reduced_frame, paths.calibrated_frame)
+    ]
     for path in (box.raw / late, *products_of_it):
         path.unlink()
     assert opened(box) is None
@@ -249,7 +251,7 @@ def test_what_came_after_the_nights_were_closed_and_has_gone_is_missed(box):
     shutil.rmtree(box.raw / LATER)
     assert opened(box) is None
     outcome = box.run()
-    assert {paths.reduced(late), paths.calibrated(late)} <= {*outcome.jobs}
+    assert {paths.reduced_frame(late), paths.calibrated_frame(late)} <= {*outcome.jobs}
     assert any(f"{LATER}/0.fits" in line and "missing" in line for line in outcome.lines)
 
 

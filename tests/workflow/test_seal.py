@@ -108,7 +108,7 @@ CHANGES = {
 
 
 def product(box):
-    return box.results / paths.reduced(f"{NIGHTS[0]}/0.fits.gz")
+    return box.results / paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")
 
 
 def leave(box, name):
@@ -164,7 +164,10 @@ def test_a_kind_names_other_files_that_it_looks_at(box, monkeypatch, tmp_path):
 
 def test_what_is_forced_or_asked_for_is_planned(box):
     values = box.values()
-    for named in ({"forced": {"frame"}}, {"requested": {paths.reduced(f"{NIGHTS[0]}/0.fits.gz")}}):
+    for named in (
+        {"forced": {"frame"}},
+        {"requested": {paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")}},
+    ):
         assert session.start(values, chain=kinds.CHAIN, dry=True, sealed=True, **named).seal is None
 
 

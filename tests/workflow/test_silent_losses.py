@@ -48,7 +48,7 @@ def check_from_scratch(box):
 def test_a_product_of_any_ending_is_kept(box, name, how):
     box.put(name, 9, camera="alpha", size=SMALL, packed=name.lower().endswith(".gz"))
     box.run()
-    product = paths.reduced(name)
+    product = paths.reduced_frame(name)
     path = box.results / product
     content = bytearray(path.read_bytes())
     if how == "raw gone bad":
@@ -302,7 +302,7 @@ def test_a_file_written_to_in_place_while_it_is_read_makes_no_product(
     assert any(
         line.startswith(f"left for the next run: {name}: the raw file") for line in outcome.lines
     )
-    assert not (box.results / paths.reduced(name)).exists()
+    assert not (box.results / paths.reduced_frame(name)).exists()
     box.run()
     check_from_scratch(box)
 
@@ -400,7 +400,7 @@ def test_bytes_written_through_a_mapping_are_seen(box, packed, old):
         (box.raw / name).unlink()
         (box.raw / name).symlink_to(path)
         box.run()
-        before = (box.results / paths.reduced(name)).read_bytes()
+        before = (box.results / paths.reduced_frame(name)).read_bytes()
         stamp = path.stat()
         with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
             # Of the first row: of a packed file the checksum at the end stays what it was.
@@ -408,7 +408,7 @@ def test_bytes_written_through_a_mapping_are_seen(box, packed, old):
         now = path.stat()
         assert (now.st_mtime_ns, now.st_ctime_ns) == (stamp.st_mtime_ns, stamp.st_ctime_ns)
         outcome = box.run()
-        product = box.results / paths.reduced(name)
+        product = box.results / paths.reduced_frame(name)
         if packed:
             assert any(line.startswith(f"set aside: {name}: gzip") for line in outcome.lines)
             assert not product.exists()

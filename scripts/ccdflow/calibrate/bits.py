@@ -21,7 +21,7 @@ from ccdflow.maskbits import (
     UNCALIBRATED,
     UNLIT,
     VARIES,
-    flagged,
+    flagged_indices,
 )
 
 MEANING = {
@@ -90,7 +90,7 @@ class Sparse:
     @classmethod
     def of(cls, mask):
         """Return a mask (ny, nx) of int16 as a sparse one."""
-        index = flagged(np.ascontiguousarray(mask))
+        index = flagged_indices(np.ascontiguousarray(mask))
         return cls(index, mask.reshape(-1)[index], mask.shape[1])
 
     @property

@@ -469,7 +469,7 @@ class _Image:
         flags = []
         for start in range(0, len(mask), step):
             part = mask[start : start + step]
-            flags.append(part.reshape(-1)[maskbits.flagged(part)])
+            flags.append(part.reshape(-1)[maskbits.flagged_indices(part)])
             writer.write(self.planes["mask"], part)
         self._count(np.concatenate(flags))
 

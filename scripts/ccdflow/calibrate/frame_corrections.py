@@ -51,7 +51,7 @@ class Extras:
         return ImageExtras(pixels, self.find_cosmics)
 
 
-def sparse(pixels, shape):
+def sparse_mask(pixels, shape):
     """Return a sparse mask of an image from a list of its pixels.
 
     Parameters

@@ -43,7 +43,7 @@ class Part:
         self._path = Path(path)
         self._buffering = -1 if buffered else 0
         self._is_kept = False
-        self.name = paths.temporary(path)
+        self.name = paths.temporary_name(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):

@@ -162,7 +162,7 @@ class PackedWriter:
             if plane.shape is None:
                 parts.append(header)
                 continue
-            cards = CardList.parse(fits_structure.readable(header))
+            cards = CardList.parse(fits_structure.readable_header(header))
             if not parts:
                 kept = cards.without(lambda keyword: bool(_STRUCTURE.fullmatch(keyword)))
                 parts.append(hdu_header(kept, None, 0, primary=True))

@@ -6,7 +6,7 @@ import bz2
 import io
 import lzma
 
-from ccdflow.files.file_errors import IncompleteRawFile, damaged
+from ccdflow.files.file_errors import IncompleteRawFile, damaged_error
 from ccdflow.files.streams import CHUNK, Slices
 
 # Bytes that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
@@ -72,7 +72,7 @@ class Unpacked(io.RawIOBase):
             packed = self._slices.take(CHUNK) if self._unpack.needs_input else b""
             if self._unpack.needs_input and not packed:
                 problem = f"{self._packing} stream ends early: the file is truncated"
-                raise damaged(self._name, problem, IncompleteRawFile)
+                raise damaged_error(self._name, problem, IncompleteRawFile)
             try:
                 out = self._unpack.decompress(packed, CHUNK)
             except (OSError, ValueError, lzma.LZMAError) as error:

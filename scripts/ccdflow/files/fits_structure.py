@@ -53,7 +53,7 @@ class Hdu:
     @property
     def text(self):
         """The header, with question marks for characters that FITS does not allow."""
-        return readable(self.raw)
+        return readable_header(self.raw)
 
     @property
     def end(self):
@@ -99,10 +99,10 @@ class RawLayout:
 
 def parse_header(text):
     """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
-    return rawheader.parse_raw_header(readable(text))
+    return rawheader.parse_raw_header(readable_header(text))
 
 
-def readable(text):
+def readable_header(text):
     """Return the bytes of a header as text; bytes that FITS does not allow are question marks.
 
     Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
@@ -113,7 +113,7 @@ def readable(text):
     return text.translate(_ALLOWED).decode("ascii")
 
 
-def ends(block):
+def has_end_card(block):
     """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
     return any(
         block[i : i + 8] == b"END     "

@@ -7,7 +7,7 @@ import threading
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from ccdflow.files.file_errors import IncompleteRawFile, damaged, too_long
+from ccdflow.files.file_errors import IncompleteRawFile, damaged_error, too_long_error
 from ccdflow.files.streams import CHUNK, Slices
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -99,9 +99,9 @@ class Stream:
         while count <= most and not self.end_seen:
             count += len(self._more(CHUNK))
         if count > most:
-            raise too_long(self._path, most)
+            raise too_long_error(self._path, most)
         if self._inflate is not None and not self._inflate.eof:
-            raise damaged(
+            raise damaged_error(
                 self._path, "gzip stream ends early: the file is truncated", IncompleteRawFile
             )
         return count

@@ -108,7 +108,7 @@ class CardList:
         ----------
         keyword : str
         value : str, int, float or bool
-            Text may hold printable ASCII characters, see `printable`.
+            Text may hold printable ASCII characters, see `printable_text`.
         comment : str
             Left out where the card has no room for it.
         """
@@ -221,7 +221,7 @@ def is_commentary(keyword):
     return keyword in _COMMENTARY
 
 
-def printable(text):
+def printable_text(text):
     """Return a text with percent signs and numbers in place of characters that FITS does not allow.
 
     Nor does it hold what astropy takes for a string's end: a quote before a blank or a slash, and

@@ -104,7 +104,7 @@ def _unit(file, start, name):
         if not more:
             raise DamagedProduct("the product is cut", file=name, remedy="make it again")
         text += more
-    text = fits_structure.readable(text[:end])
+    text = fits_structure.readable_header(text[:end])
     header = fits_structure.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
     if not card_value(header, "NAXIS"):

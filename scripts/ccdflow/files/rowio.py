@@ -75,7 +75,7 @@ class RowStream:
         return done
 
     def _fill(self, view):
-        with file_errors.reading(self._name):
+        with file_errors.raw_file_errors(self._name):
             return gzip_inflation.fill(self._file, view)
 
 

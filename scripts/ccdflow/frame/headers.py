@@ -9,7 +9,7 @@ from functools import partial
 from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
 from ccdflow.files.hdus import array_hdu, hdu_header, versions
-from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable
+from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable_text
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
 
@@ -173,7 +173,7 @@ def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
     """Write the versions, the raw file and the recipe of a reduced frame."""
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
-    cards.set("RAWFILE", printable(file))
+    cards.set("RAWFILE", printable_text(file))
     cards.set("RAWFP", fingerprint, "CRC-32 and length of the raw FITS file")
     cards.set("CCDFKEY", key, "what this product depends on")
     cards.set("CCDFCAM", geometry.camera, f"camera; sections from its {geometry.source}")
@@ -209,7 +209,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         say = partial(_set_numbered, cards, number if many else None)
         overscan = reduced.overscans[amplifier.name]
         if many:
-            say("", "AMPNAM", printable(amplifier.name), "amplifier")
+            say("", "AMPNAM", printable_text(amplifier.name), "amplifier")
         if many or not recipe.trim:
             place = amplifier.place if recipe.trim else amplifier.data
             say("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")

@@ -131,9 +131,9 @@ def _measure(stored, offset, amplifier, recipe):
     """Return the overscan of an amplifier and its sample for the checks; None if it has none."""
     if not recipe.subtract or not amplifier.overscan:
         return None, None
-    strips = [pixels.native(stored[strip.slices], offset) for strip in amplifier.overscan]
+    strips = [pixels.native_values(stored[strip.slices], offset) for strip in amplifier.overscan]
     level = overscan.measure_overscan(strips, amplifier, recipe)
-    lines = pixels.native(
+    lines = pixels.native_values(
         stored[subtraction_checks.sampled_lines(amplifier.data, amplifier.along)], offset
     )
     return level, subtraction_checks.sample_of_amplifier(lines, strips, level, amplifier)

@@ -79,7 +79,7 @@ def _is_usual(amplifier):
     return amplifier.along in ("rows", "none") and beside and not flipped
 
 
-def foreseen(geometry, recipe):
+def predicted_frame(geometry, recipe):
     """Return a frame like the reduced one, without its figures: its header is as long.
 
     Parameters
@@ -213,7 +213,7 @@ class _Work:
         level = None
         if _has_level(amplifier, self._recipe):
             strips = [
-                pixels.native(stored[:, strip.x0 : strip.x1], self._offset)
+                pixels.native_values(stored[:, strip.x0 : strip.x1], self._offset)
                 for strip in amplifier.overscan
             ]
             levels = overscan.levels_along(strips, "rows", self._recipe)
@@ -247,7 +247,7 @@ class _Work:
                 strips = [np.concatenate(parts) for parts in zip(*self._strips[name], strict=True)]
                 noise = overscan.noise_about_levels(strips, "rows")
                 overscans[name] = Overscan(levels, float(np.mean(levels)), noise, levels)
-                lines = pixels.native(np.concatenate(self._lines[name]), self._offset)
+                lines = pixels.native_values(np.concatenate(self._lines[name]), self._offset)
                 samples[name] = subtraction_checks.sample_of_amplifier(
                     lines, strips, overscans[name], amplifier
                 )

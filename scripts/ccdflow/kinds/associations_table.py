@@ -11,14 +11,14 @@ from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association, shelves
 from ccdflow.kinds.matching.answers import answers_of, reasons_of
-from ccdflow.kinds.matching.association import taken
+from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.planning import awaited_masters, coverage, night_plan, plan_sentences
 from ccdflow.kinds.product_writing import drawing_module, noted_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.terminal import NOT_CALIBRATED
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, reduced
+from ccdflow.run.context import calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -334,7 +334,7 @@ def _harmful_darks(context, groups):
     """Return {dark: frames} of the darks that do more harm than good to some frames."""
     answers, harmed = {}, {}
     for group in groups:
-        uses = {step.kind: taken(context, step) for step in group.steps}
+        uses = {step.kind: first_use(context, step) for step in group.steps}
         dark, bias = uses.get("dark"), uses.get("bias")
         if dark is None:
             continue
@@ -389,7 +389,7 @@ def _candidates(context, groups):
 def _sources(context):
     """Yield the reduced frames and masters of all calibrated frames."""
     for group in _groups(context):
-        yield from map(reduced, group.files)
+        yield from map(reduced_product, group.files)
     yield from association.candidates_of(_groups(context))
 
 

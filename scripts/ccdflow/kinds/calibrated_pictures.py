@@ -22,7 +22,7 @@ from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 _LEVEL_OF_FLATS = (
@@ -255,7 +255,7 @@ class SciencePicture(CalibrationPicture):
         """Return a reduced frame beside the calibrated one."""
         image = _first_image(context, group)
         record, row = context.outcome(group.product), context.store.rows[group.files[0]]
-        before = _pixels(context, reduced(group.files[0]), image.hdu)
+        before = _pixels(context, reduced_product(group.files[0]), image.hdu)
         after = _pixels(context, group.product, image.hdu)
         light = light_words((row.facts["filter"], row.facts["grism"]))
         headline = f"{row.file}: {light}, grade {record.data['grade']}"

@@ -22,7 +22,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.kinds.sections.small_pictures import is_drawn, mapped_image_of, values_shown
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import OK, digest
 
 _LIGHT = ("science",)
@@ -154,7 +154,7 @@ def _rows_with_pictures(context, night):
     """Yield the rows of a night with the records of products that have pictures: one or two."""
     calibrated = {group.files[0]: group.product for group in SCIENCE.night_groups(context, night)}
     for row in context.rows_of(night):
-        products = [reduced(row.file)] if row.status == OK else []
+        products = [reduced_product(row.file)] if row.status == OK else []
         if row.file in calibrated:
             products.append(calibrated[row.file])
         records = [record for each in products if (record := context.outcome(each)) is not None]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters.dark_maker import DarkMaker
 from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.matching.association import why_missing
-from ccdflow.kinds.matching.setups import about
-from ccdflow.run.context import reduced
+from ccdflow.kinds.matching.setups import observed_as
+from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rows import OK
 
@@ -43,7 +43,7 @@ class Dark(LightMasterKind):
         )
         for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
             for own in _by_temperature(part, tolerance):
-                common = about(context, own, self, night=own[0].night)
+                common = observed_as(context, own, self, night=own[0].night)
                 degrees = common.set_temperature
                 degrees = common.temperature if degrees is None else degrees
                 shared = [("exptime", f"{common.exptime:.6g}")]
@@ -54,7 +54,7 @@ class Dark(LightMasterKind):
         """Return the exposure time as a name has it: as exact as its group."""
         if name != "exptime":
             return super().name_part(name, value)
-        return f"{rounded(float(value)):g}s"
+        return f"{rounded_exposure(float(value)):g}s"
 
     def lacks(self, context, group):
         """Return why there is no bias: a dark with its bias in serves one exposure only."""
@@ -66,7 +66,7 @@ class Dark(LightMasterKind):
         if not self.is_enabled(context):
             return
         for row in _without_exposure(context.store):
-            yield reduced(row.file), f"in no combined dark: it has {_exposure_words(row)}"
+            yield reduced_product(row.file), f"in no combined dark: it has {_exposure_words(row)}"
 
     def closing(self, context, records):
         """Return the lines of all masters of light, and one on darks without an exposure time."""
@@ -80,7 +80,8 @@ class Dark(LightMasterKind):
         first, many = darks[0], f" (the first of {len(darks)} darks)" * (len(darks) > 1)
         return [
             *lines,
-            f"in no combined dark: {printable(first.file)}{many}: it has {_exposure_words(first)};"
+            f"in no combined dark: {printable_text(first.file)}{many}:"
+            f" it has {_exposure_words(first)};"
             f" allowed: above 0 s and below 2^31 s; correct its EXPTIME",
         ]
 
@@ -103,7 +104,7 @@ def _exposure_words(row):
     return "no exposure time" if value == "" else f"an exposure time of {value:g} s"
 
 
-def rounded(seconds):
+def rounded_exposure(seconds):
     """Return an exposure time to as many digits as darks of one group share.
 
     >>> [rounded(value) for value in (300.062, 70.001, 7.04, 0.05)]

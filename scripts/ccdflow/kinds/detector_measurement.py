@@ -8,7 +8,7 @@ from ccdflow import paths
 from ccdflow.detector.pixels.response import LOW
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
-from ccdflow.kinds.masters.combining import are_too_few, short
+from ccdflow.kinds.masters.combining import are_too_few, short_number
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import (
@@ -153,7 +153,9 @@ class NightDetector(MeasurementKind):
                 "night": group.night,
                 "looked": findings.looked,
                 "shapes": [list(one.masks["flat"].shape) for one in findings.images],
-                "quality": [{k: short(v) for k, v in each.items()} for each in findings.figures],
+                "quality": [
+                    {k: short_number(v) for k, v in each.items()} for each in findings.figures
+                ],
                 "remarks": findings.remarks,
             },
         )

@@ -99,14 +99,14 @@ def basis_of_page(context, night):
     basis = {"version": [PAGES, frame_pictures.PICTURES]}
     if outs := list(left_out(context, night)):
         basis["left out"] = digest(outs)
-    if missing := undrawn(context, night):
+    if missing := undrawn_products(context, night):
         basis["undrawn"] = missing
     for kind in context.chain:
         basis |= kind.page_basis(context, night)
     return basis
 
 
-def undrawn(context, night):
+def undrawn_products(context, night):
     """Return [[product, why]] of products that a page shows and that could not be made in this run.
 
     Parameters
@@ -172,7 +172,7 @@ def _sentences_on_amplifiers(context, night):
     """Return sentences on amplifiers that hold no signal."""
     files = defaultdict(list)
     for row in context.rows_of(night):
-        record = context.outcome(paths.reduced(row.file))
+        record = context.outcome(paths.reduced_frame(row.file))
         flags = record.data.get("flags", {}) if record is not None else {}
         for amplifier, flag in flags.items():
             files[row.camera, amplifier, flag].append(row.file)
@@ -186,7 +186,7 @@ def _undrawn(context, night):
     """Return sentences on pictures that are missing from the page."""
     return [
         f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
-        for product, reason in undrawn(context, night)
+        for product, reason in undrawn_products(context, night)
     ]
 
 

@@ -17,7 +17,7 @@ from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, is_of_enabled_type, reduced
+from ccdflow.run.context import calibrated, is_of_enabled_type, reduced_product
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
@@ -78,7 +78,7 @@ class Science(Kind):
                 # A product that is not wanted, or whose frame is being copied, is not touched.
                 planner.keep(product)
             elif row.geometry:
-                frame = context.outcome(reduced(row.file))
+                frame = context.outcome(reduced_product(row.file))
                 if frame is not None and frame.status == ledger.MADE:
                     frames.want(row, product, frame)
         products = {calibrated(file) for file in context.store.rows}

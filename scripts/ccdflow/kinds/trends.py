@@ -10,7 +10,7 @@ from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.measuring.trend_series import (
@@ -179,10 +179,10 @@ def _rows(context):
                     "amplifier": series.amplifier,
                     "figure": series.figure,
                     "unit": trend.unit,
-                    "before": short(event.before),
-                    "after": short(event.after),
-                    "change": short(event.size),
-                    "change_error": short(event.error),
+                    "before": short_number(event.before),
+                    "after": short_number(event.after),
+                    "change": short_number(event.size),
+                    "change_error": short_number(event.error),
                     "sigma": round(event.sigma, 1),
                 }
             )

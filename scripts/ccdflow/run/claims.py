@@ -236,7 +236,7 @@ def products(batch):
         return set()
 
 
-def removable(files, busy, results):
+def removable_records(files, busy, results):
     """Return the record files that no process at work on a batch needs.
 
     Parameters

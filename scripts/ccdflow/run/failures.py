@@ -76,7 +76,7 @@ def error_words(error):
     return one_line(error)
 
 
-def full(job):
+def disk_full_error(job):
     """Return the `DiskFull` that ends a run because a product found no room."""
     return DiskFull(
         f"{job.product} cannot be written: no space is left; all finished products are whole:"
@@ -106,7 +106,7 @@ def leave_record(context, job, error):
         If the record cannot be written.
     """
     if is_full(error):
-        raise full(job) from None
+        raise disk_full_error(job) from None
     write_log(context.results, job, error)
     reason = f"{error_words(error)}; {remedy_of(error)}"
     record = ledger.Record(job.product, job.kind, job.key, ledger.FAILED, reason)
@@ -114,7 +114,7 @@ def leave_record(context, job, error):
         ledger.write_record(context.results, record, job.done)
     except OSError as second:
         if is_full(second):
-            raise full(job) from None
+            raise disk_full_error(job) from None
         raise
     return record
 

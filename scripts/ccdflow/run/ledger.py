@@ -277,7 +277,7 @@ _SHORT = ("product", "kind", "key", "status", "reason", "stamp", "content", "boo
 _BETWEEN = "\t"
 
 
-def common(record):
+def common_basis(record):
     """Return the part of a record's basis that many records share, without parsing it."""
     if not isinstance(record.basis, UnparsedMapping):
         return record.basis
@@ -464,7 +464,7 @@ def _line(record, places):
     return _BETWEEN.join((short, record.basis.text, record.data.text))
 
 
-def unfolded(results):
+def unfolded_records(results):
     """Yield (path, Record) of all records left by jobs; None for an unreadable one.
 
     A stop of the machine may leave an empty file.
@@ -510,7 +510,7 @@ def fold(results, ledger, *, verify, known=None):
     """
     files, unmade = [], []
     known = known or {}
-    for path, record in unfolded(results):
+    for path, record in unfolded_records(results):
         files.append(path)
         if record is None or record.kind in _BATCHES:
             continue
@@ -564,7 +564,7 @@ def remove_records(results, files):
                 Path(folder).rmdir()
 
 
-def settle(ledger, *, now=None):
+def products_to_verify(ledger, *, now=None):
     """Return the products that must be verified after a stop of the machine.
 
     Products of this start of the machine that are older than an hour are on the disk by now, and

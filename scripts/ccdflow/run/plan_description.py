@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
@@ -15,7 +15,7 @@ _NOT_WANTED = "no frame or setting asks for it any longer"
 _MOST_KINDS = 5
 
 
-def counted(number, words):
+def counted_noun(number, words):
     """Return a number with its noun, in the singular or plural.
 
     Parameters
@@ -79,9 +79,9 @@ def unknown_lines(context):
         return []
     names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
     return [
-        f"no raw file is known for {counted(len(unknown), first.counted)} ({names}): kept, in no"
-        " table and no combination, as the notes on the headers were lost; bring the raw file back,"
-        " or delete the product"
+        f"no raw file is known for {counted_noun(len(unknown), first.counted)} ({names}): kept,"
+        " in no table and no combination, as the notes on the headers were lost; bring the raw file"
+        " back, or delete the product"
     ]
 
 
@@ -95,14 +95,14 @@ def _to_make(plan):
     for kind in kinds:
         own = jobs[kind.name]
         if kind.todo == "reduce":
-            asked = counted(plan.planned_counts[kind.name], kind.words)
+            asked = counted_noun(plan.planned_counts[kind.name], kind.words)
             lines.append(f"{len(own)} of {asked} to reduce: {_reasons(own)}")
         elif kind.todo != "write":
-            what = counted(len(own), kind.words)
+            what = counted_noun(len(own), kind.words)
             lines.append(f"{what} to {kind.todo}: {_reasons(own)}")
     written = [kind for kind in kinds if kind.todo == "write"]
     if written:
-        what = ", ".join(counted(len(jobs[kind.name]), kind.words) for kind in written)
+        what = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in written)
         reasons = _reasons([job for kind in written for job in jobs[kind.name]])
         lines.append(f"{what} to write: {reasons}")
     return lines or [f"nothing to do: {_all_there_is(plan)} up to date"]
@@ -111,7 +111,7 @@ def _to_make(plan):
 def _older_headers(plan):
     """Return the lines on products that keep an older version of their header."""
     return [
-        f"{counted(number, kind.words)} with a header of an older version: "
+        f"{counted_noun(number, kind.words)} with a header of an older version: "
         f"`-R {kind.rule}` writes it anew; the pixels would be the same"
         for kind in plan.context.chain
         if (number := plan.older_headers.get(kind.name))
@@ -122,7 +122,7 @@ def _all_there_is(plan):
     if plan.is_part:
         return "all products asked for are"
     first = plan.context.chain.first
-    return f"{counted(plan.planned_counts.get(first.name, 0), first.words)} reduced and"
+    return f"{counted_noun(plan.planned_counts.get(first.name, 0), first.words)} reduced and"
 
 
 def _to_move(plan):
@@ -133,7 +133,7 @@ def _to_move(plan):
     why = {
         product: row.shown[1]
         for file, row in (rows.items() if named else ())
-        if (product := reduced(file)) in named
+        if (product := reduced_product(file)) in named
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
@@ -205,7 +205,7 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
     rows = [
         row
         for row in store.rows.values()
-        if row.shown[0] != OK and paths.reduced(row.file) not in leave_out
+        if row.shown[0] != OK and paths.reduced_frame(row.file) not in leave_out
     ]
     for row in sorted(rows, key=lambda row: (rank[row.shown[0]], row.file)):
         status, reason = row.shown
@@ -219,7 +219,7 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
     return lines
 
 
-def others(plan):
+def other_products(plan):
     """Return the words for a plan's products other than frames, for the progress line."""
     names = {job.kind for job in plan.jobs.values()}
     kinds = plan.context.chain[1:]

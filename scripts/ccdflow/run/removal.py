@@ -114,7 +114,7 @@ def _first(folder, name, suits):
     path, number = folder / name, 1
     while not suits(path):
         number += 1
-        path = folder / paths.numbered(name, number)
+        path = folder / paths.numbered_name(name, number)
     return path
 
 

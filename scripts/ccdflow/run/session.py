@@ -26,11 +26,11 @@ from ccdflow.run import (
     seal,
     tracebacks,
 )
-from ccdflow.run.context import Context, reduced
+from ccdflow.run.context import Context, reduced_product
 from ccdflow.run.nights import archive_counts, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan_description import (
-    counted,
+    counted_noun,
     lines_on_plan,
     set_aside_lines,
     unknown_lines,
@@ -248,7 +248,7 @@ def _begin(
     take_aside(store, unmade)
     gone = inventory.update(store, reading, again=again, **(options or {}))
     mark_gone(store, records, gone, results)
-    outdated = frozenset(inventory.outdated(store, reading))
+    outdated = frozenset(inventory.outdated_files(store, reading))
     context = Context(
         values, Path(values["raw"]), results, store, records, chain, outdated,
         cameras=reading.cameras,
@@ -258,7 +258,7 @@ def _begin(
         try:
             remove_logs(results)
             _retire_planned(session)
-            save_session(session, claims.removable(files, busy, results))
+            save_session(session, claims.removable_records(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
             raise lock.error_of_writing(results, error) from None
@@ -458,7 +458,7 @@ def _take_in(session):
     leaving = [record.product for record in unmade if record.product not in kept]
     session.unmoved |= retire(context, leaving)
     busy = claims.withdraw(context.results, ended=True)
-    save_session(session, claims.removable(files, busy, context.results))
+    save_session(session, claims.removable_records(files, busy, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)
 
@@ -510,7 +510,9 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     statuses, rows = archive_counts.statuses(context), archive_counts.told_rows(context)
     records, made, elsewhere = records_by_kind(context.ledger), [], archive_counts.records(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
-    unmade = {reduced(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING}
+    unmade = {
+        reduced_product(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING
+    }
     unmade |= {record.product for record in (*failed, *left)}
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
@@ -524,7 +526,7 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
         if kind.counted and (own or elsewhere[0][kind.name] or kind.is_always_counted):
             number = sum(r.status == ledger.MADE and r.product not in unmade for r in own)
             number += elsewhere[1][kind.name]
-            made.append(counted(number, kind.counted))
+            made.append(counted_noun(number, kind.counted))
     text = f"{', '.join(made)}, {statuses[SET_ASIDE]} set aside"
     unknown = sum(is_of_unknown_type(row.reason) for row in rows.rows.values())
     if failed:

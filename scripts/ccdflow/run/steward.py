@@ -207,7 +207,7 @@ class Steward:
         self.progress = Progress(
             frames,
             others=len(jobs) - frames,
-            what=plan_description.others(self.session.plan),
+            what=plan_description.other_products(self.session.plan),
             mode=mode,
             stream=self.stream,
         )
@@ -401,7 +401,7 @@ class Steward:
         if self.host.is_dry:
             return
         if self.session is not None:
-            problem["what"] = plan_description.others(self.session.plan)
+            problem["what"] = plan_description.other_products(self.session.plan)
         summary.end(self.progress.count if self.progress else claims.BatchCount(), **problem)
 
     # -- views -------------------------------------------------------------------------------------

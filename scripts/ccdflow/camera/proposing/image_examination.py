@@ -11,11 +11,11 @@ from ccdflow.camera.proposing.lit_blocks import find_amplifiers, with_header_sec
 from ccdflow.camera.proposing.lit_columns import (
     NOISIEST,
     AxisLevels,
-    agreeing,
+    agreeing_ranges,
     column_noises,
     complement,
-    filled,
-    quietest,
+    fill_with_medians,
+    quietest_noise,
     see_axis,
     strip_of,
     tolerance,
@@ -101,8 +101,8 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     -------
     ImageFindings
     """
-    flat = filled(flat)
-    dark = None if dark is None else filled(dark)
+    flat = fill_with_medians(flat)
+    dark = None if dark is None else fill_with_medians(dark)
     claimed = _claimed_sections(headers, index, flat.shape)
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
@@ -114,7 +114,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
         strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
         steady, error = without_drift(flat, strip, columns.read_noise)
     upright = steady[:, lit[0] : lit[1]].T
-    least = min(columns.read_noise, quietest(column_noises(upright)))
+    least = min(columns.read_noise, quietest_noise(column_noises(upright)))
     rows = see_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
     lit = widest_of(rows.lit)
     if rows.strips:
@@ -235,7 +235,7 @@ def _is_upright(region, shape):
 
 def _with_claim(axis, start, stop, count):
     error = max(axis.read_noise / np.sqrt(count), 1e-3)
-    groups = agreeing(axis.levels, start, stop, tolerance(axis.read_noise, error))
+    groups = agreeing_ranges(axis.levels, start, stop, tolerance(axis.read_noise, error))
     strips = tuple(strip_of(axis.levels, group, (start, stop), groups) for group in groups)
     lit = tuple(complement([(start, stop)], len(axis.levels)))
     return replace(axis, strips=strips, lit=lit) if strips and lit else axis

@@ -12,7 +12,7 @@ from ccdflow.camera.image_hdus import array_shape, required_image_hdus
 from ccdflow.camera.proposing.findings import merged_findings
 from ccdflow.camera.proposing.image_examination import ImageFindings, examine_image
 from ccdflow.camera.proposing.lit_columns import (
-    filled,
+    fill_with_medians,
 )
 from ccdflow.camera.proposing.proposal_yaml import profile_text
 from ccdflow.camera.sections import Region
@@ -177,5 +177,5 @@ def _by_light(one, other):
     """Return the two frames as (bias or None, the brighter)."""
     if other is None:
         return None, one
-    brightness = [np.percentile(filled(image), 99) for image in (one, other)]
+    brightness = [np.percentile(fill_with_medians(image), 99) for image in (one, other)]
     return (one, other) if brightness[0] <= brightness[1] else (other, one)

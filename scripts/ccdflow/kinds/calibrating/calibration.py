@@ -22,7 +22,7 @@ from ccdflow.kinds.matching import answers, shelves
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
@@ -60,7 +60,7 @@ class Calibration:
     @cached_property
     def frame(self):
         """The record of the reduced frame; None if it was not made."""
-        return self.context.outcome(reduced(self.row.file))
+        return self.context.outcome(reduced_product(self.row.file))
 
     @cached_property
     def _answers(self):
@@ -187,9 +187,11 @@ class Calibration:
     def _calibrate(self, key):
         """Calibrate the frame and write it; return its figures, and how much each master helps."""
         context = self.context
-        path = context.results / reduced(self.row.file)
+        path = context.results / reduced_product(self.row.file)
         uses = {
-            kind: master_reading.applied(context, STORE, kind, use, path, self.degrees(use))
+            kind: master_reading.read_applied_master(
+                context, STORE, kind, use, path, self.degrees(use)
+            )
             for kind, use in self.uses.items()
         }
         extras = self.extra.extras([image.shape for image in self._images])

@@ -12,9 +12,9 @@ from astropy.utils.exceptions import AstropyWarning
 from ccdflow import paths
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 from ccdflow.files.tables import table_rows
-from ccdflow.kinds.matching.association import STEPS, taken
+from ccdflow.kinds.matching.association import STEPS, first_use
 from ccdflow.run import ledger
 
 # At most this many members, and frames, are named.
@@ -49,7 +49,7 @@ def results_of(path):
     )  # fmt: skip
 
 
-def tell(results, product, context=None):
+def explain_product(results, product, context=None):
     """Return the lines of a product's story.
 
     Parameters
@@ -362,7 +362,7 @@ def _today(product, context):
     ]
     group = context.groups.get(product)
     for step in group.steps if group is not None and job is not None else ():
-        use = taken(context, step)
+        use = first_use(context, step)
         what = use.product if use is not None else step.missing or "not needed"
         lines.append(f"           {step.kind}: {what}")
     if context.chain.kind_of(product) is None:
@@ -379,7 +379,7 @@ def _today(product, context):
 
 
 def _inventory(results):
-    return {printable(row["file"]): row for row in table_rows(Path(results) / paths.INVENTORY)}
+    return {printable_text(row["file"]): row for row in table_rows(Path(results) / paths.INVENTORY)}
 
 
 def _all_associations(results):

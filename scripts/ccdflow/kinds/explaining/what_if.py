@@ -20,7 +20,7 @@ from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def try_master(context, product, master):
         raise UserError(
             "its reduced frame is not there", file=product, remedy="run snakemake first"
         )
-    store, path = MasterStore(), context.results / reduced(work.row.file)
+    store, path = MasterStore(), context.results / reduced_product(work.row.file)
     uses = {
-        kind: master_reading.applied(context, store, kind, use, path, work.degrees(use))
+        kind: master_reading.read_applied_master(context, store, kind, use, path, work.degrees(use))
         for kind, use in work.uses.items()
     }
     kind = _kind_of(context, master)

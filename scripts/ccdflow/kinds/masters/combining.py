@@ -24,7 +24,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.run import ledger
-from ccdflow.run.context import Context, reduced
+from ccdflow.run.context import Context, reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
@@ -120,7 +120,7 @@ class CombineWork:
 
     @property
     def _row(self):
-        return self.context.row_of(reduced(self.files[0]))
+        return self.context.row_of(reduced_product(self.files[0]))
 
     @property
     def memory(self):
@@ -350,7 +350,7 @@ def claimed_read_noise(work):
     return claim if isinstance(claim, int | float) else None
 
 
-def short(value):
+def short_number(value):
     """Return a number with six digits; any other value unchanged."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 

@@ -19,9 +19,9 @@ from ccdflow.detector import (
     member_selection,
 )
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters import selecting
-from ccdflow.kinds.masters.combining import hours_of, short
+from ccdflow.kinds.masters.combining import hours_of, short_number
 from ccdflow.kinds.masters.light_maker import LightMasterMaker
 from ccdflow.kinds.masters.member_masters import Members, reduced_as
 from ccdflow.robust import median_of_each
@@ -50,7 +50,7 @@ class DarkMaker(LightMasterMaker):
             again = {out.index for out in copies}
             rest = [index for index in range(len(records)) if index not in again]
             selection = self._select_alike(context, group, [records[index] for index in rest])
-            return selecting.among(selection, rest, copies)
+            return selecting.widen_selection(selection, rest, copies)
 
         def choose(stats):
             return dark_flat_selection.select_darks(
@@ -71,7 +71,7 @@ class DarkMaker(LightMasterMaker):
         """
         row = members.rows[0]
         reduction, images = reduced_as(members.context, row)
-        names = [printable(file) for file, _ in members.records_of_files]
+        names = [printable_text(file) for file, _ in members.records_of_files]
         statistics, parts, copies = [[] for _ in members.records_of_files], [], []
         for image in images:
             bias = members.master("bias", image)
@@ -126,21 +126,21 @@ class DarkMaker(LightMasterMaker):
         benefits = benefit.of_amplifiers(combined)
         return [
             {
-                **{name: short(value) for name, value in structure.items()},
+                **{name: short_number(value) for name, value in structure.items()},
                 "amplifier": figures.amplifier,
                 "frames": figures.frames,
                 "seconds": figures.seconds,
                 "unit": figures.unit,
-                "rate": short(figures.rate.value),
-                "rate_error": short(figures.rate.error),
-                "rate_99": short(figures.percentiles[99]),
+                "rate": short_number(figures.rate.value),
+                "rate_error": short_number(figures.rate.error),
+                "rate_99": short_number(figures.percentiles[99]),
                 "hot": figures.hot,
                 "hot_limit": figures.hot_limit,
-                "glow": short(figures.glow.value),
-                "glow_error": short(figures.glow.error),
-                "level_span": short(figures.drift.span),
-                "noise_ratio": short(figures.noise_ratio.value),
-                "noise_ratio_error": short(figures.noise_ratio.error),
+                "glow": short_number(figures.glow.value),
+                "glow_error": short_number(figures.glow.error),
+                "level_span": short_number(figures.drift.span),
+                "noise_ratio": short_number(figures.noise_ratio.value),
+                "noise_ratio_error": short_number(figures.noise_ratio.error),
                 "said": dark_figures.warnings_on_dark(figures, unit=unit),
             }
             for figures, structure in zip(measured, benefits, strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow.combine import combine_recipe, combined_header, stack
 from ccdflow.detector import member_selection
 from ccdflow.files.hdus import array_hdu
-from ccdflow.files.headertext import CardList, printable
+from ccdflow.files.headertext import CardList, printable_text
 from ccdflow.kinds.masters import selecting
 
 
@@ -68,7 +68,9 @@ class MasterMaker:
             turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
             where = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
             outs = [
-                *member_selection.same_pixels(frames, [printable(file) for file in work.files]),
+                *member_selection.same_pixels(
+                    frames, [printable_text(file) for file in work.files]
+                ),
                 *member_selection.unlike_the_rest(turned),
             ]
             for out in outs:
@@ -242,7 +244,7 @@ class MasterMaker:
             dates=work.dates,
             left_out=work.left_out,
         )
-        cards.set("CCDFNAME", printable(work.record.product), "name of this product")
+        cards.set("CCDFNAME", printable_text(work.record.product), "name of this product")
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write the figures of one image into its header.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.chain import AppliedMaster
 from ccdflow.camera.sections import Region
-from ccdflow.combine.preparation import mapped
+from ccdflow.combine.preparation import open_image
 from ccdflow.errors import FrameError
 from ccdflow.files.multi_image_products import read_units
 
 
-def applied(context, store, kind, use, path, degrees):
+def read_applied_master(context, store, kind, use, path, degrees):
     """Return the `ccdflow.calibrate.chain.AppliedMaster` of a step.
 
     Parameters
@@ -65,4 +65,4 @@ def cut_pixels(member, use):
     ccdflow.combine.member_reader.Member or numpy.ndarray
         The plane itself where all of it is used.
     """
-    return mapped(member)[Region.from_fits(use.cut).slices] if use.cut else member
+    return open_image(member)[Region.from_fits(use.cut).slices] if use.cut else member

@@ -70,10 +70,10 @@ def without_odd_flags(frames, select_alike):
     if not left_out:
         return select_alike(frames)
     good = [index for index in range(len(frames)) if index not in left_out]
-    return among(select_alike([frames[index] for index in good]), good, left_out.values())
+    return widen_selection(select_alike([frames[index] for index in good]), good, left_out.values())
 
 
-def among(selection, places, left_out):
+def widen_selection(selection, places, left_out):
     """Return a selection of some frames as one of all.
 
     Parameters

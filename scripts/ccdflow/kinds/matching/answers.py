@@ -185,7 +185,10 @@ def _answers(context, row, steps):
 
 def _answer(context, step):
     def make():
-        use, own = association.taken(context, step), measured_flats.decided(context, step)
+        use, own = (
+            association.first_use(context, step),
+            measured_flats.order_by_measurement(context, step),
+        )
         return step, Answer(own, use, association.why_missing(context, step))
 
     return context.planned(("answer", id(step)), make)[1]

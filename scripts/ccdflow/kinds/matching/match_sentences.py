@@ -242,7 +242,7 @@ def distance(about, frame):
     return len(differences(about.setup, frame.setup))
 
 
-def how(about, frame):
+def differences_in_words(about, frame):
     """Return in words in which criteria another setup differs from a frame's.
 
     Parameters

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, Rules
-from ccdflow.kinds.matching.ranking import candidate_at, ranked, rescaled
+from ccdflow.kinds.matching.ranking import candidate_at, rank_candidates, rescale_candidate
 from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
@@ -131,7 +131,7 @@ class Masters:
         # Of flats, an observer changes the filter first.
         reasons = ["other filter"] if kind == FLAT and about.light != frame.light else []
         if about.setup != frame.setup:
-            return ", ".join([*reasons, match_sentences.how(about, frame)])
+            return ", ".join([*reasons, match_sentences.differences_in_words(about, frame)])
         if reasons:
             return reasons[0]
         if kind != DARK:
@@ -175,7 +175,7 @@ class Masters:
             )
             words, how = (
                 match_sentences.words_of(nearest, kind),
-                match_sentences.how(nearest.about, frame),
+                match_sentences.differences_in_words(nearest.about, frame),
             )
             parts.append(f"nearest {words} with {how}")
         return f"no {kind} {wanted}: {'; '.join(parts)}"
@@ -305,7 +305,7 @@ class FramesAlike:
             return choice
         asked = (asked, seconds)
         if asked not in self._answers:
-            rescaled_ones = tuple(rescaled(each, seconds) for each in choice.candidates)
+            rescaled_ones = tuple(rescale_candidate(each, seconds) for each in choice.candidates)
             self._answers[asked] = replace(choice, candidates=rescaled_ones), True
         return self._answers[asked][0]
 
@@ -339,7 +339,9 @@ class FramesAlike:
     def _choose(self, frame, seconds):
         candidates = ()
         if self._shelf is not None:
-            candidates = ranked(self._shelf, self._kind, frame, self._noise, self._rules, seconds)
+            candidates = rank_candidates(
+                self._shelf, self._kind, frame, self._noise, self._rules, seconds
+            )
         wanted = replace(frame, exptime=seconds)
         missing = "" if candidates else self._masters.why_none(self._kind, wanted)
         return Choice(self._kind, candidates, missing=missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ccdflow.pages.text_formatting import with_error
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 # A gain or read noise is warned of if it is off by this part ...
 _LEAST_DEPARTURE = 0.05
@@ -79,7 +79,7 @@ def full_pixels(night, amplifier, figures, *, several):
     list of str
     """
     well, known = figures["full_well"], amplifier.saturation
-    levels = night.context.outcome(reduced(night.files[0])).data["levels"]
+    levels = night.context.outcome(reduced_product(night.files[0])).data["levels"]
     if not math.isfinite(well) or amplifier.name not in levels:
         return []
     raw = well + levels[amplifier.name]

@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate.frame_corrections import sparse
+from ccdflow.calibrate.frame_corrections import sparse_mask
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
 from ccdflow.files import atomic_write, checksum, plaintables
-from ccdflow.files.headertext import card_text, printable
+from ccdflow.files.headertext import card_text, printable_text
 from ccdflow.run import ledger
 
 TABLE, WEAK = "PIXELS", "WEAK"
@@ -45,7 +45,7 @@ def write_product(context, record, cards, images=(), **tables):
     primary.header["CCDFKEY"] = (record.key, "what this product depends on")
     named = (("CCDFNAME", record.product, "name of this product"), *cards)
     texts = (
-        card_text(keyword, printable(value) if isinstance(value, str) else value, comment)
+        card_text(keyword, printable_text(value) if isinstance(value, str) else value, comment)
         for keyword, value, comment in named
     )
     # At once: a header is gone through for each call.
@@ -236,5 +236,5 @@ def _masks(nights, shapes, share):
         history = combine_nights([images[number] for images in seen], share=share)
         row, column = np.divmod(history.index, shape[1])
         pixels = {"row": row, "column": column, "bits": history.bits}
-        masks.append(sparse({k: v[history.bits != 0] for k, v in pixels.items()}, shape))
+        masks.append(sparse_mask({k: v[history.bits != 0] for k, v in pixels.items()}, shape))
     return tuple(masks)

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.detector.trend_steps import TRENDS
 from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.dark import rounded
+from ccdflow.kinds.dark import rounded_exposure
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
@@ -192,7 +192,7 @@ def darks_of(context, group):
             record = context.outcome(use.product)
             if record is not None and record.status == ledger.MADE:
                 shared = dict(context.groups[use.product].shared)
-                seconds = rounded(float(shared["exptime"]))
+                seconds = rounded_exposure(float(shared["exptime"]))
                 darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
     degrees, seconds = max(darks.items(), key=lambda entry: len(entry[1]), default=("", ()))
     return degrees, sorted(seconds)

@@ -19,8 +19,8 @@ from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
 from ccdflow.kinds.matching import association, match_sentences, shelves
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, Answer, answers_of, reasons_of, used_by
-from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.measured_flats import competing, figure_of, is_made
+from ccdflow.kinds.matching.association import first_use
+from ccdflow.kinds.matching.measured_flats import competing_flats, figure_of, is_made
 from ccdflow.kinds.matching.setups import about_members, middles_of, setup_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
 from ccdflow.kinds.planning import budget, sky_prediction
@@ -365,7 +365,7 @@ def _planned_master(context, kind, answers):
 
 
 def _unmeasured(context, step):
-    rivals = competing(context, step)
+    rivals = competing_flats(context, step)
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
 
@@ -433,7 +433,9 @@ def _has_bias(context, dark, bias):
 def _bias_of(context, dark):
     """Return the `Use` of the bias that a dark's members had subtracted; None without a bias."""
     group = context.groups.get(dark.product)
-    biases = [taken(context, step) for step in group.steps if step.kind == BIAS] if group else []
+    biases = (
+        [first_use(context, step) for step in group.steps if step.kind == BIAS] if group else []
+    )
     return biases[0] if biases else None
 
 

@@ -110,7 +110,7 @@ def make_reduced_frame(context, job):
     row = context.row_of(job.product)
     record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
     try:
-        with file_errors.reading(row.file):
+        with file_errors.raw_file_errors(row.file):
             raw = rawfile.open_raw(context.raw / row.file, row.file)
         with raw:
             target, content, figures = _reduce(context, job, row, raw)
@@ -127,7 +127,7 @@ def make_reduced_frame(context, job):
             # bytes that it cannot read.
             raise
         tracebacks.write_traceback(context.results, row.file, error)
-        reason = file_errors.unforeseen(row.file, error).reason
+        reason = file_errors.unforeseen_error(row.file, error).reason
         return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
         record,
@@ -179,7 +179,7 @@ def _stream(frame):
     """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
     size = _header_sizes.get(frame.header_form)
     if size is None:
-        like_it = streaming.foreseen(frame.geometry, frame.recipe)
+        like_it = streaming.predicted_frame(frame.geometry, frame.recipe)
         size = len(frame.header(headers.first_header, like_it))
         _header_sizes[frame.header_form] = size
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]

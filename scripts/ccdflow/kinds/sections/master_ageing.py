@@ -111,7 +111,7 @@ def _series_of(context, kind, group, known):
 
 
 def _series_name(context, kind, group, row):
-    setup = setups.about(context, [row], kind, night=group.shown).setup
+    setup = setups.observed_as(context, [row], kind, night=group.shown).setup
     shared = dict(group.shared)
     own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))

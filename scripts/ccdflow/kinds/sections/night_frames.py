@@ -36,7 +36,7 @@ def page_frames(context, night, prefix):
     frames = []
     outs = {file: text for _, file, text in left_out(context, night)}
     for row in context.rows_of(night):
-        product = paths.reduced(row.file)
+        product = paths.reduced_frame(row.file)
         record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
         status, reason = _STATUS.get(row.status, ""), row.reason
         made = record is not None and record.status == ledger.MADE

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ccdflow import paths
 from ccdflow.files import line_checksums
 from ccdflow.pages.contents import Section
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 # At most this many products that are not verified get a line.
 _MOST_LINES = 20
@@ -35,7 +35,7 @@ def verdicts_of(context, night):
     if not by_product:
         return []
     files = [row.file for row in context.rows_of(night)]
-    products = [*map(reduced, files), *map(paths.calibrated, files)]
+    products = [*map(reduced_product, files), *map(paths.calibrated_frame, files)]
     folder = paths.segment(night)
     products += [product for product in by_product if _is_of(product, folder)]
     verdicts = []

@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ccdflow.pages.pictures.raster import described
+from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
     DPI,
     FAINT,
@@ -177,7 +177,7 @@ def png_bytes(figure):
     stream = io.BytesIO()
     small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.putpalette(_with_exact_ground(small.getpalette()))
-    about = described(figure.get_label())
+    about = description_chunk(figure.get_label())
     small.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
     return stream.getvalue()
 

@@ -209,12 +209,12 @@ class Raster:
         image = Image.fromarray(self.pixels, mode="P")
         image.putpalette(b"".join(self._colours))
         stream = io.BytesIO()
-        about = described(self.explanation)
+        about = description_chunk(self.explanation)
         image.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
         return stream.getvalue()
 
 
-def described(text):
+def description_chunk(text):
     """Return the chunk of a PNG with the words that explain it below its panels."""
     about = PngInfo()
     if text:
@@ -222,7 +222,7 @@ def described(text):
     return about
 
 
-def lighter(colour, part):
+def lighter_colour(colour, part):
     """Return a colour mixed with white.
 
     Parameters

@@ -85,7 +85,7 @@ def types(context):
     return _sum(context, "types", Counter(row.facts["type"] for row in rows))
 
 
-def asked(context):
+def requested_frames(context):
     """Return how many frames of closed nights the configuration asks for."""
     return sum(night["asked"] for night in context.summaries(NAME).values())
 

@@ -311,7 +311,7 @@ class _Homes:
         self.nights = sorted({row.night for row in rows})
         self._by_segment = {paths.segment(night): night for night in self.nights}
         self.of_row = {row.file: row.night for row in rows}
-        self._of_product = {paths.reduced(row.file): row.night for row in rows}
+        self._of_product = {paths.reduced_frame(row.file): row.night for row in rows}
         self._reach = {kind.name: kind.reach for kind in context.chain}
         self.records = {night: [] for night in ("", *self.nights)}
         for product, record in context.ledger.items():

@@ -308,8 +308,8 @@ def changed_values(now, saved):
 def home_of_record(context):
     """Return a function from a record to its night, '' for none."""
     rows = context.store.rows.values()
-    nights = {paths.reduced(row.file): row.night for row in rows}
-    nights |= {paths.calibrated(row.file): row.night for row in rows}
+    nights = {paths.reduced_frame(row.file): row.night for row in rows}
+    nights |= {paths.calibrated_frame(row.file): row.night for row in rows}
     segments = {paths.segment(row.night): row.night for row in rows}
     reach = {kind.name: kind.reach for kind in context.chain}
 

@@ -241,7 +241,7 @@ class _Opening:
         )
         opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0
-        ) + archive_counts.asked(context)
+        ) + archive_counts.requested_frames(context)
         return opened_plan, self._more(context, opened_plan)
 
     def _take_in(self, store, records):
@@ -283,7 +283,7 @@ class _Opening:
         values, nights = self._values, self._nights
         context = Context(
             values, Path(values["raw"]), Path(values["results"]), store, records, self._chain,
-            frozenset(inventory.outdated(store, self._reading)),
+            frozenset(inventory.outdated_files(store, self._reading)),
             cameras=self._reading.cameras, closed=nights,
             planned_products=WantedProducts(self._notes),
         )  # fmt: skip

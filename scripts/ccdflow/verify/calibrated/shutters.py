@@ -11,7 +11,7 @@ from astropy.io import fits
 from ccdflow.verify.comparing.amplifiers import number_of_card
 from ccdflow.verify.reading.accounts import NamedMaster, product_of
 from ccdflow.verify.reading.outcome import MISSING, MODEL, CannotRemake
-from ccdflow.verify.reading.stored_rows import master_file, stored
+from ccdflow.verify.reading.stored_rows import master_file, open_product
 
 # Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
 _MOST_CELLS = 16
@@ -69,7 +69,7 @@ def _exposures(flat, reduced, results):
         path = results / product_of(unquote(name, errors="surrogateescape"))
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a member of its flat, is missing", MISSING)
-        headers.append(stored(path).first)
+        headers.append(open_product(path).first)
     seconds = [number_of_card(header.get("EXPTIME")) for header in headers]
     if None in seconds:
         raise CannotRemake("it is corrected for the shutter, and EXPTIME has no exposure", MODEL)
