@@ -65,7 +65,7 @@ def flagged_indices(mask):
 
     Examples
     --------
-    >>> print(flagged(np.array([[0, 4, 0], [0, 0, 64]], np.int16)))
+    >>> print(flagged_indices(np.array([[0, 4, 0], [0, 0, 64]], np.int16)))
     [1 5]
     """
     flat = mask.reshape(-1)

@@ -171,7 +171,7 @@ def stem(product):
 def reduced_frame(frame):
     """Return the path of a reduced frame; both paths are relative to their roots.
 
-    >>> reduced("darks/ccd.013.0.fits.gz")
+    >>> reduced_frame("darks/ccd.013.0.fits.gz")
     'reduced/darks/ccd.013.0.fits'
     """
     name = frame
@@ -185,7 +185,7 @@ def reduced_frame(frame):
 def calibrated_frame(frame):
     """Return the path of a raw frame's calibrated frame.
 
-    >>> calibrated("darks/ccd.013.0.fits.gz")
+    >>> calibrated_frame("darks/ccd.013.0.fits.gz")
     'calibrated/darks/ccd.013.0.fits'
     """
     return "calibrated/" + reduced_frame(frame).removeprefix("reduced/")
@@ -373,7 +373,7 @@ def set_aside(product):
 def numbered_name(name, number):
     """Return a file's name with a number before its ending, within the limit on names.
 
-    >>> numbered("a.fits", 2)
+    >>> numbered_name("a.fits", 2)
     'a.2.fits'
 
     Parameters
@@ -399,7 +399,7 @@ def done_record(product, key, attempt=0):
     The record's name is plain ASCII without blanks or braces, because Snakemake reads braces in a
     path as wildcards.
 
-    >>> done("reduced/a b{1}.fits", "0123456789abcdef")
+    >>> done_record("reduced/a b{1}.fits", "0123456789abcdef")
     '.ccdflow/done/reduced/a%20b%7B1%7D.fits.0123456789abcdef.json'
 
     Parameters
@@ -500,7 +500,7 @@ def plain_name(text):
 def folded_name(name):
     """Return a name in a path in small letters: some file systems do not tell capitals.
 
-    >>> folded("flat_R") == folded("flat_r"), folded("g 1") == folded("g_1")
+    >>> folded_name("flat_R") == folded_name("flat_r"), folded_name("g 1") == folded_name("g_1")
     (True, True)
     """
     return plain_name(name).casefold()

@@ -304,7 +304,7 @@ for path in sys.argv[2:]:
     reason = ""
     try:
         layout = rawfile.read_layout(path, name="a", memory=memory)
-        with file_errors.reading("a"), rawfile.open_raw(path, "a") as file:
+        with file_errors.raw_file_errors("a"), rawfile.open_raw(path, "a") as file:
             file.read_all(layout, memory=memory)
     except FrameError as error:
         reason = error.reason

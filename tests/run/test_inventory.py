@@ -459,7 +459,7 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeyp
     later = time.time() + 9999
     update(box, store, now=later)
     with monkeypatch.context() as patch:
-        patch.setattr(inventory, "_described", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(inventory, "_row_values", lambda *_: (_ for _ in ()).throw(MemoryError))
         update(box, store, now=later)
     assert store.rows[file].stamp == ()
     update(box, store, now=later)

@@ -349,7 +349,7 @@ def read_master(path, kind, *, name=None):
         raise DamagedProduct(
             f"the combined {kind} holds no image", file=name, remedy="make it again"
         )
-    return _described(kind, tuple(images), header, name)
+    return _master_of_header(kind, tuple(images), header, name)
 
 
 def _is_beside(name, index, units):
@@ -383,7 +383,7 @@ def _pixels(file, unit, name):
     return out
 
 
-def _described(kind, images, header, name):
+def _master_of_header(kind, images, header, name):
     """Return a `Master` with the values of its header that calibrating needs."""
 
     def text(keyword):

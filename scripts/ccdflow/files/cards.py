@@ -55,7 +55,7 @@ def bare_keyword(keyword):
 
     Examples
     --------
-    >>> bare("hierarch ESO  DET WIN1 NX")
+    >>> bare_keyword("hierarch ESO  DET WIN1 NX")
     'ESO DET WIN1 NX'
     """
     words = keyword.upper().split()

@@ -107,7 +107,7 @@ def _exposure_words(row):
 def rounded_exposure(seconds):
     """Return an exposure time to as many digits as darks of one group share.
 
-    >>> [rounded(value) for value in (300.062, 70.001, 7.04, 0.05)]
+    >>> [rounded_exposure(value) for value in (300.062, 70.001, 7.04, 0.05)]
     [300.0, 70.0, 7.0, 0.1]
     """
     digits = 1 if EXACT_PART * seconds <= EXACT_SECONDS else 0

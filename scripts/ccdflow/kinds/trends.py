@@ -103,7 +103,7 @@ class Trends(Kind):
         if not DETECTOR.is_enabled(context):
             return []
         return [
-            f"trends: {_described(event)}: {_advice(context, event, in_full=True)}"
+            f"trends: {_event_in_words(event)}: {_advice(context, event, in_full=True)}"
             for record in records
             if record.status == ledger.MADE
             for event in record.data["events"]
@@ -137,14 +137,14 @@ class Trends(Kind):
         return Section(
             "steps",
             "Steps in the detector",
-            tuple(f"{_described(event)}." for event in recent),
+            tuple(f"{_event_in_words(event)}." for event in recent),
             (
                 f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
                 " errors beyond drift and scatter. If the camera was changed then, the night"
                 " belongs into `epochs:` of its profile: the detector counts as another one from"
                 " then on, and the step is no longer shown.",
                 *([] if events else ["No step is seen."]),
-                *(f"{_described(event)}: {_advice(context, event)}." for event in shown),
+                *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
                 *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),
             ),
             headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors")
@@ -230,7 +230,7 @@ def _events(context, rows):
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _described(event):
+def _event_in_words(event):
     """Return an event in words: the figures that changed, and by how much."""
     changes = {}
     for step in event["steps"]:

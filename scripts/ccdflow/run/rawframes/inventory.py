@@ -336,7 +336,7 @@ def _read(raw, file, before, settings, basis, now, values):
         camera = basis.identify(headers, settings.cameras, file)
         values |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
         remembered = basis.remembered(camera.name)
-        values |= _described(file, camera, headers, remembered)
+        values |= _row_values(file, camera, headers, remembered)
         if not camera.raw:
             remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
         values["geometry"], values["recipe"], notes = remembered(
@@ -366,7 +366,7 @@ def _as_far_as_read(row, raw, settings, basis):
         return row
     try:
         camera = basis.identify(raw.headers, settings.cameras, row.file)
-        known = _described(row.file, camera, raw.headers, basis.remembered(camera.name))
+        known = _row_values(row.file, camera, raw.headers, basis.remembered(camera.name))
     except MemoryError:
         return replace(row, stamp=())
     except Exception:
@@ -403,7 +403,7 @@ def _is_first_verdict(before, row):
     )
 
 
-def _described(file, camera, headers, remembered):
+def _row_values(file, camera, headers, remembered):
     """Return the values of a row that its headers tell, with warnings on unreadable cards."""
     described = camera.describe(headers, file=file, remembered=remembered)
     values = dict(zip(FACTS, _facts_of(described), strict=True))
