@@ -139,7 +139,7 @@ def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_ses
         assert kinds(session, batch) == [BIAS, QUALITY]
         assert batch.before == tuple(each.done for each in nights)
         path = session.context.results / batch.path
-        assert batches.before(path) == [each.done for each in nights]
+        assert batches.records_before(path) == [each.done for each in nights]
         # What both nights have made is known there, and nothing else has to be read.
         rows = batches.read_batch(path, CHAIN).context.store.rows
         assert rows.keys() == session.context.store.rows.keys()
@@ -321,7 +321,7 @@ def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change,
     else:
         head, _, body = path.read_text().partition("\n")
         path.write_text(head.replace('"form"', '"before it"') + "\n" + body)
-    for read in (batches.size_of, batches.before, batches.batches_awaited):
+    for read in (batches.size_of, batches.records_before, batches.batches_awaited):
         with pytest.raises(UserError, match=r"another version of ccdflow wrote this batch; start"):
             read(path)
     said = []

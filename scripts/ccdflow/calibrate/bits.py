@@ -51,7 +51,7 @@ HOT_RATE = 20.0
 _OF_ITS_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 
 
-def of_master(mask):
+def bits_of_master(mask):
     """Return a master's mask as bits of a frame's; pixels without values have no calibration.
 
     Parameters

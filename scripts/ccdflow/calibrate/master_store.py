@@ -450,7 +450,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         If no pixel has a value, or a flat holds no lit pixel or is not normalised.
     """
     data = np.array(pixels, np.float32) if copy else pixels
-    flags = np.zeros(data.shape, np.int16) if mask is None else bits.of_master(mask)
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits.bits_of_master(mask)
     absent = ~np.isfinite(data)
     if absent.all():
         raise DamagedProduct(

@@ -80,7 +80,7 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     limits = thresholds or DarkThresholds()
     first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
     first += _of_other_temperature(temperatures, limits.temperature)
-    return _after(
+    return _select_within_limits(
         first,
         stats,
         limits,
@@ -131,7 +131,7 @@ def _of_other_temperature(temperatures, tolerance):
     return left_out
 
 
-def _after(first, stats, limits, select):
+def _select_within_limits(first, stats, limits, select):
     """Leave out frames beyond fixed limits, and select among the rest."""
     out = {}
     for each in first:
@@ -208,7 +208,7 @@ def select_flats(stats, thresholds=None):
         limits.signal_to_noise,
         below=True,
     )
-    return _after(
+    return _select_within_limits(
         first,
         stats,
         limits,

@@ -10,7 +10,7 @@ COLUMN = "seal"
 """The column of a table with the checksum of its line."""
 
 
-def seal_of(row):
+def checksum_of(row):
     """Return the checksum of a line: a dict of texts, in the order of its columns."""
     values = [[name, str(value)] for name, value in row.items() if name != COLUMN]
     return f"{zlib.crc32(repr(values).encode('utf-8', 'surrogateescape')):08x}"
@@ -34,9 +34,9 @@ def unedited_lines(path):
         lines = list(csv.DictReader(io.StringIO(text)))
     except (OSError, csv.Error):
         return [], 0
-    sealed = [line for line in lines if line.get(COLUMN)]
-    good = [line for line in sealed if line[COLUMN] == seal_of(line)]
-    return good, len(sealed) - len(good)
+    with_checksum = [line for line in lines if line.get(COLUMN)]
+    good = [line for line in with_checksum if line[COLUMN] == checksum_of(line)]
+    return good, len(with_checksum) - len(good)
 
 
 def table_of(columns, rows):
@@ -59,5 +59,5 @@ def table_of(columns, rows):
     writer.writeheader()
     for row in rows:
         texts = {name: str(row[name]) for name in columns}
-        writer.writerow({**texts, COLUMN: seal_of(texts)})
+        writer.writerow({**texts, COLUMN: checksum_of(texts)})
     return out.getvalue().encode("utf-8", "surrogateescape")

@@ -16,7 +16,7 @@ from ccdflow.kinds.planning import awaited_masters, coverage, night_plan, plan_s
 from ccdflow.kinds.product_writing import drawing_module, noted_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.terminal import NOT_CALIBRATED
+from ccdflow.pages.terminal import mark_set_aside
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -429,7 +429,7 @@ def table_lines(context):
         for answer in answers_of(context, group):
             line = _step_line(context, answer)
             if is_refused:
-                line[-2] += NOT_CALIBRATED
+                line[-2] = mark_set_aside(line[-2])
             yield [group.product, group.night, *line]
 
 

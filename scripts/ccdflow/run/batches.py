@@ -379,7 +379,7 @@ def size_of(path):
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
-def before(path):
+def records_before(path):
     """Return the records of the batches that come before one; read only its first line."""
     head = _head(path)
     return head["before"] if isinstance(head, dict) else []

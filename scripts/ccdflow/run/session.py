@@ -158,7 +158,7 @@ def start(
                 session = _sealed_session(values, reading, chain, dry, held, valid_seal)
             else:
                 options = {"progress": progress, "cores": cores}
-                session = _open(
+                session = _session_of_some_nights(
                     values, reading, chain, dry, held, state=state, options=options, made=made,
                 )  # fmt: skip
                 session = session or _begin(
@@ -213,7 +213,7 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _open(values, reading, chain, dry, held, *, state, options, made):
+def _session_of_some_nights(values, reading, chain, dry, held, *, state, options, made):
     """Return the session of a run that plans some nights only, None where all are to be planned."""
     if dry or state is None:
         # A dry run names the jobs of all nights.

@@ -84,7 +84,9 @@ def propose(headers, arrays, *, other=None, file):
         )
     findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
     same = findings[-1] == SAME
-    text = profile_text(headers, camera, seen if same else _alike(seen), findings, file, same=same)
+    text = profile_text(
+        headers, camera, seen if same else _share_regions(seen), findings, file, same=same
+    )
     return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))
 
 
@@ -114,7 +116,7 @@ def _image(image, shape, file):
 _SLACK = 3
 
 
-def _alike(seen):
+def _share_regions(seen):
     """Return the images with one set of regions for those that differ by a few pixels only.
 
     The part that all of them have is the one that holds in each.

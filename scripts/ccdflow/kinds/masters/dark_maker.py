@@ -123,7 +123,7 @@ class DarkMaker(LightMasterMaker):
             hours=hours_of(work.dates),
             hot_rate=work.settings["hot_rate"],
         )
-        benefits = benefit.of_amplifiers(combined)
+        benefits = benefit.figures_of_dark(combined)
         return [
             {
                 **{name: short_number(value) for name, value in structure.items()},

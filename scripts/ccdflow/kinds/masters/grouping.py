@@ -33,7 +33,7 @@ def groups_of(kind, context):
     -------
     dict of str to ccdflow.run.job.Group
     """
-    alike = _alike(kind, context)
+    alike = _rows_alike(kind, context)
     # Some file systems ignore case: filters r and R.
     names = Counter(
         (night, paths.folded_name(name_of_group(kind, camera, shared)))
@@ -60,7 +60,7 @@ def groups_of(kind, context):
     return groups
 
 
-def _alike(kind, context):
+def _rows_alike(kind, context):
     """Return {(night, camera, shared values, geometry, recipe): rows}."""
     by = [*kind.configuration(context)["group_by"], *kind.always_grouped_by]
     alike = {}

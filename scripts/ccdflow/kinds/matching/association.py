@@ -249,7 +249,7 @@ def needs_of(context, steps):
             is_sure = not context.will_be_made(use.product)
             if products is spare and is_sure and measured_flats.is_made(context, use):
                 # Where it comes to this one, flats of its rank compete with it.
-                spare += measured_flats.of_one_rank(context, step, use)
+                spare += measured_flats.flats_of_one_rank(context, step, use)
                 break
         # A bias is taken in the place of the first where its dark is.
         spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]

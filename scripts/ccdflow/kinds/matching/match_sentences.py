@@ -258,10 +258,10 @@ def differences_in_words(about, frame):
     differing = differences(about.setup, frame.setup)
     # A different size, binning or gain changes the layout: the layout is named if nothing else is.
     shown = [each for each in differing if each[0] != "layout"] or differing
-    return ", ".join(_how(*each) for each in shown)
+    return ", ".join(_difference_in_words(*each) for each in shown)
 
 
-def _how(name, theirs, ours):
+def _difference_in_words(name, theirs, ours):
     """Return in words how a master's value differs from the frame's."""
     if name in UNSAID:
         return f"another {UNSAID[name]}"

@@ -70,7 +70,7 @@ def _competing(context, step):
     return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
 
 
-def of_one_rank(context, step, use):
+def flats_of_one_rank(context, step, use):
     """Return the flats of a step that nothing but their variance ranks among each other.
 
     Parameters

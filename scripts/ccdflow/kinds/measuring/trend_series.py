@@ -160,7 +160,10 @@ def _temperatures(context, measured):
             darks[group.product] = darks_of(context, group)
         by_setup.setdefault((group.camera, group.shared), set()).add(darks[group.product][0])
     tolerance = context.settings["calibrate"]["temperature_tolerance"]
-    names = {setup: _alike(temperatures, tolerance) for setup, temperatures in by_setup.items()}
+    names = {
+        setup: _names_of_temperatures(temperatures, tolerance)
+        for setup, temperatures in by_setup.items()
+    }
     figures_of_products = {}
     for group in measured:
         degrees, seconds = darks[group.product]
@@ -198,7 +201,7 @@ def darks_of(context, group):
     return degrees, sorted(seconds)
 
 
-def _alike(degrees, tolerance):
+def _names_of_temperatures(degrees, tolerance):
     """Return {temperature: name} of temperatures as texts: those in a run have one name."""
     known = sorted((text for text in degrees if text), key=float)
     runs = []

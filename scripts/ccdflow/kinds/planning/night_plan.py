@@ -208,7 +208,7 @@ def _block(context, night, setup, groups, *, foretell):
     names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
         replace(noise, who=who)
-        for name, who, alike in _alike(context, groups, names)
+        for name, who, alike in _frames_alike(context, groups, names)
         if (noise := _noise(context, name, alike, foretell=foretell)) is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
@@ -229,7 +229,7 @@ def _block(context, night, setup, groups, *, foretell):
     )
 
 
-def _alike(context, groups, names):
+def _frames_alike(context, groups, names):
     """Yield the frames of one filter and exposure that take the same masters, with their names.
 
     Yields

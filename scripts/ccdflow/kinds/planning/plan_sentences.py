@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ccdflow.calibrate.chain import DARK, FLAT
+from ccdflow.detector.flat_figures import APERTURE
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of, grade_of
 from ccdflow.kinds.matching.shelf import day_of
@@ -182,10 +183,10 @@ def _adds(line, block):
         variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, about = _flat_noise(line, block), "" if line.level else "about "
-    cap, wide = 1 / noise, math.sqrt(budget.APERTURE) / noise
+    cap, wide = 1 / noise, math.sqrt(APERTURE) / noise
     return (
         f": {about}{100 * noise:.2g} % a pixel; limits S/N to {_round(cap)} a pixel,"
-        f" {_round(wide)} in an aperture of {budget.APERTURE} pixels"
+        f" {_round(wide)} in an aperture of {APERTURE} pixels"
     )
 
 

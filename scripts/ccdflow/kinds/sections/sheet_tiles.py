@@ -73,7 +73,7 @@ class NightTiles:
         return Tile(
             frame.file,
             frame.kind,
-            ", ".join([_what(frame), *([frame.camera] if self._has_cameras else [])]),
+            ", ".join([_caption(frame), *([frame.camera] if self._has_cameras else [])]),
             frame.time,
             tuple(self._marks(frame)),
             tuple(self._pictures(frame)),
@@ -247,7 +247,7 @@ def _grade(record):
     return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
 
 
-def _what(frame):
+def _caption(frame):
     """Return type, object, filter and exposure in a few words."""
     words = [frame.kind or "unknown type"]
     # Headers keep the object and the filter of the frame before a closed shutter.

@@ -11,7 +11,7 @@ import numpy as np
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter_colour, new_picture
-from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable
+from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable_text
 
 # At most this many amplifiers fit side by side with their names.
 _NAMED = 4
@@ -107,7 +107,7 @@ def night_quality_picture(
 
 
 def _called(amplifier, number):
-    return drawable(amplifier.amplifier) or f"amplifier {number + 1}"
+    return drawable_text(amplifier.amplifier) or f"amplifier {number + 1}"
 
 
 def _time_scale(amplifiers):

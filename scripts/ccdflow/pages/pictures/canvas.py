@@ -28,7 +28,7 @@ from ccdflow.pages.pictures.style import (
     PAPER,
     SERIES,
     WIDTH,
-    drawable,
+    drawable_text,
     explanation_lines,
 )
 
@@ -116,7 +116,7 @@ def new_figure(title, explanation, *, height):
     place : AxesMaker
         What makes axes in it, in inches right of and below the corner under the headline.
     """
-    headline = textwrap.wrap(drawable(title), 95) or [""]
+    headline = textwrap.wrap(drawable_text(title), 95) or [""]
     lines = explanation_lines(explanation)
     above = 0.2 + 0.25 * len(headline)
     total = above + height + 0.2 + 0.17 * len(lines)

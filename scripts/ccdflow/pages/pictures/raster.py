@@ -18,7 +18,7 @@ from ccdflow.pages.pictures.style import (
     MUTED,
     PAPER,
     WIDTH,
-    drawable,
+    drawable_text,
     explanation_lines,
     font,
     pixels,
@@ -255,7 +255,7 @@ def new_picture(title, explanation, height):
     above : float
         Where the panels begin, inches below the upper edge.
     """
-    headline = textwrap.wrap(drawable(title), 95) or [""]
+    headline = textwrap.wrap(drawable_text(title), 95) or [""]
     lines = explanation_lines(explanation)
     above = 0.2 + 0.25 * len(headline)
     total = pixels(above + height + 0.2 + 0.17 * len(lines))
@@ -283,7 +283,7 @@ def write_heading(raster, text, left, top, width):
         Room, inches.
     """
     letters = font(HEADING, bold=True)
-    text = drawable(text)
+    text = drawable_text(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
     place = pixels(left), pixels(top + 0.08)

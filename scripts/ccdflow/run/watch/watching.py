@@ -474,7 +474,7 @@ class Watch:
         session.finish(running)
         if jobs:
             for line in failures.lines_on_failures(context.results, running.failed):
-                self.say(complaints.of_a_watch(line))
+                self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, outcome.records.values(), time.monotonic() - began
             )

@@ -86,10 +86,10 @@ def _stretched(cells, shape):
         nearest = good[np.argmin(((good - place) ** 2).sum(axis=1))]
         cells[tuple(place)] = cells[tuple(nearest)]
     cells = np.nan_to_num(cells)
-    return _along(_along(cells, shape[0]).T, shape[1]).T
+    return _interpolate_cells(_interpolate_cells(cells, shape[0]).T, shape[1]).T
 
 
-def _along(values, size):
+def _interpolate_cells(values, size):
     """Return values of cells at each pixel of the first axis: lines, and parabolas at the ends."""
     count = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     edges = np.linspace(0, size, count + 1).round().astype(int)

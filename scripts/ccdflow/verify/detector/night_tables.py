@@ -433,7 +433,7 @@ def _by_darks(bits, image, tail, place, darks, hot_rate):
             rows_of(dark.path, which, y, "dark")[:, x] * (gain / seconds[0])
             for which in (image.hdu, f"UNCERT{image.suffix}")
         )
-        dark_pixels.of_one_dark(bits, place, rate, error, hot_rate)
+        dark_pixels.flag_by_one_dark(bits, place, rate, error, hot_rate)
         return
 
     def read(rows):
@@ -441,7 +441,7 @@ def _by_darks(bits, image, tail, place, darks, hot_rate):
         return np.concatenate(parts) * gain
 
     times = np.repeat(seconds, [len(dark.members) for dark in darks])
-    dark_pixels.of_lines(bits, place, read, times, noise * gain, hot_rate)
+    dark_pixels.flag_by_lines(bits, place, read, times, noise * gain, hot_rate)
 
 
 def _by_levels(image, tail, place, flat, like_ccdmask):
@@ -470,7 +470,7 @@ def _by_levels(image, tail, place, flat, like_ccdmask):
         [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
         for level in (0, 1)
     ]
-    return flat_pixels.of_two_levels(parts, like_ccdmask=like_ccdmask)
+    return flat_pixels.open_bits_of_levels(parts, like_ccdmask=like_ccdmask)
 
 
 def _dark_rate(flat, hdu, place):
