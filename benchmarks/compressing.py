@@ -21,8 +21,8 @@ from astropy.io import fits
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from ccdflow.files import packed  # noqa: E402
-from ccdflow.files.planes import Plane, read_units  # noqa: E402
+from ccdflow.files import compressed_images  # noqa: E402
+from ccdflow.files.multi_image_products import Plane, read_units  # noqa: E402
 
 ROUNDS, ROWS = 3, 512
 WAYS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
@@ -39,7 +39,7 @@ def ccdflow(frame, target, compress):
         for unit in units
     ]
     began = time.process_time()
-    with packed.writer(target, planes, compress=compress) as writer:
+    with compressed_images.writer(target, planes, compress=compress) as writer:
         for plane, array in zip(planes, arrays, strict=True):
             for start in range(0, len(array), ROWS):
                 writer.write(plane, array[start : start + ROWS])

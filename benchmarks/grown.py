@@ -26,7 +26,7 @@ import million
 import scale
 
 from ccdflow import kinds, paths
-from ccdflow.files import note_columns, notes, whole
+from ccdflow.files import atomic_write, note_columns, notes
 from ccdflow.run import seal, session
 from ccdflow.run.nights import closed_nights, note_lines
 
@@ -92,7 +92,9 @@ def grow(archive, night, number):
         _link(top, copies)
     for name in (paths.INVENTORY, paths.ASSOCIATIONS):
         _copy_table(results / name, copies)
-    table, masters = (whole.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS))
+    table, masters = (
+        atomic_write.stamp_of(results / n) for n in (paths.INVENTORY, paths.ASSOCIATIONS)
+    )
     _copy_notes(results / paths.HEADERS, copies, lambda first: {**first, "table": table})
     _copy_notes(results / paths.LEDGER, copies, stamps={paths.ASSOCIATIONS: masters})
     _copy_closed(archive, copies)

@@ -26,7 +26,7 @@ import million
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
 from ccdflow import kinds
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import ledger, session
 from ccdflow.run.context import Planning
 from ccdflow.simulate import simulate_archive
@@ -213,7 +213,7 @@ def seed_archive(archive, template, template_night):
         _copy_or_link(template.results / like, path, sources)
     # The times of a file with many names change with each of them, so they come last.
     for record in records:
-        stamp = whole.stamp_of(archive.results / record.product)
+        stamp = atomic_write.stamp_of(archive.results / record.product)
         run.context.ledger[record.product] = replace(record, stamp=stamp)
     ledger.save_ledger(archive.results, run.context.ledger)
     run.lock.close()

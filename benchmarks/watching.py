@@ -25,13 +25,13 @@ import measure
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.pages import live
+from ccdflow.pages import live_page
 from ccdflow.simulate import simulate_archive, simulate_night
 from ccdflow.simulate.telescope import observe
 
 # Frames that the telescope is ahead of the watch at most; seconds without a product: an error.
 _AHEAD, _PATIENCE = 40, 900
-_OF_THE_WATCH = {live.PAGE, live.SCRIPT}
+_OF_THE_WATCH = {live_page.PAGE, live_page.SCRIPT}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -115,7 +115,7 @@ def tiny(options, work):
 
     with watching(raw, results, work / "watch.log") as process:
         for path in observe(source, raw, every=options.every):
-            seen.append(results / paths.reduced(path.relative_to(raw).as_posix()))
+            seen.append(results / paths.reduced_frame(path.relative_to(raw).as_posix()))
             if len(seen) > _AHEAD:
                 until(seen[-_AHEAD].is_file, seen[-_AHEAD])
             if len(seen) % options.show == 0:
@@ -148,7 +148,7 @@ def lfc(options, work):
     folder, taken = raw / like.relative_to(source).parent, []
     content = fits.open(like)
     with watching(raw, results, work / "lfc-watch.log") as process:
-        until(lambda: (results / live.SCRIPT).is_file(), "the watch")
+        until(lambda: (results / live_page.SCRIPT).is_file(), "the watch")
         for number in range(options.frames + 1):
             # Each frame has another pixel changed: no frame is a copy of another.
             content[0].data.flat[number] += 1
@@ -156,7 +156,8 @@ def lfc(options, work):
             content.writeto(work / "next.fits", overwrite=True, output_verify="ignore")
             before = figures_of(process)[3]
             shutil.copyfile(work / "next.fits", target)
-            taken.append((*_wait(results, paths.calibrated(target.relative_to(raw).as_posix())),
+            product = paths.calibrated_frame(target.relative_to(raw).as_posix())
+            taken.append((*_wait(results, product),
                           figures_of(process)[3] - before))  # fmt: skip
     # The first frame finds the watch cold.
     names = ("to the calibrated frame, s", "to the page, s", "CPU s of the watch")

@@ -36,7 +36,7 @@ def or_stop(check, argument):
     try:
         return check(argument)
     except UserError as error:
-        host.stop(messages.error_line_with_settings(error, host.given(workflow)))
+        host.stop(messages.error_line_with_settings(error, host.given_settings(workflow)))
 
 
 or_stop(host.check_attributes, workflow)

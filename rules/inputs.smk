@@ -42,7 +42,7 @@ def batch_file(wildcards):
 def batches_before(wildcards):
     """Return the records of the batches that a batch waits for; cluster nodes call this as well."""
     planned = RUN.jobs.batch(wildcards.name, wildcards.key)
-    before = planned.before if planned else batches.before(batch_path(wildcards))
+    before = planned.before if planned else batches.records_before(batch_path(wildcards))
     return [ancient(f"{RESULTS}/{name}") for name in before]
 
 

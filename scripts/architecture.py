@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ccdflow import commandline, settings, simulate
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
 from ccdflow.run import session
 
@@ -91,7 +91,7 @@ def layers_needed(text):
     return {**above, SCRIPTS: set(above), RULES: {"kinds", "run"}}
 
 
-def reduced(needs):
+def without_implied_arrows(needs):
     """Return a graph without the arrows that follow from others."""
 
     def reach(name):
@@ -118,7 +118,7 @@ def rows_of(needs):
     return rows
 
 
-def drawn(needs, labels, *, top):
+def graph_elements(needs, labels, *, top):
     """Return (SVG elements, height) of a graph; its arrows lead down, from source to product.
 
     Parameters
@@ -199,10 +199,12 @@ def labels_of_kinds():
 
 def svg(text):
     """Return the drawing, for the text of docs/architecture.md."""
-    kinds, height = drawn(reduced(kinds_needed()), labels_of_kinds(), top=60)
-    layers = reduced(layers_needed(text))
+    kinds, height = graph_elements(
+        without_implied_arrows(kinds_needed()), labels_of_kinds(), top=60
+    )
+    layers = without_implied_arrows(layers_needed(text))
     lines = {RULES: ("Snakemake", ""), SCRIPTS: ("command lines", "")}
-    below, more = drawn(layers, lines, top=height + 110)
+    below, more = graph_elements(layers, lines, top=height + 110)
     total = height + more + 110
     return "\n".join(
         [
@@ -227,7 +229,9 @@ def run(options):
     """Write the drawing and return the line that names it."""
     out = commandline.path(options, "out", what="FILE")
     commandline.no_more_words(options)
-    whole.write_text(out, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8")))
+    atomic_write.write_text(
+        out, svg((settings.ROOT / "docs" / "architecture.md").read_text("utf-8"))
+    )
     return f"{out}: {len(CHAIN)} kinds of products"
 
 

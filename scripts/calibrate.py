@@ -25,7 +25,7 @@ from pathlib import Path
 from zlib import crc32
 
 from ccdflow import commandline
-from ccdflow.calibrate import cutting
+from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
@@ -33,9 +33,9 @@ from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.sections import Region
 from ccdflow.errors import CcdflowError, FrameError, UserError, action_of
-from ccdflow.files import packed, whole
+from ccdflow.files import atomic_write, compressed_images
 from ccdflow.files.cards import CardSpec, card_value
-from ccdflow.files.planes import read_units
+from ccdflow.files.multi_image_products import read_units
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
 
@@ -71,7 +71,7 @@ def parse(arguments=None):
     )
     parser.add_argument(
         "--compress",
-        choices=(packed.LOSSLESS, packed.QUANTISED),
+        choices=(compressed_images.LOSSLESS, compressed_images.QUANTISED),
         default="",
         help="docs/products.md",
     )
@@ -116,11 +116,11 @@ def calibrate(path, out, options, store):
     for kind in MASTERS:
         master = getattr(options, kind)
         if master is not None:
-            chosen, cut = cutting.master_for(
+            chosen, cut = master_windows.master_for(
                 store, kind, master, unit, file=str(path), name=str(master)
             )
             if cut:
-                cutting.check_cut(chosen, unit.header, file=str(path))
+                master_windows.check_cut(chosen, unit.header, file=str(path))
                 reasons.append(f"{kind} cut to its pixels {cut}")
             if options.bias_is_out and kind == "bias":
                 # A bias that was combined by hand has no key of its own.
@@ -216,7 +216,7 @@ def readout_of(unit, options):
 
     Parameters
     ----------
-    unit : ccdflow.files.planes.ProductUnit
+    unit : ccdflow.files.multi_image_products.ProductUnit
         The HDU with the image.
     options : argparse.Namespace
 
@@ -352,7 +352,7 @@ def run(options):
     finally:
         # Those of a process that was killed, now or in an earlier call.
         for path in out.iterdir():
-            whole.remove_abandoned(path)
+            atomic_write.remove_abandoned(path)
     lines = lines_of_errors([each for each in done if isinstance(each, Exception)], out)
     for line in lines:
         print(f"ccdflow: {line}", file=sys.stderr)

@@ -28,8 +28,8 @@ from ccdflow.combine.member_reader import locate, unit_of_image
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_MEMORY, CombineLimits, combine
 from ccdflow.errors import UserError
-from ccdflow.files import checksum, promised, whole
-from ccdflow.files.headertext import printable
+from ccdflow.files import atomic_write, checksum, fits_structure
+from ccdflow.files.headertext import printable_text
 
 
 def parse(arguments=None):
@@ -111,7 +111,7 @@ def run(options):
     for line in empty_members(options.words, result):
         print(f"ccdflow: {line}", file=sys.stderr)
     for path in out.parent.iterdir():
-        whole.remove_abandoned(path)
+        atomic_write.remove_abandoned(path)
     return (
         f"{out}: {len(members)} frame{'s' * (len(members) != 1)}, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
@@ -218,10 +218,12 @@ def write(path, result, files, *, unit="adu"):
     header["CCDFLOW"] = (__version__, "version of ccdflow")
     for number, name in enumerate(files, start=1):
         digits = f"{number:03d}"
-        header["IMCMB"[: 8 - len(digits)] + digits] = printable(Path(name).name)
-    padding = bytes(-data.nbytes % promised.BLOCK)
+        header["IMCMB"[: 8 - len(digits)] + digits] = printable_text(Path(name).name)
+    padding = bytes(-data.nbytes % fits_structure.BLOCK)
     sum_of_data = checksum.sum_words(data)
-    whole.write_whole(path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding])
+    atomic_write.write_whole(
+        path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding]
+    )
 
 
 def main(arguments=None):

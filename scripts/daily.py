@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ccdflow import commandline, paths, schemas, settings
 from ccdflow.errors import UserError
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 from ccdflow.pages.rendering import visible
 from ccdflow.run import summary
 from ccdflow.run.progress import duration
@@ -46,7 +46,7 @@ _LAST_LINES = 15
 _NAMED = 3
 
 
-def troubled(table):
+def troubled_frames(table):
     """Return {raw file: (status, reason)} of the frames in an inventory that are not well.
 
     Parameters
@@ -104,16 +104,16 @@ def news(count, before, after, seconds):
     count : dict
         Frames done and set aside, other products made, and the words for those (``what``).
     before : dict
-        What was reported before, see `reported`.
+        What was reported before, see `reported_frames`.
     after : dict
-        As `troubled` returns it.
+        As `troubled_frames` returns it.
     seconds : float
 
     Returns
     -------
     str
     """
-    aside, gone = (newly(status, before, after) for status in (SET_ASIDE, RAW_MISSING))
+    aside, gone = (new_troubles(status, before, after) for status in (SET_ASIDE, RAW_MISSING))
     made = count["frames"] - count["aside"]
     if not (made or count["others"] or aside or gone):
         return ""
@@ -121,7 +121,7 @@ def news(count, before, after, seconds):
     if count["others"]:
         parts.append(f"{others_made(count)} made")
     if aside:
-        parts.append(f"{len(aside)} set aside ({named(aside, after)})")
+        parts.append(f"{len(aside)} set aside ({named_files(aside, after)})")
     if gone:
         parts.append(f"{len(gone)} {RAW_MISSING}")
     arriving = sum(status == ARRIVING for status, _ in after.values())
@@ -136,7 +136,7 @@ def others_made(count):
     return "1 other product" if number == 1 else f"{number} {count.get('what') or 'other products'}"
 
 
-def newly(status, before, after):
+def new_troubles(status, before, after):
     """Return the files that have a status now and were not reported with it before.
 
     Parameters
@@ -145,7 +145,7 @@ def newly(status, before, after):
     before : dict of str to str
         Status by file as reported before.
     after : dict of str to (str, str)
-        As `troubled` returns it.
+        As `troubled_frames` returns it.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def newly(status, before, after):
     return [file for file in after if after[file][0] == status != before.get(file)]
 
 
-def reported(results):
+def reported_frames(results):
     """Return {raw file: status} of earlier reports; {} if there was none."""
     try:
         statuses = json.loads((results / REPORTED).read_text("utf-8"))
@@ -171,7 +171,7 @@ def remember(results, after):
     results : pathlib.Path
         The results folder.
     after : dict of str to (str, str)
-        As `troubled` returns it.
+        As `troubled_frames` returns it.
     """
     statuses = {file: status for file, (status, _) in after.items() if status != ARRIVING}
     try:
@@ -180,14 +180,14 @@ def remember(results, after):
         print(f"ccdflow: what was reported cannot be kept ({error})", file=sys.stderr)
 
 
-def named(files, after):
+def named_files(files, after):
     """Return the first few files with their reasons, on one line.
 
     Parameters
     ----------
     files : sequence of str
     after : dict of str to (str, str)
-        As `troubled` returns it.
+        As `troubled_frames` returns it.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def named(files, after):
 def daily(arguments):
     """Run once, and return (the text to print, the exit status, the frames reported).
 
-    The last is (results folder, `troubled` frames), or None.
+    The last is (results folder, `troubled_frames` frames), or None.
     """
     began = time.monotonic()
     with (
@@ -213,21 +213,21 @@ def daily(arguments):
         log.seek(0)
         output = log.read()
         run_summary = summary.read_summary(folder)
-        before, after = reported(run_summary.results), troubled(run_summary.inventory)
+        before, after = reported_frames(run_summary.results), troubled_frames(run_summary.inventory)
     if run_summary.end.get("busy"):
         return f"ccdflow: nothing done: {run_summary.end['error']}", 0, None
     if "error" in run_summary.end:
         return f"ccdflow: {run_summary.end['error']}", FAILED, None
-    reported_frames = (run_summary.results, after) if run_summary.end else None
+    reported = (run_summary.results, after) if run_summary.end else None
     text = news(run_summary.end, before, after, time.monotonic() - began) if run_summary.end else ""
     if status == 0 and not text:
-        return "", 0, reported_frames
+        return "", 0, reported
     kept = keep(run_summary.results, output)
     if status == 0:
-        return text, ASIDE if newly(SET_ASIDE, before, after) else 0, reported_frames
+        return text, ASIDE if new_troubles(SET_ASIDE, before, after) else 0, reported
     last = output.strip().splitlines()[-_LAST_LINES:]
     closing = f"ccdflow failed; the whole log: {kept}" if kept else "ccdflow failed"
-    return "\n".join(filter(None, [text, *last, closing])), FAILED, reported_frames
+    return "\n".join(filter(None, [text, *last, closing])), FAILED, reported
 
 
 def keep(results, output):
@@ -248,7 +248,7 @@ def keep(results, output):
         return None
     path = results / LOG
     try:
-        whole.write_text(path, output)
+        atomic_write.write_text(path, output)
     except OSError as error:
         print(f"ccdflow: the log cannot be kept ({error})", file=sys.stderr)
         return None

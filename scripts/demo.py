@@ -19,7 +19,7 @@ from ccdflow import commandline, paths
 from astropy.io import fits
 
 from ccdflow.errors import UserError
-from ccdflow.files import packed
+from ccdflow.files import compressed_images
 from ccdflow.run.rawframes.inventory_table import read_inventory
 from ccdflow.run.rawframes.rows import SET_ASIDE
 
@@ -102,7 +102,7 @@ def _calibrated(folder):
     entries = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
-            first, *others = packed.in_plain_order(hdus)
+            first, *others = compressed_images.in_plain_order(hdus)
             names, header = [hdu.name for hdu in others], first.header
             unit = {"electron": "electrons"}.get(header["BUNIT"], header["BUNIT"])
             beside = f", with {' and '.join(names)}" if names else ""

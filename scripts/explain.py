@@ -20,9 +20,9 @@ from pathlib import Path
 
 from ccdflow import commandline, settings
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.explaining import story
+from ccdflow.kinds.explaining import product_explanation
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import Planning
 
@@ -53,7 +53,7 @@ def run(options):
             remedy="give one file",
         )
     file = Path(files[0])
-    results = Path(given["results"]) if "results" in given else story.results_of(file)
+    results = Path(given["results"]) if "results" in given else product_explanation.results_of(file)
     if not file.exists() and not file.is_absolute() and (results / file).exists():
         file = results / file
     try:
@@ -70,7 +70,7 @@ def run(options):
         look = read_only_plan.plan_only({**given, "results": str(results)}, chain=CHAIN)
         context = Planning.of(look.context)
     if options.what_if is None:
-        return "\n".join(story.tell(results, product, context))
+        return "\n".join(product_explanation.explain_product(results, product, context))
     return "\n".join(what_if(context, results, product, options.what_if, picture))
 
 
@@ -119,7 +119,7 @@ def what_if(context, results, product, master, picture):
     change = trying.try_master(context, product, master)
     png = trying.picture(change, product=product, master=master.name)
     try:
-        whole.write_whole(picture, [png])
+        atomic_write.write_whole(picture, [png])
     except OSError as error:
         raise UserError(
             f"cannot be written ({error.strerror})",

@@ -25,12 +25,12 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
 from ccdflow.camera.cameras import identify
-from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profiles import load_camera, load_cameras
+from ccdflow.camera.proposing.proposal import propose
 from ccdflow.camera.proposing.proposal_picture import proposal_picture
-from ccdflow.camera.proposing.propose import propose
+from ccdflow.camera.reduction_marks import refuse_reduced
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
 
@@ -59,12 +59,12 @@ def read(path):
         ) from error
 
 
-def checked(proposal, headers, *, file):
+def checked_geometry(proposal, headers, *, file):
     """Return the geometry of the frame by the proposed profile, which must be valid.
 
     Parameters
     ----------
-    proposal : ccdflow.camera.proposing.propose.Proposal
+    proposal : ccdflow.camera.proposing.proposal.Proposal
     headers : list of astropy.io.fits.Header
         One for each HDU.
     file : str
@@ -76,7 +76,7 @@ def checked(proposal, headers, *, file):
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{proposal.name}.yaml"
-        whole.write_text(path, proposal.yaml)
+        atomic_write.write_text(path, proposal.yaml)
         return load_camera(path).geometry(headers, file=file)
 
 
@@ -121,7 +121,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
         ny, nx = proposal.seen[0].shape
         proposal = replace(proposal, name=f"{proposal.name}_{nx}x{ny}")
     try:
-        checked(proposal, headers, file=frame.name)
+        checked_geometry(proposal, headers, file=frame.name)
         problem = None
     except FrameError as error:
         problem = error.reason
@@ -131,11 +131,11 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
         raise UserError(
             "the file is there already", file=out, remedy="give another: out=PROFILE.yaml"
         )
-    shown = images if other is None else brighter(images, other)
-    whole.write_text(out, proposal.yaml)
+    shown = images if other is None else brighter_images(images, other)
+    atomic_write.write_text(out, proposal.yaml)
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
     png = proposal_picture(proposal, shown, title=f"Where is the overscan? {title}")
-    whole.write_whole(picture, [png])
+    atomic_write.write_whole(picture, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
     if taken:
         lines.append(
@@ -160,7 +160,7 @@ def _known(headers, cameras, file):
     return [f"- {known.path} recognises this frame already."] if known.path else []
 
 
-def brighter(one, other):
+def brighter_images(one, other):
     """Return the brighter image of each pair.
 
     Parameters

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY, CITATION, CHANGES = "scripts/ccdflow/__init__.py", "CITATION.cff", "CHANGELOG.md"
@@ -61,7 +61,7 @@ def git(root, *arguments):
     return done.stdout.strip()
 
 
-def released(text, version, day):
+def dated_changelog(text, version, day):
     """Return the changelog with its first section dated.
 
     Parameters
@@ -92,7 +92,7 @@ def released(text, version, day):
     return text[: heading.start()] + f"## {version}, {day}" + text[heading.end() :]
 
 
-def replaced(text, pattern, version, *, name):
+def replace_version(text, pattern, version, *, name):
     """Return a file's text with its version replaced.
 
     Parameters
@@ -143,11 +143,13 @@ def texts(root, version, day):
     """
     read = {name: (root / name).read_text("utf-8") for name in (LIBRARY, CITATION, CHANGES)}
     return {
-        LIBRARY: replaced(
+        LIBRARY: replace_version(
             read[LIBRARY], rf'^(__version__ = "){_VERSION}(")$', version, name=LIBRARY
         ),
-        CITATION: replaced(read[CITATION], rf"^(version: ){_VERSION}()$", version, name=CITATION),
-        CHANGES: released(read[CHANGES], version, day),
+        CITATION: replace_version(
+            read[CITATION], rf"^(version: ){_VERSION}()$", version, name=CITATION
+        ),
+        CHANGES: dated_changelog(read[CHANGES], version, day),
     }
 
 
@@ -194,7 +196,7 @@ def release(options, *, root=ROOT, day=None):
             remedy="commit or stash them first",
         )
     for name, text in new.items():
-        whole.write_text(root / name, text)
+        atomic_write.write_text(root / name, text)
     git(root, "add", *new)
     git(root, "commit", "--message", f"Release {version}")
     git(root, "tag", "--annotate", tag, "--message", f"ccdflow {version}")

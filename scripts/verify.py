@@ -19,7 +19,7 @@ import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.run.noted_products import noted
+from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command
 from ccdflow.verify.reading.outcome import EXPECTABLE
 
@@ -47,7 +47,7 @@ def run(options):
     return command.report(
         raw,
         results,
-        noted=noted(results),
+        noted=noted_records(results),
         words=options.words,
         every=options.all,
         whole=options.whole,

@@ -21,9 +21,9 @@ from collections import deque
 from contextlib import suppress
 
 from ccdflow import commandline, paths
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 from ccdflow.kinds import CHAIN
-from ccdflow.pages import live, rendering
+from ccdflow.pages import live_page, rendering
 from ccdflow.run import read_only_plan
 from ccdflow.run.watch import arrivals, watching
 
@@ -66,7 +66,7 @@ class Observer:
     def __init__(self, results):
         self._results = results
         self._lines = deque(maxlen=_LINES)
-        self._page, self._time, self._state = "", 0, live.WATCHING
+        self._page, self._time, self._state = "", 0, live_page.WATCHING
         self._is_new = threading.Event()
         self._thread = threading.Thread(target=self._keep_showing, daemon=True)
 
@@ -91,12 +91,12 @@ class Observer:
 
     def waits(self, problem):
         """Show a problem, or that there is none any more."""
-        self._state = rendering.visible(problem) or live.WATCHING
+        self._state = rendering.visible(problem) or live_page.WATCHING
         self._is_new.set()
 
     def end(self):
         """Show that the watch has ended."""
-        self._state = live.ENDED
+        self._state = live_page.ENDED
         self._is_new.set()
         self._thread.join(_BEAT)
 
@@ -104,14 +104,14 @@ class Observer:
         """Write the script of an open page: when there is news, and as a sign of life."""
         while True:
             self._is_new.clear()
-            is_over = self._state == live.ENDED
-            script = live.live_script(
+            is_over = self._state == live_page.ENDED
+            script = live_page.live_script(
                 self._page, self._time, lines=self._lines, state=self._state, beat=int(time.time())
             )
             # A full disk gets no page; a line reports it.
             with suppress(OSError):
-                notes.write_atomically(self._results / live.PAGE, live.live_page())
-                whole.write_text(self._results / live.SCRIPT, script)
+                notes.write_atomically(self._results / live_page.PAGE, live_page.live_page())
+                atomic_write.write_text(self._results / live_page.SCRIPT, script)
             if is_over:
                 return
             self._is_new.wait(_BEAT)

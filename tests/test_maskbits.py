@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.maskbits import flagged
+from ccdflow.maskbits import flagged_indices
 
 
 @pytest.mark.parametrize("size", [0, 3, 4, 5, 1001])
@@ -11,4 +11,4 @@ from ccdflow.maskbits import flagged
 def test_set_pixels_of_a_mask_are_found_wherever_they_are(size, part):
     rng = np.random.default_rng(size)
     mask = np.where(rng.random(size) < part, rng.integers(1, 2**14, size), 0).astype(np.int16)
-    assert np.array_equal(flagged(mask), np.flatnonzero(mask))
+    assert np.array_equal(flagged_indices(mask), np.flatnonzero(mask))

@@ -17,10 +17,10 @@ def test_two_nights_never_share_a_folder(one, other):
 
 @given(night=_text, group=_text)
 def test_no_name_is_longer_than_file_systems_take(night, group):
-    product = paths.combined(night, group)
+    product = paths.combined_master(night, group)
     for path in (
-        paths.done(product, "0" * 16, 99),
-        paths.done(f"orders/{paths.segment(night)}_to_{paths.segment(night)}", "0" * 16, 99),
+        paths.done_record(product, "0" * 16, 99),
+        paths.done_record(f"orders/{paths.segment(night)}_to_{paths.segment(night)}", "0" * 16, 99),
         paths.night_page(night),
     ):
         assert path.isascii()
@@ -54,7 +54,7 @@ def test_names_that_only_their_digest_tells_apart():
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_raw_name_becomes_a_fits_product_that_is_kept(ending):
     assert paths.is_raw_name(f"a{ending}")
-    product = paths.reduced(f"night/a{ending}")
+    product = paths.reduced_frame(f"night/a{ending}")
     assert paths.is_fits(product)
     assert not paths.is_shown_only(product)
 
@@ -80,6 +80,6 @@ def test_only_pages_pictures_and_tables_may_be_deleted(product, shown):
 
 @pytest.mark.parametrize("name", ["a.fits", "x" * 250 + ".fits", "ж" * 125 + ".fits", "noending"])
 def test_a_numbered_name_fits(name):
-    numbered = paths.numbered(name, 12)
+    numbered = paths.numbered_name(name, 12)
     assert len(numbered.encode()) <= 255
     assert numbered.endswith((".12.fits", "noending.12"))

@@ -26,7 +26,7 @@ from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import CombineLimits
 from ccdflow.combine.subtracted_masters import SubtractedMaster
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.files.hdus import array_hdu
 from ccdflow.files.headertext import CardList
 
@@ -45,7 +45,7 @@ def save(path, combined, *, errors):
     if errors:
         parts += array_hdu(CardList(), combined.uncertainty, name="UNCERT")
         parts += array_hdu(CardList(), combined.mask, name="MASK")
-    whole.write_whole(path, parts)
+    atomic_write.write_whole(path, parts)
 
 
 def amplifier_of(shape, header):

@@ -51,7 +51,7 @@ FLAT_UNRELIABLE = 8192
 """The flat has a large error here."""
 
 
-def flagged(mask):
+def flagged_indices(mask):
     """Return `numpy.flatnonzero` of a mask of few set pixels, looking at four pixels at once.
 
     Parameters
@@ -65,7 +65,7 @@ def flagged(mask):
 
     Examples
     --------
-    >>> print(flagged(np.array([[0, 4, 0], [0, 0, 64]], np.int16)))
+    >>> print(flagged_indices(np.array([[0, 4, 0], [0, 0, 64]], np.int16)))
     [1 5]
     """
     flat = mask.reshape(-1)

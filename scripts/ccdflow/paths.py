@@ -168,10 +168,10 @@ def stem(product):
     return product.rpartition("/")[2].rpartition(".")[0]
 
 
-def reduced(frame):
+def reduced_frame(frame):
     """Return the path of a reduced frame; both paths are relative to their roots.
 
-    >>> reduced("darks/ccd.013.0.fits.gz")
+    >>> reduced_frame("darks/ccd.013.0.fits.gz")
     'reduced/darks/ccd.013.0.fits'
     """
     name = frame
@@ -182,13 +182,13 @@ def reduced(frame):
     return f"reduced/{name}"
 
 
-def calibrated(frame):
+def calibrated_frame(frame):
     """Return the path of a raw frame's calibrated frame.
 
-    >>> calibrated("darks/ccd.013.0.fits.gz")
+    >>> calibrated_frame("darks/ccd.013.0.fits.gz")
     'calibrated/darks/ccd.013.0.fits'
     """
-    return "calibrated/" + reduced(frame).removeprefix("reduced/")
+    return "calibrated/" + reduced_frame(frame).removeprefix("reduced/")
 
 
 def home_of(folder):
@@ -221,7 +221,7 @@ def home_of(folder):
     return None, None
 
 
-def combined(night, group):
+def combined_master(night, group):
     """Return the path of the master of a group of one night.
 
     Parameters
@@ -370,10 +370,10 @@ def set_aside(product):
     return f"{SET_ASIDE}/{product}"
 
 
-def numbered(name, number):
+def numbered_name(name, number):
     """Return a file's name with a number before its ending, within the limit on names.
 
-    >>> numbered("a.fits", 2)
+    >>> numbered_name("a.fits", 2)
     'a.2.fits'
 
     Parameters
@@ -393,13 +393,13 @@ def numbered(name, number):
     return stem + tail
 
 
-def done(product, key, attempt=0):
+def done_record(product, key, attempt=0):
     """Return the path of the record that a job leaves for a product and key.
 
     The record's name is plain ASCII without blanks or braces, because Snakemake reads braces in a
     path as wildcards.
 
-    >>> done("reduced/a b{1}.fits", "0123456789abcdef")
+    >>> done_record("reduced/a b{1}.fits", "0123456789abcdef")
     '.ccdflow/done/reduced/a%20b%7B1%7D.fits.0123456789abcdef.json'
 
     Parameters
@@ -436,12 +436,12 @@ def log(product, key):
     -------
     str
     """
-    return f"{LOGS}{done(product, key).removeprefix(DONE).removesuffix('.json')}.log"
+    return f"{LOGS}{done_record(product, key).removeprefix(DONE).removesuffix('.json')}.log"
 
 
 def names_of_record(frame):
     """Return the folders' and the file's name of the record of a raw frame's product."""
-    return PurePosixPath(done(reduced(frame), "0" * 16, 99)).parts
+    return PurePosixPath(done_record(reduced_frame(frame), "0" * 16, 99)).parts
 
 
 def failed_read(file):
@@ -455,7 +455,7 @@ def parse_done(path):
     Raises
     ------
     ValueError
-        If the path is not one that `done` makes.
+        If the path is not one that `done_record` makes.
     """
     text = str(PurePosixPath(path))
     match = _DONE_PATTERN.fullmatch(text.removeprefix(f"{DONE}/"))
@@ -497,10 +497,10 @@ def plain_name(text):
     return f"{name[: _LONGEST_GROUP_NAME - 9]}-{_digest(text)}"
 
 
-def folded(name):
+def folded_name(name):
     """Return a name in a path in small letters: some file systems do not tell capitals.
 
-    >>> folded("flat_R") == folded("flat_r"), folded("g 1") == folded("g_1")
+    >>> folded_name("flat_R") == folded_name("flat_r"), folded_name("g 1") == folded_name("g_1")
     (True, True)
     """
     return plain_name(name).casefold()
@@ -514,7 +514,7 @@ def _digest(text):
     return hashlib.sha256(str(text).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
-def temporary(path):
+def temporary_name(path):
     """Return the temporary name under which a product is written.
 
     It names the host, process and thread, so that no two of them write to the same file.

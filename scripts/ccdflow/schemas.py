@@ -128,7 +128,7 @@ def violation(error, *, file, words):
         )
     problem, choices = words.get(schema.get("title")) or (
         "not a valid value",
-        allowed(schema, error),
+        allowed_values(schema, error),
     )
     given = value if isinstance(value, str) else ""
     close = difflib.get_close_matches(given, list(map(str, schema.get("enum", ()))), n=1)
@@ -142,7 +142,7 @@ def violation(error, *, file, words):
     )
 
 
-def allowed(schema, error):
+def allowed_values(schema, error):
     """Return the allowed values of a schema in words.
 
     Parameters

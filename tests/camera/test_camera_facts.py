@@ -6,7 +6,7 @@ from camera_headers import header, profile
 
 from ccdflow.camera import nights
 from ccdflow.camera.cameras import generic_camera
-from ccdflow.camera.reader import HeaderReader
+from ccdflow.camera.header_reader import HeaderReader
 
 # -- types ------------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ import pytest
 from camera_headers import header, profile
 
 from ccdflow.camera.cameras import generic_camera, identify
-from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profiles import load_cameras
+from ccdflow.camera.reduction_marks import refuse_reduced
 from ccdflow.errors import FrameError, UserError
 
 # -- recognition ------------------------------------------------------------------------------

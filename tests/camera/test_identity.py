@@ -11,7 +11,7 @@ from ccdflow.camera import identity
 from ccdflow.camera.facts import default_cards, frame_facts
 from ccdflow.camera.identity import cards_between, differing_keywords, setting_of, value_of
 from ccdflow.detector.frame_figures import frame_statistics
-from ccdflow.detector.two_kinds import two_kinds
+from ccdflow.detector.two_populations import two_kinds
 from ccdflow.run.context import Planning
 
 PROFILE = LFC_LIKE.format(name="TESTCAM")

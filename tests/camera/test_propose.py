@@ -13,7 +13,7 @@ import new_camera
 from ccdflow import simulate
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_camera, load_cameras
-from ccdflow.camera.proposing.propose import propose
+from ccdflow.camera.proposing.proposal import propose
 from ccdflow.errors import FrameError, UserError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

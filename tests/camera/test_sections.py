@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.camera.sections import Region, RegionSpec, inside, parse_fits, read_region
+from ccdflow.camera.sections import Region, RegionSpec, parse_fits, read_region, region_within
 from ccdflow.errors import FrameError, UserError
 
 
@@ -125,4 +125,4 @@ def test_a_profile_region_must_lie_in_the_frame():
     with pytest.raises(FrameError, match=r"outside the frame.*within \[1:9,1:5\]"):
         RegionSpec("fits", "[1:10,1:5]").resolve((5, 9))
     with pytest.raises(FrameError, match="say so"):
-        inside(Region(0, 6, 0, 9), (5, 9), "[1:9,1:6]", remedy="say so")
+        region_within(Region(0, 6, 0, 9), (5, 9), "[1:9,1:6]", remedy="say so")

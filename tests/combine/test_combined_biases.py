@@ -20,7 +20,7 @@ from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 from ccdflow import simulate
 from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
-from ccdflow.detector import choosing, frame_figures
+from ccdflow.detector import frame_figures, member_selection
 from ccdflow.errors import FrameError
 from ccdflow.files.hdus import versions
 from ccdflow.files.headertext import CardList
@@ -595,7 +595,9 @@ def test_frames_too_small_for_figures_are_all_kept():
 def test_every_member_has_its_card(count):
     cards = CardList()
     files = [f"night/b{number}.fits" for number in range(count)]
-    out = choosing.LeftOut(0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu")
+    out = member_selection.LeftOut(
+        0, "level", 9.0, 5.0, "its level is 9 adu, above the limit of 5 adu"
+    )
     combined_header.write_group_cards(
         cards, key="k", recipe=stack.CombineRecipe(), members=files,
         dates=[""] * count, left_out=[("ä.fits", out)],

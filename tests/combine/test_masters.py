@@ -29,7 +29,7 @@ from ccdflow.combine import combined_header, tiles
 from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalised
+from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalise_flat
 from ccdflow.combine.member_reader import Member
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.stack import CombineLimits, combine
@@ -321,7 +321,7 @@ def test_images_of_one_flat_have_a_mean_of_1_together(tmp_path):
                 normalise=False,
             )
         )
-    flat = normalised(images)
+    flat = normalise_flat(images)
     both = np.hstack([image.image for image in flat])
     assert both.mean(dtype=np.float64) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(both, t.flat, rtol=0.06)

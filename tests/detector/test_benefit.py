@@ -12,8 +12,8 @@ from chain_runs import BIAS, DARKS, run, take
 from ccdflow import paths, simulate
 from ccdflow.detector.benefit import benefit_of, harms
 from ccdflow.kinds.associations_table import ASSOCIATIONS
-from ccdflow.kinds.explaining import story
-from ccdflow.kinds.planning import night_plan, plan_words
+from ccdflow.kinds.explaining import product_explanation
+from ccdflow.kinds.planning import night_plan, plan_sentences
 from ccdflow.pages.terminal import Tables, night_text
 
 SCIENCE = "calibrated/science_g1.fits"
@@ -111,7 +111,7 @@ def assert_all_tell_of_a_dark_left_out(done):
     row = next(row for row in section.rows if row[0] == "dark")
     assert row[1:4] == ("-", why, "B")
     (block,) = night_plan.blocks_of(done.context, "2024-03-01")
-    plan = plan_words.paragraph(block)
+    plan = plan_sentences.paragraph(block)
     assert f"  dark  none                           {why}   grade B" in plan
     # Without its dark the bias does not cancel, and no dark is asked for.
     assert "cancels" not in next(line for line in plan if line.startswith("  bias"))
@@ -119,7 +119,7 @@ def assert_all_tell_of_a_dark_left_out(done):
     assert parts["dark"] == 0
     assert parts["bias"] > 0
     assert not [wish for wish in block.noises[0].wishes if wish.kind == "dark"]
-    assert f"  dark     none: {why}" in story.tell(done.results, SCIENCE)
+    assert f"  dark     none: {why}" in product_explanation.explain_product(done.results, SCIENCE)
     night = night_text("2024-03-01", Tables([], steps=steps))
     assert "1 frame: 1 of grade B" in night
     assert "frames without it" in next(line for line in done.lines if "dark does harm" in line)

@@ -23,8 +23,8 @@ from ccdflow.detector.bias_figures import (
     member_structure,
     noise_prediction,
 )
-from ccdflow.detector.choosing import Thresholds, select_members
 from ccdflow.detector.frame_figures import Estimate, FrameStatistics, frame_statistics
+from ccdflow.detector.member_selection import Thresholds, select_members
 from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
 from ccdflow.errors import UserError
 

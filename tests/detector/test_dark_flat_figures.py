@@ -25,13 +25,13 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
-from ccdflow.detector.choosing_light import (
+from ccdflow.detector.dark_figures import measure_dark
+from ccdflow.detector.dark_flat_selection import (
     DarkThresholds,
     FlatThresholds,
     select_darks,
     select_flats,
 )
-from ccdflow.detector.dark_figures import measure_dark
 from ccdflow.detector.flat_figures import flat_statistics, measure_flat, measure_gain_of_flats
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.errors import UserError

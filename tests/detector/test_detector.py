@@ -21,7 +21,7 @@ from small_frames import begin, run_jobs
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.measuring import detecting, detector_words, pixel_tables
+from ccdflow.kinds.measuring import detector_sentences, night_measurement, pixel_tables
 from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
 from ccdflow.verify import verdicts
 
@@ -261,10 +261,10 @@ def test_the_header_s_gain_of_one_of_several_amplifiers_is_its_own(source, count
     geometry = SimpleNamespace(source=source, amplifiers=(None,) * count)
     context = SimpleNamespace(store=SimpleNamespace(geometry=lambda name: geometry))
     night = SimpleNamespace(context=context, row=SimpleNamespace(geometry=""))
-    assert detecting._header_value(night, 1.2, 1.5) == expected
+    assert night_measurement._header_value(night, 1.2, 1.5) == expected
     # An amplifier without a gain has none in the header: the other one's is not its own.
     none = np.nan if expected == 1.2 else 1.5
-    np.testing.assert_equal(detecting._header_value(night, None, 1.5), none)
+    np.testing.assert_equal(night_measurement._header_value(night, None, 1.5), none)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_no_line_denies_a_card_that_another_line_names(header, claims, lacks):
     nothing = {f"read_noise{of}": np.nan for of in ("", "_error", "_used", "_header")}
     figures = {"amplifier": "B", "gain": 2.0, "gain_error": 0.01, "gain_used": np.nan}
     figures |= nothing | {"gain_header": header}
-    *others, last = detector_words.claims_denied(figures, several=True)
+    *others, last = detector_sentences.claims_denied(figures, several=True)
     assert [text.partition(" is measured, ")[2] for text in others] == claims
     assert last.startswith(f"amplifier B: {lacks}: the measured 2.00")
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ccdflow.kinds.measuring.noise_words import (
+from ccdflow.kinds.measuring.noise_sentences import (
     lamp_sentences,
     nights_off,
     noise_sentences,

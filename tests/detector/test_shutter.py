@@ -16,7 +16,7 @@ from ccdflow import simulate
 from ccdflow.detector import dead_time
 from ccdflow.errors import FrameError
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.explaining import story
+from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.shutter import _can_tell_shutter
 from ccdflow.verify import verdicts
 
@@ -168,7 +168,7 @@ def copy_of(plain, tmp_path):
 def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(plain, tmp_path):
     chain, done = copy_of(plain, tmp_path)
     perfect, good = chain.perfect("science_g1.fits"), chain.good("science_g1.fits")
-    told = story.tell(done.results, MAP)
+    told = product_explanation.explain_product(done.results, MAP)
     assert told[0].startswith(f"{MAP}: dead time of the shutter over the image")
     assert told[1:3] == ["  night    2024-03-01", "  flats    of 0.5 to 4.0 s"]
     with fits.open(done.results / MAP) as hdus:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ccdflow.files import hdus, whole
+from ccdflow.files import atomic_write, hdus
 from ccdflow.files.headertext import CardList
 
 
@@ -15,7 +15,9 @@ def test_pieces_are_the_array_and_its_checksum(tmp_path, monkeypatch, dtype, sha
     data = np.random.default_rng(2).integers(0, 250, shape).astype(dtype)
     before = data.copy()
     for array in (data, data[::-1]):
-        whole.write_whole(tmp_path / "a.fits", hdus.array_hdu(CardList(), array, primary=True))
+        atomic_write.write_whole(
+            tmp_path / "a.fits", hdus.array_hdu(CardList(), array, primary=True)
+        )
         with fits.open(tmp_path / "a.fits", checksum=True) as found:
             assert (found[0].data == array).all()
             assert found[0].verify_checksum() == found[0].verify_datasum() == 1

@@ -1,4 +1,4 @@
-"""All files are written by ``files/whole.Part``: whole under their own name, or not at all."""
+"""``files/atomic_write.Part`` writes all files: whole under their own name, or not at all."""
 
 import ast
 import errno
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import lock
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 # What else may write or rename, how often, and why.
 ALLOWED = {
     # The writer itself; small pictures, whose checksums tell whether they are whole.
-    ("ccdflow/files/whole.py", "open"): 2,
-    ("ccdflow/files/whole.py", "replace"): 1,
+    ("ccdflow/files/atomic_write.py", "open"): 2,
+    ("ccdflow/files/atomic_write.py", "replace"): 1,
     # A product is moved aside as it is; to another disk it is copied into a Part.
     ("ccdflow/run/removal.py", "replace"): 1,
     ("ccdflow/run/removal.py", "copy2"): 1,
@@ -37,7 +37,7 @@ ALWAYS = {
 }  # fmt: skip
 MODULES = ("os", "shutil", "np", "numpy", "tempfile", "io")
 FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND")
-OWN = {"whole.write_text", "np.savez"}
+OWN = {"atomic_write.write_text", "np.savez"}
 
 
 def writes(call):
@@ -100,7 +100,7 @@ def test_each_way_to_write_is_seen(text):
     "text",
     ["open(p)", "p.open('rb')", "text.replace('a', 'b')", "date.replace(tzinfo=UTC)",
      "replace(record, x=1)", "os.open(p, os.O_RDONLY)", "fits.open(p, memmap=True)",
-     "whole.write_text(p, t)", "array.copy()"],
+     "atomic_write.write_text(p, t)", "array.copy()"],
 )  # fmt: skip
 def test_what_reads_is_not_taken_for_a_writer(text):
     assert not writes(ast.parse(text).body[0].value)
@@ -109,13 +109,13 @@ def test_what_reads_is_not_taken_for_a_writer(text):
 @pytest.mark.parametrize("buffered", [True, False])
 def test_a_part_that_is_not_kept_leaves_what_stood_there(tmp_path, buffered):
     path = tmp_path / "a" / "b.fits"
-    whole.write_whole(path, [b"old"])
-    with pytest.raises(ZeroDivisionError), whole.Part(path, buffered=buffered) as part:
+    atomic_write.write_whole(path, [b"old"])
+    with pytest.raises(ZeroDivisionError), atomic_write.Part(path, buffered=buffered) as part:
         part.write(bytes(100 // (part.file.write(b"new") - 3)))
-    with whole.Part(path, buffered=buffered) as part:
+    with atomic_write.Part(path, buffered=buffered) as part:
         part.write(b"nobody asks for it")
     assert path.read_bytes() == b"old"
-    with whole.Part(path, buffered=buffered) as part:
+    with atomic_write.Part(path, buffered=buffered) as part:
         part.write(b"abc")
         part.write_at(b"X", 1)
         assert path.read_bytes() == b"old"
@@ -127,7 +127,7 @@ def test_a_part_that_is_not_kept_leaves_what_stood_there(tmp_path, buffered):
 def test_a_part_that_cannot_be_given_its_name_leaves_nothing(tmp_path):
     (tmp_path / "b" / "c").mkdir(parents=True)
     with pytest.raises(OSError, match="irectory"):
-        whole.write_whole(tmp_path / "b", [b"x"])
+        atomic_write.write_whole(tmp_path / "b", [b"x"])
     assert list(tmp_path.iterdir()) == [tmp_path / "b"]
 
 
@@ -141,12 +141,12 @@ def test_a_note_that_may_not_be_written_is_named(tmp_path):
 
 def test_a_file_is_written_directly_and_never_through_a_link(tmp_path, monkeypatch):
     path, other = tmp_path / "new" / "a.png", tmp_path / "other"
-    whole.write_directly(path, b"first")
+    atomic_write.write_directly(path, b"first")
     assert path.read_bytes() == b"first"
     other.write_bytes(b"of somebody else")
     path.unlink()
     path.symlink_to(other)
-    whole.write_directly(path, b"second")
+    atomic_write.write_directly(path, b"second")
     assert (path.read_bytes(), path.is_symlink()) == (b"second", False)
     assert other.read_bytes() == b"of somebody else"
 
@@ -154,10 +154,10 @@ def test_a_file_is_written_directly_and_never_through_a_link(tmp_path, monkeypat
         file.write(data[:2])
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(whole, "write_all", full)
+    monkeypatch.setattr(atomic_write, "write_all", full)
     for each in (path, path.with_name("b.png")):
         with pytest.raises(OSError, match="full") as caught:
-            whole.write_directly(each, b"third")
+            atomic_write.write_directly(each, b"third")
         assert caught.value.filename == str(each)
     assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [
         ("a.png", b"second")

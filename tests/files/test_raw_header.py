@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.files import cards, rawfile, rawheader
-from ccdflow.files.promised import parse_header
+from ccdflow.files.fits_structure import parse_header
 from ccdflow.files.rawheader import RawHeader, Remembered
 
 # With a blank or without, records of FITS, what goes on, what is no card at all.

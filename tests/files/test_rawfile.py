@@ -17,7 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, decoding, file_errors, inflate, rawfile, rowio, whole
+from ccdflow.files import (
+    atomic_write,
+    checksum,
+    decoding,
+    file_errors,
+    gzip_inflation,
+    rawfile,
+    rowio,
+)
 
 NY, NX = 37, 53
 BLOCK = 2880
@@ -34,7 +42,7 @@ def image(seed=1, *, ny=NY, nx=NX, **cards):
 
 def inflated(path, layout, *, memory, name="a"):
     """Return the FITS file in a raw file, as a job reads it."""
-    with file_errors.reading(name), rawfile.open_raw(path, name) as file:
+    with file_errors.raw_file_errors(name), rawfile.open_raw(path, name) as file:
         return file.read_all(layout, memory=memory)
 
 
@@ -70,7 +78,7 @@ def put(folder, content, name="a.fits.gz"):
 
 def stream(path, layout):
     """Read all rows as the usual frame's are, and return their bytes."""
-    with file_errors.reading("a"):
+    with file_errors.raw_file_errors("a"):
         raw = rawfile.open_raw(path)
     with raw as file:
         rows = rowio.RowStream(file, layout, layout.hdus[0], "a")
@@ -102,7 +110,7 @@ def test_members_may_end_anywhere(tmp_path):
     for size in range(8160, 8200):
         members = gzip.compress(chance.randbytes(size), 0, mtime=0) + packed(b"tail")
         with put(tmp_path, members).open("rb") as file:
-            found = inflate.Stream(file, "a", packed=True)
+            found = gzip_inflation.Stream(file, "a", packed=True)
             assert found.at(size, 10, 8192) == b"tail"
 
 
@@ -296,7 +304,7 @@ for path in sys.argv[2:]:
     reason = ""
     try:
         layout = rawfile.read_layout(path, name="a", memory=memory)
-        with file_errors.reading("a"), rawfile.open_raw(path, "a") as file:
+        with file_errors.raw_file_errors("a"), rawfile.open_raw(path, "a") as file:
             file.read_all(layout, memory=memory)
     except FrameError as error:
         reason = error.reason
@@ -454,14 +462,14 @@ def test_no_damage_escapes_the_signature(tmp_path):
 
 def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "folder" / "a.fits"
-    whole.write_whole(path, [b"old"])
+    atomic_write.write_whole(path, [b"old"])
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole, "write_all", full)
+    monkeypatch.setattr(atomic_write, "write_all", full)
     with pytest.raises(OSError, match="No space"):
-        whole.write_whole(path, [b"new"])
+        atomic_write.write_whole(path, [b"new"])
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in path.parent.iterdir()] == ["a.fits"]
 

@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 from small_frames import amplifier, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow.files.hdus import versions
-from ccdflow.files.headertext import CardList, card_text, printable
+from ccdflow.files.headertext import CardList, card_text, printable_text
 from ccdflow.frame import placement
 
 PROFILE = """\
@@ -255,9 +255,9 @@ def test_no_card_says_when_the_product_was_written(date, tmp_path):
 @pytest.mark.parametrize("name", ["ä b'c.fits", "50% {off}; it\\'s.fits", "x" * 90 + ".fits"])
 def test_the_raw_file_is_named_whatever_its_name(name, tmp_path):
     header = one(tmp_path, name=name)
-    assert header["RAWFILE"] == printable(name)
-    assert printable("ä b'c.fits") == "%C3%A4 b'c.fits"
-    assert printable("50%") == "50%25"
+    assert header["RAWFILE"] == printable_text(name)
+    assert printable_text("ä b'c.fits") == "%C3%A4 b'c.fits"
+    assert printable_text("50%") == "50%25"
 
 
 def test_compressed_tiles_become_what_the_plain_frame_becomes(tmp_path):
@@ -549,7 +549,7 @@ def test_no_comment_is_cut(value):
 @pytest.mark.parametrize("length", range(60, 75))
 def test_a_doubled_quote_is_not_cut_in_two(length):
     """Each piece of a text that goes on is a whole string of FITS."""
-    value = printable("x" * length + "'a''b" * 30)
+    value = printable_text("x" * length + "'a''b" * 30)
     text = card_text("RAWFILE", value)
     cards = [text[start : start + 80] for start in range(0, len(text), 80)]
     pieces = [re.fullmatch(r"'((?:[^']|'')*)' *", card[10:])[1] for card in cards]
@@ -562,9 +562,9 @@ def test_a_doubled_quote_is_not_cut_in_two(length):
 
 @pytest.mark.parametrize("name", ["dogs' run/a.fits", "a'/b.fits", "a&", "''  '/x", "it's & so"])
 def test_what_astropy_takes_for_the_end_of_a_text_is_written_as_a_number(name):
-    text = card_text("RAWFILE", printable(name))
+    text = card_text("RAWFILE", printable_text(name))
     assert unquote(fits.Card.fromstring(text).value) == name
-    assert printable("it's & so") == "it's & so"
+    assert printable_text("it's & so") == "it's & so"
 
 
 def test_equal_numbers_of_different_types_are_different_cards():

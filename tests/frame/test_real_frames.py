@@ -16,8 +16,8 @@ from astropy.nddata import CCDData
 from small_frames import run_jobs
 
 from ccdflow.camera.cameras import generic_camera, identify
-from ccdflow.camera.marks import refuse_reduced
 from ccdflow.camera.profiles import load_cameras
+from ccdflow.camera.reduction_marks import refuse_reduced
 from ccdflow.errors import FrameError
 from ccdflow.frame.reduction import reduce_frame
 

@@ -19,7 +19,7 @@ from small_frames import biases, run_jobs, write_raw
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.frame.small_images import ROWS, SIDE, SmallImage, pixels_per_small_pixel, small_image
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.kinds.sections.small_pictures import values_shown
@@ -27,7 +27,7 @@ from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_shown
 from ccdflow.pages.sheet import Tile, TimePanel, TimePanels, TimePoint, sheet_section, strip_section
 from ccdflow.run.ledger import MADE
-from ccdflow.run.nights import counts
+from ccdflow.run.nights import archive_counts
 
 RNG = np.random.default_rng(4)
 
@@ -255,7 +255,7 @@ def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
     assert read_shown(old) == read_shown(content)
     np.testing.assert_array_equal(grey_of(old), grey_of(content))
     path = tmp_path / paths.small_picture("2024-03-01", "reduced/a.fits")
-    whole.write_directly(path, old)
+    atomic_write.write_directly(path, old)
     row = SimpleNamespace(night="2024-03-01")
     context = SimpleNamespace(results=tmp_path)
     assert values_shown(context, row, "reduced/a.fits", "k") == (read_shown(content), old)
@@ -266,7 +266,7 @@ def test_what_the_last_run_did(tmp_path):
     text = (run.results / paths.LAST_RUN).read_text()
     assert text.startswith("window.ccdflowLastRun={")
     assert '["reduced frames",5,"new"]' in text
-    disk = {top: (files, size) for top, files, size in counts.disk_used(run.context)}
+    disk = {top: (files, size) for top, files, size in archive_counts.disk_used(run.context)}
     made = list((run.results / "reduced").iterdir())
     assert disk["reduced"] == (5, sum(path.stat().st_size for path in made))
 

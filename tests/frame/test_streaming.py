@@ -10,7 +10,7 @@ from astropy.io import fits
 from small_frames import begin, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow import kinds
-from ccdflow.files import rawfile, whole
+from ccdflow.files import atomic_write, rawfile
 from ccdflow.frame import streaming
 from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import ledger
@@ -210,7 +210,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
     kinds.make(running.context, first)
     if way == "whole":
         monkeypatch.setattr(streaming, "can_stream", lambda *_: False)
-    write, writes = whole.write_all, []
+    write, writes = atomic_write.write_all, []
 
     def full(file, data):
         writes.append(len(data))
@@ -218,7 +218,7 @@ def test_a_disk_that_cannot_be_written_is_not_the_frames_fault(
             raise OSError(number, "no more")
         write(file, data)
 
-    monkeypatch.setattr(whole, "write_all", full)
+    monkeypatch.setattr(atomic_write, "write_all", full)
     with pytest.raises(OSError, match="no more"):
         kinds.make(running.context, second)
     running.lock.close()

@@ -14,13 +14,13 @@ from workflow.sandbox import Sandbox, products
 from workflow.stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, schemas
-from ccdflow.frame import judging
+from ccdflow.frame import subtraction_checks
 from ccdflow.kinds.kind import Chain, Kind
-from ccdflow.kinds.writing import write_text_product
+from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
-from ccdflow.run.describe import lines_on_plan, others
+from ccdflow.run.context import reduced_product
+from ccdflow.run.plan_description import lines_on_plan, other_products
 
 DATA = Path(__file__).parents[1] / "data"
 OLD = DATA / "results_of_38e4045.tar.xz"
@@ -141,7 +141,7 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypat
 
     But for warnings of what the older version did not look at: what its strips of six columns do.
     """
-    monkeypatch.setattr(judging, "judge_subtraction", lambda *_: ({}, []))
+    monkeypatch.setattr(subtraction_checks, "judge_subtraction", lambda *_: ({}, []))
     before = products(old.results)
     old.config |= {name: {"enabled": False} for name in ("dark", "flat", "calibrate")}
     kept = {"inventory.csv", "reduced/2024-03-02/gone.fits", "nights/2024-03-02/before_after.png"}
@@ -270,11 +270,11 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
 
 def test_a_run_says_what_else_it_makes_beside_frames(toy):
     plan = toy.plan().plan
-    assert others(plan) == "lists of levels, combined biases, pictures, pages and tables"
+    assert other_products(plan) == "lists of levels, combined biases, pictures, pages and tables"
     del plan.jobs["bias_quality.csv"]
     for job in plan.of_kind("bias", "levels", "picture", "quality", "sheet"):
         del plan.jobs[job.product]
-    assert others(plan) == "pages"
+    assert other_products(plan) == "pages"
 
 
 def test_a_new_kind_is_rebuilt_by_the_contract(toy):
@@ -348,4 +348,4 @@ def test_every_product_of_a_run_is_of_one_kind(old):
     for product in products(old.results).keys() - {paths.INVENTORY}:
         assert sum(kind.has_name(product) for kind in kinds.CHAIN) == 1, product
     assert kinds.CHAIN.kind_of("nights/2024-03-01/notes.txt") is None
-    assert kinds.CHAIN.kind_of(reduced("a/b.fits.gz")) is kinds.FRAME
+    assert kinds.CHAIN.kind_of(reduced_product("a/b.fits.gz")) is kinds.FRAME

@@ -25,7 +25,7 @@ from chain_runs import (
 from small_frames import begin
 
 from ccdflow import simulate
-from ccdflow.kinds.dark import DARK_KIND, rounded
+from ccdflow.kinds.dark import DARK_KIND, rounded_exposure
 from ccdflow.run import ledger
 
 # -- what is made ----------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, second
 
 
 def test_names_of_exposures():
-    assert [f"{rounded(t):g}" for t in (300.062, 300.014, 70.011, 7.0, 0.02)] == [
+    assert [f"{rounded_exposure(t):g}" for t in (300.062, 300.014, 70.011, 7.0, 0.02)] == [
         "300", "300", "70", "7", "0.1",
     ]  # fmt: skip
 

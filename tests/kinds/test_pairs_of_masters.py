@@ -81,7 +81,7 @@ def test_the_next_dark_has_a_bias_of_its_own():
         made = {product: ledger.Record(product, "", "") for product in ("b10", "b01", "d10", "d01")}
         made |= dict.fromkeys(refused)
         context = SimpleNamespace(outcome=made.get, planned=lambda name, make: make())
-        assert measured_flats.decided(context, bias).uses[0].product == first
+        assert measured_flats.order_by_measurement(context, bias).uses[0].product == first
     # Where one bias is best with all darks, there is nothing to note.
     same = dict.fromkeys(of_darks, biases[0])
     assert best_pair_first(steps, Rules(), 0.01, same.get, {}.get)[0].pairs == ()

@@ -13,7 +13,7 @@ from ccdflow.kinds.matching.candidates import (
     OfferedMaster,
     Rules,
 )
-from ccdflow.kinds.matching.ranking import Ranking, ranked, rescaled
+from ccdflow.kinds.matching.ranking import Ranking, rank_candidates, rescale_candidate
 from ccdflow.kinds.matching.shelf import day_of, shelf_of
 from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.kinds.matching.terms import question, terms_of
@@ -30,7 +30,7 @@ def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
     shelf = shelf_of(masters)
     frame = ObservedAs((), night, exptime, "g", **temperatures)
-    found = ranked(shelf, kind, frame, NOISE, rules or Rules(), exptime)
+    found = rank_candidates(shelf, kind, frame, NOISE, rules or Rules(), exptime)
     return [(each.master.product, each.grade, each.lag, each.scale) for each in found]
 
 
@@ -110,8 +110,8 @@ def test_frames_with_the_same_candidates_ask_the_same_question():
 def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
     shelf = shelf_of([master("dark", exptime=100.0)])
     frame = ObservedAs((), NIGHT, 50.0, "g")
-    (half,) = ranked(shelf, "dark", frame, NOISE, Rules(), 50.0)
-    quarter = rescaled(half, 25.0)
+    (half,) = rank_candidates(shelf, "dark", frame, NOISE, Rules(), 50.0)
+    quarter = rescale_candidate(half, 25.0)
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
     assert "scaled down by 0.25" in quarter.remarks
@@ -154,7 +154,7 @@ def test_masters_further_away_are_left_out_only_where_they_cannot_win():
     for _ in range(200):
         _, _, frame, _, rules, _ = asked = shelf_and_question(rng)
         terms = terms_of(*asked)
-        assert ranked(*asked) == Ranking(terms, frame.night, rules).candidates()
+        assert rank_candidates(*asked) == Ranking(terms, frame.night, rules).candidates()
         near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
         reach = near.reach_of_others()
         is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"

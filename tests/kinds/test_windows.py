@@ -11,7 +11,7 @@ from small_frames import begin, run_jobs
 
 from ccdflow import simulate
 from ccdflow.kinds.associations_table import ASSOCIATIONS
-from ccdflow.kinds.explaining import story
+from ccdflow.kinds.explaining import product_explanation
 from ccdflow.run import ledger
 from ccdflow.run.context import Planning
 from ccdflow.verify import verdicts
@@ -124,7 +124,7 @@ def test_table_plan_and_story_tell_of_the_cut(night):
     for row in rows:
         assert "cut to its pixels [31:90" in ",".join(row)
         assert row[-1] == "B"
-    told = story.tell(results, "calibrated/window_science_g1.fits")
+    told = product_explanation.explain_product(results, "calibrated/window_science_g1.fits")
     for words in ("chosen: ", "nights before the frame: 0, "):
         assert sum(f"{words}cut to its pixels [31:90,21:70]" in line or
                    f"{words}own night; cut" in line for line in told) == 3, told  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from browser import act, needs_chromium, seen
 from PIL import Image
 
-from ccdflow.pages import calendar, words
+from ccdflow.pages import calendar, text_formatting
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.pages.contents import (
     AmplifierFigures,
@@ -32,7 +32,7 @@ from ccdflow.pages.frame_html import (
 )
 from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page_html
 from ccdflow.pages.rendering import visible
-from ccdflow.pages.words import figure
+from ccdflow.pages.text_formatting import figure
 
 ODD = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -106,7 +106,7 @@ def assembled(
     """A page with the sections that the kinds make of these values."""
     return NightContent(
         night,
-        tuple(words.unique(frame.camera for frame in frames)),
+        tuple(text_formatting.unique(frame.camera for frame in frames)),
         (
             trend_section(trend),
             frames_section(frames),
@@ -465,7 +465,7 @@ def test_a_browser_renders_the_page(name, tmp_path):
     [((), ""), ((math.nan,), ""), ((2.94, math.nan), "2.94"), ((2.9, 2.71, 2.8), "2.71 to 2.90")],
 )
 def test_figures_of_several_amplifiers_are_a_range(values, text):
-    assert words.span(values) == text
+    assert text_formatting.span(values) == text
 
 
 def test_what_is_not_as_it_should_be_stands_with_its_bias():

@@ -260,7 +260,7 @@ def test_more_frames_than_can_be_drawn_are_not_drawn(monkeypatch):
 
 def test_names_that_no_font_has_are_drawn_as_escapes():
     name = "a $x_{1$ \\frac\n\udcff名.fits"
-    assert style.drawable(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
+    assert style.drawable_text(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
     given = frame(name=name, header_biassec="[\n$:_", header_region=None)
     assert overview([given]).startswith(b"\x89PNG")
     assert combined_bias_picture(combined(name=name)).startswith(b"\x89PNG")

@@ -11,7 +11,7 @@ from browser import AXE, CHROMIUM, act
 from small_frames import run_jobs
 
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.explaining import story
+from ccdflow.kinds.explaining import product_explanation
 
 SATURATED = "science_g1.fits"
 
@@ -82,7 +82,9 @@ def test_explain_tells_that_products_of_a_detector_are_no_frames(pages):
     told = {}
     for path in (results / "detector" / "simcam").rglob("*.fits"):
         product = path.relative_to(results).as_posix()
-        told[path.name.partition("_10")[0]] = "\n".join(story.tell(results, product))
+        told[path.name.partition("_10")[0]] = "\n".join(
+            product_explanation.explain_product(results, product)
+        )
     assert f"odd, camera simcam\n  night    {small_chain.NIGHT}\n" in told["pixels"]
     assert "  from     combined/" in told["pixels"]
     assert "map of bad pixels" in told["bad_pixels_all"]

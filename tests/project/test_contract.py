@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 CONTRACT = (TESTS / "contract.md").read_text("utf-8")
 # Each test of these files holds a row.
-MODULES = ("test_rebuilds.py", "test_faults.py", "test_events.py", "test_lost.py")
+MODULES = ("test_rebuilds.py", "test_faults.py", "test_random_events.py", "test_silent_losses.py")
 DEFINED = {
     path.relative_to(ROOT).as_posix(): set(re.findall(r"^def (test_\w+)", path.read_text(), re.M))
     for path in TESTS.rglob("test_*.py")

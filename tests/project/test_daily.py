@@ -108,9 +108,12 @@ def test_a_bad_frame_that_another_run_has_found_is_reported(tmp_path, run_daily)
 
 def morning(results, frames):
     """Return what is newly set aside, as a daily run finds and remembers it."""
-    before, after = daily.reported(results), {file: (status, "") for file, status in frames.items()}
+    before, after = (
+        daily.reported_frames(results),
+        {file: (status, "") for file, status in frames.items()},
+    )
     daily.remember(results, after)
-    return daily.newly("set aside", before, after)
+    return daily.new_troubles("set aside", before, after)
 
 
 def test_a_frame_set_aside_is_reported_once_and_again_after_it_was_mended(tmp_path):
@@ -129,7 +132,7 @@ def test_what_an_earlier_version_reported_is_no_news(tmp_path):
     path = tmp_path / daily.REPORTED
     path.parent.mkdir(parents=True)
     path.write_text('{"n/a.fits": "orphan", "n/b.fits": "set aside"}', encoding="utf-8")
-    before = daily.reported(tmp_path)
+    before = daily.reported_frames(tmp_path)
     after = {"n/a.fits": ("raw file missing", ""), "n/b.fits": ("set aside", "no image")}
     assert daily.news(COUNT, before, after, 3.0) == ""
 

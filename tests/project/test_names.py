@@ -1,11 +1,28 @@
 """Names tell what they hold."""
 
 import ast
+import re
+from collections import defaultdict
 
-from library_trees import modules
+from library_trees import ROOT, modules
 
+LIBRARY = ROOT / "scripts" / "ccdflow"
 # How a value came about is no name for it: CONTRIBUTING.md.
 EMPTY = {"found", "said", "told"}
+# Participles, adjectives and prepositions that say nothing of what a function returns.
+BARE = re.compile(
+    r"[a-z]*[^e]ed|of_\w+|taken|given|shown|known|drawn|spelled|newly|brighter|quietest|lighter"
+    r"|full|bare|native|short|missing|common|sparse|inside|irregular|outstanding|removable"
+    r"|readable|drawable|printable|breakable|about|above|after|along|among|at|before|between"
+    r"|beyond|each|how|of|one|other|others|what"
+)
+# Filters of templates are named by their effect: ``{{ cell | breakable }}``.
+FILTERS = {"breakable"}
+# Adjectives and verbs that were names of modules, and the ending of sentences' modules.
+NO_CONTENT = re.compile(
+    r"whole|[a-z]*[^e]ed|planes|counts|views|words|\w+_words|writing|waiting|describe|assemble"
+    r"|examine|propose|inflate|unpack|choosing\w*|unlit|marks|reader|extras|story|skies"
+)
 
 
 def names_given(tree):
@@ -19,6 +36,27 @@ def names_given(tree):
             yield node.name
 
 
+def functions():
+    """Yield (module, name) of the public functions of the library and the scripts."""
+    for path, _, tree in modules():
+        if LIBRARY.parent in path.parents:
+            yield from (
+                (path, node.name)
+                for node in tree.body
+                if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            )
+
+
+def numbers(tree):
+    """Yield (name, number) of the public constants of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            for target in node.targets:
+                is_public = isinstance(target, ast.Name) and re.match("[A-Z]", target.id)
+                if is_public and isinstance(node.value.value, int | float):
+                    yield target.id, node.value.value
+
+
 def test_no_name_tells_only_how_its_value_came_about():
     empty = {
         f"{path.name}: {name}"
@@ -27,3 +65,42 @@ def test_no_name_tells_only_how_its_value_came_about():
         if name in EMPTY
     }
     assert empty == set()
+
+
+def test_public_functions_are_verbs_or_nouns():
+    """``read_applied_master``, not ``applied``; ``flats_of_one_rank``, not ``of_one_rank``."""
+    assert len(list(functions())) > 1000
+    bare = [
+        f"{path.name}: {name}"
+        for path, name in functions()
+        if name not in FILTERS and BARE.fullmatch(name)
+    ]
+    assert bare == []
+
+
+def test_modules_are_named_by_nouns_for_their_content():
+    names = [path.stem for path in LIBRARY.rglob("*.py")]
+    assert len(names) > 250
+    assert [name for name in names if NO_CONTENT.fullmatch(name)] == []
+
+
+def test_a_seal_is_that_of_an_archive():
+    """The lines of a table have checksums: the seal of an archive is ``run/seal.py`` alone."""
+    seals = {
+        f"{path.name}: {name}"
+        for path, _, tree in modules()
+        if LIBRARY in path.parents and path.parent.name != "run"
+        for name in names_given(tree)
+        if "seal" in name.lower() and path.name != "paths.py"
+    }
+    assert seals == set()
+
+
+def test_a_number_with_a_public_name_is_defined_once():
+    places = defaultdict(list)
+    for path, _, tree in modules():
+        # Verification shares nothing with what it verifies.
+        if LIBRARY in path.parents and LIBRARY / "verify" not in path.parents:
+            for constant in numbers(tree):
+                places[constant].append(path.name)
+    assert {constant: files for constant, files in places.items() if len(files) > 1} == {}

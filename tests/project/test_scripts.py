@@ -19,7 +19,7 @@ from snakemake.cli import parse_args
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -387,7 +387,7 @@ def full_disk(file, data):
 @pytest.mark.parametrize("name", ["combine", "calibrate"])
 def test_a_full_disk_is_one_line(frames, monkeypatch, capsys, name):
     monkeypatch.chdir(frames)
-    monkeypatch.setattr(whole, "write_all", full_disk)
+    monkeypatch.setattr(atomic_write, "write_all", full_disk)
     assert importlib.import_module(name).main(["out=new", "a.fits", "b.fits"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("ccdflow: new: No space left on device; ")
@@ -427,7 +427,7 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(frames, monkeyp
 
     def killed(path, out, options, store):
         if os.getpid() != parent:
-            whole.Part(out / path.name).__enter__()
+            atomic_write.Part(out / path.name).__enter__()
             os.kill(os.getpid(), signal.SIGKILL)
         return real(path, out, options, store)
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run.watch import arrivals
 
 MOUNTS = """\
@@ -91,7 +91,7 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
     quiet = arrivals.SettledFiles(events.raw)
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
-    stamp = whole.stamp_of(events.raw / "a.fits")
+    stamp = atomic_write.stamp_of(events.raw / "a.fits")
     found = [quiet.of_news(events.news(0.001)) for _ in range(4)]
     assert found == [{}, {}, {"a.fits": stamp}, {}]
 

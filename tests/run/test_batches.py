@@ -51,7 +51,7 @@ def make_session(tmp_path):
             jobs[product] = Job(kind, product, key_of(product), "new", night, needs)
 
         for r in rows:
-            product = paths.reduced(r.file)
+            product = paths.reduced_frame(r.file)
             if r.file in done:
                 records[product] = Record(product, FRAME, "k", stamp=(1, 2, 3), data={"x": 1})
             else:
@@ -61,9 +61,9 @@ def make_session(tmp_path):
             product = f"combined/{night}/bias.fits"
             files = tuple(r.file for r in (rows if shared_group else own))
             groups[product] = Group(product, night, "cam", (("size", "50x30"),), files, kind="bias")
-            job(BIAS, product, night, [paths.reduced(file) for file in files])
+            job(BIAS, product, night, [paths.reduced_frame(file) for file in files])
             picture, quality = f"nights/{night}/a.png", f"nights/{night}/q.png"
-            job(PICTURE, picture, night, [paths.reduced(r.file) for r in own])
+            job(PICTURE, picture, night, [paths.reduced_frame(r.file) for r in own])
             job(QUALITY, quality, night, [product])
             job(PAGE, f"nights/{night}/report.html", night, [product, picture, quality])
         job(INDEX, "report.html", "", list(groups))
@@ -139,7 +139,7 @@ def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_ses
         assert kinds(session, batch) == [BIAS, QUALITY]
         assert batch.before == tuple(each.done for each in nights)
         path = session.context.results / batch.path
-        assert batches.before(path) == [each.done for each in nights]
+        assert batches.records_before(path) == [each.done for each in nights]
         # What both nights have made is known there, and nothing else has to be read.
         rows = batches.read_batch(path, CHAIN).context.store.rows
         assert rows.keys() == session.context.store.rows.keys()
@@ -321,7 +321,7 @@ def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change,
     else:
         head, _, body = path.read_text().partition("\n")
         path.write_text(head.replace('"form"', '"before it"') + "\n" + body)
-    for read in (batches.size_of, batches.before, batches.batches_awaited):
+    for read in (batches.size_of, batches.records_before, batches.batches_awaited):
         with pytest.raises(UserError, match=r"another version of ccdflow wrote this batch; start"):
             read(path)
     said = []
@@ -385,7 +385,7 @@ def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     found = batches.split(session, each_night=True)
     bias = next(batch for batch in found if "combined/a/bias.fits" in batch.products)
     again = batches.read_batch(session.context.results / bias.path, CHAIN)
-    first = paths.reduced("a/000.fits.gz")
+    first = paths.reduced_frame("a/000.fits.gz")
     assert first not in again.context.jobs
     assert again.context.outcome(first) is None
     job = session.plan.jobs[first]

@@ -197,10 +197,12 @@ def test_what_lost_its_batch_is_cleared_away(tmp_path):
 
 
 def test_records_of_a_batch_at_work_are_not_removed(tmp_path):
-    done = [tmp_path / paths.done(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"]
+    done = [
+        tmp_path / paths.done_record(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"
+    ]
     busy = {"batches/x.json": {"reduced/b.fits"}}
-    assert claims.removable(done, busy, tmp_path) == [done[0], done[2]]
-    assert claims.removable(done, {}, tmp_path) == done
+    assert claims.removable_records(done, busy, tmp_path) == [done[0], done[2]]
+    assert claims.removable_records(done, {}, tmp_path) == done
 
 
 def test_a_count_is_read_as_it_was_written(tmp_path):

@@ -21,7 +21,7 @@ from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import planes, rawfile, rowio, whole
+from ccdflow.files import atomic_write, multi_image_products, rawfile, rowio
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.run import ledger
 
@@ -31,13 +31,13 @@ PLACES = {
     "read its rows": (rowio.RowStream, "blocks"),
     "read headers of members": (members, "read_hdus"),
     "find pixels of members": (member_reader, "locate"),
-    "read headers of products": (planes, "read_units"),
-    "read rows of products": (planes, "read_rows"),
+    "read headers of products": (multi_image_products, "read_units"),
+    "read rows of products": (multi_image_products, "read_rows"),
     "read a master": (master_store.MasterStore, "get"),
     "read a night's bad pixels": (pixel_tables, "read_seen"),
-    "begin to write": (whole.Part, "__enter__"),
-    "write": (whole.Part, "write"),
-    "give the name": (whole.Part, "keep"),
+    "begin to write": (atomic_write.Part, "__enter__"),
+    "write": (atomic_write.Part, "write"),
+    "give the name": (atomic_write.Part, "keep"),
 }
 
 

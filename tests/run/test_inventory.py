@@ -117,9 +117,9 @@ def test_what_is_outdated_when_the_raw_file_is_gone(box):
         {"reduction": {"order": 9}},
     ):
         box.profile("beta", **change)
-        assert inventory.outdated(store, reading(box)) == set(), change
+        assert inventory.outdated_files(store, reading(box)) == set(), change
     box.profile("beta", reduction={"statistic": "mean"})
-    assert inventory.outdated(store, reading(box)) == {ALL[3]}
+    assert inventory.outdated_files(store, reading(box)) == {ALL[3]}
 
 
 def test_files_that_would_become_one_product(box):
@@ -459,7 +459,7 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeyp
     later = time.time() + 9999
     update(box, store, now=later)
     with monkeypatch.context() as patch:
-        patch.setattr(inventory, "_described", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(inventory, "_row_values", lambda *_: (_ for _ in ()).throw(MemoryError))
         update(box, store, now=later)
     assert store.rows[file].stamp == ()
     update(box, store, now=later)

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from ccdflow import paths
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 from ccdflow.run import ledger
 from ccdflow.run.ledger import Record
 
@@ -20,7 +20,8 @@ def fits_product(results, product, key, *, seed=1):
     pixels = np.random.default_rng(seed).normal(size=(5, 7))
     fits.PrimaryHDU(pixels, header).writeto(path, checksum=True, overwrite=True)
     return Record(
-        product, "frame", key, stamp=whole.stamp_of(path), content=ledger.content_checksum(path),
+        product, "frame", key, stamp=atomic_write.stamp_of(path),
+        content=ledger.content_checksum(path),
         basis={"arithmetic": 1, "camera": "a", "fingerprint": product},
         data={"levels": {"A": 1.5}, "flags": {}},
     )  # fmt: skip
@@ -30,14 +31,14 @@ def text_product(results, product, text):
     (results / product).write_text(text)
     path = results / product
     content = ledger.content_checksum(path)
-    return Record(product, "table", "0" * 16, stamp=whole.stamp_of(path), content=content)
+    return Record(product, "table", "0" * 16, stamp=atomic_write.stamp_of(path), content=content)
 
 
 KEYS = ("0123456789abcdef", "fedcba9876543210")
 
 
 def leave(results, record):
-    path = paths.done(record.product, record.key)
+    path = paths.done_record(record.product, record.key)
     ledger.write_record(results, record, path)
     return results / path
 
@@ -129,9 +130,11 @@ def test_what_was_made_shortly_before_the_machine_fell_is_doubtful(tmp_path, mon
     record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
     records = ledger.Ledger({record.product: replace(record, boot=boot)})
     made = record.stamp[2] / 1e9
-    assert ledger.settle(records, now=made + 10) == ([record.product] if boot == "before" else [])
+    assert ledger.products_to_verify(records, now=made + 10) == (
+        [record.product] if boot == "before" else []
+    )
     assert records[record.product].boot == boot
-    ledger.settle(records, now=made + 4000)
+    ledger.products_to_verify(records, now=made + 4000)
     # What this machine wrote out an hour ago is on the disk.
     assert records[record.product].boot == ("before" if boot == "before" else "")
 

@@ -23,7 +23,7 @@ def everything(results):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_no_ending_is_deleted(ending, tmp_path):
-    product = paths.reduced(f"n/a{ending}")
+    product = paths.reduced_frame(f"n/a{ending}")
     for content in (b"first", b"second", b"third"):
         put(tmp_path, product, content)
         target = removal.remove_product(tmp_path, product)

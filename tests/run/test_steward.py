@@ -12,7 +12,7 @@ import small_frames
 from ccdflow import settings
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN
-from ccdflow.run import host, ledger, steward, views
+from ccdflow.run import host, ledger, snakemake_views, steward
 from ccdflow.run.host import Host
 
 
@@ -225,7 +225,7 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, values):
     assert len(found) == 12 + 2 + 2 + 2 + 3
     needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")
     assert (needs, newer) == ([f"{values['raw']}/2020-02-29/3.fits"], [])
-    assert drawn.view_needs(lost)[1] == [views.CHANGED]
+    assert drawn.view_needs(lost)[1] == [snakemake_views.CHANGED]
 
 
 # -- the host --------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_an_attribute_that_a_snakemake_lacks_is_named(name):
     lacking = workflow()
     holder, _, last = name.rpartition(".")
     delattr(getattr(lacking, holder) if holder else lacking, last)
-    assert host.missing(lacking) == [name]
+    assert host.missing_attributes(lacking) == [name]
     with pytest.raises(UserError, match=f"this version of Snakemake has no workflow.{name} "):
         host.check_attributes(lacking)
 

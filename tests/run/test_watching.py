@@ -14,7 +14,7 @@ from watched_folders import SETTINGS, Told, from_scratch, settings_of, wait_unti
 from workflow.sandbox import products
 
 from ccdflow import kinds
-from ccdflow.pages import live
+from ccdflow.pages import live_page
 from ccdflow.simulate.telescope import observe
 
 
@@ -85,21 +85,21 @@ def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_pat
 
 
 def test_the_live_page_leads_to_the_night_and_is_no_product():
-    script = live.live_script("nights/a/report.html", 7, lines=["</script>é"], beat=9)
+    script = live_page.live_script("nights/a/report.html", 7, lines=["</script>é"], beat=9)
     told = json.loads(script.removeprefix("live(").removesuffix(");\n"))
     assert told == {"page": "nights/a/report.html", "time": 7, "lines": ["</script>é"],
                     "state": "watching", "beat": 9}  # fmt: skip
     assert script.isascii()
     assert "</" not in script
-    assert f'script.src = "{live.SCRIPT}?"' in live.live_page()
-    assert kinds.CHAIN.kind_of(live.PAGE) is kinds.CHAIN.kind_of(live.SCRIPT) is None
+    assert f'script.src = "{live_page.SCRIPT}?"' in live_page.live_page()
+    assert kinds.CHAIN.kind_of(live_page.PAGE) is kinds.CHAIN.kind_of(live_page.SCRIPT) is None
 
 
 @pytest.mark.torture
 @needs_chromium
 def test_the_open_page_says_whether_the_watch_lives(tmp_path):
-    page = tmp_path / live.PAGE
-    page.write_text(live.live_page(), "utf-8")
+    page = tmp_path / live_page.PAGE
+    page.write_text(live_page.live_page(), "utf-8")
     (tmp_path / "night.html").write_text("<p>a night</p>")
     states = [("watching", 0), ("a full disk", 0), ("watching", -60), ("ended", 0)]
     said, lines, shown = act(
@@ -124,11 +124,11 @@ def test_the_open_page_says_whether_the_watch_lives(tmp_path):
 
 
 def test_only_the_page_of_the_watch_renews_itself():
-    templates = Path(live.__file__).parent / "templates"
+    templates = Path(live_page.__file__).parent / "templates"
     renews = ("setInterval", "location.reload", "http-equiv")
     found = [
         path.name
         for path in templates.iterdir()
         if path.is_file() and any(w in path.read_text() for w in renews)
     ]
-    assert found == [live.PAGE]
+    assert found == [live_page.PAGE]

@@ -17,7 +17,7 @@ from watched_folders import SETTINGS, Told, from_scratch, settings_of, wait_unti
 from workflow.sandbox import products
 
 from ccdflow import kinds, paths
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import ledger, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, watching
@@ -69,7 +69,7 @@ class Night:
                     hdus[0].header.update(cards)
         else:
             path.write_bytes(content)
-        return self.watch.notice({name: whole.stamp_of(path)})
+        return self.watch.notice({name: atomic_write.stamp_of(path)})
 
     def is_as_from_scratch(self):
         """Tell whether nothing is left to do, and all is as one run over all frames makes it."""
@@ -158,7 +158,7 @@ def test_what_another_run_did_is_noticed(night):
     worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
     session.finish(running)
     running.lock.close()
-    done = night.watch.notice({LATE[0]: whole.stamp_of(night.raw / LATE[0])})
+    done = night.watch.notice({LATE[0]: atomic_write.stamp_of(night.raw / LATE[0])})
     assert (done.is_short, done.records) == (False, [])
     (line,) = [line for line in night.told.lines if "another run is at work" in line]
     assert line.startswith(f"waiting: another run is at work here (process {os.getpid()} on ")

@@ -10,7 +10,7 @@ import threading
 import pytest
 from watched_folders import Told, wait_until, watch_of
 
-from ccdflow.pages import live
+from ccdflow.pages import live_page
 from ccdflow.run import lock, read_only_plan
 
 watch = importlib.import_module("watch")
@@ -18,7 +18,7 @@ watch = importlib.import_module("watch")
 
 def read_live(results):
     """Return what an open page reads."""
-    text = (results / live.SCRIPT).read_text("utf-8")
+    text = (results / live_page.SCRIPT).read_text("utf-8")
     return json.loads(text.removeprefix("live(").removesuffix(");\n"))
 
 
@@ -49,7 +49,7 @@ def test_a_terminal_that_is_gone_ends_nothing_and_the_page_tells_the_end(
     stream = os.fdopen(writer, "w")
 
     def tell():
-        wait_until(lambda: (top / "results" / live.SCRIPT).is_file())
+        wait_until(lambda: (top / "results" / live_page.SCRIPT).is_file())
         wait_until(lambda: any("waiting" in line for line in read_live(top / "results")["lines"]))
         os.kill(os.getpid(), end)
 
@@ -58,7 +58,7 @@ def test_a_terminal_that_is_gone_ends_nothing_and_the_page_tells_the_end(
     thread.start()
     watch.main(arguments)
     thread.join()
-    assert read_live(top / "results")["state"] == live.ENDED
+    assert read_live(top / "results")["state"] == live_page.ENDED
     stream.close()
 
 

@@ -221,7 +221,7 @@ def test_dark_current_doubles_every_six_degrees_and_glow_does_not(detector):
 
 
 def test_later_the_detector_is_warmer_and_has_more_hot_pixels(detector):
-    aged = simulate.later(detector, seed=1, dark_factor=1.2, new_hot=5)
+    aged = simulate.later_detector(detector, seed=1, dark_factor=1.2, new_hot=5)
     assert len(aged.hot_pixels) == 25
     np.testing.assert_allclose(aged.hot_pixels[:20, 2], 1.2 * detector.hot_pixels[:, 2])
     new = aged.hot_pixels[20:]

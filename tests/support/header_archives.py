@@ -72,7 +72,7 @@ class Archive:
         (group,) = (g for g in context.groups.values() if g.product == f"calibrated/{file}")
         found = {}
         for step in group.steps:
-            use = association.taken(context, step)
+            use = association.first_use(context, step)
             missing = association.why_missing(context, step)
             found[step.kind] = missing or Path(use.product).parent.name
             grade = "C" if missing else use.grade

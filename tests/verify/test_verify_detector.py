@@ -12,7 +12,7 @@ from small_frames import run_jobs
 from ccdflow import simulate
 from ccdflow.detector.pixels import response
 from ccdflow.maskbits import DEAD
-from ccdflow.run.noted_products import noted
+from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import selection, verdicts
 from ccdflow.verify.detector import flat_pixels
 from ccdflow.verify.detector.flat_pixels import contrast_of
@@ -104,7 +104,7 @@ def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several
 
 def test_a_sample_has_tables_and_maps_of_frames_that_are_small(night, monkeypatch):
     """The guide's own are too large: a line says how many are left out."""
-    made = {product: NotedProduct(*one) for product, one in noted(night[1]).items()}
+    made = {product: NotedProduct(*one) for product, one in noted_records(night[1]).items()}
     row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
     monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
     table, shutter = (of(night, start) for start in ("pixels_", "shutter_"))
@@ -216,7 +216,7 @@ def test_no_card_can_be_changed_or_deleted(night, start, what):
 
 def test_the_notes_of_the_run_have_the_settings(night):
     product = of(night, "pixels_")
-    made = NotedProduct(*noted(night[1])[product])
+    made = NotedProduct(*noted_records(night[1])[product])
     assert look(night, product, made=made).verdict == "verified"
     path = night[1] / product
     sound = path.read_bytes()

@@ -8,7 +8,7 @@ import pytest
 import small_chain
 from small_frames import run_jobs
 
-from ccdflow.run.noted_products import noted
+from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command
 from ccdflow.verify.table import CCDPROC
 
@@ -99,7 +99,7 @@ def settings_of(chosen):
 def said_of(raw, results, chosen):
     """Return the lines of a verification of all that some choices make, and how many products."""
     run_jobs(raw.raw, results, {"simcam": QUADRANTS}, kinds=MADE, **settings_of(chosen))
-    products = noted(results)
+    products = noted_records(results)
     text, _ = command.report(raw.raw, results, noted=products, every=True, whole=True)
     return text.splitlines(), len(products)
 

@@ -7,7 +7,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from verified_chain import MADE, one
 
-from ccdflow.run.noted_products import noted
+from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command, selection, verdicts
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector import detector_products
@@ -137,7 +137,7 @@ def test_cards_and_lines_that_no_table_of_pixels_has_differ(tmp_path, change, re
 def test_an_empty_file_is_named(tmp_path):
     (tmp_path / "member.fits").write_bytes(b"")
     with pytest.raises(CannotRemake, match=r"member\.fits, which it is made of, is empty"):
-        stored_rows.stored(tmp_path / "member.fits")
+        stored_rows.open_product(tmp_path / "member.fits")
 
 
 def test_results_without_notes_of_a_run_say_so(untrimmed):
@@ -145,5 +145,5 @@ def test_results_without_notes_of_a_run_say_so(untrimmed):
     text, status = command.report(*untrimmed, noted={}, words=[product])
     first, last = text.splitlines()
     assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)
-    text, _ = command.report(*untrimmed, noted=noted(untrimmed[1]), words=[product])
+    text, _ = command.report(*untrimmed, noted=noted_records(untrimmed[1]), words=[product])
     assert len(text.splitlines()) == 1

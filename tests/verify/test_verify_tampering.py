@@ -19,7 +19,7 @@ from verified_chain import MADE, one
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.sections import verification
 from ccdflow.run import host, ledger
-from ccdflow.run.noted_products import noted
+from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
 from ccdflow.verify.reading.outcome import NotedProduct
@@ -51,7 +51,7 @@ def copy(night, tmp_path):
 def look(product, folders, *, knows=False):
     """Return the verdict on a product, by its header alone or with the notes of the run."""
     raw, results = folders
-    made = NotedProduct(*noted(results)[product]) if knows else None
+    made = NotedProduct(*noted_records(results)[product]) if knows else None
     return verdicts.verify(product, raw=raw, results=results, whole=True, made=made)
 
 
@@ -340,7 +340,7 @@ def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind)
 
 
 def said(folders, **how):
-    text, status = command.report(*folders, noted=noted(folders[1]), **how)
+    text, status = command.report(*folders, noted=noted_records(folders[1]), **how)
     return text.splitlines(), status
 
 
@@ -516,7 +516,7 @@ def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(night):
     """A new kind in a folder of images cannot be forgotten; those of pages and tables are none."""
     kinds = {kind.name for kind in CHAIN if kind.place.endswith("/") and kind.place != "nights/"}
     assert kinds == set(verdicts.VERIFIERS)
-    products = noted(night[1])
+    products = noted_records(night[1])
     assert {kind for kind, *_ in products.values()} == set(MADE)
     found = verdicts.verify(
         one(night[1], FRAME), raw=night[0], results=night[1], made=NotedProduct("kind of tomorrow")

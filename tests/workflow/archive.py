@@ -24,7 +24,7 @@ from ccdflow import paths
 from ccdflow.files import rawfile
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
-from ccdflow.run.describe import lines_on_plan
+from ccdflow.run.plan_description import lines_on_plan
 from ccdflow.run.rawframes.header_store import load_store
 
 NIGHTS = ("2024-03-01", "2024-03-02", "2024-03-03")
@@ -194,7 +194,7 @@ class Model(RuleBasedStateMachine):
         """Return the products that the next run has to reduce, and those it may try in vain."""
         due, maybe = set(), set()
         for file, (_, whole) in self.files.items():
-            product = paths.reduced(file)
+            product = paths.reduced_frame(file)
             if not self.is_wanted(file) or self.twin(file) or not self.is_readable(file):
                 continue
             if not whole or product in self.unsure:
@@ -206,7 +206,7 @@ class Model(RuleBasedStateMachine):
     def twin(self, file):
         """Tell whether another raw file would become the same product."""
         others = [other for other in self.files if not self.is_hidden(other)]
-        return sum(paths.reduced(other) == paths.reduced(file) for other in others) > 1
+        return sum(paths.reduced_frame(other) == paths.reduced_frame(file) for other in others) > 1
 
     def put(self, file, content, *, whole=True):
         """Write a raw file of the model's content, and note it."""
@@ -262,7 +262,7 @@ class Model(RuleBasedStateMachine):
         assert killed or due - set(skipped) <= frames, f"{due - frames} not made"
         self.pending = frames if killed else set()
         for file, (_, whole) in self.files.items():
-            product = paths.reduced(file)
+            product = paths.reduced_frame(file)
             if product in skipped:
                 continue
             is_due = product in due and product in frames
@@ -311,7 +311,7 @@ class Model(RuleBasedStateMachine):
     def check_from_scratch(self):
         """A run from scratch makes the same bytes, where no raw file is gone."""
         store = load_store(self.box.results)
-        known = set(map(paths.reduced, store.rows))
+        known = set(map(paths.reduced_frame, store.rows))
         frames = {
             name for name in ledger.load_ledger(self.box.results) if name.startswith("reduced/")
         }
@@ -362,7 +362,7 @@ class Model(RuleBasedStateMachine):
         is_calibrated = folder == "calibrated" or product == paths.ASSOCIATIONS
         if is_calibrated and not config.get("calibrate", {}).get("enabled", True):
             return True
-        own = [file for file in self.files if paths.reduced(file) == f"reduced/{rest}"]
+        own = [file for file in self.files if paths.reduced_frame(file) == f"reduced/{rest}"]
         return not any(map(self.is_wanted, own))
 
     @invariant()

@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition
 from sandbox import SMALL, frame_bytes, products
 
 from ccdflow import paths
-from ccdflow.files import rawfile, whole
+from ccdflow.files import atomic_write, rawfile
 
 # Two that differ in a blank, one that is a link to elsewhere, one that is not UTF-8, one with a
 # line break: of the last two no frame can be reduced.
@@ -167,7 +167,7 @@ class OddEvents(Model):
         assert {product: now.get(product) for product in skipped} == {
             product: before[product] for product in skipped
         }
-        own = {paths.reduced(file) for file in self.files}
+        own = {paths.reduced_frame(file) for file in self.files}
         skipped |= {product for product in own if product.startswith(f"{name}/")}
         assert not skipped & set(outcome.jobs)
         self.check_run(outcome, skipped=skipped)
@@ -185,7 +185,7 @@ class OddEvents(Model):
         """Another frame takes a file's name just before it is opened for the n-th time."""
         file = pick(self.readable(whole=True), number)
         _, kind, camera, night = self.files[file][0]
-        path, product = self.box.raw / file, paths.reduced(file)
+        path, product = self.box.raw / file, paths.reduced_frame(file)
         new = frame_bytes(
             seed, kind=kind, camera=camera, night=night, size=SMALL, **light_of(seed, kind)
         )
@@ -194,7 +194,7 @@ class OddEvents(Model):
 
             new = gzip.compress(new, 1, mtime=0)
         os.utime(path)
-        opener, count = whole.open_at_once, []
+        opener, count = atomic_write.open_at_once, []
 
         def opened(name, flags):
             if str(name) == str(path):

@@ -43,7 +43,7 @@ def check_rest(box, file, reason, *, is_tried_again=False):
     assert row.shown[0] == "set aside"
     assert reason in row.shown[1]
     if is_tried_again:
-        assert paths.reduced(file) in box.run().jobs
+        assert paths.reduced_frame(file) in box.run().jobs
         assert load_store(box.results).rows[file].shown == row.shown
     assert box.run().jobs == []
     table = read_inventory(box.results / "inventory.csv").set_index("file")

@@ -17,7 +17,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import checksum, rawfile
 from ccdflow.frame import reduction
 from ccdflow.kinds import frame_pictures
-from ccdflow.run.describe import lines_on_plan
+from ccdflow.run.plan_description import lines_on_plan
 from ccdflow.run.rawframes.inventory_table import read_inventory
 
 FIRST, SECOND, THIRD = "2024-03-01", "2024-03-02", "2024-03-03"
@@ -29,7 +29,7 @@ def frame(night, camera, number):
 
 
 def reduced(*names):
-    return {paths.reduced(frame(*name)) for name in names}
+    return {paths.reduced_frame(frame(*name)) for name in names}
 
 
 def bias(night, camera, size="200x100"):
@@ -364,7 +364,7 @@ def test_release_with_a_new_header(box, monkeypatch):
     monkeypatch.setattr(reduction, "HEADER", reduction.HEADER + 1)
     _, said = check(box, [])
     assert "16 frames with a header of an older version: `-R reduce` writes it anew" in said
-    frames = {paths.reduced(file) for file in box.plan().context.store.rows}
+    frames = {paths.reduced_frame(file) for file in box.plan().context.store.rows}
     outcome = box.run(forced={"frame"})
     assert set(outcome.jobs) == frames
     plan = box.plan().plan
@@ -408,7 +408,7 @@ def test_raw_deleted(box):
 
 def test_raw_deleted_and_its_product_too(box):
     (box.raw / frame(FIRST, "alpha", 1)).unlink()
-    product = paths.reduced(frame(FIRST, "alpha", 1))
+    product = paths.reduced_frame(frame(FIRST, "alpha", 1))
     (box.results / product).unlink()
     lost = small([product])
     expected = of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES
@@ -423,18 +423,18 @@ def test_raw_deleted_and_its_product_damaged(box, how):
     kept = (box.raw / gone).read_bytes()
     (box.raw / gone).unlink()
     check(box, [])
-    product = box.results / paths.reduced(gone)
+    product = box.results / paths.reduced_frame(gone)
     content = flipped(product.read_bytes())
     product.write_bytes(content if how == "flipped" else content[: len(content) // 2])
     _, said = check(
         box,
         of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
-        lost={paths.reduced(gone)},
-        moved={paths.set_aside(paths.reduced(gone))},
+        lost={paths.reduced_frame(gone)},
+        moved={paths.set_aside(paths.reduced_frame(gone))},
     )
-    moved = f"{paths.reduced(gone)} to be moved into set_aside/"
+    moved = f"{paths.reduced_frame(gone)} to be moved into set_aside/"
     assert f"{moved}: raw file missing, and the product is damaged" in said
-    assert (box.results / paths.set_aside(paths.reduced(gone))).is_file()
+    assert (box.results / paths.set_aside(paths.reduced_frame(gone))).is_file()
     assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
     check(box, [])
     (box.raw / gone).write_bytes(kept)
@@ -455,7 +455,7 @@ def test_raw_deleted_and_the_notes_on_it_lost(box):
     (box.raw / gone).unlink()
     check(box, [])
     (box.results / paths.HEADERS).unlink()
-    product = box.results / paths.reduced(gone)
+    product = box.results / paths.reduced_frame(gone)
     before = product.read_bytes()
     box.run()
     assert product.read_bytes() == before
@@ -475,10 +475,10 @@ def test_raw_deleted_and_its_camera_edited(box):
     gone = frame(FIRST, "alpha", 0)
     (box.raw / gone).unlink()
     box.profile("alpha", reduction={"statistic": "mean"})
-    kept = {paths.reduced(gone)}
+    kept = {paths.reduced_frame(gone)}
     check(box, (of_camera("alpha") - kept) | PAGES | TABLES)
     assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
-    assert (box.results / paths.reduced(gone)).exists()
+    assert (box.results / paths.reduced_frame(gone)).exists()
 
 
 def test_raw_of_a_whole_night_deleted(box):
@@ -514,13 +514,13 @@ def test_raw_renamed(box):
     header = (box.results / bias(FIRST, "alpha")).read_bytes()
     assert f"'{new}'".encode() in header
     assert f"'{old}'".encode() not in header
-    assert (box.results / paths.reduced(old)).exists()
+    assert (box.results / paths.reduced_frame(old)).exists()
 
 
 # -- products --------------------------------------------------------------------------------------
 
 PRODUCTS = [
-    paths.reduced(frame(FIRST, "alpha", 1)),
+    paths.reduced_frame(frame(FIRST, "alpha", 1)),
     bias(FIRST, "alpha"),
     *(f"nights/{FIRST}/{name}" for name in ("before_after.png", "bias_quality.png", "report.html")),
     "bias_quality.csv",
@@ -584,7 +584,7 @@ def test_products_touched(box):
 
 def test_product_of_another_setting_put_back(box):
     """A whole file with the right pixels under the right name, but of another making."""
-    product = paths.reduced(frame(FIRST, "alpha", 3))
+    product = paths.reduced_frame(frame(FIRST, "alpha", 3))
     old = (box.results / product).read_bytes()
     # The gain stands in the header; no pixel depends on it.
     box.profile("alpha", amplifiers=[{**box.profiles["alpha"]["amplifiers"][0], "gain": 1.6}])
@@ -627,7 +627,7 @@ def flipped(content, place=0.5):
 
 def test_raw_gone_bad(box):
     bad = frame(FIRST, "alpha", 1)
-    product = paths.reduced(bad)
+    product = paths.reduced_frame(bad)
     was = (box.results / product).read_bytes()
     path = box.raw / bad
     path.write_bytes(flipped(path.read_bytes()))
@@ -666,7 +666,7 @@ def test_new_frame_found_bad_while_it_is_inflated(box):
     bad = frame(FIRST, "alpha", 7)
     box.write(bad, flipped(content, 0.95))
     later = shown(SECOND, "report.html")
-    product = paths.reduced(bad)
+    product = paths.reduced_frame(bad)
     outcome, _ = check(box, {product} | of_night(FIRST, "alpha") | later | TABLES, unmade={product})
     assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
     assert ", 1 set aside; table: " in outcome.lines[-1]
@@ -774,7 +774,7 @@ def test_the_rows_by_snakemake(tmp_path):
 
     # A raw file deleted; products deleted and damaged.
     (box.raw / frame(FIRST, "beta", 0)).unlink()
-    lost = paths.reduced(frame(SECOND, "alpha", 2))
+    lost = paths.reduced_frame(frame(SECOND, "alpha", 2))
     (box.results / lost).unlink()
     (damaged,) = resized([bias(FIRST, "beta")])
     content = bytearray((box.results / damaged).read_bytes())
@@ -790,7 +790,7 @@ def test_the_rows_by_snakemake(tmp_path):
     bad = frame(SECOND, "alpha", 8)
     good = box.put(bad, 8, camera="alpha", night=SECOND, size=LARGE)
     box.write(bad, flipped(good))
-    product = paths.reduced(bad)
+    product = paths.reduced_frame(bad)
     made = {product} | of_night(SECOND, "alpha") | TABLES
     outcome, _ = check(box, resized(made), unmade={product}, run=by_snakemake)
     assert any(line.startswith(f"set aside: {bad}: gzip stream") for line in outcome.lines)

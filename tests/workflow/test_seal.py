@@ -9,7 +9,7 @@ from sandbox import SMALL, Sandbox
 from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
-from ccdflow.files import rawfile, whole
+from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import ledger, seal, session
 from ccdflow.run.rawframes import header_store
@@ -108,7 +108,7 @@ CHANGES = {
 
 
 def product(box):
-    return box.results / paths.reduced(f"{NIGHTS[0]}/0.fits.gz")
+    return box.results / paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")
 
 
 def leave(box, name):
@@ -164,7 +164,10 @@ def test_a_kind_names_other_files_that_it_looks_at(box, monkeypatch, tmp_path):
 
 def test_what_is_forced_or_asked_for_is_planned(box):
     values = box.values()
-    for named in ({"forced": {"frame"}}, {"requested": {paths.reduced(f"{NIGHTS[0]}/0.fits.gz")}}):
+    for named in (
+        {"forced": {"frame"}},
+        {"requested": {paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")}},
+    ):
         assert session.start(values, chain=kinds.CHAIN, dry=True, sealed=True, **named).seal is None
 
 
@@ -186,8 +189,8 @@ def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(box,
     found = read_seal(box)
     # Which of the pages is written last is by chance: two jobs run at a time.
     made = session.start(box.values(), chain=kinds.CHAIN, dry=True).context.ledger
-    newest = max(whole.stamp_of(box.results / product)[2] for product in made)
-    assert newest >= whole.stamp_of(box.results / paths.INDEX_PAGE)[2]
+    newest = max(atomic_write.stamp_of(box.results / product)[2] for product in made)
+    assert newest >= atomic_write.stamp_of(box.results / paths.INDEX_PAGE)[2]
     assert (found["boot"], found["until"]) == (ledger.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "boot_id", lambda: "another")

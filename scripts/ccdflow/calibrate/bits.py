@@ -21,7 +21,7 @@ from ccdflow.maskbits import (
     UNCALIBRATED,
     UNLIT,
     VARIES,
-    flagged,
+    flagged_indices,
 )
 
 MEANING = {
@@ -51,7 +51,7 @@ HOT_RATE = 20.0
 _OF_ITS_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 
 
-def of_master(mask):
+def bits_of_master(mask):
     """Return a master's mask as bits of a frame's; pixels without values have no calibration.
 
     Parameters
@@ -90,7 +90,7 @@ class Sparse:
     @classmethod
     def of(cls, mask):
         """Return a mask (ny, nx) of int16 as a sparse one."""
-        index = flagged(np.ascontiguousarray(mask))
+        index = flagged_indices(np.ascontiguousarray(mask))
         return cls(index, mask.reshape(-1)[index], mask.shape[1])
 
     @property

@@ -16,11 +16,11 @@ from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.chain import SCALE_UP, check_masters, has_noise, level_is_out
-from ccdflow.calibrate.extras import Extras
+from ccdflow.calibrate.frame_corrections import Extras
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import checksum, headertext, packed
+from ccdflow.files import checksum, compressed_images, headertext
 from ccdflow.files.cards import card_value
-from ccdflow.files.planes import Plane, read_each_row, read_rows, read_units
+from ccdflow.files.multi_image_products import Plane, read_each_row, read_rows, read_units
 from ccdflow.frame import saturation
 
 ARITHMETIC = 6
@@ -98,10 +98,10 @@ def calibrate_file(
         Extensions to make. Without gain or read noise there is no uncertainty.
     scale_up, tolerance : float
         See `ccdflow.calibrate.chain.check_masters`.
-    extras : ccdflow.calibrate.extras.Extras, optional
+    extras : ccdflow.calibrate.frame_corrections.Extras, optional
         Bad pixels, the search for cosmic rays, the shutter.
     compress : {'', 'lossless', 'quantised'}
-        Whether the product is of compressed tiles, see `ccdflow.files.packed`.
+        Whether the product is of compressed tiles, see `ccdflow.files.compressed_images`.
     name : str, optional
         Name of the frame, for errors.
 
@@ -168,7 +168,7 @@ def calibrate_file(
             units[0], chain, key=key, grade=grade, reasons=reasons, left_out=left_out, extras=extras
         )
         planes = _planes(units, images, first)
-        with packed.writer(target, planes, compress=compress) as writer:
+        with compressed_images.writer(target, planes, compress=compress) as writer:
             for image in images:
                 image.run(writer)
             written = writer.finish()
@@ -256,7 +256,7 @@ class _Image:
     ----------
     file : int
         Descriptor of the frame's file.
-    units : sequence of ccdflow.files.planes.ProductUnit
+    units : sequence of ccdflow.files.multi_image_products.ProductUnit
         All HDUs of the file.
     place : int
         Index of the image's HDU.
@@ -265,7 +265,7 @@ class _Image:
     work : ccdflow.calibrate.arithmetic.ImageCalibration
     noise, mask : bool
         Whether standard errors and a mask are made.
-    extras : ccdflow.calibrate.extras.ImageExtras
+    extras : ccdflow.calibrate.frame_corrections.ImageExtras
         The cosmic rays, bad pixels and shutter of this image.
     """
 
@@ -430,7 +430,9 @@ class _Image:
 
         Parameters
         ----------
-        writer : ccdflow.files.planes.PlanesWriter or ccdflow.files.packed.PackedWriter
+        writer : object
+            A `PlanesWriter` (`ccdflow.files.multi_image_products`) or a `PackedWriter`
+            (`ccdflow.files.compressed_images`).
         """
         ny, nx = self.unit.shape
         strip = max(2, _STRIP_PIXELS // nx // 2 * 2)
@@ -467,7 +469,7 @@ class _Image:
         flags = []
         for start in range(0, len(mask), step):
             part = mask[start : start + step]
-            flags.append(part.reshape(-1)[maskbits.flagged(part)])
+            flags.append(part.reshape(-1)[maskbits.flagged_indices(part)])
             writer.write(self.planes["mask"], part)
         self._count(np.concatenate(flags))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.files import inflate
+from ccdflow.files import gzip_inflation
 
 
 class Buffers:
@@ -48,5 +48,5 @@ class Buffers:
 def _buffer(use, shape, dtype):
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))
-    memory = inflate.scratch.get(("calibrated", use), count * dtype.itemsize)
+    memory = gzip_inflation.scratch.get(("calibrated", use), count * dtype.itemsize)
     return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)

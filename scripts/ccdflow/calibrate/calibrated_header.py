@@ -9,7 +9,7 @@ import numpy as np
 from ccdflow import maskbits
 from ccdflow.calibrate import bits
 from ccdflow.files.hdus import hdu_header, versions
-from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable
+from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
 # Cards of the form of an HDU, such as NAXIS1 or EXTNAME.
 _STRUCTURE = re.compile(
@@ -43,7 +43,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
 
     Parameters
     ----------
-    unit : ccdflow.files.planes.ProductUnit
+    unit : ccdflow.files.multi_image_products.ProductUnit
         The reduced frame's first HDU.
     chain : ccdflow.calibrate.chain.MasterChain
     key : str
@@ -53,7 +53,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
         Reasons for a grade below A, and products left out.
     left_out : sequence of str
         Steps that the frame does without at any grade, with the reason.
-    extras : ccdflow.calibrate.extras.Extras, optional
+    extras : ccdflow.calibrate.frame_corrections.Extras, optional
         What else was applied, and its cards.
 
     Returns
@@ -70,12 +70,12 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
     for use in chain.uses:
         _write_master_cards(cards, use)
     for keyword, value, comment in () if extras is None else extras.cards:
-        cards.set(keyword, printable(value) if isinstance(value, str) else value, comment)
+        cards.set(keyword, printable_text(value) if isinstance(value, str) else value, comment)
     cards.set("CALGRADE", grade, "A own night and exact, B older or scaled, C incomplete")
     for reason in reasons:
-        cards.add_history(f"ccdflow: grade {grade}: {printable(reason)}")
+        cards.add_history(f"ccdflow: grade {grade}: {printable_text(reason)}")
     for step in left_out:
-        cards.add_history(f"ccdflow: without {printable(step)}")
+        cards.add_history(f"ccdflow: without {printable_text(step)}")
     return cards
 
 
@@ -88,7 +88,7 @@ def _kept(cards):
 def _write_master_cards(cards, use):
     """Write the name, key and scale of an applied master."""
     name, master = use.master.kind.upper(), use.master
-    cards.set(f"{name}IM", printable(master.name), f"combined {master.kind}")
+    cards.set(f"{name}IM", printable_text(master.name), f"combined {master.kind}")
     if master.key:
         cards.set(f"{name}KEY", master.key, "its CCDFKEY")
     if use.lag is not None:
@@ -135,7 +135,7 @@ def write_calibrated_cards(cards, calibration, figures):
         strict=True,
     ):
         if use is not None:
-            cards.set(keyword, printable(use.master.name))
+            cards.set(keyword, printable_text(use.master.name))
     cards.set("BUNIT", unit, "unit of the pixels")
     for keyword, name, comment in (
         ("SATURATE", "saturation", f"[{unit}] least value of a saturated pixel"),

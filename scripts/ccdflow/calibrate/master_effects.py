@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.files.planes import read_rows
+from ccdflow.files.multi_image_products import read_rows
 from ccdflow.maskbits import UNLIT_BELOW
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -61,7 +61,7 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
     ----------
     path : path-like
         The reduced frame.
-    unit : ccdflow.files.planes.ProductUnit
+    unit : ccdflow.files.multi_image_products.ProductUnit
         The HDU of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
     chain : ccdflow.calibrate.chain.MasterChain

@@ -21,7 +21,7 @@ from ccdflow.calibrate.chain import FLAT
 from ccdflow.calibrate.master_noise import signal_of, variance_of
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
-from ccdflow.files.planes import read_rows, read_units
+from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.files.values import as_number
 
 DEFAULT_MEMORY = 700_000_000
@@ -349,7 +349,7 @@ def read_master(path, kind, *, name=None):
         raise DamagedProduct(
             f"the combined {kind} holds no image", file=name, remedy="make it again"
         )
-    return _described(kind, tuple(images), header, name)
+    return _master_of_header(kind, tuple(images), header, name)
 
 
 def _is_beside(name, index, units):
@@ -383,7 +383,7 @@ def _pixels(file, unit, name):
     return out
 
 
-def _described(kind, images, header, name):
+def _master_of_header(kind, images, header, name):
     """Return a `Master` with the values of its header that calibrating needs."""
 
     def text(keyword):
@@ -450,7 +450,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         If no pixel has a value, or a flat holds no lit pixel or is not normalised.
     """
     data = np.array(pixels, np.float32) if copy else pixels
-    flags = np.zeros(data.shape, np.int16) if mask is None else bits.of_master(mask)
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits.bits_of_master(mask)
     absent = ~np.isfinite(data)
     if absent.all():
         raise DamagedProduct(

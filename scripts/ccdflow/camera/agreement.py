@@ -46,7 +46,7 @@ def look_at_dates(reader, moment, exptime):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
         Its warnings get one.
     moment : ccdflow.camera.nights.Moment
     exptime : float or None

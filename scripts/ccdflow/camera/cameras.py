@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ccdflow.camera import facts
-from ccdflow.camera.amplifiers.assemble import resolve
+from ccdflow.camera.amplifiers.assembly import resolve
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
 from ccdflow.camera.geometry import AmplifierSpec, Cards

@@ -72,7 +72,7 @@ def stamps_by_name(reader, system):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
     system : timedelta, str or None
         As `time_system` returns it.
 
@@ -136,7 +136,7 @@ def clocks(reader, system, *, by_name=True):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
     system : timedelta, str or None
         As `time_system` returns it.
     by_name : bool

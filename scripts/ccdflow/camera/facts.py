@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields, replace
 from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
+from ccdflow.camera.header_reader import HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.image_hdus import required_image_hdus
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
-from ccdflow.camera.reader import HeaderReader
 from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.rawheader import at_once
 from ccdflow.files.values import as_number
@@ -295,7 +295,7 @@ def _look_at_placement(reader):
 def optics_of(reader):
     """Return the profile's optics cards, alike for a frame and its flats; '' for none."""
     cards = reader.every("optics", as_text, "the text is not in quotes")
-    return ", ".join(f"{content.keyword} {_alike(text)}" for text, content in cards)
+    return ", ".join(f"{content.keyword} {_one_spelling(text)}" for text, content in cards)
 
 
 # No CCD works above these degrees C: they are kelvin.
@@ -325,7 +325,7 @@ def celsius(text):
     return value if _COLDEST <= value <= _WARMEST else None
 
 
-def _alike(text):
+def _one_spelling(text):
     """Return a value in one spelling: ``90`` for ``90.0``."""
     value = as_number(text)
     return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"

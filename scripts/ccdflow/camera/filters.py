@@ -36,7 +36,7 @@ def filter_of(reader):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
 
     Returns
     -------

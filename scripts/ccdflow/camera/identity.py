@@ -328,7 +328,7 @@ def cards_between(one, other):
         if not _kind(keyword) and _RUNNING.fullmatch(keyword):
             continue
         sides = [[header.get(keyword, "") for header in side] for side in (one, other)]
-        values = _apart(*sides)
+        values = _values_of_two_sides(*sides)
         if values:
             texts.append(f"{keyword} ({values[0]} and {values[1]})")
     return texts[:_MOST_CARDS] + ["..."] * (len(texts) > _MOST_CARDS)
@@ -342,7 +342,7 @@ def value_of(text):
     return value.partition("/")[0].strip()
 
 
-def _apart(left, right):
+def _values_of_two_sides(left, right):
     """Return the values of two sides, or None if they overlap."""
     if len(set(left)) == len(set(right)) == 1:
         pair = tuple(str(side[0]) if side[0] != "" else "absent" for side in (left, right))

@@ -151,7 +151,7 @@ def frame_type(reader, rules):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
         Its warnings get signs of another type.
     rules : tuple of TypeRule
 

@@ -96,7 +96,7 @@ def _degrees_east(degrees, direction, comment):
     return degrees
 
 
-def of_place(x, y, z):
+def longitude_of_place(x, y, z):
     """Return the longitude of a geocentric place in metres, or None if no telescope can be there.
 
     Parameters
@@ -114,7 +114,7 @@ def of_place(x, y, z):
     return math.degrees(math.atan2(y, x))
 
 
-def of_sidereal_time(sidereal, start):
+def longitude_of_sidereal_time(sidereal, start):
     """Return the longitude at which a sidereal time is shown at a time.
 
     Greenwich mean sidereal time is 280.46061837 + 360.98564736629 d degrees, d days after
@@ -142,7 +142,7 @@ def with_sign_of(claimed, implied):
     Parameters
     ----------
     claimed, implied : float
-        Degrees, east positive: as a card has it, and as `of_sidereal_time` gives it.
+        Degrees, east positive: as a card has it, and as `longitude_of_sidereal_time` gives it.
 
     Returns
     -------

@@ -70,7 +70,7 @@ def moment_of(reader):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
         Its warnings get cards that cannot be read, and guessed values.
 
     Returns
@@ -168,7 +168,7 @@ def night_of(moment, reader, longitude, file):
     Parameters
     ----------
     moment : Moment
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
         Its warnings get guessed values.
     longitude : float or None
         Degrees, east positive, of the camera's profile; None for the header's own.
@@ -267,7 +267,7 @@ def site_longitude(reader, start):
 
     Parameters
     ----------
-    reader : ccdflow.camera.reader.HeaderReader
+    reader : ccdflow.camera.header_reader.HeaderReader
     start : datetime.datetime
         UT.
 
@@ -289,7 +289,7 @@ def site_longitude(reader, start):
     sidereal = reader.read("sidereal", _sidereal, "not a sidereal time")
     if not sidereal.value:
         return claimed
-    implied = longitudes.of_sidereal_time(sidereal.value, start)
+    implied = longitudes.longitude_of_sidereal_time(sidereal.value, start)
     if claimed is None:
         return implied
     longitude, agrees = longitudes.with_sign_of(claimed, implied)
@@ -332,7 +332,7 @@ def _place(reader):
     ]  # fmt: skip
     if None in numbers:
         return None
-    place = longitudes.of_place(*numbers)
+    place = longitudes.longitude_of_place(*numbers)
     if place is None and any(numbers):
         reader.warn(f"{', '.join(_PLACE)}: no telescope is there: not used")
     return place

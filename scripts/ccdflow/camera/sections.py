@@ -228,10 +228,10 @@ class RegionSpec:
         if self.form == "python":
             return Region.from_python(self.text, shape, file=file, keyword=keyword)
         region = Region.from_fits(self.text, shape=shape, file=file, keyword=keyword)
-        return inside(region, shape, self.text, file=file, keyword=keyword)
+        return region_within(region, shape, self.text, file=file, keyword=keyword)
 
 
-def inside(region, shape, text, *, file=None, keyword=None, remedy=None):
+def region_within(region, shape, text, *, file=None, keyword=None, remedy=None):
     """Return the region itself, once it is known to lie within a frame of shape (ny, nx).
 
     Parameters

@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from ccdflow.files.hdus import versions
-from ccdflow.files.headertext import EXTENSION_NAMES, CardList, card_text, printable
+from ccdflow.files.headertext import EXTENSION_NAMES, CardList, card_text, printable_text
 
 # Cards of the members that describe a single frame, or the storage of its array.
 _OF_ONE_FRAME = re.compile(
@@ -82,7 +82,7 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
         Raw files.
     dates : list of str
         DATE-OBS of each, in any order.
-    left_out : list of (str, ccdflow.detector.choosing.LeftOut)
+    left_out : list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw files unlike the group, with the reasons.
     """
     for keyword, value, comment in versions():
@@ -101,13 +101,15 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
     else:
         write_clipping_cards(cards, recipe)
     cards.extend(
-        (keyword, card_text(keyword, printable(file)))
+        (keyword, card_text(keyword, printable_text(file)))
         for keyword, file in zip(_numbered("IMCOM", len(members)), members, strict=True)
     )
     names = _numbered("IMOUT", len(left_out))
     for keyword, (file, why) in zip(names, left_out, strict=True):
-        cards.set(keyword, printable(file), "left out")
-        cards.add_history(f"ccdflow: {printable(file)} was left out: {printable(why.text)}")
+        cards.set(keyword, printable_text(file), "left out")
+        cards.add_history(
+            f"ccdflow: {printable_text(file)} was left out: {printable_text(why.text)}"
+        )
 
 
 def write_clipping_cards(cards, recipe):
@@ -167,7 +169,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
         Of the pixels.
     """
     for text in remarks:
-        cards.add_history(f"ccdflow: {printable(text)}")
+        cards.add_history(f"ccdflow: {printable_text(text)}")
     cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
     cards.set("NINVALID", int(combined.invalid.sum()), "values masked or not finite, left out")
     cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")

@@ -60,7 +60,7 @@ def combine_flats(
     mask, ceilings, flaws, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
     normalise : bool
-        Whether to set the mean to 1, which needs all images of the flat: see `normalised`.
+        Whether to set the mean to 1, which needs all images of the flat: see `normalise_flat`.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     return shared
 
 
-def normalised(images):
+def normalise_flat(images):
     """Set the mean of the good pixels of a flat to 1, over all of its images together.
 
     Amplifiers keep their ratios. Pixels below `UNLIT_BELOW` of that mean are flagged as unlit,

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.errors import FrameError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.files.cards import card_value
 
 OPEN_FILES = 200
@@ -66,7 +66,7 @@ def locate(path, *, hdu=0, mask=False):
         before its pixels do.
     """
     try:
-        with open(path, "rb", opener=whole.open_at_once) as file:
+        with open(path, "rb", opener=atomic_write.open_at_once) as file:
             header, offset = _find_hdu(file, hdu)
             size = file.seek(0, os.SEEK_END)
     except OSError as error:

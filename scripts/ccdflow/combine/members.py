@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import FrameError
-from ccdflow.files import promised, whole
+from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.headertext import is_commentary
 from ccdflow.files.rawheader import CARD
 
@@ -54,12 +54,12 @@ def read_hdus(path, count):
     path = Path(path)
     hdus, at = [], 0
     try:
-        with open(path, "rb", buffering=0, opener=whole.open_at_once) as file:
+        with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             while len(hdus) < count:
                 file.seek(at)
                 text = _header_text(file, path)
                 hdu, size = _hdu(text, path, at + len(text))
-                at += len(text) + -(-size // promised.BLOCK) * promised.BLOCK
+                at += len(text) + -(-size // fits_structure.BLOCK) * fits_structure.BLOCK
                 hdus.append(hdu)
             if path.stat().st_size < at:
                 raise FrameError(
@@ -76,9 +76,9 @@ def read_hdus(path, count):
 
 def _header_text(file, path):
     """Return the text of the header at which a file stands; raise if the file is cut."""
-    text = file.read(2 * promised.BLOCK)
+    text = file.read(2 * fits_structure.BLOCK)
     while (end := _end(text)) is None:
-        more = file.read(promised.BLOCK)
+        more = file.read(fits_structure.BLOCK)
         if not more:
             raise FrameError(
                 "has no such HDU, or it is cut",
@@ -96,7 +96,7 @@ def _end(text):
         if at < 0:
             return None
         at = text.find(_END, at + 1)
-    end = -(-(at + CARD) // promised.BLOCK) * promised.BLOCK
+    end = -(-(at + CARD) // fits_structure.BLOCK) * fits_structure.BLOCK
     return end if end <= len(text) else None
 
 
@@ -123,7 +123,7 @@ def _hdu(text, path, offset):
     if not axes:
         return ProductHdu(cards, None), 0
     shape = int(_value(cards["NAXIS2"])), int(_value(cards["NAXIS1"]))
-    dtype = promised.DTYPES[int(_value(cards["BITPIX"]))]
+    dtype = fits_structure.DTYPES[int(_value(cards["BITPIX"]))]
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
     return ProductHdu(cards, Member(path, offset, shape, dtype)), size
 

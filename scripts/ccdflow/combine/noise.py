@@ -312,7 +312,7 @@ class NoiseModel:
             Of shape (stop - start,) each.
         """
         fixed, slope, bands = self._patterns
-        return tuple(_between(each, bands, start, stop, dtype) for each in (fixed, slope))
+        return tuple(_pattern_pixels(each, bands, start, stop, dtype) for each in (fixed, slope))
 
     def expected_between(self, start, stop, dtype=np.float64):
         """Return the expected light of the pixels from `start` to `stop`, or None.
@@ -350,7 +350,7 @@ class NoiseModel:
         )
 
 
-def _between(pattern, bands, start, stop, dtype):
+def _pattern_pixels(pattern, bands, start, stop, dtype):
     """Return the pixels from `start` to `stop` of an image with the rows of a pattern."""
     nx = pattern.shape[1]
     first, last = start // nx, -(-stop // nx)

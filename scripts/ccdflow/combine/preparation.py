@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import UserError
-from ccdflow.files.stored import Stored
+from ccdflow.files.stored_images import Stored
 from ccdflow.maskbits import SATURATED
 
 
@@ -32,7 +32,7 @@ class Subtracted:
     is_charge: bool = False
 
 
-def mapped(source):
+def open_image(source):
     """Return an image whose pixels are read on access, where they are in a file.
 
     Parameters
@@ -41,7 +41,7 @@ def mapped(source):
 
     Returns
     -------
-    numpy.ndarray or ccdflow.files.stored.Stored
+    numpy.ndarray or ccdflow.files.stored_images.Stored
         Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):
@@ -234,7 +234,7 @@ def _as_many(values, n, keyword):
 
 def _term(term, n, shape):
     """Return a term with its pixels mapped and a factor for each frame, checked."""
-    pixels = mapped(term.pixels)
+    pixels = open_image(term.pixels)
     if pixels.shape != tuple(shape):
         where = term.pixels.path if isinstance(term.pixels, Member) else None
         raise UserError(
@@ -277,7 +277,7 @@ def _mask_reader(masks, n, shape):
     """Return the function that reads rows of all masks, checked against their frames."""
     arrays = []
     for source in _as_many(masks, n, "mask"):
-        array = None if source is None else mapped(source)
+        array = None if source is None else open_image(source)
         if array is not None and (array.shape != tuple(shape) or array.dtype.kind not in "iu"):
             raise UserError(
                 "a mask does not fit its frame",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.combine.member_reader import Member
-from ccdflow.combine.preparation import mapped
+from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
@@ -56,7 +56,7 @@ class SubtractedMaster:
             return float("nan")
         if isinstance(self.uncertainty, int | float):
             return float(self.uncertainty)
-        errors = mapped(self.uncertainty)
+        errors = open_image(self.uncertainty)
         errors = np.asarray(errors if rows is None else errors[rows], dtype=np.float64)
         finite = errors[np.isfinite(errors)]
         # Hot pixels are noisy, and few: leave them out of the typical noise.

@@ -84,7 +84,7 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     )
 
 
-def of_amplifiers(dark):
+def figures_of_dark(dark):
     """Return the figures of each amplifier of a combined dark that `harms` takes.
 
     Parameters

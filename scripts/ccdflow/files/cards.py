@@ -45,17 +45,17 @@ class CardSpec:
 def read_card(value):
     """Read a CardSpec of a profile: a keyword, or a mapping with `keyword`, `hdu`, `occurrence`."""
     if isinstance(value, str):
-        return CardSpec(bare(value))
+        return CardSpec(bare_keyword(value))
     spec = {"hdu": None, "occurrence": "first"} | value
-    return CardSpec(bare(spec["keyword"]), spec["hdu"], spec["occurrence"])
+    return CardSpec(bare_keyword(spec["keyword"]), spec["hdu"], spec["occurrence"])
 
 
-def bare(keyword):
+def bare_keyword(keyword):
     """Return the keyword in capitals, single blanks, and without the word HIERARCH.
 
     Examples
     --------
-    >>> bare("hierarch ESO  DET WIN1 NX")
+    >>> bare_keyword("hierarch ESO  DET WIN1 NX")
     'ESO DET WIN1 NX'
     """
     words = keyword.upper().split()
@@ -389,10 +389,10 @@ def unreadable_card(content, problem):
     -------
     str
     """
-    return f"{content.keyword}: {problem} (found {shown(content.value)})"
+    return f"{content.keyword}: {problem} (found {shown_value(content.value)})"
 
 
-def shown(value):
+def shown_value(value):
     """Return a value for a message, of bounded length."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,9 +10,9 @@ from isal import isal_zlib
 
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
-from ccdflow.files.file_errors import damaged
-from ccdflow.files.inflate import fill, scratch
-from ccdflow.files.promised import BLOCK, Hdu, data_size, ends, parse_header
+from ccdflow.files.file_errors import damaged_error
+from ccdflow.files.fits_structure import BLOCK, Hdu, data_size, has_end_card, parse_header
+from ccdflow.files.gzip_inflation import fill, scratch
 from ccdflow.files.rawfile import MAX_HEADER
 
 _SUM_BYTES = 360 * BLOCK
@@ -175,24 +175,24 @@ def signature(path):
 def _checked_hdu(file, start, size, name):
     """Return header, end and DATASUM ('' without data) of an HDU, or raise `FrameError`."""
     text = b""
-    while not text or not ends(text[-BLOCK:]):
+    while not text or not has_end_card(text[-BLOCK:]):
         block = file.read(BLOCK)
         if len(block) < BLOCK or len(text) > MAX_HEADER:
-            raise damaged(name, "an HDU's header has no end")
+            raise damaged_error(name, "an HDU's header has no end")
         text += block
     header = parse_header(text)
     first = start + len(text)
     end = Hdu(header, first, data_size(header, name)).end
     if card_value(header, "CHECKSUM") is None or end > size:
-        raise damaged(name, "an HDU has no checksum or is cut")
+        raise damaged_error(name, "an HDU has no checksum or is cut")
     total = sum_words(text)
     for at in range(first, end, _SUM_BYTES):
         part = scratch.get("sum", min(_SUM_BYTES, end - at))
         if fill(file, part) < len(part):
-            raise damaged(name, "an HDU is cut")
+            raise damaged_error(name, "an HDU is cut")
         total = fits_sum_of(total, sum_words(part))
     if total not in (0, 0xFFFFFFFF):
-        raise damaged(name, "an HDU's content is not what its checksum says")
+        raise damaged_error(name, "an HDU's content is not what its checksum says")
     return header, end, str(card_value(header, "DATASUM")) if end > first else ""
 
 

@@ -11,12 +11,12 @@ from astropy.io import fits
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError, one_line
-from ccdflow.files.promised import (
+from ccdflow.files.fits_structure import (
     BLOCK,
     DTYPES,
     Hdu,
     data_size,
-    ends,
+    has_end_card,
     image_shape,
     parse_header,
 )
@@ -124,7 +124,7 @@ def _index_of(data, hdu):
     offset = index = 0
     while True:
         end = offset
-        while not ends(data[end : end + BLOCK]):
+        while not has_end_card(data[end : end + BLOCK]):
             end += BLOCK
         end += BLOCK
         if end == hdu.offset:

@@ -32,7 +32,7 @@ class ChangedRawFile(FrameError):
         )
 
 
-def damaged(path, problem, kind=DamagedRawFile):
+def damaged_error(path, problem, kind=DamagedRawFile):
     """Return the error of a file with damaged bytes.
 
     Parameters
@@ -51,7 +51,7 @@ def damaged(path, problem, kind=DamagedRawFile):
     return kind(problem, file=path, remedy="copy the file again from where it came from")
 
 
-def unforeseen(path, error):
+def unforeseen_error(path, error):
     """Return the error of a file at which something was raised that nobody foresaw.
 
     Parameters
@@ -86,10 +86,10 @@ def damaged_stream(path, error):
     -------
     DamagedRawFile
     """
-    return damaged(path, f"gzip stream is damaged ({error})")
+    return damaged_error(path, f"gzip stream is damaged ({error})")
 
 
-def truncated(path, actual, length):
+def truncated_error(path, actual, length):
     """Return the error of a file that ends before its headers say.
 
     Parameters
@@ -106,10 +106,10 @@ def truncated(path, actual, length):
     IncompleteRawFile
     """
     problem = f"the file is truncated: {actual} bytes, its header promises {length}"
-    return damaged(path, problem, IncompleteRawFile)
+    return damaged_error(path, problem, IncompleteRawFile)
 
 
-def irregular(path):
+def irregular_error(path):
     """Return the error of a pipe, a socket or a device."""
     return UnreadableRawFile(
         "not a regular file", file=path, remedy="move it out of the raw folder"
@@ -136,7 +136,7 @@ def unreadable_file(path, error):
     )
 
 
-def no_memory(path):
+def memory_error(path):
     """Return the error of a file for whose reading the machine has no memory left."""
     return UnreadableRawFile(
         "the memory did not suffice to read it",
@@ -145,7 +145,7 @@ def no_memory(path):
     )
 
 
-def too_long(path, most):
+def too_long_error(path, most):
     """Return the error of a file that goes on behind the bytes that its headers promise.
 
     Parameters
@@ -167,7 +167,7 @@ def too_long(path, most):
 
 
 @contextmanager
-def reading(name):
+def raw_file_errors(name):
     """Make a `FrameError` of any error of the system or decompressor while a raw file is read."""
     try:
         yield
@@ -175,7 +175,7 @@ def reading(name):
         raise damaged_stream(name, error) from None
     except EOFError:
         problem = "gzip stream ends early: the file is truncated"
-        raise damaged(name, problem, IncompleteRawFile) from None
+        raise damaged_error(name, problem, IncompleteRawFile) from None
     except OSError as error:
         raise unreadable_file(name, error) from None
 
@@ -193,9 +193,9 @@ def check_length(got, more, layout, name):
     name : str
     """
     if more:
-        raise too_long(name, layout.hdus[-1].end)
+        raise too_long_error(name, layout.hdus[-1].end)
     if got < layout.length:
-        raise truncated(name, got, layout.length)
+        raise truncated_error(name, got, layout.length)
 
 
 def check_memory(size, memory, name):

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 
 from ccdflow import __version__
-from ccdflow.files import checksum, promised
+from ccdflow.files import checksum, fits_structure
 from ccdflow.files.headertext import CardList, card_text
 
 # Larger pieces are written faster, smaller ones stay in the processor's cache.
@@ -43,7 +43,7 @@ def array_hdu(cards, data, *, name=None, primary=False):
     Returns
     -------
     list of bytes and BigEndian
-        The header, and the data with their padding; `ccdflow.files.whole.write_whole` takes it.
+        The header, and the data with their padding, for `ccdflow.files.atomic_write`.
     """
     unit, words = ([], 0) if data is None else data_unit(data)
     return [hdu_header(cards, data, words, name=name, primary=primary), *unit]
@@ -126,7 +126,7 @@ def data_unit(data):
         FITS checksum sum of its words.
     """
     pixels = BigEndian(data)
-    padding = b"\0" * (-pixels.nbytes % promised.BLOCK)
+    padding = b"\0" * (-pixels.nbytes % fits_structure.BLOCK)
     return [pixels, padding], pixels.sum(padding)
 
 

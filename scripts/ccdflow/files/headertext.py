@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from astropy.io import fits
 
-from ccdflow.files import checksum, promised
+from ccdflow.files import checksum, fits_structure
 from ccdflow.files.rawheader import CARD
 
 # Keyword, "= ", and the columns that a value of fixed format fills.
@@ -108,7 +108,7 @@ class CardList:
         ----------
         keyword : str
         value : str, int, float or bool
-            Text may hold printable ASCII characters, see `printable`.
+            Text may hold printable ASCII characters, see `printable_text`.
         comment : str
             Left out where the card has no room for it.
         """
@@ -160,7 +160,7 @@ class CardList:
             f"{'END':<{CARD}}",
         ]
         text = "".join(cards).encode("ascii")
-        text += b" " * (-len(text) % promised.BLOCK)
+        text += b" " * (-len(text) % fits_structure.BLOCK)
         total = checksum.fits_sum_of(checksum.sum_words(text), data_sum)
         return text.replace(
             b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()
@@ -221,7 +221,7 @@ def is_commentary(keyword):
     return keyword in _COMMENTARY
 
 
-def printable(text):
+def printable_text(text):
     """Return a text with percent signs and numbers in place of characters that FITS does not allow.
 
     Nor does it hold what astropy takes for a string's end: a quote before a blank or a slash, and

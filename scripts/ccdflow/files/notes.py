@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isal import isal_zlib
 
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 _CHECKSUM = b"%08x\n"
 
@@ -169,7 +169,7 @@ def write_by(path, write):
         Whether it was put in place.
     """
     path = Path(path)
-    with whole.Part(path, buffered=True) as part:
+    with atomic_write.Part(path, buffered=True) as part:
         write(part.file)
         part.file.flush()
         if _is_same(part.name, path):

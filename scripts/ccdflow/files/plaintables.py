@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdflow.files.promised import BLOCK
+from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.rawheader import CARD
 
 _HEADER_BYTES = 4 * BLOCK

@@ -17,29 +17,29 @@ from contextlib import ExitStack
 from isal import isal_zlib
 
 from ccdflow.errors import FrameError
+from ccdflow.files.atomic_write import open_at_once
+from ccdflow.files.decompression import LONGEST_MAGIC, Unpacked, packing_of
 from ccdflow.files.file_errors import (
     ChangedRawFile,
     IncompleteRawFile,
     check_length,
     check_memory,
-    damaged,
-    irregular,
-    reading,
-    too_long,
-    truncated,
+    damaged_error,
+    irregular_error,
+    raw_file_errors,
+    too_long_error,
+    truncated_error,
 )
-from ccdflow.files.inflate import GZIP_MAGIC, Inflated, Stream, fill, scratch
-from ccdflow.files.promised import (
+from ccdflow.files.fits_structure import (
     BLOCK,
     Hdu,
     RawLayout,
     data_size,
-    ends,
+    has_end_card,
     parse_header,
     tiled_size,
 )
-from ccdflow.files.unpack import LONGEST_MAGIC, Unpacked, packing_of
-from ccdflow.files.whole import open_at_once
+from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill, scratch
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
@@ -88,7 +88,7 @@ def open_raw(path, name=None):
         except OSError as error:
             # The system opens no socket, and no device that nothing drives.
             if error.errno == errno.ENXIO and not os.path.isfile(path):  # noqa: PTH113
-                raise irregular(name) from None
+                raise irregular_error(name) from None
             raise
         raw = RawFile(file, name)
         stack.pop_all()
@@ -119,10 +119,10 @@ class RawFile(io.RawIOBase):
         self.headers = []
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise irregular(name)
+            raise irregular_error(name)
         self.stamp = _stamp(status)
         if not status.st_size:
-            raise damaged(name, "the file is empty", IncompleteRawFile)
+            raise damaged_error(name, "the file is empty", IncompleteRawFile)
         start = file.read(LONGEST_MAGIC)
         self._packed = start.startswith(GZIP_MAGIC)
         self._packing = packing_of(start)
@@ -156,7 +156,7 @@ class RawFile(io.RawIOBase):
         -------
         RawLayout
         """
-        with reading(self._name):
+        with raw_file_errors(self._name):
             layout = self._layout(memory, whole)
             if _stamp(os.fstat(self._file.fileno())) != self.stamp:
                 raise ChangedRawFile(self._name)
@@ -178,7 +178,7 @@ class RawFile(io.RawIOBase):
         length = hdus[-1].offset + hdus[-1].size
         is_packed = self._packed or self._packing
         if size > (2 * offset + _BESIDE if is_packed else offset):
-            raise too_long(name, offset)
+            raise too_long_error(name, offset)
         if self._packed and promised in (length % 2**32, offset % 2**32):
             # Trailer and headers agree on the length: the file need not be inflated.
             actual, checked = max(promised, length), False
@@ -190,14 +190,14 @@ class RawFile(io.RawIOBase):
             actual, checked = stream.finish(offset), True
             crc = stream.crc
         if actual < length:
-            raise truncated(name, actual, length)
+            raise truncated_error(name, actual, length)
         fingerprint = "" if crc is None else _fingerprint(crc, actual)
         return RawLayout(tuple(hdus), fingerprint, length, checked)
 
     def bytes_checksum(self):
         """Return the CRC-32 of the file's packed bytes: a tenth of the time of inflating."""
         crc, buffer = 0, memoryview(bytearray(BEYOND))
-        with reading(self._name):
+        with raw_file_errors(self._name):
             self._file.seek(0)
             while count := self._file.readinto(buffer):
                 crc = isal_zlib.crc32(buffer[:count], crc)
@@ -261,7 +261,7 @@ class RawFile(io.RawIOBase):
         check_memory(layout.length, memory, self._name)
         end = layout.hdus[-1].end
         buffer = scratch.get("raw", end + BEYOND)
-        with reading(self._name):
+        with raw_file_errors(self._name):
             self.rewind(layout)
             got = fill(self, buffer)
         check_length(got, got > end, layout, self._name)
@@ -310,7 +310,7 @@ def read_layout(path, *, name=None, memory=None):
         If it is not FITS, is damaged, or asks for more than ``memory``.
     """
     name = str(path) if name is None else name
-    with reading(name), open_raw(path, name) as file:
+    with raw_file_errors(name), open_raw(path, name) as file:
         return file.layout(memory=memory)
 
 
@@ -345,7 +345,9 @@ def _read_hdus(stream, length, memory, name, seen):
 
 def _trailer(file, size, name):
     if size < 18:
-        raise damaged(name, "gzip stream ends early: the file is truncated", IncompleteRawFile)
+        raise damaged_error(
+            name, "gzip stream ends early: the file is truncated", IncompleteRawFile
+        )
     file.seek(-8, os.SEEK_END)
     tail = file.read(8)
     return int.from_bytes(tail[:4], "little"), int.from_bytes(tail[4:], "little")
@@ -360,7 +362,7 @@ def _header_at(stream, offset, name, *, first):
             wanted = b"SIMPLE  =" if first else b"XTENSION="
             if not block.startswith(wanted):
                 if first and (wanted.startswith(block) or GZIP_MAGIC.startswith(block)):
-                    raise damaged(
+                    raise damaged_error(
                         name, "the file is truncated: it has no header", IncompleteRawFile
                     )
                 if first:
@@ -372,11 +374,11 @@ def _header_at(stream, offset, name, *, first):
                     )
                 return None, offset
         text += block
-        if ends(block):
+        if has_end_card(block):
             break
         if len(block) < BLOCK:
             problem = "the file is truncated: its header has no END card"
-            raise damaged(name, problem, IncompleteRawFile)
+            raise damaged_error(name, problem, IncompleteRawFile)
         if len(text) > MAX_HEADER:
             raise FrameError(
                 f"the header has no END card within {MAX_HEADER} bytes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.files import file_errors, inflate, promised, rawfile, whole
+from ccdflow.files import atomic_write, file_errors, fits_structure, gzip_inflation, rawfile
 from ccdflow.files.scaling import scaling_of
 
 
@@ -28,8 +28,8 @@ class RowStream:
         self._layout = layout
         self._hdu = hdu
         self._name = name
-        self.shape = promised.image_shape(hdu.header, name)
-        self.dtype = np.dtype(promised.DTYPES[hdu.header["BITPIX"]])
+        self.shape = fits_structure.image_shape(hdu.header, name)
+        self.dtype = np.dtype(fits_structure.DTYPES[hdu.header["BITPIX"]])
         bzero = scaling_of(hdu.header, name).bzero
         self.offset = 0 if self.dtype.kind == "f" else int(bzero)
 
@@ -46,7 +46,9 @@ class RowStream:
         """
         ny, nx = self.shape
         self._file.rewind(self._layout)
-        buffer = inflate.scratch.get("rows", max(rows * nx * self.dtype.itemsize, promised.BLOCK))
+        buffer = gzip_inflation.scratch.get(
+            "rows", max(rows * nx * self.dtype.itemsize, fits_structure.BLOCK)
+        )
         got = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
             count = min(rows, ny - first)
@@ -73,14 +75,14 @@ class RowStream:
         return done
 
     def _fill(self, view):
-        with file_errors.reading(self._name):
-            return inflate.fill(self._file, view)
+        with file_errors.raw_file_errors(self._name):
+            return gzip_inflation.fill(self._file, view)
 
 
 class Writer:
     """A FITS file of one image that is written by blocks of rows, its header last.
 
-    The file gets its name when it is whole (`ccdflow.files.whole.Part`).
+    The file gets its name when it is whole (`ccdflow.files.atomic_write.Part`).
 
     Parameters
     ----------
@@ -90,7 +92,7 @@ class Writer:
     """
 
     def __init__(self, path, header_size):
-        self._part = whole.Part(path)
+        self._part = atomic_write.Part(path)
         self._header_size = header_size
 
     def __enter__(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.files.file_errors import damaged
+from ccdflow.files.file_errors import damaged_error
 
 CHUNK = 1 << 20
 """Bytes of a stream that are unpacked at once, at most."""
@@ -103,4 +103,4 @@ class Slices:
         -------
         ccdflow.errors.FrameError
         """
-        return damaged(self._name, f"{self._packing} stream is damaged ({problem})")
+        return damaged_error(self._name, f"{self._packing} stream is damaged ({problem})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.errors import FrameError
-from ccdflow.frame.pixels import native
+from ccdflow.frame.pixels import native_values
 from ccdflow.maskbits import NOT_FINITE, SATURATED
 
 # Converters with fewer bits are no longer in use.
@@ -52,7 +52,7 @@ def mask_of_amplifier(stored, offset, amplifier):
     numpy.ndarray
         (ny, nx), uint8, a sum of SATURATED and NOT_FINITE; 0 is a good pixel.
     """
-    values = native(stored, offset)
+    values = native_values(stored, offset)
     mask = np.zeros(values.shape, dtype=np.uint8)
     top = saturation_of(stored.dtype, offset, amplifier)
     if top is not None:

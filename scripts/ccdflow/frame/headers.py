@@ -6,10 +6,10 @@ import math
 import re
 from functools import partial
 
-from ccdflow.files import promised
+from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
 from ccdflow.files.hdus import array_hdu, hdu_header, versions
-from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable
+from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable_text
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
 
@@ -39,7 +39,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
 
     Parameters
     ----------
-    layout : ccdflow.files.promised.RawLayout
+    layout : ccdflow.files.fits_structure.RawLayout
         The raw file's headers.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
@@ -52,7 +52,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     Returns
     -------
     list of bytes-like
-        For `ccdflow.files.whole.write_whole`.
+        For `ccdflow.files.atomic_write.write_whole`.
     """
     given = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []
@@ -114,7 +114,7 @@ def mask_hdu(mask, name):
 
 
 def _data(image):
-    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % promised.BLOCK)]
+    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fits_structure.BLOCK)]
 
 
 def _extension_name(hdu):
@@ -173,7 +173,7 @@ def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
     """Write the versions, the raw file and the recipe of a reduced frame."""
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
-    cards.set("RAWFILE", printable(file))
+    cards.set("RAWFILE", printable_text(file))
     cards.set("RAWFP", fingerprint, "CRC-32 and length of the raw FITS file")
     cards.set("CCDFKEY", key, "what this product depends on")
     cards.set("CCDFCAM", geometry.camera, f"camera; sections from its {geometry.source}")
@@ -209,7 +209,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         say = partial(_set_numbered, cards, number if many else None)
         overscan = reduced.overscans[amplifier.name]
         if many:
-            say("", "AMPNAM", printable(amplifier.name), "amplifier")
+            say("", "AMPNAM", printable_text(amplifier.name), "amplifier")
         if many or not recipe.trim:
             place = amplifier.place if recipe.trim else amplifier.data
             say("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.camera.marks import REMEDY
+from ccdflow.camera.reduction_marks import REMEDY
 from ccdflow.errors import FrameError
 
 MOST_NEGATIVE = 1e-3

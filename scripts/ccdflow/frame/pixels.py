@@ -17,7 +17,7 @@ BLOCK_BYTES = 1 << 20
 _EXACT = 2**23
 
 
-def native(part, offset):
+def native_values(part, offset):
     """Return the values of stored pixels in the type that astropy gives them.
 
     Parameters
@@ -59,7 +59,7 @@ def subtract_level(source, offset, level, target, *, exact):
         shift = -offset if level is None else level - offset
         np.subtract(target, np.asarray(shift, dtype=target.dtype), out=target)
     else:
-        values = native(source, offset)
+        values = native_values(source, offset)
         target[...] = values if level is None else values - level
 
 

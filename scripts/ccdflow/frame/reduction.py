@@ -12,8 +12,8 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
-from ccdflow.files import inflate
-from ccdflow.frame import flags, judging, overscan, pixels
+from ccdflow.files import gzip_inflation
+from ccdflow.frame import flags, overscan, pixels, subtraction_checks
 from ccdflow.frame.products import product_images
 
 PIXELS = 1
@@ -57,7 +57,7 @@ class Reduced:
         For each amplifier's name.
     flags : dict of str to str
         'saturated' or 'dead', for amplifiers that are so throughout.
-    rows : dict of str to ccdflow.frame.judging.RowNoise
+    rows : dict of str to ccdflow.frame.subtraction_checks.RowNoise
         Effect of the overscan subtraction on the noise shared by a row, by amplifier.
     warnings : tuple of (str, str)
         Kind and text of each warning.
@@ -123,7 +123,7 @@ def reduce_frame(stored, geometry, recipe):
     images = tuple(
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
-    rows, warnings = judging.judge_subtraction(samples, geometry.amplifiers, recipe)
+    rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
     return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings))
 
 
@@ -131,17 +131,19 @@ def _measure(stored, offset, amplifier, recipe):
     """Return the overscan of an amplifier and its sample for the checks; None if it has none."""
     if not recipe.subtract or not amplifier.overscan:
         return None, None
-    strips = [pixels.native(stored[strip.slices], offset) for strip in amplifier.overscan]
+    strips = [pixels.native_values(stored[strip.slices], offset) for strip in amplifier.overscan]
     level = overscan.measure_overscan(strips, amplifier, recipe)
-    lines = pixels.native(stored[judging.sampled_lines(amplifier.data, amplifier.along)], offset)
-    return level, judging.sample_of_amplifier(lines, strips, level, amplifier)
+    lines = pixels.native_values(
+        stored[subtraction_checks.sampled_lines(amplifier.data, amplifier.along)], offset
+    )
+    return level, subtraction_checks.sample_of_amplifier(lines, strips, level, amplifier)
 
 
 def _make_image(stored, place, overscans, recipe):
     """Return an image of the product from its amplifiers' reduced pixels."""
     dtype = np.dtype(recipe.dtype)
     ny, nx = place.shape
-    buffer = inflate.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
+    buffer = gzip_inflation.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
     out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
     mask = np.full(place.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.maskbits import BLEED, SATURATED, flagged
+from ccdflow.maskbits import BLEED, SATURATED, flagged_indices
 from ccdflow.robust import MAD_TO_SIGMA
 
 # A column bleeds if at least this many saturated pixels touch in it.
@@ -28,7 +28,7 @@ def flag_neighbours(mask, pixels):
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
     # Few pixels have a flag: looking at these alone is much faster.
-    places = flagged(mask)
+    places = flagged_indices(mask)
     places = places[mask.reshape(-1)[places] & SATURATED != 0]
     rows = np.unique(places // mask.shape[1])
     if not rows.size or rows.size * mask.shape[1] < places.size * 2:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.files import checksum, decoding, inflate, promised
-from ccdflow.frame import flags, judging, overscan, pixels
+from ccdflow.files import checksum, decoding, fits_structure, gzip_inflation
+from ccdflow.frame import flags, overscan, pixels, subtraction_checks
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
@@ -45,7 +45,7 @@ def can_stream(layout, geometry, recipe):
 
     Parameters
     ----------
-    layout : ccdflow.files.promised.RawLayout
+    layout : ccdflow.files.fits_structure.RawLayout
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
@@ -79,7 +79,7 @@ def _is_usual(amplifier):
     return amplifier.along in ("rows", "none") and beside and not flipped
 
 
-def foreseen(geometry, recipe):
+def predicted_frame(geometry, recipe):
     """Return a frame like the reduced one, without its figures: its header is as long.
 
     Parameters
@@ -140,7 +140,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
         block = work.reduce(first, stored)
         if block is not None:
             writer.write(block)
-    writer.write(b"\0" * (-work.written % promised.BLOCK))
+    writer.write(b"\0" * (-work.written % fits_structure.BLOCK))
     return work.result()
 
 
@@ -175,7 +175,10 @@ class _Work:
             self._dtype.kind in "iu" and self._dtype.itemsize <= 2 and recipe.statistic == "median"
         )
         self._looked_at = {
-            a.name: (*judging.sampled_lines(a.data, "rows"), *flags.sampling_steps(a.data))
+            a.name: (
+                *subtraction_checks.sampled_lines(a.data, "rows"),
+                *flags.sampling_steps(a.data),
+            )
             for a in geometry.amplifiers
         }
         self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
@@ -189,7 +192,7 @@ class _Work:
         self._negatives.add(stored)
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out.itemsize
-        buffer = inflate.scratch.get("product rows", size)
+        buffer = gzip_inflation.scratch.get("product rows", size)
         out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
         for amplifier in self._geometry.amplifiers:
             self._amplifier(amplifier, start, stored, out)
@@ -210,7 +213,7 @@ class _Work:
         level = None
         if _has_level(amplifier, self._recipe):
             strips = [
-                pixels.native(stored[:, strip.x0 : strip.x1], self._offset)
+                pixels.native_values(stored[:, strip.x0 : strip.x1], self._offset)
                 for strip in amplifier.overscan
             ]
             levels = overscan.levels_along(strips, "rows", self._recipe)
@@ -244,8 +247,8 @@ class _Work:
                 strips = [np.concatenate(parts) for parts in zip(*self._strips[name], strict=True)]
                 noise = overscan.noise_about_levels(strips, "rows")
                 overscans[name] = Overscan(levels, float(np.mean(levels)), noise, levels)
-                lines = pixels.native(np.concatenate(self._lines[name]), self._offset)
-                samples[name] = judging.sample_of_amplifier(
+                lines = pixels.native_values(np.concatenate(self._lines[name]), self._offset)
+                samples[name] = subtraction_checks.sample_of_amplifier(
                     lines, strips, overscans[name], amplifier
                 )
             sample = np.concatenate(self._flags[name])
@@ -254,7 +257,9 @@ class _Work:
                 amplifier_flags[name] = flag
         image = _without_pixels(self._geometry, self._recipe, self._words)
         sample = np.concatenate(self._sample) if self._sample else np.zeros((0, 0), self._out)
-        rows, warnings = judging.judge_subtraction(samples, self._geometry.amplifiers, self._recipe)
+        rows, warnings = subtraction_checks.judge_subtraction(
+            samples, self._geometry.amplifiers, self._recipe
+        )
         return Streamed(
             Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings)), sample
         )

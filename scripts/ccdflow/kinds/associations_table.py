@@ -6,19 +6,19 @@ from collections import Counter
 from itertools import chain
 
 from ccdflow import paths
-from ccdflow.files import tables, whole
+from ccdflow.files import atomic_write, tables
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association, shelves
 from ccdflow.kinds.matching.answers import answers_of, reasons_of
-from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.planning import coverage, night_plan, plan_words, waiting
+from ccdflow.kinds.matching.association import first_use
+from ccdflow.kinds.planning import awaited_masters, coverage, night_plan, plan_sentences
+from ccdflow.kinds.product_writing import drawing_module, noted_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.kinds.writing import drawing_module, noted_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.terminal import NOT_CALIBRATED
+from ccdflow.pages.terminal import mark_set_aside
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, reduced
+from ccdflow.run.context import calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -116,7 +116,7 @@ class Associations(Kind):
                 "lines": _digest_of(context, groups) if groups else "",
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
-            waiting.NAME: waiting.masters_awaited(
+            awaited_masters.NAME: awaited_masters.masters_awaited(
                 context, night, groups, _masters_of(context, night)
             ),
             coverage.NAME: coverage.night_coverage(context, night),
@@ -132,12 +132,12 @@ class Associations(Kind):
         summaries = context.summaries(_TOLD)
         closed = [night for night in summaries if summaries[night]["lines"]]
         record = context.ledger.get(self.place)
-        stamp = whole.stamp_of(context.results / self.place)
+        stamp = atomic_write.stamp_of(context.results / self.place)
         if closed and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("the table of masters is not as it was written")
         last = max((group.night for group in _groups(context)), default="")
         nights = {max(closed)} if closed and max(closed) > last else set()
-        return nights | waiting.waiting_for(context, new)
+        return nights | awaited_masters.waiting_for(context, new)
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class Associations(Kind):
             groups = _groups(context)
             last = max((group.night for group in groups), default="")
             nights = {last: [group for group in groups if group.night == last]} if last else {}
-        return plan_words.paragraphs(context, nights, most=_NIGHTS)
+        return plan_sentences.paragraphs(context, nights, most=_NIGHTS)
 
     def closing(self, context, records):
         """Return the lines on darks that do more harm than good."""
@@ -228,15 +228,17 @@ class Associations(Kind):
         wishes = [
             f"{block.setup}: {text}" if several else text
             for block in blocks
-            for text in plan_words.wish_lines(block)
+            for text in plan_sentences.wish_lines(block)
         ]
         to_gain = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
         noises = [
             (f"{block.setup} {name}" if several else name, text)
             for block in blocks
-            for name, _, text in (line.partition(": ") for line in plan_words.noise_lines(block))
+            for name, _, text in (
+                line.partition(": ") for line in plan_sentences.noise_lines(block)
+            )
         ]
-        headings, rows = plan_words.table(blocks)
+        headings, rows = plan_sentences.table(blocks)
         return Section(
             "choices",
             "Which master, and what the noise is made of",
@@ -332,7 +334,7 @@ def _harmful_darks(context, groups):
     """Return {dark: frames} of the darks that do more harm than good to some frames."""
     answers, harmed = {}, {}
     for group in groups:
-        uses = {step.kind: taken(context, step) for step in group.steps}
+        uses = {step.kind: first_use(context, step) for step in group.steps}
         dark, bias = uses.get("dark"), uses.get("bias")
         if dark is None:
             continue
@@ -387,7 +389,7 @@ def _candidates(context, groups):
 def _sources(context):
     """Yield the reduced frames and masters of all calibrated frames."""
     for group in _groups(context):
-        yield from map(reduced, group.files)
+        yield from map(reduced_product, group.files)
     yield from association.candidates_of(_groups(context))
 
 
@@ -427,7 +429,7 @@ def table_lines(context):
         for answer in answers_of(context, group):
             line = _step_line(context, answer)
             if is_refused:
-                line[-2] += NOT_CALIBRATED
+                line[-2] = mark_set_aside(line[-2])
             yield [group.product, group.night, *line]
 
 

@@ -7,7 +7,7 @@ from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.detector.pixels.history import combine_nights
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
@@ -125,7 +125,7 @@ class BadPixels(Kind):
         ]
         # Nights beyond 999 have no card: FITS keywords have eight letters.
         for place, each in enumerate(made[:999], start=1):
-            cards += [(f"IMCOM{place:03d}", printable(each.product), "measurement")]
+            cards += [(f"IMCOM{place:03d}", printable_text(each.product), "measurement")]
             cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]
         return pixel_tables.write_product(context, record, cards, images, PIXELS=_columns(tables))
 
@@ -138,13 +138,17 @@ def _columns(tables):
     """Return the columns of the map: place, bits, first and last night of each pixel."""
     names = ("IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED")
     # An undated night has the name of its folder.
-    width = max((len(printable(n)) for *_, history, _ in tables for n in history.nights), default=0)
+    width = max(
+        (len(printable_text(n)) for *_, history, _ in tables for n in history.nights), default=0
+    )
     text = f"{max(width, len('2024-03-01'))}A"
     formats = ("I", "J", "J", "I", text, text, "J", "J")
     parts = {name: [] for name in names}
     for number, (_, nx), history, mask in tables:
         y, x = np.divmod(history.index, nx)
-        nights = np.array([printable(night) for night in history.nights], dtype=f"U{text[:-1]}")
+        nights = np.array(
+            [printable_text(night) for night in history.nights], dtype=f"U{text[:-1]}"
+        )
         values = (
             np.full(x.size, number), x + 1, y + 1, mask.reshape(-1)[history.index],
             nights[history.first], nights[history.last], history.seen, history.looked,

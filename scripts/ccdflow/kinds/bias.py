@@ -6,7 +6,7 @@ from ccdflow import paths
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.masters.bias_maker import BiasMaker
 from ccdflow.kinds.masters.master import MasterKind
-from ccdflow.run.nights import counts
+from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
 # The version of combined biases whose recipe says ``mad``; the others have `Bias.version`.
@@ -46,12 +46,12 @@ class Bias(MasterKind):
         """Return a run's last lines on combined biases; where there are none, why."""
         lines = super().closing(context, records)
         if self.configuration(context)["enabled"]:
-            lines += why_no_bias(context.store, counts.types(context))
+            lines += why_no_bias(context.store, archive_counts.types(context))
         return lines
 
     def can_close(self, context):
         """Tell whether groups are of one night each, and there is any bias."""
-        return super().can_close(context) and bool(counts.types(context)[self.type])
+        return super().can_close(context) and bool(archive_counts.types(context)[self.type])
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its combined biases and those before it."""

@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.files.stored import stored_image
+from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.master_names import master_names
-from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.contents import Named, Picture, Section
-from ccdflow.pages.words import figure, light_words, with_error
+from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 _LEVEL_OF_FLATS = (
@@ -255,7 +255,7 @@ class SciencePicture(CalibrationPicture):
         """Return a reduced frame beside the calibrated one."""
         image = _first_image(context, group)
         record, row = context.outcome(group.product), context.store.rows[group.files[0]]
-        before = _pixels(context, reduced(group.files[0]), image.hdu)
+        before = _pixels(context, reduced_product(group.files[0]), image.hdu)
         after = _pixels(context, group.product, image.hdu)
         light = light_words((row.facts["filter"], row.facts["grism"]))
         headline = f"{row.file}: {light}, grade {record.data['grade']}"

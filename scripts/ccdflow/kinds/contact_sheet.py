@@ -12,17 +12,17 @@ from isal import isal_zlib
 
 from ccdflow import paths
 from ccdflow.detector.star_width import star_width
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.frame.small_images import pixels_per_small_pixel, small_image
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.kinds.sections.small_pictures import is_drawn, mapped_image_of, values_shown
-from ccdflow.kinds.writing import write_text_product
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import OK, digest
 
 _LIGHT = ("science",)
@@ -73,8 +73,10 @@ class Sheet(NightPicture):
         if stamps == record.data.get("pictures"):
             return True
         try:
-            listed = json.loads(whole.read_bytes(context.results / product))["files"]
-            sums = {entry.name: _sum_of(whole.read_bytes(entry.path)) for entry in _scan(folder)}
+            listed = json.loads(atomic_write.read_bytes(context.results / product))["files"]
+            sums = {
+                entry.name: _sum_of(atomic_write.read_bytes(entry.path)) for entry in _scan(folder)
+            }
         except (OSError, ValueError, KeyError):
             return False
         if sums != listed:
@@ -119,7 +121,7 @@ class Sheet(NightPicture):
         for product in self.shown(context, night):
             # The list may not have been made.
             with suppress(FileNotFoundError):
-                listed = json.loads(whole.read_bytes(context.results / product))["frames"]
+                listed = json.loads(atomic_write.read_bytes(context.results / product))["frames"]
         tiles = NightTiles(context, night, listed)
         sections = (tiles.sheet(), tiles.strip())
         return [section for section in sections if section is not None]
@@ -152,7 +154,7 @@ def _rows_with_pictures(context, night):
     """Yield the rows of a night with the records of products that have pictures: one or two."""
     calibrated = {group.files[0]: group.product for group in SCIENCE.night_groups(context, night)}
     for row in context.rows_of(night):
-        products = [reduced(row.file)] if row.status == OK else []
+        products = [reduced_product(row.file)] if row.status == OK else []
         if row.file in calibrated:
             products.append(calibrated[row.file])
         records = [record for each in products if (record := context.outcome(each)) is not None]
@@ -212,7 +214,7 @@ def _width(context, row, product, key, before):
 
 def _listed_before(context, product):
     try:
-        return json.loads(whole.read_bytes(context.results / product))["frames"]
+        return json.loads(atomic_write.read_bytes(context.results / product))["frames"]
     except (OSError, ValueError, KeyError):
         return {}
 
@@ -237,7 +239,7 @@ def _scan(folder):
 def _stamps_of(folder):
     """Return a hash of names, sizes and times of the pictures in a folder."""
     try:
-        stamps = [[entry.name, *whole.stamp_of(entry.path)] for entry in _scan(folder)]
+        stamps = [[entry.name, *atomic_write.stamp_of(entry.path)] for entry in _scan(folder)]
     except OSError:
         # The plan makes nothing in a folder that cannot be read, and the run reports it.
         return ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters.dark_maker import DarkMaker
 from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.matching.association import why_missing
-from ccdflow.kinds.matching.setups import about
-from ccdflow.run.context import reduced
-from ccdflow.run.nights import counts
+from ccdflow.kinds.matching.setups import observed_as
+from ccdflow.run.context import reduced_product
+from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rows import OK
 
 
@@ -38,10 +38,12 @@ class Dark(LightMasterKind):
     def split(self, context, rows):
         """Yield the darks of each exposure time and temperature."""
         tolerance = context.settings["calibrate"]["temperature_tolerance"]
-        timed = sorted(filter(counts.has_exposure, rows), key=lambda row: row.facts["exptime"])
+        timed = sorted(
+            filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
+        )
         for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
             for own in _by_temperature(part, tolerance):
-                common = about(context, own, self, night=own[0].night)
+                common = observed_as(context, own, self, night=own[0].night)
                 degrees = common.set_temperature
                 degrees = common.temperature if degrees is None else degrees
                 shared = [("exptime", f"{common.exptime:.6g}")]
@@ -52,7 +54,7 @@ class Dark(LightMasterKind):
         """Return the exposure time as a name has it: as exact as its group."""
         if name != "exptime":
             return super().name_part(name, value)
-        return f"{rounded(float(value)):g}s"
+        return f"{rounded_exposure(float(value)):g}s"
 
     def lacks(self, context, group):
         """Return why there is no bias: a dark with its bias in serves one exposure only."""
@@ -64,21 +66,22 @@ class Dark(LightMasterKind):
         if not self.is_enabled(context):
             return
         for row in _without_exposure(context.store):
-            yield reduced(row.file), f"in no combined dark: it has {_exposure_words(row)}"
+            yield reduced_product(row.file), f"in no combined dark: it has {_exposure_words(row)}"
 
     def closing(self, context, records):
         """Return the lines of all masters of light, and one on darks without an exposure time."""
         lines = super().closing(context, records)
         if not self.is_enabled(context):
             return lines
-        rows = _without_exposure(counts.told_rows(context))
+        rows = _without_exposure(archive_counts.told_rows(context))
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
         first, many = darks[0], f" (the first of {len(darks)} darks)" * (len(darks) > 1)
         return [
             *lines,
-            f"in no combined dark: {printable(first.file)}{many}: it has {_exposure_words(first)};"
+            f"in no combined dark: {printable_text(first.file)}{many}:"
+            f" it has {_exposure_words(first)};"
             f" allowed: above 0 s and below 2^31 s; correct its EXPTIME",
         ]
 
@@ -92,7 +95,7 @@ def _without_exposure(store):
     return [
         row
         for row in store.rows.values()
-        if row.facts["type"] == "dark" and row.status == OK and not counts.has_exposure(row)
+        if row.facts["type"] == "dark" and row.status == OK and not archive_counts.has_exposure(row)
     ]
 
 
@@ -101,10 +104,10 @@ def _exposure_words(row):
     return "no exposure time" if value == "" else f"an exposure time of {value:g} s"
 
 
-def rounded(seconds):
+def rounded_exposure(seconds):
     """Return an exposure time to as many digits as darks of one group share.
 
-    >>> [rounded(value) for value in (300.062, 70.001, 7.04, 0.05)]
+    >>> [rounded_exposure(value) for value in (300.062, 70.001, 7.04, 0.05)]
     [300.0, 70.0, 7.0, 0.1]
     """
     digits = 1 if EXACT_PART * seconds <= EXACT_SECONDS else 0

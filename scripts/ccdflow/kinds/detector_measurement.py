@@ -8,10 +8,9 @@ from ccdflow import paths
 from ccdflow.detector.pixels.response import LOW
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
-from ccdflow.kinds.masters.combining import are_too_few, short
+from ccdflow.kinds.masters.combining import are_too_few, short_number
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
-from ccdflow.kinds.measuring.detecting import measure_night
 from ccdflow.kinds.measuring.detector_setups import (
     detector_setup_of,
     names_of_setups,
@@ -19,8 +18,9 @@ from ccdflow.kinds.measuring.detector_setups import (
 )
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters
+from ccdflow.kinds.measuring.night_measurement import measure_night
 from ccdflow.pages.contents import Section
-from ccdflow.pages.words import with_error
+from ccdflow.pages.text_formatting import with_error
 from ccdflow.run import ledger
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
@@ -153,7 +153,9 @@ class NightDetector(MeasurementKind):
                 "night": group.night,
                 "looked": findings.looked,
                 "shapes": [list(one.masks["flat"].shape) for one in findings.images],
-                "quality": [{k: short(v) for k, v in each.items()} for each in findings.figures],
+                "quality": [
+                    {k: short_number(v) for k, v in each.items()} for each in findings.figures
+                ],
                 "remarks": findings.remarks,
             },
         )
@@ -235,7 +237,7 @@ class NightDetector(MeasurementKind):
 
 
 def _settings(context):
-    """Return the settings of a measurement, as `detecting.measure_night` takes them."""
+    """Return the settings of a measurement, as `night_measurement.measure_night` takes them."""
     own = context.settings["detector"]
     # A switch that is off changes no key, nor does the usual limit.
     options = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})

@@ -8,7 +8,7 @@ from ccdflow import paths
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring.detector_setups import name_of_setup
-from ccdflow.kinds.writing import csv_text, write_text_product
+from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import digest
 

@@ -9,7 +9,7 @@ from ccdflow.camera.imagetypes import light_named_in
 from ccdflow.kinds.masters.flat_maker import FlatMaker
 from ccdflow.kinds.masters.light_masters import LightMasterKind
 from ccdflow.kinds.masters.member_masters import reduced_as
-from ccdflow.kinds.matching.association import taken, why_missing
+from ccdflow.kinds.matching.association import first_use, why_missing
 
 # The keyword of a card: those of HIERARCH cards have several words.
 _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|TYPE) |\S+ ")
@@ -75,7 +75,7 @@ class Flat(LightMasterKind):
 
     def _dark_use(self, context, group):
         """Return the dark that is taken; none without the bias that it had taken off."""
-        bias, dark = (taken(context, step) for step in group.steps)
+        bias, dark = (first_use(context, step) for step in group.steps)
         return None if bias is None else dark
 
 

@@ -15,7 +15,7 @@ from ccdflow.kinds.reducing.frame_sources import (
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
 from ccdflow.kinds.sections import frame_warnings, verification
 from ccdflow.run import ledger
-from ccdflow.run.context import is_of_enabled_type, reduced
+from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, digest
@@ -64,7 +64,7 @@ class Frame(Kind):
 
     def _plan_row(self, planner, row):
         """Want the product of a row, keep it, or have it moved away."""
-        context, product = planner.context, reduced(row.file)
+        context, product = planner.context, reduced_product(row.file)
         if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))
         elif row.gone == IN_THE_WAY or (row.gone and planner.is_damaged(product)):
@@ -92,7 +92,7 @@ class Frame(Kind):
 
     def header_of(self, record):
         """Return the version of the header that a frame was given."""
-        return ledger.common(record).get("header", 1)
+        return ledger.common_basis(record).get("header", 1)
 
     def what_changed(self, before, now):
         """Say why a reduced frame is out of date."""
@@ -122,13 +122,13 @@ class Frame(Kind):
     def flags(self, context, records):
         """Yield the amplifiers that hold no signal, and the other warnings on frames."""
         rows, record_of = frame_warnings.rows_and_records(context, records)
-        for product in map(reduced, (row.file for row in rows)):
+        for product in map(reduced_product, (row.file for row in rows)):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
                 yield product, f"amplifier {name} is {flag} throughout"
         for file, warned in _warnings_of_frames(context, records)[0].items():
             for text in frame_warnings.table_texts(warned.texts):
-                yield reduced(file), text
+                yield reduced_product(file), text
 
     def frame_reports(self, context, record):
         """Return type, filter, exposure, level and noise of a frame, or why it is set aside."""
@@ -152,7 +152,7 @@ class Frame(Kind):
     def shown(self, context, night):
         """Return the frames of a night that the configuration asks for."""
         return [
-            reduced(row.file)
+            reduced_product(row.file)
             for row in context.rows_of(night)
             if row.status == OK and is_of_enabled_type(row, context.settings)
         ]

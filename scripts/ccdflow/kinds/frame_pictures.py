@@ -10,16 +10,16 @@ from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, rawfile
-from ccdflow.files.stored import stored_image
+from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.frame import FRAME
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.contents import Picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.job import NIGHTS, Size
 from ccdflow.run.rawframes.rows import OK, digest
 
@@ -174,7 +174,7 @@ def drawn_frames(context, night, *, gone=False):
         kind = (row.camera, row.facts["type"])
         if most != "all" and count[kind] >= most:
             continue
-        record = context.outcome(reduced(row.file))
+        record = context.outcome(reduced_product(row.file))
         if record is not None and record.status == ledger.MADE:
             count[kind] += 1
             drawn.append(row)
@@ -200,7 +200,7 @@ def picture_basis(context, night, *, gone=False):
     return {
         "version": PICTURES,
         "frames": [
-            [r.file, context.outcome(reduced(r.file)).key, r.facts["biassec"]] for r in rows
+            [r.file, context.outcome(reduced_product(r.file)).key, r.facts["biassec"]] for r in rows
         ],
     }
 
@@ -252,7 +252,7 @@ def frame_panels(context, row):
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     hdu = geometry.amplifiers[0].hdu
     raw = raw_values(context, row, hdu)
-    record = context.outcome(reduced(row.file))
+    record = context.outcome(reduced_product(row.file))
     levels, noises = record.data["levels"], record.data["noises"]
     own = [a for a in geometry.amplifiers if a.hdu == hdu]
     strips = [
@@ -270,7 +270,7 @@ def frame_panels(context, row):
         name=row.file,
         kind=row.facts["type"],
         raw=raw,
-        reduced=stored_image_of(context, reduced(row.file), geometry, recipe),
+        reduced=stored_image_of(context, reduced_product(row.file), geometry, recipe),
         strips=tuple(strips),
         data=tuple(_corners(a.data) for a in own),
         along=own[0].along if strips else "rows",
@@ -307,7 +307,7 @@ def raw_values(context, row, hdu):
         If the raw file cannot be read or has changed.
     """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
-    with file_errors.reading(row.file):
+    with file_errors.raw_file_errors(row.file):
         raw = rawfile.open_raw(context.raw / row.file, row.file)
     with raw:
         layout = raw.layout(whole=False)

@@ -10,12 +10,12 @@ from ccdflow.files.hdus import versions
 from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.frame_pictures import how_level, is_file_of_night
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.measuring import noise_words
+from ccdflow.kinds.measuring import noise_sentences
+from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import NOT_NOW, left_out, page_frames
-from ccdflow.kinds.writing import write_text_product
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
 from ccdflow.run.job import NIGHTS
@@ -99,14 +99,14 @@ def basis_of_page(context, night):
     basis = {"version": [PAGES, frame_pictures.PICTURES]}
     if outs := list(left_out(context, night)):
         basis["left out"] = digest(outs)
-    if missing := undrawn(context, night):
+    if missing := undrawn_products(context, night):
         basis["undrawn"] = missing
     for kind in context.chain:
         basis |= kind.page_basis(context, night)
     return basis
 
 
-def undrawn(context, night):
+def undrawn_products(context, night):
     """Return [[product, why]] of products that a page shows and that could not be made in this run.
 
     Parameters
@@ -172,7 +172,7 @@ def _sentences_on_amplifiers(context, night):
     """Return sentences on amplifiers that hold no signal."""
     files = defaultdict(list)
     for row in context.rows_of(night):
-        record = context.outcome(paths.reduced(row.file))
+        record = context.outcome(paths.reduced_frame(row.file))
         flags = record.data.get("flags", {}) if record is not None else {}
         for amplifier, flag in flags.items():
             files[row.camera, amplifier, flag].append(row.file)
@@ -186,7 +186,7 @@ def _undrawn(context, night):
     """Return sentences on pictures that are missing from the page."""
     return [
         f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
-        for product, reason in undrawn(context, night)
+        for product, reason in undrawn_products(context, night)
     ]
 
 
@@ -211,7 +211,7 @@ def _sentences_on_calibration(context, night):
     records = [r for g in groups if (r := context.outcome(g.product)) is not None]
     return [
         f"{text}."
-        for sentences in (noise_words.noise_sentences, noise_words.lamp_sentences)
+        for sentences in (noise_sentences.noise_sentences, noise_sentences.lamp_sentences)
         for text in sentences(context, records)
     ]
 

@@ -10,10 +10,10 @@ from ccdflow.kinds import night_page
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.night_page import provenance
+from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.night_frames import page_frames
-from ccdflow.kinds.writing import write_text_product
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import ledger

@@ -9,10 +9,10 @@ from ccdflow.kinds import frame_pictures
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.frame_pictures import NightPicture
 from ccdflow.kinds.masters import group_queries
+from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.sections.bias_sections import OFF, bias_sections, trend
 from ccdflow.kinds.sections.figures import names_of_groups, night_figures
-from ccdflow.kinds.writing import drawing_module, write_text_product
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 from ccdflow.run import ledger

@@ -8,8 +8,8 @@ from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import basis_lines
-from ccdflow.kinds.writing import csv_text, write_text_product
-from ccdflow.pages.words import light_words
+from ccdflow.kinds.product_writing import csv_text, write_text_product
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
 
 COLUMNS = (

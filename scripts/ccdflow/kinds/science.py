@@ -9,15 +9,15 @@ from ccdflow.kinds.calibrating.calibration import STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import STEPS
-from ccdflow.kinds.measuring import noise_words
+from ccdflow.kinds.measuring import noise_sentences
+from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.sections import master_ageing
-from ccdflow.kinds.writing import drawing_module
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, is_of_enabled_type, reduced
+from ccdflow.run.context import calibrated, is_of_enabled_type, reduced_product
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
@@ -78,7 +78,7 @@ class Science(Kind):
                 # A product that is not wanted, or whose frame is being copied, is not touched.
                 planner.keep(product)
             elif row.geometry:
-                frame = context.outcome(reduced(row.file))
+                frame = context.outcome(reduced_product(row.file))
                 if frame is not None and frame.status == ledger.MADE:
                     frames.want(row, product, frame)
         products = {calibrated(file) for file in context.store.rows}
@@ -214,7 +214,7 @@ class Science(Kind):
         for what in (*STEPS, "UNCERT"):
             lines += _lacking(what, made, [night["without"].get(what, {}) for night in nights])
         # A night that was closed by an older ccdflow has no such words.
-        noisy = noise_words.sentences_on_noise(
+        noisy = noise_sentences.sentences_on_noise(
             entry for night in nights for entry in night.get("noise", ())
         )
         lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _more(noisy)
@@ -236,7 +236,7 @@ class Science(Kind):
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the version of words on them."""
         basis = super().page_basis(context, night)
-        return basis | ({"noise of frames": noise_words.VERSION} if basis else {})
+        return basis | ({"noise of frames": noise_sentences.VERSION} if basis else {})
 
     def section(self, context, night):
         """Return the section on the effect of the masters on the frames of a night."""
@@ -290,7 +290,7 @@ def _summary_of(context, records):
     dict
         ``refused``: [product, reason]; ``made``: how many were made; ``without``: what they lack,
         the reason, and [how many, the first]; ``helps``: their `master_help.sums_of_effects`;
-        ``noise``: `noise_words.nights_off` of the images.
+        ``noise``: `noise_sentences.nights_off` of the images.
     """
     without, made, why = {}, 0, _why_missing(context)
     for record in records:
@@ -305,7 +305,7 @@ def _summary_of(context, records):
             count_and_first[1] = min(count_and_first[1], product)
     refused = [[r.product, r.reason] for r in records if r.status == ledger.REFUSED]
     helps = master_help.sums_of_effects(records)
-    noise = noise_words.nights_off(context, records, spectra=False)
+    noise = noise_sentences.nights_off(context, records, spectra=False)
     return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
 
 
@@ -348,4 +348,4 @@ def _lacking(what, made, nights):
         return []
     number = f"{sum(count for *_, count in reasons)} of {made} calibrated frames"
     texts = (text for _, text, count in sorted(reasons) for _ in range(count))
-    return [f"calibrated without {what}: {number}: {match_words.reasons_words(texts)}"]
+    return [f"calibrated without {what}: {number}: {match_sentences.reasons_words(texts)}"]

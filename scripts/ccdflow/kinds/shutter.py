@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.detector import choosing, dead_time
+from ccdflow.detector import dead_time, member_selection
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.flat import FLAT_KIND
-from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
-from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.match_words import setup_words
+from ccdflow.kinds.matching.association import first_use
+from ccdflow.kinds.matching.match_sentences import setup_words
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_setups import (
@@ -26,9 +26,9 @@ from ccdflow.kinds.measuring.detector_setups import (
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.pages.contents import Section
-from ccdflow.pages.words import figure, with_error
+from ccdflow.pages.text_formatting import figure, with_error
 from ccdflow.run import ledger
-from ccdflow.run.context import is_of_enabled_type, reduced
+from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import Group, Step, Use
 from ccdflow.run.rawframes.rows import digest
 
@@ -324,13 +324,13 @@ def _flats(context, group):
         of_no_use = {
             file
             for file, _, differing, *_ in record.data["left_out"]
-            if differing != choosing.OTHER_EXPOSURE
+            if differing != member_selection.OTHER_EXPOSURE
         }
         members = [
             file
             for file in context.groups[use.product].files
             if file not in of_no_use
-            and (frame := context.outcome(reduced(file))) is not None
+            and (frame := context.outcome(reduced_product(file))) is not None
             and frame.status == ledger.MADE
             and "saturated" not in frame.data.get("flags", {}).values()
         ]
@@ -362,14 +362,14 @@ def _data(group, night, series, measured):
         "shapes": [list(image.shape) for image in night.images],
         "exposures": sorted(set(seconds)),
         "flats": len(seconds),
-        "least": short(float(np.nanmin(excess))),
-        "largest": short(float(np.nanmax(excess))),
-        "error": short(float(np.nanmedian(error))),
-        "sure": short(measured.effect(1.0)),
-        "inverse": short(_inverse(night)),
-        "mean": short(measured.mean) if is_known else None,
-        "mean_error": short(measured.mean_error) if is_known else None,
-        "chi2": short(measured.chi2),
+        "least": short_number(float(np.nanmin(excess))),
+        "largest": short_number(float(np.nanmax(excess))),
+        "error": short_number(float(np.nanmedian(error))),
+        "sure": short_number(measured.effect(1.0)),
+        "inverse": short_number(_inverse(night)),
+        "mean": short_number(measured.mean) if is_known else None,
+        "mean_error": short_number(measured.mean_error) if is_known else None,
+        "chi2": short_number(measured.chi2),
     }
 
 
@@ -472,7 +472,7 @@ class _Dark:
     def __init__(self, night, flat, image):
         context = night.context
         steps = {step.kind: step for step in context.groups[flat.product].steps}
-        uses = {kind: taken(context, step) for kind, step in steps.items()}
+        uses = {kind: first_use(context, step) for kind, step in steps.items()}
         self._pixels = None
         if uses.get("dark") is not None and uses.get("bias") is not None:
             record = context.outcome(uses["dark"].product)

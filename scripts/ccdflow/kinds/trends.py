@@ -10,7 +10,7 @@ from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.measuring.trend_series import (
@@ -19,9 +19,9 @@ from ccdflow.kinds.measuring.trend_series import (
     figure_series,
     groups_with_figures,
 )
-from ccdflow.kinds.writing import csv_text, drawing_module, write_text_product
+from ccdflow.kinds.product_writing import csv_text, drawing_module, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.words import count, figure, listing, unique
+from ccdflow.pages.text_formatting import count, figure, listing, unique
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import digest
@@ -103,7 +103,7 @@ class Trends(Kind):
         if not DETECTOR.is_enabled(context):
             return []
         return [
-            f"trends: {_described(event)}: {_advice(context, event, in_full=True)}"
+            f"trends: {_event_in_words(event)}: {_advice(context, event, in_full=True)}"
             for record in records
             if record.status == ledger.MADE
             for event in record.data["events"]
@@ -137,14 +137,14 @@ class Trends(Kind):
         return Section(
             "steps",
             "Steps in the detector",
-            tuple(f"{_described(event)}." for event in recent),
+            tuple(f"{_event_in_words(event)}." for event in recent),
             (
                 f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
                 " errors beyond drift and scatter. If the camera was changed then, the night"
                 " belongs into `epochs:` of its profile: the detector counts as another one from"
                 " then on, and the step is no longer shown.",
                 *([] if events else ["No step is seen."]),
-                *(f"{_described(event)}: {_advice(context, event)}." for event in shown),
+                *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
                 *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),
             ),
             headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors")
@@ -179,10 +179,10 @@ def _rows(context):
                     "amplifier": series.amplifier,
                     "figure": series.figure,
                     "unit": trend.unit,
-                    "before": short(event.before),
-                    "after": short(event.after),
-                    "change": short(event.size),
-                    "change_error": short(event.error),
+                    "before": short_number(event.before),
+                    "after": short_number(event.after),
+                    "change": short_number(event.size),
+                    "change_error": short_number(event.error),
                     "sigma": round(event.sigma, 1),
                 }
             )
@@ -230,7 +230,7 @@ def _events(context, rows):
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _described(event):
+def _event_in_words(event):
     """Return an event in words: the figures that changed, and by how much."""
     changes = {}
     for step in event["steps"]:

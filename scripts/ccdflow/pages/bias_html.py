@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
-from ccdflow.pages.words import capital, count, figure, span, with_error
+from ccdflow.pages.text_formatting import capital, count, figure, span, with_error
 
 NOTHING = "–"
 """A cell of a table without a value."""

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section
-from ccdflow.pages.words import by_image_type, count, listing, number_of, unique
+from ccdflow.pages.text_formatting import by_image_type, count, listing, number_of, unique
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.words import UNDATED, count, in_order
+from ccdflow.pages.text_formatting import UNDATED, count, in_order
 
 OPEN_ROWS = 25
 """A table of at most this many rows is shown unfolded."""

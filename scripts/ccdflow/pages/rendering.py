@@ -21,7 +21,7 @@ from ccdflow.pages.contents import Named
 from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.pictures.style import footer_height
-from ccdflow.pages.words import (
+from ccdflow.pages.text_formatting import (
     capital,
     count,
     figure,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
-from ccdflow.pages.words import KINDS, count
+from ccdflow.pages.text_formatting import KINDS, count
 
 # .fits, .FIT.gz.
 _ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)

@@ -7,14 +7,15 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
 # A list names this many reasons, and frames, before "more".
 _MOST_NAMED = 5
-NOT_CALIBRATED = "; not calibrated"
-"""The end of the reasons, in ``associations.csv``, of a frame that is set aside."""
+# The end of the reasons, in ``associations.csv``, of a frame that is set aside: `mark_set_aside`
+# writes it, `split_reason` reads it, and nothing else knows it.
+_SET_ASIDE = "; not calibrated"
 # Columns of the labels at the left.
 _LABEL = 12
 # Of the lines on masters in a plan, behind the type.
@@ -40,6 +41,20 @@ class Tables:
     darks: list = ()
     flats: list = ()
     steps: list = ()
+
+
+def mark_set_aside(reason):
+    """Return a step's reason as ``associations.csv`` has it for a frame that is set aside.
+
+    >>> split_reason(mark_set_aside("no flat of V"))
+    ('no flat of V', True)
+    """
+    return reason + _SET_ASIDE
+
+
+def split_reason(text):
+    """Return (the reason, whether its frame is set aside) of a line of ``associations.csv``."""
+    return text.removesuffix(_SET_ASIDE), text.endswith(_SET_ASIDE)
 
 
 def night_text(night, tables, *, page="", width=80, height=None):
@@ -309,13 +324,13 @@ def _frames_of(names):
 
 def _counts_of_grades(steps):
     """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
-    aside = {row["frame"] for row in steps if row["reason"].endswith(NOT_CALIBRATED)}
+    aside = {row["frame"] for row in steps if split_reason(row["reason"])[1]}
     grades, reasons = {}, {}
     for row in steps:
         frame = row["frame"]
         if frame in aside:
             if row["grade"] == "C":
-                why = f"{row['reason'].removesuffix(NOT_CALIBRATED)} (not calibrated)"
+                why = f"{split_reason(row['reason'])[0]} (not calibrated)"
                 reasons.setdefault(why, set()).add(frame)
             continue
         grades[frame] = max(grades.get(frame, "A"), row["grade"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ccdflow import __version__, paths
 from ccdflow.errors import UserError
-from ccdflow.files import freed_pages, whole
+from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import claims, ledger, plan, worker
 from ccdflow.run.claims import BatchCount
 from ccdflow.run.context import Context
@@ -59,7 +59,7 @@ class Batch:
     @property
     def done(self):
         """The path of the record that marks the whole batch as done."""
-        return paths.done(f"batches/{self.name}", self.key)
+        return paths.done_record(f"batches/{self.name}", self.key)
 
 
 def path_of(name, key):
@@ -269,7 +269,7 @@ def write_batch(session, batch, *, queued=False):
     context = session.context
     jobs = [session.plan.jobs[product] for product in batch.products]
     rows, groups = _rows_and_groups(context, jobs)
-    needed = {paths.reduced(row.file) for row in rows} | {group.product for group in groups}
+    needed = {paths.reduced_frame(row.file) for row in rows} | {group.product for group in groups}
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
     waits = [path for path, products in session.busy.items() if products & set(batch.products)]
     data = {
@@ -290,7 +290,7 @@ def write_batch(session, batch, *, queued=False):
     compact = {"separators": (",", ":")}
     head = {**asdict(batch.size), "before": batch.before, "queued": queued, "form": _form()}
     body = json.dumps(data, **compact)
-    whole.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
+    atomic_write.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
     return path
 
 
@@ -379,7 +379,7 @@ def size_of(path):
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
 
 
-def before(path):
+def records_before(path):
     """Return the records of the batches that come before one; read only its first line."""
     head = _head(path)
     return head["before"] if isinstance(head, dict) else []
@@ -577,5 +577,5 @@ def close(context, path):
     name, _, key = Path(path).stem.rpartition(".")
     product = f"batches/{name}"
     record = ledger.Record(product, BATCH, key, data=vars(count))
-    ledger.write_record(context.results, record, paths.done(product, key))
+    ledger.write_record(context.results, record, paths.done_record(product, key))
     return True

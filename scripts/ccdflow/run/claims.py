@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -216,7 +216,7 @@ def _withdraw(batch, *, ended):
     try:
         head = batch.read_text("utf-8").partition("\n")[0]
         if '"queued":true' in head and not ended:
-            whole.write_text(batch, WITHDRAWN)
+            atomic_write.write_text(batch, WITHDRAWN)
         elif head != WITHDRAWN.strip() or time.time() - batch.stat().st_mtime > _LONGEST_AGE:
             batch.unlink()
     except FileNotFoundError:
@@ -236,7 +236,7 @@ def products(batch):
         return set()
 
 
-def removable(files, busy, results):
+def removable_records(files, busy, results):
     """Return the record files that no process at work on a batch needs.
 
     Parameters
@@ -289,7 +289,7 @@ class Reporter:
         """Write the count now; ignore a full disk here."""
         count = self._count()
         try:
-            whole.write_text(self._path, f"{count.frames} {count.aside} {count.others}\n")
+            atomic_write.write_text(self._path, f"{count.frames} {count.aside} {count.others}\n")
         except OSError:
             return
 

@@ -11,13 +11,13 @@ from ccdflow.run import ledger
 from ccdflow.run.rawframes.header_store import HeaderStore
 
 # Cached: a plan asks several times for each of a hundred thousand frames.
-reduced = cache(paths.reduced)
-calibrated = cache(paths.calibrated)
+reduced_product = cache(paths.reduced_frame)
+calibrated = cache(paths.calibrated_frame)
 
 
 def forget_names():
     """Forget the names of products that were asked for, as a watch of many nights does."""
-    reduced.cache_clear()
+    reduced_product.cache_clear()
     calibrated.cache_clear()
 
 
@@ -162,7 +162,7 @@ class Context:
     def _by_product(self):
         return self.lookup(
             "rows by product",
-            lambda: {reduced(file): row for file, row in self.store.rows.items()},
+            lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
         )
 
     @property

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from ccdflow import paths
 from ccdflow.errors import ACTIONS, FULL_DISK, IN_THE_WAY, CcdflowError, one_line
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import ledger
 
 # Remedies for an error of the system in a job, by its number.
@@ -76,7 +76,7 @@ def error_words(error):
     return one_line(error)
 
 
-def full(job):
+def disk_full_error(job):
     """Return the `DiskFull` that ends a run because a product found no room."""
     return DiskFull(
         f"{job.product} cannot be written: no space is left; all finished products are whole:"
@@ -106,7 +106,7 @@ def leave_record(context, job, error):
         If the record cannot be written.
     """
     if is_full(error):
-        raise full(job) from None
+        raise disk_full_error(job) from None
     write_log(context.results, job, error)
     reason = f"{error_words(error)}; {remedy_of(error)}"
     record = ledger.Record(job.product, job.kind, job.key, ledger.FAILED, reason)
@@ -114,7 +114,7 @@ def leave_record(context, job, error):
         ledger.write_record(context.results, record, job.done)
     except OSError as second:
         if is_full(second):
-            raise full(job) from None
+            raise disk_full_error(job) from None
         raise
     return record
 
@@ -135,7 +135,7 @@ def write_log(results, job, error):
     path = results / paths.log(job.product, job.key)
     text = "".join(traceback.format_exception(error))
     with suppress(OSError, MemoryError):
-        whole.write_text(path, f"{job.product}\n\n{text}")
+        atomic_write.write_text(path, f"{job.product}\n\n{text}")
 
 
 def lines_on_failures(results, records, *, most=10):

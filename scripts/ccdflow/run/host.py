@@ -84,7 +84,7 @@ class Host:
     latency: float = 5.0
 
 
-def missing(workflow):
+def missing_attributes(workflow):
     """Return the attributes of `NEEDED` that a version of Snakemake lacks."""
     return [name for name in NEEDED if not _has(workflow, name)]
 
@@ -117,7 +117,7 @@ def check_attributes(workflow):
     UserError
         If it lacks one; the error names it.
     """
-    if lacking := missing(workflow):
+    if lacking := missing_attributes(workflow):
         name = lacking[0]
         raise UserError(
             f"this version of Snakemake has no workflow.{name} ({NEEDED[name]})",
@@ -170,7 +170,7 @@ def can_write(folder):
     return os.access(there, os.W_OK | os.X_OK)
 
 
-def given(workflow):
+def given_settings(workflow):
     """Return the names of the settings given on the command line."""
     return frozenset(_get(workflow, "config_settings.config") or ())
 
@@ -207,7 +207,7 @@ def read_host(workflow, arguments=()):
         targets=tuple(sorted(name for name in options.targets if not workflow.is_rule(name))),
         forced=frozenset(named),
         all_forced=bool(all_forced),
-        given=given(workflow),
+        given=given_settings(workflow),
         latency=_get(workflow, "execution_settings.latency_wait") or 0.0,
     )
 

@@ -40,7 +40,7 @@ class Job:
     @property
     def done(self):
         """The record's path relative to the results folder."""
-        return paths.done(self.product, self.key, self.attempt)
+        return paths.done_record(self.product, self.key, self.attempt)
 
     @classmethod
     def from_dict(cls, values):

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.run import describe
+from ccdflow.run import plan_description
 
 
 class JobList:
@@ -96,11 +96,11 @@ class JobList:
 
     def sources(self, product):
         """Return the sources of a product in words: its raw frame, its members, its night."""
-        return describe.sources(self._plan, self.job(product))
+        return plan_description.sources(self._plan, self.job(product))
 
     def line(self, product):
         """Return the line on a job for a dry run and for Snakemake's log."""
-        return describe.line(self._plan, self.job(product))
+        return plan_description.line(self._plan, self.job(product))
 
     def left(self, chain, *, makes_all):
         """Return the jobs that Snakemake did not do although nothing hinders them.

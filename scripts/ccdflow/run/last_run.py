@@ -11,8 +11,8 @@ import time
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.files import whole
-from ccdflow.run.nights import counts
+from ccdflow.files import atomic_write
+from ccdflow.run.nights import archive_counts
 
 
 def write_last_run(session):
@@ -30,7 +30,7 @@ def write_last_run(session):
     context = session.context
     text = json.dumps(content(session), separators=(",", ":"), ensure_ascii=True)
     path = context.results / paths.LAST_RUN
-    whole.write_whole(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
+    atomic_write.write_whole(path, [f"window.ccdflowLastRun={text};\n".encode("ascii")])
 
 
 def content(session):
@@ -42,5 +42,5 @@ def content(session):
         "ended": time.strftime("%Y-%m-%d %H:%M"),
         "made": [[words[kind][number != 1], number, why] for (kind, why), number in made.items()],
         "failed": [[record.product, record.reason] for record in session.failed],
-        "disk": counts.disk_used(context),
+        "disk": archive_counts.disk_used(context),
     }

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 
 # The two files of notes, by the name under which their checksum stands here.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
@@ -95,7 +95,7 @@ def is_there(results):
 
 def stamp_of_late_notes(results):
     """Return size and times of the file as a list, [] where there is none."""
-    return list(whole.stamp_of(Path(results) / paths.LATE_NOTES))
+    return list(atomic_write.stamp_of(Path(results) / paths.LATE_NOTES))
 
 
 def remove_late_notes(results):

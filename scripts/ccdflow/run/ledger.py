@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import checksum, notes, whole
+from ccdflow.files import atomic_write, checksum, notes
 from ccdflow.run import late_notes
 
 MADE = "made"
@@ -237,7 +237,7 @@ def write_record(results, record, path):
     path : str
         Relative to the results folder.
     """
-    whole.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
+    atomic_write.write_whole(Path(results) / path, [_compact(record.as_dict()).encode()])
 
 
 def read_record(path):
@@ -249,7 +249,7 @@ def read_record(path):
         If nobody can tell because the system does not let us read it.
     """
     try:
-        return Record.from_dict(json.loads(whole.read_bytes(path)))
+        return Record.from_dict(json.loads(atomic_write.read_bytes(path)))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 
@@ -277,7 +277,7 @@ _SHORT = ("product", "kind", "key", "status", "reason", "stamp", "content", "boo
 _BETWEEN = "\t"
 
 
-def common(record):
+def common_basis(record):
     """Return the part of a record's basis that many records share, without parsing it."""
     if not isinstance(record.basis, UnparsedMapping):
         return record.basis
@@ -464,13 +464,13 @@ def _line(record, places):
     return _BETWEEN.join((short, record.basis.text, record.data.text))
 
 
-def unfolded(results):
+def unfolded_records(results):
     """Yield (path, Record) of all records left by jobs; None for an unreadable one.
 
     A stop of the machine may leave an empty file.
     """
     top = Path(results) / paths.DONE
-    for folder, _, names in os.walk(top, onerror=whole.unless_missing):
+    for folder, _, names in os.walk(top, onerror=atomic_write.unless_missing):
         for name in sorted(names):
             if name.endswith(".json") and not name.startswith("."):
                 path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them
@@ -510,7 +510,7 @@ def fold(results, ledger, *, verify, known=None):
     """
     files, unmade = [], []
     known = known or {}
-    for path, record in unfolded(results):
+    for path, record in unfolded_records(results):
         files.append(path)
         if record is None or record.kind in _BATCHES:
             continue
@@ -523,7 +523,7 @@ def fold(results, ledger, *, verify, known=None):
         ):
             if not is_as_made(results, record):
                 continue
-            record = replace(record, stamp=whole.stamp_of(Path(results) / record.product))
+            record = replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
         ledger[record.product] = replace(record, boot=boot_id())
     return files, unmade
 
@@ -533,7 +533,7 @@ def _is_known(results, known, record):
     return (
         known is not None
         and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)
-        and known.stamp == whole.stamp_of(Path(results) / record.product)
+        and known.stamp == atomic_write.stamp_of(Path(results) / record.product)
     )
 
 
@@ -564,7 +564,7 @@ def remove_records(results, files):
                 Path(folder).rmdir()
 
 
-def settle(ledger, *, now=None):
+def products_to_verify(ledger, *, now=None):
     """Return the products that must be verified after a stop of the machine.
 
     Products of this start of the machine that are older than an hour are on the disk by now, and

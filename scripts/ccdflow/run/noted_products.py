@@ -6,7 +6,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 
 
-def noted(results):
+def noted_records(results):
     """Return {product: (kind, key, content, basis)} of the FITS products that runs have noted.
 
     That is the ledger, and records that a run which was ended left. A kind that nothing verifies is
@@ -20,7 +20,7 @@ def noted(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    left = (record for _, record in ledger.unfolded(results) if record is not None)
+    left = (record for _, record in ledger.unfolded_records(results) if record is not None)
     return {
         record.product: (record.kind, record.key, record.content, record.basis)
         for record in (*ledger.load_ledger(results).values(), *left)

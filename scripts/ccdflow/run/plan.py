@@ -95,7 +95,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None):
     if stamps is None:
         stamps, problems = product_stamps(context.results, context.chain, context.raw)
         context.unreadable.update(problems)
-    doubtful = set(ledger.settle(context.ledger))
+    doubtful = set(ledger.products_to_verify(context.ledger))
     planner = Planner(Planning.of(context), stamps, doubtful, forced)
     for kind in context.chain:
         kind.plan(planner)
@@ -229,7 +229,7 @@ class Planner:
     def _attempt(self, product, key):
         """Return the first attempt of a job that has no record yet."""
         attempt = 0
-        while paths.done(product, key, attempt) in self._records:
+        while paths.done_record(product, key, attempt) in self._records:
             attempt += 1
         return attempt
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run.rawframes import rawfolder
 
 
@@ -34,12 +34,12 @@ class ProductStamps(dict):
             with os.scandir(self._results / folder) as entries:
                 for entry in entries:
                     if not entry.name.startswith(".") and not entry.is_dir():
-                        self[f"{folder}/{entry.name}"] = whole.stamp_of(entry)
+                        self[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
         except FileNotFoundError:
             pass
 
     def __missing__(self, product):
-        self[product] = whole.stamp_of(self._results / product)
+        self[product] = atomic_write.stamp_of(self._results / product)
         return self[product]
 
     def __contains__(self, product):
@@ -80,7 +80,7 @@ def product_stamps(results, chain, raw):
             path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
             sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
         else:
-            sweep.stamps[place] = whole.stamp_of(Path(results) / place)
+            sweep.stamps[place] = atomic_write.stamp_of(Path(results) / place)
     return sweep.stamps, sweep.problems
 
 
@@ -124,7 +124,7 @@ class _Sweep:
                     if is_link or not is_known:
                         self.look(entry.path, name, above, is_link=is_link)
                 elif not entry.name.startswith("."):
-                    self.stamps[name] = whole.stamp_of(entry)
+                    self.stamps[name] = atomic_write.stamp_of(entry)
 
     def _problem(self, folder, status, above, is_link):
         """Return why a folder is not a folder of products, or ''."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import failures
 from ccdflow.run.rawframes import rawfolder
 
@@ -114,7 +114,7 @@ def _first(folder, name, suits):
     path, number = folder / name, 1
     while not suits(path):
         number += 1
-        path = folder / paths.numbered(name, number)
+        path = folder / paths.numbered_name(name, number)
     return path
 
 
@@ -126,7 +126,7 @@ def _move(path, target):
         if error.errno != errno.EXDEV:
             raise
         # The folder of products is a link to another disk.
-        with whole.Part(target) as part:
+        with atomic_write.Part(target) as part:
             shutil.copy2(path, part.name)
             part.keep()
         path.unlink()

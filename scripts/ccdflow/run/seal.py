@@ -23,7 +23,7 @@ from pathlib import Path
 
 import ccdflow
 from ccdflow import paths
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 from ccdflow.run import ledger
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
 from ccdflow.run.nights import closed_nights
@@ -134,13 +134,13 @@ def state_of(values, cameras, chain, *, cores=1, has_records=False):
             if place.endswith("/"):
                 folders.append(Folder(os.fspath(results / place.rstrip("/")), place))
             else:
-                tables.append((place, whole.stamp_of(results / place)))
+                tables.append((place, atomic_write.stamp_of(results / place)))
         looks.look(FolderLook(raw, rawfolder.devices()), folders)
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
                 refuse_part(name)
         looked_at = [path for kind in chain for path in kind.looks_at(values)]
-        parts.append([[str(path), whole.stamp_of(path)] for path in looked_at])
+        parts.append([[str(path), atomic_write.stamp_of(path)] for path in looked_at])
     except (NotPlain, OSError) as error:
         _LOG.debug("no seal, the run is planned anew: %s", error)
         return None
@@ -150,7 +150,7 @@ def state_of(values, cameras, chain, *, cores=1, has_records=False):
 
 
 def _refuse_files(folder):
-    for _, _, names in os.walk(folder, onerror=whole.unless_missing):
+    for _, _, names in os.walk(folder, onerror=atomic_write.unless_missing):
         if names:
             raise NotPlain(f"{folder}: an earlier run has left {names[0]}")
 
@@ -163,7 +163,7 @@ def _code():
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         for name in sorted(names):
             path = os.path.join(folder, name)  # noqa: PTH118
-            stamps.append([os.path.relpath(path, top), whole.stamp_of(path)[:2]])
+            stamps.append([os.path.relpath(path, top), atomic_write.stamp_of(path)[:2]])
     return [ccdflow.__version__, stamps]
 
 
@@ -250,4 +250,4 @@ def is_read_again(row):
 
 
 def _stamps(results):
-    return [list(whole.stamp_of(Path(results) / name)) for name in _NOTES]
+    return [list(atomic_write.stamp_of(Path(results) / name)) for name in _NOTES]

@@ -13,7 +13,7 @@ from ccdflow import paths, settings
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
-from ccdflow.files.whole import is_temporary, remove_abandoned
+from ccdflow.files.atomic_write import is_temporary, remove_abandoned
 from ccdflow.run import (
     claims,
     failures,
@@ -26,16 +26,16 @@ from ccdflow.run import (
     seal,
     tracebacks,
 )
-from ccdflow.run.context import Context, reduced
-from ccdflow.run.describe import (
-    counted,
+from ccdflow.run.context import Context, reduced_product
+from ccdflow.run.nights import archive_counts, partial_plan
+from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.plan_description import (
+    counted_noun,
     lines_on_plan,
     set_aside_lines,
     unknown_lines,
     unreadable_lines,
 )
-from ccdflow.run.nights import counts, partial_plan
-from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, records_by_kind, take_aside
 from ccdflow.run.rawframes.rows import ARRIVING, RAW_MISSING, SET_ASIDE
@@ -158,7 +158,7 @@ def start(
                 session = _sealed_session(values, reading, chain, dry, held, valid_seal)
             else:
                 options = {"progress": progress, "cores": cores}
-                session = _open(
+                session = _session_of_some_nights(
                     values, reading, chain, dry, held, state=state, options=options, made=made,
                 )  # fmt: skip
                 session = session or _begin(
@@ -213,7 +213,7 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _open(values, reading, chain, dry, held, *, state, options, made):
+def _session_of_some_nights(values, reading, chain, dry, held, *, state, options, made):
     """Return the session of a run that plans some nights only, None where all are to be planned."""
     if dry or state is None:
         # A dry run names the jobs of all nights.
@@ -248,7 +248,7 @@ def _begin(
     take_aside(store, unmade)
     gone = inventory.update(store, reading, again=again, **(options or {}))
     mark_gone(store, records, gone, results)
-    outdated = frozenset(inventory.outdated(store, reading))
+    outdated = frozenset(inventory.outdated_files(store, reading))
     context = Context(
         values, Path(values["raw"]), results, store, records, chain, outdated,
         cameras=reading.cameras,
@@ -258,7 +258,7 @@ def _begin(
         try:
             remove_logs(results)
             _retire_planned(session)
-            save_session(session, claims.removable(files, busy, results))
+            save_session(session, claims.removable_records(files, busy, results))
             remove_parts(results, chain.folders)
         except OSError as error:
             raise lock.error_of_writing(results, error) from None
@@ -458,7 +458,7 @@ def _take_in(session):
     leaving = [record.product for record in unmade if record.product not in kept]
     session.unmoved |= retire(context, leaving)
     busy = claims.withdraw(context.results, ended=True)
-    save_session(session, claims.removable(files, busy, context.results))
+    save_session(session, claims.removable_records(files, busy, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)
 
@@ -489,7 +489,7 @@ def fails(context):
     """Tell whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False
-    return any(row.status == SET_ASIDE for row in counts.told_rows(context).rows.values())
+    return any(row.status == SET_ASIDE for row in archive_counts.told_rows(context).rows.values())
 
 
 def closing_lines(context, failed=(), left=(), *, passed=None):
@@ -507,10 +507,12 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     -------
     list of str
     """
-    statuses, rows = counts.statuses(context), counts.told_rows(context)
-    records, made, elsewhere = records_by_kind(context.ledger), [], counts.records(context)
+    statuses, rows = archive_counts.statuses(context), archive_counts.told_rows(context)
+    records, made, elsewhere = records_by_kind(context.ledger), [], archive_counts.records(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
-    unmade = {reduced(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING}
+    unmade = {
+        reduced_product(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING
+    }
     unmade |= {record.product for record in (*failed, *left)}
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
@@ -524,7 +526,7 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
         if kind.counted and (own or elsewhere[0][kind.name] or kind.is_always_counted):
             number = sum(r.status == ledger.MADE and r.product not in unmade for r in own)
             number += elsewhere[1][kind.name]
-            made.append(counted(number, kind.counted))
+            made.append(counted_noun(number, kind.counted))
     text = f"{', '.join(made)}, {statuses[SET_ASIDE]} set aside"
     unknown = sum(is_of_unknown_type(row.reason) for row in rows.rows.values())
     if failed:

@@ -22,15 +22,15 @@ from ccdflow.files import freed_pages
 from ccdflow.run import (
     batches,
     claims,
-    describe,
     failures,
     job_list,
     ledger,
     lock,
     messages,
+    plan_description,
     session,
+    snakemake_views,
     summary,
-    views,
     worker,
 )
 from ccdflow.run.progress import Progress
@@ -160,7 +160,9 @@ class Steward:
         if dry:
             for line in started.dry_run_lines():
                 print(line, file=self.stream, flush=True)
-            for line in describe.job_lines(started.plan, None if host.all_lines else _NAMED):
+            for line in plan_description.job_lines(
+                started.plan, None if host.all_lines else _NAMED
+            ):
                 print(line, file=self.stream, flush=True)
             return
         # Snakemake's thread yields at each system call and waits this long to go on. With the
@@ -205,7 +207,7 @@ class Steward:
         self.progress = Progress(
             frames,
             others=len(jobs) - frames,
-            what=describe.others(self.session.plan),
+            what=plan_description.other_products(self.session.plan),
             mode=mode,
             stream=self.stream,
         )
@@ -399,7 +401,7 @@ class Steward:
         if self.host.is_dry:
             return
         if self.session is not None:
-            problem["what"] = describe.others(self.session.plan)
+            problem["what"] = plan_description.other_products(self.session.plan)
         summary.end(self.progress.count if self.progress else claims.BatchCount(), **problem)
 
     # -- views -------------------------------------------------------------------------------------
@@ -414,7 +416,7 @@ class Steward:
         """
         if self._view is None:
             self.host = replace(host, is_dry=True)
-            self._view = views.View(self.values, self.chain)
+            self._view = snakemake_views.View(self.values, self.chain)
             self.session = self._view.session
             self.jobs = job_list.JobList(self.results, self.session)
         return [f"{self.results}/{product}" for product in sorted(self._view.drawn)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 FOLDER = "CCDFLOW_SUMMARY"
 """The environment variable with the folder for the summary of a run."""
@@ -45,7 +45,7 @@ class Summary:
 def announce_results(results):
     """Write the results folder for the program that started the run."""
     if folder := os.environ.get(FOLDER):
-        whole.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
+        atomic_write.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
 
 
 def end(count, **more):
@@ -59,7 +59,7 @@ def end(count, **more):
         could not begin, and ``busy``.
     """
     if folder := os.environ.get(FOLDER):
-        whole.write_text(Path(folder) / _END, json.dumps({**vars(count), **more}))
+        atomic_write.write_text(Path(folder) / _END, json.dumps({**vars(count), **more}))
 
 
 def read_summary(folder):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 
 def text_of(file, error):
@@ -40,4 +40,4 @@ def write_traceback(results, file, error):
     text = error if isinstance(error, str) else text_of(file, error)
     path = Path(results) / paths.failed_read(file)
     with suppress(OSError):
-        whole.write_text(path, text)
+        atomic_write.write_text(path, text)

@@ -225,7 +225,7 @@ def _draw_illumination(rng, shape, filters, dust):
     return light
 
 
-def later(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0, 100.0)):
+def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0, 100.0)):
     """Return the detector in a later epoch: more dark current, and more hot pixels.
 
     Parameters

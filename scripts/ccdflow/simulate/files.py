@@ -6,7 +6,7 @@ import numpy as np
 from isal import igzip
 
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.simulate.raw_cards import frame_bytes
 
 
@@ -25,7 +25,7 @@ def write_frame(path, raw, cards):
     if path.suffix == ".gz":
         # No time and no name in the gzip header: the same frame is the same bytes.
         content = igzip.compress(content, 1, mtime=0)
-    whole.write_whole(path, [content])
+    atomic_write.write_whole(path, [content])
 
 
 def write_arrays(path, arrays):
@@ -36,7 +36,7 @@ def write_arrays(path, arrays):
     path : path-like
     arrays : dict of str to numpy.ndarray
     """
-    with whole.Part(path, buffered=True) as part:
+    with atomic_write.Part(path, buffered=True) as part:
         np.savez(part.file, **arrays)
         part.keep()
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.simulate import truth
 from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC
 from ccdflow.simulate.drawing import make_detector
@@ -191,7 +191,7 @@ def _write_bystanders(folder, frames):
     }
     for name, content in bystanders.items():
         if not (folder / name).exists():
-            whole.write_whole(folder / name, [content])
+            atomic_write.write_whole(folder / name, [content])
 
 
 def simulate_archive(
@@ -266,7 +266,7 @@ def _claim_archive(folder, camera, seed):
             file=folder,
             remedy="choose an empty or a new folder",
         )
-    whole.write_text(path, json.dumps(parameters, indent=1) + "\n")
+    atomic_write.write_text(path, json.dumps(parameters, indent=1) + "\n")
 
 
 def _write_archive_night(folder, count, camera, seed, night):

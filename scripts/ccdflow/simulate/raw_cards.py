@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from ccdflow.files.promised import BLOCK
+from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.rawheader import CARD
 from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.simulate.chip import Glow
 from ccdflow.simulate.files import write_arrays
 from ccdflow.simulate.guide import add_light
@@ -247,7 +247,7 @@ def write_truth_file(folder, *, complete, parameters, camera, frames):
         "camera": _camera_truth(camera),
         "frames": frames,
     }
-    whole.write_text(folder / TRUTH_FILE, json.dumps(content, indent=1) + "\n")
+    atomic_write.write_text(folder / TRUTH_FILE, json.dumps(content, indent=1) + "\n")
 
 
 def write_truth_arrays(folder, detector, drawn, responses):

@@ -23,7 +23,7 @@ _NO_NOTES = (
 _MOST_NAMED = 3
 
 
-def named(results, words):
+def named_products(results, words):
     """Return the products that are named, relative to the results folder.
 
     Parameters
@@ -97,7 +97,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     noted = {product: NotedProduct(*one) for product, one in noted.items()}
     made, strangers = selection.made_of(results, noted)
     if words:
-        products, large = named(results, words), []
+        products, large = named_products(results, words), []
         made |= {
             name: NotedProduct(selection.kind_of(name)) for name in products if name not in made
         }

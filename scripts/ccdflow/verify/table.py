@@ -10,8 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import sealed
-from ccdflow.files import whole as whole_files
+from ccdflow.files import atomic_write, line_checksums
 from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict
 from ccdflow.verify.reading.source_files import files_named, size_and_times
@@ -83,7 +82,7 @@ def hash_with_sources(product, content, raw, results, made):
 
 def read_verdicts(results):
     """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
-    rows, edited = sealed.unedited_lines(Path(results) / NAME)
+    rows, edited = line_checksums.unedited_lines(Path(results) / NAME)
     try:
         return {row["product"]: _entry(row) for row in rows}, edited
     except (KeyError, ValueError, TypeError):
@@ -114,7 +113,7 @@ def write_verdicts(results, entries):
         asdict(entry.verdict) | {name: getattr(entry, name) for name in _OWN_COLUMNS}
         for _, entry in sorted(entries.items())
     ]
-    whole_files.write_whole(Path(results) / NAME, [sealed.table_of(_COLUMNS, rows)])
+    atomic_write.write_whole(Path(results) / NAME, [line_checksums.table_of(_COLUMNS, rows)])
 
 
 def verify_products(products, *, made, raw, results, whole=False, threads=2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.camera.binning import binning
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.image_hdus import array_shape
-from ccdflow.camera.sections import DirectedSection, Region, inside, parse_fits
+from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_integer, card_value, contents
 from ccdflow.files.values import MOST_SATURATION, is_silent
@@ -182,7 +182,9 @@ class HduReader:
         if not section.region.within(self.shape) and turned.within(self.shape):
             self.notes.append(f"{keyword} {text} is outside the frame as written: read rows first")
             section = DirectedSection(turned, flip_x=section.flip_y, flip_y=section.flip_x)
-        inside(section.region, self.shape, text, file=self.file, keyword=keyword, remedy=REMEDY)
+        region_within(
+            section.region, self.shape, text, file=self.file, keyword=keyword, remedy=REMEDY
+        )
         return section
 
     def parsed(self, keyword, text, *, shape=None):

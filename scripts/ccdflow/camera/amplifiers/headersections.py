@@ -131,7 +131,7 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
     bias = reader.section(BIAS_CARDS, suffix) if wanted else None
     data = reader.section(DATA_CARDS, suffix)
     given = (_trim(reader, suffix, data) if trim else None) or data
-    kept = given.region if given else _beside(reader, bias)
+    kept = given.region if given else _data_beside_overscan(reader, bias)
     if bias is None and wanted:
         _refuse_numbered_strips(reader)
         _check_size(reader, kept)
@@ -170,7 +170,7 @@ def _trim(reader, suffix, data):
     return trim
 
 
-def _beside(reader, bias):
+def _data_beside_overscan(reader, bias):
     """Return the data where only BIASSEC is given: the rest of the frame, if a rectangle."""
     if bias is None:
         return reader.frame

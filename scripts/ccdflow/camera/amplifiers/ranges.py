@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.camera.geometry import Draft
-from ccdflow.camera.sections import Region, inside
+from ccdflow.camera.sections import Region, region_within
 from ccdflow.files.values import as_number
 
 # The effective pixels and the overscan of amplifier n along axis a, from MN to MX: S_EFMNna.
@@ -60,4 +60,4 @@ def _region(reader, kind, name):
     text = f"{x0} to {x1}, {y0} to {y1}"
     if min(region.shape) < 1 or min(y0, x0) < 1:
         raise reader.contradiction("the region is empty", cards[2], text, "first <= last, from 1")
-    return inside(region, reader.shape, text, file=reader.file, keyword=cards[2])
+    return region_within(region, reader.shape, text, file=reader.file, keyword=cards[2])

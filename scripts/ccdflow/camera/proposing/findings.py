@@ -34,7 +34,7 @@ def sentences_on_image(columns, rows, amplifiers, claimed, *, has_light):
     for axis in (columns, rows):
         for strip in axis.strips:
             within = [region for region in used if _is_of(axis, region, strip)]
-            texts.append(_about(axis, strip, within))
+            texts.append(_finding_on_strip(axis, strip, within))
             texts += _about_left_out(axis, strip)
         if axis.faded and has_light:
             texts.append(
@@ -92,7 +92,7 @@ def ends_on(axis, region):
     return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
 
 
-def _about(axis, strip, used):
+def _finding_on_strip(axis, strip, used):
     """Return the finding on a strip: level, noise, and the part that the overscans `used` take."""
     text = (
         f"{axis.name.capitalize()} {strip.start + 1} to {strip.stop} hold the level alone: "

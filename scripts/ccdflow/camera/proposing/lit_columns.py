@@ -113,7 +113,7 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
     """
     noises, levels = column_noises(image), column_means(image)
     if read_noise is None:
-        read_noise = quietest(noises)
+        read_noise = quietest_noise(noises)
     # The noise of a column is itself known to about 1 part in sqrt(rows); 4 of them, as the
     # quietest of many columns is too quiet by 1 or 2.
     bound = read_noise * (DARKEST + 4 / np.sqrt(image.shape[0]))
@@ -125,7 +125,7 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
             continue
         groups = [
             group
-            for group in agreeing(levels, start, stop, tolerance(read_noise, error))
+            for group in agreeing_ranges(levels, start, stop, tolerance(read_noise, error))
             if np.median(noises[slice(*group)]) <= NOISIEST * read_noise
         ]
         edges = _edges(levels, start, stop, groups, max(AGREE * error, BRIGHT * read_noise))
@@ -165,7 +165,7 @@ def without_drift(image, strip, read_noise):
     return image - (levels - np.median(levels))[:, np.newaxis], error
 
 
-def filled(image):
+def fill_with_medians(image):
     """Return float32 pixels; the median of its column replaces a pixel that is not finite."""
     image = np.array(image, dtype=np.float32)
     bad = ~np.isfinite(image)
@@ -191,7 +191,7 @@ def column_means(image):
     return np.mean(image, axis=0, where=off <= 5 * np.maximum(spread, 1.0), dtype=np.float64)
 
 
-def quietest(noises):
+def quietest_noise(noises):
     """Return the noise of the quietest columns side by side; one alone is so by chance, or dead."""
     windows = np.lib.stride_tricks.sliding_window_view(noises, min(5, len(noises)))
     # Whole adu have a noise of their own, 1 / sqrt(12).
@@ -222,7 +222,7 @@ def _runs(flags):
     return [(int(a), int(b)) for a, b in zip(changes[::2], changes[1::2], strict=True)]
 
 
-def agreeing(levels, start, stop, tolerance):
+def agreeing_ranges(levels, start, stop, tolerance):
     """Return ranges of neighbouring columns whose means agree, at least `NARROWEST` wide.
 
     Parameters

@@ -30,7 +30,7 @@ def proposal_picture(proposal, images, *, title):
 
     Parameters
     ----------
-    proposal : ccdflow.camera.proposing.propose.Proposal
+    proposal : ccdflow.camera.proposing.proposal.Proposal
     images : list of numpy.ndarray or None
         The pixels of each HDU that were looked at, shape (ny, nx), adu; not changed.
     title : str

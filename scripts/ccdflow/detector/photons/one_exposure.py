@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.detector.choosing import OTHER_EXPOSURE, LeftOut, Selection
-from ccdflow.detector.choosing_light import select_flats
+from ccdflow.detector.dark_flat_selection import select_flats
+from ccdflow.detector.member_selection import OTHER_EXPOSURE, LeftOut, Selection
 from ccdflow.detector.photons.night_transfer import by_exposure
 
 
@@ -23,7 +23,7 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
 
     Returns
     -------
-    ccdflow.detector.choosing.Selection or None
+    ccdflow.detector.member_selection.Selection or None
         None where no exposure has so many flats that agree.
     """
     for members in reversed(by_exposure(list(seconds))):

@@ -18,7 +18,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 BLOCK = 16
 """Pixels on a side of the blocks whose mean is taken out of the differences between frames."""
 
-CLIP = 5.0
+PAIR_CLIP = 5.0
 """Differences beyond so many sigma are cosmic rays, or pixels that do not follow the others."""
 
 HIGHEST_GAIN = 300.0
@@ -183,7 +183,7 @@ def _scatter(scaled, good, read_noise):
             ratio = np.median(np.abs(blocks[:, inside]) / expected[inside])
             spread[inside] = MAD_TO_SIGMA * ratio * expected[inside]
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
-    kept = good & (np.abs(blocks) <= CLIP * spread).all(axis=0)
+    kept = good & (np.abs(blocks) <= PAIR_CLIP * spread).all(axis=0)
     count = kept.sum(axis=(1, 3), keepdims=True)
     means = np.where(kept, blocks, 0).sum(axis=(2, 4), keepdims=True) / np.maximum(count, 1)
     squares = np.where(kept, (blocks - means) ** 2, 0).sum(axis=0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.detector.pixels.medians import LARGEST, box_median, padded
+from ccdflow.detector.pixels.medians import LARGEST, box_median, pad_image
 from ccdflow.errors import UserError
 
 HIGH, LOW = 69.1, 30.9
@@ -107,7 +107,7 @@ def _with_nan(image, results, size, of):
     if not unknown.any():
         return
     near = ndimage.maximum_filter(unknown, size=[n + 1 - n % 2 for n in size])
-    wide_image = padded(image, size)
+    wide_image = pad_image(image, size)
     for reach in ndimage.find_objects(ndimage.label(near, np.ones((3, 3)))[0]):
         wide = tuple(
             slice(part.start, part.stop + n - 1) for part, n in zip(reach, size, strict=True)
@@ -140,7 +140,7 @@ def _by_boxes(flat, size, limits):
     if flat.dtype not in _FLOATS or low == 0 or min(limits) < 0:
         return sorted_by_scipy(flat)
     is_bad = np.zeros(flat.shape, bool)
-    margins = padded(flat, size)
+    margins = pad_image(flat, size)
     boxes = np.lib.stride_tricks.sliding_window_view(margins, size)
     for y in range(0, flat.shape[0], _SIDE):
         for x in range(0, flat.shape[1], _SIDE):

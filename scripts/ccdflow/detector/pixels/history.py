@@ -103,7 +103,7 @@ def combine_nights(nights, *, share=SHARE):
     )
 
 
-def _nothing(size, nights):
+def _never_bad(size, nights):
     """Return the entries of ``size`` pixels that were never bad."""
     return {
         "first": np.full(size, nights),
@@ -116,7 +116,7 @@ def _nothing(size, nights):
 
 def _of_source(nights, index, source, share):
     """Return the bits, first and last night of pixels by one source."""
-    entries = _nothing(index.size, len(nights))
+    entries = _never_bad(index.size, len(nights))
     for number, night in enumerate(nights):
         if source not in night.looked:
             continue
@@ -144,7 +144,7 @@ def _jointly_low(nights, share):
     index = np.unique(
         np.concatenate([np.empty(0, np.int64), *(weak.index for _, weak in weak_by_night)])
     )
-    entries = {"index": index} | _nothing(index.size, len(nights))
+    entries = {"index": index} | _never_bad(index.size, len(nights))
     total = np.zeros(index.size)
     for number, weak in weak_by_night:
         at = np.searchsorted(index, weak.index)
@@ -164,7 +164,7 @@ def _jointly_low(nights, share):
 
 def _spread(entries, index, nights):
     """Return the entries of some pixels among all, by their places."""
-    spread = _nothing(index.size, nights)
+    spread = _never_bad(index.size, nights)
     at = np.searchsorted(index, entries["index"])
     for name, values in spread.items():
         values[at] = entries[name]

@@ -16,7 +16,7 @@ LARGEST = 225
 """Pixels of the largest box that has a network."""
 
 
-def padded(image, size):
+def pad_image(image, size):
     """Return an image with the margins that boxes of a size need, mirrored as scipy's `reflect`.
 
     Parameters
@@ -50,7 +50,7 @@ def box_median(image, size):
         (ny, nx), the type of the image; of an even number of values the upper one of the middle.
     """
     rank = size[0] * size[1] // 2
-    wide, medians = padded(image, size), np.empty_like(image)
+    wide, medians = pad_image(image, size), np.empty_like(image)
     step = max(1, _TILE // wide.shape[1])
     for first in range(0, len(image), step):
         own = medians[first : first + step]

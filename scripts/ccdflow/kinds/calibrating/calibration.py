@@ -11,18 +11,18 @@ from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
 from ccdflow.detector import cosmics
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import packed, whole
+from ccdflow.files import atomic_write, compressed_images
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import readout_of
 from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
-from ccdflow.kinds.masters import applying
+from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, shelves
 from ccdflow.kinds.matching.association import STEPS
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
@@ -60,7 +60,7 @@ class Calibration:
     @cached_property
     def frame(self):
         """The record of the reduced frame; None if it was not made."""
-        return self.context.outcome(reduced(self.row.file))
+        return self.context.outcome(reduced_product(self.row.file))
 
     @cached_property
     def _answers(self):
@@ -115,7 +115,7 @@ class Calibration:
     def compress(self):
         """How its file is compressed: '' (not at all), lossless or quantised."""
         wanted = self.settings["compress"]
-        return packed.LOSSLESS if wanted is True else wanted or ""
+        return compressed_images.LOSSLESS if wanted is True else wanted or ""
 
     @cached_property
     def shutter(self):
@@ -130,7 +130,9 @@ class Calibration:
         names = ["uncertainty", "mask"]
         if self.settings["cosmic_rays"]:
             names += ["cosmic_rays", "cosmic_sigma", "cosmic_contrast"]
-        packing = {"compress": self.compress, "tiles": packed.TILES} if self.compress else {}
+        packing = (
+            {"compress": self.compress, "tiles": compressed_images.TILES} if self.compress else {}
+        )
         measured = self.extra.basis + self.shutter.basis
         return {
             **({"detector": measured} if measured else {}),
@@ -158,7 +160,7 @@ class Calibration:
         if record is None or record.status != ledger.MADE or record.key != digest(self.basis):
             return None
         path = self.context.results / record.product
-        return record if whole.stamp_of(path) == record.stamp else None
+        return record if atomic_write.stamp_of(path) == record.stamp else None
 
     def make(self):
         """Calibrate the frame; return its `ccdflow.run.ledger.Record`."""
@@ -177,7 +179,7 @@ class Calibration:
             return replace(record, status=ledger.REFUSED, reason=error.reason)
         return replace(
             record,
-            stamp=whole.stamp_of(self.context.results / record.product),
+            stamp=atomic_write.stamp_of(self.context.results / record.product),
             content=done.content,
             data={**self._data(done), "helps": helps},
         )
@@ -185,9 +187,11 @@ class Calibration:
     def _calibrate(self, key):
         """Calibrate the frame and write it; return its figures, and how much each master helps."""
         context = self.context
-        path = context.results / reduced(self.row.file)
+        path = context.results / reduced_product(self.row.file)
         uses = {
-            kind: applying.applied(context, STORE, kind, use, path, self.degrees(use))
+            kind: master_reading.read_applied_master(
+                context, STORE, kind, use, path, self.degrees(use)
+            )
             for kind, use in self.uses.items()
         }
         extras = self.extra.extras([image.shape for image in self._images])

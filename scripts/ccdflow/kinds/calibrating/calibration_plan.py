@@ -118,7 +118,7 @@ class StepsOfClass:
             how = _numbers(exposure)
             chosen = tuple(answer.step(*how) for answer in self._answers)
             # Steps of members are kept with them, so that their ids stay their own.
-            paired = association.paired(self._context, chosen, [row], row.night)
+            paired = association.pair_masters(self._context, chosen, [row], row.night)
             steps = self._alike.setdefault(tuple(map(id, paired)), paired)
             self._known[asked if all(map(_is_for_all, chosen)) else (*asked, exposure)] = steps
         return steps

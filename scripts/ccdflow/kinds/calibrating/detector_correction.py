@@ -7,12 +7,12 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from ccdflow.calibrate.extras import Extras
+from ccdflow.calibrate.frame_corrections import Extras
 from ccdflow.detector.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.masters import member_masters
-from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
@@ -133,7 +133,7 @@ class DetectorCorrection:
         return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
     def extras(self, shapes):
-        """Return the `ccdflow.calibrate.extras.Extras` of a frame.
+        """Return the `ccdflow.calibrate.frame_corrections.Extras` of a frame.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class DetectorCorrection:
 
         Returns
         -------
-        ccdflow.calibrate.extras.Extras
+        ccdflow.calibrate.frame_corrections.Extras
         """
         cards, masks = [], ()
         shapes_of_frame = [list(shape) for shape in shapes]
@@ -169,7 +169,9 @@ class DetectorCorrection:
         geometry = self._context.store.geometry(self._row.geometry)
         gains = {g for a in geometry.amplifiers if (g := self.gain(a)) is not None}
         if gains:
-            cards.append(("GAINMEAS", short(gains.pop()), "[electron/adu] measured, and used here"))
+            cards.append(
+                ("GAINMEAS", short_number(gains.pop()), "[electron/adu] measured, and used here")
+            )
         return Extras(masks, self._find_cosmics(), tuple(cards))
 
     def _find_cosmics(self):

@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 from ccdflow.calibrate.chain import ELECTRONS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
-from ccdflow.files.planes import read_units
+from ccdflow.files.multi_image_products import read_units
 from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.pages.contents import Named, Section
-from ccdflow.pages.words import figure
+from ccdflow.pages.text_formatting import figure
 from ccdflow.run import ledger
 
 # A master harms if the variance that it adds is at least this many of its standard errors ...

@@ -12,13 +12,13 @@ from ccdflow.calibrate.corrected_flats import CorrectedFlats, shutter_corrected
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector import dead_time
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.masters.combining import short
+from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3
@@ -154,7 +154,7 @@ class Correction:
     def _of_flat(self):
         """The exposures of the members of its flat."""
         files = self._flat.data["members"]
-        return [exposure_of(self._context.row_of(reduced(file))) for file in files]
+        return [exposure_of(self._context.row_of(reduced_product(file))) for file in files]
 
     @property
     def _is_longer(self):
@@ -180,7 +180,7 @@ class Correction:
             ("SHUTKEY", self.record.key, "its CCDFKEY"),
         ]
         if math.isfinite(self._mean):
-            cards.append(("SHUTMEAN", short(self._mean), "[s] mean dead time, corrected"))
+            cards.append(("SHUTMEAN", short_number(self._mean), "[s] mean dead time, corrected"))
         return tuple(cards)
 
     def applied(self, master):

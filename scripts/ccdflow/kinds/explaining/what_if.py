@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate import cutting
+from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.blocks import calibrate_file
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
-from ccdflow.files.planes import read_units
+from ccdflow.files.multi_image_products import read_units
 from ccdflow.kinds.calibrating.calibration import Calibration
-from ccdflow.kinds.masters import applying
+from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,16 @@ def try_master(context, product, master):
         raise UserError(
             "its reduced frame is not there", file=product, remedy="run snakemake first"
         )
-    store, path = MasterStore(), context.results / reduced(work.row.file)
+    store, path = MasterStore(), context.results / reduced_product(work.row.file)
     uses = {
-        kind: applying.applied(context, store, kind, use, path, work.degrees(use))
+        kind: master_reading.read_applied_master(context, store, kind, use, path, work.degrees(use))
         for kind, use in work.uses.items()
     }
     kind = _kind_of(context, master)
-    unit = cutting.first_image_unit(read_units(path))
-    other, cut = cutting.master_for(store, kind, master, unit, file=product, name=str(master))
+    unit = master_windows.first_image_unit(read_units(path))
+    other, cut = master_windows.master_for(
+        store, kind, master, unit, file=product, name=str(master)
+    )
     scale = _scale(work.row, other, master) if kind == "dark" else 1.0
     with tempfile.TemporaryDirectory() as folder:
         frames = [

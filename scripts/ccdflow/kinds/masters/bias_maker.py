@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.combine import combined_header, moments
 from ccdflow.combine.member_noise import measured_noise, sample_members
 from ccdflow.detector import bias_figures, warnings
-from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short
+from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short_number
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.masters.member_masters import amplifier_noise
 
@@ -67,13 +67,13 @@ class BiasMaker(MasterMaker):
             pairs = ()
         above = levels if subtracted else [0.0] * len(levels)
         return {
-            **{name: short(value) for name, value in figures.items()},
+            **{name: short_number(value) for name, value in figures.items()},
             "gain": math.nan if gain is None else gain,
             "subtracted": subtracted,
             "cut_off": warnings.is_cut_off(frames, above, figures["read_noise"]),
             "levels": levels,
-            "hours": [short(hour) for hour in hours],
-            "pairs": [short(pair) for pair in pairs],
+            "hours": [short_number(hour) for hour in hours],
+            "pairs": [short_number(pair) for pair in pairs],
         }
 
     def warnings_of(self, work, figures):
@@ -93,4 +93,4 @@ def _levels(work, amplifier, frames, *, subtracted):
     if subtracted:
         return [record.data["levels"][amplifier.name] for _, record in work.kept]
     # The level is still in the pixels.
-    return [short(moments.clipped_moments(frame).mean) for frame in frames]
+    return [short_number(moments.clipped_moments(frame).mean) for frame in frames]

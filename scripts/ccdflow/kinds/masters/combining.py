@@ -15,16 +15,16 @@ from ccdflow.combine import combined_header, tiles
 from ccdflow.combine.members import read_hdus
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import CombineLimits
-from ccdflow.detector import choosing
+from ccdflow.detector import member_selection
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, whole
+from ccdflow.files import atomic_write, checksum
 from ccdflow.files.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.run import ledger
-from ccdflow.run.context import Context, reduced
+from ccdflow.run.context import Context, reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
@@ -51,7 +51,7 @@ class CombineWork:
     record : ccdflow.run.ledger.Record
     kept : list of (str, ccdflow.run.ledger.Record)
         Raw files and records of the members.
-    left_out : list of (str, ccdflow.detector.choosing.LeftOut)
+    left_out : list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw files of the others, and why.
     threads : int
     """
@@ -120,7 +120,7 @@ class CombineWork:
 
     @property
     def _row(self):
-        return self.context.row_of(reduced(self.files[0]))
+        return self.context.row_of(reduced_product(self.files[0]))
 
     @property
     def memory(self):
@@ -181,7 +181,9 @@ def combine_group(kind, context, job, *, threads):
     group = context.groups[job.product]
     members = group_queries.reduced_members(context, group)
     if missing := kind.lacks(context, group):
-        selection = choosing.Selection(tuple(range(len(members))), (), agrees=True, reason="")
+        selection = member_selection.Selection(
+            tuple(range(len(members))), (), agrees=True, reason=""
+        )
         work, data = _work(kind, context, job, members, selection, threads)
         data["quality"] = []
         return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)
@@ -190,7 +192,7 @@ def combine_group(kind, context, job, *, threads):
         try:
             return _combine_selected(kind, context, job, members, selection, threads)
         except FramesDisagree as error:
-            selection = choosing.leave_out(selection, error.left_out)
+            selection = member_selection.leave_out(selection, error.left_out)
 
 
 def _work(kind, context, job, members, selection, threads):
@@ -303,7 +305,7 @@ def _make(work):
         remarks += texts
         rejected += int(combined.clipped.sum())
     target = work.context.results / work.record.product
-    whole.write_whole(target, parts + beside)
+    atomic_write.write_whole(target, parts + beside)
     content = checksum.noted_content(content, checksum.headers_among(parts + beside))
     data = {
         **work.record.data,
@@ -314,7 +316,7 @@ def _make(work):
         "rejected": rejected,
         "pixels": len(work.kept) * sum(math.prod(image.shape) for image in images),
     }
-    return replace(work.record, stamp=whole.stamp_of(target), content=content, data=data)
+    return replace(work.record, stamp=atomic_write.stamp_of(target), content=content, data=data)
 
 
 def _check_values(work, combined):
@@ -348,7 +350,7 @@ def claimed_read_noise(work):
     return claim if isinstance(claim, int | float) else None
 
 
-def short(value):
+def short_number(value):
     """Return a number with six digits; any other value unchanged."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 

@@ -11,11 +11,17 @@ from ccdflow.combine import combined_header
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
-from ccdflow.detector import benefit, choosing, choosing_light, dark_figures, frame_figures
+from ccdflow.detector import (
+    benefit,
+    dark_figures,
+    dark_flat_selection,
+    frame_figures,
+    member_selection,
+)
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters import selecting
-from ccdflow.kinds.masters.combining import hours_of, short
+from ccdflow.kinds.masters.combining import hours_of, short_number
 from ccdflow.kinds.masters.light_maker import LightMasterMaker
 from ccdflow.kinds.masters.member_masters import Members, reduced_as
 from ccdflow.robust import median_of_each
@@ -27,7 +33,7 @@ class DarkMaker(LightMasterMaker):
     def select(self, context, group, members):
         """Return the darks that look alike: level, structure, noise, temperature."""
         if not members:
-            return choosing.Selection((), (), agrees=True, reason="")
+            return member_selection.Selection((), (), agrees=True, reason="")
         if nothing := selecting.none_usable(context, members):
             return nothing
         return selecting.without_odd_flags(
@@ -44,10 +50,10 @@ class DarkMaker(LightMasterMaker):
             again = {out.index for out in copies}
             rest = [index for index in range(len(records)) if index not in again]
             selection = self._select_alike(context, group, [records[index] for index in rest])
-            return selecting.among(selection, rest, copies)
+            return selecting.widen_selection(selection, rest, copies)
 
         def choose(stats):
-            return choosing_light.select_darks(
+            return dark_flat_selection.select_darks(
                 stats, temperatures=members.temperatures, saturated=saturated
             )
 
@@ -60,12 +66,12 @@ class DarkMaker(LightMasterMaker):
         -------
         statistics : list of list of dict
         saturated : list of float
-        copies : list of ccdflow.detector.choosing.LeftOut
+        copies : list of ccdflow.detector.member_selection.LeftOut
             Those with another one's pixels.
         """
         row = members.rows[0]
         reduction, images = reduced_as(members.context, row)
-        names = [printable(file) for file, _ in members.records_of_files]
+        names = [printable_text(file) for file, _ in members.records_of_files]
         statistics, parts, copies = [[] for _ in members.records_of_files], [], []
         for image in images:
             bias = members.master("bias", image)
@@ -74,7 +80,7 @@ class DarkMaker(LightMasterMaker):
                 subtract=(Subtracted(bias.pixels),),
                 **members.options(image, reduction),
             )
-            copies = copies or choosing.same_pixels(sample, names)
+            copies = copies or member_selection.same_pixels(sample, names)
             parts.append(members.saturated_parts(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
@@ -117,24 +123,24 @@ class DarkMaker(LightMasterMaker):
             hours=hours_of(work.dates),
             hot_rate=work.settings["hot_rate"],
         )
-        benefits = benefit.of_amplifiers(combined)
+        benefits = benefit.figures_of_dark(combined)
         return [
             {
-                **{name: short(value) for name, value in structure.items()},
+                **{name: short_number(value) for name, value in structure.items()},
                 "amplifier": figures.amplifier,
                 "frames": figures.frames,
                 "seconds": figures.seconds,
                 "unit": figures.unit,
-                "rate": short(figures.rate.value),
-                "rate_error": short(figures.rate.error),
-                "rate_99": short(figures.percentiles[99]),
+                "rate": short_number(figures.rate.value),
+                "rate_error": short_number(figures.rate.error),
+                "rate_99": short_number(figures.percentiles[99]),
                 "hot": figures.hot,
                 "hot_limit": figures.hot_limit,
-                "glow": short(figures.glow.value),
-                "glow_error": short(figures.glow.error),
-                "level_span": short(figures.drift.span),
-                "noise_ratio": short(figures.noise_ratio.value),
-                "noise_ratio_error": short(figures.noise_ratio.error),
+                "glow": short_number(figures.glow.value),
+                "glow_error": short_number(figures.glow.error),
+                "level_span": short_number(figures.drift.span),
+                "noise_ratio": short_number(figures.noise_ratio.value),
+                "noise_ratio_error": short_number(figures.noise_ratio.error),
                 "said": dark_figures.warnings_on_dark(figures, unit=unit),
             }
             for figures, structure in zip(measured, benefits, strict=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ccdflow.camera.identity import cards_between, value_of
 from ccdflow.combine.members import read_hdus
-from ccdflow.detector.two_kinds import two_kinds
+from ccdflow.detector.two_populations import two_kinds
 from ccdflow.kinds.masters.selecting import as_statistics
 
 
@@ -44,12 +44,12 @@ def with_cards(context, members, kept, left_out):
     context : ccdflow.run.context.Context
     members, kept : list of (str, ccdflow.run.ledger.Record)
         All frames of the group, and those that are combined.
-    left_out : sequence of ccdflow.detector.choosing.LeftOut
+    left_out : sequence of ccdflow.detector.member_selection.LeftOut
         Their indices are places in `members`.
 
     Returns
     -------
-    list of (str, ccdflow.detector.choosing.LeftOut)
+    list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw file and why it is left out.
     """
     outs = [(members[out.index][0], out) for out in left_out]

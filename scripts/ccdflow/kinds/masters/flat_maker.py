@@ -12,15 +12,15 @@ from ccdflow.combine.flats import (
     amplifier_ratios,
     combine_flats,
     flat_levels,
-    normalised,
+    normalise_flat,
 )
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.subtracted_masters import dark_factors
-from ccdflow.detector import choosing, choosing_light, flat_figures
+from ccdflow.detector import dark_flat_selection, flat_figures, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds.masters import selecting
-from ccdflow.kinds.masters.combining import hours_of, short
+from ccdflow.kinds.masters.combining import hours_of, short_number
 from ccdflow.kinds.masters.light_maker import LightMasterMaker
 from ccdflow.kinds.masters.member_masters import Members, reduced_as
 
@@ -34,7 +34,7 @@ class FlatMaker(LightMasterMaker):
         Where those of several exposures do not, those of one.
         """
         if not members:
-            return choosing.Selection((), (), agrees=True, reason="")
+            return member_selection.Selection((), (), agrees=True, reason="")
         if nothing := selecting.none_usable(context, members):
             return nothing
         return selecting.without_odd_flags(
@@ -59,7 +59,7 @@ class FlatMaker(LightMasterMaker):
             )
             for frame, part in zip(sample, parts, strict=True)
         ]
-        whole = choosing_light.select_flats(stats)
+        whole = dark_flat_selection.select_flats(stats)
         if whole.agrees or None in members.seconds:
             return whole
         least = context.settings["flat"]["minimum"]
@@ -97,7 +97,7 @@ class FlatMaker(LightMasterMaker):
                 **members.options(image, work.reduction),
             )
             images.append(self._in_electrons(work, image, combined))
-        for image, combined in zip(work.images, normalised(images), strict=True):
+        for image, combined in zip(work.images, normalise_flat(images), strict=True):
             yield image, [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members], combined
 
     def _levels(self, members, work):
@@ -140,20 +140,20 @@ class FlatMaker(LightMasterMaker):
                 "amplifier": figures.amplifier,
                 "frames": figures.frames,
                 "unit": figures.unit,
-                "level": short(figures.level),
-                "lowest": short(figures.lowest),
-                "highest": short(figures.highest),
-                "signal_to_noise": short(figures.signal_to_noise),
-                "aperture_cap": short(figures.aperture_cap),
-                "lamp_drift": short(figures.lamp_drift.value),
-                "lamp_drift_error": short(figures.lamp_drift.error),
-                "ratio": short(ratios[figures.amplifier]),
+                "level": short_number(figures.level),
+                "lowest": short_number(figures.lowest),
+                "highest": short_number(figures.highest),
+                "signal_to_noise": short_number(figures.signal_to_noise),
+                "aperture_cap": short_number(figures.aperture_cap),
+                "lamp_drift": short_number(figures.lamp_drift.value),
+                "lamp_drift_error": short_number(figures.lamp_drift.error),
+                "ratio": short_number(ratios[figures.amplifier]),
                 "unlit": figures.unlit,
-                "noise_ratio": short(figures.noise_ratio.value),
-                "noise_ratio_error": short(figures.noise_ratio.error),
+                "noise_ratio": short_number(figures.noise_ratio.value),
+                "noise_ratio_error": short_number(figures.noise_ratio.error),
                 "gain": math.nan if gain is None else gain,
-                "measured_gain": short(figures.measured_gain.value),
-                "measured_gain_error": short(figures.measured_gain.error),
+                "measured_gain": short_number(figures.measured_gain.value),
+                "measured_gain_error": short_number(figures.measured_gain.error),
                 "said": _light_warnings(figures)
                 + _gain_warnings(gain, figures.measured_gain, unit),
             }

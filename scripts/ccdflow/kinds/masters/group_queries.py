@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 from ccdflow.kinds.masters.memory_limits import megabytes_allowed
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 TREND_NIGHTS = 30
@@ -27,7 +27,7 @@ def reduced_members(context, group):
     """
     members = []
     for file in group.files:
-        record = context.outcome(reduced(file))
+        record = context.outcome(reduced_product(file))
         if record is not None and record.status == ledger.MADE:
             members.append((file, record))
     return members

@@ -12,7 +12,7 @@ from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import association, setups
 from ccdflow.kinds.reducing.frame_sources import frame_key
-from ccdflow.run.context import is_of_enabled_type, reduced
+from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
@@ -33,18 +33,18 @@ def groups_of(kind, context):
     -------
     dict of str to ccdflow.run.job.Group
     """
-    alike = _alike(kind, context)
+    alike = _rows_alike(kind, context)
     # Some file systems ignore case: filters r and R.
     names = Counter(
-        (night, paths.folded(name_of_group(kind, camera, shared)))
+        (night, paths.folded_name(name_of_group(kind, camera, shared)))
         for night, camera, shared, *_ in alike
     )
     groups = {}
     for (night, camera, shared, geometry, recipe), rows in alike.items():
         name = name_of_group(kind, camera, shared)
-        if names[night, paths.folded(name)] > 1:
+        if names[night, paths.folded_name(name)] > 1:
             name += "_" + digest([geometry, recipe, shared])[:6]
-        product = paths.combined(night, name)
+        product = paths.combined_master(night, name)
         files, nights = tuple(row.file for row in rows), {row.night for row in rows}
         own = night if night != "all" else max(nights)
         groups[product] = Group(
@@ -60,7 +60,7 @@ def groups_of(kind, context):
     return groups
 
 
-def _alike(kind, context):
+def _rows_alike(kind, context):
     """Return {(night, camera, shared values, geometry, recipe): rows}."""
     by = [*kind.configuration(context)["group_by"], *kind.always_grouped_by]
     alike = {}
@@ -70,7 +70,7 @@ def _alike(kind, context):
             ("size", "{1}x{0}".format(*geometry["shape"])),
             ("part", row.facts["part"]),
             *(
-                (name, setups.spelled(context, name, row.facts[name]))
+                (name, setups.known_spelling(context, name, row.facts[name]))
                 for name in dict.fromkeys(by)
                 if name != "night" and (name != "optics" or row.facts[name])
             ),
@@ -184,5 +184,5 @@ def _by_time(row):
 
 def _is_up_to_date(context, row):
     """Tell whether the product of a missing raw file is the one that would be made now."""
-    record = context.ledger.get(reduced(row.file))
+    record = context.ledger.get(reduced_product(row.file))
     return row.file not in context.outdated and record is not None and record.key == frame_key(row)

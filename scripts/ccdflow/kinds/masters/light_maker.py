@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.combine import combined_header
-from ccdflow.detector import choosing
+from ccdflow.detector import member_selection
 from ccdflow.files.hdus import array_hdu
-from ccdflow.files.headertext import CardList, printable
+from ccdflow.files.headertext import CardList, printable_text
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching.association import why_missing
 
@@ -17,8 +17,8 @@ class LightMasterMaker(MasterMaker):
 
     def strangers(self, work, combined, image):
         """Return the members that have another's pixels; their light may differ."""
-        names = [printable(file) for file in work.files]
-        return choosing.same_pixels(combined.sample, names)
+        names = [printable_text(file) for file in work.files]
+        return member_selection.same_pixels(combined.sample, names)
 
     def warnings_of(self, work, figures):
         """Return the warnings of the measurement."""

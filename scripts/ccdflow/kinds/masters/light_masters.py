@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.kinds.masters.master import MasterKind
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.run import ledger
 
@@ -65,5 +65,5 @@ class LightMasterKind(MasterKind):
             reasons = [each[kind] for each in without if kind in each]
             if reasons:
                 what = f"{len(reasons)} of {len(made)} {self.words[1]}"
-                lines.append(f"{what} without {kind}: {match_words.reasons_words(reasons)}")
+                lines.append(f"{what} without {kind}: {match_sentences.reasons_words(reasons)}")
         return lines

@@ -8,7 +8,7 @@ from ccdflow.kinds.masters import combining, group_queries, grouping, master_lin
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.run.context import reduced, type_is_enabled
+from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
 
 
@@ -83,7 +83,7 @@ class MasterKind(Kind):
                 planner.keep(group.product)
                 continue
             masters, spare = association.needs_of(context, group.steps)
-            needs = [*map(reduced, group.files), *masters]
+            needs = [*map(reduced_product, group.files), *masters]
             basis = self.group_basis(context, group)
             planner.want(self, group.product, group.night, basis, needs=needs, spare=spare)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK
 
@@ -32,14 +32,14 @@ def flags_of_members(kind, context, records):
     rows_of_type = [row for row in rows.values() if row.facts["type"] == kind.type]
     for file, other in copies(rows_of_type).items():
         if rows[file].status == OK:
-            yield reduced(file), f"the same frame as {other}: combined once"
+            yield reduced_product(file), f"the same frame as {other}: combined once"
     # A master that is no longer asked for flags no frame, nor one that was set aside since.
     for record in records if kind.is_enabled(context) else ():
         if context.is_settled(record.product):
             continue
         for file, text, *_ in record.data.get("left_out", ()):
             if file in rows and rows[file].status == OK:
-                yield reduced(file), f"left out of its {kind.words[0]}: {text}"
+                yield reduced_product(file), f"left out of its {kind.words[0]}: {text}"
 
 
 def lines_on_masters(kind, records):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow.combine import combine_recipe, combined_header, stack
-from ccdflow.detector import choosing
+from ccdflow.detector import member_selection
 from ccdflow.files.hdus import array_hdu
-from ccdflow.files.headertext import CardList, printable
+from ccdflow.files.headertext import CardList, printable_text
 from ccdflow.kinds.masters import selecting
 
 
@@ -30,7 +30,7 @@ class MasterMaker:
     # -- the choice of members ---------------------------------------------------------------------
 
     def select(self, context, group, members):
-        """Return the `ccdflow.detector.choosing.Selection` of the frames of a group.
+        """Return the `ccdflow.detector.member_selection.Selection` of the frames of a group.
 
         Parameters
         ----------
@@ -41,9 +41,9 @@ class MasterMaker:
 
         Returns
         -------
-        ccdflow.detector.choosing.Selection
+        ccdflow.detector.member_selection.Selection
         """
-        return selecting.select_frames(context, members, choosing.select_members)
+        return selecting.select_frames(context, members, member_selection.select_members)
 
     def strangers(self, work, combined, image):
         """Return the members with other structure than the rest, or with another's pixels.
@@ -58,7 +58,7 @@ class MasterMaker:
 
         Returns
         -------
-        list of ccdflow.detector.choosing.LeftOut
+        list of ccdflow.detector.member_selection.LeftOut
         """
         strangers = {}
         for amplifier in image.amplifiers:
@@ -68,8 +68,10 @@ class MasterMaker:
             turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
             where = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
             outs = [
-                *choosing.same_pixels(frames, [printable(file) for file in work.files]),
-                *choosing.unlike_the_rest(turned),
+                *member_selection.same_pixels(
+                    frames, [printable_text(file) for file in work.files]
+                ),
+                *member_selection.unlike_the_rest(turned),
             ]
             for out in outs:
                 strangers.setdefault(out.index, replace(out, text=where + out.text))
@@ -242,7 +244,7 @@ class MasterMaker:
             dates=work.dates,
             left_out=work.left_out,
         )
-        cards.set("CCDFNAME", printable(work.record.product), "name of this product")
+        cards.set("CCDFNAME", printable_text(work.record.product), "name of this product")
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write the figures of one image into its header.

@@ -11,14 +11,14 @@ from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
-from ccdflow.files.headertext import printable
+from ccdflow.files.headertext import printable_text
 from ccdflow.files.values import number_or_none
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
-from ccdflow.kinds.masters import applying, selecting
+from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.maskbits import DEAD, SATURATED
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 # The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}
@@ -60,7 +60,7 @@ class Members:
         """Return the `ccdflow.run.job.Use` of the master of a kind that is taken, or None."""
         for step in self.group.steps:
             if step.kind == kind:
-                return association.taken(self.context, step)
+                return association.first_use(self.context, step)
         return None
 
     def record(self, kind):
@@ -71,7 +71,10 @@ class Members:
     def members(self, image):
         """Return where the pixels of an image of each member are."""
         results = self.context.results
-        return [locate(results / reduced(file), hdu=image.hdu) for file, _ in self.records_of_files]
+        return [
+            locate(results / reduced_product(file), hdu=image.hdu)
+            for file, _ in self.records_of_files
+        ]
 
     def options(self, image, reduction):
         """Return the masks of an image's members and where they are saturated.
@@ -91,7 +94,7 @@ class Members:
             results = self.context.results
             name = f"MASK{image.suffix}"
             masks = [
-                locate(results / reduced(file), hdu=name, mask=True)
+                locate(results / reduced_product(file), hdu=name, mask=True)
                 for file, _ in self.records_of_files
             ]
         ceilings = [_ceiling(image, record) for _, record in self.records_of_files]
@@ -178,12 +181,12 @@ class Members:
         if use is None:
             return None
         path, record = self.context.results / use.product, self.record(kind)
-        pixels = applying.cut_pixels(locate(path, hdu=image.hdu), use)
+        pixels = master_reading.cut_pixels(locate(path, hdu=image.hdu), use)
         if kind == "bias":
             return SubtractedMaster(pixels, _noise_of_bias(record, image), file=path)
         return SubtractedMaster(
             pixels,
-            applying.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
+            master_reading.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
             seconds=record.data["seconds"],
             bias_subtracted=True,
             file=path,
@@ -195,7 +198,9 @@ class Members:
             use = self.use(kind)
             if use is None:
                 continue
-            cards.set(f"{kind.upper()}IM", printable(use.product), f"combined {kind} subtracted")
+            cards.set(
+                f"{kind.upper()}IM", printable_text(use.product), f"combined {kind} subtracted"
+            )
             cards.set(f"{kind.upper()}KEY", self.record(kind).key, "its CCDFKEY")
             if use.lag is not None:
                 cards.set(f"{kind.upper()}DT", int(use.lag), "[d] nights from it to these frames")

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import numpy as np
 
 from ccdflow.errors import FrameError
-from ccdflow.files.planes import read_rows, read_units
-from ccdflow.run.context import reduced
+from ccdflow.files.multi_image_products import read_rows, read_units
+from ccdflow.run.context import reduced_product
 
 
 class MemberRows:
@@ -25,7 +25,7 @@ class MemberRows:
 
     def __init__(self, night, record, image):
         results = night.context.results
-        self._paths = [results / reduced(file) for file in record.data["members"]]
+        self._paths = [results / reduced_product(file) for file in record.data["members"]]
         self._image = image
         self._masks = f"MASK{image.suffix}"
         bias = night.bias_of(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.detector import choosing, frame_figures
+from ccdflow.detector import frame_figures, member_selection
 
 
 def select_frames(context, frames, choose):
@@ -17,11 +17,11 @@ def select_frames(context, frames, choose):
         As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
     choose : callable
         Takes the `FrameStatistics` of one amplifier in all frames and returns a `Selection`, as
-        `ccdflow.detector.choosing.select_members` does.
+        `ccdflow.detector.member_selection.select_members` does.
 
     Returns
     -------
-    ccdflow.detector.choosing.Selection
+    ccdflow.detector.member_selection.Selection
     """
     if nothing := none_usable(context, frames):
         return nothing
@@ -56,11 +56,11 @@ def without_odd_flags(frames, select_alike):
 
     Returns
     -------
-    ccdflow.detector.choosing.Selection
+    ccdflow.detector.member_selection.Selection
     """
     common = common_flags(frames)
     left_out = {
-        index: choosing.LeftOut(
+        index: member_selection.LeftOut(
             index, f"{flag} amplifier", 1.0, 0.0, f"its amplifier {name} is {flag} throughout"
         )
         for index, (_, record) in enumerate(frames)
@@ -70,23 +70,23 @@ def without_odd_flags(frames, select_alike):
     if not left_out:
         return select_alike(frames)
     good = [index for index in range(len(frames)) if index not in left_out]
-    return among(select_alike([frames[index] for index in good]), good, left_out.values())
+    return widen_selection(select_alike([frames[index] for index in good]), good, left_out.values())
 
 
-def among(selection, places, left_out):
+def widen_selection(selection, places, left_out):
     """Return a selection of some frames as one of all.
 
     Parameters
     ----------
-    selection : ccdflow.detector.choosing.Selection
+    selection : ccdflow.detector.member_selection.Selection
     places : list of int
         Their indices among all frames.
-    left_out : iterable of ccdflow.detector.choosing.LeftOut
+    left_out : iterable of ccdflow.detector.member_selection.LeftOut
         The others.
 
     Returns
     -------
-    ccdflow.detector.choosing.Selection
+    ccdflow.detector.member_selection.Selection
     """
     own = (replace(out, index=places[out.index]) for out in selection.left_out)
     return replace(
@@ -97,7 +97,7 @@ def among(selection, places, left_out):
 
 
 def none_usable(context, frames):
-    """Return an empty `choosing.Selection` if no frame has an amplifier with signal, or None.
+    """Return an empty selection if no frame has an amplifier with signal, or None.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def none_usable(context, frames):
 
     Returns
     -------
-    ccdflow.detector.choosing.Selection or None
+    ccdflow.detector.member_selection.Selection or None
     """
     flags = [record.data.get("flags", {}) for _, record in frames]
     if not flags or not all(flags):
@@ -117,10 +117,12 @@ def none_usable(context, frames):
     if set.intersection(*map(set, flags)) != names:
         return None
     words = " or ".join(sorted({word for each in flags for word in each.values()}))
-    return choosing.Selection((), (), agrees=False, reason=f"all of them are {words} throughout")
+    return member_selection.Selection(
+        (), (), agrees=False, reason=f"all of them are {words} throughout"
+    )
 
 
-def select(statistics, choose=choosing.select_members):
+def select(statistics, choose=member_selection.select_members):
     """Decide which frames to combine: a frame that is odd in any amplifier is left out.
 
     Parameters
@@ -133,13 +135,13 @@ def select(statistics, choose=choosing.select_members):
 
     Returns
     -------
-    ccdflow.detector.choosing.Selection
+    ccdflow.detector.member_selection.Selection
     """
     count = len(statistics)
     by_name = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
     names = [name for name in (by_name or [{}])[0] if all(name in frame for frame in by_name)]
     if count < 2 or not names:
-        return choosing.Selection(tuple(range(count)), (), agrees=True, reason="")
+        return member_selection.Selection(tuple(range(count)), (), agrees=True, reason="")
     left_out, reasons = {}, []
     for name in names:
         selection = choose([as_statistics(frame[name]) for frame in by_name])
@@ -148,7 +150,7 @@ def select(statistics, choose=choosing.select_members):
             left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
         if not selection.agrees:
             reasons.append(f"{where}{selection.reason}")
-    return choosing.Selection(
+    return member_selection.Selection(
         kept=tuple(index for index in range(count) if index not in left_out),
         left_out=tuple(left_out[index] for index in sorted(left_out)),
         agrees=not reasons,

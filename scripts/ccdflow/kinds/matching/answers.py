@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT
-from ccdflow.kinds.matching import association, match_words, measured_flats
+from ccdflow.kinds.matching import association, match_sentences, measured_flats
 from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
 from ccdflow.run.job import Step, Use
 
@@ -83,7 +83,7 @@ def reasons_of(answer, rules):
     place = uses.index(use)
     reasons = ["own night"] if use.lag == 0 else []
     for remark in use.remarks:
-        is_lag = match_words.is_later(use) and remark == match_words.lag_words(use.lag)
+        is_lag = match_sentences.is_later(use) and remark == match_sentences.lag_words(use.lag)
         why = _why_later(use, place, uses, rules) if is_lag else ""
         if remark == TEMPERATURE_UNKNOWN:
             why = _temperatures(use, uses, rules)
@@ -102,14 +102,14 @@ def _why_later(use, place, uses, rules):
     """Return why a master of a later night is taken, '' where its nearness is the reason."""
     if rules.direction == "nearest":
         return ""
-    earlier = [each for each in uses if each.lag is not None and not match_words.is_later(each)]
+    earlier = [each for each in uses if each.lag is not None and not match_sentences.is_later(each)]
     if not earlier:
         # Of a longer list the earlier ones, which would be scaled up, may have been cut off.
         return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
     if earlier[0] in uses[:place]:
         return "nothing earlier could be made"
-    when = match_words.lag_words(earlier[0].lag) if earlier[0].lag else "of the own night"
-    return f"one {when} {match_words.why_lost(use, earlier[0], rules)}"
+    when = match_sentences.lag_words(earlier[0].lag) if earlier[0].lag else "of the own night"
+    return f"one {when} {match_sentences.why_lost(use, earlier[0], rules)}"
 
 
 def _temperatures(use, uses, rules):
@@ -119,7 +119,7 @@ def _temperatures(use, uses, rules):
         for each in uses
         if TEMPERATURE_UNKNOWN in each.remarks
         and any(value is not None for value in each.degrees)
-        and match_words.is_later(each) <= match_words.is_later(use)
+        and match_sentences.is_later(each) <= match_sentences.is_later(use)
     )
     apart = known[:1]
     apart += [b for a, b in pairwise(known) if b - a > rules.temperature_tolerance]
@@ -185,7 +185,10 @@ def _answers(context, row, steps):
 
 def _answer(context, step):
     def make():
-        use, own = association.taken(context, step), measured_flats.decided(context, step)
+        use, own = (
+            association.first_use(context, step),
+            measured_flats.order_by_measurement(context, step),
+        )
         return step, Answer(own, use, association.why_missing(context, step))
 
     return context.planned(("answer", id(step)), make)[1]

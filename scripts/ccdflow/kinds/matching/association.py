@@ -54,10 +54,10 @@ def steps_of(context, names, rows, night):
     tuple of ccdflow.run.job.Step
     """
     steps = {name: step_of(context, context.chain.by_name(name), rows, night) for name in names}
-    return paired(context, tuple(steps.values()), rows, night)
+    return pair_masters(context, tuple(steps.values()), rows, night)
 
 
-def paired(context, steps, rows, night):
+def pair_masters(context, steps, rows, night):
     """Return steps whose bias and dark add the least variance together.
 
     Parameters
@@ -138,7 +138,7 @@ def passed_over(context, name, group, nights):
 # -- the masters that are taken --------------------------------------------------------------------
 
 
-def taken(context, step):
+def first_use(context, step):
     """Return the `Use` of the first master of a step that is there or will be; None without one.
 
     Parameters
@@ -155,7 +155,7 @@ def taken(context, step):
 
 
 def _taken(context, step):
-    for use in measured_flats.decided(context, step).uses:
+    for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
     return None
@@ -239,17 +239,17 @@ def needs_of(context, steps):
     needs, spare = [], []
     for step in steps:
         # Which of these is taken turns out when all of them are made.
-        needs += [use.product for use in measured_flats.competing(context, step)]
-        chosen = taken(context, step)
+        needs += [use.product for use in measured_flats.competing_flats(context, step)]
+        chosen = first_use(context, step)
         products = needs
-        for use in measured_flats.decided(context, step).uses:
+        for use in measured_flats.order_by_measurement(context, step).uses:
             products.append(use.product)
             if use is chosen:
                 products = spare
             is_sure = not context.will_be_made(use.product)
             if products is spare and is_sure and measured_flats.is_made(context, use):
                 # Where it comes to this one, flats of its rank compete with it.
-                spare += measured_flats.of_one_rank(context, step, use)
+                spare += measured_flats.flats_of_one_rank(context, step, use)
                 break
         # A bias is taken in the place of the first where its dark is.
         spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
@@ -270,7 +270,7 @@ def keys_of(context, steps):
     """
     keys = []
     for step in steps:
-        use = taken(context, step)
+        use = first_use(context, step)
         if use is not None:
             keys.append([step.kind, use.product, context.outcome(use.product).key])
     return keys
@@ -288,7 +288,7 @@ def why_missing(context, step):
     -------
     str
     """
-    if not step.needed or taken(context, step) is not None:
+    if not step.needed or first_use(context, step) is not None:
         return ""
     if not step.uses:
         return step.missing

@@ -14,7 +14,7 @@ from ccdflow.calibrate.chain import FLAT
 from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.kinds.matching.shelves import rules
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 BETTER = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
@@ -43,7 +43,7 @@ def figure_of(record, name):
     return sum(values) / len(values) if values else None
 
 
-def competing(context, step):
+def competing_flats(context, step):
     """Return the flats of a step that compete with the first flat that can be made.
 
     Parameters
@@ -70,7 +70,7 @@ def _competing(context, step):
     return [use for use, rank in zip(there, ranks, strict=True) if rank == ranks[0]]
 
 
-def of_one_rank(context, step, use):
+def flats_of_one_rank(context, step, use):
     """Return the flats of a step that nothing but their variance ranks among each other.
 
     Parameters
@@ -90,7 +90,7 @@ def of_one_rank(context, step, use):
     return [each.product for each in same] if step.kind == FLAT else []
 
 
-def decided(context, step):
+def order_by_measurement(context, step):
     """Return a step with its masters in the order that follows from those that were made.
 
     Flats are in the order of the variance that they were measured to add; the bias that is best
@@ -129,7 +129,7 @@ def _paired(context, step):
 
 def _decided(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
-    rivals = competing(context, step)
+    rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
     first = first_of(products, _foreseen(context, rivals))
     known = {use.product: _measured(context, use) for use in rivals}
@@ -214,7 +214,7 @@ def _may_change(context, step):
     if not any(use.product in context.ledger for use in step.uses):
         # Of new flats there is no frame yet.
         return False
-    rivals = competing(context, step)
+    rivals = competing_flats(context, step)
     pending = [use for use in rivals if context.will_be_made(use.product)]
     if len(rivals) < 2 or not pending:
         return False
@@ -262,7 +262,7 @@ def _at_best(context, use):
     before = context.ledger.get(use.product)
     known = {} if before is None else dict(before.basis.get("members", ()))
     files = context.groups[use.product].files
-    if any(known.get(file) != context.outcome(reduced(file)).key for file in files):
+    if any(known.get(file) != context.outcome(reduced_product(file)).key for file in files):
         # A new frame may be as bright as can be.
         return 0.0
     return (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES
-from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.match_sentences import STRETCHED
 
 
 def variance_of_biases(bias, dark, of_dark, ageing):
@@ -157,14 +157,15 @@ def rank_of(use, rules):
 
 
 def _ranks_of_darks(uses, rules):
-    """Return the rank of each dark, as `ranking.ranked` would order them."""
+    """Return the rank of each dark, as `ranking.rank_candidates` would order them."""
     ranks = [(*rank_of(use, rules), use.scale > STRETCHED) for use in uses]
     # A rank begins with the nights to a later master that does not compete.
     near = [
         abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
         for use, rank in zip(uses, ranks, strict=True)
     ]
-    # As `ranking.ranked` has it: exact darks of another season compete with scaled ones of now.
+    # As `ranking.rank_candidates` has it: exact darks of another season compete with scaled
+    # ones of now.
     is_exact_near = any(use.scale == 1 and is_near for use, is_near in zip(uses, near, strict=True))
     first = [
         use.scale == 1 or (is_near and not is_exact_near)

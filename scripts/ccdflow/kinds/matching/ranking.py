@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import (
     EXACT_NIGHTS,
     MOST_CANDIDATES,
@@ -27,7 +27,7 @@ _LATER, _SCALED_UP = 2, 1
 _FEW = 128
 
 
-def rescaled(candidate, seconds):
+def rescale_candidate(candidate, seconds):
     """Return a scaled candidate for another exposure.
 
     Parameters
@@ -62,7 +62,7 @@ def scaled_words(scale):
     return f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}"
 
 
-def ranked(shelf, kind, frame, noise, rules, seconds):
+def rank_candidates(shelf, kind, frame, noise, rules, seconds):
     """Return the candidates on a shelf that a frame may take, the best first.
 
     They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
@@ -92,7 +92,7 @@ def ranked(shelf, kind, frame, noise, rules, seconds):
 
 
 def candidate_at(shelf, place, kind, frame, noise, rules):
-    """Return the `Candidate` that a bias or flat is for a frame, as `ranked` makes it.
+    """Return the `Candidate` that a bias or flat is for a frame, as `rank_candidates` makes it.
 
     Parameters
     ----------
@@ -261,13 +261,13 @@ def _candidate(ranked):
     """Return the `Candidate` that a `_RankedMaster` is, with its remarks."""
     remarks = []
     if not ranked.is_own:
-        remarks.append(match_words.lag_words(ranked.lag))
+        remarks.append(match_sentences.lag_words(ranked.lag))
     if not ranked.is_exact:
         remarks.append(scaled_words(ranked.scale))
     if not ranked.is_known:
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
-        remarks.append(match_words.warmer_words(ranked.warmer))
+        remarks.append(match_sentences.warmer_words(ranked.warmer))
     return Candidate(
         ranked.master,
         lag=None if math.isnan(ranked.lag) else int(ranked.lag),

@@ -12,9 +12,9 @@ from collections import defaultdict
 from dataclasses import replace
 
 from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, Rules
-from ccdflow.kinds.matching.ranking import candidate_at, ranked, rescaled
+from ccdflow.kinds.matching.ranking import candidate_at, rank_candidates, rescale_candidate
 from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import question, question_of_degrees, question_of_exposure
@@ -131,14 +131,14 @@ class Masters:
         # Of flats, an observer changes the filter first.
         reasons = ["other filter"] if kind == FLAT and about.light != frame.light else []
         if about.setup != frame.setup:
-            return ", ".join([*reasons, match_words.how(about, frame)])
+            return ", ".join([*reasons, match_sentences.differences_in_words(about, frame)])
         if reasons:
             return reasons[0]
         if kind != DARK:
             return ""
         off = temperatures_apart(about, frame)
         if off is not None and abs(off) > self.rules.temperature_tolerance:
-            return match_words.warmer_words(off)
+            return match_sentences.warmer_words(off)
         if frame.exptime is None or not about.exptime:
             return "an exposure is unknown"
         scale = frame.exptime / about.exptime
@@ -159,7 +159,7 @@ class Masters:
         -------
         str
         """
-        wanted = match_words.wanted_words(kind, frame)
+        wanted = match_sentences.wanted_words(kind, frame)
         own = [m for m in self._by_kind[kind] if _is_of_camera(m, frame)]
         if not own:
             of = " of this camera" if self._by_kind[kind] else " at all"
@@ -170,20 +170,25 @@ class Masters:
             others = [m for m in others if m.about.light == frame.light]
         parts = [self._what_there_is(kind, same, frame)] if same else []
         if others and (kind == FLAT or not same):
-            nearest = min(others, key=lambda m: (match_words.distance(m.about, frame), m.product))
-            words, how = match_words.words_of(nearest, kind), match_words.how(nearest.about, frame)
+            nearest = min(
+                others, key=lambda m: (match_sentences.distance(m.about, frame), m.product)
+            )
+            words, how = (
+                match_sentences.words_of(nearest, kind),
+                match_sentences.differences_in_words(nearest.about, frame),
+            )
             parts.append(f"nearest {words} with {how}")
         return f"no {kind} {wanted}: {'; '.join(parts)}"
 
     def _what_there_is(self, kind, masters, frame):
         """Return the masters of the frame's own setup; of darks also the faults and limits."""
         if kind != DARK:
-            return f"there are {match_words.some_masters(masters, kind)}"
+            return f"there are {match_sentences.some_masters(masters, kind)}"
         by_fault = defaultdict(list)
         for master in masters:
             by_fault[self._fault(master.about, frame)].append(master)
         kinds = "; ".join(
-            f"{match_words.some_masters(masters_at_fault, kind)}, {fault}"
+            f"{match_sentences.some_masters(masters_at_fault, kind)}, {fault}"
             for fault, masters_at_fault in by_fault.items()
         )
         return (
@@ -195,7 +200,7 @@ class Masters:
         """Return which criterion a dark fails: all frames with the same answer have the same."""
         off = temperatures_apart(about, frame)
         is_warm = off is not None and abs(off) > self.rules.temperature_tolerance
-        faults = [match_words.OTHER_TEMPERATURE] if is_warm else []
+        faults = [match_sentences.OTHER_TEMPERATURE] if is_warm else []
         if frame.exptime is None or not about.exptime:
             faults.append("an exposure is unknown")
         elif not is_same_exposure(about.exptime, frame.exptime) and is_too_long(
@@ -301,7 +306,7 @@ class FramesAlike:
             return choice
         asked = (asked, seconds)
         if asked not in self._answers:
-            rescaled_ones = tuple(rescaled(each, seconds) for each in choice.candidates)
+            rescaled_ones = tuple(rescale_candidate(each, seconds) for each in choice.candidates)
             self._answers[asked] = replace(choice, candidates=rescaled_ones), True
         return self._answers[asked][0]
 
@@ -335,7 +340,9 @@ class FramesAlike:
     def _choose(self, frame, seconds):
         candidates = ()
         if self._shelf is not None:
-            candidates = ranked(self._shelf, self._kind, frame, self._noise, self._rules, seconds)
+            candidates = rank_candidates(
+                self._shelf, self._kind, frame, self._noise, self._rules, seconds
+            )
         wanted = replace(frame, exptime=seconds)
         missing = "" if candidates else self._masters.why_none(self._kind, wanted)
         return Choice(self._kind, candidates, missing=missing)

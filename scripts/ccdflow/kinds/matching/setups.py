@@ -8,9 +8,9 @@ from statistics import median
 from ccdflow.calibrate.chain import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import ObservedAs
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -52,7 +52,11 @@ def _setup(context, row, kind):
     values = [
         ("camera", row.camera),
         ("size", "{1}x{0}".format(*geometry["shape"])),
-        *((name, spelled(context, name, row.facts[name])) for name in IN_SETUP if name in by),
+        *(
+            (name, known_spelling(context, name, row.facts[name]))
+            for name in IN_SETUP
+            if name in by
+        ),
         *((name, row.facts[name]) for name in _optics(kind) if row.facts[name]),
         ("part", row.facts["part"]),
         ("layout", _layout(context, row)),
@@ -64,7 +68,7 @@ def _optics(kind):
     return ("optics",) if kind.name == FLAT else ()
 
 
-def spelled(context, name, value):
+def known_spelling(context, name, value):
     """Return a value in the spelling that the first night of the archive has for it.
 
     Programs write ``Slow`` and ``SLOW`` for one mode; a night that is added renames nothing.
@@ -160,7 +164,7 @@ def epoch_of(context, camera, night):
     return "" if profile is None else profile.epoch_of(night)
 
 
-def about(context, rows, kind, *, night):
+def observed_as(context, rows, kind, *, night):
     """Return the `candidates.ObservedAs` of a frame, or of a group by its members' shared values.
 
     Parameters
@@ -186,7 +190,7 @@ def middles_of(rows):
 
 
 def about_members(context, first, middles, kind, *, night):
-    """Return the `candidates.ObservedAs` of a group, as `about` does.
+    """Return the `candidates.ObservedAs` of a group, as `observed_as` does.
 
     Parameters
     ----------
@@ -206,7 +210,7 @@ def about_members(context, first, middles, kind, *, night):
     """
     setup = setup_of(context, first, kind)
     if epoch := epoch_of(context, first.camera, night):
-        setup = (*setup, (match_words.EPOCH, epoch))
+        setup = (*setup, (match_sentences.EPOCH, epoch))
     return ObservedAs(
         setup=setup,
         night=night,

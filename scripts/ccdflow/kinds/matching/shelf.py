@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.calibrate.chain import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.match_sentences import STRETCHED
 from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching import match_words, rule, windows
+from ccdflow.kinds.matching import match_sentences, rule, windows
 from ccdflow.kinds.matching.candidates import (
     MOST_CANDIDATES,
     WARMING_WITH_LEVEL,
@@ -163,7 +163,7 @@ class Shelves:
                 (setup, self._more(setup, facts["setting"], of_larger=of_larger), cut)
                 for setup, of_larger, cut in larger
             ]
-        rest = [pair for pair in frame.setup[len(of_frame) :] if pair[0] == match_words.EPOCH]
+        rest = [pair for pair in frame.setup[len(of_frame) :] if pair[0] == match_sentences.EPOCH]
         return [
             (replace(frame, setup=(*setup, *rest, *more)), cut)
             for setup, more, cut in self._larger[name]
@@ -322,11 +322,13 @@ class Shelves:
     def _why_missing(self, frame, choice):
         few = self._few.choose(self.kind.name, frame) if choice.needed else choice
         if not few.candidates:
-            return match_words.with_degrees(match_words.with_exposure(choice.missing, frame), frame)
+            return match_sentences.with_degrees(
+                match_sentences.with_exposure(choice.missing, frame), frame
+            )
         of_night = (candidate for candidate in few.candidates if candidate.lag == 0)
         master = next(of_night, few.best).master
         product, count = master.product, master.frames
-        return match_words.too_few_words(self.kind.name, product, count, self.minimum)
+        return match_sentences.too_few_words(self.kind.name, product, count, self.minimum)
 
     def passed_over(self, rows, night, nights):
         """Return [(master, why)] of the masters of some nights that a frame may not take.

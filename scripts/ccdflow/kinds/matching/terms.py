@@ -10,7 +10,7 @@ import numpy as np
 
 from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.match_words import STRETCHED
+from ccdflow.kinds.matching.match_sentences import STRETCHED
 from ccdflow.kinds.matching.shelf import Shelf, is_too_long
 from ccdflow.kinds.matching.temperatures import tenths
 

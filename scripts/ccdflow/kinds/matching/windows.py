@@ -1,8 +1,8 @@
 """Masters of a larger window: where a frame lies on its chip, and in which master it lies whole.
 
 Header values of the inventory alone: sections on the chip (CCDSEC or DETSEC), or the origins of the
-windows (XORGSUBF and YORGSUBF), and the amplifiers' geometry. `ccdflow.calibrate.cutting` compares
-what comes of it with the products' own cards.
+windows (XORGSUBF and YORGSUBF), and the amplifiers' geometry.
+`ccdflow.calibrate.master_windows` compares what comes of it with the products' own cards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from astropy.io import fits
 
 from ccdflow.calibrate.chain import BIAS
-from ccdflow.calibrate.cutting import ORIGIN, region_in, section_by_origin
+from ccdflow.calibrate.master_windows import ORIGIN, region_in, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer
@@ -110,7 +110,7 @@ def _origin_of(row):
 
 
 def _by_origin(row, origin, image, shape):
-    """Return the section on the chip of a reduced image, as `cutting.section_by_origin` has it."""
+    """Return a reduced image's section on the chip, as `master_windows.section_by_origin` does."""
     if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
         return {}
     (amplifier, *_), moves = image.amplifiers, {axes(a) for a in image.amplifiers}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow import paths
-from ccdflow.kinds.matching.match_words import trait_words
+from ccdflow.kinds.matching.match_sentences import trait_words
 from ccdflow.run.rawframes.rows import digest
 
 SETUP_FACTS = ("ccdsum", "window", "readmode", "gain")
@@ -92,7 +92,7 @@ def names_of_setups(setups):
         {(night, setup): name}
     """
     names = {key: name_of_setup(key[1]) for key in setups}
-    taken = {key: (key[0], key[1][0], paths.folded(name)) for key, name in names.items()}
+    taken = {key: (key[0], key[1][0], paths.folded_name(name)) for key, name in names.items()}
     counts = Counter(taken.values())
     return {
         key: f"{name}_{digest(key[1])[:6]}" if counts[taken[key]] > 1 else name

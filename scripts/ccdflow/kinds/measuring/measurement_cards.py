@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ccdflow.detector.pixels.response import LOW
-from ccdflow.files.headertext import printable
-from ccdflow.run.context import reduced
+from ccdflow.files.headertext import printable_text
+from ccdflow.run.context import reduced_product
 
 # FITS keywords have eight letters: five of a name leave three digits.
 _HIGHEST_NUMBER = 999
@@ -18,7 +18,7 @@ def cards_of_pixels(night, findings, settings):
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     findings : ccdflow.kinds.measuring.night_findings.NightFindings
     settings : dict
-        As `ccdflow.kinds.measuring.detecting.measure_night` takes them.
+        As `ccdflow.kinds.measuring.night_measurement.measure_night` takes them.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def cards_of_pixels(night, findings, settings):
     ]  # fmt: skip
     for place, record in enumerate([*night.darks, *night.flats][:_HIGHEST_NUMBER], start=1):
         cards += [
-            (f"IMCOM{place:03d}", printable(record.product), "combined dark or flat"),
+            (f"IMCOM{place:03d}", printable_text(record.product), "combined dark or flat"),
             (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
             (f"IMUSE{place:03d}", night.use_of(record), "how it tells of bad pixels"),
         ]
@@ -74,10 +74,10 @@ def cards_of_shutter(night, series):
         of_flats.append((f"SERIES{place:02d}", number, "flats of one light have one number"))
         for kind, master in night.masters_of(flat).items():
             word = kind.upper()
-            of_flats.append((f"{word}IM{place:02d}", printable(master.product), f"its {kind}"))
+            of_flats.append((f"{word}IM{place:02d}", printable_text(master.product), f"its {kind}"))
             of_flats.append((f"{word}KY{place:02d}", master.key, "its CCDFKEY"))
         for file, seconds in zip(flat.data["members"], night.seconds(flat), strict=True):
-            of_frames.append((printable(reduced(file)), place, float(seconds)))
+            of_frames.append((printable_text(reduced_product(file)), place, float(seconds)))
     cards = list(of_flats)
     for place, (name, of, seconds) in enumerate(of_frames[:_HIGHEST_NUMBER], start=1):
         cards += [

@@ -14,9 +14,9 @@ from ccdflow.frame.readout import ROUNDING
 from ccdflow.kinds.masters.combining import are_too_few
 from ccdflow.kinds.masters.member_rows import whole_image
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.measuring.noise_words import is_spectrum
+from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 # Read noise if it is unknown, adu.
 _READ_NOISE = 5.0
@@ -53,7 +53,7 @@ class NightMasters:
     @cached_property
     def row(self):
         """The row of one of the members: all have the same amplifiers."""
-        return self.context.row_of(reduced(self.files[0]))
+        return self.context.row_of(reduced_product(self.files[0]))
 
     @property
     def files(self):
@@ -99,7 +99,7 @@ class NightMasters:
         """
         group = self.context.groups[record.product]
         for step in group.steps:
-            if step.kind == kind and (use := association.taken(self.context, step)):
+            if step.kind == kind and (use := association.first_use(self.context, step)):
                 return self.context.outcome(use.product)
         return None
 
@@ -141,7 +141,7 @@ class NightMasters:
 
     def seconds(self, record):
         """Return the exposure time of each member of a master, NaN where it is not known."""
-        rows = [self.context.row_of(reduced(file)) for file in record.data["members"]]
+        rows = [self.context.row_of(reduced_product(file)) for file in record.data["members"]]
         return [exposure_of(row) for row in rows]
 
     def of_known_exposure(self, record):
@@ -197,7 +197,7 @@ class NightMasters:
 
     def is_of_spectrum(self, record):
         """Tell whether the members of a combined flat were taken through a grism."""
-        return is_spectrum(self.context.row_of(reduced(record.data["members"][0])))
+        return is_spectrum(self.context.row_of(reduced_product(record.data["members"][0])))
 
     def darks_of_one_temperature(self):
         """Return the darks of the temperature that has most exposures, shortest first."""

@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.calibrate.extras import sparse
+from ccdflow.calibrate.frame_corrections import sparse_mask
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
-from ccdflow.files import checksum, plaintables, whole
-from ccdflow.files.headertext import card_text, printable
+from ccdflow.files import atomic_write, checksum, plaintables
+from ccdflow.files.headertext import card_text, printable_text
 from ccdflow.run import ledger
 
 TABLE, WEAK = "PIXELS", "WEAK"
@@ -45,7 +45,7 @@ def write_product(context, record, cards, images=(), **tables):
     primary.header["CCDFKEY"] = (record.key, "what this product depends on")
     named = (("CCDFNAME", record.product, "name of this product"), *cards)
     texts = (
-        card_text(keyword, printable(value) if isinstance(value, str) else value, comment)
+        card_text(keyword, printable_text(value) if isinstance(value, str) else value, comment)
         for keyword, value, comment in named
     )
     # At once: a header is gone through for each call.
@@ -60,7 +60,7 @@ def write_product(context, record, cards, images=(), **tables):
     hdus.writeto(buffer)
     content = buffer.getvalue()
     target = context.results / record.product
-    whole.write_whole(target, [content])
+    atomic_write.write_whole(target, [content])
     with fits.open(io.BytesIO(content), lazy_load_hdus=False) as written:
         places = [hdu.fileinfo() for hdu in written]
     headers = [content[place["hdrLoc"] : place["datLoc"]] for place in places]
@@ -68,7 +68,7 @@ def write_product(context, record, cards, images=(), **tables):
         record.product,
         record.kind,
         record.key,
-        stamp=whole.stamp_of(target),
+        stamp=atomic_write.stamp_of(target),
         content=checksum.noted_content(ledger.content_checksum(target), headers),
         basis=record.basis,
         data=record.data,
@@ -236,5 +236,5 @@ def _masks(nights, shapes, share):
         history = combine_nights([images[number] for images in seen], share=share)
         row, column = np.divmod(history.index, shape[1])
         pixels = {"row": row, "column": column, "bits": history.bits}
-        masks.append(sparse({k: v[history.bits != 0] for k, v in pixels.items()}, shape))
+        masks.append(sparse_mask({k: v[history.bits != 0] for k, v in pixels.items()}, shape))
     return tuple(masks)

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow import paths
 from ccdflow.detector.trend_steps import TRENDS
 from ccdflow.kinds.bias import BIAS_KIND
-from ccdflow.kinds.dark import rounded
+from ccdflow.kinds.dark import rounded_exposure
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
@@ -160,7 +160,10 @@ def _temperatures(context, measured):
             darks[group.product] = darks_of(context, group)
         by_setup.setdefault((group.camera, group.shared), set()).add(darks[group.product][0])
     tolerance = context.settings["calibrate"]["temperature_tolerance"]
-    names = {setup: _alike(temperatures, tolerance) for setup, temperatures in by_setup.items()}
+    names = {
+        setup: _names_of_temperatures(temperatures, tolerance)
+        for setup, temperatures in by_setup.items()
+    }
     figures_of_products = {}
     for group in measured:
         degrees, seconds = darks[group.product]
@@ -192,13 +195,13 @@ def darks_of(context, group):
             record = context.outcome(use.product)
             if record is not None and record.status == ledger.MADE:
                 shared = dict(context.groups[use.product].shared)
-                seconds = rounded(float(shared["exptime"]))
+                seconds = rounded_exposure(float(shared["exptime"]))
                 darks.setdefault(shared.get("temperature", ""), set()).add(seconds)
     degrees, seconds = max(darks.items(), key=lambda entry: len(entry[1]), default=("", ()))
     return degrees, sorted(seconds)
 
 
-def _alike(degrees, tolerance):
+def _names_of_temperatures(degrees, tolerance):
     """Return {temperature: name} of temperatures as texts: those in a run have one name."""
     known = sorted((text for text in degrees if text), key=float)
     runs = []

@@ -11,9 +11,6 @@ from dataclasses import dataclass, replace
 
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT
 
-APERTURE = 50
-"""The limit of the signal to noise is given for an aperture of this many pixels."""
-
 # At a time, a master may grow to this many times its frames: four times as many halve its noise.
 _FRAMES_FACTOR = 4
 # At most this many further frames are wished at a time.

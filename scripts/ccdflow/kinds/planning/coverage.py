@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ccdflow.kinds.matching import match_words
+from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.kinds.planning import night_plan
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import OK
 
 NAME = "coverage"
@@ -148,7 +148,7 @@ def _setup(context, row):
     if not row.geometry:
         return (("camera", row.camera),)
     setup = setup_of(context, row, context.chain.by_name("bias"))
-    return tuple(each for each in setup if each[0] not in match_words.UNSAID)
+    return tuple(each for each in setup if each[0] not in match_sentences.UNSAID)
 
 
 def _hashable(setup):
@@ -169,7 +169,7 @@ def _names_of_setups(summaries):
         # Another binning has another size.
         differing = [n for n in differing if n != "size"] or differing
         words = [camera] if len(by_camera) > 1 else []
-        words += [match_words.trait_words(n, v) for n, v in setup if n in differing and v]
+        words += [match_sentences.trait_words(n, v) for n, v in setup if n in differing and v]
         names[setup] = " ".join(filter(None, words))
     return names
 

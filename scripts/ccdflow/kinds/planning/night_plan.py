@@ -1,6 +1,6 @@
 """The plan of a night: its frames, the masters that they take, and their noise.
 
-Values only; `plan_words` makes text and tables of them.
+Values only; `plan_sentences` makes text and tables of them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from statistics import median
 import numpy as np
 
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT
-from ccdflow.files.stored import stored_image
+from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share
-from ccdflow.kinds.matching import association, match_words, shelves
+from ccdflow.kinds.matching import association, match_sentences, shelves
 from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, Answer, answers_of, reasons_of, used_by
-from ccdflow.kinds.matching.association import taken
-from ccdflow.kinds.matching.measured_flats import competing, figure_of, is_made
+from ccdflow.kinds.matching.association import first_use
+from ccdflow.kinds.matching.measured_flats import competing_flats, figure_of, is_made
 from ccdflow.kinds.matching.setups import about_members, middles_of, setup_of
 from ccdflow.kinds.matching.shelves import detector_noise_of
-from ccdflow.kinds.planning import budget, skies
+from ccdflow.kinds.planning import budget, sky_prediction
 from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
 
 # The noise of a master is taken from this many of its rows.
@@ -208,7 +208,7 @@ def _block(context, night, setup, groups, *, foretell):
     names = {group.product: name_of_exposure(context, group) for group in groups}
     noises = [
         replace(noise, who=who)
-        for name, who, alike in _alike(context, groups, names)
+        for name, who, alike in _frames_alike(context, groups, names)
         if (noise := _noise(context, name, alike, foretell=foretell)) is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
@@ -218,7 +218,7 @@ def _block(context, night, setup, groups, *, foretell):
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
         night=night,
-        setup=match_words.setup_words(setup),
+        setup=match_sentences.setup_words(setup),
         groups=tuple(groups),
         types=tuple(Counter(context.store.rows[g.files[0]].facts["type"] for g in groups).items()),
         frames=tuple(Counter(names.values()).items()),
@@ -229,7 +229,7 @@ def _block(context, night, setup, groups, *, foretell):
     )
 
 
-def _alike(context, groups, names):
+def _frames_alike(context, groups, names):
     """Yield the frames of one filter and exposure that take the same masters, with their names.
 
     Yields
@@ -311,7 +311,7 @@ def _lines(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 use_taken = use and (use.product, use.lag, round(use.scale, 3), *use.remarks)
-                why = match_words.without_degrees(answer.why_none)
+                why = match_sentences.without_degrees(answer.why_none)
                 alike[use_taken or (answer.grade, why)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in alike.values()]
 
@@ -345,7 +345,7 @@ def _planned_master(context, kind, answers):
     use = answer.use
     if use is None:
         if answer.missing:
-            answer = replace(answer, missing=match_words.reasons_words(_missing_of(answers)))
+            answer = replace(answer, missing=match_sentences.reasons_words(_missing_of(answers)))
         return PlannedMaster(kind, groups, answer)
     rival, why = rival_of(context, answer)
     return PlannedMaster(
@@ -365,7 +365,7 @@ def _planned_master(context, kind, answers):
 
 
 def _unmeasured(context, step):
-    rivals = competing(context, step)
+    rivals = competing_flats(context, step)
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
 
@@ -407,7 +407,7 @@ def rival_of(context, answer):
         if is_later and not is_taken_later and rules.direction != "nearest":
             continue
         if other.product != use.product and is_made(context, other):
-            return other, match_words.why_lost(use, other, rules)
+            return other, match_sentences.why_lost(use, other, rules)
     return None, ""
 
 
@@ -433,7 +433,9 @@ def _has_bias(context, dark, bias):
 def _bias_of(context, dark):
     """Return the `Use` of the bias that a dark's members had subtracted; None without a bias."""
     group = context.groups.get(dark.product)
-    biases = [taken(context, step) for step in group.steps if step.kind == BIAS] if group else []
+    biases = (
+        [first_use(context, step) for step in group.steps if step.kind == BIAS] if group else []
+    )
     return biases[0] if biases else None
 
 
@@ -464,7 +466,7 @@ def _passed_over(context, groups, lines_taken):
             for master, why in association.passed_over(context, kind, group, nights):
                 reasons[master].append(why)
         passed += [
-            (f"{kind} {match_words.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
+            (f"{kind} {match_sentences.words_of(master, kind)}", " or ".join(dict.fromkeys(whys)))
             for master, whys in reasons.items()
             if len(whys) == len(asking)
         ]
@@ -486,12 +488,14 @@ def _noise(context, name, groups, *, foretell):
     answers = answers_of(context, group)
     uses = {answer.kind: answer.use for answer in answers}
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
-    measured = [sky for group in groups if (sky := skies.measured_sky(context, group)) is not None]
+    measured = [
+        sky for group in groups if (sky := sky_prediction.measured_sky(context, group)) is not None
+    ]
     sky = None
     if measured:
         sky = median(measured)
     elif foretell:
-        sky = skies.predicted_sky(context, row, seconds)
+        sky = sky_prediction.predicted_sky(context, row, seconds)
     read_noise = _read_noise(context, answers, foretell=foretell)
     dark = uses.get(DARK)
     amplifier = geometry.amplifiers[0]
@@ -531,7 +535,9 @@ def _degrees_of(context, groups):
     bias = context.chain.by_name("bias")
     rows = [context.store.rows[group.files[0]] for group in groups]
     texts = (
-        match_words.degrees_words(about_members(context, row, middles_of([row]), bias, night=""))
+        match_sentences.degrees_words(
+            about_members(context, row, middles_of([row]), bias, night="")
+        )
         for row in rows
     )
     return " and ".join(dict.fromkeys(filter(None, texts)))
@@ -596,7 +602,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
     # More darks of a shorter exposure do not mend that they are scaled up.
-    joins = use.lag == 0 and use.scale <= match_words.STRETCHED
+    joins = use.lag == 0 and use.scale <= match_sentences.STRETCHED
     return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
 
 

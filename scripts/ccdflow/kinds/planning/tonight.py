@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow.errors import UserError
-from ccdflow.kinds.planning import night_plan, plan_words
+from ccdflow.kinds.planning import night_plan, plan_sentences
 from ccdflow.kinds.science import SCIENCE
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
 
 # At most this many frames set aside are named.
@@ -62,7 +62,7 @@ def lines_on_night(context, night):
     blocks = night_plan.blocks_of(context, night, foretell=True)
     text_lines = [_there_is(night, rows), *_aside(rows)]
     for block in blocks:
-        text_lines += plan_words.paragraph(block)
+        text_lines += plan_sentences.paragraph(block)
     return [*text_lines, *_verdict(context, blocks)]
 
 

@@ -6,7 +6,7 @@ import math
 
 from ccdflow.frame import reduction
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING, OK, digest
 
 # Frames that this run could not make, as their page tells it.
@@ -54,7 +54,7 @@ def frames_basis(context, night):
     for row in context.rows_of(night):
         status, reason, key = row.status, row.reason, ""
         if status == OK:
-            record = context.outcome(reduced(row.file))
+            record = context.outcome(reduced_product(row.file))
             if record is not None and record.status in _NOT_MADE:
                 status, reason = record.status, record.reason
             elif record is not None:

@@ -13,7 +13,15 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.detector.frame_figures import BOXES, FRAME_ROWS, frame_statistics
 from ccdflow.errors import FrameError
-from ccdflow.files import checksum, decoding, file_errors, promised, rawfile, rowio, whole
+from ccdflow.files import (
+    atomic_write,
+    checksum,
+    decoding,
+    file_errors,
+    fits_structure,
+    rawfile,
+    rowio,
+)
 from ccdflow.frame import headers, reduction, streaming
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
@@ -36,7 +44,7 @@ class _FrameJob:
     row: Row
     raw: rawfile.RawFile
     target: Path
-    layout: promised.RawLayout
+    layout: fits_structure.RawLayout
     geometry: Geometry
     recipe: ReductionRecipe
     memory: int
@@ -102,7 +110,7 @@ def make_reduced_frame(context, job):
     row = context.row_of(job.product)
     record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
     try:
-        with file_errors.reading(row.file):
+        with file_errors.raw_file_errors(row.file):
             raw = rawfile.open_raw(context.raw / row.file, row.file)
         with raw:
             target, content, figures = _reduce(context, job, row, raw)
@@ -119,11 +127,11 @@ def make_reduced_frame(context, job):
             # bytes that it cannot read.
             raise
         tracebacks.write_traceback(context.results, row.file, error)
-        reason = file_errors.unforeseen(row.file, error).reason
+        reason = file_errors.unforeseen_error(row.file, error).reason
         return replace(record, status=ledger.SET_ASIDE, reason=reason)
     return replace(
         record,
-        stamp=whole.stamp_of(target),
+        stamp=atomic_write.stamp_of(target),
         content=content,
         data=figures,
     )
@@ -171,7 +179,7 @@ def _stream(frame):
     """Reduce a frame of the usual kind; None if the size of its header is not as foreseen."""
     size = _header_sizes.get(frame.header_form)
     if size is None:
-        like_it = streaming.foreseen(frame.geometry, frame.recipe)
+        like_it = streaming.predicted_frame(frame.geometry, frame.recipe)
         size = len(frame.header(headers.first_header, like_it))
         _header_sizes[frame.header_form] = size
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
@@ -204,7 +212,7 @@ def _whole(frame):
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
     parts = frame.header(headers.product_parts, made)
     even = frame.use_small_image(small_image(made.images[0].data)) if frame.is_looked_at else None
-    whole.write_whole(frame.target, parts)
+    atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
     return made, checksum.headers_among(parts), samples, even

@@ -8,12 +8,12 @@ from pathlib import Path
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.frame_pictures import file_picture, stored_image_of
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
+from ccdflow.kinds.product_writing import drawing_module, drawn_once
 from ccdflow.kinds.sections.figures import names_of_groups, night_figures
 from ccdflow.kinds.sections.master_names import master_names
-from ccdflow.kinds.writing import drawing_module, drawn_once
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
-from ccdflow.paths import FROM_NIGHT, reduced
+from ccdflow.paths import FROM_NIGHT, reduced_frame
 from ccdflow.run import ledger
 
 CLAIM_TOLERANCE = 0.15
@@ -133,7 +133,7 @@ def _combined_picture(context, group, record, name):
 
 def _draw_combined(context, group, data, name):
     """Return the picture of a combined bias."""
-    row = context.row_of(reduced(data["members"][0]))
+    row = context.row_of(reduced_frame(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = stored_image_of(context, group.product, geometry, recipe)
     pictures = drawing_module("combined_picture")

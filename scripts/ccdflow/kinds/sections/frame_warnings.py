@@ -11,8 +11,8 @@ from statistics import median
 from typing import NamedTuple
 
 from ccdflow import paths
-from ccdflow.frame.judging import LIGHT, NOISE, NOISIER
-from ccdflow.run.context import is_of_enabled_type, reduced
+from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
+from ccdflow.run.context import is_of_enabled_type, reduced_product
 
 MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
@@ -111,7 +111,7 @@ def gather(rows, record_of):
             for part in row.reason.split("; "):
                 if part.startswith(PREFIX):
                     texts.append((LEFT_OVER, part.removeprefix(PREFIX)))
-        record = record_of(reduced(row.file))
+        record = record_of(reduced_product(row.file))
         if record is None:
             continue
         # A record's data are JSON text until they are read: once.

@@ -9,9 +9,9 @@ import numpy as np
 
 from ccdflow.calibrate.chain import DARK, FLAT
 from ccdflow.detector.ageing import ageing_of, structure_function
-from ccdflow.files.stored import stored_image
+from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.matching import association, match_words, setups, shelves
+from ccdflow.kinds.matching import association, match_sentences, setups, shelves
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
@@ -111,12 +111,12 @@ def _series_of(context, kind, group, known):
 
 
 def _series_name(context, kind, group, row):
-    setup = setups.about(context, [row], kind, night=group.shown).setup
+    setup = setups.observed_as(context, [row], kind, night=group.shown).setup
     shared = dict(group.shared)
     own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))
     return " ".join(
-        filter(None, (kind.name, *own.get(kind.name, ()), match_words.setup_words(setup)))
+        filter(None, (kind.name, *own.get(kind.name, ()), match_sentences.setup_words(setup)))
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import PurePosixPath
 
-from ccdflow.kinds.matching.match_words import trait_words
+from ccdflow.kinds.matching.match_sentences import trait_words
 from ccdflow.pages.contents import Named
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 
 # Values that the words of a master begin with.
 _FIRST = ("filter", "grism", "exptime")

@@ -8,7 +8,7 @@ from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.pages import contents
-from ccdflow.pages.words import light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
 
@@ -36,7 +36,7 @@ def page_frames(context, night, prefix):
     frames = []
     outs = {file: text for _, file, text in left_out(context, night)}
     for row in context.rows_of(night):
-        product = paths.reduced(row.file)
+        product = paths.reduced_frame(row.file)
         record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
         status, reason = _STATUS.get(row.status, ""), row.reason
         made = record is not None and record.status == ledger.MADE

@@ -21,7 +21,7 @@ from ccdflow.pages.sheet import (
     strip_section,
 )
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING
 
 # The highest value of most converters, adu.
@@ -73,7 +73,7 @@ class NightTiles:
         return Tile(
             frame.file,
             frame.kind,
-            ", ".join([_what(frame), *([frame.camera] if self._has_cameras else [])]),
+            ", ".join([_caption(frame), *([frame.camera] if self._has_cameras else [])]),
             frame.time,
             tuple(self._marks(frame)),
             tuple(self._pictures(frame)),
@@ -82,7 +82,7 @@ class NightTiles:
 
     def _pictures(self, frame):
         for each in self.listed.get(frame.file, {}).get("pictures", ()):
-            is_reduced = each["product"] == reduced(frame.file)
+            is_reduced = each["product"] == reduced_product(frame.file)
             folder = f"{paths.SMALL}/{each['file']}"
             what = "reduced" if is_reduced else "calibrated"
             yield SmallPicture(folder, what, f"{paths.FROM_NIGHT}/{each['product']}", each)
@@ -127,7 +127,7 @@ class NightTiles:
 
         An amplifier throughout; pixels, where a mask counts them; a patch of its small picture.
         """
-        record = self.context.outcome(reduced(frame.file))
+        record = self.context.outcome(reduced_product(frame.file))
         data = {} if record is None else record.data
         names = [name for name, flag in data.get("flags", {}).items() if flag == "saturated"]
         if names:
@@ -247,7 +247,7 @@ def _grade(record):
     return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
 
 
-def _what(frame):
+def _caption(frame):
     """Return type, object, filter and exposure in a few words."""
     words = [frame.kind or "unknown type"]
     # Headers keep the object and the filter of the frame before a closed shutter.

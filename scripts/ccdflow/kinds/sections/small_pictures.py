@@ -10,8 +10,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ccdflow import paths
-from ccdflow.files import whole
-from ccdflow.files.stored import stored_image
+from ccdflow.files import atomic_write
+from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import small_image
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_shown
@@ -43,7 +43,7 @@ def write_small_picture(context, row, job, image):
         return
     # The frame is whole without it: the job of the night's list makes it, or says why it cannot.
     with suppress(OSError):
-        whole.write_directly(path, draw_small_picture(image, key=job.key))
+        atomic_write.write_directly(path, draw_small_picture(image, key=job.key))
 
 
 def values_shown(context, row, product, key, unit="adu"):
@@ -78,7 +78,7 @@ def values_shown(context, row, product, key, unit="adu"):
             return shown, content
     pixels = mapped_image_of(context, row, product)
     content = draw_small_picture(small_image(pixels), key=key, unit=unit)
-    whole.write_directly(path, content)
+    atomic_write.write_directly(path, content)
     return read_shown(content), content
 
 

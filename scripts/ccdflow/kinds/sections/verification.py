@@ -9,9 +9,9 @@ differs counts only as long as the time of its file is the same: a run makes it 
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.files import sealed
+from ccdflow.files import line_checksums
 from ccdflow.pages.contents import Section
-from ccdflow.run.context import reduced
+from ccdflow.run.context import reduced_product
 
 # At most this many products that are not verified get a line.
 _MOST_LINES = 20
@@ -35,7 +35,7 @@ def verdicts_of(context, night):
     if not by_product:
         return []
     files = [row.file for row in context.rows_of(night)]
-    products = [*map(reduced, files), *map(paths.calibrated, files)]
+    products = [*map(reduced_product, files), *map(paths.calibrated_frame, files)]
     folder = paths.segment(night)
     products += [product for product in by_product if _is_of(product, folder)]
     verdicts = []
@@ -68,7 +68,7 @@ def _holds(line, record, is_made_now):
 def _read(results):
     """Return {product: its line of the table}; edited lines count for nothing."""
     needed = ("product", "key", "modified", "verdict", "reason", "ccdproc")
-    rows, _ = sealed.unedited_lines(results / paths.VERIFICATION)
+    rows, _ = line_checksums.unedited_lines(results / paths.VERIFICATION)
     return {row["product"]: row for row in rows if all(row.get(n) is not None for n in needed)}
 
 

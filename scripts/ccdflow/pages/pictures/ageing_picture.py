@@ -6,7 +6,7 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import drawing, label_axes, new_figure, png_bytes
-from ccdflow.pages.pictures.style import LEFT, MUTED, SERIES, WIDTH, drawable
+from ccdflow.pages.pictures.style import LEFT, MUTED, SERIES, WIDTH, drawable_text
 
 # Height of a panel, inches.
 _PANEL = 1.5
@@ -48,5 +48,5 @@ def ageing_picture(series, *, title, explanation):
             )
             most = max(days.max(), 1)
             axes.plot([0, most], [0, in_use * most], color=MUTED, linewidth=1, linestyle="--")
-            label_axes(axes, drawable(name), "days between", unit)
+            label_axes(axes, drawable_text(name), "days between", unit)
         return png_bytes(figure)

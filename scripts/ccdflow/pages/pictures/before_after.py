@@ -28,7 +28,7 @@ from ccdflow.pages.pictures.style import (
     SCALE_ROOM,
     SERIES,
     WIDTH,
-    drawable,
+    drawable_text,
     pixels,
 )
 
@@ -106,7 +106,7 @@ def _overview_height(panels):
 def _draw_row(raster, panels, top):
     """Draw a frame before and after, and its overscan."""
     frame = panels.frame
-    name = f"{frame.kind.capitalize()}: {drawable(frame.name)}"
+    name = f"{frame.kind.capitalize()}: {drawable_text(frame.name)}"
     write_heading(raster, name, 0.15, top, WIDTH - 0.3)
     width = _overview_width(panels)
     height = width * panels.raw.ratio
@@ -182,7 +182,9 @@ def _name_regions(panel, frame, profile):
     """Label the overscan used and the image, and draw lines around the sections of the header."""
     names = {}
     for strip in profile.strips:
-        names.setdefault(across_range(frame, strip.region), []).append(drawable(strip.amplifier))
+        names.setdefault(across_range(frame, strip.region), []).append(
+            drawable_text(strip.amplifier)
+        )
     for (start, stop), amplifiers in names.items():
         several = ", ".join(filter(None, amplifiers)) if len(profile.strips) > 1 else ""
         _tag(panel, (start + stop) / 2 + 0.5, f"used {several}".strip(), USED)
@@ -209,7 +211,7 @@ def _mark_header(panel, frame, profile):
         return
     first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
     panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED)
-    text = f"header: {drawable(frame.header_biassec)}"
+    text = f"header: {drawable_text(frame.header_biassec)}"
     panel.raster.text((first + last) / 2, bottom - 16, text, CLAIMED, points=NUMBER, anchor="ms")
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
-from ccdflow.pages.pictures.raster import lighter, new_picture
-from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable
+from ccdflow.pages.pictures.raster import lighter_colour, new_picture
+from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable_text
 
 # At most this many amplifiers fit side by side with their names.
 _NAMED = 4
@@ -98,7 +98,7 @@ def night_quality_picture(
     # Before the edges of lines and letters take what colours there are.
     for colour in SERIES:
         raster.colour(colour)
-        raster.colour(lighter(colour, _PALE))
+        raster.colour(lighter_colour(colour, _PALE))
     _draw_drift(raster, (LEFT, top + 0.35, 5.0, 2.2), amplifiers, unit)
     _draw_pairs(raster, (6.8, top + 0.35, 5.0, 2.2), amplifiers, unit)
     _draw_structure(raster, (1.65, top + 3.45, 4.1, tall), amplifiers, unit)
@@ -107,7 +107,7 @@ def night_quality_picture(
 
 
 def _called(amplifier, number):
-    return drawable(amplifier.amplifier) or f"amplifier {number + 1}"
+    return drawable_text(amplifier.amplifier) or f"amplifier {number + 1}"
 
 
 def _time_scale(amplifiers):
@@ -229,7 +229,7 @@ def _draw_structure(raster, box, amplifiers, unit):
     panel = PlotPanel(raster, box, (0, 1.15 * largest or 1.0), (len(rows) - 0.4, -0.6))
     panel.named_rows("Structure left over", f"rms of the means ({unit})", [row[0] for row in rows])
     for place, (_, value, error, colour) in enumerate(rows):
-        panel.block(0, value, place - 0.25, place + 0.25, lighter(colour, _PALE))
+        panel.block(0, value, place - 0.25, place + 0.25, lighter_colour(colour, _PALE))
         panel.block(max(0.0, value - error), value + error, place, place, INK)
     return panel.legend([(INK, "± 1 standard error")])
 

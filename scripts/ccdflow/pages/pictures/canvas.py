@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ccdflow.pages.pictures.raster import described
+from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
     DPI,
     FAINT,
@@ -28,7 +28,7 @@ from ccdflow.pages.pictures.style import (
     PAPER,
     SERIES,
     WIDTH,
-    drawable,
+    drawable_text,
     explanation_lines,
 )
 
@@ -116,7 +116,7 @@ def new_figure(title, explanation, *, height):
     place : AxesMaker
         What makes axes in it, in inches right of and below the corner under the headline.
     """
-    headline = textwrap.wrap(drawable(title), 95) or [""]
+    headline = textwrap.wrap(drawable_text(title), 95) or [""]
     lines = explanation_lines(explanation)
     above = 0.2 + 0.25 * len(headline)
     total = above + height + 0.2 + 0.17 * len(lines)
@@ -177,7 +177,7 @@ def png_bytes(figure):
     stream = io.BytesIO()
     small = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.putpalette(_with_exact_ground(small.getpalette()))
-    about = described(figure.get_label())
+    about = description_chunk(figure.get_label())
     small.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
     return stream.getvalue()
 

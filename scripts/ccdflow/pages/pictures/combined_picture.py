@@ -13,7 +13,7 @@ from ccdflow.pages.pictures.panels import check_image, middle_half, shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import BELOW, LEFT, SCALE_ROOM, SERIES, WIDTH, pixels
-from ccdflow.pages.words import span
+from ccdflow.pages.text_formatting import span
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 _SHOWN_PIXELS = pixels(4.9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
-from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawable, font
+from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawable_text, font
 
 # Height of a row, inches.
 _ROW = 0.26
@@ -54,10 +54,10 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
         text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
         raster.text(panel.x(x), panel.y(y), text, INK, points=NUMBER, anchor="mm")
     for label, place in rows.items():
-        name = drawable(label)[:40]
+        name = drawable_text(label)[:40]
         raster.text(left - 6, panel.y(place), name, MUTED, points=NUMBER, anchor="rm")
     for night, place in places.items():
-        name = drawable(night)[:_NIGHT]
+        name = drawable_text(night)[:_NIGHT]
         half = font(NUMBER, bold=False).getlength(name) / 2
         at = panel.x(place), bottom + 8 + half
         raster.text(*at, name, MUTED, points=NUMBER, upright=True)

@@ -18,7 +18,7 @@ from ccdflow.pages.pictures.style import (
     MUTED,
     PAPER,
     WIDTH,
-    drawable,
+    drawable_text,
     explanation_lines,
     font,
     pixels,
@@ -209,12 +209,12 @@ class Raster:
         image = Image.fromarray(self.pixels, mode="P")
         image.putpalette(b"".join(self._colours))
         stream = io.BytesIO()
-        about = described(self.explanation)
+        about = description_chunk(self.explanation)
         image.save(stream, format="PNG", compress_level=6, dpi=(DPI, DPI), pnginfo=about)
         return stream.getvalue()
 
 
-def described(text):
+def description_chunk(text):
     """Return the chunk of a PNG with the words that explain it below its panels."""
     about = PngInfo()
     if text:
@@ -222,7 +222,7 @@ def described(text):
     return about
 
 
-def lighter(colour, part):
+def lighter_colour(colour, part):
     """Return a colour mixed with white.
 
     Parameters
@@ -255,7 +255,7 @@ def new_picture(title, explanation, height):
     above : float
         Where the panels begin, inches below the upper edge.
     """
-    headline = textwrap.wrap(drawable(title), 95) or [""]
+    headline = textwrap.wrap(drawable_text(title), 95) or [""]
     lines = explanation_lines(explanation)
     above = 0.2 + 0.25 * len(headline)
     total = pixels(above + height + 0.2 + 0.17 * len(lines))
@@ -283,7 +283,7 @@ def write_heading(raster, text, left, top, width):
         Room, inches.
     """
     letters = font(HEADING, bold=True)
-    text = drawable(text)
+    text = drawable_text(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
     place = pixels(left), pixels(top + 0.08)

@@ -18,7 +18,7 @@ from ccdflow.pages.pictures.canvas import (
     png_bytes,
     widen,
 )
-from ccdflow.pages.pictures.style import INK, LEFT, MUTED, WIDTH, drawable
+from ccdflow.pages.pictures.style import INK, LEFT, MUTED, WIDTH, drawable_text
 from ccdflow.pages.pictures.trend_picture import night_ticks, positions
 
 _STEP_COLOUR = "#b34a4a"
@@ -126,7 +126,7 @@ def _draw_lines(axes, panel, where):
         elif middle > 0:
             values = values / middle
         size = 4.5 if len(chosen) < 60 else 2.5
-        label = f"{drawable(line.name)}: {middle:.4g} {panel.unit}".rstrip()
+        label = f"{drawable_text(line.name)}: {middle:.4g} {panel.unit}".rstrip()
         axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
         drawn += values.tolist()
     widen(axes, drawn, least=0.5 if panel.is_level else 0.05)
@@ -137,6 +137,6 @@ def _mark(axes, where, nights, *, color, linestyle="-", named=False):
         axes.axvline(where[night], color=color, linestyle=linestyle, linewidth=1.0, zorder=0)
         if named:
             axes.annotate(
-                drawable(night), (where[night], 0.03), xycoords=("data", "axes fraction"),
+                drawable_text(night), (where[night], 0.03), xycoords=("data", "axes fraction"),
                 xytext=(3, 0), textcoords="offset points", fontsize=7.5, color=INK,
             )  # fmt: skip

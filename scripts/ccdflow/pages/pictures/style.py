@@ -74,7 +74,7 @@ def _has_glyph(letter):
     return letter.isascii() or bytes(letters.getmask(letter)) != bytes(letters.getmask("\uffff"))
 
 
-def drawable(text):
+def drawable_text(text):
     """Replace characters that cannot be drawn (controls, glyphs that the font lacks) by escapes."""
     return "".join(
         letter
@@ -86,7 +86,7 @@ def drawable(text):
 
 def explanation_lines(text):
     """Return the lines of the text below the panels of a picture."""
-    return textwrap.wrap(drawable(text), 158)
+    return textwrap.wrap(drawable_text(text), 158)
 
 
 def footer_height(text):

@@ -19,7 +19,7 @@ from ccdflow.pages.pictures.canvas import (
     png_bytes,
     widen,
 )
-from ccdflow.pages.pictures.style import FAINT, LEFT, WIDTH, drawable
+from ccdflow.pages.pictures.style import FAINT, LEFT, WIDTH, drawable_text
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _draw_trend(axes, points, key, which, where, number, *, alone):
     if not chosen:
         return
     days, values = zip(*chosen, strict=True)
-    label = drawable(which[1] if alone and which[1] else " ".join(filter(None, which)))
+    label = drawable_text(which[1] if alone and which[1] else " ".join(filter(None, which)))
     if key == "level":
         centre = float(np.median(values))
         values = [value - centre for value in values]
@@ -154,7 +154,7 @@ def night_ticks(axes, where):
     for night, place in where.items():
         if not ticks or place - ticks[-1] >= apart:
             ticks.append(place)
-            names.append(drawable(night if len(night) <= 16 else night[:15] + "…"))
+            names.append(drawable_text(night if len(night) <= 16 else night[:15] + "…"))
     axes.set_xticks(ticks, names)
     room = 0.03 * (last - first) or 0.5
     axes.set_xlim(first - room, last + room)

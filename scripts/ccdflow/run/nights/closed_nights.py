@@ -18,11 +18,11 @@ from itertools import chain
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import note_columns, whole
+from ccdflow.files import atomic_write, note_columns
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import Planning
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
-from ccdflow.run.nights import counts, note_lines
+from ccdflow.run.nights import archive_counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
@@ -221,7 +221,7 @@ def read_closed_nights(results):
 
 
 def _stamps(results):
-    return [list(whole.stamp_of(Path(results) / name)) for name in _FILES]
+    return [list(atomic_write.stamp_of(Path(results) / name)) for name in _FILES]
 
 
 def remove_closed_nights(results):
@@ -311,7 +311,7 @@ class _Homes:
         self.nights = sorted({row.night for row in rows})
         self._by_segment = {paths.segment(night): night for night in self.nights}
         self.of_row = {row.file: row.night for row in rows}
-        self._of_product = {paths.reduced(row.file): row.night for row in rows}
+        self._of_product = {paths.reduced_frame(row.file): row.night for row in rows}
         self._reach = {kind.name: kind.reach for kind in context.chain}
         self.records = {night: [] for night in ("", *self.nights)}
         for product, record in context.ledger.items():
@@ -389,7 +389,7 @@ def _note(context, night, homes):
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
     groups = [g for g in context.groups.values() if reach[g.kind] == MASTERS and g.shown == night]
-    summaries = {counts.NAME: counts.summary(context, night, records)}
+    summaries = {archive_counts.NAME: archive_counts.summary(context, night, records)}
     for kind in context.chain:
         summaries |= kind.summary(context, night, records)
     combined = context.chain.combined_types

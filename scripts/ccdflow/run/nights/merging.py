@@ -14,7 +14,7 @@ from json.decoder import scanstring
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -44,7 +44,7 @@ def merge_late_notes(results):
         If the notes cannot be written.
     """
     size, *sizes = (
-        (whole.stamp_of(results / name) or (0,))[0]
+        (atomic_write.stamp_of(results / name) or (0,))[0]
         for name in (paths.LATE_NOTES, paths.HEADERS, paths.LEDGER)
     )
     if size < max(_MANY, _PART * sum(sizes)):

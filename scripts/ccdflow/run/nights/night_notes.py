@@ -10,7 +10,7 @@ import json
 import posixpath
 
 from ccdflow import paths
-from ccdflow.files import notes, tables, whole
+from ccdflow.files import atomic_write, notes, tables
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.job import FRAMES, NIGHTS
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
@@ -153,7 +153,7 @@ class NightNotes:
         if rows:
             line = tables.TableLines(cells)
             tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
-        stamp = whole.stamp_of(table)
+        stamp = atomic_write.stamp_of(table)
         if not (rows or made or gone or stamp != self.table):
             return
         home = home_of_record(context)
@@ -308,8 +308,8 @@ def changed_values(now, saved):
 def home_of_record(context):
     """Return a function from a record to its night, '' for none."""
     rows = context.store.rows.values()
-    nights = {paths.reduced(row.file): row.night for row in rows}
-    nights |= {paths.calibrated(row.file): row.night for row in rows}
+    nights = {paths.reduced_frame(row.file): row.night for row in rows}
+    nights |= {paths.calibrated_frame(row.file): row.night for row in rows}
     segments = {paths.segment(row.night): row.night for row in rows}
     reach = {kind.name: kind.reach for kind in context.chain}
 

@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import ledger, plan
 from ccdflow.run.context import Context
 from ccdflow.run.job import MASTERS
-from ccdflow.run.nights import closed_nights, counts
+from ccdflow.run.nights import archive_counts, closed_nights
 from ccdflow.run.nights.night_notes import (
     NightNotes,
     OpenLedger,
@@ -77,7 +77,7 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress, made=
     if nights.first["general"] != state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
     known = nights.notes = NightNotes(results, nights)
-    if whole.stamp_of(results / paths.INVENTORY) != known.table:
+    if atomic_write.stamp_of(results / paths.INVENTORY) != known.table:
         raise NeedsWholePlan("the table is not as it was written")
     changes = _Changes(values, state, nights, known)
     opened = changes.nights()
@@ -127,7 +127,7 @@ class _Changes:
             with os.scandir(self._raw / folder) as entries:
                 for entry in entries:
                     if paths.is_raw_name(entry.name) and not entry.is_dir():
-                        yield prefix + entry.name, whole.stamp_of(entry)
+                        yield prefix + entry.name, atomic_write.stamp_of(entry)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -241,7 +241,7 @@ class _Opening:
         )
         opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0
-        ) + counts.asked(context)
+        ) + archive_counts.requested_frames(context)
         return opened_plan, self._more(context, opened_plan)
 
     def _take_in(self, store, records):
@@ -283,7 +283,7 @@ class _Opening:
         values, nights = self._values, self._nights
         context = Context(
             values, Path(values["raw"]), Path(values["results"]), store, records, self._chain,
-            frozenset(inventory.outdated(store, self._reading)),
+            frozenset(inventory.outdated_files(store, self._reading)),
             cameras=self._reading.cameras, closed=nights,
             planned_products=WantedProducts(self._notes),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.files import notes, whole
+from ccdflow.files import atomic_write, notes
 from ccdflow.run import late_notes
 from ccdflow.run.rawframes.inventory_table import TABLE, write_inventory
 from ccdflow.run.rawframes.rows import (
@@ -194,10 +194,10 @@ def save_store(results, store):
     before = store.table
     path = Path(results) / paths.INVENTORY
     unchanged = _same(store.rows, store.saved)
-    is_known = before and whole.stamp_of(path) == before
+    is_known = before and atomic_write.stamp_of(path) == before
     if not unchanged or not is_known:
         write_inventory(results, store, before=store.saved if is_known else None)
-        store.table = whole.stamp_of(path)
+        store.table = atomic_write.stamp_of(path)
     if unchanged and store.table == before and not store.is_scattered:
         return
     used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}

@@ -16,7 +16,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.camera.geometry import Cards
-from ccdflow.camera.marks import refuse_reduced
+from ccdflow.camera.reduction_marks import refuse_reduced
 from ccdflow.camera.reduction_recipe import AUTO
 from ccdflow.errors import CcdflowError
 from ccdflow.files import file_errors, rawfile
@@ -154,7 +154,7 @@ class _Reader:
 
 def _is_asked_for_again(row, again):
     """Tell whether a frame that is set aside is to be looked at once more."""
-    return row.status == SET_ASIDE and (again is None or paths.reduced(row.file) in again)
+    return row.status == SET_ASIDE and (again is None or paths.reduced_frame(row.file) in again)
 
 
 class _Basis:
@@ -193,7 +193,7 @@ class _Basis:
         pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
         pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
         recipe = camera.recipe(self._reduction)
-        # `outdated` asks each row for the model that the width of its strip decides.
+        # `outdated_files` asks each row for the model that the width of its strip decides.
         recipe = replace(recipe, model=None) if recipe.model == AUTO else recipe
         return digest([repr(pixels), cards, recipe.canonical()])
 
@@ -202,7 +202,7 @@ class _Basis:
         return self._of.get(camera, self._generic)
 
 
-def outdated(store, settings):
+def outdated_files(store, settings):
     """Return the files that are gone and whose camera was edited since: nothing can be redone.
 
     Parameters
@@ -270,7 +270,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     try:
         try:
             check_name(file)
-            with file_errors.reading(file):
+            with file_errors.raw_file_errors(file):
                 raw = rawfile.open_raw(f"{settings.raw}/{file}", file)
             _read(raw, file, before, settings, basis, now, values)
         finally:
@@ -296,11 +296,13 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         row = _as_far_as_read(row, raw, settings, basis)
     except MemoryError:
         # Not the frame's fault: the next run reads it again.
-        short = file_errors.no_memory(file)
+        short = file_errors.memory_error(file)
         return _unreadable(row, before, short, settings.raw / file), None, None
     except Exception as error:
         tracebacks[file] = text_of(file, error)
-        row = replace(row, status=SET_ASIDE, reason=file_errors.unforeseen(file, error).reason)
+        row = replace(
+            row, status=SET_ASIDE, reason=file_errors.unforeseen_error(file, error).reason
+        )
     if _is_young(row.stamp, now, settings) or _is_first_verdict(before, row):
         # A file that is still being written may keep its times, and one failed reading proves
         # nothing: the next run reads it again.
@@ -334,7 +336,7 @@ def _read(raw, file, before, settings, basis, now, values):
         camera = basis.identify(headers, settings.cameras, file)
         values |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
         remembered = basis.remembered(camera.name)
-        values |= _described(file, camera, headers, remembered)
+        values |= _row_values(file, camera, headers, remembered)
         if not camera.raw:
             remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
         values["geometry"], values["recipe"], notes = remembered(
@@ -364,7 +366,7 @@ def _as_far_as_read(row, raw, settings, basis):
         return row
     try:
         camera = basis.identify(raw.headers, settings.cameras, row.file)
-        known = _described(row.file, camera, raw.headers, basis.remembered(camera.name))
+        known = _row_values(row.file, camera, raw.headers, basis.remembered(camera.name))
     except MemoryError:
         return replace(row, stamp=())
     except Exception:
@@ -401,7 +403,7 @@ def _is_first_verdict(before, row):
     )
 
 
-def _described(file, camera, headers, remembered):
+def _row_values(file, camera, headers, remembered):
     """Return the values of a row that its headers tell, with warnings on unreadable cards."""
     described = camera.describe(headers, file=file, remembered=remembered)
     values = dict(zip(FACTS, _facts_of(described), strict=True))

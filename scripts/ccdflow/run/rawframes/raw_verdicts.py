@@ -21,7 +21,9 @@ def take_aside(store, unmade):
         Changed in place.
     unmade : list of ccdflow.run.ledger.Record
     """
-    by_product = {paths.reduced(file): row for file, row in store.rows.items()} if unmade else {}
+    by_product = (
+        {paths.reduced_frame(file): row for file, row in store.rows.items()} if unmade else {}
+    )
     for record in unmade:
         row = by_product.get(record.product)
         if row is not None and record.status == ledger.FAILED:
@@ -59,11 +61,11 @@ def mark_gone(store, records, gone, results):
     """
     unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
     missing = {*gone, *unreadable}
-    here = {paths.reduced(file) for file in store.rows if file not in missing}
+    here = {paths.reduced_frame(file) for file in store.rows if file not in missing}
     folders = [file for file in store.rows if file.endswith("/") and file not in missing]
     blocked = _blocked_by(store, missing) if missing else None
     for file in sorted(missing):
-        row, product = store.rows[file], paths.reduced(file)
+        row, product = store.rows[file], paths.reduced_frame(file)
         if product not in here and _may_be_there(results / product):
             why = _why_gone(file, folders) if file in gone else row.gone
             why = IN_THE_WAY if blocked(product) else why
@@ -87,7 +89,7 @@ def _blocked_by(store, missing):
     its name with frames in it now, or the reverse.
     """
     rows = (row for row in store.rows.values() if row.status == OK and row.file not in missing)
-    files = {paths.reduced(row.file) for row in rows}
+    files = {paths.reduced_frame(row.file) for row in rows}
     places = {parent for file in files for parent in _folders_of(file)}
     return lambda product: product in places or not files.isdisjoint(_folders_of(product))
 
@@ -137,7 +139,7 @@ def note_flags(context):
     if not texts and not any(row.flags for row in store.rows.values()):
         return
     for file, row in list(store.rows.items()):
-        flags = "; ".join(texts.get(paths.reduced(file), ()))
+        flags = "; ".join(texts.get(paths.reduced_frame(file), ()))
         if flags != row.flags:
             store.rows[file] = replace(row, flags=flags)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 
 DEEPEST = 100
 """A tree of more levels of folders is taken for an endless one."""
@@ -240,7 +240,7 @@ class _Walk:
             own = link or (f"{name}/" if is_link else "")
             self.open.append((f"{name}/", above, own))
         elif paths.is_raw_name(entry.name):
-            self.found[name] = whole.stamp_of(entry)
+            self.found[name] = atomic_write.stamp_of(entry)
 
 
 def _identity(folder):

@@ -70,7 +70,7 @@ def refuse_twins(store, new_files):
     """
     by_product = {}
     for file in new_files:
-        by_product.setdefault(paths.reduced(file), []).append(file)
+        by_product.setdefault(paths.reduced_frame(file), []).append(file)
     inside = _folders(new_files)
     for product, files in by_product.items():
         for file in files:
@@ -97,7 +97,7 @@ def refuse_spellings(store, new_files):
     """
     spelled, owner = {}, {}
     for file in sorted(new_files):
-        product = PurePosixPath(paths.reduced(file))
+        product = PurePosixPath(paths.reduced_frame(file))
         for path in (*reversed(product.parents[:-1]), product):
             first = spelled.setdefault(_folded(path), str(path))
             owner.setdefault(_folded(path), file)
@@ -139,7 +139,7 @@ def _folders(files):
     for file in files:
         first.setdefault(file.rpartition("/")[0], file)
     for file in first.values():
-        for folder in PurePosixPath(paths.reduced(file)).parents:
+        for folder in PurePosixPath(paths.reduced_frame(file)).parents:
             inside.setdefault(str(folder), file)
     return inside
 

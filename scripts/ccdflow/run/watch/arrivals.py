@@ -10,7 +10,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from ccdflow import paths
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run.rawframes import rawfolder
 
 AUTO, EVENTS, POLLING = "auto", "events", "polling"
@@ -273,9 +273,9 @@ class SettledFiles:
         ready = {}
         for name in news.complete:
             self._begun.pop(name, None)
-            ready[name] = whole.stamp_of(self.raw / name)
+            ready[name] = atomic_write.stamp_of(self.raw / name)
         for name, before in list(self._begun.items()):
-            stamp = whole.stamp_of(self.raw / name)
+            stamp = atomic_write.stamp_of(self.raw / name)
             if stamp == before:
                 ready[name] = stamp
                 del self._begun[name]

@@ -45,7 +45,7 @@ class Complaints:
         about : str
             Its subject.
         """
-        text = of_a_watch(text)
+        text = line_of_watch(text)
         before = self._problems.get(about, "")
         if text == before:
             return
@@ -75,7 +75,7 @@ class Complaints:
         self._aside |= aside
 
 
-def of_a_watch(text):
+def line_of_watch(text):
     """Return a line of a run with the remedy of a watch, which goes on."""
     return text.replace(_AS_A_RUN, _AS_A_WATCH)
 

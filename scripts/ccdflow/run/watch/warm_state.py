@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ccdflow import paths
-from ccdflow.files import whole as files
+from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
-from ccdflow.run.context import Context, Planning, is_of_enabled_type, reduced
+from ccdflow.run.context import Context, Planning, is_of_enabled_type, reduced_product
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
@@ -163,7 +163,7 @@ class WarmState:
     @cached_property
     def _files(self):
         """The raw file of each reduced frame."""
-        return {reduced(file): file for file in self.context.store.rows}
+        return {reduced_product(file): file for file in self.context.store.rows}
 
     @cached_property
     def _kept(self):
@@ -236,7 +236,7 @@ class WarmState:
 
     def _is_taken(self, file):
         """Tell whether another raw file has the same product."""
-        product, closed = reduced(file), self.context.closed
+        product, closed = reduced_product(file), self.context.closed
         nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
         if any(map(self.context.is_closed, nights)):
             # Their frames are not among those kept.
@@ -256,7 +256,7 @@ class WarmState:
             before = store.rows.get(row.file)
             if before is not None:
                 self._rows[before.night].pop(row.file, None)
-            self._files[reduced(row.file)] = row.file
+            self._files[reduced_product(row.file)] = row.file
             store.add(row)
             self._rows.setdefault(row.night, {})[row.file] = store.rows[row.file]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ccdflow import settings
 from ccdflow.errors import CcdflowError, UserError
-from ccdflow.files import whole
+from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
@@ -32,7 +32,7 @@ from ccdflow.run.watch import (
     night_closing,
     warm_state,
 )
-from ccdflow.run.watch.patience import NoAnswer, Patience
+from ccdflow.run.watch.timed_calls import NoAnswer, Patience
 
 PAUSE = 1.0
 """Seconds between two looks at the raw folder."""
@@ -260,7 +260,7 @@ class Watch:
     def _profiles_now(self):
         """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
         folder = settings.cameras_folder(self.values)
-        return sorted((path.name, whole.stamp_of(path)) for path in folder.glob("*.y*ml"))
+        return sorted((path.name, atomic_write.stamp_of(path)) for path in folder.glob("*.y*ml"))
 
     def _wait_for(self, work):
         """Do a round; say where it does not come back, and go on waiting."""
@@ -474,7 +474,7 @@ class Watch:
         session.finish(running)
         if jobs:
             for line in failures.lines_on_failures(context.results, running.failed):
-                self.say(complaints.of_a_watch(line))
+                self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, outcome.records.values(), time.monotonic() - began
             )

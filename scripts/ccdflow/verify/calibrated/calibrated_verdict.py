@@ -40,7 +40,7 @@ from ccdflow.verify.reading.accounts import (
 )
 from ccdflow.verify.reading.mask_bits import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
 from ccdflow.verify.reading.outcome import MISSING, REPLACED, CannotRemake
-from ccdflow.verify.reading.stored_rows import master_file, stored
+from ccdflow.verify.reading.stored_rows import master_file, open_product
 
 STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
@@ -303,7 +303,7 @@ def _check_masters(first, reduced, account, files):
 
 def _check_flat_level(first, path):
     """Compare FLATLVL with the flat's, which each image of a flat has."""
-    images = stored(path).images.values()
+    images = open_product(path).images.values()
     levels = {number_of_card(image.header.get("FLATLVL")) for image in images} - {None}
     if len(levels) == 1 and (level := levels.pop()):
         same_figure(first, "FLATLVL", level)
@@ -349,14 +349,14 @@ def _check_mask(mask, image, frame, hdu, header, first, beside, results):
         given |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
         given[~np.isfinite(image.reduced)] |= NOT_FINITE
-        given[remade_calibration.saturated(image.reduced, header, reduced, image.readouts)] |= (
-            SATURATED
-        )
+        given[
+            remade_calibration.saturated_pixels(image.reduced, header, reduced, image.readouts)
+        ] |= SATURATED
     expected = masking.ExpectedMask(given)
     # Full pixels lie close together: the level's card has too few digits to part them.
     measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
     sure, near = (
-        remade_calibration.saturated(image.reduced, header, reduced, measured, more=more)
+        remade_calibration.saturated_pixels(image.reduced, header, reduced, measured, more=more)
         for more in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
     )
     expected.add(SATURATED, sure, possible=near)

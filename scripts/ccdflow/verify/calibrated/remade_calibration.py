@@ -167,7 +167,7 @@ def saturation(header, reduced, tail):
     return number_of_card(card(header, "SATMEAS", tail)) if top is None else top
 
 
-def saturated(image, cards, header, readouts, *, more=0.0):
+def saturated_pixels(image, cards, header, readouts, *, more=0.0):
     """Return which reduced pixels are saturated, by a value less the level that was subtracted.
 
     Parameters

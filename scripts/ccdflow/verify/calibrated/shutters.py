@@ -11,7 +11,7 @@ from astropy.io import fits
 from ccdflow.verify.comparing.amplifiers import number_of_card
 from ccdflow.verify.reading.accounts import NamedMaster, product_of
 from ccdflow.verify.reading.outcome import MISSING, MODEL, CannotRemake
-from ccdflow.verify.reading.stored_rows import master_file, stored
+from ccdflow.verify.reading.stored_rows import master_file, open_product
 
 # Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
 _MOST_CELLS = 16
@@ -69,7 +69,7 @@ def _exposures(flat, reduced, results):
         path = results / product_of(unquote(name, errors="surrogateescape"))
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a member of its flat, is missing", MISSING)
-        headers.append(stored(path).first)
+        headers.append(open_product(path).first)
     seconds = [number_of_card(header.get("EXPTIME")) for header in headers]
     if None in seconds:
         raise CannotRemake("it is corrected for the shutter, and EXPTIME has no exposure", MODEL)
@@ -86,10 +86,10 @@ def _stretched(cells, shape):
         nearest = good[np.argmin(((good - place) ** 2).sum(axis=1))]
         cells[tuple(place)] = cells[tuple(nearest)]
     cells = np.nan_to_num(cells)
-    return _along(_along(cells, shape[0]).T, shape[1]).T
+    return _interpolate_cells(_interpolate_cells(cells, shape[0]).T, shape[1]).T
 
 
-def _along(values, size):
+def _interpolate_cells(values, size):
     """Return values of cells at each pixel of the first axis: lines, and parabolas at the ends."""
     count = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     edges = np.linspace(0, size, count + 1).round().astype(int)

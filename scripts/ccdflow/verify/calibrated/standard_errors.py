@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.verify.calibrated.master_planes import expected_dark_light
 from ccdflow.verify.comparing.amplifiers import card, number_of_card
-from ccdflow.verify.detector.photon_light import outstanding
+from ccdflow.verify.detector.photon_light import light_of_block
 
 # Pixels that are compared at once.
 _BLOCK_PIXELS = 1 << 16
@@ -272,7 +272,7 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     light = np.maximum(smooth.rows(rows.start, rows.stop), 0)
     variance = noise.with_light(before, light, flat, of_flat, photon)
     most = max(noise.photon(readout) for readout in noise.readouts)
-    bright = outstanding(padded, light, variance, flat, most)
+    bright = light_of_block(padded, light, variance, flat, most)
     part = np.asarray(of_flat).reshape(-1)[bright.at] if np.ndim(of_flat) else 0.0
 
     def of(lights):

@@ -133,7 +133,7 @@ def _check_model(made, bias):
         factor, error = measuring.model_factor(
             frames, levels, light, model.fixed / square, model.slope / square
         )
-        same_value(f"MODFC{tail}", model.factor, factor, part=tolerances.of_factor(error))
+        same_value(f"MODFC{tail}", model.factor, factor, part=tolerances.tolerance_of_factor(error))
 
 
 def _check_shared(made, bias, masters):
@@ -200,7 +200,7 @@ def _check_gains(made):
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        same_value(f"GAINMEAS{tail}", written, gain, part=tolerances.of_gain(error))
+        same_value(f"GAINMEAS{tail}", written, gain, part=tolerances.tolerance_of_gain(error))
 
 
 def _check_dark(made, image, errors, mask):

@@ -33,7 +33,7 @@ from ccdflow.verify.reading.accounts import account_of_combined, gains_of, produ
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import HOT, UNLIT
 from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
-from ccdflow.verify.reading.stored_rows import stored
+from ccdflow.verify.reading.stored_rows import open_product
 
 # Bands of rows of an image that are made again.
 _BANDS = 16
@@ -146,7 +146,9 @@ class _RemadeImage:
     def sample(self, wanted):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
         rows = measuring.rows_measured_on(*self.shape, len(self.account.members), wanted)
-        stack, bits, _, _ = remade_combination.prepared(self.account, self.results, self.hdu, rows)
+        stack, bits, _, _ = remade_combination.prepare_rows(
+            self.account, self.results, self.hdu, rows
+        )
         stack[bits != 0] = np.nan
         return rows, stack
 
@@ -294,7 +296,7 @@ def _check_members(headers, account, results):
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
                 same_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
-    firsts = [stored(path).first for path in files]
+    firsts = [open_product(path).first for path in files]
     shared_by(headers[0], firsts, COMBINED)
     dates = [_time_of(header) for header in firsts]
     if all("T" in str(header.get("DATE-OBS")) for header in firsts):
@@ -314,7 +316,9 @@ def _check_members(headers, account, results):
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
-            shared_by(headers[hdu], [stored(path).images[hdu].header for path in files], COMBINED)
+            shared_by(
+                headers[hdu], [open_product(path).images[hdu].header for path in files], COMBINED
+            )
         _check_levels(headers[hdu], firsts, files, hdu)
 
 
@@ -322,7 +326,7 @@ def _check_levels(header, firsts, paths, hdu):
     for tail in tails_of(header):
         if number_of_card(card(header, "BIASLVL", tail)) is None:
             continue
-        own = firsts if not hdu else [stored(path).images[hdu].header for path in paths]
+        own = firsts if not hdu else [open_product(path).images[hdu].header for path in paths]
         levels = [number_of_card(card(member, "BIASLVL", tail)) for member in own]
         if None not in levels:
             same_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ccdflow.verify.detector.photon_light import along
+from ccdflow.verify.detector.photon_light import lines_between_middles
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
 MODEL_ROWS = 64
@@ -113,8 +113,8 @@ def smooth_light(sampled, sample, ny):
     ]
     known = boxes[np.isfinite(boxes)]
     boxes[np.isnan(boxes)] = np.median(known) if known.size else 0.0
-    lines = along(middles[1], boxes.T, places[1]).T
-    return along(middles[0], lines, np.arange(ny))
+    lines = lines_between_middles(middles[1], boxes.T, places[1]).T
+    return lines_between_middles(middles[0], lines, np.arange(ny))
 
 
 def scatter(values):

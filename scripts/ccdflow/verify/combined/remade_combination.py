@@ -24,7 +24,7 @@ from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
 from ccdflow.verify.reading.outcome import MODEL, OLDER, CannotRemake
-from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 
 # Part by which a limit is moved, to see which values are decided by the rounding.
 _ON_LIMIT = 5e-4
@@ -120,7 +120,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     CannotRemake
         If ccdproc does not clip by the deviation of the header, or MODRN is absent.
     """
-    stack, bits, dark, scale = prepared(account, results, hdu, rows)
+    stack, bits, dark, scale = prepare_rows(account, results, hdu, rows)
     masked = bits != 0
     if account.clip is not None and account.deviation == "noise":
         again = _by_noise(
@@ -153,7 +153,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     return again
 
 
-def prepared(account, results, hdu, rows):
+def prepare_rows(account, results, hdu, rows):
     """Return some rows of all members, less their masters, over their levels.
 
     Parameters
@@ -220,9 +220,9 @@ def _masks(paths, hdu, rows, values, account):
         return bits
     for number, path in enumerate(paths):
         name = f"MASK{hdu}" if hdu else "MASK"
-        if name in stored(path).images:
+        if name in open_product(path).images:
             bits[number] = rows_of(path, name, rows, "member")
-        header = stored(path).images[hdu].header
+        header = open_product(path).images[hdu].header
         if (ceiling := _ceiling(header)) is not None:
             bits[number][values[number] >= ceiling] |= SATURATED
         for tail in filter(lambda tail: f"AMPBAD{tail}" in header, tails_of(header)):

@@ -42,11 +42,11 @@ FLAT_SCATTER = 1e-4
 """Relative, of FLATRMS: one over FLATSN, and both are rounded."""
 
 
-def of_factor(error):
+def tolerance_of_factor(error):
     """Return the relative tolerance of a noise model's factor of a relative standard error."""
     return max(_FACTOR, _SIGMAS * error)
 
 
-def of_gain(error):
+def tolerance_of_gain(error):
     """Return the relative tolerance of a gain of a relative standard error."""
     return max(_GAIN, _SIGMAS * error)

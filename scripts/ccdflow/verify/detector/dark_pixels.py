@@ -205,7 +205,7 @@ class LinesThroughDarks:
         return PixelLines(rate, error, offset, at_zero, misfit, scatter)
 
 
-def of_lines(bits, place, read, seconds, noise, hot_rate):
+def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
     """Give pixels of an amplifier the bits that darks of several exposures give.
 
     Parameters
@@ -256,7 +256,7 @@ def _not_linear(bits, part, lines, fit):
         bits.add(HOT, off + lines.misfit / fit.scales[1], limit, part, least=0)
 
 
-def of_one_dark(bits, place, rate, error, hot_rate):
+def flag_by_one_dark(bits, place, rate, error, hot_rate):
     """Give pixels of an amplifier the bits that one combined dark gives.
 
     Parameters

@@ -236,7 +236,7 @@ def average_of(values, levels, noise):
         return mean, variance / len(values), np.abs(apart - limit) < NEAR * limit
 
 
-def of_two_levels(parts, *, like_ccdmask):
+def open_bits_of_levels(parts, *, like_ccdmask):
     """Return the `OpenBits` of pixels that are not linear between faint and bright flats.
 
     Parameters

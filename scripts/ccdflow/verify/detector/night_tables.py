@@ -18,7 +18,7 @@ from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.reading.outcome import MISSING, MODEL, OLDER, CannotRemake
-from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 
 SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 """The words of LOOKED: where bad pixels were looked for."""
@@ -53,7 +53,7 @@ class NightMaster:
     @property
     def first(self):
         """Its first header."""
-        return stored(self.path).first
+        return open_product(self.path).first
 
     @property
     def members(self):
@@ -87,7 +87,7 @@ class NightMaster:
         member = self.members[0]
         if not member.is_file():
             raise CannotRemake(f"{member.name}, a member of a master, is missing", MISSING)
-        return stored(member).images[hdu].header
+        return open_product(member).images[hdu].header
 
     def level_is_out(self, hdu, tail):
         """Tell whether an amplifier's bias level is out of the members.
@@ -129,7 +129,7 @@ class NightMaster:
         level = 0.0 if bias is None else rows_of(bias, hdu, rows, "bias").astype(float)
         for path in self.members:
             values = rows_of(path, hdu, rows, "member").astype(float) - level
-            if f"MASK{suffix}" in stored(path).images:
+            if f"MASK{suffix}" in open_product(path).images:
                 values[rows_of(path, f"MASK{suffix}", rows, "member") != 0] = np.nan
             rows_of_members.append(values)
         return np.array(rows_of_members)
@@ -142,7 +142,9 @@ class NightMaster:
         CannotRemake
             If the EXPTIME of one is not a number.
         """
-        exposures = [number_of_card(stored(path).first.get("EXPTIME")) for path in self.members]
+        exposures = [
+            number_of_card(open_product(path).first.get("EXPTIME")) for path in self.members
+        ]
         if None in exposures:
             raise CannotRemake(
                 "the EXPTIME of a flat that it was measured from is not a number", MODEL
@@ -224,7 +226,7 @@ def night_images(first, masters, results):
     -------
     list of NightImage
     """
-    images = stored(masters[0].path).images
+    images = open_product(masters[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]
     tails = [(hdu, tail) for hdu in numbers for tail in tails_of(images[hdu].header)]
     noises = {}
@@ -243,12 +245,14 @@ def _check_noise(first, words, values, masters, where, results):
     hdu, tail = where
     for master in masters:
         bias = master.master_paths.get("bias")
-        known = bias and number_of_card(card(stored(bias).images[hdu].header, "RNOISE", tail))
+        known = bias and number_of_card(card(open_product(bias).images[hdu].header, "RNOISE", tail))
         if known:
             same_value(words[0], values[0], known, part=2e-5)
             break
-    known = number_of_card(card(stored(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail))
-    name = card(stored(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
+    known = number_of_card(
+        card(open_product(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail)
+    )
+    name = card(open_product(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
     if known:
         same_value(words[1], values[1], known)
     elif values[1] is not None:
@@ -429,7 +433,7 @@ def _by_darks(bits, image, tail, place, darks, hot_rate):
             rows_of(dark.path, which, y, "dark")[:, x] * (gain / seconds[0])
             for which in (image.hdu, f"UNCERT{image.suffix}")
         )
-        dark_pixels.of_one_dark(bits, place, rate, error, hot_rate)
+        dark_pixels.flag_by_one_dark(bits, place, rate, error, hot_rate)
         return
 
     def read(rows):
@@ -437,7 +441,7 @@ def _by_darks(bits, image, tail, place, darks, hot_rate):
         return np.concatenate(parts) * gain
 
     times = np.repeat(seconds, [len(dark.members) for dark in darks])
-    dark_pixels.of_lines(bits, place, read, times, noise * gain, hot_rate)
+    dark_pixels.flag_by_lines(bits, place, read, times, noise * gain, hot_rate)
 
 
 def _by_levels(image, tail, place, flat, like_ccdmask):
@@ -466,7 +470,7 @@ def _by_levels(image, tail, place, flat, like_ccdmask):
         [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
         for level in (0, 1)
     ]
-    return flat_pixels.of_two_levels(parts, like_ccdmask=like_ccdmask)
+    return flat_pixels.open_bits_of_levels(parts, like_ccdmask=like_ccdmask)
 
 
 def _dark_rate(flat, hdu, place):
@@ -480,4 +484,4 @@ def _dark_rate(flat, hdu, place):
 
 @lru_cache(maxsize=4)
 def _rate_of(path, hdu, time):
-    return rows_of(path, hdu, _ALL, "dark") / float(stored(path).first["EXPTIME"])
+    return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first["EXPTIME"])

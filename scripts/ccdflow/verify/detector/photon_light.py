@@ -83,7 +83,7 @@ class SmoothLight:
         known = np.isfinite(medians)
         medians[~known] = np.median(medians[known]) if known.any() else 0.0
         middles = width * np.arange(count) + (width - 1) / 2
-        self._grid = along(middles, medians.T, np.arange(nx)).T
+        self._grid = lines_between_middles(middles, medians.T, np.arange(nx)).T
         self._at = (edges[:-1] + edges[1:] - 1) / 2
 
     def rows(self, first, stop):
@@ -98,10 +98,10 @@ class SmoothLight:
         numpy.ndarray of shape (k, nx)
             In the unit of the sample.
         """
-        return along(self._at, self._grid, np.arange(first, stop))
+        return lines_between_middles(self._at, self._grid, np.arange(first, stop))
 
 
-def along(middles, values, places):
+def lines_between_middles(middles, values, places):
     """Return values at places of the first axis: lines between the middles and beyond them.
 
     scipy's `interp1d` would do, and takes 0.1 s of CPU to import.
@@ -158,7 +158,7 @@ class MeasuredLight:
     most: np.ndarray
 
 
-def outstanding(image, smooth, variance, flat, photon):
+def light_of_block(image, smooth, variance, flat, photon):
     """Return the `MeasuredLight` of a block of rows.
 
     Parameters

@@ -11,7 +11,7 @@ from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
 from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
-from ccdflow.verify.reading.stored_rows import master_file, rows_of, stored
+from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 
 # Numbers without another note are those of detector/dead_time.py, written again on purpose.
 # Cells along an axis of a map, at most.
@@ -72,7 +72,7 @@ class ShutterFlat:
         numpy.ndarray of shape (k, nx)
         """
         values = rows_of(self.path, hdu, rows, "flat").astype(float)
-        if f"MASK{suffix}" in stored(self.path).images:
+        if f"MASK{suffix}" in open_product(self.path).images:
             values[rows_of(self.path, f"MASK{suffix}", rows, "flat") != 0] = np.nan
         for path, factor, kind in ((self.bias, 1.0, "bias"), (self.dark, self.factor, "dark")):
             if path is not None:
@@ -108,7 +108,7 @@ def flats_named(first, results):
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a flat that it is made of, is missing", MISSING)
         seconds = float(first[f"IMSEC{n:03d}"])
-        known = number_of_card(stored(path).first.get("EXPTIME"))
+        known = number_of_card(open_product(path).first.get("EXPTIME"))
         if known is not None:
             same_value(f"IMSEC{n:03d}", seconds, known)
         of = first[f"IMFLT{n:03d}"]
@@ -119,7 +119,7 @@ def flats_named(first, results):
                 own = NamedMaster(name, first[f"{kind}KY{of:02d}"])
                 masters[kind] = master_file(own, kind.lower(), results)
         if "DARK" in masters:
-            factor = seconds / float(stored(masters["DARK"]).first["EXPTIME"])
+            factor = seconds / float(open_product(masters["DARK"]).first["EXPTIME"])
         flats.append(
             ShutterFlat(
                 path, seconds, first[f"SERIES{of:02d}"], masters.get("BIAS"), masters.get("DARK"),
@@ -152,7 +152,7 @@ def verify_shutter(first, hdus, results):
         If a file that it is made of is missing, or the map is of an older version.
     """
     flats = flats_named(first, results)
-    images = stored(flats[0].path).images
+    images = open_product(flats[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
     names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
     if [hdu.name for hdu in hdus[1:]] != names:
@@ -195,7 +195,7 @@ def _noises(first, images, numbers, flats):
         known = number_of_card(card(header, "AMPGAIN", tail))
         same_value(words[0], gain, known or 1.0)
         if flats[0].bias is not None:
-            bias = stored(flats[0].bias).images[hdu].header
+            bias = open_product(flats[0].bias).images[hdu].header
             if known := number_of_card(card(bias, "RNOISE", tail)):
                 same_value(words[1], noise, known, part=2e-5)
         noises[hdu] = gain, noise

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from ccdflow.verify.reading.accounts import product_of, raw_file
 from ccdflow.verify.reading.outcome import CannotRemake
-from ccdflow.verify.reading.stored_rows import stored
+from ccdflow.verify.reading.stored_rows import open_product
 
 # Cards that name a master: BIASIM, FLATIM02, BPMIM, SHUTCOR.
 _MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
@@ -56,7 +56,7 @@ def size_and_times(path):
 def _members_of(master, results):
     """Return the reduced frames that a master names; none of one that cannot be read."""
     try:
-        first = stored(master).first
+        first = open_product(master).first
     except (OSError, LookupError, ValueError, TypeError, CannotRemake):
         # The verdict on the product reports the cause.
         return []

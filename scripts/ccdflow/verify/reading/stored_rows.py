@@ -44,7 +44,7 @@ class StoredProduct:
     images: dict
 
 
-def stored(path):
+def open_product(path):
     """Return the `StoredProduct` of a product; its headers are read once for all bands of rows."""
     status = path.stat()
     if not status.st_size:
@@ -101,7 +101,7 @@ def rows_of(path, hdu, rows, what, cut=None):
     """
     if not path.is_file():
         raise CannotRemake(f"its {what} {path.name} is missing", MISSING)
-    image = stored(path).images[hdu]
+    image = open_product(path).images[hdu]
     native, nx = image.dtype.newbyteorder("="), image.shape[1]
     if isinstance(rows, slice) and cut is None:
         low, high, _ = rows.indices(image.shape[0])
@@ -136,7 +136,7 @@ def master_file(master, kind, results):
     path = results / master.name
     if not path.is_file():
         raise CannotRemake(f"its {kind} {master.name} is missing", MISSING)
-    if stored(path).first["CCDFKEY"] != master.key:
+    if open_product(path).first["CCDFKEY"] != master.key:
         reason = f"its {kind} {master.name} was replaced by another"
         raise CannotRemake(reason, REPLACED)
     return path

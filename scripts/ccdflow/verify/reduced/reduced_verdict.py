@@ -143,7 +143,7 @@ def _check_mask(hdus, hdu, account, raw):
         top, part = card(header, "AMPSAT", tail), again[place]
         part[...] = 0
         values = raw[amplifier.hdu].data[amplifier.kept or place]
-        values = remade_frames.turned(values, amplifier.flip)
+        values = remade_frames.turn_image(values, amplifier.flip)
         part[~np.isfinite(values)] |= NOT_FINITE
         top = _highest(raw[amplifier.hdu].data.dtype) if top is None else top
         if top is not None:

@@ -142,7 +142,7 @@ def reduce_amplifier(raw, amplifier, account):
             part = slice(kept[0].start + low, kept[0].start + high), kept[1]
             pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
             first = y.start + (count - high if "y" in amplifier.flip else low)
-            pixels = turned(np.asarray(pixels, dtype=np.float64), amplifier.flip)
+            pixels = turn_image(np.asarray(pixels, dtype=np.float64), amplifier.flip)
             yield (slice(first, first + high - low), x), pixels
 
 
@@ -229,7 +229,7 @@ def _model_of_overscan(values, axis, account):
     return curve
 
 
-def turned(image, flip):
+def turn_image(image, flip):
     """Return an image with its axes reversed that AMPFLIP names.
 
     Parameters

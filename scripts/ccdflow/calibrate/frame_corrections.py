@@ -1,0 +1,70 @@
+"""The corrections of a calibrated frame beside its masters: bad pixels, cosmic rays, shutter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.calibrate import bits
+
+
+@dataclass(frozen=True)
+class ImageExtras:
+    """The corrections of one image of a frame.
+
+    Attributes
+    ----------
+    bad_pixels : ccdflow.calibrate.bits.Sparse or None
+        Pixels of the detector that are known to be bad, and their bits.
+    find_cosmics : callable or None
+        Takes image, standard errors and mask, (ny, nx) each; returns a
+        `ccdflow.detector.cosmics.Search`.
+    """
+
+    bad_pixels: bits.Sparse | None = None
+    find_cosmics: Callable | None = None
+
+
+@dataclass(frozen=True)
+class Extras:
+    """The corrections of a frame beside its masters.
+
+    Attributes
+    ----------
+    bad_pixels : tuple of ccdflow.calibrate.bits.Sparse
+        Of each image; () for none.
+    find_cosmics : callable or None
+        See `ImageExtras`.
+    cards : tuple of (str, object, str)
+        Keyword, value and comment of cards of the first HDU.
+    """
+
+    bad_pixels: tuple = ()
+    find_cosmics: Callable | None = None
+    cards: tuple = ()
+
+    def of_image(self, number):
+        """Return the `ImageExtras` of an image, counted from 0."""
+        pixels = self.bad_pixels[number] if number < len(self.bad_pixels) else None
+        return ImageExtras(pixels, self.find_cosmics)
+
+
+def sparse_mask(pixels, shape):
+    """Return a sparse mask of an image from a list of its pixels.
+
+    Parameters
+    ----------
+    pixels : dict of str to numpy.ndarray
+        ``row``, ``column`` (from 0) and ``bits`` of each pixel.
+    shape : (int, int)
+        (ny, nx).
+
+    Returns
+    -------
+    ccdflow.calibrate.bits.Sparse
+    """
+    index = np.asarray(pixels["row"], np.int64) * shape[1] + pixels["column"]
+    order = np.argsort(index, kind="stable")
+    return bits.Sparse(index[order], np.asarray(pixels["bits"], np.int16)[order], shape[1])

@@ -1,0 +1,222 @@
+"""Masters of the whole chip cut to the window of a frame.
+
+The sections on the chip say where the frame lies in the master, CCDSEC or DETSEC of both; where
+there are none, the origins of the windows do, XORGSUBF and YORGSUBF.
+"""
+
+from __future__ import annotations
+
+from ccdflow.calibrate.master_store import is_level_subtracted
+from ccdflow.camera.binning import binning
+from ccdflow.camera.sections import Region, parse_fits
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import as_integer, card_value
+from ccdflow.files.multi_image_products import read_units
+from ccdflow.files.values import as_number
+
+_SECTIONS = ("CCDSEC", "DETSEC")
+ORIGIN = ("XORGSUBF", "YORGSUBF")
+"""Column and row of a raw frame's first pixel on its chip, from 0, in binned pixels (MaxIm)."""
+
+
+def window_in(frame, master, *, file, name):
+    """Return the region of a frame's pixels in a larger master.
+
+    Parameters
+    ----------
+    frame, master : ccdflow.files.multi_image_products.ProductUnit
+        HDUs of the reduced frame and of the master.
+    file, name : str
+        Of the frame and the master, for errors.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+
+    Raises
+    ------
+    FrameError
+        If the sections are missing, differ in binning or direction, or the frame is not within the
+        master.
+    """
+    for keyword in _SECTIONS:
+        texts = [card_value(unit.header, keyword) for unit in (frame, master)]
+        if None not in texts:
+            break
+    else:
+        keyword = ORIGIN[0]
+        texts = [section_by_origin(unit.header, unit.shape) for unit in (frame, master)]
+        if None in texts:
+            raise FrameError(
+                "the frame is a window, and no card says where it lies in the master",
+                file=file,
+                keyword=" or ".join((*_SECTIONS, *ORIGIN)),
+                value="absent",
+                allowed=f"a section, or an origin, in the frame and in {name}",
+                remedy="combine frames of this window",
+            )
+    return region_in(
+        texts, [unit.shape for unit in (frame, master)], keyword=keyword, file=file, name=name
+    )
+
+
+def section_by_origin(header, shape):
+    """Return the section on the chip of a product by its raw frame's origin alone.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Its LTV tell how far the image begins behind the raw frame's first pixel.
+    shape : (int, int)
+        (ny, nx) of the image.
+
+    Returns
+    -------
+    str or None
+        None where no card tells the origin, or the image is reversed.
+    """
+    ends = []
+    for axis, step in zip((1, 2), reversed(binning([header], 0)), strict=True):
+        origin = as_integer(card_value(header, ORIGIN[axis - 1]))
+        moved, way = (card_value(header, name) for name in (f"LTV{axis}", f"LTM{axis}_{axis}"))
+        moved, way = as_integer(0 if moved is None else moved), as_number(1 if way is None else way)
+        if origin is None or moved is None or way != 1 or origin < moved:
+            return None
+        first, length = origin - moved, shape[2 - axis]
+        ends.append(f"{first * step + 1}:{(first + length) * step}")
+    return f"[{ends[0]},{ends[1]}]"
+
+
+def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
+    """Return the region of a frame's pixels in a larger master, by their sections on the chip.
+
+    Parameters
+    ----------
+    texts : (str, str)
+        Section of the frame, and of the master.
+    shapes : ((int, int), (int, int))
+        (ny, nx) of the two.
+    keyword, file, name : str
+        The card, the frame and the master, for errors.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+
+    Raises
+    ------
+    FrameError
+        If a section cannot be read, binning or direction differ, or the frame is not within the
+        master.
+    """
+    sections = [parse_fits(text, file=file, keyword=keyword) for text in texts]
+    own, whole = (section.region for section in sections)
+    (frame, master) = shapes
+    steps = [
+        _binning(section.region, shape) for section, shape in zip(sections, shapes, strict=True)
+    ]
+    ways = [(section.flip_x, section.flip_y) for section in sections]
+    if None in steps or steps[0] != steps[1] or ways[0] != ways[1]:
+        raise FrameError(
+            "the master has another binning or direction than the frame",
+            file=file,
+            keyword=keyword,
+            value=f"{texts[0]} for {frame[1]} x {frame[0]} pixels",
+            allowed=f"as {texts[1]} for {master[1]} x {master[0]} in {name}",
+            remedy="combine frames of this binning",
+        )
+    (step_y, step_x), (flip_x, flip_y) = steps[0], ways[0]
+    y0, rest_y = divmod(whole.y1 - own.y1 if flip_y else own.y0 - whole.y0, step_y)
+    x0, rest_x = divmod(whole.x1 - own.x1 if flip_x else own.x0 - whole.x0, step_x)
+    if not whole.contains(own) or rest_y or rest_x:
+        raise FrameError(
+            "the frame's window is not within the master's",
+            file=file,
+            keyword=keyword,
+            value=texts[0],
+            allowed=f"whole pixels of {texts[1]} in {name}",
+            remedy="combine frames of this window",
+        )
+    return Region(y0, y0 + frame[0], x0, x0 + frame[1])
+
+
+def _binning(region, shape):
+    """Return the pixels of the chip in a pixel of an image, (y, x); None if not whole."""
+    steps = [divmod(whole, part) for whole, part in zip(region.shape, shape, strict=True)]
+    return None if any(rest or not step for step, rest in steps) else tuple(s for s, _ in steps)
+
+
+def check_cut(master, header, *, file):
+    """Raise `FrameError` if a cut master would be wrong for a window of one amplifier.
+
+    Parameters
+    ----------
+    master : ccdflow.calibrate.master_store.Master
+        Of one image.
+    header : astropy.io.fits.Header
+        Of the reduced frame.
+    file : str
+        Of the frame, for the error.
+
+    Raises
+    ------
+    FrameError
+        If the master was read by several amplifiers, or is a bias and the frame keeps its level.
+    """
+    if len(master.gains) > 1:
+        raise FrameError(
+            f"the {master.kind} was read by several amplifiers, the window by one",
+            file=file,
+            keyword="GAIN01, GAIN02",
+            value=f"{master.gains} in {master.name}",
+            allowed="one gain",
+            remedy="combine frames of this window",
+        )
+    if master.kind == "bias" and not is_level_subtracted(header):
+        raise FrameError(
+            "the bias level is still in the frame, and that of a window may be another",
+            file=file,
+            keyword="OVERSCAN",
+            value="absent",
+            allowed=f"a frame whose overscan was subtracted, to take {master.name}",
+            remedy="combine biases of this window",
+        )
+
+
+def first_image_unit(units):
+    """Return the first of a file's units (`ProductUnit`) that holds an image."""
+    return next((unit for unit in units if unit.shape is not None), units[0])
+
+
+def master_for(store, kind, path, frame, *, file, name):
+    """Return a master of a frame, cut where the frame is a window of it.
+
+    Parameters
+    ----------
+    store : ccdflow.calibrate.master_store.MasterStore
+    kind : {'bias', 'dark', 'flat'}
+    path : path-like
+        Of the master.
+    frame : ccdflow.files.multi_image_products.ProductUnit
+        The frame's image.
+    file, name : str
+        Of the frame and the master, for errors.
+
+    Returns
+    -------
+    master : ccdflow.calibrate.master_store.Master
+    cut : str
+        The FITS section that was cut out; '' where the master has the frame's shape or is smaller.
+
+    Raises
+    ------
+    FrameError
+        If the cards of the two do not say where the window lies, or the cut would be wrong.
+    """
+    other = first_image_unit(read_units(path, name=name))
+    is_other = other.shape is not None and other.shape != frame.shape
+    if not is_other or any(a > b for a, b in zip(frame.shape, other.shape, strict=True)):
+        return store.get(path, kind, name=name), ""
+    region = window_in(frame, other, file=file, name=name)
+    master = store.get(path, kind, name=name, region=region)
+    return master, region.to_fits()

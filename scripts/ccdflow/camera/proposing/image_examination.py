@@ -1,0 +1,256 @@
+"""One image examined for a profile: its strips without light, its amplifiers, the findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ccdflow.camera.proposing.findings import ends_on, sentences_on_image
+from ccdflow.camera.proposing.lit_blocks import find_amplifiers, with_header_section
+from ccdflow.camera.proposing.lit_columns import (
+    NOISIEST,
+    AxisLevels,
+    agreeing_ranges,
+    column_noises,
+    complement,
+    fill_with_medians,
+    quietest_noise,
+    see_axis,
+    strip_of,
+    tolerance,
+    widest_of,
+    without_drift,
+)
+from ccdflow.camera.proposing.unlit_ranges import without_unlit
+from ccdflow.camera.sections import Region, parse_fits
+from ccdflow.errors import FrameError
+
+BRIGHT = (
+    "This frame is bright, {level:.0f} adu with the noise of light, and that ends nowhere "
+    "abruptly: no overscan shows in it. The values below are the header's."
+)
+"""The note on a bright frame without dark columns."""
+
+# Level, adu, of a frame that holds light.
+_BRIGHT = 3000.0
+# Noise, adu, of a frame that holds light: no bias has both above these.
+_NOISE_OF_LIGHT = 15.0
+
+BLANK = (
+    "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
+    "it; what follows is the header's."
+)
+"""The note on an image of one value."""
+
+TOO_FAINT = (
+    "There is no light in this frame, or too little next to any dark columns or rows, to tell "
+    "where the overscan is: better give a flat as well. The values below are the header's."
+)
+"""The note on a frame without enough light."""
+
+
+@dataclass(frozen=True)
+class ImageFindings:
+    """Findings in the image of one HDU.
+
+    Parameters
+    ----------
+    hdu : int
+    shape : (int, int)
+        (ny, nx).
+    columns, rows : AxisLevels
+    amplifiers : tuple of (str, Region, tuple of Region)
+        Name, data and overscan of each.
+    claimed : tuple of (str, Region)
+        The header's sections that lie in the frame, by card.
+    findings : tuple of str
+        Sentences for the user.
+    has_light : bool
+        Whether the frame shows light at all.
+    """
+
+    hdu: int
+    shape: tuple[int, int]
+    columns: AxisLevels
+    rows: AxisLevels
+    amplifiers: tuple[tuple[str, Region, tuple[Region, ...]], ...]
+    claimed: tuple[tuple[str, Region], ...]
+    findings: tuple[str, ...]
+    has_light: bool
+
+
+def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
+    """Examine the pixels of one image.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    index : int
+        The HDU.
+    flat : numpy.ndarray
+        Shape (ny, nx), adu: the frame with most light.
+    dark : numpy.ndarray, optional
+        A bias of the same camera.
+    kind : str
+        The type of frame that `flat` is, as far as known.
+    in_header : tuple of ccdflow.camera.geometry.Amplifier
+        The geometry by the header alone for this HDU.
+
+    Returns
+    -------
+    ImageFindings
+    """
+    flat = fill_with_medians(flat)
+    dark = None if dark is None else fill_with_medians(dark)
+    claimed = _claimed_sections(headers, index, flat.shape)
+    read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
+    columns = see_axis(flat, "columns", read_noise=read_noise)
+    if not np.median(columns.noises):
+        return _blank(index, flat, columns, claimed, in_header)
+    lit = widest_of(columns.lit)
+    steady, error = flat, 0.0
+    if columns.strips:
+        strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
+        steady, error = without_drift(flat, strip, columns.read_noise)
+    upright = steady[:, lit[0] : lit[1]].T
+    least = min(columns.read_noise, quietest_noise(column_noises(upright)))
+    rows = see_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
+    lit = widest_of(rows.lit)
+    if rows.strips:
+        # Once more without the rows that no light reaches: they dilute the signal of a column.
+        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
+    if read_noise is None and not columns.strips and not rows.strips:
+        # Without dark columns nobody knows whether light has faded.
+        columns, rows = replace(columns, faded=False), replace(rows, faded=False)
+    findings = []
+    has_light = _has_light(columns, rows, kind)
+    if has_light:
+        columns, rows = without_unlit((columns, rows), headers, index, claimed, findings)
+    strip = _header_strip(in_header, claimed)
+    if not has_light or _is_missed(strip, columns, rows, flat.shape):
+        has_light = False
+        level = float(np.median(columns.levels))
+        findings.append(BRIGHT.format(level=level) if _is_bright(columns, kind) else TOO_FAINT)
+        columns, rows = _from_header(flat, columns, rows, strip)
+        amplifiers = _as_in_header(in_header, find_amplifiers(columns, rows, dark, findings))
+    else:
+        amplifiers = with_header_section(find_amplifiers(columns, rows, dark, findings), claimed)
+        if len(in_header) > len(amplifiers) and _are_dark(flat, in_header, columns.read_noise):
+            findings.append(
+                f"The header's {len(in_header)} amplifiers are used: their strips are dark, but "
+                "light does not show where one of them ends."
+            )
+            amplifiers = _as_in_header(in_header, amplifiers)
+    findings += sentences_on_image(columns, rows, amplifiers, claimed, has_light=has_light)
+    return ImageFindings(
+        hdu=index,
+        shape=flat.shape,
+        columns=columns,
+        rows=rows,
+        amplifiers=amplifiers,
+        claimed=claimed,
+        findings=tuple(findings),
+        has_light=has_light,
+    )
+
+
+def _blank(index, flat, columns, claimed, in_header):
+    """Return the finding on an image that is saturated or dead throughout."""
+    rows = see_axis(flat.T, "rows")
+    columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
+    whole = Region(0, flat.shape[0], 0, flat.shape[1])
+    amplifiers = _as_in_header(in_header, (("A", whole, ()),))
+    if len(in_header) == 1:
+        amplifiers = (("A", in_header[0].data, in_header[0].overscan),)
+    return ImageFindings(
+        index, flat.shape, columns, rows, amplifiers, claimed, (BLANK,), has_light=False
+    )
+
+
+def _are_dark(flat, in_header, read_noise):
+    """Tell whether the header's amplifiers all have strips, and no light is in them."""
+    strips = [strip for amplifier in in_header for strip in amplifier.overscan]
+    noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
+    return all(a.overscan for a in in_header) and all(n <= NOISIEST * read_noise for n in noises)
+
+
+def _has_light(columns, rows, kind):
+    """Tell whether the frame shows light: by strips next to lit pixels, its type, or its noise."""
+    if kind in ("bias", "dark"):
+        return False
+    if columns.strips or rows.strips or kind == "flat":
+        return True
+    return np.median(columns.noises) > 1.5 * columns.read_noise or _is_bright(columns, kind)
+
+
+def _is_bright(columns, kind):
+    """Tell whether an image is so bright and noisy all over that it must hold light."""
+    level, noise = np.median(columns.levels), np.median(columns.noises)
+    return kind not in ("bias", "dark") and level > _BRIGHT and noise > _NOISE_OF_LIGHT
+
+
+def _header_strip(in_header, claimed):
+    """Return the one strip that the header names, by its geometry or by BIASSEC; or None."""
+    if len(in_header) == 1 and in_header[0].overscan:
+        return in_header[0].overscan[0]
+    return None if in_header else dict(claimed).get("BIASSEC")
+
+
+def _is_missed(strip, columns, rows, shape):
+    """Tell whether the header's strip is dark, but light was too faint to show where it ends."""
+    if strip is None:
+        return False
+    axis = columns if _is_upright(strip, shape) else rows
+    start, stop = ends_on(axis, strip)
+    if any(one.start < stop and start < one.stop for one in axis.strips):
+        return False
+    return float(np.median(axis.noises[start:stop])) <= NOISIEST * axis.read_noise
+
+
+def _from_header(flat, columns, rows, strip):
+    """Return the axes with the header's strip, without the lines of the strip that differ."""
+    columns, rows = replace(columns, strips=()), replace(rows, strips=())
+    if strip is None:
+        return columns, rows
+    if _is_upright(strip, flat.shape):
+        return _with_claim(columns, strip.x0, strip.x1, flat.shape[0]), rows
+    return columns, _with_claim(rows, strip.y0, strip.y1, flat.shape[1])
+
+
+def _as_in_header(in_header, amplifiers):
+    """Return the amplifiers of the header; a single one with the strip that was looked at."""
+    if len(in_header) > 1:
+        return tuple((a.name, a.data, a.overscan) for a in in_header)
+    if len(in_header) == 1 and len(amplifiers) == 1:
+        ((name, _, strips),) = amplifiers
+        return ((name, in_header[0].data, strips),)
+    return amplifiers
+
+
+def _is_upright(region, shape):
+    """Tell whether a region is a strip of columns rather than of rows."""
+    return region.shape[0] / shape[0] >= region.shape[1] / shape[1]
+
+
+def _with_claim(axis, start, stop, count):
+    error = max(axis.read_noise / np.sqrt(count), 1e-3)
+    groups = agreeing_ranges(axis.levels, start, stop, tolerance(axis.read_noise, error))
+    strips = tuple(strip_of(axis.levels, group, (start, stop), groups) for group in groups)
+    lit = tuple(complement([(start, stop)], len(axis.levels)))
+    return replace(axis, strips=strips, lit=lit) if strips and lit else axis
+
+
+def _claimed_sections(headers, index, shape):
+    """Return the header's sections that lie in the frame, by card."""
+    regions = []
+    for keyword in ("BIASSEC", "TRIMSEC", "DATASEC"):
+        text = headers[index].get(keyword)
+        if isinstance(text, str) and text.strip():
+            try:
+                region = parse_fits(text, shape=shape, keyword=keyword).region
+            except FrameError:
+                continue
+            if region.within(shape):
+                regions.append((keyword, region))
+    return tuple(regions)

@@ -1,0 +1,183 @@
+"""A camera profile from the pixels of a frame, and the findings in words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ccdflow.camera.cameras import generic_camera
+from ccdflow.camera.image_hdus import array_shape, required_image_hdus
+from ccdflow.camera.proposing.findings import merged_findings
+from ccdflow.camera.proposing.image_examination import ImageFindings, examine_image
+from ccdflow.camera.proposing.lit_columns import (
+    fill_with_medians,
+)
+from ccdflow.camera.proposing.proposal_yaml import profile_text
+from ccdflow.camera.sections import Region
+from ccdflow.errors import FrameError, UserError
+
+SAME = "The header alone gives the same: this camera needs no amplifiers in a profile."
+"""The note where no profile is needed."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposed camera profile.
+
+    Parameters
+    ----------
+    name : str
+        For the profile's file.
+    yaml : str
+        The profile.
+    findings : tuple of str
+        The findings, a sentence each.
+    seen : tuple of ImageFindings
+        One for each image HDU.
+    """
+
+    name: str
+    yaml: str
+    findings: tuple[str, ...]
+    seen: tuple[ImageFindings, ...]
+
+
+def propose(headers, arrays, *, other=None, file):
+    """Propose a camera profile from one frame, or from a bias and a flat.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU of the first frame.
+    arrays : list of numpy.ndarray or None
+        The pixels of each HDU, shape (ny, nx), adu; not changed.
+    other : list of numpy.ndarray, optional
+        The pixels of a second frame of the same camera: of the two the brighter counts as the flat.
+    file : str
+        Named in the profile and in errors.
+
+    Returns
+    -------
+    Proposal
+
+    Raises
+    ------
+    FrameError
+        If the file has no two-dimensional image.
+    UserError
+        If the two frames are not of the same size.
+    """
+    images = required_image_hdus(headers, file=file)
+    camera = generic_camera(headers)
+    kind = "flat" if other is not None else camera.describe(headers, file=file).type
+    geometry, refusal = _header_geometry(camera, headers, file)
+    seen = []
+    for index in images:
+        shape = array_shape(headers[index], file=file)
+        one, two = (_image(of and of[index], shape, file) for of in (arrays, other))
+        dark, flat = _by_light(one, two)
+        ours = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
+        seen.append(
+            examine_image(headers, index, flat, dark=dark, kind=kind, in_header=tuple(ours))
+        )
+    findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
+    same = findings[-1] == SAME
+    text = profile_text(
+        headers, camera, seen if same else _share_regions(seen), findings, file, same=same
+    )
+    return Proposal(camera.name.replace("-", "_"), text, tuple(findings), tuple(seen))
+
+
+def _header_geometry(camera, headers, file):
+    """Return the geometry by the header alone or None, and the error or None."""
+    try:
+        return camera.geometry(headers, file=file, layout="extensions"), None
+    except FrameError as error:
+        return None, error
+
+
+def _image(image, shape, file):
+    """Return the pixels of an HDU without axes of length 1; None where there are none."""
+    if image is None:
+        return None
+    if np.size(image) != shape[0] * shape[1]:
+        raise UserError(
+            "the two frames are not of the same size",
+            file=file,
+            value=f"{np.shape(image)} and {shape}",
+            remedy="give a bias and a flat of one window and binning",
+        )
+    return np.reshape(image, shape)
+
+
+# Regions of equal amplifiers may end at most this many pixels apart.
+_SLACK = 3
+
+
+def _share_regions(seen):
+    """Return the images with one set of regions for those that differ by a few pixels only.
+
+    The part that all of them have is the one that holds in each.
+    """
+    groups = defaultdict(list)
+    for one in seen:
+        groups[one.shape, tuple(len(strips[:1]) for *_, strips in one.amplifiers)].append(one)
+    changed = {}
+    for those in groups.values():
+        numbers = range(len(those[0].amplifiers))
+        data = [_common([one.amplifiers[i][1] for one in those]) for i in numbers]
+        strips = [_common([s for one in those for s in one.amplifiers[i][2][:1]]) for i in numbers]
+        if len(those) < 2 or None in data:
+            continue
+        if any(strip is None and those[0].amplifiers[i][2] for i, strip in enumerate(strips)):
+            continue
+        for one in those:
+            changed[one.hdu] = replace(
+                one,
+                amplifiers=tuple(
+                    (name, data[i], (strips[i],) if strips[i] else ())
+                    for i, (name, *_) in enumerate(one.amplifiers)
+                ),
+            )
+    return [changed.get(one.hdu, one) for one in seen]
+
+
+def _common(regions):
+    """Return the common region; None if regions are missing or differ by many pixels."""
+    if not regions:
+        return None
+    ends = np.array([[r.y0, r.y1, r.x0, r.x1] for r in regions])
+    if (np.ptp(ends, axis=0) > _SLACK).any():
+        return None
+    low, high = ends.max(axis=0).tolist(), ends.min(axis=0).tolist()
+    region = Region(low[0], high[1], low[2], high[3])
+    return region if min(region.shape) > 0 else None
+
+
+def _against_header(geometry, refusal, seen):
+    """Return the finding on the frame without a profile."""
+    if refusal is not None:
+        return [f"Without a profile the frame is set aside: {refusal.reason}."]
+    ours = {(one.hdu, data, strips) for one in seen for _, data, strips in one.amplifiers}
+    theirs = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
+    if ours == theirs:
+        return [SAME]
+    counts = Counter(
+        f"data {a.data.to_fits()}, overscan "
+        + (" ".join(strip.to_fits() for strip in a.overscan) or "none")
+        for a in geometry.amplifiers
+    )
+    listed = "; ".join(
+        text + (f" ({count} amplifiers)" if count > 1 else "") for text, count in counts.items()
+    )
+    return [f"Without a profile the header would give {listed}."]
+
+
+def _by_light(one, other):
+    """Return the two frames as (bias or None, the brighter)."""
+    if other is None:
+        return None, one
+    brightness = [np.percentile(fill_with_medians(image), 99) for image in (one, other)]
+    return (one, other) if brightness[0] <= brightness[1] else (other, one)

@@ -1,0 +1,284 @@
+"""The choice of darks and flats that belong together, and the reasons for the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ccdflow.detector.frame_figures import BOXES, FINE
+from ccdflow.detector.member_selection import (
+    TOO_BRIGHT,
+    TOO_FAINT,
+    Figure,
+    LeftOut,
+    Selection,
+    Thresholds,
+    figures_of,
+    selection_of,
+    unlike_shapes,
+)
+from ccdflow.errors import UserError
+from ccdflow.robust import MAD_TO_SIGMA
+
+# Part of the level: shapes are not compared in darker boxes.
+_LIT = 0.2
+
+
+@dataclass(frozen=True)
+class DarkThresholds(Thresholds):
+    """Limits for darks, in addition to those for biases.
+
+    Parameters
+    ----------
+    dark_level : float
+        Floor of the level as a fraction of the group's level, for a detector that is slightly
+        warmer. The floor in units of the noise is added in quadrature.
+    temperature : float
+        A dark farther than this many degrees from the group's median temperature is left out.
+    saturated : float
+        A dark with more than this fraction of saturated pixels is left out.
+    """
+
+    dark_level: float = 0.03
+    temperature: float = 0.5
+    saturated: float = 0.01
+
+
+def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
+    """Choose the darks of a group to combine.
+
+    A light leak shows in the level and coarse structure; another detector or mode shows in the
+    noise and structure.
+
+    Parameters
+    ----------
+    stats : sequence of FrameStatistics
+        One for each dark of the group.
+    temperatures : sequence of float, optional
+        Detector temperatures, degrees; NaN for an unknown one, which is not judged.
+    saturated : sequence of float, optional
+        Fraction of saturated pixels of each.
+    thresholds : DarkThresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    UserError
+        If there is no frame.
+    """
+    if not stats:
+        raise UserError(
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
+        )
+    limits = thresholds or DarkThresholds()
+    first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
+    first += _of_other_temperature(temperatures, limits.temperature)
+    return _select_within_limits(
+        first,
+        stats,
+        limits,
+        lambda rest: selection_of(
+            _dark_figures(rest, limits), len(rest), limits, lambda: unlike_shapes(rest, limits)
+        ),
+    )
+
+
+def _dark_figures(stats, limits):
+    """Yield the figures of biases; the level may differ by a fraction of itself."""
+    for figure in figures_of(stats, limits):
+        if figure.name == "level":
+            centre = abs(figure.limits(limits.sigma)[0])
+            part = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
+            common = float(np.hypot(figure.common, part))
+            yield replace(figure, floor=float(np.hypot(figure.floor, part)), common=common)
+        else:
+            yield figure
+
+
+def _beyond_limit(name, values, limit, *, below=False, unit=""):
+    """Return the frames with a value above a limit, or (if `below`) below it or NaN."""
+    left_out = []
+    for index, value in enumerate(() if values is None else values):
+        if not (value >= limit if below else not value > limit):
+            side = "below" if below else "above"
+            text = f"its {name} is {value:.6g}{unit}, {side} the limit of {limit:.6g}{unit}"
+            left_out.append(LeftOut(index, name, float(value), float(limit), text))
+    return left_out
+
+
+def _of_other_temperature(temperatures, tolerance):
+    """Return the frames whose temperature is not that of the group."""
+    values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return []
+    centre, left_out = float(np.median(known)), []
+    for index in np.flatnonzero(np.abs(values - centre) > tolerance):
+        value = float(values[index])
+        limit = centre + np.copysign(tolerance, value - centre)
+        text = (
+            f"its temperature is {value:.6g} C, further than {tolerance:.6g} C from that of the"
+            f" group, {centre:.6g} C"
+        )
+        left_out.append(LeftOut(int(index), "temperature", value, float(limit), text))
+    return left_out
+
+
+def _select_within_limits(first, stats, limits, select):
+    """Leave out frames beyond fixed limits, and select among the rest."""
+    out = {}
+    for each in first:
+        out.setdefault(each.index, each)
+    good = [index for index in range(len(stats)) if index not in out]
+    if not good:
+        reason = f"no frame is left (the first: {out[min(out)].text})"
+        return Selection((), tuple(out[i] for i in sorted(out)), agrees=False, reason=reason)
+    selection = select([stats[index] for index in good])
+    out |= {good[each.index]: replace(each, index=good[each.index]) for each in selection.left_out}
+    return replace(
+        selection,
+        kept=tuple(good[index] for index in selection.kept),
+        left_out=tuple(out[index] for index in sorted(out)),
+    )
+
+
+@dataclass(frozen=True)
+class FlatThresholds:
+    """Limits for flats: for exposure, likeness to the group, and agreement of the group.
+
+    Parameters
+    ----------
+    sigma, disagree, left_out : float
+        See `Thresholds`. A flat that is too faint or saturated does not count as unlike its group.
+    signal_to_noise : float
+        A flat with fewer electrons in a pixel is too faint.
+    saturated : float
+        A flat with more than this fraction of saturated pixels is left out.
+    shape, spot : float
+        Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
+        32 x 32 boxes), as fractions of the level: skies and lamps differ by that much.
+    """
+
+    sigma: float = 5.0
+    disagree: float = 3.0
+    left_out: float = 0.25
+    signal_to_noise: float = 30.0
+    saturated: float = 0.05
+    shape: float = 0.002
+    spot: float = 0.003
+
+
+def select_flats(stats, thresholds=None):
+    """Choose the flats of a group to combine.
+
+    Parameters
+    ----------
+    stats : sequence of ccdflow.detector.flat_figures.FlatStatistics
+        One for each flat of the group.
+    thresholds : FlatThresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    UserError
+        If there is no frame.
+    """
+    if not stats:
+        raise UserError(
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
+        )
+    limits = thresholds or FlatThresholds()
+    first = _beyond_limit(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
+    first += _beyond_limit(
+        TOO_FAINT,
+        [s.signal_to_noise for s in stats],
+        limits.signal_to_noise,
+        below=True,
+    )
+    return _select_within_limits(
+        first,
+        stats,
+        limits,
+        lambda rest: selection_of(
+            _flat_figures(rest, limits), len(rest), limits, lambda: _no_common_flat(rest, limits)
+        ),
+    )
+
+
+_SHAPE = f"rms difference from the other flats in {BOXES} x {BOXES} boxes"
+_SPOT = f"by how much the darkest of {FINE} x {FINE} boxes is below that of the other flats"
+
+
+def _flat_figures(stats, limits):
+    """Yield the distance of each flat's shape from the group's, and its deepest spot."""
+    if len(stats) < 3:
+        return
+    # The variance of a box's median is pi/2 times that of its mean.
+    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
+    for name, values, floor, boxes, norm, meaning in (
+        ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms, _SHAPE),
+        ("deepest spot", [s.spots for s in stats], limits.spot, FINE, _deepest, _SPOT),
+    ):
+        off = _from_the_middle(values)
+        if off is None:
+            continue
+        white = 1.25 * worst * boxes
+        least = float(np.hypot(floor, white if norm is _rms else 4 * white / limits.sigma))
+        yield Figure(name, norm(off), least, "", one_sided=True, meaning=meaning)
+
+
+def _from_the_middle(values):
+    """Return the difference of each flat from the group's median, divided by it: (n, boxes).
+
+    Each flat is scaled to the others: amplifiers of unlike gains have two levels, and the median of
+    all pixels lies anywhere between them.
+    """
+    values = np.array(values, dtype=np.float64)
+    known = np.isfinite(values).all(axis=0)
+    if not known.any():
+        return None
+    middle = np.median(values[:, known], axis=0)
+    lit = middle > _LIT
+    if not lit.any():
+        return None
+    ratio = values[:, known][:, lit] / middle[lit]
+    return ratio / np.median(ratio, axis=1, keepdims=True) - 1
+
+
+def _rms(off):
+    return np.sqrt(np.mean(np.square(off), axis=1))
+
+
+def _deepest(off):
+    # A bright box is a star of the twilight, which clipping leaves out.
+    return -off.min(axis=1)
+
+
+def _no_common_flat(stats, limits):
+    """Return the disagreement of flats of two kinds, all equally far from the middle."""
+    off = _from_the_middle([s.shape for s in stats])
+    if len(stats) < 3 or off is None:
+        return []
+    scatter = MAD_TO_SIGMA * np.median(np.abs(off), axis=0)
+    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
+    most = limits.disagree * float(np.hypot(limits.shape, 1.25 * worst * BOXES))
+    whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
+    if whole_scatter <= most:
+        return []
+    return [
+        f"the flats have no common shape: it scatters by {100 * whole_scatter:.3g} %, more than"
+        f" {100 * most:.3g} %: light or filters differ"
+    ]

@@ -1,0 +1,63 @@
+"""A check whether the frames of a group fall into two kinds by their pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.combine.noise import DIGITAL_NOISE
+from ccdflow.detector.member_selection import Thresholds
+
+# The least number of frames of a kind.
+_FEWEST_OF_A_KIND = 2
+
+
+def two_kinds(statistics, thresholds=None):
+    """Split frames at the widest gap of the figure in which they differ most.
+
+    Parameters
+    ----------
+    statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
+        One for each frame of a group, of one amplifier.
+    thresholds : ccdflow.detector.member_selection.Thresholds, optional
+        The defaults if not given.
+
+    Returns
+    -------
+    (tuple of int, tuple of int) or None
+        Indices of the frames of each kind, the first frame's kind first. None if the frames are of
+        one kind: no gap is wider than the spread on both sides of it.
+    """
+    if len(statistics) < 2 * _FEWEST_OF_A_KIND:
+        return None
+    values = _figures(statistics, thresholds or Thresholds())
+    values = values[:, np.isfinite(values).all(axis=0)]
+    if not values.size:
+        return None
+    values = values - values.mean(axis=0)
+    along = values @ np.linalg.svd(values, full_matrices=False)[2][0]
+    order = np.argsort(along, kind="stable")
+    ordered = along[order]
+    gaps = np.diff(ordered)[_FEWEST_OF_A_KIND - 1 : len(ordered) - _FEWEST_OF_A_KIND]
+    at = int(np.argmax(gaps)) + _FEWEST_OF_A_KIND
+    widest = max(np.ptp(ordered[:at]), np.ptp(ordered[at:]))
+    # Frames of one kind may differ by one floor.
+    if gaps.max() <= max(widest, 1.0):
+        return None
+    kinds = [tuple(sorted(map(int, part))) for part in (order[:at], order[at:])]
+    return tuple(sorted(kinds))
+
+
+def _figures(statistics, limits):
+    """Return the figures of the frames in units of their floors, shape (frames, figures)."""
+    noises = np.array([s.noise for s in statistics])
+    known = noises[np.isfinite(noises)]
+    noise = max(float(np.median(known)), DIGITAL_NOISE) if known.size else DIGITAL_NOISE
+    columns = [
+        np.array([s.level for s in statistics]) / (limits.level * noise),
+        np.array([s.bias_level for s in statistics]) / (limits.bias_level * noise),
+        noises / (limits.noise * noise),
+        np.array([s.bright for s in statistics]) / limits.bright,
+    ]
+    shapes = np.array([s.shape for s in statistics]) / (limits.structure * noise)
+    # The mean of many boxes counts as one figure.
+    return np.column_stack([*columns, shapes / max(shapes.shape[1], 1) ** 0.5])

@@ -1,0 +1,269 @@
+"""Files that are whole or not there: a temporary name in the same folder, then a rename."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ccdflow import paths
+
+# Temporary files of other hosts are removed after this many seconds.
+_FOREIGN_PART_AGE = 86400
+
+
+class Part:
+    """A file under a temporary name in its folder; it gets its own name when it is whole.
+
+    Whatever ccdflow writes is written through this::
+
+        with Part(path) as part:
+            part.write(data)
+            part.keep()
+
+    A part that is not kept leaves nothing, and the file that stood there is untouched.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder is made where it is missing.
+    buffered : bool, optional
+        Whether small pieces are gathered before they are written.
+
+    Attributes
+    ----------
+    file : file object
+        Open for reading and writing.
+    """
+
+    def __init__(self, path, *, buffered=False):
+        self._path = Path(path)
+        self._buffering = -1 if buffered else 0
+        self._is_kept = False
+        self.name = paths.temporary_name(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self):
+        with _naming(self._path):
+            self.file = self.name.open("w+b", buffering=self._buffering)
+        return self
+
+    def write(self, data):
+        """Write all of some bytes."""
+        with _naming(self._path):
+            write_all(self.file, memoryview(data).cast("B"))
+
+    def write_at(self, data, place):
+        """Write all of some bytes at a place of the file.
+
+        Parameters
+        ----------
+        data : bytes-like
+        place : int
+            Offset in the file, bytes.
+        """
+        self.file.seek(place)
+        self.write(data)
+
+    def keep(self):
+        """Give the file its name."""
+        with _naming(self._path):
+            self.file.close()
+            self.name.replace(self._path)
+        self._is_kept = True
+
+    def __exit__(self, *error):
+        if self._is_kept:
+            return
+        # A disk that cannot be written may also refuse to remove the file: the next run does it.
+        with suppress(OSError):
+            self.file.close()
+        with suppress(OSError):
+            self.name.unlink()
+
+
+@contextmanager
+def _naming(path):
+    """Name a file in the errors of the system: those of writing name none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def is_temporary(name):
+    """Tell whether a name is one under which a `Part` is written."""
+    return name.startswith(".") and name.endswith(".part")
+
+
+def remove_abandoned(path):
+    """Remove a file if it is a temporary one of a process that has ended.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Any file.
+    """
+    if is_temporary(path.name) and _is_abandoned(path):
+        path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path):
+    """Tell whether the process that a temporary file belongs to has ended."""
+    owner = paths.owner_of_temporary(path)
+    if owner is not None and owner[0] == socket.gethostname():
+        try:
+            os.kill(owner[1], 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return owner[1] == os.getpid()
+    try:
+        return time.time() - path.stat().st_mtime > _FOREIGN_PART_AGE
+    except OSError:
+        return False
+
+
+def write_whole(path, parts):
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    parts : list
+        What it holds, in order: bytes-like, or an iterable of such. Of a FITS file headers and data
+        units, each padded to 2880 bytes.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    with Part(path) as part:
+        for data in parts:
+            for piece in _pieces(data):
+                part.write(piece)
+        part.keep()
+
+
+def write_directly(path, content):
+    """Write a file that tells its reader whether it is whole, such as a PNG: under its own name.
+
+    Giving a file its name takes longer than writing a small one. A file that is there already is
+    replaced as by `write_whole`, so that no link is followed.
+
+    Parameters
+    ----------
+    path : path-like
+    content : bytes
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written; an older file is untouched.
+    """
+    is_new = False
+    try:
+        with open(path, "xb", buffering=0) as file, _naming(path):  # noqa: PTH123
+            is_new = True
+            write_all(file, content)
+    except (FileExistsError, FileNotFoundError):
+        write_whole(path, [content])
+    # An interruption, as any error, leaves no half of a file.
+    except BaseException:
+        if is_new:
+            Path(path).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path, text):
+    """Write a text as UTF-8, whole or not at all; bytes that are no UTF-8 become escapes.
+
+    Parameters
+    ----------
+    path : path-like
+    text : str
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written; an older file is untouched.
+    """
+    write_whole(path, [text.encode("utf-8", "backslashreplace")])
+
+
+def _pieces(data):
+    try:
+        return (memoryview(data).cast("B"),)
+    except TypeError:
+        return data
+
+
+def write_all(file, data):
+    """Write all of some bytes to an unbuffered file.
+
+    Parameters
+    ----------
+    file : file object
+        Open for writing, binary and unbuffered.
+    data : memoryview or bytes
+    """
+    while data:
+        data = data[file.write(data) :]
+
+
+def unless_missing(error):
+    """Raise the error of a walk through folders, unless a folder is not there.
+
+    `os.walk` passes over folders that cannot be read: their files would count as absent.
+    """
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def read_bytes(path):
+    """Return the bytes of a file; a named pipe, which may never be written, is not waited for."""
+    with open(path, "rb", buffering=0, opener=open_at_once) as file:
+        return file.read()
+
+
+def open_at_once(path, flags):
+    """Open a file as an opener of `open`; a named pipe, which may never be written, does not block.
+
+    Parameters
+    ----------
+    path : str
+    flags : int
+        As `os.open` takes them.
+
+    Returns
+    -------
+    int
+        The descriptor.
+    """
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def stamp_of(path):
+    """Return size, mtime and ctime (ns) of a file; () for a missing file, a pipe or a device.
+
+    Parameters
+    ----------
+    path : path-like or os.DirEntry
+
+    Returns
+    -------
+    tuple of int
+    """
+    try:
+        status = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)  # noqa: PTH116
+    except OSError:
+        return ()
+    if not stat.S_ISREG(status.st_mode):
+        return ()
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)

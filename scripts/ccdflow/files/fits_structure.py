@@ -1,0 +1,299 @@
+"""The content that the headers of a FITS file promise: HDUs, their sizes and places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from astropy.io import fits
+
+from ccdflow.errors import FrameError
+from ccdflow.files import rawheader
+from ccdflow.files.cards import card_value, contents, count_of, has_card
+from ccdflow.files.rawheader import CARD
+
+BLOCK = 2880
+"""Bytes of a FITS block: headers and data are padded to a multiple."""
+
+DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+"""The type of stored pixels for each BITPIX."""
+
+_ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+# Some programs put these characters at the end of a card instead of blanks.
+_ENDINGS = b"\0\r\n\t"
+# No disk holds a thousandth of these bytes, and arithmetic with them is fast.
+_MOST_BYTES = 10**18
+
+MOST_AXES = 999
+"""FITS standard 4.0, section 4.4.1.1."""
+
+# Columns of a table that FITS allows.
+_MOST_COLUMNS = 999
+
+
+@dataclass(frozen=True)
+class Hdu:
+    """Where an HDU stands in the (inflated) file.
+
+    Attributes
+    ----------
+    header : astropy.io.fits.Header
+    offset : int
+        First byte of the data unit.
+    size : int
+        Bytes of data, without the padding.
+    raw : bytes
+        The header as it stands, in blocks of 2880 bytes.
+    """
+
+    header: fits.Header = field(compare=False)
+    offset: int
+    size: int
+    raw: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def text(self):
+        """The header, with question marks for characters that FITS does not allow."""
+        return readable_header(self.raw)
+
+    @property
+    def end(self):
+        """First byte after the padded data unit."""
+        return self.offset + -(-self.size // BLOCK) * BLOCK
+
+    @property
+    def is_tiled(self):
+        """Whether the data are a table of compressed tiles."""
+        return card_value(self.header, "ZIMAGE") is True
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """The layout by the first blocks of a raw file.
+
+    Attributes
+    ----------
+    hdus : tuple of Hdu
+    fingerprint : str
+        CRC-32 and length (hexadecimal) of the FITS file inside.
+    length : int
+        Bytes that the HDUs promise, padding of the last one not counted.
+    checked : bool
+        Whether the file was read to its end, so that nothing of it can be damaged unseen.
+    """
+
+    hdus: tuple[Hdu, ...]
+    fingerprint: str
+    length: int
+    checked: bool = False
+
+    @property
+    def headers(self):
+        """The headers, index = HDU number; for compressed tiles the image's headers."""
+        return [uncompressed_header(hdu.header) for hdu in self.hdus]
+
+    @property
+    def texts(self):
+        """The headers as they stand, index = HDU number; for compressed tiles the table's."""
+        return [hdu.text for hdu in self.hdus]
+
+
+def parse_header(text):
+    """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
+    return rawheader.parse_raw_header(readable_header(text))
+
+
+def readable_header(text):
+    """Return the bytes of a header as text; bytes that FITS does not allow are question marks.
+
+    Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
+    """
+    if any(byte in text for byte in _ENDINGS):
+        cards = (bytes(text[start : start + CARD]) for start in range(0, len(text), CARD))
+        text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)
+    return text.translate(_ALLOWED).decode("ascii")
+
+
+def has_end_card(block):
+    """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
+    return any(
+        block[i : i + 8] == b"END     "
+        or (block[i : i + 3] == b"END" and not bytes(block[i + 3 : i + CARD]).strip(_ENDINGS))
+        for i in range(0, len(block), CARD)
+    )
+
+
+def _structural(header, keyword):
+    """Return the value of the first card of a keyword: the one that counts."""
+    cards = contents(header, keyword)
+    # Where the first one is blank, another behind it does not count: astropy takes the first.
+    blank = len(cards) < count_of(header, keyword)
+    return cards[0].value if cards and not blank else None
+
+
+def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
+    """Return a structural whole number of a header; raise if it is missing or odd."""
+    value = _structural(header, keyword) if has_card(header, keyword) else default
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise FrameError(
+            "missing from the header" if value is None else "not a usable number",
+            file=name,
+            keyword=keyword,
+            value=value,
+            allowed=f"an integer of at least {low}" + f", at most {high}" * (high < _MOST_BYTES),
+            remedy="the frame has no image that can be found; move it out of the raw folder",
+        )
+    return value
+
+
+def data_size(header, name=None):
+    """Return the bytes of data that a header promises (FITS standard 4.0, equation 2).
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    FrameError
+        If a structural card is missing or has a value that FITS does not allow.
+    """
+    _check_extension(header, name)
+    axes = _integer_of(header, "NAXIS", name, high=MOST_AXES)
+    bitpix = _structural(header, "BITPIX") if has_card(header, "BITPIX") else None
+    # 16.0 equals 16, but is not valid FITS.
+    if not isinstance(bitpix, int) or bitpix not in DTYPES:
+        raise _no_pixel_type("BITPIX", bitpix, name)
+    if axes == 0:
+        return 0
+    pixels, groups = 1, 1
+    for axis in range(1, axes + 1):
+        pixels *= _integer_of(header, f"NAXIS{axis}", name)
+    if has_card(header, "XTENSION"):
+        pixels += _integer_of(header, "PCOUNT", name, default=0)
+        groups = _integer_of(header, "GCOUNT", name, default=1)
+    return _checked_size(abs(bitpix) // 8 * groups * pixels, name)
+
+
+def tiled_size(header, name=None):
+    """Return the bytes of the image that compressed tiles become; 0 for any other HDU.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    FrameError
+        If the header does not say which image it is.
+    """
+    if card_value(header, "ZIMAGE") is not True:
+        return 0
+    axes = _integer_of(header, "ZNAXIS", name, high=MOST_AXES)
+    # astropy counts up to it.
+    _integer_of(header, "TFIELDS", name, high=_MOST_COLUMNS, default=0)
+    bitpix = card_value(header, "ZBITPIX")
+    pixels = 1 if axes else 0
+    for axis in range(1, axes + 1):
+        pixels *= _integer_of(header, f"ZNAXIS{axis}", name)
+    if not isinstance(bitpix, int) or bitpix not in DTYPES:
+        raise _no_pixel_type("ZBITPIX", bitpix, name)
+    return _checked_size(abs(bitpix) // 8 * pixels, name)
+
+
+def _checked_size(size, name):
+    if size > _MOST_BYTES:
+        problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
+        raise FrameError(problem, file=name, remedy="move the file out of the raw folder")
+    return size
+
+
+def _no_pixel_type(keyword, value, name):
+    return FrameError(
+        "not a FITS pixel type",
+        file=name,
+        keyword=keyword,
+        value=value,
+        allowed=", ".join(map(str, DTYPES)),
+        remedy="move the file out of the raw folder",
+    )
+
+
+def _check_extension(header, name):
+    """Refuse an extension without a kind: it may be an image or a table."""
+    kind = _structural(header, "XTENSION") if has_card(header, "XTENSION") else ""
+    if not isinstance(kind, str):
+        raise FrameError(
+            "the extension does not say of what kind it is",
+            file=name,
+            keyword="XTENSION",
+            value=kind,
+            allowed="'IMAGE', 'BINTABLE' or another word in quotes",
+            remedy="a card of the header is damaged: copy the file again from where it came from",
+        )
+
+
+def uncompressed_header(header):
+    """Return the header of the image in compressed tiles; any other header unchanged."""
+    if card_value(header, "ZIMAGE") is not True:
+        return header
+    image = header.copy()
+    for keyword in ("TFIELDS", "TTYPE1", "TFORM1", "ZIMAGE", "ZCMPTYPE", "THEAP"):
+        image.remove(keyword, ignore_missing=True, remove_all=True)
+    for keyword in [k for k in image if k.startswith(("ZTILE", "ZNAME", "ZVAL", "TTYPE", "TFORM"))]:
+        image.remove(keyword, ignore_missing=True)
+    for keyword in [k for k in header if k.startswith(("ZNAXIS", "ZBITPIX"))]:
+        value = card_value(header, keyword)
+        if isinstance(value, int):
+            image[keyword[1:]] = value
+        else:
+            # The table's own card is not that of the image.
+            image.remove(keyword[1:], ignore_missing=True)
+        image.remove(keyword, ignore_missing=True, remove_all=True)
+    return image
+
+
+def image_shape(header, name=None):
+    """Return (ny, nx) of an image header; axes of length one beyond the second are dropped.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    name : str, optional
+        Named in errors.
+
+    Returns
+    -------
+    (int, int)
+
+    Raises
+    ------
+    FrameError
+        If the header does not describe a two-dimensional image.
+    """
+    header = uncompressed_header(header)
+    axes = _integer_of(header, "NAXIS", name, high=MOST_AXES, default=0)
+    lengths = [_integer_of(header, f"NAXIS{axis}", name, default=0) for axis in range(1, axes + 1)]
+    while len(lengths) > 2 and lengths[-1] == 1:
+        lengths.pop()
+    if len(lengths) != 2 or 0 in lengths:
+        raise FrameError(
+            "no two-dimensional image",
+            file=name,
+            keyword="NAXIS",
+            value=" x ".join(map(str, lengths)) or 0,
+            allowed="an image of two axes",
+            remedy="move the file out of the raw folder",
+        )
+    return lengths[1], lengths[0]

@@ -1,0 +1,167 @@
+"""Inflated bytes of raw files: forwards a little at a time, or straight into a buffer."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+
+from isal import igzip, igzip_lib, isal_zlib
+
+from ccdflow.files.file_errors import IncompleteRawFile, damaged_error, too_long_error
+from ccdflow.files.streams import CHUNK, Slices
+
+GZIP_MAGIC = b"\x1f\x8b"
+"""The first bytes of a gzip file."""
+
+
+class Stream:
+    """The inflated bytes of a raw file, read forwards, never more than `CHUNK` of them at a time.
+
+    A few bytes of gzip may inflate to gigabytes; only the bytes asked for are held.
+
+    Parameters
+    ----------
+    file : file object
+        Unbuffered.
+    path : str
+        The name that errors carry.
+    packed : bool
+    """
+
+    def __init__(self, file, path, packed):
+        self._file = file
+        self._path = path
+        self._inflate = self._slices = None
+        self._buffer = bytearray()
+        self._start = 0
+        self.crc = 0
+        self.end_seen = False
+        if packed:
+            self._slices = Slices(file, path, "gzip", GZIP_MAGIC)
+            self._begin_member()
+
+    def _begin_member(self):
+        self._inflate, self._gave = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), False
+
+    def _more(self, size):
+        """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
+        out = b""
+        if self._inflate is None:
+            out = self._file.read(min(size, CHUNK))
+        while self._inflate is not None and not out:
+            if self._inflate.eof:
+                unused = len(self._inflate.unused_data)
+                if not self._slices.next_stream(unused, size, gave=self._gave):
+                    break
+                self._begin_member()
+            packed = self._slices.take(size) if self._inflate.needs_input else b""
+            if self._inflate.needs_input and not packed:
+                break
+            try:
+                out = self._inflate.decompress(packed, CHUNK)
+            except igzip_lib.error as error:
+                raise self._slices.damaged(error) from None
+            self._gave = self._gave or bool(out)
+        self.end_seen = not out
+        self.crc = isal_zlib.crc32(out, self.crc)
+        return out
+
+    def at(self, offset, size, step=CHUNK):
+        """Return up to ``size`` bytes from ``offset`` on; the bytes before are forgotten.
+
+        Parameters
+        ----------
+        offset : int
+            Place in the unpacked bytes; it never goes back.
+        size : int
+            Bytes.
+        step : int, optional
+            Bytes that are inflated at once.
+
+        Returns
+        -------
+        bytes
+            Fewer than ``size`` where the file ends.
+        """
+        while self._start + len(self._buffer) < offset + size and not self.end_seen:
+            self._buffer += self._more(step)
+            drop = min(offset - self._start, len(self._buffer))
+            if drop > 0:
+                del self._buffer[:drop]
+                self._start += drop
+        first = offset - self._start
+        return bytes(self._buffer[first : first + size])
+
+    def finish(self, most):
+        """Read to the end and return the number of bytes, `FrameError` beyond ``most`` of them."""
+        count = self._start + len(self._buffer)
+        self._buffer.clear()
+        while count <= most and not self.end_seen:
+            count += len(self._more(CHUNK))
+        if count > most:
+            raise too_long_error(self._path, most)
+        if self._inflate is not None and not self._inflate.eof:
+            raise damaged_error(
+                self._path, "gzip stream ends early: the file is truncated", IncompleteRawFile
+            )
+        return count
+
+
+class Inflated:
+    """A gzip file's inflated bytes, put straight into the reader's buffer.
+
+    ``igzip.open`` gives the same bytes by way of two more copies, each into new pages. The reader
+    inside it, which checks checksum and length, can do without them.
+    """
+
+    def __init__(self, file):
+        self._reader = isal_zlib._GzipReader(file, igzip.READ_BUFFER_SIZE)
+
+    def readinto(self, buffer):
+        """Fill (part of) a buffer; 0 at the end."""
+        return self._reader.readinto(buffer)
+
+
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
+class _Scratch(threading.local):
+    """A buffer of bytes for each thread, used again: fresh pages cost half of the time here."""
+
+    def __init__(self):
+        self.buffers = {}
+
+    def get(self, use, size):
+        """Return a writable memoryview of ``size`` bytes; it is valid until the next call."""
+        have = self.buffers.get(use)
+        if have is None or len(have) < size:
+            self.buffers.pop(use, None)
+            # Private: a forked process must not write into the buffers of another.
+            have = self.buffers[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE)
+        return memoryview(have)[:size]
+
+
+scratch = _Scratch()
+
+
+def fill(file, buffer):
+    """Read into a buffer until it is full or the file ends; return the number of bytes.
+
+    Parameters
+    ----------
+    file : file object
+        Open for reading, binary.
+    buffer : memoryview
+        Of bytes.
+
+    Returns
+    -------
+    int
+    """
+    got = 0
+    while got < len(buffer):
+        count = file.readinto(buffer[got:])
+        if not count:
+            break
+        got += count
+    return got

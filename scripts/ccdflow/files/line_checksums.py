@@ -1,0 +1,63 @@
+"""Lines of a table that carry their own checksum: an edited line is told from one as written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+
+COLUMN = "seal"
+"""The column of a table with the checksum of its line."""
+
+
+def checksum_of(row):
+    """Return the checksum of a line: a dict of texts, in the order of its columns."""
+    values = [[name, str(value)] for name, value in row.items() if name != COLUMN]
+    return f"{zlib.crc32(repr(values).encode('utf-8', 'surrogateescape')):08x}"
+
+
+def unedited_lines(path):
+    """Return (the unedited lines of a table, the number of other lines).
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    rows : list of dict of str to str
+    edited : int
+        0 where there is no table, or it has no column of checksums.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        lines = list(csv.DictReader(io.StringIO(text)))
+    except (OSError, csv.Error):
+        return [], 0
+    with_checksum = [line for line in lines if line.get(COLUMN)]
+    good = [line for line in with_checksum if line[COLUMN] == checksum_of(line)]
+    return good, len(with_checksum) - len(good)
+
+
+def table_of(columns, rows):
+    """Return a table as bytes, each line with its checksum in the last column.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names, in order.
+    rows : iterable of dict
+        By name of column.
+
+    Returns
+    -------
+    bytes
+        CSV in UTF-8.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*columns, COLUMN], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        texts = {name: str(row[name]) for name in columns}
+        writer.writerow({**texts, COLUMN: checksum_of(texts)})
+    return out.getvalue().encode("utf-8", "surrogateescape")

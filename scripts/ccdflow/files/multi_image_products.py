@@ -1,0 +1,364 @@
+"""Products of several images: headers and places of their HDUs read, and images written by rows.
+
+A calibrated frame is its image, its uncertainty and its mask. Each comes a block of rows at a time,
+so the three are written side by side at places that are known beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.files import atomic_write, checksum, fits_structure
+from ccdflow.files.cards import card_value
+from ccdflow.files.fits_structure import BLOCK
+from ccdflow.files.headertext import CardList
+from ccdflow.files.rawheader import CARD
+
+# Bytes of a header that are read at once: most are shorter.
+_HEADER_BYTES = 1 << 14
+_GIVE = "give a product of ccdflow, or make it again"
+
+
+@dataclass(frozen=True)
+class ProductUnit:
+    """An HDU of a product as it stands in the file.
+
+    Attributes
+    ----------
+    header : astropy.io.fits.Header
+    cards : ccdflow.files.headertext.CardList
+        The same as text.
+    offset : int
+        First byte of its pixels.
+    shape : (int, int) or None
+        (ny, nx); None without an image.
+    dtype : str
+        Type of the stored pixels, such as '>f4'.
+    """
+
+    header: object
+    cards: CardList
+    offset: int
+    shape: tuple[int, int] | None
+    dtype: str
+
+    @property
+    def name(self):
+        """EXTNAME in capitals; '' without the card."""
+        return str(card_value(self.header, "EXTNAME") or "").upper()
+
+    @property
+    def size(self):
+        """Bytes of its pixels, without the padding."""
+        return 0 if self.shape is None else np.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def read_units(path, *, name=None):
+    """Read the headers of an uncompressed product, and no pixels.
+
+    Parameters
+    ----------
+    path : path-like
+    name : str, optional
+        The name that errors carry; the path if absent.
+
+    Returns
+    -------
+    list of ProductUnit
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read, is cut, or holds something else than plain images.
+    """
+    name = str(path) if name is None else name
+    units, at = [], 0
+    try:
+        with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
+            size = os.fstat(file.fileno()).st_size
+            while at < size:
+                units.append(_unit(file, at, name))
+                at = units[-1].offset + -(-units[-1].size // BLOCK) * BLOCK
+    except OSError as error:
+        raise DamagedProduct(
+            f"cannot be read ({error.strerror})", file=name, remedy="make it again"
+        ) from None
+    if at != size or not units:
+        raise DamagedProduct("the product is cut", file=name, value=size, remedy="make it again")
+    return units
+
+
+def _unit(file, start, name):
+    """Return the unit whose header begins at a place of an open product."""
+    text = b""
+    file.seek(start)
+    if not start and file.read(6) != b"SIMPLE":
+        raise DamagedProduct("not a FITS file", file=name, remedy=_GIVE)
+    file.seek(start)
+    while (end := _end_of_header(text)) is None:
+        more = file.read(_HEADER_BYTES)
+        if not more:
+            raise DamagedProduct("the product is cut", file=name, remedy="make it again")
+        text += more
+    text = fits_structure.readable_header(text[:end])
+    header = fits_structure.parse_header(text.encode("ascii"))
+    cards = CardList.parse(text)
+    if not card_value(header, "NAXIS"):
+        return ProductUnit(header, cards, start + end, None, "")
+    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "ZIMAGE" in header:
+        raise DamagedProduct(
+            "its pixels are scaled or compressed",
+            file=name,
+            keyword="BSCALE",
+            allowed="a product of ccdflow, plain pixels",
+            remedy="make it again",
+        )
+    try:
+        shape = fits_structure.image_shape(header, name)
+    except FrameError as error:
+        raise DamagedProduct(
+            error.problem, file=name, keyword=error.keyword, value=error.value, remedy=_GIVE
+        ) from error
+    return ProductUnit(header, cards, start + end, shape, fits_structure.DTYPES[header["BITPIX"]])
+
+
+def _end_of_header(text):
+    """Return where a header ends that begins a text, None if it goes on."""
+    for at in range(0, len(text) - len(text) % CARD, CARD):
+        if text.startswith(b"END     ", at):
+            end = -(-(at + CARD) // BLOCK) * BLOCK
+            return end if end <= len(text) else None
+    return None
+
+
+def read_rows(file, unit, first, buffer, *, name):
+    """Read whole rows of an image into a buffer.
+
+    Parameters
+    ----------
+    file : int
+        Descriptor of the open file.
+    unit : ProductUnit
+    first : int
+        The first row.
+    buffer : numpy.ndarray
+        (k, nx), of the stored type.
+    name : str
+        For the error.
+
+    Raises
+    ------
+    FrameError
+        If the file ends before them or cannot be read.
+    """
+    _read(file, [(unit.offset + first * _row_bytes(unit), memoryview(buffer).cast("B"))], name)
+
+
+def read_each_row(file, unit, rows, buffer, *, name):
+    """Read some rows of an image into a buffer.
+
+    Parameters
+    ----------
+    file, unit, name
+        See `read_rows`.
+    rows : sequence of int
+    buffer : numpy.ndarray
+        (k, nx), of the stored type, contiguous.
+
+    Raises
+    ------
+    FrameError
+        See `read_rows`.
+    """
+    size, view = _row_bytes(unit), memoryview(buffer).cast("B")
+    parts = (
+        (unit.offset + row * size, view[number * size : (number + 1) * size])
+        for number, row in enumerate(rows)
+    )
+    _read(file, parts, name)
+
+
+def _row_bytes(unit):
+    return unit.shape[1] * np.dtype(unit.dtype).itemsize
+
+
+def _read(file, parts, name):
+    """Fill views with the bytes of a file; `parts` are pairs of a place in it and a view."""
+    try:
+        for place, part in parts:
+            at, view = place, part
+            while view:
+                got = os.preadv(file, [view], at)
+                if not got:
+                    raise DamagedProduct("the product is cut", file=name, remedy="make it again")
+                view, at = view[got:], at + got
+    except OSError as error:
+        raise DamagedProduct(
+            f"cannot be read ({error.strerror})", file=name, remedy="check its disk"
+        ) from None
+
+
+class Plane:
+    """One HDU that is being written: a header of known size, and an image by rows.
+
+    Parameters
+    ----------
+    header : callable
+        Takes the checksum sum of the pixels and returns the header's bytes, always as many.
+    shape : (int, int) or None
+        (ny, nx), None without an image.
+    dtype : str, optional
+        Big-endian type of the pixels.
+    """
+
+    def __init__(self, header, shape=None, dtype=">f4"):
+        self.header = header
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.words = 0
+        self.header_size = len(header(0))
+        self.size = 0 if shape is None else shape[0] * shape[1] * self.dtype.itemsize
+        self.start = self.written = 0
+
+    @property
+    def end(self):
+        """First byte after the padded pixels."""
+        return self.start + self.header_size + -(-self.size // BLOCK) * BLOCK
+
+    def check_written(self, name, header):
+        """Raise an error unless pixels and header have as many bytes as were foreseen.
+
+        Parameters
+        ----------
+        name : str
+            File and HDU, named in the error.
+        header : bytes
+
+        Raises
+        ------
+        RuntimeError
+            If one of them has more or fewer bytes.
+        """
+        sizes = (self.written, len(header))
+        if sizes != (self.size, self.header_size):
+            raise RuntimeError(
+                f"{name}: {sizes[0]} bytes of pixels and {sizes[1]} of header were written; "
+                f"{self.size} and {self.header_size} were foreseen"
+            )
+
+
+class PlanesWriter:
+    """A FITS file of several images that are written side by side, headers last.
+
+    The file gets its name when it is whole (`ccdflow.files.atomic_write.Part`).
+
+    Parameters
+    ----------
+    path : path-like
+    planes : list of Plane
+        In the order of the file.
+    """
+
+    def __init__(self, path, planes):
+        self._path = path
+        self._part = atomic_write.Part(path)
+        self._planes = planes
+        at = 0
+        for plane in planes:
+            plane.start, at = at, 0
+            at = plane.end
+
+    def __enter__(self):
+        self._part.__enter__()
+        return self
+
+    def write(self, plane, block):
+        """Write the next rows of a plane.
+
+        Parameters
+        ----------
+        plane : Plane
+        block : numpy.ndarray
+            (k, nx), native float32 or int16; big-endian afterwards. All but the last block of a
+            plane hold a multiple of four bytes.
+        """
+        plane.words = checksum.fits_sum_of(plane.words, swap(block))
+        data = memoryview(block).cast("B")
+        self._part.write_at(data, plane.start + plane.header_size + plane.written)
+        plane.written += len(data)
+
+    def read(self, plane, first, stop):
+        """Return rows of a plane that were written, (k, nx) in native byte order.
+
+        Parameters
+        ----------
+        plane : Plane
+        first, stop : int
+            The range of rows.
+
+        Returns
+        -------
+        numpy.ndarray of shape (stop - first, nx)
+
+        Raises
+        ------
+        RuntimeError
+            If the rows are not written yet.
+        """
+        step = plane.shape[1] * plane.dtype.itemsize
+        start = plane.start + plane.header_size + first * step
+        content = bytearray((stop - first) * step)
+        view = memoryview(content)
+        while view:
+            got = os.preadv(self._part.file.fileno(), [view], start)
+            if not got:
+                raise RuntimeError(f"{self._path}: rows {first} to {stop} are not written yet")
+            view, start = view[got:], start + got
+        rows = np.frombuffer(content, plane.dtype).reshape(stop - first, plane.shape[1])
+        return rows.astype(plane.dtype.newbyteorder("="))
+
+    def finish(self):
+        """Write the padding and the headers, give the file its name, and return the headers."""
+        headers = []
+        for number, plane in enumerate(self._planes):
+            header = plane.header(plane.words)
+            plane.check_written(f"{self._path}, HDU {number}", header)
+            at = plane.start + plane.header_size + plane.size
+            self._part.write_at(bytes(plane.end - at), at)
+            self._part.write_at(header, plane.start)
+            headers.append(header)
+        self._part.keep()
+        return headers
+
+    def __exit__(self, *error):
+        self._part.__exit__(*error)
+
+
+def swap(block):
+    """Turn contiguous numbers into big-endian in place and return their checksum sum.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        Native int16, float32 or float64.
+
+    Returns
+    -------
+    int
+        See `ccdflow.files.checksum.sum_words`.
+    """
+    flat = block.reshape(-1).view(f"u{block.itemsize}")
+    even = flat[: flat.size // 2 * 2] if flat.itemsize == 2 else flat
+    total = int(even.view(np.uint32).sum(dtype=np.uint64))
+    if flat.itemsize == 2:
+        # The halves of a little-endian word are swapped; 65536 times the word, with the carries
+        # added, swaps them back.
+        total <<= 16
+        if flat.size % 2:
+            total += int(flat[-1]) << 16
+    np.copyto(flat.view(flat.dtype.newbyteorder(">")), flat)
+    return checksum.fits_sum_of(total)

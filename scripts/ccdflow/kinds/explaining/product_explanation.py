@@ -1,0 +1,390 @@
+"""The story of a product, from its header and the tables: its sources, its steps, the reasons."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from ccdflow import paths
+from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.errors import UserError
+from ccdflow.files.headertext import printable_text
+from ccdflow.files.tables import table_rows
+from ccdflow.kinds.matching.association import STEPS, first_use
+from ccdflow.run import ledger
+
+# At most this many members, and frames, are named.
+_MOST_NAMED = 6
+# The products below detector/, by the start of their names.
+_MEASURED = {
+    "pixels_": "pixels that the night's masters show to be odd",
+    "shutter_": "dead time of the shutter over the image, from the night's flats",
+    "bad_pixels_": "map of bad pixels, from the measurements of its nights",
+}
+# How variances are compared, by the table's words.
+_COMPARED = {
+    "nominal": "by nominal noise, as they are compared before either is made",
+    "measured": "as measured, with the days between",
+}
+
+
+def results_of(path):
+    """Return the results folder that holds a file: the one with ccdflow's notes.
+
+    Raises
+    ------
+    UserError
+        If no folder above the file has any.
+    """
+    for folder in Path(path).absolute().parents:
+        if (folder / paths.STATE).is_dir():
+            return folder
+    raise UserError(
+        "lies in no results folder of ccdflow", file=path,
+        remedy="name a file below results/, or give results=FOLDER",
+    )  # fmt: skip
+
+
+def explain_product(results, product, context=None):
+    """Return the lines of a product's story.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    product : str
+        Relative to the results folder.
+    context : ccdflow.run.context.Planning, optional
+        The plan of the next run; without it nothing is said of today.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        If the file is not there, or is no FITS file.
+    """
+    path = Path(results) / product
+    if not path.is_file():
+        raise UserError(
+            "is a folder"
+            if path.is_dir()
+            else f"there is no such file{_why_absent(results, product)}",
+            file=path,
+            remedy="give a product in the results folder",
+        )
+    if path.suffix in (".html", ".png", ".csv"):
+        lines = [f"{product}: a page, picture or table, written from the products it shows"]
+        return lines + _today(product, context)
+    header = _header_of(path)
+    if "CCDFKEY" not in header:
+        raise UserError(
+            "was not made by ccdflow",
+            file=path,
+            keyword="CCDFKEY",
+            value="absent",
+            remedy="give a reduced, combined or calibrated frame",
+        )
+    if product.startswith("detector/"):
+        lines = _of_measurement(product, header)
+    elif "NCOMBINE" in header:
+        lines = _of_master(results, product, header)
+    else:
+        lines = _of_frame(results, product, header)
+    return lines + _today(product, context)
+
+
+def _header_of(path):
+    """Return the header of a file.
+
+    Raises
+    ------
+    UserError
+        If it is no FITS file, or a damaged one.
+    """
+    with warnings.catch_warnings():
+        # The error says everything about a damaged file.
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            return fits.getheader(path)
+        except OSError as error:
+            why = error.strerror or "no whole FITS header"
+            raise UserError(
+                f"cannot be read ({why})",
+                file=path,
+                remedy="give a FITS file; a damaged product is made again by the next run",
+            ) from None
+
+
+def _why_absent(results, product):
+    """Return why a product is not there, as far as the notes tell."""
+    record = ledger.load_ledger(results).get(product)
+    if record is None:
+        return ""
+    if record.reason:
+        return f": it was refused: {record.reason}"
+    return ": it was made, and deleted or moved; the next run makes it again"
+
+
+# -- frames ----------------------------------------------------------------------------------------
+
+
+def _of_frame(results, product, header):
+    """Return the story of a calibrated frame, a line each."""
+    raw = header.get("RAWFILE", "unknown")
+    row = _inventory(results).get(raw, {})
+    facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
+    row = row | ({"grism": ""} if row.get("grism") == row.get("filter") else {})
+    about = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
+    lines = [f"{product}: {about}" if about else product]
+    lines.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
+    lines.append(f"  reduced  {_reduction(header)}")
+    if product.startswith("calibrated/"):
+        chosen = _associations(results, product)
+        for kind in STEPS:
+            lines += step_lines(results, kind, header, chosen.get(kind, {}))
+        lines += _noise(header)
+    if row.get("reason"):
+        lines.append(f"  remarks  {row['reason']}")
+    return lines
+
+
+def _reduction(header):
+    parts = []
+    for keyword in [key for key in header if key[:6] in ("OVERSC",)]:
+        level = header.get({"OVERSCAN": "BIASLVL"}.get(keyword, f"BIASLV{keyword[6:]}"))
+        parts.append(f"overscan {header[keyword]} ({header.get('OSCSTAT')}, level {level} adu)")
+    parts = [f"{' and '.join(parts)} subtracted"] if parts else ["no overscan subtracted"]
+    kept = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
+    return "; ".join(parts + ([f"kept {', '.join(kept)}"] if kept else []))
+
+
+def step_lines(results, kind, header, chosen):
+    """Return the lines on one master of a calibrated frame.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    kind : {'bias', 'dark', 'flat'}
+    header : astropy.io.fits.Header
+        Of the frame.
+    chosen : dict of str to str
+        The step's line of the table of masters; {} for none.
+
+    Returns
+    -------
+    list of str
+    """
+    master = header.get(f"{kind.upper()}IM")
+    if master is None:
+        why = chosen.get("reason") or "not asked for"
+        return [f"  {kind:<8} none: {why}"]
+    lines = [f"  {kind:<8} {master}: {_members(results, master)}"]
+    how = (
+        [f"nights before the frame: {header[key]}"]
+        if (key := f"{kind.upper()}DT") in header
+        else []
+    )
+    if (key := f"{kind.upper()}CUT") in header:
+        how.append(f"cut to its pixels {header[key]}")
+    if kind == DARK:
+        how.append(f"multiplied by {header.get('DARKSCAL')}")
+    noise = header.get({BIAS: "MBNOISE", DARK: "MDNOISE", FLAT: "MFNOISE"}[kind])
+    if noise == 0 and kind == BIAS and "DARKIM" in header:
+        how.append("its noise cancels in the dark")
+    elif noise is not None:
+        unit = "of the signal" if kind == FLAT else _unit(header)
+        how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
+    lines.append(f"           {', '.join(how)}")
+    if chosen:
+        why = f"           chosen: {chosen['reason']}"
+        if chosen.get("runner_up"):
+            noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
+            second, first = (_as_noise(kind, value) for value in noises)
+            cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+            compared = _COMPARED[chosen.get("variance_is", "nominal")]
+            why += (
+                f"; second {chosen['runner_up']} ({compared},"
+                f" it adds {second}, the chosen one {first}{cancels})"
+            )
+            if kind == BIAS and _is_bias_of_dark(results, header):
+                why += "; it is the bias of the dark as well, and two would add"
+        lines.append(why)
+    return lines
+
+
+def _is_bias_of_dark(results, header):
+    """Tell whether the members of a frame's dark had its own bias subtracted."""
+    if "DARKIM" not in header:
+        return False
+    try:
+        dark = fits.getheader(Path(results) / header["DARKIM"])
+    except OSError:
+        return False
+    return dark.get("BIASIM") == header["BIASIM"]
+
+
+def _as_noise(kind, variance):
+    """Return a variance of the table in the words of the line above it: of a flat its root."""
+    if kind != FLAT:
+        return f"{variance} e2"
+    return f"{math.sqrt(float(variance)):.3g} of the signal"
+
+
+def _members(results, master):
+    try:
+        header = fits.getheader(Path(results) / master)
+    except OSError:
+        return "it is not there any more; the next run makes it again"
+    files = _numbered(header, "IMCOM", "IMC")
+    return f"{header.get('NCOMBINE', len(files))} frames ({_some(files)})"
+
+
+def _numbered(header, *starts):
+    """Return the values of numbered cards, such as IMCOM001 and IMC00001."""
+    return [
+        str(header[key])
+        for key in header
+        if any(key.startswith(start) and key[len(start) :].isdigit() for start in starts)
+    ]
+
+
+def _some(names):
+    rest = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _unit(header):
+    """Return the unit of the pixels in the plural."""
+    unit = str(header.get("BUNIT", "")).strip()
+    return "electrons" if unit == "electron" else unit
+
+
+def _noise(header):
+    """Return the lines on sky, noise and flagged pixels of a frame."""
+    unit, lines = _unit(header), []
+    if "SKYLVL" in header:
+        lines.append(
+            f"  noise    sky {header['SKYLVL']:.5g} {unit}, measured {header.get('SKYRMS', 0):.4g}"
+            + (f", predicted {header['SKYPRED']:.4g}" if "SKYPRED" in header else "")
+        )
+    names = (("NSAT", "saturated"), ("NHOT", "hot"), ("NUNCAL", "without a calibration"))
+    counts = [f"{header[key]} {words}" for key, words in names if header.get(key)]
+    lines.append(f"  mask     {', '.join(counts) or 'no pixel of those that are counted'}")
+    start = f"ccdflow: grade {header.get('CALGRADE')}: "
+    why = [
+        str(line)[len(start) :] for line in header.get("HISTORY", ()) if str(line).startswith(start)
+    ]
+    lines.append(f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(why)}" if why else ""))
+    return lines
+
+
+# -- masters ---------------------------------------------------------------------------------------
+
+
+def _of_master(results, product, header):
+    """Return the story of a master, a line each."""
+    files, out = _numbered(header, "IMCOM", "IMC"), _numbered(header, "IMOUT", "IMO")
+    lines = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
+    lines.append(f"  members  {_some(files)}")
+    if "DATE-BEG" in header:
+        lines.append(f"  taken    {header['DATE-BEG']} to {header['DATE-END']}")
+    if out:
+        lines.append(f"  left out {_some(out)}")
+    for kind in (BIAS, DARK):
+        if f"{kind.upper()}IM" in header:
+            lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each")
+    clip = f"clipped at {header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
+    clip = clip if "CLIPSIG" in header else "not clipped"
+    method, rejected = header.get("COMBMETH"), header.get("NREJECT")
+    lines.append(f"  how      {method}, {clip}; {rejected} values rejected")
+    figures = {
+        "RNOISE": "read noise of one frame [adu]", "CNOISE": "noise of a pixel [adu]",
+        "DARKRT": "dark rate [electron or adu a second]", "NHOT": "hot pixels",
+        "FLATLVL": "level of one flat [adu]", "FLATSN": "signal to noise of a pixel",
+    }  # fmt: skip
+    measured = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
+    if measured:
+        lines.append(f"  figures  {', '.join(measured)}")
+    lines += [f"  remark   {text}" for text in _history(header)[:_MOST_NAMED]]
+    users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
+    number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
+    lines.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")
+    return lines
+
+
+def _of_measurement(product, header):
+    """Return the story of a detector's measurement or map, a line each."""
+    what = next(words for start, words in _MEASURED.items() if Path(product).name.startswith(start))
+    lines = [f"{product}: {what}, camera {header.get('CCDFCAM')}"]
+    if "NNIGHTS" in header:
+        lines.append(
+            f"  nights   {header['NNIGHTS']} with darks or flats; a pixel of the mask, that of"
+            f" {header['NIGHT']}, is bad in {header['BPSHARE']:.0%} of the newest nights,"
+            f" {header['BPNIGHTS']} at most"
+        )
+    else:
+        lines.append(f"  night    {header.get('NIGHT')}")
+    if "EXPMIN" in header:
+        lines.append(f"  flats    of {header['EXPMIN']} to {header['EXPMAX']} s")
+    lines.append(f"  from     {_some(_numbered(header, 'IMCOM', 'IMC'))}")
+    return lines
+
+
+def _history(header):
+    """Return ccdflow's own HISTORY, a text each: a long one goes on in the next cards."""
+    texts = []
+    for line in map(str, header.get("HISTORY", ())):
+        if line.startswith("ccdflow: "):
+            texts.append(line.removeprefix("ccdflow: "))
+        elif texts:
+            texts[-1] += f" {line}"
+    return texts
+
+
+# -- today -----------------------------------------------------------------------------------------
+
+
+def _today(product, context):
+    """Return the next run's effect on a product, and the masters that it would take."""
+    if context is None:
+        return ["  today    not looked at: give raw=FOLDER to see what the next run would change"]
+    job = context.jobs.get(product)
+    lines = [
+        f"  today    would be made again: {job.why}"
+        if job
+        else "  today    up to date: the next run leaves it as it is"
+    ]
+    group = context.groups.get(product)
+    for step in group.steps if group is not None and job is not None else ():
+        use = first_use(context, step)
+        what = use.product if use is not None else step.missing or "not needed"
+        lines.append(f"           {step.kind}: {what}")
+    if context.chain.kind_of(product) is None:
+        # inventory.csv, verification.csv.
+        lines = ["  today    no product of the plan: runs and scripts write it by themselves"]
+    elif product not in context.planned_products:
+        lines = [
+            "  today    not asked for any more by the configuration, or its raw file is not there"
+        ]
+    return lines
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def _inventory(results):
+    return {printable_text(row["file"]): row for row in table_rows(Path(results) / paths.INVENTORY)}
+
+
+def _all_associations(results):
+    return table_rows(Path(results) / paths.ASSOCIATIONS)
+
+
+def _associations(results, product):
+    return {row["step"]: row for row in _all_associations(results) if row["frame"] == product}

@@ -1,0 +1,68 @@
+"""The masters that a frame takes by the plan, read and cut to its window."""
+
+from __future__ import annotations
+
+from ccdflow.calibrate import master_windows
+from ccdflow.calibrate.chain import AppliedMaster
+from ccdflow.camera.sections import Region
+from ccdflow.combine.preparation import open_image
+from ccdflow.errors import FrameError
+from ccdflow.files.multi_image_products import read_units
+
+
+def read_applied_master(context, store, kind, use, path, degrees):
+    """Return the `ccdflow.calibrate.chain.AppliedMaster` of a step.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    store : ccdflow.calibrate.master_store.MasterStore
+    kind : {'bias', 'dark', 'flat'}
+    use : ccdflow.run.job.Use
+    path : pathlib.Path
+        The reduced frame.
+    degrees : float or None
+        By which the dark is warmer than the frame.
+
+    Returns
+    -------
+    ccdflow.calibrate.chain.AppliedMaster
+
+    Raises
+    ------
+    FrameError
+        If the cards of frame and master say another region than was planned.
+    """
+    file = context.results / use.product
+    if not use.cut:
+        master = store.get(file, kind, name=use.product)
+        return AppliedMaster(master, use.scale, use.lag, degrees)
+    name = path.relative_to(context.results).as_posix()
+    unit = master_windows.first_image_unit(read_units(path, name=name))
+    master, cut = master_windows.master_for(store, kind, file, unit, file=name, name=use.product)
+    if cut != use.cut:
+        raise FrameError(
+            "its section on the chip is not what the raw frame's header said",
+            file=name,
+            keyword="CCDSEC or DETSEC",
+            value=cut or "all of the master",
+            allowed=f"{use.cut} of {use.product}",
+            remedy="reduce it again",
+        )
+    return AppliedMaster(master, use.scale, use.lag, degrees, cut)
+
+
+def cut_pixels(member, use):
+    """Return the pixels of a master's plane that are used, read on access.
+
+    Parameters
+    ----------
+    member : ccdflow.combine.member_reader.Member
+    use : ccdflow.run.job.Use
+
+    Returns
+    -------
+    ccdflow.combine.member_reader.Member or numpy.ndarray
+        The plane itself where all of it is used.
+    """
+    return open_image(member)[Region.from_fits(use.cut).slices] if use.cut else member

@@ -1,0 +1,428 @@
+"""Masters, frames and choices in words: the failed criterion, the masters there are, the reason."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, STRAY
+
+STRETCHED = 1.01
+"""A dark scaled up by at most this factor is as good as one that is scaled down."""
+
+
+def lag_words(lag):
+    """Return how many nights before or after the frame's a master was taken.
+
+    >>> lag_words(1.0), lag_words(-57.0), lag_words(float("nan"))
+    ('1 night before', '57 nights later', 'of another night without a date')
+    """
+    if math.isnan(lag):
+        return "of another night without a date"
+    count = abs(int(lag))
+    return f"{count} night{'s' * (count != 1)} {'before' if lag > 0 else 'later'}"
+
+
+def warmer_words(degrees):
+    """Return by how much a master is warmer than a frame.
+
+    >>> warmer_words(10.0), warmer_words(-0.75)
+    ('10 C warmer', '0.75 C colder')
+    """
+    return f"{abs(degrees):.3g} C {'warmer' if degrees > 0 else 'colder'}"
+
+
+def degrees_words(about):
+    """Return the temperature of a frame or master in words, '' where it is unknown.
+
+    Parameters
+    ----------
+    about : ObservedAs
+
+    Returns
+    -------
+    str
+    """
+    set_point, sensor = about.set_temperature, about.temperature
+    if set_point is None or sensor is None or abs(set_point - sensor) <= STRAY:
+        known = sensor if set_point is None else set_point
+        return "" if known is None else f"{round(known, 2):g} C"
+    return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
+
+
+OTHER_TEMPERATURE = "of another temperature"
+"""The fault of a dark that is warmer or colder than the frame."""
+
+
+def with_degrees(missing, frame):
+    """Return why a frame has no dark, with its own temperature where one is of another.
+
+    Parameters
+    ----------
+    missing : str
+        As `ccdflow.kinds.matching.rule.Masters` writes it.
+    frame : ObservedAs
+
+    Returns
+    -------
+    str
+    """
+    words = degrees_words(frame)
+    if not words or OTHER_TEMPERATURE not in missing:
+        return missing
+    return re.sub(r"^(no dark for .*?)( of )", rf"\1 at {words}\2", missing, count=1)
+
+
+def with_exposure(missing, frame):
+    """Return why a frame has no dark, with its own exposure: frames of about the same share a text.
+
+    Parameters
+    ----------
+    missing : str
+        As `ccdflow.kinds.matching.rule.Masters` writes it.
+    frame : ObservedAs
+
+    Returns
+    -------
+    str
+    """
+    if frame.exptime is None:
+        return missing
+    return re.sub(r"^no dark for \S+ s", f"no dark for {frame.exptime:.4g} s", missing, count=1)
+
+
+def without_degrees(missing):
+    """Return the reason without the frame's own temperature: frames that lack the same are alike.
+
+    >>> without_degrees("no dark for 300 s at -15 C of cam: there are 300 s at -20 C (3, x)")
+    'no dark for 300 s of cam: there are 300 s at -20 C (3, x)'
+    """
+    return re.sub(r"^(no dark for [^:]*?) at [^:]*?( of )", r"\1\2", missing, count=1)
+
+
+def too_few_words(kind, product, count, minimum):
+    """Return why a step has no master where there are frames for one, but too few.
+
+    Parameters
+    ----------
+    kind, product : str
+        Of the master that they would make.
+    count, minimum : int
+        Its frames, and those that it needs.
+
+    Returns
+    -------
+    str
+    """
+    frames = "frame" if count == 1 else "frames"
+    return f"no {kind}: {product} would be of {count} {frames}, fewer than the minimum of {minimum}"
+
+
+# no bias: combined/x.fits would be of 2 frames, fewer than the minimum of 3.
+_TOO_FEW = re.compile(r"no \w+: (\S+) would be of (\d+) frames?, fewer than the minimum of (\d+)")
+
+
+def lacking_frames(missing, night):
+    """Return how many more frames of a night a missing master needs: 0 for a new master.
+
+    >>> lacking_frames(too_few_words("bias", "combined/2016-01-15/bias.fits", 2, 3), "2016-01-15")
+    1
+
+    Parameters
+    ----------
+    missing : str
+        Why there is none.
+    night : str
+
+    Returns
+    -------
+    int
+    """
+    match = _TOO_FEW.fullmatch(missing)
+    if match is None or f"/{night}/" not in match[1]:
+        return 0
+    return int(match[3]) - int(match[2])
+
+
+EPOCH = "epoch"
+"""The key in a setup of the first night after a camera was changed."""
+
+UNSAID = {"part": "part of the detector", "layout": "layout of the amplifiers or way to reduce"}
+"""Words for values of a setup that are too long for a line."""
+
+
+def differences(theirs, ours):
+    """Return (name, their value, our value) of everything in which two setups differ.
+
+    Parameters
+    ----------
+    theirs, ours : iterable of (str, str)
+        Setups: names and values.
+
+    Returns
+    -------
+    list of (str, str, str)
+    """
+    mine, yours = dict(ours), dict(theirs)
+    return [
+        (name, yours.get(name, ""), mine.get(name, ""))
+        for name in {**mine, **yours}
+        if yours.get(name, "") != mine.get(name, "")
+    ]
+
+
+def why_lost(best, other, rules):
+    """Return why one candidate goes before another, in a few words.
+
+    Parameters
+    ----------
+    best, other : Candidate or ccdflow.run.job.Use
+        Both have ``lag``, ``scale`` and ``variance``; the first one is taken.
+    rules : ccdflow.kinds.matching.candidates.Rules
+
+    Returns
+    -------
+    str
+    """
+    if rules.direction != "nearest" and is_later(other) and not is_later(best):
+        return "of a later night"
+    if getattr(other, "cut", "") and not getattr(best, "cut", ""):
+        return "of a larger window"
+    if other.scale > STRETCHED >= best.scale:
+        return f"would be scaled up {other.scale:.3g} times"
+    if rules.direction != "nearest" and is_later(other) and other.lag < best.lag:
+        return "further away in time"
+    if rules.same_night and best.lag == 0 and other.lag != 0:
+        return "not of the own night"
+    is_near = abs(other.lag or 0) <= EXACT_NIGHTS < abs(best.lag or 0)
+    if best.scale == 1 != other.scale and not is_near:
+        return f"would be scaled by {other.scale:.3g}"
+    if other.lag is None is not best.lag:
+        return "of a night without a date"
+    left = [getattr(use, "left", 0.0) for use in (best, other)]
+    mine, others = best.variance + left[0], other.variance + left[1]
+    if others > mine:
+        warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
+        with_bias = "with its bias " if any(left) else ""
+        return f"{warmer}{with_bias}adds {others / mine:.3g} times the variance"
+    if others < mine:
+        return _why_less_lost(best, other, others / mine)
+    return "as good, and further away in time"
+
+
+def _why_less_lost(best, other, part):
+    """Return why a master that adds a smaller part of the variance lost."""
+    if getattr(best, "is_measured", False):
+        return f"adds {part:.2g} times the variance, too small a gain"
+    if getattr(other, "is_measured", False):
+        return "the electrons of the one that is taken are not known"
+    # Biases are ranked by variance alone, except the one that the dark's members had subtracted.
+    return "would add to the bias of the dark, which is another"
+
+
+def is_later(use):
+    """Tell whether a master is of a later night than its frame."""
+    return use.lag is not None and use.lag < 0
+
+
+def distance(about, frame):
+    """Return in how many criteria a master and a frame differ.
+
+    Parameters
+    ----------
+    about : ObservedAs
+        Of the master.
+    frame : ObservedAs
+
+    Returns
+    -------
+    int
+    """
+    return len(differences(about.setup, frame.setup))
+
+
+def differences_in_words(about, frame):
+    """Return in words in which criteria another setup differs from a frame's.
+
+    Parameters
+    ----------
+    about : ObservedAs
+        Of the master.
+    frame : ObservedAs
+
+    Returns
+    -------
+    str
+    """
+    differing = differences(about.setup, frame.setup)
+    # A different size, binning or gain changes the layout: the layout is named if nothing else is.
+    shown = [each for each in differing if each[0] != "layout"] or differing
+    return ", ".join(_difference_in_words(*each) for each in shown)
+
+
+def _difference_in_words(name, theirs, ours):
+    """Return in words how a master's value differs from the frame's."""
+    if name in UNSAID:
+        return f"another {UNSAID[name]}"
+    if name == "optics":
+        # The cards that differ, of all that the profile names.
+        one, other = theirs.split(", "), ours.split(", ")
+        theirs = ", ".join(part for part in one if part not in other)
+        ours = ", ".join(part for part in other if part not in one)
+    if name == EPOCH:
+        return f"the camera as {_in_epoch(theirs, ours)} instead of {_in_epoch(ours, theirs)}"
+    if " " in name:
+        # A card in which all masters agree is in none of their setups.
+        return f"{name} instead of {ours or theirs}"
+    return f"{name} {theirs or 'unknown'} instead of {ours or 'unknown'}"
+
+
+def _in_epoch(epoch, other):
+    return f"from {epoch} on" if epoch else f"before {other}"
+
+
+def setup_words(setup):
+    """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
+    return " ".join(
+        trait_words(name, value) for name, value in setup if value and name not in UNSAID
+    )
+
+
+def trait_words(name, value):
+    """Return a value of a setup in words that tell its meaning where it is a number.
+
+    >>> trait_words("gain", "1.1"), trait_words("temperature", "-100"), trait_words("ccdsum", "2 2")
+    ('g1.1', '-100 °C', '2x2')
+
+    Parameters
+    ----------
+    name : str
+        Of the value, such as ``gain``.
+    value : str
+        Not empty.
+
+    Returns
+    -------
+    str
+    """
+    if name == EPOCH:
+        return f"from {value} on"
+    if " " in name:
+        # A card in which all masters agree, and this frame does not.
+        return f"with {name.split()[0]} {value}"
+    if name == "ccdsum":
+        return "x".join(value.split())
+    if name == "temperature":
+        return f"{value} °C"
+    if name == "readmode" and value[0].isdigit():
+        return f"readout mode {value}"
+    return f"g{value}" if name == "gain" and value[0].isdigit() else value
+
+
+def wanted_words(kind, frame):
+    """Return which master of a kind a frame wants.
+
+    Parameters
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    frame : ObservedAs
+
+    Returns
+    -------
+    str
+    """
+    words = setup_words(frame.setup)
+    if kind == "flat":
+        return f"in {frame.filter or 'an unnamed filter'} of {words}"
+    if kind == "dark":
+        seconds = "unknown exposure" if frame.exptime is None else f"{frame.exptime:.4g} s"
+        return f"for {seconds} of {words}"
+    return f"of {words}"
+
+
+def words_of(master, kind):
+    """Return the words that tell a master from others: ``300 s at -20 C (3, 2016-03-13)``.
+
+    Parameters
+    ----------
+    master : OfferedMaster
+    kind : {'bias', 'dark', 'flat'}
+
+    Returns
+    -------
+    str
+    """
+    about = master.about
+    what = {"flat": about.filter or "unnamed filter", "dark": f"{about.exptime or 0:g} s"}.get(
+        kind, ""
+    )
+    if kind == "dark":
+        degrees = degrees_words(about)
+        what += f" at {degrees}" if degrees else ""
+    return f"{what} ({master.frames}, {about.night})".strip()
+
+
+def some_masters(masters, kind, most=6):
+    """Return the first of some masters in words, and how many more there are.
+
+    Parameters
+    ----------
+    masters : sequence of OfferedMaster
+    kind : {'bias', 'dark', 'flat'}
+    most : int, optional
+        As many are named.
+
+    Returns
+    -------
+    str
+    """
+    words = [words_of(master, kind) for master in masters]
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# A line names at most this many reasons of several products.
+_MOST_REASONS = 3
+# no flat for V of 2016-01-28.
+_WANTED = re.compile(r"(no \w+ (?:for|in) )(.+?)( of .*)", re.DOTALL)
+
+
+def reasons_words(texts):
+    """Return the reasons of several frames in one line: all that they lack is named.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        A reason for each frame, as `ccdflow.kinds.matching.rule.Masters` writes it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> reasons_words(["no dark for 3 s of x: none", "no dark for 90 s of x: none"])
+    'no dark for 3 s, 90 s of x: none'
+    >>> reasons_words(["no dark for 3 s of x: none", "no dark for 3 s of y: none"])
+    'no dark for 3 s of x: none (1 of 2); no dark for 3 s of y: none (1 of 2)'
+    """
+    details, counts = {}, Counter()
+    for text in texts:
+        match = _WANTED.fullmatch(text)
+        name = (match[1], match[3]) if match else text
+        counts[name] += 1
+        details.setdefault(name, {})[match[2] if match else ""] = None
+    reasons = []
+    for name, count in counts.most_common(_MOST_REASONS):
+        reason = name if isinstance(name, str) else f"{name[0]}{_listed(details[name])}{name[1]}"
+        reasons.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
+    rest = len(counts) - _MOST_REASONS
+    return "; ".join(reasons) + (f"; and {rest} more reasons" if rest > 0 else "")
+
+
+def _listed(names, most=6):
+    """Return names with commas, shortest exposures first; the rest is counted."""
+    ordered = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
+    rest = len(ordered) - most
+    return ", ".join(ordered[:most]) + (f" and {rest} more" if rest > 0 else "")

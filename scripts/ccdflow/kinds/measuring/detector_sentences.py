@@ -1,0 +1,94 @@
+"""The sentences on a detector that a night shows to be unlike its header or profile."""
+
+from __future__ import annotations
+
+import math
+
+from ccdflow.pages.text_formatting import with_error
+from ccdflow.run.context import reduced_product
+
+# A gain or read noise is warned of if it is off by this part ...
+_LEAST_DEPARTURE = 0.05
+# ... and by this many standard errors.
+_DEPARTURE_ERRORS = 3.0
+# The profile's saturation is warned of if it is this many times the measured one, or more.
+_ABOVE_FULL_WELL = 1.02
+
+
+def claims_denied(figures, *, several):
+    """Return the sentences on a gain and read noise that differ from header or profile.
+
+    Parameters
+    ----------
+    figures : dict
+        Of an amplifier, as `ccdflow.kinds.measuring.night_measurement.measure_night` finds them.
+    several : bool
+        Whether the detector has more than one amplifier.
+
+    Returns
+    -------
+    list of str
+    """
+    where = f"amplifier {figures['amplifier']}: " if several else ""
+    remarks = []
+    for name, unit in (("gain", "electrons per adu"), ("read_noise", "electrons")):
+        value, error = figures[name], figures[f"{name}_error"]
+        if not (math.isfinite(value) and math.isfinite(error)):
+            continue
+        used = figures[f"{name}_used"]
+        header = figures[f"{name}_header"]
+        claim = used if math.isfinite(used) else header
+        limit = max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error)
+        is_of_header = math.isclose(claim, header, rel_tol=1e-3)
+        claims = []
+        if abs(value - claim) > limit:
+            claims.append(f"the {'header' if is_of_header else 'profile'} has {claim:g}")
+        if not is_of_header and abs(value - header) > limit:
+            claims.append(f"the header has {header:g}")
+            # A wrong card of the header is no fault where the profile has a better value.
+            claims += ["the profile has the right one"] * (len(claims) == 1)
+        if claims:
+            remarks.append(
+                f"{where}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
+                f" measured, {', '.join(claims)}"
+            )
+        if name == "gain" and not math.isfinite(used):
+            # A profile that leaves out an amplifier's gain is believed before the header.
+            lacks = "the profile" if math.isfinite(header) else "neither profile nor header"
+            remarks.append(
+                f"{where}{lacks} has {'no' if math.isfinite(header) else 'a'} gain: the measured"
+                f" {with_error(value, error)} electrons per adu is used"
+            )
+    return remarks
+
+
+def full_pixels(night, amplifier, figures, *, several):
+    """Return [a sentence on full pixels], or [] if a card or the profile has their value.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    amplifier : ccdflow.camera.geometry.Amplifier
+    figures : dict
+        Of the amplifier, as for `claims_denied`.
+    several : bool
+        Whether the detector has more than one amplifier.
+
+    Returns
+    -------
+    list of str
+    """
+    well, known = figures["full_well"], amplifier.saturation
+    levels = night.context.outcome(reduced_product(night.files[0])).data["levels"]
+    if not math.isfinite(well) or amplifier.name not in levels:
+        return []
+    raw = well + levels[amplifier.name]
+    if known is not None and known < _ABOVE_FULL_WELL * raw:
+        return []
+    where = f"amplifier {figures['amplifier']}: " if several else ""
+    says = (
+        "neither profile nor header has a saturation, and calibrated frames get bit 1 there"
+        if known is None
+        else f"profile or header say {known:g}"
+    )
+    return [f"{where}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]

@@ -1,0 +1,120 @@
+"""The measurement of a detector from the masters of a night and their members, as a job does it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ccdflow.detector.pixels.history import SOURCES
+from ccdflow.detector.pixels.response import LOW
+from ccdflow.kinds.measuring import detector_sentences
+from ccdflow.kinds.measuring.night_darks import flag_by_darks
+from ccdflow.kinds.measuring.night_findings import BadPixelsOfImage, NightFindings
+from ccdflow.kinds.measuring.night_flats import flag_by_flats, flag_by_levels, transfer_of
+from ccdflow.kinds.measuring.night_masters import positive_or_nan
+from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
+
+
+def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
+    """Measure a detector by a night's darks and flats.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    hot_rate : float
+        A pixel is hot at this many electrons a second above the median.
+    like_ccdmask : bool
+        Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
+    low_sigma : float
+        Sigma by which a low pixel is below its neighbours in all flats together.
+
+    Returns
+    -------
+    ccdflow.kinds.measuring.night_findings.NightFindings
+    """
+    images, figures, remarks, looked = [], [], [], set()
+    for image in night.images:
+        bad_pixels = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
+        transfers = {a.name: transfer_of(night, image, a) for a in image.amplifiers}
+        sources, texts = flag_by_flats(night, image, bad_pixels, low_sigma=low_sigma)
+        looked |= sources
+        remarks += texts
+        rates = {}
+        for amplifier in image.amplifiers:
+            gain = amplifier.gain or transfers[amplifier.name].gain
+            rate = flag_by_darks(
+                night, image, amplifier, gain, bad_pixels.masks["dark"], hot_rate=hot_rate
+            )
+            rates[amplifier.name] = math.nan if rate is None else rate
+            if rate is not None:
+                looked.add("dark")
+            if flag_by_levels(
+                night, image, amplifier, gain, bad_pixels.masks, like_ccdmask=like_ccdmask
+            ):
+                looked.add("levels")
+        images.append(bad_pixels)
+        mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
+        for amplifier in image.amplifiers:
+            values = _figures(night, amplifier, transfers[amplifier.name])
+            values |= _counts(night, mask[night.place(amplifier).slices], looked)
+            figures.append(values | {"dark_rate": rates[amplifier.name]})
+            several = len(figures) > 1 or len(image.amplifiers) > 1
+            remarks += detector_sentences.claims_denied(values, several=several)
+            remarks += detector_sentences.full_pixels(night, amplifier, values, several=several)
+    return NightFindings(images, figures, sorted(looked), remarks)
+
+
+def _counts(night, mask, looked):
+    """Return the numbers of an amplifier's bad pixels; NaN where nothing could tell."""
+    several = len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
+    bits = {
+        "hot": (HOT, "dark" in looked),
+        "varies": (VARIES, "dark" in looked and several),
+        "low": (DEAD, "flat" in looked),
+        "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & looked)),
+    }
+    # Deep columns alone are a number; none of them does not say that no column is bad.
+    if np.any(mask & BAD_COLUMN):
+        bits["columns"] = BAD_COLUMN, True
+    return {
+        name: int(np.count_nonzero(mask & bit)) if is_told else math.nan
+        for name, (bit, is_told) in bits.items()
+    }
+
+
+def _figures(night, amplifier, transfer):
+    """Return the figures of an amplifier."""
+    noise, error, is_measured = night.read_noise(amplifier)
+    gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan
+    facts = night.row.facts
+    return {
+        "amplifier": amplifier.name,
+        "flats": transfer.frames,
+        "level": transfer.level,
+        "gain": transfer.gain,
+        "gain_error": transfer.gain_error,
+        "gain_used": amplifier.gain or math.nan,
+        "gain_header": _header_value(night, amplifier.gain, facts["gain"]),
+        "read_noise": noise * gain if is_measured else math.nan,
+        "read_noise_error": _error_of(noise, error, transfer) if is_measured else math.nan,
+        "read_noise_used": amplifier.read_noise or math.nan,
+        "read_noise_header": _header_value(night, amplifier.read_noise, facts["rdnoise"]),
+        "departure": transfer.departure,
+        "departure_error": transfer.departure_error,
+        "full_well": transfer.full_well,
+    }
+
+
+def _header_value(night, own, fact):
+    """Return the header's value for an amplifier: of several, each has one of its own."""
+    geometry = night.context.store.geometry(night.row.geometry)
+    is_its_own = geometry.source == "header" and len(geometry.amplifiers) > 1
+    return positive_or_nan(own if is_its_own else fact)
+
+
+def _error_of(noise, error, transfer):
+    """Return the error of a read noise in electrons."""
+    if not math.isfinite(transfer.gain):
+        return math.nan
+    return math.hypot(error * transfer.gain, noise * transfer.gain_error)

@@ -1,0 +1,167 @@
+"""Whether the noise of calibrated frames is that of their UNCERT, and what flats of spectra do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import median
+
+from ccdflow.camera.filters import is_open
+from ccdflow.pages.text_formatting import count, figure, light_words
+from ccdflow.run import ledger
+
+VERSION = 1
+"""Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
+
+MOST_OFF = 0.1
+"""The measured noise is reported if it differs from its prediction by more than this part."""
+
+
+def is_spectrum(row):
+    """Tell whether a raw frame was taken through a grism, by its row."""
+    grism = row.facts["grism"]
+    return bool(grism) and not is_open(grism)
+
+
+def noise_sentences(context, records, *, spectra=True):
+    """Return a sentence for each camera and light whose frames' noise is not the predicted one.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.ledger.Record
+        Of calibrated frames.
+    spectra : bool
+        Whether spectra count, whose lines are noise to the measurement.
+
+    Returns
+    -------
+    list of str
+    """
+    return sentences_on_noise(nights_off(context, records, spectra=spectra))
+
+
+def nights_off(context, records, *, spectra=True):
+    """Find the nights, cameras and lights whose noise differs from its prediction.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.ledger.Record
+        Of calibrated frames.
+    spectra : bool
+        Whether spectra count.
+
+    Returns
+    -------
+    list of list
+        Plain values, which a closed night keeps: camera, light, unit, night, number of frames;
+        ratio, measured and predicted noise of the median frame; the reason in words.
+    """
+    by_night = defaultdict(list)
+    for group, row, data in _calibrated_frames(context, records):
+        if is_spectrum(row) and not spectra:
+            continue
+        for image in data["images"]:
+            measured, predicted = image["sky_rms"], image["sky_predicted"]
+            if measured and predicted:
+                light = light_words([row.facts["filter"], row.facts["grism"]])
+                unit = {"electron": "e-"}.get(data["unit"], data["unit"])
+                of = row.camera, light, unit, group.night
+                reason = _reason(measured / predicted, is_spectrum(row), data["missing"])
+                by_night[of].append((measured / predicted, measured, predicted, row.file, reason))
+    nights = []
+    for of, frames in sorted(by_night.items()):
+        middle = median(ratio for ratio, *_ in frames)
+        ratio, measured, predicted, _, reason = min(frames, key=lambda f: abs(f[0] - middle))
+        if abs(middle - 1) > MOST_OFF:
+            files = len({file for *_, file, _ in frames})
+            nights.append([*of, files, ratio, measured, predicted, reason])
+    return nights
+
+
+def sentences_on_noise(nights):
+    """Return a sentence for each camera and light, with the figures of the median night.
+
+    Parameters
+    ----------
+    nights : iterable of list
+        As `nights_off` returns them; of several nights, in any order.
+
+    Returns
+    -------
+    list of str
+    """
+    by_light = defaultdict(list)
+    for camera, light, unit, night, files, *figures in sorted(nights):
+        by_light[camera, light, unit].append((figures, night, files))
+    sentences = []
+    for (camera, light, unit), entries in sorted(by_light.items()):
+        (ratio, measured, predicted, reason), _, _ = sorted(entries)[len(entries) // 2]
+        frames = count(sum(files for _, _, files in entries), "calibrated frame")
+        several = f" of {len(entries)} nights" if len(entries) > 1 else ""
+        sentences.append(
+            f"{camera}: the noise of {frames}{several}"
+            + f" ({light})" * bool(light)
+            + f" is {figure(measured, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
+            f" {'above' if ratio > 1 else 'below'} the {figure(predicted, 3)} {unit} that UNCERT"
+            f" predicts: {reason}"
+        )
+    return sentences
+
+
+def _reason(ratio, is_spectral, missing):
+    """Return the likely reasons for a noise that is not the predicted one."""
+    if ratio < 1:
+        return (
+            "the gain in use is too small or the read noise too large, or the frames were averaged"
+            " or smoothed before they were written"
+        )
+    if is_spectral:
+        return (
+            "lines of the sky, and the object's profile across the slit, count as noise here:"
+            " before you distrust UNCERT, subtract two frames of one field"
+        )
+    if "flat" in missing:
+        return "no flat was divided: the response of the pixels is in it"
+    if "dark" in missing:
+        return "no dark was subtracted: hot pixels are in it, or the gain in use is too large"
+    return (
+        "stars as close as pixels or a pattern of the readout are in it, or the gain in use is too"
+        " large or the read noise too small"
+    )
+
+
+def lamp_sentences(context, records):
+    """Return a sentence for each camera and grism whose spectra are over the spectrum of a lamp.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.ledger.Record
+        Of calibrated frames.
+
+    Returns
+    -------
+    list of str
+    """
+    counts = defaultdict(int)
+    for _, row, data in _calibrated_frames(context, records):
+        if is_spectrum(row) and "flat" not in data["missing"]:
+            counts[row.camera, row.facts["grism"]] += 1
+    return [
+        f"{camera}: {count(number, 'spectrum', 'spectra')} ({grism})"
+        f" {'was' if number == 1 else 'were'} divided by flats that have the"
+        " spectrum of their lamp in them: values and noise grow where the lamp is faint;"
+        " a standard star with the same flat takes the lamp's slope out (docs/calibration.md)"
+        for (camera, grism), number in sorted(counts.items())
+    ]
+
+
+def _calibrated_frames(context, records):
+    """Yield (group, row, data) of the frames that were calibrated."""
+    for record in records:
+        group = context.groups.get(record.product)
+        if record.status != ledger.MADE or group is None:
+            continue
+        # The data are JSON text until they are read: once.
+        yield group, context.store.rows[group.files[0]], dict(record.data.items())

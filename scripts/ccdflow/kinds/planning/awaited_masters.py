@@ -1,0 +1,139 @@
+"""Which closed nights a new master would change: those with fewer than five candidates.
+
+A night's frames list the masters that suit them best, five at most. A master of a later night comes
+after all of their own and earlier nights, also after a dark of these that is scaled up; and after a
+later one that is nearer, unless that one is a dark that is scaled. It can enter a list only if that
+is shorter, ends with such a dark, or holds a master that is cut from a larger window or undated.
+Where a frame has no master, the text that says so names those that there are.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ccdflow.calibrate.chain import DARK, FLAT
+from ccdflow.files.values import number_or_none
+from ccdflow.kinds.detector_measurement import DETECTOR
+from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.matching.candidates import MOST_CANDIDATES
+from ccdflow.kinds.matching.match_sentences import STRETCHED
+from ccdflow.kinds.matching.setups import filter_and_grism
+from ccdflow.kinds.shutter import SHUTTER, corrects
+from ccdflow.run.rawframes.rows import is_dated
+
+NAME = "waits"
+"""The name of this part of the notes on closed nights."""
+
+# Within rounding a dark counts as long enough.
+_SURELY = 1 - 1e-9
+_ANYTHING = ("*", "", "", 0.0)
+
+
+def masters_awaited(context, night, frames, masters):
+    """Return the masters that a night waits for, because they may come or change.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    frames, masters : list of ccdflow.run.job.Group
+        The frames of the night that are calibrated, and its masters.
+
+    Returns
+    -------
+    list of [str, str, str, float]
+        Kind, camera and filter, '' for any, and the exposure that darks are longer than; or '', a
+        product, '' and 0.
+    """
+    if not is_dated(night):
+        # Its place among the nights is that of its name.
+        return [list(_ANYTHING)] if frames or masters else []
+    awaited, known = {}, set()
+    for group in (*frames, *masters):
+        row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
+        for step in group.steps:
+            asked = (id(step), *_light_and_seconds(step.kind, row, seconds))
+            if step.kind in STEPS and asked not in known:
+                known.add(asked)
+                awaited |= dict.fromkeys(_waits(step, row.camera, *asked[1:]))
+    for group in frames:
+        awaited |= dict.fromkeys(_measurements_awaited(context, night, group))
+    return sorted(map(list, awaited))
+
+
+def _light_and_seconds(kind, row, seconds):
+    """Return the filter by which flats are chosen, and the exposure for which darks are."""
+    light = filter_and_grism(row.facts) if kind == FLAT else ""
+    return light, seconds if kind == DARK else 0.0
+
+
+def longest_of(context, group):
+    """Return the longest exposure of the members of a group, 0 where none says any.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
+    rows = (context.store.rows[file] for file in group.files)
+    return max((number_or_none(row.facts["exptime"]) or 0.0 for row in rows), default=0.0)
+
+
+def _waits(step, camera, light, seconds):
+    """Yield what a step's later masters would have to be to change it."""
+    if not step.needed:
+        return
+    # A master of a later night may change, or go.
+    yield from (("", u.product, "", 0.0) for u in step.uses if u.lag is not None and u.lag < 0)
+    if not step.uses:
+        yield step.kind, "", "", 0.0
+    elif len(step.uses) < MOST_CANDIDATES or any(u.lag is None or u.cut for u in step.uses):
+        yield step.kind, camera, light, 0.0
+    elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
+        # A later dark that is scaled up comes after these.
+        yield step.kind, camera, light, _SURELY * seconds / STRETCHED
+
+
+def _measurements_awaited(context, night, group):
+    """Yield the measurements of a detector, and the maps of a shutter, that a frame waits for."""
+    if not DETECTOR.is_enabled(context):
+        return
+    # Measurements, the newest first, are followed by the map of a shutter.
+    yield from (("", each, "", 0.0) for each in group.measurements if each.split("/")[2] > night)
+    if not any(map(DETECTOR.has_name, group.measurements)):
+        yield DETECTOR.name, group.camera, "", 0.0
+    if corrects(context, group.camera) and not any(map(SHUTTER.has_name, group.measurements)):
+        yield SHUTTER.name, group.camera, "", 0.0
+
+
+def waiting_for(context, new):
+    """Return the closed nights that wait for one of some new groups.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    new : list of ccdflow.run.job.Group
+        Masters and measurements of new nights, which are later than all others.
+
+    Returns
+    -------
+    set of str
+    """
+    offered = {_ANYTHING[:3]: math.inf} if new else {}
+    for group in new:
+        row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
+        light, _ = _light_and_seconds(group.kind, row, seconds)
+        seconds = seconds if group.kind == DARK else math.inf
+        for name in ((group.kind, "", ""), (group.kind, group.camera, light)):
+            offered[name] = max(seconds, offered.get(name, 0.0))
+        offered["", group.product, ""] = math.inf
+    return {
+        night
+        for night, waits in context.summaries(NAME).items()
+        if any(offered.get(tuple(name), 0.0) > seconds for *name, seconds in waits)
+    }

@@ -1,0 +1,405 @@
+"""The plan of a night in words: the paragraph of a dry run, and the table of a night's page."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+from ccdflow.calibrate.chain import DARK, FLAT
+from ccdflow.detector.flat_figures import APERTURE
+from ccdflow.kinds.matching import match_sentences
+from ccdflow.kinds.matching.answers import answers_of, grade_of
+from ccdflow.kinds.matching.shelf import day_of
+from ccdflow.kinds.planning import budget, night_plan
+from ccdflow.kinds.science import SCIENCE
+from ccdflow.pages.text_formatting import light_words
+
+# Kinds of frames, noises and wishes that a paragraph names; the page names more.
+_MOST_NAMED = 6
+# Entries, as above, that the page names.
+_MOST_ON_A_PAGE = 30
+# In the reason of flats that are refused.
+_FAINT = "signal to noise"
+_PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
+_UNIT = "e2"
+
+
+def paragraphs(context, nights, *, most):
+    """Return the lines of the plan: a paragraph for the last nights, and counts of the others.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    nights : dict of str to list of ccdflow.run.job.Group
+        The frames that are calibrated, by night.
+    most : int
+        Nights that get a paragraph.
+
+    Returns
+    -------
+    list of str
+    """
+    lines, names = [], sorted(nights)
+    earlier = [group for night in names[:-most] for group in nights[night]]
+    if earlier:
+        grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
+        is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
+        words = {"C": "not calibrated"} if is_refusing else {}
+        counts = ", ".join(
+            f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
+        )
+        lines.append(
+            f"plan of {len(names) - most} earlier nights, from {names[0]}:"
+            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
+        )
+    for night in names[-most:]:
+        for block in night_plan.blocks_of(context, night, foretell=True):
+            lines += paragraph(block)
+    return lines
+
+
+def paragraph(block):
+    """Return the lines of a `ccdflow.kinds.planning.night_plan.Block`."""
+    types = ", ".join(f"{count} {name}" for name, count in block.types)
+    lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
+    if block.refused:
+        lines.append(
+            f"  not calibrated: {block.refused} of {len(block.groups)}, as `calibrate: missing:"
+            " refuse` wants whole frames only"
+        )
+    for line in block.taken:
+        what, how = master_words(line), how_words(line, block)
+        name = _who(line, block)
+        end = f"   grade {line.grade}" if line.grade != "A" else ""
+        # Long names of filters keep two blanks behind them.
+        lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
+    lines += [f"  noise {text}" for text in noise_lines(block, _MOST_NAMED)]
+    if block.passed_over:
+        words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
+        lines.append(f"  not used: {words}")
+    if words := wish_lines(block):
+        lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")
+    return lines
+
+
+def _frames_of(block):
+    parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
+    rest = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
+    return ", ".join(parts[:_MOST_NAMED]) + rest
+
+
+def _who(line, block):
+    """Return which frames of a block a line is about, '' for all of them."""
+    if len(line.groups) == len(block.groups):
+        return ""
+    if line.kind == FLAT:
+        masters = [master_words(other) for other in block.taken if other.kind == FLAT]
+        if line.use is None or masters.count(master_words(line)) == 1:
+            # The filter tells.
+            return ""
+    products = {group.product for group in line.groups}
+    names = dict.fromkeys(n.name for n in block.noises if products >= set(n.products))
+    if names and sum(dict(block.frames)[name] for name in names) == len(products):
+        return f"{', '.join(names)}: "
+    return f"{night_plan.files_words(line.groups)}: "
+
+
+# -- masters ---------------------------------------------------------------------------------------
+
+
+# Days up to which a date needs no year.
+_HALF_A_YEAR = 180
+
+
+def master_words(line):
+    """Return a master in words: ``3 x 300 s of 03-13``."""
+    if line.use is None:
+        return "not needed" if line.is_unneeded else "none"
+    if line.master is None:
+        return Path(line.use.product).stem
+    frames = line.frames or len(line.master.files)
+    return _words_of(line.master, line.use, frames, f" x {line.level}" if line.level else "")
+
+
+def _rival_words(line):
+    """Return the second choice in words like the first; its file's name where they are the same."""
+    if line.rival is None:
+        return "-"
+    if line.rival_master is None:
+        return _name_and_night(line.rival.product)
+    words = _words_of(line.rival_master, line.rival, len(line.rival_master.files))
+    is_first = line.master and words == _words_of(line.master, line.use, len(line.master.files))
+    return _name_and_night(line.rival.product) if is_first else words
+
+
+def _words_of(group, use, frames, level=""):
+    """Return the words of the master of a group that is used, with its number of frames."""
+    shared, night = dict(group.shared), group.shown
+    is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
+    date = night[5:] if is_near and day_of(night) is not None else night
+    if group.kind == DARK:
+        return f"{frames} x {float(shared['exptime']):g} s of {date}"
+    if group.kind == FLAT:
+        names = (shared.get("filter"), shared.get("grism"))
+        # Those of the sky and those of a lamp, where there are both.
+        light = f"{light_words(names)} {shared.get('light', '')}".strip()
+        return f"{light} {frames}{level} of {date}".strip()
+    return f"{frames} of {date}"
+
+
+def how_words(line, block=None):
+    """Return how near a master is, how it is applied, and the variance that it adds.
+
+    Parameters
+    ----------
+    line : PlannedMaster
+        The master of a step.
+    block : Block, optional
+        Its frames, whose setup is not repeated.
+
+    Returns
+    -------
+    str
+    """
+    if line.use is None:
+        setup = f" of {block.setup}" if block is not None else ""
+        return line.answer.why_none.replace(setup, "", 1).removeprefix("not needed: ")
+    words = list(line.reasons)
+    if line.factors[1] == 0:
+        words.append("cancels in the dark")
+    if line.unmeasured:
+        levels = "level" if line.unmeasured == 1 else "levels"
+        words.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
+    return f"{', '.join(words)}{_adds(line, block)}"
+
+
+def _adds(line, block):
+    """Return the variance that a master adds, behind a semicolon."""
+    if line.factors[1] == 0:
+        return ""
+    if line.kind != FLAT:
+        variance = _variance(line, block)
+        variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
+        return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
+    noise, about = _flat_noise(line, block), "" if line.level else "about "
+    cap, wide = 1 / noise, math.sqrt(APERTURE) / noise
+    return (
+        f": {about}{100 * noise:.2g} % a pixel; limits S/N to {_round(cap)} a pixel,"
+        f" {_round(wide)} in an aperture of {APERTURE} pixels"
+    )
+
+
+def _exposure(line, block):
+    """Return the budgeted frame of one that takes a master; None if no frame takes it."""
+    names = {group.product for group in line.groups}
+    exposures = [
+        noise.exposure
+        for noise in (block.noises if block is not None else ())
+        if names & set(noise.products)
+    ]
+    # Frames of one filter and exposure are budgeted by the first, which may lack this master.
+    return next((each for each in exposures if line.kind in (each.masters or {})), None)
+
+
+def _variance(line, block):
+    """Return the variance that a bias or dark adds: of its figures, else as it is predicted."""
+    exposure = _exposure(line, block)
+    if exposure is None:
+        return line.use.variance
+    return budget.added_by(line.kind, exposure.masters[line.kind], exposure)
+
+
+def _flat_noise(line, block):
+    """Return the relative noise of a flat: the measured one, else the predicted one."""
+    exposure = _exposure(line, block)
+    if exposure is None:
+        return math.sqrt(line.use.variance)
+    return budget.flat_noise(exposure.masters[FLAT])
+
+
+def _figure_text(value):
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def _round(value):
+    """Return a number of two digits.
+
+    >>> _round(345.2), _round(2440.0), _round(71.3)
+    ('350', '2,400', '71')
+    """
+    digits = max(0, math.floor(math.log10(value)) - 1) if value > 0 else 0
+    return f"{round(value, -digits):,.0f}"
+
+
+# -- noise and wishes ------------------------------------------------------------------------------
+
+
+def noise_lines(block, most=_MOST_ON_A_PAGE):
+    """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``.
+
+    Parameters
+    ----------
+    block : Block
+    most : int, optional
+        As many lines.
+
+    Returns
+    -------
+    list of str
+    """
+    names = [f"{n.name} ({n.who})" if n.who else n.name for n in block.noises]
+    lines = [
+        f"{name}: {noise_words(n)}" for name, n in zip(names, block.noises[:most], strict=False)
+    ]
+    rest = len(block.noises) - most
+    return lines + ([f"and {rest} more"] if rest > 0 else [])
+
+
+def noise_words(noise):
+    """Return the parts of a pixel's noise, and the part that limits it."""
+    parts = noise.budget
+    whole = parts.total
+    shares = [
+        f"{name} {100 * value / whole:.0f} %"
+        for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])
+        if value >= 0.005 * whole
+    ]
+    read_noise = f"; read noise {noise.exposure.read_noise:.3g} e- is not measured yet"
+    unsure = "" if noise.read_noise_is_measured else read_noise
+    if noise.exposure.sky is None:
+        return (
+            f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
+            f" the sky is not measured yet{unsure}"
+        )
+    how = "sky" if noise.sky_is_measured else "sky predicted"
+    return (
+        f"{how} {noise.exposure.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
+        f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"
+    )
+
+
+def wish_lines(block):
+    """Return which further frames would gain most for the frames of a block, the best first."""
+    ranked = {}
+    for noise in block.noises:
+        for wish in noise.wishes:
+            what = _wish_in_words(wish, noise, block)
+            rank = (wish.is_missing, wish.gain)
+            if what not in ranked or rank > ranked[what][0]:
+                missing = _why_missing(wish, noise, block)
+                ranked[what] = (rank, _gain_words(wish, what, missing))
+    ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
+    return [f"{what} ({gain})" for what, (_, gain) in ordered]
+
+
+def _wish_in_words(wish, noise, block):
+    """Return the frames that are wished for: ``9 more darks of 300 s``."""
+    missing = _why_missing(wish, noise, block)
+    frames = match_sentences.lacking_frames(missing, block.night)
+    has_more = wish.has_more or bool(frames)
+    more, frames = "more " if has_more else "", frames or wish.frames
+    # Flats are refused for their signal to noise alone where all of them are too faint.
+    more = "brighter " if _FAINT in missing and not more else more
+    what = f"{frames} {more}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
+    seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
+    if wish.kind == DARK:
+        own = noise.exposure.masters.get(DARK)
+        # Further ones are of the exposure of those that they join, new ones of the frame's.
+        joins = own is not None and (own.is_own or own.scale == 1)
+        # An exact one differs from the frame by a thousandth.
+        time = [f"{float(f'{own.exptime:.3g}'):g} s"] if joins else seconds
+        what += f" of {' '.join(time)}"
+        # Darks of one temperature serve no frames of another one.
+        if noise.degrees and any(each.degrees != noise.degrees for each in block.noises):
+            what += f" at {noise.degrees}"
+    elif wish.kind == FLAT:
+        what += f" {filter_name}" if filter_name else ""
+        # New ones join no others, and are as good if they are as bright as those taken.
+        level = "" if has_more else _level(products=set(noise.products), block=block)
+        what += f" of {level} each" if level else ""
+    return what if has_more else f"{what} of this night"
+
+
+def _level(*, products, block):
+    """Return the level of one of the flats that frames take, in words; '' if it is not known."""
+    lines = (line for line in block.taken if line.kind == FLAT)
+    return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
+
+
+def _why_missing(wish, noise, block):
+    """Return why frames have no master of a kind, '' where they have one."""
+    products = set(noise.products)
+    lines = (line for line in block.taken if line.kind == wish.kind and line.missing)
+    return next((x.missing for x in lines if products & {g.product for g in x.groups}), "")
+
+
+def _gain_words(wish, what, missing):
+    if wish.is_missing:
+        if missing.startswith(f"no {wish.kind} could be made"):
+            return "those that there are could not be made"
+        return "there are too few" if " more " in what else "there is none that fits"
+    if wish.kind == FLAT:
+        return f"-{100 * wish.gain:.0f} % of the variance"
+    return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
+
+
+# -- the table of a page ---------------------------------------------------------------------------
+
+HEADINGS = ("Step", "Master", "How", "Grade", "Frames", "Second choice", "Why it was not taken")
+"""The headings of the plan's table of masters."""
+
+
+def table(blocks):
+    """Return the headings and rows of the table; second choices only where there are any.
+
+    Parameters
+    ----------
+    blocks : list of ccdflow.kinds.planning.night_plan.Block
+
+    Returns
+    -------
+    tuple of str
+        `HEADINGS`, or those before the last two.
+    tuple of tuple of str
+        A row for each master of each block.
+    """
+    rows = _table_rows(blocks)
+    if any(row[-2:] != ("-", "-") for row in rows):
+        return HEADINGS, rows
+    return HEADINGS[:-2], tuple(row[:-2] for row in rows)
+
+
+def _table_rows(blocks):
+    """Return the rows of the table of a night's plan."""
+    rows = []
+    for block in blocks:
+        for line in block.taken:
+            named = [Path(group.files[0]).name for group in line.groups]
+            if len(blocks) > 1:
+                # Cameras may have files of the same names.
+                named = [f"{block.setup}: {line.groups[0].files[0]}", *named[1:]]
+            who = ", ".join(named[:2]) + (f" and {len(named) - 2} more" if named[2:] else "")
+            what = f"{master_words(line)}" if line.use is not None else "-"
+            rows.append(
+                (
+                    line.kind,
+                    what,
+                    how_words(line, block),
+                    line.grade,
+                    who,
+                    _rival_words(line),
+                    line.why_lost or "-",
+                )
+            )
+    return tuple(rows)
+
+
+def _name_and_night(product):
+    """Return the name of a master: masters of several nights have the same name.
+
+    >>> _name_and_night("combined/2016-03-12/dark_lfc_300s.fits")
+    'dark_lfc_300s of 2016-03-12'
+    """
+    path = Path(product)
+    return f"{path.stem} of {path.parent.name}"

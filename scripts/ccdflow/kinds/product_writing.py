@@ -1,0 +1,137 @@
+"""Products that are text or pictures, put in place whole and recorded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections import OrderedDict
+from importlib import import_module
+
+from ccdflow.files import atomic_write
+from ccdflow.run import ledger
+from ccdflow.run.rawframes.rows import digest
+
+
+def write_text_product(context, job, basis, content):
+    """Write a text or picture product and return its record.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    basis : dict
+        What the product depends on, as it turned out.
+    content : str or bytes
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    target = context.results / job.product
+    atomic_write.write_whole(target, [content.encode() if isinstance(content, str) else content])
+    return noted_text(context, job, basis)
+
+
+def csv_text(rows, columns):
+    """Return the text of a table, as pandas writes it: pandas takes 0.3 s to import.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Numbers, texts, truth values or None by the names of columns; None and NaN are empty.
+    columns : sequence of str
+
+    Returns
+    -------
+    str
+        With a line of names. Whole numbers of a column with a float or an empty value among its
+        numbers are written as floats.
+    """
+    cells = [_column([row.get(name) for row in rows]) for name in columns]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*cells, strict=True))
+    return out.getvalue()
+
+
+def _column(values):
+    """Return the cells of a column; csv writes None as an empty one."""
+    values = [None if value is None or value != value else value for value in values]
+    given = [value for value in values if value is not None]
+    are_numbers = all(
+        isinstance(each, int | float) and not isinstance(each, bool) for each in given
+    )
+    are_whole = len(given) == len(values) and all(isinstance(each, int) for each in given)
+    if are_whole or not are_numbers:
+        return values
+    return [None if value is None else float(value) for value in values]
+
+
+def noted_text(context, job, basis):
+    """Return the record of a text that was written.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    basis : dict
+        The sources of the text, as they turned out.
+
+    Returns
+    -------
+    ccdflow.run.ledger.Record
+    """
+    target = context.results / job.product
+    return ledger.Record(
+        job.product,
+        job.kind,
+        digest(basis),
+        stamp=atomic_write.stamp_of(target),
+        content=ledger.content_checksum(target),
+        basis=basis,
+    )
+
+
+_LOADING = threading.RLock()
+# The last pictures: a page that is written again shows most of them unchanged.
+_MOST_DRAWN = 32
+_drawn = OrderedDict()
+
+
+def drawn_once(what, draw):
+    """Return a picture, drawn only if this process has not drawn it lately.
+
+    Parameters
+    ----------
+    what : hashable
+        All that the picture depends on.
+    draw : callable
+        Returns the bytes of a PNG.
+
+    Returns
+    -------
+    bytes
+    """
+    if what not in _drawn:
+        _drawn[what] = draw()
+    _drawn.move_to_end(what)
+    while len(_drawn) > _MOST_DRAWN:
+        _drawn.popitem(last=False)
+    return _drawn[what]
+
+
+def drawing_module(name):
+    """Return a module of `ccdflow.pages.pictures`; loading it takes 0.4 s, so it is done late.
+
+    One thread at a time: Python hands out half-loaded modules where threads import modules that
+    import each other, as the parts of matplotlib do.
+    """
+    with _LOADING:
+        return import_module(f"ccdflow.pages.pictures.{name}")

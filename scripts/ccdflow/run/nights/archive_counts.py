@@ -1,0 +1,124 @@
+"""The counts of the whole archive in the lines of a run, a night at a time.
+
+Frames of closed nights (`ccdflow.run.nights.closed_nights`) are not in the store. Their part of
+lines and tables was noted when the night was closed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ccdflow.run import ledger
+from ccdflow.run.context import is_of_enabled_type
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import OK, plain_row, row_of
+
+NAME = "counts"
+"""The name of this part of the notes on closed nights."""
+
+
+LONGEST = 2.0**31
+"""Exposure times are below this, seconds."""
+
+
+def summary(context, night, records):
+    """Return a closed night's part of the counts, as plain values.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    night : str
+    records : list of ccdflow.run.ledger.Record
+        Those that are about this night alone.
+
+    Returns
+    -------
+    dict
+    """
+    rows = context.rows_of(night)
+    good = [row for row in rows if row.status == OK and not row.gone]
+    return {
+        "statuses": Counter(row.shown[0] for row in rows),
+        "asked": sum(is_of_enabled_type(row, context.settings) for row in good),
+        "types": Counter(row.facts["type"] for row in good),
+        "records": Counter(record.kind for record in records),
+        "made": Counter(record.kind for record in records if record.status == ledger.MADE),
+        "disk": _disk(records),
+        "rows": [plain_row(row) for row in rows if _is_told(row)],
+    }
+
+
+def _is_told(row):
+    """Tell whether a line of the run may be about a frame."""
+    is_plain = row.status == OK and not (row.gone or row.warnings or row.reason)
+    is_lost = row.facts["type"] == "dark" and not has_exposure(row)
+    return not is_plain or is_lost or (row.is_undated and row.facts["type"] == "bias")
+
+
+def has_exposure(row):
+    """Tell whether a frame has an exposure time that can be one."""
+    value = row.facts["exptime"]
+    return isinstance(value, int | float) and 0 < value < LONGEST
+
+
+def told_rows(context):
+    """Return a store with the rows that the last lines may be about."""
+    rows = {
+        row.file: row
+        for night in context.summaries(NAME).values()
+        for row in map(row_of, night["rows"])
+    }
+    if not rows:
+        return context.store
+    return HeaderStore(rows={**rows, **context.store.rows})
+
+
+def statuses(context):
+    """Return how many frames of the archive have each status, as the table shows it."""
+    counts = Counter(row.shown[0] for row in context.store.rows.values())
+    return _sum(context, "statuses", counts)
+
+
+def types(context):
+    """Return how many good frames there are of each image type."""
+    rows = (row for row in context.store.rows.values() if row.status == OK and not row.gone)
+    return _sum(context, "types", Counter(row.facts["type"] for row in rows))
+
+
+def requested_frames(context):
+    """Return how many frames of closed nights the configuration asks for."""
+    return sum(night["asked"] for night in context.summaries(NAME).values())
+
+
+def records(context):
+    """Return (records, those made) by kind: how many there are of closed nights."""
+    return _sum(context, "records", Counter()), _sum(context, "made", Counter())
+
+
+def _sum(context, name, counter):
+    for night in context.summaries(NAME).values():
+        counter.update(night[name])
+    return counter
+
+
+def _disk(records):
+    """Return {folder: [files, bytes]} of products that were made."""
+    sizes = {}
+    for record in records:
+        if record.status == ledger.MADE and record.stamp:
+            product = record.product
+            top = sizes.setdefault(product.partition("/")[0] if "/" in product else ".", [0, 0])
+            top[0] += 1
+            top[1] += record.stamp[0]
+    return sizes
+
+
+def disk_used(context):
+    """Return [[folder, files, bytes]] of the products, as their records have it."""
+    sizes = _disk(context.ledger.values())
+    for night in context.summaries(NAME).values():
+        for top, (files, size) in night["disk"].items():
+            own = sizes.setdefault(top, [0, 0])
+            own[0] += files
+            own[1] += size
+    return [[top, *sizes[top]] for top in sorted(sizes, key=lambda top: -sizes[top][1])]

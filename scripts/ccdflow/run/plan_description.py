@@ -1,0 +1,290 @@
+"""A plan in words."""
+
+from __future__ import annotations
+
+from ccdflow import paths
+from ccdflow.run.context import reduced_product
+from ccdflow.run.nights import archive_counts
+from ccdflow.run.rawframes.rawnames import shown_name
+from ccdflow.run.rawframes.rows import ARRIVING, OK, RAW_MISSING, SET_ASIDE
+
+# At most this many products to be moved away are named.
+_MOST_LINES = 5
+_NOT_WANTED = "no frame or setting asks for it any longer"
+# A line names at most this many kinds: nobody reads a longer one.
+_MOST_KINDS = 5
+
+
+def counted_noun(number, words):
+    """Return a number with its noun, in the singular or plural.
+
+    Parameters
+    ----------
+    number : int
+    words : (str, str)
+        The noun in the singular and in the plural.
+
+    Returns
+    -------
+    str
+    """
+    return f"{number} {words[number != 1]}"
+
+
+def lines_on_plan(plan):
+    """Return the lines on the products to be made, with the reasons.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+
+    Returns
+    -------
+    list of str
+    """
+    return [
+        *_to_make(plan),
+        *_older_headers(plan),
+        *_to_move(plan),
+        *_beside(plan),
+        *unreadable_lines(plan.context),
+    ]
+
+
+def unreadable_lines(context):
+    """Return a line for each folder of products that cannot be looked into."""
+    lines = []
+    for folder, problem in sorted(context.unreadable.items()):
+        is_unreadable = problem.startswith("cannot be read")
+        remedy = "check its permissions and its disk" if is_unreadable else "remove the link"
+        lines.append(
+            f"{context.results}/{folder}: {problem}; its products were not looked at, and none is"
+            f" made there: {remedy}"
+        )
+    return lines
+
+
+def unknown_lines(context):
+    """Return a line on reduced frames without a row: the notes on their headers are lost.
+
+    The raw file is gone or has another name, and the notes that knew it are lost.
+    """
+    first = context.chain.first
+    unknown = sorted(
+        product
+        for product, record in context.ledger.items()
+        if first.has_name(product) and record.stamp and product not in context.products
+    )
+    if not unknown:
+        return []
+    names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
+    return [
+        f"no raw file is known for {counted_noun(len(unknown), first.counted)} ({names}): kept,"
+        " in no table and no combination, as the notes on the headers were lost; bring the raw file"
+        " back, or delete the product"
+    ]
+
+
+def _to_make(plan):
+    """Return the lines on the products to be made, a line for each sort of work."""
+    jobs = {}
+    for job in plan.jobs.values():
+        jobs.setdefault(job.kind, []).append(job)
+    kinds = [kind for kind in plan.context.chain if kind.name in jobs]
+    lines = []
+    for kind in kinds:
+        own = jobs[kind.name]
+        if kind.todo == "reduce":
+            asked = counted_noun(plan.planned_counts[kind.name], kind.words)
+            lines.append(f"{len(own)} of {asked} to reduce: {_reasons(own)}")
+        elif kind.todo != "write":
+            what = counted_noun(len(own), kind.words)
+            lines.append(f"{what} to {kind.todo}: {_reasons(own)}")
+    written = [kind for kind in kinds if kind.todo == "write"]
+    if written:
+        what = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in written)
+        reasons = _reasons([job for kind in written for job in jobs[kind.name]])
+        lines.append(f"{what} to write: {reasons}")
+    return lines or [f"nothing to do: {_all_there_is(plan)} up to date"]
+
+
+def _older_headers(plan):
+    """Return the lines on products that keep an older version of their header."""
+    return [
+        f"{counted_noun(number, kind.words)} with a header of an older version: "
+        f"`-R {kind.rule}` writes it anew; the pixels would be the same"
+        for kind in plan.context.chain
+        if (number := plan.older_headers.get(kind.name))
+    ]
+
+
+def _all_there_is(plan):
+    if plan.is_part:
+        return "all products asked for are"
+    first = plan.context.chain.first
+    return f"{counted_noun(plan.planned_counts.get(first.name, 0), first.words)} reduced and"
+
+
+def _to_move(plan):
+    """Return the lines on products to be moved or deleted."""
+    rows, chain = plan.context.store.rows, plan.context.chain
+    moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
+    named = set(moved[:_MOST_LINES])
+    why = {
+        product: row.shown[1]
+        for file, row in (rows.items() if named else ())
+        if (product := reduced_product(file)) in named
+    }
+    lines = [
+        f"{product} to be moved into {paths.set_aside('')}: "
+        + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _NOT_WANTED))
+        for product in moved[:_MOST_LINES]
+    ]
+    if len(moved) > _MOST_LINES:
+        lines.append(f"... and {len(moved) - _MOST_LINES} more")
+    if removed := len(plan.leaving) - len(moved):
+        what = "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
+        lines.append(f"{what} to be removed: nothing is left to be shown there")
+    return lines
+
+
+def _beside(plan):
+    statuses = archive_counts.statuses(plan.context)
+    words = {
+        SET_ASIDE: "set aside",
+        ARRIVING: "left for the next run",
+        RAW_MISSING: RAW_MISSING,
+    }
+    aside = [f"{statuses[status]} {text}" for status, text in words.items() if statuses[status]]
+    return [f"beside them: {', '.join(aside)}"] if aside else []
+
+
+def _reasons(jobs):
+    """Return the reasons of jobs in words, the most frequent one first."""
+    nights = {}
+    for job in jobs:
+        nights.setdefault(job.why, []).append(job.night)
+    reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
+    if len({frozenset(nights_of_reason) - {""} for nights_of_reason in nights.values()}) == 1:
+        # All products are of the same nights.
+        words = ", ".join(f"{len(nights_of_reason)} {why}" for why, nights_of_reason in reasons)
+        return words + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
+    return "; ".join(
+        f"{len(nights_of_reason)} {why}, {_some(nights_of_reason)}".rstrip(", ")
+        for why, nights_of_reason in reasons
+    )
+
+
+def _some(nights, most=4):
+    nights = sorted(set(nights) - {""})
+    if not nights:
+        return ""
+    word = "night" if len(nights) == 1 else "nights"
+    if len(nights) <= most:
+        return f"{word} {', '.join(nights)}"
+    return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
+
+
+def set_aside_lines(store, most=None, leave_out=frozenset()):
+    """Return a line for each frame set aside, still arriving, or without its raw file.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    most : int, optional
+        Lines at most; one more says how many are left out.
+    leave_out : set of str
+        Reduced frames that other lines name.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = []
+    rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING: 2}
+    rows = [
+        row
+        for row in store.rows.values()
+        if row.shown[0] != OK and paths.reduced_frame(row.file) not in leave_out
+    ]
+    for row in sorted(rows, key=lambda row: (rank[row.shown[0]], row.file)):
+        status, reason = row.shown
+        if status == ARRIVING:
+            status = "left for the next run"
+        name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
+        lines.append(f"{status}: {name}: {reason}")
+    if most is not None and len(lines) > most:
+        rest = len(lines) - most
+        lines = [*lines[:most], f"... and {rest} more, see {paths.INVENTORY}"]
+    return lines
+
+
+def other_products(plan):
+    """Return the words for a plan's products other than frames, for the progress line."""
+    names = {job.kind for job in plan.jobs.values()}
+    kinds = plan.context.chain[1:]
+    words = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
+    if len(words) > _MOST_KINDS:
+        return "other products"
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def sources(plan, job):
+    """Return the sources of a job's product in words: its raw frame, its members, its night.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    str
+    """
+    context = plan.context
+    if job.kind == context.chain.first.name:
+        return shown_name(context.row_of(job.product).file)
+    group = context.groups.get(job.product)
+    if group is not None:
+        if not group.files:
+            return "all nights"
+        return shown_name(group.files[0]) if len(group.files) == 1 else f"{len(group.files)} frames"
+    return f"night {shown_name(job.night)}" if job.night else "all nights"
+
+
+def line(plan, job):
+    """Return the line on a job for a dry run and for Snakemake's log.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    job : ccdflow.run.job.Job
+
+    Returns
+    -------
+    str
+    """
+    return f"{sources(plan, job)} -> {job.product} ({job.why})"
+
+
+def job_lines(plan, most=None):
+    """Return one line for each job; at most ``most`` of a kind, None for all.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+    most : int, optional
+        Jobs of a kind that are named; the others are counted.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = []
+    for kind in plan.context.chain:
+        jobs = plan.of_kind(kind.name)
+        shown = jobs if most is None or len(jobs) <= most + 1 else jobs[:most]
+        lines += [f"  {line(plan, job)}" for job in shown]
+        if len(shown) < len(jobs):
+            lines.append(f"  ... and {len(jobs) - len(shown)} more; -np names all")
+    return lines

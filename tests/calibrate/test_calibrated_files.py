@@ -1,0 +1,567 @@
+"""Calibrated frames as files: pixels, headers, checksums, shared masters, faults."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, readouts
+from ccdproc import ImageFileCollection
+
+from ccdflow import maskbits
+from ccdflow.calibrate import bits, blocks, master_store
+from ccdflow.calibrate.arithmetic import calibrate_arrays
+from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.master_store import MasterStore
+from ccdflow.errors import FrameError
+from ccdflow.files import atomic_write, checksum, multi_image_products
+
+
+def write(path, *hdus):
+    """Write arrays with cards as a product with checksums."""
+    made = []
+    for number, (data, cards) in enumerate(hdus):
+        kind = fits.ImageHDU if number else fits.PrimaryHDU
+        hdu = kind(data)
+        hdu.header.update(cards)
+        made.append(hdu)
+    fits.HDUList(made).writeto(path, overwrite=True, checksum=True)
+    return path
+
+
+def write_master(path, master, *, name="UNCERT", cards=()):
+    image = master.images[0]
+    about = {
+        "CCDFKEY": master.key,
+        "NCOMBINE": master.frames,
+        "BUNIT": "adu",
+        "CCDFCAM": "test",
+        **({"EXPTIME": master.exptime} if master.exptime else {}),
+        **({"BIASKEY": master.bias_key, "BIASIM": "b.fits"} if master.bias_key else {}),
+        **({"FLATLVL": master.level} if master.level else {}),
+        **dict(cards),
+    }
+    return write(path, (image.data, about), (image.error(), {"EXTNAME": name}))
+
+
+CARDS = {
+    "BUNIT": "adu",
+    "CCDFKEY": "reduced-key",
+    "CCDFCAM": "test",
+    "RAWFILE": "night/s1.fits",
+    "OBJECT": "M 67",
+    "IMAGETYP": "OBJECT",
+    "GAIN": 3,
+    "SATURATE": 65535,
+    "GAIN01": 1.3,
+    "GAIN02": 2.1,
+    "AIRMASS": 1.25,
+}
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("night")
+    random = np.random.default_rng(21)
+    sky = Sky.of(seed=21)
+    made = masters(sky, random)
+    scene = np.full(SHAPE, 800.0)
+    scene[100:110, 50:60] = 9000
+    reduced = expose(scene * sky.flat + sky.dark * gain_map(), sky.bias, random)
+    paths = {kind: write_master(folder / f"{kind}.fits", made[kind]) for kind in made}
+    frame = write(folder / "frame.fits", (reduced, CARDS))
+    return folder, frame, paths, reduced, scene
+
+
+def uses(paths, store, *, k=1.0, without=()):
+    read = {kind: store.get(path, kind, name=path.name) for kind, path in paths.items()}
+    return chain(read, k=k, without=without)
+
+
+def run(night, tmp_path, *, store=None, k=1.0, without=(), frame=None, **more):
+    _, path, paths, *_ = night
+    store = store or MasterStore()
+    target = tmp_path / "calibrated" / "s1.fits"
+    known = readouts(level=1000.0, saturation=65535.0)
+    out = calibrate_file(
+        frame or path, target, uses(paths, store, k=k, without=without), [known],
+        key="product-key", **more,
+    )  # fmt: skip
+    return out, target
+
+
+def test_blocks_of_a_file_are_the_whole_array(night, tmp_path, monkeypatch):
+    _, _, paths, reduced, _ = night
+    for k, pixels in ((1.0, 6000), (0.4, 900)):
+        monkeypatch.setattr(blocks, "_STRIP_PIXELS", pixels)
+        monkeypatch.setattr(blocks, "_STRIPS", 5)
+        out, target = run(night, tmp_path, k=k)
+        known = readouts(level=1000.0, saturation=65535.0)
+        data, error, mask = calibrate_arrays(reduced, known, uses(paths, MasterStore(), k=k))
+        with fits.open(target) as hdus:
+            assert (hdus[0].data == data).all()
+            assert (hdus["MASK"].data == mask).all()
+            assert np.allclose(hdus["UNCERT"].data, error, rtol=1e-5, atol=0)
+        assert out.unit == "electron"
+
+
+def test_product_is_whole_and_others_read_it(night, tmp_path):
+    out, target = run(night, tmp_path, reasons=("dark of 3 nights before",), grade="B")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(target, checksum=True) as hdus:
+            assert [hdu.name for hdu in hdus] == ["PRIMARY", "UNCERT", "MASK"]
+            assert [hdu.header["BITPIX"] for hdu in hdus] == [-32, -32, 16]
+            places = [hdu.fileinfo() for hdu in hdus]
+            assert "CHECKSUM" in hdus["MASK"].header
+    stored = target.read_bytes()
+    cards = zlib.crc32(b"".join(stored[each["hdrLoc"] : each["datLoc"]] for each in places))
+    datasum, key = checksum.signature(target)
+    assert (out.content, key) == (f"{datasum}-{cards:08x}", "product-key")
+    ccd = CCDData.read(target)
+    assert ccd.unit == "electron"
+    assert isinstance(ccd.uncertainty, StdDevUncertainty)
+    assert ccd.mask.shape == SHAPE
+    files = ImageFileCollection(target.parent, keywords=["calgrade", "object"])
+    assert list(files.summary["calgrade"]) == ["B"]
+
+
+@pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
+def test_fitsverify_finds_no_fault_in_a_calibrated_frame(night, tmp_path):
+    _, target = run(night, tmp_path)
+    said = subprocess.run(["fitsverify", target], capture_output=True, text=True, check=True)
+    assert "found 0 warning(s) and 0 error(s)" in said.stdout
+
+
+def test_no_card_lies(night, tmp_path):
+    out, target = run(night, tmp_path, k=0.4, grade="B", reasons=("scaled down by 0.4",))
+    header = fits.getheader(target)
+    assert (header["BIASIM"], header["BIASKEY"]) == ("bias.fits", "bias-key")
+    assert (header["DARKIM"], header["DARKKEY"]) == ("dark.fits", "dark-key")
+    assert (header["FLATIM"], header["FLATKEY"]) == ("flat.fits", "flat-key")
+    assert header["DARKSCAL"] == 0.4
+    assert (header["CCDFKEY"], header["REDKEY"]) == ("product-key", "reduced-key")
+    assert (header["ZEROCOR"], header["DARKCOR"]) == ("bias.fits", "dark.fits")
+    assert header["FLATCOR"] == "flat.fits"
+    # The camera's gain is applied: who multiplies by GAIN again changes nothing.
+    assert (header["GAIN"], header["RAWGAIN"], header["BUNIT"]) == (1.0, 3, "electron")
+    assert (header["SATURATE"], header["RAWSATUR"]) != (65535, 65535)
+    assert header["RAWSATUR"] == 65535
+    assert (header["OBJECT"], header["AIRMASS"]) == ("M 67", 1.25)
+    assert "grade B: scaled down" in str(header["HISTORY"])
+    with fits.open(target) as hdus:
+        data, error = hdus[0].data, hdus["UNCERT"].data
+        counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in bits.MEANING}
+    assert out.images[0]["flags"] == counts
+    assert (header["NSAT"], header["NHOT"], header["NUNCAL"]) == (counts[1], counts[8], counts[256])
+    assert header["SKYLVL"] == pytest.approx(np.median(data), rel=0.01)
+    assert header["SKYPRED"] == pytest.approx(np.median(error), rel=0.03)
+    assert header["SKYRMS"] == pytest.approx(header["SKYPRED"], rel=0.05)
+    # 12 biases with (1 - k), 5 darks with k; electrons, of the amplifier with the larger factor.
+    assert 0 < header["MBNOISE"] < header["MDNOISE"] < header["SKYPRED"]
+    assert header["MFNOISE"] == pytest.approx((1 / (9 * 20_000 * 1.7)) ** 0.5, rel=0.2)
+    share = 1 + 0.36 / 12 + 0.16 / 5
+    for card, readout in zip(("OSCNOI01", "OSCNOI02"), readouts(), strict=True):
+        noise = readout.gain * (readout.level_variance * share) ** 0.5
+        assert header[card] == pytest.approx(noise, rel=1e-4)
+
+
+def test_every_card_is_documented(night, tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
+    names = set(re.findall(r"`([A-Za-z0-9_-]+)`", text))
+    _, path, paths, *_ = night
+    used = uses(paths, MasterStore(), k=0.4)
+    used = MasterChain(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
+    known = [readouts(level=1000.0, saturation=65535.0)]
+    calibrate_file(path, tmp_path / "o.fits", used, known, key="k", grade="B", reasons=("old",))
+    structure = r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|EXTNAME|HISTORY|COMMENT|"
+    with fits.open(tmp_path / "o.fits") as hdus:
+        found = {re.sub(r"0\d$", "nn", keyword) for hdu in hdus for keyword in hdu.header}
+        found |= {hdu.name for hdu in hdus[1:]}
+    assert {"DARKDTMP", "OSCNOInn", "BIASDT", "RAWGAIN", "UTYPE", "SKYPRED"} <= found
+    found -= {"OBJECT", "IMAGETYP", "AIRMASS"}
+    assert [name for name in sorted(found - names) if not re.fullmatch(structure, name)] == []
+
+
+def test_saturate_is_where_pixels_saturate(night, tmp_path):
+    full = night[3].copy()
+    full[::9] = 65535 - 1000
+    frame = write(tmp_path / "full.fits", (full, CARDS))
+    _, target = run(night, tmp_path, frame=frame)
+    with fits.open(target) as hdus:
+        is_full = (hdus["MASK"].data & maskbits.SATURATED) > 0
+        assert is_full[::9].all()
+        assert np.count_nonzero(is_full) == full[::9].size
+        # Amplifiers differ in gain and pixels in their flat: SATURATE is the least of them.
+        assert hdus[0].data[::9].min() == pytest.approx(hdus[0].header["SATURATE"], rel=0.02)
+
+
+def test_image_only_and_unknown_gain(night, tmp_path):
+    out, target = run(night, tmp_path, uncertainty=False, mask=False)
+    with fits.open(target) as hdus:
+        assert len(hdus) == 1
+    known = tuple(replace(r, gain=None) for r in readouts())
+    target = tmp_path / "adu.fits"
+    out = calibrate_file(night[1], target, uses(night[2], MasterStore()), [known])
+    assert out.unit == "adu"
+    assert "gain" in out.uncertain
+    with fits.open(target) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
+        assert hdus[0].header["BUNIT"] == "adu"
+        assert hdus[0].header["GAIN"] == 3
+        assert "no UNCERT" in str(hdus[0].header["HISTORY"])
+
+
+def test_an_image_for_each_amplifier(night, tmp_path):
+    """Extensions stay extensions: each with its own uncertainty and mask."""
+    _, _, paths, reduced, _ = night
+    parts, known = (slice(0, 210), slice(210, 410)), []
+    for part, readout in zip(parts, readouts(), strict=True):
+        width = part.stop - part.start
+        known.append([replace(readout, region=replace(readout.region, x0=0, x1=width))])
+    frame = write(
+        tmp_path / "two.fits",
+        (None, {k: v for k, v in CARDS.items() if not k.startswith("GAIN0")}),
+        *(
+            (reduced[:, part], {"BUNIT": "adu", "EXTNAME": f"IM{n}"})
+            for n, part in enumerate(parts)
+        ),
+    )
+    split = {}
+    for kind, path in paths.items():
+        with fits.open(path) as hdus:
+            images = [
+                (hdus[0].data[:, part], {"EXTNAME": f"IM{n}"}) for n, part in enumerate(parts)
+            ]
+            errors = [
+                (hdus[1].data[:, part], {"EXTNAME": f"UNCERT{n}"})
+                for n, part in enumerate(parts, start=1)
+            ]
+            split[kind] = write(tmp_path / path.name, (None, hdus[0].header), *images, *errors)
+    target = tmp_path / "out.fits"
+    calibrate_file(frame, target, uses(split, MasterStore()), known, key="k")
+    whole, _, _ = calibrate_arrays(reduced, readouts(), uses(paths, MasterStore()))
+    with fits.open(target, checksum=True) as hdus:
+        names = ["PRIMARY", "IM0", "IM1", "UNCERT1", "UNCERT2", "MASK1", "MASK2"]
+        assert [hdu.name for hdu in hdus] == names
+        assert hdus[0].header["CALGRADE"] == "A"
+        for number, part in enumerate(parts, start=1):
+            assert (hdus[number].data == whole[:, part]).all()
+            assert hdus[number].header["BUNIT"] == "electron"
+            assert hdus[f"MASK{number}"].data.shape == whole[:, part].shape
+    ccd = CCDData.read(target, hdu=2, hdu_uncertainty="UNCERT2", hdu_mask="MASK2")
+    assert ccd.uncertainty.array.shape == (300, 200)
+
+
+def test_a_stored_mask_comes_along(night, tmp_path):
+    _, _, _, reduced, _ = night
+    stored = np.zeros(SHAPE, np.uint8)
+    stored[3, 5], stored[9, 400] = 1, 4
+    frame = write(tmp_path / "m.fits", (reduced, CARDS), (stored, {"EXTNAME": "MASK"}))
+    _, target = run(night, tmp_path, frame=frame)
+    mask = fits.getdata(target, "MASK")
+    assert (mask[3, 5], mask[9, 400]) == (1, 4)
+    assert np.count_nonzero(mask & 7) == 2
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+
+def test_a_damaged_frame_leaves_the_old_product(night, tmp_path):
+    _, target = run(night, tmp_path)
+    before = target.read_bytes()
+    damaged = tmp_path / "damaged.fits"
+    content = bytearray(night[1].read_bytes())
+    content[-5000] ^= 64
+    damaged.write_bytes(content)
+    with pytest.raises(FrameError, match="checksum"):
+        run(night, tmp_path, frame=damaged)
+    damaged.write_bytes(content[:-20_000])
+    with pytest.raises(FrameError, match="cut"):
+        run(night, tmp_path, frame=damaged)
+    assert target.read_bytes() == before
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_full_disk_leaves_the_old_product(night, tmp_path, monkeypatch):
+    _, target = run(night, tmp_path)
+    before = target.read_bytes()
+
+    def full(part, data, place):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(atomic_write.Part, "write_at", full)
+    with pytest.raises(OSError, match="No space"):
+        run(night, tmp_path)
+    assert target.read_bytes() == before
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_frame_that_was_corrected_already_is_refused(night, tmp_path):
+    _, target = run(night, tmp_path)
+    again = tmp_path / "again.fits"
+    shutil.copy(target, again)
+    with pytest.raises(FrameError, match="bias was corrected already"):
+        run(night, tmp_path, frame=again)
+
+
+@pytest.mark.parametrize("problem", ["missing", "cut", "camera", "shape"])
+def test_masters_that_do_not_fit_are_one_line(night, tmp_path, problem):
+    _, frame, paths, *_ = night
+    path = tmp_path / "bias.fits"
+    words = {"missing": "cannot be read", "cut": "cut", "camera": "another camera's"}
+    if problem == "cut":
+        path.write_bytes(paths["bias"].read_bytes()[:-30_000])
+    if problem == "camera":
+        write(path, (fits.getdata(paths["bias"]), {"CCDFCAM": "other", "BUNIT": "adu"}))
+    if problem == "shape":
+        write(path, (np.zeros((400, 300), np.float32), {"BUNIT": "adu"}))
+
+    def calibrate():
+        use = AppliedMaster(MasterStore().get(path, "bias"))
+        calibrate_file(frame, tmp_path / "o.fits", MasterChain(use), [readouts()], name="s1.fits")
+
+    with pytest.raises(FrameError, match=words.get(problem, "another shape")) as error:
+        calibrate()
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "o.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "dark", "flat", "without"),
+    [
+        ("still holds its bias, which would be subtracted twice", {"BIASKEY": None}, {}, ""),
+        ("and its bias with it", {"BIASKEY": None, "EXPTIME": 600.0}, {}, "bias"),
+        ("scaled up beyond the limit", {"EXPTIME": 100.0}, {}, ""),
+        ("of another temperature", {"SET-TEMP": None, "CCD-TEMP": -97.0}, {}, ""),
+        ("of another temperature", {"SET-TEMP": -90.0, "CCD-TEMP": -100.0}, {}, ""),
+        ("the flat still holds its bias level", {}, {"BIASKEY": None}, ""),
+        ("the flat is not normalised", {}, {"factor": 25_000}, ""),
+        ("the flat holds no lit pixel", {}, {"factor": 0}, ""),
+        ("exposure time of frame or dark is missing", {"EXPTIME": None}, {}, ""),
+        ("exposure time of frame or dark is missing", {"EXPTIME": 0.0}, {}, ""),
+        ("", {"SET-TEMP": -100.2, "CCD-TEMP": -92.0}, {}, ""),
+        ("", {}, {}, ""),
+    ],
+)
+def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark, flat, without):
+    """Masters that somebody made elsewhere, by the command line: nothing is written."""
+    import calibrate
+
+    shape = (12, 16)
+    about = {"BUNIT": "adu", "NCOMBINE": 9, "BIASKEY": "b"}
+    cards = {
+        "bias": {"CCDFKEY": "b", "BIASKEY": None},
+        "dark": {"EXPTIME": 300.0, "SET-TEMP": -100.0, "CCD-TEMP": -100.0} | dark,
+        "flat": {"FLATLVL": 2e4} | flat,
+    }
+    given = []
+    for kind, level in (("bias", 2.0), ("dark", 5.0), ("flat", 1.0)):
+        own = {k: v for k, v in (about | cards[kind]).items() if v is not None}
+        pixels = np.full(shape, level * own.pop("factor", 1), np.float32)
+        path = write(tmp_path / f"{kind}.fits", (pixels, own))
+        given += [f"{kind}={path}"] * (kind != without)
+    frame = {"BUNIT": "adu", "EXPTIME": 300.0, "GAIN": 1.5, "RDNOISE": 6.0, "SET-TEMP": -100.0}
+    frame["CCD-TEMP"] = -100.0
+    path = write(tmp_path / "s.fits", (np.full(shape, 107, np.float32), frame))
+    status = calibrate.main([f"out={tmp_path / 'out'}", str(path), *given])
+    said = capsys.readouterr().err
+    if words:
+        assert status == 1
+        assert words in said
+        assert said.count("\n") == 1
+        assert not (tmp_path / "out/s.fits").exists()
+    else:
+        assert (status, said) == (0, "")
+        assert (fits.getdata(tmp_path / "out/s.fits") == np.float32(100 * 1.5)).all()
+
+
+def test_by_hand_masters_without_any_card_serve_where_the_bias_is_out_of_them(tmp_path):
+    """As `scripts/combine.py` writes a bias: it has no key."""
+    import calibrate
+
+    values = {"frame": (1000.0, 33.0), "bias": (2.0, 0.0), "dark": (12.0, 60.0), "flat": (0.8, 1.0)}
+    for name, (value, seconds) in values.items():
+        header = fits.Header({"EXPTIME": seconds, "GAIN": 1.0, "RDNOISE": 5.0})
+        fits.writeto(tmp_path / f"{name}.fits", np.full((3, 7), value, np.float32), header)
+    masters = [f"{name}={tmp_path / name}.fits" for name in ("bias", "dark", "flat")]
+    frame = str(tmp_path / "frame.fits")
+    assert calibrate.main([f"out={tmp_path / 'out'}", *masters, frame, "--bias-is-out"]) == 0
+    found = fits.getdata(tmp_path / "out" / "frame.fits")
+    np.testing.assert_allclose(found, (1000 - 2 - 33 / 60 * 12) / np.float32(0.8), rtol=2e-7)
+
+
+def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_path, monkeypatch):
+    import calibrate
+
+    rng = np.random.default_rng(5)
+    cards = {"BUNIT": "adu", "EXPTIME": 300.0, "GAIN": 1.5, "RDNOISE": 6.0}
+    frames = [
+        str(write(tmp_path / f"{name}.fits", (rng.normal(100, 5, (12, 16)).astype("f4"), cards)))
+        for name in "abcde"
+    ]
+    Path(frames[2]).write_bytes(Path(frames[2]).read_bytes()[:-2880])
+    script = str(Path(calibrate.__file__))
+    done = subprocess.run(
+        [sys.executable, script, f"out={tmp_path / 'many'}", *frames, "--cores", "2"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"ccdflow: {frames[2]}: the product is cut (found 2880); make it again\n"
+    monkeypatch.setattr(calibrate.threading, "active_count", lambda: 2)
+    assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0
+    made = sorted((tmp_path / "many").iterdir())
+    assert [path.stem for path in made] == ["a", "b", "d", "e"]
+    assert all(path.read_bytes() == (tmp_path / "one" / path.name).read_bytes() for path in made)
+
+
+# -- shared masters --------------------------------------------------------------------------------
+
+
+def test_threads_share_masters_and_make_the_same_bytes(night, tmp_path, monkeypatch):
+    reads = []
+    real = master_store.read_master
+
+    def counted(path, kind, **more):
+        reads.append(kind)
+        return real(path, kind, **more)
+
+    monkeypatch.setattr(master_store, "read_master", counted)
+    store = MasterStore()
+
+    def one(number):
+        _, target = run(night, tmp_path / str(number), store=store, k=(1.0, 0.4)[number % 2])
+        return target.read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(one, range(12)))
+    assert sorted(reads) == ["bias", "dark", "flat"]
+    assert len(set(made[::2])) == len(set(made[1::2])) == 1
+    assert made[0] != made[1]
+
+
+def test_masters_that_no_frame_takes_any_more_are_let_go(night, monkeypatch):
+    """A watch lets go after each whole round; frames of the sky may be five minutes apart."""
+    reads, real = [], master_store.read_master
+
+    def counted(path, kind, **more):
+        reads.append(kind)
+        return real(path, kind, **more)
+
+    monkeypatch.setattr(master_store, "read_master", counted)
+    store, paths = MasterStore(), night[2]
+    for _ in range(3):
+        store.get(paths["bias"], "bias")
+        for _ in range(3):
+            store.let_go()
+    assert reads == ["bias"]
+    store.get(paths["flat"], "flat")
+    store.let_go()
+    store.get(paths["bias"], "bias")
+    assert reads == ["bias", "flat", "bias"]
+    store.get(paths["flat"], "flat")
+    assert reads == ["bias", "flat", "bias"]
+
+
+@pytest.mark.parametrize("k", [1.0, 0.4])
+def test_planes_of_masters_are_shared_by_frames_of_other_levels(night, tmp_path, k):
+    """Each frame has an overscan level of its own: the noise of its masters has not."""
+    store, sizes = MasterStore(), []
+    for level in (1000.0, 1000.7, 1003.2):
+        used = uses(night[2], store, k=k)
+        target = tmp_path / f"{level}.fits"
+        calibrate_file(night[1], target, used, [readouts(level=level)], key="k")
+        sizes.append(sum(use.master.nbytes for use in used.uses))
+    assert len(set(sizes)) == 1
+    used = uses(night[2], MasterStore(), k=k)
+    calibrate_file(night[1], tmp_path / "alone.fits", used, [readouts(level=1003.2)], key="k")
+    assert (tmp_path / "alone.fits").read_bytes() == target.read_bytes()
+
+
+def test_few_exposures_keep_planes_of_a_master(night, tmp_path):
+    """A night of many exposure times takes no memory for each of them."""
+    store, sizes = MasterStore(), []
+    for number, k in enumerate((0.9, 0.8, 0.7, 0.6, 0.9)):
+        used = uses(night[2], store, k=k)
+        calibrate_file(night[1], tmp_path / f"{number}.fits", used, [readouts()], key="k")
+        sizes.append(sum(use.master.nbytes for use in used.uses))
+    assert sizes[1] == sizes[2] == sizes[4]
+    assert (tmp_path / "0.fits").read_bytes() == (tmp_path / "4.fits").read_bytes()
+
+
+def test_a_master_made_anew_is_read_anew_and_old_ones_go(night, tmp_path):
+    paths = night[2]
+    path = tmp_path / "bias.fits"
+    shutil.copy(paths["bias"], path)
+    store = MasterStore(memory=1)
+    first = store.get(path, "bias")
+    assert store.get(path, "bias") is first
+    write(path, (np.full(SHAPE, 5, np.float32), {"BUNIT": "adu"}))
+    assert store.get(path, "bias").images[0].data[0, 0] == 5
+    # One byte is allowed: each replaces the one before.
+    assert store.get(paths["bias"], "bias") is not first
+
+
+@pytest.mark.parametrize("dtype", ["i2", "f4"])
+@pytest.mark.parametrize("count", [1, 2, 7, 720])
+def test_checksum_of_what_is_swapped(dtype, count):
+    values = np.random.default_rng(count).integers(-32768, 32767, count).astype(dtype)
+    big = values.astype(f">{dtype}").tobytes()
+    words = multi_image_products.swap(values)
+    assert values.tobytes() == big
+    wanted = checksum.sum_words(big + b"\0" * (-len(big) % 4))
+    assert words % 0xFFFFFFFF == wanted % 0xFFFFFFFF
+
+
+# -- IRAF ------------------------------------------------------------------------------------------
+
+IRAF = """noao
+imred
+ccdred
+ccdred.instrument = ""
+ccdred.verbose = no
+ccdred.pixeltype = "real real"
+ccdproc ("f.fits", output="out.fits", ccdtype="", fixpix=no, overscan=no, trim=no, zerocor=yes, darkcor=yes, flatcor=yes, illumcor=no, fringecor=no, interactive=no, zero="z.fits", dark="d.fits", flat="l.fits")
+logout
+"""  # noqa: E501
+
+
+@pytest.mark.skipif(shutil.which("irafcl") is None, reason="IRAF is not installed")
+@pytest.mark.parametrize("seconds", [300.0, 120.0])
+def test_pixels_are_those_of_iraf(night, tmp_path, seconds):
+    _, _, paths, reduced, _ = night
+    with fits.open(paths["flat"]) as hdus:
+        flat = hdus[0].data
+    kinds = {"f": ("object", seconds), "z": ("zero", 0.0), "d": ("dark", 300.0), "l": ("flat", 1.0)}
+    arrays = {"f": reduced, "l": flat}
+    arrays |= {"z": fits.getdata(paths["bias"]), "d": fits.getdata(paths["dark"])}
+    for name, (kind, exptime) in kinds.items():
+        cards = {"IMAGETYP": kind, "EXPTIME": exptime, "DARKTIME": exptime}
+        done = {"d": ["ZEROCOR"], "l": ["ZEROCOR", "DARKCOR"]}.get(name, [])
+        cards |= dict.fromkeys(done, "done")
+        # By this mean it divides, instead of its own.
+        cards |= {"CCDMEAN": 1.0} if name == "l" else {}
+        fits.writeto(tmp_path / f"{name}.fits", arrays[name], fits.Header(cards))
+    (tmp_path / "run.cl").write_text(IRAF)
+    subprocess.run(
+        ["irafcl", "-f", "run.cl"], cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    theirs = fits.getdata(tmp_path / "out.fits")
+    known = tuple(replace(readout, gain=None) for readout in readouts())
+    ours, _, _ = calibrate_arrays(
+        reduced, known, uses(paths, MasterStore(), k=seconds / 300), noise=False
+    )
+    largest = np.maximum(np.abs(reduced), np.abs(arrays["z"])) + np.abs(arrays["d"])
+    assert (np.abs(ours - theirs) <= 4 * np.finfo(np.float32).eps * largest / flat).all()
