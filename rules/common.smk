@@ -141,11 +141,11 @@ def verify(folders, *, every, expected, threads):
     """Verify products; fail if one differs, or cannot be made again."""
     # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
     from ccdflow import commandline
-    from ccdflow.run.noted_products import noted
+    from ccdflow.run.noted_products import noted_records
     from ccdflow.verify.command import report
 
     how = {"every": every, "expected": expected, "threads": threads}
-    if commandline.run(lambda _: report(*folders, noted=noted(RESULTS), **how), lambda _: None):
+    if commandline.run(lambda _: report(*folders, noted=noted_records(RESULTS), **how), lambda _: None):
         raise WorkflowError("not all products are verified: see the lines above")
 
 
