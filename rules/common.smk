@@ -145,7 +145,9 @@ def verify(folders, *, every, expected, threads):
     from ccdflow.verify.command import report
 
     how = {"every": every, "expected": expected, "threads": threads}
-    if commandline.run(lambda _: report(*folders, noted=noted_records(RESULTS), **how), lambda _: None):
+    if commandline.run(
+        lambda _: report(*folders, noted=noted_records(RESULTS), **how), lambda _: None
+    ):
         raise WorkflowError("not all products are verified: see the lines above")
 
 
