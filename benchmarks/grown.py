@@ -197,7 +197,7 @@ def steps_of(work, nights):
         archive.run("first run", made=REAL * scale.FRAMES_PER_NIGHT - 2)
         shutil.copytree(archive.results, reduced)
     for _ in range(2):
-        archive.run("nothing to do, planned", made=0)
+        archive.run("as reduced", made=0)
     archive.steps.clear()
     grow(archive, old[TEMPLATE], nights - REAL)
     archive.state = archive.reduced()
@@ -208,7 +208,7 @@ def steps_of(work, nights):
     for _ in range(2):
         archive.run("as copied", made=0)
     archive.steps.clear()
-    archive.run("nothing to do", made=0)
+    archive.run(scale.IDLE, made=0)
     archive.add_floor()
     archive.add_frame(old[LATE], late)
     archive.run("one late frame", made=1)
