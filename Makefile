@@ -72,7 +72,7 @@ check: $(DEVELOPER) ## formatting and lint of Python and Snakemake code
 	$(BIN)/snakemake --lint
 
 .PHONY: coverage
-coverage: $(DEVELOPER) ## lines that no test in one process reaches, below 10 % of all: 10 min
+coverage: $(DEVELOPER) ## lines that no test in one process reaches, below 10 % of all: 13 min
 	$(BIN)/python -m coverage run --source=scripts/ccdflow --data-file=.coverage -m pytest -q \
 	  --ignore=tests/workflow --ignore=tests/slurm
 	$(BIN)/python -m coverage report --skip-covered --sort=cover --fail-under=90
