@@ -50,12 +50,12 @@ class Contender:
 
     name: str
     what: str
-    masters: Callable
-    command: Callable
-    product: Callable
+    masters: Callable[[Place], list[object]]
+    command: Callable[[Place], list[object]]
+    product: Callable[[Place, int], Path]
     errors: bool = False
     slow: bool = False
-    available: Callable = lambda: True
+    available: Callable[[], bool] = lambda: True
 
 
 def _peer(script, step, *more):

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import measure
 import numpy as np
@@ -32,10 +33,10 @@ class Contender:
 
     name: str
     what: str
-    command: Callable
+    command: Callable[[Path], list[object]]
     product: str
     slow: bool = False
-    available: Callable = lambda: True
+    available: Callable[[], bool] = lambda: True
 
 
 def ccdflow_command(folder):

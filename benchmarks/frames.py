@@ -45,12 +45,12 @@ class Contender:
 
     name: str
     what: str
-    command: Callable
+    command: Callable[[Path, Path], list[object]]
     products: str = "*.fits"
     slow: bool = False
     again: bool = False
     cwd: Path | None = None
-    available: Callable = lambda: True
+    available: Callable[[], bool] = lambda: True
 
 
 def ccdflow_command(raw, results):

@@ -31,10 +31,10 @@ class Contender:
 
     name: str
     what: str
-    command: Callable
-    products: Callable
+    command: Callable[[Place], list[object]]
+    products: Callable[[Place], dict[str, Path]]
     slow: bool = False
-    available: Callable = lambda: True
+    available: Callable[[], bool] = lambda: True
 
 
 def _script(name):
@@ -115,7 +115,7 @@ class Result:
 
     contender: str
     measured: measure.Measurement
-    differences: dict
+    differences: dict[str, float]
 
     def as_row(self):
         return {

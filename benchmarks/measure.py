@@ -60,8 +60,8 @@ class Tree:
     """
 
     root: int
-    members: set = field(default_factory=set)
-    strangers: set = field(default_factory=set)
+    members: set[int] = field(default_factory=set)
+    strangers: set[int] = field(default_factory=set)
 
     def look(self):
         """Bring the members up to date with /proc; only processes not seen before are read."""

@@ -282,3 +282,28 @@ def test_a_table_of_the_modules_of_a_package_names_each_once():
             there = {each.stem for each in path.parent.glob("*.py")} - {"__init__"}
             assert sorted(names) == sorted(there), path
     assert tables > 0
+
+
+def test_containers_of_a_class_tell_what_they_hold():
+    """`dict[str, Amplifier]`, not `dict`, within other containers and for private fields, too."""
+    containers = {
+        "dict", "tuple", "list", "set", "frozenset", "Mapping", "Sequence", "Iterable", "Callable",
+    }  # fmt: skip
+    bare, fields = [], 0
+    for module in modules():
+        for holder in holders(module):
+            for field in holder.body if isinstance(holder, ast.ClassDef) else ():
+                if not isinstance(field, ast.AnnAssign):
+                    continue
+                nodes = list(ast.walk(field.annotation))
+                names = {node.id for node in nodes if isinstance(node, ast.Name)}
+                typed = {node.value for node in nodes if isinstance(node, ast.Subscript)}
+                untyped = {
+                    node.id for node in nodes if isinstance(node, ast.Name) and node not in typed
+                }
+                fields += bool(names & containers)
+                if untyped & containers:
+                    place = module.path.relative_to(ROOT)
+                    bare.append(f"{place}: {holder.name}.{field.target.id}")
+    assert bare == []
+    assert fields > 200

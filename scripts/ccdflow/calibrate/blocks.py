@@ -53,7 +53,7 @@ class Calibrated:
         The reason for a missing uncertainty that was requested; otherwise ''.
     """
 
-    images: tuple
+    images: tuple[dict[str, object], ...]
     unit: str
     content: str
     uncertain: str = ""

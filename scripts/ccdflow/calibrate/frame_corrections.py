@@ -24,7 +24,7 @@ class ImageExtras:
     """
 
     bad_pixels: bits.Sparse | None = None
-    find_cosmics: Callable | None = None
+    find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Extras:
         Keyword, value and comment of cards of the first HDU.
     """
 
-    bad_pixels: tuple = ()
-    find_cosmics: Callable | None = None
-    cards: tuple = ()
+    bad_pixels: tuple[bits.Sparse, ...] = ()
+    find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
+    cards: tuple[tuple[str, object, str], ...] = ()
 
     def of_image(self, number):
         """Return the `ImageExtras` of an image, counted from 0."""

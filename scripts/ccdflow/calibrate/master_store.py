@@ -10,6 +10,7 @@ import itertools
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Master:
     """
 
     kind: str
-    images: tuple
+    images: tuple[MasterImage, ...]
     name: str = ""
     key: str = ""
     frames: int | None = None
@@ -78,7 +79,7 @@ class Master:
     level: float | None = None
     camera: str = ""
     unit: str = "adu"
-    gains: tuple = ()
+    gains: tuple[float, ...] = ()
 
     @property
     def nbytes(self):
@@ -115,10 +116,10 @@ class MasterImage:
 
     data: np.ndarray
     flags: bits.Sparse
-    error: object = None
+    error: Callable[[], np.ndarray] | None = None
     scatter: bool = True
     number: int = field(default_factory=itertools.count().__next__)
-    _planes: dict = field(default_factory=dict, repr=False)
+    _planes: dict[tuple[str, object], np.ndarray] = field(default_factory=dict, repr=False)
     _recent: OrderedDict = field(default_factory=OrderedDict, repr=False)
     _lock: object = field(default_factory=threading.RLock, repr=False)
 

@@ -52,7 +52,7 @@ class Tiles:
     """
 
     edges: np.ndarray
-    rows: list
+    rows: list[np.ndarray]
 
     @property
     def all_rows(self):

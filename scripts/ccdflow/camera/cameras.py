@@ -43,7 +43,7 @@ class Condition:
     """
 
     card: CardSpec
-    values: tuple
+    values: tuple[str | float, ...]
 
     def holds(self, headers):
         """Tell whether the headers have this card with one of these values."""

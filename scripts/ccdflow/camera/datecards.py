@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from ccdflow.camera.dates import (
     SCALES,
@@ -54,8 +54,8 @@ class CardTime:
     """
 
     keyword: str
-    day: object = None
-    other: object = None
+    day: date | None = None
+    other: date | None = None
     clock: timedelta | None = None
     zone: timedelta | None = None
     local: bool = False

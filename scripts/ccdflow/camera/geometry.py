@@ -191,7 +191,7 @@ class AmplifierSpec:
     """
 
     name: str
-    hdu: int | str | tuple | None = None
+    hdu: int | str | tuple[int | str, ...] | None = None
     data: RegionSpec | None = None
     overscan: tuple[RegionSpec, ...] = ()
     along: str | None = None

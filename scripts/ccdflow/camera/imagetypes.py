@@ -134,10 +134,10 @@ class TypeRule:
     """
 
     type: str
-    imagetyp: tuple = ()
+    imagetyp: tuple[str, ...] = ()
     exptime_min: float | None = None
     exptime_max: float | None = None
-    cards: tuple[tuple[CardSpec, tuple], ...] = ()
+    cards: tuple[tuple[CardSpec, tuple[object, ...]], ...] = ()
     files: tuple[str, ...] = ()
 
 

@@ -53,7 +53,7 @@ class Moment:
     when: datetime | None = None
     is_exact: bool = False
     is_local: bool = False
-    cards: tuple = ()
+    cards: tuple[str, ...] = ()
 
     @property
     def iso(self):

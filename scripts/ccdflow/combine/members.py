@@ -29,7 +29,7 @@ class ProductHdu:
         Place of its pixels; None if it has none.
     """
 
-    cards: dict
+    cards: dict[str, str]
     member: Member | None
 
 

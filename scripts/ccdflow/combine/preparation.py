@@ -79,11 +79,11 @@ class Preparation:
 
     n: int
     dtype: np.dtype
-    terms: tuple = ()
+    terms: tuple[tuple[np.ndarray, np.ndarray, bool], ...] = ()
     scales: np.ndarray | None = None
-    read_mask: Callable | None = None
+    read_mask: Callable[[int, int, np.ndarray], None] | None = None
     bits: int = 0
-    ceilings: tuple | None = None
+    ceilings: tuple[float | None, ...] | None = None
     flaws: np.ndarray | None = None
 
     @property

@@ -106,7 +106,7 @@ class Combined:
     mask: np.ndarray | None = None
     noise: NoiseModel | None = None
     levels: np.ndarray | None = None
-    shared: dict | None = None
+    shared: dict[str, float] | None = None
 
 
 def combine(

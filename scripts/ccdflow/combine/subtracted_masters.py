@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class SubtractedMaster:
     uncertainty: np.ndarray | Member | float | None = None
     seconds: float | None = None
     bias_subtracted: bool = False
-    file: object = None
+    file: str | PathLike | None = None
 
     def rms(self, rows=None):
         """Return the root of the mean variance of its pixels; NaN if unknown.

@@ -88,7 +88,7 @@ class CombineJob:
         Number of rows that the figures are measured on.
     """
 
-    read: Callable
+    read: Callable[[int, int, np.ndarray], None]
     n: int
     shape: tuple[int, int]
     source: np.dtype

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
-from ccdflow.detector.bias_figures import drift
+from ccdflow.detector.bias_figures import Drift, drift
 from ccdflow.detector.frame_figures import BOXES, UNKNOWN, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.maskbits import HOT
@@ -65,11 +65,11 @@ class DarkFigures:
     seconds: float
     unit: str
     rate: Estimate
-    percentiles: dict
+    percentiles: dict[float, float]
     hot: int
     hot_limit: float
     glow: Estimate
-    drift: object
+    drift: Drift
     is_drifting: bool
     noise_ratio: Estimate
 

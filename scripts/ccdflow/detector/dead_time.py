@@ -55,8 +55,8 @@ class DeadTime:
         root, where it is of few degrees only if it is above 1.
     """
 
-    excess: tuple
-    error: tuple
+    excess: tuple[np.ndarray, ...]
+    error: tuple[np.ndarray, ...]
     mean: float = np.nan
     mean_error: float = np.nan
     chi2: float = np.nan
@@ -146,9 +146,9 @@ class FlatSeries:
     """
 
     seconds: np.ndarray
-    means: list
-    variances: list
-    counts: list
+    means: list[np.ndarray]
+    variances: list[np.ndarray]
+    counts: list[np.ndarray]
 
 
 def measure_dead_time(series):

@@ -75,7 +75,7 @@ class Content:
     """
 
     keyword: str
-    value: object
+    value: str | int | float | bool | complex | Broken
     comment: str = ""
 
 

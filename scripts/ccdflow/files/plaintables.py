@@ -45,8 +45,8 @@ class PlainTables:
         Structured, (n,), big-endian as stored, by the names of the HDUs; only those asked for.
     """
 
-    cards: dict
-    tables: dict
+    cards: dict[str, object]
+    tables: dict[str, np.ndarray]
 
 
 def read_plain_tables(path, names):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ccdflow.camera.geometry import Amplifier
+
 
 @dataclass(frozen=True)
 class ProductImage:
@@ -23,7 +25,7 @@ class ProductImage:
 
     hdu: int
     raw_hdu: int | None
-    amplifiers: tuple
+    amplifiers: tuple[Amplifier, ...]
     shape: tuple[int, int]
 
     @property

@@ -64,10 +64,10 @@ class Reduced:
     """
 
     images: tuple[Image, ...]
-    overscans: dict
-    flags: dict
-    rows: dict = field(default_factory=dict)
-    warnings: tuple = ()
+    overscans: dict[str, overscan.Overscan | None]
+    flags: dict[str, str]
+    rows: dict[str, subtraction_checks.RowNoise] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 def reduce_frame(stored, geometry, recipe):

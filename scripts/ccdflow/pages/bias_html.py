@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from ccdflow.pages.contents import Section
+from ccdflow.pages.contents import AmplifierFigures, CombinedBias, Section
 from ccdflow.pages.text_formatting import capital, count, figure, span, with_error
 
 NOTHING = "–"
@@ -32,7 +32,7 @@ class BiasContent:
         A sentence on where combined biases of the night's frames are, if not here.
     """
 
-    groups: tuple = ()
+    groups: tuple[CombinedBias, ...] = ()
     elsewhere: str = ""
 
     @property
@@ -52,7 +52,7 @@ class NoiseContent:
         As of `BiasContent`.
     """
 
-    amplifiers: tuple = field(default=())
+    amplifiers: tuple[AmplifierFigures, ...] = field(default=())
     elsewhere: str = ""
 
     @property

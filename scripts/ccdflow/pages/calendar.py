@@ -49,15 +49,15 @@ class Year:
         The year, or `UNDATED`.
     months : tuple of (str, tuple of CalendarDay)
         Those that have nights, with their nights.
-    nights : tuple of NightLine
+    nights : tuple of ccdflow.pages.page.NightLine
         All nights of the year, the last one first.
     frames : int
         Number of frames.
     """
 
     name: str
-    months: tuple = ()
-    nights: tuple = ()
+    months: tuple[tuple[str, tuple[CalendarDay, ...]], ...] = ()
+    nights: tuple[object, ...] = ()
     frames: int = 0
 
 

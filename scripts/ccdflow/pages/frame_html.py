@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section
+from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section, ShownFrame
 from ccdflow.pages.text_formatting import by_image_type, count, listing, number_of, unique
 
 
@@ -22,8 +22,8 @@ class FrameTable:
         Those that took them.
     """
 
-    groups: list
-    cameras: list
+    groups: list[tuple[str, list[ShownFrame]]]
+    cameras: list[str]
 
     @property
     def shown(self):
@@ -100,8 +100,8 @@ class Provenance:
         Names and values: versions of ccdflow, astropy, numpy.
     """
 
-    recipes: tuple = ()
-    provenance: tuple = ()
+    recipes: tuple[tuple[str, str], ...] = ()
+    provenance: tuple[tuple[str, str], ...] = ()
 
 
 def provenance_section(recipes, provenance):

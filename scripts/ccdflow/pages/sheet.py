@@ -36,7 +36,7 @@ class SmallPicture:
     path: str
     what: str
     product: str
-    shown: dict = field(repr=False)
+    shown: dict[str, object] = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,11 @@ class Tables:
         Of ``associations.csv``.
     """
 
-    frames: list
-    biases: list = ()
-    darks: list = ()
-    flats: list = ()
-    steps: list = ()
+    frames: list[dict[str, str]]
+    biases: list[dict[str, str]] = ()
+    darks: list[dict[str, str]] = ()
+    flats: list[dict[str, str]] = ()
+    steps: list[dict[str, str]] = ()
 
 
 def mark_set_aside(reason):

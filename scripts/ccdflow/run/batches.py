@@ -47,9 +47,9 @@ class Batch:
 
     name: str
     key: str
-    products: tuple
+    products: tuple[str, ...]
     size: Size
-    before: tuple = ()
+    before: tuple[str, ...] = ()
 
     @property
     def path(self):

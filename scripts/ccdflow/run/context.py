@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ccdflow import paths
 from ccdflow.run import ledger
+from ccdflow.run.job import Group, Job
 from ccdflow.run.rawframes.header_store import HeaderStore
+
+if TYPE_CHECKING:
+    from ccdflow.camera.cameras import Camera
 
 # Cached: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
@@ -54,21 +59,21 @@ class Context:
         Nights that this run does not go through, nor has in its store; None for none.
     """
 
-    settings: dict
+    settings: dict[str, object]
     raw: Path
     results: Path
     store: HeaderStore
-    ledger: dict
-    chain: tuple
-    outdated: frozenset = frozenset()
-    jobs: dict = field(default_factory=dict)
-    elsewhere: dict = field(default_factory=dict)
-    groups: dict = field(default_factory=dict)
-    planned_products: set = field(default_factory=set)
-    cameras: tuple = ()
-    unreadable: dict = field(default_factory=dict)
+    ledger: dict[str, ledger.Record]
+    chain: tuple[object, ...]
+    outdated: frozenset[str] = frozenset()
+    jobs: dict[str, Job] = field(default_factory=dict)
+    elsewhere: dict[str, Job] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    planned_products: set[str] = field(default_factory=set)
+    cameras: tuple[Camera, ...] = ()
+    unreadable: dict[str, str] = field(default_factory=dict)
     closed: object = None
-    _lookups: dict = field(default_factory=dict, repr=False)
+    _lookups: dict[object, object] = field(default_factory=dict, repr=False)
 
     def lookup(self, name, make):
         """Return the first result of ``make()`` for this name; it is constant in a run.
@@ -201,8 +206,8 @@ class Planning(Context):
     It shares its contents with the `Context` of the jobs.
     """
 
-    _planned: dict = field(default_factory=dict, repr=False)
-    _foreseen: dict = field(default_factory=dict, repr=False)
+    _planned: dict[object, object] = field(default_factory=dict, repr=False)
+    _foreseen: dict[str, ledger.Record] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, context):

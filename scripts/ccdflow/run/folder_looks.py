@@ -47,7 +47,7 @@ class Folder:
 
     path: str
     name: str
-    above: tuple = ()
+    above: tuple[tuple[int, int], ...] = ()
     link: str = ""
     is_raw: bool = False
 
@@ -65,7 +65,7 @@ class FolderLook:
     """
 
     raw: str
-    systems: dict
+    systems: dict[int, str]
 
     def __call__(self, folder):
         """Return (hash of names, sizes and times, folders in it, files that are passed over).

@@ -77,10 +77,10 @@ class Host:
     is_local: bool = True
     all_lines: bool = False
     makes: bool = True
-    targets: tuple = ()
-    forced: frozenset = frozenset()
+    targets: tuple[str, ...] = ()
+    forced: frozenset[str] = frozenset()
     all_forced: bool = False
-    given: frozenset = frozenset()
+    given: frozenset[str] = frozenset()
     latency: float = 5.0
 
 

@@ -33,9 +33,9 @@ class Job:
     key: str
     why: str
     night: str
-    needs: tuple = ()
+    needs: tuple[str, ...] = ()
     attempt: int = 0
-    spare: tuple = ()
+    spare: tuple[str, ...] = ()
 
     @property
     def done(self):
@@ -85,8 +85,8 @@ class Use:
     scale: float
     variance: float
     grade: str
-    remarks: tuple = ()
-    degrees: tuple = ()
+    remarks: tuple[str, ...] = ()
+    degrees: tuple[float | None, ...] = ()
     cut: str = ""
     warmer: float = 0.0
     left: float = 0.0
@@ -112,10 +112,10 @@ class Step:
     """
 
     kind: str
-    uses: tuple = ()
+    uses: tuple[Use, ...] = ()
     needed: bool = True
     missing: str = ""
-    pairs: tuple = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_dict(cls, values):
@@ -155,12 +155,12 @@ class Group:
     product: str
     night: str
     camera: str
-    shared: tuple
-    files: tuple
-    nights: tuple = ()
+    shared: tuple[tuple[str, str], ...]
+    files: tuple[str, ...]
+    nights: tuple[str, ...] = ()
     kind: str = field(kw_only=True)
-    steps: tuple = ()
-    measurements: tuple = ()
+    steps: tuple[Step, ...] = ()
+    measurements: tuple[str, ...] = ()
 
     @property
     def shown(self):

@@ -35,9 +35,9 @@ class LateNotes:
         As they stand in the notes.
     """
 
-    first: dict = field(default_factory=dict)
-    rows: list = field(default_factory=list)
-    records: list = field(default_factory=list)
+    first: dict[str, object] = field(default_factory=dict)
+    rows: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
 
 
 def read_late_notes(results):

@@ -162,10 +162,10 @@ class Record:
     key: str
     status: str = MADE
     reason: str = ""
-    stamp: tuple = ()
+    stamp: tuple[int, ...] = ()
     content: str = ""
-    basis: Mapping = field(default_factory=dict)
-    data: Mapping = field(default_factory=dict)
+    basis: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
     boot: str = ""
 
     def as_dict(self):

@@ -18,7 +18,7 @@ from ccdflow.run import ledger
 from ccdflow.run.context import Context, Planning
 from ccdflow.run.job import Job
 from ccdflow.run.product_stamps import product_stamps
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.rawframes.rows import Row, digest
 
 
 @dataclass
@@ -45,13 +45,13 @@ class Plan:
     """
 
     context: Context
-    jobs: dict
-    retire: list
-    planned_counts: dict = field(default_factory=dict)
+    jobs: dict[str, Job]
+    retire: list[str]
+    planned_counts: dict[str, int] = field(default_factory=dict)
     is_part: bool = False
-    leaving: tuple = ()
-    older_headers: dict = field(default_factory=dict)
-    dropped: dict = field(default_factory=dict)
+    leaving: tuple[str, ...] = ()
+    older_headers: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, Row] = field(default_factory=dict)
 
     def of_kind(self, *kinds):
         """Return the jobs of some kinds, given by name."""

@@ -62,12 +62,12 @@ class Seal:
     """
 
     state: str
-    notes: list
+    notes: list[list[int]]
     boot: str
     until: float
-    described: list
-    dry_run_lines: list
-    closing: list
+    described: list[str]
+    dry_run_lines: list[str] | None
+    closing: list[str]
     is_failure: bool
 
 
@@ -90,8 +90,8 @@ class State:
 
     general: str
     tables: str
-    folders: dict
-    passed_over: tuple = ()
+    folders: dict[str, str]
+    passed_over: tuple[str, ...] = ()
 
     @cached_property
     def text(self):

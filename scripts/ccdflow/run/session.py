@@ -75,10 +75,10 @@ class Session:
     plan: plan.Plan
     dry: bool
     lock: object = None
-    busy: dict = field(default_factory=dict)
-    failed: list = field(default_factory=list)
-    left: list = field(default_factory=list)
-    unmoved: dict = field(default_factory=dict)
+    busy: dict[str, set[str]] = field(default_factory=dict)
+    failed: list[ledger.Record] = field(default_factory=list)
+    left: list[ledger.Record] = field(default_factory=list)
+    unmoved: dict[str, Exception] = field(default_factory=dict)
     seal: object = None
     state: object = None
     looked: object = None

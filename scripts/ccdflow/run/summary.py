@@ -34,7 +34,7 @@ class Summary:
     """
 
     results: Path | None
-    end: dict = field(default_factory=dict)
+    end: dict[str, object] = field(default_factory=dict)
 
     @property
     def inventory(self):

@@ -64,8 +64,8 @@ class Outcome:
         The line on the full disk that ended the work early, or ''.
     """
 
-    records: dict = field(default_factory=dict)
-    unrecorded: dict = field(default_factory=dict)
+    records: dict[str, ledger.Record] = field(default_factory=dict)
+    unrecorded: dict[str, str] = field(default_factory=dict)
     full: str = ""
 
 

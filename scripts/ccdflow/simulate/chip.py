@@ -37,7 +37,7 @@ class SimulatedAmplifier:
         Electrons.
     """
 
-    columns: tuple
+    columns: tuple[int, int]
     gain: float = 1.5
     read_noise: float = 6.0
     level: float = 1000.0
@@ -139,8 +139,8 @@ class Detector:
         The converter's last step, in adu.
     """
 
-    shape: tuple
-    amplifiers: tuple
+    shape: tuple[int, int]
+    amplifiers: tuple[SimulatedAmplifier, ...]
     n_overscan: int = 16
     structure: np.ndarray | float = 0.0
     dark_current: float = 0.0
@@ -152,9 +152,9 @@ class Detector:
     glow: Glow | None = None
     pixel_response: np.ndarray | float = 1.0
     low_pixels: np.ndarray = field(default_factory=_no_triples)
-    dead_columns: tuple = ()
+    dead_columns: tuple[int, ...] = ()
     traps: np.ndarray = field(default_factory=_no_triples)
-    illumination: dict = field(default_factory=dict)
+    illumination: dict[str, np.ndarray] = field(default_factory=dict)
     dead_time: np.ndarray | float = 0.0
     full_well: float = np.inf
     saturation: int = 65535

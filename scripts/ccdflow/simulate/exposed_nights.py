@@ -42,6 +42,7 @@ from ccdflow.errors import UserError
 from ccdflow.simulate.chip import Detector
 from ccdflow.simulate.exposing import expose
 from ccdflow.simulate.files import make_folder, write_arrays, write_frame
+from ccdflow.simulate.optics import Dust
 from ccdflow.simulate.scene import Sky
 from ccdflow.simulate.seeds import text_seed
 from ccdflow.simulate.tracks import add_pixels
@@ -89,10 +90,10 @@ class Shot:
     sky: Sky | None = None
     temperature: float | None = None
     set_temperature: float | None = None
-    dust: tuple = ()
+    dust: tuple[Dust, ...] = ()
     cosmic_rays: float = 0.0
     object: str = ""
-    cards: dict = field(default_factory=dict)
+    cards: dict[str, object] = field(default_factory=dict)
     detector: Detector | None = None
 
 

@@ -42,7 +42,7 @@ class Realisation:
         Row, column and electrons of each pixel that a cosmic ray hit.
     """
 
-    seed: tuple
+    seed: tuple[object, ...]
     level: float
     drift: np.ndarray
     signal: float

@@ -37,7 +37,7 @@ class Sky:
     """
 
     rate: float = 0.0
-    gradient: tuple = (0.0, 0.0)
+    gradient: tuple[float, float] = (0.0, 0.0)
     stars: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
     fwhm: float = 4.0
     beta: float | None = None

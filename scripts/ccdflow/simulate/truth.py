@@ -73,15 +73,15 @@ class Truth:
         By file, shape (n, 3): row, column, electrons of each pixel that a cosmic ray hit.
     """
 
-    parameters: dict
-    camera: dict
-    frames: dict
+    parameters: dict[str, object]
+    camera: dict[str, object]
+    frames: dict[str, dict[str, object]]
     structure: np.ndarray
     hot_pixels: np.ndarray
     folder: Path
-    drift: dict
-    stars: dict
-    cosmics: dict
+    drift: dict[str, np.ndarray]
+    stars: dict[str, np.ndarray]
+    cosmics: dict[str, np.ndarray]
 
     @cached_property
     def glow(self):

@@ -35,9 +35,9 @@ class NightBadPixels:
     """
 
     night: str
-    looked: frozenset
+    looked: frozenset[str]
     index: np.ndarray
-    bits: dict
+    bits: dict[str, np.ndarray]
     weak: Weak | None = None
 
 
@@ -65,7 +65,7 @@ class History:
     last: np.ndarray
     seen: np.ndarray
     looked: np.ndarray
-    nights: tuple = field(default=())
+    nights: tuple[str, ...] = field(default=())
 
 
 def combine_nights(nights, *, share=SHARE):

@@ -14,7 +14,7 @@ from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.measuring import measured_nights
-from ccdflow.run.job import Group
+from ccdflow.run.job import Group, Step
 from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
 
 MAY_CHANGE = "a flat that competes is made again"
@@ -149,10 +149,10 @@ class _Way:
         Whether flats that are made in this run may make them take another flat than planned.
     """
 
-    steps: tuple
-    pixels: tuple
-    shared: tuple
-    after: tuple
+    steps: tuple[Step, ...]
+    pixels: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...]
+    after: tuple[tuple[str, ...], tuple[str, ...]]
     likewise: Likewise
     is_open: bool = False
 
@@ -171,9 +171,9 @@ class _Class:
     """
 
     steps: StepsOfClass
-    pixels: tuple
-    shared: tuple
-    ways: dict = field(default_factory=dict)
+    pixels: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...]
+    ways: dict[int, _Way] = field(default_factory=dict)
 
 
 class FramePlanner:

@@ -59,8 +59,8 @@ class CombineWork:
     kind: Kind
     context: Context
     record: Record
-    kept: list
-    left_out: list
+    kept: list[tuple[str, Record]]
+    left_out: list[tuple[str, member_selection.LeftOut]]
     threads: int
 
     @property

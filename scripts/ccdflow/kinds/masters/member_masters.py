@@ -18,7 +18,9 @@ from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.maskbits import DEAD, SATURATED
-from ccdflow.run.context import reduced_product
+from ccdflow.run.context import Context, reduced_product
+from ccdflow.run.job import Group
+from ccdflow.run.ledger import Record
 
 # The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}
@@ -36,9 +38,9 @@ class Members:
         Their raw files and records.
     """
 
-    context: object
-    group: object
-    records_of_files: list
+    context: Context
+    group: Group
+    records_of_files: list[tuple[str, Record]]
 
     @property
     def rows(self):

@@ -101,7 +101,7 @@ class ObservedAs:
         The filter whatever the order of the wheels and the signs between its words; '' as written.
     """
 
-    setup: tuple
+    setup: tuple[tuple[str, str], ...]
     night: str
     exptime: float | None = None
     filter: str = ""
@@ -167,7 +167,7 @@ class Candidate:
     scale: float
     variance: float
     grade: str
-    remarks: tuple = ()
+    remarks: tuple[str, ...] = ()
     warmer: float = 0.0
     ageing: float = 0.0
 
@@ -187,7 +187,7 @@ class Choice:
     """
 
     kind: str
-    candidates: tuple = ()
+    candidates: tuple[Candidate, ...] = ()
     needed: bool = True
     missing: str = ""
 

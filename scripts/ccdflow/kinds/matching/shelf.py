@@ -10,6 +10,7 @@ import numpy as np
 
 from ccdflow.calibrate.chain import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
+from ccdflow.kinds.matching.candidates import OfferedMaster
 from ccdflow.kinds.matching.match_sentences import STRETCHED
 from ccdflow.kinds.matching.temperatures import degrees_warmer, temperature_differences
 
@@ -55,22 +56,22 @@ class Shelf:
         What `ccdflow.kinds.matching.terms.terms_of` keeps of a few questions.
     """
 
-    masters: tuple
+    masters: tuple[OfferedMaster, ...]
     places: np.ndarray
     days: np.ndarray
     nights: np.ndarray
-    numbers: dict
+    numbers: dict[str, int]
     frames: np.ndarray
     exptimes: np.ndarray
     bias_variances: np.ndarray
     exposures: np.ndarray
-    temperatures: tuple
+    temperatures: tuple[np.ndarray, np.ndarray]
     pairs: np.ndarray
-    _warm: dict = field(default_factory=dict)
-    _warmer: dict = field(default_factory=dict)
-    _flags: dict = field(default_factory=dict)
-    _by_product: dict = field(default_factory=dict)
-    terms: dict = field(default_factory=dict, repr=False)
+    _warm: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
+    _warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
+    _flags: dict[float | None, bytes] = field(default_factory=dict)
+    _by_product: dict[str, int] = field(default_factory=dict)
+    terms: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
     def place_of(self, product):
         """Return the place of a master on the shelf, None where it is not there."""

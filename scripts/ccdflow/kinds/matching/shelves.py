@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.camera import identity
+from ccdflow.camera.sections import Region
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_sentences, rule, windows
 from ccdflow.kinds.matching.candidates import (
@@ -370,8 +371,8 @@ class StepsAlike:
     """
 
     kind: str
-    alike: list
-    chosen: Callable
+    alike: list[tuple[rule.FramesAlike, Region | None]]
+    chosen: Callable[..., Step]
 
     @property
     def asked_of(self):

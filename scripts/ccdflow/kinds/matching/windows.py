@@ -15,6 +15,7 @@ from astropy.io import fits
 from ccdflow.calibrate.chain import BIAS
 from ccdflow.calibrate.master_windows import ORIGIN, region_in, section_by_origin
 from ccdflow.camera import identity
+from ccdflow.camera.geometry import Amplifier
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
@@ -48,9 +49,9 @@ class WindowPlace:
         Whether the overscan level is subtracted.
     """
 
-    sections: dict
-    shape: tuple
-    amplifiers: tuple
+    sections: dict[str, str]
+    shape: tuple[int, int]
+    amplifiers: tuple[Amplifier, ...]
     is_level_out: bool
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ccdflow.detector.pixels.response import Weak
 
 
@@ -19,7 +21,7 @@ class BadPixelsOfImage:
         None where flats do not tell.
     """
 
-    masks: dict
+    masks: dict[str, np.ndarray]
     weak: Weak | None = None
 
 
@@ -37,7 +39,7 @@ class NightFindings:
     remarks : list of str
     """
 
-    images: list
-    figures: list
-    looked: list
-    remarks: list = field(default_factory=list)
+    images: list[BadPixelsOfImage]
+    figures: list[dict[str, object]]
+    looked: list[str]
+    remarks: list[str] = field(default_factory=list)

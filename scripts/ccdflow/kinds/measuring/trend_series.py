@@ -36,7 +36,7 @@ class FigureSeries:
     setup: str
     amplifier: str
     figure: str
-    points: dict = field(default_factory=dict)
+    points: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def key(self):

@@ -86,8 +86,8 @@ class BudgetedFrame:
     level_share: float = 0.0
     sky: float | None = None
     response: float = 1.0
-    masters: dict = None
-    needed: tuple = (BIAS, DARK, FLAT)
+    masters: dict[str, Applied] = None
+    needed: tuple[str, ...] = (BIAS, DARK, FLAT)
     is_bias_in_dark: bool = True
     other_bias: Applied | None = None
 
@@ -102,7 +102,7 @@ class Budget:
         photons, dark current, read noise, overscan, bias, dark, flat.
     """
 
-    parts: dict
+    parts: dict[str, float]
 
     @property
     def total(self):

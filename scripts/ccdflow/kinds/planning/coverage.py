@@ -49,10 +49,10 @@ class Coverage:
         Kinds of frames that are not shown.
     """
 
-    nights: tuple
+    nights: tuple[str, ...]
     earlier: int
-    labels: tuple
-    cells: dict
+    labels: tuple[str, ...]
+    cells: dict[tuple[str, str], tuple[int, str]]
     left_out: int = 0
 
     def holes(self, state):

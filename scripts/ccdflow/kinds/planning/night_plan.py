@@ -28,6 +28,7 @@ from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
+from ccdflow.run.job import Group, Use
 
 # The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64
@@ -67,13 +68,13 @@ class PlannedMaster:
     """
 
     kind: str
-    groups: tuple
+    groups: tuple[Group, ...]
     answer: Answer
-    master: object = None
-    factors: tuple = (1.0, 1.0)
-    reasons: tuple = ()
-    rival: object = None
-    rival_master: object = None
+    master: Group | None = None
+    factors: tuple[float, float] = (1.0, 1.0)
+    reasons: tuple[str, ...] = ()
+    rival: Use | None = None
+    rival_master: Group | None = None
     why_lost: str = ""
     level: str = ""
     frames: int = 0
@@ -125,7 +126,7 @@ class GroupNoise:
 
     name: str
     light: str
-    products: tuple
+    products: tuple[str, ...]
     exposure: BudgetedFrame
     sky_is_measured: bool
     read_noise_is_measured: bool = True
@@ -167,12 +168,12 @@ class Block:
 
     night: str
     setup: str
-    groups: tuple
-    types: tuple = ()
-    frames: tuple = ()
-    taken: tuple = ()
-    noises: tuple = ()
-    passed_over: tuple = ()
+    groups: tuple[Group, ...]
+    types: tuple[tuple[str, int], ...] = ()
+    frames: tuple[tuple[str, int], ...] = ()
+    taken: tuple[PlannedMaster, ...] = ()
+    noises: tuple[GroupNoise, ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
     refused: int = 0
 
 

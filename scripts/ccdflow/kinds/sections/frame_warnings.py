@@ -84,7 +84,7 @@ class Warned(NamedTuple):
     """
 
     camera: str
-    texts: list
+    texts: list[tuple[str, str]]
 
 
 def gather(rows, record_of):

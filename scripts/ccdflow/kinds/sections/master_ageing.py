@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.calibrate.chain import DARK, FLAT
-from ccdflow.detector.ageing import ageing_of, structure_function
+from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, match_sentences, setups, shelves
@@ -42,7 +42,7 @@ class MasterSeries:
 
     kind: str
     name: str
-    pairs: tuple
+    pairs: tuple[Pair, ...]
     in_use: float
 
     def points(self):

@@ -32,7 +32,7 @@ class ImageRow:
     """
 
     headline: str
-    images: tuple = field(repr=False)
+    images: tuple[tuple[np.ndarray, str, str], ...] = field(repr=False)
 
 
 def image_rows(rows, *, title, explanation, scale="linear"):

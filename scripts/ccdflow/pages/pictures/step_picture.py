@@ -36,7 +36,7 @@ class AmplifierLine:
     """
 
     name: str
-    values: dict
+    values: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class FigurePanel:
 
     words: str
     unit: str
-    lines: tuple
-    steps: tuple = ()
+    lines: tuple[AmplifierLine, ...]
+    steps: tuple[str, ...] = ()
     is_level: bool = False
 
 

@@ -121,7 +121,7 @@ class _Placed:
     """
 
     at: int
-    places: dict = field(default_factory=dict)
+    places: dict[str, list[list[int]]] = field(default_factory=dict)
     _last: str | None = None
 
     def put(self, line, home):

@@ -57,15 +57,15 @@ class HeaderStore:
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
-    shared: dict[str, dict] = field(default_factory=dict)
-    table: tuple = ()
+    shared: dict[str, dict[str, object]] = field(default_factory=dict)
+    table: tuple[int, ...] = ()
     saved: dict[str, Row] = field(default_factory=dict, compare=False)
     verdicts: dict[str, str] = field(default_factory=dict, compare=False)
     is_scattered: bool = field(default=False, compare=False)
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
     texts: dict[str, str] = field(default_factory=dict, compare=False)
-    _geometries: dict = field(default_factory=dict, compare=False, repr=False)
-    _names: dict = field(default_factory=dict, compare=False, repr=False)
+    _geometries: dict[str, Geometry] = field(default_factory=dict, compare=False, repr=False)
+    _names: dict[object, str] = field(default_factory=dict, compare=False, repr=False)
     _last: deque = field(default_factory=lambda: deque(maxlen=8), compare=False, repr=False)
 
     def geometry(self, name):

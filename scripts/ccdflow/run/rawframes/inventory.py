@@ -67,8 +67,8 @@ class Settings:
     """
 
     raw: Path
-    cameras: tuple
-    reduction: dict
+    cameras: tuple[cameras_module.Camera, ...]
+    reduction: dict[str, object]
     frame_memory: int
     settle: float
     is_folding: bool = False

@@ -140,7 +140,7 @@ class Row:
 
     file: str
     stamp: tuple[int, int, int]
-    facts: Mapping = field(compare=False)
+    facts: Mapping[str, object] = field(compare=False)
     camera: str = ""
     geometry: str = ""
     recipe: str = ""

@@ -48,8 +48,8 @@ class FolderEvents:
         Whether something else may have happened: the folder is to be looked through.
     """
 
-    complete: set = field(default_factory=set)
-    begun: set = field(default_factory=set)
+    complete: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
     is_more: bool = False
 
 

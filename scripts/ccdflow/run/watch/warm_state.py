@@ -16,13 +16,13 @@ from ccdflow import paths
 from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
 from ccdflow.run.context import Context, Planning, is_of_enabled_type, reduced_product
-from ccdflow.run.job import FRAMES, MASTERS, NIGHTS
+from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, Job
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
 from ccdflow.run.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import ARRIVING, OK
+from ccdflow.run.rawframes.rows import ARRIVING, OK, Row
 
 # The notes of a results folder: another process that did anything has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
@@ -94,8 +94,8 @@ class ShortPlan:
     """
 
     context: Context
-    jobs: list = field(default_factory=list)
-    rows: list = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     leaves_masters: bool = False
 
 

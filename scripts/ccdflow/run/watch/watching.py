@@ -73,8 +73,8 @@ class Round:
         Whether the problem is that another run is at work.
     """
 
-    records: list = field(default_factory=list)
-    nights: list = field(default_factory=list)
+    records: list[ledger.Record] = field(default_factory=list)
+    nights: list[str] = field(default_factory=list)
     problem: str = ""
     arriving: int = 0
     is_short: bool = False

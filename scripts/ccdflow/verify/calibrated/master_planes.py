@@ -48,7 +48,7 @@ class MasterPlane:
     errors: np.ndarray | None
     header: object
     first: object
-    light: dict
+    light: dict[str, np.ndarray]
 
     @property
     def frames(self):

@@ -12,10 +12,12 @@ from astropy.nddata import CCDData
 from scipy import special
 
 from ccdflow.verify.calibrated import standard_errors
-from ccdflow.verify.comparing.amplifiers import card, number_of_card
+from ccdflow.verify.calibrated.master_planes import MasterPlane
+from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
 from ccdflow.verify.comparing.amplifiers import check_level_noise as check_level
 from ccdflow.verify.comparing.comparing import Differs, same_value
 from ccdflow.verify.detector import photon_light
+from ccdflow.verify.reading.accounts import CalibratedAccount
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
 
 # The noise of the sky is measured in this many rows.
@@ -53,10 +55,10 @@ class CalibratedImage:
         Whether adu become electrons.
     """
 
-    account: object
+    account: CalibratedAccount
     reduced: np.ndarray
-    planes: dict
-    readouts: list
+    planes: dict[str, MasterPlane]
+    readouts: list[VerifiedAmplifier]
     unit: str
     converts: bool
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.verify.calibrated.master_planes import expected_dark_light
-from ccdflow.verify.comparing.amplifiers import card, number_of_card
+from ccdflow.verify.calibrated.master_planes import MasterPlane, expected_dark_light
+from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
 from ccdflow.verify.detector.photon_light import light_of_block
 
 # Pixels that are compared at once.
@@ -55,11 +55,11 @@ class VarianceTerms:
         adu^2.
     """
 
-    readouts: list
-    planes: dict
+    readouts: list[VerifiedAmplifier]
+    planes: dict[str, MasterPlane]
     scale: float
-    constants: list
-    singles: list
+    constants: list[float]
+    singles: list[float]
     shares: float
     converts: bool
     in_electrons: bool

@@ -65,11 +65,11 @@ class RemadeRows:
     other: np.ndarray
     scale: float
     by: str
-    rejected: tuple
+    rejected: tuple[np.ndarray, np.ndarray]
     invalid: np.ndarray
-    variances: tuple | None = None
+    variances: tuple[np.ndarray, np.ndarray] | None = None
     stack: np.ndarray | None = None
-    kept: tuple | None = None
+    kept: tuple[np.ndarray, np.ndarray] | None = None
     mask: np.ndarray | None = None
 
 

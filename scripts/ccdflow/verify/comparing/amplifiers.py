@@ -37,7 +37,7 @@ class VerifiedAmplifier:
         Variance of rounding beside it: 0 where the read noise was measured on rounded pixels.
     """
 
-    place: tuple
+    place: tuple[slice, slice]
     tail: str
     gain: float | None = None
     photon_gain: float | None = None

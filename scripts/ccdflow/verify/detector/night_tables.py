@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -46,9 +47,9 @@ class NightMaster:
         The results folder.
     """
 
-    path: object
+    path: Path
     use: str
-    results: object
+    results: Path
 
     @property
     def first(self):
@@ -168,7 +169,7 @@ class NightImage:
 
     hdu: int
     header: object
-    noises: dict
+    noises: dict[str, tuple[float, float | None]]
 
     @property
     def shape(self):

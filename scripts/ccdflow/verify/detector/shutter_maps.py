@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -50,11 +51,11 @@ class ShutterFlat:
     factor : float
     """
 
-    path: object
+    path: Path
     seconds: float
     series: int
-    bias: object
-    dark: object
+    bias: Path | None
+    dark: Path | None
     factor: float
 
     def rows(self, hdu, suffix, rows):

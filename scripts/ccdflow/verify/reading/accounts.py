@@ -40,10 +40,10 @@ class AmplifierAccount:
 
     name: str
     hdu: int
-    strips: tuple
+    strips: tuple[tuple[slice, slice], ...]
     axis: str
-    kept: tuple | None
-    place: tuple
+    kept: tuple[slice, slice] | None
+    place: tuple[slice, slice]
     flip: str
     level: float | None
     noise: float | None
@@ -78,7 +78,7 @@ class FrameAccount:
     order: int
     sigma: float
     iterations: int
-    images: dict
+    images: dict[int, tuple[AmplifierAccount, ...]]
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,15 @@ class CombinedAccount:
     """
 
     key: str
-    members: tuple
+    members: tuple[str, ...]
     method: str
     clip: float | None
     deviation: str
     iterations: int
-    hdus: tuple
-    masters: dict
-    levels: tuple = ()
-    models: dict = field(default_factory=dict)
+    hdus: tuple[int, ...]
+    masters: dict[str, NamedMaster]
+    levels: tuple[float, ...] = ()
+    models: dict[int, tuple[ModelAccount, ...]] = field(default_factory=dict)
 
     kind: str = "bias"
 
@@ -142,8 +142,8 @@ class NamedMaster:
 
     name: str
     key: str
-    factors: tuple = ()
-    cut: tuple | None = None
+    factors: tuple[float, ...] = ()
+    cut: tuple[slice, slice] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ModelAccount:
         Electrons per adu; None where no light counts.
     """
 
-    place: tuple
+    place: tuple[slice, slice]
     read_noise: float
     level_noise: float
     factor: float
@@ -188,7 +188,7 @@ class CalibratedAccount:
 
     key: str
     reduced_key: str
-    masters: dict
+    masters: dict[str, NamedMaster]
 
 
 def _lacking(error):

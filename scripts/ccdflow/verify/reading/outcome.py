@@ -92,4 +92,4 @@ class NotedProduct:
     kind: str
     key: str = ""
     content: str = ""
-    basis: Mapping = field(default_factory=dict)
+    basis: Mapping[str, object] = field(default_factory=dict)

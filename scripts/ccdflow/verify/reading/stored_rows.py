@@ -31,7 +31,7 @@ class StoredImage:
     """
 
     offset: int
-    shape: tuple
+    shape: tuple[int, int]
     dtype: np.dtype
     header: object
 
@@ -41,7 +41,7 @@ class StoredProduct:
     """A product's first header, and its images by number and by name."""
 
     first: object
-    images: dict
+    images: dict[int | str, StoredImage]
 
 
 def open_product(path):

@@ -40,8 +40,8 @@ class Raw:
     """
 
     fingerprint: str
-    images: dict
-    headers: list
+    images: dict[int, CCDData]
+    headers: list[fits.Header]
 
     @property
     def first(self):
