@@ -26,7 +26,8 @@ from zlib import crc32
 
 from ccdflow import commandline
 from ccdflow.calibrate import master_windows
-from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.blocks import ProductForm, calibrate_file
+from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
@@ -137,11 +138,12 @@ def calibrate(path, out, options, store):
         out / path.name,
         MasterChain(**uses),
         [[readout_of(unit, options)]],
-        grade="B" if reasons else "A",
-        reasons=reasons,
-        uncertainty=not options.image_only,
-        mask=not options.image_only,
-        compress=options.compress,
+        grading=Grading("B" if reasons else "A", reasons),
+        form=ProductForm(
+            uncertainty=not options.image_only,
+            mask=not options.image_only,
+            compress=options.compress,
+        ),
     )
 
 

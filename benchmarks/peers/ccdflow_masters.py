@@ -21,7 +21,7 @@ from astropy.io import fits
 
 from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.flats import combine_flats
+from ccdflow.combine.flats import ScaledDark, combine_flats
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import CombineLimits
@@ -87,7 +87,8 @@ def main():
             second.image, uncertainty=second.uncertainty, seconds=seconds, bias_subtracted=True
         )
         flats, header = found["flat"]
-        made("flat", combine_flats, bias=bias, dark=dark, seconds=[header["EXPTIME"]] * len(flats))
+        scaled = ScaledDark(dark, [header["EXPTIME"]] * len(flats))
+        made("flat", combine_flats, bias=bias, dark=scaled)
         for job in written:
             job.result()
 

@@ -21,7 +21,8 @@ from ccdproc import ImageFileCollection
 from ccdflow import maskbits
 from ccdflow.calibrate import bits, blocks, master_store
 from ccdflow.calibrate.arithmetic import calibrate_arrays
-from ccdflow.calibrate.blocks import calibrate_file
+from ccdflow.calibrate.blocks import ProductForm, calibrate_file
+from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.chain import AppliedMaster, MasterChain
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError
@@ -117,7 +118,9 @@ def test_blocks_of_a_file_are_the_whole_array(night, tmp_path, monkeypatch):
 
 
 def test_product_is_whole_and_others_read_it(night, tmp_path):
-    out, target = run(night, tmp_path, reasons=("dark of 3 nights before",), grade="B")
+    out, target = run(
+        night, tmp_path, grading=Grading(reasons=("dark of 3 nights before",), grade="B")
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with fits.open(target, checksum=True) as hdus:
@@ -145,7 +148,9 @@ def test_fitsverify_finds_no_fault_in_a_calibrated_frame(night, tmp_path):
 
 
 def test_no_card_lies(night, tmp_path):
-    out, target = run(night, tmp_path, k=0.4, grade="B", reasons=("scaled down by 0.4",))
+    out, target = run(
+        night, tmp_path, k=0.4, grading=Grading(grade="B", reasons=("scaled down by 0.4",))
+    )
     header = fits.getheader(target)
     assert (header["BIASIM"], header["BIASKEY"]) == ("bias.fits", "bias-key")
     assert (header["DARKIM"], header["DARKKEY"]) == ("dark.fits", "dark-key")
@@ -184,7 +189,14 @@ def test_every_card_is_documented(night, tmp_path):
     used = uses(paths, MasterStore(), k=0.4)
     used = MasterChain(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
     known = [readouts(level=1000.0, saturation=65535.0)]
-    calibrate_file(path, tmp_path / "o.fits", used, known, key="k", grade="B", reasons=("old",))
+    calibrate_file(
+        path,
+        tmp_path / "o.fits",
+        used,
+        known,
+        key="k",
+        grading=Grading(grade="B", reasons=("old",)),
+    )
     structure = r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|EXTNAME|HISTORY|COMMENT|"
     with fits.open(tmp_path / "o.fits") as hdus:
         found = {re.sub(r"0\d$", "nn", keyword) for hdu in hdus for keyword in hdu.header}
@@ -208,7 +220,7 @@ def test_saturate_is_where_pixels_saturate(night, tmp_path):
 
 
 def test_image_only_and_unknown_gain(night, tmp_path):
-    out, target = run(night, tmp_path, uncertainty=False, mask=False)
+    out, target = run(night, tmp_path, form=ProductForm(uncertainty=False, mask=False))
     with fits.open(target) as hdus:
         assert len(hdus) == 1
     known = tuple(replace(r, gain=None) for r in readouts())

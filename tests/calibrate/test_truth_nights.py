@@ -57,7 +57,9 @@ def science_plan(seed):
 
 def night(seed, folder):
     """Take a night, reduce it, and return what is compared: {name of the frame: what it has}."""
-    detector = simulate.draw_detector(SHAPE, seed=seed, shutter=0.0, filling=0, blinking=0)
+    detector = simulate.draw_detector(
+        SHAPE, seed=seed, shutter=0.0, faults=simulate.FaultCounts(filling=0, blinking=0)
+    )
     # Vignetted by 10 to 16 % half-way along an edge, by twice that in the corners; and its dust.
     dusty = detector.illumination[BAND] * vignetting(SHAPE, 0.06).astype(np.float32)
     detector = replace(detector, illumination={**detector.illumination, BAND: dusty})

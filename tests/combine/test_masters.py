@@ -29,9 +29,15 @@ from ccdflow.combine import combined_header, tiles
 from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.flats import amplifier_ratios, combine_flats, flat_levels, normalise_flat
+from ccdflow.combine.flats import (
+    ScaledDark,
+    amplifier_ratios,
+    combine_flats,
+    flat_levels,
+    normalise_flat,
+)
 from ccdflow.combine.member_reader import Member
-from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.preparation import MemberMasks, Subtracted
 from ccdflow.combine.stack import CombineLimits, combine
 from ccdflow.combine.subtracted_masters import SubtractedMaster, dark_factors
 from ccdflow.detector.dark_figures import hot_mask
@@ -184,7 +190,10 @@ def test_a_pixel_saturated_in_all_darks_keeps_its_value_and_is_masked(tmp_path):
     frames[1][20, 200] = 60_000
     members = write(tmp_path, frames)
     result = combine_darks(
-        members, bias=master(t.bias), amplifiers=amplifiers(), ceilings=[50_000] * 4
+        members,
+        bias=master(t.bias),
+        amplifiers=amplifiers(),
+        masks=MemberMasks(ceilings=[50_000] * 4),
     )
     assert result.mask[8, 9] == SATURATED
     assert result.image[8, 9] == pytest.approx(60_000 - t.bias[8, 9])
@@ -213,8 +222,7 @@ def test_a_flat_is_the_response_within_its_uncertainty(tmp_path, levels):
     result = combine_flats(
         members,
         bias=master(t.bias),
-        dark=true_dark(t),
-        seconds=[30.0] * len(levels),
+        dark=ScaledDark(true_dark(t), [30.0] * len(levels)),
         amplifiers=amplifiers(),
     )
     assert result.image.dtype == np.float32
@@ -341,7 +349,7 @@ def test_noise_of_bias_and_dark_in_a_flat_are_numbers_of_their_own(tmp_path):
     dark = master(pixels, seconds=DARK_SECONDS, bias_subtracted=True, uncertainty=9.0)
     members = write(tmp_path, flats(t, [level] * n, seconds=100.0))
     result = combine_flats(
-        members, bias=bias, dark=dark, seconds=[100.0] * n, amplifiers=amplifiers()
+        members, bias=bias, dark=ScaledDark(dark, [100.0] * n), amplifiers=amplifiers()
     )
     scale = np.median(result.levels)
     assert result.shared["MBNOISE"] == pytest.approx((1 - 1 / 3) * 6 / scale, rel=0.01)
@@ -527,7 +535,7 @@ def test_a_dark_with_its_bias_in_is_refused(tmp_path):
     dark = master(t.rate * 300, seconds=300.0, file="dark.fits")
     with pytest.raises(UserError, match=r"dark\.fits: a dark that still holds its bias"):
         combine_flats(
-            members, bias=master(t.bias), dark=dark, seconds=[5.0] * 3, amplifiers=amplifiers()
+            members, bias=master(t.bias), dark=ScaledDark(dark, [5.0] * 3), amplifiers=amplifiers()
         )
 
 
@@ -538,7 +546,7 @@ def test_a_dark_is_no_bias_and_a_flat_keeps_none(tmp_path):
         combine_darks(members, bias=true_dark(t), amplifiers=amplifiers())
     with pytest.raises(UserError, match="subtract the combined bias from the flats as well"):
         combine_flats(
-            members, bias=None, dark=true_dark(t), seconds=[5.0] * 3, amplifiers=amplifiers()
+            members, bias=None, dark=ScaledDark(true_dark(t), [5.0] * 3), amplifiers=amplifiers()
         )
 
 
@@ -632,7 +640,7 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
         "scale": [20_000.0] * n,
         "noise": combine_biases(members[:5], amplifiers=amplifiers()).noise,
         "sample_rows": 4,
-        "ceilings": [50_000.0] * n,
+        "masks": MemberMasks(ceilings=[50_000.0] * n),
     }
     recipe = CombineRecipe(clip_by="noise", grow=1)
     tracemalloc.start()

@@ -15,7 +15,7 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.preparation import Subtracted
+from ccdflow.combine.preparation import MemberMasks, Subtracted
 from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
 from ccdflow.errors import UserError
 
@@ -211,7 +211,7 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
     options = {
         "subtract": [Subtracted(np.full(SHAPE, 7.5, np.float32)), dark(2.0)],
         "scale": np.linspace(300, 500, 6),
-        "mask": masks,
+        "masks": MemberMasks(masks),
         "noise": noise,
         "allow_empty": True,
     }
@@ -272,14 +272,14 @@ def test_masked_values_are_left_out_and_stay_where_all_are_masked(write):
     for index, mask in enumerate(masks):
         mask[7, 8] = 1 if index else 1 | 4
     members = write(stack)
-    result = combine(members, CombineRecipe(clip=None), mask=masks)
+    result = combine(members, CombineRecipe(clip=None), masks=MemberMasks(masks))
     assert result.image[5, 6] == 10.0
     assert result.count[5, 6] == 3
     assert result.image[7, 8] == 15.0
     assert result.count[7, 8] == 0
     assert result.mask[7, 8] == 1
     assert np.count_nonzero(result.mask) == 1
-    only = combine(members, CombineRecipe(clip=None), mask=masks, mask_bits=4)
+    only = combine(members, CombineRecipe(clip=None), masks=MemberMasks(masks, bits=4))
     assert only.image[5, 6] == 15.0
     assert only.image[7, 8] == 20.0
 
@@ -291,7 +291,7 @@ def test_masks_are_read_from_files(write, tmp_path):
     path = tmp_path / "mask.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(mask, name="MASK")]).writeto(path)
     place = locate(path, hdu="MASK", mask=True)
-    result = combine(write(stack), CombineRecipe(clip=None), mask=[None, None, place])
+    result = combine(write(stack), CombineRecipe(clip=None), masks=MemberMasks([None, None, place]))
     assert result.image[4, 4] == 0.5
     assert result.image[4, 5] == 1.0
 
@@ -301,7 +301,7 @@ def test_values_at_the_ceiling_are_saturated(write):
     stack[1:, 2, 3] = 60_000
     stack[:, 2, 4] = 60_000
     members = write(stack)
-    result = combine(members, CombineRecipe(clip=None), ceilings=(60_000, 60_000, 60_000))
+    result = combine(members, CombineRecipe(clip=None), masks=MemberMasks(ceilings=[60_000] * 3))
     assert (result.image[2, 3], result.count[2, 3], result.mask[2, 3]) == (0, 1, 0)
     assert (result.image[2, 4], result.count[2, 4], result.mask[2, 4]) == (60_000, 0, 1)
 
@@ -337,9 +337,12 @@ def test_a_wrong_recipe_says_what_is_allowed(kwargs, text):
         ({"subtract": [Subtracted(np.zeros((3, 4)))]}, "master has another shape"),
         ({"subtract": [Subtracted(np.zeros(SHAPE), (1.0, 2.0))]}, "factors: one is needed"),
         ({"subtract": [dark(1), dark(2)]}, "more than one master of charge"),
-        ({"mask": [None, None]}, "mask: one is needed for each frame"),
-        ({"mask": [None, None, np.zeros((3, 4), np.int16)]}, "mask does not fit its frame"),
-        ({"ceilings": (1.0,)}, "ceilings: one is needed for each frame"),
+        ({"masks": MemberMasks([None, None])}, "mask: one is needed for each frame"),
+        (
+            {"masks": MemberMasks([None, None, np.zeros((3, 4), np.int16)])},
+            "mask does not fit its frame",
+        ),
+        ({"masks": MemberMasks(ceilings=(1.0,))}, "ceilings: one is needed for each frame"),
     ],
 )
 def test_what_does_not_fit_is_refused(write, options, text):

@@ -56,9 +56,13 @@ def clean():
         simulate.SimulatedAmplifier(columns=(52, 103), gain=1.55, read_noise=9.0),
     ]
     detector = simulate.draw_detector(
-        (101, 103), shutter=0.0, amplifiers=amplifiers, hot=0, filling=0, blinking=0, traps=0,
-        dead_columns=0, low=0, dead=0,
-    )  # fmt: skip
+        (101, 103),
+        shutter=0.0,
+        amplifiers=amplifiers,
+        faults=simulate.FaultCounts(
+            hot=0, filling=0, blinking=0, traps=0, dead_columns=0, low=0, dead=0
+        ),
+    )
     return replace(detector, glow=None)
 
 

@@ -73,9 +73,13 @@ def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
     """Tracks of many pixels stand out in a median of 3 x 3 as well: no reason to give up."""
     shape = (200, 215)
     detector = simulate.draw_detector(
-        shape, shutter=0.0, hot=0, filling=0, blinking=0, low=0, dead=0, dead_columns=0, traps=0,
-        dust=0, amplifiers=1,
-    )  # fmt: skip
+        shape,
+        shutter=0.0,
+        faults=simulate.FaultCounts(
+            hot=0, filling=0, blinking=0, low=0, dead=0, dead_columns=0, traps=0, dust=0
+        ),
+        amplifiers=1,
+    )
     stars = simulate.draw_stars(shape, 20, flux=(50, 5000), seed=1, margin=8)
     sky = simulate.Sky(3.0, stars=stars, fwhm=fwhm, beta=3.0)
     rng = np.random.default_rng(1)

@@ -122,7 +122,11 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
 
 def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
     detector = small_chain.simulate.draw_detector(
-        small_chain.SHAPE, seed=4, shutter=0.0, traps=0, full_well=40_000.0
+        small_chain.SHAPE,
+        seed=4,
+        shutter=0.0,
+        faults=small_chain.simulate.FaultCounts(traps=0),
+        full_well=40_000.0,
     )
     chain = take(
         tmp_path, 1, biases=8, detector=detector, flats=(("g", 4, 1.0), ("r", 4, 4.0)),
@@ -393,7 +397,10 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
 def test_full_neighbouring_bleeding_and_bent_pixels_of_a_frame_are_those_by_hand(tmp_path):
     """Bits 1, 512 and 1024 are of raw values: what is subtracted before moves none of them."""
     detector = small_chain.simulate.draw_detector(
-        small_chain.SHAPE, seed=6, shutter=0.0, hot=0, blinking=0, traps=0, dead_columns=0
+        small_chain.SHAPE,
+        seed=6,
+        shutter=0.0,
+        faults=small_chain.simulate.FaultCounts(hot=0, blinking=0, traps=0, dead_columns=0),
     )
     chain = take(tmp_path, 1, detector=detector, darks=(), flats=(("g", 3),), stars=0,
                  science=(("g", 60.0, 1),))  # fmt: skip

@@ -130,7 +130,9 @@ def test_a_cell_without_good_pixels_takes_its_neighbours():
 
 
 def take(tmp_path, flats=FLATS):
-    detector = simulate.draw_detector((101, 103), seed=1, shutter=0.05, traps=0, filling=0)
+    detector = simulate.draw_detector(
+        (101, 103), seed=1, shutter=0.05, faults=simulate.FaultCounts(traps=0, filling=0)
+    )
     return small_chain.make(
         tmp_path / "raw", detector=detector, flats=flats, flat_level=40_000.0, lamp_drift=0.0005,
         science=(("g", 0.7, 2),), sky=20_000.0, stars=0,

@@ -494,7 +494,7 @@ def test_amplifiers_that_leave_columns_out_are_refused():
 
 def test_more_faults_than_pixels_are_refused():
     with pytest.raises(UserError, match="more faults than pixels"):
-        simulate.draw_detector((10, 12), hot=200)
+        simulate.draw_detector((10, 12), faults=simulate.FaultCounts(hot=200))
 
 
 # ----------------------------------------------------------------------- nights

@@ -6,7 +6,7 @@ processor's cache. All threads share one copy of the masters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ccdflow import maskbits
 from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
-from ccdflow.calibrate.chain import SCALE_UP, check_masters, has_noise, level_is_out
+from ccdflow.calibrate.chain import check_masters, has_noise, level_is_out
 from ccdflow.calibrate.frame_corrections import Extras
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import checksum, compressed_images, headertext
@@ -33,6 +33,23 @@ _STRIP_PIXELS = 1 << 16
 _STRIPS = 4
 # Cards of other programs that have done a step already, and the step.
 _DONE_CARDS = (("ZEROCOR", "bias"), ("DARKCOR", "dark"), ("FLATCOR", "flat"))
+
+
+@dataclass(frozen=True)
+class ProductForm:
+    """The extensions of a calibrated frame, and their compression.
+
+    Attributes
+    ----------
+    uncertainty, mask : bool
+        Extensions to make. Without gain or read noise there is no uncertainty.
+    compress : {'', 'lossless', 'quantised'}
+        Whether the product is of compressed tiles, see `ccdflow.files.compressed_images`.
+    """
+
+    uncertainty: bool = True
+    mask: bool = True
+    compress: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,15 +83,10 @@ def calibrate_file(
     readouts,
     *,
     key="",
-    grade="A",
-    reasons=(),
-    left_out=(),
-    uncertainty=True,
-    mask=True,
-    scale_up=SCALE_UP,
-    tolerance=0.5,
+    grading=None,
+    form=None,
+    limits=None,
     extras=None,
-    compress="",
     name=None,
 ):
     """Calibrate one reduced frame into a product: image, UNCERT, MASK.
@@ -89,19 +101,13 @@ def calibrate_file(
         Of each image of the frame, its amplifiers.
     key : str
         CCDFKEY of the product.
-    grade : {'A', 'B', 'C'}
-    reasons : sequence of str
-        Reasons for a grade below A, for HISTORY.
-    left_out : sequence of str
-        Steps that the frame does without at any grade, with the reason, for HISTORY.
-    uncertainty, mask : bool
-        Extensions to make. Without gain or read noise there is no uncertainty.
-    scale_up, tolerance : float
-        See `ccdflow.calibrate.chain.check_masters`.
+    grading : ccdflow.calibrate.calibrated_header.Grading, optional
+        Default: grade A.
+    form : ProductForm, optional
+        Default: all extensions, not compressed.
+    limits : ccdflow.calibrate.chain.DarkLimits, optional
     extras : ccdflow.calibrate.frame_corrections.Extras, optional
         Bad pixels, the search for cosmic rays, the shutter.
-    compress : {'', 'lossless', 'quantised'}
-        Whether the product is of compressed tiles, see `ccdflow.files.compressed_images`.
     name : str, optional
         Name of the frame, for errors.
 
@@ -139,20 +145,19 @@ def calibrate_file(
     64.0 10.0 0
     """
     name = str(path) if name is None else name
-    extras = extras or Extras()
+    extras, form = extras or Extras(), form or ProductForm()
+    grading = grading or calibrated_header.Grading()
     units = read_units(path, name=name)
     places = _images(units, readouts, name)
     everyone = tuple(readout for image in readouts for readout in image)
     unit = str(card_value(units[places[0]].header, "BUNIT") or "adu")
     camera = str(card_value(units[0].header, "CCDFCAM") or "")
     _check_done(units, chain, name)
-    check_masters(
-        chain, everyone, camera=camera, unit=unit, scale_up=scale_up, tolerance=tolerance, name=name
-    )
-    why = _why_uncertain(everyone, chain) if uncertainty else ""
+    check_masters(chain, everyone, camera=camera, unit=unit, limits=limits, name=name)
+    why = _why_uncertain(everyone, chain) if form.uncertainty else ""
     if why:
-        reasons = (*reasons, why)
-    noise = uncertainty and not why
+        grading = replace(grading, reasons=(*grading.reasons, why))
+    noise = form.uncertainty and not why
     with Path(path).open("rb", buffering=0) as file:
         images = []
         for number, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
@@ -162,13 +167,15 @@ def calibrate_file(
             )
             own = extras.of_image(number)
             images.append(
-                _Image(file.fileno(), units, place, name, work, noise=noise, mask=mask, extras=own)
+                _Image(
+                    file.fileno(), units, place, name, work, noise=noise, mask=form.mask, extras=own
+                )
             )
         first = calibrated_header.primary_cards(
-            units[0], chain, key=key, grade=grade, reasons=reasons, left_out=left_out, extras=extras
+            units[0], chain, key=key, grading=grading, extras=extras
         )
         planes = _planes(units, images, first)
-        with compressed_images.writer(target, planes, compress=compress) as writer:
+        with compressed_images.writer(target, planes, compress=form.compress) as writer:
             for image in images:
                 image.run(writer)
             written = writer.finish()

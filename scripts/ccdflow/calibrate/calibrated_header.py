@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,7 +40,25 @@ _SHORT_MEANING = {
 _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
 
-def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None):
+@dataclass(frozen=True)
+class Grading:
+    """How well the masters of a frame fit it, as its header tells.
+
+    Attributes
+    ----------
+    grade : {'A', 'B', 'C'}
+    reasons : sequence of str
+        Reasons for a grade below A, and products left out.
+    left_out : sequence of str
+        Steps that the frame does without at any grade, with the reason.
+    """
+
+    grade: str = "A"
+    reasons: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+
+
+def primary_cards(unit, chain, *, key, grading, extras=None):
     """Return the cards of the first HDU: the reduced frame's, and the calibration's.
 
     Parameters
@@ -48,11 +68,7 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
     chain : ccdflow.calibrate.chain.MasterChain
     key : str
         Of the calibrated frame.
-    grade : {'A', 'B', 'C'}
-    reasons : sequence of str
-        Reasons for a grade below A, and products left out.
-    left_out : sequence of str
-        Steps that the frame does without at any grade, with the reason.
+    grading : Grading
     extras : ccdflow.calibrate.frame_corrections.Extras, optional
         What else was applied, and its cards.
 
@@ -71,10 +87,10 @@ def primary_cards(unit, chain, *, key, grade, reasons, left_out=(), extras=None)
         _write_master_cards(cards, use)
     for keyword, value, comment in () if extras is None else extras.cards:
         cards.set(keyword, printable_text(value) if isinstance(value, str) else value, comment)
-    cards.set("CALGRADE", grade, "A own night and exact, B older or scaled, C incomplete")
-    for reason in reasons:
-        cards.add_history(f"ccdflow: grade {grade}: {printable_text(reason)}")
-    for step in left_out:
+    cards.set("CALGRADE", grading.grade, "A own night and exact, B older or scaled, C incomplete")
+    for reason in grading.reasons:
+        cards.add_history(f"ccdflow: grade {grading.grade}: {printable_text(reason)}")
+    for step in grading.left_out:
         cards.add_history(f"ccdflow: without {printable_text(step)}")
     return cards
 

@@ -148,9 +148,23 @@ def level_is_out(chain, readouts):
     return chain.dark is not None and not chain.dark.master.bias_key
 
 
-def check_masters(
-    chain, readouts, *, camera="", unit="adu", scale_up=SCALE_UP, tolerance=0.5, name=None
-):
+@dataclass(frozen=True)
+class DarkLimits:
+    """How far a dark may be from the frame that it is subtracted from.
+
+    Attributes
+    ----------
+    scale_up : float
+        Largest factor by which it may be scaled up.
+    tolerance : float
+        Allowed difference of its temperature, degrees.
+    """
+
+    scale_up: float = SCALE_UP
+    tolerance: float = 0.5
+
+
+def check_masters(chain, readouts, *, camera="", unit="adu", limits=None, name=None):
     """Raise `FrameError` if the masters would leave a fault in the frame's pixels.
 
     Parameters
@@ -162,10 +176,7 @@ def check_masters(
         Of the frame; '' if unknown.
     unit : str
         BUNIT of the frame.
-    scale_up : float
-        Largest factor by which a dark may be scaled up.
-    tolerance : float
-        Allowed difference of the dark's temperature, degrees.
+    limits : DarkLimits, optional
     name : str, optional
         Name of the frame, for the error.
 
@@ -176,14 +187,14 @@ def check_masters(
         temperature beyond the limits, and masters of another camera or unit.
     """
     if chain.dark is not None:
-        _check_dark(chain, scale_up, tolerance, name)
+        _check_dark(chain, limits or DarkLimits(), name)
     if chain.flat is not None:
         _check_flat(chain, readouts, name)
     for use in chain.uses:
         _check_kin(use.master, readouts, camera, unit, name)
 
 
-def _check_dark(chain, scale_up, tolerance, name):
+def _check_dark(chain, limits, name):
     """Raise `FrameError` where a dark does not fit the frame or the bias."""
     dark, k = chain.dark.master, chain.scale
     if not np.isfinite(k) or k <= 0:
@@ -196,23 +207,23 @@ def _check_dark(chain, scale_up, tolerance, name):
             remedy="give the exposure times of both",
         )
     # Exposures scatter by a little: 300.02 s are not more than 2.5 times 120 s.
-    if k > scale_up * (1 + EXACT_PART):
+    if k > limits.scale_up * (1 + EXACT_PART):
         raise FrameError(
             "the dark would be scaled up beyond the limit",
             file=name,
             keyword="calibrate: scale_up",
             value=round(k, 4),
-            allowed=f"at most {scale_up:g}",
+            allowed=f"at most {limits.scale_up:g}",
             remedy=f"take a longer dark than {dark.name}",
         )
     off = chain.dark.degrees
-    if off is not None and abs(off) > tolerance:
+    if off is not None and abs(off) > limits.tolerance:
         raise FrameError(
             "the dark is of another temperature",
             file=name,
             keyword="calibrate: temperature_tolerance",
             value=round(off, 3),
-            allowed=f"within {tolerance:g} degrees",
+            allowed=f"within {limits.tolerance:g} degrees",
             remedy=f"take a dark at the frame's temperature, not {dark.name}",
         )
     if dark.bias_key:

@@ -10,8 +10,7 @@ def combine_biases(
     *,
     amplifiers,
     recipe=None,
-    mask=None,
-    ceilings=None,
+    masks=None,
     limits=None,
 ):
     """Combine reduced biases; a small number is clipped by the read noise.
@@ -25,7 +24,7 @@ def combine_biases(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
         MAD.
-    mask, ceilings, limits
+    masks, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
@@ -62,6 +61,5 @@ def combine_biases(
         recipe,
         limits=limits,
         has_light=False,
-        mask=mask,
-        ceilings=ceilings,
+        masks=masks,
     )

@@ -15,9 +15,7 @@ def combine_darks(
     bias,
     amplifiers,
     recipe=None,
-    mask=None,
-    ceilings=None,
-    flaws=None,
+    masks=None,
     limits=None,
 ):
     """Combine reduced darks of one exposure, after subtracting the combined bias from each.
@@ -33,7 +31,7 @@ def combine_darks(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members, otherwise by
         MAD.
-    mask, ceilings, flaws, limits
+    masks, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
 
     Returns
@@ -59,9 +57,7 @@ def combine_darks(
         subtract=subtract,
         limits=limits,
         has_light=True,
-        mask=mask,
-        ceilings=ceilings,
-        flaws=flaws,
+        masks=masks,
     )
     shared = {} if bias is None else {"MBNOISE": bias.rms(combined.sample_rows)}
     return replace(combined, shared=shared)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,12 +11,41 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import levels_of_members, measured_noise, sample_members
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.combine.stack import CombineLimits, check_members, combine
-from ccdflow.combine.subtracted_masters import checked_bias, dark_factors, mask_of_combined
+from ccdflow.combine.subtracted_masters import (
+    SubtractedMaster,
+    checked_bias,
+    dark_factors,
+    mask_of_combined,
+)
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT, UNLIT_BELOW
 
 # The lit pixels are found in at most this many rounds, fewer if none changes.
 _ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class ScaledDark:
+    """A combined dark, scaled to the exposure of each flat before it is subtracted.
+
+    Attributes
+    ----------
+    master : ccdflow.combine.subtracted_masters.SubtractedMaster
+        Without its bias.
+    seconds : sequence of float
+        Exposure time of each flat.
+    scale_up : float
+        Largest factor by which the dark may be scaled up.
+    """
+
+    master: SubtractedMaster
+    seconds: Sequence[float]
+    scale_up: float = 2.5
+
+    @property
+    def factors(self):
+        """The factor on the dark of each flat; see `ccdflow.combine.subtracted_masters`."""
+        return dark_factors(self.master, self.seconds, scale_up=self.scale_up)
 
 
 def combine_flats(
@@ -25,12 +55,8 @@ def combine_flats(
     dark,
     amplifiers,
     scale=None,
-    seconds=None,
-    scale_up=2.5,
     recipe=None,
-    mask=None,
-    ceilings=None,
-    flaws=None,
+    masks=None,
     normalise=True,
     limits=None,
 ):
@@ -42,22 +68,17 @@ def combine_flats(
         Reduced flats of one shape and type, of any level.
     bias : ccdflow.combine.subtracted_masters.SubtractedMaster or None
         The combined bias; None only if a camera with overscan subtraction has none.
-    dark : ccdflow.combine.subtracted_masters.SubtractedMaster or None
-        A combined dark without its bias, scaled to the exposure of each flat; None if the camera
-        needs none or has none.
+    dark : ScaledDark or None
+        None if the camera needs none or has none.
     amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
         Region, gain and read noise of each. Values of None are measured.
     scale : sequence of float, optional
         Level of each flat; default: the median of its sampled good pixels, all amplifiers
         together. Images of several HDUs need one level for all (`flat_levels`).
-    seconds : sequence of float, optional
-        Exposure time of each flat, for the dark.
-    scale_up : float
-        Largest factor by which a dark may be scaled up.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
         Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
         to a rejected one are rejected as well), otherwise by MAD.
-    mask, ceilings, flaws, limits
+    masks, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
     normalise : bool
         Whether to set the mean to 1, which needs all images of the flat: see `normalise_flat`.
@@ -96,9 +117,8 @@ def combine_flats(
     """
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
-    subtract = _terms_of_flats(len(members), bias, dark, seconds, scale_up)
-    options = {"mask": mask, "ceilings": ceilings, "flaws": flaws}
-    rows, sample = sample_members(members, subtract=subtract, threads=limits.threads, **options)
+    subtract = _terms_of_flats(len(members), bias, dark)
+    rows, sample = sample_members(members, subtract=subtract, masks=masks, threads=limits.threads)
     levels = levels_of_members(sample) if scale is None else np.array(scale, dtype=np.float64)
     _check_levels(levels, members)
     sample /= levels[:, None, None].astype(sample.dtype)
@@ -111,25 +131,23 @@ def combine_flats(
         recipe or CombineRecipe(grow=1),
         subtract=subtract,
         scale=levels,
+        masks=masks,
         noise=noise,
         limits=limits.by_noise,
         allow_empty=True,
-        **options,
     )
     shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
     return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
 
-def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
+def flat_levels(members, *, bias, dark, masks=None):
     """Return the level of each flat, for one image of its frames.
 
     Parameters
     ----------
-    members, bias, dark, seconds, scale_up
+    members, bias, dark, masks
         See `combine_flats`.
-    **options
-        ``mask``, ``ceilings`` and ``flaws``: see there.
 
     Returns
     -------
@@ -138,11 +156,11 @@ def flat_levels(members, *, bias, dark, seconds=None, scale_up=2.5, **options):
     """
     members = list(members)
     check_members(members)
-    subtract = _terms_of_flats(len(members), bias, dark, seconds, scale_up)
-    return levels_of_members(sample_members(members, subtract=subtract, **options)[1])
+    subtract = _terms_of_flats(len(members), bias, dark)
+    return levels_of_members(sample_members(members, subtract=subtract, masks=masks)[1])
 
 
-def _terms_of_flats(n, bias, dark, seconds, scale_up):
+def _terms_of_flats(n, bias, dark):
     """Return the terms that are subtracted from flats: their bias, and their dark scaled."""
     bias = checked_bias(bias, "flats")
     subtract = () if bias is None else (Subtracted(bias.pixels),)
@@ -151,17 +169,10 @@ def _terms_of_flats(n, bias, dark, seconds, scale_up):
     if bias is None:
         raise UserError(
             "a dark without its bias cannot be subtracted from flats with theirs",
-            file=dark.file,
+            file=dark.master.file,
             remedy="subtract the combined bias from the flats as well",
         )
-    if seconds is None:
-        raise UserError(
-            "the exposure times of the flats are not given",
-            keyword="seconds",
-            allowed="seconds for each flat, as a dark is subtracted",
-            remedy="give the EXPTIME of each flat",
-        )
-    factors = dark_factors(dark, seconds, scale_up=scale_up)
+    factors = dark.factors
     if len(factors) != n:
         raise UserError(
             "one is needed for each frame",
@@ -170,7 +181,7 @@ def _terms_of_flats(n, bias, dark, seconds, scale_up):
             allowed=str(n),
             remedy="give as many exposure times as flats",
         )
-    return (*subtract, Subtracted(dark.pixels, factors, is_charge=True))
+    return (*subtract, Subtracted(dark.master.pixels, factors, is_charge=True))
 
 
 def _check_levels(levels, members):
@@ -201,7 +212,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     if bias is not None:
         shared["MBNOISE"] = abs(float(np.mean((1 - factors) / levels))) * bias.rms(rows)
     if dark is not None:
-        shared["MDNOISE"] = float(np.mean(factors / levels)) * dark.rms(rows)
+        shared["MDNOISE"] = float(np.mean(factors / levels)) * dark.master.rms(rows)
     return shared
 
 

@@ -11,7 +11,7 @@ from ccdflow.combine.subtracted_masters import mask_of_combined
 
 
 def combine_measured(
-    members, amplifiers, recipe=None, *, subtract=(), limits=None, has_light, **flaws
+    members, amplifiers, recipe=None, *, subtract=(), masks=None, limits=None, has_light
 ):
     """Combine members that are prepared in the same way, with the noise measured on them.
 
@@ -22,11 +22,10 @@ def combine_measured(
     recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
     subtract : sequence of ccdflow.combine.preparation.Subtracted
         Masters to subtract from every member.
+    masks : ccdflow.combine.preparation.MemberMasks, optional
     limits : ccdflow.combine.stack.CombineLimits, optional
     has_light : bool
         Whether the members have a signal whose own noise counts: darks, not biases.
-    **flaws
-        ``mask``, ``ceilings`` and ``flaws`` of `ccdflow.combine.stack.combine`.
 
     Returns
     -------
@@ -35,7 +34,7 @@ def combine_measured(
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
     threads, shape = limits.threads, members[0].shape
-    rows, sample = sample_members(members, subtract=subtract, threads=threads, **flaws)
+    rows, sample = sample_members(members, subtract=subtract, masks=masks, threads=threads)
     noise = measured_noise(amplifiers, shape, rows, sample, light=has_light, threads=threads)
     if has_light and len(rows):
         noise = replace(noise, expected=expected_light(noise, rows, sample))
@@ -44,9 +43,9 @@ def combine_measured(
         members,
         recipe or CombineRecipe(),
         subtract=subtract,
+        masks=masks,
         noise=noise,
         allow_empty=True,
         limits=limits.by_noise,
-        **flaws,
     )
     return replace(combined, mask=mask_of_combined(combined), shared={})

@@ -34,10 +34,7 @@ def sample_members(
     *,
     subtract=(),
     scale=None,
-    mask=None,
-    mask_bits=-1,
-    ceilings=None,
-    flaws=None,
+    masks=None,
     threads=1,
 ):
     """Read some rows of every member, prepared as for the combination.
@@ -45,7 +42,7 @@ def sample_members(
     Parameters
     ----------
     members : sequence of ccdflow.combine.member_reader.Member
-    subtract, scale, mask, mask_bits, ceilings, flaws
+    subtract, scale, masks
         See `ccdflow.combine.stack.combine`.
     threads : int
         Number of threads; the result does not depend on it.
@@ -66,10 +63,7 @@ def sample_members(
         source.newbyteorder("="),
         subtract=subtract,
         scale=scale,
-        mask=mask,
-        bits=mask_bits,
-        ceilings=ceilings,
-        flaws=flaws,
+        masks=masks,
     )
     sample = np.empty((n, len(rows), nx), preparation.dtype)
     with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
@@ -82,14 +76,14 @@ def sample_members(
                     start = int(rows[place]) * nx
                     for index, line in enumerate(raw):
                         read(index, start, line)
-                    sample[:, place] = _prepared_values(raw, start, preparation, mask_bits)
+                    sample[:, place] = _prepared_values(raw, start, preparation)
 
         for part in [pool.submit(fill, first) for first in range(threads)]:
             part.result()
     return rows, sample
 
 
-def _prepared_values(raw, start, preparation, mask_bits):
+def _prepared_values(raw, start, preparation):
     """Return values of members from a pixel on, prepared, with NaN where they are masked."""
     values = raw.astype(preparation.dtype)
     bits = None
@@ -98,7 +92,7 @@ def _prepared_values(raw, start, preparation, mask_bits):
         preparation.read_bits(values, start, bits)
     preparation.apply(values, slice(start, start + raw.shape[1]))
     if bits is not None:
-        values[bits & mask_bits != 0] = np.nan
+        values[bits & preparation.bits != 0] = np.nan
     return values
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,28 @@ def open_image(source):
     if not isinstance(source, Member):
         return np.asarray(source)
     return Stored(source.path, source.offset, source.dtype, source.shape)
+
+
+@dataclass(frozen=True)
+class MemberMasks:
+    """The values of members that a combination leaves out.
+
+    Attributes
+    ----------
+    planes : sequence of (Member, numpy.ndarray or None), or None
+        Mask of each member: uint8 or int16, shape ``(ny, nx)``, 0 for a good pixel.
+    bits : int
+        Bits of the masks that exclude a value; default: all.
+    ceilings : sequence of (float or None), or None
+        Value of each member, before any subtraction, at which it saturates.
+    flaws : numpy.ndarray of int16, or None
+        Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
+    """
+
+    planes: Sequence[Member | np.ndarray | None] | None = None
+    bits: int = -1
+    ceilings: Sequence[float | None] | None = None
+    flaws: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -159,9 +181,7 @@ class Preparation:
         return None
 
 
-def prepare(
-    n, shape, dtype, *, subtract=(), scale=None, mask=None, bits=-1, ceilings=None, flaws=None
-):
+def prepare(n, shape, dtype, *, subtract=(), scale=None, masks=None):
     """Return the preparation of `n` members.
 
     Parameters
@@ -174,14 +194,7 @@ def prepare(
     subtract : sequence of Subtracted
     scale : sequence of float, optional
         Level of each member, its divisor.
-    mask : sequence of (Member, numpy.ndarray or None), optional
-        Mask of each member, uint8 or int16 of shape ``(ny, nx)``.
-    bits : int
-        Bits of a mask that exclude a value; default: all.
-    ceilings : sequence of (float or None), optional
-        Raw value of each member at which it saturates.
-    flaws : numpy.ndarray of int16, optional
-        Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
+    masks : MemberMasks, optional
 
     Returns
     -------
@@ -192,15 +205,17 @@ def prepare(
     UserError
         If a master has another shape, a number is missing, or a level is not above 0.
     """
+    masks = masks or MemberMasks()
+    planes, ceilings = masks.planes, masks.ceilings
     return Preparation(
         n=n,
         dtype=np.dtype(dtype),
         terms=tuple(_term(term, n, shape) for term in _one_charge(subtract)),
         scales=None if scale is None else _scales(scale, n),
-        read_mask=None if mask is None else _mask_reader(mask, n, shape),
-        bits=bits,
+        read_mask=None if planes is None else _mask_reader(planes, n, shape),
+        bits=masks.bits,
         ceilings=None if ceilings is None else tuple(_as_many(ceilings, n, "ceilings")),
-        flaws=None if flaws is None else flaws.reshape(-1),
+        flaws=None if masks.flaws is None else masks.flaws.reshape(-1),
     )
 
 

@@ -115,10 +115,7 @@ def combine(
     *,
     subtract=(),
     scale=None,
-    mask=None,
-    mask_bits=-1,
-    ceilings=None,
-    flaws=None,
+    masks=None,
     noise=None,
     limits=None,
     allow_empty=False,
@@ -140,16 +137,9 @@ def combine(
         Masters to subtract from every member, in this order and in the type of the members.
     scale : sequence of float, optional
         Level of each member, its divisor after the subtraction.
-    mask : sequence of (Member, numpy.ndarray or None), optional
-        Mask of each member: whole numbers, shape ``(ny, nx)``, 0 for a good pixel. Masked values
-        are left out; where all are masked, the image is the combination of the masked values, with
-        count 0.
-    mask_bits : int
-        Bits of the masks that exclude a value; default: all.
-    ceilings : sequence of (float or None), optional
-        Value of each member, before any subtraction, at which it saturates.
-    flaws : numpy.ndarray of int16, optional
-        Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
+    masks : ccdflow.combine.preparation.MemberMasks, optional
+        Masked values are left out; where all are masked, the image is the combination of the masked
+        values, with count 0.
     noise : NoiseModel, optional
         Noise of the members before they are divided by their levels.
     limits : CombineLimits, optional
@@ -216,10 +206,7 @@ def combine(
                 source.newbyteorder("="),
                 subtract=subtract,
                 scale=scale,
-                mask=mask,
-                bits=mask_bits,
-                ceilings=ceilings,
-                flaws=flaws,
+                masks=masks,
             ),
             noise=_checked_noise(noise, first.shape, limits.uncertainty),
             uncertainty="scatter" if limits.uncertainty is True else limits.uncertainty or None,

@@ -39,7 +39,7 @@ seeds          random numbers from names and seeds, and checks of a user's numbe
 
 from ccdflow.simulate.camera import ARCHIVE_CAMERA, LFC, SATURATION, SimulatedCamera
 from ccdflow.simulate.chip import Detector, Glow, SimulatedAmplifier
-from ccdflow.simulate.drawing import draw_detector, later_detector, make_detector
+from ccdflow.simulate.drawing import FaultCounts, draw_detector, later_detector, make_detector
 from ccdflow.simulate.exposed_nights import Shot, expose_night, profile, read_night
 from ccdflow.simulate.exposing import Exposure, expose
 from ccdflow.simulate.guide import Realisation, realise, render
@@ -60,6 +60,7 @@ __all__ = [
     "Detector",
     "Dust",
     "Exposure",
+    "FaultCounts",
     "Glow",
     "LogLine",
     "Realisation",

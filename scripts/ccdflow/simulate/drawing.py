@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -68,21 +68,44 @@ def split_columns(nx, count):
     return tuple(pairwise(edges))
 
 
+@dataclass(frozen=True)
+class FaultCounts:
+    """How many faults of each kind a drawn detector has.
+
+    Attributes
+    ----------
+    hot, filling, blinking, low, dead : int
+        Pixels: bright from the start, bright until they are full, bright in a part of the frames,
+        of a low response, without response.
+    dead_columns, traps : int
+        Columns without response, and columns with a trap.
+    dust : int
+        Grains, the same for all filters.
+    """
+
+    hot: int = 20
+    filling: int = 4
+    blinking: int = 3
+    low: int = 6
+    dead: int = 4
+    dead_columns: int = 1
+    traps: int = 1
+    dust: int = 4
+
+    @property
+    def of_pixels(self):
+        """The numbers of hot, filling, blinking, low and dead pixels."""
+        return self.hot, self.filling, self.blinking, self.low, self.dead
+
+
 def draw_detector(
     shape=(101, 103),
     *,
     seed=1,
     amplifiers=2,
     filters=("g", "r"),
-    hot=20,
+    faults=None,
     hot_rates=(0.1, 100.0),
-    filling=4,
-    blinking=3,
-    low=6,
-    dead=4,
-    dead_columns=1,
-    traps=1,
-    dust=4,
     shutter=0.02,
     nonlinearity=0.0,
     full_well=120_000.0,
@@ -99,8 +122,8 @@ def draw_detector(
     filters : sequence of str
         Each with a vignetting of its own, 4 to 10 % half-way along an edge, and all with the same
         dust.
-    hot, filling, blinking, low, dead, dead_columns, traps, dust : int
-        How many of each.
+    faults : FaultCounts, optional
+        How many of each kind.
     hot_rates : (float, float)
         Electrons per second of the weakest and strongest hot pixel, evenly spread in logarithm.
     shutter : float
@@ -119,24 +142,32 @@ def draw_detector(
     UserError
         More faults than pixels.
     """
+    faults = faults or FaultCounts()
     rng = np.random.default_rng([seed, 1])
     ny, nx = shape
     if isinstance(amplifiers, int):
         amplifiers = _unlike_amplifiers(nx, amplifiers, nonlinearity)
-    bad_columns = _draw_columns(rng, nx, dead_columns + traps)
-    counts = (hot, filling, blinking, low, dead)
-    hot_at, filling_at, blinking_at, low_at, dead_at = _draw_places(rng, shape, counts, bad_columns)
+    bad_columns = _draw_columns(rng, nx, faults.dead_columns + faults.traps)
+    dead_columns, trap_columns = (
+        bad_columns[: faults.dead_columns],
+        bad_columns[faults.dead_columns :],
+    )
+    hot_at, filling_at, blinking_at, low_at, dead_at = _draw_places(
+        rng, shape, faults.of_pixels, bad_columns
+    )
     low_pixels = np.column_stack(
-        [np.vstack([low_at, dead_at]), np.r_[rng.uniform(0.3, 0.8, low), np.zeros(dead)]]
+        [
+            np.vstack([low_at, dead_at]),
+            np.r_[rng.uniform(0.3, 0.8, faults.low), np.zeros(faults.dead)],
+        ]
     )
     response = 1 + 0.01 * rng.standard_normal(shape, dtype=np.float32)
     response[tuple(low_pixels[:, :2].astype(int).T)] *= low_pixels[:, 2]
-    response[:, list(bad_columns[:dead_columns])] = 0
+    response[:, list(dead_columns)] = 0
     trap_at = [
-        (rng.integers(ny // 4, ny // 2), c, rng.uniform(100, 400))
-        for c in bad_columns[dead_columns:]
+        (rng.integers(ny // 4, ny // 2), column, rng.uniform(100, 400)) for column in trap_columns
     ]
-    rates = np.exp(np.linspace(*np.log(hot_rates), hot))
+    rates = np.exp(np.linspace(*np.log(hot_rates), faults.hot))
     return Detector(
         shape=tuple(shape),
         amplifiers=tuple(amplifiers),
@@ -144,17 +175,21 @@ def draw_detector(
         dark_current=0.05,
         hot_pixels=np.column_stack([hot_at, rates]),
         filling_pixels=np.column_stack(
-            [filling_at, rng.uniform(20, 60, filling), rng.uniform(500, 2000, filling)]
+            [
+                filling_at,
+                rng.uniform(20, 60, faults.filling),
+                rng.uniform(500, 2000, faults.filling),
+            ]
         ),
         blinking_pixels=np.column_stack(
-            [blinking_at, rng.uniform(3, 20, blinking), np.full(blinking, 0.5)]
+            [blinking_at, rng.uniform(3, 20, faults.blinking), np.full(faults.blinking, 0.5)]
         ),
         glow=Glow(5.0, 0.08 * nx),
         pixel_response=response,
         low_pixels=low_pixels,
-        dead_columns=bad_columns[:dead_columns],
+        dead_columns=dead_columns,
         traps=np.array(trap_at, dtype=float).reshape(-1, 3),
-        illumination=_draw_illumination(rng, shape, filters, dust),
+        illumination=_draw_illumination(rng, shape, filters, faults.dust),
         dead_time=shutter * (vignetting(shape, 0.0) - vignetting(shape, 0.5)).astype(float),
         full_well=full_well,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-from ccdflow.calibrate.blocks import calibrate_file
-from ccdflow.calibrate.chain import MasterChain
+from ccdflow.calibrate.blocks import ProductForm, calibrate_file
+from ccdflow.calibrate.calibrated_header import Grading
+from ccdflow.calibrate.chain import DarkLimits, MasterChain
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
 from ccdflow.detector import cosmics
@@ -205,15 +206,10 @@ class Calibration:
             chain,
             readouts,
             key=key,
-            grade=self.grade,
-            reasons=self.reasons,
-            left_out=self.left_out,
-            uncertainty=self.settings["uncertainty"],
-            mask=self.settings["mask"],
-            scale_up=self.settings["scale_up"],
-            tolerance=self.settings["temperature_tolerance"],
+            grading=Grading(self.grade, self.reasons, self.left_out),
+            form=ProductForm(self.settings["uncertainty"], self.settings["mask"], self.compress),
+            limits=DarkLimits(self.settings["scale_up"], self.settings["temperature_tolerance"]),
             extras=extras,
-            compress=self.compress,
             name=self.group.product,
         )
         helps = master_help.measure_effects(

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ccdflow.calibrate import master_windows
 from ccdflow.calibrate.blocks import calibrate_file
-from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
+from ccdflow.calibrate.chain import AppliedMaster, DarkLimits, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.multi_image_products import read_units
@@ -136,7 +136,7 @@ def try_master(context, product, master):
 def _calibrated(path, target, work, chain):
     done = calibrate_file(
         path, target, chain, work.readouts(),
-        scale_up=np.inf, tolerance=np.inf, name=work.group.product,
+        limits=DarkLimits(np.inf, np.inf), name=work.group.product,
     )  # fmt: skip
     with fits.open(target, memmap=False) as hdus:
         first = next(hdu for hdu in hdus if hdu.data is not None)

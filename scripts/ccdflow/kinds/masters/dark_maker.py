@@ -78,7 +78,7 @@ class DarkMaker(LightMasterMaker):
             rows, sample = sample_members(
                 members.members(image),
                 subtract=(Subtracted(bias.pixels),),
-                **members.options(image, reduction),
+                masks=members.masks(image, reduction),
             )
             copies = copies or member_selection.same_pixels(sample, names)
             parts.append(members.saturated_parts(image, reduction, rows, sample))
@@ -108,7 +108,7 @@ class DarkMaker(LightMasterMaker):
                 amplifiers=members.noises(image, work.reduction),
                 recipe=self.recipe(work),
                 limits=work.limits(),
-                **members.options(image, work.reduction),
+                masks=members.masks(image, work.reduction),
             )
             mask = dark_figures.hot_mask(
                 combined, seconds=_seconds_of(work.group), hot_rate=work.settings["hot_rate"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.combine import combined_header
 from ccdflow.combine.flats import (
+    ScaledDark,
     amplifier_ratios,
     combine_flats,
     flat_levels,
@@ -16,7 +17,6 @@ from ccdflow.combine.flats import (
 )
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
-from ccdflow.combine.subtracted_masters import dark_factors
 from ccdflow.detector import dark_flat_selection, flat_figures, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.kinds.masters import selecting
@@ -70,10 +70,12 @@ class FlatMaker(LightMasterMaker):
         bias, dark = _bias_and_dark(members, image)
         subtract = [] if bias is None else [Subtracted(bias.pixels)]
         if dark is not None:
-            factors = dark_factors(dark, members.seconds, scale_up=_scale_up(members))
-            subtract.append(Subtracted(dark.pixels, factors, is_charge=True))
-        options = members.options(image, reduction)
-        return sample_members(members.members(image), subtract=tuple(subtract), **options)
+            subtract.append(Subtracted(dark.master.pixels, dark.factors, is_charge=True))
+        return sample_members(
+            members.members(image),
+            subtract=tuple(subtract),
+            masks=members.masks(image, reduction),
+        )
 
     def combined_images(self, work, hdus_of_members):
         """Yield each image of the combined flat; the mean of all of them together is 1."""
@@ -89,12 +91,10 @@ class FlatMaker(LightMasterMaker):
                 dark=dark,
                 amplifiers=members.noises(image, work.reduction),
                 scale=levels,
-                seconds=members.seconds if dark is not None else None,
-                scale_up=_scale_up(members),
                 recipe=self.recipe(work),
                 normalise=False,
                 limits=work.limits(),
-                **members.options(image, work.reduction),
+                masks=members.masks(image, work.reduction),
             )
             images.append(self._in_electrons(work, image, combined))
         for image, combined in zip(work.images, normalise_flat(images), strict=True):
@@ -110,9 +110,7 @@ class FlatMaker(LightMasterMaker):
                     members.members(image),
                     bias=bias,
                     dark=dark,
-                    seconds=members.seconds if dark is not None else None,
-                    scale_up=_scale_up(members),
-                    **members.options(image, work.reduction),
+                    masks=members.masks(image, work.reduction),
                 )
             )
         return np.median(levels, axis=0)
@@ -184,9 +182,7 @@ class FlatMaker(LightMasterMaker):
         """Return the factor on the dark of each flat; () where none is subtracted."""
         members = work.members
         _, dark = _bias_and_dark(members, work.images[0])
-        if dark is None:
-            return ()
-        return dark_factors(dark, members.seconds, scale_up=_scale_up(members))
+        return () if dark is None else dark.factors
 
 
 def _bias_and_dark(members, image):
@@ -199,20 +195,17 @@ def _bias_and_dark(members, image):
 
     Returns
     -------
-    (bias, dark)
-        Each a `ccdflow.combine.subtracted_masters.SubtractedMaster`, or None.
+    bias : ccdflow.combine.subtracted_masters.SubtractedMaster or None
+    dark : ccdflow.combine.flats.ScaledDark or None
     """
     bias = members.master("bias", image)
     if bias is None:
         return None, None
     dark = members.master("dark", image)
-    if dark is not None and None in members.seconds:
-        dark = None
-    return bias, dark
-
-
-def _scale_up(members):
-    return members.context.settings["calibrate"]["scale_up"]
+    if dark is None or None in members.seconds:
+        return bias, None
+    scale_up = members.context.settings["calibrate"]["scale_up"]
+    return bias, ScaledDark(dark, members.seconds, scale_up)
 
 
 def _gain_factors(work):

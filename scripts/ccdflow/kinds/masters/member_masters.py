@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
+from ccdflow.combine.preparation import MemberMasks
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.headertext import printable_text
@@ -78,7 +79,7 @@ class Members:
             for file, _ in self.records_of_files
         ]
 
-    def options(self, image, reduction):
+    def masks(self, image, reduction):
         """Return the masks of an image's members and where they are saturated.
 
         Parameters
@@ -88,23 +89,22 @@ class Members:
 
         Returns
         -------
-        dict
-            As `ccdflow.combine.stack.combine` takes them.
+        MemberMasks
         """
-        masks = None
+        planes = None
         if reduction.mask:
             results = self.context.results
             name = f"MASK{image.suffix}"
-            masks = [
+            planes = [
                 locate(results / reduced_product(file), hdu=name, mask=True)
                 for file, _ in self.records_of_files
             ]
         ceilings = [_ceiling(image, record) for _, record in self.records_of_files]
-        return {
-            "mask": masks,
-            "ceilings": None if None in ceilings else ceilings,
-            "flaws": self._flaws(image, reduction),
-        }
+        return MemberMasks(
+            planes=planes,
+            ceilings=None if None in ceilings else ceilings,
+            flaws=self._flaws(image, reduction),
+        )
 
     @property
     def flags(self):
