@@ -75,7 +75,14 @@ def leave_seal(raw, results):
         path = results / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("simulated\n")
-    context = Context(values, raw, results, HeaderStore(), ledger.Ledger(), kinds.CHAIN)
+    context = Context(
+        settings=values,
+        raw=raw,
+        results=results,
+        store=HeaderStore(),
+        ledger=ledger.Ledger(),
+        chain=kinds.CHAIN,
+    )
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
     empty = plan.Plan(context, {}, [])
     seal.leave_seal(empty, state, described=[SAID], closing=[], is_failure=False)

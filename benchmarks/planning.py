@@ -74,9 +74,14 @@ def planned(values, cameras, store, *, is_calibrated, notes=None, tells=False):
     """Plan an archive; return the CPU seconds and the context."""
     config = settings.load_settings({**values, "calibrate": {"enabled": is_calibrated}})
     context = Context(
-        config, Path(config["raw"]), Path(config["results"]), store, notes or ledger.Ledger(),
-        kinds.CHAIN, cameras=cameras,
-    )  # fmt: skip
+        settings=config,
+        raw=Path(config["raw"]),
+        results=Path(config["results"]),
+        store=store,
+        ledger=notes or ledger.Ledger(),
+        chain=kinds.CHAIN,
+        cameras=cameras,
+    )
     # As a run has it while it plans.
     gc.collect()
     gc.disable()

@@ -498,7 +498,9 @@ class _Image:
             image[count + 1] = image[count]
         variance, scratch = buffers.errors[:count], buffers.scratch_of(count + 2)
         around = image[: count + 2]
-        self.work.noise.write(rows, around, self.background, variance, scratch, strip)
+        self.work.noise.write(
+            rows, around, background=self.background, out=variance, scratch=scratch, strip=strip
+        )
         if self.has_mask:
             self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
         np.sqrt(variance, out=variance)

@@ -170,12 +170,12 @@ def _effect(ours, theirs):
     # The median of n values is as noisy as pi / (2 n) of one.
     own = np.pi / 2 / ours.size
     return Effect(
-        noise,
-        noise_without,
-        max(0.0, spread - own * noise),
-        max(0.0, spread_without - own * noise_without),
-        of_noise,
-        of_structure,
+        noise=noise,
+        noise_without=noise_without,
+        structure=max(0.0, spread - own * noise),
+        structure_without=max(0.0, spread_without - own * noise_without),
+        noise_error=of_noise,
+        structure_error=of_structure,
     )
 
 

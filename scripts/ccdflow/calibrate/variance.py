@@ -226,7 +226,13 @@ class PixelVariance:
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
         at, structure = signal.pixels_of_structure(
-            image, around, out, divisor, photon, scratch[1:], strip
+            image,
+            around,
+            variance=out,
+            flat=divisor,
+            photon=photon,
+            scratch=scratch[1:],
+            strip=strip,
         )
         if at.size:
             self._replace(rows, at, around, structure, out)

@@ -469,7 +469,14 @@ def combine_kept(values, keep, recipe, noise=None):
     variance = None
     if noise is not None:
         variance = noise.of_mean(value, keep) * _excess(recipe, count)
-    return Exact(value, spread, count, keep, np.isfinite(values), variance)
+    return Exact(
+        value=value,
+        spread=spread,
+        count=count,
+        keep=keep,
+        finite=np.isfinite(values),
+        variance=variance,
+    )
 
 
 def _excess(recipe, count):

@@ -216,7 +216,14 @@ class CombineJob:
             expected = self.noise.expected_at(where)
         charge = self.preparation.charge(where)
         dark, factors = (None, None) if charge is None else charge
-        return PixelNoise(fixed, slope, self.preparation.levels, dark, factors, expected)
+        return PixelNoise(
+            fixed=fixed,
+            slope=slope,
+            levels=self.preparation.levels,
+            dark=dark,
+            factors=factors,
+            expected=expected,
+        )
 
 
 class Totals:

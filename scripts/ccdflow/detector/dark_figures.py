@@ -141,7 +141,7 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
     """
     mask = hot_mask(dark, seconds=seconds, hot_rate=hot_rate)
     return [
-        _measure(dark, amplifier, mask, seconds, hours, hot_rate)
+        _measure(dark, amplifier, mask=mask, seconds=seconds, hours=hours, hot_rate=hot_rate)
         for amplifier in dark.noise.amplifiers
     ]
 

@@ -338,9 +338,14 @@ class _Nights:
         """Return the `Event` of a cut, by the indices of these nights."""
         step, _, before, after = fit
         return Event(
-            cut, cut - 1, float(step), float(error),
-            float(before + self.middle), float(after + self.middle), float(sigma),
-        )  # fmt: skip
+            first=cut,
+            last_before=cut - 1,
+            size=float(step),
+            error=float(error),
+            before=float(before + self.middle),
+            after=float(after + self.middle),
+            sigma=float(sigma),
+        )
 
     def _fit(self, low, high):
         """Return the `_Fit` with each night as the first of a new state, to nights low up to high.

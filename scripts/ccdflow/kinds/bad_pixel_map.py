@@ -61,12 +61,12 @@ class BadPixels(Kind):
             members = tuple(group.product for group in groups)
             shared = (("size", size), ("epoch", epoch))
             yield Group(
-                product,
-                nights[-1],
-                camera,
-                shared,
-                (),
-                nights,
+                product=product,
+                night=nights[-1],
+                camera=camera,
+                shared=shared,
+                files=(),
+                nights=nights,
                 kind=self.name,
                 measurements=members,
             )

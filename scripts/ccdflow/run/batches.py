@@ -417,12 +417,12 @@ def read_batch(path, chain):
     elsewhere = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
     store = HeaderStore(rows, data["shared"])
     context = Context(
-        settings,
-        Path(settings["raw"]),
-        Path(settings["results"]),
-        store,
-        records,
-        chain,
+        settings=settings,
+        raw=Path(settings["raw"]),
+        results=Path(settings["results"]),
+        store=store,
+        ledger=records,
+        chain=chain,
         jobs=jobs,
         elsewhere=elsewhere,
         groups=groups,

@@ -98,7 +98,7 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
     Exception
         The first error of a thread that no record holds, such as one of ``on_done``.
     """
-    pool = _Pool(context, list(jobs), threads, make, is_wide, on_done)
+    pool = _Pool(context, list(jobs), threads=threads, make=make, is_wide=is_wide, on_done=on_done)
     workers = [threading.Thread(target=pool.run, daemon=True) for _ in range(threads)]
     for worker in workers:
         worker.start()

@@ -79,7 +79,9 @@ def realise(camera, frame, *, seed):
     cosmics = draw_cosmics(
         generator(*own, 5), (camera.ny, camera.nx), frame.exptime, camera.cosmic_rays
     )
-    return Realisation(own, level, drift, signal, stars, leak, cosmics)
+    return Realisation(
+        seed=own, level=level, drift=drift, signal=signal, stars=stars, leak=leak, cosmics=cosmics
+    )
 
 
 def _night_level(camera, frame, seed):

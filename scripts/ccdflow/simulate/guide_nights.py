@@ -122,7 +122,13 @@ def simulate_biases(
     first = datetime.fromisoformat(f"{parse_date(date)}T01:00:00")
     frames = tuple(
         LogLine(
-            f"bias.{n:04d}.fits.gz", n, "BIAS", "bias", "i'", 0.0, first + n * timedelta(seconds=20)
+            file=f"bias.{n:04d}.fits.gz",
+            number=n,
+            imagetyp="BIAS",
+            object="bias",
+            filter="i'",
+            exptime=0.0,
+            start=first + n * timedelta(seconds=20),
         )
         for n in range(1, count + 1)
     )
@@ -153,7 +159,16 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     detector = make_detector(camera, seed=seed)
     drawn = {frame: realise(camera, frame, seed=seed) for frame in frames}
     responses = _responses(camera, drawn, seed)
-    _write_frames(folder, missing, camera, detector, drawn, responses, seed=seed, workers=workers)
+    _write_frames(
+        folder,
+        missing,
+        camera=camera,
+        detector=detector,
+        drawn=drawn,
+        responses=responses,
+        seed=seed,
+        workers=workers,
+    )
     truth.write_truth_arrays(folder, detector, drawn, responses)
     say(complete=True, frames={f.file: truth.frame_truth(f, one) for f, one in drawn.items()})
     return truth.read_truth(folder)
@@ -278,5 +293,14 @@ def _write_archive_night(folder, count, camera, seed, night):
     detector = make_detector(camera, seed=seed)
     drawn = {frame: realise(camera, frame, seed=seed) for frame in missing}
     responses = _responses(camera, drawn, seed)
-    _write_frames(folder, missing, camera, detector, drawn, responses, seed=seed, workers=1)
+    _write_frames(
+        folder,
+        missing,
+        camera=camera,
+        detector=detector,
+        drawn=drawn,
+        responses=responses,
+        seed=seed,
+        workers=1,
+    )
     return len(missing)

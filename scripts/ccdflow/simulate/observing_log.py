@@ -79,13 +79,13 @@ def guide_frames(*, date="2016-01-16", darks_date=None):
     tables = (("", date, _GUIDE_FRAMES), ("darks/", darks_date or date, _GUIDE_DARKS))
     return tuple(
         LogLine(
-            f"{folder}ccd.{number:03d}.0.fits.gz",
-            number,
-            imagetyp,
-            target,
-            band,
-            exptime,
-            datetime.fromisoformat(f"{parse_date(day)}T{ut}"),
+            file=f"{folder}ccd.{number:03d}.0.fits.gz",
+            number=number,
+            imagetyp=imagetyp,
+            object=target,
+            filter=band,
+            exptime=exptime,
+            start=datetime.fromisoformat(f"{parse_date(day)}T{ut}"),
         )
         for folder, day, table in tables
         for number, imagetyp, target, band, exptime, ut in table
@@ -119,4 +119,12 @@ def _archive_frame(night, n, start):
     _, imagetyp, target, exptime = kind
     number = n + 1
     file = f"{night.isoformat()}/ccd.{number:03d}.0.fits.gz"
-    return LogLine(file, number, imagetyp, target, "g'", exptime, start)
+    return LogLine(
+        file=file,
+        number=number,
+        imagetyp=imagetyp,
+        object=target,
+        filter="g'",
+        exptime=exptime,
+        start=start,
+    )

@@ -96,7 +96,7 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
         )
         return
     rows, columns = box(y, x, 10 * fwhm, image.shape)
-    image[rows, columns] += flux * _moffat(rows, columns, y, x, fwhm, beta)
+    image[rows, columns] += flux * _moffat(rows, columns, y=y, x=x, fwhm=fwhm, beta=beta)
 
 
 def _gaussian_part(pixels, centre, sigma):

@@ -150,12 +150,12 @@ def read_truth(folder):
         }
         structure, hot_pixels = arrays["structure"], arrays["hot_pixels"]
     return Truth(
-        stated["parameters"],
-        stated["camera"],
-        stated["frames"],
-        structure,
-        hot_pixels,
-        folder,
+        parameters=stated["parameters"],
+        camera=stated["camera"],
+        frames=stated["frames"],
+        structure=structure,
+        hot_pixels=hot_pixels,
+        folder=folder,
         **by_kind,
     )
 

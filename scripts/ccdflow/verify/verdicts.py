@@ -101,7 +101,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
     raw, results = Path(raw), Path(results)
     made = made or NotedProduct(kind_of(product))
     try:
-        fields = _compare(product, raw, results, whole, made, content)
+        fields = _compare(product, raw, results=results, whole=whole, made=made, content=content)
     except Differs as error:
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
         fields |= {"pixels": error.pixels, "unit": error.unit}
@@ -118,7 +118,7 @@ def _compare(product, raw, results, whole, made, content):
     except CannotRemake as error:
         return _cannot(str(error), error.cause)
     try:
-        fields = _remade(product, headers, raw, results, whole, made)
+        fields = _remade(product, headers, raw=raw, results=results, whole=whole, made=made)
         _check_noted(headers[0], datasum, made)
         check_settings(headers, made.kind, made.basis)
         _check_headers(cards, made)

@@ -122,7 +122,13 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     at = min(limit, brightest) / 2
     departure, departure_error = _linearity(lines, at, limit)
     return Transfer(
-        gain, error, frames, float(brightest), departure, departure_error, float(full_well)
+        gain=gain,
+        gain_error=error,
+        frames=frames,
+        level=float(brightest),
+        departure=departure,
+        departure_error=departure_error,
+        full_well=float(full_well),
     )
 
 

@@ -99,7 +99,13 @@ def combine_nights(nights, *, share=SHARE):
         for name, values in most.items():
             values[more] = own[name][more]
     return History(
-        index, bits, first, last, most["seen"], most["looked"], tuple(one.night for one in nights)
+        index=index,
+        bits=bits,
+        first=first,
+        last=last,
+        seen=most["seen"],
+        looked=most["looked"],
+        nights=tuple(one.night for one in nights),
     )
 
 

@@ -111,7 +111,9 @@ def try_master(context, product, master):
         )
     store, path = MasterStore(), context.results / reduced_product(work.row.file)
     uses = {
-        kind: master_reading.read_applied_master(context, store, kind, use, path, work.degrees(use))
+        kind: master_reading.read_applied_master(
+            context, store, kind=kind, use=use, path=path, degrees=work.degrees(use)
+        )
         for kind, use in work.uses.items()
     }
     kind = _kind_of(context, master)

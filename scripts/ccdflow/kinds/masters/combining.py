@@ -184,13 +184,17 @@ def combine_group(kind, context, job, *, threads):
         selection = member_selection.Selection(
             tuple(range(len(members))), (), agrees=True, reason=""
         )
-        work, data = _work(kind, context, job, members, selection, threads)
+        work, data = _work(
+            kind, context, job=job, members=members, selection=selection, threads=threads
+        )
         data["quality"] = []
         return replace(work.record, status=ledger.REFUSED, reason=missing, data=data)
     selection = kind.maker.select(context, group, members)
     while True:
         try:
-            return _combine_selected(kind, context, job, members, selection, threads)
+            return _combine_selected(
+                kind, context, job=job, members=members, selection=selection, threads=threads
+            )
         except FramesDisagree as error:
             selection = member_selection.leave_out(selection, error.left_out)
 
@@ -208,12 +212,16 @@ def _work(kind, context, job, members, selection, threads):
         "header": kind.header,
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
-    return CombineWork(kind, context, record, kept, left_out, threads), data
+    return CombineWork(
+        kind=kind, context=context, record=record, kept=kept, left_out=left_out, threads=threads
+    ), data
 
 
 def _combine_selected(kind, context, job, members, selection, threads):
     """Return the record of the master of a selection, or of its refusal."""
-    work, data = _work(kind, context, job, members, selection, threads)
+    work, data = _work(
+        kind, context, job=job, members=members, selection=selection, threads=threads
+    )
     record = work.record
     reason = _why_not(selection, len(members), work.settings["minimum"])
     if not selection.agrees:

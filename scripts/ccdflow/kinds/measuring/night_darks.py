@@ -45,7 +45,9 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
     gain = gain if math.isfinite(gain) else 1.0
     place = night.place(amplifier)
     if len({round(r.data["seconds"], 3) for r in records}) < 2:
-        return _flag_hot(night, image, place, records[0], gain, hot_rate, mask)
+        return _flag_hot(
+            night, image, place=place, record=records[0], gain=gain, hot_rate=hot_rate, mask=mask
+        )
     noise = night.read_noise(amplifier)[0] * gain
     times = [t for record in records for t in [record.data["seconds"]] * _count(record)]
     with ExitStack() as open_:

@@ -113,10 +113,10 @@ def figure_series(context, *, since=""):
                 _add(
                     by_key,
                     group,
-                    setup,
-                    figures["amplifier"],
-                    name,
-                    (value, error, figures["read_noise"]),
+                    setup=setup,
+                    amplifier=figures["amplifier"],
+                    name=name,
+                    point=(value, error, figures["read_noise"]),
                 )
     temperatures = _temperatures(context, measured)
     for group in measured:
@@ -129,7 +129,12 @@ def figure_series(context, *, since=""):
                 value = float(figures[name]) if is_told else math.nan
                 error = figures.get(f"{name}_error", math.nan)
                 _add(
-                    by_key, group, at.strip(), figures["amplifier"], name, (value, error, math.nan)
+                    by_key,
+                    group,
+                    setup=at.strip(),
+                    amplifier=figures["amplifier"],
+                    name=name,
+                    point=(value, error, math.nan),
                 )
     return [by_key[key] for key in sorted(by_key)]
 

@@ -142,14 +142,14 @@ def _reduce(context, job, row, raw):
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
         frame = _FrameJob(
-            row,
-            raw,
-            context.results / job.product,
-            _layout(row, raw, memory),
-            context.store.geometry(row.geometry),
-            context.store.recipe(row.recipe),
-            memory,
-            job.key,
+            row=row,
+            raw=raw,
+            target=context.results / job.product,
+            layout=_layout(row, raw, memory),
+            geometry=context.store.geometry(row.geometry),
+            recipe=context.store.recipe(row.recipe),
+            memory=memory,
+            key=job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
             write_small_picture=partial(write_small_picture, context, row, job)
             if is_drawn(context)

@@ -196,12 +196,12 @@ def trend(context, groups, highlight=None):
     names = names_of_groups(groups)
     points = [
         pictures.TrendPoint(
-            group.shown,
-            names[group.product],
-            figures["amplifier"],
-            figures["level"],
-            figures["read_noise"],
-            _ratio(figures["combined_noise"], figures["predicted_noise"]),
+            night=group.shown,
+            camera=names[group.product],
+            amplifier=figures["amplifier"],
+            level=figures["level"],
+            read_noise=figures["read_noise"],
+            noise_ratio=_ratio(figures["combined_noise"], figures["predicted_noise"]),
         )
         for group, figures in group_figures
     ]

@@ -170,8 +170,8 @@ def _draw_drift(raster, box, amplifiers, unit):
     places = [time for times, _, _ in lines for time in times]
     room = 0.05 * (max(places) - min(places)) or 0.5
     panel = PlotPanel.with_legend(
-        raster, box, (min(places) - room, max(places) + room), _wide_scale(every),
-        "Bias level through the night", entries,
+        raster, box, x_range=(min(places) - room, max(places) + room), y_range=_wide_scale(every),
+        title="Bias level through the night", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, where, f"less its median ({unit})", is_whole=not scale)
     for number, (times, change, _) in enumerate(lines):
@@ -200,8 +200,8 @@ def _draw_pairs(raster, box, amplifiers, unit):
     most = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
     room = 0.05 * (most - 1)
     panel = PlotPanel.with_legend(
-        raster, box, (1 - room, most + room), _wide_scale(noises, least=0.01),
-        "Read noise, from pairs", entries,
+        raster, box, x_range=(1 - room, most + room), y_range=_wide_scale(noises, least=0.01),
+        title="Read noise, from pairs", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
     for number, amplifier in enumerate(amplifiers):
@@ -256,8 +256,8 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     entries.append((MUTED, "read noise / √N"))
     room = 0.05 * (most - 1)
     panel = PlotPanel.with_legend(
-        raster, box, (1 - room, most + room), (0, 1.05 * max(highest, default=1.0)),
-        "Noise of the combined bias", entries,
+        raster, box, x_range=(1 - room, most + room), y_range=(0, 1.05 * max(highest, default=1.0)),
+        title="Noise of the combined bias", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "number of frames, N", unit)
     for values, colour in curves:

@@ -117,7 +117,7 @@ class PlotPanel:
             low, high = y_range
             free = min(0.6, (_LINE * min(len(entries), _ENTRIES) + 10) / pixels(box[3]))
             y_range = low, low + (high - low) / (1 - free)
-        return cls(raster, box, x_range, y_range, title, is_inside)
+        return cls(raster, box, x_range, y_range, title=title, is_inside=is_inside)
 
     def __post_init__(self):
         """Fill its ground."""
@@ -270,7 +270,7 @@ class PlotPanel:
         left, top, right, bottom = self.corners
         for x, y in zip(xs, ys, strict=True):
             if math.isfinite(y) and left <= self.x(x) <= right and top <= self.y(y) <= bottom:
-                _dot(self.raster, self.x(x), self.y(y), colour, mark, size)
+                _dot(self.raster, self.x(x), y=self.y(y), colour=colour, mark=mark, size=size)
 
     def dashes(self, value, colour):
         """Draw a dashed line across, at a value.
@@ -342,7 +342,14 @@ class PlotPanel:
         if mark == "--":
             _dashes(self.raster, round(x), round(x) + 26, y - 5, colour)
         elif mark:
-            _dot(self.raster, x + 13, y - 4, colour, mark, 6 if "hollow" in mark else 5)
+            _dot(
+                self.raster,
+                x + 13,
+                y=y - 4,
+                colour=colour,
+                mark=mark,
+                size=6 if "hollow" in mark else 5,
+            )
         else:
             self.raster.fill(round(x), y - 6, round(x) + 26, y - 3, colour)
         self.raster.text(x + 34, y, text, INK, points=NUMBER)

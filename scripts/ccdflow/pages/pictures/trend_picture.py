@@ -97,7 +97,15 @@ def trend_picture(
         for row, (key, name, unit) in enumerate(panels):
             axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
             for number, which in enumerate(series):
-                _draw_trend(axes, points, key, which, where, number, alone=len(cameras) == 1)
+                _draw_trend(
+                    axes,
+                    points,
+                    key=key,
+                    which=which,
+                    where=where,
+                    number=number,
+                    alone=len(cameras) == 1,
+                )
             if len(nights) == 1:
                 axes.margins(y=0.6)
             if key == "noise_ratio":

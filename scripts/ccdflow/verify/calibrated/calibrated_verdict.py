@@ -134,7 +134,12 @@ def _verify_image(hdus, frame, hdu, headers, account, files, results):
     readouts = readouts_of(header, headers[0], reduced, bias)
     unit, converts, in_electrons = _unit_of(reduced, readouts)
     image = remade_calibration.CalibratedImage(
-        account, frame[hdu].data, planes, readouts, unit, converts
+        account=account,
+        reduced=frame[hdu].data,
+        planes=planes,
+        readouts=readouts,
+        unit=unit,
+        converts=converts,
     )
     own, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
     _check_steps(header, headers[0], image, account)
@@ -156,13 +161,21 @@ def _verify_image(hdus, frame, hdu, headers, account, files, results):
         # Pixels that are stored in steps are not those that the errors are made of.
         pixels = None if "QUANSTEP" in header else own
         errors, error_step = _pixels_of(error), half_step(error.header)
-        compared = remade_calibration.check_errors(errors, image, noise, smooth, pixels, error_step)
+        compared = remade_calibration.check_errors(
+            errors, image, noise=noise, smooth=smooth, calibrated=pixels, step=error_step
+        )
         same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
         same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
     if f"MASK{suffix}" in names:
         mask = _pixels_of(names[f"MASK{suffix}"])
         beside = masking.StoredPlanes(
-            own, half_step(header), errors, error_step, noise, in_electrons, number_of_image
+            pixels=own,
+            step=half_step(header),
+            errors=errors,
+            error_step=error_step,
+            noise=noise,
+            in_electrons=in_electrons,
+            number=number_of_image,
         )
         _check_mask(
             mask=mask, image=image, frame=frame, hdu=hdu, header=header, first=headers[0],

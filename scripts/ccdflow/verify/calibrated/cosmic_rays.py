@@ -155,7 +155,7 @@ def _without_stars(hits, data, errors, width):
     bright = ndimage.median_filter(data, 3) - around > _STAR * errors
     stars = ndimage.binary_dilation(bright, _BOX)
     y, x = np.nonzero(hits & stars)
-    is_sharp = _sharper(data, around, errors, y, x, width)
+    is_sharp = _sharper(data, around, errors=errors, y=y, x=x, width=width)
     labels, count = ndimage.label(hits, _BOX)
     own = labels[y, x]
     number = np.bincount(own, minlength=count + 1)

@@ -275,8 +275,10 @@ def add_neighbours(expected, mask, pixels, step):
         edges = np.flatnonzero(np.diff(np.r_[0, full[:, column].astype(np.int8), 0]))
         for low, high in zip(edges[::2], edges[1::2], strict=True):
             if high - low >= _FEWEST_SATURATED:
-                _add_tail(expected, full, pixels, column, low - 1, -1, step)
-                _add_tail(expected, full, pixels, column, high, 1, step)
+                _add_tail(
+                    expected, full, pixels=pixels, column=column, row=low - 1, way=-1, step=step
+                )
+                _add_tail(expected, full, pixels=pixels, column=column, row=high, way=1, step=step)
 
 
 def _add_tail(expected, full, pixels, column, row, way, step):

@@ -82,7 +82,9 @@ def plane_of(path, hdu, kind, cut=None):
     """
     status = path.stat()
     section = None if cut is None else tuple((each.start, each.stop) for each in cut)
-    return _plane_of(path, hdu, kind, section, status.st_size, status.st_mtime_ns)
+    return _plane_of(
+        path, hdu, kind=kind, section=section, size=status.st_size, time=status.st_mtime_ns
+    )
 
 
 @lru_cache(maxsize=4)
@@ -119,7 +121,15 @@ def _plane_of(path, hdu, kind, section, size, time):
         # leaves them alone.
         errors = np.empty(0, np.float32)
     errors = errors if errors is None or not errors.size else errors[part]
-    return MasterPlane(kind, data[part], flags[part].astype(np.int16), errors, header, first, {})
+    return MasterPlane(
+        kind=kind,
+        data=data[part],
+        flags=flags[part].astype(np.int16),
+        errors=errors,
+        header=header,
+        first=first,
+        light={},
+    )
 
 
 def _native(values, dtype):

@@ -398,7 +398,7 @@ def check_errors(error, image, noise, smooth, calibrated, step):
             image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
         )
         off, expected = standard_errors.wrong_in(
-            own, pixels.astype(float), rows, noise, smooth, step
+            own, pixels.astype(float), rows=rows, noise=noise, smooth=smooth, step=step
         )
         wrong += int(np.count_nonzero(off & image.covered[rows]))
         # The overscan of a frame that was left whole has no error that is made again.
@@ -441,5 +441,11 @@ def check_overscan_noise(header, image, noise):
         factor = noise.factor(readout) * noise.shares**0.5
         keyword, read_noise = f"OSCNOISE{readout.tail}", readout.read_noise
         check_level(
-            keyword, written, header, readout.tail, read_noise, readout.rounding, factor=factor
+            keyword,
+            written,
+            header=header,
+            tail=readout.tail,
+            read_noise=read_noise,
+            rounding=readout.rounding,
+            factor=factor,
         )

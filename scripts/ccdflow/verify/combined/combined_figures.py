@@ -122,7 +122,12 @@ def _check_model(made, bias):
         if number_of_card(header.get(f"MODLN{tail}")) is not None:
             rounding = 0.0 if measured else ROUNDING
             check_level_noise(
-                f"MODLN{tail}", model.level_noise, header, tail, model.read_noise, rounding
+                f"MODLN{tail}",
+                model.level_noise,
+                header=header,
+                tail=tail,
+                read_noise=model.read_noise,
+                rounding=rounding,
             )
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]

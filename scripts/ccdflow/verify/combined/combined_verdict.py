@@ -80,7 +80,15 @@ def verify_combined(headers, path, results, whole):
     with fits.open(path, memmap=True) as hdus:
         _check_names(headers, account)
         for hdu in account.hdus:
-            made = _RemadeImage(hdus, hdu, headers, account, results, gains.get(hdu, ()), whole)
+            made = _RemadeImage(
+                hdus,
+                hdu,
+                headers=headers,
+                account=account,
+                results=results,
+                gains=gains.get(hdu, ()),
+                whole=whole,
+            )
             parts = _parts(headers, account, hdu, whole)
             for part in parts:
                 made.compare(part)
@@ -173,7 +181,13 @@ class _RemadeImage:
         image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
         account = self.account
         again = remade_combination.combine_rows(
-            account, self.results, self.hdu, part, self.gains, self.light, counts=self._counts
+            account,
+            self.results,
+            hdu=self.hdu,
+            rows=part,
+            gains=self.gains,
+            surroundings=self.light,
+            counts=self._counts,
         )
         self.makers.add(again.by)
         # A dark is a small difference of large numbers: it is rounded as those are.
@@ -183,7 +197,15 @@ class _RemadeImage:
         nearest = np.where(nearer, other, again.image)
         steps = tolerances.STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
-        kept_values.decide(image, nearest, again, account.method, self.gains, part, limit)
+        kept_values.decide(
+            image,
+            nearest,
+            again=again,
+            method=account.method,
+            gains=self.gains,
+            rows=part,
+            limit=limit,
+        )
         self.largest = max(
             self.largest, difference_within(image, nearest, np.float32, steps, scale)
         )

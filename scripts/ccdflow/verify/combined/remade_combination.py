@@ -286,7 +286,13 @@ def _by_ccdproc(stack, masked, account, scale, *, counts):
             left_out = _left_out(stack, masked, [kept])
             known = (kept, kept) if counts else None
             return RemadeRows(
-                image, image.copy(), scale, "ccdproc", left_out[0] * 2, left_out[1], kept=known
+                image=image,
+                other=image.copy(),
+                scale=scale,
+                by="ccdproc",
+                rejected=left_out[0] * 2,
+                invalid=left_out[1],
+                kept=known,
             )
         # The product's members were float32: a value on the limit may be on its other side.
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
@@ -396,7 +402,9 @@ def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
         for kept in (keep[-1], keep[1])
     ]  # fmt: skip
     kept = np.where(none, finite, keep[1])
-    variances = _variances(images[1], kept, (fixed, slope), levels, charge, light)
+    variances = _variances(
+        images[1], kept, model=(fixed, slope), levels=levels, charge=charge, light=light
+    )
     by = "numpy: a noise model that ccdproc lacks"
     good &= ~none
     rejected = tuple((good & ~each).sum(axis=0) for each in (keep[-1], keep[1]))
@@ -445,7 +453,12 @@ def _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings
         charge = factors * np.nan_to_num(dark.astype(np.float64))
     kept = kept_by_scatter(stack, masked, account)
     light = None if account.levels else surroundings(rows)
-    return replace(again, variances=_variances(again.image, kept, model, levels, charge, light))
+    return replace(
+        again,
+        variances=_variances(
+            again.image, kept, model=model, levels=levels, charge=charge, light=light
+        ),
+    )
 
 
 def kept_by_scatter(stack, masked, account, part=1.0):

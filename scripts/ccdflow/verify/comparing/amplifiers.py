@@ -124,12 +124,12 @@ def readouts_of(header, first, reduced, bias):
         measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         readouts.append(
             VerifiedAmplifier(
-                place_of(header, tail),
-                tail,
-                gain,
-                of_flats or gain,
-                number_of_card(card(header, "MODRN", tail)),
-                0.0 if measured else ROUNDING,
+                place=place_of(header, tail),
+                tail=tail,
+                gain=gain,
+                photon_gain=of_flats or gain,
+                read_noise=number_of_card(card(header, "MODRN", tail)),
+                rounding=0.0 if measured else ROUNDING,
             )
         )
     return readouts

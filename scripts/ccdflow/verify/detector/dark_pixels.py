@@ -133,7 +133,14 @@ class LinesThroughDarks:
         )
         at_zero = (1 / weight.sum() + middle**2 / apart) ** 0.5
         errors = [np.full(rate.shape, each) for each in (apart**-0.5, at_zero)]
-        return PixelLines(rate, errors[0], offset, errors[1], misfit, scatter)
+        return PixelLines(
+            rate=rate,
+            error=errors[0],
+            offset=offset,
+            offset_error=errors[1],
+            misfit=misfit,
+            scatter=scatter,
+        )
 
     def lines(self, darks):
         """Return the lines of pixels, those that stand out with the weights of their own light.
@@ -202,7 +209,14 @@ class LinesThroughDarks:
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             at_zero = (1 / weight.sum(axis=0) + middle**2 / apart) ** 0.5
-        return PixelLines(rate, error, offset, at_zero, misfit, scatter)
+        return PixelLines(
+            rate=rate,
+            error=error,
+            offset=offset,
+            offset_error=at_zero,
+            misfit=misfit,
+            scatter=scatter,
+        )
 
 
 def flag_by_lines(bits, place, read, seconds, noise, hot_rate):

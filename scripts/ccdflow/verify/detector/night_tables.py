@@ -236,7 +236,9 @@ def night_images(first, masters, results):
         noise, gain = (number_of_card(first.get(word)) for word in words)
         if noise is None:
             raise CannotRemake(f"the header lacks {words[0]}: it is of an older version", OLDER)
-        _check_noise(first, words, (noise, gain), masters, (hdu, tail), results)
+        _check_noise(
+            first, words, values=(noise, gain), masters=masters, where=(hdu, tail), results=results
+        )
         noises.setdefault(hdu, {})[tail] = noise, gain
     return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
 
@@ -386,7 +388,14 @@ def _found_in(image, masters, first):
         place = place_of(image.header, tail)
         if darks:
             looked.add("dark")
-            _by_darks(by_source["DARK"], image, tail, place, darks, float(first["HOTRATE"]))
+            _by_darks(
+                by_source["DARK"],
+                image,
+                tail=tail,
+                place=place,
+                darks=darks,
+                hot_rate=float(first["HOTRATE"]),
+            )
         for flat in flats:
             own = _by_levels(image, tail, place, flat, bool(first.get("CCDMASK", False)))
             if own is not None:
@@ -442,7 +451,9 @@ def _by_darks(bits, image, tail, place, darks, hot_rate):
         return np.concatenate(parts) * gain
 
     times = np.repeat(seconds, [len(dark.members) for dark in darks])
-    dark_pixels.flag_by_lines(bits, place, read, times, noise * gain, hot_rate)
+    dark_pixels.flag_by_lines(
+        bits, place, read=read, seconds=times, noise=noise * gain, hot_rate=hot_rate
+    )
 
 
 def _by_levels(image, tail, place, flat, like_ccdmask):

@@ -196,7 +196,7 @@ def light_of_block(image, smooth, variance, flat, photon):
     one = photon / flat.reshape(-1)[at]
     with np.errstate(divide="ignore", invalid="ignore"):
         light, others, near, most = _surface(
-            pixels, at + width, width, smooth.reshape(-1)[at], need, one
+            pixels, at + width, width=width, smooth=smooth.reshape(-1)[at], need=need, one=one
         )
     light = np.where(ratio > 1, light, smooth.reshape(-1)[at])
     near = np.minimum(near, np.abs(ratio - 1))

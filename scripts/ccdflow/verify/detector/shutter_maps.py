@@ -123,10 +123,14 @@ def flats_named(first, results):
             factor = seconds / float(open_product(masters["DARK"]).first["EXPTIME"])
         flats.append(
             ShutterFlat(
-                path, seconds, first[f"SERIES{of:02d}"], masters.get("BIAS"), masters.get("DARK"),
-                factor,
+                path=path,
+                seconds=seconds,
+                series=first[f"SERIES{of:02d}"],
+                bias=masters.get("BIAS"),
+                dark=masters.get("DARK"),
+                factor=factor,
             )
-        )  # fmt: skip
+        )
     return flats
 
 
