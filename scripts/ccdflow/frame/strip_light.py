@@ -45,8 +45,8 @@ _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
 
 
 REMEDY = (
-    "was the frame read without overscan, or trimmed: give frames of its size a profile of their own"
-    " (`overscan: none`), else correct `overscan:` in the camera's profile"
+    "was the frame read without overscan, or trimmed: give frames of its size a profile of their"
+    " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
 """The end of the warning."""
 
@@ -164,8 +164,8 @@ def light_warnings(compared, samples, amplifiers):
             text = (
                 f"{where}the overscan {regions} {HOLDS_DATA}: its level ({level:.4g} adu) is that"
                 f" of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
-                f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g} adu);"
-                f" allowed: a strip without light; {REMEDY}"
+                f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
+                f" adu); allowed: a strip without light; {REMEDY}"
             )
             warnings.append((LIT, text))
     return warnings
