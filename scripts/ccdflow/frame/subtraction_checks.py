@@ -6,11 +6,12 @@ faults become warnings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
+from ccdflow.frame import strip_light
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 MOST_ROWS = 1024
@@ -70,6 +71,8 @@ class RowNoise:
         Noise of a single pixel.
     count : int
         Differences of rows that they are from.
+    is_strip_dark : bool
+        Whether light in the image ends at the overscan.
     """
 
     before: float
@@ -77,6 +80,7 @@ class RowNoise:
     by_row: float
     pixel: float
     count: int = MOST_ROWS
+    is_strip_dark: bool = False
 
     def limit(self, variance):
         """Return a limit for an added variance, wider by the errors of measuring it, adu^2.
@@ -198,11 +202,14 @@ def judge_subtraction(samples, amplifiers, recipe):
         Kind and text of each warning.
     """
     rows, warnings_found = {}, []
+    compared = strip_light.compare_strips(samples, amplifiers)
     for name, sample in samples.items():
         noise, warnings = warnings_of(sample, recipe, name if len(amplifiers) > 1 else "")
         warnings_found += warnings
         if noise is not None:
-            rows[name] = noise
+            is_dark = name in compared and strip_light.is_dark(compared[name])
+            rows[name] = replace(noise, is_strip_dark=is_dark)
+    warnings_found += strip_light.light_warnings(compared, samples, amplifiers)
     return rows, warnings_found + seam_warnings(samples, amplifiers)
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ccdflow.camera.amplifiers.hdureader import section_text
+from ccdflow.camera.amplifiers.stated_sections import check_strips
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Draft, detector_sections
 from ccdflow.camera.image_hdus import array_shape, image_hdus
@@ -35,7 +36,8 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     Raises
     ------
     FrameError
-        If the frame is not of that size, has no such HDU, or a region leaves it.
+        If the frame is not of that size, has no such HDU, or a region leaves it, or if its header
+        says that the overscan holds data and the profile is not made for this size.
     """
     drafts = []
     for spec, index in _amplifiers_with_hdus(headers, specs, file=file):
@@ -52,6 +54,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
                 remedy="give this window or binning a profile of its own, recognised by NAXIS1",
             )
         drafts.append(_draft(headers, spec, index, shape, cards, file=file))
+    check_strips(headers, drafts, size, binning_cards=cards.binning, file=file)
     return drafts
 
 

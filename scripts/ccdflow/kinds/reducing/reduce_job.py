@@ -22,7 +22,7 @@ from ccdflow.files import (
     rawfile,
     rowio,
 )
-from ccdflow.frame import headers, reduction, streaming
+from ccdflow.frame import headers, reduction, streaming, strip_light
 from ccdflow.frame.evenness import even_level
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
@@ -32,6 +32,12 @@ from ccdflow.kinds.sections.small_pictures import is_drawn, write_small_picture
 from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
+
+# In frames of these types, light is certain or likely: an overscan that holds light as the data do
+# is none. In others the same noise may be that of the readout, and pixels cannot tell.
+_LIT_TYPES = ("flat", "science", "arc")
+# Frames of these types have no light: such a finding in them is a noise, of which others tell.
+_DARK_TYPES = ("bias", "dark")
 
 # The header's size of each form of frame: the pixels are written before it.
 _header_sizes = {}
@@ -191,6 +197,7 @@ def _stream(frame):
         streamed = streaming.stream_frame(
             rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small=small
         )
+        _refuse_lit_overscan(frame, streamed.reduced)
         # Done before the product: little should happen between its renaming and its record.
         even = None if small is None else frame.use_small_image(small.result())
         header = frame.header(headers.first_header, streamed.reduced)
@@ -210,12 +217,22 @@ def _whole(frame):
     }
     _refuse_negatives(frame, stored)
     made = reduction.reduce_frame(stored, frame.geometry, frame.recipe)
+    _refuse_lit_overscan(frame, made)
     parts = frame.header(headers.product_parts, made)
     even = frame.use_small_image(small_image(made.images[0].data)) if frame.is_looked_at else None
     atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
     return made, checksum.headers_among(parts), samples, even
+
+
+def _refuse_lit_overscan(frame, made):
+    """Refuse a frame with light whose overscan holds data: its columns would be lost."""
+    if frame.row.facts["type"] in _LIT_TYPES and frame.row.facts["exptime"] != 0:
+        for kind, text in made.warnings:
+            if kind == strip_light.LIT:
+                problem = text.removesuffix(f"; {strip_light.REMEDY}")
+                raise FrameError(problem, file=frame.row.file, remedy=strip_light.REMEDY)
 
 
 def _refuse_negatives(frame, stored):
@@ -241,8 +258,17 @@ def _figures(frame, made, samples, even):
             name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
             for name, rows in made.rows.items()
         }
-    if made.warnings:
-        figures["warnings"] = [list(each) for each in made.warnings]
+    warnings = [
+        list(each)
+        for each in made.warnings
+        if each[0] != strip_light.LIT or frame.row.facts["type"] not in _DARK_TYPES
+    ]
+    if warnings:
+        figures["warnings"] = warnings
+    if _is_unstated(frame):
+        # Beside other frames it may show that the overscan of its profile is none.
+        dark = [rows.is_strip_dark for rows in made.rows.values()]
+        figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
     if even:
         figures["even"] = float(f"{even:.4g}")
     images = product_images(frame.geometry, frame.recipe)
@@ -253,6 +279,23 @@ def _figures(frame, made, samples, even):
             for statistics in _statistics(frame, image, sample, figures["levels"])
         ]
     return figures
+
+
+# Cards whose sections confirmed the profile's overscan when the header was read.
+_SECTIONS = ("datasec", "biassec", "ccdsec")
+
+
+def _is_unstated(frame):
+    """Tell whether no card says that the strips of the profile are an overscan."""
+    has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
+    is_counted = frame.geometry.source == "profile" and has_strips
+    return is_counted and not any(frame.row.facts[name] for name in _SECTIONS)
+
+
+def _axis_of_strips(frame):
+    """Return the number of the axis along which the overscan is counted, as in NAXIS1."""
+    amplifier = next(a for a in frame.geometry.amplifiers if a.overscan)
+    return 2 if amplifier.overscan[0].shares_columns(amplifier.data) else 1
 
 
 def _statistics(frame, image, sample, levels):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
+from ccdflow.kinds.sections import strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
 MOST_WARNINGS = 12
@@ -105,6 +106,7 @@ def gather(rows, record_of):
         ``open``: the files that these may warn of.
     """
     texts_of, cameras, noises, levels, even = {}, {}, {}, defaultdict(list), []
+    rows, data_of = list(rows), {}
     for row in rows:
         texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
         if PREFIX in row.reason:
@@ -115,13 +117,15 @@ def gather(rows, record_of):
         if record is None:
             continue
         # A record's data are JSON text until they are read: once.
-        data = dict(record.data.items())
+        data = data_of[row.file] = dict(record.data.items())
         texts += map(tuple, data.get("warnings") or ())
         noises[row.file] = row, data.get("noises", {})
         if "even" in data:
             even.append([row.file, row.camera, data["even"]])
         elif data.get("statistics"):
             levels[row.camera, row.facts["type"]].append(data["statistics"][0]["level"])
+    for file, texts in strip_sizes.size_warnings(rows, data_of).items():
+        texts_of[file] += texts
     open_ = _noises_to_judge(noises)
     return {
         "said": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],

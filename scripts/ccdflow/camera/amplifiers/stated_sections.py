@@ -1,0 +1,131 @@
+"""Agreement of a profile's overscan with the sections that a frame's own header states.
+
+A profile counts its strips from an edge of the frame. In a frame that was read without overscan, or
+trimmed, the same columns hold data. The header tells, where it has sections; a profile that gives
+`size` is made for this size, and is believed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from ccdflow.camera.binning import binning
+from ccdflow.camera.image_hdus import array_shape
+from ccdflow.camera.sections import Region
+from ccdflow.errors import FrameError
+from ccdflow.files.cards import card_value
+
+# A strip with more than this fraction of its columns among the data of the header contradicts it:
+# of the 25 columns of the LFC, 2 may be data, which do not move a median.
+_SHARED = 0.1
+
+# Cards with the section of the chip that the science pixels are of, in order of preference.
+_OF_CHIP = ("CCDSEC", "DETSEC")
+
+_AXES = ("columns", "rows")
+_CARDS = ("NAXIS1", "NAXIS2")
+
+
+def check_strips(headers, drafts, size, *, binning_cards=(), file):
+    """Refuse a frame whose header says that the overscan of its profile holds data.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    drafts : list of ccdflow.camera.geometry.Draft
+        All of the frame. Strips that a card gives (`lengthen`) follow the header, and are passed
+        over.
+    size : (int or None, int or None)
+        NAXIS1, NAXIS2 that the profile is made for. An axis with a number is not checked.
+    binning_cards : tuple of ccdflow.files.cards.CardSpec, optional
+        As `specs` of `ccdflow.camera.binning.binning`.
+    file : str
+        Path of the raw file relative to the raw folder; named in errors.
+
+    Raises
+    ------
+    FrameError
+        If DATASEC has more than a tenth of a strip's columns (or rows), or, without DATASEC, if
+        BIASSEC lies outside the frame, or, without both, if CCDSEC or DETSEC has as many columns as
+        the frame.
+    """
+    for draft in drafts:
+        shape = array_shape(headers[draft.hdu], file=file)
+        factors = binning(headers, draft.hdu, specs=binning_cards)
+        is_alone = sum(other.hdu == draft.hdu for other in drafts) == 1
+        for strip in () if draft.lengthen else draft.overscan:
+            axis = _axis(draft.data, strip)
+            if axis is None or size[axis] is not None:
+                continue
+            length, factor = shape[1 - axis], factors[1 - axis]
+            claim = _claim(headers[draft.hdu], strip, axis, length, factor, shape, is_alone)
+            if claim is not None:
+                raise _contradiction(draft, strip, axis, size, length, claim, file=file)
+
+
+def _axis(data, strip):
+    """Return 0 for a strip left or right of the data, 1 above or below, None for neither alone."""
+    beside = not strip.shares_columns(data), not strip.shares_rows(data)
+    return None if beside[0] == beside[1] else beside.index(True)
+
+
+def _claim(header, strip, axis, length, factor, shape, is_alone):
+    """Return the card, and its text, by which a strip holds data; None where no card says so."""
+    text, stated = _stated(header, "DATASEC", axis, shape)
+    if stated is not None:
+        if stated[1] > length and stated[1] <= length * factor:
+            # Some cameras count the pixels of the chip, and not the binned ones.
+            stated = stated[0] // factor, stated[1] // factor
+        first, last = _span(strip, axis)
+        shared = min(last, stated[1]) - max(first, stated[0])
+        return ("DATASEC", text) if shared > _SHARED * (last - first) else None
+    text, stated = _stated(header, "BIASSEC", axis, shape)
+    if stated is not None:
+        return ("BIASSEC", text) if stated[0] >= length else None
+    for keyword in _OF_CHIP if is_alone else ():
+        text, stated = _stated(header, keyword, axis, None)
+        if stated is not None:
+            return (keyword, text) if (stated[1] - stated[0]) // factor == length else None
+    return None
+
+
+def _stated(header, keyword, axis, shape):
+    """Return a section's text and its first pixel and the one after its last; None if unreadable.
+
+    The profile stands in for the header: a section that cannot be read is no concern.
+    """
+    text = card_value(header, keyword)
+    if isinstance(text, str):
+        with suppress(FrameError):
+            return text, _span(Region.from_fits(text, shape=shape), axis)
+    return None, None
+
+
+def _span(region, axis):
+    return (region.y0, region.y1) if axis else (region.x0, region.x1)
+
+
+_SAYS = {
+    "DATASEC": "{text} are data",
+    "BIASSEC": "the overscan is {text}, outside the frame",
+    "CCDSEC": "all {length} {axis} are of the chip's {text}",
+}
+
+
+def _contradiction(draft, strip, axis, size, length, claim, *, file):
+    """Return the error on a strip that holds data by a card."""
+    keyword, text = claim
+    says = _SAYS.get(keyword, _SAYS["CCDSEC"]).format(text=text, length=length, axis=_AXES[axis])
+    numbers = [*map(str, (number if number is not None else "null" for number in size))]
+    numbers[axis] = str(length)
+    return FrameError(
+        f"the overscan of the camera's profile holds data by this card: {says}, and amplifier"
+        f" {draft.name} has its overscan at {strip.to_fits()}",
+        file=file,
+        keyword=keyword,
+        value=text,
+        allowed=f"a section without the {_AXES[axis]} of the overscan",
+        remedy=f"was the frame read without overscan, binned or trimmed: give it a profile of its"
+        f" own, recognised by {_CARDS[axis]}: {length} (`overscan: none`, if it has none); is the"
+        f" card wrong: write `size: [{', '.join(numbers)}]` into the profile",
+    )

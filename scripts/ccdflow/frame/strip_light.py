@@ -1,0 +1,201 @@
+"""Light in an overscan, by a comparison with the data beside it.
+
+Columns of data that are taken for overscan have the level of their neighbours and the noise of
+photons. A true overscan has one of the two in no frame with light: where light ends at it, its
+level is that of the bias; where no light comes so far, its noise is that of the readout.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
+
+LIT = "lit overscan"
+"""The name of this warning. Whether it sets a frame aside depends on its image type."""
+
+HOLDS_DATA = "holds data as the image does"
+"""Words of the warning, by which the reason of a frame that was set aside is known."""
+
+# Electrons. A strip of more noise holds photons, if no card or profile gives the read noise: the
+# readouts of CCDs have 2 to 20. Adu, where the gain is unknown, too.
+_MOST_READ_NOISE = 30.0
+# Where the read noise is given, a strip of more than this many times of it holds photons. That of
+# the EFOSC2 is 1.6 times its card's.
+_READ_NOISES = 2.5
+# The level of the strip is that of its neighbours within this fraction of the light that its noise
+# stands for: vignetting changes a flat by less than 2 % over as many columns.
+_SAME_LEVEL = 0.1
+# The noise of the strip is that of its neighbours within this factor: the response of pixels
+# differs more over the neighbours, which are spread. A true overscan beside a flat is 40
+# times quieter.
+_SAME_NOISE = 1.5
+# Data beside an overscan hold light if they are noisier than it by this factor.
+_NOISIER = 1.25
+# Adu by which the data beside a true overscan are brighter, at least: biases have gradients.
+_LEAST_STEP = 20.0
+# The sampled lines of data nearest to the strip: for their noise, and for their level.
+_NEIGHBOURS, _NEAREST = 6, 2
+# The noises are of at most this many rows, spread over the strip: they are good to 1 % then.
+_MOST_ROWS = 256
+# Fewer rows of a strip, or columns, are not judged.
+_FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
+
+
+REMEDY = (
+    "was the frame read without overscan, or trimmed: give frames of its size a profile of their"
+    " own (`overscan: none`), else correct `overscan:` in the camera's profile"
+)
+"""The end of the warning."""
+
+
+class Likeness(NamedTuple):
+    """A strip and the data beside it.
+
+    Attributes
+    ----------
+    step : float
+        Level of the data less that of the strip, adu.
+    noise, data_noise : float
+        Noise of a pixel of the strip and of the data, without that of columns and rows, adu.
+    """
+
+    step: float
+    noise: float
+    data_noise: float
+
+
+def compare_strip(sample, amplifier):
+    """Compare a strip with the data nearest to it.
+
+    Parameters
+    ----------
+    sample : ccdflow.frame.subtraction_checks.Sample
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    Likeness or None
+        None if there are too few pixels, if strips lie on two sides of the data, or if one level
+        for the frame is that of rows above or below: the sample has none near to them.
+    """
+    lines, strip = sample.lines, sample.strip
+    if min(len(lines), len(strip)) < _FEWEST_ROWS:
+        return None
+    if min(lines.shape[1], strip.shape[1]) < _FEWEST_COLUMNS:
+        return None
+    sides = {_side(amplifier, each) for each in amplifier.overscan}
+    if len(sides) > 1 or None in sides:
+        return None
+    # The data nearest to the strip come first.
+    nearest = lines[:, ::-1] if sides == {"behind"} else lines
+    steps = nearest[:, :_NEAREST].mean(axis=1, dtype=np.float64) - sample.own
+    return Likeness(
+        float(median(steps)), _noise_within(strip), _noise_within(nearest[:, :_NEIGHBOURS])
+    )
+
+
+def _side(amplifier, strip):
+    """Return 'before' or 'behind' the data, along the sampled lines; None if it is neither."""
+    data = amplifier.data
+    if amplifier.along == "columns":
+        return "behind" if strip.y0 >= data.y1 else "before"
+    if strip.shares_columns(data):
+        return None
+    return "behind" if strip.x0 >= data.x1 else "before"
+
+
+def _noise_within(pixels):
+    """Return the noise of (n, k) pixels about the levels of their columns and of their rows."""
+    pixels = pixels[:: max(1, len(pixels) // _MOST_ROWS)].astype(np.float32)
+    pixels -= np.median(pixels, axis=0)
+    count = pixels.shape[1]
+    off = np.abs(pixels - pixels.mean(axis=1, keepdims=True))
+    return MAD_TO_SIGMA_SHORT * float(median(off)) * (count / (count - 1)) ** 0.5
+
+
+def compare_strips(samples, amplifiers):
+    """Compare the strips of a frame with the data nearest to them.
+
+    Parameters
+    ----------
+    samples : dict of str to ccdflow.frame.subtraction_checks.Sample
+        By the name of the amplifier.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    dict of str to Likeness
+        By the name of the amplifier, for those with enough pixels.
+    """
+    compared = {
+        amplifier.name: compare_strip(samples[amplifier.name], amplifier)
+        for amplifier in amplifiers
+        if amplifier.name in samples
+    }
+    return {name: likeness for name, likeness in compared.items() if likeness is not None}
+
+
+def light_warnings(compared, samples, amplifiers):
+    """Return the warnings on strips that hold light as the data beside them do.
+
+    Parameters
+    ----------
+    compared : dict of str to Likeness
+        As `compare_strips` returns it.
+    samples : dict of str to ccdflow.frame.subtraction_checks.Sample
+        By the name of the amplifier.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    list of (str, str)
+        `LIT` and the text of each warning.
+    """
+    warnings = []
+    for amplifier in amplifiers:
+        likeness = compared.get(amplifier.name)
+        if likeness is not None and is_lit(likeness, amplifier):
+            where = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
+            regions = " ".join(strip.to_fits() for strip in amplifier.overscan)
+            level = median(samples[amplifier.name].own)
+            text = (
+                f"{where}the overscan {regions} {HOLDS_DATA}: its level ({level:.4g} adu) is that"
+                f" of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
+                f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
+                f" adu); allowed: a strip without light; {REMEDY}"
+            )
+            warnings.append((LIT, text))
+    return warnings
+
+
+def is_dark(likeness):
+    """Tell whether light ends at a strip: a true overscan beside data with light."""
+    brighter = likeness.step > max(likeness.noise, _LEAST_STEP)
+    return brighter and likeness.data_noise > _NOISIER * likeness.noise
+
+
+def is_lit(likeness, amplifier):
+    """Tell whether a strip holds light as the data beside it do.
+
+    Parameters
+    ----------
+    likeness : Likeness
+    amplifier : ccdflow.camera.geometry.Amplifier
+        With gain (e-/adu) and read noise (e-), or None.
+
+    Returns
+    -------
+    bool
+    """
+    gain = amplifier.gain or 1.0
+    noise = likeness.noise * gain
+    known = amplifier.read_noise if amplifier.gain else None
+    if not noise > (_READ_NOISES * known if known else _MOST_READ_NOISE):
+        return False
+    light = noise**2 / gain
+    ratio = likeness.data_noise / likeness.noise
+    is_alike = 1 / _SAME_NOISE <= ratio <= _SAME_NOISE
+    return is_alike and abs(likeness.step) <= _SAME_LEVEL * light

@@ -1,0 +1,64 @@
+"""Frames of one camera and night in several sizes, where only the profile tells the overscan.
+
+In a bias or dark no pixel tells whether a strip is an overscan. Other frames do: those of other
+sizes, which have it, and those of its own size, in which it was seen to hold light.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ccdflow.frame.strip_light import HOLDS_DATA
+from ccdflow.run.rawframes.rows import SET_ASIDE
+
+SIZE = "size"
+"""The warning on a frame of a size in which the overscan of its profile may hold data."""
+
+_REMEDY = (
+    "give `size:` in the camera's profile, for frames with overscan, and frames without one a"
+    " profile of their own (`overscan: none`)"
+)
+
+
+def size_warnings(rows, data_of):
+    """Return warnings on frames of a night whose overscan only the profile tells.
+
+    Parameters
+    ----------
+    rows : iterable of ccdflow.run.rawframes.rows.Row
+        All frames of a night.
+    data_of : dict of str to dict
+        The figures of reduced frames, by raw file.
+
+    Returns
+    -------
+    dict of str to list of (str, str)
+        Kind and text of the warnings, by raw file.
+    """
+    unstated, lit, dark = defaultdict(list), set(), set()
+    for row in rows:
+        strips = data_of.get(row.file, {}).get("strips")
+        if strips is not None:
+            axis = f"naxis{strips['axis']}"
+            key = row.camera, row.night, axis, row.facts[axis]
+            unstated[key[:3]].append((row.file, key))
+            if strips["dark"]:
+                dark.add(key)
+        elif row.status == SET_ASIDE and HOLDS_DATA in row.reason:
+            lit |= {(row.camera, row.night, axis, row.facts[axis]) for axis in ("naxis1", "naxis2")}
+    warnings = {}
+    for frames in unstated.values():
+        longest = max(key for _, key in frames)
+        for file, key in frames:
+            if key in lit:
+                why = "in a frame of its size, with light, the strip holds data and is no overscan"
+            elif key != longest and key not in dark:
+                why = (
+                    f"others of the night have {longest[3]}, and neither a card nor a frame of its"
+                    " size with light shows that it has an overscan"
+                )
+            else:
+                continue
+            text = f"{key[2].upper()} is {key[3]}: {why}; {_REMEDY}"
+            warnings[file] = [(SIZE, text)]
+    return warnings

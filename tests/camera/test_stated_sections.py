@@ -1,0 +1,137 @@
+"""A profile's overscan in frames without one: sections that the header states, and `size`."""
+
+from pathlib import Path
+
+import pytest
+from camera_headers import header, profile
+
+from ccdflow.camera.profiles import load_cameras
+from ccdflow.errors import FrameError
+
+# Of a chip of 2048 x 40 with 32 columns of overscan at the right, as the LFC's.
+RIGHT = """
+recognise: {{INSTRUME: PROBE}}
+{more}
+amplifiers: [{{data: {{python: "[:, :-32]"}}, overscan: {{python: "[:, -25:]"}}}}]
+"""
+LEFT = """
+recognise: {{INSTRUME: PROBE}}
+{more}
+amplifiers: [{{data: {{python: "[:, 50:]"}}, overscan: {{python: "[:, 5:49]"}}}}]
+"""
+ABOVE = """
+recognise: {{INSTRUME: PROBE}}
+{more}
+amplifiers: [{{data: {{python: "[:-20, :]"}}, overscan: {{python: "[-16:, :]"}}}}]
+"""
+
+
+def strip_of(tmp_path, text, made, **more):
+    """The overscan that a profile takes in a frame."""
+    lines = "\n".join(f"{key}: {value}" for key, value in more.items())
+    camera = profile(tmp_path, text.format(more=lines))
+    (amplifier,) = camera.geometry([made], file="a.fits").amplifiers
+    return amplifier.overscan[0].to_fits()
+
+
+CONTRADICTED = {
+    # Of 2048 columns, all of which are data: by DATASEC, BIASSEC or the section of the chip.
+    "trimmed": (RIGHT, 2048, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
+    "trimmed, BIASSEC of before": (RIGHT, 2048, 40, {"BIASSEC": "[2049:2080,1:39]"}, "BIASSEC"),
+    "no overscan, by CCDSEC": (RIGHT, 2048, 40, {"CCDSEC": "[1:2048,1:40]"}, "CCDSEC"),
+    "no overscan, by DETSEC": (RIGHT, 2048, 40, {"DETSEC": "[2049:4096,1:40]"}, "DETSEC"),
+    "trimmed within a window": (RIGHT, 1000, 40, {"DATASEC": "[1:1000,1:40]"}, "DATASEC"),
+    "cut further, the card of before": (RIGHT, 1900, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
+    "12 of 32 columns left": (RIGHT, 2060, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
+    "binned, and its overscan as well": (
+        RIGHT, 1040, 20, {"CCDSUM": "2 2", "DATASEC": "[1:1024,1:20]"}, "DATASEC",
+    ),
+    "binned, no overscan, by CCDSEC": (
+        RIGHT, 1024, 20, {"CCDSUM": "2 2", "CCDSEC": "[1:2048,1:40]"}, "CCDSEC",
+    ),
+    "prescan trimmed": (LEFT, 4096, 40, {"DATASEC": "[1:4096,1:40]"}, "DATASEC"),
+    "rows trimmed": (ABOVE, 60, 4100, {"DATASEC": "[1:60,1:4100]"}, "DATASEC"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONTRADICTED)
+def test_a_strip_that_holds_data_by_the_header_sets_the_frame_aside(tmp_path, case):
+    text, nx, ny, cards, keyword = CONTRADICTED[case]
+    made = header(nx, ny, INSTRUME="PROBE", **cards)
+    with pytest.raises(FrameError, match="the overscan of the camera's profile holds data") as told:
+        strip_of(tmp_path, text, made)
+    error = told.value
+    axis, length = ("NAXIS2", ny) if text is ABOVE else ("NAXIS1", nx)
+    size = f"[null, {ny}]" if text is ABOVE else f"[{nx}, null]"
+    assert (error.file, error.keyword, error.value) == ("a.fits", keyword, cards[keyword])
+    assert error.allowed.startswith("a section without the ")
+    assert f"recognised by {axis}: {length} (`overscan: none`" in error.remedy
+    # The remedy that it names: the profile says that it is made for this size.
+    assert f"write `size: {size}` into the profile" in error.remedy
+    assert strip_of(tmp_path, text, made, size=size)
+
+
+FINE = {
+    "whole": (RIGHT, 2080, 40, {"DATASEC": "[1:2048,1:40]"}, "[2056:2080,1:40]"),
+    "a window of rows": (RIGHT, 2080, 10, {"DATASEC": "[1:2048,1:40]"}, "[2056:2080,1:10]"),
+    "a window of columns with overscan": (
+        RIGHT, 1032, 40, {"DATASEC": "[1:1000,1:40]"}, "[1008:1032,1:40]",
+    ),
+    "binned, overscan of 32 columns": (
+        RIGHT, 1056, 20, {"CCDSUM": "2 2", "DATASEC": "[1:1024,1:20]"}, "[1032:1056,1:20]",
+    ),
+    "binned, its section of the chip's pixels": (
+        RIGHT, 1056, 20, {"CCDSUM": "2 2", "DATASEC": "[1:2048,1:40]"}, "[1032:1056,1:20]",
+    ),
+    # Columns 2055 and 2056 at most: no median of 25 moves.
+    "a column too many": (RIGHT, 2080, 40, {"DATASEC": "[1:2057,1:40]"}, "[2056:2080,1:40]"),
+    "CCDSEC of the data": (RIGHT, 2080, 40, {"CCDSEC": "[1:2048,1:40]"}, "[2056:2080,1:40]"),
+    "TRIMSEC is all": (RIGHT, 2080, 40, {"TRIMSEC": "[1:2080,1:40]"}, "[2056:2080,1:40]"),
+    "BIASSEC": (RIGHT, 2080, 40, {"BIASSEC": "[2049:2080,1:39]"}, "[2056:2080,1:40]"),
+    "unreadable": (RIGHT, 2080, 40, {"DATASEC": "all"}, "[2056:2080,1:40]"),
+    "no card": (RIGHT, 2048, 40, {}, "[2024:2048,1:40]"),
+    "prescan": (LEFT, 4142, 40, {"DATASEC": "[51:4142,1:40]"}, "[6:49,1:40]"),
+    "rows": (ABOVE, 60, 4120, {"DATASEC": "[1:60,1:4100]"}, "[1:60,4105:4120]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_a_strip_that_no_card_contradicts_is_taken(tmp_path, case):
+    text, nx, ny, cards, wanted = FINE[case]
+    assert strip_of(tmp_path, text, header(nx, ny, INSTRUME="PROBE", **cards)) == wanted
+
+
+def test_two_amplifiers_that_share_a_section(tmp_path):
+    text = """
+recognise: {INSTRUME: PROBE}
+amplifiers:
+  - {name: L, data: {python: "[:, 0:100]"}, overscan: {python: "[:, -40:-20]"}}
+  - {name: R, data: {python: "[:, 100:200]"}, overscan: {python: "[:, -20:]"}}
+"""
+    camera = profile(tmp_path, text)
+    fine = header(240, 9, INSTRUME="PROBE", DATASEC="[1:200,1:9]", DETSIZE="[1:240,1:9]")
+    assert len(camera.geometry([fine], file="a.fits").amplifiers) == 2
+    cut = header(220, 9, INSTRUME="PROBE", DATASEC="[1:200,1:9]")
+    with pytest.raises(FrameError, match=r"DATASEC: .* amplifier L has its overscan at \[181:200,"):
+        camera.geometry([cut], file="a.fits")
+
+
+def test_a_strip_that_a_card_gives_follows_the_header(tmp_path):
+    text = "recognise: {{INSTRUME: PROBE}}\n{more}\namplifiers: [{{data: {{keyword: TRIMSEC}},"
+    text += " overscan: {{keyword: BIASSEC}}}}]\n"
+    made = header(
+        50, 9, INSTRUME="PROBE", DATASEC="[1:50,1:9]", TRIMSEC="[1:40,1:9]", BIASSEC="[41:50,1:9]"
+    )
+    assert strip_of(tmp_path, text, made) == "[41:50,1:9]"
+
+
+def test_the_profiles_that_come_along_give_a_size_or_have_cards_that_tell():
+    """A profile with neither would need pixels to know an overscan from data."""
+    free = {
+        camera.name
+        for camera in load_cameras(Path(__file__).parents[2] / "config" / "cameras")
+        if camera.size == (None, None)
+        and any(s.form != "keyword" for a in camera.amplifiers for s in a.overscan)
+    }
+    # Each frame of the LFC has DATASEC, CCDSEC and BIASSEC.
+    assert free == {"lfc"}

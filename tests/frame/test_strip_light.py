@@ -1,0 +1,116 @@
+"""Columns of data taken for an overscan have the level and noise of the data beside them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_frames import amplifier, geometry
+from test_real_frames import CAMERAS, DATA, needs_data, read
+
+from ccdflow.camera.cameras import identify
+from ccdflow.camera.reduction_recipe import ReductionRecipe
+from ccdflow.frame import strip_light
+from ccdflow.frame.reduction import reduce_frame
+
+NY, NX, STRIP = 120, 300, 32
+BY_ROW = ReductionRecipe(model=None)
+
+
+def exposed(light, *, noise=5.0, strip=STRIP, seed=1, vignetting=0.2, unlit=0):
+    """A frame, adu and electrons, of which the last `strip` columns are a true overscan."""
+    rng = np.random.default_rng(seed)
+    x = np.linspace(-1, 1, NX)
+    mean = light * (1 - vignetting * x**2) * np.ones((NY, 1))
+    mean[:, NX - unlit :] = 0
+    frame = 1000 + noise * rng.standard_normal((NY, NX + strip))
+    frame[:, :NX] += rng.poisson(mean)
+    return np.rint(frame).clip(0, 65535).astype(np.uint16)
+
+
+def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
+    """The warnings on light in the last 25 columns of a frame, or the first 25 rows of its turn."""
+    ny, nx = frame.shape
+    one = amplifier(f"1:{nx - 32},1:{ny}", f"{nx - 24}:{nx},1:{ny}")
+    if turned:
+        frame = np.ascontiguousarray(frame.T[::-1])
+        one = amplifier(f"1:{ny},33:{nx}", f"1:{ny},1:25", along="columns")
+    one = replace(one, gain=gain, read_noise=read_noise)
+    reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+    (rows,) = reduced.rows.values()
+    found = [text for kind, text in reduced.warnings if kind == strip_light.LIT]
+    return found, rows.is_strip_dark
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("light", [300, 3_000, 30_000])
+def test_columns_of_data_are_known_by_level_and_noise(light, turned):
+    for seed in range(5):
+        (text,), is_dark = warnings_of(exposed(light, strip=0, seed=seed), turned=turned)
+        assert not is_dark
+        assert strip_light.HOLDS_DATA in text
+        assert "allowed: a strip without light" in text
+        assert "`overscan: none`" in text
+        where = "[1:120,1:25]" if turned else "[276:300,1:120]"
+        assert text.startswith(f"the overscan {where} ")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("light", [0, 20, 300, 3_000, 30_000])
+@pytest.mark.parametrize("unlit", [0, 80])
+def test_a_true_overscan_is_none_of_them(light, unlit, turned):
+    """Neither beside bright data, nor where no light comes to the edge, nor in a bias."""
+    for seed in range(5):
+        frame = exposed(light, seed=seed, unlit=unlit)
+        found, is_dark = warnings_of(frame, turned=turned)
+        assert found == []
+        assert is_dark == (light >= 300 and not unlit), seed
+
+
+def test_a_read_noise_that_is_not_known_is_taken_to_be_below_30_electrons():
+    assert len(warnings_of(exposed(3_000, strip=0), read_noise=None)[0]) == 1
+    assert len(warnings_of(exposed(3_000, strip=0), gain=None)[0]) == 1
+    # 300 electrons have a noise of 18: it could be that of a readout.
+    assert warnings_of(exposed(300, strip=0), read_noise=None)[0] == []
+    # A noisy readout that the header gives is no light; the same noise is, where it gives another.
+    noisy = exposed(0, noise=40.0)
+    assert warnings_of(noisy, read_noise=30.0)[0] == []
+    assert len(warnings_of(noisy, read_noise=5.0)[0]) == 1
+
+
+def test_a_strip_of_which_a_part_is_data_has_another_warning():
+    """12 of its 25 columns are an overscan: its columns disagree, and that is said."""
+    frame = exposed(3_000, strip=12)
+    ny, nx = frame.shape
+    one = amplifier(f"1:{nx - 32},1:{ny}", f"{nx - 24}:{nx},1:{ny}")
+    reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+    assert "light" in [kind for kind, _ in reduced.warnings]
+
+
+REAL = {
+    "kast_blue_2015/b2.fits.gz": True,
+    "kast_blue_2015/b27.fits.gz": False,
+    "kast_blue_2015/b14.fits.gz": False,
+    "saao_ste3/a8280271.fits": True,
+    "isis_blue_2016/r2324581.fit.gz": True,
+    "vbo_uags_2025/02jan2025_dft1.fits": True,
+    "goodman_focus/im_g_SDSS.fits": False,
+    # An arc and a faint spectrum, unlit at the edge but for lines.
+    "efosc2_2022/EFOSC.2022-01-28T04:54:24.341.fits.gz": False,
+}
+
+
+@needs_data
+@pytest.mark.parametrize("name", REAL)
+def test_real_frames_with_their_overscan_and_without(name):
+    """No overscan of a real frame is taken for data; flats without theirs are known."""
+    headers, arrays = read(DATA / name)
+    camera = identify(headers, CAMERAS, file=name)
+    found = camera.geometry(headers, file=name)
+    recipe = camera.recipe({}).for_geometry(found)
+    stored = {hdu: (arrays[hdu], 0) for hdu, _ in found.raw_shapes}
+    kinds = [kind for kind, _ in reduce_frame(stored, found, recipe).warnings]
+    assert strip_light.LIT not in kinds
+    first = found.amplifiers[0]
+    trimmed = np.ascontiguousarray(arrays[first.hdu][first.data.slices])
+    known, _ = warnings_of(trimmed, gain=first.gain or 1.0, read_noise=first.read_noise or 5.0)
+    assert bool(known) == REAL[name]
