@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
-from ccdflow.camera.header_reader import HeaderReader
+from ccdflow.camera.header_reader import FactPlaces, HeaderReader
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.image_hdus import required_image_hdus
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
 from ccdflow.files.cards import CardSpec, as_text, card_value
@@ -180,10 +179,15 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     FrameError
         If the file holds no image.
     """
-    images = remembered("images", lambda headers: required_image_hdus(headers, file=file), headers)
-    reader = HeaderReader(headers, cards, file=file, images=images)
+    places = remembered("places", lambda headers: FactPlaces(headers, cards, file=file), headers)
+    reader = HeaderReader(headers, cards, file=file, places=places)
     exptime = reader.seconds()
-    imagetyp, kind, reason = frame_type(reader, rules)
+    # A rule may want a name of the file. Places depend on cards that are not looked at again.
+    keep = at_once if any(rule.files for rule in rules) else remembered
+    (imagetyp, kind, reason), of_type = keep(
+        ("type", places), lambda headers: _type_of(headers, cards, rules, file, places), headers
+    )
+    reader.warn_all(of_type)
     moment = moment_of(reader)
     look_at_dates(reader, moment, exptime)
     if kind == "science" and exptime == 0:
@@ -198,6 +202,10 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     reader.warn_all(of_pixels)
     night = night_of(moment, reader, longitude, file)
     reader.warn_all(of_readout)
+    # Many programs write text here, and no frame needs it: anything but a number is ignored.
+    set_point = celsius(reader.text("set_temperature"))
+    temperature = celsius(reader.text("temperature"))
+    reader.warn_all(of_placement)
     facts = FrameFacts(
         imagetyp=imagetyp,
         type=kind,
@@ -206,13 +214,18 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
         exptime=exptime,
         date_obs=moment.iso,
         night=night,
-        # Many programs write text here, and no frame needs it: anything but a number is ignored.
-        set_temperature=celsius(reader.text("set_temperature")),
-        temperature=celsius(reader.text("temperature")),
+        set_temperature=set_point,
+        temperature=temperature,
+        warnings=tuple(reader.warnings),
         **alike,
     )
-    reader.warn_all(of_placement)
-    return _facts_with_short_texts(replace(facts, warnings=tuple(reader.warnings)))
+    return _facts_with_short_texts(facts)
+
+
+def _type_of(headers, cards, rules, file, places):
+    """Return the image type of a frame as `frame_type` does, and the warnings on its cards."""
+    reader = HeaderReader(headers, cards, file=file, places=places)
+    return frame_type(reader, rules), reader.warnings
 
 
 def _alike_facts(headers, cards, file):
@@ -257,10 +270,9 @@ _LONGEST = 500
 
 def _facts_with_short_texts(facts):
     """Return the facts with long texts cut; each keeps eight digits of its own."""
-    texts = ((each.name, getattr(facts, each.name)) for each in fields(facts))
     changed = {
         name: _cut(text)
-        for name, text in texts
+        for name, text in vars(facts).items()
         if name != "setting" and isinstance(text, str) and len(text) > _LONGEST
     }
     if any(len(text) > _LONGEST for text in facts.warnings):

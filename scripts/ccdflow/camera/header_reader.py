@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from ccdflow.camera.gains import is_gain_setting
 from ccdflow.camera.image_hdus import required_image_hdus
+from ccdflow.files.card_search import CardPlaces, contents_at, first_readable
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
     contents,
-    hdu_indices,
     may_be_there,
-    read_value,
     unreadable_card,
 )
 from ccdflow.files.values import (
@@ -37,6 +38,24 @@ _TRUE_GAIN = (
 )
 
 
+class FactPlaces(CardPlaces):
+    """Where the cards of facts stand, and which HDUs hold an image.
+
+    Parameters
+    ----------
+    headers, cards, file
+        As for `HeaderReader`.
+
+    Attributes
+    ----------
+    images : tuple of int
+    """
+
+    def __init__(self, headers, cards, *, file):
+        self.images = required_image_hdus(headers, file=file)
+        super().__init__(headers, chain.from_iterable(cards.values()))
+
+
 class HeaderReader:
     """Reads the values of one frame and gathers its warnings.
 
@@ -48,8 +67,8 @@ class HeaderReader:
         The cards that are tried in order, by the fact they tell (`ccdflow.camera.facts.KEYWORDS`).
     file : str
         Named in errors.
-    images : tuple of int, optional
-        Numbers of the HDUs that hold an image, where they are known.
+    places : FactPlaces, optional
+        Of these headers and cards, where they are known.
 
     Attributes
     ----------
@@ -57,9 +76,10 @@ class HeaderReader:
         Warnings: cards that cannot be read, and values that were guessed.
     """
 
-    def __init__(self, headers, cards, *, file, images=None):
+    def __init__(self, headers, cards, *, file, places=None):
         self.headers, self.cards, self.file = headers, cards, file
-        self.images = required_image_hdus(headers, file=file) if images is None else images
+        self._places = FactPlaces(headers, cards, file=file) if places is None else places
+        self.images = self._places.images
         self.warnings = []
         self._known = {}
 
@@ -101,18 +121,34 @@ class HeaderReader:
 
         Returns
         -------
-        ccdflow.files.cards.Reading
+        ccdflow.files.card_search.Reading
         """
         if name not in self._known:
-            specs = self.cards[name] if keywords is None else map(CardSpec, keywords)
-            reading = read_value(
-                self.headers, specs, self.order(name), reader, problem=problem, silent=AMBIGUOUS
-            )
+            found = self.found(name, keywords=keywords)
+            reading = first_readable(found, reader, problem=problem, silent=AMBIGUOUS)
             for text in reading.problems:
                 rest = f"; {remedy}" if remedy else ""
                 self.warn(text + (f": {reading.keyword} is used" if reading.keyword else rest))
             self._known[name] = reading
         return self._known[name]
+
+    def found(self, name, *, keywords=None):
+        """Yield the contents of its cards that say something, in the order in which they count.
+
+        Parameters
+        ----------
+        name, keywords
+            As for `read`.
+
+        Yields
+        ------
+        ccdflow.files.cards.Content
+        """
+        places = self._places.known(name)
+        if places is None:
+            specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
+            places = self._places.find(name, specs, self.order(name))
+        return contents_at(self.headers, places)
 
     def every(self, name, reader, problem):
         """Return [(value, content)] of all readable cards, in order; warn if none is readable.
@@ -131,17 +167,12 @@ class HeaderReader:
         list of (object, ccdflow.files.cards.Content)
         """
         readable, problems = [], []
-        for spec in may_be_there(self.headers, self.cards[name]):
-            order = self.order(name) if spec.hdu is None else hdu_indices(self.headers, spec.hdu)
-            for index in dict.fromkeys(order):
-                for content in contents(self.headers[index], spec.keyword, spec.occurrence):
-                    if is_silent(content.value):
-                        continue
-                    value = reader(content)
-                    if value is not None:
-                        readable.append((value, content))
-                    elif problem is not None and spec.keyword not in AMBIGUOUS:
-                        problems.append(unreadable_card(content, problem))
+        for content in self.found(name):
+            value = reader(content)
+            if value is not None:
+                readable.append((value, content))
+            elif problem is not None and content.keyword not in AMBIGUOUS:
+                problems.append(unreadable_card(content, problem))
         for text in problems:
             self.warn(f"{text}: {readable[0][1].keyword} is used" if readable else text)
         return readable
@@ -196,12 +227,8 @@ class HeaderReader:
         -------
         list of ccdflow.files.cards.Content
         """
-        cards = []
-        for hdu in dict.fromkeys((0, self.images[0])):
-            for keyword in dict.fromkeys(self.headers[hdu]):
-                if wanted.fullmatch(keyword) and not unwanted.fullmatch(keyword):
-                    cards += contents(self.headers[hdu], keyword)
-        return [content for content in cards if not is_silent(content.value)]
+        order = (0, self.images[0])
+        return list(contents_at(self.headers, self._places.named(order, wanted, unwanted)))
 
     def gain(self):
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""

@@ -27,7 +27,6 @@ from ccdflow.camera.dates import (
     read_day,
     read_zone,
 )
-from ccdflow.files.cards import CardSpec, read_value
 from ccdflow.files.values import Broken, as_number
 
 _LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
@@ -324,12 +323,16 @@ def _sidereal(content):
 def _place(reader):
     """Return the longitude of the site by its geocentric coordinates; None without coordinates."""
     numbers = [
-        read_value(
-            reader.headers, (CardSpec(keyword),), (0, reader.images[0]),
-            lambda content: as_number(content.value), problem="not a number",
-        ).value
+        next(
+            (
+                number
+                for content in reader.found(keyword, keywords=(keyword,))
+                if (number := as_number(content.value)) is not None
+            ),
+            None,
+        )
         for keyword in _PLACE
-    ]  # fmt: skip
+    ]
     if None in numbers:
         return None
     place = longitudes.longitude_of_place(*numbers)

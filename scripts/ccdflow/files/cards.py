@@ -12,7 +12,7 @@ from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.files.rawheader import indexed_names, is_text
-from ccdflow.files.values import Broken, as_number, is_silent
+from ccdflow.files.values import Broken, as_number
 
 # A standard FITS keyword has at most this many letters.
 _LONGEST_PLAIN = 8
@@ -77,35 +77,6 @@ class Content:
     keyword: str
     value: str | int | float | bool | complex | Broken
     comment: str = ""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A value that was looked for in the headers, and the cards that are there but no use.
-
-    Parameters
-    ----------
-    value : object
-        As the reader of its kind gives it; None where no card is readable.
-    content : Content or None
-        The card it is from.
-    problems : tuple of str
-        A line for each card that came before it and cannot be read.
-    """
-
-    value: object = None
-    content: Content | None = None
-    problems: tuple[str, ...] = ()
-
-    @property
-    def keyword(self):
-        """The card that the value is from; '' without a card."""
-        return self.content.keyword if self.content else ""
-
-    @property
-    def comment(self):
-        """That card's comment."""
-        return self.content.comment if self.content else ""
 
 
 def contents(header, keyword, occurrence="first"):
@@ -213,6 +184,25 @@ def _contents(header, keyword):
     else:
         cards = [header.cards[(keyword, i)] for i in range(header.count(keyword))]
     return [_content(keyword, card) for card in cards]
+
+
+def content_at(header, keyword, place):
+    """Return the content of the card at a place; None for a blank one.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keyword : str
+        The keyword of the card there.
+    place : int
+
+    Returns
+    -------
+    Content or None
+    """
+    if is_text(header):
+        return _parsed_text(keyword, header.text_at(place))
+    return _content(keyword, header._cards[place])
 
 
 def first_value(header, keyword, default=None):
@@ -337,42 +327,6 @@ def as_text(content):
     if isinstance(content.value, Broken):
         return None
     return " ".join(str(content.value).split())
-
-
-def read_value(headers, specs, order, reader, *, problem, silent=()):
-    """Look for a value in several cards, and say which of them are there but cannot be read.
-
-    Parameters
-    ----------
-    headers : list of astropy.io.fits.Header
-        One for each HDU.
-    specs : iterable of CardSpec
-        Tried in order.
-    order : sequence of int
-        HDUs to search for each of them.
-    reader : callable
-        Called with a `Content`; returns its value, or None where it is no use.
-    problem : str
-        The problem of such a card, in plain words.
-    silent : container of str
-        Keywords that mean something else in other cameras: they are passed over without a word.
-
-    Returns
-    -------
-    Reading
-    """
-    problems = []
-    for spec in may_be_there(headers, specs):
-        for index in order if spec.hdu is None else hdu_indices(headers, spec.hdu):
-            for content in contents(headers[index], spec.keyword, spec.occurrence):
-                if is_silent(content.value):
-                    continue
-                value = reader(content)
-                if value is not None:
-                    return Reading(value, content, tuple(dict.fromkeys(problems)))
-                if spec.keyword not in silent:
-                    problems.append(unreadable_card(content, problem))
-    return Reading(None, None, tuple(dict.fromkeys(problems)))
 
 
 def unreadable_card(content, problem):

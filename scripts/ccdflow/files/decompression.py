@@ -16,9 +16,6 @@ _PACKINGS = (
     (b"\xfd7zXZ\x00", "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)),
 )
 
-LONGEST_MAGIC = 6
-"""The longest of these magic numbers, that of xz, has this many bytes."""
-
 
 def packing_of(start):
     """Return (magic, name, maker of decompressors) by the first bytes of a file, or None."""

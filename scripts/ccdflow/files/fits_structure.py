@@ -107,6 +107,8 @@ def readable_header(text):
 
     Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
     """
+    if text.isascii() and (plain := text.decode("ascii")).isprintable():
+        return plain
     if any(byte in text for byte in _ENDINGS):
         cards = (bytes(text[start : start + CARD]) for start in range(0, len(text), CARD))
         text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)
@@ -115,11 +117,15 @@ def readable_header(text):
 
 def has_end_card(block):
     """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
-    return any(
-        block[i : i + 8] == b"END     "
-        or (block[i : i + 3] == b"END" and not bytes(block[i + 3 : i + CARD]).strip(_ENDINGS))
-        for i in range(0, len(block), CARD)
-    )
+    block = bytes(block)
+    place = block.find(b"END")
+    while place >= 0:
+        if place % CARD == 0:
+            rest = block[place + 3 : place + CARD]
+            if rest.startswith(b"     ") or not rest.strip(_ENDINGS):
+                return True
+        place = block.find(b"END", place + 1)
+    return False
 
 
 def _structural(header, keyword):

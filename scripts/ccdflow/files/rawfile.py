@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from ccdflow.errors import FrameError
 from ccdflow.files.atomic_write import open_at_once
-from ccdflow.files.decompression import LONGEST_MAGIC, Unpacked, packing_of
+from ccdflow.files.decompression import Unpacked, packing_of
 from ccdflow.files.file_errors import (
     ChangedRawFile,
     IncompleteRawFile,
@@ -40,6 +40,8 @@ from ccdflow.files.fits_structure import (
     tiled_size,
 )
 from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill, scratch
+from ccdflow.files.rawheader import Remembered
+from ccdflow.files.streams import FIRST_SLICE
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
@@ -123,21 +125,21 @@ class RawFile(io.RawIOBase):
         self.stamp = _stamp(status)
         if not status.st_size:
             raise damaged_error(name, "the file is empty", IncompleteRawFile)
-        start = file.read(LONGEST_MAGIC)
-        self._packed = start.startswith(GZIP_MAGIC)
-        self._packing = packing_of(start)
+        self._start = file.read(FIRST_SLICE)
+        self._packed = self._start.startswith(GZIP_MAGIC)
+        self._packing = packing_of(self._start)
         self._begin(())
 
     def _begin(self, hdus):
-        """Go back to the first byte; the next headers are compared with those of some HDUs."""
-        self._file.seek(0)
-        self._source = self._unpacked()
+        """Begin at the first byte; the next headers are compared with those of some HDUs."""
+        self._source = None
         self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
         self._crc = self._length = 0
         self._same_heads = True
 
     def _unpacked(self):
-        """Return the reader of the file's unpacked bytes; the file is at its first byte."""
+        """Return the reader of the file's unpacked bytes, from the first one on."""
+        self._file.seek(0)
         if self._packing:
             return Unpacked(self._file, self._name, self._packing)
         return Inflated(self._file) if self._packed else self._file
@@ -168,7 +170,7 @@ class RawFile(io.RawIOBase):
         crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
         self._file.seek(0)
         source = self._unpacked() if self._packing else self._file
-        stream = Stream(source, name, self._packed)
+        stream = Stream(source, name, self._packed, self._start)
         if self._packing:
             # Neither bzip2 nor xz has the unpacked length in front.
             promised = math.inf
@@ -215,6 +217,8 @@ class RawFile(io.RawIOBase):
 
     def readinto(self, buffer):
         """Fill (part of) a buffer with inflated bytes; 0 at the end."""
+        if self._source is None:
+            self._source = self._unpacked()
         count = self._source.readinto(buffer)
         if count:
             first, self._length = self._length, self._length + count
@@ -334,13 +338,23 @@ def _read_hdus(stream, length, memory, name, seen):
             )
         header = parse_header(text)
         seen.append(header)
-        hdus.append(Hdu(header, after, data_size(header, name), text))
+        size, expanded = _sizes("sizes", lambda headers: _sizes_of(headers, name), [header])
+        hdus.append(Hdu(header, after, size, text))
         offset = hdus[-1].end
         # A few bytes of compressed tiles may expand to an image of any size.
-        tiles = max(tiles, tiled_size(header, name))
+        tiles = max(tiles, expanded)
         if memory is not None:
             check_memory(max(offset, tiles), memory, name)
     return hdus
+
+
+# Thousands of files have the same cards on the size of their data.
+_sizes = Remembered()
+
+
+def _sizes_of(headers, name):
+    """Return the bytes of data that a header promises, and those of its tiles' image."""
+    return data_size(headers[0], name), tiled_size(headers[0], name)
 
 
 def _trailer(file, size, name):
@@ -348,8 +362,7 @@ def _trailer(file, size, name):
         raise damaged_error(
             name, "gzip stream ends early: the file is truncated", IncompleteRawFile
         )
-    file.seek(-8, os.SEEK_END)
-    tail = file.read(8)
+    tail = os.pread(file.fileno(), 8, size - 8)
     return int.from_bytes(tail[:4], "little"), int.from_bytes(tail[4:], "little")
 
 

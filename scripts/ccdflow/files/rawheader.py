@@ -139,6 +139,21 @@ class RawHeader(fits.Header):
         texts = self.texts
         return [texts[place] for place in places]
 
+    def text_at(self, place):
+        """Return the text of the card at a place, which counts as seen.
+
+        Parameters
+        ----------
+        place : int
+
+        Returns
+        -------
+        str
+        """
+        if self.seen is not None:
+            self.seen.add(place)
+        return self.texts[place]
+
 
 def parse_raw_header(text):
     """Return the header of a text of cards, as `astropy.io.fits.Header.fromstring` would.
@@ -267,6 +282,11 @@ def indexed_names(header):
     return header.layout.places if is_text(header) else header._keyword_indices
 
 
+def keywords_of(header):
+    """Return the keywords of all cards of a header in their order, as a tuple of str."""
+    return header.layout.keywords if is_text(header) else tuple(header)
+
+
 def commentary(header, keyword):
     """Return the texts of the cards HISTORY or COMMENT, in their order.
 
@@ -293,17 +313,22 @@ def is_text(header):
 _MOST_ANSWERS = 1 << 11
 # Sorts of headers, as above.
 _MOST_TABLES = 1 << 8
+# Sets of cards that a function looks at in one sort of headers: a bias is asked for less than a
+# science frame.
+_MOST_SETS = 8
 
 
 class Remembered:
     """The results of functions of headers, by the texts of the cards that they look at.
 
     Frames of a night differ in few cards, of which most functions look at none. Which cards a
-    function has looked at is noted while it works: results with the same keywords in all headers,
-    and the same texts in those cards, are the same. An exception is not remembered.
+    function has looked at is noted while it works: with the same keywords in all headers, and the
+    same texts in those cards, it goes the same way and comes to the same result. An exception is
+    not remembered.
     """
 
     def __init__(self):
+        # By the layouts of the headers, for each set of cards that was looked at.
         self._tables = {}
 
     def __call__(self, name, function, headers):
@@ -318,25 +343,42 @@ class Remembered:
         headers : list of astropy.io.fits.Header
             One for each HDU.
         """
-        if not all(map(is_text, headers)):
+        if len(headers) == 1:
+            (header,) = headers
+            if not is_text(header):
+                return function(headers)
+            key, texts = (name, header.layout), header.texts
+        elif all(map(is_text, headers)):
+            key = (name, *[header.layout for header in headers])
+            texts = list(chain.from_iterable(header.texts for header in headers))
+        else:
             return function(headers)
-        key = (name, *[header.layout for header in headers])
-        texts = list(chain.from_iterable(header.texts for header in headers))
-        places, pick, answers = self._tables.get(key) or (frozenset(), _none, {})
-        answer = answers.get(pick(texts))
-        if answer is not None:
-            return answer[0]
+        table = self._tables.get(key)
+        for pick, answers in table.values() if table else ():
+            answer = answers.get(pick(texts))
+            if answer is not None:
+                return answer[0]
         result, seen = _result_and_places(function, headers)
-        if not seen <= places or key not in self._tables:
-            places = places | seen
-            pick, answers = itemgetter(*sorted(places)) if places else _none, {}
+        self._keep(key, seen, texts, result)
+        return result
+
+    def _keep(self, key, seen, texts, result):
+        """Keep a result under the texts of the cards that were seen."""
+        table = self._tables.get(key)
+        if table is None:
             if len(self._tables) >= _MOST_TABLES:
                 self._tables.clear()
-            self._tables[key] = places, pick, answers
+            table = self._tables[key] = {}
+        if seen not in table and len(table) >= _MOST_SETS:
+            # A result that depends on fewer cards may stand under more.
+            seen = seen.union(*table)
+            table.clear()
+        if seen not in table:
+            table[seen] = itemgetter(*sorted(seen)) if seen else _none, {}
+        pick, answers = table[seen]
         if len(answers) >= _MOST_ANSWERS:
             answers.clear()
         answers[pick(texts)] = (result,)
-        return result
 
 
 def _none(texts):
@@ -361,7 +403,7 @@ def _result_and_places(function, headers):
     for length, places in zip(lengths, noted, strict=True):
         seen.update(first + place for place in places)
         first += length
-    return result, seen
+    return result, frozenset(seen)
 
 
 def at_once(name, function, headers):

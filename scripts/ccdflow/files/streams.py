@@ -9,8 +9,9 @@ from ccdflow.files.file_errors import damaged_error
 CHUNK = 1 << 20
 """Bytes of a stream that are unpacked at once, at most."""
 
-# Bytes of a stream that are unpacked at first: bytes behind its end come back as a copy.
-_FIRST_SLICE = 1 << 12
+FIRST_SLICE = 1 << 12
+"""Bytes of a stream that are unpacked at first: bytes behind its end come back as a copy."""
+
 # Zeros that may follow the last stream, as on a tape.
 _MOST_ZEROS = 1 << 20
 # Streams of nothing that may follow one another: bgzip ends its files with one.
@@ -38,7 +39,7 @@ class Slices:
         self._file, self._name, self._packing, self._magic = file, name, packing, magic
         # Bytes read, and how many of them were taken.
         self._block, self._place = b"", 0
-        self._slice, self._empty = _FIRST_SLICE, 0
+        self._slice, self._empty = FIRST_SLICE, 0
 
     def take(self, size):
         """Return the next bytes, b'' at the end; the file is read ``size`` bytes at a time."""
@@ -89,7 +90,7 @@ class Slices:
             self._block, self._place = self._block[self._place :] + self._file.read(size), 0
         if not self._block.startswith(self._magic, self._place):
             raise self.damaged("something else follows it")
-        self._slice = _FIRST_SLICE
+        self._slice = FIRST_SLICE
         return True
 
     def damaged(self, problem):

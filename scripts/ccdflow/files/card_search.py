@@ -1,0 +1,180 @@
+"""A value looked for in several cards of several HDUs, and the cards that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccdflow.files.cards import (
+    CardSpec,
+    Content,
+    content_at,
+    contents,
+    hdu_indices,
+    unreadable_card,
+)
+from ccdflow.files.rawheader import indexed_names, keywords_of
+from ccdflow.files.values import is_silent
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A value that was looked for in the headers, and the cards that are there but no use.
+
+    Parameters
+    ----------
+    value : object
+        As the reader of its kind gives it; None where no card is readable.
+    content : Content or None
+        The card it is from.
+    problems : tuple of str
+        A line for each card that came before it and cannot be read.
+    """
+
+    value: object = None
+    content: Content | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def keyword(self):
+        """The card that the value is from; '' without a card."""
+        return self.content.keyword if self.content else ""
+
+    @property
+    def comment(self):
+        """That card's comment."""
+        return self.content.comment if self.content else ""
+
+
+def first_readable(found, reader, *, problem, silent=()):
+    """Return the first value that can be read, and say which cards before it cannot be.
+
+    Parameters
+    ----------
+    found : iterable of ccdflow.files.cards.Content
+        In the order in which they are tried.
+    reader : callable
+        Called with a `Content`; returns its value, or None where it is no use.
+    problem : str
+        The problem of such a card, in plain words.
+    silent : container of str
+        Keywords that mean something else in other cameras: they are passed over without a word.
+
+    Returns
+    -------
+    Reading
+    """
+    problems = []
+    for content in found:
+        value = reader(content)
+        if value is not None:
+            return Reading(value, content, tuple(dict.fromkeys(problems)))
+        if content.keyword not in silent:
+            problems.append(unreadable_card(content, problem))
+    return Reading(None, None, tuple(dict.fromkeys(problems)))
+
+
+class CardPlaces:
+    """Where cards stand in headers: the same in all headers with the same keywords.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    specs : iterable of CardSpec
+        All cards that will be asked for; HDUs that they name are looked up at once.
+    """
+
+    def __init__(self, headers, specs):
+        self._indexes = [indexed_names(header) for header in headers]
+        self._keywords = [keywords_of(header) for header in headers]
+        hdus = {spec.hdu for spec in specs if spec.hdu is not None}
+        self._hdus = {hdu: hdu_indices(headers, hdu) for hdu in hdus}
+        self._found = {}
+
+    def known(self, name):
+        """Return the places that were looked for under a name, or None."""
+        return self._found.get(name)
+
+    def find(self, name, specs, order):
+        """Look for cards, and remember their places under a name.
+
+        Parameters
+        ----------
+        name : hashable
+        specs : iterable of CardSpec
+            Tried in order.
+        order : sequence of int
+            HDUs to search for each of them.
+
+        Returns
+        -------
+        list of (str, int, int or None, CardSpec)
+            Keyword, HDU, and place among the cards of that header; None for cards that only
+            astropy can look for.
+        """
+        found = [place for spec in specs for place in self._places(spec, order)]
+        self._found[name] = found
+        return found
+
+    def _places(self, spec, order):
+        """Yield the places of one card."""
+        for index in dict.fromkeys(self._hdus.get(spec.hdu, order)):
+            places = (None,)
+            if spec.name:
+                places = self._indexes[index].get(spec.name, ())
+                places = places[::-1] if spec.occurrence == "last" else places
+            for place in places:
+                yield spec.keyword, index, place, spec
+
+    def named(self, order, wanted, unwanted):
+        """Return the places of all cards with such a name.
+
+        Parameters
+        ----------
+        order : sequence of int
+            HDUs to search, one after the other.
+        wanted, unwanted : re.Pattern
+            Of whole keywords.
+
+        Returns
+        -------
+        list of (str, int, int or None, CardSpec)
+            As `find` returns them.
+        """
+        name = (wanted, unwanted)
+        if name not in self._found:
+            specs = (
+                CardSpec(keyword, hdu)
+                for hdu in dict.fromkeys(order)
+                for keyword in dict.fromkeys(self._keywords[hdu])
+                if wanted.fullmatch(keyword) and not unwanted.fullmatch(keyword)
+            )
+            self._found[name] = [
+                place for spec in specs for place in self._places(spec, (spec.hdu,))
+            ]
+        return self._found[name]
+
+
+def contents_at(headers, places):
+    """Yield the contents of cards that say something.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU.
+    places : iterable of (str, int, int or None, CardSpec)
+        As `CardPlaces` returns them, for headers of the same keywords.
+
+    Yields
+    ------
+    ccdflow.files.cards.Content
+    """
+    for keyword, index, place, spec in places:
+        if place is not None:
+            content = content_at(headers[index], keyword, place)
+            if content is not None and not is_silent(content.value):
+                yield content
+            continue
+        for content in contents(headers[index], keyword, spec.occurrence):
+            if not is_silent(content.value):
+                yield content
