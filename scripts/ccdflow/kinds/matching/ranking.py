@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +47,7 @@ def rescale_candidate(candidate, seconds):
         for remark in candidate.remarks
     )
     larger = (scale / candidate.scale) ** 2
-    return replace(
-        candidate,
+    return candidate._replace(
         scale=scale,
         variance=candidate.variance * larger,
         remarks=tuple(remarks),
@@ -137,29 +135,36 @@ class Ranking:
         self._own = terms.nights[some] == terms.shelf.numbers.get(night, -1)
         self._lags[self._own] = 0
         apart = np.abs(self._lags)
-        strange = np.isnan(apart)
-        is_last = (~self._own & ~(self._lags >= 0)) if self._is_causal else self._own & False
-        if is_strange := strange.any():
+        strange, is_last = _where_any(np.isnan(apart)), None
+        if strange is not None:
             apart[strange] = 0.0
-        ageing = terms.a_day * apart + terms.warming[some]
-        self._variance = terms.fixed[some] + ageing
-        self._added, self._ageing = self._variance + terms.left[some], ageing
-        up, goes_first = terms.up[some], self._goes_first(apart, is_last)
-        tier = _LATER * is_last + _SCALED_UP * up
+        if self._is_causal:
+            is_last = _where_any(~self._own & ~(self._lags >= 0))
+        self._ageing = terms.a_day * apart + terms.warming[some]
+        self._variance = terms.fixed[some] + self._ageing
+        self._added = self._variance + terms.left[some]
+        up, comes_second = _where_any(terms.up[some]), self._comes_second(apart, is_last)
+        tier = None if up is None else _SCALED_UP * up
+        if is_last is not None:
+            tier = _LATER * is_last + (0 if tier is None else tier)
+        keys = [tier, ~self._own if rules.same_night else None, comes_second, strange]
+        keys += [None if is_last is None else np.where(is_last, apart, 0.0), self._added, apart]
         # Keys that all masters have alike decide nothing.
-        keys = [tier, ~self._own if rules.same_night else None]
-        keys += [~goes_first if terms.is_dark else None, strange if is_strange else None]
-        keys += [np.where(is_last, apart, 0.0) if is_last.any() else None, self._added, apart]
         self._order = _first([key for key in keys if key is not None], terms.ties[some])
-        self._is_sure = (tier == 0) & ~strange & goes_first
+        self._doubts = [each for each in (tier, strange, comes_second) if each is not None]
 
-    def _goes_first(self, apart, is_last):
-        """Return which masters go before scaled darks, whatever they add."""
-        exact, near = self._terms.exact[self._some], (apart <= EXACT_NIGHTS) & ~is_last
-        if not self._terms.is_dark or (exact & near).any():
-            return exact
-        # Exact darks of another season compete with scaled ones of these weeks.
-        return exact | (near & ~self._terms.up[self._some])
+    def _comes_second(self, apart, is_last):
+        """Return which darks come behind others, whatever they add; None for none."""
+        terms, some = self._terms, self._some
+        if not terms.is_dark:
+            return None
+        exact, near = terms.exact[some], apart <= EXACT_NIGHTS
+        if is_last is not None:
+            near &= ~is_last
+        if not np.count_nonzero(exact & near):
+            # Exact darks of another season compete with scaled ones of these weeks.
+            exact = exact | (near & ~terms.up[some])
+        return _where_any(~exact)
 
     def reach_of_others(self):
         """Return the days beyond which no master of the shelf comes among the first of these.
@@ -170,7 +175,7 @@ class Ranking:
         terms, order = self._terms, self._order
         if len(self._own) == len(terms.places):
             return 0
-        if len(order) < MOST_CANDIDATES or not self._is_sure[order[-1]]:
+        if len(order) < MOST_CANDIDATES or any(each[order[-1]] for each in self._doubts):
             return math.inf
         # Of darks that are further away, those that go first are not scaled.
         least = terms.least_beyond(self._day, EXACT_NIGHTS, is_causal=self._is_causal)
@@ -182,15 +187,10 @@ class Ranking:
 
     def candidates(self):
         """Return the first of them as `Candidate`."""
-        terms, order = self._terms, self._order
-        places = (
-            np.arange(self._some.start, self._some.stop)
-            if isinstance(self._some, slice)
-            else self._some
-        )
-        places = places[order]
+        terms, order, some = self._terms, self._order, self._some
+        places = order + some.start if isinstance(some, slice) else some[order]
         columns = _RankedMaster(
-            [terms.shelf.masters[place] for place in terms.places[places]],
+            [terms.shelf.masters[place] for place in terms.places[places].tolist()],
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
             scale=terms.scale[places].tolist(),
@@ -202,6 +202,11 @@ class Ranking:
             ageing=self._ageing[order].tolist(),
         )
         return tuple(map(_candidate, map(_RankedMaster._make, zip(*columns, strict=True))))
+
+
+def _where_any(flags):
+    """Return some flags, None where none is set."""
+    return flags if np.count_nonzero(flags) else None
 
 
 def _first(keys, places):
@@ -268,13 +273,9 @@ def _candidate(ranked):
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
         remarks.append(match_sentences.warmer_words(ranked.warmer))
+    lag = None if math.isnan(ranked.lag) else int(ranked.lag)
+    grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
     return Candidate(
-        ranked.master,
-        lag=None if math.isnan(ranked.lag) else int(ranked.lag),
-        scale=ranked.scale,
-        variance=ranked.variance,
-        grade="C" if ranked.is_scaled_up else "B" if remarks else "A",
-        remarks=tuple(remarks),
-        warmer=ranked.warmer,
-        ageing=ranked.ageing,
-    )
+        ranked.master, lag, ranked.scale, ranked.variance, grade, tuple(remarks), ranked.warmer,
+        ranked.ageing,
+    )  # fmt: skip
