@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,16 +13,19 @@ from ccdflow.kinds.matching.candidates import (
     MOST_CANDIDATES,
     TEMPERATURE_UNKNOWN,
     Candidate,
-    OfferedMaster,
 )
 from ccdflow.kinds.matching.shelf import day_of
-from ccdflow.kinds.matching.terms import terms_of
+from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 
 # Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
 # or a night that is added would change older frames. Darks that are scaled up come after others.
 _LATER, _SCALED_UP = 2, 1
 # Masters that are sorted whole; of more, those that come first are sought.
 _FEW = 128
+# The five best of so many nights before a frame's are compared by themselves first.
+_LAST_ONES = 16
+# A variance that is larger by more than this part is so whatever the rounding.
+_SURELY_MORE = 1 + 1e-9
 
 
 def rescale_candidate(candidate, seconds):
@@ -82,11 +84,55 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds):
     tuple of Candidate
     """
     terms = terms_of(shelf, kind, frame, noise, rules, seconds)
+    if (candidates := _of_last_ones(terms, frame.night, rules)) is not None:
+        return candidates
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
     reach = ranking.reach_of_others()
     if reach > EXACT_NIGHTS:
         ranking = Ranking(terms, frame.night, rules, reach)
     return ranking.candidates()
+
+
+def _of_last_ones(terms, night, rules):
+    """Return the candidates where they are among the last unscaled masters up to a night.
+
+    Most frames of an archive with masters of each night are of these. The others are those that
+    older, later, scaled or undated masters may be candidates of.
+
+    Parameters
+    ----------
+    terms : Terms
+    night : str
+    rules : Rules
+
+    Returns
+    -------
+    tuple of Candidate or None
+        None where the other masters have to be compared.
+    """
+    day, unscaled = day_of(night), terms.unscaled
+    if day is None or rules.direction == "nearest" or rules.same_night:
+        return None
+    end = int(unscaled.days.searchsorted(day, "right"))
+    if end < MOST_CANDIDATES or (terms.is_dark and day - unscaled.days[end - 1] > EXACT_NIGHTS):
+        return None
+    start = max(0, end - _LAST_ONES)
+    last_ones = (column[start:end].tolist() for column in unscaled.columns)
+    ranked = []
+    for place, then, fixed, warming, left, tie in zip(*last_ones, strict=True):
+        # The sums are those of `Ranking`, and so is their rounding.
+        ageing = terms.a_day * (day - then) + warming
+        ranked.append((fixed + ageing + left, day - then, tie, place, fixed + ageing, ageing))
+    ranked.sort()
+    if start:
+        least = unscaled.least[start - 1] + terms.a_day * (day - unscaled.days[start - 1])
+        if least <= ranked[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
+            return None
+    own = terms.shelf.numbers.get(night, -1)
+    return tuple(
+        _candidate(terms.ranked_master(place, own, lag, variance, ageing))
+        for _, lag, _, place, variance, ageing in ranked[:MOST_CANDIDATES]
+    )
 
 
 def candidate_at(shelf, place, kind, frame, noise, rules):
@@ -183,13 +229,13 @@ class Ranking:
         if least > last:
             return 0
         # A day and a little more, for the rounding.
-        return (last * (1 + 1e-9) - least) / terms.a_day + 1 if terms.a_day else math.inf
+        return (last * _SURELY_MORE - least) / terms.a_day + 1 if terms.a_day else math.inf
 
     def candidates(self):
         """Return the first of them as `Candidate`."""
         terms, order, some = self._terms, self._order, self._some
         places = order + some.start if isinstance(some, slice) else some[order]
-        columns = _RankedMaster(
+        columns = RankedMaster(
             [terms.shelf.masters[place] for place in terms.places[places].tolist()],
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
@@ -201,7 +247,7 @@ class Ranking:
             warmer=terms.warmer[places].tolist(),
             ageing=self._ageing[order].tolist(),
         )
-        return tuple(map(_candidate, map(_RankedMaster._make, zip(*columns, strict=True))))
+        return tuple(map(_candidate, map(RankedMaster._make, zip(*columns, strict=True))))
 
 
 def _where_any(flags):
@@ -237,33 +283,8 @@ def _first(keys, places):
     ]
 
 
-class _RankedMaster(NamedTuple):
-    """A master of the shelf that is among the best, and its numbers: see `Candidate`.
-
-    Attributes
-    ----------
-    master : OfferedMaster
-    lag, scale, variance, warmer, ageing : float
-        Days between, NaN for an unknown night; factor; electrons^2; degrees; electrons^2.
-    is_own, is_exact, is_scaled_up, is_known : bool
-        Whether it is of the frame's night; is not scaled; is scaled to more than the limit; has a
-        temperature that is known.
-    """
-
-    master: OfferedMaster
-    lag: float
-    is_own: bool
-    scale: float
-    is_exact: bool
-    is_scaled_up: bool
-    is_known: bool
-    variance: float
-    warmer: float
-    ageing: float
-
-
 def _candidate(ranked):
-    """Return the `Candidate` that a `_RankedMaster` is, with its remarks."""
+    """Return the `Candidate` that a `RankedMaster` is, with its remarks."""
     remarks = []
     if not ranked.is_own:
         remarks.append(match_sentences.lag_words(ranked.lag))
