@@ -17,7 +17,7 @@ from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, is_of_enabled_type, reduced_product
+from ccdflow.run.context import calibrated, reduced_product, type_is_enabled
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
@@ -66,26 +66,29 @@ class Science(Kind):
         if not settings["enabled"]:
             planner.keep_all_of(self)
             return
-        frames = FramePlanner(planner, self, Calibration)
+        frames, types = FramePlanner(planner, self, Calibration), {}
         for row in context.rows_in_order():
-            product = calibrated(row.file)
-            is_enabled = is_of_enabled_type(row, context.settings)
-            is_asked_for = is_enabled and row.facts["type"] in settings["types"]
+            type_ = row.facts["type"]
+            if type_ not in types:
+                types[type_] = type_ in settings["types"] and type_is_enabled(
+                    context.settings, type_
+                )
             if row.status == SET_ASIDE and not row.gone:
                 # The product of the raw file as it was is moved away.
                 continue
-            if row.status != OK or not is_asked_for:
+            if row.status != OK or not types[type_]:
                 # A product that is not wanted, or whose frame is being copied, is not touched.
-                planner.keep(product)
+                planner.keep(calibrated(row.file))
             elif row.geometry:
                 frame = context.outcome(reduced_product(row.file))
                 if frame is not None and frame.status == ledger.MADE:
-                    frames.want(row, product, frame)
-        products = {calibrated(file) for file in context.store.rows}
-        for product, record in context.ledger.items():
-            if record.kind == self.name and product not in products:
+                    frames.want(row, calibrated(row.file), frame)
+        records = [each for each in context.ledger.values() if each.kind == self.name]
+        products = {calibrated(file) for file in context.store.rows} if records else ()
+        for record in records:
+            if record.product not in products:
                 # The notes on the raw file may be lost.
-                planner.keep(product)
+                planner.keep(record.product)
 
     def steps_for(self, context, frame_type):
         """Return the kinds of masters that frames of a type are calibrated with, in order.

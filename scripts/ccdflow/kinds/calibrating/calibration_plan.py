@@ -20,8 +20,9 @@ from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
 
-# Frames of a night that agree in these take the same masters, but for the exposure of the dark.
+# Frames that agree in these take the same masters, but for the exposure of the dark.
 _alike = picker(
+    "night",
     "type",
     *setups.IN_SETUP,
     "part",
@@ -32,7 +33,6 @@ _alike = picker(
     "datasec",
     "trimsec",
 )
-_degrees = picker(*setups.DEGREES)
 # Exposures and temperatures of which the questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _exposure = picker("exptime", *setups.DEGREES)
@@ -40,18 +40,24 @@ _exposure = picker("exptime", *setups.DEGREES)
 
 def alike_of(row):
     """Return all that decides which masters a frame takes, but exposure and temperature."""
-    return (row.night, row.camera, row.geometry, row.recipe, *_alike(row.facts))
+    return (row.camera, row.geometry, row.recipe, *_alike(row.facts))
 
 
 class _Questions:
-    """The questions that frames ask of some masters, by exposure and temperatures."""
+    """The questions that frames ask of some masters: equal ones have one number.
+
+    Attributes
+    ----------
+    of_exposures, of_degrees : dict of object to int
+        The numbers by the exposure, and by the temperatures, as they are in headers.
+    """
 
     def __init__(self):
-        self.known, self._same = {}, {}
-        self._of_exposures, self._of_degrees = {}, {}
+        self.of_exposures, self.of_degrees = {}, {}
+        self._numbers = {}
 
-    def of(self, exposure, answers):
-        """Return the questions of a frame to each of some `StepsAlike`: one object for equal ones.
+    def ask(self, exposure, answers):
+        """Return the numbers of a frame's two questions to each of some `StepsAlike`.
 
         Parameters
         ----------
@@ -61,22 +67,22 @@ class _Questions:
 
         Returns
         -------
-        tuple
+        (int, int)
         """
-        seconds, *degrees = exposure
-        degrees = tuple(degrees)
-        if len(self.known) >= _MOST_EXPOSURES:
-            for kept in (self.known, self._of_exposures, self._of_degrees):
-                kept.clear()
-        if seconds not in self._of_exposures:
+        seconds, degrees = exposure[0], exposure[1:]
+        if len(self.of_exposures) + len(self.of_degrees) >= _MOST_EXPOSURES:
+            # The numbers stay those of their questions.
+            self.of_exposures.clear()
+            self.of_degrees.clear()
+        if seconds not in self.of_exposures:
             how = number_or_none(seconds)
-            self._of_exposures[seconds] = tuple([a.of_exposure(how) for a in answers])
-        if degrees not in self._of_degrees:
+            asked = tuple([each.of_exposure(how) for each in answers])
+            self.of_exposures[seconds] = self._numbers.setdefault(asked, len(self._numbers))
+        if degrees not in self.of_degrees:
             how = _numbers(degrees)
-            self._of_degrees[degrees] = tuple([a.of_degrees(*how) for a in answers])
-        asked = self._of_exposures[seconds], self._of_degrees[degrees]
-        self.known[exposure] = asked = self._same.setdefault(asked, asked)
-        return asked
+            asked = tuple([each.of_degrees(*how) for each in answers])
+            self.of_degrees[degrees] = self._numbers.setdefault(asked, len(self._numbers))
+        return self.of_exposures[seconds], self.of_degrees[degrees]
 
 
 def _numbers(exposure):
@@ -102,35 +108,59 @@ class StepsOfClass:
         )
         self._answers = [shelf.steps_like(row) for shelf in ranked]
         # Frames of all nights ask the same questions of the same masters.
-        asked_of = tuple(answer.asked_of for answer in self._answers)
+        asked_of = tuple([answer.asked_of for answer in self._answers])
         self._questions = context.planned(("questions", asked_of), _Questions)
         self._known, self._alike = {}, {}
         self._context = context
 
-    def steps_of(self, row):
-        """Return the `Step` tuple of a frame: the same object for all that have the same answer."""
-        exposure = _exposure(row.facts)
-        asked = self._questions.known.get(exposure)
-        if asked is None:
-            asked = self._questions.of(exposure, self._answers)
+    def steps_of(self, row, exposure=None):
+        """Return the `Step` tuple of a frame: the same object for all that have the same answer.
+
+        Parameters
+        ----------
+        row : ccdflow.run.rawframes.rows.Row
+        exposure : tuple, optional
+            The frame's exposure and temperatures as in its header.
+
+        Returns
+        -------
+        tuple of ccdflow.run.job.Step
+        """
+        exposure = exposure or _exposure(row.facts)
+        questions, seconds = self._questions, exposure[0]
+        asked = questions.of_exposures.get(seconds), questions.of_degrees.get(exposure[1:])
+        if None in asked:
+            asked = questions.ask(exposure, self._answers)
         steps = self._known.get(asked)
-        if steps is None and (steps := self._known.get((*asked, exposure))) is None:
-            how = _numbers(exposure)
-            chosen = tuple(answer.step(*how) for answer in self._answers)
-            # Steps of members are kept with them, so that their ids stay their own.
-            paired = association.pair_masters(self._context, chosen, [row], row.night)
-            steps = self._alike.setdefault(tuple(map(id, paired)), paired)
-            self._known[asked if all(map(_is_for_all, chosen)) else (*asked, exposure)] = steps
+        if steps is None and (steps := self._known.get((*asked, seconds))) is None:
+            steps = self._known.get((*asked, *exposure))
+        return self._choose(row, exposure, asked) if steps is None else steps
+
+    def _choose(self, row, exposure, asked):
+        """Return the `Step` tuple of a frame, and keep it for others with the same questions."""
+        how = _numbers(exposure)
+        chosen = tuple([answer.step(*how) for answer in self._answers])
+        # Steps of members are kept with them, so that their ids stay their own.
+        paired = association.pair_masters(self._context, chosen, [row], row.night)
+        steps = self._alike.setdefault(tuple(map(id, paired)), paired)
+        self._known[(*asked, *exposure[: _shared_by(chosen)])] = steps
         return steps
 
 
-def _is_for_all(step):
-    """Tell whether all frames with the same question have this step, whatever their exposure.
+def _shared_by(steps):
+    """Return how much of exposure and temperatures must be equal for frames to have some steps.
 
-    A dark that is scaled has a scale for each exposure; where there is none, the reason has the
-    frame's own temperature.
+    Frames that ask the same have the same masters. A dark that is scaled has a scale for each
+    exposure; where there is none, the reason has the frame's own temperature.
+
+    Returns
+    -------
+    int or None
+        0: nothing; 1: the exposure; None: all.
     """
-    return not step.missing and all(use.scale == 1 for use in step.uses)
+    if any(step.missing for step in steps):
+        return None
+    return 0 if all(use.scale == 1 for step in steps for use in step.uses) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +169,6 @@ class _Way:
 
     Attributes
     ----------
-    steps, pixels, shared : tuple
-        As `ccdflow.run.job.Group` has them.
     after : (tuple of str, tuple of str)
         The masters of this plan that come first, and those of them that are taken in the place of
         others.
@@ -149,12 +177,9 @@ class _Way:
         Whether flats that are made in this run may make them take another flat than planned.
     """
 
-    steps: tuple[Step, ...]
-    pixels: tuple[str, ...]
-    shared: tuple[tuple[str, str], ...]
     after: tuple[tuple[str, ...], tuple[str, ...]]
     likewise: Likewise
-    is_open: bool = False
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +188,7 @@ class _Class:
 
     Attributes
     ----------
+    night : str
     steps : StepsOfClass
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
@@ -170,6 +196,7 @@ class _Class:
         By the identity of their steps.
     """
 
+    night: str
     steps: StepsOfClass
     pixels: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
@@ -202,23 +229,21 @@ class FramePlanner:
         frame : ccdflow.run.ledger.Record
             Of the reduced frame.
         """
-        alike = alike_of(row)
+        alike, exposure = alike_of(row), _exposure(row.facts)
         class_ = self._classes.get(alike)
         if class_ is None:
             class_ = self._classes[alike] = self._class(row)
-        steps = class_.steps.steps_of(row)
+        steps = class_.steps.steps_of(row, exposure)
         way = class_.ways.get(id(steps))
         if way is None:
             way = class_.ways[id(steps)] = self._way(row, product, class_, steps)
-        group = self._group(row, product, way)
-        self._context.groups[product] = group
-        degrees = way.likewise.degrees(row)
-        more = self._open(product) if way.is_open else {}
+        self._context.groups[product] = self._group(row, product, class_, steps)
+        degrees, more = exposure[1:], self._open(product) if way.is_open else {}
         key = way.likewise.key(frame.key, degrees)
         self._planner.want(
             self._kind,
             product,
-            group.night,
+            class_.night,
             lambda: {**way.likewise.basis(frame.key, degrees), **more},
             needs=(frame.product,),
             after=way.after,
@@ -239,27 +264,27 @@ class FramePlanner:
         measured = measured_nights.how_measured(context, row)
         pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
         return _Class(
+            row.night,
             StepsOfClass(context, self._kinds[type_], row),
             pixels,
             (*measured, *shutter_correction.how_corrected(context, row)),
         )
 
-    def _group(self, row, product, way):
-        night = row.night
+    def _group(self, row, product, class_, steps):
+        night = class_.night
         return Group(
-            product=product, night=night, camera=row.camera, shared=way.shared, files=(row.file,),
-            nights=(night,), kind=self._kind.name, steps=way.steps, measurements=way.pixels,
+            product, night, row.camera, class_.shared, (row.file,), (night,),
+            kind=self._kind.name, steps=steps, measurements=class_.pixels,
         )  # fmt: skip
 
     def _way(self, row, product, class_, steps):
         """Return how frames of these steps are calibrated: needs, and the part of their key."""
         context, facts = self._context, row.facts
-        way = _Way(steps, class_.pixels, class_.shared, ((), ()), None)
         needs, spare = context.planned(
             ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
         )
         after = self._planner.order_of((*needs, *class_.pixels), spare)
-        group = self._group(row, product, way)
+        group = self._group(row, product, class_, steps)
         # The key holds the masters that are taken, and nothing of those behind them: exposures that
         # differ by a thousandth change the scale of these alone. Frames of the same answers, camera
         # and recipe differ in their reduced frame and temperature.
@@ -270,8 +295,7 @@ class FramePlanner:
         alike = ("calibration", row.camera, row.recipe, row.geometry, *taken)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
         likewise = context.planned(alike, lambda: Likewise(self._calibration(context, group)))
-        is_open = measured_flats.may_change(context, steps)
-        return _Way(steps, class_.pixels, class_.shared, after, likewise, is_open)
+        return _Way(after, likewise, measured_flats.may_change(context, steps))
 
 
 class Likewise:
@@ -287,21 +311,11 @@ class Likewise:
 
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
-        self._apart, self._ends = {}, {}
+        self._ends = {}
         self._basis = calibration.basis
-        basis = self.basis(self._FRAME, self._DEGREES)
-        text = canonical_text(basis)
+        text = canonical_text(self._basis_at(self._FRAME, self._DEGREES))
         self._before, _, rest = text.partition(canonical_text(self._FRAME))
         self._between, _, self._after = rest.partition(canonical_text(self._DEGREES))
-
-    def degrees(self, row):
-        """Return by how many degrees the dark is warmer than a frame, None where unknown."""
-        if self._dark is None:
-            return None
-        asked = _degrees(row.facts)
-        if asked not in self._apart:
-            self._apart[asked] = shelves.degrees_of_use(self._dark, row)
-        return self._apart[asked]
 
     def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key.
@@ -310,14 +324,21 @@ class Likewise:
         ----------
         frame : str
             Key of the reduced frame.
-        degrees : float or None
-            By which the dark is warmer than the frame.
+        degrees : tuple
+            The frame's temperatures as in its header: set point and sensor.
 
         Returns
         -------
         dict
         """
-        how = [_at(line, degrees) if line[0] == "dark" else line for line in self._basis["how"]]
+        return self._basis_at(frame, self._warmer(degrees))
+
+    def _warmer(self, degrees):
+        """Return by how many degrees the dark is warmer than a frame, None where unknown."""
+        return None if self._dark is None else shelves.degrees_warmer_than(self._dark, degrees)
+
+    def _basis_at(self, frame, warmer):
+        how = [_at(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]]
         return {**self._basis, "frame": frame, "how": how}
 
     def key(self, frame, degrees):
@@ -327,20 +348,20 @@ class Likewise:
         ----------
         frame : str
             Key of the reduced frame.
-        degrees : float or None
-            By which the dark is warmer than the frame.
+        degrees : tuple
+            The frame's temperatures as in its header: set point and sensor.
 
         Returns
         -------
         str
         """
-        # A key has hexadecimal digits only, so that quotes are all that JSON adds.
-        text = f'{self._before}"{frame}"{self._between}'
         if self._dark is None:
-            return digest_of(text)
-        if degrees not in self._ends:
-            self._ends[degrees] = f"{canonical_text(degrees)}{self._after}"
-        return digest_of(text + self._ends[degrees])
+            end = self._between
+        elif (end := self._ends.get(degrees)) is None:
+            end = f"{self._between}{canonical_text(self._warmer(degrees))}{self._after}"
+            self._ends[degrees] = end
+        # A key has hexadecimal digits only, so that quotes are all that JSON adds.
+        return digest_of(f'{self._before}"{frame}"{end}')
 
 
 def _at(how, degrees):

@@ -96,7 +96,10 @@ def _best_pair(context, pair, rows, night):
     )
     # One object for all that are equal.
     same = context.lookup(("pairs of bias and dark",), dict)
-    return tuple(same.setdefault(step, step) for step in own)
+    return tuple(
+        step if step is before else same.setdefault(step, step)
+        for step, before in zip(own, pair, strict=True)
+    )
 
 
 def shelves_of(context, kind):
@@ -238,21 +241,32 @@ def needs_of(context, steps):
     """
     needs, spare = [], []
     for step in steps:
-        # Which of these is taken turns out when all of them are made.
-        needs += [use.product for use in measured_flats.competing_flats(context, step)]
-        chosen = first_use(context, step)
-        products = needs
-        for use in measured_flats.order_by_measurement(context, step).uses:
-            products.append(use.product)
-            if use is chosen:
-                products = spare
-            is_sure = not context.will_be_made(use.product)
-            if products is spare and is_sure and measured_flats.is_made(context, use):
-                # Where it comes to this one, flats of its rank compete with it.
-                spare += measured_flats.flats_of_one_rank(context, step, use)
-                break
+        # Frames of all filters share the steps of bias and dark, which are kept as elsewhere.
+        own, others = context.planned(
+            ("needs of step", id(step)), lambda step=step: (_needs_of_step(context, step), step)
+        )[0]
+        needs += own
+        spare += others
         # A bias is taken in the place of the first where its dark is.
         spare += [bias for _, bias in step.pairs if bias not in (*needs, *spare)]
+    return needs, spare
+
+
+def _needs_of_step(context, step):
+    """Return the masters of a step that are made before its user, and those in their place."""
+    # Which of these is taken turns out when all of them are made.
+    needs, spare = [use.product for use in measured_flats.competing_flats(context, step)], []
+    chosen = first_use(context, step)
+    products = needs
+    for use in measured_flats.order_by_measurement(context, step).uses:
+        products.append(use.product)
+        if use is chosen:
+            products = spare
+        is_sure = not context.will_be_made(use.product)
+        if products is spare and is_sure and measured_flats.is_made(context, use):
+            # Where it comes to this one, flats of its rank compete with it.
+            spare += measured_flats.flats_of_one_rank(context, step, use)
+            break
     return needs, spare
 
 

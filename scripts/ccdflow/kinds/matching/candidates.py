@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 STRAY = 2.0
 """Sensors kept at one set point differ by at most this many degrees."""
@@ -139,8 +140,7 @@ class OfferedMaster:
     bias_variance: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A master that a frame could be calibrated with.
 
     Attributes

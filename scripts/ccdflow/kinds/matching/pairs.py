@@ -73,9 +73,17 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
         return steps
     of_darks = [bias_of(use.product) for use in dark.uses]
     biases = _competing_biases(bias.uses, of_darks, rules, use_of)
+    variances = [each.variance for each in biases]
+    places = {each.product: place for place, each in enumerate(biases)}
     darks, best = [], []
     for use, own in zip(dark.uses, of_darks, strict=True):
-        left = [variance_of_biases(each, use, own, ageing) for each in biases]
+        left = variances
+        if own is not None:
+            # As `variance_of_biases` has it: most biases are another than the dark's.
+            of_bias = use.scale**2 * own.variance
+            left = [variance + of_bias for variance in variances]
+            if (place := places.get(own.product)) is not None:
+                left[place] = variance_of_biases(biases[place], use, own, ageing)
         least = min(left)
         darks.append(use if use.left == least else replace(use, left=least))
         best.append(biases[left.index(least)])
@@ -102,7 +110,8 @@ def _competing_biases(uses, of_darks, rules, use_of):
     known = {use.product for use in uses}
     more = dict.fromkeys(own.product for own in of_darks if own is not None)
     others = [use_of(product) for product in more if product not in known]
-    return [use for use in (*uses, *others) if use is not None and rank_of(use, rules) == rank]
+    rest = [use for use in (*uses[1:], *others) if use is not None]
+    return [uses[0], *(use for use in rest if rank_of(use, rules) == rank)]
 
 
 def _order_of_darks(darks, ranks):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,16 +13,19 @@ from ccdflow.kinds.matching.candidates import (
     MOST_CANDIDATES,
     TEMPERATURE_UNKNOWN,
     Candidate,
-    OfferedMaster,
 )
 from ccdflow.kinds.matching.shelf import day_of
-from ccdflow.kinds.matching.terms import terms_of
+from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 
 # Tiers of candidates: a later night counts only where the own and earlier ones have none at all,
 # or a night that is added would change older frames. Darks that are scaled up come after others.
 _LATER, _SCALED_UP = 2, 1
 # Masters that are sorted whole; of more, those that come first are sought.
 _FEW = 128
+# The five best of so many nights before a frame's are compared by themselves first.
+_LAST_ONES = 16
+# A variance that is larger by more than this part is so whatever the rounding.
+_SURELY_MORE = 1 + 1e-9
 
 
 def rescale_candidate(candidate, seconds):
@@ -48,8 +49,7 @@ def rescale_candidate(candidate, seconds):
         for remark in candidate.remarks
     )
     larger = (scale / candidate.scale) ** 2
-    return replace(
-        candidate,
+    return candidate._replace(
         scale=scale,
         variance=candidate.variance * larger,
         remarks=tuple(remarks),
@@ -84,11 +84,55 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds):
     tuple of Candidate
     """
     terms = terms_of(shelf, kind, frame, noise, rules, seconds)
+    if (candidates := _of_last_ones(terms, frame.night, rules)) is not None:
+        return candidates
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
     reach = ranking.reach_of_others()
     if reach > EXACT_NIGHTS:
         ranking = Ranking(terms, frame.night, rules, reach)
     return ranking.candidates()
+
+
+def _of_last_ones(terms, night, rules):
+    """Return the candidates where they are among the last unscaled masters up to a night.
+
+    Most frames of an archive with masters of each night are of these. The others are those that
+    older, later, scaled or undated masters may be candidates of.
+
+    Parameters
+    ----------
+    terms : Terms
+    night : str
+    rules : Rules
+
+    Returns
+    -------
+    tuple of Candidate or None
+        None where the other masters have to be compared.
+    """
+    day, unscaled = day_of(night), terms.unscaled
+    if day is None or rules.direction == "nearest" or rules.same_night:
+        return None
+    end = int(unscaled.days.searchsorted(day, "right"))
+    if end < MOST_CANDIDATES or (terms.is_dark and day - unscaled.days[end - 1] > EXACT_NIGHTS):
+        return None
+    start = max(0, end - _LAST_ONES)
+    last_ones = (column[start:end].tolist() for column in unscaled.columns)
+    ranked = []
+    for place, then, fixed, warming, left, tie in zip(*last_ones, strict=True):
+        # The sums are those of `Ranking`, and so is their rounding.
+        ageing = terms.a_day * (day - then) + warming
+        ranked.append((fixed + ageing + left, day - then, tie, place, fixed + ageing, ageing))
+    ranked.sort()
+    if start:
+        least = unscaled.least[start - 1] + terms.a_day * (day - unscaled.days[start - 1])
+        if least <= ranked[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
+            return None
+    own = terms.shelf.numbers.get(night, -1)
+    return tuple(
+        _candidate(terms.ranked_master(place, own, lag, variance, ageing))
+        for _, lag, _, place, variance, ageing in ranked[:MOST_CANDIDATES]
+    )
 
 
 def candidate_at(shelf, place, kind, frame, noise, rules):
@@ -137,29 +181,36 @@ class Ranking:
         self._own = terms.nights[some] == terms.shelf.numbers.get(night, -1)
         self._lags[self._own] = 0
         apart = np.abs(self._lags)
-        strange = np.isnan(apart)
-        is_last = (~self._own & ~(self._lags >= 0)) if self._is_causal else self._own & False
-        if is_strange := strange.any():
+        strange, is_last = _where_any(np.isnan(apart)), None
+        if strange is not None:
             apart[strange] = 0.0
-        ageing = terms.a_day * apart + terms.warming[some]
-        self._variance = terms.fixed[some] + ageing
-        self._added, self._ageing = self._variance + terms.left[some], ageing
-        up, goes_first = terms.up[some], self._goes_first(apart, is_last)
-        tier = _LATER * is_last + _SCALED_UP * up
+        if self._is_causal:
+            is_last = _where_any(~self._own & ~(self._lags >= 0))
+        self._ageing = terms.a_day * apart + terms.warming[some]
+        self._variance = terms.fixed[some] + self._ageing
+        self._added = self._variance + terms.left[some]
+        up, comes_second = _where_any(terms.up[some]), self._comes_second(apart, is_last)
+        tier = None if up is None else _SCALED_UP * up
+        if is_last is not None:
+            tier = _LATER * is_last + (0 if tier is None else tier)
+        keys = [tier, ~self._own if rules.same_night else None, comes_second, strange]
+        keys += [None if is_last is None else np.where(is_last, apart, 0.0), self._added, apart]
         # Keys that all masters have alike decide nothing.
-        keys = [tier, ~self._own if rules.same_night else None]
-        keys += [~goes_first if terms.is_dark else None, strange if is_strange else None]
-        keys += [np.where(is_last, apart, 0.0) if is_last.any() else None, self._added, apart]
         self._order = _first([key for key in keys if key is not None], terms.ties[some])
-        self._is_sure = (tier == 0) & ~strange & goes_first
+        self._doubts = [each for each in (tier, strange, comes_second) if each is not None]
 
-    def _goes_first(self, apart, is_last):
-        """Return which masters go before scaled darks, whatever they add."""
-        exact, near = self._terms.exact[self._some], (apart <= EXACT_NIGHTS) & ~is_last
-        if not self._terms.is_dark or (exact & near).any():
-            return exact
-        # Exact darks of another season compete with scaled ones of these weeks.
-        return exact | (near & ~self._terms.up[self._some])
+    def _comes_second(self, apart, is_last):
+        """Return which darks come behind others, whatever they add; None for none."""
+        terms, some = self._terms, self._some
+        if not terms.is_dark:
+            return None
+        exact, near = terms.exact[some], apart <= EXACT_NIGHTS
+        if is_last is not None:
+            near &= ~is_last
+        if not np.count_nonzero(exact & near):
+            # Exact darks of another season compete with scaled ones of these weeks.
+            exact = exact | (near & ~terms.up[some])
+        return _where_any(~exact)
 
     def reach_of_others(self):
         """Return the days beyond which no master of the shelf comes among the first of these.
@@ -170,7 +221,7 @@ class Ranking:
         terms, order = self._terms, self._order
         if len(self._own) == len(terms.places):
             return 0
-        if len(order) < MOST_CANDIDATES or not self._is_sure[order[-1]]:
+        if len(order) < MOST_CANDIDATES or any(each[order[-1]] for each in self._doubts):
             return math.inf
         # Of darks that are further away, those that go first are not scaled.
         least = terms.least_beyond(self._day, EXACT_NIGHTS, is_causal=self._is_causal)
@@ -178,19 +229,14 @@ class Ranking:
         if least > last:
             return 0
         # A day and a little more, for the rounding.
-        return (last * (1 + 1e-9) - least) / terms.a_day + 1 if terms.a_day else math.inf
+        return (last * _SURELY_MORE - least) / terms.a_day + 1 if terms.a_day else math.inf
 
     def candidates(self):
         """Return the first of them as `Candidate`."""
-        terms, order = self._terms, self._order
-        places = (
-            np.arange(self._some.start, self._some.stop)
-            if isinstance(self._some, slice)
-            else self._some
-        )
-        places = places[order]
-        columns = _RankedMaster(
-            [terms.shelf.masters[place] for place in terms.places[places]],
+        terms, order, some = self._terms, self._order, self._some
+        places = order + some.start if isinstance(some, slice) else some[order]
+        columns = RankedMaster(
+            [terms.shelf.masters[place] for place in terms.places[places].tolist()],
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
             scale=terms.scale[places].tolist(),
@@ -201,7 +247,12 @@ class Ranking:
             warmer=terms.warmer[places].tolist(),
             ageing=self._ageing[order].tolist(),
         )
-        return tuple(map(_candidate, map(_RankedMaster._make, zip(*columns, strict=True))))
+        return tuple(map(_candidate, map(RankedMaster._make, zip(*columns, strict=True))))
+
+
+def _where_any(flags):
+    """Return some flags, None where none is set."""
+    return flags if np.count_nonzero(flags) else None
 
 
 def _first(keys, places):
@@ -232,33 +283,8 @@ def _first(keys, places):
     ]
 
 
-class _RankedMaster(NamedTuple):
-    """A master of the shelf that is among the best, and its numbers: see `Candidate`.
-
-    Attributes
-    ----------
-    master : OfferedMaster
-    lag, scale, variance, warmer, ageing : float
-        Days between, NaN for an unknown night; factor; electrons^2; degrees; electrons^2.
-    is_own, is_exact, is_scaled_up, is_known : bool
-        Whether it is of the frame's night; is not scaled; is scaled to more than the limit; has a
-        temperature that is known.
-    """
-
-    master: OfferedMaster
-    lag: float
-    is_own: bool
-    scale: float
-    is_exact: bool
-    is_scaled_up: bool
-    is_known: bool
-    variance: float
-    warmer: float
-    ageing: float
-
-
 def _candidate(ranked):
-    """Return the `Candidate` that a `_RankedMaster` is, with its remarks."""
+    """Return the `Candidate` that a `RankedMaster` is, with its remarks."""
     remarks = []
     if not ranked.is_own:
         remarks.append(match_sentences.lag_words(ranked.lag))
@@ -268,13 +294,9 @@ def _candidate(ranked):
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
         remarks.append(match_sentences.warmer_words(ranked.warmer))
+    lag = None if math.isnan(ranked.lag) else int(ranked.lag)
+    grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
     return Candidate(
-        ranked.master,
-        lag=None if math.isnan(ranked.lag) else int(ranked.lag),
-        scale=ranked.scale,
-        variance=ranked.variance,
-        grade="C" if ranked.is_scaled_up else "B" if remarks else "A",
-        remarks=tuple(remarks),
-        warmer=ranked.warmer,
-        ageing=ranked.ageing,
-    )
+        ranked.master, lag, ranked.scale, ranked.variance, grade, tuple(remarks), ranked.warmer,
+        ranked.ageing,
+    )  # fmt: skip

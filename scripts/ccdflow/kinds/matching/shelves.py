@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.camera import identity
@@ -39,8 +40,17 @@ _section = picker("datasec", "trimsec", "ccdsum")
 def rules(context):
     """Return the `candidates.Rules` of the configuration."""
     calibrate = context.settings["calibrate"]
-    names = ("direction", "same_night", "scale_up", "temperature_tolerance")
-    return Rules(**{name: calibrate[name] for name in names})
+    return _rules(
+        calibrate["direction"],
+        calibrate["same_night"],
+        calibrate["scale_up"],
+        calibrate["temperature_tolerance"],
+    )
+
+
+@lru_cache(maxsize=8, typed=True)
+def _rules(*values):
+    return Rules(*values)
 
 
 def name_of_members(kind):
@@ -103,8 +113,10 @@ class Shelves:
             for night in group.nights or (group.night,):
                 what = self._about(first, middles, night)
                 offered.append(OfferedMaster(group.product, kind.name, what, count, variance))
-        self._masters = rule.Masters(masters, rules(context), self.noises.get)
-        self._few = rule.Masters(few, rules(context), self.noises.get)
+        own = rules(context)
+        self._is_causal = own.direction != "nearest"
+        self._masters = rule.Masters(masters, own, self.noises.get)
+        self._few = rule.Masters(few, own, self.noises.get)
 
     def _members_of_groups(self):
         """Return {product: its `values_of_members`}; those of closed nights were noted."""
@@ -304,21 +316,25 @@ class Shelves:
         )
         name = (id(choice), missing, *[(id(other), cut) for other, cut in cut_choices])
         if name not in self._steps:
-            uses = {}
-            for other, cut in ((choice, None), *cut_choices):
-                for candidate in other.candidates:
-                    uses.setdefault(candidate.master.product, _use(candidate, cut))
-            # A window's own master of a later night comes after an earlier larger one: a night that
-            # is added changes no frame that had a master.
-            is_causal = rules(self._context).direction != "nearest"
-            some = sorted(uses.values(), key=lambda use: is_causal and (use.lag or 0) < 0)
-            some = tuple(some[:MOST_CANDIDATES])
-            step = Step(self.kind.name, some, choice.needed, missing)
+            step = Step(self.kind.name, self._uses(choice, cut_choices), choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
             self._steps[name] = step, choice, cut_choices
             if not larger and choice.candidates:
                 self._steps[id(choice)] = self._steps[name]
         return self._steps[name][0]
+
+    def _uses(self, choice, cut_choices):
+        """Return the `Use` of each master of a choice, and of choices among larger windows."""
+        uses = {}
+        for other, cut in ((choice, None), *cut_choices):
+            for candidate in other.candidates:
+                uses.setdefault(candidate.master.product, _use(candidate, cut))
+        some = list(uses.values())
+        if self._is_causal:
+            # A window's own master of a later night comes after an earlier larger one: a night that
+            # is added changes no frame that had a master.
+            some.sort(key=_is_later)
+        return tuple(some[:MOST_CANDIDATES])
 
     def _why_missing(self, frame, choice):
         few = self._few.choose(self.kind.name, frame) if choice.needed else choice
@@ -438,9 +454,28 @@ def degrees_of_use(use, row):
     -------
     float or None
     """
-    if not use.degrees:
-        return None
-    return degrees_apart(use.degrees, [number_or_none(row.facts[name]) for name in DEGREES])
+    return degrees_warmer_than(use, [row.facts[name] for name in DEGREES])
+
+
+def degrees_warmer_than(use, degrees):
+    """Return by how many degrees a dark is warmer than a frame, None where unknown.
+
+    Parameters
+    ----------
+    use : ccdflow.run.job.Use
+        Of a dark.
+    degrees : sequence
+        The frame's temperatures as in its header: set point and sensor.
+
+    Returns
+    -------
+    float or None
+    """
+    return degrees_apart(use.degrees, list(map(number_or_none, degrees))) if use.degrees else None
+
+
+def _is_later(use):
+    return (use.lag or 0) < 0
 
 
 def _use(candidate, cut):
@@ -452,14 +487,7 @@ def _use(candidate, cut):
     if section:
         remarks, grade = (*remarks, f"cut to its pixels {section}"), max(grade, "B")
     return Use(
-        product=candidate.master.product,
-        lag=candidate.lag,
-        scale=candidate.scale,
-        variance=candidate.variance,
-        grade=grade,
-        remarks=remarks,
-        degrees=(about.set_temperature, about.temperature) if is_dark else (),
-        cut=section,
-        warmer=candidate.warmer,
-        ageing=candidate.ageing,
-    )
+        candidate.master.product, candidate.lag, candidate.scale, candidate.variance, grade,
+        remarks, (about.set_temperature, about.temperature) if is_dark else (), section,
+        candidate.warmer, ageing=candidate.ageing,
+    )  # fmt: skip

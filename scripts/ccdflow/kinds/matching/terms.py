@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
+from ccdflow.kinds.matching.candidates import OfferedMaster
 from ccdflow.kinds.matching.match_sentences import STRETCHED
 from ccdflow.kinds.matching.shelf import Shelf, is_too_long
 from ccdflow.kinds.matching.temperatures import tenths
@@ -90,6 +92,49 @@ def question_of_degrees(shelf, kind, degrees, rules):
     return shelf.warmer(tuple(map(tenths, degrees)), rules)
 
 
+class RankedMaster(NamedTuple):
+    """A master of the shelf that is among the best, and its numbers: see `Candidate`.
+
+    Attributes
+    ----------
+    master : OfferedMaster
+    lag, scale, variance, warmer, ageing : float
+        Days between, NaN for an unknown night; factor; electrons^2; degrees; electrons^2.
+    is_own, is_exact, is_scaled_up, is_known : bool
+        Whether it is of the frame's night; is not scaled; is scaled to more than the limit; has a
+        temperature that is known.
+    """
+
+    master: OfferedMaster
+    lag: float
+    is_own: bool
+    scale: float
+    is_exact: bool
+    is_scaled_up: bool
+    is_known: bool
+    variance: float
+    warmer: float
+    ageing: float
+
+
+class Unscaled(NamedTuple):
+    """The masters that are taken as they are: oldest first, undated ones last.
+
+    Attributes
+    ----------
+    days : numpy.ndarray of shape (n,)
+        NaN where they have none.
+    columns : tuple of numpy.ndarray
+        Of each master the place in its `Terms`, the day, ``fixed``, ``warming``, ``left``, ``ties``.
+    least : numpy.ndarray of shape (n,)
+        The least variance, without ageing, of each one and those before it.
+    """
+
+    days: np.ndarray
+    columns: tuple
+    least: np.ndarray
+
+
 @dataclass(frozen=True)
 class Terms:
     """All that ranks the masters of a shelf for frames of any night: those that may be taken.
@@ -146,6 +191,38 @@ class Terms:
     def ties(self):
         """The masters' places in the order of products."""
         return self.shelf.places[self.places]
+
+    @cached_property
+    def unscaled(self):
+        """The `Unscaled` masters."""
+        own = np.flatnonzero(self.exact)
+        columns = (self.days, self.fixed, self.warming, self.left, self.ties)
+        columns = tuple([column[own] for column in columns])
+        days, fixed, warming, left, _ = columns
+        least = np.minimum.accumulate((fixed + warming) + left)
+        return Unscaled(days, (own, *columns), least)
+
+    def ranked_master(self, place, own, lag, variance, ageing):
+        """Return the `RankedMaster` that an unscaled one is for a frame.
+
+        Parameters
+        ----------
+        place : int
+            Of the master in these.
+        own : int
+            The number of the frame's night.
+        lag, variance, ageing : float
+            As of `RankedMaster`.
+
+        Returns
+        -------
+        RankedMaster
+        """
+        on_shelf = self.places[place]
+        return RankedMaster(
+            self.shelf.masters[on_shelf], lag, self.shelf.nights[on_shelf] == own, 1.0, True, False,
+            self.known[place], variance, float(self.warmer[place]), ageing,
+        )  # fmt: skip
 
     @cached_property
     def least(self):
