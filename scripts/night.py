@@ -38,7 +38,7 @@ def parse(arguments=None):
 
 
 def tables_of(results, night):
-    """Return the night that is meant and its rows in all tables.
+    """Return the night that is meant, its rows in all tables, and the other nights.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def tables_of(results, night):
 
     Returns
     -------
-    str, ccdflow.pages.terminal.Tables
+    str, ccdflow.pages.terminal.Tables, list of str
 
     Raises
     ------
     UserError
-        If there is no such night.
+        If there is no such night, or the table of masters is an older ccdflow's.
     """
     rows = {name: table_rows(results / file) for name, file in _TABLES.items()}
     nights = sorted({row["night"] for row in rows["frames"] if row["night"]})
@@ -69,9 +69,14 @@ def tables_of(results, night):
             else "there are none yet",
             remedy="give night=NIGHT" if nights else "run the workflow first",
         )
-    return night, terminal.Tables(
-        **{name: [row for row in table if row["night"] == night] for name, table in rows.items()}
-    )
+    if any("calibrated" not in row for row in rows["steps"][:1]):
+        raise UserError(
+            "the table lacks the column calibrated: an older ccdflow wrote it",
+            file=str(results / paths.ASSOCIATIONS),
+            remedy="run snakemake with this results folder once",
+        )
+    shown = {name: [row for row in table if row["night"] == night] for name, table in rows.items()}
+    return night, terminal.Tables(**shown), [each for each in nights if each != night]
 
 
 def show(options):
@@ -93,12 +98,12 @@ def show(options):
     if asked is None and options.words:
         asked = options.words.pop(0)
     commandline.no_more_words(options)
-    night, tables = tables_of(results, asked)
+    night, tables, others = tables_of(results, asked)
     page = results / paths.night_page(night)
     size = shutil.get_terminal_size()
     width, height = (size.columns, size.lines) if sys.stdout.isatty() else (1000, None)
     shown = str(page) if page.is_file() else ""
-    return terminal.night_text(night, tables, page=shown, width=width, height=height)
+    return terminal.night_text(night, tables, page=shown, others=others, width=width, height=height)
 
 
 def main(arguments=None):

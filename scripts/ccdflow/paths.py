@@ -115,7 +115,13 @@ _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part"
 
 
 def is_raw_name(name):
-    """Tell whether a file name is the name of a raw frame (not of a hidden file)."""
+    """Tell whether a file name is the name of a raw frame (not of a hidden file).
+
+    Examples
+    --------
+    >>> is_raw_name("ccd.001.0.fits.gz"), is_raw_name(".ccd.001.0.fits"), is_raw_name("notes.txt")
+    (True, False, False)
+    """
     return not name.startswith(".") and is_fits(name)
 
 
@@ -234,6 +240,11 @@ def combined_master(night, group):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> combined_master("2016-01-15", "bias_lfc_2048x4128_1x1_g1.1")
+    'combined/2016-01-15/bias_lfc_2048x4128_1x1_g1.1.fits'
     """
     return f"combined/{segment(night)}/{plain_name(group)}.fits"
 
@@ -252,6 +263,11 @@ def measured_detector(camera, night, group):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> measured_detector("lfc", "2016-01-15", "2048x4128_1x1_g1.1")
+    'detector/lfc/2016-01-15/pixels_2048x4128_1x1_g1.1.fits'
     """
     return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain_name(group)}.fits"
 
@@ -270,6 +286,11 @@ def shutter_map(camera, night, group):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> shutter_map("lfc", "2016-01-15", "2048x4128_1x1_g1.1")
+    'detector/lfc/2016-01-15/shutter_2048x4128_1x1_g1.1.fits'
     """
     return f"detector/{segment(camera)}/{segment(night)}/shutter_{plain_name(group)}.fits"
 
@@ -322,7 +343,13 @@ def night_folder(night):
 
 
 def night_page(night):
-    """Return the path of a night's page."""
+    """Return the path of a night's page.
+
+    Examples
+    --------
+    >>> night_page("2016-01-15")
+    'nights/2016-01-15/report.html'
+    """
     return f"{night_folder(night)}/report.html"
 
 
@@ -366,7 +393,13 @@ def is_of_small_pictures(folder):
 
 
 def set_aside(product):
-    """Return the path to which a product is moved when its raw frame is set aside."""
+    """Return the path to which a product is moved when its raw frame is set aside.
+
+    Examples
+    --------
+    >>> set_aside("reduced/ccd.001.0.fits")
+    'set_aside/reduced/ccd.001.0.fits'
+    """
     return f"{SET_ASIDE}/{product}"
 
 

@@ -64,6 +64,12 @@ def median_of_each(frames, *, median=np.nanmedian):
     -------
     numpy.ndarray
         Shape ``(ny, nx)``, in the type of the frames.
+
+    Examples
+    --------
+    >>> frames = np.array([[[1.0, 8.0]], [[2.0, np.nan]], [[30.0, 6.0]]])
+    >>> print(median_of_each(frames))
+    [[2. 7.]]
     """
     if not np.isfinite(frames).all():
         with warnings.catch_warnings():

@@ -200,6 +200,11 @@ def test_refuse_sets_a_frame_aside_with_what_was_wanted_and_what_there_is(tmp_pa
     assert not (done.results / "calibrated/science_r1.fits").exists()
     assert any(line.startswith("not calibrated: calibrated/science_r1.fits: no flat in r ")
                for line in done.lines)  # fmt: skip
+    table = pd.read_csv(done.results / "associations.csv").set_index(["frame", "step"])
+    assert dict(table.calibrated.groupby("frame").first()) == {
+        SCIENCE: "yes", "calibrated/science_g2.fits": "yes", "calibrated/science_r1.fits": "no",
+    }  # fmt: skip
+    assert not table.reason.str.contains("not calibrated").any()
     assert plan_of(tmp_path, chain, calibrate={"missing": "refuse"})[1] == {}
 
 

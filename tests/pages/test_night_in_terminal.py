@@ -41,6 +41,7 @@ STEP = {
     "step": "dark",
     "reason": "none",
     "grade": "C",
+    "calibrated": "yes",
 }
 
 
@@ -183,9 +184,36 @@ def results(tmp_path):
 def test_the_last_night_is_the_default(tmp_path, capsys):
     folder = results(tmp_path)
     assert script.main([f"results={folder}"]) == 0
-    assert capsys.readouterr().out.startswith("night 2020-01-01  cam\n9 frames: all 9 readable\n")
+    said = capsys.readouterr().out
+    assert said.startswith("night 2020-01-01  cam\n9 frames: all 9 readable\n")
+    assert said.endswith("\nothers      2019-12-31; night=NIGHT prints one\n")
     assert script.main([f"results={folder}", "2019-12-31"]) == 0
     assert capsys.readouterr().out.startswith("night 2019-12-31  cam\n")
+
+
+def test_a_table_of_masters_by_an_older_ccdflow_is_one_line(tmp_path, capsys):
+    """Its frames without masters would count as calibrated."""
+    folder = results(tmp_path)
+    older = {name: text for name, text in STEP.items() if name != "calibrated"}
+    table = f"{','.join(older)}\n{','.join(older.values())}\n"
+    (folder / "associations.csv").write_text(table)
+    assert script.main([f"results={folder}"]) == 1
+    captured = capsys.readouterr()
+    assert "associations.csv: the table lacks the column calibrated" in captured.err
+    assert captured.out == ""
+
+
+def test_of_many_other_nights_the_last_are_named():
+    others = [f"2019-12-{day}" for day in range(10, 20)]
+    last = text_of_page(others).splitlines()[-1]
+    assert last.split() == [
+        "others", "5", "earlier", "ones,", *(f"{night}," for night in others[5:9]),
+        "2019-12-19;", "night=NIGHT", "prints", "one",
+    ]  # fmt: skip
+
+
+def text_of_page(others):
+    return terminal.night_text("2020-01-01", terminal.Tables(FRAMES), page="p", others=others)
 
 
 @pytest.mark.parametrize(
@@ -236,11 +264,14 @@ def test_a_night_of_many_kinds_fits_the_screen(height):
 
 
 def test_frames_that_were_not_calibrated_are_not_counted_as_calibrated():
-    why, own = "no flat in r of simcam: there is none at all", {"frame": "calibrated/s2.fits"}
+    why, own = (
+        "no flat in r of simcam: there is none at all",
+        {"frame": "calibrated/s2.fits", "calibrated": "no"},
+    )
     steps = [
         STEP | {"grade": "A", "reason": "own night"},
-        STEP | own | {"grade": "A", "reason": "own night; not calibrated"},
-        STEP | own | {"step": "flat", "reason": f"{why}; not calibrated"},
+        STEP | own | {"grade": "A", "reason": "own night"},
+        STEP | own | {"step": "flat", "reason": why},
     ]
     said = " ".join(text(steps=steps).split())
     assert f"calibrated 1 frame: 1 of grade A; 1 frame not calibrated 1 frame: {why} (not" in said

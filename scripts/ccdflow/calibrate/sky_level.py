@@ -46,8 +46,18 @@ def level_and_noise(first, second):
 
     Returns
     -------
-    (float, float)
-        In the unit of the pixels.
+    dict of str to float or None
+        ``sky`` and ``sky_rms``, in the unit of the pixels; None without a finite pixel.
+
+    Examples
+    --------
+    A noise of 5 electrons; the gradient does not count as noise:
+
+    >>> rng = np.random.default_rng(1)
+    >>> image = rng.normal(200, 5, (400, 300)) + np.linspace(0, 20, 300)
+    >>> figures = level_and_noise(image[:-1:2], image[1::2])
+    >>> print(f"{figures['sky']:.0f}, {figures['sky_rms']:.1f}")
+    210, 5.0
     """
     values = np.concatenate([first, second])
     values = values[np.isfinite(values)]
@@ -89,6 +99,11 @@ def expected_noise(sigmas):
     -------
     float
         NaN if there is none above 0.
+
+    Examples
+    --------
+    >>> print(f"{expected_noise(np.full((20, 30), 5.0)):.3f}")
+    5.000
     """
     sigmas = sigmas[np.isfinite(sigmas) & (sigmas > 0)].astype(np.float64)
     if not sigmas.size:

@@ -60,6 +60,14 @@ def binning(headers, index, *, specs=(), default=(1, 1)):
     Returns
     -------
     (int, int)
+
+    Examples
+    --------
+    The columns' number comes first in the card, the rows' in the result:
+
+    >>> from astropy.io import fits
+    >>> binning([fits.Header({"CCDSUM": "2 1"})], 0)
+    (1, 2)
     """
     if specs:
         texts = [find(headers, spec, (index, 0)) for spec in specs]

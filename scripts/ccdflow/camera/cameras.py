@@ -192,6 +192,18 @@ class Camera:
         FrameError
             If the frame does not fit its profile, or its cards leave the frame or contradict
             each other; the error has the lines for the profile.
+
+        Examples
+        --------
+        The header's own sections, where a camera has no profile:
+
+        >>> from astropy.io import fits
+        >>> header = fits.Header({"BITPIX": 16, "NAXIS": 2, "NAXIS1": 36, "NAXIS2": 20})
+        >>> header["BIASSEC"], header["TRIMSEC"] = "[33:36,1:20]", "[1:32,1:20]"
+        >>> camera = identify([header], [], file="a.fits")
+        >>> (amplifier,) = camera.geometry([header], file="a.fits").amplifiers
+        >>> amplifier.data.to_fits(), amplifier.overscan[0].to_fits(), amplifier.along
+        ('[1:32,1:20]', '[33:36,1:20]', 'rows')
         """
         known = dict(self.cards)
         cards = Cards(**{field.name: known[field.name] for field in fields(Cards)})
@@ -273,6 +285,14 @@ def identify(headers, cameras, *, file):
     ------
     FrameError
         If two profiles match equally well: it is about this frame, and costs no other.
+
+    Examples
+    --------
+    Without a profile a camera has the name of its instrument:
+
+    >>> from astropy.io import fits
+    >>> identify([fits.Header({"INSTRUME": "ZWO ASI 1600"})], [], file="m51.fit").name
+    'zwo_asi_1600'
     """
     cameras = tuple(cameras)
     candidates = [c for c in cameras if all(condition.holds(headers) for condition in c.recognise)]

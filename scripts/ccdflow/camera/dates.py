@@ -118,6 +118,11 @@ def read_day(text, *, order=""):
     -------
     Day or None
         None where there is none, or one before `FIRST_YEAR`.
+
+    Examples
+    --------
+    >>> print(read_day("2016-01-16T04:17").day, read_day("16/01/98").day, read_day("unknown"))
+    2016-01-16 1998-01-16 None
     """
     text = " ".join(str(text or "").lower().split())
     match = _ASCTIME.search(text)
@@ -147,6 +152,11 @@ def day_of_folder(name):
     """Return the day that a folder's name has, as a datetime.date, or None.
 
     A name is not written to be read: only years of four digits count, and no day before its month.
+
+    Examples
+    --------
+    >>> print(day_of_folder("2016-01-15"), day_of_folder("n20160115"), day_of_folder("darks"))
+    2016-01-15 2016-01-15 None
     """
     text = name.lower()
     for pattern, (year, month, day) in (
@@ -208,6 +218,11 @@ def read_clock(text, *, joined=False):
     Returns
     -------
     Clock or None
+
+    Examples
+    --------
+    >>> print(read_clock("04:17:28.5").time, read_clock("4:17 PM").time)
+    4:17:28.500000 16:17:00
     """
     text = str(text or "").strip()
     if joined:
@@ -243,6 +258,13 @@ def read_zone(text):
     -------
     zone : datetime.timedelta or None
     understood : bool
+
+    Examples
+    --------
+    >>> print(*read_zone("+05:30"))
+    5:30:00 True
+    >>> print(*read_zone("noon"))
+    None False
     """
     text = text.strip().strip("()[]").strip()
     if not text:

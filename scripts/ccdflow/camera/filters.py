@@ -123,7 +123,13 @@ def in_any_order(name):
 
 
 def is_open(text):
-    """Tell whether a wheel's text means no filter: open, Clear, NO_FILTER."""
+    """Tell whether a wheel's text means no filter: open, Clear, NO_FILTER.
+
+    Examples
+    --------
+    >>> is_open("Clear"), is_open("NO_FILTER"), is_open("V")
+    (True, True, False)
+    """
     return bool(_OPEN.fullmatch(re.sub(r"[^a-z0-9]", "", text.lower())))
 
 

@@ -21,6 +21,13 @@ def image_hdus(headers):
     """Return the indices of the HDUs that hold an image; tables and empty primaries do not.
 
     Nor does a mask of bad pixels beside an image: no amplifier reads it out.
+
+    Examples
+    --------
+    >>> from astropy.io import fits
+    >>> hdus = [fits.PrimaryHDU(), fits.ImageHDU([[1, 2]]), fits.ImageHDU([[0, 1]], name="MASK")]
+    >>> image_hdus([hdu.header for hdu in hdus])
+    (1,)
     """
     images = [index for index, header in enumerate(headers) if _is_image(header)]
     frames = [i for i in images if not (is_mask(headers[i]) or is_overscan(headers[i]))]

@@ -222,7 +222,13 @@ def light_named_in(*texts):
 
 
 def known_type(text):
-    """Return the type that a header's image type means by itself, or ''."""
+    """Return the type that a header's image type means by itself, or ''.
+
+    Examples
+    --------
+    >>> known_type("Bias Frame"), known_type("Dome Flat"), known_type("Light"), known_type("M 51")
+    ('bias', 'flat', 'science', '')
+    """
     letters = _letters(text)
     if letters in _TYPE_OF:
         return _TYPE_OF[letters]

@@ -48,6 +48,11 @@ def read_longitude(value, comment=""):
     Returns
     -------
     float or None
+
+    Examples
+    --------
+    >>> read_longitude("122:30:00 W"), read_longitude("W 122 30"), read_longitude("unknown")
+    (-122.5, -122.5, None)
     """
     number = as_number(value)
     direction = None
@@ -108,6 +113,13 @@ def longitude_of_place(x, y, z):
     -------
     float or None
         Degrees, east positive.
+
+    Examples
+    --------
+    The place of Palomar:
+
+    >>> round(longitude_of_place(-2410346.8, -4758666.8, 3487943.0), 2)
+    -116.86
     """
     if not _RADII[0] <= math.hypot(x, y, z) <= _RADII[1]:
         return None
@@ -157,5 +169,11 @@ def with_sign_of(claimed, implied):
 
 
 def wrapped_degrees(degrees):
-    """Return an angle in -180 to 180 degrees."""
+    """Return an angle in -180 to 180 degrees.
+
+    Examples
+    --------
+    >>> wrapped_degrees(243.5), wrapped_degrees(-116.5)
+    (-116.5, -116.5)
+    """
     return (degrees + 180) % 360 - 180

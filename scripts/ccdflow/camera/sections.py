@@ -117,7 +117,15 @@ class Region:
 
     @property
     def slices(self):
-        """The pair of slices (rows, columns) that selects this region of an array."""
+        """The pair of slices (rows, columns) that selects this region of an array.
+
+        Examples
+        --------
+        Rows come first, and count from 0:
+
+        >>> Region.from_fits("[2056:2080,1:4128]").slices
+        (slice(0, 4128, None), slice(2055, 2080, None))
+        """
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     @property
@@ -131,7 +139,13 @@ class Region:
         return (self.y1 - self.y0) * (self.x1 - self.x0)
 
     def to_fits(self):
-        """Return the FITS section, such as ``[2056:2080,1:4128]``."""
+        """Return the FITS section, such as ``[2056:2080,1:4128]``.
+
+        Examples
+        --------
+        >>> Region(0, 4128, 2055, 2080).to_fits()
+        '[2056:2080,1:4128]'
+        """
         return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
 
     def within(self, shape):
@@ -144,7 +158,14 @@ class Region:
         return rows and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def overlaps(self, other):
-        """Tell whether the two have a pixel in common."""
+        """Tell whether the two have a pixel in common.
+
+        Examples
+        --------
+        >>> data, strip = Region.from_fits("[1:20,1:9]"), Region.from_fits("[20:24,1:9]")
+        >>> data.overlaps(strip), data.overlaps(strip.shifted(0, 1))
+        (True, False)
+        """
         return self.shares_rows(other) and self.shares_columns(other)
 
     def shares_rows(self, other):
@@ -286,6 +307,14 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     ------
     FrameError or UserError
         If the text is no section, or begins before pixel 1.
+
+    Examples
+    --------
+    An amplifier whose columns are read out backwards:
+
+    >>> section = parse_fits("[2048:1025,1:4128]")
+    >>> section.region, section.flip_x, section.flip_y
+    (Region(y0=0, y1=4128, x0=1024, x1=2048), True, False)
     """
 
     def refuse(problem):
@@ -388,6 +417,12 @@ def read_region(value, *, file=None, keyword=None):
     ------
     UserError
         If it is a bare string, which could be either notation, or can not be read.
+
+    Examples
+    --------
+    >>> spec = read_region({"fits": "[2056:2080,*]"})
+    >>> spec.resolve((4128, 2080))
+    Region(y0=0, y1=4128, x0=2055, x1=2080)
     """
     if not isinstance(value, dict) or len(value) != 1:
         raise UserError(

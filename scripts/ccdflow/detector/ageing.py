@@ -52,6 +52,17 @@ def structure_function(samples, variances, days, temperatures=None):
     Returns
     -------
     list of Pair
+
+    Examples
+    --------
+    Two biases, a month apart, between which each pixel wandered by 3 adu:
+
+    >>> rng = np.random.default_rng(1)
+    >>> first = rng.normal(0, 1, (64, 100))
+    >>> second = first + rng.normal(0, 3, (64, 100))
+    >>> (pair,) = structure_function([first, second], [0.0, 0.0], [0, 30])
+    >>> print(pair.days, f"{pair.excess:.1f}")
+    30 8.8
     """
     degrees = [math.nan] * len(days) if temperatures is None else temperatures
     pairs = []

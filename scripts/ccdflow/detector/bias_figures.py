@@ -49,6 +49,15 @@ def measure_read_noise(frames):
         sigma(difference) / sqrt(2), as the root of the mean square over all n - 1 pairs. With N
         pixels and m pairs its standard error is sigma sqrt((1 + (m - 1) / (2 m)) / (2 N m)):
         neighbouring pairs share a frame, so their variances are correlated by 1/4.
+
+    Examples
+    --------
+    Three biases of a camera with a read noise of 4 adu:
+
+    >>> frames = np.random.default_rng(1).normal(1000, 4, (3, 64, 100))
+    >>> noise = measure_read_noise(frames)
+    >>> print(f"{noise.value:.2f} +- {noise.error:.2f}")
+    3.99 +- 0.03
     """
     return _read_noise(_pair_parts(frames))
 
@@ -94,6 +103,16 @@ def measure_structure(image, noise):
     Returns
     -------
     Structure
+
+    Examples
+    --------
+    Columns that differ by 2 adu (rms), below a noise of 4 adu:
+
+    >>> image = np.random.default_rng(1).normal(1000, 4, (200, 300))
+    >>> image[:, ::2] += 4
+    >>> structure = measure_structure(image, 4.0)
+    >>> print(f"{structure.columns.value:.2f}, {structure.rows.value:.2f}")
+    2.01, 0.01
     """
     clean = without_outliers(image)
     return Structure(rows=clean.excess(noise, axis=1), columns=clean.excess(noise, axis=0))
@@ -159,6 +178,14 @@ def drift(levels, hours=None):
     -------
     Drift
         The error of the slope follows from the scatter of the levels about the line.
+
+    Examples
+    --------
+    A level that rises by 2 adu an hour:
+
+    >>> seen = drift([1000.0, 1001.0, 1002.0, 1003.0], hours=[0.0, 0.5, 1.0, 1.5])
+    >>> seen.level.value, round(seen.slope.value, 6)
+    (1001.5, 2.0)
     """
     levels = np.asarray(levels, dtype=np.float64)
     known = np.isfinite(levels)
@@ -270,6 +297,16 @@ def measure_combined_noise(frames, recipe=None):
     -------
     Estimate
         Its standard error is sigma / sqrt(2 N) for N pixels.
+
+    Examples
+    --------
+    Sixteen biases of a read noise of 4 adu have a mean with a noise of 1 adu:
+
+    >>> from ccdflow.combine.combine_recipe import CombineRecipe
+    >>> frames = np.random.default_rng(1).normal(1000, 4, (16, 64, 100))
+    >>> noise = measure_combined_noise(frames, CombineRecipe(clip=None))
+    >>> print(f"{noise.value:.2f}")
+    1.01
     """
     recipe = _without_noise_clipping(recipe or CombineRecipe())
     n = len(frames)

@@ -52,6 +52,12 @@ def white_part(image):
     Returns
     -------
     Moments
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(1).normal(0, 4, (64, 100)) + np.arange(64)[:, np.newaxis]
+    >>> print(f"{white_part(image).sigma:.1f}, {image.std():.1f}")
+    4.0, 18.9
     """
     moments = clipped_moments(image)
     with np.errstate(invalid="ignore"):

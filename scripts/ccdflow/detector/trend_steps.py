@@ -162,6 +162,15 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     Returns
     -------
     list of Event
+
+    Examples
+    --------
+    A gain that jumps on the sixth night:
+
+    >>> gains = [1.1, 1.102, 1.099, 1.101, 1.1, 1.201, 1.199, 1.2, 1.202, 1.2]
+    >>> (step,) = find_steps(range(10), gains)
+    >>> step.first, round(step.size, 3)
+    (5, 0.1)
     """
     days, values = np.asarray(days, float), np.asarray(values, float)
     known = np.flatnonzero(np.isfinite(values))

@@ -16,7 +16,6 @@ from ccdflow.kinds.planning import awaited_masters, coverage, night_plan, plan_s
 from ccdflow.kinds.product_writing import drawing_module, noted_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.terminal import mark_set_aside
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
@@ -29,9 +28,13 @@ _HOLES = 8
 
 COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
-    "runner_up_variance", "variance_is", "reason", "grade",
+    "runner_up_variance", "variance_is", "reason", "grade", "calibrated",
 )  # fmt: skip
 """The columns of associations.csv."""
+
+# Increase it when the section on masters of a night's page, or the overview's matrix, changes: all
+# pages are then made again. The table's own version makes again the table alone.
+_SECTIONS = 5
 
 # The name under which this is noted of a closed night.
 _TOLD = "associations"
@@ -47,10 +50,15 @@ class Associations(Kind):
     name = "associations"
     rule = "associations_table"
     plans_some_nights = True
-    version = 5
+    version = 6
     words = ("table of masters", "tables of masters")
     short = "tables"
     place = paths.ASSOCIATIONS
+
+    @property
+    def versions(self):
+        """The versions of the table and of the sections on it."""
+        return [self.version, _SECTIONS]
 
     def plan(self, planner):
         """Want the table where there are frames to calibrate."""
@@ -189,7 +197,7 @@ class Associations(Kind):
         ]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
-        return {"associations": [self.version, digest(choices)]} if choices else {}
+        return {"associations": [_SECTIONS, digest(choices)]} if choices else {}
 
     def index_basis(self, context):
         """Return the basis of the overview's matrix, and of the grades in its calendar."""
@@ -197,7 +205,7 @@ class Associations(Kind):
             return {}
         coverage_now = digest(_coverage(context).values())
         grades = getattr(context.outcome(self.place), "key", "")
-        return {"coverage": [self.version, coverage_now], "grades": grades}
+        return {"coverage": [_SECTIONS, coverage_now], "grades": grades}
 
     def overview(self, context):
         """Return the section on the frames of each night and type, and on the missing ones."""
@@ -425,12 +433,9 @@ def _digest_said(context, line, answer):
 def table_lines(context):
     """Yield the cells of each line of the table: of each frame and step."""
     for group in _groups(context):
-        is_refused = _is_refused(context, group)
+        is_calibrated = "no" if _is_refused(context, group) else "yes"
         for answer in answers_of(context, group):
-            line = _step_line(context, answer)
-            if is_refused:
-                line[-2] = mark_set_aside(line[-2])
-            yield [group.product, group.night, *line]
+            yield [group.product, group.night, *_step_line(context, answer), is_calibrated]
 
 
 def _step_line(context, answer):

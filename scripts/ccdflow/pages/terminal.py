@@ -11,11 +11,8 @@ from ccdflow.pages.text_formatting import light_words
 
 # The order of types in which a night is told; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
-# A list names this many reasons, and frames, before "more".
+# A list names this many reasons, frames or nights, before "more".
 _MOST_NAMED = 5
-# The end of the reasons, in ``associations.csv``, of a frame that is set aside: `mark_set_aside`
-# writes it, `split_reason` reads it, and nothing else knows it.
-_SET_ASIDE = "; not calibrated"
 # Columns of the labels at the left.
 _LABEL = 12
 # Of the lines on masters in a plan, behind the type.
@@ -33,7 +30,8 @@ class Tables:
     biases, darks, flats : list of dict
         Of ``bias_quality.csv``, ``dark_quality.csv`` and ``flat_quality.csv``.
     steps : list of dict
-        Of ``associations.csv``.
+        Of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated for want
+        of a master.
     """
 
     frames: list[dict[str, str]]
@@ -43,21 +41,7 @@ class Tables:
     steps: list[dict[str, str]] = ()
 
 
-def mark_set_aside(reason):
-    """Return a step's reason as ``associations.csv`` has it for a frame that is set aside.
-
-    >>> split_reason(mark_set_aside("no flat of V"))
-    ('no flat of V', True)
-    """
-    return reason + _SET_ASIDE
-
-
-def split_reason(text):
-    """Return (the reason, whether its frame is set aside) of a line of ``associations.csv``."""
-    return text.removesuffix(_SET_ASIDE), text.endswith(_SET_ASIDE)
-
-
-def night_text(night, tables, *, page="", width=80, height=None):
+def night_text(night, tables, *, page="", others=(), width=80, height=None):
     """Return a night in words, for a terminal.
 
     Parameters
@@ -67,6 +51,8 @@ def night_text(night, tables, *, page="", width=80, height=None):
         Of this night alone.
     page : str, optional
         Path of the night's page, for the last line.
+    others : sequence of str, optional
+        The other nights of the results folder, in ascending order.
     width : int
         Columns of the terminal; longer lines are cut.
     height : int, optional
@@ -96,12 +82,24 @@ def night_text(night, tables, *, page="", width=80, height=None):
     ]
     # The prompt takes a line of the screen, and the page's line is not cut.
     last = [f"{'page':{_LABEL}}{page}"] if page else []
+    last += [f"{'others':{_LABEL}}{_other_nights(others)}"] if others else []
     used = len(top) + sum(-(-len(line) // width) for line in last) + 1
     blocks, gap = _fitting(blocks, None if height is None else height - used, bool(last))
     lines = [_cut(line, width) for line in top]
     for block in blocks:
         lines += [*gap, *(_cut(line, width) for line in block)]
     return "\n".join([*lines, *gap * bool(last), *last])
+
+
+def _other_nights(nights):
+    """Return the last of the other nights, and how to see one.
+
+    >>> _other_nights(["2022-01-26", "2022-01-27"])
+    '2022-01-26, 2022-01-27; night=NIGHT prints one'
+    """
+    rest = len(nights) - _MOST_NAMED
+    earlier = f"{rest} earlier ones, " if rest > 0 else ""
+    return f"{earlier}{', '.join(nights[-_MOST_NAMED:])}; night=NIGHT prints one"
 
 
 def _wrapped(lines, width):
@@ -324,13 +322,13 @@ def _frames_of(names):
 
 def _counts_of_grades(steps):
     """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
-    aside = {row["frame"] for row in steps if split_reason(row["reason"])[1]}
+    aside = {row["frame"] for row in steps if row["calibrated"] == "no"}
     grades, reasons = {}, {}
     for row in steps:
         frame = row["frame"]
         if frame in aside:
             if row["grade"] == "C":
-                why = f"{split_reason(row['reason'])[0]} (not calibrated)"
+                why = f"{row['reason']} (not calibrated)"
                 reasons.setdefault(why, set()).add(frame)
             continue
         grades[frame] = max(grades.get(frame, "A"), row["grade"])
