@@ -27,10 +27,6 @@ from pathlib import Path
 import pytest
 import ready_python
 
-# Threads of OpenMP and OpenBLAS that wait for each other use the cores of other tests meanwhile:
-# test_cosmics.py alone took 20 s of CPU beside others, and takes 2 with one thread.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # A shell that starts tests in the background has them ignore Ctrl-C, and their children as well.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -40,6 +40,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+# Threads of OpenMP and OpenBLAS that wait for each other use the cores of other tests meanwhile:
+# test_cosmics.py alone took 20 s of CPU beside others, and takes 2 with one thread. It is here that
+# the tests' environment is completed: a run with another one than `_AT_FIRST` is no fork.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[2]
 # The folder of the servers' sockets, given by the process that began the tests to its workers.
 FOLDER = "CCDFLOW_TEST_SERVERS"
@@ -47,6 +52,13 @@ FOLDER = "CCDFLOW_TEST_SERVERS"
 # to the imports of the server: such a run is a process of its own.
 _OF_A_RUN = ("PYTHONPATH", "PYTEST_", "CCDFLOW_")
 _KILL_ALL = b"\0"
+# Modules that a run of Snakemake imports late, with 200 below them: a third of the processor's time
+# of a run that finds nothing to do.
+_LATE = (
+    "snakemake.executors.local", "snakemake.scheduling.greedy", "snakemake.profiles", "yte",
+    "snakemake.report.html_reporter", "snakemake.storage", "smart_open", "encodings.idna",
+    "platformdirs.unix", "argparse_dataclass",
+)  # fmt: skip
 
 _turns = [0, 1]
 # Those that this process has started.
@@ -212,8 +224,7 @@ _AT_FIRST = _of_imports(os.environ)
 
 def _import():
     """Import Snakemake, and all that ccdflow's modules import."""
-    # The second and third are imported late, by a run.
-    for name in ("snakemake.cli", "snakemake.executors.local", "snakemake.scheduling.greedy"):
+    for name in ("snakemake.cli", *_LATE):
         importlib.import_module(name)
 
     sys.path[0] = str(ROOT / "scripts")
@@ -221,6 +232,8 @@ def _import():
 
     for module in pkgutil.walk_packages(ccdflow.__path__, "ccdflow."):
         importlib.import_module(module.name)
+    # Pillow imports its formats when it first saves a picture.
+    importlib.import_module("PIL.Image").preinit()
 
 
 class _Run:
