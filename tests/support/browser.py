@@ -22,7 +22,7 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Put there by `.ci/run` with npm, for those who have it; no part of ccdflow.
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-# Options of `axe.run` for a page in light and in dark colours: with these the contrast alone changes.
+# Options of `axe.run` in light and in dark colours, which change the contrast and nothing else.
 AXE_OPTIONS = {False: "{}", True: '{runOnly: ["color-contrast"]}'}
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-component-update",
