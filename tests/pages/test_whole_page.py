@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import small_chain
 from astropy.io import fits
-from browser import AXE, CHROMIUM, act
+from browser import AXE, AXE_OPTIONS, CHROMIUM, act
 from small_frames import run_jobs
 
 from ccdflow.kinds import CHAIN
@@ -112,18 +112,22 @@ def test_no_two_parts_of_a_page_have_one_name(pages):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_page_of_everything_fits_and_axe_finds_no_fault(pages):
+@pytest.mark.parametrize(("dark", "ground"), [(False, "light"), (True, "dark")])
+def test_a_page_of_everything_fits_and_axe_finds_no_fault(pages, dark, ground):
     look = """
+    const [red] = getComputedStyle(document.body).backgroundColor.match(/\\d+/g);
+    const ground = red > 127 ? "light" : "dark";
     for (const each of document.querySelectorAll("details")) each.open = true;
     const wide = [...document.querySelectorAll(".scroll")]
       .filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.ariaLabel);
-    const found = window.axe ? (await axe.run(document)).violations : [];
-    return [wide, document.documentElement.scrollWidth,
+    const found = window.axe ? (await axe.run(document, OPTIONS)).violations : [];
+    return [ground, wide, document.documentElement.scrollWidth,
       found.map((each) => [each.id, each.nodes[0].html])];
     """
     for page in pages:
         scripts = (AXE,) if AXE.is_file() else ()
-        assert act(page, look, scripts=scripts) == [[], 1300, []]
+        script = look.replace("OPTIONS", AXE_OPTIONS[dark])
+        assert act(page, script, scripts=scripts, dark=dark) == [ground, [], 1300, []]
 
 
 def test_a_frame_with_a_saturated_star_is_marked_with_the_number_of_its_pixels(pages):

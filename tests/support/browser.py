@@ -22,6 +22,8 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Put there by `.ci/run` with npm, for those who have it; no part of ccdflow.
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+# Options of `axe.run` in light and in dark colours, which change the contrast and nothing else.
+AXE_OPTIONS = {False: "{}", True: '{runOnly: ["color-contrast"]}'}
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-component-update",
     "--disable-background-networking", "--disable-sync", "--hide-scrollbars",
@@ -85,7 +87,7 @@ class Browser:
         text, self._rest = self._rest.split(b"\0", 1)
         return json.loads(text)
 
-    def open(self, page, *, width, height, scripts, script):
+    def open(self, page, *, width, height, scripts, script, dark=False):
         """Open a page and return what a script makes of it, the errors, and a picture of it."""
         self._events.clear()
         target = self.order("Target.createTarget", url="about:blank")["targetId"]
@@ -94,6 +96,8 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", session,
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.order("Emulation.setEmulatedMedia", session, features=[scheme])
         self.order("Runtime.enable", session)
         self.order("Page.enable", session)
         self.order("Page.navigate", session, url=Path(page).as_uri())
@@ -128,7 +132,7 @@ def _browser():
     return browser
 
 
-def act(page, script, *, width=1300, height=2400, scripts=()):
+def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
     """Return what a script finds on a page: the value that its body, an async function's, returns.
 
     Parameters
@@ -141,9 +145,11 @@ def act(page, script, *, width=1300, height=2400, scripts=()):
         Of the window, pixels.
     scripts : sequence of Path
         To be read before.
+    dark : bool
+        Whether the reader's system is set to dark colours.
     """
     found, errors, _ = _browser().open(
-        page, width=width, height=height, scripts=scripts, script=script
+        page, width=width, height=height, scripts=scripts, script=script, dark=dark
     )
     assert errors == []
     return found
