@@ -1,4 +1,4 @@
-"""Nights with frames that are odd in one way: each is a line with its remedy, and costs no other."""
+"""Nights with frames that are odd in one way: each is a line with a remedy, and costs no other."""
 
 import shutil
 import warnings
@@ -16,6 +16,10 @@ from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.run import ledger
 
 SCIENCE = "calibrated/science_g1.fits"
+# One of each step, for nights of two cameras.
+FEWEST = {
+    "biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),), "science": (("g", 60.0, 1),),
+}  # fmt: skip
 
 
 def test_pixels_without_a_value_are_counted_and_masked_and_copies_are_named(tmp_path):
@@ -63,8 +67,10 @@ def test_a_dark_of_a_sensor_10_degrees_warmer_is_left_out(tmp_path):
 
 
 def test_two_cameras_in_one_night_share_nothing(tmp_path):
-    chain = take(tmp_path, folder="one", **FEW)
-    other = take(tmp_path, folder="two", detector=simulate.draw_detector((101, 103), seed=5), **FEW)
+    chain = take(tmp_path, folder="one", **FEWEST)
+    other = take(
+        tmp_path, folder="two", detector=simulate.draw_detector((101, 103), seed=5), **FEWEST
+    )
     for path in (tmp_path / "raw" / "two").glob("*.fits"):
         edit(path, INSTRUME="OTHERCAM")
     profiles = {"simcam": chain.profile, "other": other.profile.replace('"SIMCAM"', "OTHERCAM")}
@@ -89,7 +95,7 @@ def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
     lines = [line for line in done.lines if FLATS["g"] in line and line.startswith("no combined")]
     assert lines == [f"no combined flat: {FLATS['g']}: 2 of 3 frames, fewer than the minimum of 3"]
     (line,) = (line for line in done.lines if line.startswith("left out of its combined flat"))
-    assert "flat_g2.fits: its saturated fraction is 0.118" in line
+    assert "flat_g2.fits: its saturated fraction is 0.103" in line
     assert "above the limit of 0.05" in line
     assert done.records[SCIENCE].data["grade"] == "C"
 
@@ -108,9 +114,7 @@ def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):
     left, right = (np.median(ratio[:, part][good[:, part]]) for part in (np.s_[:52], np.s_[52:]))
     assert left == pytest.approx(right, rel=0.02)
     (line,) = (line for line in done.lines if "gain: none is known" in line)
-    assert (
-        "of amplifier A (found B 1.55 e-/adu, allowed: a gain of each amplifier or of none)" in line
-    )
+    assert "of amplifier A (found B 1.55 e-/adu, allowed: a gain of each amplifier or" in line
     assert "calibrated frames stay in adu until" in line
 
 
