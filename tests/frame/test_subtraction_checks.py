@@ -66,6 +66,13 @@ def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, said):
         assert kinds(reduce(raw(k, seed=seed), SMOOTHED)) == [], seed
 
 
+def test_saturated_pixels_are_no_sign_of_too_narrow_a_strip():
+    """Their noise is 0: a level a row of any strip would raise it."""
+    frame = raw(16)
+    frame[:, :NX] = 65535
+    assert subtraction_checks.GREW not in kinds(reduce(frame, BY_ROW))
+
+
 def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed():
     for seed in range(8):
         frame = raw(12, seed=seed, drift=4.0)

@@ -207,6 +207,8 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, stri
     at, deviation = _candidates(image, background, variance, scratch, strip or len(variance))
     need = variance.reshape(-1)[at]
     far = deviation * deviation > np.float32(SIGNIFICANT**2 / 9) * need
+    # Beside an infinite pixel, as beside NaN, the background is all that is known.
+    far &= np.isfinite(deviation)
     at, need = at[far], need[far]
     near = background.reshape(-1)[at]
     divisor = np.float32(1) if flat is None else flat.reshape(-1)[at]

@@ -117,7 +117,10 @@ def frame_statistics(image, overscan=()):
     """
     ny, nx = image.shape
     rows = image[sampled_rows(ny, nx, 1, wanted=FRAME_ROWS)]
-    noise = clipped_moments(np.diff(rows, axis=1)).sigma / 2**0.5
+    with np.errstate(invalid="ignore"):
+        # Infinite neighbours differ by NaN.
+        steps = np.diff(rows, axis=1)
+    noise = clipped_moments(steps).sigma / 2**0.5
     clean = without_outliers(rows)
     with np.errstate(invalid="ignore"):
         bright = np.count_nonzero(rows > clean.level + 10 * max(noise, DIGITAL_NOISE))

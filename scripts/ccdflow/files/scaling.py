@@ -52,7 +52,24 @@ def scaling_of(header, name=None):
     bscale = _factor(header, "BSCALE", 1.0, name)
     if bscale == 0:
         raise _refused("BSCALE", 0, "a number other than 0", name)
+    _check_range(bzero, bscale, header["BITPIX"], name)
     return Scaling(bzero, bscale, _blank(header, name))
+
+
+# Products are float32: squares of their pixels, too, have to be below 3.4e38 and above 1e-38.
+_LARGEST, _SMALLEST = 1e18, 1e-18
+# Unsigned integers of 64 bits have a BZERO of half as many BSCALE. A larger one leaves nothing of
+# the stored numbers.
+_MOST_STEPS = 2.0**64
+
+
+def _check_range(bzero, bscale, bitpix, name):
+    """Refuse a scaling by which values overflow, vanish, or become one and the same."""
+    if not _SMALLEST <= abs(bscale) <= _LARGEST:
+        raise _refused("BSCALE", bscale, f"a size from {_SMALLEST:g} to {_LARGEST:g}", name)
+    most = _LARGEST if bitpix < 0 else abs(bscale) * _MOST_STEPS
+    if abs(bzero) > most:
+        raise _refused("BZERO", bzero, f"a size up to {most:g}", name)
 
 
 def _factor(header, keyword, default, name):

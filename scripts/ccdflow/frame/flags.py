@@ -8,6 +8,9 @@ from ccdflow.errors import FrameError
 from ccdflow.frame.pixels import native_values
 from ccdflow.maskbits import NOT_FINITE, SATURATED
 
+NO_VALUE = "not finite"
+"""The name of the warning on pixels that are NaN or infinite."""
+
 # Converters with fewer bits are no longer in use.
 _FEWEST_BITS = 12
 
@@ -67,6 +70,38 @@ def sampling_steps(data):
     """Return the steps over rows and columns for a sample of a region's pixels."""
     step = max(1, min(data.shape) // 64)
     return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
+
+
+def count_not_finite(stored):
+    """Return how many stored pixels are NaN or infinite: none of whole numbers."""
+    return int(np.count_nonzero(~np.isfinite(stored))) if stored.dtype.kind == "f" else 0
+
+
+def not_finite_warnings(counts, amplifiers):
+    """Return the warnings on pixels that have no value.
+
+    Parameters
+    ----------
+    counts : dict of str to int
+        The pixels of each amplifier that are NaN or infinite.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    list of (str, str)
+        `NO_VALUE` and the text of each warning.
+    """
+    return [
+        (
+            NO_VALUE,
+            (f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else "")
+            + f"{counts[amplifier.name]} of its {amplifier.data.size} pixels are not finite (NaN or"
+            " infinite); allowed: numbers; they stay without a value: masters leave them out,"
+            " calibrated frames mask them (bit 2); look at the raw frame",
+        )
+        for amplifier in amplifiers
+        if counts.get(amplifier.name)
+    ]
 
 
 def flag_of(sample, offset, amplifier):

@@ -110,12 +110,13 @@ def reduce_frame(stored, geometry, recipe):
     [[ 6.  8.]
      [15. 17.]]
     """
-    overscans, amplifier_flags, samples = {}, {}, {}
+    overscans, amplifier_flags, samples, not_finite = {}, {}, {}, {}
     for amplifier in geometry.amplifiers:
         values, offset = stored[amplifier.hdu]
         overscans[amplifier.name], sample = _measure(values, offset, amplifier, recipe)
         if sample is not None:
             samples[amplifier.name] = sample
+        not_finite[amplifier.name] = flags.count_not_finite(values[amplifier.data.slices])
         sample = values[flags.sampling_steps(amplifier.data)]
         flag = flags.flag_of(sample, offset, amplifier)
         if flag:
@@ -124,6 +125,7 @@ def reduce_frame(stored, geometry, recipe):
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
     rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
+    warnings = [*warnings, *flags.not_finite_warnings(not_finite, geometry.amplifiers)]
     return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings))
 
 

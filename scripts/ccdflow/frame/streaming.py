@@ -167,6 +167,7 @@ class _Work:
         self._levels = {a.name: [] for a in geometry.amplifiers}
         self._flags = {a.name: [] for a in geometry.amplifiers}
         self._lines = {a.name: [] for a in geometry.amplifiers}
+        self._not_finite = dict.fromkeys(self._flags, 0)
         self._wanted = np.asarray(sample, dtype=int)
         self._sample = []
         self._small = small
@@ -232,6 +233,7 @@ class _Work:
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
             inside = slice(max(0, rows.start - start), rows.stop - start)
             self._lines[name].append(stored[inside, columns].copy())
+        self._not_finite[name] += flags.count_not_finite(stored[:, data.x0 : data.x1])
         first = -(start - data.y0) % flagged[0].step
         self._flags[name].append(stored[first :: flagged[0].step, flagged[1]].copy())
 
@@ -260,6 +262,9 @@ class _Work:
         rows, warnings = subtraction_checks.judge_subtraction(
             samples, self._geometry.amplifiers, self._recipe
         )
+        warnings = [
+            *warnings, *flags.not_finite_warnings(self._not_finite, self._geometry.amplifiers)
+        ]  # fmt: skip
         return Streamed(
             Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings)), sample
         )

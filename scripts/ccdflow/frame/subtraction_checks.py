@@ -30,6 +30,8 @@ ADDED = np.pi / 2 / 16
 pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
 narrowest strip with a level a row by default. 1024 rows determine it to 0.0085."""
 
+# Adu. The pixels of an image with less noise are saturated or dead, but for a few.
+_DEAD_NOISE = 0.1
 # The three errors named above.
 _ROW_NOISE_ERRORS = 3
 
@@ -291,7 +293,8 @@ def warnings_of(sample, recipe, name=""):
 
 def _of_rows(rows, sample, recipe):
     """Yield the warning on rows whose own level raises their noise."""
-    if rows is None:
+    if rows is None or rows.pixel < _DEAD_NOISE:
+        # Saturated or dead pixels have no noise to compare with; another warning reports them.
         return
     most = rows.limit(ADDED * rows.pixel**2)
     if recipe.model is None and rows.after**2 - rows.before**2 > most:

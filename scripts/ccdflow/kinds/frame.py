@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import setups
@@ -18,6 +20,7 @@ from ccdflow.run import ledger
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, digest
 
 # The names under which these are noted of a closed night.
@@ -122,6 +125,8 @@ class Frame(Kind):
     def flags(self, context, records):
         """Yield the amplifiers that hold no signal, and the other warnings on frames."""
         rows, record_of = frame_warnings.rows_and_records(context, records)
+        for file, other in _copies_within_nights(context, rows):
+            yield reduced_product(file), f"the same frame as {other}: use one of the two"
         for product in map(reduced_product, (row.file for row in rows)):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
@@ -201,6 +206,22 @@ class Frame(Kind):
 
 FRAME = Frame()
 """The kind of reduced frames."""
+
+
+def _copies_within_nights(context, rows):
+    """Yield the frames that are copies of another of their night, and the other.
+
+    Those that masters are made of are told of with their masters.
+    """
+    nights = defaultdict(list)
+    for row in rows:
+        if row.facts["type"] not in context.chain.combined_types:
+            nights[row.night].append(row)
+    for of_night in nights.values():
+        of_file = {row.file: row for row in of_night}
+        for file, other in copies(of_night).items():
+            if of_file[file].status == OK:
+                yield file, other
 
 
 def _warnings_of_frames(context, records):

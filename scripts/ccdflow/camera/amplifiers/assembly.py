@@ -45,6 +45,7 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
         If regions leave the frame, overlap, or contradict each other.
     """
     notes = list(dict.fromkeys(notes))
+    notes += _missing_gains(drafts)
     drafts = [_with_strips(draft, notes, file=file) for draft in drafts]
     _check_overlaps(drafts, file=file)
     hdus = tuple(dict.fromkeys(draft.hdu for draft in drafts))
@@ -85,6 +86,20 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
         extension_shapes=tuple(shapes),
         notes=tuple(notes),
     )
+
+
+def _missing_gains(drafts):
+    """Return [the warning] on amplifiers without a gain beside others that have one."""
+    without = [draft.name for draft in drafts if not draft.gain]
+    if not without or len(without) == len(drafts):
+        return []
+    known = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
+    # Notes stand in a row behind each other with semicolons between them: this one has none.
+    return [
+        f"warning: gain: none is known of amplifier {', '.join(without)} (found {known} e-/adu,"
+        " allowed: a gain of each amplifier or of none): calibrated frames stay in adu until the"
+        " camera's profile has a `gain:` for each of its `amplifiers:`, or `gain: measured`"
+    ]
 
 
 def _side(data, strip):

@@ -136,7 +136,8 @@ def _draft(headers, spec, index, shape, cards, *, file):
 
     def value(given, specs, most=1e6):
         if isinstance(given, CardSpec):
-            return as_electrons(find(headers, given, (index, 0)), most=most)
+            # A gain of 0 is none, as it is in the usual cards.
+            return as_electrons(find(headers, given, (index, 0)), most=most) or None
         return card_number(headers, specs, index, most=most) if given is None else given
 
     data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data")

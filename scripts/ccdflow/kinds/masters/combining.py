@@ -28,8 +28,8 @@ from ccdflow.run.context import Context, reduced_product
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import digest
 
-# The reason of a group has these words if its frames agree and are only too few.
-_TOO_FEW = "fewer than the minimum of"
+TOO_FEW = "fewer than the minimum of"
+"""The reason of a group has these words if its frames agree and are only too few."""
 
 
 class FramesDisagree(Exception):
@@ -256,7 +256,7 @@ def _why_not(selection, available, minimum):
         return ""
     what = f" of {available}" if count < available else ""
     frames = "frame" if count == available == 1 else "frames"
-    return f"{count}{what} {frames}, {_TOO_FEW} {minimum}"
+    return f"{count}{what} {frames}, {TOO_FEW} {minimum}"
 
 
 def are_too_few(record):
@@ -271,7 +271,7 @@ def are_too_few(record):
     -------
     bool
     """
-    is_refused = record.status == ledger.REFUSED and _TOO_FEW in record.reason
+    is_refused = record.status == ledger.REFUSED and TOO_FEW in record.reason
     return is_refused and len(record.data["members"]) > 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ccdflow.kinds.masters.combining import TOO_FEW
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
@@ -66,9 +67,15 @@ def lines_on_masters(kind, records):
     lines += [
         f"{one}: {product}: {text}" for product, remarks, _ in lists_of_records for text in remarks
     ]
+    # Of frames that do not agree, the line of the master names the first already.
+    few = [
+        (record.product, *ledger.lists_in(record.data, _TOLD))
+        for record in records
+        if record.status == ledger.REFUSED and TOO_FEW in record.reason
+    ]
     outs = [
         f"left out of its {one}: {file}: {text}"
-        for _, _, left_out in lists_of_records
+        for _, _, left_out in (*lists_of_records, *few)
         for file, text, *_ in left_out
     ]
     lines += outs[:_MOST_LEFT_OUT]

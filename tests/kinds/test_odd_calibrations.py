@@ -1,0 +1,143 @@
+"""Nights with frames that are odd in one way: each is a line with a remedy, and costs no other."""
+
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from camera_headers import header, profile
+from chain_runs import BIAS, DARKS, FEW, FLATS, KINDS, edit, run, take
+from small_frames import run_jobs
+from test_chain_faults import row_of
+
+from ccdflow import simulate
+from ccdflow.detector.frame_figures import frame_statistics
+from ccdflow.run import ledger
+
+SCIENCE = "calibrated/science_g1.fits"
+# One of each step, for nights of two cameras.
+FEWEST = {
+    "biases": 3, "darks": ((60.0, 3),), "flats": (("g", 3),), "science": (("g", 60.0, 1),),
+}  # fmt: skip
+
+
+def test_pixels_without_a_value_are_counted_and_masked_and_copies_are_named(tmp_path):
+    """Of a science frame of floating point, and of one that lies there under two names."""
+    chain = take(tmp_path, **FEW)
+    path = tmp_path / "raw" / "science_g1.fits"
+    with fits.open(path) as hdus:
+        data, cards = hdus[0].data.astype(np.float32), hdus[0].header.copy()
+    data[20:30, 30:40], data[40, 70] = np.nan, np.inf
+    fits.writeto(path, data, cards, overwrite=True)
+    shutil.copy(tmp_path / "raw" / "science_r1.fits", tmp_path / "raw" / "second.fits")
+    shutil.copy(tmp_path / "raw" / "bias1.fits", tmp_path / "raw" / "zero.fits")
+    done = run(tmp_path, chain)
+    hdus = done.open(SCIENCE)
+    lost = ~np.isfinite(hdus[0].data)
+    assert lost.sum() == 101
+    assert (hdus["MASK"].data[lost] & 2 == 2).all()
+    assert np.isfinite(hdus["UNCERT"].data[~lost]).all()
+    reason = row_of(done, "science_g1.fits").reason
+    assert "warning: amplifier A: 100 of its 5252 pixels are not finite (NaN or infinite)" in reason
+    (line,) = (line for line in done.lines if line.startswith("warning: simcam: science_g1.fits"))
+    assert "allowed: numbers" in line
+    assert "look at the raw frame" in line
+    same = "the same frame as science_r1.fits: use one of the two"
+    assert row_of(done, "second.fits").reason == same
+    assert row_of(done, "science_r1.fits").reason == ""
+    assert row_of(done, "zero.fits").reason == "the same frame as bias1.fits: combined once"
+    assert done.records[BIAS].data["members"] == [f"bias{n}.fits" for n in (1, 2, 3)]
+
+
+def test_a_dark_of_a_sensor_10_degrees_warmer_is_left_out(tmp_path):
+    """Its set point is that of the others: the cooler failed."""
+    chain = take(tmp_path, **FEW)
+    take(tmp_path, folder="warm", **FEW, dark_temperature=-90.0)
+    for path in (tmp_path / "raw" / "warm").glob("*.fits"):
+        if path.name == "dark60_1.fits":
+            edit(path, **{"SET-TEMP": -100.0})
+        else:
+            path.unlink()
+    done = run(tmp_path, chain)
+    assert done.records[DARKS[60]].data["members"] == [f"dark60_{n}.fits" for n in (1, 2, 3)]
+    (line,) = (line for line in done.lines if "warm/dark60_1.fits" in line)
+    assert "its temperature is -90 C, further than 0.5 C from that of the group, -100 C" in line
+    assert done.records[SCIENCE].data["grade"] == "A"
+
+
+def test_two_cameras_in_one_night_share_nothing(tmp_path):
+    chain = take(tmp_path, folder="one", **FEWEST)
+    other = take(
+        tmp_path, folder="two", detector=simulate.draw_detector((101, 103), seed=5), **FEWEST
+    )
+    for path in (tmp_path / "raw" / "two").glob("*.fits"):
+        edit(path, INSTRUME="OTHERCAM")
+    profiles = {"simcam": chain.profile, "other": other.profile.replace('"SIMCAM"', "OTHERCAM")}
+    done = run_jobs(tmp_path / "raw", tmp_path / "results", profiles, kinds=KINDS)
+    for product, record in done.records.items():
+        folder = "two" if "other" in product else "one"
+        if record.kind in ("bias", "dark", "flat"):
+            assert record.status == ledger.MADE
+            assert {member.split("/")[0] for member in record.data["members"]} == {folder}
+    for folder, name in (("one", "simcam"), ("two", "other")):
+        cards = done.open(f"calibrated/{folder}/science_g1.fits")[0].header
+        assert {name in cards[keyword] for keyword in ("BIASIM", "DARKIM", "FLATIM")} == {True}
+
+
+def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
+    """One is saturated in a tenth of its pixels."""
+    chain = take(tmp_path, **FEW)
+    with fits.open(tmp_path / "raw" / "flat_g2.fits", mode="update") as hdus:
+        hdus[0].data[:12, :103] = 65535
+    done = run(tmp_path, chain)
+    assert done.records[FLATS["g"]].status == ledger.REFUSED
+    lines = [line for line in done.lines if FLATS["g"] in line and line.startswith("no combined")]
+    assert lines == [f"no combined flat: {FLATS['g']}: 2 of 3 frames, fewer than the minimum of 3"]
+    (line,) = (line for line in done.lines if line.startswith("left out of its combined flat"))
+    assert "flat_g2.fits: its saturated fraction is 0.103" in line
+    assert "above the limit of 0.05" in line
+    assert done.records[SCIENCE].data["grade"] == "C"
+
+
+def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):
+    chain = take(tmp_path, **FEW)
+    text = chain.profile.replace("gain: 1.2\n", "gain: {keyword: GAIN9}\n")
+    for path in (tmp_path / "raw").glob("*.fits"):
+        edit(path, GAIN9=0.0)
+    done = run(tmp_path, chain, text)
+    hdus = done.open(SCIENCE)
+    assert hdus[0].header["BUNIT"] == "adu"
+    assert "GAIN01" not in hdus[0].header
+    ratio = hdus[0].data / chain.perfect("science_g1.fits", unit="adu")
+    good = chain.good("science_g1.fits") & (hdus["MASK"].data == 0)
+    left, right = (np.median(ratio[:, part][good[:, part]]) for part in (np.s_[:52], np.s_[52:]))
+    assert left == pytest.approx(right, rel=0.02)
+    (line,) = (line for line in done.lines if "gain: none is known" in line)
+    assert "of amplifier A (found B 1.55 e-/adu, allowed: a gain of each amplifier or" in line
+    assert "calibrated frames stay in adu until" in line
+
+
+@pytest.mark.parametrize("gain", [0.0, "unknown", -1.0])
+def test_a_card_without_a_gain_is_none(tmp_path, gain):
+    camera = profile(
+        tmp_path,
+        "recognise: {INSTRUME: PROBE}\namplifiers:\n"
+        '  - {name: A, data: {python: "[:, :10]"}, gain: {keyword: GAIN9}}\n'
+        '  - {name: B, data: {python: "[:, 10:]"}, gain: 2}\n',
+    )
+    found = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=gain)], file="a.fits")
+    assert [amplifier.gain for amplifier in found.amplifiers] == [None, 2]
+    assert found.notes[0].startswith("warning: gain: none is known of amplifier A (found B 2 e-")
+    known = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=1.5)], file="a.fits")
+    assert known.notes == ()
+
+
+def test_infinite_neighbours_in_a_frame_raise_no_warning_of_numpy():
+    image = np.random.default_rng(1).normal(100, 5, (64, 64)).astype(np.float32)
+    image[20:30, 20:30] = np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures = frame_statistics(image)
+    assert figures.level == pytest.approx(100, abs=1)
+    assert figures.noise == pytest.approx(5, rel=0.1)
