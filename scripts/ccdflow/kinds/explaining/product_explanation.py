@@ -184,12 +184,20 @@ def step_lines(results, kind, header, chosen):
     if master is None:
         why = chosen.get("reason") or "not asked for"
         return [f"  {kind:<8} none: {why}"]
-    lines = [f"  {kind:<8} {master}: {_members(results, master)}"]
-    how = (
-        [f"nights before the frame: {header[key]}"]
-        if (key := f"{kind.upper()}DT") in header
-        else []
-    )
+    lines = [
+        f"  {kind:<8} {master}: {_members(results, master)}",
+        f"           {', '.join(_application(kind, header))}",
+    ]
+    if chosen:
+        lines.append(f"           chosen: {_choice(results, kind, header, chosen)}")
+    return lines
+
+
+def _application(kind, header):
+    """Return the phrases on how a master was applied: its age, window, factor and noise."""
+    how = []
+    if (key := f"{kind.upper()}DT") in header:
+        how.append(f"nights before the frame: {header[key]}")
     if (key := f"{kind.upper()}CUT") in header:
         how.append(f"cut to its pixels {header[key]}")
     if kind == DARK:
@@ -200,22 +208,24 @@ def step_lines(results, kind, header, chosen):
     elif noise is not None:
         unit = "of the signal" if kind == FLAT else _unit(header)
         how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
-    lines.append(f"           {', '.join(how)}")
-    if chosen:
-        why = f"           chosen: {chosen['reason']}"
-        if chosen.get("runner_up"):
-            noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
-            second, first = (_as_noise(kind, value) for value in noises)
-            cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
-            compared = _COMPARED[chosen.get("variance_is", "nominal")]
-            why += (
-                f"; second {chosen['runner_up']} ({compared},"
-                f" it adds {second}, the chosen one {first}{cancels})"
-            )
-            if kind == BIAS and _is_bias_of_dark(results, header):
-                why += "; it is the bias of the dark as well, and two would add"
-        lines.append(why)
-    return lines
+    return how
+
+
+def _choice(results, kind, header, chosen):
+    """Return why a master was chosen, and the second one with the noise that it would add."""
+    if not chosen.get("runner_up"):
+        return chosen["reason"]
+    noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
+    second, first = (_as_noise(kind, value) for value in noises)
+    cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+    compared = _COMPARED[chosen.get("variance_is", "nominal")]
+    why = (
+        f"{chosen['reason']}; second {chosen['runner_up']} ({compared},"
+        f" it adds {second}, the chosen one {first}{cancels})"
+    )
+    if kind == BIAS and _is_bias_of_dark(results, header):
+        why += "; it is the bias of the dark as well, and two would add"
+    return why
 
 
 def _is_bias_of_dark(results, header):

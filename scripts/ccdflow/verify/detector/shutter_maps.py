@@ -171,9 +171,24 @@ def verify_shutter(first, hdus, results):
     about = 0.0 if np.isnan(mean) else mean
     excess, error, chi2 = _excess(series, about)
     _check_cards(first, flats, chi2, (mean, mean_error))
+    largest, cells = _compare_cells(hdus[1:], excess, error)
+    compared = f"cells to {_PART:g} of their errors with numpy"
+    return {"compared": compared, "pixels": cells, "largest": largest}
+
+
+def _compare_cells(hdus, excess, error):
+    """Return the largest difference of a cell and the number of cells; raise `Differs` for others.
+
+    Parameters
+    ----------
+    hdus : sequence of astropy.io.fits.ImageHDU
+        EXCESS and ERROR of each image.
+    excess, error : numpy.ndarray of shape (cells,)
+        Those of all images as they were made again.
+    """
     largest, at = 0.0, 0
-    for place in range(0, len(names), 2):
-        own, own_error = (np.asarray(hdus[1 + place + n].data, float) for n in (0, 1))
+    for place in range(0, len(hdus), 2):
+        own, own_error = (np.asarray(hdus[place + n].data, float) for n in (0, 1))
         part = slice(at, at + own.size)
         off = np.abs(own.ravel() - excess[part])
         for values, again, name in ((own, excess, "EXCESS"), (own_error, error, "ERROR")):
@@ -183,8 +198,7 @@ def verify_shutter(first, hdus, results):
             if wrong := int(np.count_nonzero(~same)):
                 raise Differs(f"{wrong} cells of {name} are not what its flats give")
         largest, at = max(largest, float(np.nanmax(off, initial=0.0))), at + own.size
-    compared = f"cells to {_PART:g} of their errors with numpy"
-    return {"compared": compared, "pixels": at, "largest": largest}
+    return largest, at
 
 
 def _noises(first, images, numbers, flats):

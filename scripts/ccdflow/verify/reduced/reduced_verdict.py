@@ -307,18 +307,41 @@ def _moved_section(keyword, header, raw, amplifier):
         return None
     ends = []
     for axis, (sign, shift) in zip((0, 1), _signs_shifts(amplifier), strict=True):
-        start, stop = (int(chip[2 * axis + n]) for n in (1, 2))
-        low, high = sorted(int(data[2 * axis + n]) for n in (1, 2))
-        factor, rest = divmod(abs(stop - start) + 1, high - low + 1)
-        if rest or not factor:
+        of_chip, of_data = ([int(each[2 * axis + n]) for n in (1, 2)] for each in (chip, data))
+        span = _moved_span(of_chip, of_data, header[f"NAXIS{axis + 1}"], sign, shift)
+        if span is None:
             return None
-        upwards = 1 if stop >= start else -1
-        edges = []
-        for pixel in (1, header[f"NAXIS{axis + 1}"]):
-            place = start + upwards * factor * ((pixel - shift) * sign - low)
-            edges += [place, place + upwards * (factor - 1)]
-        if min(edges) < 1:
-            return None
-        order = sorted(edges)[:: sign * upwards]
-        ends.append(f"{order[0]}:{order[-1]}")
+        ends.append(span)
     return "[{},{}]".format(*ends)
+
+
+def _moved_span(chip, data, length, sign, shift):
+    """Return 'first:last' of the detector for an axis of an image, None where there is none.
+
+    Parameters
+    ----------
+    chip, data : list of int
+        First and last pixel of the detector, and those of the raw frame that are on it.
+    length : int
+        Pixels of the image.
+    sign, shift : int
+        A pixel of the image less `shift`, times `sign`, is that of the raw frame.
+
+    Returns
+    -------
+    str or None
+    """
+    start, stop = chip
+    low, high = sorted(data)
+    binning, remainder = divmod(abs(stop - start) + 1, high - low + 1)
+    if remainder or not binning:
+        return None
+    upwards = 1 if stop >= start else -1
+    edges = []
+    for pixel in (1, length):
+        place = start + upwards * binning * ((pixel - shift) * sign - low)
+        edges += [place, place + upwards * (binning - 1)]
+    if min(edges) < 1:
+        return None
+    order = sorted(edges)[:: sign * upwards]
+    return f"{order[0]}:{order[-1]}"
