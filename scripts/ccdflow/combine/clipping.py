@@ -282,10 +282,12 @@ def _clips_nothing_of_many(ordered, clip):
         for j in (n // 4 - step, n // 4, n // 4 + step)
     ]
     proven = _is_within(largest, centre, np.maximum.reduce(bounds), clip)
-    rest = np.flatnonzero(~proven)
-    some, middles = ordered[rest], centre[rest, None]
-    ends = np.maximum(middles - some[:, : n - k + 1], some[:, k - 1 :] - middles)
-    proven[rest] = _is_within(largest[rest], middles[:, 0], ends.min(axis=1), clip)
+    unproven = np.flatnonzero(~proven)
+    unproven_values, middles = ordered[unproven], centre[unproven, None]
+    ends = np.maximum(
+        middles - unproven_values[:, : n - k + 1], unproven_values[:, k - 1 :] - middles
+    )
+    proven[unproven] = _is_within(largest[unproven], middles[:, 0], ends.min(axis=1), clip)
     return proven
 
 

@@ -131,12 +131,12 @@ class RawFile(io.RawIOBase):
     def _begin(self, hdus):
         """Go back to the first byte; the next headers are compared with those of some HDUs."""
         self._file.seek(0)
-        self._source = self._unpacked()
+        self._source = self._unpacking_reader()
         self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
         self._crc = self._length = 0
         self._same_heads = True
 
-    def _unpacked(self):
+    def _unpacking_reader(self):
         """Return the reader of the file's unpacked bytes; the file is at its first byte."""
         if self._packing:
             return Unpacked(self._file, self._name, self._packing)
@@ -167,7 +167,7 @@ class RawFile(io.RawIOBase):
         name, size = self._name, self.stamp[0]
         crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
         self._file.seek(0)
-        source = self._unpacked() if self._packing else self._file
+        source = self._unpacking_reader() if self._packing else self._file
         stream = Stream(source, name, self._packed)
         if self._packing:
             # Neither bzip2 nor xz has the unpacked length in front.

@@ -218,12 +218,14 @@ def _same_pixels(own, image, step, *, is_measured):
     # A measured gain has six digits in its card, and the mean dead time of a shutter.
     steps = STEPS + 16 * is_measured
     return max(
-        difference_within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
+        difference_within(
+            own[rows].astype(np.float64), *_remade_rows(image, rows, steps), more=step
+        )
         for rows in (slice(low, low + _ROWS) for low in range(0, len(own), _ROWS))
     )
 
 
-def _again(image, rows, steps):
+def _remade_rows(image, rows, steps):
     again, terms = image.rows(rows)
     return again, np.float32, steps, terms
 

@@ -109,9 +109,9 @@ def flats_named(first, results):
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a flat that it is made of, is missing", MISSING)
         seconds = float(first[f"IMSEC{n:03d}"])
-        known = number_of_card(open_product(path).first.get("EXPTIME"))
-        if known is not None:
-            same_value(f"IMSEC{n:03d}", seconds, known)
+        exposure = number_of_card(open_product(path).first.get("EXPTIME"))
+        if exposure is not None:
+            same_value(f"IMSEC{n:03d}", seconds, exposure)
         of = first[f"IMFLT{n:03d}"]
         masters, factor = {}, 0.0
         for kind in ("BIAS", "DARK"):
@@ -322,11 +322,11 @@ def _mean_of(series):
 
 def _joint(pairs):
     """Return the mean of values by their errors, and its error; NaN where none is known."""
-    known = np.array([each for each in pairs if np.isfinite(each).all()])
-    if not len(known):
+    finite = np.array([each for each in pairs if np.isfinite(each).all()])
+    if not len(finite):
         return np.nan, np.nan
-    weights = known[:, 1] ** -2.0
-    return float((known[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
+    weights = finite[:, 1] ** -2.0
+    return float((finite[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
 
 
 def _check_cards(first, flats, chi2, mean):

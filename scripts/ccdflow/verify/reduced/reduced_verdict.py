@@ -115,13 +115,15 @@ def _check_pixels(image, amplifiers, account, raw):
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
     outside, wrong, largest = np.ones(image.shape, bool), 0, 0.0
     for amplifier in amplifiers:
-        for place, again in remade_frames.reduce_amplifier(raw[amplifier.hdu], amplifier, account):
+        for place, raw_pixels in remade_frames.reduce_amplifier(
+            raw[amplifier.hdu], amplifier, account
+        ):
             outside[place] = False
-            count, difference = other_bits(image[place], again)
+            count, difference = other_bits(image[place], raw_pixels)
             wrong, largest = wrong + count, max(largest, difference)
     if amplifiers[0].kept is None:
-        again = raw[amplifiers[0].hdu].data[outside]
-        wrong += np.count_nonzero(image[outside] != again.astype(image.dtype))
+        raw_pixels = raw[amplifiers[0].hdu].data[outside]
+        wrong += np.count_nonzero(image[outside] != raw_pixels.astype(image.dtype))
     else:
         wrong += np.count_nonzero(~np.isnan(image[outside]))
     if wrong:
@@ -134,13 +136,13 @@ def _check_mask(hdus, hdu, account, raw):
     if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
         return
     header, image = hdus[hdu].header, hdus[hdu].data
-    again = np.full(image.shape, NO_DATA, np.uint8)
+    expected = np.full(image.shape, NO_DATA, np.uint8)
     # Bit 1 is compared where the value of a full pixel is known.
     certain = np.full(image.shape, 255 - SATURATED, np.uint8)
     for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
         is_told = amplifier.kept is None and "DATSEC" in header
         place = place_of(header, tail) if is_told else amplifier.place
-        top, part = card(header, "AMPSAT", tail), again[place]
+        top, part = card(header, "AMPSAT", tail), expected[place]
         part[...] = 0
         values = raw[amplifier.hdu].data[amplifier.kept or place]
         values = remade_frames.turn_image(values, amplifier.flip)
@@ -152,8 +154,8 @@ def _check_mask(hdus, hdu, account, raw):
     own = hdus[f"MASK{hdu or ''}"].data
     if len(account.images[hdu]) == 1 and amplifier.kept is None and not is_told:
         # An older version left the frame whole, and wrote no card with the amplifier's part.
-        again[own == NO_DATA] = NO_DATA
-    wrong = (own ^ again) & certain
+        expected[own == NO_DATA] = NO_DATA
+    wrong = (own ^ expected) & certain
     if np.count_nonzero(wrong):
         raise Differs(f"{np.count_nonzero(wrong)} pixels of the mask are not what the raw ones say")
 
