@@ -147,7 +147,13 @@ class Figure:
 
 
 def check_any(stats):
-    """Raise `UserError` if there is no frame to select from."""
+    """Refuse to select from no frame.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
     if not stats:
         raise UserError(
             "there is no frame to select from",
