@@ -198,7 +198,7 @@ def degrees_of(header, dark):
     -------
     float or None
     """
-    other = read_units(dark)[0].header
+    dark_header = read_units(dark)[0].header
     for name in ("set_temperature", "temperature"):
         mine, its = (
             next(
@@ -206,7 +206,7 @@ def degrees_of(header, dark):
                  if (value := as_number(card_value(cards, key))) is not None),
                 None,
             )
-            for cards in (header, other)
+            for cards in (header, dark_header)
         )  # fmt: skip
         if mine is not None and its is not None:
             return its - mine
@@ -230,12 +230,12 @@ def readout_of(unit, options):
     if gain is None:
         gain = card_number([unit.header], [CardSpec("AMPGAIN"), CardSpec("GAIN")], 0)
     noise = as_number(card_value(unit.header, "RDNOISE")) if noise is None else noise
-    known = gain and noise is not None
+    is_known = gain and noise is not None
     ny, nx = unit.shape
     return Readout(
         Region(0, ny, 0, nx),
         gain=gain,
-        read_noise=noise / gain if known else None,
+        read_noise=noise / gain if is_known else None,
         saturation=options.saturation,
     )
 
@@ -269,11 +269,11 @@ def calibrate_all(paths, work, cores):
     UserError
         If one of the processes is killed.
     """
-    first, rest = _tried(work, paths[0]), paths[1:]
+    first, rest = _result_or_error(work, paths[0]), paths[1:]
     workers = min(cores, len(rest))
     # A process with threads, such as that of a test, cannot be forked safely.
     if workers < 2 or threading.active_count() > 1:
-        return [first, *(_tried(work, path) for path in rest)]
+        return [first, *(_result_or_error(work, path) for path in rest)]
     context = multiprocessing.get_context("fork")
     link = os.pipe()
     pool = ProcessPoolExecutor(
@@ -314,10 +314,10 @@ def _end_with_parent(reading):
 
 def _calibrate_inherited(path):
     with _at_work:
-        return _tried(_inherited[0], path)
+        return _result_or_error(_inherited[0], path)
 
 
-def _tried(work, path):
+def _result_or_error(work, path):
     try:
         return work(path)
     except (CcdflowError, OSError) as error:

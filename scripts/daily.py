@@ -117,17 +117,17 @@ def news(count, before, after, seconds):
     made = count["frames"] - count["aside"]
     if not (made or count["others"] or aside or gone):
         return ""
-    parts = [f"{made} frame{'s' * (made != 1)} reduced"]
+    phrases = [f"{made} frame{'s' * (made != 1)} reduced"]
     if count["others"]:
-        parts.append(f"{others_made(count)} made")
+        phrases.append(f"{others_made(count)} made")
     if aside:
-        parts.append(f"{len(aside)} set aside ({named_files(aside, after)})")
+        phrases.append(f"{len(aside)} set aside ({named_files(aside, after)})")
     if gone:
-        parts.append(f"{len(gone)} {RAW_MISSING}")
+        phrases.append(f"{len(gone)} {RAW_MISSING}")
     arriving = sum(status == ARRIVING for status, _ in after.values())
     if arriving:
-        parts.append(f"{arriving} left for the next run")
-    return f"ccdflow: {', '.join(parts)}, in {duration(seconds)}"
+        phrases.append(f"{arriving} left for the next run")
+    return f"ccdflow: {', '.join(phrases)}, in {duration(seconds)}"
 
 
 def others_made(count):
@@ -270,8 +270,8 @@ def parse(arguments):
         return list(arguments)
     names = schemas.read_schema(settings.SCHEMA)["properties"]
     own = [word for word in arguments if word.partition("=")[0] in names and "=" in word]
-    rest = [word for word in arguments if word not in own]
-    return [*rest, "--config", *own] if own else rest
+    remaining = [word for word in arguments if word not in own]
+    return [*remaining, "--config", *own] if own else remaining
 
 
 def main(arguments=None):

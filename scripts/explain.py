@@ -44,8 +44,8 @@ def run(options):
     UserError
         If not one file of the results folder is given.
     """
-    given, files = dict(options.given), options.words
-    picture = Path(given.pop("picture", "what_if.png"))
+    settings_given, files = dict(options.given), options.words
+    picture = Path(settings_given.pop("picture", "what_if.png"))
     if len(files) != 1:
         raise UserError(
             "one file is explained at a time",
@@ -53,7 +53,11 @@ def run(options):
             remedy="give one file",
         )
     file = Path(files[0])
-    results = Path(given["results"]) if "results" in given else product_explanation.results_of(file)
+    results = (
+        Path(settings_given["results"])
+        if "results" in settings_given
+        else product_explanation.results_of(file)
+    )
     if not file.exists() and not file.is_absolute() and (results / file).exists():
         file = results / file
     try:
@@ -66,8 +70,8 @@ def run(options):
             remedy="give results=FOLDER with the folder of the file",
         ) from None
     context = None
-    if "raw" in given:
-        look = read_only_plan.plan_only({**given, "results": str(results)}, chain=CHAIN)
+    if "raw" in settings_given:
+        look = read_only_plan.plan_only({**settings_given, "results": str(results)}, chain=CHAIN)
         context = Planning.of(look.context)
     if options.what_if is None:
         return "\n".join(product_explanation.explain_product(results, product, context))

@@ -144,20 +144,20 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
         )
     if problem:
         lines.append(f"- As it stands the profile does not fit the frame; correct it: {problem}")
-    lines += _known(headers, cameras, frame.name)
+    lines += _line_on_profiles(headers, cameras, frame.name)
     lines += [f"Profile: {out}", f"Picture: {picture}"]
     if out.resolve().parent != cameras.resolve():
         lines.append(f"Look at both, then move the profile to {cameras}.")
     return lines
 
 
-def _known(headers, cameras, file):
+def _line_on_profiles(headers, cameras, file):
     """Return the line on profiles that recognise the frame already."""
     try:
-        known = identify(headers, load_cameras(cameras), file=file)
+        profile = identify(headers, load_cameras(cameras), file=file)
     except FrameError as error:
         return [f"- {error.reason}"]
-    return [f"- {known.path} recognises this frame already."] if known.path else []
+    return [f"- {profile.path} recognises this frame already."] if profile.path else []
 
 
 def brighter_images(one, other):

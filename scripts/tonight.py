@@ -37,9 +37,9 @@ def run(options):
     """Return the lines on a night."""
     commandline.no_more_words(options)
     commandline.path(options, "raw")
-    given = dict(options.given)
-    night = given.pop("night", None)
-    context = Planning.of(read_only_plan.plan_only(given, chain=CHAIN).context)
+    settings_given = dict(options.given)
+    night = settings_given.pop("night", None)
+    context = Planning.of(read_only_plan.plan_only(settings_given, chain=CHAIN).context)
     lines = tonight.lines_on_night(context, night or tonight.last_night(context))
     if sys.stdout.isatty():
         lines = terminal.folded_lines(lines, shutil.get_terminal_size().columns)

@@ -67,6 +67,21 @@ def test_no_name_tells_only_how_its_value_came_about():
     assert empty == set()
 
 
+def test_private_functions_are_verbs_or_nouns():
+    """As the public ones, in the packages that have got there: add the next one."""
+    packages = ("calibrate", "combine", "detector", "files", "simulate", "verify")
+    names = [
+        (path, node.name)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents and path.relative_to(LIBRARY).parts[0] in packages
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and re.match("_[a-z]", node.name)
+    ]
+    assert len(names) > 500
+    bare = [f"{path.name}: {name}" for path, name in names if BARE.fullmatch(name[1:])]
+    assert bare == []
+
+
 def test_public_functions_are_verbs_or_nouns():
     """``read_applied_master``, not ``applied``; ``flats_of_one_rank``, not ``of_one_rank``."""
     assert len(list(functions())) > 1000

@@ -323,12 +323,12 @@ class _Image:
         stored = np.empty((min(step, len(rows)), nx), self.unit.dtype)
         values = np.empty((len(rows), nx), np.float32)
         for first in range(0, len(rows), step):
-            some, block = rows[first : first + step], values[first : first + step]
-            read = stored[: len(some)]
-            read_each_row(self._file, self.unit, some.tolist(), read, name=self._name)
+            indices, block = rows[first : first + step], values[first : first + step]
+            read = stored[: len(indices)]
+            read_each_row(self._file, self.unit, indices.tolist(), read, name=self._name)
             np.copyto(block, read)
             with np.errstate(invalid="ignore", over="ignore"):
-                self.work.apply(some, block)
+                self.work.apply(indices, block)
         return values
 
     def _predict(self, rows):

@@ -76,7 +76,7 @@ def primary_cards(unit, chain, *, key, grading, extras=None):
     -------
     ccdflow.files.headertext.CardList
     """
-    cards = _kept(unit.cards)
+    cards = _cards_of_frame(unit.cards)
     reduced_key = unit.header.get("CCDFKEY", "")
     for keyword, value, comment in versions():
         cards.set(keyword, value, comment)
@@ -95,7 +95,7 @@ def primary_cards(unit, chain, *, key, grading, extras=None):
     return cards
 
 
-def _kept(cards):
+def _cards_of_frame(cards):
     return CardList(cards).without(
         lambda keyword: bool(_STRUCTURE.fullmatch(keyword) or _OWN_CARDS.fullmatch(keyword))
     )
@@ -116,10 +116,12 @@ def _write_master_cards(cards, use):
         cards.set("DARKSCAL", scale, "the dark less its bias was multiplied by it")
         if use.degrees is not None:
             cards.set(
-                "DARKDTMP", _short(use.degrees), "[deg C] the dark's temperature less this one's"
+                "DARKDTMP",
+                _six_digits(use.degrees),
+                "[deg C] the dark's temperature less this one's",
             )
     if master.kind == "flat" and master.level:
-        cards.set("FLATLVL", _short(master.level), "[adu] mean level of one flat")
+        cards.set("FLATLVL", _six_digits(master.level), "[adu] mean level of one flat")
 
 
 def extension_cards(unit):
@@ -129,7 +131,9 @@ def extension_cards(unit):
     -------
     cards, names : ccdflow.files.headertext.CardList
     """
-    return _kept(unit.cards), CardList(card for card in unit.cards if card[0] in EXTENSION_NAMES)
+    return _cards_of_frame(unit.cards), CardList(
+        card for card in unit.cards if card[0] in EXTENSION_NAMES
+    )
 
 
 def write_calibrated_cards(cards, calibration, figures):
@@ -163,7 +167,7 @@ def write_calibrated_cards(cards, calibration, figures):
         ("SKYPRED", "sky_predicted", f"[{unit}] its prediction from UNCERT"),
     ):
         if figures.get(name) is not None:
-            cards.set(keyword, _short(figures[name]), comment)
+            cards.set(keyword, _six_digits(figures[name]), comment)
     _write_amplifier_cards(cards, calibration.readouts, figures, unit)
     for keyword, bit in (
         ("NSAT", maskbits.SATURATED),
@@ -194,7 +198,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
     for number, readout in enumerate(readouts, start=1):
         if readout.measured_gain is not None:
             keyword = "GAINMEAS" if len(readouts) == 1 else f"GAINME{number:02d}"
-            gain = _short(readout.measured_gain)
+            gain = _six_digits(readout.measured_gain)
             cards.set(keyword, gain, "[electron/adu] of flats, for noise")
         if readout.is_saturation_measured:
             keyword = "SATMEAS" if len(readouts) == 1 else f"SATMEA{number:02d}"
@@ -208,11 +212,13 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
     readouts = readouts if figures.get("sky_predicted") is not None else ()
     for number, readout in enumerate(readouts, start=1):
         keyword = "MODRN" if len(readouts) == 1 else f"MODRN{number:02d}"
-        cards.set(keyword, _short(readout.read_noise), "[adu] read noise that UNCERT is made with")
+        cards.set(
+            keyword, _six_digits(readout.read_noise), "[adu] read noise that UNCERT is made with"
+        )
     levels = figures.get("level_noise") or ()
     for number, noise in enumerate(levels, start=1):
         keyword = "OSCNOISE" if len(levels) == 1 else f"OSCNOI{number:02d}"
-        cards.set(keyword, _short(noise), f"[{unit}] of a row's level, before flat")
+        cards.set(keyword, _six_digits(noise), f"[{unit}] of a row's level, before flat")
 
 
 def _rename(cards, converted):
@@ -224,7 +230,7 @@ def _rename(cards, converted):
         cards.set("GAIN", 1.0, "[electron] in a unit of these pixels")
 
 
-def _short(value):
+def _six_digits(value):
     return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
 
 

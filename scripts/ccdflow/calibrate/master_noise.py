@@ -54,7 +54,7 @@ def variance_of(image, master, readouts):
         for readout in readouts:
             if scales[readout] != 1.0:
                 predicted[_within(readout, rows)] *= np.float32(scales[readout])
-        measured = _squared(image, master, out[rows], rows)
+        measured = _measured_variance(image, master, out[rows], rows)
         with np.errstate(invalid="ignore"):
             own = measured > np.float32(beyond) * predicted
         own &= np.isfinite(measured)
@@ -76,7 +76,7 @@ def _within(readout, rows):
     return slice(low - rows.start, high - rows.start), slice(region.x0, region.x1)
 
 
-def _squared(image, master, error, rows):
+def _measured_variance(image, master, error, rows):
     measured = np.square(error, dtype=np.float32)
     if master.kind == FLAT:
         measured /= np.square(image.data[rows])
@@ -94,7 +94,7 @@ def _scale(image, master, readout, error):
     ratios = []
     for row in range(region.y0, region.y1, step):
         rows = slice(row, row + 1)
-        measured = _squared(image, master, error[rows], rows)
+        measured = _measured_variance(image, master, error[rows], rows)
         ratio = measured / predicted_variance(image, master, (readout,), rows)
         ratios.append(ratio[:, region.x0 : region.x1].ravel())
     ratios = np.concatenate(ratios)

@@ -337,7 +337,7 @@ def read_master(path, kind, *, name=None):
             mask = extensions.get(f"MASK{suffix}")
             mask = None if mask is None else _pixels(file.fileno(), mask, name)
             error = extensions.get(f"UNCERT{suffix}")
-            header = units[0].header if index == 0 else _merged(units[0].header, unit.header)
+            header = units[0].header if index == 0 else _merge_headers(units[0].header, unit.header)
             read = None if error is None else _later(path, error, name)
             # These cards give the parameters of a predicted UNCERT.
             scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
@@ -358,7 +358,7 @@ def _is_beside(name, index, units):
     return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
 
 
-def _merged(primary, own):
+def _merge_headers(primary, own):
     merged = primary.copy()
     merged.update(own)
     return merged

@@ -175,23 +175,53 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
         proven &= _clips_nothing_of_many(order.by_pixel(values), recipe.clip)
         return total / n, None, proven
     order.sort(values)
-    value = total / n if recipe.method == "average" else middle(values, np.float64)
+    value, spread, is_unclipped = _estimate_sorted(
+        values, total / n, recipe, want_spread=want_spread, spare=order.spare
+    )
+    return value, spread, proven & is_unclipped
+
+
+def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
+    """Return value, spread and proof, as `estimate`, of values that are sorted in each pixel.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Shape ``(n, width)``; overwritten.
+    mean : numpy.ndarray of float64
+        Shape ``(width,)``: of all values.
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
+    want_spread : bool
+        Whether to compute the scatter.
+    spare : numpy.ndarray
+        See `ccdflow.combine.ordering.Ordering`.
+
+    Returns
+    -------
+    value, spread
+        See `estimate`.
+    is_unclipped : numpy.ndarray of bool, or True
+        Whether no value is beyond the limit of MAD or standard deviation.
+    """
+    n = len(values)
+    by = None if recipe.clip is None else recipe.clip_by
+    value = mean if recipe.method == "average" else middle(values, np.float64)
     centre = middle(values, values.dtype)
     half = n // 2
     np.subtract(centre, values[:half], out=values[:half])
     np.subtract(values[half:], centre, out=values[half:])
+    mad, is_unclipped = None, True
     if by == "std":
-        proven &= _within_deviations(values, centre, total / n, recipe.clip)
-    mad = None
+        is_unclipped = _within_deviations(values, centre, mean, recipe.clip)
     if by == "mad" or (want_spread and recipe.method == "median"):
-        mad = middle_deviation(values, order.spare)
+        mad = middle_deviation(values, spare)
     if by == "mad":
-        proven &= _clips_nothing(values, centre, mad, recipe.clip)
+        is_unclipped = _clips_nothing(values, centre, mad, recipe.clip)
     if not want_spread:
-        return value, None, proven
+        return value, None, is_unclipped
     if recipe.method == "median":
-        return value, _median_spread(mad, n), proven
-    return value, _sample_spread(values, value - centre), proven
+        return value, _median_spread(mad, n), is_unclipped
+    return value, _sample_spread(values, value - centre), is_unclipped
 
 
 def _sample_spread(deviations, offset):
@@ -252,10 +282,12 @@ def _clips_nothing_of_many(ordered, clip):
         for j in (n // 4 - step, n // 4, n // 4 + step)
     ]
     proven = _is_within(largest, centre, np.maximum.reduce(bounds), clip)
-    rest = np.flatnonzero(~proven)
-    some, middles = ordered[rest], centre[rest, None]
-    ends = np.maximum(middles - some[:, : n - k + 1], some[:, k - 1 :] - middles)
-    proven[rest] = _is_within(largest[rest], middles[:, 0], ends.min(axis=1), clip)
+    unproven = np.flatnonzero(~proven)
+    unproven_values, middles = ordered[unproven], centre[unproven, None]
+    ends = np.maximum(
+        middles - unproven_values[:, : n - k + 1], unproven_values[:, k - 1 :] - middles
+    )
+    proven[unproven] = _is_within(largest[unproven], middles[:, 0], ends.min(axis=1), clip)
     return proven
 
 

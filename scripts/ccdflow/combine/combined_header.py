@@ -102,9 +102,9 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
         write_clipping_cards(cards, recipe)
     cards.extend(
         (keyword, card_text(keyword, printable_text(file)))
-        for keyword, file in zip(_numbered("IMCOM", len(members)), members, strict=True)
+        for keyword, file in zip(_numbered_keywords("IMCOM", len(members)), members, strict=True)
     )
-    names = _numbered("IMOUT", len(left_out))
+    names = _numbered_keywords("IMOUT", len(left_out))
     for keyword, (file, why) in zip(names, left_out, strict=True):
         cards.set(keyword, printable_text(file), "left out")
         cards.add_history(
@@ -144,7 +144,7 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
         cards.set(keyword, float(f"{noise:.9g}"), f"[{unit}] noise of a value, for clipping")
 
 
-def _numbered(name, count):
+def _numbered_keywords(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
     if count > 999:
         return [f"{_LONG.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)]
@@ -236,7 +236,7 @@ def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
     ratios : dict of str to float
         Mean of each amplifier, as `ccdflow.combine.flats.amplifier_ratios` returns them.
     """
-    for keyword, level in zip(_numbered("IMLVL", len(levels)), levels, strict=True):
+    for keyword, level in zip(_numbered_keywords("IMLVL", len(levels)), levels, strict=True):
         cards.set(keyword, float(f"{level:.9g}"), "level that this flat was divided by")
     cards.set("FLATLVL", float(f"{np.median(levels):.6g}"), "median level of the flats combined")
     cards.set("FLATMIN", float(f"{np.min(levels):.6g}"), "lowest level of the flats combined")
@@ -277,7 +277,7 @@ def write_factor_cards(cards, factors):
     factors : sequence of float
         () if no dark was subtracted.
     """
-    for keyword, factor in zip(_numbered("IMDRK", len(factors)), factors, strict=True):
+    for keyword, factor in zip(_numbered_keywords("IMDRK", len(factors)), factors, strict=True):
         cards.set(keyword, float(f"{factor:.9g}"), "factor on the dark for this flat")
 
 

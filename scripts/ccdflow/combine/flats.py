@@ -138,7 +138,7 @@ def combine_flats(
     )
     shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
-    return _over(combined, _mean_of([combined]), in_place=True) if normalise else combined
+    return _divide_flat(combined, _mean_of([combined]), in_place=True) if normalise else combined
 
 
 def flat_levels(members, *, bias, dark, masks=None):
@@ -237,7 +237,7 @@ def normalise_flat(images):
         If no pixel is good.
     """
     mean = _mean_of(images)
-    return [_over(image, mean) for image in images]
+    return [_divide_flat(image, mean) for image in images]
 
 
 def _mean_of(images):
@@ -266,7 +266,7 @@ def _mean_of(images):
     return mean
 
 
-def _over(image, mean, *, in_place=False):
+def _divide_flat(image, mean, *, in_place=False):
     """Divide a flat by a mean; `in_place` if no other code holds the arrays."""
     arrays = [image.image, image.uncertainty, image.sample]
     scaled = [

@@ -115,12 +115,12 @@ def levels_of_members(sample):
     levels = np.array([_median(frame) for frame in sample])
     if len(sample) < 2 or not (levels > 0).all():
         return levels
-    some = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
+    scaled = sample[:, :: max(1, sample.shape[1] // _RATIO_ROWS)] / levels[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        middle = np.median(some, axis=0)
+        middle = np.median(scaled, axis=0)
         # The ratio of faint pixels is mostly noise.
         middle[~(middle > _LEAST_RATIO)] = np.nan
-        ratios = np.array([_median(frame / middle) for frame in some])
+        ratios = np.array([_median(frame / middle) for frame in scaled])
     if not (ratios > 0).all():
         return levels
     return levels * ratios / np.exp(np.mean(np.log(ratios)))
@@ -170,12 +170,12 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
             y0, y1, x0, x1 = amplifier.region
             inside = (rows >= y0) & (rows < y1)
             frames = sample[:, inside, x0:x1]
-            known = amplifier if light else replace(amplifier, gain=None)
+            assumed = amplifier if light else replace(amplifier, gain=None)
             if light and frames.size and np.isnan(frames).all():
                 # An amplifier that is masked in all members.
-                models.append(replace(known, read_noise=known.read_noise or DIGITAL_NOISE))
+                models.append(replace(assumed, read_noise=assumed.read_noise or DIGITAL_NOISE))
                 continue
-            models.append(_measured_amplifier(known, frames, levels, pool.map, light=light))
+            models.append(_measured_amplifier(assumed, frames, levels, pool.map, light=light))
     return NoiseModel(tuple(models), tuple(shape))
 
 
@@ -184,7 +184,7 @@ def _measured_amplifier(amplifier, frames, levels, each, *, light):
     pairs = each(lambda two: _moments_of_pair(frames, levels, *two), pairwise(range(len(frames))))
     pairs = [pair for pair in pairs if pair[0].count > 1 and pair[0].sigma > 0]
     if not pairs:
-        return _without_pairs(amplifier, are_equal=not light and len(frames) > 1)
+        return _noise_of_header(amplifier, are_equal=not light and len(frames) > 1)
     amplifier = _amplifier_without_gaps(amplifier, pairs, light=light)
     pulls = _pulls_of_pairs(amplifier, frames, levels, each)
     if not pulls:
@@ -207,7 +207,7 @@ def _pulls_of_pairs(amplifier, frames, levels, each):
 
     def pull_of(two):
         i, j = two
-        variance = _predicted(amplifier, boxes, levels[i], levels[j])
+        variance = _predicted_variance(amplifier, boxes, levels[i], levels[j])
         return clipped_moments((frames[i] - frames[j]) / np.sqrt(variance))
 
     pulls = each(pull_of, pairwise(range(len(frames))))
@@ -289,8 +289,8 @@ def _grid_of(rows, frames):
         _middles(np.arange(frames.shape[2]), _BOX_COLUMNS),
     )
     light = light[: len(middles[0]), : len(middles[1])]
-    known = np.isfinite(light)
-    return *middles, np.where(known, light, np.median(light[known]) if known.any() else 0.0)
+    finite = np.isfinite(light)
+    return *middles, np.where(finite, light, np.median(light[finite]) if finite.any() else 0.0)
 
 
 def _middles(places, length):
@@ -299,7 +299,7 @@ def _middles(places, length):
     return np.array([places[n * length : (n + 1) * length].mean() for n in range(count)])
 
 
-def _without_pairs(amplifier, *, are_equal):
+def _noise_of_header(amplifier, *, are_equal):
     """Return the noise of an amplifier of which no pair tells; raise if it is not known."""
     if amplifier.read_noise is not None:
         return amplifier
@@ -323,7 +323,7 @@ def _moments_of_pair(frames, levels, i, j):
     return moments, light, levels[i], levels[j]
 
 
-def _predicted(amplifier, light, *levels):
+def _predicted_variance(amplifier, light, *levels):
     """Return the variance of the difference of two members."""
     light = np.maximum(light, 0.0)
     return sum((amplifier.fixed + amplifier.slope * light * L) / L**2 for L in levels)
@@ -335,15 +335,15 @@ def _amplifier_without_gaps(amplifier, pairs, *, light):
     if amplifier.gain is None and light and bright:
         # Photon transfer: variance = fixed + light / gain, in units of the levels.
         start = replace(amplifier, read_noise=amplifier.read_noise or 0.0)
-        excess = np.mean([p.sigma**2 - _predicted(start, c, a, b) for p, c, a, b in pairs])
+        excess = np.mean([p.sigma**2 - _predicted_variance(start, c, a, b) for p, c, a, b in pairs])
         weight = np.mean([max(c, 0.0) * (1 / a + 1 / b) for _, c, a, b in pairs])
         dark = np.mean([start.fixed * (1 / a**2 + 1 / b**2) for *_, a, b in pairs])
         if weight > 0 and excess > dark:
             amplifier = replace(amplifier, gain=float(weight / excess))
     if amplifier.read_noise is None:
         start = replace(amplifier, read_noise=0.0)
-        excess = np.mean([p.sigma**2 - _predicted(start, c, a, b) for p, c, a, b in pairs])
+        excess = np.mean([p.sigma**2 - _predicted_variance(start, c, a, b) for p, c, a, b in pairs])
         weight = np.mean([1 / a**2 + 1 / b**2 for *_, a, b in pairs])
-        rest = float(excess / weight) + DIGITAL_NOISE**2
-        amplifier = replace(amplifier, read_noise=float(np.sqrt(max(rest, 0.0))))
+        variance = float(excess / weight) + DIGITAL_NOISE**2
+        amplifier = replace(amplifier, read_noise=float(np.sqrt(max(variance, 0.0))))
     return amplifier

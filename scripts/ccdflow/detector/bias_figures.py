@@ -132,10 +132,10 @@ def member_structure(frames, noise):
     -------
     Structure
     """
-    parts = [measure_structure(frame, noise) for frame in frames]
+    structures = [measure_structure(frame, noise) for frame in frames]
     return Structure(
-        rows=_root_mean_square([part.rows for part in parts]),
-        columns=_root_mean_square([part.columns for part in parts]),
+        rows=_root_mean_square([part.rows for part in structures]),
+        columns=_root_mean_square([part.columns for part in structures]),
     )
 
 
@@ -188,17 +188,17 @@ def drift(levels, hours=None):
     (1001.5, 2.0)
     """
     levels = np.asarray(levels, dtype=np.float64)
-    known = np.isfinite(levels)
-    count = np.count_nonzero(known)
+    finite = np.isfinite(levels)
+    count = np.count_nonzero(finite)
     if not count:
         return Drift(UNKNOWN, UNKNOWN, float("nan"))
-    kept = levels[known]
+    kept = levels[finite]
     error = kept.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
     times = np.full(len(levels), np.nan) if hours is None else np.asarray(hours, np.float64)
-    known &= np.isfinite(times)
+    finite &= np.isfinite(times)
     return Drift(
         level=Estimate(float(kept.mean()), float(error)),
-        slope=_slope(times[known], levels[known]),
+        slope=_slope(times[finite], levels[finite]),
         span=float(np.ptp(kept)),
     )
 
@@ -319,8 +319,8 @@ def measure_combined_noise(frames, recipe=None):
     part = white_part(halves[0].image - halves[1].image)
     if part.count < 2:
         return UNKNOWN
-    parts = sum(excess_variance(k, recipe) / k for k in (n - n // 2, n // 2))
-    sigma = part.sigma * np.sqrt(excess_variance(n, recipe) / n / parts)
+    excess = sum(excess_variance(k, recipe) / k for k in (n - n // 2, n // 2))
+    sigma = part.sigma * np.sqrt(excess_variance(n, recipe) / n / excess)
     return Estimate(float(sigma), float(sigma / np.sqrt(2 * part.count)))
 
 
@@ -447,7 +447,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
     single = member_structure(frames, noise.value)
     final = measure_structure(combined.image[combined.sample_rows[inside], x0:x1], whole.value)
     level = drift(levels, hours)
-    missing, factor = _missing(frames)
+    missing, factor = _missing_part(frames)
     gain = amplifier.gain or float("nan")
     claim = float("nan") if amplifier.read_noise is None else amplifier.read_noise
     return AmplifierQuality(
@@ -532,7 +532,7 @@ def _middle_distance(frames, centre):
     return median_of_each(np.abs(frames - centre), median=np.median)
 
 
-def _missing(frames):
+def _missing_part(frames):
     """Return the fraction of values that are not finite, and the factor on the noise of the mean.
 
     A mean of k values has the noise of one value over the root of k, so 1 / k is averaged over the

@@ -157,7 +157,7 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
         stars.keep_sharp(hits)
         if stars.are_spared_by(hits, guard):
             return Search(
-                _without_edges(hits[_INSIDE]),
+                _clear_edges(hits[_INSIDE]),
                 is_kept=True,
                 sigma=sigma,
                 contrast=how["objlim"],
@@ -177,7 +177,7 @@ def _with_margin(values, dtype=np.float32):
     return np.pad(values.astype(dtype, copy=False), _MARGIN, mode="reflect")
 
 
-def _without_edges(hits):
+def _clear_edges(hits):
     """Return a copy of hits without lines at the edges of an image that have too many of them.
 
     The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
@@ -233,7 +233,7 @@ def _rounds(data, variance, bad, settings):
             at = rows[:, core, None], columns[:, None, core]
             part = part.reshape(side, len(inside), side)[core, :, core]
             np.logical_or.at(more, at, part.swapaxes(0, 1))
-        for across, windows in _by_edge(at_edges, data.shape):
+        for across, windows in _parts_at_edges(at_edges, data.shape):
             _find_at_edge(find, planes.each, windows, across, more)
         new = more & ~hits
         if not new.any():
@@ -333,7 +333,7 @@ def _parts(boxes, shape, reach):
     return inside, at_edges
 
 
-def _by_edge(at_edges, shape):
+def _parts_at_edges(at_edges, shape):
     """Return the parts that touch one edge together, with its axis; parts in corners are alone."""
     groups, alone = {}, []
     for window, core in at_edges:
@@ -459,14 +459,14 @@ class _Stars:
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
         # A median around a star has some of its light; the lowest median beside it has none.
         sky = np.min(
-            [self._at(self._around, y + dy, x + dx) for dy in steps for dx in steps], axis=0
+            [self._pixels_at(self._around, y + dy, x + dx) for dy in steps for dx in steps], axis=0
         )
         here = self._data[y, x] - sky
         sharp = np.zeros(y.size, bool)
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
             most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
             beside = [
-                np.maximum(self._at(self._data, y + way * dy, x + way * dx) - sky, 0)
+                np.maximum(self._pixels_at(self._data, y + way * dy, x + way * dx) - sky, 0)
                 for way in (-1, 1)
             ]
             limit = _STAR_EXCESS_SIGMA * np.sqrt(1 + most**2 / 2) * errors
@@ -474,7 +474,7 @@ class _Stars:
         return sharp
 
     @staticmethod
-    def _at(values, y, x):
+    def _pixels_at(values, y, x):
         """Return some pixels of an image, at its edges the nearest ones."""
         ny, nx = values.shape
         return values[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]

@@ -250,8 +250,10 @@ def _rate(values, errors, levels, a_second):
     if not values.size:
         return UNKNOWN
     pixels = np.sqrt(np.pi / 2) * np.median(errors) / np.sqrt(values.size)
-    known = np.array(levels)[np.isfinite(levels)]
-    members = known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else 0.0
+    finite_levels = np.array(levels)[np.isfinite(levels)]
+    members = (
+        finite_levels.std(ddof=1) / np.sqrt(len(finite_levels)) if len(finite_levels) > 1 else 0.0
+    )
     error = float(np.hypot(pixels, members)) * a_second
     return Estimate(float(np.median(values)) * a_second, error)
 

@@ -14,11 +14,11 @@ from ccdflow.detector.member_selection import (
     LeftOut,
     Selection,
     Thresholds,
+    check_any,
     figures_of,
     selection_of,
     unlike_shapes,
 )
-from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA
 
 # Part of the level: shapes are not compared in darker boxes.
@@ -71,15 +71,10 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     UserError
         If there is no frame.
     """
-    if not stats:
-        raise UserError(
-            "there is no frame to select from",
-            allowed="one or more",
-            remedy="name the frames to select from",
-        )
+    check_any(stats)
     limits = thresholds or DarkThresholds()
-    first = _beyond_limit(TOO_BRIGHT, saturated, limits.saturated)
-    first += _of_other_temperature(temperatures, limits.temperature)
+    first = _limit_outliers(TOO_BRIGHT, saturated, limits.saturated)
+    first += _temperature_outliers(temperatures, limits.temperature)
     return _select_within_limits(
         first,
         stats,
@@ -102,7 +97,7 @@ def _dark_figures(stats, limits):
             yield figure
 
 
-def _beyond_limit(name, values, limit, *, below=False, unit=""):
+def _limit_outliers(name, values, limit, *, below=False, unit=""):
     """Return the frames with a value above a limit, or (if `below`) below it or NaN."""
     left_out = []
     for index, value in enumerate(() if values is None else values):
@@ -113,13 +108,13 @@ def _beyond_limit(name, values, limit, *, below=False, unit=""):
     return left_out
 
 
-def _of_other_temperature(temperatures, tolerance):
+def _temperature_outliers(temperatures, tolerance):
     """Return the frames whose temperature is not that of the group."""
     values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
-    known = values[np.isfinite(values)]
-    if not len(known):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return []
-    centre, left_out = float(np.median(known)), []
+    centre, left_out = float(np.median(finite)), []
     for index in np.flatnonzero(np.abs(values - centre) > tolerance):
         value = float(values[index])
         limit = centre + np.copysign(tolerance, value - centre)
@@ -194,15 +189,10 @@ def select_flats(stats, thresholds=None):
     UserError
         If there is no frame.
     """
-    if not stats:
-        raise UserError(
-            "there is no frame to select from",
-            allowed="one or more",
-            remedy="name the frames to select from",
-        )
+    check_any(stats)
     limits = thresholds or FlatThresholds()
-    first = _beyond_limit(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
-    first += _beyond_limit(
+    first = _limit_outliers(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
+    first += _limit_outliers(
         TOO_FAINT,
         [s.signal_to_noise for s in stats],
         limits.signal_to_noise,
@@ -247,14 +237,14 @@ def _from_the_middle(values):
     all pixels lies anywhere between them.
     """
     values = np.array(values, dtype=np.float64)
-    known = np.isfinite(values).all(axis=0)
-    if not known.any():
+    finite = np.isfinite(values).all(axis=0)
+    if not finite.any():
         return None
-    middle = np.median(values[:, known], axis=0)
+    middle = np.median(values[:, finite], axis=0)
     lit = middle > _LIT
     if not lit.any():
         return None
-    ratio = values[:, known][:, lit] / middle[lit]
+    ratio = values[:, finite][:, lit] / middle[lit]
     return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 

@@ -175,8 +175,8 @@ def measure_dead_time(series):
     ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
 
     def split(values):
-        parts = np.split(values, ends)
-        return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+        by_series = np.split(values, ends)
+        return tuple(part.reshape(shape) for part, shape in zip(by_series, shapes, strict=True))
 
     return DeadTime(split(excess), split(error), mean, mean_error, float(chi2))
 
@@ -266,11 +266,11 @@ def plane(cells, shape):
     -------
     numpy.ndarray of shape (ny, nx)
     """
-    cells = _filled(np.asarray(cells, dtype=np.float64))
+    cells = _fill_cells(np.asarray(cells, dtype=np.float64))
     return (_weights(shape[0]) @ cells @ _weights(shape[1]).T).astype(np.float32)
 
 
-def _filled(cells):
+def _fill_cells(cells):
     good = np.argwhere(np.isfinite(cells))
     if len(good) == cells.size or not len(good):
         return np.nan_to_num(cells)

@@ -118,11 +118,11 @@ def _boxes(rows, boxes):
     ny, nx = (size // boxes * boxes for size in rows.shape)
     if not ny or not nx:
         return ()
-    parts = rows[:ny, :nx].reshape(boxes, ny // boxes, boxes, nx // boxes).swapaxes(1, 2)
+    blocks = rows[:ny, :nx].reshape(boxes, ny // boxes, boxes, nx // boxes).swapaxes(1, 2)
     with warnings.catch_warnings():
         # All pixels of a box may be masked.
         warnings.simplefilter("ignore", RuntimeWarning)
-        medians = np.nanmedian(parts.reshape(boxes, boxes, -1), axis=2)
+        medians = np.nanmedian(blocks.reshape(boxes, boxes, -1), axis=2)
     return tuple(float(value) for value in medians.ravel())
 
 
@@ -241,7 +241,8 @@ def measure_gain_of_flats(flat, amplifier):
     levels = flat.levels[: len(frames)]
     square = amplifier.read_noise**2
     pairs = [
-        _of_pair(*frames[i : i + 2], 1 / levels[i : i + 2], square) for i in range(len(frames) - 1)
+        _differences_of_pair(*frames[i : i + 2], 1 / levels[i : i + 2], square)
+        for i in range(len(frames) - 1)
     ]
     if not pairs:
         return UNKNOWN
@@ -259,7 +260,7 @@ def measure_gain_of_flats(flat, amplifier):
     return Estimate(1 / inverse, part / inverse) if part <= _GAIN_ERROR else UNKNOWN
 
 
-def _of_pair(first, second, inverse_levels, square):
+def _differences_of_pair(first, second, inverse_levels, square):
     """Return squared differences of the pixels of two flats, and the parts of their variance.
 
     Returns

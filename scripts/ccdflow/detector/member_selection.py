@@ -146,6 +146,22 @@ class Figure:
         return centre, scatter, sigma * max(scatter, self.floor)
 
 
+def check_any(stats):
+    """Refuse to select from no frame.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if not stats:
+        raise UserError(
+            "there is no frame to select from",
+            allowed="one or more",
+            remedy="name the frames to select from",
+        )
+
+
 def select_members(stats, thresholds=None):
     """Choose the frames of a group to combine, and tell whether they agree.
 
@@ -165,12 +181,7 @@ def select_members(stats, thresholds=None):
     UserError
         If there is no frame.
     """
-    if not stats:
-        raise UserError(
-            "there is no frame to select from",
-            allowed="one or more",
-            remedy="name the frames to select from",
-        )
+    check_any(stats)
     limits = thresholds or Thresholds()
     return selection_of(
         figures_of(stats, limits), len(stats), limits, lambda: unlike_shapes(stats, limits)
@@ -203,7 +214,7 @@ def selection_of(figures, count, limits, no_common_shape):
                 f"{scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, more than "
                 f"{most:.4g}{figure.unit}"
             )
-        for index in _beyond(figure, centre, reach):
+        for index in _outliers_of_figure(figure, centre, reach):
             left_out.setdefault(index, _explain(index, figure, centre, reach))
     if not any("coarse structure" in text for text in disagreements):
         disagreements += no_common_shape()
@@ -317,15 +328,15 @@ def unlike_the_rest(frames, thresholds=None):
         return []
     middle = median_of_each(frames)
     spreads = np.array([white_part(frame - middle).sigma for frame in frames])
-    known = spreads[np.isfinite(spreads)]
-    if not len(known):
+    finite = spreads[np.isfinite(spreads)]
+    if not len(finite):
         return []
-    floor = limits.noise * max(float(np.median(known)), DIGITAL_NOISE)
+    floor = limits.noise * max(float(np.median(finite)), DIGITAL_NOISE)
     figure = Figure("scatter about the group's median", spreads, floor, one_sided=True)
     centre, _, reach = figure.limits(limits.sigma)
     return [
         _explain(index, figure, centre, reach)
-        for index in _beyond(figure, centre, reach)
+        for index in _outliers_of_figure(figure, centre, reach)
         if np.isfinite(spreads[index])
     ]
 
@@ -436,8 +447,8 @@ def unlike_shapes(stats, limits):
 
 
 def _group_noise(stats):
-    known = [s.noise for s in stats if np.isfinite(s.noise)]
-    return max(float(np.median(known)), DIGITAL_NOISE) if known else DIGITAL_NOISE
+    noises = [s.noise for s in stats if np.isfinite(s.noise)]
+    return max(float(np.median(noises)), DIGITAL_NOISE) if noises else DIGITAL_NOISE
 
 
 def _level_floor(stats, limits, noise):
@@ -449,7 +460,7 @@ def _level_floor(stats, limits, noise):
     return min(float(np.hypot(limits.subtracted_level * noise, from_rows)), limits.level * noise)
 
 
-def _beyond(figure, centre, reach):
+def _outliers_of_figure(figure, centre, reach):
     distance = figure.values - centre
     if not figure.one_sided:
         distance = np.abs(distance)

@@ -60,19 +60,19 @@ def star_width(image, *, step, small, top=math.inf):
 
 def _brightest(small):
     """Return rows and columns of the brightest pixels that are no neighbours of brighter ones."""
-    known = np.where(np.isfinite(small), small, -np.inf)
+    finite_pixels = np.where(np.isfinite(small), small, -np.inf)
     finite = small[np.isfinite(small)]
     if finite.size < 9:
         return []
     middle = float(np.median(finite))
     limit = middle + 5 * MAD_TO_SIGMA * float(np.median(np.abs(finite - middle)))
-    inner = known[1:-1, 1:-1]
+    inner = finite_pixels[1:-1, 1:-1]
     is_peak = inner > limit
     for dy in (0, 1, 2):
         for dx in (0, 1, 2):
             if (dy, dx) != (1, 1):
-                ny, nx = known.shape
-                is_peak &= inner >= known[dy : ny - 2 + dy, dx : nx - 2 + dx]
+                ny, nx = finite_pixels.shape
+                is_peak &= inner >= finite_pixels[dy : ny - 2 + dy, dx : nx - 2 + dx]
     rows, columns = np.nonzero(is_peak)
     order = np.argsort(-inner[rows, columns], kind="stable")[:_CANDIDATES]
     return list(zip((rows[order] + 1).tolist(), (columns[order] + 1).tolist(), strict=True))

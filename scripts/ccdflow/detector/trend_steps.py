@@ -118,10 +118,10 @@ class Trend:
         list of Event
         """
         values = np.asarray(values, float)
-        known = values[np.isfinite(values)]
-        if not known.size:
+        finite = values[np.isfinite(values)]
+        if not finite.size:
             return []
-        scale = abs(float(noise if self.is_level else np.median(known)))
+        scale = abs(float(noise if self.is_level else np.median(finite)))
         scale = scale if math.isfinite(scale) else 1.0
         floor = self.steady * scale
         if self.is_number:
@@ -173,18 +173,18 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     (5, 0.1)
     """
     days, values = np.asarray(days, float), np.asarray(values, float)
-    known = np.flatnonzero(np.isfinite(values))
-    if known.size < 2 * FEWEST:
+    measured = np.flatnonzero(np.isfinite(values))
+    if measured.size < 2 * FEWEST:
         return []
     errors = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
     is_told = np.isfinite(errors)
     errors = np.where(is_told, errors, np.median(errors[is_told]) if is_told.any() else 0.0)
-    place = known[_in_company(values[known], errors[known], floor)]
+    place = measured[_in_company(values[measured], errors[measured], floor)]
     if place.size < 2 * FEWEST:
         return []
     series = _Nights(days[place], values[place], errors[place], floor)
     steps = [series.event(*cut) for cut in series.cut(limit, least)]
-    return [_among_all(event, place, values, series.scatter) for event in steps]
+    return [_event_of_all_nights(event, place, values, series.scatter) for event in steps]
 
 
 def _in_company(values, errors, floor):
@@ -213,11 +213,11 @@ def _scatter(values):
 def _scatters(values):
     """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
     whole, size = _scatter(values), values.size
-    parts = max(size // _NIGHTS_OF_PART, 1)
-    if parts == 1:
+    part_count = max(size // _NIGHTS_OF_PART, 1)
+    if part_count == 1:
         return np.full(size, whole)
-    changes = np.abs(np.diff(values, prepend=values[0]))[: parts * _NIGHTS_OF_PART].reshape(
-        parts, _NIGHTS_OF_PART
+    changes = np.abs(np.diff(values, prepend=values[0]))[: part_count * _NIGHTS_OF_PART].reshape(
+        part_count, _NIGHTS_OF_PART
     )
     part_scatters = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
     # A part in which the scatter changes takes the larger one of its neighbours.
@@ -236,7 +236,7 @@ def _deviation(values):
     return _NARROWING_BY_CLIPPING * math.sqrt(float(np.mean(size[size <= limit] ** 2)))
 
 
-def _among_all(event, place, values, scatter):
+def _event_of_all_nights(event, place, values, scatter):
     """Return an event by the indices of all nights; its first one may have been left out.
 
     Parameters
@@ -252,8 +252,8 @@ def _among_all(event, place, values, scatter):
     between = np.arange(last + 1, first)
     alike = between[np.abs(values[between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter]
     first = int(alike[0]) if alike.size else first
-    known = [night for night in range(last, first) if math.isfinite(values[night])]
-    return replace(event, first=first, last_before=known[-1])
+    measured_nights = [night for night in range(last, first) if math.isfinite(values[night])]
+    return replace(event, first=first, last_before=measured_nights[-1])
 
 
 @dataclass(frozen=True)
@@ -309,37 +309,37 @@ class _Nights:
             best = int(np.argmax(size))
             if not size[best] >= limit:
                 break
-            dated = self._dated(best, cuts)
+            dated = self._date_cut(best, cuts)
             more = sorted({*cuts, dated})
-            if len(more) > len(cuts) and self._judged(dated, more, least)[2] >= limit:
+            if len(more) > len(cuts) and self._judge_cut(dated, more, least)[2] >= limit:
                 cuts = more
             else:
                 tried.append(best)
-        return self._settled(cuts, limit, least)
+        return self._settle_steps(cuts, limit, least)
 
-    def _settled(self, cuts, limit, least):
+    def _settle_steps(self, cuts, limit, least):
         """Return the steps of `cut`, each dated again between its neighbours, and judged."""
         for cut in list(cuts):
             others = [other for other in cuts if other != cut]
-            cuts = sorted({*others, self._dated(cut, others)})
-        judged = [self._judged(cut, cuts, least) for cut in cuts]
+            cuts = sorted({*others, self._date_cut(cut, others)})
+        judged = [self._judge_cut(cut, cuts, least) for cut in cuts]
         return [step for step in judged if step[2] >= limit]
 
-    def _dated(self, cut, others):
+    def _date_cut(self, cut, others):
         """Return the night that parts those about a cut best: with it, least is left of them."""
         low, high = (np.full(self.values.size, end[cut]) for end in self._window(others))
         fit = self._fit(low, high)
         return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
 
-    def _judged(self, cut, cuts, least):
+    def _judge_cut(self, cut, cuts, least):
         """Return (night, fit, sigma, error) of one of several cuts; no sigma where it is small."""
         fit = self._fit(*self._window([other for other in cuts if other != cut]))
         step, variance, _, _ = numbers = fit.at(cut)
-        left = self._without(cuts)
+        residuals = self._residuals(cuts)
         gaps = np.diff(self.days)
         waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
-        inflation = self._inflation(left, len(cuts))
-        error = math.sqrt(variance * inflation**2 + self._wander(left) * waited)
+        inflation = self._inflation(residuals, len(cuts))
+        error = math.sqrt(variance * inflation**2 + self._wander(residuals) * waited)
         sigma = self._sigma(abs(step) / error) if abs(step) >= least else 0.0
         return cut, numbers, sigma, error
 
@@ -381,11 +381,11 @@ class _Nights:
         index = np.arange(self.values.size)
         edges = np.array([0, *cuts, index.size])
         at = np.searchsorted(edges, index, side="right") - 1
-        low, high = self._near
+        low, high = self._nights_nearby
         return np.maximum(low, edges[at]), np.minimum(high, edges[at + 1])
 
     @cached_property
-    def _near(self):
+    def _nights_nearby(self):
         """The first night, and the one after the last, that are near enough to each night."""
         index, days = np.arange(self.values.size), self.days
         low = np.minimum(np.searchsorted(days, days - _MOST_DAYS_A_SIDE), index - _NEAREST_NIGHTS)
@@ -416,13 +416,13 @@ class _Nights:
         """
         return normal_deviate(t, self.freedom)
 
-    def _without(self, cuts):
+    def _residuals(self, cuts):
         """Return the values, the steps at some nights taken out."""
-        left = self.values.copy()
+        residuals = self.values.copy()
         for cut in cuts:
             fit = self._fit(*self._window([other for other in cuts if other != cut]))
-            left[cut:] -= np.nan_to_num(fit.step[cut])
-        return left
+            residuals[cut:] -= np.nan_to_num(fit.step[cut])
+        return residuals
 
     def _inflation(self, left, steps):
         """Return the factor of the errors: by the scatter about the lines, nights being alike.

@@ -50,8 +50,10 @@ def two_kinds(statistics, thresholds=None):
 def _figures(statistics, limits):
     """Return the figures of the frames in units of their floors, shape (frames, figures)."""
     noises = np.array([s.noise for s in statistics])
-    known = noises[np.isfinite(noises)]
-    noise = max(float(np.median(known)), DIGITAL_NOISE) if known.size else DIGITAL_NOISE
+    finite_noises = noises[np.isfinite(noises)]
+    noise = (
+        max(float(np.median(finite_noises)), DIGITAL_NOISE) if finite_noises.size else DIGITAL_NOISE
+    )
     columns = [
         np.array([s.level for s in statistics]) / (limits.level * noise),
         np.array([s.bias_level for s in statistics]) / (limits.bias_level * noise),

@@ -48,7 +48,7 @@ def _rejected_of_simulated(n, recipe, noise):
     random = np.random.default_rng(20160117)
     values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)
     if noise is None:
-        return _rejected(values, recipe)
+        return _rejected_part(values, recipe)
     # The measured noise includes the noise of rounding.
     values *= math.sqrt(max(noise**2 - DIGITAL_NOISE**2, 0))
     # A pixel's mean lies anywhere between two adu, most of a frame may lie at one place, and the
@@ -57,10 +57,10 @@ def _rejected_of_simulated(n, recipe, noise):
     halves = np.rint(2 * levels) / 2
     anywhere = random.random(_TRIALS, dtype=np.float32)
     tried = [(anywhere, 0), (anywhere, halves), (anywhere, levels), (0, 0), (0.25, 0), (0.5, 0)]
-    return max(_rejected(np.rint(values + at + level) - level, recipe) for at, level in tried)
+    return max(_rejected_part(np.rint(values + at + level) - level, recipe) for at, level in tried)
 
 
-def _rejected(values, recipe):
+def _rejected_part(values, recipe):
     count = combine_arrays(np.asarray(values, dtype=np.float32), recipe).count
     return 1 - float(count.mean()) / len(values)
 

@@ -162,10 +162,10 @@ def may_be_there(headers, specs):
     -------
     list of CardSpec
     """
-    known = indexed_names(headers[0])
+    names = indexed_names(headers[0])
     if len(headers) > 1:
-        known = frozenset().union(*map(indexed_names, headers))
-    return [spec for spec in specs if spec.name in known or not spec.name]
+        names = frozenset().union(*map(indexed_names, headers))
+    return [spec for spec in specs if spec.name in names or not spec.name]
 
 
 def _contents(header, keyword):
@@ -230,7 +230,7 @@ def first_value(header, keyword, default=None):
 def _content(keyword, card):
     image = card._image
     is_usual = image is not None and image[8:10] == "= " and not card._modified
-    return _parsed_text(keyword, image) if is_usual else _parsed(keyword, card)
+    return _parsed_text(keyword, image) if is_usual else _parse_by_astropy(keyword, card)
 
 
 # A number or a text as nearly all programs write them; a text with ": " may be a record of FITS.
@@ -255,10 +255,10 @@ def _parsed_text(keyword, text):
             # The parser of the header did not warn of an odd keyword: neither does this.
             warnings.simplefilter("ignore")
             _ = card.keyword
-    return _parsed(keyword, card)
+    return _parse_by_astropy(keyword, card)
 
 
-def _parsed(keyword, card):
+def _parse_by_astropy(keyword, card):
     """Return the `Content` of astropy's card, None for one without a value."""
     try:
         value = card.value

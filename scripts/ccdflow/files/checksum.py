@@ -61,8 +61,8 @@ def encode_checksum(total):
     letters = [[0] * 4 for _ in range(4)]
     for position, shift in enumerate((24, 16, 8, 0)):
         byte = value >> shift & 0xFF
-        quarter, rest = divmod(byte, 4)
-        four = [quarter + 48 + (rest if i == 0 else 0) for i in range(4)]
+        quarter, remainder = divmod(byte, 4)
+        four = [quarter + 48 + (remainder if i == 0 else 0) for i in range(4)]
         while any(58 <= c <= 64 or 91 <= c <= 96 for c in four):
             for i in (0, 2):
                 if any(58 <= c <= 64 or 91 <= c <= 96 for c in four[i : i + 2]):

@@ -210,14 +210,14 @@ class _Packer:
     def _pack(self, tile):
         """Append a tile: (its bytes, its bytes if not quantised, step, zero)."""
         if self._seed is None:
-            self._tiles.append((_gzip(_shuffled(tile)), b"", 0.0, 0.0))
+            self._tiles.append((_gzip(_shuffle_bytes(tile)), b"", 0.0, 0.0))
             return
         quantised = quantising.quantise(tile.astype(np.float32), self._start(len(self._tiles)))
         if quantised is None:
             # The standard has tiles that stay floats by GZIP_1, not shuffled.
             self._tiles.append((b"", _gzip(tile.tobytes()), 0.0, 0.0))
             return
-        numbers = _gzip(_shuffled(quantised.numbers.astype(">i4")))
+        numbers = _gzip(_shuffle_bytes(quantised.numbers.astype(">i4")))
         self._tiles.append((numbers, b"", quantised.step, quantised.zero))
 
     def _start(self, number):
@@ -236,8 +236,8 @@ class _Packer:
         if floats:
             return np.frombuffer(igzip.decompress(floats), self._plane.dtype)
         if self._seed is None:
-            return _unshuffled(packed, self._plane.dtype)
-        numbers = _unshuffled(packed, np.dtype(">i4")).astype(np.int32)
+            return _unshuffle_bytes(packed, self._plane.dtype)
+        numbers = _unshuffle_bytes(packed, np.dtype(">i4")).astype(np.int32)
         return quantising.restored_pixels(
             quantising.Quantised(numbers, step, zero), self._start(number)
         )
@@ -342,11 +342,11 @@ def _gzip(content):
     return igzip.compress(content, _LEVEL, mtime=0)
 
 
-def _shuffled(tile):
+def _shuffle_bytes(tile):
     """Return the first bytes of all numbers, then the second ones, and so on."""
     return np.ascontiguousarray(tile).view(np.uint8).reshape(-1, tile.itemsize).T.tobytes()
 
 
-def _unshuffled(packed, dtype):
+def _unshuffle_bytes(packed, dtype):
     octets = np.frombuffer(igzip.decompress(packed), np.uint8).reshape(dtype.itemsize, -1)
     return np.ascontiguousarray(octets.T).reshape(-1).view(dtype)

@@ -73,7 +73,7 @@ def _through_astropy(data, hdu, name):
     index = _index_of(data, hdu)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        values = (_unpacked if hdu.is_tiled else _values)(data, index, name)
+        values = (_unpack_tiles if hdu.is_tiled else _values)(data, index, name)
     if values is None or values.ndim != 2:
         image_shape(hdu.header, name)
     return np.ascontiguousarray(values)
@@ -84,7 +84,7 @@ def _values(data, index, name):
         return hdus[index].data
 
 
-def _unpacked(data, index, name):
+def _unpack_tiles(data, index, name):
     """Return the image of compressed tiles; whatever astropy raises is a fault of the tiles."""
     try:
         shape = _check_gzip_tiles(data, index)

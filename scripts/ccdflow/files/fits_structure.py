@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from astropy.io import fits
 
@@ -172,14 +173,10 @@ def data_size(header, name=None):
     _check_extension(header, name)
     axes = _integer_of(header, "NAXIS", name, high=MOST_AXES)
     bitpix = _structural(header, "BITPIX") if has_card(header, "BITPIX") else None
-    # 16.0 equals 16, but is not valid FITS.
-    if not isinstance(bitpix, int) or bitpix not in DTYPES:
-        raise _no_pixel_type("BITPIX", bitpix, name)
+    _check_pixel_type("BITPIX", bitpix, name)
     if axes == 0:
         return 0
-    pixels, groups = 1, 1
-    for axis in range(1, axes + 1):
-        pixels *= _integer_of(header, f"NAXIS{axis}", name)
+    pixels, groups = _pixels_of_axes(header, "NAXIS", axes, name), 1
     if has_card(header, "XTENSION"):
         pixels += _integer_of(header, "PCOUNT", name, default=0)
         groups = _integer_of(header, "GCOUNT", name, default=1)
@@ -191,9 +188,8 @@ def tiled_size(header, name=None):
 
     Parameters
     ----------
-    header : astropy.io.fits.Header
-    name : str, optional
-        Named in errors.
+    header, name
+        See `data_size`.
 
     Returns
     -------
@@ -210,11 +206,8 @@ def tiled_size(header, name=None):
     # astropy counts up to it.
     _integer_of(header, "TFIELDS", name, high=_MOST_COLUMNS, default=0)
     bitpix = card_value(header, "ZBITPIX")
-    pixels = 1 if axes else 0
-    for axis in range(1, axes + 1):
-        pixels *= _integer_of(header, f"ZNAXIS{axis}", name)
-    if not isinstance(bitpix, int) or bitpix not in DTYPES:
-        raise _no_pixel_type("ZBITPIX", bitpix, name)
+    pixels = _pixels_of_axes(header, "ZNAXIS", axes, name) if axes else 0
+    _check_pixel_type("ZBITPIX", bitpix, name)
     return _checked_size(abs(bitpix) // 8 * pixels, name)
 
 
@@ -225,15 +218,23 @@ def _checked_size(size, name):
     return size
 
 
-def _no_pixel_type(keyword, value, name):
-    return FrameError(
-        "not a FITS pixel type",
-        file=name,
-        keyword=keyword,
-        value=value,
-        allowed=", ".join(map(str, DTYPES)),
-        remedy="move the file out of the raw folder",
-    )
+def _pixels_of_axes(header, keyword, axes, name):
+    """Return the number of pixels: the product of the lengths of all axes."""
+    return prod(_integer_of(header, f"{keyword}{axis}", name) for axis in range(1, axes + 1))
+
+
+def _check_pixel_type(keyword, value, name):
+    """Raise `FrameError` unless a value is a BITPIX of FITS."""
+    # 16.0 equals 16, but is not valid FITS.
+    if not isinstance(value, int) or value not in DTYPES:
+        raise FrameError(
+            "not a FITS pixel type",
+            file=name,
+            keyword=keyword,
+            value=value,
+            allowed=", ".join(map(str, DTYPES)),
+            remedy="move the file out of the raw folder",
+        )
 
 
 def _check_extension(header, name):

@@ -65,7 +65,7 @@ def hdu_header(cards, data, words, *, name=None, primary=False):
     """
     if isinstance(name, str):
         name = CardList([("EXTNAME", card_text("EXTNAME", name))])
-    return _structured(cards, data, primary=primary, name=name).to_bytes(words)
+    return _order_cards(cards, data, primary=primary, name=name).to_bytes(words)
 
 
 class BigEndian:
@@ -95,7 +95,7 @@ class BigEndian:
 
     def sum(self, padding):
         """Return the FITS checksum sum of the pixels and their padding."""
-        total, rest = 0, b""
+        total, remainder = 0, b""
         if self._flat.itemsize == 4 and self._flat.dtype.isnative:
             # The words as numbers are the same before they are swapped.
             for first in range(0, self._flat.size, _PIECE_BYTES // 4):
@@ -106,8 +106,8 @@ class BigEndian:
             # Only the last piece may end within a word.
             whole = len(piece) // 4 * 4
             total = checksum.fits_sum_of(total, checksum.sum_words(piece[:whole]))
-            rest = bytes(piece[whole:])
-        return checksum.fits_sum_of(total, checksum.sum_words(rest + padding))
+            remainder = bytes(piece[whole:])
+        return checksum.fits_sum_of(total, checksum.sum_words(remainder + padding))
 
 
 def data_unit(data):
@@ -130,7 +130,7 @@ def data_unit(data):
     return [pixels, padding], pixels.sum(padding)
 
 
-def _structured(cards, data, *, primary, name=None):
+def _order_cards(cards, data, *, primary, name=None):
     """Return cards in the order that FITS demands at the begin of a header."""
     first = CardList()
     if primary:

@@ -106,12 +106,12 @@ def _cards_at(file, at):
             if content.startswith(b"END     ", start):
                 end = -(-(start + CARD) // BLOCK) * BLOCK
                 _demand(end <= len(content) and not content[start + 3 : end].strip(b" "))
-                return _parsed(content[:start].decode("ascii")), at + end
+                return _parse_header(content[:start].decode("ascii")), at + end
         _demand(len(more) == _HEADER_BYTES)
     raise ValueError("a header without an end")
 
 
-def _parsed(text):
+def _parse_header(text):
     """Return {keyword: value} of the text of a plain header."""
     _demand(text.isprintable())
     cards = {}

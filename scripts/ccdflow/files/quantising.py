@@ -77,12 +77,12 @@ def dither(start, count):
     numpy.ndarray
         (count,), float32.
     """
-    values, parts, length = randoms(), [], 0
+    values, pieces, length = randoms(), [], 0
     while length < count:
-        parts.append(values[int(values[start] * 500) :])
-        length += len(parts[-1])
+        pieces.append(values[int(values[start] * 500) :])
+        length += len(pieces[-1])
         start = (start + 1) % _RANDOMS
-    return np.concatenate(parts)[:count]
+    return np.concatenate(pieces)[:count]
 
 
 def noise_of_tile(tile):

@@ -137,7 +137,7 @@ class RawFile(io.RawIOBase):
         self._crc = self._length = 0
         self._same_heads = True
 
-    def _unpacked(self):
+    def _unpacking_reader(self):
         """Return the reader of the file's unpacked bytes, from the first one on."""
         self._file.seek(0)
         if self._packing:
@@ -169,7 +169,7 @@ class RawFile(io.RawIOBase):
         name, size = self._name, self.stamp[0]
         crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
         self._file.seek(0)
-        source = self._unpacked() if self._packing else self._file
+        source = self._unpacking_reader() if self._packing else self._file
         stream = Stream(source, name, self._packed, self._start)
         if self._packing:
             # Neither bzip2 nor xz has the unpacked length in front.
@@ -218,7 +218,7 @@ class RawFile(io.RawIOBase):
     def readinto(self, buffer):
         """Fill (part of) a buffer with inflated bytes; 0 at the end."""
         if self._source is None:
-            self._source = self._unpacked()
+            self._source = self._unpacking_reader()
         count = self._source.readinto(buffer)
         if count:
             first, self._length = self._length, self._length + count

@@ -89,7 +89,7 @@ class RawHeader(fits.Header):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if self.seen is not None:
             self.seen.update(range(len(self.texts)))
-        self.__dict__.update(_by_astropy(self.texts).__dict__)
+        self.__dict__.update(_parse_by_astropy(self.texts).__dict__)
         self.texts = None
         return self.__dict__[name]
 
@@ -174,11 +174,11 @@ def parse_raw_header(text):
     if _LAST in parsed:
         del parsed[parsed.index(_LAST) :]
     if _NEXT in parsed:
-        parsed = _joined(text, parsed)
+        parsed = _join_cards(text, parsed)
     heads = tuple([head for head, _ in parsed])
     texts = [text for _, text in parsed]
     if None in heads:
-        return _by_astropy(texts)
+        return _parse_by_astropy(texts)
     layout = _layouts.get(heads)
     if layout is None:
         if len(_layouts) >= _MOST_LAYOUTS:
@@ -223,7 +223,7 @@ def _head_of(text):
 _heads = {}
 
 
-def _joined(text, heads):
+def _join_cards(text, heads):
     """Return (head, text) of each card, with those behind it that go on with its text."""
     groups = []
     for start, known in zip(range(0, len(text), CARD), heads, strict=False):
@@ -241,7 +241,7 @@ def _value_of(text):
     return None if isinstance(value, Undefined) else value
 
 
-def _by_astropy(texts):
+def _parse_by_astropy(texts):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return RawHeader._fromcards(map(Card.fromstring, texts))

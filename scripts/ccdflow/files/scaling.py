@@ -51,7 +51,7 @@ def scaling_of(header, name=None):
     bzero = _factor(header, "BZERO", 0.0, name)
     bscale = _factor(header, "BSCALE", 1.0, name)
     if bscale == 0:
-        raise _refused("BSCALE", 0, "a number other than 0", name)
+        raise _refusal("BSCALE", 0, "a number other than 0", name)
     _check_range(bzero, bscale, header["BITPIX"], name)
     return Scaling(bzero, bscale, _blank(header, name))
 
@@ -66,10 +66,10 @@ _MOST_STEPS = 2.0**64
 def _check_range(bzero, bscale, bitpix, name):
     """Refuse a scaling by which values overflow, vanish, or become one and the same."""
     if not _SMALLEST <= abs(bscale) <= _LARGEST:
-        raise _refused("BSCALE", bscale, f"a size from {_SMALLEST:g} to {_LARGEST:g}", name)
+        raise _refusal("BSCALE", bscale, f"a size from {_SMALLEST:g} to {_LARGEST:g}", name)
     most = _LARGEST if bitpix < 0 else abs(bscale) * _MOST_STEPS
     if abs(bzero) > most:
-        raise _refused("BZERO", bzero, f"a size up to {most:g}", name)
+        raise _refusal("BZERO", bzero, f"a size up to {most:g}", name)
 
 
 def _factor(header, keyword, default, name):
@@ -79,7 +79,7 @@ def _factor(header, keyword, default, name):
     value = cards[0].value if cards else ""
     number = None if isinstance(value, str) else as_number(value)
     if number is None or not isinstance(value, int | float) or not math.isfinite(number):
-        raise _refused(keyword, value, "a number, without quotes and with a decimal point", name)
+        raise _refusal(keyword, value, "a number, without quotes and with a decimal point", name)
     return number
 
 
@@ -90,11 +90,11 @@ def _blank(header, name):
     cards = contents(header, "BLANK")
     value = cards[0].value if cards else ""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _refused("BLANK", value, "an integer", name)
+        raise _refusal("BLANK", value, "an integer", name)
     return value
 
 
-def _refused(keyword, value, allowed, name):
+def _refusal(keyword, value, allowed, name):
     return FrameError(
         "not a usable number", file=name, keyword=keyword, value=value, allowed=allowed,
         remedy=_REMEDY,

@@ -57,27 +57,31 @@ class Stored:
         where : slice, array of int, or a tuple of such a one and a slice of columns
         """
         rows, *columns = where if isinstance(where, tuple) else (where,)
-        values = self._sliced(rows) if isinstance(rows, slice) else self._picked(np.asarray(rows))
+        values = (
+            self._read_slice(rows)
+            if isinstance(rows, slice)
+            else self._read_picked_rows(np.asarray(rows))
+        )
         return values[(slice(None), *columns)] if columns else values
 
-    def _sliced(self, rows):
+    def _read_slice(self, rows):
         start, stop, step = rows.indices(len(self))
         if step != 1 and (step < 0 or step * self._row_bytes > _GAP_BYTES):
-            return self._picked(np.arange(start, stop, step))
+            return self._read_picked_rows(np.arange(start, stop, step))
         return self._read([(start, max(start, stop))])[::step]
 
-    def _picked(self, rows):
+    def _read_picked_rows(self, rows):
         """Return single rows, in the order asked for; neighbours are read together."""
         if not rows.size:
             return self._read([])
         # Neighbours are read at once, with the bytes between them.
         order = np.unique(rows)
         breaks = np.flatnonzero(np.diff(order) * self._row_bytes > _GAP_BYTES) + 1
-        parts = [(int(part[0]), int(part[-1]) + 1) for part in np.split(order, breaks)]
-        firsts, stops = np.array(parts).T
+        spans = [(int(part[0]), int(part[-1]) + 1) for part in np.split(order, breaks)]
+        firsts, stops = np.array(spans).T
         part = np.searchsorted(firsts, rows, side="right") - 1
         starts = np.cumsum([0, *(stops - firsts)])
-        return self._read(parts)[rows - firsts[part] + starts[part]]
+        return self._read(spans)[rows - firsts[part] + starts[part]]
 
     @property
     def _row_bytes(self):

@@ -45,7 +45,7 @@ def write_table(path, columns, rows, before, cells):
     if before:
         try:
             with Path(path).open("rb") as old:
-                lines = _merged(old, line(columns, as_it_is=True), rows, before, line)
+                lines = _merge_lines(old, line(columns, as_it_is=True), rows, before, line)
                 return notes.write_by(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBeforeError):
             # Somebody removed the line, or a cell has a line break.
@@ -76,10 +76,10 @@ def update_table(path, lines):
     """
     new = sorted((name.encode(), own) for name, own in lines.items())
     with Path(path).open("rb") as old:
-        return notes.write_by(path, lambda file: file.writelines(_updated(old, new)))
+        return notes.write_by(path, lambda file: file.writelines(_update_pieces(old, new)))
 
 
-def _updated(old, new):
+def _update_pieces(old, new):
     """Yield the pieces of a table: bytes between changed lines are copied and not parsed."""
     size, at = old.seek(0, os.SEEK_END), 0
     for name, own in new:
@@ -170,7 +170,7 @@ class TableLines:
         return self._text.getvalue().encode()
 
 
-def _merged(old, head, rows, before, line):
+def _merge_lines(old, head, rows, before, line):
     """Yield the lines of the old table, with the new lines in their places."""
     if old.readline() != head:
         raise _NotAsBeforeError

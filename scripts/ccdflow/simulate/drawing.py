@@ -148,22 +148,14 @@ def draw_detector(
     if isinstance(amplifiers, int):
         amplifiers = _unlike_amplifiers(nx, amplifiers, nonlinearity)
     bad_columns = _draw_columns(rng, nx, faults.dead_columns + faults.traps)
-    dead_columns, trap_columns = (
-        bad_columns[: faults.dead_columns],
-        bad_columns[faults.dead_columns :],
-    )
+    dead_columns = bad_columns[: faults.dead_columns]
+    trap_columns = bad_columns[faults.dead_columns :]
     hot_at, filling_at, blinking_at, low_at, dead_at = _draw_places(
         rng, shape, faults.of_pixels, bad_columns
     )
-    low_pixels = np.column_stack(
-        [
-            np.vstack([low_at, dead_at]),
-            np.r_[rng.uniform(0.3, 0.8, faults.low), np.zeros(faults.dead)],
-        ]
-    )
-    response = 1 + 0.01 * rng.standard_normal(shape, dtype=np.float32)
-    response[tuple(low_pixels[:, :2].astype(int).T)] *= low_pixels[:, 2]
-    response[:, list(dead_columns)] = 0
+    responses = np.r_[rng.uniform(0.3, 0.8, faults.low), np.zeros(faults.dead)]
+    low_pixels = np.column_stack([np.vstack([low_at, dead_at]), responses])
+    response = _draw_response(rng, shape, low_pixels, dead_columns)
     trap_at = [
         (rng.integers(ny // 4, ny // 2), column, rng.uniform(100, 400)) for column in trap_columns
     ]
@@ -193,6 +185,14 @@ def draw_detector(
         dead_time=shutter * (vignetting(shape, 0.0) - vignetting(shape, 0.5)).astype(float),
         full_well=full_well,
     )
+
+
+def _draw_response(rng, shape, low_pixels, dead_columns):
+    """Return the response of each pixel: 1 % of scatter, low pixels, and columns without any."""
+    response = 1 + 0.01 * rng.standard_normal(shape, dtype=np.float32)
+    response[tuple(low_pixels[:, :2].astype(int).T)] *= low_pixels[:, 2]
+    response[:, list(dead_columns)] = 0
+    return response
 
 
 def _unlike_amplifiers(nx, count, nonlinearity):

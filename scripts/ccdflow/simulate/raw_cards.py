@@ -35,9 +35,9 @@ def _card(keyword, value, comment=""):
 def _sexagesimal(hours, *, signed=False):
     """Return hours (or degrees) as dd:mm:ss.ss."""
     hundredths = round(abs(hours) * 360000)
-    minutes, rest = divmod(hundredths, 6000)
+    minutes, remainder = divmod(hundredths, 6000)
     sign = ("-" if hours < 0 else "+") if signed else ""
-    return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}:{rest / 100:05.2f}"
+    return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}:{remainder / 100:05.2f}"
 
 
 def _from_sexagesimal(text):

@@ -223,8 +223,11 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
     text += f" with ccdproc {CCDPROC}"
     if fresh < verified:
         text += f" ({fresh} now, the others before)"
-    return [*lines, text + "".join(_counted(counts[word], word) for word in _WORDS if counts[word])]
+    return [
+        *lines,
+        text + "".join(_count_words(counts[word], word) for word in _WORDS if counts[word]),
+    ]
 
 
-def _counted(count, word):
+def _count_words(count, word):
     return f", {count} {'differ' if word == DIFFERS and count > 1 else word}"

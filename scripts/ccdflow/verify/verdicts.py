@@ -49,23 +49,23 @@ def _frame(headers, path, raw, results, whole):
     return _module("reduced.reduced_verdict").verify_frame(headers, path, raw)
 
 
-def _combined(headers, path, raw, results, whole):
+def _verify_combined(headers, path, raw, results, whole):
     return _module("combined.combined_verdict").verify_combined(headers, path, results, whole)
 
 
-def _calibrated(headers, path, raw, results, whole):
+def _verify_calibrated(headers, path, raw, results, whole):
     return _module("calibrated.calibrated_verdict").verify_calibrated(headers, path, results)
 
 
-def _measured(headers, path, raw, results, whole):
+def _verify_measured(headers, path, raw, results, whole):
     return _module("detector.detector_products").verify_detector(headers, path, results)
 
 
 VERIFIERS = {
     "frame": _frame,
-    "science": _calibrated,
-    **dict.fromkeys(("bias", "dark", "flat"), _combined),
-    **dict.fromkeys(("detector", "bad pixels", "shutter"), _measured),
+    "science": _verify_calibrated,
+    **dict.fromkeys(("bias", "dark", "flat"), _verify_combined),
+    **dict.fromkeys(("detector", "bad pixels", "shutter"), _verify_measured),
 }
 """By the kind of a product; a test holds them against the chain of kinds. What verifies a kind is
 imported for the first product of it alone: all of it takes 0.3 s."""

@@ -63,11 +63,11 @@ class FullWell:
         step = max(1, math.isqrt(flats[0].size // _PIXELS))
         for one, other in pairwise(flats[: _PAIRS + 1, ::step, ::step]):
             level, change = (one + other).ravel() / 2, (one - other).ravel()
-            known = np.isfinite(change)
+            finite = np.isfinite(change)
             # The same frame twice has no scatter anywhere.
-            if np.count_nonzero(change[known]) > known.sum() / 10:
-                self._levels.append(level[known])
-                self._changes.append(change[known])
+            if np.count_nonzero(change[finite]) > finite.sum() / 10:
+                self._levels.append(level[finite])
+                self._changes.append(change[finite])
 
     def level(self):
         """Return the lowest level of a full pixel, adu above bias; NaN where none is full."""
@@ -117,18 +117,18 @@ class FullWell:
 
 def _turnover(photons, is_lit, middles):
     """Return the first of the bins at the top that hold full pixels, None where none do."""
-    known = np.flatnonzero(np.isfinite(photons))
-    if not known.size:
+    measured = np.flatnonzero(np.isfinite(photons))
+    if not measured.size:
         return None
-    top = known[-1]
-    faint = known[(known < _FAINT * top) & (photons[known] > 0) & is_lit[known]]
+    top = measured[-1]
+    faint = measured[(measured < _FAINT * top) & (photons[measured] > 0) & is_lit[measured]]
     if not faint.size:
         return None
     usual = float(np.median(photons[faint]))
     if usual * middles[top] < _LEAST_NOISE**2:
         return None
     first = None
-    for number in known[::-1]:
+    for number in measured[::-1]:
         if photons[number] >= _FULL_VARIANCE_PART * usual:
             break
         first = number

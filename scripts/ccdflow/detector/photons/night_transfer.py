@@ -144,26 +144,48 @@ def _linearity(lines, at, limit):
     limit : float
         Flats of this level or more are full.
     """
-    departures = []
-    for times, levels, sets in lines:
-        sets = [members for members in sets if max(levels[members]) < limit]
-        several = [members for members in sets if len(members) > 1]
-        if len(sets) < 3 or not several:
-            continue
-        rms = [np.std(levels[m], ddof=1) / np.mean(levels[m]) for m in several]
-        lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_ERROR)
-        if lamp > _STEADY:
-            continue
-        means = np.array([levels[m].mean() for m in sets])
-        errors = means * lamp / np.sqrt([len(m) for m in sets])
-        seconds = [float(np.mean([times[i] for i in m])) for m in sets]
-        one = measure_linearity(seconds, means, errors, at)
-        departures.append((one.departure, one.error))
+    of_filters = [
+        _linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], at)
+        for times, levels, sets in lines
+    ]
     departures = [
-        (value, error) for value, error in departures if math.isfinite(value) and error > 0
+        (one.departure, one.error)
+        for one in of_filters
+        if one is not None and math.isfinite(one.departure) and one.error > 0
     ]
     if not departures:
         return math.nan, math.nan
     values, errors = np.array(departures).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
+
+
+def _linearity_of_filter(times, levels, sets, at):
+    """Return the linearity that flats of one filter show; None where they do not tell.
+
+    Parameters
+    ----------
+    times : sequence of float
+        Exposure of each flat, seconds.
+    levels : numpy.ndarray of shape (n,)
+        Of each flat, adu.
+    sets : list of list of int
+        Flats of one exposure, none of them full.
+    at : float
+        Level at which it is told, adu.
+
+    Returns
+    -------
+    ccdflow.detector.photons.photon_transfer.Linearity or None
+    """
+    several = [members for members in sets if len(members) > 1]
+    if len(sets) < 3 or not several:
+        return None
+    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in several]
+    lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_ERROR)
+    if lamp > _STEADY:
+        return None
+    means = np.array([levels[members].mean() for members in sets])
+    errors = means * lamp / np.sqrt([len(members) for members in sets])
+    seconds = [float(np.mean([times[index] for index in members])) for members in sets]
+    return measure_linearity(seconds, means, errors, at)

@@ -173,12 +173,12 @@ def _scatter(scaled, good, read_noise):
     shape = n, ny // BLOCK, BLOCK, nx // BLOCK, BLOCK
     blocks = (scaled - middle).reshape(shape)
     edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
-    parts = np.searchsorted(edges, middle).reshape(shape[1:])
+    bins = np.searchsorted(edges, middle).reshape(shape[1:])
     good = good.reshape(shape[1:])
     expected = _shape_of_noise(blocks, middle.reshape(shape[1:]), good, read_noise)
     spread = np.zeros(shape[1:])
     for part in range(_LEVELS):
-        inside = good & (parts == part)
+        inside = good & (bins == part)
         if inside.any():
             ratio = np.median(np.abs(blocks[:, inside]) / expected[inside])
             spread[inside] = MAD_TO_SIGMA * ratio * expected[inside]
@@ -189,7 +189,7 @@ def _scatter(scaled, good, read_noise):
     squares = np.where(kept, (blocks - means) ** 2, 0).sum(axis=0)
     freedom = kept * (n - 1) * (1 - 1 / np.maximum(count, 1))
     for part in range(_LEVELS):
-        inside = kept & (parts == part)
+        inside = kept & (bins == part)
         if (total := float(freedom[inside].sum())) > 0:
             level = float(middle.reshape(shape[1:])[inside].mean())
             yield level, float(squares[inside].sum() / total), int(inside.sum()), total
@@ -211,11 +211,11 @@ def combine_gains(gains):
     gain, error : float
         Electrons per adu; NaN if none is finite. The error is one standard error.
     """
-    known = [one for one in gains if np.isfinite(one.gain)]
-    if not known:
+    finite_gains = [one for one in gains if np.isfinite(one.gain)]
+    if not finite_gains:
         return np.nan, np.nan
-    values = np.array([one.gain for one in known])
-    errors = np.array([one.error for one in known], dtype=np.float64)
+    values = np.array([one.gain for one in finite_gains])
+    errors = np.array([one.error for one in finite_gains], dtype=np.float64)
     weights = (values / errors) ** 2
     gain = weights.sum() / (weights / values).sum()
     return float(gain), float(gain * weights.sum() ** -0.5)

@@ -288,10 +288,12 @@ def fit_darks(darks, times, read_noise, *, drop_hits=False):
     """
     darks = np.asarray(darks)
     fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drop_hits=drop_hits)
-    parts = [fit.lines(darks[:, rows]) for rows in strips(darks.shape[1:])]
+    lines_of_strips = [fit.lines(darks[:, rows]) for rows in strips(darks.shape[1:])]
     names = ("rate", "rate_error", "offset", "offset_error", "misfit", "scatter")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return replace(parts[0], **arrays)
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in lines_of_strips]) for name in names
+    }
+    return replace(lines_of_strips[0], **arrays)
 
 
 def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):

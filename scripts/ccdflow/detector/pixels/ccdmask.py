@@ -72,9 +72,9 @@ def ccdmask(
         mask = ~np.isfinite(ratio)
         flat = ratio - _median(ratio, (nlmed, ncmed))
         if byblocks:
-            mask = _by_blocks(flat, (nlsig, ncsig), limits, columns=findbadcolumns)
+            mask = _outliers_by_blocks(flat, (nlsig, ncsig), limits, columns=findbadcolumns)
         else:
-            mask |= _by_boxes(flat, (nlsig, ncsig), limits)
+            mask |= _outliers_by_boxes(flat, (nlsig, ncsig), limits)
     if findbadcolumns:
         _close_gaps(mask, ngood)
     return mask
@@ -127,7 +127,7 @@ def _ranks(count):
     return tuple(int(float(count) * each / 100.0) for each in (LOW, HIGH))
 
 
-def _by_boxes(flat, size, limits):
+def _outliers_by_boxes(flat, size, limits):
     """Return which pixels are beyond the limits of the box about them."""
     from scipy import ndimage
 
@@ -149,25 +149,27 @@ def _by_boxes(flat, size, limits):
             wide = margins[
                 y : y + values.shape[0] + size[0] - 1, x : x + values.shape[1] + size[1] - 1
             ]
-            at = np.nonzero(_doubtful(values, wide, size, (low, high), limits))
-            is_bad[part][at] = _sorted(values[at], boxes[part], at, (low, high), limits)
+            at = np.nonzero(_doubtful_pixels(values, wide, size, (low, high), limits))
+            is_bad[part][at] = _outliers_by_sorting(
+                values[at], boxes[part], at, (low, high), limits
+            )
     _with_nan(flat, is_bad, size, sorted_by_scipy)
     return is_bad
 
 
-def _sorted(values, boxes, at, ranks, limits):
+def _outliers_by_sorting(values, boxes, at, ranks, limits):
     """Tell which of some values are beyond the limits of their boxes, by sorting these."""
     is_bad = np.zeros(values.size, bool)
     for first in range(0, values.size, _AT_ONCE):
-        some = slice(first, first + _AT_ONCE)
-        own = boxes[at[0][some], at[1][some]].reshape(-1, boxes.shape[2] * boxes.shape[3])
+        chunk = slice(first, first + _AT_ONCE)
+        own = boxes[at[0][chunk], at[1][chunk]].reshape(-1, boxes.shape[2] * boxes.shape[3])
         own.partition(sorted(set(ranks)), axis=1)
         sigma = (own[:, ranks[1]] - own[:, ranks[0]]) / 2.0
-        is_bad[some] = _is_bad(values[some], sigma, limits)
+        is_bad[chunk] = _is_bad(values[chunk], sigma, limits)
     return is_bad
 
 
-def _doubtful(values, wide, size, ranks, limits):
+def _doubtful_pixels(values, wide, size, ranks, limits):
     """Tell which pixels of a tile may be beyond their limits, (ny, nx) bool.
 
     If as many values of a box as its rank asks for are not below a value, neither is its percentile
@@ -204,7 +206,7 @@ def _counts(those, size):
 # -- blocks ----------------------------------------------------------------------------------------
 
 
-def _by_blocks(flat, size, limits, *, columns):
+def _outliers_by_blocks(flat, size, limits, *, columns):
     """Return which pixels are beyond the limits of their block; ``columns`` adds whole columns."""
     mask = np.zeros(flat.shape, bool)
     edges = [n // side * side for n, side in zip(flat.shape, size, strict=True)]
@@ -217,12 +219,12 @@ def _by_blocks(flat, size, limits, *, columns):
             if values.size:
                 shape = values.shape[0] // ny, ny, values.shape[1] // nx, nx
                 blocks = values.reshape(shape).swapaxes(1, 2)
-                is_bad = _of_blocks(blocks.reshape(-1, ny, nx), limits, columns=columns)
+                is_bad = _outliers_in_blocks(blocks.reshape(-1, ny, nx), limits, columns=columns)
                 mask[y, x] = is_bad.reshape(blocks.shape).swapaxes(1, 2).reshape(values.shape)
     return mask
 
 
-def _of_blocks(blocks, limits, *, columns):
+def _outliers_in_blocks(blocks, limits, *, columns):
     """Return which pixels of blocks, (n, ny, nx), are beyond the limits."""
     values = blocks.reshape(len(blocks), -1)
     high, low = (np.percentile(values, each, axis=1) for each in (HIGH, LOW))

@@ -91,8 +91,8 @@ def combine_nights(nights, *, share=SHARE):
     first = np.full(index.size, len(nights))
     last = np.full(index.size, -1)
     most = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
-    parts = [_of_source(nights, index, source, share) for source in SOURCES]
-    for own in (*parts, _spread(joint, index, len(nights))):
+    by_source = [_history_of_source(nights, index, source, share) for source in SOURCES]
+    for own in (*by_source, _spread(joint, index, len(nights))):
         bits |= own["bits"]
         first, last = np.minimum(first, own["first"]), np.maximum(last, own["last"])
         more = own["seen"] > most["seen"]
@@ -120,7 +120,7 @@ def _never_bad(size, nights):
     }
 
 
-def _of_source(nights, index, source, share):
+def _history_of_source(nights, index, source, share):
     """Return the bits, first and last night of pixels by one source."""
     entries = _never_bad(index.size, len(nights))
     for number, night in enumerate(nights):

@@ -69,12 +69,12 @@ def _rank_of_boxes(strip, size, rank, out):
         strip = np.concatenate([strip, strip[:, -1:]], axis=1)
     columns = of_column.run([strip[k : k + ny] for k in range(size[0])])
     # Columns 0, 2, 4, ... and 1, 3, 5, ... of the strip.
-    parts = [[np.ascontiguousarray(values[:, n::2]) for values in columns] for n in (0, 1)]
+    halves = [[np.ascontiguousarray(values[:, n::2]) for values in columns] for n in (0, 1)]
     pairs = (nx + 1) // 2
 
     def column(place):
         first = place // 2
-        return [values[:, first : first + pairs] for values in parts[place % 2]]
+        return [values[:, first : first + pairs] for values in halves[place % 2]]
 
     common = of_common.run([v for place in range(1, size[1]) for v in column(place)])
     for n in (0, 1):

@@ -87,8 +87,8 @@ def response(pairs, *, low_sigma=LOW, parts=(np.s_[:, :],)):
     """
     sigma = _contrast(pairs, parts)
     # The response of good pixels differs as well: by as much as the median pixel shows.
-    some = sigma[::4, ::4]
-    usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(some[np.isfinite(some)]))))
+    sampled = sigma[::4, ::4]
+    usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sampled[np.isfinite(sampled)]))))
     sigma *= np.float32(1 / usual)
     mask = np.where(sigma < -low_sigma, DEAD, 0).astype(np.int16)
     index = np.flatnonzero((sigma < -WEAK) & np.isfinite(sigma))

@@ -25,10 +25,10 @@ def surrounding_medians(image):
     ny, nx = (n // _NEIGHBOURS for n in image.shape)
     blocks = image.reshape(ny, _NEIGHBOURS, nx, _NEIGHBOURS).swapaxes(1, 2).reshape(ny, nx, -1)
     medians = np.median(blocks, axis=-1)
-    return _stretched(_stretched(medians, 0), 1)[: shape[0], : shape[1]]
+    return _stretch_blocks(_stretch_blocks(medians, 0), 1)[: shape[0], : shape[1]]
 
 
-def _stretched(values, axis):
+def _stretch_blocks(values, axis):
     """Return the values at block centres, interpolated to pixels along one axis."""
     count = values.shape[axis]
     at = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
@@ -51,7 +51,7 @@ def illumination(flat):
     )
     medians = np.array(
         [
-            [np.median(_thinned(flat[r[0] : r[-1] + 1, c[0] : c[-1] + 1])) for c in columns]
+            [np.median(_thin_block(flat[r[0] : r[-1] + 1, c[0] : c[-1] + 1])) for c in columns]
             for r in rows
         ]
     )
@@ -71,6 +71,6 @@ def illumination(flat):
     return across @ coefficients.astype(np.float32) @ along.T
 
 
-def _thinned(block):
+def _thin_block(block):
     """Return every second pixel of a block along both axes, if it has many."""
     return block[::2, ::2] if block.size > 1000 else block

@@ -113,8 +113,8 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
     """
     faint, bright, of_faint, of_bright = averages
     mask = np.zeros(faint.shape, np.int16)
-    known = np.isfinite(faint) & np.isfinite(bright)
-    lit = known & (faint > 0)
+    measured = np.isfinite(faint) & np.isfinite(bright)
+    lit = measured & (faint > 0)
     if np.count_nonzero(lit) < mask.size / 2:
         return mask
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -124,10 +124,10 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
     least = _LEAST_DIFFERENCE * np.maximum(bright, faint)
     variance = of_bright + usual**2 * of_faint + np.square(least)
     sigma = (bright - usual * faint) / np.sqrt(variance)
-    sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[known]))))
-    sigma[~known] = 0
+    sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[measured]))))
+    sigma[~measured] = 0
     mask[np.abs(sigma) > SIGMA] = BAD_COLUMN
     mask[bad_columns(sigma) | bad_columns(-sigma)] = BAD_COLUMN
     if like_ccdmask:
-        mask[ccdmask(ratio) & known] = BAD_COLUMN
+        mask[ccdmask(ratio) & measured] = BAD_COLUMN
     return mask

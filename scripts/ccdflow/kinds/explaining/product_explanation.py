@@ -91,11 +91,11 @@ def explain_product(results, product, context=None):
             remedy="give a reduced, combined or calibrated frame",
         )
     if product.startswith("detector/"):
-        lines = _of_measurement(product, header)
+        lines = _story_of_measurement(product, header)
     elif "NCOMBINE" in header:
-        lines = _of_master(results, product, header)
+        lines = _story_of_master(results, product, header)
     else:
-        lines = _of_frame(results, product, header)
+        lines = _story_of_frame(results, product, header)
     return lines + _today(product, context)
 
 
@@ -134,7 +134,7 @@ def _why_absent(results, product):
 # -- frames ----------------------------------------------------------------------------------------
 
 
-def _of_frame(results, product, header):
+def _story_of_frame(results, product, header):
     """Return the story of a calibrated frame, a line each."""
     raw = header.get("RAWFILE", "unknown")
     row = _inventory(results).get(raw, {})
@@ -155,13 +155,17 @@ def _of_frame(results, product, header):
 
 
 def _reduction(header):
-    parts = []
+    subtractions = []
     for keyword in [key for key in header if key[:6] in ("OVERSC",)]:
         level = header.get({"OVERSCAN": "BIASLVL"}.get(keyword, f"BIASLV{keyword[6:]}"))
-        parts.append(f"overscan {header[keyword]} ({header.get('OSCSTAT')}, level {level} adu)")
-    parts = [f"{' and '.join(parts)} subtracted"] if parts else ["no overscan subtracted"]
+        subtractions.append(
+            f"overscan {header[keyword]} ({header.get('OSCSTAT')}, level {level} adu)"
+        )
+    subtractions = (
+        [f"{' and '.join(subtractions)} subtracted"] if subtractions else ["no overscan subtracted"]
+    )
     kept = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
-    return "; ".join(parts + ([f"kept {', '.join(kept)}"] if kept else []))
+    return "; ".join(subtractions + ([f"kept {', '.join(kept)}"] if kept else []))
 
 
 def step_lines(results, kind, header, chosen):
@@ -184,12 +188,20 @@ def step_lines(results, kind, header, chosen):
     if master is None:
         why = chosen.get("reason") or "not asked for"
         return [f"  {kind:<8} none: {why}"]
-    lines = [f"  {kind:<8} {master}: {_members(results, master)}"]
-    how = (
-        [f"nights before the frame: {header[key]}"]
-        if (key := f"{kind.upper()}DT") in header
-        else []
-    )
+    lines = [
+        f"  {kind:<8} {master}: {_members(results, master)}",
+        f"           {', '.join(_application(kind, header))}",
+    ]
+    if chosen:
+        lines.append(f"           chosen: {_choice(results, kind, header, chosen)}")
+    return lines
+
+
+def _application(kind, header):
+    """Return the phrases on how a master was applied: its age, window, factor and noise."""
+    how = []
+    if (key := f"{kind.upper()}DT") in header:
+        how.append(f"nights before the frame: {header[key]}")
     if (key := f"{kind.upper()}CUT") in header:
         how.append(f"cut to its pixels {header[key]}")
     if kind == DARK:
@@ -200,22 +212,24 @@ def step_lines(results, kind, header, chosen):
     elif noise is not None:
         unit = "of the signal" if kind == FLAT else _unit(header)
         how.append(f"adds a noise of {noise:.3g} {unit} a pixel")
-    lines.append(f"           {', '.join(how)}")
-    if chosen:
-        why = f"           chosen: {chosen['reason']}"
-        if chosen.get("runner_up"):
-            noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
-            second, first = (_as_noise(kind, value) for value in noises)
-            cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
-            compared = _COMPARED[chosen.get("variance_is", "nominal")]
-            why += (
-                f"; second {chosen['runner_up']} ({compared},"
-                f" it adds {second}, the chosen one {first}{cancels})"
-            )
-            if kind == BIAS and _is_bias_of_dark(results, header):
-                why += "; it is the bias of the dark as well, and two would add"
-        lines.append(why)
-    return lines
+    return how
+
+
+def _choice(results, kind, header, chosen):
+    """Return why a master was chosen, and the second one with the noise that it would add."""
+    if not chosen.get("runner_up"):
+        return chosen["reason"]
+    noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
+    second, first = (_as_noise(kind, value) for value in noises)
+    cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+    compared = _COMPARED[chosen.get("variance_is", "nominal")]
+    why = (
+        f"{chosen['reason']}; second {chosen['runner_up']} ({compared},"
+        f" it adds {second}, the chosen one {first}{cancels})"
+    )
+    if kind == BIAS and _is_bias_of_dark(results, header):
+        why += "; it is the bias of the dark as well, and two would add"
+    return why
 
 
 def _is_bias_of_dark(results, header):
@@ -241,11 +255,11 @@ def _members(results, master):
         header = fits.getheader(Path(results) / master)
     except OSError:
         return "it is not there any more; the next run makes it again"
-    files = _numbered(header, "IMCOM", "IMC")
-    return f"{header.get('NCOMBINE', len(files))} frames ({_some(files)})"
+    files = _values_of_numbered_cards(header, "IMCOM", "IMC")
+    return f"{header.get('NCOMBINE', len(files))} frames ({_first_names(files)})"
 
 
-def _numbered(header, *starts):
+def _values_of_numbered_cards(header, *starts):
     """Return the values of numbered cards, such as IMCOM001 and IMC00001."""
     return [
         str(header[key])
@@ -254,9 +268,9 @@ def _numbered(header, *starts):
     ]
 
 
-def _some(names):
-    rest = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _first_names(names):
+    unnamed = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {unnamed} more" if unnamed > 0 else "")
 
 
 def _unit(header):
@@ -287,15 +301,18 @@ def _noise(header):
 # -- masters ---------------------------------------------------------------------------------------
 
 
-def _of_master(results, product, header):
+def _story_of_master(results, product, header):
     """Return the story of a master, a line each."""
-    files, out = _numbered(header, "IMCOM", "IMC"), _numbered(header, "IMOUT", "IMO")
+    files, out = (
+        _values_of_numbered_cards(header, "IMCOM", "IMC"),
+        _values_of_numbered_cards(header, "IMOUT", "IMO"),
+    )
     lines = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
-    lines.append(f"  members  {_some(files)}")
+    lines.append(f"  members  {_first_names(files)}")
     if "DATE-BEG" in header:
         lines.append(f"  taken    {header['DATE-BEG']} to {header['DATE-END']}")
     if out:
-        lines.append(f"  left out {_some(out)}")
+        lines.append(f"  left out {_first_names(out)}")
     for kind in (BIAS, DARK):
         if f"{kind.upper()}IM" in header:
             lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each")
@@ -314,11 +331,11 @@ def _of_master(results, product, header):
     lines += [f"  remark   {text}" for text in _history(header)[:_MOST_NAMED]]
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
     number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"
-    lines.append(f"  used by  {number}{': ' * bool(users)}{_some(users)}")
+    lines.append(f"  used by  {number}{': ' * bool(users)}{_first_names(users)}")
     return lines
 
 
-def _of_measurement(product, header):
+def _story_of_measurement(product, header):
     """Return the story of a detector's measurement or map, a line each."""
     what = next(words for start, words in _MEASURED.items() if Path(product).name.startswith(start))
     lines = [f"{product}: {what}, camera {header.get('CCDFCAM')}"]
@@ -332,7 +349,7 @@ def _of_measurement(product, header):
         lines.append(f"  night    {header.get('NIGHT')}")
     if "EXPMIN" in header:
         lines.append(f"  flats    of {header['EXPMIN']} to {header['EXPMAX']} s")
-    lines.append(f"  from     {_some(_numbered(header, 'IMCOM', 'IMC'))}")
+    lines.append(f"  from     {_first_names(_values_of_numbered_cards(header, 'IMCOM', 'IMC'))}")
     return lines
 
 

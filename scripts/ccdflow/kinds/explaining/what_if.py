@@ -124,7 +124,7 @@ def try_master(context, product, master):
     scale = _scale(work.row, other, master) if kind == "dark" else 1.0
     with tempfile.TemporaryDirectory() as folder:
         frames = [
-            _calibrated(path, Path(folder) / name, work, chain)
+            _calibrate_with(path, Path(folder) / name, work, chain)
             for name, chain in (
                 ("now.fits", MasterChain(**uses)),
                 ("then.fits", MasterChain(**{**uses, kind: AppliedMaster(other, scale, cut=cut)})),
@@ -135,7 +135,7 @@ def try_master(context, product, master):
     return WhatIf(now, then, done_then.unit, *noises)
 
 
-def _calibrated(path, target, work, chain):
+def _calibrate_with(path, target, work, chain):
     done = calibrate_file(
         path, target, chain, work.readouts(),
         limits=DarkLimits(np.inf, np.inf), name=work.group.product,

@@ -366,8 +366,8 @@ def short_number(value):
 def hours_of(dates):
     """Return hours since the first of some ISO dates and times (UT); NaN where there is no time."""
     times = np.array([_seconds(text) for text in dates], dtype=np.float64)
-    known = times[np.isfinite(times)]
-    return ((times - known.min()) / 3600 if known.size else times).tolist()
+    finite_times = times[np.isfinite(times)]
+    return ((times - finite_times.min()) / 3600 if finite_times.size else times).tolist()
 
 
 def _seconds(text):

@@ -47,10 +47,10 @@ class DarkMaker(LightMasterMaker):
         if copies:
             # Two copies of a frame have half the noise of a difference: neither would seem to
             # belong.
-            again = {out.index for out in copies}
-            rest = [index for index in range(len(records)) if index not in again]
-            selection = self._select_alike(context, group, [records[index] for index in rest])
-            return selecting.widen_selection(selection, rest, copies)
+            copied = {out.index for out in copies}
+            originals = [index for index in range(len(records)) if index not in copied]
+            selection = self._select_alike(context, group, [records[index] for index in originals])
+            return selecting.widen_selection(selection, originals, copies)
 
         def choose(stats):
             return dark_flat_selection.select_darks(
@@ -72,7 +72,7 @@ class DarkMaker(LightMasterMaker):
         row = members.rows[0]
         reduction, images = reduced_as(members.context, row)
         names = [printable_text(file) for file, _ in members.records_of_files]
-        statistics, parts, copies = [[] for _ in members.records_of_files], [], []
+        statistics, saturated_parts, copies = [[] for _ in members.records_of_files], [], []
         for image in images:
             bias = members.master("bias", image)
             rows, sample = sample_members(
@@ -81,7 +81,7 @@ class DarkMaker(LightMasterMaker):
                 masks=members.masks(image, reduction),
             )
             copies = copies or member_selection.same_pixels(sample, names)
-            parts.append(members.saturated_parts(image, reduction, rows, sample))
+            saturated_parts.append(members.saturated_parts(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue
@@ -90,12 +90,12 @@ class DarkMaker(LightMasterMaker):
                 if min(inside.shape[1:]) < BOXES:
                     continue
                 for frame, entries, (_, record) in zip(
-                    _without_pattern(inside), statistics, members.records_of_files, strict=True
+                    _subtract_pattern(inside), statistics, members.records_of_files, strict=True
                 ):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     own = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(own)})
-        return statistics, [float(max(part)) for part in zip(*parts, strict=True)], copies
+        return statistics, [float(max(part)) for part in zip(*saturated_parts, strict=True)], copies
 
     def combined_images(self, work, hdus_of_members):
         """Yield each image of the combined dark, its hot pixels flagged."""
@@ -169,7 +169,7 @@ def _seconds_of(group):
     return float(dict(group.shared)["exptime"])
 
 
-def _without_pattern(frames):
+def _subtract_pattern(frames):
     """Return frames less the pattern that they share, hot pixels and glow; the level is kept.
 
     The result has shape (n, k, nx). The differences that are left show which of the frames belongs.

@@ -86,12 +86,12 @@ def _rows_alike(kind, context):
     alike = identity.split_by_cards(alike, by, but=kind.split_by_tolerance)
     for (night, camera, shared, *how), rows in alike.items():
         for more, part in kind.split(context, rows):
-            for degrees, own in _by_sensor(kind, part):
+            for degrees, own in _split_by_sensor(kind, part):
                 by_name[night, camera, (*shared, *more, *degrees), *how] = own
     return by_name
 
 
-def _by_sensor(kind, rows):
+def _split_by_sensor(kind, rows):
     """Yield frames that were taken while the detector was cooled, and those taken before, apart.
 
     A gap between the sensor's temperatures tells them apart; darks are split more finely.
@@ -126,14 +126,14 @@ def name_of_group(kind, camera, shared):
     -------
     str
     """
-    parts = [kind.type, camera]
+    words = [kind.type, camera]
     for name, value in shared:
         if value in ("", "None") or name in kind.not_in_name:
             continue
         value = value.strip().replace(" ", "x") if name == "ccdsum" else value
         value = identity.name_of_setting(value) if name == identity.SETTING else value
-        parts.append(kind.name_part(name, value))
-    return paths.plain_name("_".join(parts))
+        words.append(kind.name_part(name, value))
+    return paths.plain_name("_".join(words))
 
 
 def possible_members(kind, context):
@@ -155,14 +155,14 @@ def possible_members(kind, context):
     """
     rows = [
         row
-        for row in sorted(context.store.rows.values(), key=_by_time)
+        for row in sorted(context.store.rows.values(), key=_time_order)
         if row.facts["type"] == kind.type
         and row.status in (OK, SET_ASIDE)
         and row.geometry
         and is_of_enabled_type(row, context.settings)
     ]
-    again = copies(rows)
-    rows = [row for row in rows if row.file not in again]
+    copied = copies(rows)
+    rows = [row for row in rows if row.file not in copied]
     here = [row for row in rows if not row.gone]
     nights = {(row.night, row.camera) for row in here}
     contents = {row.fingerprint for row in here}
@@ -177,7 +177,7 @@ def possible_members(kind, context):
     ]
 
 
-def _by_time(row):
+def _time_order(row):
     """Return the key that rows are sorted by: frames taken one after the other are neighbours."""
     return row.facts["date_obs"] or "", row.file
 

@@ -41,12 +41,12 @@ class LightMasterMaker(MasterMaker):
         """Return the HDUs with uncertainty and mask, and the number of frames where asked for."""
         cards = CardList()
         cards.set("BUNIT", unit, "standard error of the pixels")
-        parts = [*array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")]
+        hdus = [*array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")]
         cards = CardList()
         cards.add_comment("Bits as in the mask of a calibrated frame; 0 is a good pixel")
-        parts += array_hdu(cards, combined.mask.astype(np.int16), name=f"MASK{suffix}")
+        hdus += array_hdu(cards, combined.mask.astype(np.int16), name=f"MASK{suffix}")
         if work.settings["count"]:
             cards = CardList()
             cards.add_comment("Number of frames behind each pixel")
-            parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
-        return parts
+            hdus += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+        return hdus

@@ -282,13 +282,13 @@ class MasterMaker:
         -------
         list of bytes-like
         """
-        parts = []
+        hdus = []
         if work.settings["uncertainty"]:
             cards = CardList()
             cards.set("BUNIT", unit, "standard error of the pixels")
-            parts += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
+            hdus += array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")
         if work.settings["count"]:
             cards = CardList()
             cards.add_comment("Number of frames behind each pixel")
-            parts += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
-        return parts
+            hdus += array_hdu(cards, combined.count.astype(np.int16), name=f"COUNT{suffix}")
+        return hdus

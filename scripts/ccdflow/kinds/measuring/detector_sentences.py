@@ -78,17 +78,17 @@ def full_pixels(night, amplifier, figures, *, several):
     -------
     list of str
     """
-    well, known = figures["full_well"], amplifier.saturation
+    well, saturation = figures["full_well"], amplifier.saturation
     levels = night.context.outcome(reduced_product(night.files[0])).data["levels"]
     if not math.isfinite(well) or amplifier.name not in levels:
         return []
     raw = well + levels[amplifier.name]
-    if known is not None and known < _ABOVE_FULL_WELL * raw:
+    if saturation is not None and saturation < _ABOVE_FULL_WELL * raw:
         return []
     where = f"amplifier {figures['amplifier']}: " if several else ""
     says = (
         "neither profile nor header has a saturation, and calibrated frames get bit 1 there"
-        if known is None
-        else f"profile or header say {known:g}"
+        if saturation is None
+        else f"profile or header say {saturation:g}"
     )
     return [f"{where}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]

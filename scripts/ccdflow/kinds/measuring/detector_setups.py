@@ -47,10 +47,10 @@ def pixels_of(setup):
 def name_of_setup(setup):
     """Return the name of a setup in the names of products."""
     facts = dict(setup)
-    parts = [facts["size"], facts["ccdsum"].strip().replace(" ", "x"), facts["window"]]
-    parts += [facts.get("readmode", ""), facts.get("gain", "") and f"g{facts['gain']}"]
-    parts += [digest(facts["part"])[:6]] if facts["part"] else []
-    return "_".join(filter(None, parts))
+    words = [facts["size"], facts["ccdsum"].strip().replace(" ", "x"), facts["window"]]
+    words += [facts.get("readmode", ""), facts.get("gain", "") and f"g{facts['gain']}"]
+    words += [digest(facts["part"])[:6]] if facts["part"] else []
+    return "_".join(filter(None, words))
 
 
 def setups_in_words(setups):

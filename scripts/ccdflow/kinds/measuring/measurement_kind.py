@@ -74,7 +74,9 @@ class MeasurementKind(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        by_night = context.lookup(("by night", self.name), lambda: _by_night(self.groups(context)))
+        by_night = context.lookup(
+            ("by night", self.name), lambda: _groups_by_night(self.groups(context))
+        )
         return by_night.get(night, [])
 
     def shown(self, context, night):
@@ -82,7 +84,7 @@ class MeasurementKind(Kind):
         return [group.product for group in self.night_groups(context, night)]
 
 
-def _by_night(groups):
+def _groups_by_night(groups):
     groups_by_night = {}
     for group in groups:
         groups_by_night.setdefault(group.night, []).append(group)

@@ -147,12 +147,12 @@ class NightMasters:
     def of_known_exposure(self, record):
         """Return the record of a master with only those members whose exposure is known."""
         members = zip(record.data["members"], self.seconds(record), strict=True)
-        known = [file for file, seconds in members if math.isfinite(seconds)]
-        return replace(record, data={**record.data, "members": known})
+        files = [file for file, seconds in members if math.isfinite(seconds)]
+        return replace(record, data={**record.data, "members": files})
 
     def _has_pair(self, record):
-        known = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
-        return any(len(members) > 1 for members in by_exposure(known))
+        exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
+        return any(len(members) > 1 for members in by_exposure(exposures))
 
     def read_noise(self, amplifier, record=None):
         """Return the read noise of an amplifier, adu, its error, and whether it was measured.

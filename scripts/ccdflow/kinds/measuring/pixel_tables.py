@@ -87,16 +87,16 @@ def columns_of(images):
     -------
     list of astropy.io.fits.Column
     """
-    parts = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
+    columns = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
     for number, one in enumerate(images):
         y, x = np.nonzero(np.bitwise_or.reduce(list(one.masks.values())))
-        parts["IMAGE"].append(np.full(y.size, number, np.int16))
-        parts["X"].append(x + 1)
-        parts["Y"].append(y + 1)
+        columns["IMAGE"].append(np.full(y.size, number, np.int16))
+        columns["X"].append(x + 1)
+        columns["Y"].append(y + 1)
         for source in SOURCES:
-            parts[source.upper()].append(one.masks[source][y, x])
+            columns[source.upper()].append(one.masks[source][y, x])
     formats = {"IMAGE": "I", "X": "J", "Y": "J"} | {name.upper(): "I" for name in SOURCES}
-    return _columns(parts, formats)
+    return _columns(columns, formats)
 
 
 def weak_columns_of(images):
@@ -110,16 +110,16 @@ def weak_columns_of(images):
     -------
     list of astropy.io.fits.Column
     """
-    parts = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
+    columns = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
     for number, one in enumerate(images):
         if one.weak is None:
             continue
         y, x = np.divmod(one.weak.index, one.masks["flat"].shape[1])
-        parts["IMAGE"].append(np.full(y.size, number, np.int16))
-        parts["X"].append(x + 1)
-        parts["Y"].append(y + 1)
-        parts["SIGMA"].append(one.weak.sigma)
-    return _columns(parts, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
+        columns["IMAGE"].append(np.full(y.size, number, np.int16))
+        columns["X"].append(x + 1)
+        columns["Y"].append(y + 1)
+        columns["SIGMA"].append(one.weak.sigma)
+    return _columns(columns, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
 
 
 def weak_cards_of(images):

@@ -76,8 +76,8 @@ class FigureSeries:
 
 
 def _median(values):
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.median(known)) if known else math.nan
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.median(finite)) if finite else math.nan
 
 
 def groups_with_figures(context):
@@ -208,9 +208,9 @@ def darks_of(context, group):
 
 def _names_of_temperatures(degrees, tolerance):
     """Return {temperature: name} of temperatures as texts: those in a run have one name."""
-    known = sorted((text for text in degrees if text), key=float)
+    texts = sorted((text for text in degrees if text), key=float)
     runs = []
-    for text in known:
+    for text in texts:
         if runs and float(text) - float(runs[-1][-1]) <= tolerance:
             runs[-1].append(text)
         else:

@@ -134,13 +134,9 @@ def _verify_image(hdus, frame, hdu, headers, account, files, results):
     readouts = readouts_of(header, headers[0], reduced, bias)
     unit, converts, in_electrons = _unit_of(reduced, readouts)
     image = remade_calibration.CalibratedImage(
-        account=account,
-        reduced=frame[hdu].data,
-        planes=planes,
-        readouts=readouts,
-        unit=unit,
-        converts=converts,
-    )
+        account=account, reduced=frame[hdu].data, planes=planes, readouts=readouts,
+        unit=unit, converts=converts,
+    )  # fmt: skip
     own, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
     _check_steps(header, headers[0], image, account)
     _check_gain(header, headers[0], image, reduced, results)
@@ -156,32 +152,32 @@ def _verify_image(hdus, frame, hdu, headers, account, files, results):
     names = {each.name: each for each in hdus}
     compared, errors, error_step = "", None, 0.0
     if f"UNCERT{suffix}" in names and noise is not None:
+        uncertainty = names[f"UNCERT{suffix}"]
+        errors, error_step = _pixels_of(uncertainty), half_step(uncertainty.header)
         _check_noise(header, image, noise)
-        error = names[f"UNCERT{suffix}"]
         # Pixels that are stored in steps are not those that the errors are made of.
         pixels = None if "QUANSTEP" in header else own
-        errors, error_step = _pixels_of(error), half_step(error.header)
         compared = remade_calibration.check_errors(
             errors, image, noise=noise, smooth=smooth, calibrated=pixels, step=error_step
         )
-        same_text(names[f"UNCERT{suffix}"].header, "BUNIT", header["BUNIT"])
-        same_text(names[f"UNCERT{suffix}"].header, "UTYPE", "StdDevUncertainty")
+        _check_unit(uncertainty.header, header["BUNIT"])
     if f"MASK{suffix}" in names:
         mask = _pixels_of(names[f"MASK{suffix}"])
         beside = masking.StoredPlanes(
-            pixels=own,
-            step=half_step(header),
-            errors=errors,
-            error_step=error_step,
-            noise=noise,
-            in_electrons=in_electrons,
-            number=number_of_image,
-        )
+            pixels=own, step=half_step(header), errors=errors, error_step=error_step,
+            noise=noise, in_electrons=in_electrons, number=number_of_image,
+        )  # fmt: skip
         _check_mask(
             mask=mask, image=image, frame=frame, hdu=hdu, header=header, first=headers[0],
             beside=beside, results=results,
         )  # fmt: skip
     return largest, compared
+
+
+def _check_unit(header, unit):
+    """Raise unless the header of standard errors says so, in the unit of the image."""
+    same_text(header, "BUNIT", unit)
+    same_text(header, "UTYPE", "StdDevUncertainty")
 
 
 def _unit_of(reduced, readouts):
@@ -222,12 +218,14 @@ def _same_pixels(own, image, step, *, is_measured):
     # A measured gain has six digits in its card, and the mean dead time of a shutter.
     steps = STEPS + 16 * is_measured
     return max(
-        difference_within(own[rows].astype(np.float64), *_again(image, rows, steps), more=step)
+        difference_within(
+            own[rows].astype(np.float64), *_remade_rows(image, rows, steps), more=step
+        )
         for rows in (slice(low, low + _ROWS) for low in range(0, len(own), _ROWS))
     )
 
 
-def _again(image, rows, steps):
+def _remade_rows(image, rows, steps):
     again, terms = image.rows(rows)
     return again, np.float32, steps, terms
 

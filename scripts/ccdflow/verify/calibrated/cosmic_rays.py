@@ -110,8 +110,8 @@ def hits_of(header, image, errors, mask):
         **how,
     )
     hits = cleaned.mask & ~bad
-    hits = _without_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
-    return _without_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
+    hits = _clear_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
+    return _clear_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
 
 
 def _width_of(data, errors, bad):
@@ -137,7 +137,7 @@ def _width_of(data, errors, bad):
     return _FWHM * max((2 / max(bends, 1e-6)) ** 0.5, _NARROWEST)
 
 
-def _without_lines(hits):
+def _clear_lines(hits):
     """Return hits without rows and columns at the edges that have far more than the image has."""
     most = _PART_ON_EDGE + _TIMES_ON_EDGE * hits.mean()
     for axis in (0, 1):
@@ -149,7 +149,7 @@ def _without_lines(hits):
     return hits
 
 
-def _without_stars(hits, data, errors, width):
+def _clear_stars(hits, data, errors, width):
     """Take hits in stars out unless they are sharper than any star of that width."""
     around = ndimage.median_filter(ndimage.median_filter(data, (1, 9)), (9, 1))
     bright = ndimage.median_filter(data, 3) - around > _STAR * errors

@@ -234,10 +234,10 @@ def _measurements(first, results):
     if lost or count > 99:
         raise CannotRemake(f"the header lacks {(lost or ['BPMIM100'])[0]}: {_NOT_ALL}", OLDER)
     named = [(first[f"BPMIM{tail}"], first[f"BPMKEY{tail}"]) for tail in reversed(tails)]
-    return [_measured(name, key, results) for name, key in named]
+    return [_measured_pixels(name, key, results) for name, key in named]
 
 
-def _measured(name, key, results):
+def _measured_pixels(name, key, results):
     master = NamedMaster(unquote(str(name), errors="surrogateescape"), key)
     path = master_file(master, "measurement of bad pixels", results)
     status = path.stat()

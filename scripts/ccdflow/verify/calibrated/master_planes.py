@@ -92,15 +92,15 @@ def _plane_of(path, hdu, kind, section, size, time):
     """Read a `MasterPlane`; size and time of its file only keep an old one from being taken."""
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as opened:
-        data = _native(opened[hdu].data, np.float32)
+        data = _native_array(opened[hdu].data, np.float32)
         names = [each.name for each in opened]
         suffix = str(hdu) if hdu else ""
         stored = np.zeros(data.shape, np.int16)
         if f"MASK{suffix}" in names:
-            stored = _native(opened[f"MASK{suffix}"].data, np.int16)
+            stored = _native_array(opened[f"MASK{suffix}"].data, np.int16)
         errors = None
         if kind != "bias" and f"UNCERT{suffix}" in names:
-            errors = _native(opened[f"UNCERT{suffix}"].data, np.float32)
+            errors = _native_array(opened[f"UNCERT{suffix}"].data, np.float32)
         first, header = opened[0].header.copy(), opened[hdu].header.copy()
         has_errors = f"UNCERT{suffix}" in names
     flags = (stored & ~_BITS_OF_FRAMES) | np.where(stored & _BITS_OF_FRAMES, UNCALIBRATED, 0)
@@ -132,7 +132,7 @@ def _plane_of(path, hdu, kind, section, size, time):
     )
 
 
-def _native(values, dtype):
+def _native_array(values, dtype):
     return np.array(values, dtype=dtype)
 
 

@@ -230,12 +230,12 @@ def check_sky(header, image, noise, smooth):
         _same_unless_unknown(header, "SKYRMS", _scatter(steps) / 2**0.5, part=1e-3)
     # Pixels outside all amplifiers have no error that means anything.
     if noise is not None and noise.is_exact and image.covered.all():
-        predicted = [_predicted(noise, smooth, row, nx) for row in rows]
+        predicted = [_predicted_noise(noise, smooth, row, nx) for row in rows]
         expected = _expected_scatter(np.concatenate(predicted, axis=None))
         _same_unless_unknown(header, "SKYPRED", expected, part=1e-3)
 
 
-def _predicted(noise, smooth, row, nx):
+def _predicted_noise(noise, smooth, row, nx):
     rows = slice(row, row + 1)
     flat, of_flat = noise.of_flat(rows, nx)
     before, photon = noise.without_light(rows, nx), noise.photons(rows, nx)
@@ -267,8 +267,8 @@ def _expected_scatter(errors):
     for _ in range(_SKY_ROUNDS):
         limit = _SKY_CLIP * sigma / errors
         squares = errors**2 * special.gammainc(1.5, limit**2 / 2)
-        parts = special.erf(limit / 2**0.5)
-        sigma = (squares.mean() / parts.mean() / _KEPT_VARIANCE) ** 0.5
+        kept_share = special.erf(limit / 2**0.5)
+        sigma = (squares.mean() / kept_share.mean() / _KEPT_VARIANCE) ** 0.5
     return sigma
 
 
@@ -307,10 +307,12 @@ def check_noise_cards(header, image, noise):
     bias, dark = image.planes.get("bias"), image.planes.get("dark")
     is_other = noise.other > 0 and dark is not None
     if is_other if bias is None else bias.errors is None:
-        same_value("MBNOISE", header.get("MBNOISE"), _of_bias(noise, image, factor), part=2e-5)
+        same_value(
+            "MBNOISE", header.get("MBNOISE"), _noise_of_bias(noise, image, factor), part=2e-5
+        )
 
 
-def _of_bias(noise, image, factor):
+def _noise_of_bias(noise, image, factor):
     other = factor**2 * noise.other
     if "bias" not in image.planes:
         return other**0.5

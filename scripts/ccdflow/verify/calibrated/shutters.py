@@ -51,13 +51,13 @@ def flat_over_factor(flat, first, reduced, results, image):
     about = number_of_card(first.get("SHUTMEAN")) or 0.0
     seconds, *of_flat = _exposures(flat, reduced, results)
     shape = flat.data.shape
-    more = _stretched(excess, shape)
+    more = _stretch_cells(excess, shape)
     held = np.mean([1 - more / (each - about) for each in of_flat], axis=0)
     factor = held * seconds / (seconds - about - more)
     inverse = 1 / (seconds - about) - np.mean([1 / (each - about) for each in of_flat])
     data = (flat.data / factor).astype(np.float32)
     relative = (flat.errors / flat.data).astype(np.float64) ** 2
-    relative += (_stretched(error, shape) * inverse) ** 2
+    relative += (_stretch_cells(error, shape) * inverse) ** 2
     return replace(flat, data=data, errors=(data * np.sqrt(relative)).astype(np.float32))
 
 
@@ -76,7 +76,7 @@ def _exposures(flat, reduced, results):
     return seconds
 
 
-def _stretched(cells, shape):
+def _stretch_cells(cells, shape):
     """Return the value of each pixel from the values of cells: (ny, nx).
 
     Lines between the centres of cells, and a parabola through three beyond them.

@@ -216,14 +216,8 @@ def variance_terms_of(header, readouts, planes, account, *, converts, in_electro
     """
     if any(r.read_noise is None or not r.photon_gain for r in readouts):
         return None
-    scale = account.masters["dark"].factors[0] if "dark" in planes else 0.0
+    share, scale, other = _shares_of_masters(planes, account)
     bias, dark = planes.get("bias"), planes.get("dark")
-    of_dark = "" if dark is None else str(dark.first.get("BIASKEY", ""))
-    is_same = bias is not None and of_dark == account.masters["bias"].key
-    share = 0.0 if bias is None else 1.0 - scale if is_same else 1.0
-    other = 0.0
-    if dark is not None and of_dark and not is_same:
-        other = (scale * (number_of_card(dark.first.get("MBNOISE")) or 0.0)) ** 2
     shares = 1.0 + sum(
         part**2 / plane.frames for part, plane in ((share, bias), (scale, dark)) if plane
     )
@@ -236,13 +230,31 @@ def variance_terms_of(header, readouts, planes, account, *, converts, in_electro
         singles.append(one)
         others.append(other * (1 + rows / single) if single else other)
         constants.append(one + others[-1] + share**2 * one / (bias.frames if bias else 1))
-    is_exact = not (share and bias is not None and bias.errors is not None)
-    is_exact &= all(plane.is_modelled for kind, plane in planes.items() if kind != "bias")
+    is_exact = not (share and bias is not None and bias.errors is not None) and all(
+        plane.is_modelled for kind, plane in planes.items() if kind != "bias"
+    )
     return VarianceTerms(
         readouts=readouts, planes=planes, scale=scale, constants=constants, singles=singles,
         shares=shares, converts=converts, in_electrons=in_electrons, is_exact=is_exact,
         other=sum(others) / len(others),
     )  # fmt: skip
+
+
+def _shares_of_masters(planes, account):
+    """Return the factors of bias and dark, and the variance of a dark's own bias.
+
+    A frame with the bias of its dark has it less the dark's share of it; another bias in the dark
+    adds its noise.
+    """
+    bias, dark = planes.get("bias"), planes.get("dark")
+    if dark is None:
+        return (0.0 if bias is None else 1.0), 0.0, 0.0
+    scale = account.masters["dark"].factors[0]
+    key = str(dark.first.get("BIASKEY", ""))
+    if bias is not None and key == account.masters["bias"].key:
+        return 1.0 - scale, scale, 0.0
+    other = (scale * (number_of_card(dark.first.get("MBNOISE")) or 0.0)) ** 2 if key else 0.0
+    return (0.0 if bias is None else 1.0), scale, other
 
 
 def wrong_in(errors, padded, rows, noise, smooth, step=0.0):

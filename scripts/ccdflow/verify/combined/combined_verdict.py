@@ -303,13 +303,32 @@ def _check_names(headers, account):
 
 def _check_members(headers, account, results):
     """Compare the cards that members have alike, their dates and exposures with theirs."""
-    files = []
-    for name in account.members:
-        path = results / product_of(name)
+    files = _member_files(account, results)
+    _check_likeness(headers, account, files[0])
+    firsts = [open_product(path).first for path in files]
+    shared_by(headers[0], firsts, COMBINED)
+    _check_dates(headers[0], firsts)
+    _check_exposure(headers[0], firsts)
+    for hdu in account.hdus:
+        check_required(headers[hdu], headers[0], "combined")
+        if hdu:
+            of_members = [open_product(path).images[hdu].header for path in files]
+            shared_by(headers[hdu], of_members, COMBINED)
+        _check_levels(headers[hdu], firsts, files, hdu)
+
+
+def _member_files(account, results):
+    """Return the paths of the members' products; raise `CannotRemake` where one is missing."""
+    files = [results / product_of(name) for name in account.members]
+    for path in files:
         if not path.is_file():
             raise CannotRemake(f"its member {path.name} is missing", MISSING)
-        files.append(path)
-    with fits.open(files[0]) as member:
+    return files
+
+
+def _check_likeness(headers, account, path):
+    """Compare cards, names and numbers of bits with those of the first member."""
+    with fits.open(path) as member:
         for hdu in {0, *account.hdus}:
             same_cards(headers[hdu], [member[hdu].header], COMBINED, must_have=False)
             check_order(headers[hdu], member[hdu].header, COMBINED_ORDER, COMBINED.own)
@@ -318,30 +337,29 @@ def _check_members(headers, account, results):
             if hdu in account.hdus:
                 same_text(headers[hdu], "BUNIT", member[hdu].header.get("BUNIT", "adu"))
                 same_text(headers[hdu], "BITPIX", member[hdu].header["BITPIX"])
-    firsts = [open_product(path).first for path in files]
-    shared_by(headers[0], firsts, COMBINED)
-    dates = [_time_of(header) for header in firsts]
-    if all("T" in str(header.get("DATE-OBS")) for header in firsts):
-        must_have(headers[0], "DATE-BEG")
-        must_have(headers[0], "DATE-END")
-    if None not in dates and "DATE-BEG" in headers[0]:
+
+
+def _check_dates(header, firsts):
+    """Compare DATE-BEG and DATE-END with the members' first and last times."""
+    dates = [_time_of(first) for first in firsts]
+    if all("T" in str(first.get("DATE-OBS")) for first in firsts):
+        must_have(header, "DATE-BEG")
+        must_have(header, "DATE-END")
+    if None not in dates and "DATE-BEG" in header:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
-            written = datetime.fromisoformat(headers[0][keyword]).replace(tzinfo=None)
+            written = datetime.fromisoformat(header[keyword]).replace(tzinfo=None)
             if abs((written - value).total_seconds()) > tolerances.SECONDS:
                 has = f"{value.isoformat()}, and its card has {written.isoformat()}"
                 raise Differs(f"{keyword} is {has}")
-    seconds = [number_of_card(header.get("EXPTIME")) for header in firsts]
-    if "EXPTIME" in headers[0] and None not in seconds:
+
+
+def _check_exposure(header, firsts):
+    """Compare EXPTIME with the median of the members' exposures."""
+    seconds = [number_of_card(first.get("EXPTIME")) for first in firsts]
+    if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
         least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
-        same_figure(headers[0], "EXPTIME", middle, part=tolerances.EXPOSURE, least=least)
-    for hdu in account.hdus:
-        check_required(headers[hdu], headers[0], "combined")
-        if hdu:
-            shared_by(
-                headers[hdu], [open_product(path).images[hdu].header for path in files], COMBINED
-            )
-        _check_levels(headers[hdu], firsts, files, hdu)
+        same_figure(header, "EXPTIME", middle, part=tolerances.EXPOSURE, least=least)
 
 
 def _check_levels(header, firsts, paths, hdu):

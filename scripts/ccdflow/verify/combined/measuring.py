@@ -111,8 +111,8 @@ def smooth_light(sampled, sample, ny):
     boxes = box_medians(sample)[:: _BOX_SHAPE[0], :: _BOX_SHAPE[1]][
         : len(middles[0]), : len(middles[1])
     ]
-    known = boxes[np.isfinite(boxes)]
-    boxes[np.isnan(boxes)] = np.median(known) if known.size else 0.0
+    finite = boxes[np.isfinite(boxes)]
+    boxes[np.isnan(boxes)] = np.median(finite) if finite.size else 0.0
     lines = lines_between_middles(middles[1], boxes.T, places[1]).T
     return lines_between_middles(middles[0], lines, np.arange(ny))
 
@@ -173,8 +173,8 @@ def noise_of_two_halves(frames, account):
     """
     count = len(frames)
     halves = [combination(part, account) for part in (frames[::2], frames[1::2])]
-    parts = sum(excess(n, *_method(account)) / n for n in (count - count // 2, count // 2))
-    ratio = excess(count, *_method(account)) / count / parts
+    total_excess = sum(excess(n, *_method(account)) / n for n in (count - count // 2, count // 2))
+    ratio = excess(count, *_method(account)) / count / total_excess
     return white_scatter(halves[0] - halves[1]) * ratio**0.5
 
 
@@ -308,10 +308,10 @@ def gain_of_pairs(frames, levels, noise):
         steps = (difference[:, 1:] - difference[:, :-1]) / 2**0.5
         mean = (first + second) / 2
         lit = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / one + 1 / two)
-        rest = np.full(steps.shape, noise**2 * (1 / one**2 + 1 / two**2))
+        read_variance = np.full(steps.shape, noise**2 * (1 / one**2 + 1 / two**2))
         with np.errstate(invalid="ignore"):
-            good = np.isfinite(steps) & (lit > 30 * rest)
-        for parts, values in ((squares, steps**2), (photons, lit), (fixed, rest)):
+            good = np.isfinite(steps) & (lit > 30 * read_variance)
+        for parts, values in ((squares, steps**2), (photons, lit), (fixed, read_variance)):
             parts.append(values[good])
     squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
     if squares.size < 1000:

@@ -123,7 +123,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     stack, bits, dark, scale = prepare_rows(account, results, hdu, rows)
     masked = bits != 0
     if account.clip is not None and account.deviation == "noise":
-        again = _by_noise(
+        again = _combine_by_noise(
             stack=stack,
             masked=masked,
             account=account,
@@ -134,7 +134,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
             surroundings=surroundings,
         )
     else:
-        again = _by_ccdproc(stack, masked, account, scale, counts=counts)
+        again = _combine_by_ccdproc(stack, masked, account, scale, counts=counts)
         again = _with_variances(
             again=again,
             stack=stack,
@@ -145,7 +145,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
             dark=dark,
             surroundings=surroundings,
         )
-    again = replace(again, stack=stack, mask=_common(stack, bits))
+    again = replace(again, stack=stack, mask=_common_mask(stack, bits))
     for place, factor in gains:
         inside = part_in_rows(place, rows)
         for image in (again.image, again.other):
@@ -232,7 +232,7 @@ def _masks(paths, hdu, rows, values, account):
     return bits
 
 
-def _common(stack, bits):
+def _common_mask(stack, bits):
     """Return the mask of the combined pixels: bits that all members share where none is good."""
     finite = np.isfinite(stack)
     good = (finite & (bits == 0)).any(axis=0)
@@ -253,7 +253,7 @@ def _ceiling(header):
 # -- by ccdproc ------------------------------------------------------------------------------------
 
 
-def _by_ccdproc(stack, masked, account, scale, *, counts):
+def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
     """Combine by ccdproc; ``counts`` tells whether the number of kept values is wanted."""
     # Its errors are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _no_errors}
@@ -372,7 +372,7 @@ def _good(values, masked):
 # -- by a noise model ------------------------------------------------------------------------------
 
 
-def _by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
+def _combine_by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
     """Combine with limits of the noise model, moved a little to either side."""
     lacking = "MODRN" if account.has_light else "CLIPRN"
     fixed, slope = _model(account.models[hdu], rows, stack.shape[1:], lacking)

@@ -117,10 +117,10 @@ def readouts_of(header, first, reduced, bias):
     """
     readouts = []
     for tail in tails_of(header):
-        known = number_of_card(card(reduced, "AMPGAIN", tail))
+        header_gain = number_of_card(card(reduced, "AMPGAIN", tail))
         of_flats = number_of_card(card(header, "GAINMEAS", tail))
         # Without a gain of profile or header the measured one turns pixels into electrons.
-        gain = known if known is not None else number_of_card(first.get("GAINMEAS"))
+        gain = header_gain if header_gain is not None else number_of_card(first.get("GAINMEAS"))
         measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         readouts.append(
             VerifiedAmplifier(
@@ -200,7 +200,7 @@ def level_noise(header, tail, read_noise, rounding):
         count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
                     for y, x in places)  # fmt: skip
     single = (read_noise**2 + rounding) ** 0.5
-    noise = _drawn(count, first.get("OSCSTAT", "median"), round(single, 4))
+    noise = _scatter_of_medians(count, first.get("OSCSTAT", "median"), round(single, 4))
     if axis == "frame" or not first.get("OSCMODEL"):
         return noise
     kept = slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else places[0]
@@ -210,7 +210,7 @@ def level_noise(header, tail, read_noise, rounding):
 
 
 @lru_cache(maxsize=64)
-def _drawn(count, statistic, noise):
+def _scatter_of_medians(count, statistic, noise):
     """Return the scatter of medians of ``count`` rounded pixels about their level."""
     if statistic == "mean":
         return noise / count**0.5

@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"(\D*?)(\d+)$")
 _MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
 
 
-def _of(*names):
+def _keywords_of_masters(*names):
     return tuple(word.format(name) for name in names for word in _MASTER)
 
 
@@ -31,7 +31,7 @@ REDUCED_ORDER = (
 
 COMBINED_ORDER = (
     "NCOMBINE", "DATE-BEG", "DATE-END", "COMBMETH", "CLIPSIG", "CLIPITER", ("IMCOM",), ("IMC",),
-    ("IMOUT",), ("IMO",), "CCDFNAME", *_of("BIAS", "DARK"), ("IMDRK",), ("IMD",),
+    ("IMOUT",), ("IMO",), "CCDFNAME", *_keywords_of_masters("BIAS", "DARK"), ("IMDRK",), ("IMD",),
     "NREJECT", "NINVALID", "NEMPTY", "IMGLEVEL", ("RNOISE", "CNOISE", "CNOISP"),
     "RNOISE", "CNOISE", "CNOISPR", "CLIPRN", ("CLIPRN",), "MBNOISE", "MDNOISE",
     "MODRN", "MODGN", "MODFC", "MODLN", ("MODRN", "MODGN", "MODFC", "MODLN"), ("IMLVL",), ("IML",),
@@ -41,8 +41,9 @@ COMBINED_ORDER = (
 """The cards of a combined bias, dark or flat, in their order."""
 
 CALIBRATED_ORDER = (
-    "REDKEY", *_of("BIAS"), "DARKIM", "DARKKEY", "DARKDT", "DARKCUT", "DARKSCAL", "DARKDTMP",
-    *_of("FLAT"), "CALGRADE", "ZEROCOR", "DARKCOR", "FLATCOR",
+    "REDKEY", *_keywords_of_masters("BIAS"),
+    "DARKIM", "DARKKEY", "DARKDT", "DARKCUT", "DARKSCAL", "DARKDTMP",
+    *_keywords_of_masters("FLAT"), "CALGRADE", "ZEROCOR", "DARKCOR", "FLATCOR",
     "MBNOISE", "MDNOISE", "MFNOISE", "SKYLVL", "SKYRMS", "SKYPRED",
     "MODRN", ("MODRN",), "OSCNOISE", ("OSCNOI",), "NSAT", "NHOT", "NUNCAL", "NCOSMIC", "COSMICS",
     "CRSIGMA", "CRCONTR", "CRFWHM", "CHECKSUM", "DATASUM",

@@ -67,20 +67,14 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
     images = sorted(images)
     owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in images for kind in kinds}
     seen, last = set(), {}
+    bits = {"UNCERT": -32, "COUNT": 16, "MASK": mask}
     for number, header in enumerate(headers):
-        if scaled := [keyword for keyword in _SCALED if keyword in header]:
-            raise Differs(f"HDU {number} has {scaled[0]}, and no product is stored scaled")
-        if number in images and header["BITPIX"] not in pixels:
-            raise Differs(f"BITPIX is {pixels[0]} in such a product, and {header['BITPIX']} here")
+        _check_storage(number, header, pixels if number in images else None)
         if not number or number in images:
             continue
-        name = str(header.get("EXTNAME"))
-        if name not in owners:
-            raise Differs(f"HDU {number} is named {name!r}, and no image has such a one")
-        hdu, kind = owners[name]
-        bits = {"UNCERT": -32, "COUNT": 16, "MASK": mask}[kind]
-        if header["BITPIX"] != bits:
-            raise Differs(f"BITPIX of {name} is {bits}, and {header['BITPIX']} here")
+        name, hdu, kind = _name_and_owner(number, header, owners)
+        if header["BITPIX"] != bits[kind]:
+            raise Differs(f"BITPIX of {name} is {bits[kind]}, and {header['BITPIX']} here")
         if name in seen or number < max(images) or kinds.index(kind) < last.get(hdu, 0):
             raise Differs(f"HDU {number}, {name}, is not in its place")
         seen.add(name)
@@ -89,6 +83,22 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
     for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed):
         if name not in seen:
             raise Differs(f"it has no {name}")
+
+
+def _name_and_owner(number, header, owners):
+    """Return the name of an extension, the HDU of its image, and its kind."""
+    name = str(header.get("EXTNAME"))
+    if name not in owners:
+        raise Differs(f"HDU {number} is named {name!r}, and no image has such a one")
+    return name, *owners[name]
+
+
+def _check_storage(number, header, pixels):
+    """Raise if an HDU is scaled, or is an image (`pixels` is not None) of another BITPIX."""
+    if scaled := [keyword for keyword in _SCALED if keyword in header]:
+        raise Differs(f"HDU {number} has {scaled[0]}, and no product is stored scaled")
+    if pixels is not None and header["BITPIX"] not in pixels:
+        raise Differs(f"BITPIX is {pixels[0]} in such a product, and {header['BITPIX']} here")
 
 
 def _check_one(header, image, name):

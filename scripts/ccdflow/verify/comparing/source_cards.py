@@ -202,17 +202,22 @@ def _check_commentary(header, sources, origin, must_have):
         raise Differs("a card without a keyword is there that no source has")
     for keyword in _COMMENTARY:
         lines = _lines_of(header, keyword)
-        known = {line for source in sources for line in _lines_of(source, keyword)}
-        is_own = False
-        for line in lines:
-            # A line of ccdflow that is longer than a card goes on in the next one.
-            is_begun = keyword == "HISTORY" and origin.history.match(line) is not None
-            goes_on = is_own and line not in known and not line.startswith("ccdflow: ")
-            is_own = is_begun or goes_on
-            if not is_own and line not in known:
-                raise Differs(f"no source has the {keyword} {line!r}")
+        source_lines = {line for source in sources for line in _lines_of(source, keyword)}
+        _check_lines(keyword, lines, source_lines, origin)
         if must_have and not set(_lines_of(sources[0], keyword)) <= set(lines):
             raise Differs(f"a line of {keyword} of its source is missing")
+
+
+def _check_lines(keyword, lines, source_lines, origin):
+    """Raise unless each line is one of the sources' or of ccdflow's."""
+    is_own = False
+    for line in lines:
+        # A line of ccdflow that is longer than a card goes on in the next one.
+        is_begun = keyword == "HISTORY" and origin.history.match(line) is not None
+        goes_on = is_own and line not in source_lines and not line.startswith("ccdflow: ")
+        is_own = is_begun or goes_on
+        if not is_own and line not in source_lines:
+            raise Differs(f"no source has the {keyword} {line!r}")
 
 
 def _blank(header):

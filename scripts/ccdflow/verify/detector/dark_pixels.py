@@ -161,7 +161,7 @@ class LinesThroughDarks:
         own |= ~np.isfinite(lines.rate)
         at = np.nonzero(own)
         if at[0].size:
-            refined = self._weighted(darks[:, *at], hits[:, *at])
+            refined = self._weighted_lines(darks[:, *at], hits[:, *at])
             for name, values in vars(refined).items():
                 getattr(lines, name)[at] = values
         return lines
@@ -180,7 +180,7 @@ class LinesThroughDarks:
                 hits[own] = (values == top) & (top - others > reach)
         return hits & (hits.sum(axis=0) == 1)
 
-    def _weighted(self, values, hits):
+    def _weighted_lines(self, values, hits):
         """Return lines of some pixels, (n, m), by the noise of their own light."""
         kept, t = np.isfinite(values) & ~hits, self.times[:, None]
         values = np.where(kept, values, 0.0)

@@ -60,14 +60,8 @@ def verify_detector(headers, path, results):
 
 def _verify_map(first, hdus, results):
     """Make a map of bad pixels again from its measurements, and compare it."""
-    if "IMCOM001" not in first:
-        raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
-    if first["NCOMBINE"] > 999:
-        raise CannotRemake("it names only the first 999 of its measurements", OLDER)
-    nights = [_measurement(first, number, results) for number in range(1, first["NCOMBINE"] + 1)]
+    nights = _measurements(first, results)
     names = [name for name, *_ in nights]
-    if names != sorted(names):
-        raise Differs("its measurements are not in the order of their nights")
     newest = sorted(set(names))[-first["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
     pixels, at = 0, 0
@@ -87,9 +81,7 @@ def _verify_map(first, hdus, results):
         y, x = np.divmod(index, shape[1])
         expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
         expected |= dict(zip(_COLUMNS, (mask.reshape(-1)[index], *columns), strict=True))
-        for name, values in expected.items():
-            if len(own) != len(values) or (np.asarray(own[name]) != values).any():
-                raise Differs(f"column {name} of PIXELS is not what the nights' tables give")
+        _compare_columns(own, expected)
         pixels, at = pixels + mask.size, at + index.size
     if at != len(table):
         raise Differs("PIXELS has more lines than the nights' tables give")
@@ -97,6 +89,26 @@ def _verify_map(first, hdus, results):
     if first["NNIGHTS"] < len(set(names)):
         raise Differs(f"NNIGHTS is {len(set(names))} or more, and its card has {first['NNIGHTS']}")
     return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
+
+
+def _compare_columns(table, expected):
+    """Raise unless the columns of some lines of PIXELS have these values."""
+    for name, values in expected.items():
+        if len(table) != len(values) or (np.asarray(table[name]) != values).any():
+            raise Differs(f"column {name} of PIXELS is not what the nights' tables give")
+
+
+def _measurements(first, results):
+    """Return the `_measurement` of each night of a map, oldest first."""
+    if "IMCOM001" not in first:
+        raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
+    if first["NCOMBINE"] > 999:
+        raise CannotRemake("it names only the first 999 of its measurements", OLDER)
+    nights = [_measurement(first, number, results) for number in range(1, first["NCOMBINE"] + 1)]
+    names = [name for name, *_ in nights]
+    if names != sorted(names):
+        raise Differs("its measurements are not in the order of their nights")
+    return nights
 
 
 def _measurement(first, number, results):

@@ -103,8 +103,8 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
         total, weights = total + one, weights + weight
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.where(weights > 0, total / np.sqrt(weights), -np.inf)
-    some = sigma[::4, ::4]
-    usual = max(1.0, mad(some[np.isfinite(some)]))
+    sampled = sigma[::4, ::4]
+    usual = max(1.0, mad(sampled[np.isfinite(sampled)]))
     sigma /= usual
     bits.add(DEAD, -sigma, low_sigma, least=0)
     sums = column_sums(np.where(np.isfinite(sigma), -sigma, 0.0))
@@ -252,8 +252,8 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     """
     (faint, of_faint, first), (bright, of_bright, second) = parts
     bits = OpenBits(faint.shape)
-    known = np.isfinite(faint) & np.isfinite(bright)
-    lit = known & (faint > 0)
+    measured = np.isfinite(faint) & np.isfinite(bright)
+    lit = measured & (faint > 0)
     if np.count_nonzero(lit) < faint.size / 2:
         return bits
     ratio = np.divide(bright, faint, out=np.full(faint.shape, np.nan), where=lit)
@@ -261,14 +261,14 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     usual = neighbours(ratio)
     variance = of_bright + usual**2 * of_faint + (_LEAST_DIFFERENCE * np.fmax(bright, faint)) ** 2
     sigma = (bright - usual * faint) / np.sqrt(variance)
-    sigma /= max(1.0, mad(sigma[known]))
-    sigma = np.where(known, sigma, 0.0)
+    sigma /= max(1.0, mad(sigma[measured]))
+    sigma = np.where(measured, sigma, 0.0)
     bits.add(BAD_COLUMN, np.abs(sigma), _LEVEL_SIGMA)
     for sign in (1, -1):
         bits.set(BAD_COLUMN, *bad_parts(column_sums(sign * sigma), len(sigma)))
     if like_ccdmask:
         image = CCDData(ratio.astype(np.float32), unit=units.dimensionless_unscaled)
-        nonlinear = np.asarray(ccdproc.ccdmask(image)) & known
+        nonlinear = np.asarray(ccdproc.ccdmask(image)) & measured
         bits.set(BAD_COLUMN, nonlinear, nonlinear)
     doubts = first | second
     bits.set(BAD_COLUMN, np.zeros_like(doubts), doubts)

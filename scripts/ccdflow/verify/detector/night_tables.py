@@ -295,12 +295,12 @@ def verify_night(first, hdus, results):
         If a master or a member is missing, or the table is of an older version.
     """
     if not str(first["LOOKED"]).strip():
-        return _without_masters(first, hdus)
+        return _verdict_of_pairs(first, hdus)
     masters = masters_named(first, results)
     pixels, largest, looked, lines = 0, 0.0, set(), {"PIXELS": 0, "WEAK": 0}
     images = night_images(first, masters, results)
     for place, image in enumerate(images):
-        bits_by_source, contrast, sources = _found_in(image, masters, first)
+        bits_by_source, contrast, sources = _bits_of_image(image, masters, first)
         looked |= sources
         own = _lines_of(hdus["PIXELS"].data, place, image.shape)
         lines["PIXELS"] += len(own[0])
@@ -326,7 +326,7 @@ def verify_night(first, hdus, results):
     return {"compared": compared, "pixels": pixels, "largest": largest}
 
 
-def _without_masters(first, hdus):
+def _verdict_of_pairs(first, hdus):
     """Return the verdict on a night of which pairs of flats alone tell: they tell of no pixel."""
     named = [word for word in first if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))]
     if named:
@@ -364,7 +364,7 @@ def _check_weak(first, place, contrast, lines):
     return float(off.max(initial=0.0))
 
 
-def _found_in(image, masters, first):
+def _bits_of_image(image, masters, first):
     """Return {source: OpenBits}, the contrast of the flats or None, and the sources that tell."""
     by_source = {source: OpenBits(image.shape) for source in SOURCES}
     looked, contrast = set(), None
@@ -388,7 +388,7 @@ def _found_in(image, masters, first):
         place = place_of(image.header, tail)
         if darks:
             looked.add("dark")
-            _by_darks(
+            _flag_by_darks(
                 by_source["DARK"],
                 image,
                 tail=tail,
@@ -397,7 +397,7 @@ def _found_in(image, masters, first):
                 hot_rate=float(first["HOTRATE"]),
             )
         for flat in flats:
-            own = _by_levels(image, tail, place, flat, bool(first.get("CCDMASK", False)))
+            own = _open_bits_by_levels(image, tail, place, flat, bool(first.get("CCDMASK", False)))
             if own is not None:
                 looked.add("levels")
                 # A pixel that is hot differs between exposures.
@@ -430,7 +430,7 @@ def _pairs(flats, image):
         yield np.where(np.isfinite(pixels), pixels, 1.0), np.where(is_good, errors, np.inf)
 
 
-def _by_darks(bits, image, tail, place, darks, hot_rate):
+def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
     """Find the bad pixels of an amplifier in darks again; ``bits`` gets them."""
     noise, gain = image.noises[tail]
     gain = 1.0 if gain is None else gain
@@ -456,7 +456,7 @@ def _by_darks(bits, image, tail, place, darks, hot_rate):
     )
 
 
-def _by_levels(image, tail, place, flat, like_ccdmask):
+def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
     """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one."""
     noise, gain = image.noises[tail]
     if not gain or not flat.level_is_out(image.hdu, tail):

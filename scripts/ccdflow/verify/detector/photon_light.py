@@ -80,8 +80,8 @@ class SmoothLight:
                 for low, high in pairwise(ends)
             ]
         )
-        known = np.isfinite(medians)
-        medians[~known] = np.median(medians[known]) if known.any() else 0.0
+        finite = np.isfinite(medians)
+        medians[~finite] = np.median(medians[finite]) if finite.any() else 0.0
         middles = width * np.arange(count) + (width - 1) / 2
         self._grid = lines_between_middles(middles, medians.T, np.arange(nx)).T
         self._at = (edges[:-1] + edges[1:] - 1) / 2

@@ -104,8 +104,8 @@ def block_medians(image):
     ny, nx = image.shape
     whole = np.pad(image, ((0, -ny % _SIDE), (0, -nx % _SIDE)), mode="symmetric")
     rows, columns = whole.shape[0] // _SIDE, whole.shape[1] // _SIDE
-    parts = whole.reshape(rows, _SIDE, columns, _SIDE).transpose(0, 2, 1, 3)
-    return np.median(parts.reshape(rows, columns, -1), axis=-1)
+    blocks = whole.reshape(rows, _SIDE, columns, _SIDE).transpose(0, 2, 1, 3)
+    return np.median(blocks.reshape(rows, columns, -1), axis=-1)
 
 
 def between_blocks(medians, rows, nx):

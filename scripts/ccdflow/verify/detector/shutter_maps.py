@@ -109,9 +109,9 @@ def flats_named(first, results):
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a flat that it is made of, is missing", MISSING)
         seconds = float(first[f"IMSEC{n:03d}"])
-        known = number_of_card(open_product(path).first.get("EXPTIME"))
-        if known is not None:
-            same_value(f"IMSEC{n:03d}", seconds, known)
+        exposure = number_of_card(open_product(path).first.get("EXPTIME"))
+        if exposure is not None:
+            same_value(f"IMSEC{n:03d}", seconds, exposure)
         of = first[f"IMFLT{n:03d}"]
         masters, factor = {}, 0.0
         for kind in ("BIAS", "DARK"):
@@ -171,9 +171,24 @@ def verify_shutter(first, hdus, results):
     about = 0.0 if np.isnan(mean) else mean
     excess, error, chi2 = _excess(series, about)
     _check_cards(first, flats, chi2, (mean, mean_error))
+    largest, cells = _compare_cells(hdus[1:], excess, error)
+    compared = f"cells to {_PART:g} of their errors with numpy"
+    return {"compared": compared, "pixels": cells, "largest": largest}
+
+
+def _compare_cells(hdus, excess, error):
+    """Return the largest difference of a cell and the number of cells; raise `Differs` for others.
+
+    Parameters
+    ----------
+    hdus : sequence of astropy.io.fits.ImageHDU
+        EXCESS and ERROR of each image.
+    excess, error : numpy.ndarray of shape (cells,)
+        Those of all images as they were made again.
+    """
     largest, at = 0.0, 0
-    for place in range(0, len(names), 2):
-        own, own_error = (np.asarray(hdus[1 + place + n].data, float) for n in (0, 1))
+    for place in range(0, len(hdus), 2):
+        own, own_error = (np.asarray(hdus[place + n].data, float) for n in (0, 1))
         part = slice(at, at + own.size)
         off = np.abs(own.ravel() - excess[part])
         for values, again, name in ((own, excess, "EXCESS"), (own_error, error, "ERROR")):
@@ -183,8 +198,7 @@ def verify_shutter(first, hdus, results):
             if wrong := int(np.count_nonzero(~same)):
                 raise Differs(f"{wrong} cells of {name} are not what its flats give")
         largest, at = max(largest, float(np.nanmax(off, initial=0.0))), at + own.size
-    compared = f"cells to {_PART:g} of their errors with numpy"
-    return {"compared": compared, "pixels": at, "largest": largest}
+    return largest, at
 
 
 def _noises(first, images, numbers, flats):
@@ -308,11 +322,11 @@ def _mean_of(series):
 
 def _joint(pairs):
     """Return the mean of values by their errors, and its error; NaN where none is known."""
-    known = np.array([each for each in pairs if np.isfinite(each).all()])
-    if not len(known):
+    finite = np.array([each for each in pairs if np.isfinite(each).all()])
+    if not len(finite):
         return np.nan, np.nan
-    weights = known[:, 1] ** -2.0
-    return float((known[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
+    weights = finite[:, 1] ** -2.0
+    return float((finite[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
 
 
 def _check_cards(first, flats, chi2, mean):

@@ -53,7 +53,7 @@ def place_of(header, tail):
         if match and _is_within(place, shape) and not any(_meet(place, each) for each in strips):
             return place
     for strip in strips:
-        whole = _clear_of(whole, strip)
+        whole = _part_beside(whole, strip)
     return whole
 
 
@@ -65,13 +65,13 @@ def _meet(one, other):
     return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
-def _clear_of(place, strip):
+def _part_beside(place, strip):
     """Return the largest part of a region on one side of a strip."""
-    parts = [place] if not _meet(place, strip) else []
-    for axis in () if parts else (0, 1):
+    sides = [place] if not _meet(place, strip) else []
+    for axis in () if sides else (0, 1):
         own, cut = place[axis], strip[axis]
         for side in (slice(own.start, cut.start), slice(cut.stop, own.stop)):
             if side.start < side.stop:
-                parts.append((side, place[1]) if axis == 0 else (place[0], side))
-    size = [(y.stop - y.start) * (x.stop - x.start) for y, x in parts]
-    return parts[size.index(max(size))] if parts else place
+                sides.append((side, place[1]) if axis == 0 else (place[0], side))
+    size = [(y.stop - y.start) * (x.stop - x.start) for y, x in sides]
+    return sides[size.index(max(size))] if sides else place

@@ -115,13 +115,15 @@ def _check_pixels(image, amplifiers, account, raw):
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
     outside, wrong, largest = np.ones(image.shape, bool), 0, 0.0
     for amplifier in amplifiers:
-        for place, again in remade_frames.reduce_amplifier(raw[amplifier.hdu], amplifier, account):
+        for place, raw_pixels in remade_frames.reduce_amplifier(
+            raw[amplifier.hdu], amplifier, account
+        ):
             outside[place] = False
-            count, difference = other_bits(image[place], again)
+            count, difference = other_bits(image[place], raw_pixels)
             wrong, largest = wrong + count, max(largest, difference)
     if amplifiers[0].kept is None:
-        again = raw[amplifiers[0].hdu].data[outside]
-        wrong += np.count_nonzero(image[outside] != again.astype(image.dtype))
+        raw_pixels = raw[amplifiers[0].hdu].data[outside]
+        wrong += np.count_nonzero(image[outside] != raw_pixels.astype(image.dtype))
     else:
         wrong += np.count_nonzero(~np.isnan(image[outside]))
     if wrong:
@@ -134,13 +136,13 @@ def _check_mask(hdus, hdu, account, raw):
     if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
         return
     header, image = hdus[hdu].header, hdus[hdu].data
-    again = np.full(image.shape, NO_DATA, np.uint8)
+    expected = np.full(image.shape, NO_DATA, np.uint8)
     # Bit 1 is compared where the value of a full pixel is known.
     certain = np.full(image.shape, 255 - SATURATED, np.uint8)
     for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
         is_told = amplifier.kept is None and "DATSEC" in header
         place = place_of(header, tail) if is_told else amplifier.place
-        top, part = card(header, "AMPSAT", tail), again[place]
+        top, part = card(header, "AMPSAT", tail), expected[place]
         part[...] = 0
         values = raw[amplifier.hdu].data[amplifier.kept or place]
         values = remade_frames.turn_image(values, amplifier.flip)
@@ -152,8 +154,8 @@ def _check_mask(hdus, hdu, account, raw):
     own = hdus[f"MASK{hdu or ''}"].data
     if len(account.images[hdu]) == 1 and amplifier.kept is None and not is_told:
         # An older version left the frame whole, and wrote no card with the amplifier's part.
-        again[own == NO_DATA] = NO_DATA
-    wrong = (own ^ again) & certain
+        expected[own == NO_DATA] = NO_DATA
+    wrong = (own ^ expected) & certain
     if np.count_nonzero(wrong):
         raise Differs(f"{np.count_nonzero(wrong)} pixels of the mask are not what the raw ones say")
 
@@ -307,18 +309,41 @@ def _moved_section(keyword, header, raw, amplifier):
         return None
     ends = []
     for axis, (sign, shift) in zip((0, 1), _signs_shifts(amplifier), strict=True):
-        start, stop = (int(chip[2 * axis + n]) for n in (1, 2))
-        low, high = sorted(int(data[2 * axis + n]) for n in (1, 2))
-        factor, rest = divmod(abs(stop - start) + 1, high - low + 1)
-        if rest or not factor:
+        of_chip, of_data = ([int(each[2 * axis + n]) for n in (1, 2)] for each in (chip, data))
+        span = _moved_span(of_chip, of_data, header[f"NAXIS{axis + 1}"], sign, shift)
+        if span is None:
             return None
-        upwards = 1 if stop >= start else -1
-        edges = []
-        for pixel in (1, header[f"NAXIS{axis + 1}"]):
-            place = start + upwards * factor * ((pixel - shift) * sign - low)
-            edges += [place, place + upwards * (factor - 1)]
-        if min(edges) < 1:
-            return None
-        order = sorted(edges)[:: sign * upwards]
-        ends.append(f"{order[0]}:{order[-1]}")
+        ends.append(span)
     return "[{},{}]".format(*ends)
+
+
+def _moved_span(chip, data, length, sign, shift):
+    """Return 'first:last' of the detector for an axis of an image, None where there is none.
+
+    Parameters
+    ----------
+    chip, data : list of int
+        First and last pixel of the detector, and those of the raw frame that are on it.
+    length : int
+        Pixels of the image.
+    sign, shift : int
+        A pixel of the image less `shift`, times `sign`, is that of the raw frame.
+
+    Returns
+    -------
+    str or None
+    """
+    start, stop = chip
+    low, high = sorted(data)
+    binning, remainder = divmod(abs(stop - start) + 1, high - low + 1)
+    if remainder or not binning:
+        return None
+    upwards = 1 if stop >= start else -1
+    edges = []
+    for pixel in (1, length):
+        place = start + upwards * binning * ((pixel - shift) * sign - low)
+        edges += [place, place + upwards * (binning - 1)]
+    if min(edges) < 1:
+        return None
+    order = sorted(edges)[:: sign * upwards]
+    return f"{order[0]}:{order[-1]}"
