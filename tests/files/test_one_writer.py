@@ -5,6 +5,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from library_trees import modules
 
 from ccdflow.files import atomic_write
 from ccdflow.run import lock
@@ -71,10 +72,10 @@ def writes(call):
 
 def found():
     counts = {}
-    for path in sorted(SCRIPTS.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for module in modules():
+        for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and (name := writes(node)):
-                key = path.relative_to(SCRIPTS).as_posix(), name
+                key = module.path.relative_to(SCRIPTS).as_posix(), name
                 counts[key] = counts.get(key, 0) + 1
     return counts
 

@@ -295,7 +295,9 @@ def test_frames_without_a_date_have_no_coverage_and_end_no_run(tmp_path):
 def test_thousands_of_nights_show_the_last_ones(tmp_path):
     assert coverage.NIGHTS == 30
     archive = tmp_path / "raw"
-    simulate.simulate_archive(archive, nights=33, frames_per_night=4, first_date="2020-01-01")
+    simulate.simulate_archive(
+        archive, nights=33, frames_per_night=4, first_date="2020-01-01", workers=1
+    )
     found = coverage.coverage_of(look(archive, tmp_path / "none"))
     assert (len(found.nights), found.earlier) == (30, 3)
 

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -139,11 +138,12 @@ def test_what_an_earlier_version_reported_is_no_news(tmp_path):
 
 def test_what_ends_the_daily_run_ends_the_workflow(tmp_path):
     """SIGTERM, as from `timeout`: no run is left behind, and one line says what happened."""
-    simulate.simulate_archive(tmp_path / "raw", nights=3, frames_per_night=100)
+    simulate.simulate_archive(tmp_path / "raw", nights=3, frames_per_night=100, workers=1)
     process = subprocess.Popen(
         [
-            sys.executable, str(ROOT / "scripts" / "daily.py"), "--cores", "1", "--directory",
-            str(tmp_path), "--config", f"raw={tmp_path / 'raw'}", f"results={tmp_path / 'results'}",
+            ready_python.interpreter(), str(ROOT / "scripts" / "daily.py"), "--cores", "1",
+            "--directory", str(tmp_path), "--config", f"raw={tmp_path / 'raw'}",
+            f"results={tmp_path / 'results'}",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip

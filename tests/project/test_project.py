@@ -52,8 +52,9 @@ def test_ci_runs_what_the_readme_names():
     assert script.stat().st_mode & 0o111
     # The two parts of `make test`; the first one beside the installation of the tools.
     assert re.findall(r"^test: (.*) ##", MAKEFILE, re.MULTILINE) == ["check tests"]
-    *_, style, tests = script.read_text().splitlines()
-    assert style == 'if [ -n "$check" ]; then wait "$check"; else make check; fi'
+    *_, style, tests = lines = script.read_text().splitlines()
+    assert style == 'if [ -n "$preparation" ]; then wait "$preparation"; else prepare; fi'
+    assert lines[lines.index("prepare() {") + 1].startswith("    make check && ")
     assert tests == "exec make tests"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
 

@@ -50,7 +50,8 @@ def raw(tmp_path_factory):
     """Three nights of small frames; one is found to be damaged only when it is inflated."""
     folder = tmp_path_factory.mktemp("raw")
     camera = simulate.LFC.scaled(0.0625)
-    simulate.simulate_archive(folder, nights=3, frames_per_night=FRAMES, camera=camera)
+    made = {"nights": 3, "frames_per_night": FRAMES, "workers": 1}
+    simulate.simulate_archive(folder, camera=camera, **made)
     content = bytearray((folder / BAD).read_bytes())
     content[-8] ^= 0x55
     (folder / BAD).write_bytes(content)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import ready_python
 
 from ccdflow import simulate
 
@@ -28,7 +29,7 @@ def raw(tmp_path_factory):
     """Two nights, with one frame that is found to be damaged only when it is inflated."""
     folder = tmp_path_factory.mktemp("raw")
     camera = simulate.LFC.scaled(0.0625)
-    simulate.simulate_archive(folder, nights=2, frames_per_night=12, camera=camera)
+    simulate.simulate_archive(folder, nights=2, frames_per_night=12, camera=camera, workers=1)
     for night, frames in NIGHTS.items():
         for path in sorted((folder / night).iterdir())[frames:]:
             path.unlink()
@@ -144,11 +145,14 @@ def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
 def test_a_night_that_fails_costs_no_other_night_its_page(
     raw, alone, tmp_path, products, run_workflow
 ):
-    """Its child is killed, as for want of memory: the others' pages do without its figures."""
+    """Its child is killed, as for want of memory: the others' pages do without its figures.
+
+    The main process lives on, and is a fork with its children; the test above starts real ones.
+    """
     results = tmp_path / "results"
     main = subprocess.Popen(
         [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            ready_python.interpreter(), "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--cores", "2", "--directory", str(tmp_path), "--config", f"raw={raw}",
             f"results={results}", WHOLE,
         ],

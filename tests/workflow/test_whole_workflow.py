@@ -20,12 +20,13 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdflow import simulate
+from ccdflow.frame import streaming
 from ccdflow.run.rawframes.inventory_table import read_inventory
 
 # -- the guide's night, all columns ----------------------------------------------------------------
 
-# Rows of a frame: an eighth of the guide's, still several blocks of rows and more than 1 MB.
-FEW, ALL = 516, 4128
+# Rows of a frame: a sixteenth of the guide's, still three blocks of rows and more than 1 MB.
+FEW, ALL = 258, 4128
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ def night(request, tmp_path_factory, run_workflow, snapshot):
     folder = tmp_path_factory.mktemp("night")
     raw, results = folder / "raw", folder / "results"
     simulate.simulate_night(raw, camera=replace(simulate.LFC, ny=request.param))
+    # A block has 2 ** 18 pixels while a frame is reduced and while it is calibrated.
+    assert 2048 * request.param > 2 * streaming.BLOCK_PIXELS
+    assert 2 * 2080 * request.param > 1_000_000
     before = snapshot(raw)
     run = run_workflow(raw, results)
     yield Night(request.param, raw, results, run, before, snapshot(results))
