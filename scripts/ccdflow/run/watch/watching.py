@@ -13,10 +13,11 @@ import gc
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccdflow import settings
+from ccdflow import paths, settings
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
@@ -137,6 +138,37 @@ class Watch:
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._due, self._took, self._moved = 0.0, 0.0, 0.0
         self._complaints = complaints.Complaints(say, waits or (lambda _: None))
+        # The lock that no other watch on this folder gets while this one goes on.
+        self._lock = None
+
+    def claim(self):
+        """Keep other watches off the results folder until this one has ended.
+
+        Two of them would make each frame twice: between its rounds a watch leaves the lock of
+        runs to `snakemake`.
+
+        Raises
+        ------
+        Busy
+            If another watch is at work there.
+        """
+        # What else is the matter is said by the first round.
+        with suppress(NoAnswer, OSError):
+            try:
+                self._patience.ask("claim", self._claim)
+            except lock.Busy:
+                raise
+            except UserError:
+                pass
+
+    def _claim(self):
+        results = Path(self.values["results"])
+        held, self._lock = self._lock, None
+        if held is not None and lock.is_in_place(held, results, paths.WATCH_LOCK):
+            self._lock = held
+        else:
+            # The folder was replaced, or could not be written before.
+            self._lock = lock.take_lock(results, paths.WATCH_LOCK)
 
     def end(self):
         """End the watch after the round that is at work."""
@@ -158,6 +190,7 @@ class Watch:
 
     def run(self):
         """Watch until `end` is called; then make all products that are left."""
+        self.claim()
         # As in a run: threads that wait for the disk let others go on at once.
         sys.setswitchinterval(0.0003)
         heaps.keep_few()
@@ -171,6 +204,8 @@ class Watch:
             source.close()
         if self._due and not self.is_left:
             self._wait_for(self.round)
+        if self._lock is not None:
+            self._lock.close()
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
@@ -200,7 +235,7 @@ class Watch:
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
         if (ready or self._is_due()) and time.monotonic() >= self._not_before:
-            self._wait_for(lambda: self.notice(ready))
+            self._wait_for(lambda: self._notice_alone(ready))
         return stamps
 
     def _look(self):
@@ -282,6 +317,17 @@ class Watch:
                 return
 
     # -- rounds ------------------------------------------------------------------------------------
+
+    def _notice_alone(self, ready):
+        """Do a round, unless another watch has taken a results folder that was replaced."""
+        try:
+            self._claim()
+        except (UserError, OSError) as error:
+            problem = complaints.problem_in_words(error, self.values["raw"])
+            self._complaints.complain(problem)
+            self._hold(Round(problem=problem))
+        else:
+            self.notice(ready)
 
     def notice(self, ready):
         """Do a short round for new frames where that is enough, else a whole one.
