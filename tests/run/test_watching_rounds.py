@@ -420,6 +420,7 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
     night.watch._not_before = 0.0
     night.watch._step(source)
     assert (night.results / "calibrated" / LATE[0]).is_file()
+    night.watch._lock.close()
 
 
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(night):
