@@ -423,6 +423,24 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
     night.watch._lock.close()
 
 
+def test_looks_through_a_large_folder_leave_time_for_frames(night, monkeypatch):
+    clock, looks, listed = Clock(), [], rawfolder.list_raw
+
+    def slow(raw, results):
+        looks.append(clock.now)
+        clock.now += 2.0
+        return listed(raw, results)
+
+    monkeypatch.setattr(watching, "time", clock)
+    monkeypatch.setattr(rawfolder, "list_raw", slow)
+    source = Source(set())
+    for _ in range(100):
+        night.watch._step(source)
+        clock.now += 1.0
+    # Two seconds of a look, forty until the next one.
+    assert [at - looks[0] for at in looks] == [0.0, 42.0, 84.0]
+
+
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(night):
     night.watch._warm.reading = replace(night.watch._warm.reading, is_folding=True)
     assert not night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short

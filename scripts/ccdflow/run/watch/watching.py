@@ -48,6 +48,9 @@ _REST_TIMES = 5
 # Seconds after which the folder is looked through even where the kernel reports frames, for missed
 # ones.
 _LOOK = 10.0
+# At least this many times the last look: a look goes through all frames of the archive, and with a
+# million of them one every ten seconds would never end.
+_LOOK_TIMES = 20
 # In a round of more jobs no line waits for the width of the stars.
 _MOST_JOBS = 200
 # If this many files give no answer, no other one is tried.
@@ -128,7 +131,8 @@ class Watch:
         self._warm = None
         # Files as the last round found them; those of them that were incomplete.
         self._seen, self._arriving = arrivals.SeenFrames(), set()
-        self._looked, self._gone = 0.0, set()
+        # The end of the last look through the raw folder, and the seconds that it took.
+        self._looked, self._look_took, self._gone = 0.0, 0.0, set()
         # Files of the last look that no round had seen.
         self._found = None
         # The profiles of the cameras as the last whole round found them.
@@ -226,7 +230,8 @@ class Watch:
         """
         stamps, news = None, source.news(self.pause)
         ready = self._quiet.of_news(news)
-        is_time_to_look = time.monotonic() - self._looked >= _LOOK
+        pause = max(_LOOK, _LOOK_TIMES * self._look_took)
+        is_time_to_look = time.monotonic() - self._looked >= pause
         if news.is_more or is_time_to_look or not self._looked:
             stamps = self._look()
             if stamps is not None:
@@ -240,7 +245,7 @@ class Watch:
 
     def _look(self):
         """Return the names and times of all raw frames; None where the folder cannot be read."""
-        raw = self.values["raw"]
+        raw, began = self.values["raw"], time.monotonic()
         try:
             stamps = self._patience.ask(
                 "look", lambda: rawfolder.list_raw(raw, self.values["results"])
@@ -257,6 +262,7 @@ class Watch:
             return None
         self._complaints.complain("", "look")
         self._looked = time.monotonic()
+        self._look_took = self._looked - began
         self._found, self._gone = self._seen.new(stamps), self._seen.gone(stamps)
         return stamps
 
