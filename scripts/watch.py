@@ -134,6 +134,8 @@ def watch(options):
         # Below `nohup` the end of the terminal ends nothing.
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
             signal.signal(number, lambda *_: watched.end())
+    # Before the page is written: another watch may be writing it.
+    watched.claim()
     observer.say(f"watching {values['raw']}; Ctrl-C ends")
     observer.begin()
     try:

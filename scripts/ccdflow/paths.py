@@ -76,6 +76,9 @@ STATE = ".ccdflow"
 LOCK = f"{STATE}/lock"
 """The file that a run holds locked."""
 
+WATCH_LOCK = f"{STATE}/watch.lock"
+"""The file that a watch holds locked from its start to its end."""
+
 HEADERS = f"{STATE}/headers.json"
 """The header values of all raw frames."""
 

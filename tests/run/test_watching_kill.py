@@ -67,6 +67,47 @@ def test_a_watch_that_is_killed_again_and_again(seed, tmp_path):
     assert not list(results.rglob(".*.part"))
 
 
+def test_a_watch_killed_at_ten_random_moments_and_then_snakemake(tmp_path):
+    """What a watch left at each moment, one run of snakemake makes whole, and no more of it."""
+    random_ = random.Random(9)
+    chain = small_chain.make(tmp_path / "all", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
+                             science=(("g", 60.0, 8),))  # fmt: skip
+    raw, results, cameras = (tmp_path / name for name in ("raw", "results", "cameras"))
+    raw.mkdir()
+    cameras.mkdir()
+    (cameras / "simcam.yaml").write_text(chain.profile)
+    frames, lines, lost = sorted((tmp_path / "all").glob("*.fits")), [], []
+    for kill in range(10):
+        watch = start(raw, results, cameras)
+        for path in frames[kill * len(frames) // 10 : (kill + 1) * len(frames) // 10]:
+            shutil.copyfile(path, raw / path.name)
+        time.sleep(random_.uniform(1, 6))
+        before = products(results) if results.is_dir() else {}
+        watch.kill()
+        lines.append(watch.communicate()[0])
+        # Frames are never half made under their names, and none is taken away.
+        after = products(results) if results.is_dir() else {}
+        lost += [name for name in before.keys() - after.keys() if not name.endswith(".part")]
+    assert not lost
+    assert not any("Traceback" in text for text in lines)
+    run = snakemake(raw, results, cameras)
+    assert run.returncode == 0, run.stderr
+    again = snakemake(raw, results, cameras)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    scratch = tmp_path / "scratch"
+    assert snakemake(raw, scratch, cameras).returncode == 0
+    found = products(results)
+    assert {n: v for n, v in found.items() if n not in SHOWN_BY_THE_WATCH} == products(scratch)
+    assert not list(results.rglob(".*.part"))
+
+
+def snakemake(raw, results, cameras):
+    """Run snakemake on the folders to its end."""
+    words = [str(Path(sys.executable).with_name("snakemake")), "--cores", "2", "--config"]
+    places = (f"raw={raw}", f"results={results}", f"cameras={cameras}")
+    return subprocess.run([*words, *places], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def wait_for_rest(results, watch):
     """Wait until all science frames are calibrated and nothing has been made for a while."""
     end, table = time.monotonic() + 120, results / "report.html"

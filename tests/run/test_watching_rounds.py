@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import weakref
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from workflow.sandbox import products
 
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
+from ccdflow.kinds import night_page
+from ccdflow.kinds.matching import association
 from ccdflow.run import ledger, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, watching
@@ -113,6 +116,27 @@ def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(night):
     assert night.is_as_from_scratch()
     (line,) = [line for line in night.told.lines if line.startswith("science_g2.fits")]
     assert all(word in line for word in ("level", "noise", "sky", "grade A"))
+
+
+def test_a_page_asks_once_which_master_a_frame_takes(night, monkeypatch):
+    asked, is_writing, decide, write = Counter(), [], association._taken, night_page.write_page
+
+    def decided(context, step):
+        asked.update([id(step)] if is_writing else [])
+        return decide(context, step)
+
+    def written(context, job):
+        is_writing.append(job)
+        try:
+            return write(context, job)
+        finally:
+            is_writing.clear()
+
+    monkeypatch.setattr(association, "_taken", decided)
+    monkeypatch.setattr(night_page, "write_page", written)
+    assert night.arrive(LATE[0]).is_short
+    # The two frames share three steps, and the flats have a dark of their own.
+    assert sorted(asked.values()) == [1, 1, 1, 1]
 
 
 def test_a_whole_round_has_the_room_of_the_last_one(night, monkeypatch):
@@ -376,6 +400,7 @@ class Source:
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])
 def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch, problem, tries):
     clock, asked = Clock(), []
+    night.watch.claim()
     monkeypatch.setattr(watching, "time", clock)
     shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
 
@@ -395,6 +420,25 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
     night.watch._not_before = 0.0
     night.watch._step(source)
     assert (night.results / "calibrated" / LATE[0]).is_file()
+    night.watch._lock.close()
+
+
+def test_looks_through_a_large_folder_leave_time_for_frames(night, monkeypatch):
+    clock, looks, listed = Clock(), [], rawfolder.list_raw
+
+    def slow(raw, results):
+        looks.append(clock.now)
+        clock.now += 2.0
+        return listed(raw, results)
+
+    monkeypatch.setattr(watching, "time", clock)
+    monkeypatch.setattr(rawfolder, "list_raw", slow)
+    source = Source(set())
+    for _ in range(100):
+        night.watch._step(source)
+        clock.now += 1.0
+    # Two seconds of a look, forty until the next one.
+    assert [at - looks[0] for at in looks] == [0.0, 42.0, 84.0]
 
 
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(night):

@@ -10,6 +10,7 @@ import threading
 import pytest
 from watched_folders import Told, wait_until, watch_of
 
+from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.run import lock, read_only_plan
 
@@ -60,6 +61,42 @@ def test_a_terminal_that_is_gone_ends_nothing_and_the_page_tells_the_end(
     thread.join()
     assert read_live(top / "results")["state"] == live_page.ENDED
     stream.close()
+
+
+def test_a_second_watch_on_a_results_folder_ends_with_one_line(folders, capsys):
+    top, arguments = folders
+    results = top / "results"
+    told = Told()
+    first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), told)
+    thread = threading.Thread(target=first.run, daemon=True)
+    thread.start()
+    wait_until(lambda: any("no frame has arrived" in line for line in told.lines))
+    assert watch.main(arguments) == 1
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    assert f"another watch is at work here (process {os.getpid()} on " in error
+    # The page is that of the first watch.
+    assert not (results / live_page.SCRIPT).exists()
+    # Between rounds a run by hand gets its lock.
+    lock.take_lock(results).close()
+    first.end()
+    thread.join()
+    lock.take_lock(results, paths.WATCH_LOCK).close()
+
+
+def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(folders):
+    top, _ = folders
+    told, results = Told(), top / "results"
+    first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), told)
+    first.claim()
+    results.rename(top / "moved")
+    with lock.take_lock(results, paths.WATCH_LOCK):
+        first._notice_alone({})
+        assert "waiting: another watch is at work here" in told.lines[-1]
+        with pytest.raises(lock.Busy):
+            first.claim()
+    first.claim()
+    first._lock.close()
 
 
 def test_control_characters_of_names_are_written_as_escapes(tmp_path, capsys):

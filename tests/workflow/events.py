@@ -6,7 +6,7 @@ import gzip
 import os
 import shutil
 
-from archive import ANY, CAMERAS, KINDS, MASTERS, NIGHTS, event, pick
+from archive import ANY, CAMERAS, KINDS, MASTERS, NIGHTS, OLDER_NIGHTS, event, pick
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition
 from odd_events import OddEvents
@@ -34,6 +34,9 @@ class Archive(OddEvents):
                 for number, kind in enumerate(kinds):
                     content = (number, kind, camera, night)
                     self.put(f"{night}/{camera}{number}.fits.gz", content)
+        for night in OLDER_NIGHTS if self.is_long else ():
+            for number, kind in enumerate(("BIAS", "BIAS", "OBJECT")):
+                self.put(f"{night}/alpha{number}.fits.gz", (number, kind, "alpha", night))
         # Else events of links, which need one, would hardly be drawn.
         self.link(biases, 1, others > 1)
         self.run(2)

@@ -5,10 +5,12 @@ import os
 from events import Archive
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from sandbox import Sandbox
 
 
 def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
+    monkeypatch.setattr(Archive, "is_long", bool(os.environ.get("N")))
     run_state_machine_as_test(
         Archive,
         settings=settings(
@@ -22,3 +24,4 @@ def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path,
         ),
     )
     print(Archive.events, "events,", Archive.runs, "runs,", dict(Archive.drawn.most_common()))
+    print("runs that opened some of the nights:", Sandbox.opened)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 
 from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
-from ccdflow.run.job import ARCHIVE, Size
+from ccdflow.run.context import AfterSources
+from ccdflow.run.job import ARCHIVE, NIGHTS, Size
 
 
 class Kind(PartlyPlanned, OnPages):
@@ -335,4 +336,8 @@ class Chain(tuple):
         -------
         ccdflow.run.ledger.Record
         """
-        return self.by_name(job.kind).make(context, job, threads=threads)
+        kind = self.by_name(job.kind)
+        if kind.reach in (NIGHTS, ARCHIVE):
+            # Its sources are done: what a page asks twice has one answer.
+            context = AfterSources.of(context)
+        return kind.make(context, job, threads=threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,7 +111,7 @@ class Context:
         return {} if self.closed is None else self.closed.summaries(name)
 
     def planned(self, name, make):
-        """Return the result of ``make()``; planning keeps the first one for each name.
+        """Return the result of ``make()``; `Planning` and `AfterSources` keep the first by name.
 
         Parameters
         ----------
@@ -238,6 +238,45 @@ class Planning(Context):
         if known is None or known.key != job.key:
             known = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
         return known
+
+
+@dataclass(frozen=True)
+class AfterSources(Context):
+    """The context of one product whose sources are all there: a page, a table, the last lines.
+
+    It answers each question once. The sections of a page ask for the same masters a dozen times
+    for each frame, and a job would read the records of its sources each time.
+    """
+
+    _answers: dict = field(default_factory=dict, repr=False)
+    _records: dict = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, context):
+        """Return the context of one product, with no answer yet.
+
+        Parameters
+        ----------
+        context : Context
+            Of the jobs of a run, or of its end.
+
+        Returns
+        -------
+        AfterSources
+        """
+        return cls(**{each.name: getattr(context, each.name) for each in fields(Context)})
+
+    def planned(self, name, make):
+        """Return the first result of ``make()`` for this name."""
+        if name not in self._answers:
+            self._answers[name] = make()
+        return self._answers[name]
+
+    def outcome(self, product):
+        """Return the record of a product, as it was when it was asked for first."""
+        if product not in self._records:
+            self._records[product] = super().outcome(product)
+        return self._records[product]
 
 
 def _same(before, job):

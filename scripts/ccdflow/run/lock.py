@@ -19,19 +19,46 @@ _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
+# What holds each lock, and what to do about it.
+_BUSY = {
+    paths.LOCK: (
+        "another run is at work here",
+        "if it is a watch, which goes on by itself, try again in a moment or end it;"
+        " else wait until it has finished, or give another results folder",
+    ),
+    paths.WATCH_LOCK: (
+        "another watch is at work here",
+        "open live.html there to see its lines; end it first, or give another results folder",
+    ),
+}
+
+
 class Busy(UserError):
     """Another run is at work in the results folder."""
 
 
-def take_lock(results):
+def take_lock(results, name=paths.LOCK):
     """Lock the results folder for this process; the kernel unlocks it when the process ends.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    name : {paths.LOCK, paths.WATCH_LOCK}
+        That of a run, or that of a watch, which holds it between its rounds as well.
+
+    Returns
+    -------
+    file object
+        Close it to unlock the folder.
 
     Raises
     ------
     Busy
         If another process holds it: the line names the holder and the time.
+    UserError
+        If the folder cannot be written or locked.
     """
-    path = results / paths.LOCK
+    path = results / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
@@ -43,12 +70,8 @@ def take_lock(results):
         with file:
             file.seek(0)
             holder = file.read().strip() or "another process"
-        raise Busy(
-            f"another run is at work here ({holder})",
-            file=str(results),
-            remedy="if it is a watch, which goes on by itself, try again in a moment or end it;"
-            " else wait until it has finished, or give another results folder",
-        ) from None
+        what, remedy = _BUSY[name]
+        raise Busy(f"{what} ({holder})", file=str(results), remedy=remedy) from None
     except OSError as error:
         file.close()
         raise UserError(
@@ -68,7 +91,7 @@ def take_lock(results):
     return file
 
 
-def is_in_place(file, results):
+def is_in_place(file, results, name=paths.LOCK):
     """Tell whether the lock's file is still where the next run would look for it.
 
     Parameters
@@ -77,13 +100,14 @@ def is_in_place(file, results):
         The lock that is held.
     results : path-like
         The results folder.
+    name : {paths.LOCK, paths.WATCH_LOCK}
 
     Returns
     -------
     bool
     """
     try:
-        return os.path.samestat(os.fstat(file.fileno()), (Path(results) / paths.LOCK).stat())
+        return os.path.samestat(os.fstat(file.fileno()), (Path(results) / name).stat())
     except OSError:
         return False
 
@@ -170,7 +194,7 @@ def check_places(results):
     Snakemake makes the folders of records and logs itself, and ends with a traceback if it cannot.
     """
     folders = (paths.STATE, paths.DONE, paths.LOGS, paths.BATCHES)
-    files = (paths.LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)
+    files = (paths.LOCK, paths.WATCH_LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)
     files += (paths.LATE_NOTES, paths.CLOSED_NIGHTS)
     for name in (*folders, *files):
         path = results / name

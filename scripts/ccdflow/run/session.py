@@ -26,7 +26,7 @@ from ccdflow.run import (
     seal,
     tracebacks,
 )
-from ccdflow.run.context import Context, reduced_product
+from ccdflow.run.context import AfterSources, Context, reduced_product
 from ccdflow.run.nights import archive_counts, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan_description import (
@@ -418,7 +418,7 @@ def _finish(session):
             moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _take_in(session)
     # The ledger now holds the jobs' results.
-    ended = replace(context, jobs={}, elsewhere={})
+    ended = AfterSources.of(replace(context, jobs={}, elsewhere={}))
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     lines = moved + removal.lines_on_unmoved(session.unmoved)
     # The look for the seal has seen all files of the raw folder.
@@ -438,7 +438,7 @@ def _finish_whole(session):
     values = context.settings
     reading = replace(reading_settings(values), is_folding=rawnames.is_folding(context.results))
     whole = _begin(values, reading, context.chain, session.dry, session.lock)
-    ended = replace(whole.context, jobs={}, elsewhere={})
+    ended = AfterSources.of(replace(whole.context, jobs={}, elsewhere={}))
     unmoved = session.unmoved | whole.unmoved
     lines = removal.lines_on_unmoved(unmoved) + closing_lines(ended, session.failed, session.left)
     if session.plan.jobs:

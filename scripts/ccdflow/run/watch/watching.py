@@ -13,10 +13,11 @@ import gc
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccdflow import settings
+from ccdflow import paths, settings
 from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
@@ -47,6 +48,9 @@ _REST_TIMES = 5
 # Seconds after which the folder is looked through even where the kernel reports frames, for missed
 # ones.
 _LOOK = 10.0
+# At least this many times the last look: a look goes through all frames of the archive, and with a
+# million of them one every ten seconds would never end.
+_LOOK_TIMES = 20
 # In a round of more jobs no line waits for the width of the stars.
 _MOST_JOBS = 200
 # If this many files give no answer, no other one is tried.
@@ -127,7 +131,8 @@ class Watch:
         self._warm = None
         # Files as the last round found them; those of them that were incomplete.
         self._seen, self._arriving = arrivals.SeenFrames(), set()
-        self._looked, self._gone = 0.0, set()
+        # The end of the last look through the raw folder, and the seconds that it took.
+        self._looked, self._look_took, self._gone = 0.0, 0.0, set()
         # Files of the last look that no round had seen.
         self._found = None
         # The profiles of the cameras as the last whole round found them.
@@ -137,6 +142,37 @@ class Watch:
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._due, self._took, self._moved = 0.0, 0.0, 0.0
         self._complaints = complaints.Complaints(say, waits or (lambda _: None))
+        # The lock that no other watch on this folder gets while this one goes on.
+        self._lock = None
+
+    def claim(self):
+        """Keep other watches off the results folder until this one has ended.
+
+        Two of them would make each frame twice: between its rounds a watch leaves the lock of
+        runs to `snakemake`.
+
+        Raises
+        ------
+        Busy
+            If another watch is at work there.
+        """
+        # What else is the matter is said by the first round.
+        with suppress(NoAnswer, OSError):
+            try:
+                self._patience.ask("claim", self._claim)
+            except lock.Busy:
+                raise
+            except UserError:
+                pass
+
+    def _claim(self):
+        results = Path(self.values["results"])
+        held, self._lock = self._lock, None
+        if held is not None and lock.is_in_place(held, results, paths.WATCH_LOCK):
+            self._lock = held
+        else:
+            # The folder was replaced, or could not be written before.
+            self._lock = lock.take_lock(results, paths.WATCH_LOCK)
 
     def end(self):
         """End the watch after the round that is at work."""
@@ -158,6 +194,7 @@ class Watch:
 
     def run(self):
         """Watch until `end` is called; then make all products that are left."""
+        self.claim()
         # As in a run: threads that wait for the disk let others go on at once.
         sys.setswitchinterval(0.0003)
         heaps.keep_few()
@@ -171,6 +208,8 @@ class Watch:
             source.close()
         if self._due and not self.is_left:
             self._wait_for(self.round)
+        if self._lock is not None:
+            self._lock.close()
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
@@ -191,7 +230,8 @@ class Watch:
         """
         stamps, news = None, source.news(self.pause)
         ready = self._quiet.of_news(news)
-        is_time_to_look = time.monotonic() - self._looked >= _LOOK
+        pause = max(_LOOK, _LOOK_TIMES * self._look_took)
+        is_time_to_look = time.monotonic() - self._looked >= pause
         if news.is_more or is_time_to_look or not self._looked:
             stamps = self._look()
             if stamps is not None:
@@ -200,12 +240,12 @@ class Watch:
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
         if (ready or self._is_due()) and time.monotonic() >= self._not_before:
-            self._wait_for(lambda: self.notice(ready))
+            self._wait_for(lambda: self._notice_alone(ready))
         return stamps
 
     def _look(self):
         """Return the names and times of all raw frames; None where the folder cannot be read."""
-        raw = self.values["raw"]
+        raw, began = self.values["raw"], time.monotonic()
         try:
             stamps = self._patience.ask(
                 "look", lambda: rawfolder.list_raw(raw, self.values["results"])
@@ -222,6 +262,7 @@ class Watch:
             return None
         self._complaints.complain("", "look")
         self._looked = time.monotonic()
+        self._look_took = self._looked - began
         self._found, self._gone = self._seen.new(stamps), self._seen.gone(stamps)
         return stamps
 
@@ -282,6 +323,17 @@ class Watch:
                 return
 
     # -- rounds ------------------------------------------------------------------------------------
+
+    def _notice_alone(self, ready):
+        """Do a round, unless another watch has taken a results folder that was replaced."""
+        try:
+            self._claim()
+        except (UserError, OSError) as error:
+            problem = complaints.problem_in_words(error, self.values["raw"])
+            self._complaints.complain(problem)
+            self._hold(Round(problem=problem))
+        else:
+            self.notice(ready)
 
     def notice(self, ready):
         """Do a short round for new frames where that is enough, else a whole one.
