@@ -151,7 +151,8 @@ class Steward:
         for line in [*self.notices, *started.describe()]:
             self.say(line)
         self.session = started
-        if not host.is_local or batches.are_wanted(started.plan):
+        # A plan without jobs does without the kinds.
+        if not host.is_local or (started.plan.jobs and batches.are_wanted(started.plan)):
             self._hand_on()
         self._count()
         if dry:
