@@ -52,6 +52,26 @@ def begin(values):
             run.session.lock.close()
 
 
+def test_a_run_with_nothing_to_do_imports_no_kinds(begin, values):
+    first = begin()
+    make_all(first)
+    assert first.end() == ""
+    first.session.lock.close()
+    # This one leaves the seal.
+    idle = begin()
+    assert idle.end() == ""
+    idle.session.lock.close()
+
+    def refuse():
+        raise AssertionError("the kinds were imported")
+
+    sealed = steward.Steward({**values, "frames_per_batch": 1000}, refuse, stream=io.StringIO())
+    sealed.begin(Host())
+    assert (sealed.session.seal is not None, sealed.targets, sealed.end()) == (True, [], "")
+    sealed.session.lock.close()
+    assert sealed.stream.getvalue() == idle.stream.getvalue()
+
+
 def make_all(run):
     """Make each job as the rules do, in the order of the plan."""
     for product in list(run.session.plan.jobs):

@@ -11,7 +11,8 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import ledger, seal, session
+from ccdflow.run import ledger, plan_description, seal, session
+from ccdflow.run.late_chain import LateChain
 from ccdflow.run.rawframes import header_store
 
 NIGHTS = ("2024-03-01", "2024-03-02")
@@ -62,6 +63,35 @@ def test_nothing_is_opened_and_the_same_is_said(box, monkeypatch):
     quick.lock.close()
     assert (quick.describe(), session.finish(quick)) == expected
     assert expected[0] == ["nothing to do: 6 frames reduced and up to date"]
+
+
+def test_the_kinds_are_not_even_imported(box, monkeypatch):
+    def refuse():
+        raise AssertionError("the kinds were imported")
+
+    late = LateChain(refuse)
+    quick = session.start(box.values(), chain=late, dry=True, sealed=True)
+    assert quick.seal and plan_description.other_products(quick.plan) == ""
+    assert (quick.describe(), session.finish(quick)[1]) == (quick.seal.described, False)
+    assert not late.is_loaded
+    # Other code or settings may have other kinds: these are asked.
+    monkeypatch.setattr("ccdflow.__version__", "99.0")
+    late = LateChain(lambda: kinds.CHAIN)
+    assert session.start(box.values(), chain=late, dry=True, sealed=True).seal is None
+    assert late.is_loaded
+
+
+@pytest.mark.parametrize("name", ["versions", "looks_at"])
+def test_kinds_that_are_there_are_asked(box, monkeypatch, name):
+    """The facts that a seal has noted serve a chain alone that nobody has imported."""
+    late = LateChain(lambda: kinds.CHAIN)
+    assert len(late) == len(kinds.CHAIN)
+    assert session.start(box.values(), chain=late, dry=True, sealed=True).seal
+    beside = box.results.parent / "mask.txt"
+    beside.write_text("1")
+    changed = {"versions": [99, 99], "looks_at": lambda self, settings: [beside]}
+    monkeypatch.setattr(Kind, name, changed[name])
+    assert session.start(box.values(), chain=late, dry=True, sealed=True).seal is None
 
 
 def raw(box, number=0):

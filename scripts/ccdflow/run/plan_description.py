@@ -222,7 +222,8 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
 def other_products(plan):
     """Return the words for a plan's products other than frames, for the progress line."""
     names = {job.kind for job in plan.jobs.values()}
-    kinds = plan.context.chain[1:]
+    # A plan without jobs does without the kinds.
+    kinds = plan.context.chain[1:] if names else ()
     words = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
     if len(words) > _MOST_KINDS:
         return "other products"

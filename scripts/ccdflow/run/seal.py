@@ -17,7 +17,7 @@ import logging
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write, notes
 from ccdflow.run import ledger
 from ccdflow.run.folder_looks import Folder, FolderLook, FolderLooks, NotPlain, hash_of, refuse_part
+from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import rawfolder
@@ -59,6 +60,8 @@ class Seal:
         Those of a dry run on its effects; None where a dry run has to plan.
     is_failure : bool
         Whether frames set aside make the run a failure.
+    kinds : dict
+        `asdict` of the `KindFacts` of the run.
     """
 
     state: str
@@ -69,6 +72,29 @@ class Seal:
     dry_run_lines: list[str] | None
     closing: list[str]
     is_failure: bool
+    kinds: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KindFacts:
+    """The facts of a chain of kinds that a state has.
+
+    Attributes
+    ----------
+    origin : str
+        Hash of code and settings, which all of the others follow from.
+    versions : list
+        [name, versions] of each kind.
+    places : list of str
+        Of their products.
+    looks_at : list of str
+        Paths of files that planning looks at besides.
+    """
+
+    origin: str
+    versions: list[list[object]]
+    places: list[str]
+    looks_at: list[str]
 
 
 @dataclass(frozen=True)
@@ -86,12 +112,15 @@ class State:
         products.
     passed_over : tuple of str
         Files below the raw folder that look like raw frames and are not read.
+    kinds : KindFacts
+        What of the kinds is in ``general``.
     """
 
     general: str
     tables: str
     folders: dict[str, str]
     passed_over: tuple[str, ...] = ()
+    kinds: KindFacts | None = None
 
     @cached_property
     def text(self):
@@ -111,7 +140,8 @@ def state_of(values, cameras, chain, *, cores=1, has_records=False):
         Settings.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles.
-    chain : ccdflow.kinds.kind.Chain
+    chain : ccdflow.kinds.kind.Chain or ccdflow.run.late_chain.LateChain
+        A late one stays as it is where the seal has noted the same code and settings.
     cores : int, optional
         How many processes may look at folders.
     has_records : bool, optional
@@ -128,9 +158,10 @@ def state_of(values, cameras, chain, *, cores=1, has_records=False):
     try:
         for name in _UNFINISHED[has_records:]:
             _refuse_files(results / name)
-        parts = [values, [repr(camera) for camera in cameras], _code(), READING]
-        parts += [[kind.name, kind.versions] for kind in chain]
-        for place in dict.fromkeys(kind.place for kind in chain):
+        code = _code()
+        kinds = _facts_of_kinds(chain, values, hash_of(json.dumps([values, code], sort_keys=True)))
+        parts = [values, [repr(camera) for camera in cameras], code, READING, *kinds.versions]
+        for place in kinds.places:
             if place.endswith("/"):
                 folders.append(Folder(os.fspath(results / place.rstrip("/")), place))
             else:
@@ -139,14 +170,27 @@ def state_of(values, cameras, chain, *, cores=1, has_records=False):
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
                 refuse_part(name)
-        looked_at = [path for kind in chain for path in kind.looks_at(values)]
-        parts.append([[str(path), atomic_write.stamp_of(path)] for path in looked_at])
+        parts.append([[path, atomic_write.stamp_of(path)] for path in kinds.looks_at])
     except (NotPlain, OSError) as error:
         _LOG.debug("no seal, the run is planned anew: %s", error)
         return None
     general = hash_of(json.dumps(parts, sort_keys=True))
     passed_over = tuple(name.removeprefix("raw/") for name in looks.passed_over)
-    return State(general, hash_of(repr(tables)), looks.found, passed_over)
+    return State(general, hash_of(repr(tables)), looks.found, passed_over, kinds)
+
+
+def _facts_of_kinds(chain, values, origin):
+    """Return the `KindFacts` of a chain: as noted for the same code, if it is not loaded yet."""
+    if isinstance(chain, LateChain) and not chain.is_loaded:
+        sealed = _read_seal(values["results"])
+        if sealed is not None and sealed.kinds.get("origin") == origin:
+            return KindFacts(**sealed.kinds)
+    return KindFacts(
+        origin,
+        versions=[[kind.name, kind.versions] for kind in chain],
+        places=list(dict.fromkeys(kind.place for kind in chain)),
+        looks_at=[str(path) for kind in chain for path in kind.looks_at(values)],
+    )
 
 
 def _refuse_files(folder):
@@ -183,18 +227,23 @@ def valid_seal(results, now_found):
     -------
     Seal or None
     """
-    lines = notes.read_checked(Path(results) / paths.SEAL)
-    if now_found is None or lines is None:
-        return None
-    try:
-        sealed = Seal(**json.loads(next(lines)))
-    except (StopIteration, ValueError, TypeError):
+    sealed = None if now_found is None else _read_seal(results)
+    if sealed is None:
         return None
     is_same = sealed.state == now_found.text and sealed.notes == _stamps(results)
     is_of_now = sealed.boot in ("", ledger.boot_id()) and (
         not sealed.until or time.time() < sealed.until
     )
     return sealed if is_same and is_of_now else None
+
+
+def _read_seal(results):
+    """Return the `Seal` of a results folder, whether it holds or not; None if it is damaged."""
+    lines = notes.read_checked(Path(results) / paths.SEAL)
+    try:
+        return None if lines is None else Seal(**json.loads(next(lines)))
+    except (StopIteration, ValueError, TypeError):
+        return None
 
 
 def leave_seal(plan, before, *, described, closing, is_failure):
@@ -224,7 +273,10 @@ def leave_seal(plan, before, *, described, closing, is_failure):
     boot = ledger.boot_id() if until else ""
     stamps = _stamps(context.results)
     run_lines = {"described": described, "dry_run_lines": _dry_run_lines(plan), "closing": closing}
-    sealed = Seal(before.text, stamps, boot, until, **run_lines, is_failure=is_failure)
+    sealed = Seal(
+        before.text, stamps, boot, until, **run_lines, is_failure=is_failure,
+        kinds=asdict(before.kinds),
+    )  # fmt: skip
     text = json.dumps(asdict(sealed), separators=(",", ":"))
     with suppress(OSError):
         # Without a seal the next run plans, which costs time and nothing else.

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 from ccdflow.errors import UserError
@@ -33,6 +32,7 @@ from ccdflow.run import (
     summary,
     worker,
 )
+from ccdflow.run.late_chain import LateChain
 from ccdflow.run.progress import Progress
 from ccdflow.run.terminal_messages import TerminalMessages
 
@@ -60,6 +60,8 @@ class Steward:
 
     Attributes
     ----------
+    chain : ccdflow.run.late_chain.LateChain
+        The kinds of products.
     results : str
         The results folder.
     host : ccdflow.run.host.Host or None
@@ -83,7 +85,7 @@ class Steward:
 
     def __init__(self, values, chain, *, notices=(), stream=None):
         self.values = values
-        self._chain = chain
+        self.chain = LateChain(chain)
         self.notices = notices
         self.results = str(Path(values["results"]))
         self.stream = sys.stderr if stream is None else stream
@@ -99,11 +101,6 @@ class Steward:
         self.full = ""
         self._view = None
         self._lock = threading.Lock()
-
-    @cached_property
-    def chain(self):
-        """The kinds of products: `ccdflow.kinds.kind.Chain`."""
-        return self._chain()
 
     # -- the start ---------------------------------------------------------------------------------
 
@@ -154,7 +151,8 @@ class Steward:
         for line in [*self.notices, *started.describe()]:
             self.say(line)
         self.session = started
-        if not host.is_local or batches.are_wanted(started.plan):
+        # A plan without jobs does without the kinds.
+        if not host.is_local or (started.plan.jobs and batches.are_wanted(started.plan)):
             self._hand_on()
         self._count()
         if dry:

@@ -1,0 +1,47 @@
+"""The chain of kinds, which is imported when somebody asks for the kinds themselves.
+
+A run that finds its seal valid needs their names, versions and places alone, and the seal has
+noted these: such a run does without the kinds and all that makes products, 0.4 s of its 3 s.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+
+class LateChain:
+    """Stands for a chain of kinds, `ccdflow.kinds.kind.Chain`, and has all that it has.
+
+    Parameters
+    ----------
+    load : callable
+        Returns the chain.
+    """
+
+    def __init__(self, load):
+        self._load = load
+
+    @cached_property
+    def _chain(self):
+        return self._load()
+
+    @property
+    def is_loaded(self):
+        """Whether the kinds have been asked for."""
+        return "_chain" in self.__dict__
+
+    def __getattr__(self, name):
+        """Return an attribute of the chain."""
+        return getattr(self._chain, name)
+
+    def __iter__(self):
+        """Return an iterator over the kinds."""
+        return iter(self._chain)
+
+    def __getitem__(self, place):
+        """Return the kind at a place, or the kinds of a slice."""
+        return self._chain[place]
+
+    def __len__(self):
+        """Return the number of kinds."""
+        return len(self._chain)
