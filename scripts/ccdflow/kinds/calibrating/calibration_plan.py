@@ -7,6 +7,7 @@ found out once: a plan has a hundred thousand frames, and a few hundred differen
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from ccdflow.files.values import number_or_none
@@ -16,7 +17,7 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
 from ccdflow.run.job import Group
-from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
+from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest
 
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
@@ -322,8 +323,10 @@ class Likewise:
         self._ends, self._ends_of_degrees = {}, {}
         self._basis = calibration.basis
         text = canonical_text(self._basis_at(self._FRAME, self._DEGREES))
-        self._before, _, rest = text.partition(canonical_text(self._FRAME))
+        before, _, rest = text.partition(canonical_text(self._FRAME))
         self._between, _, self._after = rest.partition(canonical_text(self._DEGREES))
+        # Most of the text is that of the detector's measurements, before the frame.
+        self._hash = hashlib.sha256(before.encode())
 
     def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key.
@@ -366,8 +369,10 @@ class Likewise:
         end = self._ends_of_degrees.get(degrees)
         if end is None:
             end = self._ends_of_degrees[degrees] = self._end(degrees)
+        digest = self._hash.copy()
         # A key has hexadecimal digits only, so that quotes are all that JSON adds.
-        return digest_of(f'{self._before}"{frame}"{end}')
+        digest.update(f'"{frame}"{end}'.encode())
+        return short_digest(digest)
 
     def _end(self, degrees):
         """Return the text of the basis behind the key of the reduced frame."""
