@@ -369,10 +369,10 @@ class Likewise:
         end = self._ends_of_degrees.get(degrees)
         if end is None:
             end = self._ends_of_degrees[degrees] = self._end(degrees)
-        digest = self._hash.copy()
+        hashed = self._hash.copy()
         # A key has hexadecimal digits only, so that quotes are all that JSON adds.
-        digest.update(f'"{frame}"{end}'.encode())
-        return short_digest(digest)
+        hashed.update(f'"{frame}"{end}'.encode())
+        return short_digest(hashed)
 
     def _end(self, degrees):
         """Return the text of the basis behind the key of the reduced frame."""

@@ -253,6 +253,6 @@ def digest_of(text):
     return short_digest(hashlib.sha256(text.encode()))
 
 
-def short_digest(digest):
+def short_digest(hashed):
     """Return the first 16 hexadecimal digits of a SHA-256."""
-    return digest.hexdigest()[:16]
+    return hashed.hexdigest()[:16]
