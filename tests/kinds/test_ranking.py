@@ -13,7 +13,12 @@ from ccdflow.kinds.matching.candidates import (
     OfferedMaster,
     Rules,
 )
-from ccdflow.kinds.matching.ranking import Ranking, rank_candidates, rescale_candidate
+from ccdflow.kinds.matching.ranking import (
+    Ranking,
+    _of_last_ones,
+    rank_candidates,
+    rescale_candidate,
+)
 from ccdflow.kinds.matching.shelf import day_of, shelf_of
 from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.kinds.matching.terms import question, terms_of
@@ -162,6 +167,35 @@ def test_masters_further_away_are_left_out_only_where_they_cannot_win():
     # Each way is taken, those that leave masters out as well.
     assert min(reaches.values()) > 12
     assert len(reaches) == 3
+
+
+def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
+    """Against a comparison of all masters, in archives with masters of nearly each night."""
+    rng, ways = random.Random(4), Counter()
+    for _ in range(150):
+        kind, counts = rng.choice(["bias", "dark"]), rng.choice([(10,), (9, 10), (3, 10, 60)])
+        masters = [
+            OfferedMaster(
+                f"{kind}{rng.random()}",
+                kind,
+                ObservedAs((), str(date(2024, 3, 10) + timedelta(day)), seconds, "g", -20.0),
+                rng.choice(counts),
+            )
+            for day in range(-rng.choice([4, 15, 60]), rng.choice([0, 5]))
+            for seconds in ((60.0, 300.0) if kind == "dark" else (0.0,))
+            if rng.random() < 0.9
+        ]
+        age, night = rng.choice([0.0, 0.003, 0.1]), rng.choice([NIGHT, "2024-03-25", "undated"])
+        noise = DetectorNoise(10.0, 0.01, 2e4, age, age / 4000)
+        rules, asked = Rules(same_night=rng.random() < 0.2), ObservedAs((), night, 60.0, "g", -20.0)
+        question_of_frame = shelf_of(masters), kind, asked, noise, rules, 60.0
+        terms = terms_of(*question_of_frame)
+        expected = Ranking(terms, night, rules).candidates()
+        assert rank_candidates(*question_of_frame) == expected
+        last_ones = _of_last_ones(terms, night, rules)
+        assert last_ones in (None, expected)
+        ways[last_ones is None] += 1
+    assert min(ways.values()) > 30
 
 
 def test_the_place_of_a_master_of_several_nights_is_its_first():

@@ -70,9 +70,8 @@ class Science(Kind):
         for row in context.rows_in_order():
             type_ = row.facts["type"]
             if type_ not in types:
-                types[type_] = type_ in settings["types"] and type_is_enabled(
-                    context.settings, type_
-                )
+                is_enabled = type_is_enabled(context.settings, type_)
+                types[type_] = is_enabled and type_ in settings["types"]
             if row.status == SET_ASIDE and not row.gone:
                 # The product of the raw file as it was is moved away.
                 continue

@@ -10,7 +10,9 @@ FRAMES, MASTERS, NIGHTS, ARCHIVE = "a frame", "a master", "a night", "all nights
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
 
-@dataclass(frozen=True, slots=True)
+# These are not to be changed once they are made. They are not frozen all the same: Python makes an
+# object of a frozen class ten times as slowly, and a plan has some hundred thousand.
+@dataclass(slots=True, unsafe_hash=True)
 class Job:
     """A product to be made.
 
@@ -49,7 +51,7 @@ class Job:
         return cls(**{**values, "needs": needs, "spare": spare})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Use:
     """A master that a frame, or the frames of a master, may take.
 
@@ -94,7 +96,7 @@ class Use:
     is_measured: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Step:
     """One step of calibrating, and the masters for it, the best one first.
 
@@ -128,7 +130,7 @@ class Step:
         return cls(**{**values, "uses": uses, "pairs": pairs})
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Group:
     """Frames that may be combined.
 

@@ -127,7 +127,8 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
+@dataclass(slots=True)
 class Record:
     """The result of a job.
 

@@ -7,6 +7,7 @@ found out once: a plan has a hundred thousand frames, and a few hundred differen
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from ccdflow.files.values import number_or_none
@@ -14,8 +15,9 @@ from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.measuring import measured_nights
+from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
 from ccdflow.run.job import Group, Step
-from ccdflow.run.rawframes.rows import canonical_text, digest, digest_of, picker
+from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest
 
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
@@ -36,6 +38,8 @@ _alike = picker(
 # Exposures and temperatures of which the questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _exposure = picker("exptime", *setups.DEGREES)
+# All that measurements of a detector are told apart by, but night, camera and geometry.
+_readout = picker(*SETUP_FACTS, "part")
 
 
 def alike_of(row):
@@ -203,6 +207,13 @@ class _Class:
     ways: dict[int, _Way] = field(default_factory=dict)
 
 
+def _measured(context, row):
+    """Return ``pixels`` and ``shared`` of a frame's `_Class`."""
+    pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
+    measured = measured_nights.how_measured(context, row)
+    return pixels, (*measured, *shutter_correction.how_corrected(context, row))
+
+
 class FramePlanner:
     """Wants calibrated frames.
 
@@ -217,7 +228,7 @@ class FramePlanner:
     def __init__(self, planner, kind, calibration):
         self._planner, self._context = planner, planner.context
         self._kind, self._calibration = kind, calibration
-        self._classes, self._kinds = {}, {}
+        self._classes, self._kinds, self._measured = {}, {}, {}
 
     def want(self, row, product, frame):
         """Want one calibrated frame.
@@ -261,14 +272,12 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        measured = measured_nights.how_measured(context, row)
-        pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
-        return _Class(
-            row.night,
-            StepsOfClass(context, self._kinds[type_], row),
-            pixels,
-            (*measured, *shutter_correction.how_corrected(context, row)),
-        )
+        steps = StepsOfClass(context, self._kinds[type_], row)
+        # Frames of all filters and types have the same measurements.
+        name = (row.night, row.camera, row.geometry, *_readout(row.facts))
+        if name not in self._measured:
+            self._measured[name] = _measured(context, row)
+        return _Class(row.night, steps, *self._measured[name])
 
     def _group(self, row, product, class_, steps):
         night = class_.night
@@ -311,11 +320,13 @@ class Likewise:
 
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
-        self._ends = {}
+        self._ends, self._ends_of_degrees = {}, {}
         self._basis = calibration.basis
         text = canonical_text(self._basis_at(self._FRAME, self._DEGREES))
-        self._before, _, rest = text.partition(canonical_text(self._FRAME))
+        before, _, rest = text.partition(canonical_text(self._FRAME))
         self._between, _, self._after = rest.partition(canonical_text(self._DEGREES))
+        # Most of the text is that of the detector's measurements, before the frame.
+        self._hash = hashlib.sha256(before.encode())
 
     def basis(self, frame, degrees):
         """Return the basis of one whose reduced frame has a key.
@@ -355,13 +366,22 @@ class Likewise:
         -------
         str
         """
-        if self._dark is None:
-            end = self._between
-        elif (end := self._ends.get(degrees)) is None:
-            end = f"{self._between}{canonical_text(self._warmer(degrees))}{self._after}"
-            self._ends[degrees] = end
+        end = self._ends_of_degrees.get(degrees)
+        if end is None:
+            end = self._ends_of_degrees[degrees] = self._end(degrees)
+        hashed = self._hash.copy()
         # A key has hexadecimal digits only, so that quotes are all that JSON adds.
-        return digest_of(f'{self._before}"{frame}"{end}')
+        hashed.update(f'"{frame}"{end}'.encode())
+        return short_digest(hashed)
+
+    def _end(self, degrees):
+        """Return the text of the basis behind the key of the reduced frame."""
+        if self._dark is None:
+            return self._between
+        warmer = self._warmer(degrees)
+        if warmer not in self._ends:
+            self._ends[warmer] = f"{self._between}{canonical_text(warmer)}{self._after}"
+        return self._ends[warmer]
 
 
 def _at(how, degrees):

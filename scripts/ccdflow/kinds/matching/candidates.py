@@ -84,7 +84,8 @@ class DetectorNoise:
     flat_warming: float = 2e-4
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has many.
+@dataclass(slots=True, unsafe_hash=True)
 class ObservedAs:
     """A frame (or the frames of a master) that is to be calibrated.
 
@@ -116,7 +117,7 @@ class ObservedAs:
         return self.wheels or self.filter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OfferedMaster:
     """A combined bias, dark or flat, made or to be made.
 
@@ -172,7 +173,7 @@ class Candidate(NamedTuple):
     ageing: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Choice:
     """The masters of one kind for a frame, the best one first.
 

@@ -131,8 +131,8 @@ def _decided(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
-    first = first_of(products, _foreseen(context, rivals))
     known = {use.product: _measured(context, use) for use in rivals}
+    first = first_of(products, _foreseen(context, rivals, known))
     if first is None or (first == products[0] and not any(known.values())):
         return step
     uses = [
@@ -149,10 +149,10 @@ def _as_measured(use, variance):
     return replace(use, variance=variance, is_measured=True)
 
 
-def _foreseen(context, rivals):
+def _foreseen(context, rivals, known):
     """Return {product: variance that it adds}; of one that is made again, the former one."""
     return {
-        use.product: _measured(context, use) or _variance(use, context.ledger.get(use.product))
+        use.product: known[use.product] or _variance(use, context.ledger.get(use.product))
         for use in rivals
     }
 
@@ -218,7 +218,8 @@ def _may_change(context, step):
     pending = [use for use in rivals if context.will_be_made(use.product)]
     if len(rivals) < 2 or not pending:
         return False
-    products, now = [use.product for use in rivals], _foreseen(context, rivals)
+    known = {use.product: _measured(context, use) for use in rivals}
+    products, now = [use.product for use in rivals], _foreseen(context, rivals, known)
     first = first_of(products, now)
     if pending[0] is rivals[0] and first not in (products[0], first_of(products[1:], now)):
         # The others are held against this one, and it may be refused.

@@ -7,10 +7,18 @@ the dark is a candidate for the frame as well.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import takewhile
+from operator import and_, attrgetter, or_
 
 from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES
 from ccdflow.kinds.matching.match_sentences import STRETCHED
+from ccdflow.run.job import Use
+
+# The values of a master in their order, up to the variance that stays of its bias.
+_up_to_left = attrgetter(
+    *(each.name for each in takewhile(lambda each: each.name != "left", fields(Use)))
+)
 
 
 def variance_of_biases(bias, dark, of_dark, ageing):
@@ -85,12 +93,17 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
             if (place := places.get(own.product)) is not None:
                 left[place] = variance_of_biases(biases[place], use, own, ageing)
         least = min(left)
-        darks.append(use if use.left == least else replace(use, left=least))
+        darks.append(use if use.left == least else _with_left(use, least))
         best.append(biases[left.index(least)])
     order = _order_of_darks(darks, _ranks_of_darks(dark.uses, rules))
     pairs = [(darks[n].product, best[n].product) for n in order]
     bias = _with_pairs(bias, best[order[0]], pairs)
     return bias, replace(dark, uses=tuple(darks[n] for n in order))
+
+
+def _with_left(use, left):
+    """Return a dark with the variance that stays of its bias: `dataclasses.replace` is slow."""
+    return Use(*_up_to_left(use), left, use.ageing, use.is_measured)
 
 
 def _competing_biases(uses, of_darks, rules, use_of):
@@ -168,16 +181,15 @@ def rank_of(use, rules):
 def _ranks_of_darks(uses, rules):
     """Return the rank of each dark, as `ranking.rank_candidates` would order them."""
     ranks = [(*rank_of(use, rules), use.scale > STRETCHED) for use in uses]
-    # A rank begins with the nights to a later master that does not compete.
-    near = [
-        abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
-        for use, rank in zip(uses, ranks, strict=True)
-    ]
-    # As `ranking.rank_candidates` has it: exact darks of another season compete with scaled
-    # ones of now.
-    is_exact_near = any(use.scale == 1 and is_near for use, is_near in zip(uses, near, strict=True))
-    first = [
-        use.scale == 1 or (is_near and not is_exact_near)
-        for use, is_near in zip(uses, near, strict=True)
-    ]
-    return [(*rank, is_first) for rank, is_first in zip(ranks, first, strict=True)]
+    exact = [use.scale == 1 for use in uses]
+    if not all(exact):
+        # A rank begins with the nights to a later master that does not compete.
+        near = [
+            abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
+            for use, rank in zip(uses, ranks, strict=True)
+        ]
+        # As `ranking.rank_candidates` has it: exact darks of another season compete with scaled
+        # ones of now.
+        if not any(map(and_, exact, near)):
+            exact = list(map(or_, exact, near))
+    return [(*rank, is_first) for rank, is_first in zip(ranks, exact, strict=True)]

@@ -245,6 +245,10 @@ class FramesAlike:
         """
         return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
 
+    def of(self, night):
+        """Return the frames of another night that are like these."""
+        return self._masters.alike(self._kind, replace(self.frame, night=night))
+
     @property
     def asked_of(self):
         """All that questions depend on: the kind, the shelf by its identity, and the noise."""
@@ -343,9 +347,10 @@ class FramesAlike:
             candidates = rank_candidates(
                 self._shelf, self._kind, frame, self._noise, self._rules, seconds
             )
+        if candidates:
+            return Choice(self._kind, candidates)
         wanted = replace(frame, exptime=seconds)
-        missing = "" if candidates else self._masters.why_none(self._kind, wanted)
-        return Choice(self._kind, candidates, missing=missing)
+        return Choice(self._kind, missing=self._masters.why_none(self._kind, wanted))
 
 
 def _is_of_camera(master, frame):

@@ -23,6 +23,7 @@ from ccdflow.kinds.matching.setups import (
     DEGREES,
     IN_SETUP,
     about_members,
+    epoch_of,
     middles_of,
     setup_of,
 )
@@ -269,13 +270,21 @@ class Shelves:
     def steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
         light = _light(row.facts) if self.kind.name == FLAT else ()
-        name = (row.night, row.camera, row.geometry, row.recipe, *_place(row.facts), *light)
-        if name not in self._like:
-            like = self._about(row, middles_of([row]), row.night)
-            self._note_noise(like.setup, row)
-            alike = self._alike((like, None), *self._of_larger_windows(like, row))
-            self._like[name] = StepsAlike(self.kind.name, alike, self._chosen)
-        return self._like[name]
+        name = (row.camera, row.geometry, row.recipe, *_place(row.facts), *light)
+        # The frames of an epoch have the same setup.
+        epoch = epoch_of(self._context, row.camera, row.night)
+        nights = self._like.setdefault((name, epoch), {})
+        if row.night not in nights:
+            first = next(iter(nights.values()), None)
+            nights[row.night] = self._steps_like(row) if first is None else first.of(row.night)
+        return nights[row.night]
+
+    def _steps_like(self, row):
+        """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
+        like = self._about(row, middles_of([row]), row.night)
+        self._note_noise(like.setup, row)
+        alike = self._alike((like, None), *self._of_larger_windows(like, row))
+        return StepsAlike(self.kind.name, alike, self._chosen)
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
@@ -390,6 +399,10 @@ class StepsAlike:
     alike: list[tuple[rule.FramesAlike, Region | None]]
     chosen: Callable[..., Step]
 
+    def of(self, night):
+        """Return those of such frames of another night of their epoch."""
+        return replace(self, alike=[(each.of(night), cut) for each, cut in self.alike])
+
     @property
     def asked_of(self):
         """All that questions depend on: hashable, the same for frames of all nights."""
@@ -471,7 +484,12 @@ def degrees_warmer_than(use, degrees):
     -------
     float or None
     """
-    return degrees_apart(use.degrees, list(map(number_or_none, degrees))) if use.degrees else None
+    return _degrees_apart(use.degrees, tuple(degrees)) if use.degrees else None
+
+
+@lru_cache(maxsize=20_000)
+def _degrees_apart(of_master, of_frame):
+    return degrees_apart(of_master, list(map(number_or_none, of_frame)))
 
 
 def _is_later(use):

@@ -125,7 +125,7 @@ class Unscaled(NamedTuple):
     days : numpy.ndarray of shape (n,)
         NaN where they have none.
     columns : tuple of numpy.ndarray
-        Of each master the place in its `Terms`, the day, ``fixed``, ``warming``, ``left``, ``ties``.
+        Of each master the place in its `Terms`; day, ``fixed``, ``warming``, ``left``, ``ties``.
     least : numpy.ndarray of shape (n,)
         The least variance, without ageing, of each one and those before it.
     """
@@ -220,9 +220,17 @@ class Terms:
         """
         on_shelf = self.places[place]
         return RankedMaster(
-            self.shelf.masters[on_shelf], lag, self.shelf.nights[on_shelf] == own, 1.0, True, False,
-            self.known[place], variance, float(self.warmer[place]), ageing,
-        )  # fmt: skip
+            self.shelf.masters[on_shelf],
+            lag,
+            is_own=self.shelf.nights[on_shelf] == own,
+            scale=1.0,
+            is_exact=True,
+            is_scaled_up=False,
+            is_known=self.known[place],
+            variance=variance,
+            warmer=float(self.warmer[place]),
+            ageing=ageing,
+        )
 
     @cached_property
     def least(self):

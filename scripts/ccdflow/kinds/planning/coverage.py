@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
-from ccdflow.kinds.matching.setups import setup_of
+from ccdflow.kinds.matching.setups import IN_SETUP, setup_of
 from ccdflow.kinds.planning import night_plan
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.rawframes.rows import OK
+from ccdflow.run.rawframes.rows import OK, picker
 
 NAME = "coverage"
 """The name of the coverage in the notes of a closed night."""
@@ -24,6 +24,9 @@ LABELS = 40
 
 OWN, OTHER, MISSING = "own", "other", "missing"
 """The state of frames of a night: masters of the night, of another one, or none."""
+
+# All by which a frame's setup and label are named, but the exposure of a dark.
+_facts = picker(*IN_SETUP, "part", "optics", "type", "filter", "grism")
 
 _ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 
@@ -131,8 +134,13 @@ def night_coverage(context, night):
         ``holes``: [setup, kind of frames, state, how many frames miss them]. A setup is a list of
         [name, value].
     """
-    rows = context.rows_of(night)
-    frames = Counter((_setup(context, row), _label(row)) for row in rows if row.status == OK)
+    rows, frames, alike = context.rows_of(night), Counter(), {}
+    for row in rows:
+        if row.status == OK:
+            # Hundreds of frames have one setup and label.
+            alike.setdefault(_named_by(row), []).append(row)
+    for first, *others in alike.values():
+        frames[_setup(context, first), _label(first)] += 1 + len(others)
     holes = Counter(
         hole for group in SCIENCE.night_groups(context, night) for hole in _holes(context, group)
     )
@@ -141,6 +149,13 @@ def night_coverage(context, night):
         "frames": [[*of, number] for of, number in frames.items()],
         "holes": [[*of, number] for of, number in holes.items()],
     }
+
+
+def _named_by(row):
+    """Return all that setup and label of a frame depend on."""
+    facts = row.facts
+    seconds = facts["exptime"] if facts["type"] == "dark" else None
+    return (row.camera, row.geometry, row.recipe, seconds, *_facts(facts))
 
 
 def _setup(context, row):

@@ -250,4 +250,9 @@ canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_
 
 def digest_of(text):
     """Return a hash of a text: 16 hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_digest(hashlib.sha256(text.encode()))
+
+
+def short_digest(hashed):
+    """Return the first 16 hexadecimal digits of a SHA-256."""
+    return hashed.hexdigest()[:16]
