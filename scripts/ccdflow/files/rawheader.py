@@ -192,7 +192,10 @@ def parse_raw_header(text):
 def _learn(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
     head_and_text = _known_before.get(card)
-    if head_and_text is None:
+    head = _usual_heads.get(card[:10])
+    if head_and_text is None and head is not None and len(card) == CARD and _OF_RECORDS not in card:
+        head_and_text = head, card
+    elif head_and_text is None:
         text = with_indicator(card)
         if text == _END:
             head_and_text = _LAST
@@ -200,6 +203,8 @@ def _learn(card):
             head_and_text = _NEXT
         else:
             head_and_text = _head_of(text)
+            if card[8:10] == "= " and _PLAIN.match(card[:8]) and len(_usual_heads) < _MOST_TEXTS:
+                _usual_heads[card[:10]] = _heads.get(card[:8].rstrip())
     if len(_known) >= _MOST_TEXTS:
         _known_before.clear()
         _known_before.update(_known)
@@ -221,6 +226,8 @@ def _head_of(text):
 
 # One object for all cards of a keyword.
 _heads = {}
+# The same by the first ten letters of a card with a plain keyword, neither CONTINUE nor END.
+_usual_heads = {}
 
 
 def _joined(text, heads):
