@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy.io import fits
+from forgetful_rows import rows_read, rows_read_without_memory
 from header_fuzz import (
     NX,
     NY,
@@ -48,6 +49,8 @@ def rows_of(tmp_path):
         running = begin(raw, tmp_path / "results", cameras)
         running.lock.close()
         rows = running.context.store.rows
+        config = running.context.settings
+        assert rows_read(config) == rows_read_without_memory(config)
         return {name: rows[f"{name}.fits"] for name in cards_of}
 
     return read

@@ -28,9 +28,16 @@ class _Claim:
 
     keyword: str
     when: datetime
-    text: str
+    # As the card has it; else the time is written in this form.
+    text: str = ""
     reach: timedelta = timedelta()
+    form: str = "%Y-%m-%dT%H:%M:%S"
     is_clock: bool = False
+
+    @property
+    def shown(self):
+        """The time as the card has it, or in the claim's form."""
+        return self.text or f"{self.when:{self.form}}"
 
     def off(self, when):
         """Return how far it is from a time."""
@@ -61,9 +68,9 @@ def look_at_dates(reader, moment, exptime):
     if not moment.is_exact:
         when, allowed = when + _DAY / 2, max(allowed, _OF_DAY)
     others = [
-        (claim.off(when), claim)
+        (off, claim)
         for claim in _claims(reader, when, moment.cards)
-        if claim.keyword not in moment.cards and claim.off(when) > allowed + claim.reach
+        if (off := claim.off(when)) > allowed + claim.reach
     ]
     if not others:
         return
@@ -73,7 +80,7 @@ def look_at_dates(reader, moment, exptime):
     is_or_are = "is" if len(moment.cards) == 1 else "are"
     reader.warn(
         f"the time of {taken} is not that of {names}: {taken} {is_or_are} taken"
-        f" (found {moment.iso} and {worst.text}, {_words(off)} apart)"
+        f" (found {moment.iso} and {worst.shown}, {_words(off)} apart)"
     )
 
 
@@ -94,34 +101,32 @@ def _claims(reader, when, taken):
     """Yield the times of all cards that tell when the exposure was, but for those taken."""
     system = time_system(reader)
     read = stamp_reader(system)
-    for _, content in reader.every("date", lambda content: content, ""):
+    for content in reader.found("date"):
         stamp = None if content.keyword in taken else read(content)
         if stamp is None or stamp.local or stamp.other is not None:
             continue
         if stamp.clock:
-            time = stamp.at(stamp.clock)
-            yield _Claim(stamp.keyword, time, time.isoformat(timespec="seconds"))
+            yield _Claim(stamp.keyword, stamp.at(stamp.clock))
         else:
             noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
             yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), _OF_DAY)
     for stamp in clocks(reader, system, by_name=False):
-        if stamp.local or not _UNIVERSAL.fullmatch(stamp.keyword):
+        if stamp.local or stamp.keyword in taken or not _UNIVERSAL.fullmatch(stamp.keyword):
             continue
         if stamp.day is not None:
-            time = stamp.at(stamp.clock)
-            yield _Claim(stamp.keyword, time, time.isoformat(timespec="seconds"))
+            yield _Claim(stamp.keyword, stamp.at(stamp.clock))
         else:
             time = datetime(when.year, when.month, when.day) + stamp.clock
             time -= stamp.zone or timedelta()
-            yield _Claim(stamp.keyword, time, f"{time:%H:%M:%S}", is_clock=True)
-    yield from _julian(reader)
+            yield _Claim(stamp.keyword, time, form="%H:%M:%S", is_clock=True)
+    yield from _julian(reader, taken)
 
 
-def _julian(reader):
-    """Yield the times that cards of Julian dates claim."""
+def _julian(reader, taken):
+    """Yield the times that cards of Julian dates claim, but for those taken."""
     for name, read, steps in _JULIAN:
-        for _, content in reader.every(name, lambda content: content, ""):
-            days = read(content)
+        for content in reader.found(name):
+            days = None if content.keyword in taken else read(content)
             if days is None:
                 continue
             value, text = as_number(content.value), str(content.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from ccdflow.camera.dates import (
     SCALES,
@@ -89,6 +90,10 @@ def stamps_by_name(reader, system):
 
 def time_system(reader):
     """Return the meaning of TIMESYS: 'local', a zone as a timedelta, or None for UT."""
+    return reader.kept("time_system", _time_system)
+
+
+def _time_system(reader):
     reading = reader.read("time_system", as_text, "not a system of time")
     text = (reading.value or "").lower()
     if not text or re.sub(r"[^a-z0-9]", "", text) in SCALES or text.startswith("utc("):
@@ -111,9 +116,12 @@ def stamp_reader(system):
         if day is None:
             return None
         clock = read_clock(day.rest, joined=True) if day.rest.strip() else None
-        made = CardTime(content.keyword, day.day, day.other)
-        if clock is not None:
-            made = replace(made, clock=clock.time, zone=clock.zone, remark=clock.remark)
+        if clock is None:
+            made = CardTime(content.keyword, day.day, day.other)
+        else:
+            made = CardTime(
+                content.keyword, day.day, day.other, clock.time, clock.zone, remark=clock.remark
+            )
         return _stamp_with_zone(made, content, system)
 
     return reader
@@ -121,14 +129,23 @@ def stamp_reader(system):
 
 def _stamp_with_zone(stamp, content, system):
     """Return the stamp with the time zone that the card's name, its comment and TIMESYS give."""
-    if stamp.zone is not None or re.search(r"UT|GMT|MJD", content.keyword):
+    if stamp.zone is not None:
         return stamp
-    words = content.comment.lower()
-    if re.search(r"\butc?\b|\bgmt\b|universal", words):
+    meaning = _meaning_of(content.keyword, content.comment)
+    if meaning == "universal":
         return stamp
-    if system == "local" or re.search(r"\blocal\b|\blt\b|\bcivil\b", words):
+    if system == "local" or meaning == "local":
         return replace(stamp, local=True)
     return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
+
+
+@lru_cache(maxsize=256)
+def _meaning_of(keyword, comment):
+    """Return what name and comment of a card say of its time: 'universal', 'local' or ''."""
+    words = comment.lower()
+    if re.search(r"UT|GMT|MJD", keyword) or re.search(r"\butc?\b|\bgmt\b|universal", words):
+        return "universal"
+    return "local" if re.search(r"\blocal\b|\blt\b|\bcivil\b", words) else ""
 
 
 def clocks(reader, system, *, by_name=True):
@@ -156,7 +173,8 @@ def clocks(reader, system, *, by_name=True):
         if clock is None:
             day = read_day(value)
             clock = read_clock(day.rest, joined=True) if day else None
-        number = as_number(value)
+        # A text with a colon is no number.
+        number = None if type(value) is str and ":" in value else as_number(value)
         if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
             day, clock = None, clock_of_number(number, content.comment)
         if clock is None:
@@ -166,7 +184,11 @@ def clocks(reader, system, *, by_name=True):
         )
         return _stamp_with_zone(made, content, system)
 
-    listed = [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+    def listed_clocks(reader):
+        return [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+
+    # The zone of a frame is one.
+    listed = reader.kept("clocks", listed_clocks)
     if listed or not by_name:
         return listed
     texts = (c for c in reader.named(_BEGIN, _NOT_BEGIN) if isinstance(c.value, str))
@@ -176,6 +198,10 @@ def clocks(reader, system, *, by_name=True):
 
 def days_of(reader):
     """Return the Modified Julian Date of MJD or JD cards, and the keyword: (float or None, str)."""
+    return reader.kept("days", _days_of)
+
+
+def _days_of(reader):
     reading = reader.read("mjd", mjd, "not a Modified Julian Date")
     value, keyword = reading.value, reading.keyword
     if value is None:

@@ -6,7 +6,7 @@ from itertools import chain
 
 from ccdflow.camera.gains import is_gain_setting
 from ccdflow.camera.image_hdus import required_image_hdus
-from ccdflow.files.card_search import CardPlaces, contents_at, first_readable
+from ccdflow.files.card_search import CardPlaces, Reading, contents_at, first_readable
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
@@ -31,6 +31,8 @@ OF_THE_IMAGE = (
 AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 """Cards with other uses on other cameras: no warning if their value cannot be read."""
 
+# What is read where no card is there.
+_NOTHING = Reading()
 _NO_GAIN = "not a number from 0 to 1e6"
 _TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
 _TRUE_GAIN = (
@@ -81,7 +83,7 @@ class HeaderReader:
         self._places = FactPlaces(headers, cards, file=file) if places is None else places
         self.images = self._places.images
         self.warnings = []
-        self._known = {}
+        self._known, self._made = {}, {}
 
     def order(self, name):
         """Return the HDUs in which a value is looked for."""
@@ -124,13 +126,33 @@ class HeaderReader:
         ccdflow.files.card_search.Reading
         """
         if name not in self._known:
-            found = self.found(name, keywords=keywords)
+            places = self._places_of(name, keywords)
+            if not places:
+                return self._known.setdefault(name, _NOTHING)
+            found = contents_at(self.headers, places)
             reading = first_readable(found, reader, problem=problem, silent=AMBIGUOUS)
             for text in reading.problems:
                 rest = f"; {remedy}" if remedy else ""
                 self.warn(text + (f": {reading.keyword} is used" if reading.keyword else rest))
             self._known[name] = reading
         return self._known[name]
+
+    def kept(self, name, make):
+        """Return what a function has made for this frame; it is called once.
+
+        Parameters
+        ----------
+        name : hashable
+        make : callable
+            Called with this reader. Its result is never changed, and its warnings come once.
+
+        Returns
+        -------
+        object
+        """
+        if name not in self._made:
+            self._made[name] = make(self)
+        return self._made[name]
 
     def found(self, name, *, keywords=None):
         """Yield the contents of its cards that say something, in the order in which they count.
@@ -144,11 +166,14 @@ class HeaderReader:
         ------
         ccdflow.files.cards.Content
         """
+        return contents_at(self.headers, self._places_of(name, keywords))
+
+    def _places_of(self, name, keywords=None):
         places = self._places.known(name)
         if places is None:
             specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
             places = self._places.find(name, specs, self.order(name))
-        return contents_at(self.headers, places)
+        return places
 
     def every(self, name, reader, problem):
         """Return [(value, content)] of all readable cards, in order; warn if none is readable.
@@ -167,7 +192,8 @@ class HeaderReader:
         list of (object, ccdflow.files.cards.Content)
         """
         readable, problems = [], []
-        for content in self.found(name):
+        places = self._places_of(name)
+        for content in contents_at(self.headers, places) if places else ():
             value = reader(content)
             if value is not None:
                 readable.append((value, content))

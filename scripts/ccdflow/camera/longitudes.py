@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from ccdflow.files.values import as_number
 
@@ -35,6 +36,7 @@ _EAST_POSITIVE = re.compile(
 )
 
 
+@lru_cache(maxsize=256, typed=True)
 def read_longitude(value, comment=""):
     """Return a longitude in degrees, east positive, -180 to 180, or None.
 

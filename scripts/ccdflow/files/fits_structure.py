@@ -108,8 +108,6 @@ def readable_header(text):
 
     Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
     """
-    if text.isascii() and (plain := text.decode("ascii")).isprintable():
-        return plain
     if any(byte in text for byte in _ENDINGS):
         cards = (bytes(text[start : start + CARD]) for start in range(0, len(text), CARD))
         text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)

@@ -116,8 +116,8 @@ class Stream:
 def _inflated_start(start):
     """Return what the first bytes of a gzip file hold; b'' for damaged ones.
 
-    Most headers end here. For a few kilobytes zlib takes a third of the time of igzip, which is the
-    faster one for pixels, and which tells what is damaged.
+    Most headers end here. For a few kilobytes zlib is faster than igzip, whose tables are made for
+    pixels; what is damaged is told by igzip.
     """
     try:
         return zlib.decompressobj(31).decompress(start[:FIRST_SLICE], CHUNK)

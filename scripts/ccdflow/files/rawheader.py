@@ -40,8 +40,8 @@ _known = {}
 _known_before = {}
 # By the keywords of a header.
 _layouts = {}
-# These stand in `_known` for the last card, and for one that goes on with the text before.
-_LAST, _NEXT = (("END", ""), ""), ((_CONTINUE, ""), "")
+# This stands in `_known` for a card that goes on with the text before.
+_NEXT = ((_CONTINUE, ""), "")
 
 
 class Layout:
@@ -169,11 +169,9 @@ def parse_raw_header(text):
     -------
     RawHeader
     """
-    find = _known.get
-    parsed = [find(card := text[i : i + CARD]) or _learn(card) for i in range(0, len(text), CARD)]
-    if _LAST in parsed:
-        del parsed[parsed.index(_LAST) :]
-    if _NEXT in parsed:
+    find, end = _known.get, _end_of(text)
+    parsed = [find(card := text[i : i + CARD]) or _learn(card) for i in range(0, end, CARD)]
+    if _CONTINUE in text and _NEXT in parsed:
         parsed = _join_cards(text, parsed)
     heads = tuple([head for head, _ in parsed])
     texts = [text for _, text in parsed]
@@ -189,17 +187,28 @@ def parse_raw_header(text):
     return header
 
 
+def _end_of(text):
+    """Return where the card END begins, or the length of a text without one."""
+    place = text.find(_END)
+    while place > 0 and place % CARD:
+        place = text.find(_END, place + 1)
+    return len(text) if place < 0 else place
+
+
 def _learn(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
     head_and_text = _known_before.get(card)
-    if head_and_text is None:
+    head = _usual_heads.get(card[:10])
+    if head_and_text is None and head is not None and len(card) == CARD and _OF_RECORDS not in card:
+        head_and_text = head, card
+    elif head_and_text is None:
         text = with_indicator(card)
-        if text == _END:
-            head_and_text = _LAST
-        elif text.startswith(_CONTINUE):
+        if text.startswith(_CONTINUE):
             head_and_text = _NEXT
         else:
             head_and_text = _head_of(text)
+            if card[8:10] == "= " and _PLAIN.match(card[:8]) and len(_usual_heads) < _MOST_TEXTS:
+                _usual_heads[card[:10]] = _heads.get(card[:8].rstrip())
     if len(_known) >= _MOST_TEXTS:
         _known_before.clear()
         _known_before.update(_known)
@@ -221,6 +230,8 @@ def _head_of(text):
 
 # One object for all cards of a keyword.
 _heads = {}
+# The same by the first ten letters of a card with a plain keyword, neither CONTINUE nor END.
+_usual_heads = {}
 
 
 def _join_cards(text, heads):

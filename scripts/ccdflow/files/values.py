@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Words for an unknown value: such a card counts as absent.
 _SILENT = frozenset(
@@ -249,7 +250,9 @@ def _possible_seconds(seconds):
     return seconds if is_possible else None
 
 
+@lru_cache(maxsize=256)
 def _unit_of(comment):
+    """Return how many seconds the unit is that a card's comment gives; 1 where it gives none."""
     for match in _UNIT_OF_COMMENT.finditer(comment or ""):
         worth = SECONDS.get(next(filter(None, match.groups())).lower())
         if worth is not None:

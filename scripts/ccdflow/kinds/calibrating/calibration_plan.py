@@ -16,7 +16,7 @@ from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
-from ccdflow.run.job import Group, Step
+from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest
 
 MAY_CHANGE = "a flat that competes is made again"

@@ -37,6 +37,7 @@ from ccdflow.run.rawframes.rows import (
     OK,
     SET_ASIDE,
     Facts,
+    Row,
     digest,
     plain_row,
     unread_row,
@@ -265,8 +266,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
     (Row, str, str)
         Geometry and recipe are None if the file is set aside.
     """
-    row, values = unread_row(file, stamp, basis.hash_of("")), {}
-    raw = None
+    row, values, raw = None, {}, None
     try:
         try:
             check_name(file)
@@ -275,8 +275,7 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
             _read(raw, file, before, settings, basis, now, values)
         finally:
             geometry, recipe = values.pop("geometry", None), values.pop("recipe", None)
-            # A new row for each value would take a tenth of the time.
-            row = replace(row, **values)
+            row = _row_of(file, stamp, values, basis)
     except file_errors.UnreadableRawFile as error:
         return _unreadable(row, before, error, settings.raw / file), None, None
     except (file_errors.IncompleteRawFile, file_errors.ChangedRawFile) as error:
@@ -308,6 +307,13 @@ def read_row(file, stamp, before, settings, basis, now, tracebacks):
         # nothing: the next run reads it again.
         row = replace(row, stamp=())
     return row, geometry, recipe
+
+
+def _row_of(file, stamp, values, basis):
+    """Return the row of a file with the values that could be read."""
+    if "facts" not in values:
+        return replace(unread_row(file, stamp, basis.hash_of("")), **values)
+    return Row(file, **{"stamp": stamp, "basis": basis.hash_of(""), **values})
 
 
 def _read(raw, file, before, settings, basis, now, values):
@@ -406,13 +412,14 @@ def _is_first_verdict(before, row):
 def _row_values(file, camera, headers, remembered):
     """Return the values of a row that its headers tell, with warnings on unreadable cards."""
     described = camera.describe(headers, file=file, remembered=remembered)
-    values = dict(zip(FACTS, _facts_of(described), strict=True))
-    values["type"] = values["type"] or "other"
+    facts = ["" if value is None else value for value in _facts_of(described)]
+    facts[_TYPE] = facts[_TYPE] or "other"
     warnings = "\n".join(described.warnings)
-    return {"facts": Facts.of(values), "reason": described.reason, "warnings": warnings}
+    return {"facts": Facts(facts), "reason": described.reason, "warnings": warnings}
 
 
 _facts_of = attrgetter(*FACTS)
+_TYPE = FACTS.index("type")
 
 
 def _geometry_and_recipe(file, camera, headers, settings):

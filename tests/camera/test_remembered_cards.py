@@ -1,0 +1,146 @@
+"""What is remembered of earlier headers changes no row, whichever card is another."""
+
+import random
+
+import pytest
+from forgetful_rows import rows_read, rows_read_without_memory
+from header_fuzz import (
+    ODD_VALUES,
+    body,
+    card,
+    frame,
+    header,
+    pixels,
+    quoted,
+    random_frame,
+    three_hdus,
+    top,
+    usual,
+)
+
+from ccdflow.files import rawheader
+from ccdflow.files.fits_structure import has_end_card, parse_header
+from ccdflow.settings import load_settings
+
+BEGIN = [
+    card("OBJECT", quoted("M 1")), card("UT", quoted("04:00:00.5")), card("MJD-OBS", "60379.1667"),
+    card("ST", quoted("08:00:00")), card("GAIN", "1.5", "electrons"), card("FILTER", quoted("V")),
+    card("CCD-TEMP", "-100.0"), card("XBINNING", "1"), card("YBINNING", "1"),
+    card("HISTORY", ""), card("DATE", quoted("2024-03-10")),
+]  # fmt: skip
+
+
+def changed(place, cards, chance):
+    """Return cards of which one has another value, another letter, or another keyword."""
+    text = cards[place]
+    how = chance.randrange(4)
+    if how == 0:
+        text = card(text[:8].rstrip(), chance.choice(ODD_VALUES))
+    elif how == 1:
+        at = chance.randrange(8, 60)
+        text = text[:at] + chr(chance.randrange(32, 127)) + text[at + 1 :]
+    elif how == 2:
+        text = chance.choice((cards[chance.randrange(len(cards))], "x" + text[1:]))
+    else:
+        text = text[:10] + text[10:30][::-1] + text[30:]
+    return [*cards[:place], text, *cards[place + 1 :]]
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Return a function that reads files by name, with and without memory, both ways."""
+
+    def read(files):
+        raw = tmp_path / "raw"
+        for name, content in files.items():
+            (raw / name).parent.mkdir(parents=True, exist_ok=True)
+            (raw / name).write_bytes(content)
+        (tmp_path / "cameras").mkdir()
+        values = load_settings(
+            {"raw": str(raw), "results": str(tmp_path / "results"), "limits": {"settle": 0}}
+            | {"cameras": str(tmp_path / "cameras")}
+        )
+        return rows_read(values), rows_read_without_memory(values)
+
+    return read
+
+
+def test_rows_are_the_same_with_and_without_memory(rows):
+    chance = random.Random(20)
+    files = {f"random/{seed}.fits": random_frame(seed) for seed in range(30)}
+    cards = [*usual(), *BEGIN]
+    for number in range(80):
+        place = number % (len(cards) + 7)
+        structure, own = top(), cards
+        if place < 7:
+            structure = changed(place, structure, chance)
+        else:
+            own = changed(place - 7, own, chance)
+        files[f"2024-03-09/{number:03}.fits"] = frame(pixels(0), own, structure=structure)
+    hdus, places = three_hdus()
+    for number in range(15):
+        at = chance.choice([first + chance.randrange(800) for first, _ in places])
+        files[f"three/{number}.fits"] = hdus[:at] + b"7" + hdus[at + 1 :]
+    (found, shared), plainly = rows(files)
+    assert len(found) == 125
+    statuses = [row["status"] for row in found.values()]
+    assert 60 < statuses.count("ok") < 115
+    assert (found, shared) == plainly
+
+
+def test_another_hdu_that_holds_the_image_gives_another_type(rows):
+    """The cards are the same, but for the names of the extensions."""
+
+    def of(*names):
+        parts = [header([card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0")])]
+        for name, kind in zip(names, ("bias", "flat"), strict=True):
+            cards = [card("EXTNAME", quoted(name)), card("IMAGETYP", quoted(kind))]
+            parts += [header([*top(extension=True), *cards]), body(pixels(1))]
+        return b"".join(parts)
+
+    files = {"a.fits": of("CHIP", "MASK"), "b.fits": of("MASK", "CHIP"), "c.fits": of("CHIP", "DQ")}
+    (found, _), _ = rows(files)
+    assert [found[name]["facts"]["type"] for name in files] == ["bias", "flat", "bias"]
+
+
+def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
+    """Each set of cards that a function has looked at is kept by itself."""
+    looked = []
+
+    def kind(headers):
+        looked.append(headers[0]["IMAGETYP"])
+        return looked[-1], headers[0]["EXPTIME"] == 0 if looked[-1] == "dark" else False
+
+    def of(imagetyp, exptime):
+        cards = (card("IMAGETYP", quoted(imagetyp)), card("EXPTIME", exptime), f"{'END':80}")
+        return remembered("kind", kind, [parse_header("".join(cards).encode())])
+
+    remembered = rawheader.Remembered()
+    found = [of("dark", "0"), of("flat", "1"), of("flat", "2"), of("dark", "2"), of("dark", "0")]
+    assert found == [("dark", True), ("flat", False), ("flat", False), ("dark", False), found[0]]
+    assert looked == ["dark", "flat", "dark"]
+    monkeypatch.setattr(rawheader, "_MOST_SETS", 1)
+    remembered, looked[:] = rawheader.Remembered(), []
+    assert [of("dark", "0"), of("flat", "1"), of("flat", "1"), of("dark", "3")] == [
+        ("dark", True), ("flat", False), ("flat", False), ("dark", False),
+    ]  # fmt: skip
+    assert looked == ["dark", "flat", "dark"]
+
+
+@pytest.mark.parametrize(
+    ("last", "is_end"),
+    [
+        ("END", True), ("END\0\0", True), ("END     x", True), ("END x", False), ("ENDX", False),
+        ("COMMENT  END", False), ("", False), (" END", False),
+    ],
+)  # fmt: skip
+def test_the_card_end_is_found_at_the_begin_of_a_card_alone(last, is_end):
+    block = f"{'COMMENT of END     ':80}{last:\0<3}".ljust(160, "\0" if "\0" in last else " ")
+    block = block.ljust(2880).encode()
+    assert has_end_card(block) is has_end_card(memoryview(block)) is is_end
+
+
+def test_cards_behind_end_are_no_cards():
+    texts = ["SIMPLE  = T", "OBJECT  = 'the END" + " " * 58, "END", "GAIN    = 2"]
+    found = parse_header("".join(f"{text:80}"[:80] for text in texts).encode())
+    assert list(found) == ["SIMPLE", "OBJECT"]

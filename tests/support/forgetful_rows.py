@@ -1,0 +1,41 @@
+"""Rows of raw frames, read as if each frame were the first: nothing is remembered of others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest import mock
+
+from ccdflow.files import cards, rawheader
+from ccdflow.run import session
+from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes.header_store import HeaderStore
+
+
+def rows_read(values, *, now=0.0):
+    """Return the rows and what they share, of settings as a run has them, each plainly."""
+    store = HeaderStore()
+    inventory.update(store, replace(session.reading_settings(values), settle=0.0), now=now)
+    return {file: row.as_dict() for file, row in store.rows.items()}, store.shared
+
+
+def rows_read_without_memory(values):
+    """Return the same as `rows_read`, each frame read with a memory of its own."""
+    read_row = inventory.read_row
+
+    def read_alone(*arguments):
+        for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
+            known.clear()
+        rawheader._layouts.clear()
+        cards._parsed_text.cache_clear()
+        return read_row(*arguments)
+
+    with (
+        mock.patch.object(rawheader.Remembered, "__call__", _asked_each_time),
+        mock.patch.object(inventory, "read_row", read_alone),
+    ):
+        return rows_read(values)
+
+
+def _asked_each_time(self, name, function, headers):
+    """Stand in for `Remembered.__call__`."""
+    return function(headers)
