@@ -156,7 +156,7 @@ class Watch:
         Busy
             If another watch is at work there.
         """
-        # What else is the matter is said by the first round.
+        # The first round says all other problems.
         with suppress(NoAnswer, OSError):
             try:
                 self._patience.ask("claim", self._claim)
