@@ -13,6 +13,7 @@ from watched_folders import Told, wait_until, watch_of
 from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.run import lock, read_only_plan
+from ccdflow.run.watch import watching
 
 watch = importlib.import_module("watch")
 
@@ -91,7 +92,7 @@ def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(fold
     first.claim()
     results.rename(top / "moved")
     with lock.take_lock(results, paths.WATCH_LOCK):
-        first._notice_alone({})
+        watching._notice_alone(first, {})
         assert "waiting: another watch is at work here" in told.lines[-1]
         with pytest.raises(lock.Busy):
             first.claim()

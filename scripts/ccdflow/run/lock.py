@@ -19,7 +19,7 @@ _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
-# What holds each lock, and what to do about it.
+# Words for the holder of each lock, and the remedy.
 _BUSY = {
     paths.LOCK: (
         "another run is at work here",

@@ -156,23 +156,14 @@ class Watch:
         Busy
             If another watch is at work there.
         """
-        # What else is the matter is said by the first round.
+        # The first round says all other problems.
         with suppress(NoAnswer, OSError):
             try:
-                self._patience.ask("claim", self._claim)
+                self._patience.ask("claim", lambda: _claim(self))
             except lock.Busy:
                 raise
             except UserError:
                 pass
-
-    def _claim(self):
-        results = Path(self.values["results"])
-        held, self._lock = self._lock, None
-        if held is not None and lock.is_in_place(held, results, paths.WATCH_LOCK):
-            self._lock = held
-        else:
-            # The folder was replaced, or could not be written before.
-            self._lock = lock.take_lock(results, paths.WATCH_LOCK)
 
     def end(self):
         """End the watch after the round that is at work."""
@@ -240,7 +231,7 @@ class Watch:
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
         if (ready or self._is_due()) and time.monotonic() >= self._not_before:
-            self._wait_for(lambda: self._notice_alone(ready))
+            self._wait_for(lambda: _notice_alone(self, ready))
         return stamps
 
     def _look(self):
@@ -323,17 +314,6 @@ class Watch:
                 return
 
     # -- rounds ------------------------------------------------------------------------------------
-
-    def _notice_alone(self, ready):
-        """Do a round, unless another watch has taken a results folder that was replaced."""
-        try:
-            self._claim()
-        except (UserError, OSError) as error:
-            problem = complaints.problem_in_words(error, self.values["raw"])
-            self._complaints.complain(problem)
-            self._hold(Round(problem=problem))
-        else:
-            self.notice(ready)
 
     def notice(self, ready):
         """Do a short round for new frames where that is enough, else a whole one.
@@ -548,3 +528,25 @@ def _read_through(path):
     with path.open("rb", buffering=0) as file:
         while file.read(1 << 22):
             pass
+
+
+def _claim(watch):
+    """Take the lock of watches, or make sure that it is still where other ones look for it."""
+    results = Path(watch.values["results"])
+    held, watch._lock = watch._lock, None
+    if held is None or not lock.is_in_place(held, results, paths.WATCH_LOCK):
+        # The folder was replaced, or could not be written before.
+        held = lock.take_lock(results, paths.WATCH_LOCK)
+    watch._lock = held
+
+
+def _notice_alone(watch, ready):
+    """Do a round, unless another watch has taken a results folder that was replaced."""
+    try:
+        _claim(watch)
+    except (UserError, OSError) as error:
+        problem = complaints.problem_in_words(error, watch.values["raw"])
+        watch._complaints.complain(problem)
+        watch._hold(Round(problem=problem))
+    else:
+        watch.notice(ready)
