@@ -145,26 +145,6 @@ class Watch:
         # The lock that no other watch on this folder gets while this one goes on.
         self._lock = None
 
-    def claim(self):
-        """Keep other watches off the results folder until this one has ended.
-
-        Two of them would make each frame twice: between its rounds a watch leaves the lock of
-        runs to `snakemake`.
-
-        Raises
-        ------
-        Busy
-            If another watch is at work there.
-        """
-        # The first round says all other problems.
-        with suppress(NoAnswer, OSError):
-            try:
-                self._patience.ask("claim", lambda: _claim(self))
-            except lock.Busy:
-                raise
-            except UserError:
-                pass
-
     def end(self):
         """End the watch after the round that is at work."""
         self.is_ended.set()
@@ -185,7 +165,7 @@ class Watch:
 
     def run(self):
         """Watch until `end` is called; then make all products that are left."""
-        self.claim()
+        claim(self)
         # As in a run: threads that wait for the disk let others go on at once.
         sys.setswitchinterval(0.0003)
         heaps.keep_few()
@@ -530,14 +510,41 @@ def _read_through(path):
             pass
 
 
+def claim(watch):
+    """Keep other watches off the results folder until this one has ended.
+
+    Two of them would make each frame twice: between its rounds a watch leaves the lock of
+    runs to `snakemake`.
+
+    Parameters
+    ----------
+    watch : Watch
+
+    Raises
+    ------
+    Busy
+        If another watch is at work there.
+    """
+    # The first round says all other problems.
+    with suppress(NoAnswer, OSError):
+        try:
+            watch._patience.ask("claim", lambda: _claim(watch))
+        except lock.Busy:
+            raise
+        except UserError:
+            pass
+
+
 def _claim(watch):
     """Take the lock of watches, or make sure that it is still where other ones look for it."""
     results = Path(watch.values["results"])
-    held, watch._lock = watch._lock, None
-    if held is None or not lock.is_in_place(held, results, paths.WATCH_LOCK):
-        # The folder was replaced, or could not be written before.
-        held = lock.take_lock(results, paths.WATCH_LOCK)
-    watch._lock = held
+    held = watch._lock
+    if held is not None and not lock.is_in_place(held, results, paths.WATCH_LOCK):
+        # The folder was replaced.
+        held.close()
+        held = watch._lock = None
+    if held is None:
+        watch._lock = lock.take_lock(results, paths.WATCH_LOCK)
 
 
 def _notice_alone(watch, ready):
