@@ -101,7 +101,7 @@ def _claims(reader, when, taken):
     """Yield the times of all cards that tell when the exposure was, but for those taken."""
     system = time_system(reader)
     read = stamp_reader(system)
-    for content in reader.found("date"):
+    for content in reader.contents_of("date"):
         stamp = None if content.keyword in taken else read(content)
         if stamp is None or stamp.local or stamp.other is not None:
             continue
@@ -125,7 +125,7 @@ def _claims(reader, when, taken):
 def _julian(reader, taken):
     """Yield the times that cards of Julian dates claim, but for those taken."""
     for name, read, steps in _JULIAN:
-        for content in reader.found(name):
+        for content in reader.contents_of(name):
             days = None if content.keyword in taken else read(content)
             if days is None:
                 continue

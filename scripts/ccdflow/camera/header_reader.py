@@ -31,7 +31,7 @@ OF_THE_IMAGE = (
 AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 """Cards with other uses on other cameras: no warning if their value cannot be read."""
 
-# What is read where no card is there.
+# The reading where no card is there.
 _NOTHING = Reading()
 _NO_GAIN = "not a number from 0 to 1e6"
 _TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
@@ -129,8 +129,8 @@ class HeaderReader:
             places = self._places_of(name, keywords)
             if not places:
                 return self._known.setdefault(name, _NOTHING)
-            found = contents_at(self.headers, places)
-            reading = first_readable(found, reader, problem=problem, silent=AMBIGUOUS)
+            contents_in_order = contents_at(self.headers, places)
+            reading = first_readable(contents_in_order, reader, problem=problem, silent=AMBIGUOUS)
             for text in reading.problems:
                 rest = f"; {remedy}" if remedy else ""
                 self.warn(text + (f": {reading.keyword} is used" if reading.keyword else rest))
@@ -154,7 +154,7 @@ class HeaderReader:
             self._made[name] = make(self)
         return self._made[name]
 
-    def found(self, name, *, keywords=None):
+    def contents_of(self, name, *, keywords=None):
         """Yield the contents of its cards that say something, in the order in which they count.
 
         Parameters

@@ -326,7 +326,7 @@ def _place(reader):
         next(
             (
                 number
-                for content in reader.found(keyword, keywords=(keyword,))
+                for content in reader.contents_of(keyword, keywords=(keyword,))
                 if (number := as_number(content.value)) is not None
             ),
             None,

@@ -45,12 +45,12 @@ class Reading:
         return self.content.comment if self.content else ""
 
 
-def first_readable(found, reader, *, problem, silent=()):
+def first_readable(candidates, reader, *, problem, silent=()):
     """Return the first value that can be read, and say which cards before it cannot be.
 
     Parameters
     ----------
-    found : iterable of ccdflow.files.cards.Content
+    candidates : iterable of ccdflow.files.cards.Content
         In the order in which they are tried.
     reader : callable
         Called with a `Content`; returns its value, or None where it is no use.
@@ -64,7 +64,7 @@ def first_readable(found, reader, *, problem, silent=()):
     Reading
     """
     problems = []
-    for content in found:
+    for content in candidates:
         value = reader(content)
         if value is not None:
             return Reading(value, content, tuple(dict.fromkeys(problems)))
@@ -112,9 +112,9 @@ class CardPlaces:
             Keyword, HDU, and place among the cards of that header; None for cards that only
             astropy can look for.
         """
-        found = [place for spec in specs for place in self._places(spec, order)]
-        self._found[name] = found
-        return found
+        places = [place for spec in specs for place in self._places(spec, order)]
+        self._found[name] = places
+        return places
 
     def _places(self, spec, order):
         """Yield the places of one card."""

@@ -46,6 +46,9 @@ from ccdflow.run.tracebacks import text_of
 
 _WENT_AWAY = "it went away while its header was read"
 
+_facts_of = attrgetter(*FACTS)
+_TYPE = FACTS.index("type")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -416,10 +419,6 @@ def _row_values(file, camera, headers, remembered):
     facts[_TYPE] = facts[_TYPE] or "other"
     warnings = "\n".join(described.warnings)
     return {"facts": Facts(facts), "reason": described.reason, "warnings": warnings}
-
-
-_facts_of = attrgetter(*FACTS)
-_TYPE = FACTS.index("type")
 
 
 def _geometry_and_recipe(file, camera, headers, settings):
