@@ -400,7 +400,7 @@ class Source:
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])
 def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch, problem, tries):
     clock, asked = Clock(), []
-    watching.claim(night.watch)
+    watching.claim_folder(night.watch)
     monkeypatch.setattr(watching, "time", clock)
     shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
 

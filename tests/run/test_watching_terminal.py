@@ -89,14 +89,14 @@ def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(fold
     top, _ = folders
     told, results = Told(), top / "results"
     first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), told)
-    watching.claim(first)
+    watching.claim_folder(first)
     results.rename(top / "moved")
     with lock.take_lock(results, paths.WATCH_LOCK):
         watching._notice_alone(first, {})
         assert "waiting: another watch is at work here" in told.lines[-1]
         with pytest.raises(lock.Busy):
-            watching.claim(first)
-    watching.claim(first)
+            watching.claim_folder(first)
+    watching.claim_folder(first)
     first._lock.close()
 
 

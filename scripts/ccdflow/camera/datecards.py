@@ -165,24 +165,7 @@ def clocks(reader, system, *, by_name=True):
     """
 
     def clock_of(content):
-        """Return the `CardTime` of a card with a time of day, None without one."""
-        value = content.value
-        if isinstance(value, bool):
-            return None
-        day, clock = None, read_clock(value)
-        if clock is None:
-            day = read_day(value)
-            clock = read_clock(day.rest, joined=True) if day else None
-        # A text with a colon is no number.
-        number = None if type(value) is str and ":" in value else as_number(value)
-        if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
-            day, clock = None, clock_of_number(number, content.comment)
-        if clock is None:
-            return None
-        made = CardTime(
-            content.keyword, day and day.day, None, clock.time, clock.zone, remark=clock.remark
-        )
-        return _stamp_with_zone(made, content, system)
+        return _clock_of_card(content, system)
 
     def listed_clocks(reader):
         return [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
@@ -194,6 +177,27 @@ def clocks(reader, system, *, by_name=True):
     texts = (c for c in reader.named(_BEGIN, _NOT_BEGIN) if isinstance(c.value, str))
     made = (clock_of(content) for content in texts if ":" in content.value)
     return [stamp for stamp in made if stamp is not None]
+
+
+def _clock_of_card(content, system):
+    """Return the `CardTime` of a card with a time of day, None without one."""
+    value = content.value
+    if isinstance(value, bool):
+        return None
+    day, clock = None, read_clock(value)
+    if clock is None:
+        day = read_day(value)
+        clock = read_clock(day.rest, joined=True) if day else None
+    # A text with a colon is no number.
+    number = None if type(value) is str and ":" in value else as_number(value)
+    if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
+        day, clock = None, clock_of_number(number, content.comment)
+    if clock is None:
+        return None
+    made = CardTime(
+        content.keyword, day and day.day, None, clock.time, clock.zone, remark=clock.remark
+    )
+    return _stamp_with_zone(made, content, system)
 
 
 def days_of(reader):

@@ -82,11 +82,15 @@ class Science(Kind):
                 frame = context.outcome(reduced_product(row.file))
                 if frame is not None and frame.status == ledger.MADE:
                     frames.want(row, calibrated(row.file), frame)
+        self._keep_products_without_row(planner)
+
+    def _keep_products_without_row(self, planner):
+        """Keep products whose raw file has no row: the notes on it may be lost."""
+        context = planner.context
         records = [each for each in context.ledger.values() if each.kind == self.name]
         products = {calibrated(file) for file in context.store.rows} if records else ()
         for record in records:
             if record.product not in products:
-                # The notes on the raw file may be lost.
                 planner.keep(record.product)
 
     def steps_for(self, context, frame_type):

@@ -248,8 +248,8 @@ class AfterSources(Context):
     for each frame, and a job would read the records of its sources each time.
     """
 
-    _answers: dict = field(default_factory=dict, repr=False)
-    _records: dict = field(default_factory=dict, repr=False)
+    _answers: dict[object, object] = field(default_factory=dict, repr=False)
+    _records: dict[str, ledger.Record | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, context):

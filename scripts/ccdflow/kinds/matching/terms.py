@@ -131,7 +131,7 @@ class Unscaled(NamedTuple):
     """
 
     days: np.ndarray
-    columns: tuple
+    columns: tuple[np.ndarray, ...]
     least: np.ndarray
 
 

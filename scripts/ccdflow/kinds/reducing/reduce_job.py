@@ -258,12 +258,7 @@ def _figures(frame, made, samples, even):
             name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
             for name, rows in made.rows.items()
         }
-    warnings = [
-        list(each)
-        for each in made.warnings
-        if each[0] != strip_light.LIT or frame.row.facts["type"] not in _DARK_TYPES
-    ]
-    if warnings:
+    if warnings := _warnings_that_count(frame, made):
         figures["warnings"] = warnings
     if _is_unstated(frame):
         # Beside other frames it may show that the overscan of its profile is none.
@@ -279,6 +274,12 @@ def _figures(frame, made, samples, even):
             for statistics in _statistics(frame, image, sample, figures["levels"])
         ]
     return figures
+
+
+def _warnings_that_count(frame, made):
+    """Return [kind, text] of each warning on a reduced frame."""
+    is_dark = frame.row.facts["type"] in _DARK_TYPES
+    return [list(each) for each in made.warnings if each[0] != strip_light.LIT or not is_dark]
 
 
 # Cards whose sections confirmed the profile's overscan when the header was read.

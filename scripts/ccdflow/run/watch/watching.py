@@ -510,7 +510,7 @@ def _read_through(path):
             pass
 
 
-def claim(watch):
+def claim_folder(watch):
     """Keep other watches off the results folder until this one has ended.
 
     Two of them would make each frame twice: between its rounds a watch leaves the lock of
