@@ -141,7 +141,7 @@ def test_cards_are_those_that_astropy_finds():
         found = cards.contents(header, keyword), cards.has_card(header, keyword)
         count = whole.count(keyword) if keyword in whole else 0
         expected = [whole.cards[(keyword, number)] for number in range(count)]
-        contents = [cards._parsed(keyword, card) for card in expected]
+        contents = [cards._parse_by_astropy(keyword, card) for card in expected]
         assert found == ([each for each in contents if each is not None], count > 0), keyword
 
 

@@ -109,13 +109,13 @@ def test_control_characters_of_names_are_written_as_escapes(tmp_path, capsys):
 def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     top, _ = folders
     watched = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), Told())
-    assert "was not looked through; start again" in watch._left(watched)
+    assert "was not looked through; start again" in watch._words_on_work_left(watched)
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")
     watched._look()
-    assert watch._left(watched).endswith("2 frames wait: start again, or run snakemake")
+    assert watch._words_on_work_left(watched).endswith("2 frames wait: start again, or run snakemake")
     watched._seen.add(watched._found)
-    assert watch._left(watched) == "nothing is half made"
+    assert watch._words_on_work_left(watched) == "nothing is half made"
 
 
 def test_who_meets_the_lock_reads_that_a_watch_may_hold_it(tmp_path):

@@ -23,7 +23,7 @@ WRITERS = {
     "detector/dark_figures.py": ("warnings_on_dark",),
     "kinds/masters/flat_maker.py": ("_gain_warnings",),
     "detector/member_selection.py": ("_explain", "same_pixels"),
-    "detector/dark_flat_selection.py": ("_beyond_limit", "_of_other_temperature"),
+    "detector/dark_flat_selection.py": ("_limit_outliers", "_temperature_outliers"),
     "detector/photons/one_exposure.py": ("select_flats_of_one_exposure",),
     "frame/placement.py": ("_place_world",),
     "calibrate/calibrated_header.py": ("primary_cards",),

@@ -65,7 +65,7 @@ def frame_bytes(
     rng = np.random.default_rng(seed)
     level = 1000 + rng.normal(0, 2, (ny, 1)) + rng.normal(0, 5, (ny, nx + strip))
     if size == LARGE:
-        level += rng.integers(0, 40000, level.shape)
+        level[:, :nx] += rng.integers(0, 40000, (ny, nx))
     if kind != "BIAS":
         level[:, :nx] += light
     header = fits.Header()
