@@ -20,7 +20,7 @@ rule combine:
     message:
         "{params.members} -> {params.combined}"
     run:
-        make(wildcards, threads)  # ccdflow.kinds.bias.BIAS.make
+        make(wildcards, threads)  # ccdflow.kinds.bias.BIAS_KIND.make
 
 
 rule quality_table:

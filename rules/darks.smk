@@ -5,7 +5,7 @@ are those of biases (rules/combine.smk); the products are others."""
 use rule combine as combine_darks with:
     """Reduced darks of a group -> combined dark: less the combined bias, outliers left out."""
     wildcard_constraints:
-        product=r"combined/[^/]+/dark.+",  # ccdflow.kinds.dark.DARK.make
+        product=r"combined/[^/]+/dark.+",  # ccdflow.kinds.dark.DARK_KIND.make
     localrule: True
 
 

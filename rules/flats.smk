@@ -5,7 +5,7 @@ are those of biases (rules/combine.smk); the products are others."""
 use rule combine as combine_flats with:
     """Reduced flats of a group -> combined flat: less bias and dark, mean 1."""
     wildcard_constraints:
-        product=r"combined/[^/]+/flat.+",  # ccdflow.kinds.flat.FLAT.make
+        product=r"combined/[^/]+/flat.+",  # ccdflow.kinds.flat.FLAT_KIND.make
     localrule: True
 
 

@@ -235,6 +235,16 @@ def test_image_only_and_unknown_gain(night, tmp_path):
         assert "no UNCERT" in str(hdus[0].header["HISTORY"])
 
 
+def test_a_master_has_the_gains_of_all_its_images(tmp_path):
+    """Those of the last image alone would not be compared with the frame's."""
+    image = np.ones((4, 5), np.float32)
+    hdus = [(image, {"AMPGAIN": 1.5}), (image, {"GAIN01": 2.5, "GAIN02": 3.5})]
+    path = write(tmp_path / "bias.fits", (None, {"CCDFKEY": "k"}), *hdus)
+    assert master_store.read_master(path, "bias").gains == (1.5, 2.5, 3.5)
+    path = write(tmp_path / "bias.fits", (None, {"AMPGAIN": 1.25}), (image, {}))
+    assert master_store.read_master(path, "bias").gains == (1.25,)
+
+
 def test_an_image_for_each_amplifier(night, tmp_path):
     """Extensions stay extensions: each with its own uncertainty and mask."""
     _, _, paths, reduced, _ = night

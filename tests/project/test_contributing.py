@@ -1,5 +1,6 @@
 """CONTRIBUTING.md names files, constants and rules of the code that exist."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def test_modules_that_documents_name_exist():
             if not (found.exists() or found.with_suffix(".py").exists()):
                 wrong.append((path.name, name))
     assert wrong == []
+
+
+def test_the_makers_that_rules_name_exist():
+    """The comment of a rule leads a reader to the code that makes its product."""
+    text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
+    named = re.findall(r"# (ccdflow\.kinds\.\w+)\.(\w+)\.make\b", text)
+    assert len(named) > 10
+    for module, kind in named:
+        assert callable(getattr(importlib.import_module(module), kind).make), (module, kind)
 
 
 def test_recipes_have_five_lines():

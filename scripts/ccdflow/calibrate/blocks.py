@@ -174,7 +174,7 @@ def calibrate_file(
         first = calibrated_header.primary_cards(
             units[0], chain, key=key, grading=grading, extras=extras
         )
-        planes = _planes(units, images, first)
+        planes = _planes(images, first)
         with compressed_images.writer(target, planes, compress=form.compress) as writer:
             for image in images:
                 image.run(writer)
@@ -233,7 +233,7 @@ def _why_uncertain(readouts, chain):
     return ""
 
 
-def _planes(units, images, first):
+def _planes(images, first):
     """Return the planes of the product, in the order of its HDUs."""
     by_hdu = {image.place: image for image in images}
     planes = []

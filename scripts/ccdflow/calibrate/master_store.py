@@ -327,10 +327,10 @@ def read_master(path, kind, *, name=None):
     name = str(path) if name is None else name
     units = read_units(path, name=name)
     extensions = {unit.name: unit for unit in units[1:] if unit.shape is not None}
-    images = []
+    images, gains = [], ()
     with Path(path).open("rb", buffering=0) as file:
         for index, unit in enumerate(units):
-            if unit.shape is None or _is_beside(unit.name, index, units):
+            if unit.shape is None or _is_beside(unit.name, index):
                 continue
             suffix = str(index) if index else ""
             pixels = _pixels(file.fileno(), unit, name)
@@ -338,6 +338,7 @@ def read_master(path, kind, *, name=None):
             mask = None if mask is None else _pixels(file.fileno(), mask, name)
             error = extensions.get(f"UNCERT{suffix}")
             header = units[0].header if index == 0 else _merge_headers(units[0].header, unit.header)
+            gains += _gains_of(unit.header)
             read = None if error is None else _later(path, error, name)
             # These cards give the parameters of a predicted UNCERT.
             scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
@@ -350,10 +351,11 @@ def read_master(path, kind, *, name=None):
         raise DamagedProduct(
             f"the combined {kind} holds no image", file=name, remedy="make it again"
         )
-    return _master_of_header(kind, tuple(images), header, name)
+    # One image of a file may have its cards in the primary.
+    return _master_of_header(kind, tuple(images), gains or _gains_of(header), header, name)
 
 
-def _is_beside(name, index, units):
+def _is_beside(name, index):
     """Tell whether an extension is an image's uncertainty, mask or count."""
     return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
 
@@ -384,17 +386,18 @@ def _pixels(file, unit, name):
     return out
 
 
-def _master_of_header(kind, images, header, name):
+def _gains_of(header):
+    """Return the gains of an image's amplifiers, in the order of their cards."""
+    gains = (as_number(card_value(header, key)) for key in header if _is_gain_card(key))
+    return tuple(gain for gain in gains if gain is not None)
+
+
+def _master_of_header(kind, images, gains, header, name):
     """Return a `Master` with the values of its header that calibrating needs."""
 
     def text(keyword):
         return str(card_value(header, keyword) or "")
 
-    gains = (
-        as_number(card_value(header, key))
-        for key in header
-        if key[:4] in ("AMPG", "GAIN") and _is(key)
-    )
     key = text("BIASKEY")
     return Master(
         kind,
@@ -409,7 +412,7 @@ def _master_of_header(kind, images, header, name):
         level=as_number(card_value(header, "FLATLVL")),
         camera=text("CCDFCAM"),
         unit=text("BUNIT") or "adu",
-        gains=tuple(gain for gain in gains if gain is not None),
+        gains=gains,
     )
 
 
@@ -418,7 +421,7 @@ def is_level_subtracted(header):
     return any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01"))
 
 
-def _is(keyword):
+def _is_gain_card(keyword):
     return keyword == "AMPGAIN" or (keyword[:4] == "GAIN" and keyword[4:].isdigit())
 
 

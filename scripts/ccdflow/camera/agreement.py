@@ -10,12 +10,14 @@ from ccdflow.camera.datecards import MJD_START, clocks, jd, mjd, stamp_reader, t
 from ccdflow.camera.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
-# Seconds: programs write the begin of an exposure, its end, or a while after it.
-_WHILE = timedelta(minutes=1)
+# Programs write the begin of an exposure, its end, or a moment after it.
+_TOLERANCE = timedelta(minutes=1)
 # Scales of time that are ahead of UT, by 69.2 s at most.
-_AHEAD, _OF_SCALE = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE), timedelta(seconds=70)
+_AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
+_SCALE_TOLERANCE = timedelta(seconds=70)
+_DAY = timedelta(days=1)
 # A card with the day only may have that of the evening, or of the place.
-_DAY, _OF_DAY = timedelta(days=1), timedelta(days=1.5)
+_DAY_TOLERANCE = timedelta(days=1.5)
 # Times of day in other cards than these may be local.
 _UNIVERSAL = re.compile(r".*(?:UT|GMT|OBS).*")
 # Numbers of single precision have steps of 2^-8 days at an MJD, of 1/4 day at a Julian Date.
@@ -61,12 +63,12 @@ def look_at_dates(reader, moment, exptime):
     """
     if moment.when is None or not moment.cards:
         return
-    allowed = _WHILE + timedelta(seconds=min(exptime or 0.0, 86400.0))
-    allowed += _OF_SCALE * bool(_AHEAD.search(reader.text("time_system")))
+    allowed = _TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
+    allowed += _SCALE_TOLERANCE * bool(_AHEAD_SCALES.search(reader.text("time_system")))
     allowed += timedelta(hours=MOST_HOURS) * moment.is_local
     when = moment.when
     if not moment.is_exact:
-        when, allowed = when + _DAY / 2, max(allowed, _OF_DAY)
+        when, allowed = when + _DAY / 2, max(allowed, _DAY_TOLERANCE)
     others = [
         (off, claim)
         for claim in _claims(reader, when, moment.cards)
@@ -109,7 +111,7 @@ def _claims(reader, when, taken):
             yield _Claim(stamp.keyword, stamp.at(stamp.clock))
         else:
             noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
-            yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), _OF_DAY)
+            yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), _DAY_TOLERANCE)
     for stamp in clocks(reader, system, by_name=False):
         if stamp.local or stamp.keyword in taken or not _UNIVERSAL.fullmatch(stamp.keyword):
             continue
@@ -133,7 +135,7 @@ def _julian(reader, taken):
             time = MJD_START + timedelta(days=days)
             if not value % 1:
                 noon = datetime(time.year, time.month, time.day, 12)
-                yield _Claim(content.keyword, noon, text, _OF_DAY)
+                yield _Claim(content.keyword, noon, text, _DAY_TOLERANCE)
                 continue
             digits = len(text.partition(".")[2].rstrip(" "))
             reach = 10.0**-digits if value * steps % 1 else 1 / steps

@@ -78,7 +78,6 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     return _select_within_limits(
         first,
         stats,
-        limits,
         lambda rest: selection_of(
             _dark_figures(rest, limits), len(rest), limits, lambda: unlike_shapes(rest, limits)
         ),
@@ -126,7 +125,7 @@ def _temperature_outliers(temperatures, tolerance):
     return left_out
 
 
-def _select_within_limits(first, stats, limits, select):
+def _select_within_limits(first, stats, select):
     """Leave out frames beyond fixed limits, and select among the rest."""
     out = {}
     for each in first:
@@ -201,7 +200,6 @@ def select_flats(stats, thresholds=None):
     return _select_within_limits(
         first,
         stats,
-        limits,
         lambda rest: selection_of(
             _flat_figures(rest, limits), len(rest), limits, lambda: _no_common_flat(rest, limits)
         ),

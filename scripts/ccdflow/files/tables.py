@@ -17,7 +17,7 @@ from ccdflow.files import notes
 _PIECE = 1 << 20
 
 
-class _NotAsBeforeError(Exception):
+class _NotAsBefore(Exception):
     """The file does not have one line for each row that it was written from."""
 
 
@@ -47,8 +47,8 @@ def write_table(path, columns, rows, before, cells):
             with Path(path).open("rb") as old:
                 lines = _merge_lines(old, line(columns, as_it_is=True), rows, before, line)
                 return notes.write_by(path, lambda file: file.writelines(lines))
-        except (FileNotFoundError, _NotAsBeforeError):
-            # Somebody removed the line, or a cell has a line break.
+        except (FileNotFoundError, _NotAsBefore):
+            # The table is gone, a line was removed, or a cell has a line break.
             pass
 
     def write(file):
@@ -173,7 +173,7 @@ class TableLines:
 def _merge_lines(old, head, rows, before, line):
     """Yield the lines of the old table, with the new lines in their places."""
     if old.readline() != head:
-        raise _NotAsBeforeError
+        raise _NotAsBefore
     yield head
     kept = {name for name, row in before.items() if rows.get(name) is row}
     new = iter(sorted(rows.keys() - kept))
@@ -181,14 +181,14 @@ def _merge_lines(old, head, rows, before, line):
     for name in sorted(before):
         text = old.readline()
         if not text.endswith(b"\n"):
-            raise _NotAsBeforeError
+            raise _NotAsBefore
         while name_of_next is not None and name_of_next <= name:
             yield line(rows[name_of_next])
             name_of_next = next(new, None)
         if name in kept:
             yield text
     if old.read(1):
-        raise _NotAsBeforeError
+        raise _NotAsBefore
     while name_of_next is not None:
         yield line(rows[name_of_next])
         name_of_next = next(new, None)

@@ -193,7 +193,7 @@ class Shutter(MeasurementKind):
         for image, excess, error in zip(night.images, measured.excess, measured.error, strict=True):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
             images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
-        cards = _cards(group, measured, record.data)
+        cards = _cards(group, record.data)
         cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in used])
         return pixel_tables.write_product(context, record, cards, images)
 
@@ -389,7 +389,7 @@ def _inverse(night):
     return float(np.mean([1 / t for t in seconds])) if seconds else 0.0
 
 
-def _cards(group, measured, data):
+def _cards(group, data):
     """Return the cards of the first HDU of a map."""
     cards = [
         ("CCDFCAM", group.camera, "camera"),

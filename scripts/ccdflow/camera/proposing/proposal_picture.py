@@ -52,7 +52,7 @@ def proposal_picture(proposal, images, *, title):
             _plain(panel)
         prefix = f"HDU {seen.hdu}: " if len(proposal.seen) > 1 else ""
         _draw_image(panels[0], images[seen.hdu], seen, prefix)
-        _draw_levels(panels[1], seen, axis)
+        _draw_levels(panels[1], axis)
         _draw_strip(panels[2], seen, axis)
     buffer = io.BytesIO()
     canvas.print_png(buffer, metadata={"Software": None})
@@ -123,7 +123,7 @@ def _outline(panel, region, colour, *, dashed=False):
     )
 
 
-def _draw_levels(panel, seen, axis):
+def _draw_levels(panel, axis):
     """Draw the level of each column above the lowest; the scale shows both light and level."""
     base = min((strip.level for strip in axis.strips), default=float(np.min(axis.levels)))
     positions = np.arange(1, len(axis.levels) + 1)

@@ -315,7 +315,7 @@ class Watch:
 
     def _short(self, ready):
         """Make the products of new frames and of their night; None where that is not enough."""
-        done, began = Round(is_short=True), time.monotonic()
+        done = Round(is_short=True)
         try:
             with lock.take_lock(Path(self.values["results"])):
                 if not self._warm.is_current():
@@ -335,7 +335,7 @@ class Watch:
             done.problem = outcome.full or "; ".join(outcome.unrecorded.values())
             self._note_rows(part.rows)
             done.arriving = len(self._arriving & ready.keys())
-        self._end(done, ready, began)
+        self._end(done, ready)
         return done
 
     def _note_rows(self, rows):
@@ -347,7 +347,7 @@ class Watch:
                 self._arriving.discard(row.file)
         self._complaints.name_set_aside(rows)
 
-    def _end(self, done, ready, began):
+    def _end(self, done, ready):
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(done.problem)
         now = time.monotonic()

@@ -60,10 +60,10 @@ def check_grade(first, masters):
         if not any(re.match(needed, reason) for reason in reasons):
             words = re.sub(r"\\(.)", r"\1", needed.rstrip("$"))
             raise Differs(f"HISTORY has no reason {words!r}, which its masters and cards give")
-    _check_true(first, masters, reasons, needs)
+    _check_true(first, reasons, needs)
 
 
-def _check_true(first, masters, reasons, needs):
+def _check_true(first, reasons, needs):
     """Raise if a reason is one that its masters and cards do not give."""
     for reason in reasons:
         kind, _, words = reason.partition(" ")

@@ -88,7 +88,7 @@ def verify_frame(headers, path, raw):
         same_text(headers[0], "RAWDATE", source.first["DATE"])
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
-        how += _check_image(headers[hdu], source.headers, amplifiers, account)
+        how += _check_image(headers[hdu], source.headers, amplifiers)
     return {"compared": ", ".join(dict.fromkeys(how)), "pixels": pixels, "largest": 0.0}
 
 
@@ -176,7 +176,7 @@ def _check_overscan(account, raw):
             raise Differs(f"the noise{where} is {noise:.6g}, and its card has {amplifier.noise}")
 
 
-def _check_image(header, raw, amplifiers, account):
+def _check_image(header, raw, amplifiers):
     """Compare unit, sections and coordinates of an image with the raw frame's.
 
     Returns
