@@ -189,8 +189,15 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
 
 def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatch):
     """A watch reads frames for nights: what it remembers of their cards must not grow."""
+
+    class Forgetful(dict):
+        def get(self, key):
+            return None
+
     for name in ("_known", "_known_before"):
         monkeypatch.setattr(rawheader, name, {})
+    # A new card of a usual keyword is else told by its first ten letters.
+    monkeypatch.setattr(rawheader, "_usual_heads", Forgetful())
     monkeypatch.setattr(rawheader, "_MOST_TEXTS", 10)
     read, head_of = [], rawheader._head_of
     monkeypatch.setattr(rawheader, "_head_of", lambda text: read.append(text) or head_of(text))

@@ -119,7 +119,7 @@ def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(night):
 
 
 def test_a_page_asks_once_which_master_a_frame_takes(night, monkeypatch):
-    asked, is_writing, decide, write = Counter(), [], association._taken, night_page.write_page
+    asked, is_writing, decide, write = Counter(), [], association._taken_uses, night_page.write_page
 
     def decided(context, step):
         asked.update([id(step)] if is_writing else [])
@@ -132,7 +132,7 @@ def test_a_page_asks_once_which_master_a_frame_takes(night, monkeypatch):
         finally:
             is_writing.clear()
 
-    monkeypatch.setattr(association, "_taken", decided)
+    monkeypatch.setattr(association, "_taken_uses", decided)
     monkeypatch.setattr(night_page, "write_page", written)
     assert night.arrive(LATE[0]).is_short
     # The two frames share three steps, and the flats have a dark of their own.

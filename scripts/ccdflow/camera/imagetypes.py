@@ -280,10 +280,10 @@ def _no_target(name):
     whole = _letters(name).rstrip("0123456789")
     if whole in _NO_TARGET:
         return _NO_TARGET[whole]
-    return _of_words(name) or _of_words(re.sub(r"([a-z])([A-Z])", r"\1 \2", name))
+    return _type_of_words(name) or _type_of_words(re.sub(r"([a-z])([A-Z])", r"\1 \2", name))
 
 
-def _of_words(name):
+def _type_of_words(name):
     words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
     kinds = [_NO_TARGET.get(word.rstrip("0123456789")) for word in words]
     rest = [word for word, kind in zip(words, kinds, strict=True) if not kind]

@@ -207,11 +207,11 @@ def undated_night(file):
     -------
     str
     """
-    return _undated(file.rpartition("/")[0])
+    return _folder_night(file.rpartition("/")[0])
 
 
 @lru_cache(maxsize=256)
-def _undated(folder):
+def _folder_night(folder):
     """Return the name of the night of a folder of frames without dates."""
     day = _day_of(folder)
     folder = PurePosixPath(folder).as_posix()

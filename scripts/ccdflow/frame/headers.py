@@ -217,9 +217,9 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
             used = " ".join(strip.to_fits() for strip in amplifier.overscan)
             say("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
             say("OSCAXIS", "OSCAXI", amplifier.along, "what of the image has a level of its own")
-            level = _rounded(overscan.level)
+            level = _round_figure(overscan.level)
             say("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
-            noise = _rounded(overscan.noise)
+            noise = _round_figure(overscan.noise)
             say("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
         if recipe.trim:
             say("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
@@ -245,7 +245,7 @@ def _set_numbered(cards, number, name, numbered, value, comment):
     cards.set(f"{numbered[: 8 - len(tail)]}{tail}" if tail else name, value, comment)
 
 
-def _rounded(value):
+def _round_figure(value):
     return "unknown" if math.isnan(value) else float(f"{value:.6g}")
 
 

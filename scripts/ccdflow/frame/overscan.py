@@ -55,7 +55,7 @@ def measure_overscan(strips, amplifier, recipe):
         If a row, column or the whole strip has no finite pixel, or too few to fit the model.
     """
     own = statistic_along(strips, amplifier.along, recipe)
-    levels = _modelled(own, amplifier.along, recipe)
+    levels = _model_levels(own, amplifier.along, recipe)
     check_levels(levels, amplifier)
     noise = noise_about_levels(strips, amplifier.along)
     return Overscan(levels, float(np.mean(levels)), noise, own)
@@ -79,7 +79,7 @@ def levels_along(strips, along, recipe):
         One level for each row, for each column, or a single one; NaN if no pixel is finite.
         float64 for integers; floats keep their own type, as in `ccdproc.subtract_overscan`.
     """
-    return _modelled(statistic_along(strips, along, recipe), along, recipe)
+    return _model_levels(statistic_along(strips, along, recipe), along, recipe)
 
 
 def statistic_along(strips, along, recipe):
@@ -102,7 +102,7 @@ def statistic_along(strips, along, recipe):
     return _statistic(values if along == "rows" else values.T, recipe.statistic)
 
 
-def _modelled(levels, along, recipe):
+def _model_levels(levels, along, recipe):
     return levels if recipe.model is None or along == "frame" else smooth(levels, recipe)
 
 

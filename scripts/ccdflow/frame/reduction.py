@@ -155,12 +155,12 @@ def _make_image(stored, place, overscans, recipe):
     for amplifier in place.amplifiers:
         values, offset = stored[amplifier.hdu]
         if recipe.trim:
-            target = _turned(out[amplifier.place.slices], amplifier)
+            target = _turned_view(out[amplifier.place.slices], amplifier)
             levels = _levels(overscans[amplifier.name], amplifier.along)
             pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
         if mask is not None:
             part = mask[(amplifier.place if recipe.trim else amplifier.data).slices]
-            part = _turned(part, amplifier) if recipe.trim else part
+            part = _turned_view(part, amplifier) if recipe.trim else part
             part[...] = flags.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
     words = pixels.to_big_endian(out)
     return Image(out.view(dtype.newbyteorder(">")), words, mask)
@@ -191,7 +191,7 @@ def _reach(amplifier, shape):
     return Region(0, ny, 0, nx)
 
 
-def _turned(part, amplifier):
+def _turned_view(part, amplifier):
     """Return a view of an amplifier's place in the image, in the orientation of its raw pixels."""
     return part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
 

@@ -63,7 +63,7 @@ class CalibrationPicture(NightPicture):
         raise NotImplementedError(f"kind {self.name} must define drawn()")
 
     @staticmethod
-    def _named(groups, night):
+    def _named_groups(groups, night):
         """Return (group, name) of each product that is drawn."""
         names = master_names(groups, night=night)
         return [(group, names[group.product]) for group in groups]
@@ -119,7 +119,7 @@ class CalibrationPicture(NightPicture):
                 job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
             )
         png = drawing_module("image_rows").image_rows(
-            (self.row(context, group, name) for group, name in self._named(made, job.night)),
+            (self.row(context, group, name) for group, name in self._named_groups(made, job.night)),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
             scale=self.scale,
@@ -204,7 +204,9 @@ class MastersPicture(CalibrationPicture):
             "Combined darks and flats",
             (
                 " and ".join(
-                    _counted(groups, kind) for kind in (DARK_KIND, FLAT_KIND) if _has(groups, kind)
+                    _count_groups(groups, kind)
+                    for kind in (DARK_KIND, FLAT_KIND)
+                    if _has(groups, kind)
                 )
                 + _frames_words(context, groups),
             ),
@@ -238,9 +240,11 @@ class SciencePicture(CalibrationPicture):
 
     def drawn(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""
-        return context.planned(("drawn", self.name, night), lambda: self._drawn(context, night))
+        return context.planned(
+            ("drawn", self.name, night), lambda: self._drawn_frames(context, night)
+        )
 
-    def _drawn(self, context, night):
+    def _drawn_frames(self, context, night):
         most = context.settings["pictures"]["per_type"]
         drawn, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):
@@ -314,7 +318,7 @@ def _has(groups, kind):
     return any(group.kind == kind.name for group in groups)
 
 
-def _counted(groups, kind):
+def _count_groups(groups, kind):
     number = sum(group.kind == kind.name for group in groups)
     return f"{number} {kind.words[number != 1]}"
 

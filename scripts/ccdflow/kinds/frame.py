@@ -144,8 +144,8 @@ class Frame(Kind):
         about = "  ".join(str(word) for word in words if word)
         if record.status != ledger.MADE:
             return [(row.file, about, [f"{record.status}: {record.reason}"])]
-        figures = _of_amplifiers("level", record.data["levels"], 1)
-        figures += _of_amplifiers("noise", record.data["noises"], 2)
+        figures = _figure_of_amplifiers("level", record.data["levels"], 1)
+        figures += _figure_of_amplifiers("noise", record.data["noises"], 2)
         warnings = [f"warning: {text}" for text in row.warnings.splitlines()]
         warnings += [f"amplifier {a} is {f} throughout" for a, f in record.data["flags"].items()]
         return [(row.file, "  ".join([about, *figures]), warnings)]
@@ -244,11 +244,13 @@ def _warnings_of_frames(context, records):
     return warned, [file for part in (own, *closed) for file in part["open"]]
 
 
-def _of_amplifiers(name, values, digits):
+def _figure_of_amplifiers(name, values, digits):
     """Return a figure of all amplifiers in words, as a list; [] where none was measured.
 
-    >>> _of_amplifiers("level", {"A": 1138.83, "B": 20.04}, 1), _of_amplifiers("level", {}, 1)
-    (['level 1138.8, 20.0 adu'], [])
+    >>> _figure_of_amplifiers("level", {"A": 1138.83, "B": 20.04}, 1)
+    ['level 1138.8, 20.0 adu']
+    >>> _figure_of_amplifiers("level", {}, 1)
+    []
     """
     numbers = [f"{value:.{digits}f}" for value in values.values() if value is not None]
     return [f"{name} {', '.join(numbers)} adu"] if numbers else []

@@ -159,8 +159,8 @@ def night_page_html(page: NightContent) -> str:
     return template("night.html.j2").render(
         page=page,
         sections=sections,
-        summary=_ended(_sentences(sections)),
-        notes=_ended(page.notes),
+        summary=_end_sentences(_sentences(sections)),
+        notes=_end_sentences(page.notes),
         open_rows=OPEN_ROWS,
         aside_open_rows=ASIDE_OPEN_ROWS,
     )
@@ -205,7 +205,7 @@ def _sentences(sections):
     return [text for section in ranked for text in section.summary]
 
 
-def _ended(texts):
+def _end_sentences(texts):
     return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 

@@ -35,7 +35,7 @@ from ccdflow.pages.text_formatting import (
 _NOTHING = ("", "-", "–")
 
 
-def _fixed(values, places):
+def _format_fixed(values, places):
     """Write the figures of all amplifiers with ``places`` digits after the point."""
     shown = [f"{value:.{places}f}" if math.isfinite(value) else "–" for value in values]
     return " / ".join(shown).replace("-", "−") if shown else "–"
@@ -302,11 +302,11 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=_shown,
+        finalize=_make_printable,
     )
     environment.filters |= {
         "figure": figure,
-        "fixed": _fixed,
+        "fixed": _format_fixed,
         "seconds": _seconds,
         "span": span,
         "capitalize_first": capital,
@@ -330,7 +330,7 @@ def _environment():
     return environment
 
 
-def _shown(value):
+def _make_printable(value):
     """Make every value that a template writes printable; markup made by the templates stays."""
     return visible(value) if type(value) is str else value
 

@@ -71,11 +71,11 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
         *(
             _block(title, part)
             for title, part in (
-                ("masters", _wrapped(_masters(tables), width)),
-                ("calibrated", _wrapped(_counts_of_grades(tables.steps), width)),
-                ("warnings", _wrapped(_warnings(tables), width)),
-                ("set aside", _wrapped(_names_of_frames(tables.frames, "set aside"), width)),
-                ("incomplete", _wrapped(_names_of_frames(tables.frames, "arriving"), width)),
+                ("masters", _wrap(_masters(tables), width)),
+                ("calibrated", _wrap(_counts_of_grades(tables.steps), width)),
+                ("warnings", _wrap(_warnings(tables), width)),
+                ("set aside", _wrap(_names_of_frames(tables.frames, "set aside"), width)),
+                ("incomplete", _wrap(_names_of_frames(tables.frames, "arriving"), width)),
             )
             if part
         ),
@@ -102,7 +102,7 @@ def _other_nights(nights):
     return f"{earlier}{', '.join(nights[-_MOST_NAMED:])}; night=NIGHT prints one"
 
 
-def _wrapped(lines, width):
+def _wrap(lines, width):
     """Return lines that go on in the next one where a terminal is too narrow for them."""
     room = max(width - _LABEL, 20)
     return [

@@ -64,7 +64,7 @@ class UnparsedMapping(Mapping):
 
     def _mapping(self):
         own = _decode(self.text)[0]
-        return {**_parsed(self.common), **own} if self.common else own
+        return {**_parse_common(self.common), **own} if self.common else own
 
     def __getitem__(self, name):
         return self._mapping()[name]
@@ -111,14 +111,14 @@ def _kept(values):
 
 
 @lru_cache(1000)
-def _parsed(text):
+def _parse_common(text):
     """Return the values of a text that many records share; nobody changes them."""
     return json.loads(text)
 
 
 def forget_texts():
     """Forget the values of shared texts that were asked for."""
-    _parsed.cache_clear()
+    _parse_common.cache_clear()
 
 
 # `json.loads` spends as much time on blanks around a text, of which these have none.
@@ -282,7 +282,7 @@ def common_basis(record):
     """Return the part of a record's basis that many records share, without parsing it."""
     if not isinstance(record.basis, UnparsedMapping):
         return record.basis
-    return _parsed(record.basis.common) if record.basis.common else {}
+    return _parse_common(record.basis.common) if record.basis.common else {}
 
 
 class Ledger(dict):
@@ -298,9 +298,9 @@ class Ledger(dict):
             self[product] = record
 
     def __setitem__(self, product, record):
-        super().__setitem__(product, self._packed(record))
+        super().__setitem__(product, self._pack(record))
 
-    def _packed(self, record):
+    def _pack(self, record):
         """Return a record with texts for mappings, that shares what others have already."""
         if isinstance(record.basis, UnparsedMapping):
             return record

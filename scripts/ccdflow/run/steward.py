@@ -139,7 +139,7 @@ class Steward:
             chain=self.chain,
             dry=dry,
             progress=self._headers_read,
-            forced=self._forced(),
+            forced=self._forced_products(),
             requested=frozenset(requested),
             sealed=True,
             cores=host.cores,
@@ -172,7 +172,7 @@ class Steward:
         # Exempt all present objects from garbage collection.
         gc.freeze()
 
-    def _forced(self):
+    def _forced_products(self):
         """Return the kinds and products to be made again although they are current."""
         if self.host.all_forced:
             return frozenset(kind.name for kind in self.chain)

@@ -39,7 +39,7 @@ def find_amplifiers(columns, rows, dark, findings):
     if not axis.strips:
         amplifiers = [("A", widest_of(axis.lit), [])]
     elif len(blocks) == 1:
-        amplifiers = _of_one_block(blocks[0], axis, dark, findings)
+        amplifiers = _amplifiers_of_one_block(blocks[0], axis, dark, findings)
     else:
         for number, block in enumerate(blocks):
             strip = min(axis.strips, key=lambda s, b=block: _distance(s, b))
@@ -98,7 +98,7 @@ def _region(axis, along, across):
     return Region(*along, *across)
 
 
-def _of_one_block(block, axis, dark, findings):
+def _amplifiers_of_one_block(block, axis, dark, findings):
     """Return one amplifier, or several that share each row, their strips one after the other."""
     # The strip farthest from the data is taken among those of one width: it has the least charge
     # trailing into it.
@@ -118,7 +118,7 @@ def _of_one_block(block, axis, dark, findings):
     beside = [s for s in beside if s.stop - s.start >= 0.7 * wide]
     steps = np.diff([strip.level for strip in beside])
     if len(beside) < 2 or np.abs(steps).min() < axis.read_noise:
-        return _of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
+        return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
     count = len(beside)
     edges = np.linspace(*block, count + 1).round().astype(int).tolist()
     if dark is not None:
@@ -143,7 +143,7 @@ def _of_one_block(block, axis, dark, findings):
     ]
 
 
-def _of_both_sides(block, axis, dark, findings):
+def _amplifiers_of_both_sides(block, axis, dark, findings):
     """Return two amplifiers that read out to either side, each with its strip there; or None."""
     sides = [[s for s in axis.strips if (s.start >= block[1]) == after] for after in (False, True)]
     if not all(sides):

@@ -127,8 +127,10 @@ def _share_regions(seen):
     changed = {}
     for those in groups.values():
         numbers = range(len(those[0].amplifiers))
-        data = [_common([one.amplifiers[i][1] for one in those]) for i in numbers]
-        strips = [_common([s for one in those for s in one.amplifiers[i][2][:1]]) for i in numbers]
+        data = [_common_region([one.amplifiers[i][1] for one in those]) for i in numbers]
+        strips = [
+            _common_region([s for one in those for s in one.amplifiers[i][2][:1]]) for i in numbers
+        ]
         if len(those) < 2 or None in data:
             continue
         if any(strip is None and those[0].amplifiers[i][2] for i, strip in enumerate(strips)):
@@ -144,7 +146,7 @@ def _share_regions(seen):
     return [changed.get(one.hdu, one) for one in seen]
 
 
-def _common(regions):
+def _common_region(regions):
     """Return the common region; None if regions are missing or differ by many pixels."""
     if not regions:
         return None

@@ -145,7 +145,7 @@ def _draw_strip(panel, seen, axis):
             text = "There is too little light in this frame\nto tell overscan from science pixels."
         panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
         return
-    used = {x for region in _used(seen) for x in ends_on(axis, region)}
+    used = {x for region in _used_overscan(seen) for x in ends_on(axis, region)}
     near = [x for strip in axis.strips for x in (strip.start, strip.stop, *_positions(strip))]
     # Strips on both sides of the data would leave them no room: the used ones are shown.
     if max(near) - min(near) > len(axis.levels) / 2:
@@ -169,7 +169,7 @@ def _draw_strip(panel, seen, axis):
     panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
 
 
-def _used(seen):
+def _used_overscan(seen):
     return [strip for *_, strips in seen.amplifiers for strip in strips]
 
 

@@ -31,7 +31,7 @@ def profile_text(headers, camera, seen, findings, file, *, same):
     """
     facts = camera.describe(headers, file=file)
     lines = [f"# Proposed from {file}. What was found:"]
-    lines += [f"#   {line}" for finding in findings for line in _wrapped(finding)]
+    lines += [f"#   {line}" for finding in findings for line in _wrap(finding)]
     lines += ["# Look at the picture, and at each line below.", ""]
     lines += _recognition(headers, seen)
     lines += _gaps(facts, headers, camera)
@@ -69,7 +69,7 @@ def _entries(seen):
     return lines
 
 
-def _wrapped(text, width=92):
+def _wrap(text, width=92):
     lines, line = [], ""
     for word in text.split():
         if line and len(line) + 1 + len(word) > width:
@@ -86,7 +86,7 @@ def _recognition(headers, seen):
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
         value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
         if value and len(lines) < 3:
-            lines.append(f"  {keyword}: {_quoted(value)}")
+            lines.append(f"  {keyword}: {_quote(value)}")
     if len(lines) == 1:
         nx = seen[0].shape[1]
         lines.append(f"  NAXIS1: {nx}  # there is no INSTRUME: choose a card that is this camera's")
@@ -103,7 +103,7 @@ def _size(seen):
     return [f"size: [{nx}, {rows}", ""]
 
 
-def _quoted(text):
+def _quote(text):
     """Return a value in YAML; characters of a glob pattern are escaped."""
     plain = "".join(f"[{c}]" if c in "*?[" else c for c in text)
     escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
@@ -114,7 +114,7 @@ def _gaps(facts, headers, camera):
     """Return comments for values that the header lacks."""
     lines = []
     if not facts.type:
-        lines += [f"# {line}" for line in _wrapped(facts.reason)]
+        lines += [f"# {line}" for line in _wrap(facts.reason)]
         lines += ["# types:", "#   - {type: bias, exptime: {max: 0}}"]
     missing = [
         name

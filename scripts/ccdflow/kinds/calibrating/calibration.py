@@ -31,7 +31,7 @@ STORE = MasterStore()
 """The masters that this process holds in memory."""
 
 
-def _saturated(images):
+def _saturation_figures(images):
     """Return the number of saturated pixels of a frame as figures; {} without a mask."""
     counts = [image["flags"][SATURATED] for image in images if "flags" in image]
     return {"saturated": sum(counts)} if counts else {}
@@ -269,5 +269,5 @@ class Calibration:
             "uncertain": done.uncertain,
             "unit": done.unit,
             "images": [{name: image.get(name) for name in figures} for image in done.images],
-            **_saturated(done.images),
+            **_saturation_figures(done.images),
         }

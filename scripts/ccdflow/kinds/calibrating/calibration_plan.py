@@ -349,7 +349,9 @@ class Likewise:
         return None if self._dark is None else shelves.degrees_warmer_than(self._dark, degrees)
 
     def _basis_at(self, frame, warmer):
-        how = [_at(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]]
+        how = [
+            _at_degrees(line, warmer) if line[0] == "dark" else line for line in self._basis["how"]
+        ]
         return {**self._basis, "frame": frame, "how": how}
 
     def key(self, frame, degrees):
@@ -384,6 +386,6 @@ class Likewise:
         return self._ends[warmer]
 
 
-def _at(how, degrees):
+def _at_degrees(how, degrees):
     kind, scale, lag, _, *rest = how
     return [kind, scale, lag, degrees, *rest]

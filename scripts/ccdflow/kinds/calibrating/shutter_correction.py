@@ -151,7 +151,7 @@ class Correction:
         return exposure_of(self._row)
 
     @cached_property
-    def _of_flat(self):
+    def _exposures_of_flat(self):
         """The exposures of the members of its flat."""
         files = self._flat.data["members"]
         return [exposure_of(self._context.row_of(reduced_product(file))) for file in files]
@@ -161,7 +161,7 @@ class Correction:
         """Whether all exposures are known, and longer than the dead time of all pixels."""
         data = self.record.data
         longest = 2 * (data["largest"] - data["least"]) + max(data["mean"] or 0.0, 0.0)
-        return all(each > longest for each in (self._seconds, *self._of_flat))
+        return all(each > longest for each in (self._seconds, *self._exposures_of_flat))
 
     @cached_property
     def _mean(self):
@@ -195,7 +195,13 @@ class Correction:
         ccdflow.calibrate.master_store.Master
             The flat times the correction; the last ones are kept.
         """
-        key = (master.name, master.key, self.record.key, self._seconds, tuple(self._of_flat))
+        key = (
+            master.name,
+            master.key,
+            self.record.key,
+            self._seconds,
+            tuple(self._exposures_of_flat),
+        )
         return _FLATS.get(key, lambda: shutter_corrected(master, self._factors(master)))
 
     def _factors(self, master):
@@ -203,7 +209,7 @@ class Correction:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
         return [
             dead_time.correction(
-                excess, error, self._mean, self._seconds, self._of_flat, image.data.shape
+                excess, error, self._mean, self._seconds, self._exposures_of_flat, image.data.shape
             )
             for image, excess, error in zip(master.images, cells[::2], cells[1::2], strict=True)
         ]

@@ -154,10 +154,10 @@ def first_use(context, step):
     ccdflow.run.job.Use or None
     """
     # The step is kept beside its answer, so that its id stays its own.
-    return context.planned(("taken", id(step)), lambda: (step, _taken(context, step)))[1]
+    return context.planned(("taken", id(step)), lambda: (step, _taken_uses(context, step)))[1]
 
 
-def _taken(context, step):
+def _taken_uses(context, step):
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
@@ -183,11 +183,13 @@ def dark_harms(context, uses):
     if record is None or record.status != ledger.MADE:
         return False
     return benefit.harms(
-        record.data.get("quality", ()), scale=dark.scale, bias_variance=_of_bias(context, uses)
+        record.data.get("quality", ()),
+        scale=dark.scale,
+        bias_variance=_bias_variance(context, uses),
     )
 
 
-def _of_bias(context, uses):
+def _bias_variance(context, uses):
     """Return the variance of the combined bias of a frame, electrons^2 (adu^2 without a gain)."""
     bias = uses.get(BIAS)
     record = None if bias is None else context.outcome(bias.product)

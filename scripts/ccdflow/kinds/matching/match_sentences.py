@@ -415,13 +415,15 @@ def reasons_words(texts):
         details.setdefault(name, {})[match[2] if match else ""] = None
     reasons = []
     for name, count in counts.most_common(_MOST_REASONS):
-        reason = name if isinstance(name, str) else f"{name[0]}{_listed(details[name])}{name[1]}"
+        reason = (
+            name if isinstance(name, str) else f"{name[0]}{_list_names(details[name])}{name[1]}"
+        )
         reasons.append(reason + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
     rest = len(counts) - _MOST_REASONS
     return "; ".join(reasons) + (f"; and {rest} more reasons" if rest > 0 else "")
 
 
-def _listed(names, most=6):
+def _list_names(names, most=6):
     """Return names with commas, shortest exposures first; the rest is counted."""
     ordered = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
     rest = len(ordered) - most

@@ -108,12 +108,12 @@ def order_by_measurement(context, step):
     """
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
-    decide = _paired if step.pairs else _decided
+    decide = _pair_first if step.pairs else _decide_flat
     # The step is kept beside its answer, so that its id stays its own.
     return context.planned(("decided", id(step)), lambda: (step, decide(context, step)))[1]
 
 
-def _paired(context, step):
+def _pair_first(context, step):
     """Return a step whose first bias is the one that is best with the first dark there is."""
     biases_of_pairs = (
         bias
@@ -127,11 +127,11 @@ def _paired(context, step):
     return replace(step, uses=tuple(uses))
 
 
-def _decided(context, step):
+def _decide_flat(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
-    known = {use.product: _measured(context, use) for use in rivals}
+    known = {use.product: _measured_figures(context, use) for use in rivals}
     first = first_of(products, _foreseen(context, rivals, known))
     if first is None or (first == products[0] and not any(known.values())):
         return step
@@ -218,7 +218,7 @@ def _may_change(context, step):
     pending = [use for use in rivals if context.will_be_made(use.product)]
     if len(rivals) < 2 or not pending:
         return False
-    known = {use.product: _measured(context, use) for use in rivals}
+    known = {use.product: _measured_figures(context, use) for use in rivals}
     products, now = [use.product for use in rivals], _foreseen(context, rivals, known)
     first = first_of(products, now)
     if pending[0] is rivals[0] and first not in (products[0], first_of(products[1:], now)):
@@ -248,7 +248,7 @@ def _has_record(context, product):
     return record is not None and record.status == ledger.MADE
 
 
-def _measured(context, use):
+def _measured_figures(context, use):
     return _variance(use, context.outcome(use.product))
 
 

@@ -84,7 +84,7 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds):
     tuple of Candidate
     """
     terms = terms_of(shelf, kind, frame, noise, rules, seconds)
-    if (candidates := _of_last_ones(terms, frame.night, rules)) is not None:
+    if (candidates := _rank_recent(terms, frame.night, rules)) is not None:
         return candidates
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
     reach = ranking.reach_of_others()
@@ -93,7 +93,7 @@ def rank_candidates(shelf, kind, frame, noise, rules, seconds):
     return ranking.candidates()
 
 
-def _of_last_ones(terms, night, rules):
+def _rank_recent(terms, night, rules):
     """Return the candidates where they are among the last unscaled masters up to a night.
 
     Most frames of an archive with masters of each night are of these. The others are those that

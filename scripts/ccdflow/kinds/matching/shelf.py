@@ -151,8 +151,8 @@ def shelf_of(masters):
     masters, days = tuple(masters[place] for place in places), days[places]
     abouts = [master.about for master in masters]
     exptimes = _column([about.exptime for about in abouts])
-    nights, numbers = _numbered(about.night for about in abouts)
-    pairs, degrees = _numbered((about.set_temperature, about.temperature) for about in abouts)
+    nights, numbers = _number_values(about.night for about in abouts)
+    pairs, degrees = _number_values((about.set_temperature, about.temperature) for about in abouts)
     return Shelf(
         masters=masters,
         places=places,
@@ -168,7 +168,7 @@ def shelf_of(masters):
     )
 
 
-def _numbered(values):
+def _number_values(values):
     """Return the number of each of some values, and {value: its number}."""
     numbers = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values]), numbers

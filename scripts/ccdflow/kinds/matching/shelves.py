@@ -112,7 +112,7 @@ class Shelves:
             self._chips.add(first, setup_of(context, first, kind))
             offered = masters if count >= self.minimum else few
             for night in group.nights or (group.night,):
-                what = self._about(first, middles, night)
+                what = self._setup_with_settings(first, middles, night)
                 offered.append(OfferedMaster(group.product, kind.name, what, count, variance))
         own = rules(context)
         self._is_causal = own.direction != "nearest"
@@ -167,7 +167,7 @@ class Shelves:
             }
         return telling, common
 
-    def _of_larger_windows(self, frame, row):
+    def _larger_windows(self, frame, row):
         """Return [(the frame as one of a larger window, its region there)], smallest first."""
         of_frame, facts = setup_of(self._context, row, self.kind), row.facts
         name = (of_frame, row.geometry, row.recipe, facts["setting"], *_section(facts))
@@ -183,7 +183,7 @@ class Shelves:
             for setup, more, cut in self._larger[name]
         ]
 
-    def _about(self, first, middles, night):
+    def _setup_with_settings(self, first, middles, night):
         """Return the setup of a frame or master, with the settings that tell masters apart."""
         frame = about_members(self._context, first, middles, self.kind, night=night)
         setup, setting = setup_of(self._context, first, self.kind), first.facts["setting"]
@@ -219,7 +219,7 @@ class Shelves:
         # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest = max(seconds, default=None)
-        frame = self._about(rows[0], middles_of(rows), night)
+        frame = self._setup_with_settings(rows[0], middles_of(rows), night)
         step = self._step(replace(frame, exptime=longest), rows[0])
         if not step.missing or not seconds or is_same_exposure(min(seconds), longest):
             return step
@@ -256,7 +256,7 @@ class Shelves:
         -------
         ccdflow.run.job.Use or None
         """
-        frame = self._about(rows[0], middles_of(rows), night)
+        frame = self._setup_with_settings(rows[0], middles_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
         candidate = alike.candidate(product, frame.set_temperature, frame.temperature)
         return None if candidate is None else _use(candidate, None)
@@ -281,15 +281,15 @@ class Shelves:
 
     def _steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
-        like = self._about(row, middles_of([row]), row.night)
+        like = self._setup_with_settings(row, middles_of([row]), row.night)
         self._note_noise(like.setup, row)
-        alike = self._alike((like, None), *self._of_larger_windows(like, row))
+        alike = self._alike((like, None), *self._larger_windows(like, row))
         return StepsAlike(self.kind.name, alike, self._chosen)
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
         self._note_noise(frame.setup, row)
-        alike = self._alike((frame, None), *self._of_larger_windows(frame, row))
+        alike = self._alike((frame, None), *self._larger_windows(frame, row))
         return self._chosen(alike, frame.exptime, frame.set_temperature, frame.temperature)
 
     def _note_noise(self, setup, row):
@@ -369,9 +369,9 @@ class Shelves:
         -------
         list of (OfferedMaster, str)
         """
-        frame, name = self._about(rows[0], middles_of(rows), night), self.kind.name
+        frame, name = self._setup_with_settings(rows[0], middles_of(rows), night), self.kind.name
         larger = {
-            cut_frame.setup: cut_frame for cut_frame, _ in self._of_larger_windows(frame, rows[0])
+            cut_frame.setup: cut_frame for cut_frame, _ in self._larger_windows(frame, rows[0])
         }
         passed = []
         for master, why in self._masters.passed_over(name, frame, nights):

@@ -204,10 +204,10 @@ def _place(label):
 def _label(row):
     facts = row.facts
     kind = facts["type"] if facts["type"] in _ORDER else "other"
-    return _named(kind, facts, facts["exptime"])
+    return _name_of_kind(kind, facts, facts["exptime"])
 
 
-def _named(kind, facts, seconds):
+def _name_of_kind(kind, facts, seconds):
     parts = [kind]
     if kind == "dark":
         parts.append(night_plan.seconds_words(seconds))
@@ -228,5 +228,5 @@ def _holes(context, group):
         seconds = row.facts["exptime"]
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
-        label = _named(answer.kind, row.facts, seconds)
+        label = _name_of_kind(answer.kind, row.facts, seconds)
         yield _setup(context, row), label, MISSING if use is None else OTHER

@@ -286,14 +286,18 @@ def name_of_exposure(context, group):
 
 def seconds_words(seconds):
     """Return an exposure in words: ``300.1 s``."""
-    return f"{_rounded(seconds):g} s" if isinstance(seconds, int | float) else "unknown exposure"
+    return (
+        f"{_round_exposure(seconds):g} s"
+        if isinstance(seconds, int | float)
+        else "unknown exposure"
+    )
 
 
-def _rounded(seconds):
+def _round_exposure(seconds):
     """Return an exposure to the digits that tell one from another.
 
-    >>> _rounded(300.062), _rounded(180.0057), _rounded(0.05), _rounded(29.95)
-    (300.1, 180.0, 0.05, 29.95)
+    >>> [_round_exposure(seconds) for seconds in (300.062, 180.0057, 0.05, 29.95)]
+    [300.1, 180.0, 0.05, 29.95]
     """
     if seconds < 1:
         return float(f"{seconds:.3g}")
@@ -361,11 +365,11 @@ def _planned_master(context, kind, answers):
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
-        unmeasured=_unmeasured(context, answer.step),
+        unmeasured=_unmeasured_words(context, answer.step),
     )
 
 
-def _unmeasured(context, step):
+def _unmeasured_words(context, step):
     rivals = competing_flats(context, step)
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 

@@ -222,7 +222,9 @@ def _whole(frame):
     even = frame.use_small_image(small_image(made.images[0].data)) if frame.is_looked_at else None
     atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
-    samples = [_native(image.data[list(frame.rows(image.data.shape))]) for image in made.images]
+    samples = [
+        _native_values(image.data[list(frame.rows(image.data.shape))]) for image in made.images
+    ]
     return made, checksum.headers_among(parts), samples, even
 
 
@@ -310,5 +312,5 @@ def _statistics(frame, image, sample, levels):
             yield {"amplifier": amplifier.name, **vars(frame_statistics(inside, level))}
 
 
-def _native(image):
+def _native_values(image):
     return image.astype(image.dtype.newbyteorder("="))

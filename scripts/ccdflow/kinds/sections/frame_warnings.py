@@ -131,7 +131,7 @@ def gather(rows, record_of):
         "said": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
         "even": even,
         "levels": [[*of, values] for of, values in levels.items() if of[1] in ("bias", "flat")],
-        "biases": [list(entry) for entry in _of_biases(noises).items()],
+        "biases": [list(entry) for entry in _noises_of_biases(noises).items()],
         "noises": open_,
         "open": [file for file, *_ in (*even, *open_)],
     }
@@ -209,7 +209,7 @@ def _like_a_flat(file, camera, level, usual):
         )
 
 
-def _of_biases(noises):
+def _noises_of_biases(noises):
     """Return {setup: noises} of the overscan of biases."""
     of_setup = defaultdict(list)
     for row, of_frame in noises.values():

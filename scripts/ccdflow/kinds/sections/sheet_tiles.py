@@ -93,7 +93,7 @@ class NightTiles:
             yield frame.status, frame.reason or frame.status
         if frame.remark:
             yield "left out", frame.remark
-        if why := self._saturated(frame):
+        if why := self._saturated_part(frame):
             yield "saturated", why
         record = self._calibrated.get(frame.file)
         if record is not None and record.status != ledger.MADE:
@@ -122,7 +122,7 @@ class NightTiles:
         grades = sorted(record.data["grade"] for record in made)
         return grades[len(grades) // 2] if grades else "A"
 
-    def _saturated(self, frame):
+    def _saturated_part(self, frame):
         """Return the saturated part of a frame in words.
 
         An amplifier throughout; pixels, where a mask counts them; a patch of its small picture.

@@ -106,7 +106,7 @@ def night_quality_picture(
     return raster.png()
 
 
-def _called(amplifier, number):
+def _amplifier_name(amplifier, number):
     return drawable_text(amplifier.amplifier) or f"amplifier {number + 1}"
 
 
@@ -130,7 +130,7 @@ def _entries(amplifiers, after=lambda each: ""):
     if len(amplifiers) > _NAMED:
         return []
     return [
-        (_colour(number), _called(each, number) + after(each), MARKS[number % len(MARKS)])
+        (_colour(number), _amplifier_name(each, number) + after(each), MARKS[number % len(MARKS)])
         for number, each in enumerate(amplifiers)
     ]
 
@@ -218,7 +218,7 @@ def _draw_structure(raster, box, amplifiers, unit):
     for number, each in enumerate(amplifiers):
         for what in ("row", "column"):
             value, error = getattr(each, f"{what}_structure"), getattr(each, f"{what}_error")
-            called = _called(each, number)
+            called = _amplifier_name(each, number)
             called = called if len(called) <= 16 else "…" + called[-15:]
             if math.isfinite(value):
                 error = error if math.isfinite(error) else 0.0

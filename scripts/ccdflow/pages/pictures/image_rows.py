@@ -57,7 +57,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     UserError
         If there is no row, or an image has not two axes.
     """
-    taken = [_taken(row) for row in rows]
+    taken = [_taken_rows(row) for row in rows]
     if not taken:
         raise UserError("there is no image to draw", remedy="give at least one")
     is_tall = min(small.ratio for _, own in taken for small, *_ in own) > _TALL
@@ -81,7 +81,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     return raster.png()
 
 
-def _taken(row):
+def _taken_rows(row):
     images = []
     for image, unit, what in row.images:
         check_image(image, what, row.headline)

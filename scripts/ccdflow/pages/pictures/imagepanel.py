@@ -74,9 +74,9 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
         round((right - left) * columns * image.step / nx),
         round((bottom - top) * rows * image.step / ny),
     )
-    drawn = _shade_numbers(raster, _resized(places, size))
+    drawn = _shade_numbers(raster, _resize(places, size))
     if not finite.all():
-        drawn[_resized(finite.astype(float), size) < 0.5] = raster.colour(FAINT)
+        drawn[_resize(finite.astype(float), size) < 0.5] = raster.colour(FAINT)
     raster.put(left, top, drawn[: bottom - top, : right - left][::-1])
     raster.text(left, top - 7, title, INK, points=TITLE)
     _draw_axes(raster, corners, image.shape, has_rows=has_rows)
@@ -92,7 +92,7 @@ def _shade_numbers(raster, places):
     return numbers[np.minimum((places * _SHADES).astype(int), _SHADES - 1)]
 
 
-def _resized(values, size):
+def _resize(values, size):
     """Return values (ny, nx) in [0, 1], stretched or shrunk to (width, height) pixels."""
     rows, columns = values.shape
     enlarged = min(size[0] / columns, size[1] / rows)

@@ -189,10 +189,10 @@ class Raster:
         grounds, steps = patch[rows, columns], steps[rows, columns]
         table = np.zeros((_MOST_COLOURS, _STEPS + 1), np.uint8)
         for ground in np.unique(grounds).tolist():
-            table[ground] = self._between(ground, colour)
+            table[ground] = self._colours_between(ground, colour)
         patch[rows, columns] = table[grounds, steps]
 
-    def _between(self, ground, colour):
+    def _colours_between(self, ground, colour):
         """Return the numbers of the colours from a ground to a colour."""
         key = ground, colour
         if key not in self._shades:

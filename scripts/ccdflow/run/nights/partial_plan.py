@@ -118,9 +118,9 @@ class _Changes:
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
         self.products = {name for name in self.folders if not name.startswith("raw/")}
-        self.found = {file: at for folder in self.raw for file, at in self._listed(folder)}
+        self.found = {file: at for folder in self.raw for file, at in self._list_frames(folder)}
 
-    def _listed(self, folder):
+    def _list_frames(self, folder):
         """Yield (file, stamp) of the raw frames of a folder."""
         prefix = f"{folder}/" if folder else ""
         try:

@@ -355,7 +355,7 @@ def _read(raw, file, before, settings, basis, now, values):
         )
         values["reason"] = "; ".join(filter(None, (values["reason"], *notes)))
         if not layout.checked:
-            values["packed"] = _checked(raw, layout, before, now, settings)
+            values["packed"] = _check_pixels(raw, layout, before, now, settings)
 
 
 def _as_far_as_read(row, raw, settings, basis):
@@ -385,7 +385,7 @@ def _as_far_as_read(row, raw, settings, basis):
     return replace(row, camera=camera.name, basis=basis.hash_of(camera.name), facts=known["facts"])
 
 
-def _checked(raw, layout, before, now, settings):
+def _check_pixels(raw, layout, before, now, settings):
     """Return ``Row.packed`` once the file's pixels are known to be as its headers promise, or new.
 
     A young file is read again by the next run. If its bytes are then the same as now, they need not

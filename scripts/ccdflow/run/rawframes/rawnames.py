@@ -99,10 +99,10 @@ def refuse_spellings(store, new_files):
     for file in sorted(new_files):
         product = PurePosixPath(paths.reduced_frame(file))
         for path in (*reversed(product.parents[:-1]), product):
-            first = spelled.setdefault(_folded(path), str(path))
-            owner.setdefault(_folded(path), file)
+            first = spelled.setdefault(_fold_case(path), str(path))
+            owner.setdefault(_fold_case(path), file)
             if first != str(path):
-                _refuse_spelling(store, file, owner[_folded(path)], is_file=path == product)
+                _refuse_spelling(store, file, owner[_fold_case(path)], is_file=path == product)
                 break
 
 
@@ -117,7 +117,7 @@ def _refuse_spelling(store, file, other, *, is_file):
             store.rows[name] = replace(row, status=SET_ASIDE, reason=reason)
 
 
-def _folded(path):
+def _fold_case(path):
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 

@@ -102,7 +102,7 @@ def passed_over_lines(files):
         if not any(folder.startswith(".") for folder in folders):
             (hidden if name.startswith(".") else packed).append(file)
     return [
-        f"passed over: {_counted(names)} {why} (the first: {min(names)!a})"
+        f"passed over: {_count_files(names)} {why} (the first: {min(names)!a})"
         for names, why in (
             (hidden, "with a leading dot in the name"),
             (packed, "packed in a way that is not read: unpack them, or pack them with gzip"),
@@ -111,7 +111,7 @@ def passed_over_lines(files):
     ]
 
 
-def _counted(files):
+def _count_files(files):
     return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 

@@ -308,12 +308,12 @@ class Watch:
         Round
         """
         if ready and self._warm is not None and not self._is_due():
-            done = self._short(ready)
+            done = self._short_round(ready)
             if done is not None:
                 return done
         return self.round(ready)
 
-    def _short(self, ready):
+    def _short_round(self, ready):
         """Make the products of new frames and of their night; None where that is not enough."""
         done = Round(is_short=True)
         try:
