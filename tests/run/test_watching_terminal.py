@@ -113,7 +113,9 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")
     watched._look()
-    assert watch._words_on_work_left(watched).endswith("2 frames wait: start again, or run snakemake")
+    assert watch._words_on_work_left(watched).endswith(
+        "2 frames wait: start again, or run snakemake"
+    )
     watched._seen.add(watched._found)
     assert watch._words_on_work_left(watched) == "nothing is half made"
 
