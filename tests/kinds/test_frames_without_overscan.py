@@ -134,7 +134,7 @@ def cut_left_columns(path):
 
 
 def test_a_noisy_camera_loses_no_frame(tmp_path):
-    """Its readout has 60 electrons; neither its header nor its profile tells. Nor is there a sky."""
+    """Its readout has 60 electrons, neither header nor profile tells, and there is no sky."""
     rng = np.random.default_rng(8)
     for n, kind in enumerate(("bias", "flat", "science", "bright")):
         for i in range(3):

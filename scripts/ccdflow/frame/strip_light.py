@@ -37,7 +37,7 @@ _RESPONSE = 0.02
 # A strip of a flat does hold data, whatever gain and read noise are given, if besides at least half
 # of its level is light, it has this level, adu, and noise, electrons, and if no data are more than
 # twice as bright. An unlit edge beside a flat, biases and noisy readouts have not all of these.
-_SURE_LIGHT, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP = 0.5, 5000.0, 60.0, 1.0
+_SURE_LIGHT, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP = 0.5, 5000.0, 100.0, 1.0
 # Data beside an overscan hold light if they are noisier than it by this factor.
 _NOISIER = 1.25
 # Adu by which the data beside a true overscan are brighter, at least: biases have gradients.
@@ -195,7 +195,17 @@ def light_warnings(compared, amplifiers):
 
 
 def is_dark(likeness, amplifier):
-    """Tell whether light ends at a strip: a true overscan beside data with light."""
+    """Tell whether light ends at a strip: a true overscan beside data with light.
+
+    Parameters
+    ----------
+    likeness : Likeness
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    bool
+    """
     brighter = likeness.step > max(likeness.noise, _LEAST_STEP)
     is_noisier = likeness.data_noise > _NOISIER * likeness.noise
     return brighter and is_noisier and not is_lit(likeness, amplifier)
