@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from camera_headers import header, profile
 
+from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import FrameError
 
@@ -40,6 +41,11 @@ CONTRADICTED = {
     "trimmed, BIASSEC of before": (RIGHT, 2048, 40, {"BIASSEC": "[2049:2080,1:39]"}, "BIASSEC"),
     "no overscan, by CCDSEC": (RIGHT, 2048, 40, {"CCDSEC": "[1:2048,1:40]"}, "CCDSEC"),
     "no overscan, by DETSEC": (RIGHT, 2048, 40, {"DETSEC": "[2049:4096,1:40]"}, "DETSEC"),
+    "trimmed, all cards of before": (
+        RIGHT, 2048, 40,
+        {"DATASEC": "[1:2048,1:40]", "TRIMSEC": "[1:2048,1:40]", "BIASSEC": "[2049:2080,1:40]"},
+        "DATASEC",
+    ),
     "trimmed within a window": (RIGHT, 1000, 40, {"DATASEC": "[1:1000,1:40]"}, "DATASEC"),
     "cut further, the card of before": (RIGHT, 1900, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
     "12 of 32 columns left": (RIGHT, 2060, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
@@ -90,6 +96,18 @@ FINE = {
     "BIASSEC": (RIGHT, 2080, 40, {"BIASSEC": "[2049:2080,1:39]"}, "[2056:2080,1:40]"),
     "unreadable": (RIGHT, 2080, 40, {"DATASEC": "all"}, "[2056:2080,1:40]"),
     "no card": (RIGHT, 2048, 40, {}, "[2024:2048,1:40]"),
+    # The header is of two minds; the profile decides.
+    "DATASEC is all, but not BIASSEC": (
+        RIGHT, 2080, 40, {"DATASEC": "[1:2080,1:40]", "BIASSEC": "[2049:2080,1:39]"},
+        "[2056:2080,1:40]",
+    ),
+    "DATASEC is all, but not TRIMSEC": (
+        RIGHT, 2080, 40, {"DATASEC": "[1:2080,1:40]", "TRIMSEC": "[1:2048,1:40]"},
+        "[2056:2080,1:40]",
+    ),
+    "CCDSEC is all, but not TRIMSEC": (
+        LEFT, 2080, 40, {"CCDSEC": "[1:2080,1:40]", "TRIMSEC": "[51:2080,1:40]"}, "[6:49,1:40]",
+    ),
     "prescan": (LEFT, 4142, 40, {"DATASEC": "[51:4142,1:40]"}, "[6:49,1:40]"),
     "rows": (ABOVE, 60, 4120, {"DATASEC": "[1:60,1:4100]"}, "[1:60,4105:4120]"),
 }  # fmt: skip
@@ -99,6 +117,18 @@ FINE = {
 def test_a_strip_that_no_card_contradicts_is_taken(tmp_path, case):
     text, nx, ny, cards, wanted = FINE[case]
     assert strip_of(tmp_path, text, header(nx, ny, INSTRUME="PROBE", **cards)) == wanted
+
+
+def test_the_remedy_for_a_wrong_card_leaves_frames_of_other_sizes_alone(tmp_path):
+    """`size` goes into a copy of the profile, which only frames of this size take."""
+    for name, more in (("all", ""), ("copy", "size: [1032, null]")):
+        (tmp_path / f"{name}.yaml").write_text(RIGHT.format(more=more), "utf-8")
+    cameras = load_cameras(tmp_path)
+    for nx, name, strip in ((1032, "copy", "[1008:1032,1:9]"), (2080, "all", "[2056:2080,1:9]")):
+        made = [header(nx, 9, INSTRUME="PROBE", DATASEC="[1:2048,1:9]")]
+        camera = identify(made, cameras, file="a.fits")
+        assert camera.name == name
+        assert camera.geometry(made, file="a.fits").amplifiers[0].overscan[0].to_fits() == strip
 
 
 def test_two_amplifiers_that_share_a_section(tmp_path):

@@ -37,7 +37,8 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
     one = replace(one, gain=gain, read_noise=read_noise)
     reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
     (rows,) = reduced.rows.values()
-    found = [text for kind, text in reduced.warnings if kind == strip_light.LIT]
+    kinds = strip_light.LIT, strip_light.DATA
+    found = [text for kind, text in reduced.warnings if kind in kinds]
     return found, rows.is_strip_dark
 
 
@@ -47,7 +48,9 @@ def test_columns_of_data_are_known_by_level_and_noise(light, turned):
     for seed in range(5):
         (text,), is_dark = warnings_of(exposed(light, strip=0, seed=seed), turned=turned)
         assert not is_dark
-        assert strip_light.HOLDS_DATA in text
+        # A faint strip may be a noisy readout: it leaves a doubt, and sets no flat aside.
+        assert (strip_light.HOLDS_DATA in text) == (light == 30_000)
+        assert ("correct `gain:` and `read_noise:`" in text) == (light < 30_000)
         assert "allowed: a strip without light" in text
         assert "`overscan: none`" in text
         where = "[1:120,1:25]" if turned else "[276:300,1:120]"
@@ -71,10 +74,54 @@ def test_a_read_noise_that_is_not_known_is_taken_to_be_below_30_electrons():
     assert len(warnings_of(exposed(3_000, strip=0), gain=None)[0]) == 1
     # 300 electrons have a noise of 18: it could be that of a readout.
     assert warnings_of(exposed(300, strip=0), read_noise=None)[0] == []
-    # A noisy readout that the header gives is no light; the same noise is, where it gives another.
-    noisy = exposed(0, noise=40.0)
-    assert warnings_of(noisy, read_noise=30.0)[0] == []
+    # A noisy readout that the header gives is no light; the same noise may be, if it gives another.
+    noisy = exposed(0, noise=25.0)
+    assert warnings_of(noisy, read_noise=20.0)[0] == []
     assert len(warnings_of(noisy, read_noise=5.0)[0]) == 1
+    # 1000 adu can not be the 1600 photons that a noise of 40 electrons stands for.
+    assert warnings_of(exposed(0, noise=40.0), read_noise=5.0)[0] == []
+
+
+# Noise and gain as they are, and the gain and read noise that the header gives.
+MISTAKEN = {
+    "noisy, no gain": (50.0, {"gain": None, "read_noise": None}),
+    "noisy, no read noise": (70.0, {"read_noise": None}),
+    "read noise a tenth": (10.0, {"read_noise": 1.0}),
+    "gain ten times": (10.0, {"gain": 10.0, "read_noise": 10.0}),
+    "gain ten times, no read noise": (15.0, {"gain": 10.0, "read_noise": None}),
+    "gain a tenth": (10.0, {"gain": 0.1}),
+    "noise of 80 adu, no gain": (80.0, {"gain": None}),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("light", [0, 50, 1_000, 30_000])
+@pytest.mark.parametrize("case", MISTAKEN)
+def test_no_noise_of_a_readout_sets_a_flat_aside(case, light, turned):
+    """Whatever the cards say of it; neither at an unlit edge nor in a frame without light."""
+    noise, given = MISTAKEN[case]
+    for unlit in (0, 80):
+        for seed in range(3):
+            # With a bias level of 1000 adu, and with one that could be light.
+            frame = exposed(light, noise=noise, seed=seed, unlit=unlit) + np.uint16(
+                6000 * (seed % 2)
+            )
+            for text in warnings_of(frame, turned=turned, **given)[0]:
+                assert strip_light.HOLDS_DATA not in text
+
+
+def test_a_strip_that_is_dark_beside_its_data_clears_the_others():
+    """Of two amplifiers one shows that the strips of the profile are an overscan."""
+    ny = 120
+    lit, dark = exposed(20_000, strip=0), exposed(20_000, strip=STRIP)
+    frame = np.concatenate([lit, dark], axis=1)
+    first = amplifier(f"1:268,1:{ny}", f"276:300,1:{ny}", name="L")
+    second = amplifier(f"301:600,1:{ny}", f"608:632,1:{ny}", name="R", place=f"269:568,1:{ny}")
+    both = [replace(each, gain=1.0, read_noise=5.0) for each in (first, second)]
+    found = geometry(frame.shape, *both)
+    kinds = [kind for kind, _ in reduce_frame({0: (frame, 0)}, found, BY_ROW).warnings]
+    assert strip_light.LIT in kinds
+    assert strip_light.DATA not in kinds
 
 
 def test_a_strip_of_which_a_part_is_data_has_another_warning():
@@ -86,16 +133,17 @@ def test_a_strip_of_which_a_part_is_data_has_another_warning():
     assert "light" in [kind for kind, _ in reduced.warnings]
 
 
+# Whether the frame without its overscan is warned of; by the words of a flat that is set aside.
 REAL = {
-    "kast_blue_2015/b2.fits.gz": True,
-    "kast_blue_2015/b27.fits.gz": False,
-    "kast_blue_2015/b14.fits.gz": False,
-    "saao_ste3/a8280271.fits": True,
-    "isis_blue_2016/r2324581.fit.gz": True,
-    "vbo_uags_2025/02jan2025_dft1.fits": True,
-    "goodman_focus/im_g_SDSS.fits": False,
+    "kast_blue_2015/b2.fits.gz": strip_light.HOLDS_DATA,
+    "kast_blue_2015/b27.fits.gz": None,
+    "kast_blue_2015/b14.fits.gz": None,
+    "saao_ste3/a8280271.fits": "may hold data",
+    "isis_blue_2016/r2324581.fit.gz": strip_light.HOLDS_DATA,
+    "vbo_uags_2025/02jan2025_dft1.fits": "may hold data",
+    "goodman_focus/im_g_SDSS.fits": None,
     # An arc and a faint spectrum, unlit at the edge but for lines.
-    "efosc2_2022/EFOSC.2022-01-28T04:54:24.341.fits.gz": False,
+    "efosc2_2022/EFOSC.2022-01-28T04:54:24.341.fits.gz": None,
 }
 
 
@@ -109,8 +157,11 @@ def test_real_frames_with_their_overscan_and_without(name):
     recipe = camera.recipe({}).for_geometry(found)
     stored = {hdu: (arrays[hdu], 0) for hdu, _ in found.raw_shapes}
     kinds = [kind for kind, _ in reduce_frame(stored, found, recipe).warnings]
-    assert strip_light.LIT not in kinds
+    assert not {strip_light.LIT, strip_light.DATA} & set(kinds)
     first = found.amplifiers[0]
     trimmed = np.ascontiguousarray(arrays[first.hdu][first.data.slices])
-    known, _ = warnings_of(trimmed, gain=first.gain or 1.0, read_noise=first.read_noise or 5.0)
-    assert bool(known) == REAL[name]
+    known, is_dark = warnings_of(
+        trimmed, gain=first.gain or 1.0, read_noise=first.read_noise or 5.0
+    )
+    assert len(known) == (REAL[name] is not None)
+    assert all(REAL[name] in text and not is_dark for text in known)

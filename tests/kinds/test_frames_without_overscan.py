@@ -80,16 +80,20 @@ def test_without_cards_pixels_tell_and_biases_are_warned_of(tmp_path):
     take(tmp_path, "bias", "flat", "science")
     take(tmp_path, "bias", "flat", "science", "bright", name="cut_", first=20, trimmed=True)
     done = run(tmp_path)
-    for status, reason in shown(done, "cut_flat") + shown(done, "cut_bright"):
+    for status, reason in shown(done, "cut_flat"):
         assert status == "set aside"
         assert reason.startswith("the overscan [104:128,1:90] holds data as the image does: its")
     assert not (done.results / "reduced" / "cut_flat0.fits").exists()
-    for status, reason in shown(done, "cut_bias") + shown(done, "cut_science"):
+    for status, reason in shown(done, "cut_bright"):
+        # The same noise and level could be those of a noisy readout without light.
+        assert status == "ok"
+        assert "warning: the overscan [104:128,1:90] may hold data: its level" in reason
+    for status, reason in shown(done, "cut_b") + shown(done, "cut_science"):
         assert status == "ok"
         assert "warning: NAXIS1 is 128: in a frame of its size, with light, the strip" in reason
         assert "give `size:` in the camera's profile" in reason
     assert [text for _, text in shown(done, "bias") + shown(done, "flat")] == [""] * 6
-    line = "warning: lfc: cut_bias0.fits (the first of 6 frames): NAXIS1 is 128: in a frame of its"
+    line = "warning: lfc: cut_bias0.fits (the first of 9 frames): NAXIS1 is 128: in a frame of its"
     assert sum(text.startswith(line) for text in done.lines) == 1
 
 
@@ -127,6 +131,26 @@ def cut_left_columns(path):
     with fits.open(path) as hdus:
         data, cards = hdus[0].data[:, 32:].copy(), hdus[0].header.copy()
     fits.writeto(path, data, cards, overwrite=True)
+
+
+def test_a_noisy_camera_loses_no_frame(tmp_path):
+    """Its readout has 60 electrons, neither header nor profile tells, and there is no sky."""
+    rng = np.random.default_rng(8)
+    for n, kind in enumerate(("bias", "flat", "science", "bright")):
+        for i in range(3):
+            cards = bias_cards(3 * n + i, name="LFC", FILTER="g") | CARDS[kind]
+            pixels = 1140 + 60 * rng.standard_normal((NY, NX + STRIP))
+            # An unlit edge of 40 columns: the slit of a spectrograph is no longer.
+            pixels[:, : NX - 40] += rng.poisson(LIGHT[kind], (NY, NX - 40))
+            write_raw(tmp_path / "raw" / f"{kind}{i}.fits", (np.rint(pixels).astype("u2"), cards))
+    done = run(tmp_path)
+    assert {status for status, _ in shown(done, "")} == {"ok"}
+    for _, reason in shown(done, "flat") + shown(done, "science"):
+        assert "may hold data" in reason
+        assert "correct `gain:` and `read_noise:` in the camera's profile" in reason
+    # The remedy that it names.
+    done = run(tmp_path, LFC + "gain: 1.0\nread_noise: 60\n")
+    assert not any("may hold data" in reason for _, reason in shown(done, ""))
 
 
 def test_a_night_without_any_overscan_is_known_by_its_flats(tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-LIT = "lit overscan"
-"""The name of this warning. Whether it sets a frame aside depends on its image type."""
+LIT, DATA = "lit overscan", "data for overscan"
+"""The names of these warnings: a strip that may hold data, and one that does, in a flat."""
 
 HOLDS_DATA = "holds data as the image does"
 """Words of the warning, by which the reason of a frame that was set aside is known."""
@@ -32,6 +32,12 @@ _SAME_LEVEL = 0.1
 # differs more over the neighbours, which are spread. A true overscan beside a flat is 40
 # times quieter.
 _SAME_NOISE = 1.5
+# Photons make no more noise than the whole level would, in pixels whose response differs by this.
+_RESPONSE = 0.02
+# A strip of a flat does hold data, whatever gain and read noise are given, if besides at least half
+# of its level is light, it has this level, adu, and noise, electrons, and if no data are more than
+# twice as bright. An unlit edge beside a flat, biases and noisy readouts have not all of these.
+_SURE_LIGHT, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP = 0.5, 5000.0, 100.0, 1.0
 # Data beside an overscan hold light if they are noisier than it by this factor.
 _NOISIER = 1.25
 # Adu by which the data beside a true overscan are brighter, at least: biases have gradients.
@@ -48,7 +54,11 @@ REMEDY = (
     "was the frame read without overscan, or trimmed: give frames of its size a profile of their"
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
-"""The end of the warning."""
+"""The end of the warnings."""
+
+_DOUBT = (
+    "is its noise that of the readout: correct `gain:` and `read_noise:` in the camera's profile;"
+)
 
 
 class Likeness(NamedTuple):
@@ -60,11 +70,17 @@ class Likeness(NamedTuple):
         Level of the data less that of the strip, adu.
     noise, data_noise : float
         Noise of a pixel of the strip and of the data, without that of columns and rows, adu.
+    level : float
+        Of the strip, adu.
+    brightest : float
+        Level of the brightest line of the data, along the strip, less that of the strip, adu.
     """
 
     step: float
     noise: float
     data_noise: float
+    level: float
+    brightest: float
 
 
 def compare_strip(sample, amplifier):
@@ -92,8 +108,14 @@ def compare_strip(sample, amplifier):
     # The data nearest to the strip come first.
     nearest = lines[:, ::-1] if sides == {"behind"} else lines
     steps = nearest[:, :_NEAREST].mean(axis=1, dtype=np.float64) - sample.own
+    level = float(median(sample.own))
+    few = lines[:: max(1, len(lines) // _MOST_ROWS)]
     return Likeness(
-        float(median(steps)), _noise_within(strip), _noise_within(nearest[:, :_NEIGHBOURS])
+        step=float(median(steps)),
+        noise=_noise_within(strip),
+        data_noise=_noise_within(nearest[:, :_NEIGHBOURS]),
+        level=level,
+        brightest=float(np.median(few, axis=0).max()) - level,
     )
 
 
@@ -138,43 +160,55 @@ def compare_strips(samples, amplifiers):
     return {name: likeness for name, likeness in compared.items() if likeness is not None}
 
 
-def light_warnings(compared, samples, amplifiers):
+def light_warnings(compared, amplifiers):
     """Return the warnings on strips that hold light as the data beside them do.
 
     Parameters
     ----------
     compared : dict of str to Likeness
         As `compare_strips` returns it.
-    samples : dict of str to ccdflow.frame.subtraction_checks.Sample
-        By the name of the amplifier.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
 
     Returns
     -------
     list of (str, str)
-        `LIT` and the text of each warning.
+        `LIT` or, where a flat would leave no doubt, `DATA`, and the text of each warning.
     """
     warnings = []
+    # The strips of the profile are an overscan where one amplifier shows it.
+    has_dark = any(is_dark(compared[a.name], a) for a in amplifiers if a.name in compared)
     for amplifier in amplifiers:
         likeness = compared.get(amplifier.name)
         if likeness is not None and is_lit(likeness, amplifier):
             where = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
             regions = " ".join(strip.to_fits() for strip in amplifier.overscan)
-            level = median(samples[amplifier.name].own)
+            is_sure = not has_dark and _is_surely_lit(likeness, amplifier)
+            says = HOLDS_DATA if is_sure else "may hold data"
             text = (
-                f"{where}the overscan {regions} {HOLDS_DATA}: its level ({level:.4g} adu) is that"
-                f" of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
+                f"{where}the overscan {regions} {says}: its level ({likeness.level:.4g} adu) is"
+                f" that of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
                 f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
-                f" adu); allowed: a strip without light; {REMEDY}"
+                f" adu); allowed: a strip without light; {'' if is_sure else _DOUBT + ' '}{REMEDY}"
             )
-            warnings.append((LIT, text))
+            warnings.append((DATA if is_sure else LIT, text))
     return warnings
 
 
-def is_dark(likeness):
-    """Tell whether light ends at a strip: a true overscan beside data with light."""
+def is_dark(likeness, amplifier):
+    """Tell whether light ends at a strip: a true overscan beside data with light.
+
+    Parameters
+    ----------
+    likeness : Likeness
+    amplifier : ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    bool
+    """
     brighter = likeness.step > max(likeness.noise, _LEAST_STEP)
-    return brighter and likeness.data_noise > _NOISIER * likeness.noise
+    is_noisier = likeness.data_noise > _NOISIER * likeness.noise
+    return brighter and is_noisier and not is_lit(likeness, amplifier)
 
 
 def is_lit(likeness, amplifier):
@@ -198,4 +232,21 @@ def is_lit(likeness, amplifier):
     light = noise**2 / gain
     ratio = likeness.data_noise / likeness.noise
     is_alike = 1 / _SAME_NOISE <= ratio <= _SAME_NOISE
+    if amplifier.gain and likeness.noise**2 > _most_variance(likeness.level, gain):
+        # No level of this height has so many photons: it is a noisy readout.
+        return False
     return is_alike and abs(likeness.step) <= _SAME_LEVEL * light
+
+
+def _most_variance(level, gain):
+    """Return the variance of a pixel, adu^2, if its whole level were light."""
+    return max(level, 0.0) / gain + (_RESPONSE * level) ** 2
+
+
+def _is_surely_lit(likeness, amplifier):
+    """Tell whether a strip that holds light would do so with another gain or read noise, too."""
+    gain, level = amplifier.gain, likeness.level
+    if not gain or level < _SURE_LEVEL or likeness.noise * gain < _SURE_NOISE:
+        return False
+    is_mostly_light = likeness.noise**2 * gain >= _SURE_LIGHT * level
+    return is_mostly_light and likeness.brightest <= _SURE_STEP * level

@@ -205,13 +205,14 @@ def judge_subtraction(samples, amplifiers, recipe):
     """
     rows, warnings_found = {}, []
     compared = strip_light.compare_strips(samples, amplifiers)
+    of_name = {amplifier.name: amplifier for amplifier in amplifiers}
     for name, sample in samples.items():
         noise, warnings = warnings_of(sample, recipe, name if len(amplifiers) > 1 else "")
         warnings_found += warnings
         if noise is not None:
-            is_dark = name in compared and strip_light.is_dark(compared[name])
+            is_dark = name in compared and strip_light.is_dark(compared[name], of_name[name])
             rows[name] = replace(noise, is_strip_dark=is_dark)
-    warnings_found += strip_light.light_warnings(compared, samples, amplifiers)
+    warnings_found += strip_light.light_warnings(compared, amplifiers)
     return rows, warnings_found + seam_warnings(samples, amplifiers)
 
 

@@ -47,7 +47,8 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     FrameError
         If DATASEC has more than a tenth of a strip's columns (or rows), or, without DATASEC, if
         BIASSEC lies outside the frame, or, without both, if CCDSEC or DETSEC has as many columns as
-        the frame.
+        the frame. Not if BIASSEC holds the strip, or TRIMSEC has none of it: the header is of two
+        minds then, and the profile decides.
     """
     for draft in drafts:
         shape = array_shape(headers[draft.hdu], file=file)
@@ -71,6 +72,8 @@ def _axis(data, strip):
 
 def _claim(header, strip, axis, length, factor, shape, is_alone):
     """Return the card, and its text, by which a strip holds data; None where no card says so."""
+    if _confirms(header, strip, axis, length, shape):
+        return None
     text, stated = _stated(header, "DATASEC", axis, shape)
     if stated is not None:
         if stated[1] > length and stated[1] <= length * factor:
@@ -87,6 +90,16 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
         if stated is not None:
             return (keyword, text) if (stated[1] - stated[0]) // factor == length else None
     return None
+
+
+def _confirms(header, strip, axis, length, shape):
+    """Tell whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan."""
+    first, last = _span(strip, axis)
+    _, bias = _stated(header, "BIASSEC", axis, shape)
+    if bias is not None and bias[0] <= first and last <= bias[1] <= length:
+        return True
+    _, trim = _stated(header, "TRIMSEC", axis, shape)
+    return trim is not None and trim[1] <= length and (trim[1] <= first or last <= trim[0])
 
 
 def _stated(header, keyword, axis, shape):
@@ -127,5 +140,6 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
         allowed=f"a section without the {_AXES[axis]} of the overscan",
         remedy=f"was the frame read without overscan, binned or trimmed: give it a profile of its"
         f" own, recognised by {_CARDS[axis]}: {length} (`overscan: none`, if it has none); is the"
-        f" card wrong: write `size: [{', '.join(numbers)}]` into the profile",
+        f" card wrong: write `size: [{', '.join(numbers)}]` into the profile,"
+        " or into a copy of it if the camera has frames of other sizes",
     )

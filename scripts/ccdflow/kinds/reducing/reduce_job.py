@@ -33,9 +33,6 @@ from ccdflow.run import ledger, tracebacks
 from ccdflow.run.ledger import Record
 from ccdflow.run.rawframes.rows import Row
 
-# In frames of these types, light is certain or likely: an overscan that holds light as the data do
-# is none. In others the same noise may be that of the readout, and pixels cannot tell.
-_LIT_TYPES = ("flat", "science", "arc")
 # Frames of these types have no light: such a finding in them is a noise, of which others tell.
 _DARK_TYPES = ("bias", "dark")
 
@@ -229,10 +226,13 @@ def _whole(frame):
 
 
 def _refuse_lit_overscan(frame, made):
-    """Refuse a frame with light whose overscan holds data: its columns would be lost."""
-    if frame.row.facts["type"] in _LIT_TYPES and frame.row.facts["exptime"] != 0:
+    """Refuse a flat whose overscan holds data: its columns would be lost.
+
+    The sky of another frame may be none, and the same noise that of the readout.
+    """
+    if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
         for kind, text in made.warnings:
-            if kind == strip_light.LIT:
+            if kind == strip_light.DATA:
                 problem = text.removesuffix(f"; {strip_light.REMEDY}")
                 raise FrameError(problem, file=frame.row.file, remedy=strip_light.REMEDY)
 
@@ -281,7 +281,8 @@ def _figures(frame, made, samples, even):
 def _warnings_that_count(frame, made):
     """Return [kind, text] of each warning on a reduced frame."""
     is_dark = frame.row.facts["type"] in _DARK_TYPES
-    return [list(each) for each in made.warnings if each[0] != strip_light.LIT or not is_dark]
+    of_light = (strip_light.LIT, strip_light.DATA)
+    return [list(each) for each in made.warnings if each[0] not in of_light or not is_dark]
 
 
 # Cards whose sections confirmed the profile's overscan when the header was read.
