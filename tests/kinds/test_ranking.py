@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.candidates import (
 )
 from ccdflow.kinds.matching.ranking import (
     Ranking,
-    _of_last_ones,
+    _rank_recent,
     rank_candidates,
     rescale_candidate,
 )
@@ -192,7 +192,7 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
         terms = terms_of(*question_of_frame)
         expected = Ranking(terms, night, rules).candidates()
         assert rank_candidates(*question_of_frame) == expected
-        last_ones = _of_last_ones(terms, night, rules)
+        last_ones = _rank_recent(terms, night, rules)
         assert last_ones in (None, expected)
         ways[last_ones is None] += 1
     assert min(ways.values()) > 30

@@ -213,12 +213,22 @@ def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
     too_little = f"120 if attempt == 1 and wildcards.name == '{is_too_big}' else 1500"
     run = start(raw, tmp_path / "results", "--set-resources", f"night:mem_mb={too_little}")
 
-    wait_until(lambda: run.made(dies), run)
+    held = []
+
+    def is_held():
+        """Stop the batch once it has made a product, so that it is at work when it is cancelled."""
+        if run.made(is_cancelled) and not held:
+            held.extend(children(run.results, is_cancelled))
+            for process in held:
+                os.kill(process, signal.SIGSTOP)
+        return bool(held)
+
+    wait_until(lambda: is_held() is not None and run.made(dies), run)
     dead = run.job(dies)
     (node,) = [node for identifier, _, node in slurm.jobs() if identifier == dead]
     slurm.kill_node(node)
     finished = {path: path.stat().st_mtime_ns for path in run.made(dies)}
-    wait_until(lambda: run.made(is_cancelled), run)
+    wait_until(is_held, run)
     cancelled = run.job(is_cancelled)
     slurm.run("scancel", cancelled)
     wait_until(lambda: "NODE_FAIL" in str(slurm.jobs()), run)

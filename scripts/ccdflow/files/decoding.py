@@ -79,7 +79,7 @@ def _through_astropy(data, hdu, name):
     return np.ascontiguousarray(values)
 
 
-def _values(data, index):
+def _values(data, index, name):
     with fits.open(io.BytesIO(bytes(data)), memmap=False) as hdus:
         return hdus[index].data
 
@@ -88,7 +88,7 @@ def _unpack_tiles(data, index, name):
     """Return the image of compressed tiles; whatever astropy raises is a fault of the tiles."""
     try:
         shape = _check_gzip_tiles(data, index)
-        return _values(data, index).reshape(shape)
+        return _values(data, index, name).reshape(shape)
     except (MemoryError, FrameError):
         raise
     except Exception as error:
