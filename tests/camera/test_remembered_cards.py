@@ -1,4 +1,4 @@
-"""What is remembered of earlier headers changes no row, whichever card is another."""
+"""The memory of earlier headers changes no row, whichever card differs."""
 
 import random
 

@@ -78,7 +78,7 @@ def test_a_read_noise_that_is_not_known_is_taken_to_be_below_30_electrons():
     noisy = exposed(0, noise=25.0)
     assert warnings_of(noisy, read_noise=20.0)[0] == []
     assert len(warnings_of(noisy, read_noise=5.0)[0]) == 1
-    # 1000 adu can not be the 1600 photons that a noise of 40 electrons stands for.
+    # A noise of 40 electrons needs 1600 photons: 1000 adu hold fewer.
     assert warnings_of(exposed(0, noise=40.0), read_noise=5.0)[0] == []
 
 
@@ -125,7 +125,7 @@ def test_a_strip_that_is_dark_beside_its_data_clears_the_others():
 
 
 def test_a_strip_of_which_a_part_is_data_has_another_warning():
-    """12 of its 25 columns are an overscan: its columns disagree, and that is said."""
+    """12 of its 25 columns are an overscan: a warning says that its columns disagree."""
     frame = exposed(3_000, strip=12)
     ny, nx = frame.shape
     one = amplifier(f"1:{nx - 32},1:{ny}", f"{nx - 24}:{nx},1:{ny}")

@@ -117,7 +117,7 @@ def _inflated_start(start):
     """Return what the first bytes of a gzip file hold; b'' for damaged ones.
 
     Most headers end here. For a few kilobytes zlib is faster than igzip, whose tables are made for
-    pixels; what is damaged is told by igzip.
+    pixels; igzip reports damage.
     """
     try:
         return zlib.decompressobj(31).decompress(start[:FIRST_SLICE], CHUNK)

@@ -25,8 +25,8 @@ _MOST_READ_NOISE = 30.0
 # Where the read noise is given, a strip of more than this many times of it holds photons. That of
 # the EFOSC2 is 1.6 times its card's.
 _READ_NOISES = 2.5
-# The level of the strip is that of its neighbours within this fraction of the light that its noise
-# stands for: vignetting changes a flat by less than 2 % over as many columns.
+# Largest difference between the levels of a strip and of its neighbours, as a fraction of the light
+# that makes such noise: vignetting changes a flat by less than 2 % over as many columns.
 _SAME_LEVEL = 0.1
 # The noise of the strip is that of its neighbours within this factor: the response of pixels
 # differs more over the neighbours, which are spread. A true overscan beside a flat is 40

@@ -10,7 +10,7 @@ from functools import cached_property
 
 
 class LateChain:
-    """Stands for a chain of kinds, `ccdflow.kinds.kind.Chain`, and has all that it has.
+    """A chain of kinds, `ccdflow.kinds.kind.Chain`, that is loaded when it is first asked.
 
     Parameters
     ----------
