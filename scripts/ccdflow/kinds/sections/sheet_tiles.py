@@ -12,14 +12,8 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.pages.contents import REDUCED
-from ccdflow.pages.sheet import (
-    SmallPicture,
-    Tile,
-    TimePanel,
-    TimePoint,
-    sheet_section,
-    strip_section,
-)
+from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
+from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING
@@ -84,8 +78,8 @@ class NightTiles:
         for each in self.listed.get(frame.file, {}).get("pictures", ()):
             is_reduced = each["product"] == reduced_product(frame.file)
             folder = f"{paths.SMALL}/{each['file']}"
-            what = "reduced" if is_reduced else "calibrated"
-            yield SmallPicture(folder, what, f"{paths.FROM_NIGHT}/{each['product']}", each)
+            step = "reduced" if is_reduced else "calibrated"
+            yield SmallPicture(folder, step, f"{paths.FROM_NIGHT}/{each['product']}", each)
 
     def _marks(self, frame):
         """Yield the marks of a frame: set aside, left out, warnings."""
