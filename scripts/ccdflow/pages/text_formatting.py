@@ -10,7 +10,7 @@ KINDS = ("bias", "dark", "flat", "arc", "science", "other")
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 
 
-def figure(value: float, digits: int = 4) -> str:
+def figure(value, digits=4):
     """Write a figure with ``digits`` significant digits, all digits before the point kept.
 
     Parameters
