@@ -24,9 +24,10 @@ _CONVERTER_TOP = 65535
 _SATURATED_PART = 0.99
 # The core of a star has at least this many pixels; fewer are hot pixels.
 _CORE = 9
-# A higher temperature of a detector is in K: none works at 100 degrees C.
+# A temperature above this is in K: no detector works at 100 degrees C.
 _HOTTEST = 100.0
-_OLD_MARKS = {"raw file missing", REDUCED}
+# Frames of these statuses have no mark for it.
+_UNMARKED_STATUSES = {"raw file missing", REDUCED}
 _DARKENED = ("bias", "dark")
 
 
@@ -37,8 +38,8 @@ class NightTiles:
     ----------
     context : ccdflow.run.context.Context
     night : str
-    listed : dict
-        By raw file, as the night's list has it; {} where nothing is drawn.
+    listed : dict of str to dict
+        Entries of the night's list of small pictures, by raw file; {} where nothing is drawn.
     """
 
     def __init__(self, context, night, listed):
@@ -83,7 +84,7 @@ class NightTiles:
 
     def _marks(self, frame):
         """Yield the marks of a frame: set aside, left out, warnings."""
-        if frame.status not in _OLD_MARKS:
+        if frame.status not in _UNMARKED_STATUSES:
             yield frame.status, frame.reason or frame.status
         if frame.remark:
             yield "left out", frame.remark
@@ -93,7 +94,7 @@ class NightTiles:
         if record is not None and record.status != ledger.MADE:
             yield "not calibrated", record.reason
         elif record is not None and record.data["grade"] > self._usual_grade:
-            yield _grade(record)
+            yield _grade_note(record)
         if warned := self._warned.get(frame.file):
             yield "warning", "; ".join(text for _, text in warned.texts)
 
@@ -102,7 +103,7 @@ class NightTiles:
         record = self._calibrated.get(frame.file)
         is_made = record is not None and record.status == ledger.MADE
         if is_made and "A" < record.data["grade"] <= self._usual_grade:
-            yield _grade(record)
+            yield _grade_note(record)
 
     @cached_property
     def _has_cameras(self):
@@ -191,7 +192,7 @@ class NightTiles:
 
     def _hours(self, frame):
         """Return the hours since the first midnight of the night's frames."""
-        moment = _moment(frame.time)
+        moment = _time_of(frame.time)
         if moment is None:
             return None
         days = (moment.date() - self._first).days
@@ -199,7 +200,7 @@ class NightTiles:
 
     @cached_property
     def _first(self):
-        return min(moment for f in self.frames if (moment := _moment(f.time))).date()
+        return min(moment for f in self.frames if (moment := _time_of(f.time))).date()
 
     def _mean_of(self, name):
         def value(frame):
@@ -236,7 +237,7 @@ class NightTiles:
             return None
 
 
-def _grade(record):
+def _grade_note(record):
     """Return a grade and its reasons."""
     return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
 
@@ -257,7 +258,7 @@ def _caption(frame):
     return ", ".join(words)
 
 
-def _moment(text):
+def _time_of(text):
     try:
         return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
     except ValueError:
