@@ -286,8 +286,7 @@ def test_the_noise_of_a_master_is_told_by_a_frame_that_takes_it():
     one, other = SimpleNamespace(masters={"bias": 1}), SimpleNamespace(masters={"flat": 2})
     line = SimpleNamespace(groups=[SimpleNamespace(product=name) for name in "ab"], kind="flat")
     noises = [
-        SimpleNamespace(exposure=each, products=(name,))
-        for each, name in ((one, "a"), (other, "b"))
+        SimpleNamespace(frame=each, products=(name,)) for each, name in ((one, "a"), (other, "b"))
     ]
-    assert plan_sentences._exposure(line, SimpleNamespace(noises=noises)) is other
-    assert plan_sentences._exposure(line, SimpleNamespace(noises=noises[:1])) is None
+    assert plan_sentences._frame_with_master(line, SimpleNamespace(noises=noises)) is other
+    assert plan_sentences._frame_with_master(line, SimpleNamespace(noises=noises[:1])) is None

@@ -185,13 +185,19 @@ def why_lost(best, other, rules):
     -------
     str
     """
-    if rules.direction != "nearest" and is_later(other) and not is_later(best):
+    return _why_lost_by_rule(best, other, rules) or _why_lost_by_variance(best, other)
+
+
+def _why_lost_by_rule(best, other, rules):
+    """Return the rule that goes before the variance and decided between two masters, or ''."""
+    is_after = rules.direction != "nearest" and is_later(other)
+    if is_after and not is_later(best):
         return "of a later night"
     if getattr(other, "cut", "") and not getattr(best, "cut", ""):
         return "of a larger window"
     if other.scale > STRETCHED >= best.scale:
         return f"would be scaled up {other.scale:.3g} times"
-    if rules.direction != "nearest" and is_later(other) and other.lag < best.lag:
+    if is_after and other.lag < best.lag:
         return "further away in time"
     if rules.same_night and best.lag == 0 and other.lag != 0:
         return "not of the own night"
@@ -200,11 +206,17 @@ def why_lost(best, other, rules):
         return f"would be scaled by {other.scale:.3g}"
     if other.lag is None is not best.lag:
         return "of a night without a date"
-    left = [getattr(use, "left", 0.0) for use in (best, other)]
-    mine, others = best.variance + left[0], other.variance + left[1]
+    return ""
+
+
+def _why_lost_by_variance(best, other):
+    """Return by how much the variance of one master is above that of another, or why less lost."""
+    # The variance that stays of the bias, that of a dark and that of the frame itself.
+    biases = [getattr(use, "left", 0.0) for use in (best, other)]
+    mine, others = best.variance + biases[0], other.variance + biases[1]
     if others > mine:
         warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
-        with_bias = "with its bias " if any(left) else ""
+        with_bias = "with its bias " if any(biases) else ""
         return f"{warmer}{with_bias}adds {others / mine:.3g} times the variance"
     if others < mine:
         return _why_less_lost(best, other, others / mine)
