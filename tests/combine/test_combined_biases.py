@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import ccdproc
 import numpy as np
@@ -611,6 +612,15 @@ def test_every_member_has_its_card(count):
     assert "its level is 9 adu" in "".join(header["HISTORY"])
 
 
+def hours_of(dates):
+    """Return the hours of members that were taken at some dates."""
+    kept = [("", SimpleNamespace(product=date)) for date in dates]
+    context = SimpleNamespace(
+        row_of=lambda product: SimpleNamespace(facts={"date_obs": product}),
+    )
+    return combining.CombineWork(None, context, None, kept, [], 1).hours
+
+
 def test_hours_go_on_across_midnight_and_the_change_of_the_clocks(monkeypatch):
     monkeypatch.setenv("TZ", "Europe/London")
     dates = [
@@ -620,9 +630,8 @@ def test_hours_go_on_across_midnight_and_the_change_of_the_clocks(monkeypatch):
         "2020-03-29",
         "",
     ]
-    hours = combining.hours_of(dates)
-    np.testing.assert_allclose(hours, [0, 1, 4 + 0.5 / 3600, np.nan, np.nan])
-    assert np.isnan(combining.hours_of(["", "2020-03-29"])).all()
+    np.testing.assert_allclose(hours_of(dates), [0, 1, 4 + 0.5 / 3600, np.nan, np.nan])
+    assert np.isnan(hours_of(["", "2020-03-29"])).all()
 
 
 # -- truth ---------------------------------------------------------------------------------------
