@@ -29,7 +29,7 @@ KEEP = 2048
 class Contender:
     """One way of reducing the frames.
 
-    Parameters
+    Attributes
     ----------
     name, what : str
         Short name, and what it is, for the table.

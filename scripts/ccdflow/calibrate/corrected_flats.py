@@ -21,7 +21,7 @@ class CorrectedImage(MasterImage):
     A frame over it is corrected, and so are all predictions of it: the calibrated frame times this
     image is the light that the pixel saw.
 
-    Parameters
+    Attributes
     ----------
     flat : MasterImage
         The flat itself.

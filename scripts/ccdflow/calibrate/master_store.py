@@ -99,7 +99,7 @@ class Master:
 class MasterImage:
     """One image of a master.
 
-    Parameters
+    Attributes
     ----------
     data : numpy.ndarray
         (ny, nx), float32, native and finite: adu; of a flat, relative to its mean.

@@ -34,7 +34,7 @@ from ccdflow.files.rawheader import at_once
 class Condition:
     """A header card that a camera's frames have.
 
-    Parameters
+    Attributes
     ----------
     card : CardSpec
         In any HDU, unless it names one.
@@ -62,7 +62,7 @@ class Condition:
 class Camera:
     """A camera: from its profile, or generic.
 
-    Parameters
+    Attributes
     ----------
     name : str
     path : str

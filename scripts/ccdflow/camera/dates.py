@@ -75,7 +75,7 @@ MOST_HOURS = 14.5
 class Day:
     """A day that stands in a text.
 
-    Parameters
+    Attributes
     ----------
     day : datetime.date
     other : datetime.date or None
@@ -93,7 +93,7 @@ class Day:
 class Clock:
     """A time of day that stands in a text.
 
-    Parameters
+    Attributes
     ----------
     time : datetime.timedelta
         Since midnight.

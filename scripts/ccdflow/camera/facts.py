@@ -84,7 +84,7 @@ _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 class FrameFacts:
     """Header values of a frame; '' or None for absent ones.
 
-    Parameters
+    Attributes
     ----------
     imagetyp : str
         As in the header.

@@ -119,7 +119,7 @@ _UNSAID = "no card says the image type"
 class TypeRule:
     """When a frame is of a type.
 
-    Parameters
+    Attributes
     ----------
     type : str
         One of TYPES.

@@ -38,7 +38,7 @@ _HALF_DAY = timedelta(hours=12)
 class Moment:
     """When an exposure began, as far as its header tells.
 
-    Parameters
+    Attributes
     ----------
     when : datetime.datetime or None
     is_exact : bool

@@ -28,7 +28,7 @@ def _across_and_along(amplifier):
 class ReductionRecipe:
     """How a camera's frames are reduced.
 
-    Parameters
+    Attributes
     ----------
     subtract, trim : bool
         Whether the overscan is subtracted, whether the frame is cut to its science pixels.

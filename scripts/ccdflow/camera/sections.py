@@ -34,7 +34,7 @@ _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?")
 class Region:
     """A rectangle of pixels, as numpy counts them: from 0, ends excluded.
 
-    Parameters
+    Attributes
     ----------
     y0, y1 : int
         First row, and the row after the last.
@@ -199,7 +199,7 @@ class Region:
 class DirectedSection:
     """A FITS section with the directions it was written in.
 
-    Parameters
+    Attributes
     ----------
     region : Region
         The pixels.
@@ -216,7 +216,7 @@ class DirectedSection:
 class RegionSpec:
     """A region as a profile gives it, to be resolved for a frame's shape.
 
-    Parameters
+    Attributes
     ----------
     form : str
         'fits', 'python', or 'keyword' (the header card of that name holds a FITS section).

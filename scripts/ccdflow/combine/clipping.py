@@ -28,7 +28,7 @@ class PixelNoise:
     slope max(L light + k dark, 0)) / L^2. `light` is the centre, or the expected light if the
     centre is not significantly brighter.
 
-    Parameters
+    Attributes
     ----------
     fixed, slope : numpy.ndarray
         Shape ``(k,)``, or ``(1,)`` if all pixels are alike: variance without light, and the

@@ -26,7 +26,7 @@ _SIGMA = {
 class CombineRecipe:
     """The method and the rejection rule for the values of one pixel.
 
-    Parameters
+    Attributes
     ----------
     method : {'average', 'median'}
         How the remaining values are combined.

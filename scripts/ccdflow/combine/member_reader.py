@@ -25,7 +25,7 @@ _REDUCED = "give reduced frames, as ccdflow writes them"
 class Member:
     """The place of one frame's pixels: an uncompressed big-endian float image in a file.
 
-    Parameters
+    Attributes
     ----------
     path : path-like
         The file.

@@ -20,7 +20,7 @@ _TRIALS = 40_000
 class AmplifierNoise:
     """Noise parameters of an amplifier.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Its name.
@@ -76,7 +76,7 @@ class AmplifierNoise:
 class LightGrid:
     """Smooth light of one amplifier: values on a grid, between them and beyond them a line.
 
-    Parameters
+    Attributes
     ----------
     region : tuple of int
         ``(y0, y1, x0, x1)`` of the amplifier.
@@ -160,7 +160,7 @@ def _between_knots(knots, at):
 class ExpectedLight:
     """Expected light of all pixels of an image; 0 outside all amplifiers.
 
-    Parameters
+    Attributes
     ----------
     grids : tuple of LightGrid
         One for each amplifier.
@@ -215,7 +215,7 @@ class ExpectedLight:
 class NoiseModel:
     """Noise of every pixel of an image: variance = fixed + slope x light.
 
-    Parameters
+    Attributes
     ----------
     amplifiers : tuple of AmplifierNoise
         Pixels outside all amplifiers have infinite variance.

@@ -17,7 +17,7 @@ from ccdflow.maskbits import SATURATED
 class Subtracted:
     """A master that is subtracted from every member before the combination.
 
-    Parameters
+    Attributes
     ----------
     pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
@@ -78,7 +78,7 @@ class Preparation:
     A member becomes (raw - masters) / scale in the members' own type. It is NaN where its mask has
     one of the bits, or its raw value reaches `ceilings`.
 
-    Parameters
+    Attributes
     ----------
     n : int
         Number of members.

@@ -29,7 +29,7 @@ _MAX_MEMBERS = np.iinfo(np.int16).max
 class CombineLimits:
     """Threads and memory of a combination, and the arrays that it returns.
 
-    Parameters
+    Attributes
     ----------
     threads : int
         Number of threads.
@@ -57,7 +57,7 @@ class CombineLimits:
 class Combined:
     """A combined image, with its statistics.
 
-    Parameters
+    Attributes
     ----------
     image : numpy.ndarray
         Shape ``(ny, nx)``; NaN only where no member has a value, and only if allowed.

@@ -20,7 +20,7 @@ _SCATTER = 1e-3
 class SubtractedMaster:
     """A combined bias or dark that is subtracted from frames.
 
-    Parameters
+    Attributes
     ----------
     pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the frames.

@@ -80,7 +80,7 @@ def _read_noise(parts):
 class Structure:
     """Structure along rows and columns: rms in adu in excess of white noise.
 
-    Parameters
+    Attributes
     ----------
     rows, columns : Estimate
         In a single frame, or in the image that was measured.
@@ -149,7 +149,7 @@ def _root_mean_square(estimates):
 class Drift:
     """Bias level and its change through the night.
 
-    Parameters
+    Attributes
     ----------
     level : Estimate
         Mean, adu.
@@ -331,7 +331,7 @@ def measure_combined_noise(frames, recipe=None):
 class AmplifierValues:
     """Given values of an amplifier.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Its name.

@@ -35,7 +35,7 @@ class DarkFigures:
 
     Rates are electrons a second, or adu a second if the gain is unknown (`unit`).
 
-    Parameters
+    Attributes
     ----------
     amplifier : str
     frames : int

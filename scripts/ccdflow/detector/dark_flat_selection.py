@@ -29,7 +29,7 @@ _LIT = 0.2
 class DarkThresholds(Thresholds):
     """Limits for darks, in addition to those for biases.
 
-    Parameters
+    Attributes
     ----------
     dark_level : float
         Floor of the level as a fraction of the group's level, for a detector that is slightly
@@ -147,7 +147,7 @@ def _select_within_limits(first, stats, select):
 class FlatThresholds:
     """Limits for flats: for exposure, likeness to the group, and agreement of the group.
 
-    Parameters
+    Attributes
     ----------
     sigma, disagree, left_out : float
         See `Thresholds`. A flat that is too faint or saturated does not count as unlike its group.

@@ -50,7 +50,7 @@ _MEDIAN_OF_CHI_SQUARE = 0.45494
 class FlatStatistics:
     """Figures by which a flat is compared with others of its group.
 
-    Parameters
+    Attributes
     ----------
     level : float
         Median of the good pixels minus bias and dark, in electrons if the gain is known.
@@ -130,7 +130,7 @@ def _boxes(rows, boxes):
 class FlatFigures:
     """One row of the table of combined flats, of one amplifier.
 
-    Parameters
+    Attributes
     ----------
     amplifier : str
     frames : int

@@ -73,7 +73,7 @@ def white_part(image):
 class FrameStatistics:
     """Figures by which a reduced frame is compared with others of its group. All in adu.
 
-    Parameters
+    Attributes
     ----------
     level : float
         Mean of the science pixels after overscan subtraction.

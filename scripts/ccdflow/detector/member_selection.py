@@ -25,7 +25,7 @@ class Thresholds:
     (1.4826 MAD). The scatter counts as at least the floor of that figure: in a small group, or
     with a quiet camera, the MAD can be close to zero.
 
-    Parameters
+    Attributes
     ----------
     sigma : float
         A frame farther away than `sigma` times that scatter is left out.
@@ -64,7 +64,7 @@ class Thresholds:
 class LeftOut:
     """A frame unlike its group, and the figure that showed it.
 
-    Parameters
+    Attributes
     ----------
     index : int
         Its index in the list.
@@ -89,7 +89,7 @@ class LeftOut:
 class Selection:
     """The frames to combine.
 
-    Parameters
+    Attributes
     ----------
     kept : tuple of int
         Indices of the frames to combine, in order.

@@ -20,7 +20,7 @@ from ccdflow.files.values import is_silent
 class Reading:
     """A value that was looked for in the headers, and the cards that are there but no use.
 
-    Parameters
+    Attributes
     ----------
     value : object
         As the reader of its kind gives it; None where no card is readable.

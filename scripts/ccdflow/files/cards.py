@@ -22,7 +22,7 @@ _LONGEST_PLAIN = 8
 class CardSpec:
     """Where a value stands in the headers of a file.
 
-    Parameters
+    Attributes
     ----------
     keyword : str
         The card's name; HIERARCH cards without the word HIERARCH, such as ``ESO DPR TYPE``.
@@ -66,7 +66,7 @@ def bare_keyword(keyword):
 class Content:
     """The content of one card.
 
-    Parameters
+    Attributes
     ----------
     keyword : str
     value : str, int, float, bool, complex or Broken

@@ -16,7 +16,7 @@ _REMEDY = "nobody can say what its pixels are worth: correct the card in a copy 
 class Scaling:
     """value = bzero + bscale * stored.
 
-    Parameters
+    Attributes
     ----------
     bzero, bscale : float
     blank : int or None

@@ -94,7 +94,7 @@ _UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin (
 class Broken:
     """The text of a card that does not follow FITS: neither in quotes nor a number.
 
-    Parameters
+    Attributes
     ----------
     text : str
         As it stands, without the comment.

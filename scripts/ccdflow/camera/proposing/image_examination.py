@@ -54,7 +54,7 @@ TOO_FAINT = (
 class ImageFindings:
     """Findings in the image of one HDU.
 
-    Parameters
+    Attributes
     ----------
     hdu : int
     shape : (int, int)

@@ -49,7 +49,7 @@ _INSIDE = 20
 class Strip:
     """Columns (or rows) side by side that light does not reach.
 
-    Parameters
+    Attributes
     ----------
     start, stop : int
         The columns to use as overscan, from 0, `stop` excluded.
@@ -69,7 +69,7 @@ class Strip:
 class AxisLevels:
     """Levels and noise along one axis of an image.
 
-    Parameters
+    Attributes
     ----------
     name : str
         'columns' or 'rows'.

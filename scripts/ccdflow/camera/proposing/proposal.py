@@ -26,7 +26,7 @@ SAME = "The header alone gives the same: this camera needs no amplifiers in a pr
 class Proposal:
     """A proposed camera profile.
 
-    Parameters
+    Attributes
     ----------
     name : str
         For the profile's file.
