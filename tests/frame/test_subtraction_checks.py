@@ -360,7 +360,7 @@ def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, mo
     for _ in range(50):
         lines, strip = (np.rint(1000 + 4 * rng.standard_normal((rows, n))) for n in (128, k))
         levels = np.median(strip, axis=1)
-        _, warnings = subtraction_checks.warnings_of(
+        _, warnings = subtraction_checks.judge_sample(
             subtraction_checks.Sample(lines, levels, levels, strip, 4.0), BY_ROW
         )
         said += subtraction_checks.GREW in [kind for kind, _ in warnings]
