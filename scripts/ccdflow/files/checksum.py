@@ -12,8 +12,9 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.file_errors import damaged_error
 from ccdflow.files.fits_structure import BLOCK, Hdu, data_size, has_end_card, parse_header
-from ccdflow.files.gzip_inflation import fill, scratch
+from ccdflow.files.gzip_inflation import fill
 from ccdflow.files.rawfile import MAX_HEADER
+from ccdflow.files.thread_buffers import thread_buffer
 
 _SUM_BYTES = 360 * BLOCK
 
@@ -187,7 +188,7 @@ def _checked_hdu(file, start, size, name):
         raise damaged_error(name, "an HDU has no checksum or is cut")
     total = sum_words(text)
     for at in range(first, end, _SUM_BYTES):
-        part = scratch.get("sum", min(_SUM_BYTES, end - at))
+        part = thread_buffer("sum", min(_SUM_BYTES, end - at))
         if fill(file, part) < len(part):
             raise damaged_error(name, "an HDU is cut")
         total = fits_sum_of(total, sum_words(part))

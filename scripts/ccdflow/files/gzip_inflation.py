@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-import threading
 import zlib
 
 from isal import igzip, igzip_lib, isal_zlib
@@ -138,28 +136,6 @@ class Inflated:
     def readinto(self, buffer):
         """Fill (part of) a buffer; 0 at the end."""
         return self._reader.readinto(buffer)
-
-
-_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-
-
-class _Scratch(threading.local):
-    """A buffer of bytes for each thread, used again: fresh pages cost half of the time here."""
-
-    def __init__(self):
-        self.buffers = {}
-
-    def get(self, use, size):
-        """Return a writable memoryview of ``size`` bytes; it is valid until the next call."""
-        have = self.buffers.get(use)
-        if have is None or len(have) < size:
-            self.buffers.pop(use, None)
-            # Private: a forked process must not write into the buffers of another.
-            have = self.buffers[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE)
-        return memoryview(have)[:size]
-
-
-scratch = _Scratch()
 
 
 def fill(file, buffer):

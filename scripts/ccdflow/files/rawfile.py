@@ -39,9 +39,10 @@ from ccdflow.files.fits_structure import (
     parse_header,
     tiled_size,
 )
-from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill, scratch
+from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill
 from ccdflow.files.rawheader import Remembered
 from ccdflow.files.streams import FIRST_SLICE
+from ccdflow.files.thread_buffers import thread_buffer
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
@@ -264,7 +265,7 @@ class RawFile(io.RawIOBase):
         """
         check_memory(layout.length, memory, self._name)
         end = layout.hdus[-1].end
-        buffer = scratch.get("raw", end + BEYOND)
+        buffer = thread_buffer("raw", end + BEYOND)
         with raw_file_errors(self._name):
             self.rewind(layout)
             got = fill(self, buffer)

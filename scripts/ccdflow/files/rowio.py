@@ -6,6 +6,7 @@ import numpy as np
 
 from ccdflow.files import atomic_write, file_errors, fits_structure, gzip_inflation, rawfile
 from ccdflow.files.scaling import scaling_of
+from ccdflow.files.thread_buffers import thread_buffer
 
 
 class RowStream:
@@ -46,9 +47,7 @@ class RowStream:
         """
         ny, nx = self.shape
         self._file.rewind(self._layout)
-        buffer = gzip_inflation.scratch.get(
-            "rows", max(rows * nx * self.dtype.itemsize, fits_structure.BLOCK)
-        )
+        buffer = thread_buffer("rows", max(rows * nx * self.dtype.itemsize, fits_structure.BLOCK))
         got = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
             count = min(rows, ny - first)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
-from ccdflow.files import gzip_inflation
+from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import flags, overscan, pixels, subtraction_checks
 from ccdflow.frame.products import product_images
 
@@ -145,7 +145,7 @@ def _make_image(stored, place, overscans, recipe):
     """Return an image of the product from its amplifiers' reduced pixels."""
     dtype = np.dtype(recipe.dtype)
     ny, nx = place.shape
-    buffer = gzip_inflation.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
+    buffer = thread_buffer(("image", place.hdu), ny * nx * dtype.itemsize)
     out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
     mask = np.full(place.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.files import checksum, decoding, fits_structure, gzip_inflation
+from ccdflow.files import checksum, decoding, fits_structure
+from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import flags, overscan, pixels, subtraction_checks
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
@@ -193,7 +194,7 @@ class _Work:
         self._negatives.add(stored)
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out.itemsize
-        buffer = gzip_inflation.scratch.get("product rows", size)
+        buffer = thread_buffer("product rows", size)
         out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
         for amplifier in self._geometry.amplifiers:
             self._amplifier(amplifier, start, stored, out)
