@@ -19,7 +19,7 @@ from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, read
 from ccdproc import ImageFileCollection
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits, blocks, master_store
+from ccdflow.calibrate import blocks, master_store
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
@@ -167,7 +167,7 @@ def test_no_card_lies(night, tmp_path):
     assert "grade B: scaled down" in str(header["HISTORY"])
     with fits.open(target) as hdus:
         data, error = hdus[0].data, hdus["UNCERT"].data
-        counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in bits.MEANING}
+        counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in maskbits.MEANINGS}
     assert out.images[0]["flags"] == counts
     assert (header["NSAT"], header["NHOT"], header["NUNCAL"]) == (counts[1], counts[8], counts[256])
     assert header["SKYLVL"] == pytest.approx(np.median(data), rel=0.01)

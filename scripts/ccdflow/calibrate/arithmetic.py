@@ -10,13 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits, signal
+from ccdflow.calibrate import signal
 from ccdflow.calibrate.chain import ELECTRONS, check_masters, has_noise, unit_of_calibrated
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
 # Adu by which a saturated pixel may lie below the mean level of saturation: rows differ.
 _MARGIN = 3.0
+# A pixel of more electrons a second is masked if its dark was scaled up.
+_HOT_RATE = 20.0
 
 
 class ImageCalibration:
@@ -248,7 +250,7 @@ class ImageCalibration:
         for readout, inside, of_image in self.pieces(rows):
             gain = 1.0 if self.is_in_electrons else readout.photon_gain
             if gain is not None:
-                hot = dark.data[of_image] * np.float32(gain / exptime) > bits.HOT_RATE
+                hot = dark.data[of_image] * np.float32(gain / exptime) > _HOT_RATE
                 out[inside][hot] |= maskbits.HOT
 
     def mask_extrapolated(self, rows, variance, out):
@@ -299,7 +301,7 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     error : numpy.ndarray or None
         (ny, nx), float32, its standard error.
     flags : numpy.ndarray
-        (ny, nx), int16, bits of `ccdflow.calibrate.bits`.
+        (ny, nx), int16, bits of `ccdflow.maskbits`.
 
     Raises
     ------

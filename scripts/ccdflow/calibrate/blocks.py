@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
+from ccdflow.calibrate import calibrated_header, signal, sky_level
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
 from ccdflow.calibrate.chain import check_masters, has_noise, level_is_out
 from ccdflow.calibrate.frame_corrections import Extras
+from ccdflow.calibrate.master_store import LEAST_FLAT
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import checksum, compressed_images, headertext
 from ccdflow.files.cards import card_value
@@ -312,7 +313,7 @@ class _Image:
             **self._noises(),
         }
         if self.has_mask:
-            self.figures["flags"] = dict.fromkeys(bits.MEANING, 0)
+            self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
             if self._extras.find_cosmics is not None and self.has_noise:
                 self.figures |= {"cosmics_kept": True, "cosmics_how": (0.0, 0.0, 0.0)}
 
@@ -527,7 +528,7 @@ class _Image:
         """Count the pixels of each bit among those that are set."""
         values, counts = np.unique(flags, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            for bit in bits.MEANING:
+            for bit in maskbits.MEANINGS:
                 if value & bit:
                     self.figures["flags"][bit] += count
 
@@ -567,6 +568,6 @@ def _top(image, readout, part):
     """Return a value that almost no pixel of a flat's amplifier exceeds."""
 
     def make():
-        return max(float(np.quantile(image.data[part][::4, ::4], 0.999)), bits.LEAST_FLAT)
+        return max(float(np.quantile(image.data[part][::4, ::4], 0.999)), LEAST_FLAT)
 
     return image.figure(("top", readout), make)

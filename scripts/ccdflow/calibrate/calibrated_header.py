@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits
 from ccdflow.files.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
@@ -272,6 +271,6 @@ def mask_cards():
     """Return the cards of a MASK extension: the meaning of each bit."""
     cards = CardList()
     cards.add_comment("Bits of the mask; 0 is a good pixel:")
-    for bit, words in bits.MEANING.items():
+    for bit, words in maskbits.MEANINGS.items():
         cards.add_comment(f"{bit} {words}")
     return cards

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.calibrate import bits
+from ccdflow.calibrate.sparse_masks import SparseMask
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,14 @@ class ImageExtras:
 
     Attributes
     ----------
-    bad_pixels : ccdflow.calibrate.bits.Sparse or None
+    bad_pixels : ccdflow.calibrate.sparse_masks.SparseMask or None
         Pixels of the detector that are known to be bad, and their bits.
     find_cosmics : callable or None
         Takes image, standard errors and mask, (ny, nx) each; returns a
         `ccdflow.detector.cosmics.Search`.
     """
 
-    bad_pixels: bits.Sparse | None = None
+    bad_pixels: SparseMask | None = None
     find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
 
 
@@ -33,7 +33,7 @@ class Extras:
 
     Attributes
     ----------
-    bad_pixels : tuple of ccdflow.calibrate.bits.Sparse
+    bad_pixels : tuple of ccdflow.calibrate.sparse_masks.SparseMask
         Of each image; () for none.
     find_cosmics : callable or None
         See `ImageExtras`.
@@ -41,7 +41,7 @@ class Extras:
         Keyword, value and comment of cards of the first HDU.
     """
 
-    bad_pixels: tuple[bits.Sparse, ...] = ()
+    bad_pixels: tuple[SparseMask, ...] = ()
     find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
     cards: tuple[tuple[str, object, str], ...] = ()
 
@@ -63,8 +63,8 @@ def sparse_mask(pixels, shape):
 
     Returns
     -------
-    ccdflow.calibrate.bits.Sparse
+    ccdflow.calibrate.sparse_masks.SparseMask
     """
     index = np.asarray(pixels["row"], np.int64) * shape[1] + pixels["column"]
     order = np.argsort(index, kind="stable")
-    return bits.Sparse(index[order], np.asarray(pixels["bits"], np.int16)[order], shape[1])
+    return SparseMask(index[order], np.asarray(pixels["bits"], np.int16)[order], shape[1])

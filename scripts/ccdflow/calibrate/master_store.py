@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits
 from ccdflow.calibrate.chain import FLAT
 from ccdflow.calibrate.master_noise import signal_of, variance_of
+from ccdflow.calibrate.sparse_masks import SparseMask, bits_of_master
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_rows, read_units
@@ -27,6 +27,9 @@ from ccdflow.files.values import as_number
 
 DEFAULT_MEMORY = 700_000_000
 """Bytes of masters that a store keeps; those in use are never let go of."""
+
+LEAST_FLAT = 1e-3
+"""A pixel is divided by its flat only if that is at least this."""
 
 # Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
@@ -103,7 +106,7 @@ class MasterImage:
     ----------
     data : numpy.ndarray
         (ny, nx), float32, native and finite: adu; of a flat, relative to its mean.
-    flags : ccdflow.calibrate.bits.Sparse
+    flags : ccdflow.calibrate.sparse_masks.SparseMask
         Its bad pixels, as bits of a calibrated frame's mask.
     error : callable or None
         Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None if
@@ -115,7 +118,7 @@ class MasterImage:
     """
 
     data: np.ndarray
-    flags: bits.Sparse
+    flags: SparseMask
     error: Callable[[], np.ndarray] | None = None
     scatter: bool = True
     number: int = field(default_factory=itertools.count().__next__)
@@ -434,7 +437,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray, optional
-        (ny, nx) integers, bits of `ccdflow.calibrate.bits`.
+        (ny, nx) integers, bits of `ccdflow.maskbits`.
     error : numpy.ndarray or callable, optional
         Standard errors, or a function that returns them.
     scatter : bool
@@ -454,7 +457,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         If no pixel has a value, or a flat holds no lit pixel or is not normalised.
     """
     data = np.array(pixels, np.float32) if copy else pixels
-    flags = np.zeros(data.shape, np.int16) if mask is None else bits.bits_of_master(mask)
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits_of_master(mask)
     absent = ~np.isfinite(data)
     if absent.all():
         raise DamagedProduct(
@@ -465,16 +468,14 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         _check_flat(data, absent, name)
         flags[~absent & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
-        absent |= data < bits.LEAST_FLAT
+        absent |= data < LEAST_FLAT
         flags[absent] |= maskbits.UNCALIBRATED
         data[absent] = 1.0
     elif absent.any():
         data[absent] = np.median(data[~absent])
     if error is not None and not callable(error):
-        return MasterImage(
-            data, bits.Sparse.of(flags), lambda: np.array(error, np.float32), scatter
-        )
-    return MasterImage(data, bits.Sparse.of(flags), error, scatter)
+        return MasterImage(data, SparseMask.of(flags), lambda: np.array(error, np.float32), scatter)
+    return MasterImage(data, SparseMask.of(flags), error, scatter)
 
 
 def _check_flat(data, absent, name):

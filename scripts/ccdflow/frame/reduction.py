@@ -13,7 +13,7 @@ import numpy as np
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
 from ccdflow.files.thread_buffers import thread_buffer
-from ccdflow.frame import flags, overscan, pixels, subtraction_checks
+from ccdflow.frame import flaws, overscan, pixels, subtraction_checks
 from ccdflow.frame.products import product_images
 
 PIXELS = 1
@@ -37,7 +37,7 @@ class Image:
     words : int
         FITS checksum sum of ``data``.
     mask : numpy.ndarray or None
-        Shape (ny, nx), uint8, a sum of the bits of `ccdflow.frame.flags`; 0 is a good pixel.
+        Shape (ny, nx), uint8, a sum of the bits of `ccdflow.maskbits`; 0 is a good pixel.
     """
 
     data: np.ndarray
@@ -116,16 +116,16 @@ def reduce_frame(stored, geometry, recipe):
         overscans[amplifier.name], sample = _measure(values, offset, amplifier, recipe)
         if sample is not None:
             samples[amplifier.name] = sample
-        not_finite[amplifier.name] = flags.count_not_finite(values[amplifier.data.slices])
-        sample = values[flags.sampling_steps(amplifier.data)]
-        flag = flags.flag_of(sample, offset, amplifier)
+        not_finite[amplifier.name] = flaws.count_not_finite(values[amplifier.data.slices])
+        sample = values[flaws.sampling_steps(amplifier.data)]
+        flag = flaws.flag_of(sample, offset, amplifier)
         if flag:
             amplifier_flags[amplifier.name] = flag
     images = tuple(
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
     rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
-    warnings = [*warnings, *flags.not_finite_warnings(not_finite, geometry.amplifiers)]
+    warnings = [*warnings, *flaws.not_finite_warnings(not_finite, geometry.amplifiers)]
     return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings))
 
 
@@ -161,7 +161,7 @@ def _make_image(stored, place, overscans, recipe):
         if mask is not None:
             part = mask[(amplifier.place if recipe.trim else amplifier.data).slices]
             part = _turned_view(part, amplifier) if recipe.trim else part
-            part[...] = flags.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
+            part[...] = flaws.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
     words = pixels.to_big_endian(out)
     return Image(out.view(dtype.newbyteorder(">")), words, mask)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.files import checksum, decoding, fits_structure
 from ccdflow.files.thread_buffers import thread_buffer
-from ccdflow.frame import flags, overscan, pixels, subtraction_checks
+from ccdflow.frame import flaws, overscan, pixels, subtraction_checks
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
@@ -179,7 +179,7 @@ class _Work:
         self._looked_at = {
             a.name: (
                 *subtraction_checks.sampled_lines(a.data, "rows"),
-                *flags.sampling_steps(a.data),
+                *flaws.sampling_steps(a.data),
             )
             for a in geometry.amplifiers
         }
@@ -234,7 +234,7 @@ class _Work:
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
             inside = slice(max(0, rows.start - start), rows.stop - start)
             self._lines[name].append(stored[inside, columns].copy())
-        self._not_finite[name] += flags.count_not_finite(stored[:, data.x0 : data.x1])
+        self._not_finite[name] += flaws.count_not_finite(stored[:, data.x0 : data.x1])
         first = -(start - data.y0) % flagged[0].step
         self._flags[name].append(stored[first :: flagged[0].step, flagged[1]].copy())
 
@@ -255,7 +255,7 @@ class _Work:
                     lines, strips, overscans[name], amplifier
                 )
             sample = np.concatenate(self._flags[name])
-            flag = flags.flag_of(sample, self._offset, amplifier)
+            flag = flaws.flag_of(sample, self._offset, amplifier)
             if flag:
                 amplifier_flags[name] = flag
         image = _without_pixels(self._geometry, self._recipe, self._words)
@@ -264,7 +264,7 @@ class _Work:
             samples, self._geometry.amplifiers, self._recipe
         )
         warnings = [
-            *warnings, *flags.not_finite_warnings(self._not_finite, self._geometry.amplifiers)
+            *warnings, *flaws.not_finite_warnings(self._not_finite, self._geometry.amplifiers)
         ]  # fmt: skip
         return Streamed(
             Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings)), sample
