@@ -25,6 +25,7 @@ class Stream:
     path : str
         The name that errors carry.
     packed : bool
+        Whether the file is of gzip; otherwise its bytes are given as they are.
     start : bytes, optional
         The first bytes of a packed file, as far as they were read already.
     """
@@ -43,30 +44,31 @@ class Stream:
             self._begin_member()
 
     def _begin_member(self):
-        self._inflate, self._gave = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), False
+        """Begin a new stream of gzip."""
+        self._inflate, self._has_output = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), False
 
     def _more(self, size):
         """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
-        out = b""
+        inflated = b""
         if self._inflate is None:
-            out = self._file.read(min(size, CHUNK))
-        while self._inflate is not None and not out:
+            inflated = self._file.read(min(size, CHUNK))
+        while self._inflate is not None and not inflated:
             if self._inflate.eof:
                 unused = len(self._inflate.unused_data)
-                if not self._slices.next_stream(unused, size, gave=self._gave):
+                if not self._slices.next_stream(unused, size, gave=self._has_output):
                     break
                 self._begin_member()
             packed = self._slices.take(size) if self._inflate.needs_input else b""
             if self._inflate.needs_input and not packed:
                 break
             try:
-                out = self._inflate.decompress(packed, CHUNK)
+                inflated = self._inflate.decompress(packed, CHUNK)
             except igzip_lib.error as error:
                 raise self._slices.damaged(error) from None
-            self._gave = self._gave or bool(out)
-        self.end_seen = not out
-        self.crc = isal_zlib.crc32(out, self.crc)
-        return out
+            self._has_output = self._has_output or bool(inflated)
+        self.end_seen = not inflated
+        self.crc = isal_zlib.crc32(inflated, self.crc)
+        return inflated
 
     def at(self, offset, size, step=CHUNK):
         """Return up to ``size`` bytes from ``offset`` on; the bytes before are forgotten.
@@ -112,7 +114,7 @@ class Stream:
 
 
 def _inflated_start(start):
-    """Return what the first bytes of a gzip file hold; b'' for damaged ones.
+    """Return the inflated first bytes of a gzip file; b'' for damaged ones.
 
     Most headers end here. For a few kilobytes zlib is faster than igzip, whose tables are made for
     pixels; igzip reports damage.
@@ -152,10 +154,10 @@ def fill(file, buffer):
     -------
     int
     """
-    got = 0
-    while got < len(buffer):
-        count = file.readinto(buffer[got:])
+    filled = 0
+    while filled < len(buffer):
+        count = file.readinto(buffer[filled:])
         if not count:
             break
-        got += count
-    return got
+        filled += count
+    return filled
