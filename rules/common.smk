@@ -16,7 +16,7 @@ gc.disable()
 import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
-from ccdflow.run import batch_resources, batches, host, lasting_streams, messages, steward, summary
+from ccdflow.run import batch_resources, batches, host, lasting_streams, steward, summary
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
@@ -36,7 +36,7 @@ def or_stop(check, argument):
     try:
         return check(argument)
     except UserError as error:
-        host.stop(messages.error_line_with_settings(error, host.given_settings(workflow)))
+        host.stop(host.error_line_with_settings(error, host.given_settings(workflow)))
 
 
 or_stop(host.check_attributes, workflow)
@@ -159,7 +159,7 @@ def end():
 
 def end_as_module():
     """End the run as `onsuccess` and `onerror` do: Snakemake does not call a module's."""
-    RUN.make_the_rest()
+    RUN.make_remaining()
     if why := RUN.end():
         host.stop(why)
 

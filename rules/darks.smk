@@ -9,7 +9,7 @@ use rule combine as combine_darks with:
     localrule: True
 
 
-use rule quality_table as dark_table with:
+use rule bias_table as dark_table with:
     """Figures of all combined darks -> dark_quality.csv."""
     wildcard_constraints:
         product=r"dark_quality\.csv",  # ccdflow.kinds.quality_tables.DARK_TABLE.make

@@ -9,7 +9,7 @@ use rule combine as combine_flats with:
     localrule: True
 
 
-use rule quality_table as flat_table with:
+use rule bias_table as flat_table with:
     """Figures of all combined flats -> flat_quality.csv."""
     wildcard_constraints:
         product=r"flat_quality\.csv",  # ccdflow.kinds.quality_tables.FLAT_TABLE.make

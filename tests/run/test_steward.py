@@ -180,7 +180,7 @@ def test_after_a_failure_pages_are_made_of_what_is_finished(begin):
     for product, job in list(run.session.plan.jobs.items()):
         if job.night == "2020-02-29" and job.kind not in ("page",):
             run.make(product)
-    run.make_the_rest()
+    run.make_remaining()
     made = {
         job.product
         for job in run.session.plan.jobs.values()
@@ -196,7 +196,7 @@ def test_nothing_is_made_after_the_last_line(begin):
     assert run.end() == ""
     said, done = run.stream.getvalue(), run.progress.count
     # The records are in the ledger now, so that each job looks as if it had not run.
-    run.make_the_rest()
+    run.make_remaining()
     assert (run.stream.getvalue(), run.progress.count) == (said, done)
     assert not any((run.session.context.results / job.done).exists()
                    for job in run.session.plan.jobs.values())  # fmt: skip

@@ -6,7 +6,7 @@ from ccdflow import paths
 from ccdflow.calibrate.chain import EXACT_PART, EXACT_SECONDS
 from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters.dark_maker import DarkMaker
-from ccdflow.kinds.masters.light_masters import LightMasterKind
+from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import observed_as
 from ccdflow.run.context import reduced_product
@@ -14,7 +14,7 @@ from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rows import OK
 
 
-class Dark(LightMasterKind):
+class Dark(ExposedMasterKind):
     """A combined dark."""
 
     name = "dark"
@@ -57,7 +57,7 @@ class Dark(LightMasterKind):
         return f"{rounded_exposure(float(value)):g}s"
 
     def lacks(self, context, group):
-        """Return why there is no bias: a dark with its bias in serves one exposure only."""
+        """Return why there is no bias: without it a dark cannot be scaled to another exposure."""
         return why_missing(context, group.steps[0])
 
     def flags(self, context, records):
@@ -69,11 +69,11 @@ class Dark(LightMasterKind):
             yield reduced_product(row.file), f"in no combined dark: it has {_exposure_words(row)}"
 
     def closing(self, context, records):
-        """Return the lines of all masters of light, and one on darks without an exposure time."""
+        """Return the lines of all exposed masters, and one on darks without an exposure time."""
         lines = super().closing(context, records)
         if not self.is_enabled(context):
             return lines
-        rows = _without_exposure(archive_counts.told_rows(context))
+        rows = _without_exposure(archive_counts.store_for_lines(context))
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
@@ -91,7 +91,7 @@ DARK_KIND = Dark()
 
 
 def _without_exposure(store):
-    """Return the good rows of darks that have no exposure time that can be one."""
+    """Return the good rows of darks whose exposure time is absent or impossible."""
     return [
         row
         for row in store.rows.values()
@@ -128,7 +128,7 @@ def _runs(rows, name, reach):
 
 
 def _by_temperature(rows, tolerance):
-    """Yield rows of one set point each; of one that is unknown the sensors decide."""
+    """Yield rows of one set point each; rows without one are split by the sensor's temperature."""
     known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
     known.sort(key=lambda row: row.facts["set_temperature"])
     yield from _runs(known, "set_temperature", lambda _: tolerance)
@@ -137,12 +137,12 @@ def _by_temperature(rows, tolerance):
     sensed.sort(key=lambda row: row.facts["temperature"])
     part = []
     for row in sensed:
-        # A sensor drifts by steps: a gap parts two settings.
+        # A sensor drifts in small steps, so only a gap separates two settings.
         if part and row.facts["temperature"] - part[-1].facts["temperature"] > tolerance:
             yield part
             part = []
         part.append(row)
     if part:
         yield part
-    if rest := [row for row in others if row not in sensed]:
-        yield rest
+    if unmeasured := [row for row in others if row not in sensed]:
+        yield unmeasured

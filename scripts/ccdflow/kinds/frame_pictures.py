@@ -279,7 +279,7 @@ def frame_panels(context, row):
     )
 
 
-def how_level(recipe):
+def level_in_words(recipe):
     """Return in a few words how a level was made."""
     if recipe.model is None:
         return recipe.statistic

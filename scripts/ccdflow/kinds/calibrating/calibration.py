@@ -197,7 +197,9 @@ class Calibration:
         }
         extras = self.extra.extras([image.shape for image in self._images])
         if self.shutter.is_made:
-            uses["flat"] = replace(uses["flat"], master=self.shutter.applied(uses["flat"].master))
+            uses["flat"] = replace(
+                uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
+            )
             extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
         chain, readouts = MasterChain(**uses), self.readouts()
         done = calibrate_file(

@@ -1,8 +1,8 @@
-"""Which calibrated frames are wanted, and with which masters: frames of a night share the answer.
+"""The plan of calibrated frames: the masters of each, which frames of a night share.
 
 Frames that agree in night, camera, set-up and filter take the same bias and flat, and the same
-dark where exposure and temperature ask for the same one. All that such frames have in common is
-found out once: a plan has a hundred thousand frames, and a few hundred different answers.
+dark where exposure and temperature ask for the same one. Such frames are planned by one answer: a
+plan has a hundred thousand frames, and a few hundred different answers.
 """
 
 from __future__ import annotations
@@ -79,12 +79,11 @@ class _Questions:
             self.of_exposures.clear()
             self.of_degrees.clear()
         if seconds not in self.of_exposures:
-            how = number_or_none(seconds)
-            asked = tuple([each.of_exposure(how) for each in answers])
+            number = number_or_none(seconds)
+            asked = tuple([each.of_exposure(number) for each in answers])
             self.of_exposures[seconds] = self._numbers.setdefault(asked, len(self._numbers))
         if degrees not in self.of_degrees:
-            how = _numbers(degrees)
-            asked = tuple([each.of_degrees(*how) for each in answers])
+            asked = tuple([each.of_degrees(*_numbers(degrees)) for each in answers])
             self.of_degrees[degrees] = self._numbers.setdefault(asked, len(self._numbers))
         return self.of_exposures[seconds], self.of_degrees[degrees]
 
@@ -142,9 +141,9 @@ class StepsOfClass:
 
     def _choose(self, row, exposure, asked):
         """Return the `Step` tuple of a frame, and keep it for others with the same questions."""
-        how = _numbers(exposure)
-        chosen = tuple([answer.step(*how) for answer in self._answers])
-        # Steps of members are kept with them, so that their ids stay their own.
+        numbers = _numbers(exposure)
+        chosen = tuple([answer.step(*numbers) for answer in self._answers])
+        # The steps are kept, so that no other object can get their ids.
         paired = association.pair_masters(self._context, chosen, [row], row.night)
         steps = self._alike.setdefault(tuple(map(id, paired)), paired)
         self._known[(*asked, *exposure[: _shared_by(chosen)])] = steps
@@ -154,8 +153,8 @@ class StepsOfClass:
 def _shared_by(steps):
     """Return how much of exposure and temperatures must be equal for frames to have some steps.
 
-    Frames that ask the same have the same masters. A dark that is scaled has a scale for each
-    exposure; where there is none, the reason has the frame's own temperature.
+    Frames with the same questions have the same masters. A dark that is scaled has a scale for each
+    exposure. The reason for a missing master names the frame's own temperature.
 
     Returns
     -------
@@ -168,15 +167,15 @@ def _shared_by(steps):
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How frames with the same steps are calibrated.
+class _SharedCalibration:
+    """The calibration of frames with the same steps.
 
     Attributes
     ----------
     after : (tuple of str, tuple of str)
-        The masters of this plan that come first, and those of them that are taken in the place of
-        others.
+        The masters of this plan that are made before, and those of them that are only substitutes.
     likewise : Likewise
+        The basis and key of such frames.
     is_open : bool
         Whether flats that are made in this run may make them take another flat than planned.
     """
@@ -196,22 +195,22 @@ class _Class:
     steps : StepsOfClass
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
-    ways : dict of int to _Way
-        By the identity of their steps.
+    calibrations : dict of int to _SharedCalibration
+        By the `id` of their steps.
     """
 
     night: str
     steps: StepsOfClass
     pixels: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
-    ways: dict[int, _Way] = field(default_factory=dict)
+    calibrations: dict[int, _SharedCalibration] = field(default_factory=dict)
 
 
-def _measured(context, row):
+def _measurements_for(context, row):
     """Return ``pixels`` and ``shared`` of a frame's `_Class`."""
     pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
-    measured = measured_nights.how_measured(context, row)
-    return pixels, (*measured, *shutter_correction.how_corrected(context, row))
+    measured = measured_nights.gain_choice_of(context, row)
+    return pixels, (*measured, *shutter_correction.shutter_choice_of(context, row))
 
 
 class FramePlanner:
@@ -245,19 +244,21 @@ class FramePlanner:
         if class_ is None:
             class_ = self._classes[alike] = self._class(row)
         steps = class_.steps.steps_of(row, exposure)
-        way = class_.ways.get(id(steps))
-        if way is None:
-            way = class_.ways[id(steps)] = self._way(row, product, class_, steps)
+        common = class_.calibrations.get(id(steps))
+        if common is None:
+            common = class_.calibrations[id(steps)] = self._shared_calibration(
+                row, product, class_, steps
+            )
         self._context.groups[product] = self._group(row, product, class_, steps)
-        degrees, more = exposure[1:], self._open(product) if way.is_open else {}
-        key = way.likewise.key(frame.key, degrees)
+        degrees, more = exposure[1:], self._open(product) if common.is_open else {}
+        key = common.likewise.key(frame.key, degrees)
         self._planner.want(
             self._kind,
             product,
             class_.night,
-            lambda: {**way.likewise.basis(frame.key, degrees), **more},
+            lambda: {**common.likewise.basis(frame.key, degrees), **more},
             needs=(frame.product,),
-            after=way.after,
+            after=common.after,
             key=digest([key, more]) if more else key,
         )
 
@@ -276,7 +277,7 @@ class FramePlanner:
         # Frames of all filters and types have the same measurements.
         name = (row.night, row.camera, row.geometry, *_readout(row.facts))
         if name not in self._measured:
-            self._measured[name] = _measured(context, row)
+            self._measured[name] = _measurements_for(context, row)
         return _Class(row.night, steps, *self._measured[name])
 
     def _group(self, row, product, class_, steps):
@@ -286,17 +287,17 @@ class FramePlanner:
             kind=self._kind.name, steps=steps, measurements=class_.pixels,
         )  # fmt: skip
 
-    def _way(self, row, product, class_, steps):
-        """Return how frames of these steps are calibrated: needs, and the part of their key."""
+    def _shared_calibration(self, row, product, class_, steps):
+        """Return the needs of frames of these steps, and the part of their key that they share."""
         context, facts = self._context, row.facts
         needs, spare = context.planned(
             ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
         )
         after = self._planner.order_of((*needs, *class_.pixels), spare)
         group = self._group(row, product, class_, steps)
-        # The key holds the masters that are taken, and nothing of those behind them: exposures that
-        # differ by a thousandth change the scale of these alone. Frames of the same answers, camera
-        # and recipe differ in their reduced frame and temperature.
+        # The key holds the masters that are taken, not the runners-up: exposures that differ by a
+        # thousandth change only the scale of these. Frames of the same answers, camera and recipe
+        # differ in their reduced frame and temperature.
         taken = [
             (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
             for answer in answers_of(context, group)
@@ -304,7 +305,7 @@ class FramePlanner:
         alike = ("calibration", row.camera, row.recipe, row.geometry, *taken)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
         likewise = context.planned(alike, lambda: Likewise(self._calibration(context, group)))
-        return _Way(after, likewise, measured_flats.may_change(context, steps))
+        return _SharedCalibration(after, likewise, measured_flats.may_change(context, steps))
 
 
 class Likewise:

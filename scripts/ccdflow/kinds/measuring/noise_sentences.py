@@ -1,4 +1,4 @@
-"""Whether the noise of calibrated frames is that of their UNCERT, and what flats of spectra do."""
+"""Sentences on calibrated frames whose noise is not that of UNCERT, and on flats of spectra."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ def _statistics(frame, image, sample, levels):
     """Yield the figures of each amplifier of an image from a sample of its rows."""
     rows = np.asarray(frame.rows(image.shape))
     for amplifier in image.amplifiers:
-        place = amplifier.place if frame.recipe.trim else amplifier.data
+        place = frame.recipe.region_of(amplifier)
         inside = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
         if min(inside.shape) >= BOXES:
             level = [levels[amplifier.name]] if amplifier.name in levels else []

@@ -1,18 +1,15 @@
 """Pictures of frames before and after their reduction, as PNG bytes.
 
-Every function takes values and gives back the bytes of one PNG; the same values, the same bytes.
+Every function returns the bytes of one PNG; the same values give the same bytes.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import (
-    FramePanels,
     across,
     across_range,
     header_differs,
@@ -48,7 +45,7 @@ MOST_FRAMES = 100
 """With more rows a picture would exceed 65536 pixels, the highest that can be drawn."""
 
 
-def overview(frames: Iterable[FramePanels], *, title: str = "Before and after") -> bytes:
+def overview(frames, *, title="Before and after"):
     """Draw several frames in one picture, a row each: raw, reduced, profile of the overscan.
 
     Parameters
@@ -216,7 +213,7 @@ def _mark_header(panel, frame, profile):
 
 
 def _say_off_scale(panel, values, unit):
-    """Write the values beyond the scale: a line that ends at the edge is not misread."""
+    """Write the farthest value beyond the scale, because the line ends at the panel's edge."""
     low, high = panel.y_range
     finite = values[np.isfinite(values)]
     beyond = finite[(finite > high) | (finite < low)]

@@ -83,7 +83,7 @@ class PlotPanel:
         Values at the left and right edge, and at the lower and upper edge.
     title : str, optional
     is_inside : bool, optional
-        Whether its legend stands inside.
+        Whether its legend is inside.
     ground : str, optional
         Its colour.
     """
@@ -326,6 +326,7 @@ class PlotPanel:
             self._entry(right + 18, top - 7, entry)
 
     def _legend_inside(self, entries):
+        """Write the first entries in lines at the upper right; the last line counts the others."""
         shown = list(entries[:_ENTRIES])
         if len(shown) < len(entries):
             colour, text, *mark = shown[-1]

@@ -1,4 +1,4 @@
-"""Scales of pictures: which value is drawn where or how bright, and the numbers beside it."""
+"""Scales of pictures: position or brightness of a value, and the numbers of an axis."""
 
 from __future__ import annotations
 
