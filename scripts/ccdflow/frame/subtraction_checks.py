@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from ccdflow.frame import strip_light
+from ccdflow.frame.flags import saturation_of
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 MOST_ROWS = 1024
@@ -52,6 +53,14 @@ _SAME_STEP_PART = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
 """The names of the warnings on an overscan."""
+
+FULL = "saturated overscan"
+"""The name of the warning on an overscan that is saturated in part."""
+
+# A fit along the strip leaves out rows that are saturated, up to this fraction of them.
+_FULL_ROWS_OF_A_FIT = 0.2
+# A pixel of a column, or a row, counts as saturated where more than this fraction is.
+_FULL_PART = 0.5
 
 # Columns of an overscan that are enough for a level, and the words where fewer are left.
 _LEAST_LEFT = 3
@@ -109,6 +118,11 @@ class Sample:
         Shape (n, k), adu: the overscan of the same lines.
     noise : float
         Of a pixel of the overscan, adu.
+    top : float
+        Value of a saturated pixel, adu; infinite where it is unknown.
+    full_rows, rows : int
+        How many lines of the whole amplifier have a saturated level of their own, and how many
+        have a level.
     """
 
     lines: np.ndarray
@@ -116,6 +130,9 @@ class Sample:
     own: np.ndarray
     strip: np.ndarray
     noise: float
+    top: float = np.inf
+    full_rows: int = 0
+    rows: int = 0
 
 
 def sampled_lines(data, along):
@@ -162,10 +179,13 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
         Without lines that hold a pixel that is not finite.
     """
     along, data = amplifier.along, amplifier.data
+    top = saturation_of(strips[0].dtype, 0, amplifier)
+    top = np.inf if top is None else top
+    full = top, int(np.count_nonzero(overscan.own >= top)), len(overscan.own)
     if along == "frame":
         strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
         levels = own = np.repeat(overscan.levels, len(lines))
-        return Sample(*_finite(lines, levels, own), *_finite(strip), overscan.noise)
+        return Sample(*_finite(lines, levels, own), *_finite(strip), overscan.noise, *full)
     picked = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
     inside = slice(picked.start - first, picked.stop - first)
@@ -174,7 +194,7 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
     else:
         lines, strip = lines.T, np.concatenate([strip[:, inside] for strip in strips]).T
     lines, strip, levels, own = _finite(lines, strip, overscan.levels[inside], overscan.own[inside])
-    return Sample(lines, levels, own, strip, overscan.noise)
+    return Sample(lines, levels, own, strip, overscan.noise, *full)
 
 
 def _finite(first, *others):
@@ -284,12 +304,46 @@ def warnings_of(sample, recipe, name=""):
     """
     rows = row_noise(sample)
     where = f"amplifier {name}: " if name else ""
-    warnings = [
+    # Noise and structure of saturated pixels tell nothing else.
+    warnings = list(_of_saturation(sample, recipe)) or [
         *_of_rows(rows, sample, recipe),
         *_of_noise(rows, sample),
         *_of_strip(sample, recipe),
     ]
     return rows, [(kind, where + text) for kind, text in warnings]
+
+
+def _of_saturation(sample, recipe):
+    """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
+    strip, top = sample.strip, sample.top
+    if not strip.size or not np.isfinite(top) or median(sample.lines) >= top:
+        # An amplifier that is saturated throughout is told as such.
+        return
+    full = strip >= top
+    columns = int(np.count_nonzero(full.mean(axis=0) > _FULL_PART))
+    width, remedy = strip.shape[1], "allowed: a strip without light"
+    if columns and sample.full_rows in (0, sample.rows):
+        left = width - columns
+        advice = "leave them out of `overscan:` in the camera's profile"
+        if left < _LEAST_LEFT:
+            advice = f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or {_NONE}"
+        yield (
+            FULL,
+            f"{columns} of the {width} columns of the overscan are saturated ({top:.6g} adu);"
+            f" {remedy}; look at the raw frame: do they hold data or light in others as well,"
+            f" {advice}, else leave this frame out",
+        )
+        return
+    most = 0 if recipe.model is None else _FULL_ROWS_OF_A_FIT * sample.rows
+    if sample.full_rows > most:
+        of = "the levels of all rows are" if recipe.model else "as many rows of the image are"
+        yield (
+            FULL,
+            f"the overscan is saturated ({top:.6g} adu) in {sample.full_rows} of its {sample.rows}"
+            f" rows, and {of} wrong by it; {remedy}; look at the raw frame: charge of a bright"
+            " source may run into the overscan; leave the frame out, or take a strip at"
+            " `overscan:` that the charge does not reach, in the camera's profile",
+        )
 
 
 def _of_rows(rows, sample, recipe):
