@@ -163,6 +163,8 @@ def frame_type(reader, rules):
     first = written[0][0] if written else ""
     for rule in rules:
         if _rule_holds(rule, reader, first):
+            if rule.type == "bias" and rule.exptime_min is rule.exptime_max is None:
+                reader.warn_of_long_bias(first)
             return first, rule.type, ""
     for text, kind in written:
         if kind:
@@ -257,6 +259,8 @@ def _looked_at(reader, text, frame_type):
             f"profile: types: [{{type: dark, imagetyp: {text}}}]"
         )
         return "bias"
+    if frame_type == "bias":
+        reader.warn_of_long_bias(text)
     if frame_type == "science":
         name = reader.text("object")
         other = _no_target(name)

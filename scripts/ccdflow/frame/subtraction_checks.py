@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from ccdflow.frame import strip_light
+from ccdflow.frame.flaws import saturation_of
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 MOST_ROWS = 1024
@@ -71,6 +72,14 @@ _SAME_STEP_PART = 0.3
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
 """The names of the warnings on an overscan."""
 
+FULL = "saturated overscan"
+"""The name of the warning on an overscan that is saturated in part."""
+
+# A fit along the strip leaves out rows that are saturated, up to this fraction of them.
+_FULL_ROWS_OF_A_FIT = 0.2
+# A pixel of a column, or a row, counts as saturated where more than this fraction is.
+_FULL_PART = 0.5
+
 # Columns of an overscan that are enough for a level, and the words where fewer are good.
 _FEWEST_COLUMNS = 3
 _NO_OVERSCAN_REMEDY = "`overscan: none` and biases, in the camera's profile"
@@ -127,6 +136,11 @@ class Sample:
         Shape (n, k), adu: the overscan of the same lines.
     noise : float
         Of a pixel of the overscan, adu.
+    top : float
+        Value of a saturated pixel, adu; infinite where it is unknown.
+    full_rows, rows : int
+        How many lines of the whole amplifier have a saturated level of their own, and how many
+        have a level.
     """
 
     lines: np.ndarray
@@ -134,6 +148,9 @@ class Sample:
     own: np.ndarray
     strip: np.ndarray
     noise: float
+    top: float = np.inf
+    full_rows: int = 0
+    rows: int = 0
 
 
 def sampled_lines(data, along):
@@ -181,10 +198,15 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
         Without lines that hold a pixel that is not finite.
     """
     along, data = amplifier.along, amplifier.data
+    top = saturation_of(strips[0].dtype, 0, amplifier)
+    top = np.inf if top is None else top
+    full = top, int(np.count_nonzero(overscan.own >= top)), len(overscan.own)
     if along == "frame":
         strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
         levels = own = np.repeat(overscan.levels, len(lines))
-        return Sample(*_finite_lines(lines, levels, own), *_finite_lines(strip), overscan.noise)
+        return Sample(
+            *_finite_lines(lines, levels, own), *_finite_lines(strip), overscan.noise, *full
+        )
     picked = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
     sampled = slice(picked.start - first, picked.stop - first)
@@ -195,7 +217,7 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
     lines, strip, levels, own = _finite_lines(
         lines, strip, overscan.levels[sampled], overscan.own[sampled]
     )
-    return Sample(lines, levels, own, strip, overscan.noise)
+    return Sample(lines, levels, own, strip, overscan.noise, *full)
 
 
 def _finite_lines(first, *others):
@@ -323,12 +345,48 @@ def judge_sample(sample, recipe, name=""):
     """
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
-    warnings = [
+    # Noise and structure of saturated pixels tell nothing else.
+    warnings = list(_saturation_warnings(sample, recipe)) or [
         *_row_warnings(noise, sample, recipe),
         *_strip_noise_warnings(noise, sample),
         *_column_warnings(sample, recipe),
     ]
     return noise, [(kind, subject + text) for kind, text in warnings]
+
+
+def _saturation_warnings(sample, recipe):
+    """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
+    strip, top = sample.strip, sample.top
+    if not strip.size or not np.isfinite(top) or median(sample.lines) >= top:
+        # An amplifier that is saturated throughout is told as such.
+        return
+    full = strip >= top
+    columns = int(np.count_nonzero(full.mean(axis=0) > _FULL_PART))
+    width, remedy = strip.shape[1], "allowed: a strip without light"
+    if columns and sample.full_rows in (0, sample.rows):
+        left = width - columns
+        advice = "leave them out of `overscan:` in the camera's profile"
+        if left < _FEWEST_COLUMNS:
+            advice = (
+                f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
+            )
+        yield (
+            FULL,
+            f"{columns} of the {width} columns of the overscan are saturated ({top:.6g} adu);"
+            f" {remedy}; look at the raw frame: do they hold data or light in others as well,"
+            f" {advice}, else leave this frame out",
+        )
+        return
+    most = 0 if recipe.model is None else _FULL_ROWS_OF_A_FIT * sample.rows
+    if sample.full_rows > most:
+        of = "the levels of all rows are" if recipe.model else "as many rows of the image are"
+        yield (
+            FULL,
+            f"the overscan is saturated ({top:.6g} adu) in {sample.full_rows} of its {sample.rows}"
+            f" rows, and {of} wrong by it; {remedy}; look at the raw frame: charge of a bright"
+            " source may run into the overscan; leave the frame out, or take a strip at"
+            " `overscan:` that the charge does not reach, in the camera's profile",
+        )
 
 
 def _row_warnings(rows, sample, recipe):

@@ -54,7 +54,8 @@ class Dark(ExposedMasterKind):
         """Return the exposure time as a name has it: as exact as its group."""
         if name != "exptime":
             return super().name_part(name, value)
-        return f"{rounded_exposure(float(value)):g}s"
+        text = f"{rounded_exposure(float(value)):.12f}".rstrip("0").rstrip(".")
+        return f"{text}s"
 
     def lacks(self, context, group):
         """Return why there is no bias: without it a dark cannot be scaled to another exposure."""
@@ -105,13 +106,15 @@ def _exposure_words(row):
 
 
 def rounded_exposure(seconds):
-    """Return an exposure time to as many digits as darks of one group share.
+    """Return an exposure time to as many digits as darks of one group share, at least two.
 
-    >>> [rounded_exposure(value) for value in (300.062, 70.001, 7.04, 0.05)]
-    [300.0, 70.0, 7.0, 0.1]
+    >>> [rounded_exposure(value) for value in (300.062, 70.001, 7.04, 0.05, 0.253, 1e-5)]
+    [300.0, 70.0, 7.0, 0.05, 0.25, 1e-05]
     """
+    if seconds < 1:
+        return float(f"{seconds:.2g}")
     digits = 1 if EXACT_PART * seconds <= EXACT_SECONDS else 0
-    return max(round(seconds, digits), EXACT_SECONDS)
+    return round(seconds, digits)
 
 
 def _runs(rows, name, reach):

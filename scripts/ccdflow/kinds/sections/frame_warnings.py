@@ -18,8 +18,8 @@ from ccdflow.run.context import is_of_enabled_type, reduced_product
 MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
 
-LEFT_OVER = "left over"
-"""The warning on a frame with light that an earlier frame left."""
+# The beginning of the kind of a warning that stands in the frame's row already.
+_OF_ROW = "row: "
 
 LIKE_A_FLAT = "like a flat"
 """The warning on a science frame as bright as a flat."""
@@ -112,7 +112,9 @@ def gather(rows, record_of):
         if PREFIX in row.reason:
             for part in row.reason.split("; "):
                 if part.startswith(PREFIX):
-                    texts.append((LEFT_OVER, part.removeprefix(PREFIX)))
+                    text = part.removeprefix(PREFIX)
+                    # A line is told of each kind: a gain and a section are two.
+                    texts.append((f"{_OF_ROW}{text.partition(':')[0]}", text))
         record = record_of(reduced_product(row.file))
         if record is None:
             continue
@@ -279,7 +281,7 @@ def _setup(row, name):
 
 def table_texts(texts):
     """Return the texts of a frame's warnings that its row does not have."""
-    return [PREFIX + text for kind, text in texts if kind != LEFT_OVER]
+    return [PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
 
 
 _PROFILE = "the camera's profile"
