@@ -46,6 +46,7 @@ class Buffers:
 
 
 def _buffer(use, shape, dtype):
+    """Return a buffer of this thread as an array of a shape and type; its content is arbitrary."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))
     memory = thread_buffer(("calibrated", use), count * dtype.itemsize)

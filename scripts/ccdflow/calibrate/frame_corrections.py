@@ -11,7 +11,7 @@ from ccdflow.calibrate.sparse_masks import SparseMask
 
 
 @dataclass(frozen=True)
-class ImageExtras:
+class ImageCorrections:
     """The corrections of one image of a frame.
 
     Attributes
@@ -28,7 +28,7 @@ class ImageExtras:
 
 
 @dataclass(frozen=True)
-class Extras:
+class FrameCorrections:
     """The corrections of a frame beside its masters.
 
     Attributes
@@ -36,7 +36,7 @@ class Extras:
     bad_pixels : tuple of ccdflow.calibrate.sparse_masks.SparseMask
         Of each image; () for none.
     find_cosmics : callable or None
-        See `ImageExtras`.
+        See `ImageCorrections`.
     cards : tuple of (str, object, str)
         Keyword, value and comment of cards of the first HDU.
     """
@@ -46,9 +46,9 @@ class Extras:
     cards: tuple[tuple[str, object, str], ...] = ()
 
     def of_image(self, number):
-        """Return the `ImageExtras` of an image, counted from 0."""
+        """Return the `ImageCorrections` of an image, counted from 0."""
         pixels = self.bad_pixels[number] if number < len(self.bad_pixels) else None
-        return ImageExtras(pixels, self.find_cosmics)
+        return ImageCorrections(pixels, self.find_cosmics)
 
 
 def sparse_mask(pixels, shape):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.detector import benefit
 from ccdflow.kinds.matching import measured_flats, pairs, shelves
 from ccdflow.kinds.matching.shelves import Shelves

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
+from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, Rules
 from ccdflow.kinds.matching.ranking import candidate_at, rank_candidates, rescale_candidate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from statistics import median
 
-from ccdflow.calibrate.chain import FLAT
+from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.camera.filters import in_any_order
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_sentences

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT, is_same_exposure
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT, is_same_exposure
 from ccdflow.camera import identity
 from ccdflow.camera.sections import Region
 from ccdflow.files.values import number_or_none

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.calibrate.chain import DARK, FLAT, is_same_exposure
+from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.candidates import OfferedMaster
 from ccdflow.kinds.matching.match_sentences import STRETCHED
