@@ -11,7 +11,7 @@ from pathlib import Path
 SNAKEFILE = Path(workflow.snakefile).absolute().parents[1] / "Snakefile"
 sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 
-# Nothing that is imported is garbage, and looking for it takes 0.1 s.
+# Imported modules are no garbage, and the search for garbage takes 0.1 s.
 gc.disable()
 import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
@@ -51,7 +51,7 @@ SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.FOLDERS
 
 
 def all_kinds():
-    """Return the kinds of products; `verify` and the nodes of a cluster do without: 0.15 s."""
+    """Return the kinds of products; imported late, because `verify` and batches save 0.15 s."""
     from ccdflow.kinds import CHAIN
 
     return CHAIN

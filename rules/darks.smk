@@ -1,5 +1,5 @@
-"""Reduced darks to combined darks, and the table of the detector's figures by them. Rules and outputs
-are those of biases (rules/combine.smk); the products are others."""
+"""Reduced darks to combined darks, and the table of the detector's figures by them. Both rules
+are those of biases (rules/combine.smk) for other products."""
 
 
 use rule combine as combine_darks with:

@@ -93,7 +93,7 @@ class FramesPicture(NightPicture):
             for product in self.shown(context, night):
                 with_gone = picture_basis(context, night, gone=True)
                 if planner.is_current(self, product, with_gone):
-                    # It shows a raw frame that is gone, and could not be drawn again.
+                    # It shows a frame whose raw file is gone, so it cannot be drawn again.
                     planner.keep(product)
                     continue
                 basis, needs = picture_basis(context, night), FRAME.shown(context, night)
@@ -342,6 +342,7 @@ def _corners(region):
 
 
 def _header_region(row, shape):
+    """Return BIASSEC as (y0, y1, x0, x1); None if it is absent, unreadable or outside."""
     text = row.facts["biassec"]
     if not text:
         return None

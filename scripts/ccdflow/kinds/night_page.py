@@ -70,7 +70,7 @@ class NightPage(Kind):
         """Return the sections on frames, on frames set aside, on recipes and versions."""
         frames = page_frames(context, night, paths.FROM_NIGHT)
         cameras = _cameras(context, night)
-        recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
+        recipes = [(camera, _recipe_in_words(context, night, camera)) for camera in cameras]
         sections = [
             frames_section(frames),
             aside_section(frames),
@@ -222,7 +222,7 @@ def _few_names(files, most=3):
     return f"{len(files)} frames ({', '.join(files[:most])} ...)"
 
 
-def _recipes(context, night, camera):
+def _recipe_in_words(context, night, camera):
     """Return a sentence on the reduction of a camera's frames."""
     row = next((r for r in context.rows_of(night) if r.camera == camera and r.geometry), None)
     if row is None:

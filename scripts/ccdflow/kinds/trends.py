@@ -130,30 +130,7 @@ class Trends(Kind):
         pictures = _pictures(context, figure_series(context, since=nights[0]), events)
         if not pictures and not events:
             return None
-        hidden = len(events) > _SHOWN
-        shown = list(reversed(events[-_SHOWN:]))
-        rows = [_cells(step) for event in shown for step in event["steps"]]
-        recent = [event for event in events if event["after"] <= RECENT]
-        return Section(
-            "steps",
-            "Steps in the detector",
-            tuple(f"{_event_in_words(event)}." for event in recent),
-            (
-                f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
-                " errors beyond drift and scatter. If the camera was changed then, the night"
-                " belongs into `epochs:` of its profile: the detector counts as another one from"
-                " then on, and the step is no longer shown.",
-                *([] if events else ["No step is seen."]),
-                *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
-                *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),
-            ),
-            headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors")
-            * bool(rows),
-            rows=tuple(rows),
-            pictures=tuple(pictures),
-            order=81,
-            name="Steps",
-        )
+        return _section(context, events, pictures)
 
 
 TRENDS_TABLE = Trends()
@@ -274,6 +251,33 @@ def _cells(step):
         f"{figure(step['before'])} {step['unit']}",
         f"{figure(step['after'])} {step['unit']}",
         f"{step['sigma']:g}",
+    )
+
+
+def _section(context, events, pictures):
+    """Return the section of the overview: what a step is, the newest events, their table."""
+    shown = list(reversed(events[-_SHOWN:]))
+    rows = [_cells(step) for event in shown for step in event["steps"]]
+    recent = [event for event in events if event["after"] <= RECENT]
+    earlier = len(events) - len(shown)
+    return Section(
+        "steps",
+        "Steps in the detector",
+        tuple(f"{_event_in_words(event)}." for event in recent),
+        (
+            f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
+            " errors beyond drift and scatter. If the camera was changed then, the night"
+            " belongs into `epochs:` of its profile: the detector counts as another one from"
+            " then on, and the step is no longer shown.",
+            *([] if events else ["No step is seen."]),
+            *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
+            *([f"The {earlier} before them are in {paths.EVENTS}."] if earlier else []),
+        ),
+        headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors") * bool(rows),
+        rows=tuple(rows),
+        pictures=tuple(pictures),
+        order=81,
+        name="Steps",
     )
 
 

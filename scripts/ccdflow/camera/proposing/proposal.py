@@ -125,25 +125,26 @@ def _share_regions(seen):
     for one in seen:
         groups[one.shape, tuple(len(strips[:1]) for *_, strips in one.amplifiers)].append(one)
     changed = {}
-    for those in groups.values():
-        numbers = range(len(those[0].amplifiers))
-        data = [_common_region([one.amplifiers[i][1] for one in those]) for i in numbers]
-        strips = [
-            _common_region([s for one in those for s in one.amplifiers[i][2][:1]]) for i in numbers
-        ]
-        if len(those) < 2 or None in data:
-            continue
-        if any(strip is None and those[0].amplifiers[i][2] for i, strip in enumerate(strips)):
-            continue
-        for one in those:
+    for alike in groups.values():
+        regions = _common_regions(alike) if len(alike) > 1 else None
+        for one in alike if regions is not None else ():
+            amplifiers = zip(one.amplifiers, regions, strict=True)
             changed[one.hdu] = replace(
-                one,
-                amplifiers=tuple(
-                    (name, data[i], (strips[i],) if strips[i] else ())
-                    for i, (name, *_) in enumerate(one.amplifiers)
-                ),
+                one, amplifiers=tuple((name, *own) for (name, *_), own in amplifiers)
             )
     return [changed.get(one.hdu, one) for one in seen]
+
+
+def _common_regions(alike):
+    """Return [(data, strips)] of the amplifiers that images have in common, None for none."""
+    regions = []
+    for number, (_, _, strips) in enumerate(alike[0].amplifiers):
+        data = _common_region([one.amplifiers[number][1] for one in alike])
+        strip = _common_region([s for one in alike for s in one.amplifiers[number][2][:1]])
+        if data is None or (strip is None and strips):
+            return None
+        regions.append((data, () if strip is None else (strip,)))
+    return regions
 
 
 def _common_region(regions):

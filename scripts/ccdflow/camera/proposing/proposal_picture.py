@@ -139,19 +139,10 @@ def _draw_levels(panel, axis):
 def _draw_strip(panel, seen, axis):
     """Draw the strips and their surroundings enlarged: used and unused parts."""
     if not axis.strips:
-        panel.set_axis_off()
-        text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
-        if not seen.has_light:
-            text = "There is too little light in this frame\nto tell overscan from science pixels."
-        panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
+        _write_why_no_strip(panel, seen)
         return
     used = {x for region in _used_overscan(seen) for x in ends_on(axis, region)}
-    near = [x for strip in axis.strips for x in (strip.start, strip.stop, *_positions(strip))]
-    # Strips on both sides of the data would leave them no room: the used ones are shown.
-    if max(near) - min(near) > len(axis.levels) / 2:
-        own = [strip for strip in axis.strips if strip.start in used] or list(axis.strips[:1])
-        near = [x for strip in own for x in (strip.start, strip.stop, *_positions(strip))]
-    first, last = max(0, min(near) - 6), min(len(axis.levels), max(near) + 7)
+    first, last = _range_near_strips(axis, used)
     level = min(strip.level for strip in axis.strips)
     inside = [s for s in axis.strips if s.start >= first and s.stop <= last]
     outs = [value + s.level - level for s in inside for _, value in s.left_out]
@@ -167,6 +158,29 @@ def _draw_strip(panel, seen, axis):
     panel.set_ylabel(f"adu above {level:.1f}", fontsize=8, color=INK)
     panel.set_title("the overscan from near", fontsize=9, color=INK, loc="left")
     panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
+
+
+def _write_why_no_strip(panel, seen):
+    """Write the reason why no strip is drawn."""
+    panel.set_axis_off()
+    text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
+    if not seen.has_light:
+        text = "There is too little light in this frame\nto tell overscan from science pixels."
+    panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
+
+
+def _range_near_strips(axis, used):
+    """Return the half-open range along an axis that has the strips; those used, if far apart."""
+    near = _ends_and_positions(axis.strips)
+    # Strips on both sides of the data would leave them no room.
+    if max(near) - min(near) > len(axis.levels) / 2:
+        own = [strip for strip in axis.strips if strip.start in used] or axis.strips[:1]
+        near = _ends_and_positions(own)
+    return max(0, min(near) - 6), min(len(axis.levels), max(near) + 7)
+
+
+def _ends_and_positions(strips):
+    return [x for strip in strips for x in (strip.start, strip.stop, *_positions(strip))]
 
 
 def _used_overscan(seen):

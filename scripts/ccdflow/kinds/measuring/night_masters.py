@@ -32,6 +32,14 @@ class NightMasters:
         Of the measurement.
     flats : list of ccdflow.run.ledger.Record, optional
         The combined flats; those of the group if not given.
+
+    Attributes
+    ----------
+    darks, flats : list of ccdflow.run.ledger.Record
+        The combined darks and flats that were made.
+    pairs : list of ccdflow.run.ledger.Record
+        Groups of too few flats for a combined flat, in which two have one exposure: they show the
+        gain.
     """
 
     def __init__(self, context, group, *, flats=None):
@@ -47,7 +55,6 @@ class NightMasters:
                     few[step.kind].append(record)
         self.darks = made["dark"]
         self.flats = made["flat"] if flats is None else flats
-        # Flats too few for a combined flat tell the gain if two of them are of one exposure.
         self.pairs = [record for record in few["flat"] if self._has_pair(record)]
 
     @cached_property
