@@ -69,6 +69,24 @@ def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
     assert "imagetyp: ZED, exptime: {min: 1}" in described(whole, 600.0, "ZED")[1][0]
 
 
+def test_a_dark_whose_exposure_is_in_darktime_is_no_bias(tmp_path):
+    """EXPTIME is the shutter's, 0; the remedy that the warning names makes it a dark of 60 s."""
+
+    def described(text, seconds):
+        cards = {"INSTRUME": "PROBE", "IMAGETYP": "DARK", "EXPTIME": 0.0, "DARKTIME": seconds}
+        found = profile(tmp_path, text).describe([header(12, 9, **cards)], file="a.fits")
+        return found.type, found.exptime, [text for text in found.warnings if "date" not in text]
+
+    kind, seconds, (text,) = described(PROBE, 60.0)
+    assert (kind, seconds) == ("dark", 0.0)
+    assert text.startswith("EXPTIME: no exposure of a dark whose DARKTIME is 60 s (found 0);")
+    assert "keywords: {exptime: DARKTIME}" in text
+    assert described(PROBE + "keywords: {exptime: DARKTIME}\n", 60.0) == ("dark", 60.0, [])
+    # The readout counts as dark time: a bias has some seconds.
+    kind, seconds, (text,) = described(PROBE, 3.2)
+    assert (kind, "taken for a bias" in text) == ("bias", True)
+
+
 def test_rules_come_before_the_usual_types(tmp_path):
     camera = profile(
         tmp_path,

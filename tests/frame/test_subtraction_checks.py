@@ -367,12 +367,12 @@ def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, mo
     assert fewest <= said <= most
 
 
-def strip_filled(rows=slice(None), columns=slice(0), *, model=None):
-    """The warnings and image of a frame of 120 rows, 25 columns of overscan, in part saturated."""
+def strip_filled(rows=slice(None), columns=slice(0), *, model=None, value=70_000):
+    """The warnings and image of a frame of 120 rows, 25 columns of overscan, filled in part."""
     rng = np.random.default_rng(1)
     frame = 1000 + 5 * rng.standard_normal((120, 325))
     frame[:, :300] += rng.poisson(2000, (120, 300))
-    frame[rows, 300:][:, columns] = 70_000
+    frame[rows, 300:][:, columns] = value
     frame = np.rint(frame).clip(0, 65535).astype(np.uint16)
     one = replace(amplifier("1:300,1:120", "301:325,1:120"), gain=1.0, read_noise=5.0)
     made = reduction.reduce_frame(
@@ -411,3 +411,24 @@ def test_a_half_saturated_row_and_a_saturated_amplifier_are_none_of_these():
     one = amplifier("1:300,1:120", "301:325,1:120")
     made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
     assert (made.flags, list(made.warnings)) == ({"A": "saturated"}, [])
+
+
+@pytest.mark.parametrize("value", [0, 1000])
+def test_rows_that_were_not_read_out_are_counted(value):
+    """A file that was filled up behind a readout that broke off: level and noise are none."""
+    (text,), _ = strip_filled(slice(100, 120), slice(None), value=value)
+    assert text.startswith("20 of the 120 rows of the overscan have one value throughout, and no")
+    assert "from row 101 on: the readout broke off" in text
+    assert "allowed: rows that were read out; look at the raw frame" in text
+    # Too few to tell.
+    assert strip_filled(slice(100, 103), slice(None), value=value)[0] == []
+
+
+@pytest.mark.parametrize("noise", [0.29, 0.5])
+def test_a_quiet_readout_has_no_empty_rows(noise):
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        frame = np.rint(1000.3 + noise * rng.standard_normal((4000, 60))).astype(np.uint16)
+        one = amplifier("1:50,1:4000", "51:60,1:4000")
+        made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+        assert subtraction_checks.EMPTY not in dict(made.warnings)

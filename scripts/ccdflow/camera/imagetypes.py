@@ -111,6 +111,8 @@ _BESIDE = re.compile(
     r"|sloan|johnson|cousins|halpha|ha|spec|spectrum|slit|grating|grism|calib|calibration|cal"
 )
 
+# Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
+_LONGEST_READOUT = 10.0
 _UNKNOWN = "unknown image type"
 _UNSAID = "no card says the image type"
 
@@ -254,6 +256,14 @@ def known_type(text):
 def _looked_at(reader, text, frame_type):
     """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
     if frame_type == "dark" and _is_of_no_time(reader):
+        seconds = _dark_time(reader)
+        if seconds > _LONGEST_READOUT:
+            reader.warn(
+                f"EXPTIME: no exposure of a dark whose DARKTIME is {seconds:g} s (found 0);"
+                " allowed: above 0 s; it is in no master until the card is corrected, or the"
+                " camera's profile says: keywords: {exptime: DARKTIME}"
+            )
+            return "dark"
         reader.warn(
             f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
             f"profile: types: [{{type: dark, imagetyp: {text}}}]"
@@ -294,6 +304,12 @@ def _type_of_words(name):
     if not any(kinds) or not all(map(_BESIDE.fullmatch, rest)):
         return ""
     return "flat" if "flat" in kinds else next(filter(None, kinds))
+
+
+def _dark_time(reader):
+    """Return the seconds from the clearing of the detector to its readout; 0 where unknown."""
+    value = find(reader.headers, CardSpec("DARKTIME"), (0, reader.images[0]))
+    return as_number(value) or 0.0
 
 
 def _is_of_no_time(reader):

@@ -72,9 +72,12 @@ _SAME_STEP_PART = 0.3
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
 """The names of the warnings on an overscan."""
 
-FULL = "saturated overscan"
-"""The name of the warning on an overscan that is saturated in part."""
+FULL, EMPTY = "saturated overscan", "empty rows"
+"""The names of the warnings on an overscan that is saturated in part, or has no noise there."""
 
+# Rows of one value have no noise if they are at least as many, with as many pixels together: those
+# of a readout of 0.3 adu have one value by chance in 1 of 10,000 frames.
+_FEWEST_EMPTY, _FEWEST_PIXELS = 4, 200
 # A fit along the strip leaves out rows that are saturated, up to this fraction of them.
 _FULL_ROWS_OF_A_FIT = 0.2
 # A pixel of a column, or a row, counts as saturated where more than this fraction is.
@@ -141,6 +144,8 @@ class Sample:
     full_rows, rows : int
         How many lines of the whole amplifier have a saturated level of their own, and how many
         have a level.
+    empty : (int, int)
+        The first of the lines whose overscan has one value throughout, and their number.
     """
 
     lines: np.ndarray
@@ -151,6 +156,7 @@ class Sample:
     top: float = np.inf
     full_rows: int = 0
     rows: int = 0
+    empty: tuple[int, int] = (0, 0)
 
 
 def sampled_lines(data, along):
@@ -210,14 +216,33 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
     picked = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
     sampled = slice(picked.start - first, picked.stop - first)
-    if along == "rows":
-        strip = np.concatenate([strip[sampled] for strip in strips], axis=1)
-    else:
-        lines, strip = lines.T, np.concatenate([strip[:, sampled] for strip in strips]).T
+    whole = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
+    whole = whole if along == "rows" else whole.T
+    full = *full, _empty_lines(whole)
+    strip, lines = whole[sampled], lines if along == "rows" else lines.T
     lines, strip, levels, own = _finite_lines(
         lines, strip, overscan.levels[sampled], overscan.own[sampled]
     )
     return Sample(lines, levels, own, strip, overscan.noise, *full)
+
+
+def _empty_lines(strip):
+    """Return the first line and the number of lines of the longest run of one value.
+
+    Parameters
+    ----------
+    strip : numpy.ndarray
+        Shape (n, k), adu.
+    """
+    fewest = max(_FEWEST_EMPTY, -(-_FEWEST_PIXELS // strip.shape[1]))
+    # Two pixels tell most lines apart.
+    alike = np.flatnonzero(strip[:, 0] == strip[:, -1])
+    alike = alike[(strip[alike] == strip[alike, :1]).all(axis=1)]
+    if len(alike) < fewest:
+        return 0, 0
+    breaks = (np.diff(alike) > 1) | (np.diff(strip[alike, 0].astype(np.float64)) != 0)
+    longest = max(np.split(alike, np.flatnonzero(breaks) + 1), key=len)
+    return (int(longest[0]), len(longest)) if len(longest) >= fewest else (0, 0)
 
 
 def _finite_lines(first, *others):
@@ -346,7 +371,7 @@ def judge_sample(sample, recipe, name=""):
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
     # Noise and structure of saturated pixels tell nothing else.
-    warnings = list(_saturation_warnings(sample, recipe)) or [
+    warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)] or [
         *_row_warnings(noise, sample, recipe),
         *_strip_noise_warnings(noise, sample),
         *_column_warnings(sample, recipe),
@@ -386,6 +411,18 @@ def _saturation_warnings(sample, recipe):
             f" rows, and {of} wrong by it; {remedy}; look at the raw frame: charge of a bright"
             " source may run into the overscan; leave the frame out, or take a strip at"
             " `overscan:` that the charge does not reach, in the camera's profile",
+        )
+
+
+def _empty_row_warnings(sample):
+    """Yield the warning on rows that were not read out: those of a dead amplifier are all empty."""
+    first, count = sample.empty
+    if 0 < count < sample.rows and not sample.full_rows:
+        yield (
+            EMPTY,
+            f"{count} of the {sample.rows} rows of the overscan have one value throughout, and no"
+            f" noise, from row {first + 1} on: the readout broke off, or the file was filled up;"
+            " allowed: rows that were read out; look at the raw frame, and leave it out",
         )
 
 

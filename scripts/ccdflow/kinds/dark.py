@@ -131,10 +131,14 @@ def _runs(rows, name, reach):
 
 
 def _by_temperature(rows, tolerance):
-    """Yield rows of one set point each; rows without one are split by the sensor's temperature."""
+    """Yield rows of one set point each; rows without one are split by the sensor's temperature.
+
+    Darks without a temperature are with the others, if these have one: level, noise and structure
+    tell whether they belong there. Of several they may have any, and are a group of their own.
+    """
     known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
     known.sort(key=lambda row: row.facts["set_temperature"])
-    yield from _runs(known, "set_temperature", lambda _: tolerance)
+    parts = list(_runs(known, "set_temperature", lambda _: tolerance))
     others = [row for row in rows if not isinstance(row.facts["set_temperature"], int | float)]
     sensed = [row for row in others if isinstance(row.facts["temperature"], int | float)]
     sensed.sort(key=lambda row: row.facts["temperature"])
@@ -142,10 +146,14 @@ def _by_temperature(rows, tolerance):
     for row in sensed:
         # A sensor drifts in small steps, so only a gap separates two settings.
         if part and row.facts["temperature"] - part[-1].facts["temperature"] > tolerance:
-            yield part
+            parts.append(part)
             part = []
         part.append(row)
     if part:
-        yield part
+        parts.append(part)
     if unmeasured := [row for row in others if row not in sensed]:
-        yield unmeasured
+        if len(parts) == 1:
+            parts[0] += unmeasured
+        else:
+            parts.append(unmeasured)
+    yield from parts

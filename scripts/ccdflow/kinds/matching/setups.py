@@ -133,7 +133,7 @@ def _layout(context, row):
     """Return a text that frames share whose amplifiers lie alike and are reduced alike."""
 
     def make():
-        geometry = dict(context.store.shared[row.geometry])
+        geometry = dict(_in_first_hdu(context.store.shared[row.geometry]))
         geometry.pop("source", None)
         geometry["amplifiers"] = [
             {name: value for name, value in amplifier.items() if name not in _NOT_LAYOUT}
@@ -142,6 +142,41 @@ def _layout(context, row):
         return digest([geometry, context.store.shared[row.recipe]])
 
     return context.lookup(("layout", row.geometry, row.recipe), make)
+
+
+def common_geometry(context, row):
+    """Return the name of a geometry that frames share whose images have the same place.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+
+    Returns
+    -------
+    str
+        `Row.geometry` of a frame of one image, as if it were in the file's first HDU: a file that
+        was packed by fpack has it in the second.
+    """
+
+    def make():
+        geometry = context.store.shared[row.geometry]
+        common = _in_first_hdu(geometry)
+        return row.geometry if common is geometry else digest(common)
+
+    return context.lookup(("geometry", row.geometry), make)
+
+
+def _in_first_hdu(geometry):
+    """Return the plain form of a geometry; that of one image is as of the file's first HDU."""
+    hdus = [hdu for hdu, _ in geometry["raw_shapes"]]
+    if geometry["layout"] != "image" or len(hdus) != 1 or hdus == [0]:
+        return geometry
+    return {
+        **geometry,
+        "amplifiers": [{**amplifier, "hdu": 0} for amplifier in geometry["amplifiers"]],
+        "raw_shapes": [[0, shape] for _, shape in geometry["raw_shapes"]],
+    }
 
 
 def epoch_of(context, camera, night):
