@@ -213,9 +213,9 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
         return Sample(
             *_finite_lines(lines, levels, own), *_finite_lines(strip), overscan.noise, *full
         )
-    picked = sampled_lines(data, along)[along == "columns"]
+    lines_of_frame = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
-    sampled = slice(picked.start - first, picked.stop - first)
+    sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
     whole = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
     whole = whole if along == "rows" else whole.T
     full = *full, _empty_lines(whole)
@@ -273,12 +273,12 @@ def judge_subtraction(samples, amplifiers, recipe):
     """
     row_noises, all_warnings = {}, []
     compared = strip_light.compare_strips(samples, amplifiers)
-    of_name = {amplifier.name: amplifier for amplifier in amplifiers}
+    by_name = {amplifier.name: amplifier for amplifier in amplifiers}
     for name, sample in samples.items():
         noise, warnings = judge_sample(sample, recipe, name if len(amplifiers) > 1 else "")
         all_warnings += warnings
         if noise is not None:
-            is_dark = name in compared and strip_light.is_dark(compared[name], of_name[name])
+            is_dark = name in compared and strip_light.is_dark(compared[name], by_name[name])
             row_noises[name] = replace(noise, is_strip_dark=is_dark)
     all_warnings += strip_light.light_warnings(compared, amplifiers)
     return row_noises, all_warnings + seam_warnings(samples, amplifiers)
