@@ -267,7 +267,7 @@ def test_what_is_wrong_stands_in_the_row_and_in_the_last_lines(tmp_path):
         tmp_path / "raw", tmp_path / "results", {"test": profile()}, kinds=("page",),
     )  # fmt: skip
     (page,) = (pages.results / "nights").glob("*/report.html")
-    text = html.unescape(re.sub("</?code>", "`", page.read_text()))
+    text = html.unescape(re.sub("</?code>", "`", page.read_text())).replace("\xa0", " ")
     assert line.removeprefix("warning: ") in text
 
 
