@@ -107,19 +107,19 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
-        return _blank(index, flat, columns, claimed, in_header)
+        return _findings_on_blank(index, flat, columns, claimed, in_header)
     lit = widest_of(columns.lit)
-    steady, error = flat, 0.0
+    steady, drift_error = flat, 0.0
     if columns.strips:
         strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
-        steady, error = without_drift(flat, strip, columns.read_noise)
+        steady, drift_error = without_drift(flat, strip, columns.read_noise)
     upright = steady[:, lit[0] : lit[1]].T
-    least = min(columns.read_noise, quietest_noise(column_noises(upright)))
-    rows = see_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
+    least_noise = min(columns.read_noise, quietest_noise(column_noises(upright)))
+    rows = see_axis(upright, "rows", read_noise=read_noise or least_noise, level_error=drift_error)
     lit = widest_of(rows.lit)
     if rows.strips:
         # Once more without the rows that no light reaches: they dilute the signal of a column.
-        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
+        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least_noise)
     if read_noise is None and not columns.strips and not rows.strips:
         # Without dark columns nobody knows whether light has faded.
         columns, rows = replace(columns, faded=False), replace(rows, faded=False)
@@ -155,12 +155,12 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     )
 
 
-def _blank(index, flat, columns, claimed, in_header):
+def _findings_on_blank(index, flat, columns, claimed, in_header):
     """Return the finding on an image that is saturated or dead throughout."""
     rows = see_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
-    whole = Region(0, flat.shape[0], 0, flat.shape[1])
-    amplifiers = _as_in_header(in_header, (("A", whole, ()),))
+    all_pixels = Region(0, flat.shape[0], 0, flat.shape[1])
+    amplifiers = _as_in_header(in_header, (("A", all_pixels, ()),))
     if len(in_header) == 1:
         amplifiers = (("A", in_header[0].data, in_header[0].overscan),)
     return ImageFindings(
@@ -203,7 +203,7 @@ def _is_missed(strip, columns, rows, shape):
         return False
     axis = columns if _is_upright(strip, shape) else rows
     start, stop = ends_on(axis, strip)
-    if any(one.start < stop and start < one.stop for one in axis.strips):
+    if any(dark_strip.start < stop and start < dark_strip.stop for dark_strip in axis.strips):
         return False
     return float(np.median(axis.noises[start:stop])) <= NOISIEST * axis.read_noise
 
