@@ -134,8 +134,8 @@ class HeaderReader:
             contents_in_order = contents_at(self.headers, places)
             reading = first_readable(contents_in_order, reader, problem=problem, silent=AMBIGUOUS)
             for text in reading.problems:
-                rest = f"; {remedy}" if remedy else ""
-                self.warn(text + (f": {reading.keyword} is used" if reading.keyword else rest))
+                ending = f"; {remedy}" if remedy else ""
+                self.warn(text + (f": {reading.keyword} is used" if reading.keyword else ending))
             self._known[name] = reading
         return self._known[name]
 
@@ -263,12 +263,12 @@ class HeaderReader:
             "not a number from 0 to 1e10",
         ).value
 
-    def named(self, wanted, unwanted):
+    def named(self, pattern, excluded):
         """Return the contents of all cards with such a name, the primary's first.
 
         Parameters
         ----------
-        wanted, unwanted : re.Pattern
+        pattern, excluded : re.Pattern
             Of whole keywords.
 
         Returns
@@ -276,7 +276,7 @@ class HeaderReader:
         list of ccdflow.files.cards.Content
         """
         order = (0, self.images[0])
-        return list(contents_at(self.headers, self._places.named(order, wanted, unwanted)))
+        return list(contents_at(self.headers, self._places.named(order, pattern, excluded)))
 
     def gain(self):
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""

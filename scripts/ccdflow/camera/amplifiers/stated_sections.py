@@ -25,6 +25,7 @@ _SHARED = 0.1
 # Cards with the section of the chip that the science pixels are of, in order of preference.
 _OF_CHIP = ("CCDSEC", "DETSEC")
 
+# Words for the axes x and y, and the cards with their lengths.
 _AXES = ("columns", "rows")
 _CARDS = ("NAXIS1", "NAXIS2")
 
@@ -122,7 +123,7 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
     """Return the card by which a strip holds data; None where no card says so."""
     if _confirms(header, strip, axis, length, shape):
         return None
-    text, stated = _stated(header, "DATASEC", axis, shape)
+    text, stated = _read_stated(header, "DATASEC", axis, shape)
     if stated is not None:
         if stated[1] > length and stated[1] <= length * factor:
             # Some cameras count the pixels of the chip, and not the binned ones.
@@ -131,14 +132,14 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
         shared = min(last, stated[1]) - max(first, stated[0])
         is_data = shared > _SHARED * (last - first)
         return _CardOnStrip("DATASEC", text, stated[1] <= length) if is_data else None
-    text, stated = _stated(header, "BIASSEC", axis, shape)
+    text, stated = _read_stated(header, "BIASSEC", axis, shape)
     if stated is not None:
         width = stated[1] - stated[0]
         # The frame was trimmed where its data end; a few columns may have been between the two.
         is_next = stated[0] - length < width
         return _CardOnStrip("BIASSEC", text, is_next) if stated[0] >= length else None
     for keyword in _OF_CHIP if is_alone else ():
-        text, stated = _stated(header, keyword, axis, None)
+        text, stated = _read_stated(header, keyword, axis, None)
         if stated is not None:
             is_all = (stated[1] - stated[0]) // factor == length
             return _CardOnStrip(keyword, text, is_sure=False) if is_all else None
@@ -148,14 +149,14 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
 def _confirms(header, strip, axis, length, shape):
     """Tell whether BIASSEC or TRIMSEC, inside the frame, says that a strip is an overscan."""
     first, last = _span(strip, axis)
-    _, bias = _stated(header, "BIASSEC", axis, shape)
+    _, bias = _read_stated(header, "BIASSEC", axis, shape)
     if bias is not None and bias[0] <= first and last <= bias[1] <= length:
         return True
-    _, trim = _stated(header, "TRIMSEC", axis, shape)
+    _, trim = _read_stated(header, "TRIMSEC", axis, shape)
     return trim is not None and trim[1] <= length and (trim[1] <= first or last <= trim[0])
 
 
-def _stated(header, keyword, axis, shape):
+def _read_stated(header, keyword, axis, shape):
     """Return a section's text and its first pixel and the one after its last; None if unreadable.
 
     The profile stands in for the header: a section that cannot be read is no concern.
@@ -171,7 +172,8 @@ def _span(region, axis):
     return (region.y0, region.y1) if axis else (region.x0, region.x1)
 
 
-_SAYS = {
+# Sentences on a section, by its card; that of CCDSEC is for all others.
+_SENTENCES = {
     "DATASEC": "{text} are data",
     "BIASSEC": "the overscan is {text}, outside the frame",
     "CCDSEC": "all {length} {axis} are of the chip's {text}",
@@ -202,7 +204,7 @@ def _doubt(draft, strip, axis, size, length, claim):
 
 
 def _says(claim, axis, length):
-    says = _SAYS.get(claim.keyword, _SAYS["CCDSEC"])
+    says = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
     return says.format(text=claim.text, length=length, axis=_AXES[axis])
 
 
