@@ -339,8 +339,7 @@ def test_no_module_and_no_function_is_long():
 
 # Functions with more decisions than others may have: split them by meaning, and take them off.
 MANY_DECISIONS = {
-    "_noise", "_wish_in_words", "detector_noise_of", "mark_gone", "why_lost", "why_none",
-    "write_batch",
+    "detector_noise_of", "mark_gone", "why_lost", "why_none", "write_batch",
 }  # fmt: skip
 
 
