@@ -216,7 +216,7 @@ def _stamps_of_code():
 # -- on the disk -----------------------------------------------------------------------------------
 
 
-def is_there(results):
+def has_seal(results):
     """Tell whether a results folder has a seal, be it one that holds."""
     return (Path(results) / paths.SEAL).is_file()
 

@@ -148,7 +148,7 @@ def start(
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
             # A dry run leaves no seal: where there is none, nobody asks for the state.
-            asks = sealed and (not dry or seal.is_there(results))
+            asks = sealed and (not dry or seal.has_seal(results))
             if (asks or made is not None) and not forced and not requested:
                 state = seal.state_of(
                     settings, reading.cameras, chain, cores=cores, has_records=made is not None
