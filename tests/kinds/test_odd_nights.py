@@ -132,3 +132,20 @@ def test_a_readout_that_broke_off_is_told_of_each_type_of_frame(tmp_path):
         assert "20 of the 101 rows of the overscan have one value" in row_of(done, name).reason
     (line,) = (line for line in done.lines if "the readout broke off" in line)
     assert line.startswith("warning: simcam: dark60_1.fits (the first of 3 frames): amplifier A:")
+
+
+def test_a_saturated_science_frame_is_told_as_such_and_not_by_its_noise(tmp_path):
+    """No word of the overscan, nor of the gain, whose noise is 0 in it."""
+    chain = take(tmp_path, **FEW)
+    with fits.open(tmp_path / "raw/science_g1.fits", mode="update") as hdus:
+        hdus[0].data[...] = 65535
+    done = run(tmp_path, chain)
+    lines = [line for line in done.lines if line.startswith("warning")]
+    assert lines == [
+        "warning: simcam: science_g1.fits: no pixel has a signal in the amplifiers A (saturated),"
+        " B (saturated); allowed: pixels between dark and saturated; they are masked; look at the"
+        " raw frame"
+    ]
+    flagged = "amplifier A is saturated throughout; amplifier B is saturated throughout"
+    assert row_of(done, "science_g1.fits").reason == flagged
+    assert (done.open("calibrated/science_g1.fits")["MASK"].data & 1 == 1).all()
