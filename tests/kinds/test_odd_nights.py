@@ -149,3 +149,25 @@ def test_a_saturated_science_frame_is_told_as_such_and_not_by_its_noise(tmp_path
     flagged = "amplifier A is saturated throughout; amplifier B is saturated throughout"
     assert row_of(done, "science_g1.fits").reason == flagged
     assert (done.open("calibrated/science_g1.fits")["MASK"].data & 1 == 1).all()
+
+
+def test_flats_of_one_filter_in_several_spellings_are_one_group(tmp_path):
+    """Named as the first of them; the frame takes it, whatever its own card has."""
+    chain = take(tmp_path, **FEW)
+    spelled = ("Bessell_g", "Bessell-g", "Clear+Bessell  g")
+    for number, band in enumerate(spelled, start=1):
+        edit(tmp_path / f"raw/flat_g{number}.fits", FILTER=band)
+    for number, band in enumerate(("r+ND2", "ND2+r", "Open+ND2 + r"), start=1):
+        edit(tmp_path / f"raw/flat_r{number}.fits", FILTER=band)
+    edit(tmp_path / "raw/science_g1.fits", FILTER="Bessell g")
+    edit(tmp_path / "raw/science_r1.fits", FILTER="ND2+r")
+    done = run(tmp_path, chain)
+    found = members_of(done)
+    named = {
+        FLATS["g"].replace("_g.", "_Bessell_g."): "g",
+        FLATS["r"].replace("_r.", "_r+ND2."): "r",
+    }
+    for product, band in named.items():
+        assert found[product] == [f"flat_{band}{n}.fits" for n in (1, 2, 3)]
+        assert done.open(f"calibrated/science_{band}1.fits")[0].header["FLATIM"] == product
+    check_truth(done, chain)
