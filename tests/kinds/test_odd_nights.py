@@ -132,3 +132,42 @@ def test_a_readout_that_broke_off_is_told_of_each_type_of_frame(tmp_path):
         assert "20 of the 101 rows of the overscan have one value" in row_of(done, name).reason
     (line,) = (line for line in done.lines if "the readout broke off" in line)
     assert line.startswith("warning: simcam: dark60_1.fits (the first of 3 frames): amplifier A:")
+
+
+def test_a_saturated_science_frame_is_told_as_such_and_not_by_its_noise(tmp_path):
+    """No word of the overscan, nor of the gain, whose noise is 0 in it."""
+    chain = take(tmp_path, **FEW)
+    with fits.open(tmp_path / "raw/science_g1.fits", mode="update") as hdus:
+        hdus[0].data[...] = 65535
+    done = run(tmp_path, chain)
+    lines = [line for line in done.lines if line.startswith("warning")]
+    assert lines == [
+        "warning: simcam: science_g1.fits: no pixel has a signal in the amplifiers A (saturated),"
+        " B (saturated); allowed: pixels between dark and saturated; they are masked; look at the"
+        " raw frame"
+    ]
+    flagged = "amplifier A is saturated throughout; amplifier B is saturated throughout"
+    assert row_of(done, "science_g1.fits").reason == flagged
+    assert (done.open("calibrated/science_g1.fits")["MASK"].data & 1 == 1).all()
+
+
+def test_flats_of_one_filter_in_several_spellings_are_one_group(tmp_path):
+    """Named as the first of them; the frame takes it, whatever its own card has."""
+    chain = take(tmp_path, **FEW)
+    spelled = ("Bessell_g", "Bessell-g", "Clear+Bessell  g")
+    for number, band in enumerate(spelled, start=1):
+        edit(tmp_path / f"raw/flat_g{number}.fits", FILTER=band)
+    for number, band in enumerate(("r+ND2", "ND2+r", "Open+ND2 + r"), start=1):
+        edit(tmp_path / f"raw/flat_r{number}.fits", FILTER=band)
+    edit(tmp_path / "raw/science_g1.fits", FILTER="Bessell g")
+    edit(tmp_path / "raw/science_r1.fits", FILTER="ND2+r")
+    done = run(tmp_path, chain)
+    found = members_of(done)
+    named = {
+        FLATS["g"].replace("_g.", "_Bessell_g."): "g",
+        FLATS["r"].replace("_r.", "_r+ND2."): "r",
+    }
+    for product, band in named.items():
+        assert found[product] == [f"flat_{band}{n}.fits" for n in (1, 2, 3)]
+        assert done.open(f"calibrated/science_{band}1.fits")[0].header["FLATIM"] == product
+    check_truth(done, chain)

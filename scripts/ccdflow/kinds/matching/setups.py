@@ -71,13 +71,14 @@ def _optics(kind):
 def known_spelling(context, name, value):
     """Return a value in the spelling that the first night of the archive has for it.
 
-    Programs write ``Slow`` and ``SLOW`` for one mode; a night that is added renames nothing.
+    Programs write ``Slow`` and ``SLOW`` for one mode, ``Bessell_V`` and ``Bessell V`` for one
+    filter; a night that is added renames nothing.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     name : str
-        The fact, such as ``readmode``.
+        The fact, such as ``readmode`` or, of a flat, ``filter``.
     value : object
         As in the header.
 
@@ -86,14 +87,21 @@ def known_spelling(context, name, value):
     str
     """
     text = " ".join(str(value).split())
-    if name != "readmode" or not text:
+    if name not in _SPELLED or not text:
         return text
 
-    return spellings(context).get(text.casefold(), text)
+    return spellings(context).get(_SPELLED[name](text), text)
+
+
+# What the spellings of one value have in common; the two never look alike.
+_SPELLED = {
+    "readmode": str.casefold,
+    "filter": lambda text: f"filter: {in_any_order(text)}",
+}
 
 
 def spellings(context):
-    """Return {readout mode in small letters: its spelling}."""
+    """Return the spelling of readout modes, by their small letters, and of the filters of flats."""
 
     def make():
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
@@ -103,12 +111,23 @@ def spellings(context):
 
 
 def _spellings(rows):
-    texts = dict.fromkeys(" ".join(str(row.facts["readmode"]).split()) for row in rows)
-    return {each.casefold(): each for each in reversed(texts)}
+    return {key: text for key, text in reversed(_texts_of(rows))}
+
+
+def _texts_of(rows):
+    """Return [(what its spellings have in common, text)] of readout modes and filters of flats."""
+    texts = dict.fromkeys(("readmode", row.facts["readmode"]) for row in rows)
+    flats = (row for row in rows if row.facts["type"] == FLAT)
+    texts |= dict.fromkeys(("filter", row.facts["filter"]) for row in flats)
+    return [
+        (_SPELLED[name](text), text)
+        for name, value in texts
+        if (text := " ".join(str(value).split()))
+    ]
 
 
 def restore_spellings(context, before):
-    """Spell the readout modes of frames of some nights as in the plan of all nights.
+    """Spell readout modes and filters of frames of some nights as in the plan of all nights.
 
     Parameters
     ----------
@@ -122,9 +141,8 @@ def restore_spellings(context, before):
         If a new frame may have another spelling.
     """
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
-    texts = {" ".join(str(row.facts["readmode"]).split()) for row in rows}
-    if any(before.get(text.casefold(), text) != text for text in texts):
-        raise NeedsWholePlan("a readout mode has two spellings")
+    if any(before.get(key, text) != text for key, text in _texts_of(rows)):
+        raise NeedsWholePlan("a readout mode or a filter has two spellings")
     now = _spellings(rows)
     context.lookup(("spelled", "readmode"), lambda: now | before)
 

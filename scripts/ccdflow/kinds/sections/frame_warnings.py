@@ -15,6 +15,9 @@ from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
 from ccdflow.kinds.sections import strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
+# Types whose frames are left out of their masters, each with a line.
+_COMBINED = ("bias", "dark", "flat")
+
 MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
 
@@ -121,7 +124,8 @@ def gather(rows, record_of):
         # A record's data are JSON text until they are read: once.
         data = data_of[row.file] = dict(record.data.items())
         texts += map(tuple, data.get("warnings") or ())
-        noises[row.file] = row, data.get("noises", {})
+        texts += _flag_texts(row, data)
+        noises[row.file] = row, _noises_with_signal(data)
         if "even" in data:
             even.append([row.file, row.camera, data["even"]])
         elif data.get("statistics"):
@@ -137,6 +141,24 @@ def gather(rows, record_of):
         "noises": open_,
         "open": [file for file, *_ in (*even, *open_)],
     }
+
+
+def _noises_with_signal(data):
+    """Return the noises of the amplifiers that have a signal: others have none to compare."""
+    flags = data.get("flags") or ()
+    return {name: noise for name, noise in data.get("noises", {}).items() if name not in flags}
+
+
+def _flag_texts(row, data):
+    """Yield the warning on amplifiers without signal; masters name frames of their own types."""
+    flags = data.get("flags")
+    if flags and row.facts["type"] not in _COMBINED:
+        names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
+        yield (
+            f"{_OF_ROW}no signal",
+            f"no pixel has a signal in the amplifiers {names}; allowed: pixels between dark and"
+            " saturated; they are masked; look at the raw frame",
+        )
 
 
 def frames_with_warning(gathered):

@@ -31,7 +31,7 @@ _OF_MASTERS = (
     "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
 )  # fmt: skip
 _OF_SETUPS = (
-    "shelves", "setup", "layout", "profile", "spelled", "telling", "maps by night",
+    "shelves", "setup", "layout", "geometry", "profile", "spelled", "telling", "maps by night",
     "pixels by night", "pixels for", "detector's setup", "response", "kin",
 )  # fmt: skip
 
