@@ -26,9 +26,9 @@ from zlib import crc32
 
 from ccdflow import commandline
 from ccdflow.calibrate import master_windows
+from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, is_same_exposure
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
-from ccdflow.calibrate.chain import AppliedMaster, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.gains import card_number
@@ -136,7 +136,7 @@ def calibrate(path, out, options, store):
     return calibrate_file(
         path,
         out / path.name,
-        MasterChain(**uses),
+        FrameMasters(**uses),
         [[readout_of(unit, options)]],
         grading=Grading("B" if reasons else "A", reasons),
         form=ProductForm(

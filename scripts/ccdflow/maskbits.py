@@ -1,4 +1,4 @@
-"""The bits of masks, as in docs/products.md: one definition for all code that uses them.
+"""The bits of masks and their meanings, as in docs/products.md: one definition for all code.
 
 Never renumber them: masks on disks keep their bits.
 """
@@ -49,6 +49,24 @@ VARIES = 4096
 
 FLAT_UNRELIABLE = 8192
 """The flat has a large error here."""
+
+MEANINGS = {
+    SATURATED: "saturated",
+    NOT_FINITE: "not finite",
+    NO_DATA: "no data",
+    HOT: "hot",
+    DEAD: "dead or low response",
+    BAD_COLUMN: "bad column or trap",
+    COSMIC: "cosmic ray",
+    UNLIT: "unlit",
+    UNCALIBRATED: "calibration missing or extrapolated here",
+    NOT_LINEAR: "beyond linear range",
+    BLEED: "next to saturation",
+    REPLACED: "value replaced",
+    VARIES: "varies",
+    FLAT_UNRELIABLE: "flat unreliable",
+}
+"""Each bit in words, as headers and pages have it."""
 
 
 def flagged_indices(mask):

@@ -19,11 +19,11 @@ from calibration_truth import SHAPE, Sky, chain, expose, gain_map, masters, read
 from ccdproc import ImageFileCollection
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits, blocks, master_store
+from ccdflow.calibrate import blocks, master_store
+from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
-from ccdflow.calibrate.chain import AppliedMaster, MasterChain
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write, checksum, multi_image_products
@@ -167,7 +167,7 @@ def test_no_card_lies(night, tmp_path):
     assert "grade B: scaled down" in str(header["HISTORY"])
     with fits.open(target) as hdus:
         data, error = hdus[0].data, hdus["UNCERT"].data
-        counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in bits.MEANING}
+        counts = {bit: np.count_nonzero(hdus["MASK"].data & bit) for bit in maskbits.MEANINGS}
     assert out.images[0]["flags"] == counts
     assert (header["NSAT"], header["NHOT"], header["NUNCAL"]) == (counts[1], counts[8], counts[256])
     assert header["SKYLVL"] == pytest.approx(np.median(data), rel=0.01)
@@ -187,7 +187,7 @@ def test_every_card_is_documented(night, tmp_path):
     names = set(re.findall(r"`([A-Za-z0-9_-]+)`", text))
     _, path, paths, *_ = night
     used = uses(paths, MasterStore(), k=0.4)
-    used = MasterChain(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
+    used = FrameMasters(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
     known = [readouts(level=1000.0, saturation=65535.0)]
     calibrate_file(
         path,
@@ -352,7 +352,7 @@ def test_masters_that_do_not_fit_are_one_line(night, tmp_path, problem):
 
     def calibrate():
         use = AppliedMaster(MasterStore().get(path, "bias"))
-        calibrate_file(frame, tmp_path / "o.fits", MasterChain(use), [readouts()], name="s1.fits")
+        calibrate_file(frame, tmp_path / "o.fits", FrameMasters(use), [readouts()], name="s1.fits")
 
     with pytest.raises(FrameError, match=words.get(problem, "another shape")) as error:
         calibrate()
@@ -486,10 +486,10 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(night, monkeypatch):
     for _ in range(3):
         store.get(paths["bias"], "bias")
         for _ in range(3):
-            store.let_go()
+            store.free_idle()
     assert reads == ["bias"]
     store.get(paths["flat"], "flat")
-    store.let_go()
+    store.free_idle()
     store.get(paths["bias"], "bias")
     assert reads == ["bias", "flat", "bias"]
     store.get(paths["flat"], "flat")

@@ -25,8 +25,8 @@ from calibration_truth import (
 )
 
 from ccdflow import maskbits
+from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
-from ccdflow.calibrate.chain import AppliedMaster, MasterChain
 from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
@@ -257,7 +257,7 @@ def test_measured_read_noise_holds_the_rounding():
     measured = float(values.std())
     for read_noise, rounding in ((noise, 1 / 12), (measured, 0.0)):
         known = Readout(whole, gain=2.0, read_noise=read_noise, rounding=rounding)
-        data, error, _ = calibrate_arrays(values, (known,), MasterChain())
+        data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
         assert (data / error).std() == pytest.approx(1, abs=0.01)
 
 
@@ -315,7 +315,7 @@ def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
     guide, _, _ = calibrate_arrays(
         reduced,
         readouts(),
-        MasterChain(dark=AppliedMaster(whole), flat=AppliedMaster(made["flat"])),
+        FrameMasters(dark=AppliedMaster(whole), flat=AppliedMaster(made["flat"])),
         noise=False,
     )
     ours, _, _ = calibrate_arrays(reduced, readouts(), chain(made), noise=False)
@@ -350,7 +350,9 @@ def test_chain_of_flats_only():
     made = masters(sky, random)
     flat = replace(made["flat"], bias_key="")
     reduced = expose(900.0 * sky.flat, sky.bias, random)
-    data, error, mask = calibrate_arrays(reduced, readouts(), MasterChain(flat=AppliedMaster(flat)))
+    data, error, mask = calibrate_arrays(
+        reduced, readouts(), FrameMasters(flat=AppliedMaster(flat))
+    )
     assert ((data - 900) / error)[mask == 0].std() == pytest.approx(1, abs=0.01)
 
 
@@ -395,7 +397,7 @@ def test_masks_of_frame_and_masters_are_all_there():
     bias[2, 2] = np.nan
     flat = np.ones(shape)
     flat[3, 3], flat[3, 4], flat[3, 5], flat[3, 6] = 0.1, 0.0, np.nan, -1
-    uses = MasterChain(
+    uses = FrameMasters(
         AppliedMaster(simple("bias", bias)),
         AppliedMaster(simple("dark", np.zeros(shape), mask=dark_mask)),
         AppliedMaster(simple("flat", flat)),
@@ -419,7 +421,7 @@ def test_saturation_and_what_is_not_finite_are_found_without_a_stored_mask():
     known = one_readout(level=1000.0, saturation=65535.0)
     with np.errstate(all="raise"):
         data, _, mask = calibrate_arrays(
-            reduced, known, MasterChain(AppliedMaster(simple("bias", np.ones((6, 8)))))
+            reduced, known, FrameMasters(AppliedMaster(simple("bias", np.ones((6, 8)))))
         )
     assert mask[1, 2] == maskbits.SATURATED
     assert mask[3, 4] == mask[5, 7] & maskbits.NOT_FINITE == maskbits.NOT_FINITE
@@ -431,7 +433,7 @@ def test_a_dark_scaled_up_masks_hot_pixels_and_where_it_dominates():
     dark, error = np.zeros(shape), np.full(shape, 0.5)
     dark[1, 1], error[2, 2] = 1100, 40.0
     made = simple("dark", dark, error=error, exptime=100.0)
-    uses = MasterChain(AppliedMaster(simple("bias", np.zeros(shape))), AppliedMaster(made, 2.0))
+    uses = FrameMasters(AppliedMaster(simple("bias", np.zeros(shape))), AppliedMaster(made, 2.0))
     _, _, mask = calibrate_arrays(np.full(shape, 10, np.float32), one_readout(), uses)
     assert mask[1, 1] & maskbits.HOT
     assert mask[2, 2] == maskbits.UNCALIBRATED
@@ -447,18 +449,18 @@ def interlocks():
     with_bias = simple("dark", zero, bias_key="")
     plain = simple("dark", zero)
     lit = simple("flat", flat)
-    yield "subtracted twice", MasterChain(bias, AppliedMaster(with_bias)), {}
-    yield "its bias with it", MasterChain(None, AppliedMaster(with_bias, 0.5)), {}
-    yield "scaled up beyond the limit", MasterChain(bias, AppliedMaster(plain, 2.6)), {}
-    yield "cannot be scaled", MasterChain(bias, AppliedMaster(plain, float("nan"))), {}
-    yield "cannot be scaled", MasterChain(bias, AppliedMaster(plain, 0.0)), {}
-    yield "another temperature", MasterChain(bias, AppliedMaster(plain, 1.0, degrees=-3.0)), {}
+    yield "subtracted twice", FrameMasters(bias, AppliedMaster(with_bias)), {}
+    yield "its bias with it", FrameMasters(None, AppliedMaster(with_bias, 0.5)), {}
+    yield "scaled up beyond the limit", FrameMasters(bias, AppliedMaster(plain, 2.6)), {}
+    yield "cannot be scaled", FrameMasters(bias, AppliedMaster(plain, float("nan"))), {}
+    yield "cannot be scaled", FrameMasters(bias, AppliedMaster(plain, 0.0)), {}
+    yield "another temperature", FrameMasters(bias, AppliedMaster(plain, 1.0, degrees=-3.0)), {}
     pedestal = replace(lit, bias_key="", level_subtracted=False)
-    yield "flat still holds its bias level", MasterChain(bias, flat=AppliedMaster(pedestal)), {}
-    yield "divided by the flat", MasterChain(flat=AppliedMaster(lit)), {"subtracted": False}
-    yield "another unit", MasterChain(AppliedMaster(replace(bias.master, unit="electron"))), {}
-    yield "another gain", MasterChain(AppliedMaster(replace(bias.master, gains=(1.0,)))), {}
-    yield "another shape", MasterChain(AppliedMaster(simple("bias", np.zeros((8, 6))))), {}
+    yield "flat still holds its bias level", FrameMasters(bias, flat=AppliedMaster(pedestal)), {}
+    yield "divided by the flat", FrameMasters(flat=AppliedMaster(lit)), {"subtracted": False}
+    yield "another unit", FrameMasters(AppliedMaster(replace(bias.master, unit="electron"))), {}
+    yield "another gain", FrameMasters(AppliedMaster(replace(bias.master, gains=(1.0,)))), {}
+    yield "another shape", FrameMasters(AppliedMaster(simple("bias", np.zeros((8, 6))))), {}
 
 
 @pytest.mark.parametrize(("words", "uses", "more"), list(interlocks()))
@@ -477,7 +479,7 @@ def test_a_flat_that_is_none_is_refused(value):
 def test_noise_without_gain_is_refused():
     known = (replace(one_readout()[0], gain=None),)
     with pytest.raises(FrameError, match="gain or read noise is unknown"):
-        calibrate_arrays(np.ones((6, 8), np.float32), known, MasterChain())
+        calibrate_arrays(np.ones((6, 8), np.float32), known, FrameMasters())
 
 
 def test_nothing_handed_in_is_changed():

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ccdflow.calibrate import bits, master_noise
+from ccdflow.calibrate import master_noise
 from ccdflow.calibrate.master_store import Master, MasterImage
+from ccdflow.calibrate.sparse_masks import SparseMask
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout
 
@@ -17,7 +18,7 @@ ONE = {LEFT: 9 + 0.25 + 0.75, RIGHT: 25.0}
 
 
 def master_of(kind, data, *, frames=10, error=None, **how):
-    image = MasterImage(np.float32(data), bits.Sparse.of(np.zeros(SHAPE, np.int16)), error)
+    image = MasterImage(np.float32(data), SparseMask.of(np.zeros(SHAPE, np.int16)), error)
     return image, Master(kind, (image,), frames=frames, **how)
 
 

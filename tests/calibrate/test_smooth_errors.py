@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
-from ccdflow.calibrate.chain import AppliedMaster, MasterChain
 from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.combine.darks import combine_darks
@@ -68,7 +68,7 @@ def test_errors_of_a_frame_follow_glow_and_sky(name):
         subtracted=True,
     )  # fmt: skip
     reduced = np.rint(electrons / GAIN).astype(np.float32)
-    _, error, _ = calibrate_arrays(reduced, (readout,), MasterChain(**uses))
+    _, error, _ = calibrate_arrays(reduced, (readout,), FrameMasters(**uses))
     variance = GAIN**2 * (single(sky * flat + charge) + errors["dark"] ** 2) / flat**2
     ratio = error / np.sqrt(variance + (sky * errors["flat"] / flat) ** 2)
     assert np.percentile(np.abs(ratio - 1), 99) < 0.02

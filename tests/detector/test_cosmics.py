@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from ccdflow import simulate
-from ccdflow.detector import cosmics
+from ccdflow.detector import cosmic_rounds, cosmics
 
 SHAPE, SKY, READ_NOISE = (400, 430), 200.0, 6.0
 
@@ -139,11 +139,11 @@ def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
         for step in range(18):
             image[row + step // 2 : row + step // 2 + 4, column + step] += rng.uniform(200, 4000)
     rest = np.full(shape, 225, np.float32), np.zeros(shape, bool), {"sigclip": 4.5, "objlim": 5.0}
-    on_parts = cosmics._rounds(image, *rest)
-    monkeypatch.setattr(cosmics, "_MOST_IN_PARTS", 0.0)
-    on_all = cosmics._rounds(image, *rest)
-    monkeypatch.setattr(cosmics, "_ROUNDS", 1)
-    once = cosmics._rounds(image, *rest)
+    on_parts = cosmic_rounds.hits_of_rounds(image, *rest)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_IN_PARTS", 0.0)
+    on_all = cosmic_rounds.hits_of_rounds(image, *rest)
+    monkeypatch.setattr(cosmic_rounds, "_ROUNDS", 1)
+    once = cosmic_rounds.hits_of_rounds(image, *rest)
     assert on_all.sum() > once.sum() + 20
     assert np.array_equal(on_parts, on_all)
 
@@ -158,7 +158,7 @@ def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
 )
 def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, how):
     """Hits beside hits of earlier rounds, beside bad pixels and across the edges of the image."""
-    monkeypatch.setattr(cosmics, "_MOST_IN_PARTS", np.inf)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_IN_PARTS", np.inf)
     rng, shape, beyond = np.random.default_rng(5), (100, 110), 0
     for _ in range(2):
         image = rng.normal(SKY, 15, shape)
@@ -169,7 +169,7 @@ def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monke
                     image[place] += rng.uniform(100, 4000)
         image, bad = image.astype(np.float32), rng.random(shape) < 0.01
         variance = (225 + np.maximum(image - SKY, 0)).astype(np.float32)
-        found = cosmics._rounds(image, variance, bad, {"sigclip": 4.5, **how})
+        found = cosmic_rounds.hits_of_rounds(image, variance, bad, {"sigclip": 4.5, **how})
         own, once = (
             astroscrappy.detect_cosmics(
                 image, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
@@ -188,7 +188,7 @@ def test_dense_hits_are_those_of_astroscrappy_itself():
     image = rng.normal(SKY, 45, (130, 140)).astype(np.float32)
     errors, bad = np.full(image.shape, 15, np.float32), np.zeros(image.shape, bool)
     settings = {"sigclip": 4.5, "objlim": 5.0}
-    found = cosmics._rounds(image, np.square(errors), bad, settings)
+    found = cosmic_rounds.hits_of_rounds(image, np.square(errors), bad, settings)
     own, _ = astroscrappy.detect_cosmics(
         image, inmask=bad, invar=np.square(errors), gain=1.0, satlevel=np.inf, niter=4,
         cleantype="medmask", **settings,

@@ -21,7 +21,7 @@ WHERE = [
 def image(tmp_path):
     pixels = np.random.default_rng(1).random((37, 23)).astype(">f4")
     (tmp_path / "a.fits").write_bytes(bytes(100) + pixels.tobytes())
-    return pixels, stored_images.Stored(tmp_path / "a.fits", 100, ">f4", pixels.shape)
+    return pixels, stored_images.StoredImage(tmp_path / "a.fits", 100, ">f4", pixels.shape)
 
 
 @pytest.mark.parametrize("gap", [0, 200, 1 << 15])

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 from offered_masters import LFC, NIGHT, frame, master
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching.candidates import DetectorNoise, Rules
 from ccdflow.kinds.matching.rule import Masters
 from ccdflow.kinds.matching.shelf import day_of

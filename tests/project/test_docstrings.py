@@ -125,6 +125,37 @@ def test_two_values_or_more_of_a_class_are_described():
     assert lacking == []
 
 
+def dataclasses():
+    """Return [(place, class, docstring)] of the dataclasses of the library and the scripts."""
+    return [
+        (f"{module.path.relative_to(SCRIPTS)}: {holder.name}", holder, ast.get_docstring(holder))
+        for module in modules()
+        for holder in holders(module)
+        if isinstance(holder, ast.ClassDef)
+        and any("dataclass" in ast.unparse(each) for each in holder.decorator_list)
+    ]
+
+
+def test_values_of_a_dataclass_are_attributes():
+    """Not Parameters: who reads `image.noise` elsewhere looks for an attribute."""
+    assert len(dataclasses()) > 200
+    wrong = []
+    for place, node, text in dataclasses():
+        if has_section(text or "", "Parameters"):
+            wrong.append(f"{place}: Parameters")
+        section = re.search(
+            r"^Attributes\n-+\n(.*?)(?=\n\n\S|\Z)", text or "", re.DOTALL | re.MULTILINE
+        )
+        lines = re.findall(r"^(\w[^:\n]*?)(?: :.*)?$", section[1] if section else "", re.MULTILINE)
+        named = {name.strip() for line in lines for name in line.split(",")}
+        own = {
+            getattr(each, "name", ast.unparse(getattr(each, "target", each))) for each in node.body
+        }
+        inherits = node.bases != []
+        wrong += [f"{place}: {name}" for name in sorted(named - own) if not inherits]
+    assert wrong == []
+
+
 def test_described_parameters_are_those_of_the_function():
     wrong = []
     described = [(place, node, text) for place, node, text, _ in public()]

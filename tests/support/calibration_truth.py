@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.calibrate.chain import AppliedMaster, MasterChain
+from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.master_store import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout, median_rounding, median_variance
@@ -149,7 +149,7 @@ def chain(made, *, k=1.0, without=()):
         for kind, master in made.items()
         if kind not in without
     }
-    return MasterChain(**uses)
+    return FrameMasters(**uses)
 
 
 def sums(values, size=10):

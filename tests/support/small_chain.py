@@ -29,7 +29,7 @@ NIGHT = "2024-03-01"
 class Chain:
     """A night as it was taken.
 
-    Parameters
+    Attributes
     ----------
     raw : pathlib.Path
         Folder of the raw frames: ``bias1.fits``, ``dark60_1.fits``, ``flat_g1.fits``,

@@ -10,13 +10,20 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits, signal
-from ccdflow.calibrate.chain import ELECTRONS, check_masters, has_noise, unit_of_calibrated
+from ccdflow.calibrate import signal
+from ccdflow.calibrate.applied_masters import (
+    ELECTRONS,
+    check_masters,
+    has_noise,
+    unit_of_calibrated,
+)
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
 # Adu by which a saturated pixel may lie below the mean level of saturation: rows differ.
-_MARGIN = 3.0
+_SATURATION_MARGIN = 3.0
+# A pixel of more electrons a second is masked if its dark was scaled up.
+_HOT_RATE = 20.0
 
 
 class ImageCalibration:
@@ -28,8 +35,8 @@ class ImageCalibration:
         (ny, nx) of the image.
     readouts : tuple of ccdflow.frame.readout.Readout
         The amplifiers of this image.
-    chain : MasterChain
-        after approval by `check_masters`.
+    masters : FrameMasters
+        Approved by `check_masters`.
     index : int
         Index of the masters' image.
     unit : str
@@ -45,18 +52,18 @@ class ImageCalibration:
         If a master has another shape, or noise is needed and cannot be predicted.
     """
 
-    def __init__(self, shape, readouts, chain, *, index=0, unit="adu", noise=True, name=None):
+    def __init__(self, shape, readouts, masters, *, index=0, unit="adu", noise=True, name=None):
         self.shape = shape
         self.readouts = tuple(readouts)
         area = sum(readout.region.size for readout in self.readouts)
         self.is_covered = area == shape[0] * shape[1]
-        self.chain = chain
+        self.masters = masters
         self.unit = unit_of_calibrated(unit, self.readouts)
         # The unit of the reduced frame in units of the product, and its value in electrons.
         in_electrons = unit.lower() in ELECTRONS
         self.converts = self.unit == "electron" and not in_electrons
         self.is_in_electrons = in_electrons
-        self._images = [self._image(use, index, name) for use in chain.uses]
+        self._images = [self._image(use, index, name) for use in masters.uses]
         if noise and not has_noise(self.readouts):
             raise FrameError(
                 "the noise cannot be predicted: gain or read noise is unknown",
@@ -66,7 +73,7 @@ class ImageCalibration:
                 remedy="give them in the camera's profile",
             )
         self._by_kind = dict(
-            zip((use.master.kind for use in chain.uses), self._images, strict=True)
+            zip((use.master.kind for use in masters.uses), self._images, strict=True)
         )
         self._offset = None
         self.noise = PixelVariance(self) if noise else None
@@ -117,8 +124,8 @@ class ImageCalibration:
             low, high = max(region.y0, rows.start), min(region.y1, rows.stop)
             if low < high:
                 columns = slice(region.x0, region.x1)
-                inside = (slice(low - rows.start, high - rows.start), columns)
-                yield readout, inside, (slice(low, high), columns)
+                in_block = (slice(low - rows.start, high - rows.start), columns)
+                yield readout, in_block, (slice(low, high), columns)
 
     # -- pixels --------------------------------------------------------------------------------
 
@@ -129,15 +136,16 @@ class ImageCalibration:
             bias, dark = self.plane("bias"), self.plane("dark")
             if dark is None:
                 self._offset = None if bias is None else bias.data
-            elif bias is None and self.chain.scale == 1:
+            elif bias is None and self.masters.scale == 1:
                 self._offset = dark.data
             else:
-                key = ("offset", self.chain.scale, None if bias is None else bias.number)
+                key = ("offset", self.masters.scale, None if bias is None else bias.number)
                 self._offset = dark.recent(key, self._make_offset)
         return self._offset
 
     def _make_offset(self):
-        offset = self.plane("dark").data * np.float32(self.chain.scale)
+        """Return the bias and the scaled dark, (ny, nx) float32, adu."""
+        offset = self.plane("dark").data * np.float32(self.masters.scale)
         if self.plane("bias") is not None:
             offset += self.plane("bias").data
         return offset
@@ -158,23 +166,23 @@ class ImageCalibration:
         if flat is not None:
             values /= flat.data[rows]
         if self.converts:
-            self._convert(rows, values)
+            self._convert_to_electrons(rows, values)
 
-    def _convert(self, rows, values):
+    def _convert_to_electrons(self, rows, values):
         """Turn values of some rows into electrons, in place, amplifier by amplifier."""
         gains = {readout.gain for readout in self.readouts}
         if len(gains) == 1:
             values *= np.float32(gains.pop())
             return
         if isinstance(rows, slice):
-            for readout, inside, _ in self.pieces(rows):
-                values[inside] *= np.float32(readout.gain)
+            for readout, in_block, _ in self.pieces(rows):
+                values[in_block] *= np.float32(readout.gain)
             return
         for readout in self.readouts:
             region = readout.region
-            here = np.flatnonzero((rows >= region.y0) & (rows < region.y1))
-            if here.size:
-                part = slice(here[0], here[-1] + 1), slice(region.x0, region.x1)
+            indices = np.flatnonzero((rows >= region.y0) & (rows < region.y1))
+            if indices.size:
+                part = slice(indices[0], indices[-1] + 1), slice(region.x0, region.x1)
                 values[part] *= np.float32(readout.gain)
 
     # -- mask ----------------------------------------------------------------------------------
@@ -200,56 +208,57 @@ class ImageCalibration:
         highest = reduced.max()
         if stored is None and not (np.isfinite(highest) and np.isfinite(reduced.min())):
             out[~np.isfinite(reduced)] |= maskbits.NOT_FINITE
-        self._find_saturated(rows, reduced, out, highest, is_masked=stored is not None)
+        self._flag_saturated(rows, reduced, out, highest, is_masked=stored is not None)
         if not self.is_covered:
             covered = np.zeros(out.shape, bool)
-            for _, inside, _ in self.pieces(rows):
-                covered[inside] = True
+            for _, in_block, _ in self.pieces(rows):
+                covered[in_block] = True
             out[~covered] |= maskbits.NO_DATA
-        self._find_not_linear(rows, reduced, out, highest)
+        self._flag_not_linear(rows, reduced, out, highest)
         for image in self._images:
             image.flags.put(rows.start, out)
-        for readout, inside, _ in self.pieces(rows):
+        for readout, in_block, _ in self.pieces(rows):
             if readout.is_dead:
-                out[inside] |= maskbits.DEAD
-        if self.chain.scale > 1:
-            self._mask_hot(rows, out)
+                out[in_block] |= maskbits.DEAD
+        if self.masters.scale > 1:
+            self._flag_hot(rows, out)
 
-    def _find_saturated(self, rows, reduced, out, highest, *, is_masked):
+    def _flag_saturated(self, rows, reduced, out, highest, *, is_masked):
         """Flag saturated pixels that the frame's own mask lacks."""
-        for readout, inside, _ in self.pieces(rows):
+        for readout, in_block, _ in self.pieces(rows):
             is_known = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_known:
                 continue
-            top = readout.saturation - readout.level - (_MARGIN if readout.subtracted else 0)
-            if highest < np.float32(top):
+            margin = _SATURATION_MARGIN if readout.subtracted else 0
+            limit = readout.saturation - readout.level - margin
+            if highest < np.float32(limit):
                 continue
-            full = reduced[inside] >= np.float32(top)
-            if full.any():
-                out[inside][full] |= maskbits.SATURATED
+            is_full = reduced[in_block] >= np.float32(limit)
+            if is_full.any():
+                out[in_block][is_full] |= maskbits.SATURATED
 
-    def _find_not_linear(self, rows, reduced, out, highest):
+    def _flag_not_linear(self, rows, reduced, out, highest):
         """Flag pixels beyond the linear range that are not saturated."""
-        for readout, inside, _ in self.pieces(rows):
+        for readout, in_block, _ in self.pieces(rows):
             if readout.linear is None:
                 continue
             end = np.float32(readout.linear - readout.level)
             if not highest <= end:
-                beyond = reduced[inside] > end
-                beyond &= (out[inside] & maskbits.SATURATED) == 0
-                out[inside][beyond] |= maskbits.NOT_LINEAR
+                is_beyond = reduced[in_block] > end
+                is_beyond &= (out[in_block] & maskbits.SATURATED) == 0
+                out[in_block][is_beyond] |= maskbits.NOT_LINEAR
 
-    def _mask_hot(self, rows, out):
-        """Mask hot pixels whose dark is scaled up, and thus extrapolated."""
-        exptime = self.chain.dark.master.exptime
+    def _flag_hot(self, rows, out):
+        """Flag hot pixels whose dark is scaled up, and thus extrapolated."""
+        exptime = self.masters.dark.master.exptime
         dark = self.plane("dark")
         if not exptime:
             return
-        for readout, inside, of_image in self.pieces(rows):
+        for readout, in_block, in_image in self.pieces(rows):
             gain = 1.0 if self.is_in_electrons else readout.photon_gain
             if gain is not None:
-                hot = dark.data[of_image] * np.float32(gain / exptime) > bits.HOT_RATE
-                out[inside][hot] |= maskbits.HOT
+                is_hot = dark.data[in_image] * np.float32(gain / exptime) > _HOT_RATE
+                out[in_block][is_hot] |= maskbits.HOT
 
     def mask_extrapolated(self, rows, variance, out):
         """Mask pixels whose variance is mostly that of a dark that was scaled up.
@@ -262,19 +271,19 @@ class ImageCalibration:
         out : numpy.ndarray
             (k, nx), int16.
         """
-        if self.chain.scale <= 1:
+        if self.masters.scale <= 1:
             return
         flat, dark = self.plane("flat"), self.noise.of_master("dark")
-        for readout, inside, of_image in self.pieces(rows):
-            share = (self.factor(readout) * self.chain.scale) ** 2
-            most = dark[of_image] * np.float32(2 * share)
+        for readout, in_block, in_image in self.pieces(rows):
+            share = (self.factor(readout) * self.masters.scale) ** 2
+            # More than half of the variance: twice the dark's exceeds all of it.
+            twice = dark[in_image] * np.float32(2 * share)
             if flat is not None:
-                most /= np.square(flat.data[of_image])
-            most = most > variance[inside]
-            out[inside][most] |= maskbits.UNCALIBRATED
+                twice /= np.square(flat.data[in_image])
+            out[in_block][twice > variance[in_block]] |= maskbits.UNCALIBRATED
 
 
-def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=True, index=0):
+def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise=True, index=0):
     """Calibrate a whole image in memory.
 
     Parameters
@@ -282,7 +291,7 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     reduced : numpy.ndarray
         (ny, nx), adu, float32; not changed.
     readouts : tuple of ccdflow.frame.readout.Readout
-    chain : MasterChain
+    masters : FrameMasters
     mask : numpy.ndarray, optional
         (ny, nx), the reduced frame's mask.
     unit : str
@@ -299,7 +308,7 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     error : numpy.ndarray or None
         (ny, nx), float32, its standard error.
     flags : numpy.ndarray
-        (ny, nx), int16, bits of `ccdflow.calibrate.bits`.
+        (ny, nx), int16, bits of `ccdflow.maskbits`.
 
     Raises
     ------
@@ -310,17 +319,17 @@ def calibrate_arrays(reduced, readouts, chain, *, mask=None, unit="adu", noise=T
     --------
     Without masters the pixels are multiplied by their gain, and have the noise of the electrons:
 
-    >>> from ccdflow.calibrate.chain import MasterChain
+    >>> from ccdflow.calibrate.applied_masters import FrameMasters
     >>> from ccdflow.camera.sections import Region
     >>> from ccdflow.frame.readout import Readout
     >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding=0.0)
     >>> reduced = np.full((4, 4), 32.0, np.float32)
-    >>> data, error, flags = calibrate_arrays(reduced, (readout,), MasterChain())
+    >>> data, error, flags = calibrate_arrays(reduced, (readout,), FrameMasters())
     >>> print(data[0, 0], error[0, 0], flags[0, 0])
     64.0 10.0 0
     """
-    check_masters(chain, readouts, unit=unit)
-    work = ImageCalibration(reduced.shape, readouts, chain, index=index, unit=unit, noise=noise)
+    check_masters(masters, readouts, unit=unit)
+    work = ImageCalibration(reduced.shape, readouts, masters, index=index, unit=unit, noise=noise)
     rows = slice(0, reduced.shape[0])
     padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)
     data, scratch = padded[1:-1], np.empty((3, padded.size), np.float32)

@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits, calibrated_header, signal, sky_level
+from ccdflow.calibrate import calibrated_header
+from ccdflow.calibrate.applied_masters import check_masters, has_noise, level_is_out
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
-from ccdflow.calibrate.chain import check_masters, has_noise, level_is_out
-from ccdflow.calibrate.frame_corrections import Extras
+from ccdflow.calibrate.frame_corrections import FrameCorrections
+from ccdflow.calibrate.image_figures import ImageFigures, ImageSample
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import checksum, compressed_images, headertext
 from ccdflow.files.cards import card_value
-from ccdflow.files.multi_image_products import Plane, read_each_row, read_rows, read_units
+from ccdflow.files.multi_image_products import Plane, read_rows, read_units
 from ccdflow.frame import saturation
 
 ARITHMETIC = 6
@@ -58,10 +59,8 @@ class Calibrated:
 
     Attributes
     ----------
-    images : tuple of dict
-        Of each image: ``sky``, ``sky_rms``, ``sky_predicted``, ``saturation`` (in its unit),
-        ``bias_noise``, ``dark_noise``, ``flat_noise``, ``level_noise`` (a list, one of each
-        amplifier), ``flags`` (bit: number of pixels, if a mask was made).
+    images : tuple of ccdflow.calibrate.image_figures.ImageFigures
+        Of each image.
     unit : str
         'electron', 'adu', or the unit of the frame.
     content : str
@@ -70,7 +69,7 @@ class Calibrated:
         The reason for a missing uncertainty that was requested; otherwise ''.
     """
 
-    images: tuple[dict[str, object], ...]
+    images: tuple[ImageFigures, ...]
     unit: str
     content: str
     uncertain: str = ""
@@ -79,14 +78,14 @@ class Calibrated:
 def calibrate_file(
     path,
     target,
-    chain,
+    masters,
     readouts,
     *,
     key="",
     grading=None,
     form=None,
     limits=None,
-    extras=None,
+    corrections=None,
     name=None,
 ):
     """Calibrate one reduced frame into a product: image, UNCERT, MASK.
@@ -95,7 +94,7 @@ def calibrate_file(
     ----------
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
-    chain : ccdflow.calibrate.chain.MasterChain
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
         The masters, of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         Of each image of the frame, its amplifiers.
@@ -105,8 +104,8 @@ def calibrate_file(
         Default: grade A.
     form : ProductForm, optional
         Default: all extensions, not compressed.
-    limits : ccdflow.calibrate.chain.DarkLimits, optional
-    extras : ccdflow.calibrate.frame_corrections.Extras, optional
+    limits : ccdflow.calibrate.applied_masters.DarkLimits, optional
+    corrections : ccdflow.calibrate.frame_corrections.FrameCorrections, optional
         Bad pixels, the search for cosmic rays, the shutter.
     name : str, optional
         Name of the frame, for errors.
@@ -129,7 +128,7 @@ def calibrate_file(
     >>> import tempfile
     >>> from pathlib import Path
     >>> from astropy.io import fits
-    >>> from ccdflow.calibrate.chain import MasterChain
+    >>> from ccdflow.calibrate.applied_masters import FrameMasters
     >>> from ccdflow.camera.sections import Region
     >>> from ccdflow.frame.readout import Readout
     >>> readout = Readout(Region(0, 4, 0, 4), gain=2.0, read_noise=3.0, rounding=0.0)
@@ -137,7 +136,7 @@ def calibrate_file(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     reduced, product = Path(folder) / "reduced.fits", Path(folder) / "product.fits"
     ...     fits.writeto(reduced, np.full((4, 4), 32.0, np.float32), header)
-    ...     _ = calibrate_file(reduced, product, MasterChain(), [[readout]])
+    ...     _ = calibrate_file(reduced, product, FrameMasters(), [[readout]])
     ...     with fits.open(product, memmap=False) as hdus:
     ...         print([hdu.name for hdu in hdus], hdus[0].header["BUNIT"])
     ...         print(hdus[0].data[0, 0], hdus["UNCERT"].data[0, 0], hdus["MASK"].data[0, 0])
@@ -145,36 +144,43 @@ def calibrate_file(
     64.0 10.0 0
     """
     name = str(path) if name is None else name
-    extras, form = extras or Extras(), form or ProductForm()
+    corrections, form = corrections or FrameCorrections(), form or ProductForm()
     grading = grading or calibrated_header.Grading()
     units = read_units(path, name=name)
-    places = _images(units, readouts, name)
-    everyone = tuple(readout for image in readouts for readout in image)
-    unit = str(card_value(units[places[0]].header, "BUNIT") or "adu")
+    indices = _image_indices(units, readouts, name)
+    all_readouts = tuple(readout for image in readouts for readout in image)
+    unit = str(card_value(units[indices[0]].header, "BUNIT") or "adu")
     camera = str(card_value(units[0].header, "CCDFCAM") or "")
-    _check_done(units, chain, name)
-    check_masters(chain, everyone, camera=camera, unit=unit, limits=limits, name=name)
-    why = _why_uncertain(everyone, chain) if form.uncertainty else ""
-    if why:
-        grading = replace(grading, reasons=(*grading.reasons, why))
-    noise = form.uncertainty and not why
+    _check_steps_not_done(units, masters, name)
+    check_masters(masters, all_readouts, camera=camera, unit=unit, limits=limits, name=name)
+    reason = _why_uncertain(all_readouts, masters) if form.uncertainty else ""
+    if reason:
+        grading = replace(grading, reasons=(*grading.reasons, reason))
+    noise = form.uncertainty and not reason
     with Path(path).open("rb", buffering=0) as file:
         images = []
-        for number, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
-            shape = units[place].shape
+        for number, (index, amplifiers) in enumerate(zip(indices, readouts, strict=True)):
+            shape = units[index].shape
             work = ImageCalibration(
-                shape, amplifiers, chain, index=number, unit=unit, noise=noise, name=name
+                shape, amplifiers, masters, index=number, unit=unit, noise=noise, name=name
             )
-            own = extras.of_image(number)
+            of_image = corrections.of_image(number)
             images.append(
                 _Image(
-                    file.fileno(), units, place, name, work, noise=noise, mask=form.mask, extras=own
+                    file.fileno(),
+                    units,
+                    index,
+                    name,
+                    work,
+                    noise=noise,
+                    mask=form.mask,
+                    corrections=of_image,
                 )
             )
-        first = calibrated_header.primary_cards(
-            units[0], chain, key=key, grading=grading, extras=extras
+        primary = calibrated_header.primary_cards(
+            units[0], masters, key=key, grading=grading, corrections=corrections
         )
-        planes = _planes(images, first)
+        planes = _planes(images, primary)
         with compressed_images.writer(target, planes, compress=form.compress) as writer:
             for image in images:
                 image.run(writer)
@@ -183,11 +189,11 @@ def calibrate_file(
         tuple(image.figures for image in images),
         images[0].work.unit,
         checksum.noted_content(images[0].planes["image"].words, written),
-        why,
+        reason,
     )
 
 
-def _images(units, readouts, name):
+def _image_indices(units, readouts, name):
     """Return the indices of the HDUs with the frame's images."""
     indices = [
         number
@@ -206,10 +212,10 @@ def _images(units, readouts, name):
     return indices
 
 
-def _check_done(units, chain, name):
+def _check_steps_not_done(units, masters, name):
     """Raise `FrameError` if the frame's header shows that a step was done already."""
     for keyword, kind in _DONE_CARDS:
-        if getattr(chain, kind) is None:
+        if getattr(masters, kind) is None:
             continue
         for unit in units:
             value = card_value(unit.header, keyword)
@@ -224,18 +230,18 @@ def _check_done(units, chain, name):
                 )
 
 
-def _why_uncertain(readouts, chain):
+def _why_uncertain(readouts, masters):
     """Return the reason why no uncertainty can be predicted; '' if it can be."""
     if not has_noise(readouts):
         return "no UNCERT: gain or read noise of an amplifier is unknown"
-    if not level_is_out(chain, readouts):
+    if not level_is_out(masters, readouts):
         return "no UNCERT: the bias level is still in the pixels"
     return ""
 
 
-def _planes(images, first):
+def _planes(images, primary):
     """Return the planes of the product, in the order of its HDUs."""
-    by_hdu = {image.place: image for image in images}
+    by_hdu = {image.index: image for image in images}
     planes = []
     for number in range(max(by_hdu) + 1):
         image = by_hdu.get(number)
@@ -243,12 +249,12 @@ def _planes(images, first):
             planes.append(
                 Plane(
                     lambda words: calibrated_header.image_header_bytes(
-                        first, None, words, primary=True
+                        primary, None, words, primary=True
                     )
                 )
             )
         elif image is not None:
-            planes.append(image.plane(first if number == 0 else None))
+            planes.append(image.plane(primary if number == 0 else None))
     for image in images:
         planes += image.uncertainty_planes()
     for image in images:
@@ -265,144 +271,53 @@ class _Image:
         Descriptor of the frame's file.
     units : sequence of ccdflow.files.multi_image_products.ProductUnit
         All HDUs of the file.
-    place : int
+    index : int
         Index of the image's HDU.
     name : str
         The file's, for errors.
     work : ccdflow.calibrate.arithmetic.ImageCalibration
     noise, mask : bool
         Whether standard errors and a mask are made.
-    extras : ccdflow.calibrate.frame_corrections.ImageExtras
+    corrections : ccdflow.calibrate.frame_corrections.ImageCorrections
         The cosmic rays, bad pixels and shutter of this image.
     """
 
-    def __init__(self, file, units, place, name, work, *, noise, mask, extras):
-        self.place = place
-        self.unit = units[place]
+    def __init__(self, file, units, index, name, work, *, noise, mask, corrections):
+        self.index = index
+        self.unit = units[index]
         self.work = work
         self.planes = {}
-        self.figures = {}
         self._file = file
         self._name = name
         self.has_noise = noise
         self.has_mask = mask
-        self._extras = extras
-        suffix = str(place) if place else ""
+        self._corrections = corrections
+        suffix = str(index) if index else ""
         self._suffix = suffix
         masks = [u for u in units[1:] if u.name == f"MASK{suffix}" and u.shape == self.unit.shape]
         self.mask_unit = masks[0] if masks else None
-        self._measure()
-
-    # -- figures from a sample, before the pixels are written ------------------------------------
-
-    def _measure(self):
-        """Sample the image: its background, the level and noise of its sky."""
-        ny, _ = self.unit.shape
-        self.background = None
-        if self.has_noise:
-            tiles = signal.tiles_of(ny)
-            self.background = signal.Background(tiles, self._sample(tiles.all_rows))
-        rows = sky_level.sampled_pairs_of_rows(ny)
-        self.figures = {
-            **sky_level.level_and_noise(
-                self._sample(rows), self._sample(np.minimum(rows + 1, ny - 1))
-            ),
-            "sky_predicted": self._predict(rows) if self.has_noise else None,
-            "saturation": self._saturation(),
-            **self._noises(),
-        }
-        if self.has_mask:
-            self.figures["flags"] = dict.fromkeys(bits.MEANING, 0)
-            if self._extras.find_cosmics is not None and self.has_noise:
+        sample = ImageSample(file, self.unit, work, name=name, noise=noise)
+        self.background = sample.background
+        self.figures = sample.figures()
+        if mask:
+            self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
+            if corrections.find_cosmics is not None and noise:
                 self.figures |= {"cosmics_kept": True, "cosmics_how": (0.0, 0.0, 0.0)}
-
-    def _sample(self, rows):
-        """Return some rows, calibrated, (k, nx) float32."""
-        nx = self.unit.shape[1]
-        step = max(1, _STRIP_PIXELS // nx)
-        stored = np.empty((min(step, len(rows)), nx), self.unit.dtype)
-        values = np.empty((len(rows), nx), np.float32)
-        for first in range(0, len(rows), step):
-            indices, block = rows[first : first + step], values[first : first + step]
-            read = stored[: len(indices)]
-            read_each_row(self._file, self.unit, indices.tolist(), read, name=self._name)
-            np.copyto(block, read)
-            with np.errstate(invalid="ignore", over="ignore"):
-                self.work.apply(indices, block)
-        return values
-
-    def _predict(self, rows):
-        """Return the noise of some rows at the background's level, as it would be measured."""
-        shape = (len(rows), self.unit.shape[1])
-        light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
-        self.background.rows(rows, light)
-        np.maximum(light, 0, out=light)
-        self.work.noise.of_light(rows, light, variance, scratch)
-        return sky_level.expected_noise(np.sqrt(variance, out=variance))
-
-    def _saturation(self):
-        """Return the smallest possible value of a saturated pixel, in the product's unit."""
-        levels = [self._saturation_of(readout) for readout in self.work.readouts]
-        return min(levels) if levels and None not in levels else None
-
-    def _saturation_of(self, readout):
-        """Return the calibrated value at which an amplifier is saturated, None if it is unknown."""
-        if readout.saturation is None:
-            return None
-        value, part = readout.saturation - readout.level, readout.region.slices
-        for kind, scale in (("bias", 1.0), ("dark", self.work.chain.scale)):
-            image = self.work.plane(kind)
-            if image is not None:
-                value -= scale * _middle(image, readout, part)
-        flat = self.work.plane("flat")
-        if flat is not None:
-            value /= _top(flat, readout, part)
-        return value * self.work.factor(readout)
-
-    def _noises(self):
-        """Return the noise added by the masters, as applied, and by the level of a row."""
-        chain, work = self.work.chain, self.work
-        levels, noises = [], {}
-        factor = max(work.factor(readout) for readout in work.readouts)
-        if self.has_noise:
-            for kind, scale in (("bias", abs(chain.bias_share)), ("dark", chain.scale)):
-                if work.plane(kind) is not None:
-                    # The noise of a bias is slow to compute, and not needed if the bias cancels.
-                    noise = work.noise.median(kind) if scale else 0.0
-                    noises[f"{kind}_noise"] = scale * factor * noise
-            # A dark that was made less another bias brings that one's noise with it.
-            others = [work.noise.other_bias(readout) for readout in work.readouts]
-            if any(others):
-                own = noises.get("bias_noise", 0.0)
-                other = sum(others) / len(others)
-                noises["bias_noise"] = (own**2 + factor**2 * other) ** 0.5
-            if work.plane("flat") is not None:
-                noises["flat_noise"] = work.noise.median("flat")
-            shares = 1.0
-            for kind, share in (("bias", chain.bias_share), ("dark", chain.scale)):
-                use = getattr(chain, kind)
-                if use is not None and use.master.frames:
-                    shares += share**2 / use.master.frames
-            levels = [
-                work.factor(readout) * (readout.level_variance * shares) ** 0.5
-                for readout in work.readouts
-            ]
-        return {**noises, "level_noise": levels}
 
     # -- planes ------------------------------------------------------------------------------------
 
-    def plane(self, first):
-        """Return the plane of the pixels; ``first`` holds the primary HDU's cards, or is None."""
+    def plane(self, primary):
+        """Return the plane of the pixels; ``primary`` holds the primary HDU's cards, or is None."""
         names = None
-        cards = first
-        if first is None:
+        cards = primary
+        if primary is None:
             cards, names = calibrated_header.extension_cards(self.unit)
 
         def header(words):
             own = headertext.CardList(cards)
             calibrated_header.write_calibrated_cards(own, self.work, self.figures)
             return calibrated_header.image_header_bytes(
-                own, self.unit.shape, words, name=names, primary=first is not None
+                own, self.unit.shape, words, name=names, primary=primary is not None
             )
 
         self.planes["image"] = Plane(header, self.unit.shape)
@@ -413,15 +328,18 @@ class _Image:
         if not self.has_noise:
             return []
         cards = calibrated_header.uncertainty_cards(self.work.unit)
-        return self._extension("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
+        return self._extension_planes("uncertainty", cards, f"UNCERT{self._suffix}", ">f4")
 
     def mask_planes(self):
         """Return a list with the plane of the mask; [] without a mask."""
         if not self.has_mask:
             return []
-        return self._extension("mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2")
+        return self._extension_planes(
+            "mask", calibrated_header.mask_cards(), f"MASK{self._suffix}", ">i2"
+        )
 
-    def _extension(self, use, cards, name, dtype):
+    def _extension_planes(self, use, cards, name, dtype):
+        """Return a list with the plane of an extension beside the image."""
         shape = self.unit.shape
 
         def header(words):
@@ -448,7 +366,7 @@ class _Image:
         with np.errstate(invalid="ignore", over="ignore"):
             for start in range(0, ny, step):
                 rows = slice(start, min(start + step, ny))
-                self._block(rows, strip, buffers)
+                self._calibrate_block(rows, strip, buffers)
                 count = rows.stop - rows.start
                 edge = buffers.image[count : count + 2].copy()
                 writer.write(self.planes["image"], buffers.image[1 : 1 + count])
@@ -456,12 +374,12 @@ class _Image:
                     writer.write(self.planes["uncertainty"], buffers.errors[:count])
                 # The rows of the block are now big-endian.
                 buffers.image[:2] = edge
-        self._check_sum(buffers)
+        self._check_datasum(buffers)
         if self.has_mask:
             self._finish_mask(writer, buffers.mask, step)
 
     def _finish_mask(self, writer, mask, step):
-        """Flag pixels that only the whole image shows, count the flags and write the mask."""
+        """Flag pixels by the whole image, count the flags and write the mask."""
 
         def pixels(first, stop, use="image"):
             return writer.read(self.planes[use], first, stop)
@@ -469,7 +387,9 @@ class _Image:
         saturation.flag_neighbours(mask, pixels)
         if "cosmics_kept" in self.figures:
             ny = self.unit.shape[0]
-            cosmics = self._extras.find_cosmics(pixels(0, ny), pixels(0, ny, "uncertainty"), mask)
+            cosmics = self._corrections.find_cosmics(
+                pixels(0, ny), pixels(0, ny, "uncertainty"), mask
+            )
             mask[cosmics.hits] |= maskbits.COSMIC
             how = cosmics.sigma, cosmics.contrast, cosmics.fwhm
             self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_how": how}
@@ -478,17 +398,17 @@ class _Image:
             part = mask[start : start + step]
             flags.append(part.reshape(-1)[maskbits.flagged_indices(part)])
             writer.write(self.planes["mask"], part)
-        self._count(np.concatenate(flags))
+        self._count_flags(np.concatenate(flags))
 
-    def _block(self, rows, strip, buffers):
-        """Calibrate one block of rows, of strips of so many.
+    def _calibrate_block(self, rows, strip, buffers):
+        """Calibrate one block of rows, ``strip`` of them at a time where variances are made.
 
         Where there are errors, the row after the block is calibrated as well: the signal of a pixel
         is estimated from its neighbours.
         """
         ny = self.unit.shape[0]
         stop = min(rows.stop + int(self.has_noise), ny)
-        self._apply(slice(buffers.done, stop), rows.start, buffers)
+        self._calibrate_rows(slice(buffers.done, stop), rows.start, buffers)
         if not self.has_noise:
             return
         image, count = buffers.image, rows.stop - rows.start
@@ -505,7 +425,7 @@ class _Image:
             self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
         np.sqrt(variance, out=variance)
 
-    def _apply(self, rows, start, buffers):
+    def _calibrate_rows(self, rows, start, buffers):
         """Read rows of the reduced frame, add them to its checksum, flag and calibrate them.
 
         They go into the block that begins at row ``start``.
@@ -518,28 +438,29 @@ class _Image:
         if self.has_mask:
             flags = buffers.mask[rows]
             self.work.mask(rows, values, self._stored_mask(rows, buffers), flags)
-            if self._extras.bad_pixels is not None:
-                self._extras.bad_pixels.put(rows.start, flags)
+            if self._corrections.bad_pixels is not None:
+                self._corrections.bad_pixels.put(rows.start, flags)
         self.work.apply(rows, values)
         buffers.done = rows.stop
 
-    def _count(self, flags):
+    def _count_flags(self, flags):
         """Count the pixels of each bit among those that are set."""
         values, counts = np.unique(flags, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            for bit in bits.MEANING:
+            for bit in maskbits.MEANINGS:
                 if value & bit:
                     self.figures["flags"][bit] += count
 
     def _stored_mask(self, rows, buffers):
+        """Return some rows of the reduced frame's own mask, or None if it has none."""
         if self.mask_unit is None:
             return None
         stored = buffers.stored_mask[: rows.stop - rows.start]
         read_rows(self._file, self.mask_unit, rows.start, stored, name=self._name)
         return stored
 
-    def _check_sum(self, buffers):
-        """Raise `FrameError` if the pixels' checksum differs from the frame's DATASUM."""
+    def _check_datasum(self, buffers):
+        """Raise `DamagedProduct` if the pixels' checksum differs from the frame's DATASUM."""
         claimed = card_value(self.unit.header, "DATASUM")
         if claimed is None or self.unit.dtype != ">f4":
             return
@@ -552,21 +473,3 @@ class _Image:
                 value=claimed,
                 remedy="reduce it again",
             )
-
-
-def _middle(image, readout, part):
-    """Return the median of a master's pixels of an amplifier."""
-
-    def make():
-        return float(np.median(image.data[part][::8, ::4]))
-
-    return image.figure(("middle", readout), make)
-
-
-def _top(image, readout, part):
-    """Return a value that almost no pixel of a flat's amplifier exceeds."""
-
-    def make():
-        return max(float(np.quantile(image.data[part][::4, ::4], 0.999)), bits.LEAST_FLAT)
-
-    return image.figure(("top", readout), make)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.files import gzip_inflation
+from ccdflow.files.thread_buffers import thread_buffer
 
 
 class Buffers:
@@ -46,7 +46,8 @@ class Buffers:
 
 
 def _buffer(use, shape, dtype):
+    """Return a buffer of this thread as an array of a shape and type; its content is arbitrary."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))
-    memory = gzip_inflation.scratch.get(("calibrated", use), count * dtype.itemsize)
+    memory = thread_buffer(("calibrated", use), count * dtype.itemsize)
     return np.frombuffer(memory, dtype=dtype, count=count).reshape(shape)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits
 from ccdflow.files.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
@@ -32,17 +31,19 @@ _RENAMED = {
     "SATURATE": "RAWSATUR",
     "SATLEVEL": "RAWSATLV",
 }
+# Bits whose pixels are counted, in the words of a comment.
 _SHORT_MEANING = {
     maskbits.SATURATED: "saturated",
     maskbits.HOT: "hot",
     maskbits.UNCALIBRATED: "without a calibration, or extrapolated",
 }
+# Cards that are renamed only where the pixels become electrons.
 _ABOUT_GAIN = ("GAIN", "EGAIN", "CCDGAIN")
 
 
 @dataclass(frozen=True)
 class Grading:
-    """How well the masters of a frame fit it, as its header tells.
+    """The grade of a frame by the masters that it has, as its header gives it.
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class Grading:
     reasons : sequence of str
         Reasons for a grade below A, and products left out.
     left_out : sequence of str
-        Steps that the frame does without at any grade, with the reason.
+        Steps that are left out at any grade, with the reason.
     """
 
     grade: str = "A"
@@ -58,19 +59,19 @@ class Grading:
     left_out: Sequence[str] = ()
 
 
-def primary_cards(unit, chain, *, key, grading, extras=None):
+def primary_cards(unit, masters, *, key, grading, corrections=None):
     """Return the cards of the first HDU: the reduced frame's, and the calibration's.
 
     Parameters
     ----------
     unit : ccdflow.files.multi_image_products.ProductUnit
         The reduced frame's first HDU.
-    chain : ccdflow.calibrate.chain.MasterChain
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
     key : str
         Of the calibrated frame.
     grading : Grading
-    extras : ccdflow.calibrate.frame_corrections.Extras, optional
-        What else was applied, and its cards.
+    corrections : ccdflow.calibrate.frame_corrections.FrameCorrections, optional
+        The corrections that were applied beside the masters, and their cards.
 
     Returns
     -------
@@ -83,9 +84,9 @@ def primary_cards(unit, chain, *, key, grading, extras=None):
     cards.set("CCDFKEY", key, "what this product depends on")
     if reduced_key:
         cards.set("REDKEY", reduced_key, "CCDFKEY of the reduced frame")
-    for use in chain.uses:
+    for use in masters.uses:
         _write_master_cards(cards, use)
-    for keyword, value, comment in () if extras is None else extras.cards:
+    for keyword, value, comment in () if corrections is None else corrections.cards:
         cards.set(keyword, printable_text(value) if isinstance(value, str) else value, comment)
     cards.set("CALGRADE", grading.grade, "A own night and exact, B older or scaled, C incomplete")
     for reason in grading.reasons:
@@ -96,6 +97,7 @@ def primary_cards(unit, chain, *, key, grading, extras=None):
 
 
 def _cards_of_frame(cards):
+    """Return the cards of a reduced frame that its calibrated frame keeps."""
     return CardList(cards).without(
         lambda keyword: bool(_STRUCTURE.fullmatch(keyword) or _OWN_CARDS.fullmatch(keyword))
     )
@@ -144,13 +146,13 @@ def write_calibrated_cards(cards, calibration, figures):
     cards : ccdflow.files.headertext.CardList
         Changed in place; its length never depends on the figures.
     calibration : ccdflow.calibrate.arithmetic.ImageCalibration
-    figures : dict
-        Figures of an image, as `ccdflow.calibrate.blocks.calibrate_file` returns them.
+    figures : ccdflow.calibrate.image_figures.ImageFigures
+        Of the image.
     """
     unit = calibration.unit
     _rename(cards, calibration.converts)
     for use, keyword in zip(
-        (calibration.chain.bias, calibration.chain.dark, calibration.chain.flat),
+        (calibration.masters.bias, calibration.masters.dark, calibration.masters.flat),
         ("ZEROCOR", "DARKCOR", "FLATCOR"),
         strict=True,
     ):
@@ -222,15 +224,17 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
 
 
 def _rename(cards, converted):
-    for keyword, new in _RENAMED.items():
+    """Rename the camera's cards of gain and saturation, which describe the raw pixels."""
+    for keyword, raw_keyword in _RENAMED.items():
         if keyword in cards and (converted or keyword not in _ABOUT_GAIN):
-            cards.drop(new)
-            cards.rename(keyword, new)
+            cards.drop(raw_keyword)
+            cards.rename(keyword, raw_keyword)
     if converted:
         cards.set("GAIN", 1.0, "[electron] in a unit of these pixels")
 
 
 def _six_digits(value):
+    """Return a number of six digits, or 'unknown' for one that is not finite."""
     return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
 
 
@@ -272,6 +276,6 @@ def mask_cards():
     """Return the cards of a MASK extension: the meaning of each bit."""
     cards = CardList()
     cards.add_comment("Bits of the mask; 0 is a good pixel:")
-    for bit, words in bits.MEANING.items():
+    for bit, words in maskbits.MEANINGS.items():
         cards.add_comment(f"{bit} {words}")
     return cards

@@ -21,27 +21,27 @@ class CorrectedImage(MasterImage):
     A frame over it is corrected, and so are all predictions of it: the calibrated frame times this
     image is the light that the pixel saw.
 
-    Parameters
+    Attributes
     ----------
     flat : MasterImage
         The flat itself.
-    added : numpy.ndarray
+    factor_variance : numpy.ndarray
         (ny, nx), float32: relative variance of the factor.
     """
 
-    flat: MasterImage = None
-    added: np.ndarray = None
+    flat: MasterImage | None = None
+    factor_variance: np.ndarray | None = None
 
     @property
     def nbytes(self):
         """Bytes of memory in use beside the flat's."""
-        return super().nbytes + self.added.nbytes
+        return super().nbytes + self.factor_variance.nbytes
 
     def variance(self, master, readouts):
         """Return the flat's variance relative to its value squared, and that of the factor."""
 
         def make():
-            return self.flat.variance(master, readouts) + self.added
+            return self.flat.variance(master, readouts) + self.factor_variance
 
         return self._plane(("variance", readouts), make)
 
@@ -62,8 +62,8 @@ def shutter_corrected(master, factors):
     ccdflow.calibrate.master_store.Master
     """
     images = tuple(
-        CorrectedImage(image.data / factor, image.flags, flat=image, added=added)
-        for image, (factor, added) in zip(master.images, factors, strict=True)
+        CorrectedImage(image.data / factor, image.flags, flat=image, factor_variance=variance)
+        for image, (factor, variance) in zip(master.images, factors, strict=True)
     )
     return replace(master, images=images)
 
@@ -73,7 +73,7 @@ class CorrectedFlats:
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._kept = OrderedDict()
+        self._flats = OrderedDict()
 
     def get(self, key, make):
         """Return the flat of a key, made again if it is not one of the last.
@@ -90,9 +90,9 @@ class CorrectedFlats:
         ccdflow.calibrate.master_store.Master
         """
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-                while len(self._kept) > _MOST_FLATS:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            if key not in self._flats:
+                self._flats[key] = make()
+                while len(self._flats) > _MOST_FLATS:
+                    self._flats.popitem(last=False)
+            self._flats.move_to_end(key)
+            return self._flats[key]

@@ -7,48 +7,48 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.calibrate import bits
+from ccdflow.calibrate.sparse_masks import SparseMask
 
 
 @dataclass(frozen=True)
-class ImageExtras:
+class ImageCorrections:
     """The corrections of one image of a frame.
 
     Attributes
     ----------
-    bad_pixels : ccdflow.calibrate.bits.Sparse or None
+    bad_pixels : ccdflow.calibrate.sparse_masks.SparseMask or None
         Pixels of the detector that are known to be bad, and their bits.
     find_cosmics : callable or None
         Takes image, standard errors and mask, (ny, nx) each; returns a
         `ccdflow.detector.cosmics.Search`.
     """
 
-    bad_pixels: bits.Sparse | None = None
+    bad_pixels: SparseMask | None = None
     find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
 
 
 @dataclass(frozen=True)
-class Extras:
+class FrameCorrections:
     """The corrections of a frame beside its masters.
 
     Attributes
     ----------
-    bad_pixels : tuple of ccdflow.calibrate.bits.Sparse
+    bad_pixels : tuple of ccdflow.calibrate.sparse_masks.SparseMask
         Of each image; () for none.
     find_cosmics : callable or None
-        See `ImageExtras`.
+        See `ImageCorrections`.
     cards : tuple of (str, object, str)
         Keyword, value and comment of cards of the first HDU.
     """
 
-    bad_pixels: tuple[bits.Sparse, ...] = ()
+    bad_pixels: tuple[SparseMask, ...] = ()
     find_cosmics: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None = None
     cards: tuple[tuple[str, object, str], ...] = ()
 
     def of_image(self, number):
-        """Return the `ImageExtras` of an image, counted from 0."""
+        """Return the `ImageCorrections` of an image, counted from 0."""
         pixels = self.bad_pixels[number] if number < len(self.bad_pixels) else None
-        return ImageExtras(pixels, self.find_cosmics)
+        return ImageCorrections(pixels, self.find_cosmics)
 
 
 def sparse_mask(pixels, shape):
@@ -63,8 +63,8 @@ def sparse_mask(pixels, shape):
 
     Returns
     -------
-    ccdflow.calibrate.bits.Sparse
+    ccdflow.calibrate.sparse_masks.SparseMask
     """
     index = np.asarray(pixels["row"], np.int64) * shape[1] + pixels["column"]
     order = np.argsort(index, kind="stable")
-    return bits.Sparse(index[order], np.asarray(pixels["bits"], np.int16)[order], shape[1])
+    return SparseMask(index[order], np.asarray(pixels["bits"], np.int16)[order], shape[1])

@@ -54,7 +54,7 @@ class Effect:
     structure_error: float
 
 
-def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None):
+def effects_of(path, unit, amplifiers, masters, *, index=0, factor=None, name=None):
     """Return the effect of each master on an image of a reduced frame.
 
     Parameters
@@ -64,7 +64,7 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
     unit : ccdflow.files.multi_image_products.ProductUnit
         The HDU of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
-    chain : ccdflow.calibrate.chain.MasterChain
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
     index : int
         Index of the masters' image.
     factor : callable, optional
@@ -78,7 +78,7 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
         By kind of master.
     """
     ny, nx = unit.shape
-    if not chain.uses or ny < 2 or nx <= _COLUMN_LAG:
+    if not masters.uses or ny < 2 or nx <= _COLUMN_LAG:
         return {}
     first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _ROW_PAIRS)).round().astype(int))
     rows = np.stack([first, first + 1], axis=1).ravel()
@@ -87,16 +87,16 @@ def effects_of(path, unit, amplifiers, chain, *, index=0, factor=None, name=None
         for number, row in enumerate(first):
             part = stored[2 * number : 2 * number + 2]
             read_rows(file.fileno(), unit, row, part, name=str(path) if name is None else name)
-    masters = {
-        use.master.kind: (use.master.images[index].data[rows], use.scale) for use in chain.uses
+    images = {
+        use.master.kind: (use.master.images[index].data[rows], use.scale) for use in masters.uses
     }
-    shares = {"bias": chain.bias_share}
+    shares = {"bias": masters.bias_share}
     factors = np.ones((len(rows), nx), np.float32)
     for amplifier in amplifiers if factor is not None else ():
         region = amplifier.region
         inside = (rows >= region.y0) & (rows < region.y1)
         factors[inside, region.x0 : region.x1] = factor(amplifier)
-    return effects(stored.astype(np.float32) * factors, masters, factors, shares)
+    return effects(stored.astype(np.float32) * factors, images, factors, shares)
 
 
 def effects(frame, masters, factors=1.0, shares=None):
@@ -109,7 +109,7 @@ def effects(frame, masters, factors=1.0, shares=None):
     masters : dict of str to (numpy.ndarray, float)
         Of bias, dark and flat those that there are: the same rows, and their factor.
     factors : numpy.ndarray or float
-        What bias and dark are multiplied by to be in the unit of the frame.
+        Factors that bring bias and dark to the unit of the frame.
     shares : dict of str to float, optional
         The part of a master that stays in a frame without it, where that is not all of it: 0 for a
         bias that cancels with its dark.
@@ -128,15 +128,16 @@ def effects(frame, masters, factors=1.0, shares=None):
         flat = np.where(flat < UNLIT_BELOW, np.float32(np.nan), flat)
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
-        whole = _Sample(light if flat is None else light / flat)
+        complete = _Sample(light if flat is None else light / flat)
         by_kind = {}
         for kind in masters:
             share = shares.get(kind, 1.0)
             if kind == "flat":
-                by_kind[kind] = _effect(whole, _Sample(light, light / _smooth(flat)))
+                by_kind[kind] = _effect(complete, _Sample(light, light / _smooth(flat)))
             elif abs(share) > _LEAST_SHARE:
-                other = light + share * offsets[kind]
-                by_kind[kind] = _effect(whole, _Sample(other if flat is None else other / flat))
+                incomplete = light + share * offsets[kind]
+                incomplete = incomplete if flat is None else incomplete / flat
+                by_kind[kind] = _effect(complete, _Sample(incomplete))
     return by_kind
 
 
@@ -152,59 +153,60 @@ class _Sample:
     """
 
     def __init__(self, values, smooth=None):
-        self.steps = _steps(values if smooth is None else smooth)
-        boxes = _boxes(values).ravel().astype(np.float64)
+        self.steps = _pair_variances(values if smooth is None else smooth)
+        boxes = _box_medians(values).ravel().astype(np.float64)
         self.boxes = (boxes - np.median(boxes[np.isfinite(boxes)])) ** 2
         self.size = 2 * min(_BOX_PIXELS, values.shape[1])
 
 
-def _effect(ours, theirs):
+def _effect(with_master, without):
     """Return the `Effect` of a master, from statistics with it and without it."""
     # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
-    noise, noise_without, of_noise = _difference_of_squares(
-        ours.steps, theirs.steps, np.logical_and
+    noise, noise_without, noise_error = _difference_of_squares(
+        with_master.steps, without.steps, np.logical_and
     )
-    spread, spread_without, of_structure = _difference_of_squares(
-        ours.boxes, theirs.boxes, np.logical_or
+    structure, structure_without, structure_error = _difference_of_squares(
+        with_master.boxes, without.boxes, np.logical_or
     )
     # The median of n values is as noisy as pi / (2 n) of one.
-    own = np.pi / 2 / ours.size
+    box_noise = np.pi / 2 / with_master.size
     return Effect(
         noise=noise,
         noise_without=noise_without,
-        structure=max(0.0, spread - own * noise),
-        structure_without=max(0.0, spread_without - own * noise_without),
-        noise_error=of_noise,
-        structure_error=of_structure,
+        structure=max(0.0, structure - box_noise * noise),
+        structure_without=max(0.0, structure_without - box_noise * noise_without),
+        noise_error=noise_error,
+        structure_error=structure_error,
     )
 
 
-def _difference_of_squares(ours, theirs, both):
+def _difference_of_squares(with_master, without, combine):
     """Return the means of two kinds of squares, and the standard error of their difference.
 
     Parameters
     ----------
-    ours, theirs : numpy.ndarray
-    both : callable
+    with_master, without : numpy.ndarray
+    combine : callable
         Combines the masks of values that are no outliers in either.
     """
-    usable = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = ours[usable], theirs[usable]
-    kept = both(ours <= _limit(ours), theirs <= _limit(theirs))
+    usable = np.isfinite(with_master) & np.isfinite(without)
+    with_master, without = with_master[usable], without[usable]
+    kept = combine(with_master <= _noise_limit(with_master), without <= _noise_limit(without))
     if not kept.any():
         return (float("nan"),) * 3
-    ours, theirs = ours[kept], theirs[kept]
-    change = ours - theirs
-    return float(ours.mean()), float(theirs.mean()), float(change.std() / len(change) ** 0.5)
+    with_master, without = with_master[kept], without[kept]
+    change = with_master - without
+    error = float(change.std() / len(change) ** 0.5)
+    return float(with_master.mean()), float(without.mean()), error
 
 
-def _steps(values):
+def _pair_variances(values):
     """Return the variance of each pixel and one some columns on in the next row."""
     steps = (values[1::2, _COLUMN_LAG:] - values[::2, :-_COLUMN_LAG]).ravel()
     return steps * steps / 2
 
 
-def _limit(squares):
+def _noise_limit(squares):
     """Return the square of a difference beyond which it is not noise."""
     if not squares.size:
         return 0.0
@@ -213,7 +215,7 @@ def _limit(squares):
     )
 
 
-def _boxes(values):
+def _box_medians(values):
     """Return the medians of boxes of two rows: (k, number of boxes)."""
     pairs, nx = len(values) // 2, values.shape[1]
     width = min(_BOX_PIXELS, nx)
@@ -226,8 +228,8 @@ def _boxes(values):
 
 def _smooth(flat):
     """Return a flat with the median of its box in each pixel."""
-    boxes = _boxes(flat)
+    boxes = _box_medians(flat)
     width = min(_BOX_PIXELS, flat.shape[1])
     smooth = np.repeat(boxes, width, axis=1)
-    more = flat.shape[1] - smooth.shape[1]
-    return np.repeat(np.pad(smooth, ((0, 0), (0, more)), mode="edge"), 2, axis=0)
+    missing = flat.shape[1] - smooth.shape[1]
+    return np.repeat(np.pad(smooth, ((0, 0), (0, missing)), mode="edge"), 2, axis=0)

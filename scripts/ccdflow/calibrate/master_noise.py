@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.calibrate.signal import Background, tiles_of
 
 # A standard error by the values is used beyond this limit: chance exceeds it once in a million.
-_BELIEVED = 4.75
+_MEASURED_SIGMA = 4.75
 # A pixel this many sigma off its surroundings is its own estimate of the dark signal.
 _OWN_SIGNAL = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
@@ -21,6 +21,10 @@ _TILE = 24
 _STRIP_PIXELS = 1 << 16
 # The level of the measured variances is taken from this many rows of an amplifier.
 _SCALE_ROWS = 128
+# Predicted variances are scaled down by no more than this: none becomes 0.
+_LEAST_SCALE = 1e-3
+# Adu. The level of a flat whose header lacks it: half of 16 bits.
+_USUAL_LEVEL = 30_000.0
 
 
 def variance_of(image, master, readouts):
@@ -40,26 +44,28 @@ def variance_of(image, master, readouts):
         In the master's unit^2.
     """
     if image.error is None:
-        out = np.empty(image.data.shape, np.float32)
-        for rows in _strips(out):
-            out[rows] = predicted_variance(image, master, readouts, rows)
-        return out
-    out = image.error()
+        variances = np.empty(image.data.shape, np.float32)
+        for rows in _strips(variances):
+            variances[rows] = predicted_variance(image, master, readouts, rows)
+        return variances
+    variances = image.error()
     scales = dict.fromkeys(readouts, 1.0)
     if image.scatter:
-        scales = {readout: _scale(image, master, readout, out) for readout in readouts}
-    beyond = _quantile(_freedom(master), _BELIEVED) if image.scatter else 0.0
-    for rows in _strips(out):
+        scales = {each: _scale_of_amplifier(image, master, each, variances) for each in readouts}
+    limit = 0.0
+    if image.scatter:
+        limit = _chi_square_quantile(_degrees_of_freedom(master), _MEASURED_SIGMA)
+    for rows in _strips(variances):
         predicted = predicted_variance(image, master, readouts, rows)
         for readout in readouts:
             if scales[readout] != 1.0:
-                predicted[_within(readout, rows)] *= np.float32(scales[readout])
-        measured = _measured_variance(image, master, out[rows], rows)
+                predicted[_slices_within(readout, rows)] *= np.float32(scales[readout])
+        measured = _measured_variance(image, master, variances[rows], rows)
         with np.errstate(invalid="ignore"):
-            own = measured > np.float32(beyond) * predicted
-        own &= np.isfinite(measured)
-        out[rows] = np.where(own, measured, predicted)
-    return out
+            is_measured = measured > np.float32(limit) * predicted
+        is_measured &= np.isfinite(measured)
+        variances[rows] = np.where(is_measured, measured, predicted)
+    return variances
 
 
 def _strips(image):
@@ -69,7 +75,7 @@ def _strips(image):
         yield slice(first, min(first + step, image.shape[0]))
 
 
-def _within(readout, rows):
+def _slices_within(readout, rows):
     """Return the slices of an amplifier in some rows, counted from the first of them."""
     region = readout.region
     low, high = max(region.y0, rows.start), max(min(region.y1, rows.stop), rows.start)
@@ -77,17 +83,19 @@ def _within(readout, rows):
 
 
 def _measured_variance(image, master, error, rows):
+    """Return the squares of standard errors of some rows; of a flat, relative to its values."""
     measured = np.square(error, dtype=np.float32)
     if master.kind == FLAT:
         measured /= np.square(image.data[rows])
     return measured
 
 
-def _freedom(master):
+def _degrees_of_freedom(master):
+    """Return the number of members less one, at least 1."""
     return max((master.frames or 2) - 1, 1)
 
 
-def _scale(image, master, readout, error):
+def _scale_of_amplifier(image, master, readout, error):
     """Return the ratio of measured to predicted variances of an amplifier."""
     region = readout.region
     step = max(1, (region.y1 - region.y0) // _SCALE_ROWS)
@@ -101,10 +109,11 @@ def _scale(image, master, readout, error):
     ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
     if not ratios.size:
         return 1.0
-    return max(float(np.median(ratios)) / _quantile(_freedom(master), 0.0), 1e-3)
+    expected = _chi_square_quantile(_degrees_of_freedom(master), 0.0)
+    return max(float(np.median(ratios)) / expected, _LEAST_SCALE)
 
 
-def _quantile(freedom, normal):
+def _chi_square_quantile(freedom, normal):
     """Return a quantile of chi^2 over its degrees of freedom (Wilson and Hilferty)."""
     part = 2 / (9 * freedom)
     return max(1 - part + normal * part**0.5, 0.0) ** 3
@@ -126,27 +135,27 @@ def predicted_variance(image, master, readouts, rows):
         (k, nx), float32, as `MasterImage.variance`; 1 outside all amplifiers.
     """
     frames = max(master.frames or 1, 1)
-    out = np.ones(image.data[rows].shape, np.float32)
+    variances = np.ones(image.data[rows].shape, np.float32)
     for readout in readouts:
-        inside = _within(readout, rows)
-        one = readout.read_noise**2 + readout.rounding + readout.level_variance
+        inside = _slices_within(readout, rows)
+        single = readout.read_noise**2 + readout.rounding + readout.level_variance
         if master.kind == BIAS:
-            out[inside] = one / frames
+            variances[inside] = single / frames
             continue
         data = image.data[rows][inside]
         if master.kind == DARK:
             light = np.maximum(data, 0)
             light *= np.float32(1 / (readout.photon_gain * frames))
-            out[inside] = light + np.float32(one / frames)
+            variances[inside] = light + np.float32(single / frames)
             continue
-        # A flat of unknown level: assume half of 16 bits; the scatter corrects the rest.
-        level = master.level or 30_000.0
+        # The scatter of the values corrects a wrong level.
+        level = master.level or _USUAL_LEVEL
         light = np.maximum(data * np.float32(level), np.float32(1.0))
-        noise = light * np.float32(1 / readout.photon_gain) + np.float32(one)
+        noise = light * np.float32(1 / readout.photon_gain) + np.float32(single)
         light *= light
         noise /= light
-        out[inside] = noise * np.float32(1 / frames)
-    return out
+        variances[inside] = noise * np.float32(1 / frames)
+    return variances
 
 
 def signal_of(image, master, readouts):
@@ -166,10 +175,10 @@ def signal_of(image, master, readouts):
         Adu, never negative.
     """
     data, variance = image.data, image.variance(master, readouts)
-    out = np.zeros_like(data)
+    signal = np.zeros_like(data)
     for readout in readouts:
         part = readout.region.slices
-        target, values, limit = out[part], data[part], variance[part]
+        target, values, limit = signal[part], data[part], variance[part]
         # In a dark that holds its bias, only the excess over the median is known to be dark
         # current.
         level = 0.0 if master.bias_key else float(np.median(values[::4]))
@@ -179,6 +188,6 @@ def signal_of(image, master, readouts):
             block = values[rows] - np.float32(level)
             around = np.empty(block.shape, np.float32)
             background.rows(rows, around)
-            own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
-            target[rows] = np.maximum(np.where(own, block, around), 0)
-    return out
+            is_own = np.square(block - around) > np.float32(_OWN_SIGNAL**2) * limit[rows]
+            target[rows] = np.maximum(np.where(is_own, block, around), 0)
+    return signal

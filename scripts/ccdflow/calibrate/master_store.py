@@ -17,21 +17,28 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.calibrate import bits
-from ccdflow.calibrate.chain import FLAT
+from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.calibrate.master_noise import signal_of, variance_of
+from ccdflow.calibrate.sparse_masks import SparseMask, bits_of_master
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.files.values import as_number
 
 DEFAULT_MEMORY = 700_000_000
-"""Bytes of masters that a store keeps; those in use are never let go of."""
+"""Bytes of masters that a store keeps; those in use are never freed."""
+
+LEAST_FLAT = 1e-3
+"""A pixel is divided by its flat only if that is at least this."""
 
 # Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
-# Calls of `let_go` that a master outlasts without use.
+# A master without use is freed after this many calls of `free_idle`.
 _MOST_IDLE = 3
+# The lit pixels of a flat have a median within these: its mean is 1, and parts may be unlit.
+_LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
+# A flat is judged by about this many rows.
+_CHECKED_ROWS = 256
 # Planes of one sort that are kept for the exposures of a night.
 _KEPT_PLANES = 2
 
@@ -99,11 +106,11 @@ class Master:
 class MasterImage:
     """One image of a master.
 
-    Parameters
+    Attributes
     ----------
     data : numpy.ndarray
         (ny, nx), float32, native and finite: adu; of a flat, relative to its mean.
-    flags : ccdflow.calibrate.bits.Sparse
+    flags : ccdflow.calibrate.sparse_masks.SparseMask
         Its bad pixels, as bits of a calibrated frame's mask.
     error : callable or None
         Returns its standard errors in a new (ny, nx) float32, adu or relative to the mean; None if
@@ -115,7 +122,7 @@ class MasterImage:
     """
 
     data: np.ndarray
-    flags: bits.Sparse
+    flags: SparseMask
     error: Callable[[], np.ndarray] | None = None
     scatter: bool = True
     number: int = field(default_factory=itertools.count().__next__)
@@ -215,6 +222,7 @@ class MasterImage:
                 self._planes.pop((name, readouts), None)
 
     def _plane(self, name, make):
+        """Return the result of ``make()``, computed once for all threads."""
         with self._lock:
             if name not in self._planes:
                 self._planes[name] = make()
@@ -235,7 +243,7 @@ class MasterStore:
         self._lock = threading.Lock()
         self._masters = OrderedDict()
         self._locks = {}
-        # By master, how often `let_go` was called since it was asked for.
+        # By master, the calls of `free_idle` since it was asked for.
         self._idle = {}
 
     def get(self, path, kind, *, name=None, region=None):
@@ -285,19 +293,20 @@ class MasterStore:
         return master
 
     def _keep(self, key, master):
+        """Keep a master, and free the oldest ones beyond the limit of memory."""
         with self._lock:
             self._masters[key], self._idle[key] = master, 0
-            total = sum(kept.nbytes for kept in self._masters.values())
+            total = sum(others.nbytes for others in self._masters.values())
             while total > self._memory and len(self._masters) > 1:
                 total -= next(iter(self._masters.values())).nbytes
                 self._forget(next(iter(self._masters)))
 
     def _forget(self, key):
-        for kept in (self._masters, self._locks, self._idle):
-            kept.pop(key, None)
+        for table in (self._masters, self._locks, self._idle):
+            table.pop(key, None)
 
-    def let_go(self):
-        """Free the masters that nobody has asked for since some calls of this function."""
+    def free_idle(self):
+        """Free the masters that were not asked for since the last calls of this method."""
         with self._lock:
             for key in list(self._idle):
                 self._idle[key] += 1
@@ -330,21 +339,27 @@ def read_master(path, kind, *, name=None):
     images, gains = [], ()
     with Path(path).open("rb", buffering=0) as file:
         for index, unit in enumerate(units):
-            if unit.shape is None or _is_beside(unit.name, index):
+            if unit.shape is None or _is_companion(unit.name, index):
                 continue
             suffix = str(index) if index else ""
-            pixels = _pixels(file.fileno(), unit, name)
+            pixels = _read_image(file.fileno(), unit, name)
             mask = extensions.get(f"MASK{suffix}")
-            mask = None if mask is None else _pixels(file.fileno(), mask, name)
+            mask = None if mask is None else _read_image(file.fileno(), mask, name)
             error = extensions.get(f"UNCERT{suffix}")
             header = units[0].header if index == 0 else _merge_headers(units[0].header, unit.header)
             gains += _gains_of(unit.header)
-            read = None if error is None else _later(path, error, name)
+            read_error = None if error is None else _error_reader(path, error, name)
             # These cards give the parameters of a predicted UNCERT.
             scatter = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
                 master_image_of(
-                    pixels, kind, mask=mask, error=read, scatter=scatter, name=name, copy=False
+                    pixels,
+                    kind,
+                    mask=mask,
+                    error=read_error,
+                    scatter=scatter,
+                    name=name,
+                    copy=False,
                 )
             )
     if not images:
@@ -355,35 +370,38 @@ def read_master(path, kind, *, name=None):
     return _master_of_header(kind, tuple(images), gains or _gains_of(header), header, name)
 
 
-def _is_beside(name, index):
+def _is_companion(name, index):
     """Tell whether an extension is an image's uncertainty, mask or count."""
     return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
 
 
-def _merge_headers(primary, own):
+def _merge_headers(primary, extension):
+    """Return the primary header with the cards of an extension, which take precedence."""
     merged = primary.copy()
-    merged.update(own)
+    merged.update(extension)
     return merged
 
 
-def _later(path, unit, name):
+def _error_reader(path, unit, name):
+    """Return a function that reads standard errors: they are needed late, or never."""
+
     def read():
         with Path(path).open("rb", buffering=0) as file:
-            return _pixels(file.fileno(), unit, name)
+            return _read_image(file.fileno(), unit, name)
 
     return read
 
 
-def _pixels(file, unit, name):
+def _read_image(file, unit, name):
     """Return an image in native byte order: float32, or integers for an integer image."""
     dtype = np.dtype(unit.dtype)
-    out = np.empty(unit.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
+    image = np.empty(unit.shape, np.float32 if dtype.kind == "f" else dtype.newbyteorder("="))
     buffer = np.empty((min(_READ_ROWS, unit.shape[0]), unit.shape[1]), dtype)
     for first in range(0, unit.shape[0], len(buffer)):
         block = buffer[: unit.shape[0] - first]
         read_rows(file, unit, first, block, name=name)
-        out[first : first + len(block)] = block
-    return out
+        image[first : first + len(block)] = block
+    return image
 
 
 def _gains_of(header):
@@ -434,7 +452,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray, optional
-        (ny, nx) integers, bits of `ccdflow.calibrate.bits`.
+        (ny, nx) integers, bits of `ccdflow.maskbits`.
     error : numpy.ndarray or callable, optional
         Standard errors, or a function that returns them.
     scatter : bool
@@ -454,7 +472,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         If no pixel has a value, or a flat holds no lit pixel or is not normalised.
     """
     data = np.array(pixels, np.float32) if copy else pixels
-    flags = np.zeros(data.shape, np.int16) if mask is None else bits.bits_of_master(mask)
+    flags = np.zeros(data.shape, np.int16) if mask is None else bits_of_master(mask)
     absent = ~np.isfinite(data)
     if absent.all():
         raise DamagedProduct(
@@ -465,22 +483,20 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
         _check_flat(data, absent, name)
         flags[~absent & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
-        absent |= data < bits.LEAST_FLAT
+        absent |= data < LEAST_FLAT
         flags[absent] |= maskbits.UNCALIBRATED
         data[absent] = 1.0
     elif absent.any():
         data[absent] = np.median(data[~absent])
     if error is not None and not callable(error):
-        return MasterImage(
-            data, bits.Sparse.of(flags), lambda: np.array(error, np.float32), scatter
-        )
-    return MasterImage(data, bits.Sparse.of(flags), error, scatter)
+        return MasterImage(data, SparseMask.of(flags), lambda: np.array(error, np.float32), scatter)
+    return MasterImage(data, SparseMask.of(flags), error, scatter)
 
 
 def _check_flat(data, absent, name):
     """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
     # A sample is faster and shows whether this is a flat. If it is none, all pixels count.
-    sample = data[:: max(1, data.shape[0] // 256)]
+    sample = data[:: max(1, data.shape[0] // _CHECKED_ROWS)]
     lit = sample[sample >= maskbits.UNLIT_BELOW]
     lit = lit if lit.size else data[~absent & (data >= maskbits.UNLIT_BELOW)]
     if not lit.size:
@@ -492,11 +508,11 @@ def _check_flat(data, absent, name):
             remedy="look at its members",
         )
     middle = float(np.median(lit))
-    if not 0.5 < middle < 2.0:
+    if not _LOWEST_MEDIAN < middle < _HIGHEST_MEDIAN:
         raise FrameError(
             "the flat is not normalised",
             file=name,
             value=round(middle, 3),
-            allowed="a median between 0.5 and 2",
+            allowed=f"a median between {_LOWEST_MEDIAN:g} and {_HIGHEST_MEDIAN:g}",
             remedy="divide it by its mean",
         )

@@ -14,6 +14,7 @@ from ccdflow.files.cards import as_integer, card_value
 from ccdflow.files.multi_image_products import read_units
 from ccdflow.files.values import as_number
 
+# Cards with the section of an image on its chip or detector.
 _SECTIONS = ("CCDSEC", "DETSEC")
 ORIGIN = ("XORGSUBF", "YORGSUBF")
 """Column and row of a raw frame's first pixel on its chip, from 0, in binned pixels (MaxIm)."""
@@ -78,11 +79,12 @@ def section_by_origin(header, shape):
     ends = []
     for axis, step in zip((1, 2), reversed(binning([header], 0)), strict=True):
         origin = as_integer(card_value(header, ORIGIN[axis - 1]))
-        moved, way = (card_value(header, name) for name in (f"LTV{axis}", f"LTM{axis}_{axis}"))
-        moved, way = as_integer(0 if moved is None else moved), as_number(1 if way is None else way)
-        if origin is None or moved is None or way != 1 or origin < moved:
+        shift, scale = (card_value(header, name) for name in (f"LTV{axis}", f"LTM{axis}_{axis}"))
+        shift = as_integer(0 if shift is None else shift)
+        scale = as_number(1 if scale is None else scale)
+        if origin is None or shift is None or scale != 1 or origin < shift:
             return None
-        first, length = origin - moved, shape[2 - axis]
+        first, length = origin - shift, shape[2 - axis]
         ends.append(f"{first * step + 1}:{(first + length) * step}")
     return f"[{ends[0]},{ends[1]}]"
 
@@ -110,13 +112,13 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
         master.
     """
     sections = [parse_fits(text, file=file, keyword=keyword) for text in texts]
-    own, whole = (section.region for section in sections)
+    window, full = (section.region for section in sections)
     (frame, master) = shapes
     steps = [
         _binning(section.region, shape) for section, shape in zip(sections, shapes, strict=True)
     ]
-    ways = [(section.flip_x, section.flip_y) for section in sections]
-    if None in steps or steps[0] != steps[1] or ways[0] != ways[1]:
+    directions = [(section.flip_x, section.flip_y) for section in sections]
+    if None in steps or steps[0] != steps[1] or directions[0] != directions[1]:
         raise FrameError(
             "the master has another binning or direction than the frame",
             file=file,
@@ -125,10 +127,10 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
             allowed=f"as {texts[1]} for {master[1]} x {master[0]} in {name}",
             remedy="combine frames of this binning",
         )
-    (step_y, step_x), (flip_x, flip_y) = steps[0], ways[0]
-    y0, rest_y = divmod(whole.y1 - own.y1 if flip_y else own.y0 - whole.y0, step_y)
-    x0, rest_x = divmod(whole.x1 - own.x1 if flip_x else own.x0 - whole.x0, step_x)
-    if not whole.contains(own) or rest_y or rest_x:
+    (step_y, step_x), (flip_x, flip_y) = steps[0], directions[0]
+    y0, remainder_y = divmod(full.y1 - window.y1 if flip_y else window.y0 - full.y0, step_y)
+    x0, remainder_x = divmod(full.x1 - window.x1 if flip_x else window.x0 - full.x0, step_x)
+    if not full.contains(window) or remainder_y or remainder_x:
         raise FrameError(
             "the frame's window is not within the master's",
             file=file,
@@ -142,8 +144,10 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
 
 def _binning(region, shape):
     """Return the pixels of the chip in a pixel of an image, (y, x); None if not whole."""
-    steps = [divmod(whole, part) for whole, part in zip(region.shape, shape, strict=True)]
-    return None if any(rest or not step for step, rest in steps) else tuple(s for s, _ in steps)
+    steps = [divmod(length, count) for length, count in zip(region.shape, shape, strict=True)]
+    if any(remainder or not step for step, remainder in steps):
+        return None
+    return tuple(step for step, _ in steps)
 
 
 def check_cut(master, header, *, file):
@@ -213,10 +217,10 @@ def master_for(store, kind, path, frame, *, file, name):
     FrameError
         If the cards of the two do not say where the window lies, or the cut would be wrong.
     """
-    other = first_image_unit(read_units(path, name=name))
-    is_other = other.shape is not None and other.shape != frame.shape
-    if not is_other or any(a > b for a, b in zip(frame.shape, other.shape, strict=True)):
+    master_unit = first_image_unit(read_units(path, name=name))
+    differs = master_unit.shape is not None and master_unit.shape != frame.shape
+    if not differs or any(a > b for a, b in zip(frame.shape, master_unit.shape, strict=True)):
         return store.get(path, kind, name=name), ""
-    region = window_in(frame, other, file=file, name=name)
+    region = window_in(frame, master_unit, file=file, name=name)
     master = store.get(path, kind, name=name, region=region)
     return master, region.to_fits()

@@ -18,13 +18,13 @@ import numpy as np
 TILE = 64
 """Rows and columns of a tile."""
 
-SIGNIFICANT = 4.0
+SIGNIFICANT_SIGMA = 4.0
 """A mean of 3 x 3 pixels is significant beyond this many of its standard deviations."""
 
-OWN = 2500.0
+OWN_ELECTRONS = 2500.0
 """A pixel of this many electrons is its own estimate: its noise is 2 %, the pull's bias 0.01."""
 
-SHARP = 3.0
+SHARP_SIGMA = 3.0
 """A pixel may be this many standard deviations off the surface through its neighbours."""
 
 # This many rows of a tile give its median to a fraction of the noise.
@@ -32,11 +32,11 @@ _ROWS_OF_A_TILE = 8
 # Of these rows every fourth column counts.
 _COLUMN_STEP = 4
 # In a tile with fewer columns each column counts.
-_WIDE = 32
+_WIDE_TILE = 32
 # One row in so many gives the least variance, which varies slowly.
 _SAMPLED_ROWS = 4
 # Numbers of float32 in a line of the processor's cache.
-_LINE = 16
+_CACHE_LINE = 16
 
 
 @dataclass(frozen=True)
@@ -95,19 +95,19 @@ class Background:
 
     def __init__(self, tiles, sample, size=TILE):
         width = sample.shape[1] // max(1, round(sample.shape[1] / size))
-        levels = _medians(tiles, width, sample)
+        levels = _tile_medians(tiles, width, sample)
         if np.isnan(levels).any():
             finite = levels[np.isfinite(levels)]
             levels[np.isnan(levels)] = np.median(finite) if finite.size else 0.0
         middles = width * np.arange(levels.shape[1]) + (width - 1) / 2
         self.level = float(np.median(levels))
-        low, part = _on_line(middles, sample.shape[1])
+        low, part = _interpolation_places(middles, sample.shape[1])
         high = np.minimum(low + 1, len(middles) - 1)
         grid = levels[:, low] + part * (levels[:, high] - levels[:, low])
         # Picked columns lie one below the other: rows of such an array are slow to add.
         self._grid = np.ascontiguousarray(grid, np.float32)
-        at = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
-        self._low, part = _on_line(at, tiles.edges[-1])
+        middle_rows = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
+        self._low, part = _interpolation_places(middle_rows, tiles.edges[-1])
         self._part = part.astype(np.float32)
         # Between the middles it is no lower than at them; beyond, the ends are the lowest.
         ends = np.empty((2, sample.shape[1]), np.float32)
@@ -133,16 +133,29 @@ class Background:
         if low[0] != low[-1]:
             ends = low.searchsorted(np.arange(low[0], low[-1] + 2)).tolist()
         for tile, (first, stop) in enumerate(pairwise(ends), int(low[0])):
-            below = self._grid[tile]
-            step = self._grid[min(tile + 1, len(self._grid) - 1)] - below
+            level = self._grid[tile]
+            step = self._grid[min(tile + 1, len(self._grid) - 1)] - level
             # Products, as by `numpy.multiply`, which takes twice as long for a column by a row.
             np.einsum("i,j->ij", part[first:stop], step, out=out[first:stop])
-            out[first:stop] += below
+            out[first:stop] += level
         return out
 
 
-def _on_line(middles, length):
-    """Return the middle before each place, and the part of the way from it to the next one."""
+def _interpolation_places(middles, length):
+    """Return the index of the middle before each place, and the fraction of the way to the next.
+
+    Parameters
+    ----------
+    middles : numpy.ndarray of shape (n,)
+        In increasing order.
+    length : int
+        Number of places, from 0.
+
+    Returns
+    -------
+    index, fraction : numpy.ndarray of shape (length,)
+        Below the first and beyond the last middle the fraction is below 0 or above 1.
+    """
     if len(middles) == 1:
         return np.zeros(length, int), np.zeros(length)
     places = np.arange(length)
@@ -150,13 +163,13 @@ def _on_line(middles, length):
     return low, (places - middles[low]) / (middles[low + 1] - middles[low])
 
 
-def _medians(tiles, width, sample):
+def _tile_medians(tiles, width, sample):
     """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
     count = sample.shape[1] // width
-    step = _COLUMN_STEP if width >= _WIDE else 1
+    step = _COLUMN_STEP if width >= _WIDE_TILE else 1
     is_finite = np.isfinite(sample.min()) and np.isfinite(sample.max())
     median = _row_medians if is_finite else np.nanmedian
-    out = np.empty((len(tiles.rows), count))
+    medians = np.empty((len(tiles.rows), count))
     first = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a tile without any value
@@ -164,8 +177,8 @@ def _medians(tiles, width, sample):
             strip = sample[first : first + len(rows), : count * width]
             first += len(rows)
             boxes = strip.reshape(len(rows), count, width)[:, :, ::step]
-            out[number] = median(boxes.swapaxes(0, 1).reshape(count, -1), axis=1)
-    return out
+            medians[number] = median(boxes.swapaxes(0, 1).reshape(count, -1), axis=1)
+    return medians
 
 
 def _row_medians(values, axis):
@@ -199,21 +212,22 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, stri
 
     Returns
     -------
-    at : numpy.ndarray
+    indices : numpy.ndarray
         Indices in the flattened block, int.
     light : numpy.ndarray
         Their expected signal.
     """
-    at, deviation = _candidates(image, background, variance, scratch, strip or len(variance))
-    need = variance.reshape(-1)[at]
-    far = deviation * deviation > np.float32(SIGNIFICANT**2 / 9) * need
+    indices, deviation = _candidates(image, background, variance, scratch, strip or len(variance))
+    pixel_variance = variance.reshape(-1)[indices]
+    is_far = deviation * deviation > np.float32(SIGNIFICANT_SIGMA**2 / 9) * pixel_variance
     # Beside an infinite pixel, as beside NaN, the background is all that is known.
-    far &= np.isfinite(deviation)
-    at, need = at[far], need[far]
-    near = background.reshape(-1)[at]
-    divisor = np.float32(1) if flat is None else flat.reshape(-1)[at]
-    light = _light(image, at + image.shape[1], near, need, np.float32(photon) / divisor)
-    return at, light
+    is_far &= np.isfinite(deviation)
+    indices, pixel_variance = indices[is_far], pixel_variance[is_far]
+    level = background.reshape(-1)[indices]
+    divisor = np.float32(1) if flat is None else flat.reshape(-1)[indices]
+    photons = np.float32(photon) / divisor
+    places = indices + image.shape[1]
+    return indices, _expected_signal(image, places, level, pixel_variance, photons)
 
 
 def _candidates(image, background, variance, scratch, strip):
@@ -225,29 +239,29 @@ def _candidates(image, background, variance, scratch, strip):
     """
     width = image.shape[1]
     pixels, size = image.reshape(-1), background.size - 2
-    total = scratch[0, : image.size - 2]
+    sums = scratch[0, : image.size - 2]
     # Sums that begin at a line of the processor's cache are written twice as fast.
-    lead = min(_LINE - 1, 2 * width)
-    whole = scratch[1, lead : lead + background.size]
-    mean = whole[1:-1]
-    np.add(pixels[:-2], pixels[1:-1], out=total)
-    total += pixels[2:]
-    np.add(total[:size], total[width : width + size], out=mean)
-    mean += total[2 * width : 2 * width + size]
-    lines = whole.reshape(background.shape)
+    lead = min(_CACHE_LINE - 1, 2 * width)
+    deviations = scratch[1, lead : lead + background.size]
+    inner = deviations[1:-1]
+    np.add(pixels[:-2], pixels[1:-1], out=sums)
+    sums += pixels[2:]
+    np.add(sums[:size], sums[width : width + size], out=inner)
+    inner += sums[2 * width : 2 * width + size]
+    lines = deviations.reshape(background.shape)
     lines[:, 0], lines[:, -1] = _sums_at_ends(image)
-    whole *= np.float32(1 / 9)
-    whole -= background.reshape(-1)
-    np.abs(whole, out=whole)
+    deviations *= np.float32(1 / 9)
+    deviations -= background.reshape(-1)
+    np.abs(deviations, out=deviations)
     is_candidate = np.empty(background.shape, bool)
     for first in range(0, len(background), strip):
         rows = slice(first, first + strip)
         # A sample gives a limit that finds almost all of them, and few others.
         least = float(np.min(variance[rows][::_SAMPLED_ROWS]))
-        limit = np.float32(SIGNIFICANT / 3 * max(least, 0.0) ** 0.5)
+        limit = np.float32(SIGNIFICANT_SIGMA / 3 * max(least, 0.0) ** 0.5)
         np.greater(lines[rows], limit, out=is_candidate[rows])
-    at = np.flatnonzero(is_candidate)
-    return at, whole[at]
+    indices = np.flatnonzero(is_candidate)
+    return indices, deviations[indices]
 
 
 def _sums_at_ends(image):
@@ -258,12 +272,12 @@ def _sums_at_ends(image):
     sums = before[:2] + here[:2]
     sums += after[:2]
     sums *= 2
-    for inner in (before, here, after):
-        sums += inner[2:]
+    for column in (before, here, after):
+        sums += column[2:]
     return sums
 
 
-def _light(image, at, near, variance, photon):
+def _expected_signal(image, indices, level, variance, photon):
     """Return the expected signal of pixels from the 3 x 3 pixels around each.
 
     A surface of second degree through the eight neighbours is independent of the pixel's own
@@ -272,23 +286,23 @@ def _light(image, at, near, variance, photon):
     """
     width = image.shape[1]
     pixels = image.reshape(-1)
-    own = pixels[at]
+    values = pixels[indices]
     # A pixel of an outermost column is its own neighbour.
-    column = at % width
-    left, right = at - (column > 0), at + (column < width - 1)
-    edges = [pixels[there] for there in (left, right, at - width, at + width)]
+    column = indices % width
+    left, right = indices - (column > 0), indices + (column < width - 1)
+    edges = [pixels[places] for places in (left, right, indices - width, indices + width)]
     corners = [
-        pixels[there] for there in (left - width, right - width, left + width, right + width)
+        pixels[places] for places in (left - width, right - width, left + width, right + width)
     ]
-    least = own
-    for value in (*edges, *corners):
-        least = np.minimum(least, value)
+    least = values
+    for neighbour in (*edges, *corners):
+        least = np.minimum(least, neighbour)
     edge, corner = sum(edges), sum(corners)
     around = np.float32(1 / 2) * edge - np.float32(1 / 4) * corner
-    through = np.float32(5 / 9) * own + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
-    expected = variance + np.maximum(around - near, 0) * photon
-    sharp = (own - around) ** 2 > np.float32(SHARP**2 * 9 / 4) * expected
+    through = np.float32(5 / 9) * values + np.float32(2 / 9) * edge - np.float32(1 / 9) * corner
+    expected = variance + np.maximum(around - level, 0) * photon
+    is_sharp = (values - around) ** 2 > np.float32(SHARP_SIGMA**2 * 9 / 4) * expected
     # In units of the signal, an electron is ``photon`` times the flat.
-    bright = through > np.float32(OWN) * photon
-    light = np.where(sharp, np.where(bright, own, through), around)
+    is_bright = through > np.float32(OWN_ELECTRONS) * photon
+    light = np.where(is_sharp, np.where(is_bright, values, through), around)
     return np.maximum(light, least)

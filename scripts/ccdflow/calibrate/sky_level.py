@@ -108,23 +108,23 @@ def expected_noise(sigmas):
     sigmas = sigmas[np.isfinite(sigmas) & (sigmas > 0)].astype(np.float64)
     if not sigmas.size:
         return math.nan
-    sizes, weights = _in_classes(sigmas)
+    sizes, weights = _error_classes(sigmas)
     low, high = float(sizes.min()), float(sizes.max())
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        is_below = _part_within(middle / MAD_TO_SIGMA / sizes) @ weights < 0.5
+        is_below = _share_within(middle / MAD_TO_SIGMA / sizes) @ weights < 0.5
         low, high = (middle, high) if is_below else (low, middle)
     sigma = (low + high) / 2
     for _ in range(_CLIPPING_ROUNDS):
         limit = _STAR_SIGMA * sigma / sizes
-        within = _part_within(limit)
+        within = _share_within(limit)
         density = np.exp(-0.5 * limit**2) * (2 / math.pi) ** 0.5
         kept = sizes**2 * (within - limit * density)
         sigma = (float(kept @ weights) / float(within @ weights) / _CLIPPED_VARIANCE) ** 0.5
     return sigma
 
 
-def _in_classes(sigmas):
+def _error_classes(sigmas):
     """Return a size for each class of like standard errors, and the part of pixels in it."""
     logs = np.log(sigmas)
     low, span = float(logs.min()), float(np.ptp(logs)) or 1.0
@@ -135,6 +135,6 @@ def _in_classes(sigmas):
     return np.sqrt(squares[is_there] / counts[is_there]), counts[is_there] / sigmas.size
 
 
-def _part_within(limits):
+def _share_within(limits):
     """Return the parts of normal distributions within so many sigma to either side."""
     return np.array([math.erf(limit / 2**0.5) for limit in limits])

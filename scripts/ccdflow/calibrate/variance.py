@@ -38,7 +38,7 @@ class PixelVariance:
     def of_master(self, kind):
         """Return the variance of a master: adu^2; of a flat, relative to its value squared."""
         if kind not in self._planes:
-            use = getattr(self._work.chain, kind)
+            use = getattr(self._work.masters, kind)
             self._planes[kind] = self._work.plane(kind).variance(use.master, self._readouts)
         return self._planes[kind]
 
@@ -60,64 +60,65 @@ class PixelVariance:
         return self._planes["constant"]
 
     def _constant(self):
-        work, chain = self._work, self._work.chain
+        """Return the variance without light, which frames with the same masters share."""
+        work, masters = self._work, self._work.masters
         planes = {kind: work.plane(kind) for kind in ("flat", "dark", "bias")}
         planes = {kind: plane for kind, plane in planes.items() if plane is not None}
         if not planes:
             return self._make_constant()
         numbers = tuple((kind, plane.number) for kind, plane in planes.items())
-        key = ("constant", self._readouts, chain.scale, work.is_in_electrons, numbers)
+        key = ("constant", self._readouts, masters.scale, work.is_in_electrons, numbers)
         return next(iter(planes.values())).recent(key, self._make_constant)
 
     def _make_constant(self):
         """Return the part of the variance that no pixel's light changes, (ny, nx) float32."""
         work = self._work
         for kind in ("bias", "dark"):
-            if work.plane(kind) is not None and self._share(kind):
+            if work.plane(kind) is not None and self._master_share(kind):
                 self.median(kind)
-        whole = np.empty(work.shape, np.float32)
+        variances = np.empty(work.shape, np.float32)
         scratch = np.empty((_ROWS, work.shape[1]), np.float32)
         flat = work.plane("flat")
         for first in range(0, work.shape[0], _ROWS):
             rows = slice(first, min(first + _ROWS, work.shape[0]))
-            other = scratch[: rows.stop - first]
-            self._before_flat(rows, whole[rows], other)
+            term = scratch[: rows.stop - first]
+            self._write_before_flat(rows, variances[rows], term)
             if flat is not None:
-                np.square(flat.data[rows], out=other)
-                whole[rows] /= other
-        if work.chain.scale == 1:
+                np.square(flat.data[rows], out=term)
+                variances[rows] /= term
+        if work.masters.scale == 1:
             # The usual dark: these planes are in the sum and no longer needed.
             work.plane("dark").forget(self._readouts)
-        return whole
+        return variances
 
-    def _share(self, kind):
+    def _master_share(self, kind):
         """Return the factor of the variance of a combined bias or dark."""
-        chain = self._work.chain
-        return (chain.bias_share if kind == "bias" else chain.scale) ** 2
+        masters = self._work.masters
+        return (masters.bias_share if kind == "bias" else masters.scale) ** 2
 
-    def _before_flat(self, rows, out, scratch):
+    def _write_before_flat(self, rows, out, scratch):
         """Write the variance of some rows without light, before the flat, to ``out``."""
         work = self._work
         if not work.is_covered:
             out[...] = 0
-        for readout, inside, of_image in work.pieces(rows):
+        for readout, in_block, in_image in work.pieces(rows):
             factor = work.factor(readout) ** 2
             constant = readout.read_noise**2 + readout.rounding + readout.level_variance
             constant += self.other_bias(readout)
-            part, other = out[inside], scratch[inside]
+            part, term = out[in_block], scratch[in_block]
             part[...] = np.float32(factor * constant)
             for kind in ("bias", "dark"):
-                share = self._share(kind)
+                share = self._master_share(kind)
                 if share and work.plane(kind) is not None:
-                    variance = self.of_master(kind)[of_image]
-                    np.multiply(variance, np.float32(factor * share), out=other)
-                    part += other
+                    variance = self.of_master(kind)[in_image]
+                    np.multiply(variance, np.float32(factor * share), out=term)
+                    part += term
             if work.plane("dark") is not None:
-                use = work.chain.dark
-                light = work.plane("dark").signal(use.master, self._readouts)[of_image]
-                share = work.chain.scale * work.factor(readout) * work.photon(readout)
-                np.multiply(light, np.float32(share), out=other)
-                part += other
+                use = work.masters.dark
+                light = work.plane("dark").signal(use.master, self._readouts)[in_image]
+                share = work.masters.scale * work.factor(readout) * work.photon(readout)
+                np.multiply(light, np.float32(share), out=term)
+                part += term
 
     def other_bias(self, readout):
         """Return the variance of a bias that was subtracted only from the dark, adu^2.
@@ -132,14 +133,14 @@ class PixelVariance:
         -------
         float
         """
-        chain = self._work.chain
-        if chain.dark is None or not chain.dark.master.bias_key:
+        masters = self._work.masters
+        if masters.dark is None or not masters.dark.master.bias_key:
             return 0.0
-        if chain.bias is not None and chain.dark.master.bias_key == chain.bias.master.key:
+        if masters.bias is not None and masters.dark.master.bias_key == masters.bias.master.key:
             return 0.0
         single = readout.read_noise**2 + readout.rounding
         rows = readout.level_variance / single if single else 0.0
-        return (chain.dark.scale * chain.dark.master.bias_noise) ** 2 * (1 + rows)
+        return (masters.dark.scale * masters.dark.master.bias_noise) ** 2 * (1 + rows)
 
     # -- with light --------------------------------------------------------------------------------
 
@@ -159,22 +160,22 @@ class PixelVariance:
         """
         flat = self._work.plane("flat")
         if flat is None:
-            self._photons_of(rows, light, scratch)
+            self._write_photons(rows, light, scratch)
         else:
-            self._put_photons(rows, flat.data[rows], out)
+            self._write_photons_over_flat(rows, flat.data[rows], out)
             np.multiply(light, self.of_master("flat")[rows], out=scratch)
             scratch += out
             scratch *= light
         np.add(scratch, self.constant[rows], out=out)
 
-    def _photons_of(self, rows, light, out):
+    def _write_photons(self, rows, light, out):
         """Write the variance of photons where there is no flat to ``out``.
 
         Outside all amplifiers it is 0.
         """
         np.multiply(light, self._photons_in(rows), out=out)
 
-    def _put_photons(self, rows, flat, out):
+    def _write_photons_over_flat(self, rows, flat, out):
         """Write the variance of one photon over the flat to ``out``.
 
         The flat is in the processor's cache, where a plane of these values would not be.
@@ -191,14 +192,14 @@ class PixelVariance:
         """Return the variance of one photon in some rows, (k, nx); 0 outside all amplifiers."""
         if isinstance(rows, slice):
             variances = np.zeros((rows.stop - rows.start, self._work.shape[1]), np.float32)
-            for readout, inside, _ in self._work.pieces(rows):
-                variances[inside] = self._work.photon(readout)
+            for readout, in_block, _ in self._work.pieces(rows):
+                variances[in_block] = self._work.photon(readout)
             return variances
         variances = np.zeros((len(rows), self._work.shape[1]), np.float32)
         for readout in self._readouts:
             region = readout.region
-            inside = (rows >= region.y0) & (rows < region.y1)
-            variances[inside, region.x0 : region.x1] = self._work.photon(readout)
+            in_block = (rows >= region.y0) & (rows < region.y1)
+            variances[in_block, region.x0 : region.x1] = self._work.photon(readout)
         return variances
 
     def write(self, rows, image, background, out, scratch, strip=None):
@@ -217,40 +218,54 @@ class PixelVariance:
         strip : int, optional
             See `ccdflow.calibrate.signal.pixels_of_structure`.
         """
-        around, other = (part[: out.size].reshape(out.shape) for part in scratch[:2])
-        background.rows(rows, around)
+        light, spare = (part[: out.size].reshape(out.shape) for part in scratch[:2])
+        background.rows(rows, light)
         if background.is_negative:
-            np.maximum(around, 0, out=around)
-        self.of_light(rows, around, out, other)
+            np.maximum(light, 0, out=light)
+        self.of_light(rows, light, out, spare)
         flat = self._work.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        at, structure = signal.pixels_of_structure(
+        indices, structure = signal.pixels_of_structure(
             image,
-            around,
+            light,
             variance=out,
             flat=divisor,
             photon=photon,
             scratch=scratch[1:],
             strip=strip,
         )
-        if at.size:
-            self._replace(rows, at, around, structure, out)
+        if indices.size:
+            self._replace_signal(rows, indices, light, structure, out)
 
-    def _replace(self, rows, at, before, after, out):
-        """Replace the expected signal in the variance of some pixels, indices of the flat block."""
+    def _replace_signal(self, rows, indices, before, after, out):
+        """Replace the expected signal in the variance of some pixels.
 
-        def some(plane):
-            return np.take(plane.reshape(-1), at)
+        Parameters
+        ----------
+        rows : slice
+            Rows of the block.
+        indices : numpy.ndarray of int, shape (n,)
+            Pixels of the flattened block.
+        before : numpy.ndarray of shape (k, nx)
+            Signal of all pixels that the variance has.
+        after : numpy.ndarray of shape (n,)
+            Signal of these pixels that it gets.
+        out : numpy.ndarray of shape (k, nx)
+            The variance, changed in place.
+        """
 
-        old, new = some(before), np.maximum(after, 0)
+        def picked(plane):
+            return np.take(plane.reshape(-1), indices)
+
+        old, new = picked(before), np.maximum(after, 0)
         photon = np.float32(next(iter(self._photons)))
         if len(self._photons) > 1:
-            photon = some(self._photon_map(rows))
+            photon = picked(self._photon_map(rows))
         flat = self._work.plane("flat")
-        variance = some(out)
+        variance = picked(out)
         if flat is not None:
-            photon = photon / some(flat.data[rows])
-            variance += (new * new - old * old) * some(self.of_master("flat")[rows])
+            photon = photon / picked(flat.data[rows])
+            variance += (new * new - old * old) * picked(self.of_master("flat")[rows])
         variance += (new - old) * photon
-        out.reshape(-1)[at] = variance
+        out.reshape(-1)[indices] = variance

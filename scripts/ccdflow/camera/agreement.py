@@ -70,41 +70,41 @@ def look_at_dates(reader, moment, exptime):
     if not moment.is_exact:
         when, allowed = when + _DAY / 2, max(allowed, _DAY_TOLERANCE)
     others = [
-        (off, claim)
+        (difference, claim)
         for claim in _claims(reader, when, moment.cards)
-        if (off := claim.off(when)) > allowed + claim.reach
+        if (difference := claim.off(when)) > allowed + claim.reach
     ]
     if not others:
         return
-    off, worst = max(others, key=lambda pair: pair[0])
-    taken = " and ".join(moment.cards)
+    difference, worst = max(others, key=lambda pair: pair[0])
+    keywords = " and ".join(moment.cards)
     names = ", ".join(dict.fromkeys(claim.keyword for _, claim in others))
     is_or_are = "is" if len(moment.cards) == 1 else "are"
     reader.warn(
-        f"the time of {taken} is not that of {names}: {taken} {is_or_are} taken"
-        f" (found {moment.iso} and {worst.shown}, {_words(off)} apart)"
+        f"the time of {keywords} is not that of {names}: {keywords} {is_or_are} taken"
+        f" (found {moment.iso} and {worst.shown}, {_time_in_words(difference)} apart)"
     )
 
 
-def _words(apart):
+def _time_in_words(difference):
     """Return a time in words.
 
     >>> _words(timedelta(days=7)), _words(timedelta(hours=8)), _words(timedelta(seconds=130))
     ('7 days', '8 hours', '130 s')
     """
-    seconds = apart.total_seconds()
+    seconds = difference.total_seconds()
     for size, name in ((86400, "days"), (3600, "hours")):
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {name}"
     return f"{seconds:.0f} s"
 
 
-def _claims(reader, when, taken):
+def _claims(reader, when, keywords):
     """Yield the times of all cards that tell when the exposure was, but for those taken."""
     system = time_system(reader)
     read = stamp_reader(system)
     for content in reader.contents_of("date"):
-        stamp = None if content.keyword in taken else read(content)
+        stamp = None if content.keyword in keywords else read(content)
         if stamp is None or stamp.local or stamp.other is not None:
             continue
         if stamp.clock:
@@ -113,7 +113,7 @@ def _claims(reader, when, taken):
             noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
             yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), _DAY_TOLERANCE)
     for stamp in clocks(reader, system, by_name=False):
-        if stamp.local or stamp.keyword in taken or not _UNIVERSAL.fullmatch(stamp.keyword):
+        if stamp.local or stamp.keyword in keywords or not _UNIVERSAL.fullmatch(stamp.keyword):
             continue
         if stamp.day is not None:
             yield _Claim(stamp.keyword, stamp.at(stamp.clock))
@@ -121,14 +121,14 @@ def _claims(reader, when, taken):
             time = datetime(when.year, when.month, when.day) + stamp.clock
             time -= stamp.zone or timedelta()
             yield _Claim(stamp.keyword, time, form="%H:%M:%S", is_clock=True)
-    yield from _julian(reader, taken)
+    yield from _julian(reader, keywords)
 
 
-def _julian(reader, taken):
+def _julian(reader, keywords):
     """Yield the times that cards of Julian dates claim, but for those taken."""
     for name, read, steps in _JULIAN:
         for content in reader.contents_of(name):
-            days = None if content.keyword in taken else read(content)
+            days = None if content.keyword in keywords else read(content)
             if days is None:
                 continue
             value, text = as_number(content.value), str(content.value)

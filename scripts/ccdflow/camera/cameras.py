@@ -34,7 +34,7 @@ from ccdflow.files.rawheader import at_once
 class Condition:
     """A header card that a camera's frames have.
 
-    Parameters
+    Attributes
     ----------
     card : CardSpec
         In any HDU, unless it names one.
@@ -62,7 +62,7 @@ class Condition:
 class Camera:
     """A camera: from its profile, or generic.
 
-    Parameters
+    Attributes
     ----------
     name : str
     path : str
@@ -135,8 +135,8 @@ class Camera:
         count = -1
         for index in image_hdus(headers):
             shape = array_shape(headers[index])[::-1]
-            if all(want in (None, have) for want, have in zip(self.size, shape, strict=True)):
-                count = sum(want is not None for want in self.size)
+            if all(side in (None, length) for side, length in zip(self.size, shape, strict=True)):
+                count = sum(side is not None for side in self.size)
         return count
 
     @property
@@ -205,22 +205,23 @@ class Camera:
         >>> amplifier.data.to_fits(), amplifier.overscan[0].to_fits(), amplifier.along
         ('[1:32,1:20]', '[33:36,1:20]', 'rows')
         """
-        known = dict(self.cards)
-        cards = Cards(**{field.name: known[field.name] for field in fields(Cards)})
-        notes = ()
+        specs = dict(self.cards)
+        cards = Cards(**{field.name: specs[field.name] for field in fields(Cards)})
         if self.amplifiers:
-            drafts = drafts_from_profile(headers, self.amplifiers, self.size, cards, file=file)
+            drafts, notes = drafts_from_profile(
+                headers, self.amplifiers, self.size, cards, file=file
+            )
         else:
             drafts, notes = drafts_from_header(headers, cards, overscan=self.overscan, file=file)
-        own = {
+        figures = {
             name: value
             for name in ("gain", "read_noise", "linear")
             if (value := getattr(self, name)) is not None
         }
         if self.measures_gain:
-            own["gain"] = None
+            figures["gain"] = None
         return resolve(
-            [replace(draft, **own) for draft in drafts] if own else drafts,
+            [replace(draft, **figures) for draft in drafts] if figures else drafts,
             headers,
             camera=self.name,
             source="header" if self.overscan and not self.amplifiers else "profile",
@@ -365,6 +366,6 @@ def _name_of(text):
     is_plain = re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)*", text)
     if is_plain and not is_taken and len(text) <= _LONGEST_NAME:
         return plain
-    own = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     letters = re.sub(r"[^a-z0-9]+", "-", text[:_LONGEST_NAME]).strip("-")
-    return "-".join(filter(None, (letters, own)))
+    return "-".join(filter(None, (letters, digits)))

@@ -81,9 +81,9 @@ def stamps_by_name(reader, system):
     -------
     list of CardTime
     """
-    made = map(stamp_reader(system), reader.named(_BEGIN, _NOT_BEGIN))
+    stamps = map(stamp_reader(system), reader.named(_BEGIN, _NOT_BEGIN))
     return sorted(
-        (stamp for stamp in made if stamp is not None and stamp.clock is not None),
+        (stamp for stamp in stamps if stamp is not None and stamp.clock is not None),
         key=lambda stamp: stamp.at(stamp.clock),
     )
 
@@ -94,6 +94,7 @@ def time_system(reader):
 
 
 def _time_system(reader):
+    """Read TIMESYS once for a frame; the result is that of `time_system`."""
     reading = reader.read("time_system", as_text, "not a system of time")
     text = (reading.value or "").lower()
     if not text or re.sub(r"[^a-z0-9]", "", text) in SCALES or text.startswith("utc("):
@@ -110,6 +111,7 @@ def stamp_reader(system):
     """Return the reader of cards that hold a day, and perhaps a time of day."""
 
     def reader(content):
+        """Return the `CardTime` of a card, None without a day in it."""
         if isinstance(content.value, bool | float):
             return None
         day = read_day(content.value, order=order_of(content.comment))
@@ -117,12 +119,12 @@ def stamp_reader(system):
             return None
         clock = read_clock(day.rest, joined=True) if day.rest.strip() else None
         if clock is None:
-            made = CardTime(content.keyword, day.day, day.other)
+            stamp = CardTime(content.keyword, day.day, day.other)
         else:
-            made = CardTime(
+            stamp = CardTime(
                 content.keyword, day.day, day.other, clock.time, clock.zone, remark=clock.remark
             )
-        return _stamp_with_zone(made, content, system)
+        return _stamp_with_zone(stamp, content, system)
 
     return reader
 
@@ -175,8 +177,8 @@ def clocks(reader, system, *, by_name=True):
     if listed or not by_name:
         return listed
     texts = (c for c in reader.named(_BEGIN, _NOT_BEGIN) if isinstance(c.value, str))
-    made = (clock_of(content) for content in texts if ":" in content.value)
-    return [stamp for stamp in made if stamp is not None]
+    stamps = (clock_of(content) for content in texts if ":" in content.value)
+    return [stamp for stamp in stamps if stamp is not None]
 
 
 def _clock_of_card(content, system):
@@ -194,10 +196,10 @@ def _clock_of_card(content, system):
         day, clock = None, clock_of_number(number, content.comment)
     if clock is None:
         return None
-    made = CardTime(
+    stamp = CardTime(
         content.keyword, day and day.day, None, clock.time, clock.zone, remark=clock.remark
     )
-    return _stamp_with_zone(made, content, system)
+    return _stamp_with_zone(stamp, content, system)
 
 
 def days_of(reader):
@@ -206,15 +208,18 @@ def days_of(reader):
 
 
 def _days_of(reader):
+    """Read the day cards once for a frame; the result is that of `days_of`."""
     reading = reader.read("mjd", mjd, "not a Modified Julian Date")
     value, keyword = reading.value, reading.keyword
     if value is None:
         named = ((mjd(content), content.keyword) for content in reader.named(_MJD_NAME, _NOT_BEGIN))
         value, keyword = min((pair for pair in named if pair[0] is not None), default=(None, ""))
-    other = reader.read("jd", jd, "not a Julian Date")
+    julian_date = reader.read("jd", jd, "not a Julian Date")
     # A whole number says no more than the date.
-    if other.value is not None and (value is None or (other.value % 1 and not value % 1)):
-        return other.value, other.keyword
+    if julian_date.value is not None and (
+        value is None or (julian_date.value % 1 and not value % 1)
+    ):
+        return julian_date.value, julian_date.keyword
     return value, keyword
 
 

@@ -19,6 +19,7 @@ _LAST_YEAR = 2099
 # Years of two digits up to this one belong to the twenty-first century, others to the twentieth.
 _LAST_OF_OURS = 59
 
+# Months by the first three letters of their English names, and a pattern of these.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
 # 2016-01-28, 2016-01-28T07:42:26.5: what nearly all write, and no other pattern finds more in it.
@@ -52,7 +53,7 @@ _DASHED = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
 # 0742, 074226.5.
 _DIGITS = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
 # am, P.M.
-_NOON = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
+_AM_PM = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
 # UT+2, -08:00, GMT - 0330.
 _OFFSET = re.compile(r"\s*(?:ut|utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", re.IGNORECASE)
 # Zones by name, in hours east; those that two countries use for different zones are not here.
@@ -75,7 +76,7 @@ MOST_HOURS = 14.5
 class Day:
     """A day that stands in a text.
 
-    Parameters
+    Attributes
     ----------
     day : datetime.date
     other : datetime.date or None
@@ -93,7 +94,7 @@ class Day:
 class Clock:
     """A time of day that stands in a text.
 
-    Parameters
+    Attributes
     ----------
     time : datetime.timedelta
         Since midnight.
@@ -147,7 +148,7 @@ def read_day(text, *, order=""):
             return _day(_year(match[year]), _month(match[month]), match[day], text[match.end() :])
     match = _DAY_FIRST.match(text)
     if match:
-        return _numbers(match, text[match.end() :], order)
+        return _day_of_numbers(match, text[match.end() :], order)
     match = _DAY_OF_YEAR.match(text)
     if match and 1 <= int(match[2]) <= 366:
         first = _day(int(match[1]), 1, 1, text[match.end() :])
@@ -179,7 +180,7 @@ def day_of_folder(name):
     return None
 
 
-def _numbers(match, rest, order):
+def _day_of_numbers(match, rest, order):
     """Return the day of three numbers, which of them is the month being open."""
     first, second, year = int(match[1]), int(match[3]), _year(match[4])
     if order == "month":
@@ -191,6 +192,7 @@ def _numbers(match, rest, order):
 
 
 def _day(year, month, day, rest):
+    """Return the `Day` of a year, a month and a day, or None where there is no such date."""
     try:
         calendar_day = date(year, month, int(day))
     except (TypeError, ValueError):
@@ -199,6 +201,7 @@ def _day(year, month, day, rest):
 
 
 def _month(name):
+    """Return the number of a month, from 1, by the first three letters of its name."""
     return _MONTHS.index(name[:3]) + 1
 
 
@@ -251,11 +254,11 @@ def _clock(hours, minutes, seconds, rest):
         return None
     if not rest:
         return Clock(timedelta(hours=hours, minutes=minutes, seconds=seconds))
-    noon = _NOON.match(rest)
-    if noon:
+    am_pm = _AM_PM.match(rest)
+    if am_pm:
         if not 1 <= hours <= 12:
             return None
-        hours, rest = hours % 12 + 12 * (noon[1].lower() == "p"), rest[noon.end() :]
+        hours, rest = hours % 12 + 12 * (am_pm[1].lower() == "p"), rest[am_pm.end() :]
     zone, understood = read_zone(rest)
     remark = "" if understood else f"the time zone {rest.strip()!r} is not understood"
     return Clock(timedelta(hours=hours, minutes=minutes, seconds=seconds), zone, remark)

@@ -84,7 +84,7 @@ _SECTIONS = ("biassec", "trimsec", "datasec", "ccdsec")
 class FrameFacts:
     """Header values of a frame; '' or None for absent ones.
 
-    Parameters
+    Attributes
     ----------
     imagetyp : str
         As in the header.
@@ -271,20 +271,20 @@ _LONGEST = 500
 def _facts_with_short_texts(facts):
     """Return the facts with long texts cut; each keeps eight digits of its own."""
     changed = {
-        name: _cut(text)
+        name: _shorten(text)
         for name, text in vars(facts).items()
         if name != "setting" and isinstance(text, str) and len(text) > _LONGEST
     }
     if any(len(text) > _LONGEST for text in facts.warnings):
-        changed["warnings"] = tuple(map(_cut, facts.warnings))
+        changed["warnings"] = tuple(map(_shorten, facts.warnings))
     return replace(facts, **changed) if changed else facts
 
 
-def _cut(text):
+def _shorten(text):
     if len(text) <= _LONGEST:
         return text
-    own = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{text[:100]}...{own}"
+    digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{text[:100]}...{digits}"
 
 
 def _as_written(reader, name):

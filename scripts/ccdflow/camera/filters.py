@@ -45,33 +45,37 @@ def filter_of(reader):
         all texts of cards whose name speaks of a filter; where all are open, the first as written.
     """
     cards = reader.every("filter", as_text, "the text is not in quotes")
-    names = [(_in_one_spelling(reader, text, content), content.keyword) for text, content in cards]
+    names = [(_joined_names(reader, text, content), content.keyword) for text, content in cards]
     real = [(text, keyword) for text, keyword in names if not is_open(text)]
     if not real:
-        return _by_its_name(reader, [keyword for _, keyword in names]) or (
+        return _filter_by_keyword(reader, [keyword for _, keyword in names]) or (
             names[0][0] if names else ""
         )
     name, keyword = real[0]
-    wheels = [(text, other) for text, other in real if _family(other) == _family(keyword)]
+    wheels = [
+        (text, other_keyword)
+        for text, other_keyword in real
+        if _family(other_keyword) == _family(keyword)
+    ]
     if _WHEEL.fullmatch(keyword):
         return "+".join(dict.fromkeys(text for text, _ in wheels))
     # FILTER and FILTER1 are one wheel, or FILTER has the names of all.
-    more = [
+    other_wheels = [
         text
-        for text, other in wheels[1:]
-        if re.search("[2-9]", other) and text.casefold() not in name.casefold()
+        for text, other_keyword in wheels[1:]
+        if re.search("[2-9]", other_keyword) and text.casefold() not in name.casefold()
     ]
-    return "+".join(dict.fromkeys([name, *more]))
+    return "+".join(dict.fromkeys([name, *other_wheels]))
 
 
-def _in_one_spelling(reader, text, content):
+def _joined_names(reader, text, content):
     """Return the text of a card; if it names several filters, with ``+`` between them, and warn."""
     parts = [part for part in _SEVERAL.split(text) if part]
     if len(parts) == 1:
         words = [word for word in _BETWEEN_BANDS.split(text) if word]
         parts = words if all(map(_BAND.fullmatch, words)) else parts
     if len(parts) < 2:
-        return text
+        return _without_open_places(text)
     name = "+".join(part for part in dict.fromkeys(parts) if not is_open(part)) or text
     reader.warn(
         f"{content.keyword}: several filters in one card (found {text!r}); all of them count as in"
@@ -80,12 +84,19 @@ def _in_one_spelling(reader, text, content):
     return name
 
 
-def _by_its_name(reader, known):
+def _without_open_places(text):
+    """Return the name of the filters of several wheels in one card: g+Clear is g."""
+    wheels = [part.strip() for part in text.split("+")]
+    filters = [part for part in wheels if part and not is_open(part)]
+    return "+".join(filters) if filters and len(filters) < len(wheels) else text
+
+
+def _filter_by_keyword(reader, open_wheels):
     """Return the text of all cards named after a filter, with ``+`` between; '' without one.
 
-    ``known`` are keywords of wheels that are open: other cards of these say no filter.
+    ``open_wheels`` are keywords of wheels that are open: other cards of these say no filter.
     """
-    open_ = {stem for keyword in known if (stem := keyword.rpartition(" ")[0])}
+    open_ = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
     named = reader.named(_NAMED, _NO_NAME)
     values = (each.value for each in named if each.keyword.rpartition(" ")[0] not in open_)
     texts = [" ".join(text.split()) for text in values if isinstance(text, str)]

@@ -19,7 +19,7 @@ from ccdflow.files.cards import (
 class Amplifier:
     """One amplifier of a frame.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Unique in the frame.
@@ -95,7 +95,7 @@ class Amplifier:
 class Geometry:
     """The amplifiers of a frame, and the shape of the image that they are put together to.
 
-    Parameters
+    Attributes
     ----------
     camera : str
         The camera's name.
@@ -155,7 +155,7 @@ class Geometry:
 class Cards:
     """The cards of the figures of an amplifier, each list in the order in which it is tried.
 
-    Parameters
+    Attributes
     ----------
     gain, read_noise, saturation : tuple of CardSpec
     binning : tuple of CardSpec
@@ -172,7 +172,7 @@ class Cards:
 class AmplifierSpec:
     """An amplifier as a profile gives it, before a frame is known.
 
-    Parameters
+    Attributes
     ----------
     name : str
     hdu : int, str, tuple or None
@@ -207,7 +207,7 @@ class AmplifierSpec:
 class Draft:
     """An amplifier of a frame before it is checked and placed.
 
-    Parameters
+    Attributes
     ----------
     name, hdu, data, overscan, along, flip_x, flip_y, gain, read_noise, saturation, linear
         As in `Amplifier`; `along` None to see it from where the strips lie.

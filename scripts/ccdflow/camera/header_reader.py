@@ -33,6 +33,8 @@ AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD"
 
 # The reading where no card is there.
 _NOTHING = Reading()
+# Seconds of a bias. Slow shutters and clocks write some 0.1 s.
+_LONGEST_BIAS = 1.0
 _NO_GAIN = "not a number from 0 to 1e6"
 _TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
 _TRUE_GAIN = (
@@ -132,8 +134,8 @@ class HeaderReader:
             contents_in_order = contents_at(self.headers, places)
             reading = first_readable(contents_in_order, reader, problem=problem, silent=AMBIGUOUS)
             for text in reading.problems:
-                rest = f"; {remedy}" if remedy else ""
-                self.warn(text + (f": {reading.keyword} is used" if reading.keyword else rest))
+                ending = f"; {remedy}" if remedy else ""
+                self.warn(text + (f": {reading.keyword} is used" if reading.keyword else ending))
             self._known[name] = reading
         return self._known[name]
 
@@ -229,6 +231,26 @@ class HeaderReader:
             " unknown until the card is corrected"
         )
 
+    def warn_of_long_bias(self, imagetyp):
+        """Warn of a bias that was exposed: it may be a dark, or have another frame's exposure.
+
+        Parameters
+        ----------
+        imagetyp : str
+            The image type as written; '' where no card has it.
+        """
+        seconds = self.seconds()
+        if seconds is None or seconds <= _LONGEST_BIAS:
+            return
+        words = f"imagetyp: {imagetyp}, " if imagetyp else ""
+        rule = f"types: [{{type: dark, {words}exptime: {{min: {_LONGEST_BIAS:g}}}}}]"
+        self.warn(
+            f"{self._known['exptime'].keyword}: {seconds:g} s is no exposure of a bias (found"
+            f" {seconds:g}); allowed: up to {_LONGEST_BIAS:g} s; it counts as a bias; if it is a"
+            f" dark, write into the camera's profile: {rule}; if it is none, the same with type:"
+            " bias"
+        )
+
     def read_noise(self):
         """Return the read noise in electrons, or None."""
         return self.read("read_noise", lambda c: as_electrons(c.value), _NO_GAIN).value
@@ -241,12 +263,12 @@ class HeaderReader:
             "not a number from 0 to 1e10",
         ).value
 
-    def named(self, wanted, unwanted):
+    def named(self, pattern, excluded):
         """Return the contents of all cards with such a name, the primary's first.
 
         Parameters
         ----------
-        wanted, unwanted : re.Pattern
+        pattern, excluded : re.Pattern
             Of whole keywords.
 
         Returns
@@ -254,7 +276,7 @@ class HeaderReader:
         list of ccdflow.files.cards.Content
         """
         order = (0, self.images[0])
-        return list(contents_at(self.headers, self._places.named(order, wanted, unwanted)))
+        return list(contents_at(self.headers, self._places.named(order, pattern, excluded)))
 
     def gain(self):
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""

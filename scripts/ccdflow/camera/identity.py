@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 
 from ccdflow.files.cards import card_value
-from ccdflow.files.values import as_number
+from ccdflow.files.values import as_electrons, as_number
 
 SETTING = "setting"
 """Name for the values that the members of a group share and other frames of the night do not."""
@@ -151,7 +151,9 @@ def _setting_as_text(kind, value):
     """Return the value of a card in one spelling, '' for one that can be no setting."""
     if value is None:
         return ""
-    value_read = as_number(value)
+    # 1.2 e-/ADU is 1.2.
+    value_read = as_electrons(value) if kind == "gain" else None
+    value_read = as_number(value) if value_read is None else value_read
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
     if _MOMENT.search(text):
@@ -187,11 +189,13 @@ def differing_keywords(texts):
     """
     cards = [cards_of(text) for text in dict.fromkeys(texts)]
     names = sorted(set().union(*cards)) if cards else []
-    return [name for name in names if len({each.get(name, "") for each in cards}) > 1]
+    return [
+        name for name in names if len({cards_of_text.get(name, "") for cards_of_text in cards}) > 1
+    ]
 
 
 # Keys of `group_by`, with such cards. A user who leaves out the key wants the frames averaged.
-_ABOUT = {
+_KEY_OF_KIND = {
     "place": "window", "shift": "window", "section": "window", "binning": "ccdsum",
     "gain": "gain", "readout": "readmode",
 }  # fmt: skip
@@ -234,7 +238,7 @@ def is_decisive(keyword, by):
     """
     kind = _kind(keyword)
     is_meant = kind in _DECISIVE and not _NOT_DECISIVE.fullmatch(keyword)
-    return is_meant and _ABOUT.get(kind) in (None, *by)
+    return is_meant and _KEY_OF_KIND.get(kind) in (None, *by)
 
 
 def split_by_cards(groups, by, *, but=()):
@@ -259,7 +263,7 @@ def split_by_cards(groups, by, *, but=()):
     parts = {}
     for key, rows in groups.items():
         names = differing_keywords(row.facts["setting"] for row in rows)
-        names = [name for name in names if _ABOUT.get(_kind(name)) in (None, *by)]
+        names = [name for name in names if _KEY_OF_KIND.get(_kind(name)) in (None, *by)]
         names = [name for name in names if not is_of(name, but)]
         if not names:
             parts[key] = rows
@@ -267,9 +271,9 @@ def split_by_cards(groups, by, *, but=()):
         for row in rows:
             cards = cards_of(row.facts["setting"])
             differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
-            night, camera, shared, *rest = key
-            own = (night, camera, (*shared, (SETTING, differing_cards)), *rest)
-            parts.setdefault(own, []).append(row)
+            night, camera, shared, *further = key
+            key_of_part = (night, camera, (*shared, (SETTING, differing_cards)), *further)
+            parts.setdefault(key_of_part, []).append(row)
     return parts
 
 

@@ -51,6 +51,7 @@ SYNONYMS = {
 }
 """Words of observatories for image types, in lower case, without blanks and punctuation."""
 
+# The same, by the word.
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
 # Words for the light of a flat: that of the sky, and that of a lamp.
 _LIGHTS = {
@@ -103,14 +104,18 @@ _NO_TARGET_WORDS = {
     "arc": "arc arcs comp comps comparison arclamp wavecal thar cuar hear fear henear hgne hgar "
     "cdar hgcd neon argon xenon krypton",
 }
-_NO_TARGET = {word: kind for kind, words in _NO_TARGET_WORDS.items() for word in words.split()}
+# The same, by the word.
+_TYPE_OF_TARGET = {word: kind for kind, words in _NO_TARGET_WORDS.items() for word in words.split()}
 # Words beside these that name no target: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
-_BESIDE = re.compile(
+_OTHER_WORDS = re.compile(
     r"[a-z]{1,2}|[a-z]?\d+[a-z]?|sky|field|lamp|lamps|frame|frames|image|test|exp|sec|secs|on|off|evening"
     r"|morning|eve|morn|even|dusk|dawn|screen|internal|int|red|blue|green|clear|filter|bessell|bess|sdss"
     r"|sloan|johnson|cousins|halpha|ha|spec|spectrum|slit|grating|grism|calib|calibration|cal"
 )
 
+# Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
+_LONGEST_READOUT = 10.0
+# Beginnings of the reasons for which a frame has no type.
 _UNKNOWN = "unknown image type"
 _UNSAID = "no card says the image type"
 
@@ -119,7 +124,7 @@ _UNSAID = "no card says the image type"
 class TypeRule:
     """When a frame is of a type.
 
-    Parameters
+    Attributes
     ----------
     type : str
         One of TYPES.
@@ -163,10 +168,12 @@ def frame_type(reader, rules):
     first = written[0][0] if written else ""
     for rule in rules:
         if _rule_holds(rule, reader, first):
+            if rule.type == "bias" and rule.exptime_min is rule.exptime_max is None:
+                reader.warn_of_long_bias(first)
             return first, rule.type, ""
     for text, kind in written:
         if kind:
-            return text, _looked_at(reader, text, kind), ""
+            return text, _type_by_other_cards(reader, text, kind), ""
     if first:
         return first, "", f"{_UNKNOWN} {first!r}: name it under `types:` in a profile"
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
@@ -182,7 +189,7 @@ def _types_of_cards(reader):
             order = hdu_indices(reader.headers, spec.hdu)
         for index in dict.fromkeys(order):
             cards = contents(reader.headers[index], spec.keyword, spec.occurrence)
-            content = next((one for one in cards if not is_silent(one.value)), None)
+            content = next((card for card in cards if not is_silent(card.value)), None)
             if content is None:
                 continue
             kind = _type_of(content)
@@ -232,8 +239,8 @@ def known_type(text):
     letters = _letters(text)
     if letters in _TYPE_OF:
         return _TYPE_OF[letters]
-    apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower()
-    words = re.findall(r"[a-z]+", re.sub(r"\d+x\d+", " ", apart))
+    separated = re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower()
+    words = re.findall(r"[a-z]+", re.sub(r"\d+x\d+", " ", separated))
     if {"dark", "flat"} <= set(words) and not {"field", "fielding"} & set(words):
         return "dark"
     # Flats have most names: TWIFLAT2, PROJFLAT, 'dome flat r', and among ESO's 'LAMP,QFLAT'.
@@ -245,31 +252,41 @@ def known_type(text):
     types |= {_STRONG.get(word) for word in words}
     types |= {_TYPE_OF.get("".join(words))}
     return next(
-        (each for each in ("bias", "dark", "flat", "arc", "science", "other") if each in types), ""
+        (kind for kind in ("bias", "dark", "flat", "arc", "science", "other") if kind in types), ""
     )
 
 
-def _looked_at(reader, text, frame_type):
+def _type_by_other_cards(reader, text, frame_type):
     """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
     if frame_type == "dark" and _is_of_no_time(reader):
+        seconds = _dark_time(reader)
+        if seconds > _LONGEST_READOUT:
+            reader.warn(
+                f"EXPTIME: no exposure of a dark whose DARKTIME is {seconds:g} s (found 0);"
+                " allowed: above 0 s; it is in no master until the card is corrected, or the"
+                " camera's profile says: keywords: {exptime: DARKTIME}"
+            )
+            return "dark"
         reader.warn(
             f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
             f"profile: types: [{{type: dark, imagetyp: {text}}}]"
         )
         return "bias"
+    if frame_type == "bias":
+        reader.warn_of_long_bias(text)
     if frame_type == "science":
         name = reader.text("object")
-        other = _no_target(name)
-        if other:
+        named = _type_of_target(name)
+        if named:
             reader.warn(
-                f"{text!r} with OBJECT {name!r} is taken for science; if it is of type {other}, "
-                f"write into the camera's profile: types: [{{type: {other}, imagetyp: {text}, "
+                f"{text!r} with OBJECT {name!r} is taken for science; if it is of type {named}, "
+                f"write into the camera's profile: types: [{{type: {named}, imagetyp: {text}, "
                 f"cards: {{OBJECT: {name}}}}}]"
             )
     return frame_type
 
 
-def _no_target(name):
+def _type_of_target(name):
     """Return the type that a target's name means, '' for the name of a target.
 
     Parameters
@@ -277,19 +294,25 @@ def _no_target(name):
     name : str
         As in OBJECT: of several words all must be words for such a frame, or beside the point.
     """
-    whole = _letters(name).rstrip("0123456789")
-    if whole in _NO_TARGET:
-        return _NO_TARGET[whole]
+    letters = _letters(name).rstrip("0123456789")
+    if letters in _TYPE_OF_TARGET:
+        return _TYPE_OF_TARGET[letters]
     return _type_of_words(name) or _type_of_words(re.sub(r"([a-z])([A-Z])", r"\1 \2", name))
 
 
 def _type_of_words(name):
     words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
-    kinds = [_NO_TARGET.get(word.rstrip("0123456789")) for word in words]
-    rest = [word for word, kind in zip(words, kinds, strict=True) if not kind]
-    if not any(kinds) or not all(map(_BESIDE.fullmatch, rest)):
+    kinds = [_TYPE_OF_TARGET.get(word.rstrip("0123456789")) for word in words]
+    other_words = [word for word, kind in zip(words, kinds, strict=True) if not kind]
+    if not any(kinds) or not all(map(_OTHER_WORDS.fullmatch, other_words)):
         return ""
     return "flat" if "flat" in kinds else next(filter(None, kinds))
+
+
+def _dark_time(reader):
+    """Return the seconds from the clearing of the detector to its readout; 0 where unknown."""
+    value = find(reader.headers, CardSpec("DARKTIME"), (0, reader.images[0]))
+    return as_number(value) or 0.0
 
 
 def _is_of_no_time(reader):
@@ -307,7 +330,9 @@ def _rule_holds(rule, reader, imagetyp):
     name = PurePosixPath(reader.file or "")
     names = (str(name).lower(), name.name.lower())
     if rule.files and not any(
-        fnmatchcase(one, pattern.lower()) for one in names for pattern in rule.files
+        fnmatchcase(path_or_name, pattern.lower())
+        for path_or_name in names
+        for pattern in rule.files
     ):
         return False
     if rule.imagetyp and not matches(imagetyp or None, rule.imagetyp):
@@ -319,7 +344,7 @@ def _rule_holds(rule, reader, imagetyp):
         if rule.exptime_max is not None and exptime > rule.exptime_max:
             return False
     order = (0, reader.images[0])
-    return all(matches(find(reader.headers, spec, order), wanted) for spec, wanted in rule.cards)
+    return all(matches(find(reader.headers, spec, order), values) for spec, values in rule.cards)
 
 
 def _letters(text):

@@ -16,6 +16,7 @@ the clock are 0.05."""
 # Metres from the earth's centre that a telescope can be.
 _RADII = (6.33e6, 6.39e6)
 
+# 116 51 46.3, -116.863, 116d51m46s: a sign, degrees or hours, minutes and seconds.
 _ANGLE = re.compile(
     r"([+-])?\s*(\d{1,3}(?:\.\d*)?)\s*(?:°|deg(?:rees)?|d|h|:|\s|$)?\s*"
     r"(?:(\d{1,2}(?:\.\d*)?)\s*(?:'|arcmin|min|m|:|\s|$)?\s*)?"

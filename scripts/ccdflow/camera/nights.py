@@ -29,8 +29,11 @@ from ccdflow.camera.dates import (
 )
 from ccdflow.files.values import Broken, as_number
 
+# Cards of the latitude: 0 in one says that the site was not set.
 _LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
+# Geocentric coordinates of the site, m.
 _PLACE = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
+# A night has one date where half a day is taken off its local times.
 _HALF_DAY = timedelta(hours=12)
 
 
@@ -38,7 +41,7 @@ _HALF_DAY = timedelta(hours=12)
 class Moment:
     """When an exposure began, as far as its header tells.
 
-    Parameters
+    Attributes
     ----------
     when : datetime.datetime or None
     is_exact : bool
@@ -93,9 +96,9 @@ def moment_of(reader):
     clock = stamp.clock
     if not clock:
         # A date at midnight to the second is one without a time of day, if another card has that.
-        beside = _clock_beside(reader, stamp, universal[1:], system)
-        if beside is not None:
-            return beside
+        moment_of_clock = _clock_beside(reader, stamp, universal[1:], system)
+        if moment_of_clock is not None:
+            return moment_of_clock
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, cards=(stamp.keyword,))
@@ -108,10 +111,10 @@ def _day_and_month(reader, stamp):
         return stamp
     days, _ = days_of(reader)
     if days is not None:
-        known = (MJD_START + timedelta(days=days)).date()
-        if abs((known - stamp.day).days) <= 1:
+        day_of_number = (MJD_START + timedelta(days=days)).date()
+        if abs((day_of_number - stamp.day).days) <= 1:
             return stamp
-        if abs((known - stamp.other).days) <= 1:
+        if abs((day_of_number - stamp.other).days) <= 1:
             return replace(stamp, day=stamp.other)
     reader.warn(
         f"{stamp.keyword}: day and month cannot be told apart: {stamp.day.isoformat()} is meant, "
@@ -122,18 +125,20 @@ def _day_and_month(reader, stamp):
 
 def _clock_beside(reader, stamp, others, system):
     """Return the moment with the time of day of another card, or None where none has it."""
-    for beside in clocks(reader, system):
-        if beside.local or not (beside.clock or stamp.clock is None):
+    for card_time in clocks(reader, system):
+        if card_time.local or not (card_time.clock or stamp.clock is None):
             continue
-        reader.warn(beside.remark and f"{beside.keyword}: {beside.remark}: taken for UT")
-        zone = beside.zone if beside.zone is not None else stamp.zone
-        is_near = beside.day is not None and abs((beside.day - stamp.day).days) <= 1
-        day = beside.day if is_near else stamp.day
-        when = replace(stamp, day=day, zone=zone).at(beside.clock)
-        return Moment(when, is_exact=True, cards=(stamp.keyword, beside.keyword))
-    for other in others:
-        if other.clock and abs((other.day - stamp.day).days) <= 1:
-            return Moment(other.at(other.clock), is_exact=True, cards=(other.keyword,))
+        reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
+        zone = card_time.zone if card_time.zone is not None else stamp.zone
+        is_near = card_time.day is not None and abs((card_time.day - stamp.day).days) <= 1
+        day = card_time.day if is_near else stamp.day
+        start = replace(stamp, day=day, zone=zone).at(card_time.clock)
+        return Moment(start, is_exact=True, cards=(stamp.keyword, card_time.keyword))
+    for other_stamp in others:
+        if other_stamp.clock and abs((other_stamp.day - stamp.day).days) <= 1:
+            return Moment(
+                other_stamp.at(other_stamp.clock), is_exact=True, cards=(other_stamp.keyword,)
+            )
     days, keyword = days_of(reader)
     if days is None or not days % 1:
         return None
@@ -181,7 +186,7 @@ def night_of(moment, reader, longitude, file):
     """
     day = folder_day(file)
     if moment.is_exact:
-        return _evening(moment, reader, longitude, day).date().isoformat()
+        return _local_time_half_day_back(moment, reader, longitude, day).date().isoformat()
     if day is not None:
         reader.warn("no card has the time of the exposure: the night is the folder's date")
         return day.isoformat()
@@ -231,11 +236,12 @@ def folder_day(file):
 
 @lru_cache(maxsize=256)
 def _day_of(folder):
+    """Return the day in the innermost part of a folder's path that has one; None without."""
     days = map(day_of_folder, reversed(PurePosixPath(folder).parts))
     return next((day for day in days if day is not None), None)
 
 
-def _evening(moment, reader, longitude, day):
+def _local_time_half_day_back(moment, reader, longitude, day):
     """Return the local time of a moment, half a day taken off."""
     if moment.is_local:
         return moment.when - _HALF_DAY
@@ -293,10 +299,13 @@ def site_longitude(reader, start):
         return implied
     longitude, agrees = longitudes.with_sign_of(claimed, implied)
     if not agrees:
-        off = min(abs(longitudes.wrapped_degrees(one - implied)) for one in (claimed, -claimed))
+        difference = min(
+            abs(longitudes.wrapped_degrees(longitude_of_sign - implied))
+            for longitude_of_sign in (claimed, -claimed)
+        )
         reader.warn(
             f"{sidereal.keyword}: the sidereal time agrees with neither sign of "
-            f"{reading.keyword} ({off:.1f} degrees off): the sign stays"
+            f"{reading.keyword} ({difference:.1f} degrees off): the sign stays"
         )
     return longitude
 

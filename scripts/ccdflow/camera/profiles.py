@@ -101,8 +101,8 @@ def load_camera(path):
             remedy="name a card that only this camera has",
         )
     cards = facts.default_cards()
-    for name, given in profile.get("keywords", {}).items():
-        cards[name] = () if given == "none" else tuple(read_card(one) for one in as_list(given))
+    for name, value in profile.get("keywords", {}).items():
+        cards[name] = () if value == "none" else tuple(read_card(card) for card in as_list(value))
     return Camera(
         name=path.stem,
         path=str(path),
@@ -169,8 +169,8 @@ def check_profile(profile, *, file):
     UserError
         For the first violation: file, key, value, allowed values.
     """
-    words = {"region": ("a region must say which notation it is in", FORMS)}
-    schemas.check_values(profile, SCHEMA, file=file, words=words)
+    sentences = {"region": ("a region must say which notation it is in", FORMS)}
+    schemas.check_values(profile, SCHEMA, file=file, words=sentences)
 
 
 def _condition(keyword, value):
@@ -196,11 +196,15 @@ def _type_rule(rule):
 
 def _amplifier(entry, index, *, file):
     """Return an amplifier of a profile, its regions and figures checked."""
-    where = f"amplifiers[{index}]"
+    key_of_amplifier = f"amplifiers[{index}]"
 
     def region(key):
         value = entry.get(key)
-        return None if value is None else read_region(value, file=file, keyword=f"{where}.{key}")
+        return (
+            None
+            if value is None
+            else read_region(value, file=file, keyword=f"{key_of_amplifier}.{key}")
+        )
 
     def figure(key):
         value = entry.get(key)
@@ -213,7 +217,8 @@ def _amplifier(entry, index, *, file):
         hdu=tuple(entry["hdu"]) if isinstance(entry.get("hdu"), list) else entry.get("hdu"),
         data=region("data"),
         overscan=tuple(
-            read_region(strip, file=file, keyword=f"{where}.overscan") for strip in strips
+            read_region(strip, file=file, keyword=f"{key_of_amplifier}.overscan")
+            for strip in strips
         ),
         along=entry.get("along"),
         place=region("place"),
@@ -224,7 +229,7 @@ def _amplifier(entry, index, *, file):
         raise UserError(
             "a place is given as a FITS section of the product image, or by a card's keyword",
             file=file,
-            keyword=f"{where}.place",
+            keyword=f"{key_of_amplifier}.place",
             value=spec.place.text,
             allowed='{fits: "[x1:x2,y1:y2]"} or {keyword: DETSEC}',
             remedy="write {fits: ...} or {keyword: ...}",

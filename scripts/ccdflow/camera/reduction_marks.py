@@ -37,6 +37,7 @@ _DONE_BY = {
         "PROCFLAT", "FLATDIV", "FLATFLD", "FLAT_DIV", "FLATSUB", "FLATCORR",
     ),
 }  # fmt: skip
+# Values, in capitals, of a card that names a step which was not taken.
 _NOT_DONE = frozenset(
     [
         "F",
@@ -63,11 +64,13 @@ _NOT_DONE = frozenset(
 ) | {"NOT DONE", "NOT APPLIED", "NOT PERFORMED"}
 # OVERSCAN and TRIM are settings of many readouts: only a sentence of a reduction is a mark.
 _SETTINGS = ("OVERSCAN", "TRIM")
+# A sentence of a log: with a time, or with a word for what was done.
 _LOG_LINE = re.compile(
     r"[a-z]{3} +\d+ +\d+:\d\d|\d{4}-\d\d-\d\dt?\s*\d\d:|with mean|subtract|correct|remov|applied"
     r"|complete|\bdone\b|section is|trimmed",
     re.IGNORECASE,
 )
+# Words for a step, lines of HISTORY that say that it was taken, and words that deny it.
 _STEP = r"(bias|zero|dark|flat|overscan|pedestal|master ?frame)"
 _HISTORY = re.compile(
     rf"\b{_STEP}\w*[\w\s:/-]{{0,24}}?\b(subtract|correct|remov|divi|calibrat|appli)\w*"

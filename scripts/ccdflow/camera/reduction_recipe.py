@@ -15,6 +15,7 @@ twentieth."""
 # Rows for each order of a polynomial: short windows get a straight line, or a constant.
 _FOR_AN_ORDER = 16
 
+# Strips that have a level for each row, or for each column; else they have one for the frame.
 _LINES = ("rows", "columns")
 
 
@@ -28,7 +29,7 @@ def _across_and_along(amplifier):
 class ReductionRecipe:
     """How a camera's frames are reduced.
 
-    Parameters
+    Attributes
     ----------
     subtract, trim : bool
         Whether the overscan is subtracted, whether the frame is cut to its science pixels.

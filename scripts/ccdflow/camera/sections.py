@@ -17,6 +17,7 @@ FORMS = (
 )
 """The two forms of a section, for error messages."""
 
+# The same, each for errors about that form alone.
 _FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
 _PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
 # Remedies for a section that cannot be used, by the class of its error.
@@ -34,7 +35,7 @@ _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?")
 class Region:
     """A rectangle of pixels, as numpy counts them: from 0, ends excluded.
 
-    Parameters
+    Attributes
     ----------
     y0, y1 : int
         First row, and the row after the last.
@@ -199,7 +200,7 @@ class Region:
 class DirectedSection:
     """A FITS section with the directions it was written in.
 
-    Parameters
+    Attributes
     ----------
     region : Region
         The pixels.
@@ -216,7 +217,7 @@ class DirectedSection:
 class RegionSpec:
     """A region as a profile gives it, to be resolved for a frame's shape.
 
-    Parameters
+    Attributes
     ----------
     form : str
         'fits', 'python', or 'keyword' (the header card of that name holds a FITS section).
@@ -318,6 +319,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     """
 
     def refuse(problem):
+        """Return the error for this section, with a problem."""
         return error(
             problem,
             file=file,

@@ -14,8 +14,8 @@ from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A value this many standard errors above the expected light is a hit.
-_BRIGHTER = 3.0
+# A centre this many standard errors above the expected light is brighter, and counts itself.
+_BRIGHT_SIGMA = 3.0
 
 # -- the noise of some pixels ----------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ class PixelNoise:
     slope max(L light + k dark, 0)) / L^2. `light` is the centre, or the expected light if the
     centre is not significantly brighter.
 
-    Parameters
+    Attributes
     ----------
     fixed, slope : numpy.ndarray
         Shape ``(k,)``, or ``(1,)`` if all pixels are alike: variance without light, and the
@@ -52,13 +52,13 @@ class PixelNoise:
 
     def part(self, columns):
         """Return the noise of a subset of the pixels."""
-        of_each = ("fixed", "slope", "dark", "expected")
-        values = {name: getattr(self, name) for name in of_each}
-        some = {
+        names = ("fixed", "slope", "dark", "expected")
+        values = {name: getattr(self, name) for name in names}
+        parts = {
             name: value if value is None or len(value) == 1 else value[columns]
             for name, value in values.items()
         }
-        return replace(self, **some)
+        return replace(self, **parts)
 
     def light(self, centre):
         """Return the light that sets the noise of pixels with this centre, (k,)."""
@@ -68,7 +68,7 @@ class PixelNoise:
         limit += self.fixed
         limit /= len(self.levels)
         np.sqrt(limit, out=limit)
-        limit *= _BRIGHTER
+        limit *= _BRIGHT_SIGMA
         limit += self.expected
         return np.where(centre > limit, centre, self.expected)
 
@@ -85,8 +85,8 @@ class PixelNoise:
         # A centre that differs from the expected light is brighter.
         light = np.maximum(low if self.expected is None else self.expected, 0) / self.levels.max()
         if self.dark is not None:
-            most = (np.abs(self.factors) / self.levels**2).max()
-            light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * most
+            largest = (np.abs(self.factors) / self.levels**2).max()
+            light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * largest
         np.maximum(light, 0, out=light)
         light *= self.slope
         light += self.fixed / self.levels.max() ** 2
@@ -114,7 +114,7 @@ class PixelNoise:
         else:
             count = np.count_nonzero(keep, axis=0)
             sums, squares, darks = (
-                _sum_in_turn(np.where(keep, each[:, None], 0))
+                _sum_by_member(np.where(keep, each[:, None], 0))
                 for each in (inverse, inverse**2, factors)
             )
         light = self.light(centre) * sums
@@ -144,7 +144,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     want_spread : bool
-        Whether to compute the scatter.
+        Whether to compute the scatter; otherwise ``spread`` is None.
     noise : PixelNoise, optional
         Needed if the recipe clips by noise.
 
@@ -160,19 +160,19 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     n = len(values)
     total = np.add.reduce(values, axis=0, dtype=np.float64)
     proven = np.isfinite(total)
-    by = None if recipe.clip is None else recipe.clip_by
-    if by == "noise":
+    clip_by = None if recipe.clip is None else recipe.clip_by
+    if clip_by == "noise":
         low, high = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)
-        proven &= _near_each_other(low, high, recipe.clip, n, noise)
-    if by in (None, "noise") and recipe.method == "average":
+        proven &= _are_within_noise(low, high, recipe.clip, n, noise)
+    if clip_by in (None, "noise") and recipe.method == "average":
         value = total / n
         centre = value.astype(values.dtype)
         if not want_spread:
             return value, None, proven
         np.subtract(values, centre, out=values)
         return value, _sample_spread(values, value - centre), proven
-    if by == "mad" and recipe.method == "average" and not want_spread and order.is_by_pixel:
-        proven &= _clips_nothing_of_many(order.by_pixel(values), recipe.clip)
+    if clip_by == "mad" and recipe.method == "average" and not want_spread and order.is_by_pixel:
+        proven &= _is_unclipped_of_many(order.by_pixel(values), recipe.clip)
         return total / n, None, proven
     order.sort(values)
     value, spread, is_unclipped = _estimate_sorted(
@@ -204,19 +204,19 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
         Whether no value is beyond the limit of MAD or standard deviation.
     """
     n = len(values)
-    by = None if recipe.clip is None else recipe.clip_by
+    clip_by = None if recipe.clip is None else recipe.clip_by
     value = mean if recipe.method == "average" else middle(values, np.float64)
     centre = middle(values, values.dtype)
     half = n // 2
     np.subtract(centre, values[:half], out=values[:half])
     np.subtract(values[half:], centre, out=values[half:])
     mad, is_unclipped = None, True
-    if by == "std":
-        is_unclipped = _within_deviations(values, centre, mean, recipe.clip)
-    if by == "mad" or (want_spread and recipe.method == "median"):
+    if clip_by == "std":
+        is_unclipped = _are_within_deviations(values, centre, mean, recipe.clip)
+    if clip_by == "mad" or (want_spread and recipe.method == "median"):
         mad = middle_deviation(values, spare)
-    if by == "mad":
-        is_unclipped = _clips_nothing(values, centre, mad, recipe.clip)
+    if clip_by == "mad":
+        is_unclipped = _is_unclipped(values, centre, mad, recipe.clip)
     if not want_spread:
         return value, None, is_unclipped
     if recipe.method == "median":
@@ -225,7 +225,7 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
 
 
 def _sample_spread(deviations, offset):
-    """Sample standard deviation from deviations about a point `offset` below the mean."""
+    """Return the sample standard deviation of deviations about a point `offset` below the mean."""
     n = len(deviations)
     np.square(deviations, out=deviations)
     squares = np.add.reduce(deviations, axis=0)
@@ -233,7 +233,7 @@ def _sample_spread(deviations, offset):
     return np.sqrt(np.maximum(squares, 0) / (n - 1))
 
 
-def _near_each_other(low, high, clip, n, noise):
+def _are_within_noise(low, high, clip, n, noise):
     """Tell whether all values are so close together that none is beyond its limit.
 
     The centre is one of the values, so no value is farther from it than the highest is from the
@@ -248,7 +248,7 @@ def _near_each_other(low, high, clip, n, noise):
     return (high - low) * margin <= limit
 
 
-def _within_deviations(deviations, centre, mean, clip):
+def _are_within_deviations(deviations, centre, mean, clip):
     """Tell whether no deviation from the median can exceed the limit in standard deviations.
 
     The variance is off by a few units in the last place of the largest number squared; for as many
@@ -264,7 +264,7 @@ def _within_deviations(deviations, centre, mean, clip):
     return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - 1e-6)
 
 
-def _clips_nothing_of_many(ordered, clip):
+def _is_unclipped_of_many(ordered, clip):
     """Tell whether no deviation can exceed the limit, from values sorted by pixel, (width, n).
 
     The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
@@ -291,7 +291,7 @@ def _clips_nothing_of_many(ordered, clip):
     return proven
 
 
-def _clips_nothing(deviations, centre, mad, clip):
+def _is_unclipped(deviations, centre, mad, clip):
     """Tell whether no deviation from the median, sorted along the first axis, exceeds the limit."""
     return _is_within(np.maximum(deviations[0], deviations[-1]), centre, mad, clip)
 
@@ -358,6 +358,7 @@ def middle_deviation(deviations, spare):
 
 
 def _median_spread(mad, count):
+    """Return the standard error of the median times the root of the number of values."""
     return np.where(count > 1, mad * (MAD_TO_SIGMA * MEDIAN_OVER_MEAN), np.nan)
 
 
@@ -436,10 +437,10 @@ def kept_by(values, recipe, noise=None):
     keep = np.isfinite(values)
     for _ in range(recipe.iterations if recipe.clip is not None else 0):
         centre, limit = _limits(values, keep, recipe, noise)
-        new = keep & ((values < centre - limit) | (values > centre + limit))
-        if not new.any():
+        rejected = keep & ((values < centre - limit) | (values > centre + limit))
+        if not rejected.any():
             break
-        keep &= ~new
+        keep &= ~rejected
     return keep
 
 
@@ -450,14 +451,14 @@ def _limits(values, keep, recipe, noise):
         count = np.maximum(np.count_nonzero(keep, axis=0), 1)
         variances = noise.variances(centre)
         # The variance of the centre is about the mean variance over the number of values.
-        of_centre = _sum_in_turn(np.where(keep, variances, 0)) / count**2
-        return centre, recipe.clip * np.sqrt(variances + of_centre)
+        centre_variance = _sum_by_member(np.where(keep, variances, 0)) / count**2
+        return centre, recipe.clip * np.sqrt(variances + centre_variance)
     centre, mad = _kept_median(values, keep)
     if recipe.clip_by == "mad":
         return centre, mad * MAD_TO_SIGMA * recipe.clip
     count = np.count_nonzero(keep, axis=0)
-    mean = _sum_in_turn(np.where(keep, values, 0)) / count
-    squares = _sum_in_turn(np.square(np.where(keep, values - mean, 0)))
+    mean = _sum_by_member(np.where(keep, values, 0)) / count
+    squares = _sum_by_member(np.square(np.where(keep, values - mean, 0)))
     return centre, recipe.clip * np.sqrt(squares / count)
 
 
@@ -495,8 +496,8 @@ def combine_kept(values, keep, recipe, noise=None):
         value, mad = _kept_median(values, keep)
         spread = _median_spread(mad, count)
     else:
-        value = _sum_in_turn(np.where(keep, values, 0)) / count
-        squares = _sum_in_turn(np.square(np.where(keep, values - value, 0)))
+        value = _sum_by_member(np.where(keep, values, 0)) / count
+        squares = _sum_by_member(np.square(np.where(keep, values - value, 0)))
         spread = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
     variance = None
     if noise is not None:
@@ -536,8 +537,11 @@ def _kept_median(values, keep):
     return centre, mad
 
 
-def _sum_in_turn(values):
-    """Sum along the first axis, member by member: `numpy.sum` adds a single column in pairs."""
+def _sum_by_member(values):
+    """Return the sum along the first axis, member by member, (k,).
+
+    `numpy.sum` adds a single column in pairs: another order, and another last digit.
+    """
     total = np.zeros(values.shape[1])
     for row in values:
         total += row

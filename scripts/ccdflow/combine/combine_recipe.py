@@ -14,6 +14,9 @@ MEDIAN_OVER_MEAN = np.sqrt(np.pi / 2)
 FEW = 10
 """With fewer members, ``clip_by="auto"`` clips by the noise model."""
 
+# Pixels: the faint rim of a star is no wider.
+_MOST_GROWTH = 5
+# The sources of sigma, in the words of a recipe.
 _SIGMA = {
     "mad": "MAD",
     "std": "standard deviation",
@@ -26,7 +29,7 @@ _SIGMA = {
 class CombineRecipe:
     """The method and the rejection rule for the values of one pixel.
 
-    Parameters
+    Attributes
     ----------
     method : {'average', 'median'}
         How the remaining values are combined.
@@ -88,12 +91,12 @@ class CombineRecipe:
                 allowed="'auto', 'noise', 'mad' or 'std'",
                 remedy="give auto, which chooses by the number of frames, if in doubt",
             )
-        if not (isinstance(self.grow, int) and 0 <= self.grow <= 5):
+        if not (isinstance(self.grow, int) and 0 <= self.grow <= _MOST_GROWTH):
             raise UserError(
                 "rejection cannot grow by so much",
                 keyword="grow",
                 value=self.grow,
-                allowed="0 to 5 pixels",
+                allowed=f"0 to {_MOST_GROWTH} pixels",
                 remedy="give fewer pixels",
             )
 
@@ -137,6 +140,7 @@ class CombineRecipe:
         return replace(self, clip_by="mad", grow=0)
 
     def __str__(self):
+        """Return the recipe in words, such as 'average, clipped once at 5 sigma (MAD) ...'."""
         if self.clip is None:
             return self.method
         times = "once" if self.iterations == 1 else f"up to {self.iterations} times"
@@ -144,5 +148,5 @@ class CombineRecipe:
         grown = f", and {self.grow} pixel around" if self.grow else ""
         return (
             f"{self.method}, clipped {times} at {self.clip:g} sigma ({sigma}) about the median"
-            + (grown)
+            + grown
         )

@@ -15,6 +15,7 @@ _OF_ONE_FRAME = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
     r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
 )
+# Comments of CLIPDEV.
 _SIGMA_FROM = {
     "mad": "sigma from the median absolute deviation",
     "std": "sigma from the standard deviation",
@@ -22,7 +23,9 @@ _SIGMA_FROM = {
 }
 NO_CLIPPING = "none"
 """Value of CLIPDEV if no value is rejected."""
-# For more than 999 members.
+# More members have keywords with five digits.
+_MOST_SHORT = 999
+# Their beginnings, by those of three digits.
 _LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 
@@ -37,12 +40,12 @@ def shared_cards(members):
     -------
     ccdflow.files.headertext.CardList
     """
-    first, *rest = (member.cards for member in members)
+    first, *others = (member.cards for member in members)
     return CardList(
         (keyword.removeprefix("HIERARCH").strip(), text)
         for keyword, text in first.items()
         if not _OF_ONE_FRAME.fullmatch(keyword)
-        and all(other.get(keyword) == text for other in rest)
+        and all(other.get(keyword) == text for other in others)
     )
 
 
@@ -105,10 +108,10 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
         for keyword, file in zip(_numbered_keywords("IMCOM", len(members)), members, strict=True)
     )
     names = _numbered_keywords("IMOUT", len(left_out))
-    for keyword, (file, why) in zip(names, left_out, strict=True):
+    for keyword, (file, reason) in zip(names, left_out, strict=True):
         cards.set(keyword, printable_text(file), "left out")
         cards.add_history(
-            f"ccdflow: {printable_text(file)} was left out: {printable_text(why.text)}"
+            f"ccdflow: {printable_text(file)} was left out: {printable_text(reason.text)}"
         )
 
 
@@ -146,7 +149,7 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
 
 def _numbered_keywords(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
-    if count > 999:
+    if count > _MOST_SHORT:
         return [f"{_LONG.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)]
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
@@ -187,8 +190,8 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
         ):
             # Without overscan subtraction the level is IMGLEVEL.
             if math.isfinite(figure[name]) and (figure["subtracted"] or name != "level"):
-                where = keyword if len(figures) == 1 else f"{short}{number:02d}"
-                cards.set(where, figure[name], f"[{unit}] {comment}")
+                numbered = keyword if len(figures) == 1 else f"{short}{number:02d}"
+                cards.set(numbered, figure[name], f"[{unit}] {comment}")
 
 
 def write_noise_cards(cards, combined, unit="adu"):

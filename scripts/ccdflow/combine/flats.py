@@ -138,7 +138,9 @@ def combine_flats(
     )
     shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
-    return _divide_flat(combined, _mean_of([combined]), in_place=True) if normalise else combined
+    if not normalise:
+        return combined
+    return _divide_flat(combined, _mean_of_lit_pixels([combined]), in_place=True)
 
 
 def flat_levels(members, *, bias, dark, masks=None):
@@ -236,26 +238,29 @@ def normalise_flat(images):
     FrameError
         If no pixel is good.
     """
-    mean = _mean_of(images)
+    mean = _mean_of_lit_pixels(images)
     return [_divide_flat(image, mean) for image in images]
 
 
-def _mean_of(images):
+def _mean_of_lit_pixels(images):
     """Return the mean of the good, lit pixels of all images together."""
-    mean, before = float("nan"), None
+    mean, previous_count = float("nan"), None
     good = [(image.mask == 0) & (image.count > 0) for image in images]
-    least = -np.inf
+    limit = -np.inf
     for _ in range(_ROUNDS):
-        lit = [g & (i.image >= least) for g, i in zip(good, images, strict=True)]
+        lit = [
+            is_good & (image.image >= limit) for is_good, image in zip(good, images, strict=True)
+        ]
         count = sum(np.count_nonzero(each) for each in lit)
-        if count in (0, before):
+        if count in (0, previous_count):
             # No pixel is good, or all lit pixels are still lit.
             break
         total = sum(
-            i.image.sum(where=x, dtype=np.float64) for x, i in zip(lit, images, strict=True)
+            image.image.sum(where=is_lit, dtype=np.float64)
+            for is_lit, image in zip(lit, images, strict=True)
         )
-        mean, before = total / count, count
-        least = UNLIT_BELOW * mean
+        mean, previous_count = total / count, count
+        limit = UNLIT_BELOW * mean
     if not mean > 0:
         raise FrameError(
             "no pixel of the combined flat is good",
@@ -267,7 +272,15 @@ def _mean_of(images):
 
 
 def _divide_flat(image, mean, *, in_place=False):
-    """Divide a flat by a mean; `in_place` if no other code holds the arrays."""
+    """Return a flat divided by a mean, with its mask of unlit pixels.
+
+    Parameters
+    ----------
+    image : ccdflow.combine.stack.Combined
+    mean : float
+    in_place : bool
+        Whether its arrays may be changed: nothing else holds them.
+    """
     arrays = [image.image, image.uncertainty, image.sample]
     scaled = [
         None
@@ -307,8 +320,8 @@ def amplifier_ratios(flat, amplifiers):
     ratios = {}
     for amplifier in amplifiers:
         y0, y1, x0, x1 = amplifier.region
-        part, fine = flat.image[y0:y1, x0:x1], good[y0:y1, x0:x1]
+        part, is_good = flat.image[y0:y1, x0:x1], good[y0:y1, x0:x1]
         ratios[amplifier.name] = (
-            float(part.mean(where=fine, dtype=np.float64)) if fine.any() else float("nan")
+            float(part.mean(where=is_good, dtype=np.float64)) if is_good.any() else float("nan")
         )
     return ratios

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from ccdflow.combine.member_reader import file_reader
-from ccdflow.combine.moments import clipped_moments
+from ccdflow.combine.moments import Moments, clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, LightGrid, NoiseModel
 from ccdflow.combine.preparation import prepare
 from ccdflow.combine.row_sample import sampled_rows
@@ -25,8 +26,13 @@ _LEAST_LIGHT = 100.0
 _RATIO_ROWS = 16
 # Pixels with less than this part of the level are not lit, and have no ratio.
 _LEAST_RATIO = 0.2
-# Measured noise that differs by less than this from the prediction leaves the prediction.
-_LEAST_DIFFERENCE = 0.01
+# Measured noise that differs by less than this from the prediction, or by less than this many
+# standard errors, leaves the prediction.
+_LEAST_DIFFERENCE, _LEAST_ERRORS = 0.01, 3
+# Columns of a box whose median is the expected light of its pixels.
+_BOX_COLUMNS = 32
+# Its sampled rows: few, because a strip of them is sorted at once.
+_BOX_ROWS = 4
 
 
 def sample_members(
@@ -168,8 +174,8 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
     with ThreadPoolExecutor(threads) as pool:
         for amplifier in amplifiers:
             y0, y1, x0, x1 = amplifier.region
-            inside = (rows >= y0) & (rows < y1)
-            frames = sample[:, inside, x0:x1]
+            is_inside = (rows >= y0) & (rows < y1)
+            frames = sample[:, is_inside, x0:x1]
             assumed = amplifier if light else replace(amplifier, gain=None)
             if light and frames.size and np.isnan(frames).all():
                 # An amplifier that is masked in all members.
@@ -179,14 +185,28 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
     return NoiseModel(tuple(models), tuple(shape))
 
 
-def _measured_amplifier(amplifier, frames, levels, each, *, light):
-    """Return the noise of an amplifier with what pairs of frames show of it."""
-    pairs = each(lambda two: _moments_of_pair(frames, levels, *two), pairwise(range(len(frames))))
-    pairs = [pair for pair in pairs if pair[0].count > 1 and pair[0].sigma > 0]
+def _measured_amplifier(amplifier, frames, levels, map_pairs, *, light):
+    """Return the noise of an amplifier, completed and corrected by pairs of frames.
+
+    Parameters
+    ----------
+    amplifier : AmplifierNoise
+    frames : numpy.ndarray
+        Shape ``(n, k, nx)``: sampled rows of the amplifier.
+    levels : numpy.ndarray
+        Shape ``(n,)``: divisors of the frames.
+    map_pairs : callable
+        As `map`: of a pool of threads.
+    light : bool
+        Whether the members hold light.
+    """
+    indices = pairwise(range(len(frames)))
+    pairs = map_pairs(lambda pair: _moments_of_pair(frames, levels, *pair), indices)
+    pairs = [pair for pair in pairs if pair.moments.count > 1 and pair.moments.sigma > 0]
     if not pairs:
         return _noise_of_header(amplifier, are_equal=not light and len(frames) > 1)
     amplifier = _amplifier_without_gaps(amplifier, pairs, light=light)
-    pulls = _pulls_of_pairs(amplifier, frames, levels, each)
+    pulls = _pulls_of_pairs(amplifier, frames, levels, map_pairs)
     if not pulls:
         # Nearly all values are equal: clipping leaves values without scatter.
         return amplifier
@@ -194,30 +214,24 @@ def _measured_amplifier(amplifier, frames, levels, each, *, light):
     m, pixels = len(pulls), np.mean([pull.count for pull in pulls])
     # Neighbouring pairs share a frame, so their variances are correlated by 1/4.
     error = factor * np.sqrt((1 + (m - 1) / (2 * m)) / (2 * pixels * m))
-    if abs(factor - 1) <= max(_LEAST_DIFFERENCE, 3 * error):
+    if abs(factor - 1) <= max(_LEAST_DIFFERENCE, _LEAST_ERRORS * error):
         return amplifier
     # Frames that hardly scatter are rounded all the same.
     least = min(1.0, DIGITAL_NOISE / amplifier.fixed**0.5)
     return replace(amplifier, factor=amplifier.factor * max(factor, least))
 
 
-def _pulls_of_pairs(amplifier, frames, levels, each):
+def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
     """Return the moments of consecutive differences divided by their predicted noise."""
     boxes = _box_medians(frames) if amplifier.slope else np.zeros(frames.shape[1:])
 
-    def pull_of(two):
-        i, j = two
+    def pull_of(pair):
+        i, j = pair
         variance = _predicted_variance(amplifier, boxes, levels[i], levels[j])
         return clipped_moments((frames[i] - frames[j]) / np.sqrt(variance))
 
-    pulls = each(pull_of, pairwise(range(len(frames))))
+    pulls = map_pairs(pull_of, pairwise(range(len(frames))))
     return [pull for pull in pulls if pull.count > 1 and pull.sigma > 0]
-
-
-# Columns and rows of a box whose median is the expected light of its pixels.
-_BOX_COLUMNS = 32
-# Few rows: a strip of them is read and worked on at once.
-_BOX_ROWS = 4
 
 
 def _box_medians(frames):
@@ -229,15 +243,15 @@ def _box_medians(frames):
     n, k, nx = frames.shape
     light = np.zeros((k, nx))
     for y in range(0, k, _BOX_ROWS):
-        whole = 0
+        complete = 0
         strip = frames[:, y : y + _BOX_ROWS]
         if nx >= _BOX_COLUMNS and np.isfinite(strip).all():
             # All boxes of full width at once.
-            whole = nx // _BOX_COLUMNS * _BOX_COLUMNS
-            boxes = strip[:, :, :whole].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
+            complete = nx // _BOX_COLUMNS * _BOX_COLUMNS
+            boxes = strip[:, :, :complete].reshape(n * strip.shape[1], -1, _BOX_COLUMNS)
             medians = np.median(boxes.swapaxes(0, 1).reshape(boxes.shape[1], -1), axis=1)
-            light[y : y + _BOX_ROWS, :whole] = np.repeat(medians, _BOX_COLUMNS)
-        for x in range(whole, nx, _BOX_COLUMNS):
+            light[y : y + _BOX_ROWS, :complete] = np.repeat(medians, _BOX_COLUMNS)
+        for x in range(complete, nx, _BOX_COLUMNS):
             box = frames[:, y : y + _BOX_ROWS, x : x + _BOX_COLUMNS]
             finite = box[np.isfinite(box)]
             light[y : y + _BOX_ROWS, x : x + _BOX_COLUMNS] = (
@@ -262,10 +276,10 @@ def expected_light(noise, rows, sample):
     grids = []
     for amplifier in noise.amplifiers:
         y0, y1, x0, x1 = amplifier.region
-        inside = np.flatnonzero((rows >= y0) & (rows < y1))
-        if inside.size:
-            frames = sample[:, inside, x0:x1]
-            grids.append(LightGrid(amplifier.region, *_grid_of(rows[inside] - y0, frames)))
+        indices = np.flatnonzero((rows >= y0) & (rows < y1))
+        if indices.size:
+            frames = sample[:, indices, x0:x1]
+            grids.append(LightGrid(amplifier.region, *_grid_of(rows[indices] - y0, frames)))
     return ExpectedLight(tuple(grids), noise.shape[1])
 
 
@@ -300,7 +314,7 @@ def _middles(places, length):
 
 
 def _noise_of_header(amplifier, *, are_equal):
-    """Return the noise of an amplifier of which no pair tells; raise if it is not known."""
+    """Return the noise of an amplifier that no pair measures; raise if it is not known."""
     if amplifier.read_noise is not None:
         return amplifier
     if are_equal:
@@ -314,36 +328,65 @@ def _noise_of_header(amplifier, *, are_equal):
     )
 
 
+class _Pair(NamedTuple):
+    """Two consecutive members: the scatter of their difference, and their light.
+
+    Attributes
+    ----------
+    moments : ccdflow.combine.moments.Moments
+        Of the difference.
+    light : float
+        Median of the mean of the two, in units of their levels.
+    first, second : float
+        Levels of the two.
+    """
+
+    moments: Moments
+    light: float
+    first: float
+    second: float
+
+    def excess(self, amplifier):
+        """Return the measured variance of the difference less that of a noise model."""
+        predicted = _predicted_variance(amplifier, self.light, self.first, self.second)
+        return self.moments.sigma**2 - predicted
+
+    @property
+    def inverse_squares(self):
+        """Variance of the difference for a variance of 1 in each member, before the levels."""
+        return 1 / self.first**2 + 1 / self.second**2
+
+
 def _moments_of_pair(frames, levels, i, j):
-    """Return the moments of a difference, its weights, and the mean light in units of a level."""
+    """Return the `_Pair` of two members by their indices."""
     difference = frames[i] - frames[j]
-    moments = clipped_moments(difference)
-    both = (frames[i] + frames[j])[np.isfinite(difference)] / 2
-    light = float(np.median(both)) if both.size else 0.0
-    return moments, light, levels[i], levels[j]
+    means = (frames[i] + frames[j])[np.isfinite(difference)] / 2
+    light = float(np.median(means)) if means.size else 0.0
+    return _Pair(clipped_moments(difference), light, levels[i], levels[j])
 
 
 def _predicted_variance(amplifier, light, *levels):
-    """Return the variance of the difference of two members."""
+    """Return the variance of the difference of two members of these levels."""
     light = np.maximum(light, 0.0)
-    return sum((amplifier.fixed + amplifier.slope * light * L) / L**2 for L in levels)
+    return sum((amplifier.fixed + amplifier.slope * light * level) / level**2 for level in levels)
 
 
 def _amplifier_without_gaps(amplifier, pairs, *, light):
-    """Fill in an unknown read noise or gain."""
-    bright = np.mean([c * (a + b) / 2 for _, c, a, b in pairs]) > _LEAST_LIGHT
-    if amplifier.gain is None and light and bright:
+    """Return the noise of an amplifier with read noise and gain, measured where unknown."""
+    charge = np.mean([pair.light * (pair.first + pair.second) / 2 for pair in pairs])
+    if amplifier.gain is None and light and charge > _LEAST_LIGHT:
         # Photon transfer: variance = fixed + light / gain, in units of the levels.
         start = replace(amplifier, read_noise=amplifier.read_noise or 0.0)
-        excess = np.mean([p.sigma**2 - _predicted_variance(start, c, a, b) for p, c, a, b in pairs])
-        weight = np.mean([max(c, 0.0) * (1 / a + 1 / b) for _, c, a, b in pairs])
-        dark = np.mean([start.fixed * (1 / a**2 + 1 / b**2) for *_, a, b in pairs])
+        excess = np.mean([pair.excess(start) for pair in pairs])
+        photons = [max(pair.light, 0.0) * (1 / pair.first + 1 / pair.second) for pair in pairs]
+        weight = np.mean(photons)
+        dark = np.mean([start.fixed * pair.inverse_squares for pair in pairs])
         if weight > 0 and excess > dark:
             amplifier = replace(amplifier, gain=float(weight / excess))
     if amplifier.read_noise is None:
         start = replace(amplifier, read_noise=0.0)
-        excess = np.mean([p.sigma**2 - _predicted_variance(start, c, a, b) for p, c, a, b in pairs])
-        weight = np.mean([1 / a**2 + 1 / b**2 for *_, a, b in pairs])
+        excess = np.mean([pair.excess(start) for pair in pairs])
+        weight = np.mean([pair.inverse_squares for pair in pairs])
         variance = float(excess / weight) + DIGITAL_NOISE**2
         amplifier = replace(amplifier, read_noise=float(np.sqrt(max(variance, 0.0))))
     return amplifier

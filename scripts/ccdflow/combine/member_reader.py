@@ -18,14 +18,15 @@ from ccdflow.files.cards import card_value
 OPEN_FILES = 200
 """With more members each read opens its file: the system limits the number of open files."""
 
-_REDUCED = "give reduced frames, as ccdflow writes them"
+# Of a file that cannot be combined.
+_REDUCED_REMEDY = "give reduced frames, as ccdflow writes them"
 
 
 @dataclass(frozen=True)
 class Member:
     """The place of one frame's pixels: an uncompressed big-endian float image in a file.
 
-    Parameters
+    Attributes
     ----------
     path : path-like
         The file.
@@ -73,10 +74,12 @@ def locate(path, *, hdu=0, mask=False):
         reason = f"cannot be combined: it cannot be read ({error.strerror or error})"
         raise FrameError(reason, file=path, remedy="check its name and its disk") from error
     except EOFError as error:
-        raise FrameError(f"cannot be combined: {error}", file=path, remedy=_REDUCED) from error
+        raise FrameError(
+            f"cannot be combined: {error}", file=path, remedy=_REDUCED_REMEDY
+        ) from error
     except (ValueError, KeyError, TypeError, VerifyError) as error:
         raise FrameError(
-            "cannot be combined: not a FITS file", file=path, remedy=_REDUCED
+            "cannot be combined: not a FITS file", file=path, remedy=_REDUCED_REMEDY
         ) from error
     allowed = {8: "u1", 16: ">i2"} if mask else {-32: ">f4", -64: ">f8"}
     is_flat = header.get("NAXIS") == 2
@@ -89,7 +92,7 @@ def locate(path, *, hdu=0, mask=False):
             keyword=keyword,
             value=header.get(keyword),
             allowed=", ".join(map(str, allowed)) if is_flat else 2,
-            remedy=_REDUCED,
+            remedy=_REDUCED_REMEDY,
         )
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
         raise FrameError(
@@ -132,7 +135,7 @@ def unit_of_image(path, *, hdu=0):
     return unit.strip() if isinstance(unit, str) else ""
 
 
-def _find_hdu(file, wanted):
+def _find_hdu(file, hdu):
     """Return header and data offset of the HDU with this number or EXTNAME."""
     number = 0
     while True:
@@ -143,15 +146,16 @@ def _find_hdu(file, wanted):
                 header = fits.Header.fromfile(file)
                 name = header.get("EXTNAME")
         except EOFError:
-            raise EOFError(f"there is no HDU {wanted!r}") from None
+            raise EOFError(f"there is no HDU {hdu!r}") from None
         offset = file.tell()
-        if wanted in (number, name):
+        if hdu in (number, name):
             return header, offset
         file.seek(offset + header.data_size_padded)
         number += 1
 
 
 def _open(path):
+    """Return the descriptor of a file; raise `FrameError` if it cannot be opened."""
     try:
         return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
@@ -168,21 +172,21 @@ def _pread(descriptor, member, start, out):
     position = member.offset + start * out.itemsize
     while len(view):
         try:
-            got = os.preadv(descriptor, [view], position)
+            count = os.preadv(descriptor, [view], position)
         except OSError as error:
             raise FrameError(
                 f"cannot be read: {error.strerror}",
                 file=member.path,
                 remedy="check that the file exists, its permissions and its disk",
             ) from error
-        if got == 0:
+        if count == 0:
             raise FrameError(
                 "ends before its pixels do",
                 file=member.path,
                 value=position,
                 remedy="make the file again",
             )
-        view, position = view[got:], position + got
+        view, position = view[count:], position + count
 
 
 def file_reader(members, stack):

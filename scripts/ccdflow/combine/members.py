@@ -13,6 +13,7 @@ from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.headertext import is_commentary
 from ccdflow.files.rawheader import CARD
 
+# The last card of a header.
 _END = b"END".ljust(CARD)
 
 
@@ -52,16 +53,16 @@ def read_hdus(path, count):
         If the file cannot be read or ends before its pixels do.
     """
     path = Path(path)
-    hdus, at = [], 0
+    hdus, offset = [], 0
     try:
         with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             while len(hdus) < count:
-                file.seek(at)
+                file.seek(offset)
                 text = _header_text(file, path)
-                hdu, size = _hdu(text, path, at + len(text))
-                at += len(text) + -(-size // fits_structure.BLOCK) * fits_structure.BLOCK
+                hdu, size = _hdu(text, path, offset + len(text))
+                offset += len(text) + -(-size // fits_structure.BLOCK) * fits_structure.BLOCK
                 hdus.append(hdu)
-            if path.stat().st_size < at:
+            if path.stat().st_size < offset:
                 raise FrameError(
                     "ends before its pixels do", file=path, remedy="make the file again"
                 )
@@ -77,26 +78,26 @@ def read_hdus(path, count):
 def _header_text(file, path):
     """Return the text of the header at which a file stands; raise if the file is cut."""
     text = file.read(2 * fits_structure.BLOCK)
-    while (end := _end(text)) is None:
-        more = file.read(fits_structure.BLOCK)
-        if not more:
+    while (end := _end_of_header(text)) is None:
+        block = file.read(fits_structure.BLOCK)
+        if not block:
             raise FrameError(
                 "has no such HDU, or it is cut",
                 file=path,
                 remedy="give another HDU, or make the file again",
             )
-        text += more
+        text += block
     return text[:end]
 
 
-def _end(text):
+def _end_of_header(text):
     """Return the end of a header within a text; None if the header goes on."""
-    at = text.find(_END)
-    while at % CARD:
-        if at < 0:
+    place = text.find(_END)
+    while place % CARD:
+        if place < 0:
             return None
-        at = text.find(_END, at + 1)
-    end = -(-(at + CARD) // fits_structure.BLOCK) * fits_structure.BLOCK
+        place = text.find(_END, place + 1)
+    end = -(-(place + CARD) // fits_structure.BLOCK) * fits_structure.BLOCK
     return end if end <= len(text) else None
 
 
@@ -119,14 +120,15 @@ def _hdu(text, path, offset):
         last = "" if keyword in cards or is_commentary(keyword) else keyword
         if last:
             cards[keyword] = card
-    axes = int(_value(cards["NAXIS"]))
+    axes = int(_value_text(cards["NAXIS"]))
     if not axes:
         return ProductHdu(cards, None), 0
-    shape = int(_value(cards["NAXIS2"])), int(_value(cards["NAXIS1"]))
-    dtype = fits_structure.DTYPES[int(_value(cards["BITPIX"]))]
+    shape = int(_value_text(cards["NAXIS2"])), int(_value_text(cards["NAXIS1"]))
+    dtype = fits_structure.DTYPES[int(_value_text(cards["BITPIX"]))]
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
     return ProductHdu(cards, Member(path, offset, shape, dtype)), size
 
 
-def _value(card):
+def _value_text(card):
+    """Return the text of a card between its sign of equality and its comment."""
     return card[10:].partition("/")[0]

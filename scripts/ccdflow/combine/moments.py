@@ -72,6 +72,7 @@ def clipped_moments(values):
 
 
 def _moments(values):
+    """Return the mean and standard deviation (``ddof=0``) of values."""
     mean = values.mean(dtype=np.float64)
     deviations = values - mean.astype(values.dtype)
     offset = deviations.mean(dtype=np.float64)

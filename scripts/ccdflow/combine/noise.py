@@ -12,15 +12,19 @@ from ccdflow.errors import UserError
 DIGITAL_NOISE = 1 / np.sqrt(12)
 """Noise of rounding to whole numbers: no camera is taken to be quieter."""
 
-# Drawn samples, at least: they give the variance of a median to 1 %.
+# Drawn samples of normal values, at least: they give the variance of a median to 1 %.
 _TRIALS = 40_000
+# Few values have more samples: this many values in all.
+_TRIAL_VALUES = 400_000
+# Of the random numbers: another one would change UNCERT of medians.
+_TRIAL_SEED = 20160118
 
 
 @dataclass(frozen=True)
 class AmplifierNoise:
     """Noise parameters of an amplifier.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Its name.
@@ -76,7 +80,7 @@ class AmplifierNoise:
 class LightGrid:
     """Smooth light of one amplifier: values on a grid, between them and beyond them a line.
 
-    Parameters
+    Attributes
     ----------
     region : tuple of int
         ``(y0, y1, x0, x1)`` of the amplifier.
@@ -101,6 +105,7 @@ class LightGrid:
 
     @cached_property
     def _knots(self):
+        """For each row of the amplifier the grid row before it, and the fraction of the way on."""
         return _between_knots(self.rows, np.arange(self.region[1] - self.region[0]))
 
     def write(self, first, out):
@@ -120,10 +125,10 @@ class LightGrid:
         while start < stop:
             # Rows between the same two rows of the grid.
             count = int(np.searchsorted(low, low[0], side="right"))
-            inside = out[start - first : start - first + count, x0:x1]
+            pixels = out[start - first : start - first + count, x0:x1]
             dtype = out.dtype.type
-            np.multiply(part[:count, None].astype(dtype), steps[low[0]].astype(dtype), out=inside)
-            inside += lines[low[0]].astype(dtype)
+            np.multiply(part[:count, None].astype(dtype), steps[low[0]].astype(dtype), out=pixels)
+            pixels += lines[low[0]].astype(dtype)
             start, low, part = start + count, low[count:], part[count:]
 
     def at(self, rows, columns):
@@ -145,22 +150,22 @@ class LightGrid:
         return lines[low, columns] + part * steps[low, columns]
 
 
-def _between_knots(knots, at):
-    """Return the knot before each place, and how far it is on the way to the next one.
+def _between_knots(knots, places):
+    """Return the knot before each place, and the fraction of the way from it to the next one.
 
-    Before the first and behind the last but one it is less than 0 or more than 1.
+    Before the first and behind the last knot the fraction is less than 0 or more than 1.
     """
     if len(knots) == 1:
-        return np.zeros(len(at), int), np.zeros(len(at))
-    low = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, len(knots) - 2)
-    return low, (at - knots[low]) / (knots[low + 1] - knots[low])
+        return np.zeros(len(places), int), np.zeros(len(places))
+    low = np.clip(np.searchsorted(knots, places, side="right") - 1, 0, len(knots) - 2)
+    return low, (places - knots[low]) / (knots[low + 1] - knots[low])
 
 
 @dataclass(frozen=True)
 class ExpectedLight:
     """Expected light of all pixels of an image; 0 outside all amplifiers.
 
-    Parameters
+    Attributes
     ----------
     grids : tuple of LightGrid
         One for each amplifier.
@@ -185,10 +190,10 @@ class ExpectedLight:
         numpy.ndarray of shape (stop - start,)
         """
         first, last = start // self.nx, -(-stop // self.nx)
-        whole = np.zeros((last - first, self.nx), dtype)
+        rows = np.zeros((last - first, self.nx), dtype)
         for grid in self.grids:
-            grid.write(first, whole)
-        return whole.reshape(-1)[start - first * self.nx : stop - first * self.nx]
+            grid.write(first, rows)
+        return rows.reshape(-1)[start - first * self.nx : stop - first * self.nx]
 
     def at(self, rows, columns):
         """Return the light of pixels.
@@ -206,8 +211,8 @@ class ExpectedLight:
         light = np.zeros(rows.shape)
         for grid in self.grids:
             y0, y1, x0, x1 = grid.region
-            inside = (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
-            light[inside] = grid.at(rows[inside], columns[inside])
+            is_inside = (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
+            light[is_inside] = grid.at(rows[is_inside], columns[is_inside])
         return light
 
 
@@ -215,7 +220,7 @@ class ExpectedLight:
 class NoiseModel:
     """Noise of every pixel of an image: variance = fixed + slope x light.
 
-    Parameters
+    Attributes
     ----------
     amplifiers : tuple of AmplifierNoise
         Pixels outside all amplifiers have infinite variance.
@@ -294,8 +299,8 @@ class NoiseModel:
         """
         fixed, slope, bands = self._patterns
         rows, columns = np.divmod(positions, self.shape[1])
-        kinds = bands[rows]
-        return fixed[kinds, columns], slope[kinds, columns]
+        bands_of_pixels = bands[rows]
+        return fixed[bands_of_pixels, columns], slope[bands_of_pixels, columns]
 
     def terms(self, start, stop, dtype=np.float64):
         """Return (fixed, slope) of the pixels from `start` to `stop`, shape ``(stop - start,)``.
@@ -344,10 +349,11 @@ class NoiseModel:
 
     def scaled(self, factors):
         """Return the model with these ratios of measured to predicted noise, one an amplifier."""
-        pairs = zip(self.amplifiers, factors, strict=True)
-        return replace(
-            self, amplifiers=tuple(replace(a, factor=a.factor * float(f)) for a, f in pairs)
-        )
+        amplifiers = [
+            replace(amplifier, factor=amplifier.factor * float(factor))
+            for amplifier, factor in zip(self.amplifiers, factors, strict=True)
+        ]
+        return replace(self, amplifiers=tuple(amplifiers))
 
 
 def _pattern_pixels(pattern, bands, start, stop, dtype):
@@ -355,10 +361,10 @@ def _pattern_pixels(pattern, bands, start, stop, dtype):
     nx = pattern.shape[1]
     first, last = start // nx, -(-stop // nx)
     kinds = bands[first:last]
-    inside = slice(start - first * nx, stop - first * nx)
+    pixels = slice(start - first * nx, stop - first * nx)
     if kinds[0] == kinds[-1]:
-        return np.resize(pattern[kinds[0]].astype(dtype), len(kinds) * nx)[inside]
-    return pattern[kinds].reshape(-1)[inside].astype(dtype)
+        return np.resize(pattern[kinds[0]].astype(dtype), len(kinds) * nx)[pixels]
+    return pattern[kinds].reshape(-1)[pixels].astype(dtype)
 
 
 @lru_cache(maxsize=256)
@@ -366,5 +372,7 @@ def median_excess(n):
     """Return the variance of the median of `n` normal values over that of their mean, to 1 %."""
     if n < 3:
         return 1.0
-    values = np.random.default_rng(20160118).standard_normal((n, max(_TRIALS, 400_000 // n)))
+    values = np.random.default_rng(_TRIAL_SEED).standard_normal(
+        (n, max(_TRIALS, _TRIAL_VALUES // n))
+    )
     return float(np.var(np.median(values, axis=0)) / np.var(values.mean(axis=0)))

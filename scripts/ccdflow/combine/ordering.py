@@ -79,4 +79,7 @@ def _sorting_network(n):
                 break
             distance, offset, reach = reach - block, block, reach // 2
         block //= 2
-    return [(s, slice(s.start + d, s.stop + d, s.step)) for s, d in steps]
+    return [
+        (rows, slice(rows.start + distance, rows.stop + distance, rows.step))
+        for rows, distance in steps
+    ]

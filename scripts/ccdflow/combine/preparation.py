@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.combine.member_reader import Member
 from ccdflow.errors import UserError
-from ccdflow.files.stored_images import Stored
+from ccdflow.files.stored_images import StoredImage
 from ccdflow.maskbits import SATURATED
 
 
@@ -17,7 +17,7 @@ from ccdflow.maskbits import SATURATED
 class Subtracted:
     """A master that is subtracted from every member before the combination.
 
-    Parameters
+    Attributes
     ----------
     pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
@@ -41,12 +41,12 @@ def open_image(source):
 
     Returns
     -------
-    numpy.ndarray or ccdflow.files.stored_images.Stored
+    numpy.ndarray or ccdflow.files.stored_images.StoredImage
         Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):
         return np.asarray(source)
-    return Stored(source.path, source.offset, source.dtype, source.shape)
+    return StoredImage(source.path, source.offset, source.dtype, source.shape)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Preparation:
     A member becomes (raw - masters) / scale in the members' own type. It is NaN where its mask has
     one of the bits, or its raw value reaches `ceilings`.
 
-    Parameters
+    Attributes
     ----------
     n : int
         Number of members.
@@ -125,20 +125,21 @@ class Preparation:
 
     @property
     def _inverse(self):
+        """The reciprocal levels in the type of the members, (n,)."""
         return (1 / self.scales).astype(self.dtype)
 
-    def apply(self, values, where):
+    def apply(self, values, places):
         """Prepare raw `values` in place.
 
         Parameters
         ----------
         values : numpy.ndarray
             Shape ``(n, k)``.
-        where : slice or numpy.ndarray of int
+        places : slice or numpy.ndarray of int
             Indices of the pixels in the image.
         """
         for pixels, factors, _ in self.terms:
-            part = np.asarray(pixels[where], dtype=self.dtype)
+            part = np.asarray(pixels[places], dtype=self.dtype)
             if (factors == factors[0]).all():
                 part = part if factors[0] == 1 else part * self.dtype.type(factors[0])
                 np.subtract(values[:, : part.size], part, out=values[:, : part.size])
@@ -170,14 +171,14 @@ class Preparation:
             if ceiling is not None and not values[index].max() < ceiling:
                 line[values[index] >= ceiling] |= SATURATED
 
-    def charge(self, where):
+    def charge(self, places):
         """Return the charge subtracted from each member: pixels, shape (k,), and factors, (n,).
 
         None if there is none. Several masters of charge are refused beforehand.
         """
         for pixels, factors, is_charge in self.terms:
             if is_charge:
-                return np.asarray(pixels[where], dtype=np.float64), factors
+                return np.asarray(pixels[places], dtype=np.float64), factors
         return None
 
 
@@ -210,16 +211,16 @@ def prepare(n, shape, dtype, *, subtract=(), scale=None, masks=None):
     return Preparation(
         n=n,
         dtype=np.dtype(dtype),
-        terms=tuple(_term(term, n, shape) for term in _one_charge(subtract)),
-        scales=None if scale is None else _scales(scale, n),
+        terms=tuple(_checked_term(term, n, shape) for term in _checked_terms(subtract)),
+        scales=None if scale is None else _checked_levels(scale, n),
         read_mask=None if planes is None else _mask_reader(planes, n, shape),
         bits=masks.bits,
-        ceilings=None if ceilings is None else tuple(_as_many(ceilings, n, "ceilings")),
+        ceilings=None if ceilings is None else tuple(_one_for_each(ceilings, n, "ceilings")),
         flaws=None if masks.flaws is None else masks.flaws.reshape(-1),
     )
 
 
-def _one_charge(subtract):
+def _checked_terms(subtract):
     """Return the terms as a tuple; raise if more than one is a master of charge."""
     subtract = tuple(subtract)
     if sum(term.is_charge for term in subtract) > 1:
@@ -233,8 +234,8 @@ def _one_charge(subtract):
     return subtract
 
 
-def _as_many(values, n, keyword):
-    """Return a list of one value for each frame; raise for another number."""
+def _one_for_each(values, n, keyword):
+    """Return values as a list; raise unless there is one for each frame."""
     values = list(values)
     if len(values) != n:
         raise UserError(
@@ -247,20 +248,20 @@ def _as_many(values, n, keyword):
     return values
 
 
-def _term(term, n, shape):
+def _checked_term(term, n, shape):
     """Return a term with its pixels mapped and a factor for each frame, checked."""
     pixels = open_image(term.pixels)
     if pixels.shape != tuple(shape):
-        where = term.pixels.path if isinstance(term.pixels, Member) else None
+        file = term.pixels.path if isinstance(term.pixels, Member) else None
         raise UserError(
             "a master has another shape than the frames",
-            file=where,
+            file=file,
             value=pixels.shape,
             allowed=str(tuple(shape)),
             remedy="give the master of this camera, window and binning",
         )
     factors = term.factors
-    factors = [factors] * n if np.ndim(factors) == 0 else _as_many(factors, n, "factors")
+    factors = [factors] * n if np.ndim(factors) == 0 else _one_for_each(factors, n, "factors")
     factors = np.array(factors, dtype=np.float64)
     if not np.isfinite(factors).all():
         raise UserError(
@@ -273,15 +274,15 @@ def _term(term, n, shape):
     return pixels.ravel(), factors, term.is_charge
 
 
-def _scales(scale, n):
+def _checked_levels(scale, n):
     """Return the levels that frames are divided by, all above 0."""
-    scales = np.array(_as_many(scale, n, "scale"), dtype=np.float64)
+    scales = np.array(_one_for_each(scale, n, "scale"), dtype=np.float64)
     if not ((scales > 0) & np.isfinite(scales)).all():
-        bad = int(np.argmin((scales > 0) & np.isfinite(scales)))
+        worst = int(np.argmin((scales > 0) & np.isfinite(scales)))
         raise UserError(
-            f"frame {bad + 1} cannot be divided by its level",
+            f"frame {worst + 1} cannot be divided by its level",
             keyword="scale",
-            value=float(scales[bad]),
+            value=float(scales[worst]),
             allowed="a number above 0",
             remedy="leave the frame out, or give its level after bias and dark",
         )
@@ -291,7 +292,7 @@ def _scales(scale, n):
 def _mask_reader(masks, n, shape):
     """Return the function that reads rows of all masks, checked against their frames."""
     arrays = []
-    for source in _as_many(masks, n, "mask"):
+    for source in _one_for_each(masks, n, "mask"):
         array = None if source is None else open_image(source)
         if array is not None and (array.shape != tuple(shape) or array.dtype.kind not in "iu"):
             raise UserError(

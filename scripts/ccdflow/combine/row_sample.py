@@ -6,6 +6,8 @@ import numpy as np
 
 # Memory for the rows of all frames: 128 rows of 12 LFC frames.
 _SAMPLE_BYTES = 12_600_000
+# With very many frames a few rows may take more memory: this many, up to so many times the limit.
+_FEWEST_ROWS, _MOST_EXCESS = 16, 5
 
 
 def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
@@ -30,7 +32,7 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
         At most about `wanted` rows, fewer for very many frames.
     """
     affordable = _SAMPLE_BYTES // (n * nx * itemsize)
-    wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
+    wanted = min(wanted, max(affordable, min(_FEWEST_ROWS, _MOST_EXCESS * affordable)))
     if wanted < 1:
         return np.arange(0)
     step = -(-ny // wanted)
@@ -39,7 +41,7 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
 
 
 def rows_within(rows, start, stop):
-    """Return which of some rows lie in a region, as a slice: what it takes is no copy.
+    """Return the rows that lie in a region, as a slice: an index by it makes no copy.
 
     Parameters
     ----------

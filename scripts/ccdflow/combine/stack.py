@@ -22,6 +22,7 @@ from ccdflow.errors import FrameError, UserError
 DEFAULT_MEMORY = 1_000_000_000
 """Bytes that pixels and results of a combination may take."""
 
+# Counts of members are int16.
 _MAX_MEMBERS = np.iinfo(np.int16).max
 
 
@@ -29,7 +30,7 @@ _MAX_MEMBERS = np.iinfo(np.int16).max
 class CombineLimits:
     """Threads and memory of a combination, and the arrays that it returns.
 
-    Parameters
+    Attributes
     ----------
     threads : int
         Number of threads.
@@ -57,7 +58,7 @@ class CombineLimits:
 class Combined:
     """A combined image, with its statistics.
 
-    Parameters
+    Attributes
     ----------
     image : numpy.ndarray
         Shape ``(ny, nx)``; NaN only where no member has a value, and only if allowed.
@@ -212,7 +213,7 @@ def combine(
             uncertainty="scatter" if limits.uncertainty is True else limits.uncertainty or None,
             sample_rows=sample_rows,
         )
-        return _run(job, limits.threads, limits.memory, allow_empty=allow_empty)
+        return _combine_job(job, limits.threads, limits.memory, allow_empty=allow_empty)
 
 
 def combine_arrays(
@@ -270,10 +271,10 @@ def combine_arrays(
         uncertainty="scatter" if uncertainty else None,
         sample_rows=0,
     )
-    return _run(job, 1, memory, allow_empty=allow_empty)
+    return _combine_job(job, 1, memory, allow_empty=allow_empty)
 
 
-def _run(job, threads, memory, *, allow_empty):
+def _combine_job(job, threads, memory, *, allow_empty):
     """Return the combination of a job; raise where pixels have no value in any frame."""
     totals = run_tiles(job, threads, memory)
     empty = totals.empty

@@ -12,15 +12,20 @@ from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
-# Exposures scatter by this part: 300.02 s count as 2.5 times 120 s.
-_SCATTER = 1e-3
+# Exposures that differ by less than these seconds, or this part, are equal: 300.02 s are 2.5 times
+# 120 s.
+_SAME_SECONDS, _SAME_PART = 0.1, 1e-3
+# Seconds: no exposure is longer.
+_MOST_SECONDS = 2**31
+# Pixels that are noisier than the median one by this factor are hot.
+_HOT_NOISE = 3
 
 
 @dataclass(frozen=True)
 class SubtractedMaster:
     """A combined bias or dark that is subtracted from frames.
 
-    Parameters
+    Attributes
     ----------
     pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the frames.
@@ -60,18 +65,18 @@ class SubtractedMaster:
         errors = open_image(self.uncertainty)
         errors = np.asarray(errors if rows is None else errors[rows], dtype=np.float64)
         finite = errors[np.isfinite(errors)]
-        # Hot pixels are noisy, and few: leave them out of the typical noise.
-        typical = finite[finite <= 3 * np.median(finite)] if finite.size else finite
+        # Hot pixels are few: they are left out of the typical noise.
+        typical = finite[finite <= _HOT_NOISE * np.median(finite)] if finite.size else finite
         return float(np.sqrt(np.mean(typical**2))) if typical.size else float("nan")
 
 
-def checked_bias(bias, what):
+def checked_bias(bias, frames):
     """Return the bias if it may be subtracted.
 
     Parameters
     ----------
     bias : SubtractedMaster or None
-    what : str
+    frames : str
         The frames to subtract it from, for the message.
 
     Returns
@@ -85,7 +90,7 @@ def checked_bias(bias, what):
     """
     if bias is not None and bias.seconds:
         raise UserError(
-            f"a dark cannot be subtracted from {what} as their bias",
+            f"a dark cannot be subtracted from {frames} as their bias",
             file=bias.file,
             keyword="EXPTIME",
             value=bias.seconds,
@@ -123,7 +128,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
             file=dark.file,
             remedy="subtract the combined bias from the darks before they are combined",
         )
-    if dark.seconds is None or not 0 < dark.seconds < 2**31:
+    if dark.seconds is None or not 0 < dark.seconds < _MOST_SECONDS:
         raise UserError(
             "the exposure time of a dark is missing or impossible",
             file=dark.file,
@@ -134,7 +139,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
         )
     factors = []
     for number, time in enumerate(seconds, start=1):
-        if time is None or not 0 <= time < 2**31:
+        if time is None or not 0 <= time < _MOST_SECONDS:
             raise UserError(
                 f"the exposure time of frame {number} is missing or impossible",
                 keyword="EXPTIME",
@@ -142,9 +147,9 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
                 allowed="0 s or more, below 2^31 s",
                 remedy="write EXPTIME, in seconds, into the frame's header, or leave the frame out",
             )
-        exact = abs(time - dark.seconds) <= max(0.1, 1e-3 * dark.seconds)
-        factors.append(1.0 if exact else time / dark.seconds)
-    if max(factors, default=0.0) > scale_up * (1 + _SCATTER):
+        is_exact = abs(time - dark.seconds) <= max(_SAME_SECONDS, _SAME_PART * dark.seconds)
+        factors.append(1.0 if is_exact else time / dark.seconds)
+    if max(factors, default=0.0) > scale_up * (1 + _SAME_PART):
         raise UserError(
             "the dark would be lengthened too far",
             file=dark.file,

@@ -143,12 +143,12 @@ class CombineJob:
         -------
         int
         """
-        a_pixel = 3 * self.n * self.source.itemsize + 100
-        a_pixel += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
-        a_pixel += 2 * self.n * bool(self.halo)
-        around = 2 * self.halo * self.shape[1]
+        pixel_bytes = 3 * self.n * self.source.itemsize + 100
+        pixel_bytes += 2 * self.n * self.preparation.masks + 60 * (self.noise is not None)
+        pixel_bytes += 2 * self.n * bool(self.halo)
+        margin = 2 * self.halo * self.shape[1]
         doubtful = self.doubtful_pixels() * (64 * self.n + 100)
-        return self.result_bytes() + threads * (doubtful + (width + around) * a_pixel)
+        return self.result_bytes() + threads * (doubtful + (width + margin) * pixel_bytes)
 
     def tile_width(self, threads, memory):
         """Return the number of pixels of a tile: as suits a thread's cache, if the memory allows.
@@ -186,17 +186,17 @@ class CombineJob:
         -------
         int
         """
-        a_read = threads * self.n * width * self.source.itemsize
+        read_bytes = threads * self.n * width * self.source.itemsize
         free = memory - self.needed(width, threads)
-        wanted = _READ_PIXELS // width if not self.halo else 1
-        return max(1, min(wanted, 1 + free // a_read, self.size // (threads * width)))
+        tiles = _READ_PIXELS // width if not self.halo else 1
+        return max(1, min(tiles, 1 + free // read_bytes, self.size // (threads * width)))
 
-    def noise_at(self, where):
+    def noise_at(self, places):
         """Return the noise of some pixels; None without a model.
 
         Parameters
         ----------
-        where : numpy.ndarray of int or slice
+        places : numpy.ndarray of int or slice
             Indices of the pixels (float64 result), or a slice (result in the type of the members).
 
         Returns
@@ -206,15 +206,17 @@ class CombineJob:
         """
         if self.noise is None:
             return None
-        if isinstance(where, slice):
+        if isinstance(places, slice):
             dtype = self.preparation.dtype
             terms = self.noise.uniform_terms(dtype)
-            fixed, slope = terms or self.noise.terms(where.start, where.stop, dtype)
-            expected = self.noise.expected_between(where.start, where.stop, self.preparation.dtype)
+            fixed, slope = terms or self.noise.terms(places.start, places.stop, dtype)
+            expected = self.noise.expected_between(
+                places.start, places.stop, self.preparation.dtype
+            )
         else:
-            fixed, slope = self.noise.terms_at(where)
-            expected = self.noise.expected_at(where)
-        charge = self.preparation.charge(where)
+            fixed, slope = self.noise.terms_at(places)
+            expected = self.noise.expected_at(places)
+        charge = self.preparation.charge(places)
         dark, factors = (None, None) if charge is None else charge
         return PixelNoise(
             fixed=fixed,
@@ -258,23 +260,23 @@ class Totals:
                 :, low - start : high - start
             ]
 
-    def put(self, job, where, exact):
+    def put(self, job, places, exact):
         """Store exact results.
 
         Parameters
         ----------
         job : CombineJob
-        where : numpy.ndarray of int
+        places : numpy.ndarray of int
             Pixels of the flattened image.
         exact : Exact
             Their values, counts and spreads.
         """
-        self.image[where] = exact.value
-        self.count[where] = exact.count
+        self.image[places] = exact.value
+        self.count[places] = exact.count
         if job.uncertainty == "noise":
-            self.uncertainty[where] = np.sqrt(exact.variance)
+            self.uncertainty[places] = np.sqrt(exact.variance)
         elif job.uncertainty:
-            self.uncertainty[where] = exact.spread / np.sqrt(exact.count)
+            self.uncertainty[places] = exact.spread / np.sqrt(exact.count)
 
 
 def run_tiles(job, threads, memory):
@@ -332,13 +334,13 @@ class _Worker:
         self.width = width
         self.totals = totals
         self.reads = reads
-        n, whole = job.n, width + 2 * job.halo * job.shape[1]
+        n, loaded = job.n, width + 2 * job.halo * job.shape[1]
         masks = job.preparation.masks
-        self.stored = np.zeros((n, whole * count), job.source)
-        self.raw = self.stored[:, :whole]
-        self.values = np.zeros((n, whole), job.source.newbyteorder("="))
-        self.bits = np.zeros((n, whole), np.int16) if masks else None
-        self.order = Ordering(n, whole, self.values.dtype)
+        self.stored = np.zeros((n, loaded * count), job.source)
+        self.raw = self.stored[:, :loaded]
+        self.values = np.zeros((n, loaded), job.source.newbyteorder("="))
+        self.bits = np.zeros((n, loaded), np.int16) if masks else None
+        self.order = Ordering(n, loaded, self.values.dtype)
         self.positions = np.empty(job.doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
         self.doubtful_bits = np.zeros((n, len(self.positions)), np.int16) if masks else None
@@ -351,7 +353,7 @@ class _Worker:
         """Take pixels until none is left; after an error the other threads get none."""
         try:
             with np.errstate(all="ignore"):
-                while (start := _next(self.reads)) is not None:
+                while (start := _next_read(self.reads)) is not None:
                     self.combine_from(start)
                 self.solve_doubtful()
         finally:
@@ -405,16 +407,16 @@ class _Worker:
             want_spread=job.uncertainty == "scatter",
             noise=noise,
         )
-        here = slice(first - start, last - start)
-        totals.image[first:last] = value[here]
+        inner = slice(first - start, last - start)
+        totals.image[first:last] = value[inner]
         totals.count[first:last] = job.n
         if job.uncertainty == "scatter":
-            np.divide(spread[here], np.sqrt(job.n), out=totals.uncertainty[first:last])
+            np.divide(spread[inner], np.sqrt(job.n), out=totals.uncertainty[first:last])
         elif job.uncertainty:
             variance = noise.of_mean(value)
             if job.recipe.method == "median":
                 variance *= median_excess(job.n)
-            np.sqrt(variance[here], out=totals.uncertainty[first:last], casting="same_kind")
+            np.sqrt(variance[inner], out=totals.uncertainty[first:last], casting="same_kind")
         return np.flatnonzero(~proven[:width])
 
     def tile_noise(self, start, stop):
@@ -436,12 +438,12 @@ class _Worker:
         """Keep the values of these pixels of the tile at `start` for `solve_doubtful`."""
         while len(columns):
             room = len(self.positions) - self.waiting
-            now, columns = columns[:room], columns[room:]
-            place = slice(self.waiting, self.waiting + len(now))
-            self.doubtful[:, place] = self.prepared(now, start)
+            taken, columns = columns[:room], columns[room:]
+            place = slice(self.waiting, self.waiting + len(taken))
+            self.doubtful[:, place] = self.prepared(taken, start)
             if self.bits is not None:
-                self.doubtful_bits[:, place] = np.take(self.bits, now, axis=1)
-            self.positions[place] = now + start
+                self.doubtful_bits[:, place] = np.take(self.bits, taken, axis=1)
+            self.positions[place] = taken + start
             self.waiting = place.stop
             if self.waiting == len(self.positions):
                 self.solve_doubtful()
@@ -450,12 +452,12 @@ class _Worker:
         """Store the exact results of the collected pixels."""
         if not self.waiting:
             return
-        where = self.positions[: self.waiting]
+        places = self.positions[: self.waiting]
         values = self.doubtful[:, : self.waiting]
         bits = None if self.bits is None else self.doubtful_bits[:, : self.waiting]
-        noise = self.job.noise_at(where)
+        noise = self.job.noise_at(places)
         exact = solve_exactly(self.masked(values, bits), self.job.recipe, noise)
-        self.finish(where, values, bits, exact, noise)
+        self.finish(places, values, bits, exact, noise)
         self.waiting = 0
 
     def masked(self, values, bits):
@@ -464,32 +466,32 @@ class _Worker:
             return values
         return np.where(bits & self.job.preparation.bits != 0, np.nan, values)
 
-    def finish(self, where, values, bits, exact, noise):
+    def finish(self, places, values, bits, exact, noise):
         """Store exact results, and count the excluded values."""
-        self.totals.put(self.job, where, exact)
+        self.totals.put(self.job, places, exact)
         self.clipped += exact.clipped
         self.invalid += exact.invalid
         if bits is None:
             self.empty += np.count_nonzero(exact.count == 0)
             return
-        bad = np.flatnonzero(exact.count == 0)
-        if len(bad):
-            some = None if noise is None else noise.part(bad)
-            self.put_masked(where[bad], values[:, bad], bits[:, bad], some)
+        empty = np.flatnonzero(exact.count == 0)
+        if len(empty):
+            noise_of_empty = None if noise is None else noise.part(empty)
+            self.put_masked(places[empty], values[:, empty], bits[:, empty], noise_of_empty)
 
-    def put_masked(self, where, values, bits, noise):
+    def put_masked(self, places, values, bits, noise):
         """Store the values of pixels that all members mask, with their mask.
 
         Their count of good values is 0. Mask bits common to all members are kept.
         """
         finite = np.isfinite(values)
         exact = combine_kept(values, finite, self.job.recipe, noise)
-        self.totals.put(self.job, where, exact)
-        self.totals.count[where] = 0
-        none = exact.count == 0
+        self.totals.put(self.job, places, exact)
+        self.totals.count[places] = 0
+        is_empty = exact.count == 0
         common = np.bitwise_and.reduce(np.where(finite, bits, -1), axis=0)
-        self.totals.mask[where] = np.where(none, NO_DATA, common)
-        self.empty += np.count_nonzero(none)
+        self.totals.mask[places] = np.where(is_empty, NO_DATA, common)
+        self.empty += np.count_nonzero(is_empty)
 
 
 class _GrowingWorker(_Worker):
@@ -510,9 +512,9 @@ class _GrowingWorker(_Worker):
     def combine_from(self, start):
         """Combine the rows from pixel `start` on."""
         job = self.job
-        around = job.halo * job.shape[1]
+        margin = job.halo * job.shape[1]
         stop = min(start + self.width, job.size)
-        low, high = max(start - around, 0), min(stop + around, job.size)
+        low, high = max(start - margin, 0), min(stop + margin, job.size)
         self.read(low, high)
         self.prepare(low, high)
         self.totals.keep_sample(self.values[:, start - low :], start, stop)
@@ -527,24 +529,24 @@ class _GrowingWorker(_Worker):
         masked = self.masked(values, bits)
         keep = kept_by(masked, self.job.recipe, self.job.noise_at(columns + low))
         member, place = np.nonzero(np.isfinite(masked) & ~keep)
-        here = member, columns[place]
-        reached = self.reached(*here, high - low)
-        self.rejected[here] = self.grown[reached] = True
-        columns = np.union1d(columns, reached[1])
+        rejected = member, columns[place]
+        neighbours = self.reached(*rejected, high - low)
+        self.rejected[rejected] = self.grown[neighbours] = True
+        columns = np.union1d(columns, neighbours[1])
         columns = columns[(columns >= inner.start) & (columns < inner.stop)]
         step = len(self.positions)
         for first in range(0, len(columns), step):
             self.solve_grown(columns[first : first + step], low)
-        self.rejected[here] = self.grown[reached] = False
+        self.rejected[rejected] = self.grown[neighbours] = False
 
     def solve_grown(self, columns, low):
         """Combine the values left by rejection and growth; a pixel keeps at least one."""
         values = self.prepared(columns, low).astype(np.float64)
         bits = None if self.bits is None else np.take(self.bits, columns, axis=1)
         masked = self.masked(values, bits)
-        before = np.isfinite(masked) & ~self.rejected[:, columns]
-        keep = before & ~self.grown[:, columns]
-        keep = np.where(keep.any(axis=0), keep, before)
+        unrejected = np.isfinite(masked) & ~self.rejected[:, columns]
+        keep = unrejected & ~self.grown[:, columns]
+        keep = np.where(keep.any(axis=0), keep, unrejected)
         noise = self.job.noise_at(columns + low)
         exact = combine_kept(masked, keep, self.job.recipe, noise)
         self.finish(columns + low, values, bits, exact, noise)
@@ -556,12 +558,13 @@ class _GrowingWorker(_Worker):
         y, x = np.divmod(columns, nx)
         y = (y[:, None, None] + steps[:, None]).repeat(len(steps), axis=2)
         x = (x[:, None, None] + steps).repeat(len(steps), axis=1)
-        inside = (y >= 0) & (y < width // nx) & (x >= 0) & (x < nx)
+        is_inside = (y >= 0) & (y < width // nx) & (x >= 0) & (x < nx)
         members = np.broadcast_to(members[:, None, None], y.shape)
-        return members[inside], (y * nx + x)[inside]
+        return members[is_inside], (y * nx + x)[is_inside]
 
 
-def _next(reads):
+def _next_read(reads):
+    """Return the first pixel of the next read; None if no worker has to read any more."""
     try:
         return reads.popleft()
     except IndexError:

@@ -1,4 +1,4 @@
-"""How much masters depart from one another with the days between: their structure function."""
+"""The ageing of masters: the variance of their differences by the days between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ccdflow.combine.moments import clipped_moments
+from ccdflow.combine.moments import CLIP, clipped_moments
 
 # A slope needs at least this many pairs of different nights.
 _FEWEST_NIGHTS = 3
@@ -45,7 +45,7 @@ def structure_function(samples, variances, days, temperatures=None):
     variances : sequence of float
         Of the noise of a pixel of each.
     days : sequence of int
-        When each was taken.
+        The days on which they were taken.
     temperatures : sequence of float, optional
         Degrees.
 
@@ -66,20 +66,20 @@ def structure_function(samples, variances, days, temperatures=None):
     """
     degrees = [math.nan] * len(days) if temperatures is None else temperatures
     pairs = []
-    for one, other in combinations(range(len(samples)), 2):
-        difference = samples[one].astype(np.float64) - samples[other]
+    for first, second in combinations(range(len(samples)), 2):
+        difference = samples[first].astype(np.float64) - samples[second]
         values = difference[np.isfinite(difference)]
         if values.size < 2:
             continue
         moments = clipped_moments(values)
-        kept = values[np.abs(values - moments.mean) <= 5 * moments.sigma]
-        variance = float(kept.var())
+        inliers = values[np.abs(values - moments.mean) <= CLIP * moments.sigma]
+        variance = float(inliers.var())
         pairs.append(
             Pair(
-                abs(int(days[one] - days[other])),
-                abs(degrees[one] - degrees[other]),
-                variance - variances[one] - variances[other],
-                variance * math.sqrt(2 / kept.size),
+                abs(int(days[first] - days[second])),
+                abs(degrees[first] - degrees[second]),
+                variance - variances[first] - variances[second],
+                variance * math.sqrt(2 / inliers.size),
             )
         )
     return pairs
@@ -88,8 +88,8 @@ def structure_function(samples, variances, days, temperatures=None):
 def ageing_of(pairs):
     """Return the variance that a day adds, and its standard error.
 
-    A walk at random grows in proportion to the days. The line has an offset of its own: noise that
-    was taken off too little, or too much, is there at no lag as well. Pairs share masters, so that
+    A random walk grows in proportion to the days. The line has an offset: noise that was
+    subtracted too little, or too much, is there at a lag of 0 as well. Pairs share masters, so that
     the error is that of as many independent pairs as there are masters.
 
     Parameters
@@ -101,11 +101,11 @@ def ageing_of(pairs):
     (float, float)
         NaN where there are too few pairs of different nights.
     """
-    apart = [pair for pair in pairs if pair.days > 0]
-    if len(apart) < _FEWEST_NIGHTS:
+    separate = [pair for pair in pairs if pair.days > 0]
+    if len(separate) < _FEWEST_NIGHTS:
         return math.nan, math.nan
-    days = np.array([pair.days for pair in apart], float)
-    excess = np.array([pair.excess for pair in apart])
+    days = np.array([pair.days for pair in separate], float)
+    excess = np.array([pair.excess for pair in separate])
     # The scatter of a random walk grows with the days.
     weights = 1 / (days + np.median(days)) ** 2
     middle, mean = np.average([days, excess], axis=1, weights=weights)
@@ -113,7 +113,7 @@ def ageing_of(pairs):
     if spread == 0:
         return math.nan, math.nan
     slope = float((weights * (days - middle) * (excess - mean)).sum()) / spread
-    left = excess - mean - slope * (days - middle)
-    one = float((weights**2 * (days - middle) ** 2 * left**2).sum()) / spread**2
+    residuals = excess - mean - slope * (days - middle)
+    slope_variance = float((weights**2 * (days - middle) ** 2 * residuals**2).sum()) / spread**2
     masters = (1 + math.sqrt(1 + 8 * len(pairs))) / 2
-    return slope, math.sqrt(one * len(apart) / max(masters - 2, 1))
+    return slope, math.sqrt(slope_variance * len(separate) / max(masters - 2, 1))

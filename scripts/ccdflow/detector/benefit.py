@@ -1,4 +1,4 @@
-"""Does a combined dark help: the structure that it takes away against the noise that it adds."""
+"""The benefit of a combined dark: the structure that it removes against the noise that it adds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Benefit:
     ----------
     structure, error : float
         Variance from pixel to pixel that is in the dark itself, and its standard error. Its mean
-        level and its hot pixels do not count: a background takes the one, the mask the others.
+        level and its hot pixels do not count: they are part of the background and of the mask.
     noise : float
         Variance of its own noise.
     """
@@ -76,9 +76,9 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     measured = [amplifier for amplifier in figures if amplifier.get("added") is not None]
     if not measured:
         return False
-    gained = bias_variance * (1 - (1 - scale) ** 2)
+    removed = bias_variance * (1 - (1 - scale) ** 2)
     return all(
-        scale**2 * (amplifier["structure"] + _SIGMAS * amplifier["structure_error"]) + gained
+        scale**2 * (amplifier["structure"] + _SIGMAS * amplifier["structure_error"]) + removed
         < scale**2 * amplifier["added"]
         for amplifier in measured
     )

@@ -27,6 +27,14 @@ from ccdflow.robust import median_of_each
 
 # This many drawn samples give a ratio of variances to 1 %.
 _TRIALS = 40_000
+# Many values have fewer samples: this many values in all, and samples at least.
+_TRIAL_VALUES, _FEWEST_TRIALS = 4_000_000, 4000
+# Of the random numbers: another one would change cards of combined biases.
+_TRIAL_SEED = 20160116
+# A disagreement has this many standard errors: there are many boxes.
+_DISAGREEMENT_SIGMA = 6
+# Values within this many median distances of the middle count: frames of two kinds are all as far.
+_REACH = 3
 
 
 # -- the detector --------------------------------------------------------------------------------
@@ -59,14 +67,16 @@ def measure_read_noise(frames):
     >>> print(f"{noise.value:.2f} +- {noise.error:.2f}")
     3.99 +- 0.03
     """
-    return _read_noise(_pair_parts(frames))
+    return _read_noise_of_pairs(_pair_scatters(frames))
 
 
-def _pair_parts(frames):
+def _pair_scatters(frames):
+    """Return the `Moments` of the white part of each difference of consecutive frames."""
     return [white_part(b - a) for a, b in pairwise(frames)]
 
 
-def _read_noise(parts):
+def _read_noise_of_pairs(parts):
+    """Return the read noise from the scatters of differences; see `measure_read_noise`."""
     pairs = len(parts)
     if not pairs or not all(part.count > 1 for part in parts):
         return UNKNOWN
@@ -80,7 +90,7 @@ def _read_noise(parts):
 class Structure:
     """Structure along rows and columns: rms in adu in excess of white noise.
 
-    Parameters
+    Attributes
     ----------
     rows, columns : Estimate
         In a single frame, or in the image that was measured.
@@ -134,22 +144,23 @@ def member_structure(frames, noise):
     """
     structures = [measure_structure(frame, noise) for frame in frames]
     return Structure(
-        rows=_root_mean_square([part.rows for part in structures]),
-        columns=_root_mean_square([part.columns for part in structures]),
+        rows=_root_mean_square([structure.rows for structure in structures]),
+        columns=_root_mean_square([structure.columns for structure in structures]),
     )
 
 
 def _root_mean_square(estimates):
+    """Return the root mean square of figures of the members, with their mean error."""
     # The members share their fixed pattern, so their errors are not independent.
-    value = np.sqrt(np.mean([e.value**2 for e in estimates]))
-    return Estimate(float(value), float(np.mean([e.error for e in estimates])))
+    value = np.sqrt(np.mean([estimate.value**2 for estimate in estimates]))
+    return Estimate(float(value), float(np.mean([estimate.error for estimate in estimates])))
 
 
 @dataclass(frozen=True)
 class Drift:
     """Bias level and its change through the night.
 
-    Parameters
+    Attributes
     ----------
     level : Estimate
         Mean, adu.
@@ -192,14 +203,14 @@ def drift(levels, hours=None):
     count = np.count_nonzero(finite)
     if not count:
         return Drift(UNKNOWN, UNKNOWN, float("nan"))
-    kept = levels[finite]
-    error = kept.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+    measured = levels[finite]
+    error = measured.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
     times = np.full(len(levels), np.nan) if hours is None else np.asarray(hours, np.float64)
     finite &= np.isfinite(times)
     return Drift(
-        level=Estimate(float(kept.mean()), float(error)),
+        level=Estimate(float(measured.mean()), float(error)),
         slope=_slope(times[finite], levels[finite]),
-        span=float(np.ptp(kept)),
+        span=float(np.ptp(measured)),
     )
 
 
@@ -245,15 +256,20 @@ def excess_variance(n, recipe):
     if n < 3 or (recipe.method == "average" and recipe.clip is None):
         return 1.0
     recipe = _without_noise_clipping(recipe)
-    rng = np.random.default_rng(20160116)
-    trials = max(min(_TRIALS, 4_000_000 // n), 4000)
+    rng = np.random.default_rng(_TRIAL_SEED)
+    trials = max(min(_TRIALS, _TRIAL_VALUES // n), _FEWEST_TRIALS)
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
     # Divide by the average of the same values: the chance excess of both cancels.
     squares = [
-        np.mean(np.square(combine_arrays(values, r, uncertainty=False).image), dtype=np.float64)
-        for r in (recipe, CombineRecipe("average", None))
+        _mean_square(combine_arrays(values, each, uncertainty=False).image)
+        for each in (recipe, CombineRecipe("average", None))
     ]
     return float(squares[0] / squares[1])
+
+
+def _mean_square(values):
+    """Return the mean of the squares of values, summed in float64."""
+    return np.mean(np.square(values), dtype=np.float64)
 
 
 def noise_prediction(sigma, n, recipe=None):
@@ -329,9 +345,9 @@ def measure_combined_noise(frames, recipe=None):
 
 @dataclass(frozen=True)
 class AmplifierValues:
-    """Given values of an amplifier.
+    """The values of an amplifier by its profile or header.
 
-    Parameters
+    Attributes
     ----------
     name : str
         Its name.
@@ -436,18 +452,19 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
         If the region is not inside the image.
     """
     y0, y1, x0, x1 = _checked_region(amplifier, combined.image.shape)
-    inside = rows_within(combined.sample_rows, y0, y1)
-    frames = combined.sample[:, inside, x0:x1]
+    rows = rows_within(combined.sample_rows, y0, y1)
+    frames = combined.sample[:, rows, x0:x1]
     n = len(frames)
     # The figures of rows then describe columns.
     turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
-    pairs = _pair_parts(turned)
-    noise = _read_noise(pairs)
-    whole = measure_combined_noise(turned, combined.recipe)
+    pairs = _pair_scatters(turned)
+    noise = _read_noise_of_pairs(pairs)
+    combined_noise = measure_combined_noise(turned, combined.recipe)
     single = member_structure(frames, noise.value)
-    final = measure_structure(combined.image[combined.sample_rows[inside], x0:x1], whole.value)
+    image = combined.image[combined.sample_rows[rows], x0:x1]
+    combined_structure = measure_structure(image, combined_noise.value)
     level = drift(levels, hours)
-    missing, factor = _missing_part(frames)
+    missing, factor = _missing_values(frames)
     gain = amplifier.gain or float("nan")
     claim = float("nan") if amplifier.read_noise is None else amplifier.read_noise
     return AmplifierQuality(
@@ -466,14 +483,14 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
         row_structure_error=single.rows.error,
         column_structure=single.columns.value,
         column_structure_error=single.columns.error,
-        combined_row_structure=final.rows.value,
-        combined_column_structure=final.columns.value,
-        combined_noise=whole.value,
-        combined_noise_error=whole.error,
+        combined_row_structure=combined_structure.rows.value,
+        combined_column_structure=combined_structure.columns.value,
+        combined_noise=combined_noise.value,
+        combined_noise_error=combined_noise.error,
         predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
         root_n_noise=noise.value / n**0.5,
         disagreement=disagreement(turned, np.fmin(noise.value, overscan_noise)),
-        pair_noise=tuple(_read_noise([pair]).value for pair in pairs),
+        pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in pairs),
         clipped_fraction=max(
             0.0, 1 - missing - float(combined.count[y0:y1, x0:x1].mean(dtype=np.float64)) / n
         ),
@@ -509,7 +526,7 @@ def disagreement(frames, noise):
     count = np.zeros((ny, nx), np.int32)
     centre = median_of_each(frames, median=np.median)
     # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
-    reach = np.maximum(CLIP * max(noise, DIGITAL_NOISE), 3 * _middle_distance(frames, centre))
+    reach = np.maximum(CLIP * max(noise, DIGITAL_NOISE), _REACH * _middle_distance(frames, centre))
     for frame in frames:
         offset = frame - centre
         with np.errstate(invalid="ignore"):
@@ -525,14 +542,15 @@ def disagreement(frames, noise):
     clean = CleanImage(np.nan_to_num(values), np.isfinite(values), 0.0)
     excess = np.nanmax(clean.boxes(), initial=0.0) - noise**2
     error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(2 * BOXES**2 / (ny * nx * (n - 1)))
-    return float(np.sqrt(excess)) if excess > 6 * error else 0.0
+    return float(np.sqrt(excess)) if excess > _DISAGREEMENT_SIGMA * error else 0.0
 
 
 def _middle_distance(frames, centre):
+    """Return the median distance of the frames from their centre, (k, nx)."""
     return median_of_each(np.abs(frames - centre), median=np.median)
 
 
-def _missing_part(frames):
+def _missing_values(frames):
     """Return the fraction of values that are not finite, and the factor on the noise of the mean.
 
     A mean of k values has the noise of one value over the root of k, so 1 / k is averaged over the

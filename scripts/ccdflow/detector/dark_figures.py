@@ -25,6 +25,10 @@ _DRIFT_SIGMA = 5.0
 # The same by the scatter alone, for a normal distribution: that of few levels is hardly known.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
+# A glow has this many standard errors: there are many boxes.
+_GLOW_SIGMA = 6
+# Warn if measured and predicted noise differ by this part, and by this many standard errors.
+_RATIO_OFF, _RATIO_SIGMA = 0.05, 5
 # Percentiles of the dark current that the figures have.
 _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
 
@@ -35,7 +39,7 @@ class DarkFigures:
 
     Rates are electrons a second, or adu a second if the gain is unknown (`unit`).
 
-    Parameters
+    Attributes
     ----------
     amplifier : str
     frames : int
@@ -96,26 +100,28 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
-        part = _part(amplifier.region)
+        part = _slices(amplifier.region)
         limit = _hot_limit(amplifier, seconds, hot_rate)
         values, errors = dark.image[part], dark.uncertainty[part]
-        # Hot pixels that are flagged already count here: a second look has to find the same.
+        # Hot pixels that are flagged already count here, so that a second call finds the same.
         good = (mask[part] & ~np.int16(HOT)) == 0
         if not good.any():
             continue
         middle = np.median(values[good])
         # Use the noise of a typical pixel: a hot pixel's noise is mostly that of its own light.
-        least = np.maximum(limit, HOT_SIGMA * np.median(errors[good]))
+        limit_of_pixel = np.maximum(limit, HOT_SIGMA * np.median(errors[good]))
         with np.errstate(invalid="ignore"):
-            mask[part] |= np.where(values - middle >= least, HOT, 0).astype(np.int16)
+            mask[part] |= np.where(values - middle >= limit_of_pixel, HOT, 0).astype(np.int16)
     return mask
 
 
 def _hot_limit(amplifier, seconds, hot_rate):
+    """Return the limit of a hot pixel above the median, in the unit of the dark."""
     return hot_rate * seconds / (amplifier.gain or 1.0)
 
 
-def _part(region):
+def _slices(region):
+    """Return the slices of a region (y0, y1, x0, x1)."""
     y0, y1, x0, x1 = region
     return slice(y0, y1), slice(x0, x1)
 
@@ -148,9 +154,9 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
 
 def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
     """Return the figures of an amplifier of a combined dark."""
-    part = _part(amplifier.region)
+    part = _slices(amplifier.region)
     gain = amplifier.gain or 1.0
-    a_second = gain / seconds
+    per_second = gain / seconds
     values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
     usable = (flags & ~np.int16(HOT)) == 0
     levels = member_levels(dark, amplifier.region)
@@ -161,11 +167,11 @@ def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
         frames=len(levels),
         seconds=float(seconds),
         unit="electron" if amplifier.gain else "adu",
-        rate=_rate(values[usable], errors[usable], levels, a_second),
-        percentiles=_percentiles(values[usable] * a_second),
+        rate=_rate(values[usable], errors[usable], levels, per_second),
+        percentiles=_percentiles(values[usable] * per_second),
         hot=int(np.count_nonzero(flags & HOT)),
         hot_limit=hot_rate,
-        glow=_glow(values, flags == 0, a_second),
+        glow=_glow(values, flags == 0, per_second),
         drift=followed,
         is_drifting=is_drifting(levels, hours, error=error),
         noise_ratio=half_split(dark, amplifier.region),
@@ -187,10 +193,10 @@ def member_levels(combined, region):
         Adu.
     """
     y0, y1, x0, x1 = region
-    inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
+    is_inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
     return [
         float(np.median(frame[np.isfinite(frame)])) if np.isfinite(frame).any() else math.nan
-        for frame in combined.sample[:, inside, x0:x1]
+        for frame in combined.sample[:, is_inside, x0:x1]
     ]
 
 
@@ -246,7 +252,18 @@ def is_drifting(levels, hours, *, error):
     return normal_deviate(by_scatter, len(times) - 2) > _DRIFT_SIGMA_OF_SCATTER
 
 
-def _rate(values, errors, levels, a_second):
+def _rate(values, errors, levels, per_second):
+    """Return the median rate of pixels, with the errors of pixels and of levels.
+
+    Parameters
+    ----------
+    values, errors : numpy.ndarray of shape (n,)
+        Good pixels of the dark, and their standard errors.
+    levels : sequence of float
+        Of the members.
+    per_second : float
+        Factor from the unit of the dark to that of rates.
+    """
     if not values.size:
         return UNKNOWN
     pixels = np.sqrt(np.pi / 2) * np.median(errors) / np.sqrt(values.size)
@@ -254,17 +271,18 @@ def _rate(values, errors, levels, a_second):
     members = (
         finite_levels.std(ddof=1) / np.sqrt(len(finite_levels)) if len(finite_levels) > 1 else 0.0
     )
-    error = float(np.hypot(pixels, members)) * a_second
-    return Estimate(float(np.median(values)) * a_second, error)
+    error = float(np.hypot(pixels, members)) * per_second
+    return Estimate(float(np.median(values)) * per_second, error)
 
 
 def _percentiles(rates):
+    """Return {percentile: rate} of the pixels' rates."""
     if not rates.size:
         return dict.fromkeys(_PERCENTILES, math.nan)
     return dict(zip(_PERCENTILES, map(float, np.percentile(rates, _PERCENTILES)), strict=True))
 
 
-def _glow(values, good, a_second):
+def _glow(values, good, per_second):
     """Return the part of the dark rate that varies over the amplifier, with its error."""
     ny, nx = values.shape
     if min(ny, nx) < BOXES or not good.any():
@@ -281,7 +299,9 @@ def _glow(values, good, a_second):
     fewest = count[count > 0].min()
     error = noise / math.sqrt(fewest)
     excess = float(np.nanmax(means) - np.nanmedian(means))
-    return Estimate((excess if excess > 6 * error else 0.0) * a_second, error * a_second)
+    return Estimate(
+        (excess if excess > _GLOW_SIGMA * error else 0.0) * per_second, error * per_second
+    )
 
 
 def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
@@ -302,12 +322,14 @@ def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
     sentences = []
     level = abs(figures.drift.level.value)
     if figures.is_drifting and figures.drift.span > drift_fraction * level:
-        way = "rose" if figures.drift.slope.value > 0 else "fell"
+        direction = "rose" if figures.drift.slope.value > 0 else "fell"
         sentences.append(
-            f"the level of its frames {way} by {figures.drift.span:.3g} from {level:.3g} {unit}:"
-            " light that leaks in, or a detector that was not yet cold"
+            f"the level of its frames {direction} by {figures.drift.span:.3g} from {level:.3g}"
+            f" {unit}: light that leaks in, or a detector that was not yet cold"
         )
     ratio = figures.noise_ratio
-    if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(0.05, 5 * ratio.error):
+    if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(
+        _RATIO_OFF, _RATIO_SIGMA * ratio.error
+    ):
         sentences.append(f"its noise is {ratio.value:.3f} times the predicted noise")
     return sentences

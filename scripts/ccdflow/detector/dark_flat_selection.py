@@ -21,15 +21,19 @@ from ccdflow.detector.member_selection import (
 )
 from ccdflow.robust import MAD_TO_SIGMA
 
+# Standard error of a median over that of a mean, of many normal values.
+_MEDIAN_OVER_MEAN = 1.25
+# Of normal values, the lowest of 1,000 boxes lies this many sigma below their mean.
+_LOWEST_OF_BOXES = 4
 # Part of the level: shapes are not compared in darker boxes.
-_LIT = 0.2
+_LIT_PART = 0.2
 
 
 @dataclass(frozen=True)
 class DarkThresholds(Thresholds):
     """Limits for darks, in addition to those for biases.
 
-    Parameters
+    Attributes
     ----------
     dark_level : float
         Floor of the level as a fraction of the group's level, for a detector that is slightly
@@ -78,14 +82,14 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     return _select_within_limits(
         first,
         stats,
-        lambda rest: selection_of(
-            _dark_figures(rest, limits), len(rest), limits, lambda: unlike_shapes(rest, limits)
+        lambda kept: selection_of(
+            _dark_figures(kept, limits), len(kept), limits, lambda: unlike_shapes(kept, limits)
         ),
     )
 
 
 def _dark_figures(stats, limits):
-    """Yield the figures of biases; the level may differ by a fraction of itself."""
+    """Yield the figures of darks: those of biases, with a level that may differ by a fraction."""
     for figure in figures_of(stats, limits):
         if figure.name == "level":
             centre = abs(figure.limits(limits.sigma)[0])
@@ -125,21 +129,33 @@ def _temperature_outliers(temperatures, tolerance):
     return left_out
 
 
-def _select_within_limits(first, stats, select):
-    """Leave out frames beyond fixed limits, and select among the rest."""
-    out = {}
-    for each in first:
-        out.setdefault(each.index, each)
-    good = [index for index in range(len(stats)) if index not in out]
+def _select_within_limits(beyond_limits, stats, select):
+    """Leave out frames beyond fixed limits, and select among the others.
+
+    Parameters
+    ----------
+    beyond_limits : list of LeftOut
+        The first reason of a frame counts.
+    stats : sequence
+        Figures of all frames.
+    select : callable
+        Takes the figures of the other frames, and returns their `Selection`.
+    """
+    left_out = {}
+    for each in beyond_limits:
+        left_out.setdefault(each.index, each)
+    good = [index for index in range(len(stats)) if index not in left_out]
     if not good:
-        reason = f"no frame is left (the first: {out[min(out)].text})"
-        return Selection((), tuple(out[i] for i in sorted(out)), agrees=False, reason=reason)
+        reason = f"no frame is left (the first: {left_out[min(left_out)].text})"
+        in_order = tuple(left_out[index] for index in sorted(left_out))
+        return Selection((), in_order, agrees=False, reason=reason)
     selection = select([stats[index] for index in good])
-    out |= {good[each.index]: replace(each, index=good[each.index]) for each in selection.left_out}
+    for each in selection.left_out:
+        left_out[good[each.index]] = replace(each, index=good[each.index])
     return replace(
         selection,
         kept=tuple(good[index] for index in selection.kept),
-        left_out=tuple(out[index] for index in sorted(out)),
+        left_out=tuple(left_out[index] for index in sorted(left_out)),
     )
 
 
@@ -147,7 +163,7 @@ def _select_within_limits(first, stats, select):
 class FlatThresholds:
     """Limits for flats: for exposure, likeness to the group, and agreement of the group.
 
-    Parameters
+    Attributes
     ----------
     sigma, disagree, left_out : float
         See `Thresholds`. A flat that is too faint or saturated does not count as unlike its group.
@@ -190,22 +206,23 @@ def select_flats(stats, thresholds=None):
     """
     check_any(stats)
     limits = thresholds or FlatThresholds()
-    first = _limit_outliers(TOO_BRIGHT, [s.saturated for s in stats], limits.saturated)
+    first = _limit_outliers(TOO_BRIGHT, [flat.saturated for flat in stats], limits.saturated)
     first += _limit_outliers(
         TOO_FAINT,
-        [s.signal_to_noise for s in stats],
+        [flat.signal_to_noise for flat in stats],
         limits.signal_to_noise,
         below=True,
     )
     return _select_within_limits(
         first,
         stats,
-        lambda rest: selection_of(
-            _flat_figures(rest, limits), len(rest), limits, lambda: _no_common_flat(rest, limits)
+        lambda kept: selection_of(
+            _flat_figures(kept, limits), len(kept), limits, lambda: _no_common_flat(kept, limits)
         ),
     )
 
 
+# The meaning of the figures of flats.
 _SHAPE = f"rms difference from the other flats in {BOXES} x {BOXES} boxes"
 _SPOT = f"by how much the darkest of {FINE} x {FINE} boxes is below that of the other flats"
 
@@ -215,20 +232,22 @@ def _flat_figures(stats, limits):
     if len(stats) < 3:
         return
     # The variance of a box's median is pi/2 times that of its mean.
-    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
+    worst = max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
     for name, values, floor, boxes, norm, meaning in (
-        ("shape", [s.shape for s in stats], limits.shape, BOXES, _rms, _SHAPE),
-        ("deepest spot", [s.spots for s in stats], limits.spot, FINE, _deepest, _SPOT),
+        ("shape", [flat.shape for flat in stats], limits.shape, BOXES, _rms, _SHAPE),
+        ("deepest spot", [flat.spots for flat in stats], limits.spot, FINE, _deepest, _SPOT),
     ):
-        off = _from_the_middle(values)
-        if off is None:
+        deviations = _relative_deviations(values)
+        if deviations is None:
             continue
-        white = 1.25 * worst * boxes
-        least = float(np.hypot(floor, white if norm is _rms else 4 * white / limits.sigma))
-        yield Figure(name, norm(off), least, "", one_sided=True, meaning=meaning)
+        white = _MEDIAN_OVER_MEAN * worst * boxes
+        floor_of_figure = float(
+            np.hypot(floor, white if norm is _rms else _LOWEST_OF_BOXES * white / limits.sigma)
+        )
+        yield Figure(name, norm(deviations), floor_of_figure, "", one_sided=True, meaning=meaning)
 
 
-def _from_the_middle(values):
+def _relative_deviations(values):
     """Return the difference of each flat from the group's median, divided by it: (n, boxes).
 
     Each flat is scaled to the others: amplifiers of unlike gains have two levels, and the median of
@@ -239,34 +258,36 @@ def _from_the_middle(values):
     if not finite.any():
         return None
     middle = np.median(values[:, finite], axis=0)
-    lit = middle > _LIT
+    lit = middle > _LIT_PART
     if not lit.any():
         return None
     ratio = values[:, finite][:, lit] / middle[lit]
     return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 
-def _rms(off):
-    return np.sqrt(np.mean(np.square(off), axis=1))
+def _rms(deviations):
+    """Return the root mean square over the boxes of each flat, (n,)."""
+    return np.sqrt(np.mean(np.square(deviations), axis=1))
 
 
-def _deepest(off):
+def _deepest(deviations):
+    """Return how far the darkest box of each flat is below the group's, (n,)."""
     # A bright box is a star of the twilight, which clipping leaves out.
-    return -off.min(axis=1)
+    return -deviations.min(axis=1)
 
 
 def _no_common_flat(stats, limits):
     """Return the disagreement of flats of two kinds, all equally far from the middle."""
-    off = _from_the_middle([s.shape for s in stats])
-    if len(stats) < 3 or off is None:
+    deviations = _relative_deviations([flat.shape for flat in stats])
+    if len(stats) < 3 or deviations is None:
         return []
-    scatter = MAD_TO_SIGMA * np.median(np.abs(off), axis=0)
-    worst = max(s.noise for s in stats) / max(min(s.pixels for s in stats), 1) ** 0.5
-    most = limits.disagree * float(np.hypot(limits.shape, 1.25 * worst * BOXES))
+    scatter = MAD_TO_SIGMA * np.median(np.abs(deviations), axis=0)
+    worst = max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
+    limit = limits.disagree * float(np.hypot(limits.shape, _MEDIAN_OVER_MEAN * worst * BOXES))
     whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
-    if whole_scatter <= most:
+    if whole_scatter <= limit:
         return []
     return [
         f"the flats have no common shape: it scatters by {100 * whole_scatter:.3g} %, more than"
-        f" {100 * most:.3g} %: light or filters differ"
+        f" {100 * limit:.3g} %: light or filters differ"
     ]

@@ -35,7 +35,8 @@ _STEADY = 0.02
 # Every lamp is taken to scatter by at least this: no error is zero.
 _LEAST_LAMP = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
-_MANY = 50
+_MANY_RESIDUALS = 50
+# A value and its error, of nothing that tells.
 _UNKNOWN = (np.nan, np.nan)
 
 
@@ -113,18 +114,18 @@ def cell_sums(values, rows, shape):
     count : numpy.ndarray
         Likewise, without the first axis.
     """
-    at_y, at_x = edges(shape[0]), edges(shape[1])
+    y_edges, x_edges = edges(shape[0]), edges(shape[1])
     good = np.isfinite(values).all(axis=0)
-    kept = np.where(good, values, 0)
-    cells = np.searchsorted(at_y, np.arange(rows.start, rows.stop), side="right") - 1
-    sums = np.zeros((len(values), len(at_y) - 1, len(at_x) - 1))
+    values_or_zero = np.where(good, values, 0)
+    cells = np.searchsorted(y_edges, np.arange(rows.start, rows.stop), side="right") - 1
+    sums = np.zeros((len(values), len(y_edges) - 1, len(x_edges) - 1))
     count = np.zeros(sums.shape[1:])
     for cell in np.unique(cells):
         in_cell = cells == cell
         sums[:, cell] = np.add.reduceat(
-            kept[:, in_cell].sum(axis=1, dtype=np.float64), at_x[:-1], axis=1
+            values_or_zero[:, in_cell].sum(axis=1, dtype=np.float64), x_edges[:-1], axis=1
         )
-        count[cell] = np.add.reduceat(good[in_cell].sum(axis=0), at_x[:-1])
+        count[cell] = np.add.reduceat(good[in_cell].sum(axis=0), x_edges[:-1])
     return sums, count
 
 
@@ -165,8 +166,8 @@ def measure_dead_time(series):
     """
     shapes = [means.shape[1:] for means in series[0].means]
     mean, mean_error = _weighted_mean([_mean_dead_time(flats) for flats in series])
-    about = 0.0 if np.isnan(mean) else mean
-    lines = [_lines(flats, about) for flats in series]
+    mean_or_zero = 0.0 if np.isnan(mean) else mean
+    lines = [_lines(flats, mean_or_zero) for flats in series]
     weights = sum(error**-2 for _, error, _, _ in lines)
     excess = sum(value / error**2 for value, error, _, _ in lines) / weights
     squares, freedom = (sum(line[place] for line in lines) for place in (2, 3))
@@ -182,10 +183,10 @@ def measure_dead_time(series):
 
 
 def _scale(chi2, freedom):
-    """Return the factor of the errors: many residuals know better than gain and noise."""
+    """Return the factor of the errors, by chi^2: few residuals only increase them."""
     if freedom == 0:
         return 1.0
-    return np.sqrt(chi2) if freedom >= _MANY else max(1.0, np.sqrt(chi2))
+    return np.sqrt(chi2) if freedom >= _MANY_RESIDUALS else max(1.0, np.sqrt(chi2))
 
 
 def _flat_levels(series):
@@ -226,16 +227,16 @@ def _mean_dead_time(series):
     _, _, levels = _flat_levels(series)
     seconds = np.asarray(series.seconds, dtype=np.float64)
     sets = by_exposure(list(seconds))
-    several = [members for members in sets if len(members) > 1]
-    if len(sets) < 3 or not several:
+    repeated = [members for members in sets if len(members) > 1]
+    if len(sets) < 3 or not repeated:
         return _UNKNOWN
-    rms = [np.std(levels[m], ddof=1) / np.mean(levels[m]) for m in several]
+    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated]
     lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_LAMP)
     if lamp > _STEADY:
         return _UNKNOWN
-    averages = np.array([levels[m].mean() for m in sets])
-    errors = averages * lamp / np.sqrt([len(m) for m in sets])
-    times = [float(np.mean(seconds[m])) for m in sets]
+    averages = np.array([levels[members].mean() for members in sets])
+    errors = averages * lamp / np.sqrt([len(members) for members in sets])
+    times = [float(np.mean(seconds[members])) for members in sets]
     line = measure_linearity(times, averages, errors, averages.max() / 2)
     return -line.shutter, line.shutter_error
 
@@ -271,46 +272,47 @@ def plane(cells, shape):
 
 
 def _fill_cells(cells):
-    good = np.argwhere(np.isfinite(cells))
-    if len(good) == cells.size or not len(good):
+    """Return cells, those without a value with that of the nearest cell; 0 if none has one."""
+    known = np.argwhere(np.isfinite(cells))
+    if len(known) == cells.size or not len(known):
         return np.nan_to_num(cells)
-    out = cells.copy()
+    filled = cells.copy()
     for place in np.argwhere(~np.isfinite(cells)):
-        nearest = good[np.argmin(np.square(good - place).sum(axis=1))]
-        out[tuple(place)] = cells[tuple(nearest)]
-    return out
+        nearest = known[np.argmin(np.square(known - place).sum(axis=1))]
+        filled[tuple(place)] = cells[tuple(nearest)]
+    return filled
 
 
 def _weights(size):
     """Return the part of each cell along an axis in each pixel: (size, cells)."""
-    at = edges(size)
-    centres = (at[:-1] + at[1:] - 1) / 2
+    edges_of_cells = edges(size)
+    centres = (edges_of_cells[:-1] + edges_of_cells[1:] - 1) / 2
     if len(centres) == 1:
         return np.ones((size, 1))
     pixels = np.arange(size)
-    left = np.clip(np.searchsorted(centres, pixels) - 1, 0, len(centres) - 2)
-    part = (pixels - centres[left]) / (centres[left + 1] - centres[left])
-    out = np.zeros((size, len(centres)))
-    out[pixels, left] = 1 - part
-    out[pixels, left + 1] = part
+    index = np.clip(np.searchsorted(centres, pixels) - 1, 0, len(centres) - 2)
+    part = (pixels - centres[index]) / (centres[index + 1] - centres[index])
+    weights = np.zeros((size, len(centres)))
+    weights[pixels, index] = 1 - part
+    weights[pixels, index + 1] = part
     if len(centres) > 2:
-        for near, beyond in (
+        for cells, is_beyond in (
             ((0, 1, 2), pixels < centres[0]),
             ((-1, -2, -3), pixels > centres[-1]),
         ):
-            out[np.ix_(beyond, near)] = _parabola(pixels[beyond], centres[list(near)])
-    return out
+            weights[np.ix_(is_beyond, cells)] = _parabola(pixels[is_beyond], centres[list(cells)])
+    return weights
 
 
-def _parabola(at, nodes):
+def _parabola(places, nodes):
     """Return the weights of values at three nodes in the parabola through them: (len(at), 3)."""
-    a, b, c = (at[:, None] - nodes[None, :]).T
-    one, two, three = nodes
+    to_first, to_second, to_third = (places[:, None] - nodes[None, :]).T
+    first, second, third = nodes
     return np.stack(
         [
-            b * c / ((one - two) * (one - three)),
-            a * c / ((two - one) * (two - three)),
-            a * b / ((three - one) * (three - two)),
+            to_second * to_third / ((first - second) * (first - third)),
+            to_first * to_third / ((second - first) * (second - third)),
+            to_first * to_second / ((third - first) * (third - second)),
         ],
         axis=1,
     )
@@ -345,23 +347,25 @@ def correction(excess, error, mean, seconds, of_flat, shape):
     FrameError
         If the frame's exposure, or one of the flat's, is no longer than the dead time.
     """
-    about = 0.0 if np.isnan(mean) else mean
-    more = plane(excess, shape)
-    if min(seconds, *of_flat) - about <= float(more.max()):
+    mean_or_zero = 0.0 if np.isnan(mean) else mean
+    excess_of_pixels = plane(excess, shape)
+    if min(seconds, *of_flat) - mean_or_zero <= float(excess_of_pixels.max()):
         raise FrameError(
             "the exposure, or that of a flat, is no longer than the dead time of the shutter",
             keyword="EXPTIME",
             value=min(seconds, *of_flat),
-            allowed=f"above {about + float(more.max()):.4g} s",
+            allowed=f"above {mean_or_zero + float(excess_of_pixels.max()):.4g} s",
             remedy="leave it out, or take `shutter: measured` out of the profile",
         )
     flat = np.zeros(shape, np.float32)
     for exposure in of_flat:
-        flat += 1 - more / np.float32(exposure - about)
+        flat += 1 - excess_of_pixels / np.float32(exposure - mean_or_zero)
     flat /= np.float32(len(of_flat))
-    exposed_part = (np.float32(seconds - about) - more) / np.float32(seconds)
+    exposed_part = (np.float32(seconds - mean_or_zero) - excess_of_pixels) / np.float32(seconds)
     if np.isnan(mean):
-        exposed_part = 1 - more / np.float32(seconds)
+        exposed_part = 1 - excess_of_pixels / np.float32(seconds)
     factor = flat / exposed_part
-    inverse = 1 / (seconds - about) - np.mean([1 / (exposure - about) for exposure in of_flat])
+    inverse = 1 / (seconds - mean_or_zero) - np.mean(
+        [1 / (exposure - mean_or_zero) for exposure in of_flat]
+    )
     return factor, np.square(plane(error, shape) * np.float32(inverse))

@@ -18,7 +18,7 @@ COARSE = 8
 """The shape of a flat is measured in this many boxes along a side."""
 
 APERTURE = 50
-"""The limit of the signal to noise by a flat is told for an aperture of this many pixels."""
+"""The limit of the signal to noise by a flat is given for an aperture of this many pixels."""
 
 
 GAIN_DIFFERS = 0.05
@@ -42,6 +42,9 @@ _GAIN_ROUNDS = 3
 _GAIN_ERROR = 0.02
 # A gain differs from the header's if it is off by this many standard errors, as well.
 _GAIN_SIGMAS = 5.0
+# Pairs of consecutive flats share one: their variances are correlated by a quarter, and the
+# variance of their mean is this many times that of independent ones.
+_CORRELATED = 1.5
 # The median of the square of a standard normal value.
 _MEDIAN_OF_CHI_SQUARE = 0.45494
 
@@ -50,7 +53,7 @@ _MEDIAN_OF_CHI_SQUARE = 0.45494
 class FlatStatistics:
     """Figures by which a flat is compared with others of its group.
 
-    Parameters
+    Attributes
     ----------
     level : float
         Median of the good pixels minus bias and dark, in electrons if the gain is known.
@@ -101,13 +104,13 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
     light = max(level, 0.0) * gain
     variance = light + (read_noise * gain) ** 2
     signal_to_noise = light / math.sqrt(variance) if variance > 0 else 0.0
-    over = sample / level if level > 0 else np.full_like(sample, np.nan)
+    relative = sample / level if level > 0 else np.full_like(sample, np.nan)
     return FlatStatistics(
         level=level * gain,
         saturated=float(saturated),
         signal_to_noise=float(signal_to_noise),
-        shape=_boxes(over, COARSE),
-        spots=_boxes(over, FINE),
+        shape=_boxes(relative, COARSE),
+        spots=_boxes(relative, FINE),
         noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
         pixels=int(finite.size),
     )
@@ -130,7 +133,7 @@ def _boxes(rows, boxes):
 class FlatFigures:
     """One row of the table of combined flats, of one amplifier.
 
-    Parameters
+    Attributes
     ----------
     amplifier : str
     frames : int
@@ -207,7 +210,7 @@ def _measure(flat, amplifier, hours):
         unit="electron" if amplifier.gain else "adu",
         signal_to_noise=quality,
         aperture_cap=quality * math.sqrt(APERTURE),
-        lamp_drift=_lamp(flat.levels, hours),
+        lamp_drift=_lamp_drift(flat.levels, hours),
         ratio=ratio,
         unlit=int(np.count_nonzero(mask & UNLIT)),
         noise_ratio=half_split(flat, amplifier.region),
@@ -218,8 +221,8 @@ def _measure(flat, amplifier, hours):
 def measure_gain_of_flats(flat, amplifier):
     """Measure the gain of an amplifier from the scatter between the first flats of a group.
 
-    Each pixel is compared with itself in the next flat, at its own level: the light may fall off as
-    it likes, and pixels whose read noise matters are left out.
+    Each pixel is compared with itself in the next flat, at its own level: vignetting does not
+    count, and pixels whose read noise matters are left out.
 
     Parameters
     ----------
@@ -235,13 +238,13 @@ def measure_gain_of_flats(flat, amplifier):
         electrons for an error of 2 %, and where flats are full: they scatter too little.
     """
     y0, y1, x0, x1 = amplifier.region
-    inside = np.flatnonzero((flat.sample_rows >= y0) & (flat.sample_rows < y1))
-    inside = inside[:: max(1, len(inside) // _GAIN_ROWS)]
-    frames = flat.sample[:_GAIN_FRAMES, inside, x0:x1].astype(np.float64)
+    rows = np.flatnonzero((flat.sample_rows >= y0) & (flat.sample_rows < y1))
+    rows = rows[:: max(1, len(rows) // _GAIN_ROWS)]
+    frames = flat.sample[:_GAIN_FRAMES, rows, x0:x1].astype(np.float64)
     levels = flat.levels[: len(frames)]
-    square = amplifier.read_noise**2
+    read_variance = amplifier.read_noise**2
     pairs = [
-        _differences_of_pair(*frames[i : i + 2], 1 / levels[i : i + 2], square)
+        _differences_of_pair(*frames[i : i + 2], 1 / levels[i : i + 2], read_variance)
         for i in range(len(frames) - 1)
     ]
     if not pairs:
@@ -255,12 +258,15 @@ def measure_gain_of_flats(flat, amplifier):
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))
         if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN
-    # Pairs of consecutive flats share one: their variances are correlated by a quarter.
-    part = math.sqrt(2 * 1.5 / max(np.count_nonzero(kept), 1))
-    return Estimate(1 / inverse, part / inverse) if part <= _GAIN_ERROR else UNKNOWN
+    relative_error = math.sqrt(2 * _CORRELATED / max(np.count_nonzero(kept), 1))
+    return (
+        Estimate(1 / inverse, relative_error / inverse)
+        if relative_error <= _GAIN_ERROR
+        else UNKNOWN
+    )
 
 
-def _differences_of_pair(first, second, inverse_levels, square):
+def _differences_of_pair(first, second, inverse_levels, read_variance):
     """Return squared differences of the pixels of two flats, and the parts of their variance.
 
     Returns
@@ -279,18 +285,20 @@ def _differences_of_pair(first, second, inverse_levels, square):
         return part.swapaxes(1, 2).reshape(rows * columns, -1)
 
     difference, light = blocks(first - second), blocks(first + second) / 2
-    whole = np.isfinite(difference).all(axis=1)
-    difference, light = difference[whole], light[whole]
+    is_complete = np.isfinite(difference).all(axis=1)
+    difference, light = difference[is_complete], light[is_complete]
     count = difference.shape[1]
     difference = (difference - difference.mean(axis=1, keepdims=True)) * (
         count / (count - 1)
     ) ** 0.5
     photons = light * inverse_levels.sum()
-    fixed = square * np.square(inverse_levels).sum()
-    lit = photons > _GAIN_LIGHT * max(fixed, np.square(inverse_levels).sum())
+    fixed = read_variance * np.square(inverse_levels).sum()
+    is_lit = photons > _GAIN_LIGHT * max(fixed, np.square(inverse_levels).sum())
     # A block in which a pixel is too faint, or stands out, is left out whole with its mean.
-    usual = np.abs(difference).max(axis=1) <= _GAIN_CLIP * 2 * np.median(np.abs(difference), axis=1)
-    chosen = lit.all(axis=1) & usual
+    is_usual = np.abs(difference).max(axis=1) <= _GAIN_CLIP * 2 * np.median(
+        np.abs(difference), axis=1
+    )
+    chosen = is_lit.all(axis=1) & is_usual
     photons, squares = photons[chosen].ravel(), np.square(difference[chosen]).ravel()
     return squares, photons, np.full(squares.shape, fixed)
 
@@ -314,11 +322,12 @@ def gain_differs(gain, measured, error):
     -------
     bool
     """
-    apart = abs(measured - gain)
-    return apart > GAIN_DIFFERS * gain and apart > _GAIN_SIGMAS * error
+    difference = abs(measured - gain)
+    return difference > GAIN_DIFFERS * gain and difference > _GAIN_SIGMAS * error
 
 
-def _lamp(levels, hours):
+def _lamp_drift(levels, hours):
+    """Return the slope of levels through the night, per cent an hour."""
     if hours is None:
         return UNKNOWN
     slope = drift(levels, hours).slope

@@ -28,6 +28,9 @@ COMPARED_ROWS = 32
 FRAME_ROWS = 64
 """Rows that the figures are measured in: 7 ms for an LFC frame."""
 
+# A pixel is bright at this many noises above the level.
+_BRIGHT_SIGMA = 10
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -73,7 +76,7 @@ def white_part(image):
 class FrameStatistics:
     """Figures by which a reduced frame is compared with others of its group. All in adu.
 
-    Parameters
+    Attributes
     ----------
     level : float
         Mean of the science pixels after overscan subtraction.
@@ -123,7 +126,7 @@ def frame_statistics(image, overscan=()):
     noise = clipped_moments(steps).sigma / 2**0.5
     clean = without_outliers(rows)
     with np.errstate(invalid="ignore"):
-        bright = np.count_nonzero(rows > clean.level + 10 * max(noise, DIGITAL_NOISE))
+        bright = np.count_nonzero(rows > clean.level + _BRIGHT_SIGMA * max(noise, DIGITAL_NOISE))
     overscan = np.ravel(overscan)
     return FrameStatistics(
         level=clean.level,
@@ -202,7 +205,7 @@ class CleanImage:
 
 
 def without_outliers(image):
-    """Find the pixels within 5 sigma of their column's median, and return them with their mean."""
+    """Return the `CleanImage` of the pixels within 5 sigma of their column's median."""
     if np.isfinite(image).all():
         profile = _column_medians(image)
     else:

@@ -30,12 +30,12 @@ def half_split(combined, region):
         Measured over predicted noise; 1 if the uncertainty is right.
     """
     y0, y1, x0, x1 = region
-    inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
-    frames = combined.sample[:, inside, x0:x1].astype(np.float64)
+    is_inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
+    frames = combined.sample[:, is_inside, x0:x1].astype(np.float64)
     n = len(frames)
     if n < 2 or combined.noise is None or not frames.size:
         return UNKNOWN
-    rows = combined.sample_rows[inside]
+    rows = combined.sample_rows[is_inside]
     places = (rows[:, None] * combined.image.shape[1] + np.arange(x0, x1)).ravel()
     levels = np.ones(n) if combined.levels is None else combined.levels
     terms, expected = combined.noise.terms_at(places), combined.noise.expected_at(places)

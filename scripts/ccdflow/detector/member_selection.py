@@ -11,6 +11,7 @@ from ccdflow.detector.frame_figures import BOXES, COMPARED_ROWS, FRAME_ROWS, whi
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each
 
+# The figure by which a frame with the pixels of another is left out.
 _COPY = "copy"
 
 OTHER_EXPOSURE = "exposure"
@@ -25,7 +26,7 @@ class Thresholds:
     (1.4826 MAD). The scatter counts as at least the floor of that figure: in a small group, or
     with a quiet camera, the MAD can be close to zero.
 
-    Parameters
+    Attributes
     ----------
     sigma : float
         A frame farther away than `sigma` times that scatter is left out.
@@ -64,7 +65,7 @@ class Thresholds:
 class LeftOut:
     """A frame unlike its group, and the figure that showed it.
 
-    Parameters
+    Attributes
     ----------
     index : int
         Its index in the list.
@@ -89,7 +90,7 @@ class LeftOut:
 class Selection:
     """The frames to combine.
 
-    Parameters
+    Attributes
     ----------
     kept : tuple of int
         Indices of the frames to combine, in order.
@@ -109,7 +110,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of all frames of a group, and how far from the median it may be.
+    """A figure of all frames of a group, and its allowed distance from the median.
 
     Attributes
     ----------
@@ -125,7 +126,7 @@ class Figure:
     common : float or None
         Floor used when judging the group's scatter; None takes ``floor``.
     meaning : str
-        How a part of 1 is found: reasons have it beside the name, and the figures in percent.
+        Meaning of a figure that is a part of 1: reasons have it, and the figures in percent.
     """
 
     name: str
@@ -207,12 +208,12 @@ def selection_of(figures, count, limits, no_common_shape):
     left_out, disagreements = {}, []
     for figure in figures:
         centre, scatter, reach = figure.limits(limits.sigma)
-        most = limits.disagree * (figure.common or figure.floor)
-        if scatter > most:
+        limit = limits.disagree * (figure.common or figure.floor)
+        if scatter > limit:
             disagreements.append(
                 f"the frames have no common {figure.name}: it scatters by "
                 f"{scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, more than "
-                f"{most:.4g}{figure.unit}"
+                f"{limit:.4g}{figure.unit}"
             )
         for index in _outliers_of_figure(figure, centre, reach):
             left_out.setdefault(index, _explain(index, figure, centre, reach))
@@ -232,20 +233,20 @@ def _too_many(left_out, count, limits):
     allowed = max(1, int(limits.left_out * count))
     if len(left_out) <= allowed:
         return []
-    first = min(left_out, key=lambda out: out.index)
+    first = min(left_out, key=lambda frame: frame.index)
     return [
         f"{len(left_out)} of {count} frames do not look like the others, more than "
         f"{allowed} (the first: {first.text})"
     ]
 
 
-def leave_out(selection, more, thresholds=None):
+def leave_out(selection, further, thresholds=None):
     """Leave further frames out of a selection.
 
     Parameters
     ----------
     selection : Selection
-    more : sequence of LeftOut
+    further : sequence of LeftOut
         Indices refer to the kept frames.
     thresholds : Thresholds, optional
         The defaults if not given.
@@ -256,10 +257,10 @@ def leave_out(selection, more, thresholds=None):
         It disagrees if too many frames are left out by now; a frame with the pixels of another one,
         or of another exposure, does not count for that.
     """
-    more = [replace(out, index=selection.kept[out.index]) for out in more]
-    indices = {out.index for out in more}
-    left_out = tuple(sorted((*selection.left_out, *more), key=lambda out: out.index))
-    unlike = [out for out in left_out if out.figure not in (_COPY, OTHER_EXPOSURE)]
+    further = [replace(frame, index=selection.kept[frame.index]) for frame in further]
+    indices = {frame.index for frame in further}
+    left_out = tuple(sorted((*selection.left_out, *further), key=lambda frame: frame.index))
+    unlike = [frame for frame in left_out if frame.figure not in (_COPY, OTHER_EXPOSURE)]
     count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(unlike))
     reasons = _too_many(unlike, count, thresholds or Thresholds())
     return Selection(
@@ -293,12 +294,12 @@ def same_pixels(frames, names):
     """
     first, copies = {}, []
     for index, frame in enumerate(frames):
-        before = first.setdefault(frame.tobytes(), index)
-        if before == index:
+        earlier = first.setdefault(frame.tobytes(), index)
+        if earlier == index:
             continue
         finite = frame[np.isfinite(frame)]
         if finite.size and np.ptp(finite):
-            text = f"its pixels are those of {names[before]}: combined once"
+            text = f"its pixels are those of {names[earlier]}: combined once"
             copies.append(LeftOut(index, _COPY, np.nan, np.nan, text))
     return copies
 
@@ -368,43 +369,43 @@ def figures_of(stats, limits):
     ------
     Figure
     """
-    noises = np.array([s.noise for s in stats])
+    noises = np.array([frame.noise for frame in stats])
     noise = _group_noise(stats)
-    shapes = np.array([s.shape for s in stats])
+    shapes = np.array([frame.shape for frame in stats])
     shapes = shapes[:, np.isfinite(shapes).any(axis=0)]
-    unlike = np.full(len(stats), np.nan)
+    distances = np.full(len(stats), np.nan)
     if shapes.size:
-        unlike = np.sqrt(np.mean(np.square(shapes - np.nanmedian(shapes, axis=0)), axis=1))
+        distances = np.sqrt(np.mean(np.square(shapes - np.nanmedian(shapes, axis=0)), axis=1))
 
     def values(name):
-        return np.array([getattr(s, name) for s in stats], dtype=np.float64)
+        return np.array([getattr(frame, name) for frame in stats], dtype=np.float64)
 
     common = limits.level * noise
     yield Figure("level", values("level"), _level_floor(stats, limits, noise), common=common)
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
-    pixels = max(min(s.pixels for s in stats), 1)
+    pixels = max(min(frame.pixels for frame in stats), 1)
     # The error of a noise from differences of neighbours, as a fraction of it.
     error = (0.75 / pixels) ** 0.5
     # The scatter of a group has `sigma` of these errors as its limit, as a frame has.
-    group = limits.sigma / limits.disagree
+    errors_in_limit = limits.sigma / limits.disagree
     yield Figure(
         "noise",
         noises,
         max(limits.noise, error) * noise,
-        common=max(limits.noise, group * error) * noise,
+        common=max(limits.noise, errors_in_limit * error) * noise,
     )
     # Bright pixels are counted in a sample: their number scatters by its root.
-    counted = np.median(values("bright")) / pixels
-    bright = max(limits.bright, counted**0.5)
+    bright_part_variance = np.median(values("bright")) / pixels
+    bright = max(limits.bright, bright_part_variance**0.5)
     yield Figure("fraction of bright pixels", values("bright"), bright, "", one_sided=True)
     # The error of the rms of boxes of white noise.
     error = (0.5 / pixels) ** 0.5
     yield Figure(
         "coarse structure",
-        unlike,
+        distances,
         max(limits.structure, error) * noise,
         one_sided=True,
-        common=max(limits.structure, group * error) * noise,
+        common=max(limits.structure, errors_in_limit * error) * noise,
     )
     for name, lines in (("row", FRAME_ROWS), ("column", pixels / _FEWEST_ROWS)):
         floor = max(limits.rows, _chance_structure(lines, pixels, limits.sigma)) * noise
@@ -426,41 +427,43 @@ def unlike_shapes(stats, limits):
     list of str
         A sentence, or none.
     """
-    shapes = np.array([s.shape for s in stats])
+    shapes = np.array([frame.shape for frame in stats])
     noise = _group_noise(stats)
     if len(stats) < 3 or not np.isfinite(shapes).all():
         return []
     middle = np.median(shapes, axis=0)
     scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
-    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
+    rows = [frame.row_structure for frame in stats if np.isfinite(frame.row_structure)]
     # A box averages a few rows, each with the uncertainty of its overscan level.
-    from_rows = float(np.median(rows)) / (FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
-    of_a_box = noise * BOXES / max(min(s.pixels for s in stats), 1) ** 0.5
-    most = max(limits.sigma * limits.structure * noise, 3 * np.hypot(from_rows, of_a_box))
+    row_noise = float(np.median(rows)) / (FRAME_ROWS / BOXES) ** 0.5 if rows else 0.0
+    box_noise = noise * BOXES / max(min(frame.pixels for frame in stats), 1) ** 0.5
+    limit = max(limits.sigma * limits.structure * noise, 3 * np.hypot(row_noise, box_noise))
     whole_scatter = float(np.sqrt(np.mean(np.square(scatter))))
-    if whole_scatter <= most:
+    if whole_scatter <= limit:
         return []
     return [
         f"the frames have no common coarse structure: it scatters by {whole_scatter:.4g} adu, "
-        f"more than {most:.4g} adu"
+        f"more than {limit:.4g} adu"
     ]
 
 
 def _group_noise(stats):
-    noises = [s.noise for s in stats if np.isfinite(s.noise)]
+    """Return the median noise of frames, at least that of rounding, adu."""
+    noises = [frame.noise for frame in stats if np.isfinite(frame.noise)]
     return max(float(np.median(noises)), DIGITAL_NOISE) if noises else DIGITAL_NOISE
 
 
 def _level_floor(stats, limits, noise):
     """Return the floor of the level: a mean of rows with the uncertainty of their overscan."""
-    if not all(np.isfinite(s.bias_level) for s in stats):
+    if not all(np.isfinite(frame.bias_level) for frame in stats):
         return limits.level * noise
-    rows = [s.row_structure for s in stats if np.isfinite(s.row_structure)]
-    from_rows = float(np.median(rows)) / FRAME_ROWS**0.5 if rows else 0.0
-    return min(float(np.hypot(limits.subtracted_level * noise, from_rows)), limits.level * noise)
+    rows = [frame.row_structure for frame in stats if np.isfinite(frame.row_structure)]
+    row_noise = float(np.median(rows)) / FRAME_ROWS**0.5 if rows else 0.0
+    return min(float(np.hypot(limits.subtracted_level * noise, row_noise)), limits.level * noise)
 
 
 def _outliers_of_figure(figure, centre, reach):
+    """Return the indices of frames beyond the reach of a figure, or without a value."""
     distance = figure.values - centre
     if not figure.one_sided:
         distance = np.abs(distance)

@@ -9,18 +9,18 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA
 
 BOX = 12
-"""A star is looked at up to this many pixels from its peak."""
+"""A star is measured up to this many pixels from its peak."""
 
-# Brightest peaks that are looked at.
+# Brightest peaks that are measured.
 _CANDIDATES = 60
 # A width needs at least this many stars: the median of fewer may be that of a galaxy.
-_ENOUGH = 3
+_FEWEST_STARS = 3
 # A cosmic ray has fewer pixels above half of its peak, a galaxy or a blend is not round.
 _FEWEST_PIXELS = 5
 # The longest width of a round star is at most this many times its shortest.
-_ROUND = 1.6
+_MOST_ELONGATED = 1.6
 # A peak is at least this many times the noise of a pixel.
-_BRIGHT = 12.0
+_LEAST_PEAK = 12.0
 
 
 def star_width(image, *, step, small, top=math.inf):
@@ -53,7 +53,7 @@ def star_width(image, *, step, small, top=math.inf):
         width = _width(image, middle, step, top)
         if width is not None:
             widths.append(width)
-    if len(widths) < _ENOUGH:
+    if len(widths) < _FEWEST_STARS:
         return math.nan, len(widths)
     return float(np.median(widths)), len(widths)
 
@@ -80,10 +80,10 @@ def _brightest(small):
 
 def _width(image, middle, step, top):
     """Return the width of the star near a place; None if no star there can be measured."""
-    near = _box(image, middle, BOX + step)
-    if near is None:
+    wide_box = _box(image, middle, BOX + step)
+    if wide_box is None:
         return None
-    values, y0, x0 = near
+    values, y0, x0 = wide_box
     y, x = np.unravel_index(int(np.nanargmax(values)), values.shape)
     box = _box(image, (y0 + int(y), x0 + int(x)), BOX)
     if box is None:
@@ -97,19 +97,19 @@ def _width(image, middle, step, top):
     sky = float(np.median(edge))
     noise = MAD_TO_SIGMA * float(np.median(np.abs(edge - sky)))
     peak = float(values[BOX, BOX])
-    if peak >= top or peak < values.max() or peak - sky < _BRIGHT * max(noise, 1e-9):
+    if peak >= top or peak < values.max() or peak - sky < _LEAST_PEAK * max(noise, 1e-9):
         return None
-    rows, columns = np.nonzero(_together(values > sky + (peak - sky) / 2))
+    rows, columns = np.nonzero(_connected_to_middle(values > sky + (peak - sky) / 2))
     if rows.size < _FEWEST_PIXELS or rows.size > BOX * BOX:
         return None
     spreads = sorted(np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12))
-    if math.sqrt(spreads[1] / spreads[0]) > _ROUND:
+    if math.sqrt(spreads[1] / spreads[0]) > _MOST_ELONGATED:
         return None
     return 2 * math.sqrt(rows.size / math.pi)
 
 
-def _together(mask):
-    """Return the pixels of a mask that hang together with its middle."""
+def _connected_to_middle(mask):
+    """Return the pixels of a mask that are connected to its middle."""
     connected = np.zeros_like(mask)
     connected[BOX, BOX] = mask[BOX, BOX]
     while True:

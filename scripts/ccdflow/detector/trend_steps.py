@@ -51,7 +51,7 @@ _LARGER_SCATTER = 1.4
 # This part of the nights determines the scatter about the lines: outliers are left out.
 _EFFICIENCY = 0.85
 # Neighbouring nights are taken to be correlated by at most this.
-_MOST_ALIKE = 0.95
+_MOST_CORRELATED = 0.95
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     errors = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
     is_told = np.isfinite(errors)
     errors = np.where(is_told, errors, np.median(errors[is_told]) if is_told.any() else 0.0)
-    place = measured[_in_company(values[measured], errors[measured], floor)]
+    place = measured[_has_company(values[measured], errors[measured], floor)]
     if place.size < 2 * FEWEST:
         return []
     series = _Nights(days[place], values[place], errors[place], floor)
@@ -187,22 +187,22 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     return [_event_of_all_nights(event, place, values, series.scatter) for event in steps]
 
 
-def _in_company(values, errors, floor):
+def _has_company(values, errors, floor):
     """Return which values do not stand alone: most nights before, after or about them are alike."""
     limit = _SIGMA_OF_LONE_NIGHTS * np.hypot(np.maximum(_scatters(values), floor), errors)
     reach = _NIGHTS_OF_MEDIAN // 2
-    about = np.pad(values, reach, constant_values=np.nan)
-    about = np.lib.stride_tricks.sliding_window_view(about, _NIGHTS_OF_MEDIAN)
+    around = np.pad(values, reach, constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(around, _NIGHTS_OF_MEDIAN)
     # Beside a step, the nights of one side alone are alike.
     ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST)
     first, last = slice(0, len(ahead)), slice(len(values) - len(ahead), None)
-    kept = np.zeros(values.size, bool)
-    for part, windows in ((slice(None), about), (first, ahead), (last, ahead)):
+    has_company = np.zeros(values.size, bool)
+    for part, windows in ((slice(None), around), (first, ahead), (last, ahead)):
         middle = np.nanmedian(windows, axis=1)
-        alike = np.abs(windows - middle[:, None]) <= limit[part, None]
-        most = 2 * alike.sum(axis=1) > np.isfinite(windows).sum(axis=1)
-        kept[part] |= most & (np.abs(values[part] - middle) <= limit[part])
-    return kept
+        is_alike = np.abs(windows - middle[:, None]) <= limit[part, None]
+        is_majority = 2 * is_alike.sum(axis=1) > np.isfinite(windows).sum(axis=1)
+        has_company[part] |= is_majority & (np.abs(values[part] - middle) <= limit[part])
+    return has_company
 
 
 def _scatter(values):
@@ -212,17 +212,17 @@ def _scatter(values):
 
 def _scatters(values):
     """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
-    whole, size = _scatter(values), values.size
+    scatter, size = _scatter(values), values.size
     part_count = max(size // _NIGHTS_OF_PART, 1)
     if part_count == 1:
-        return np.full(size, whole)
+        return np.full(size, scatter)
     changes = np.abs(np.diff(values, prepend=values[0]))[: part_count * _NIGHTS_OF_PART].reshape(
         part_count, _NIGHTS_OF_PART
     )
     part_scatters = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
     # A part in which the scatter changes takes the larger one of its neighbours.
     part_scatters = np.max([part_scatters[:-2], part_scatters[1:-1], part_scatters[2:]], axis=0)
-    part_scatters = np.where(part_scatters > _LARGER_SCATTER * whole, part_scatters, whole)
+    part_scatters = np.where(part_scatters > _LARGER_SCATTER * scatter, part_scatters, scatter)
     return np.append(
         np.repeat(part_scatters, _NIGHTS_OF_PART),
         np.full(size % _NIGHTS_OF_PART, part_scatters[-1]),
@@ -250,8 +250,8 @@ def _event_of_all_nights(event, place, values, scatter):
     """
     first, last = int(place[event.first]), int(place[event.last_before])
     between = np.arange(last + 1, first)
-    alike = between[np.abs(values[between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter]
-    first = int(alike[0]) if alike.size else first
+    same_state = between[np.abs(values[between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter]
+    first = int(same_state[0]) if same_state.size else first
     measured_nights = [night for night in range(last, first) if math.isfinite(values[night])]
     return replace(event, first=first, last_before=measured_nights[-1])
 
@@ -304,15 +304,18 @@ class _Nights:
             fit = self._fit(*self._window(cuts))
             size = np.abs(fit.step) / np.sqrt(fit.variance)
             size[~(np.abs(fit.step) >= least)] = 0.0
-            for one in tried:
-                size[max(one - FEWEST, 0) : one + FEWEST] = 0.0
+            for night in tried:
+                size[max(night - FEWEST, 0) : night + FEWEST] = 0.0
             best = int(np.argmax(size))
             if not size[best] >= limit:
                 break
             dated = self._date_cut(best, cuts)
-            more = sorted({*cuts, dated})
-            if len(more) > len(cuts) and self._judge_cut(dated, more, least)[2] >= limit:
-                cuts = more
+            with_dated = sorted({*cuts, dated})
+            if (
+                len(with_dated) > len(cuts)
+                and self._judge_cut(dated, with_dated, least)[2] >= limit
+            ):
+                cuts = with_dated
             else:
                 tried.append(best)
         return self._settle_steps(cuts, limit, least)
@@ -326,7 +329,7 @@ class _Nights:
         return [step for step in judged if step[2] >= limit]
 
     def _date_cut(self, cut, others):
-        """Return the night that parts those about a cut best: with it, least is left of them."""
+        """Return the night near a cut at which a step leaves the least squares."""
         low, high = (np.full(self.values.size, end[cut]) for end in self._window(others))
         fit = self._fit(low, high)
         return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
@@ -368,11 +371,11 @@ class _Nights:
             t_after, y_after = after[1] / after[0], after[2] / after[0]
             xx = before[3] - before[1] * t_before + after[3] - after[1] * t_after
             xy = before[4] - before[1] * y_before + after[4] - after[1] * y_after
-            slope, apart = xy / xx, t_after - t_before
-            step = y_after - y_before - slope * apart
-            variance = 1 / before[0] + 1 / after[0] + apart**2 / xx
-            here = self.days - np.diff(self.days, prepend=self.days[0]) / 2
-            ends = y_before + slope * (here - t_before), y_after + slope * (here - t_after)
+            slope, distance = xy / xx, t_after - t_before
+            step = y_after - y_before - slope * distance
+            variance = 1 / before[0] + 1 / after[0] + distance**2 / xx
+            dates = self.days - np.diff(self.days, prepend=self.days[0]) / 2
+            ends = y_before + slope * (dates - t_before), y_after + slope * (dates - t_after)
         step[(index - low < FEWEST) | (high - index < FEWEST)] = np.nan
         return _Fit(step, variance, *ends)
 
@@ -380,9 +383,9 @@ class _Nights:
         """Return the first night, and the one after the last, that count with each night."""
         index = np.arange(self.values.size)
         edges = np.array([0, *cuts, index.size])
-        at = np.searchsorted(edges, index, side="right") - 1
+        parts = np.searchsorted(edges, index, side="right") - 1
         low, high = self._nights_nearby
-        return np.maximum(low, edges[at]), np.minimum(high, edges[at + 1])
+        return np.maximum(low, edges[parts]), np.minimum(high, edges[parts + 1])
 
     @cached_property
     def _nights_nearby(self):
@@ -396,9 +399,11 @@ class _Nights:
 
     @cached_property
     def _running(self):
+        """Running sums of the figure, see `_running_sums`."""
         return self._running_sums(self.values)
 
     def _running_sums(self, values):
+        """Return the running weighted sums of 1, t, y, t^2 and t y, (5, n + 1), from 0 on."""
         w, t = self.weights, self.days
         terms = np.array([w, w * t, w * values, w * t * t, w * t * values])
         return np.pad(np.cumsum(terms, axis=1), ((0, 0), (1, 0)))
@@ -424,7 +429,7 @@ class _Nights:
             residuals[cut:] -= np.nan_to_num(fit.step[cut])
         return residuals
 
-    def _inflation(self, left, steps):
+    def _inflation(self, residuals, steps):
         """Return the factor of the errors: by the scatter about the lines, nights being alike.
 
         The scatter of weights is that of differences between nights: it is the same whatever
@@ -432,29 +437,31 @@ class _Nights:
 
         Parameters
         ----------
-        left : numpy.ndarray
+        residuals : numpy.ndarray
             The values without their steps, (n,).
         steps : int
             Steps that were taken out.
         """
-        running, (low, high) = self._running_sums(left), self._window(())
+        running, (low, high) = self._running_sums(residuals), self._window(())
         n, t, y, tt, ty = running[:, high] - running[:, low]
         xx = np.maximum(tt - t * t / n, 1e-300)
         slope = (ty - t * y / n) / xx
         smooth = y / n + slope * (self.days - t / n)
-        lent = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
-        freedom = left.size - lent.sum() - steps
-        spread = max(_deviation(left - smooth) * math.sqrt(left.size / freedom), self.least)
-        alike = 1 - (self.scatter / max(spread, self.scatter)) ** 2
-        alike = min(max(alike - self.values.size**-0.5, 0.0), _MOST_ALIKE)
-        return math.sqrt((1 + alike) / (1 - alike)) * spread / self.scatter
+        leverage = self.weights * (1 / n + (self.days - t / n) ** 2 / xx)
+        freedom = residuals.size - leverage.sum() - steps
+        spread = max(
+            _deviation(residuals - smooth) * math.sqrt(residuals.size / freedom), self.least
+        )
+        correlation = 1 - (self.scatter / max(spread, self.scatter)) ** 2
+        correlation = min(max(correlation - self.values.size**-0.5, 0.0), _MOST_CORRELATED)
+        return math.sqrt((1 + correlation) / (1 - correlation)) * spread / self.scatter
 
-    def _wander(self, left):
-        """Return the variance that a day adds, whatever way values go."""
+    def _wander(self, residuals):
+        """Return the variance that a day adds to a value that wanders."""
         later = np.searchsorted(self.days, self.days + _LEAST_WANDERING_DAYS)
-        pairs = np.flatnonzero(later < left.size)
+        pairs = np.flatnonzero(later < residuals.size)
         if pairs.size < FEWEST:
             return 0.0
-        apart = self.days[later[pairs]] - self.days[pairs]
-        moved = _deviation(left[later[pairs]] - left[pairs])
-        return max(moved**2 - 2 * self.scatter**2, 0.0) / float(np.median(apart))
+        lags = self.days[later[pairs]] - self.days[pairs]
+        deviation = _deviation(residuals[later[pairs]] - residuals[pairs])
+        return max(deviation**2 - 2 * self.scatter**2, 0.0) / float(np.median(lags))

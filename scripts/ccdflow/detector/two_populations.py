@@ -38,28 +38,28 @@ def two_kinds(statistics, thresholds=None):
     order = np.argsort(along, kind="stable")
     ordered = along[order]
     gaps = np.diff(ordered)[_FEWEST_OF_A_KIND - 1 : len(ordered) - _FEWEST_OF_A_KIND]
-    at = int(np.argmax(gaps)) + _FEWEST_OF_A_KIND
-    widest = max(np.ptp(ordered[:at]), np.ptp(ordered[at:]))
+    split = int(np.argmax(gaps)) + _FEWEST_OF_A_KIND
+    widest = max(np.ptp(ordered[:split]), np.ptp(ordered[split:]))
     # Frames of one kind may differ by one floor.
     if gaps.max() <= max(widest, 1.0):
         return None
-    kinds = [tuple(sorted(map(int, part))) for part in (order[:at], order[at:])]
+    kinds = [tuple(sorted(map(int, part))) for part in (order[:split], order[split:])]
     return tuple(sorted(kinds))
 
 
 def _figures(statistics, limits):
     """Return the figures of the frames in units of their floors, shape (frames, figures)."""
-    noises = np.array([s.noise for s in statistics])
+    noises = np.array([frame.noise for frame in statistics])
     finite_noises = noises[np.isfinite(noises)]
     noise = (
         max(float(np.median(finite_noises)), DIGITAL_NOISE) if finite_noises.size else DIGITAL_NOISE
     )
     columns = [
-        np.array([s.level for s in statistics]) / (limits.level * noise),
-        np.array([s.bias_level for s in statistics]) / (limits.bias_level * noise),
+        np.array([frame.level for frame in statistics]) / (limits.level * noise),
+        np.array([frame.bias_level for frame in statistics]) / (limits.bias_level * noise),
         noises / (limits.noise * noise),
-        np.array([s.bright for s in statistics]) / limits.bright,
+        np.array([frame.bright for frame in statistics]) / limits.bright,
     ]
-    shapes = np.array([s.shape for s in statistics]) / (limits.structure * noise)
+    shapes = np.array([frame.shape for frame in statistics]) / (limits.structure * noise)
     # The mean of many boxes counts as one figure.
     return np.column_stack([*columns, shapes / max(shapes.shape[1], 1) ** 0.5])

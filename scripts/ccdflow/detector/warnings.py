@@ -12,9 +12,12 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
 
 # Adu: rounding to whole adu does no harm to more noise.
-_SMOOTH = 4.0
+_ROUNDING_NOISE = 4.0
 # This many drawn pixels show how much rounding adds.
 _TRIALS = 4000
+# Of the random numbers: the same warnings in each run.
+_TRIAL_SEED = 20160117
+# The end of a warning on a camera whose noise is below 1 adu.
 _WHOLE_NUMBERS = (
     ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
     " of the most frequent value (`bias: {clip: null}` averages all)"
@@ -38,14 +41,14 @@ def expected_clipping(n, recipe, noise=math.inf):
     """
     if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0
-    is_whole = 0 < noise < _SMOOTH
+    is_whole = 0 < noise < _ROUNDING_NOISE
     return _rejected_of_simulated(n, recipe, float(f"{noise:.2g}") if is_whole else None)
 
 
 @lru_cache(maxsize=256)
 def _rejected_of_simulated(n, recipe, noise):
     """Return the fraction of simulated values that a recipe rejects, at the worst rounding."""
-    random = np.random.default_rng(20160117)
+    random = np.random.default_rng(_TRIAL_SEED)
     values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)
     if noise is None:
         return _rejected_part(values, recipe)
@@ -55,12 +58,15 @@ def _rejected_of_simulated(n, recipe, noise):
     # subtracted levels are whole adu, halves, or any number.
     levels = random.random((n, 1, 1), dtype=np.float32)
     halves = np.rint(2 * levels) / 2
-    anywhere = random.random(_TRIALS, dtype=np.float32)
-    tried = [(anywhere, 0), (anywhere, halves), (anywhere, levels), (0, 0), (0.25, 0), (0.5, 0)]
-    return max(_rejected_part(np.rint(values + at + level) - level, recipe) for at, level in tried)
+    any_mean = random.random(_TRIALS, dtype=np.float32)
+    tried = [(any_mean, 0), (any_mean, halves), (any_mean, levels), (0, 0), (0.25, 0), (0.5, 0)]
+    return max(
+        _rejected_part(np.rint(values + mean + level) - level, recipe) for mean, level in tried
+    )
 
 
 def _rejected_part(values, recipe):
+    """Return the fraction of values (n, 1, k) that a recipe rejects."""
     count = combine_arrays(np.asarray(values, dtype=np.float32), recipe).count
     return 1 - float(count.mean()) / len(values)
 
@@ -118,6 +124,10 @@ def warnings_on_bias(figures, recipe):
     return sentences
 
 
+# Noises above 0 within which a level is near 0, and the factor by which values below 0 are fewer.
+_NEAR_ZERO, _FEWER = 1.5, 3
+
+
 def is_cut_off(frames, levels, noise):
     """Tell whether a camera's converter cuts off the values below 0.
 
@@ -138,7 +148,7 @@ def is_cut_off(frames, levels, noise):
     """
     levels = np.asarray(levels, dtype=np.float64)[:, None, None]
     middle = np.median(levels) + np.nanmedian(frames[:, ::8])
-    if not 0 <= middle < 1.5 * noise:
+    if not 0 <= middle < _NEAR_ZERO * noise:
         return False
     expected = math.erfc((middle / noise + 1) / 2**0.5) / 2
-    return bool(np.mean(frames + levels < -noise) < expected / 3)
+    return bool(np.mean(frames + levels < -noise) < expected / _FEWER)

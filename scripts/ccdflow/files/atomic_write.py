@@ -136,7 +136,7 @@ def write_whole(path, parts):
     ----------
     path : path-like
     parts : list
-        What it holds, in order: bytes-like, or an iterable of such. Of a FITS file headers and data
+        The content in order: bytes-like, or an iterable of such. Of a FITS file headers and data
         units, each padded to 2880 bytes.
 
     Raises
@@ -152,7 +152,7 @@ def write_whole(path, parts):
 
 
 def write_directly(path, content):
-    """Write a file that tells its reader whether it is whole, such as a PNG: under its own name.
+    """Write a file whose readers notice a missing end, such as a PNG, under its own name.
 
     Giving a file its name takes longer than writing a small one. A file that is there already is
     replaced as by `write_whole`, so that no link is followed.
@@ -198,6 +198,7 @@ def write_text(path, text):
 
 
 def _pieces(data):
+    """Return the pieces of some data: bytes in one, or the data themselves, an iterable."""
     try:
         return (memoryview(data).cast("B"),)
     except TypeError:

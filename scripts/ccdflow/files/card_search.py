@@ -18,9 +18,9 @@ from ccdflow.files.values import is_silent
 
 @dataclass(frozen=True)
 class Reading:
-    """A value that was looked for in the headers, and the cards that are there but no use.
+    """A value that was looked for in the headers, and the cards of it that cannot be read.
 
-    Parameters
+    Attributes
     ----------
     value : object
         As the reader of its kind gives it; None where no card is readable.
@@ -46,18 +46,18 @@ class Reading:
 
 
 def first_readable(candidates, reader, *, problem, silent=()):
-    """Return the first value that can be read, and say which cards before it cannot be.
+    """Return the first value that can be read, and lines on the cards before it that cannot.
 
     Parameters
     ----------
     candidates : iterable of ccdflow.files.cards.Content
         In the order in which they are tried.
     reader : callable
-        Called with a `Content`; returns its value, or None where it is no use.
+        Called with a `Content`; returns its value, or None where it cannot be read.
     problem : str
         The problem of such a card, in plain words.
     silent : container of str
-        Keywords that mean something else in other cameras: they are passed over without a word.
+        Keywords that mean something else in other cameras: they give no such line.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def first_readable(candidates, reader, *, problem, silent=()):
 
 
 class CardPlaces:
-    """Where cards stand in headers: the same in all headers with the same keywords.
+    """The places of cards in headers: the same in all headers with the same keywords.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class CardPlaces:
         return places
 
     def _places(self, spec, order):
-        """Yield the places of one card."""
+        """Yield the places of one card, as `find` returns them."""
         for index in dict.fromkeys(self._hdus.get(spec.hdu, order)):
             places = (None,)
             if spec.name:
@@ -126,14 +126,14 @@ class CardPlaces:
             for place in places:
                 yield spec.keyword, index, place, spec
 
-    def named(self, order, wanted, unwanted):
+    def named(self, order, pattern, excluded):
         """Return the places of all cards with such a name.
 
         Parameters
         ----------
         order : sequence of int
             HDUs to search, one after the other.
-        wanted, unwanted : re.Pattern
+        pattern, excluded : re.Pattern
             Of whole keywords.
 
         Returns
@@ -141,13 +141,13 @@ class CardPlaces:
         list of (str, int, int or None, CardSpec)
             As `find` returns them.
         """
-        name = (wanted, unwanted)
+        name = (pattern, excluded)
         if name not in self._found:
             specs = (
                 CardSpec(keyword, hdu)
                 for hdu in dict.fromkeys(order)
                 for keyword in dict.fromkeys(self._keywords[hdu])
-                if wanted.fullmatch(keyword) and not unwanted.fullmatch(keyword)
+                if pattern.fullmatch(keyword) and not excluded.fullmatch(keyword)
             )
             self._found[name] = [
                 place for spec in specs for place in self._places(spec, (spec.hdu,))
@@ -156,7 +156,7 @@ class CardPlaces:
 
 
 def contents_at(headers, places):
-    """Yield the contents of cards that say something.
+    """Yield the contents of cards at some places, without those of an unknown value.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Header cards as they really are: in another HDU, standing twice, HIERARCH, blank, unreadable."""
+"""Header cards as cameras write them: in any HDU, repeated, HIERARCH, blank or unreadable."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from ccdflow.files.values import Broken, as_number
 
 # A standard FITS keyword has at most this many letters.
 _LONGEST_PLAIN = 8
+# Letters of a value in a message.
+_MOST_SHOWN = 60
 
 
 @dataclass(frozen=True)
 class CardSpec:
-    """Where a value stands in the headers of a file.
+    """The place of a value in the headers of a file.
 
-    Parameters
+    Attributes
     ----------
     keyword : str
         The card's name; HIERARCH cards without the word HIERARCH, such as ``ESO DPR TYPE``.
@@ -39,7 +41,7 @@ class CardSpec:
     name: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "name", _name(self.keyword))
+        object.__setattr__(self, "name", _indexed_name(self.keyword))
 
 
 def read_card(value):
@@ -66,7 +68,7 @@ def bare_keyword(keyword):
 class Content:
     """The content of one card.
 
-    Parameters
+    Attributes
     ----------
     keyword : str
     value : str, int, float, bool, complex or Broken
@@ -95,7 +97,7 @@ def contents(header, keyword, occurrence="first"):
     -------
     list of Content
     """
-    cards = _contents(header, keyword)
+    cards = _cards_of_keyword(header, keyword)
     if cards:
         cards = [content for content in cards if content is not None]
     return cards[::-1] if occurrence == "last" else cards
@@ -106,7 +108,7 @@ _PLAIN = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
 @lru_cache(maxsize=4096)
-def _name(keyword):
+def _indexed_name(keyword):
     """Return the name under which astropy's index has a keyword; '' for one that it looks for.
 
     A name of more than eight letters is that of a HIERARCH card, unless it has a point in it.
@@ -129,7 +131,7 @@ def has_card(header, keyword):
     -------
     bool
     """
-    name = _name(keyword)
+    name = _indexed_name(keyword)
     return name in indexed_names(header) if name else keyword in header
 
 
@@ -145,7 +147,7 @@ def count_of(header, keyword):
     -------
     int
     """
-    return len(_contents(header, keyword))
+    return len(_cards_of_keyword(header, keyword))
 
 
 def may_be_there(headers, specs):
@@ -168,13 +170,13 @@ def may_be_there(headers, specs):
     return [spec for spec in specs if spec.name in names or not spec.name]
 
 
-def _contents(header, keyword):
+def _cards_of_keyword(header, keyword):
     """Return the contents of a keyword's cards, None for a blank one.
 
-    A frame is asked for hundreds of keywords, and has few of them: one is looked up as it is, in a
-    tenth of the time that astropy takes to normalize it first.
+    Hundreds of keywords are looked for in a frame, which has few of them: the lookup of a plain
+    one takes a tenth of the time that astropy needs to normalize it first.
     """
-    name = _name(keyword)
+    name = _indexed_name(keyword)
     if name and is_text(header):
         return [_parsed_text(keyword, text) for text in header.cards_of(name)]
     if name:
@@ -183,7 +185,7 @@ def _contents(header, keyword):
         return []
     else:
         cards = [header.cards[(keyword, i)] for i in range(header.count(keyword))]
-    return [_content(keyword, card) for card in cards]
+    return [_content_of_card(keyword, card) for card in cards]
 
 
 def content_at(header, keyword, place):
@@ -202,7 +204,7 @@ def content_at(header, keyword, place):
     """
     if is_text(header):
         return _parsed_text(keyword, header.text_at(place))
-    return _content(keyword, header._cards[place])
+    return _content_of_card(keyword, header._cards[place])
 
 
 def first_value(header, keyword, default=None):
@@ -219,15 +221,16 @@ def first_value(header, keyword, default=None):
     -------
     object
     """
-    cards = _contents(header, keyword)
-    if not cards and _name(keyword):
+    cards = _cards_of_keyword(header, keyword)
+    if not cards and _indexed_name(keyword):
         return default
     content = cards[0] if cards else None
-    is_whole = content is not None and type(content.value) is int
-    return content.value if is_whole else header.get(keyword, default)
+    is_integer = content is not None and type(content.value) is int
+    return content.value if is_integer else header.get(keyword, default)
 
 
-def _content(keyword, card):
+def _content_of_card(keyword, card):
+    """Return the `Content` of astropy's card, None for a blank one."""
     image = card._image
     is_usual = image is not None and image[8:10] == "= " and not card._modified
     return _parsed_text(keyword, image) if is_usual else _parse_by_astropy(keyword, card)
@@ -264,14 +267,14 @@ def _parse_by_astropy(keyword, card):
         value = card.value
     except (VerifyError, ValueError):
         # A property of astropy's card would mend it, which changes the header.
-        return _broken(keyword, card._image)
+        return _content_of_broken(keyword, card._image)
     if isinstance(value, str):
         value = value.strip()
     if isinstance(value, Undefined) or value is None or value == "":
         return None
     if not _has_indicator(card):
-        return _broken(keyword, card._image)
-    return Content(keyword, value, _comment(card))
+        return _content_of_broken(keyword, card._image)
+    return Content(keyword, value, _comment_of_card(card))
 
 
 def _has_indicator(card):
@@ -280,14 +283,16 @@ def _has_indicator(card):
     return image is None or image[8:10] == "= " or image[:8].upper() == "HIERARCH"
 
 
-def _comment(card):
+def _comment_of_card(card):
+    """Return the comment of astropy's card; '' for one that cannot be parsed."""
     try:
         return card.comment
     except (VerifyError, ValueError):
         return ""
 
 
-def _broken(keyword, image):
+def _content_of_broken(keyword, image):
+    """Return the `Content` of a card that does not follow FITS: its text and its comment."""
     indicated = "=" in (image if image[:8].upper() == "HIERARCH" else image[:10])
     text = (image.partition("=")[2] if indicated else image[8:]).strip()
     comment = ""
@@ -302,8 +307,7 @@ def card_value(header, keyword, occurrence="first"):
     """Return the value of a card: str, int, float or bool; None where absent, blank or undefined.
 
     A card that does not follow the FITS standard (``GRATING = 1800 l/mm / lines``) counts as
-    absent here; who must not take it for absent asks `contents`. A blank card gives way to another
-    of its keyword.
+    absent here, unlike in `contents`. A blank card gives way to another of its keyword.
 
     Parameters
     ----------
@@ -319,7 +323,7 @@ def card_value(header, keyword, occurrence="first"):
     str, int, float, bool or None
     """
     cards = contents(header, keyword, occurrence)
-    return next((one.value for one in cards if not isinstance(one.value, Broken)), None)
+    return next((card.value for card in cards if not isinstance(card.value, Broken)), None)
 
 
 def as_text(content):
@@ -349,7 +353,7 @@ def unreadable_card(content, problem):
 def shown_value(value):
     """Return a value for a message, of bounded length."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
 def find(headers, spec, order):
@@ -414,9 +418,9 @@ def hdu_indices(headers, hdu):
     """
     if isinstance(hdu, int):
         return (hdu,) if 0 <= hdu < len(headers) else ()
-    wanted = hdu.strip().upper()
+    extname = hdu.strip().upper()
     names = (str(card_value(header, "EXTNAME") or "").upper() for header in headers)
-    return tuple(index for index, name in enumerate(names) if name == wanted)[:1]
+    return tuple(index for index, name in enumerate(names) if name == extname)[:1]
 
 
 def matches(value, patterns):
@@ -438,7 +442,7 @@ def matches(value, patterns):
     >>> matches("Bias frame", ["bias*"]), matches("2.0", [2])
     (True, True)
     """
-    return any(_is(value, pattern) for pattern in patterns)
+    return any(_is_match(value, pattern) for pattern in patterns)
 
 
 def as_list(value):
@@ -464,7 +468,8 @@ def as_integer(value):
     return int(real) if real is not None and real.is_integer() else None
 
 
-def _is(value, pattern):
+def _is_match(value, pattern):
+    """Tell whether a value is that of one pattern, see `matches`."""
     if value is None:
         return False
     if isinstance(pattern, bool) or isinstance(value, bool):

@@ -12,10 +12,15 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.file_errors import damaged_error
 from ccdflow.files.fits_structure import BLOCK, Hdu, data_size, has_end_card, parse_header
-from ccdflow.files.gzip_inflation import fill, scratch
+from ccdflow.files.gzip_inflation import fill
 from ccdflow.files.rawfile import MAX_HEADER
+from ccdflow.files.thread_buffers import thread_buffer
 
+# Bytes that are read and summed at once: a megabyte, in whole blocks.
 _SUM_BYTES = 360 * BLOCK
+
+# Words that are summed at once: a megabyte stays in the processor's cache.
+_SUM_WORDS = 1 << 18
 
 
 def fits_sum_of(*parts):
@@ -40,8 +45,8 @@ def sum_words(data):
     """
     words = np.frombuffer(data, dtype=">u4")
     total = 0
-    for first in range(0, words.size, 1 << 18):
-        total += int(words[first : first + (1 << 18)].sum(dtype=np.uint64))
+    for first in range(0, words.size, _SUM_WORDS):
+        total += int(words[first : first + _SUM_WORDS].sum(dtype=np.uint64))
     return fits_sum_of(total)
 
 
@@ -74,6 +79,7 @@ def encode_checksum(total):
     return text[-1] + text[:-1]
 
 
+# The first bytes of the header of a primary HDU, and of an extension.
 _BEGINNINGS = (b"SIMPLE  =", b"XTENSION=")
 
 
@@ -154,7 +160,7 @@ def signature(path):
     -------
     datasum : str
         Of the first HDU that has data; '0' if none has. '' if the file is missing or cut, or if
-        any HDU's content is not what its CHECKSUM says.
+        an HDU's content disagrees with its CHECKSUM.
     key : str
         CCDFKEY of the first HDU; '' where there is none.
     """
@@ -162,9 +168,9 @@ def signature(path):
     try:
         with Path(path).open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            at = 0
-            while at < size:
-                header, at, datasum = _checked_hdu(file, at, size, str(path))
+            place = 0
+            while place < size:
+                header, place, datasum = _checked_hdu(file, place, size, str(path))
                 headers.append(header)
                 first_sum = first_sum or datasum
     except (OSError, FrameError):
@@ -186,8 +192,8 @@ def _checked_hdu(file, start, size, name):
     if card_value(header, "CHECKSUM") is None or end > size:
         raise damaged_error(name, "an HDU has no checksum or is cut")
     total = sum_words(text)
-    for at in range(first, end, _SUM_BYTES):
-        part = scratch.get("sum", min(_SUM_BYTES, end - at))
+    for place in range(first, end, _SUM_BYTES):
+        part = thread_buffer("sum", min(_SUM_BYTES, end - place))
         if fill(file, part) < len(part):
             raise damaged_error(name, "an HDU is cut")
         total = fits_sum_of(total, sum_words(part))

@@ -35,6 +35,7 @@ _LARGE = (1 << 31) - 1
 _SEEDS = 10000
 # Cards of the form of an HDU, such as NAXIS1.
 _STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM")
+# Cards that funpack restores behind all others.
 _SUMS = ("CHECKSUM", "DATASUM")
 # Cards of the table that holds an image's tiles, such as TFORM1 or ZNAXIS2.
 _OF_TABLE = re.compile(
@@ -57,8 +58,8 @@ def tile_rows(ny, nx):
     int
         A divisor of ``ny``; 1 where it has no other that is small enough.
     """
-    most = max(1, min(ny, 2 * _TILE_PIXELS // nx))
-    return next(rows for rows in range(most, 0, -1) if ny % rows == 0)
+    largest = max(1, min(ny, 2 * _TILE_PIXELS // nx))
+    return next(rows for rows in range(largest, 0, -1) if ny % rows == 0)
 
 
 def writer(path, planes, *, compress=""):
@@ -194,16 +195,17 @@ class _Packer:
         """Take the next rows, big-endian bytes in an array of native type."""
         rows = block.view(self._plane.dtype)
         while len(rows):
-            taken = rows[: self._rows - self._filled]
-            self._filling[self._filled : self._filled + len(taken)] = taken
-            self._filled += len(taken)
-            rows = rows[len(taken) :]
+            part = rows[: self._rows - self._filled]
+            self._filling[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            rows = rows[len(part) :]
             if self._filled == self._rows:
                 self._flush()
         if self._filled and self._plane.written == self._plane.size:
             self._flush()
 
     def _flush(self):
+        """Pack the rows that are gathered as a tile."""
         self._pack(self._filling[: self._filled])
         self._filled = 0
 
@@ -221,6 +223,7 @@ class _Packer:
         self._tiles.append((numbers, b"", quantised.step, quantised.zero))
 
     def _start(self, number):
+        """Return where the random numbers of a tile begin, see `quantising.dither`."""
         return (number + self._seed - 1) % _SEEDS
 
     def rows(self, first, stop):
@@ -232,6 +235,7 @@ class _Packer:
         return values.astype(self._plane.dtype.newbyteorder("="))
 
     def _tile(self, number):
+        """Return the pixels of a tile in their order, (n,), as readers will get them."""
         packed, floats, step, zero = self._tiles[number]
         if floats:
             return np.frombuffer(igzip.decompress(floats), self._plane.dtype)
@@ -261,21 +265,21 @@ class _Packer:
         self._describe_image(header, cards)
         return [header.to_bytes(self._plane.words), data]
 
-    def _rows_and_heap(self, place):
+    def _rows_and_heap(self, dtype):
         """Return the rows of the table, and the bytes of all tiles one after the other."""
         quantised = self._seed is not None
-        descriptor = [("size", place), ("at", place)]
+        descriptor = [("size", dtype), ("at", dtype)]
         columns = [("packed", descriptor)]
         if quantised:
             columns += [("floats", descriptor), ("step", ">f8"), ("zero", ">f8")]
-        rows, heap, at = np.zeros(len(self._tiles), columns), [], 0
+        rows, heap, offset = np.zeros(len(self._tiles), columns), [], 0
         for number, (packed, floats, step, zero) in enumerate(self._tiles):
-            rows["packed"][number] = len(packed), at
+            rows["packed"][number] = len(packed), offset
             if quantised:
-                rows["floats"][number] = len(floats), at
+                rows["floats"][number] = len(floats), offset
                 rows["step"][number], rows["zero"][number] = step, zero
             heap.append(packed or floats)
-            at += len(heap[-1])
+            offset += len(heap[-1])
         return rows.tobytes(), b"".join(heap)
 
     def _describe_columns(self, header, letter):
@@ -308,27 +312,29 @@ class _Packer:
             header.set("ZQUANTIZ", "NONE", "floats are stored as they are")
         structure = [card for card in cards if _STRUCTURE.fullmatch(card[0])]
         sums = [card for card in structure if card[0] in _SUMS]
-        header.extend(_as_of_image(*card) for card in structure if card[0] not in _SUMS)
-        header.extend(cards.without(_is_not_the_images))
+        header.extend(_card_of_tiles(*card) for card in structure if card[0] not in _SUMS)
+        header.extend(cards.without(_is_structural))
         if self._seed is None:
             # After all others, unchanged: CFITSIO's funpack restores the HDU byte by byte.
-            header.extend(_as_of_image(*card) for card in sums)
+            header.extend(_card_of_tiles(*card) for card in sums)
         else:
             step = max(step for _, _, step, _ in self._tiles)
             header.set("QUANSTEP", float(f"{step:.6g}"), "largest step of the stored numbers")
 
 
-def _as_of_image(keyword, text):
+def _card_of_tiles(keyword, text):
     """Return a card on the image's structure under the keyword that it has in a table of tiles."""
-    new = {"XTENSION": "ZTENSION", "CHECKSUM": "ZHECKSUM"}.get(keyword, f"Z{keyword}")
-    return new, f"{new:<8}{text[8:]}"
+    renamed = {"XTENSION": "ZTENSION", "CHECKSUM": "ZHECKSUM"}.get(keyword, f"Z{keyword}")
+    return renamed, f"{renamed:<8}{text[8:]}"
 
 
-def _is_not_the_images(keyword):
+def _is_structural(keyword):
+    """Tell whether a card describes an array or a table of tiles, and not the image."""
     return bool(_STRUCTURE.fullmatch(keyword) or _OF_TABLE.fullmatch(keyword))
 
 
 def _describe_table(header, width, tiles, heap):
+    """Write the cards of a table of tiles, with its sizes in bytes."""
     header.set("XTENSION", "BINTABLE", "binary table of compressed tiles")
     header.set("BITPIX", 8)
     header.set("NAXIS", 2)
@@ -339,6 +345,7 @@ def _describe_table(header, width, tiles, heap):
 
 
 def _gzip(content):
+    """Return bytes packed by gzip, without the time of day."""
     return igzip.compress(content, _LEVEL, mtime=0)
 
 
@@ -348,5 +355,6 @@ def _shuffle_bytes(tile):
 
 
 def _unshuffle_bytes(packed, dtype):
+    """Return the numbers of a tile that was shuffled and packed, (n,)."""
     octets = np.frombuffer(igzip.decompress(packed), np.uint8).reshape(dtype.itemsize, -1)
     return np.ascontiguousarray(octets.T).reshape(-1).view(dtype)

@@ -22,6 +22,7 @@ from ccdflow.files.fits_structure import (
 )
 from ccdflow.files.scaling import scaling_of
 
+# By BITPIX the unsigned type that FITS stores as signed, and the offset between the two.
 _UNSIGNED = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
 
 
@@ -62,6 +63,7 @@ def is_plain(hdu):
 
 
 def _plain_scaling(header):
+    """Tell whether BSCALE, BZERO and BLANK leave the stored numbers, but for an unsigned offset."""
     scaling, bitpix = scaling_of(header), header["BITPIX"]
     if scaling.bscale != 1 or scaling.blank is not None:
         return False
@@ -70,6 +72,7 @@ def _plain_scaling(header):
 
 
 def _through_astropy(data, hdu, name):
+    """Return the values of an image that is scaled or in tiles, (ny, nx), native."""
     index = _index_of(data, hdu)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,6 +83,7 @@ def _through_astropy(data, hdu, name):
 
 
 def _values(data, index, name):
+    """Return the values that astropy gives an HDU, or None."""
     with fits.open(io.BytesIO(bytes(data)), memmap=False) as hdus:
         return hdus[index].data
 
@@ -110,11 +114,11 @@ def _check_gzip_tiles(data, index):
         if str(table.header.get("ZCMPTYPE")).startswith("GZIP"):
             names.add("COMPRESSED_DATA")
         shape = image_shape(table.header)
-        left = 8 * prod(shape) + BLOCK
+        allowed = 8 * prod(shape) + BLOCK
         for tile in (tile for name in names for tile in table.data[name]):
-            inflated = isal_zlib.decompressobj(wbits=31).decompress(tile.tobytes(), left + 1)
-            left -= len(inflated)
-            if left < 0:
+            inflated = isal_zlib.decompressobj(wbits=31).decompress(tile.tobytes(), allowed + 1)
+            allowed -= len(inflated)
+            if allowed < 0:
                 raise ValueError("they inflate to more than the image")
         return shape
 

@@ -52,7 +52,7 @@ def damaged_error(path, problem, kind=DamagedRawFile):
 
 
 def unforeseen_error(path, error):
-    """Return the error of a file at which something was raised that nobody foresaw.
+    """Return the error of a file at which an unexpected exception was raised.
 
     Parameters
     ----------
@@ -180,22 +180,22 @@ def raw_file_errors(name):
         raise unreadable_file(name, error) from None
 
 
-def check_length(got, more, layout, name):
+def check_length(count, goes_on, layout, name):
     """Raise `FrameError` if a file holds more than its headers promise, or less.
 
     Parameters
     ----------
-    got : int
+    count : int
         Bytes read.
-    more : bool
+    goes_on : bool
         Whether there are more behind them.
     layout : RawLayout
     name : str
     """
-    if more:
+    if goes_on:
         raise too_long_error(name, layout.hdus[-1].end)
-    if got < layout.length:
-        raise truncated_error(name, got, layout.length)
+    if count < layout.length:
+        raise truncated_error(name, count, layout.length)
 
 
 def check_memory(size, memory, name):

@@ -18,6 +18,7 @@ BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """The type of stored pixels for each BITPIX."""
 
+# The table of `bytes.translate`: question marks for all but printable ASCII.
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 # Some programs put these characters at the end of a card instead of blanks.
 _ENDINGS = b"\0\r\n\t"
@@ -33,7 +34,7 @@ _MOST_COLUMNS = 999
 
 @dataclass(frozen=True)
 class Hdu:
-    """Where an HDU stands in the (inflated) file.
+    """The place of an HDU in the (inflated) file.
 
     Attributes
     ----------
@@ -120,8 +121,8 @@ def has_end_card(block):
     place = block.find(b"END")
     while place >= 0:
         if place % CARD == 0:
-            rest = block[place + 3 : place + CARD]
-            if rest.startswith(b"     ") or not rest.strip(_ENDINGS):
+            tail = block[place + 3 : place + CARD]
+            if tail.startswith(b"     ") or not tail.strip(_ENDINGS):
                 return True
         place = block.find(b"END", place + 1)
     return False
@@ -131,8 +132,8 @@ def _structural(header, keyword):
     """Return the value of the first card of a keyword: the one that counts."""
     cards = contents(header, keyword)
     # Where the first one is blank, another behind it does not count: astropy takes the first.
-    blank = len(cards) < count_of(header, keyword)
-    return cards[0].value if cards and not blank else None
+    is_blank = len(cards) < count_of(header, keyword)
+    return cards[0].value if cards and not is_blank else None
 
 
 def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None):
@@ -210,6 +211,7 @@ def tiled_size(header, name=None):
 
 
 def _checked_size(size, name):
+    """Return a size in bytes; raise for one that no disk holds."""
     if size > _MOST_BYTES:
         problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
         raise FrameError(problem, file=name, remedy="move the file out of the raw folder")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-import threading
 import zlib
 
 from isal import igzip, igzip_lib, isal_zlib
@@ -27,6 +25,7 @@ class Stream:
     path : str
         The name that errors carry.
     packed : bool
+        Whether the file is of gzip; otherwise its bytes are given as they are.
     start : bytes, optional
         The first bytes of a packed file, as far as they were read already.
     """
@@ -39,36 +38,37 @@ class Stream:
         self._start = 0
         self.crc = 0
         self.end_seen = False
-        self._first = _inflated_start(start) if packed and start else b""
+        self._first = _InflatedStart(start if packed else b"")
         if packed:
             self._slices = Slices(file, path, "gzip", GZIP_MAGIC)
             self._begin_member()
 
     def _begin_member(self):
-        self._inflate, self._gave = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), False
+        """Begin a new stream of gzip."""
+        self._inflate, self._has_output = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), False
 
     def _more(self, size):
         """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
-        out = b""
+        inflated = b""
         if self._inflate is None:
-            out = self._file.read(min(size, CHUNK))
-        while self._inflate is not None and not out:
+            inflated = self._file.read(min(size, CHUNK))
+        while self._inflate is not None and not inflated:
             if self._inflate.eof:
                 unused = len(self._inflate.unused_data)
-                if not self._slices.next_stream(unused, size, gave=self._gave):
+                if not self._slices.next_stream(unused, size, gave=self._has_output):
                     break
                 self._begin_member()
             packed = self._slices.take(size) if self._inflate.needs_input else b""
             if self._inflate.needs_input and not packed:
                 break
             try:
-                out = self._inflate.decompress(packed, CHUNK)
+                inflated = self._inflate.decompress(packed, CHUNK)
             except igzip_lib.error as error:
                 raise self._slices.damaged(error) from None
-            self._gave = self._gave or bool(out)
-        self.end_seen = not out
-        self.crc = isal_zlib.crc32(out, self.crc)
-        return out
+            self._has_output = self._has_output or bool(inflated)
+        self.end_seen = not inflated
+        self.crc = isal_zlib.crc32(inflated, self.crc)
+        return inflated
 
     def at(self, offset, size, step=CHUNK):
         """Return up to ``size`` bytes from ``offset`` on; the bytes before are forgotten.
@@ -87,8 +87,8 @@ class Stream:
         bytes
             Fewer than ``size`` where the file ends.
         """
-        if offset + size <= len(self._first):
-            return self._first[offset : offset + size]
+        if first := self._first.at(offset, size):
+            return first
         while self._start + len(self._buffer) < offset + size and not self.end_seen:
             self._buffer += self._more(step)
             drop = min(offset - self._start, len(self._buffer))
@@ -113,16 +113,34 @@ class Stream:
         return count
 
 
-def _inflated_start(start):
-    """Return what the first bytes of a gzip file hold; b'' for damaged ones.
+class _InflatedStart:
+    """The inflated bytes of a gzip file's first ones, as far as somebody asks for them.
 
-    Most headers end here. For a few kilobytes zlib is faster than igzip, whose tables are made for
-    pixels; igzip reports damage.
+    Most headers end here, and the pixels behind them take longer to inflate than they do. For a
+    few kilobytes zlib is faster than igzip, whose tables are made for pixels; igzip reports damage.
+
+    Parameters
+    ----------
+    start : bytes
+        The first bytes of the file; b"" for none.
     """
-    try:
-        return zlib.decompressobj(31).decompress(start[:FIRST_SLICE], CHUNK)
-    except zlib.error:
-        return b""
+
+    def __init__(self, start):
+        self._packed, self._inflate = start[:FIRST_SLICE], zlib.decompressobj(31)
+        self._inflated = b""
+
+    def at(self, offset, size):
+        """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged."""
+        missing = offset + size - len(self._inflated)
+        if missing > 0 and self._packed:
+            try:
+                self._inflated += self._inflate.decompress(self._packed, missing)
+                self._packed = self._inflate.unconsumed_tail
+            except zlib.error:
+                self._packed = self._inflated = b""
+        if offset + size > len(self._inflated):
+            return b""
+        return self._inflated[offset : offset + size]
 
 
 class Inflated:
@@ -140,28 +158,6 @@ class Inflated:
         return self._reader.readinto(buffer)
 
 
-_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-
-
-class _Scratch(threading.local):
-    """A buffer of bytes for each thread, used again: fresh pages cost half of the time here."""
-
-    def __init__(self):
-        self.buffers = {}
-
-    def get(self, use, size):
-        """Return a writable memoryview of ``size`` bytes; it is valid until the next call."""
-        have = self.buffers.get(use)
-        if have is None or len(have) < size:
-            self.buffers.pop(use, None)
-            # Private: a forked process must not write into the buffers of another.
-            have = self.buffers[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE)
-        return memoryview(have)[:size]
-
-
-scratch = _Scratch()
-
-
 def fill(file, buffer):
     """Read into a buffer until it is full or the file ends; return the number of bytes.
 
@@ -176,10 +172,10 @@ def fill(file, buffer):
     -------
     int
     """
-    got = 0
-    while got < len(buffer):
-        count = file.readinto(buffer[got:])
+    filled = 0
+    while filled < len(buffer):
+        count = file.readinto(buffer[filled:])
         if not count:
             break
-        got += count
-    return got
+        filled += count
+    return filled

@@ -16,13 +16,17 @@ from astropy.io import fits
 from ccdflow.files import checksum, fits_structure
 from ccdflow.files.rawheader import CARD
 
+# Letters of a card of commentary, behind its keyword.
+_COMMENTARY_WIDTH = 72
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED = 30
 # A longer string goes on in CONTINUE cards.
 _LONGEST_STRING = 68
+# Letters that astropy takes for the end of a string.
 _ENDS = re.compile(r"'(?=[ /])|&$")
 EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 """Cards that name an extension."""
+# Keywords of cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
 
@@ -68,7 +72,7 @@ class CardList:
         return len(self._cards)
 
     def __contains__(self, keyword):
-        return any(have == keyword for have, _ in self._cards)
+        return any(name == keyword for name, _ in self._cards)
 
     def without(self, test):
         """Return the cards whose keyword does not pass a test.
@@ -132,8 +136,10 @@ class CardList:
         self._add_commentary("HISTORY", text)
 
     def _add_commentary(self, keyword, text):
-        for start in range(0, len(text), 72):
-            self._cards.append((keyword, f"{keyword:<8}{text[start : start + 72]:<72}"))
+        """Append a text as cards that have no value: as many as it needs."""
+        for start in range(0, len(text), _COMMENTARY_WIDTH):
+            part = text[start : start + _COMMENTARY_WIDTH]
+            self._cards.append((keyword, f"{keyword:<8}{part:<{_COMMENTARY_WIDTH}}"))
 
     def extend(self, cards):
         """Append cards; with keywords that are there already they stand twice."""
@@ -197,6 +203,7 @@ def card_text(keyword, value, comment=""):
 
 
 def _without_unit(comment):
+    """Return a comment without the unit in brackets that it begins with."""
     return comment.partition("] ")[2] if comment.startswith("[") else comment
 
 
@@ -224,8 +231,8 @@ def is_commentary(keyword):
 def printable_text(text):
     """Return a text with percent signs and numbers in place of characters that FITS does not allow.
 
-    Nor does it hold what astropy takes for a string's end: a quote before a blank or a slash, and
-    an ampersand at the end.
+    Escaped, too, are letters that astropy takes for a string's end: a quote before a blank or a
+    slash, and an ampersand at the end.
     """
     text = quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
     return _ENDS.sub(lambda match: quote(match[0], safe=""), text)

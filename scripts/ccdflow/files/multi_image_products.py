@@ -20,7 +20,8 @@ from ccdflow.files.rawheader import CARD
 
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 1 << 14
-_GIVE = "give a product of ccdflow, or make it again"
+# Of a file that ccdflow has not written.
+_PRODUCT_REMEDY = "give a product of ccdflow, or make it again"
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,21 @@ def read_units(path, *, name=None):
     Raises
     ------
     FrameError
-        If the file cannot be read, is cut, or holds something else than plain images.
+        If the file cannot be read, is cut, or holds anything but plain images.
     """
     name = str(path) if name is None else name
-    units, at = [], 0
+    units, offset = [], 0
     try:
         with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             size = os.fstat(file.fileno()).st_size
-            while at < size:
-                units.append(_unit(file, at, name))
-                at = units[-1].offset + -(-units[-1].size // BLOCK) * BLOCK
+            while offset < size:
+                units.append(_unit(file, offset, name))
+                offset = units[-1].offset + -(-units[-1].size // BLOCK) * BLOCK
     except OSError as error:
         raise DamagedProduct(
             f"cannot be read ({error.strerror})", file=name, remedy="make it again"
         ) from None
-    if at != size or not units:
+    if offset != size or not units:
         raise DamagedProduct("the product is cut", file=name, value=size, remedy="make it again")
     return units
 
@@ -97,13 +98,13 @@ def _unit(file, start, name):
     text = b""
     file.seek(start)
     if not start and file.read(6) != b"SIMPLE":
-        raise DamagedProduct("not a FITS file", file=name, remedy=_GIVE)
+        raise DamagedProduct("not a FITS file", file=name, remedy=_PRODUCT_REMEDY)
     file.seek(start)
     while (end := _end_of_header(text)) is None:
-        more = file.read(_HEADER_BYTES)
-        if not more:
+        block = file.read(_HEADER_BYTES)
+        if not block:
             raise DamagedProduct("the product is cut", file=name, remedy="make it again")
-        text += more
+        text += block
     text = fits_structure.readable_header(text[:end])
     header = fits_structure.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
@@ -121,16 +122,20 @@ def _unit(file, start, name):
         shape = fits_structure.image_shape(header, name)
     except FrameError as error:
         raise DamagedProduct(
-            error.problem, file=name, keyword=error.keyword, value=error.value, remedy=_GIVE
+            error.problem,
+            file=name,
+            keyword=error.keyword,
+            value=error.value,
+            remedy=_PRODUCT_REMEDY,
         ) from error
     return ProductUnit(header, cards, start + end, shape, fits_structure.DTYPES[header["BITPIX"]])
 
 
 def _end_of_header(text):
     """Return where a header ends that begins a text, None if it goes on."""
-    for at in range(0, len(text) - len(text) % CARD, CARD):
-        if text.startswith(b"END     ", at):
-            end = -(-(at + CARD) // BLOCK) * BLOCK
+    for start in range(0, len(text) - len(text) % CARD, CARD):
+        if text.startswith(b"END     ", start):
+            end = -(-(start + CARD) // BLOCK) * BLOCK
             return end if end <= len(text) else None
     return None
 
@@ -155,7 +160,7 @@ def read_rows(file, unit, first, buffer, *, name):
     FrameError
         If the file ends before them or cannot be read.
     """
-    _read(file, [(unit.offset + first * _row_bytes(unit), memoryview(buffer).cast("B"))], name)
+    _read_into(file, [(unit.offset + first * _row_bytes(unit), memoryview(buffer).cast("B"))], name)
 
 
 def read_each_row(file, unit, rows, buffer, *, name):
@@ -179,23 +184,24 @@ def read_each_row(file, unit, rows, buffer, *, name):
         (unit.offset + row * size, view[number * size : (number + 1) * size])
         for number, row in enumerate(rows)
     )
-    _read(file, parts, name)
+    _read_into(file, parts, name)
 
 
 def _row_bytes(unit):
+    """Return the bytes of a row of an image."""
     return unit.shape[1] * np.dtype(unit.dtype).itemsize
 
 
-def _read(file, parts, name):
+def _read_into(file, parts, name):
     """Fill views with the bytes of a file; `parts` are pairs of a place in it and a view."""
     try:
-        for place, part in parts:
-            at, view = place, part
+        for place, buffer in parts:
+            offset, view = place, buffer
             while view:
-                got = os.preadv(file, [view], at)
-                if not got:
+                count = os.preadv(file, [view], offset)
+                if not count:
                     raise DamagedProduct("the product is cut", file=name, remedy="make it again")
-                view, at = view[got:], at + got
+                view, offset = view[count:], offset + count
     except OSError as error:
         raise DamagedProduct(
             f"cannot be read ({error.strerror})", file=name, remedy="check its disk"
@@ -267,10 +273,10 @@ class PlanesWriter:
         self._path = path
         self._part = atomic_write.Part(path)
         self._planes = planes
-        at = 0
+        offset = 0
         for plane in planes:
-            plane.start, at = at, 0
-            at = plane.end
+            plane.start, offset = offset, 0
+            offset = plane.end
 
     def __enter__(self):
         self._part.__enter__()
@@ -314,10 +320,10 @@ class PlanesWriter:
         content = bytearray((stop - first) * step)
         view = memoryview(content)
         while view:
-            got = os.preadv(self._part.file.fileno(), [view], start)
-            if not got:
+            count = os.preadv(self._part.file.fileno(), [view], start)
+            if not count:
                 raise RuntimeError(f"{self._path}: rows {first} to {stop} are not written yet")
-            view, start = view[got:], start + got
+            view, start = view[count:], start + count
         rows = np.frombuffer(content, plane.dtype).reshape(stop - first, plane.shape[1])
         return rows.astype(plane.dtype.newbyteorder("="))
 
@@ -327,8 +333,8 @@ class PlanesWriter:
         for number, plane in enumerate(self._planes):
             header = plane.header(plane.words)
             plane.check_written(f"{self._path}, HDU {number}", header)
-            at = plane.start + plane.header_size + plane.size
-            self._part.write_at(bytes(plane.end - at), at)
+            end_of_pixels = plane.start + plane.header_size + plane.size
+            self._part.write_at(bytes(plane.end - end_of_pixels), end_of_pixels)
             self._part.write_at(header, plane.start)
             headers.append(header)
         self._part.keep()

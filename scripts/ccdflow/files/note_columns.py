@@ -29,9 +29,9 @@ class Columns:
     Attributes
     ----------
     first : dict
-        Values about all.
+        Values that describe all of them.
     names : list of str
-        What the cells of each column are about, in their order.
+        Names of the things that the cells of each column describe, in their order.
     """
 
     def __init__(self, file):
@@ -71,6 +71,7 @@ class Columns:
 
 
 def _stamp(file):
+    """Return the identity, size and time of an open file."""
     status = os.fstat(file.fileno())
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -130,7 +131,7 @@ def write_columns(path, columns, *, first, names):
         Name and cells of each column, one for each name: b"" where there is no value. They are
         never together in memory.
     first : dict
-        Plain values about all.
+        Plain values that describe all names.
     names : list of str
 
     Raises
@@ -140,13 +141,13 @@ def write_columns(path, columns, *, first, names):
     """
     places = []
 
-    def parts(at):
+    def parts(start):
         for name, cells in columns:
             text = b"\n".join([*cells, b""])
-            places.append([name, at, len(text)])
-            at += len(text)
+            places.append([name, start, len(text)])
+            start += len(text)
             yield text
         yield cell({"first": first, "names": names, "columns": places}) + b"\n"
-        yield _END % at
+        yield _END % start
 
     notes.write_checked_bytes(path, parts(notes.START))

@@ -10,6 +10,7 @@ from isal import isal_zlib
 
 from ccdflow.files import atomic_write
 
+# The first line of a file: the CRC-32 of all others.
 _CHECKSUM = b"%08x\n"
 
 
@@ -155,7 +156,7 @@ def places_of_lines(path):
 
 
 def write_by(path, write):
-    """Let ``write`` fill a file of another name, and put it in place if it says something else.
+    """Let ``write`` fill a file of another name, and put it in place if its content is new.
 
     Parameters
     ----------
@@ -180,8 +181,9 @@ def write_by(path, write):
 
 
 def _is_same(part, path):
+    """Tell whether a file is there and has the content of a part."""
     if not path.is_file() or path.stat().st_size != part.stat().st_size:
         return False
-    with part.open("rb") as one, path.open("rb") as other:
-        chunks = iter(lambda: (one.read(_CHUNK), other.read(_CHUNK)), (b"", b""))
-        return all(chunk == before for chunk, before in chunks)
+    with part.open("rb") as first, path.open("rb") as second:
+        chunks = iter(lambda: (first.read(_CHUNK), second.read(_CHUNK)), (b"", b""))
+        return all(new == old for new, old in chunks)

@@ -17,20 +17,25 @@ import numpy as np
 from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.rawheader import CARD
 
+# Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 4 * BLOCK
+# Types of columns by TFORM: the only ones that ccdflow writes.
 _FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}
 # The value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
 _VALUE = re.compile(
     r" *(?:'(?P<text>(?:[^']|'')*)'|(?P<integer>[-+]?\d+)"
     r"|(?P<number>[-+]?\d+(?:\.\d*)?(?:E[-+]?\d+)?)|(?P<truth>[TF])) *(?:/.*)?"
 )
-_NO_IMAGE = {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0}
-_OF_TABLES = {
+# The first cards of a file without an image in front, and of a table: values, or their types.
+_PRIMARY_CARDS = {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0}
+_TABLE_CARDS = {
     "XTENSION": "BINTABLE", "BITPIX": 8, "NAXIS": 2, "NAXIS1": int, "NAXIS2": int,
     "PCOUNT": 0, "GCOUNT": 1, "TFIELDS": int,
 }  # fmt: skip
+# Keywords of cards without a value.
 _WITHOUT_VALUE = {"", "COMMENT", "HISTORY", "CONTINUE"}
-_LAST = ("EXTNAME", "CHECKSUM", "DATASUM")
+# The last cards of a table.
+_LAST_CARDS = ("EXTNAME", "CHECKSUM", "DATASUM")
 
 
 @dataclass(frozen=True)
@@ -74,40 +79,41 @@ def read_plain_tables(path, names):
 def _read(file, names):
     """Return the tables and cards of an open file; raise for any other layout."""
     size = os.fstat(file).st_size
-    first, at = _cards_at(file, 0)
-    _begin(first, _NO_IMAGE)
+    first, offset = _cards_at(file, 0)
+    _demand_cards(first, _PRIMARY_CARDS)
     tables, seen = {}, set()
-    while at < size:
-        cards, at = _cards_at(file, at)
+    while offset < size:
+        cards, offset = _cards_at(file, offset)
         name, dtype, rows = _layout_of(cards)
         length = rows * dtype.itemsize
-        _demand(name not in seen and at + length <= size)
+        _demand(name not in seen and offset + length <= size)
         seen.add(name)
         if name in names:
-            content = os.pread(file, length, at)
+            content = os.pread(file, length, offset)
             _demand(len(content) == length)
             tables[name] = np.frombuffer(content, dtype)
-        at += -(-length // BLOCK) * BLOCK
-    _demand(at == size and tables.keys() == set(names))
+        offset += -(-length // BLOCK) * BLOCK
+    _demand(offset == size and tables.keys() == set(names))
     return PlainTables(first, tables)
 
 
-def _demand(is_so):
-    if not is_so:
+def _demand(is_true):
+    """Raise `ValueError` unless a condition of the layout is fulfilled."""
+    if not is_true:
         raise ValueError("not as ccdflow writes it")
 
 
-def _cards_at(file, at):
+def _cards_at(file, offset):
     """Return the values of the header that begins at a place, and where it ends."""
     content = b""
-    while more := os.pread(file, _HEADER_BYTES, at + len(content)):
-        before, content = len(content), content + more
-        for start in range(before, len(content) - CARD + 1, CARD):
+    while block := os.pread(file, _HEADER_BYTES, offset + len(content)):
+        parsed, content = len(content), content + block
+        for start in range(parsed, len(content) - CARD + 1, CARD):
             if content.startswith(b"END     ", start):
                 end = -(-(start + CARD) // BLOCK) * BLOCK
                 _demand(end <= len(content) and not content[start + 3 : end].strip(b" "))
-                return _parse_header(content[:start].decode("ascii")), at + end
-        _demand(len(more) == _HEADER_BYTES)
+                return _parse_header(content[:start].decode("ascii")), offset + end
+        _demand(len(block) == _HEADER_BYTES)
     raise ValueError("a header without an end")
 
 
@@ -126,6 +132,7 @@ def _parse_header(text):
 
 
 def _value_of(text):
+    """Return the value of a card by its text behind the sign of equality."""
     match = _VALUE.fullmatch(text)
     _demand(match)
     if match["text"] is not None:
@@ -135,21 +142,21 @@ def _value_of(text):
     return int(match["integer"]) if match["integer"] else float(match["number"])
 
 
-def _begin(cards, wanted):
+def _demand_cards(cards, expected):
     """Raise if a header does not begin with cards of some values, or of some type."""
-    _demand([*cards][: len(wanted)] == [*wanted])
-    for name, value in wanted.items():
+    _demand([*cards][: len(expected)] == [*expected])
+    for name, value in expected.items():
         kind = value if isinstance(value, type) else type(value)
         _demand(type(cards[name]) is kind and value in (kind, cards[name]))
 
 
 def _layout_of(cards):
     """Return name, type and number of rows of a table."""
-    _begin(cards, _OF_TABLES)
+    _demand_cards(cards, _TABLE_CARDS)
     _demand(cards["TFIELDS"] <= len(cards))
     columns = range(1, cards["TFIELDS"] + 1)
     fields = [(f"TTYPE{number}", f"TFORM{number}") for number in columns]
-    _demand([*cards][len(_OF_TABLES) :] == [*chain(*fields), *_LAST])
+    _demand([*cards][len(_TABLE_CARDS) :] == [*chain(*fields), *_LAST_CARDS])
     dtype = _dtype_of(tuple((cards[name], cards[form]) for name, form in fields))
     _demand(cards["NAXIS1"] == dtype.itemsize and cards["NAXIS2"] >= 0)
     return cards["EXTNAME"], dtype, cards["NAXIS2"]

@@ -39,9 +39,10 @@ from ccdflow.files.fits_structure import (
     parse_header,
     tiled_size,
 )
-from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill, scratch
+from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill
 from ccdflow.files.rawheader import Remembered
 from ccdflow.files.streams import FIRST_SLICE
+from ccdflow.files.thread_buffers import thread_buffer
 
 # Bytes that are read of a header at first: most are no longer.
 _FIRST_READ = 8192
@@ -57,8 +58,10 @@ _MOST_HDUS = 2000
 BEYOND = 1 << 16
 """Bytes read behind the promised end: in a damaged stream they lead to the checksum."""
 
+# Bytes of the header and trailer of a gzip file: none is shorter.
+_LEAST_GZIP = 18
 # A gzip file may be this many bytes larger than twice its promised content.
-_BESIDE = 2 << 20
+_PACKING_OVERHEAD = 2 << 20
 
 
 def open_raw(path, name=None):
@@ -179,7 +182,7 @@ class RawFile(io.RawIOBase):
         offset = hdus[-1].end
         length = hdus[-1].offset + hdus[-1].size
         is_packed = self._packed or self._packing
-        if size > (2 * offset + _BESIDE if is_packed else offset):
+        if size > (2 * offset + _PACKING_OVERHEAD if is_packed else offset):
             raise too_long_error(name, offset)
         if self._packed and promised in (length % 2**32, offset % 2**32):
             # Trailer and headers agree on the length: the file need not be inflated.
@@ -222,19 +225,19 @@ class RawFile(io.RawIOBase):
         count = self._source.readinto(buffer)
         if count:
             first, self._length = self._length, self._length + count
-            seen = memoryview(buffer).cast("B")[:count]
-            self._crc = isal_zlib.crc32(seen, self._crc)
+            part = memoryview(buffer).cast("B")[:count]
+            self._crc = isal_zlib.crc32(part, self._crc)
             for start, raw in self._heads:
                 low, high = max(first, start), min(self._length, start + len(raw))
                 if (
                     low < high
-                    and seen[low - first : high - first] != raw[low - start : high - start]
+                    and part[low - first : high - first] != raw[low - start : high - start]
                 ):
                     self._same_heads = False
         return count
 
     def check(self, fingerprint):
-        """Raise `ChangedRawFile` unless the bytes read since `rewind` have a given layout.
+        """Raise `ChangedRawFile` unless the bytes read since `rewind` are those of a fingerprint.
 
         Parameters
         ----------
@@ -251,7 +254,7 @@ class RawFile(io.RawIOBase):
         Parameters
         ----------
         layout : RawLayout
-            What `layout` found; no more than it promises is ever inflated.
+            Result of `layout`; no more than it promises is ever inflated.
         memory : int
             The most bytes that one frame may ask for.
         fingerprint : str, optional
@@ -264,13 +267,13 @@ class RawFile(io.RawIOBase):
         """
         check_memory(layout.length, memory, self._name)
         end = layout.hdus[-1].end
-        buffer = scratch.get("raw", end + BEYOND)
+        buffer = thread_buffer("raw", end + BEYOND)
         with raw_file_errors(self._name):
             self.rewind(layout)
-            got = fill(self, buffer)
-        check_length(got, got > end, layout, self._name)
+            count = fill(self, buffer)
+        check_length(count, count > end, layout, self._name)
         self.check(layout.fingerprint if fingerprint is None else fingerprint)
-        return buffer[:got]
+        return buffer[:count]
 
     def close(self):
         """Close the file."""
@@ -279,10 +282,12 @@ class RawFile(io.RawIOBase):
 
 
 def _stamp(status):
+    """Return size, mtime and ctime (ns) of a file."""
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _fingerprint(crc, length):
+    """Return the fingerprint of a FITS file by its CRC-32 and length, as hexadecimal digits."""
     return f"{crc:08x}-{length:x}"
 
 
@@ -318,18 +323,18 @@ def read_layout(path, *, name=None, memory=None):
         return file.layout(memory=memory)
 
 
-def _read_hdus(stream, length, memory, name, seen):
+def _read_hdus(stream, length, memory, name, parsed):
     """Return the HDUs of a file of ``length`` bytes, as far as their headers go on.
 
-    ``seen`` gets the headers one by one, so that those before a fault are known.
+    ``parsed`` gets the headers one by one, so that those before a fault are known.
     """
-    hdus, offset, headers, tiles = [], 0, 0, 0
+    hdus, offset, header_bytes, largest = [], 0, 0, 0
     while not hdus or offset < length:
         text, after = _header_at(stream, offset, name, first=not hdus)
         if text is None:
             break
-        headers += len(text)
-        if len(hdus) == _MOST_HDUS or headers > _MAX_HEADERS:
+        header_bytes += len(text)
+        if len(hdus) == _MOST_HDUS or header_bytes > _MAX_HEADERS:
             raise FrameError(
                 "the file has more headers than any camera writes",
                 file=name,
@@ -337,14 +342,14 @@ def _read_hdus(stream, length, memory, name, seen):
                 remedy="move it out of the raw folder",
             )
         header = parse_header(text)
-        seen.append(header)
+        parsed.append(header)
         size, expanded = _sizes("sizes", lambda headers: _sizes_of(headers, name), [header])
         hdus.append(Hdu(header, after, size, text))
         offset = hdus[-1].end
         # A few bytes of compressed tiles may expand to an image of any size.
-        tiles = max(tiles, expanded)
+        largest = max(largest, expanded)
         if memory is not None:
-            check_memory(max(offset, tiles), memory, name)
+            check_memory(max(offset, largest), memory, name)
     return hdus
 
 
@@ -358,7 +363,8 @@ def _sizes_of(headers, name):
 
 
 def _trailer(file, size, name):
-    if size < 18:
+    """Return CRC-32 and length (modulo 2^32) that a gzip file ends with."""
+    if size < _LEAST_GZIP:
         raise damaged_error(
             name, "gzip stream ends early: the file is truncated", IncompleteRawFile
         )
@@ -372,9 +378,9 @@ def _header_at(stream, offset, name, *, first):
     while True:
         block = stream.at(offset + len(text), BLOCK, _FIRST_READ)
         if not text:
-            wanted = b"SIMPLE  =" if first else b"XTENSION="
-            if not block.startswith(wanted):
-                if first and (wanted.startswith(block) or GZIP_MAGIC.startswith(block)):
+            start = b"SIMPLE  =" if first else b"XTENSION="
+            if not block.startswith(start):
+                if first and (start.startswith(block) or GZIP_MAGIC.startswith(block)):
                     raise damaged_error(
                         name, "the file is truncated: it has no header", IncompleteRawFile
                     )

@@ -1,9 +1,9 @@
 """Headers of raw files as the texts of their cards, which become astropy's when they are asked for.
 
 Thousands of frames have most of their cards alike, and the same keywords in the same order. So the
-keyword of a card's text is found once, and where a header has which keyword once for all headers
-alike in that (`Layout`). `Remembered` keeps what a function has made of headers, as long as the
-cards that it looked at are the same.
+keyword of a card's text is found once, and the places of keywords once for all headers with the
+same ones (`Layout`). `Remembered` keeps the result of a function of headers for all headers
+whose cards that it read are the same.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from astropy.io.fits.card import Card, Undefined
 
 CARD = 80
 """Bytes of a FITS card."""
+# The last card of a header, and the keyword of a card that goes on with the text before it.
 _END = "END".ljust(CARD)
 _CONTINUE = "CONTINUE"
 # Such a card has the keyword that it begins with; astropy reads all others.
 _PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
-# Beside them a quote begins a record of FITS, which astropy alone understands: 'AXIS.1: 2'.
+# A quoted text with these letters is a record of FITS, which astropy alone reads: 'AXIS.1: 2'.
 _OF_RECORDS = ": "
+# A card without a blank behind its sign of equality.
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
+# Cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "END")
 # Different cards that are remembered: an archive repeats most of them. A frame has a dozen of its
 # own (half a kilobyte each), which a process that goes on for nights must not keep.
@@ -75,10 +78,10 @@ class RawHeader(fits.Header):
     Attributes
     ----------
     texts : list of str or None
-        The cards; None once they are astropy's, which anybody may change.
+        The cards; None once they are astropy's, which callers may change.
     layout : Layout
     seen : set of int or None
-        Gets the places of cards that are read, if somebody wants to know.
+        Gets the places of the cards that are read; None where they are not noted.
     """
 
     texts = layout = seen = None
@@ -218,6 +221,7 @@ def _learn(card):
 
 
 def _head_of(text):
+    """Return (head, text) of a card by its text; the head is None for a record of FITS."""
     plain = text[8:10] == "= " and _PLAIN.match(text[:8])
     if plain and len(text) == CARD and _OF_RECORDS not in text:
         return _heads.setdefault(plain[1], (plain[1], plain[1])), text
@@ -237,9 +241,9 @@ _usual_heads = {}
 def _join_cards(text, heads):
     """Return (head, text) of each card, with those behind it that go on with its text."""
     groups = []
-    for start, known in zip(range(0, len(text), CARD), heads, strict=False):
+    for start, parsed in zip(range(0, len(text), CARD), heads, strict=False):
         card = with_indicator(text[start : start + CARD])
-        if known is _NEXT and groups:
+        if parsed is _NEXT and groups:
             groups[-1].append(card)
         else:
             groups.append([card])
@@ -248,11 +252,13 @@ def _join_cards(text, heads):
 
 @lru_cache(maxsize=_MOST_TEXTS)
 def _value_of(text):
+    """Return the value of a card by its text; None for an undefined one."""
     value = Card.fromstring(text).value
     return None if isinstance(value, Undefined) else value
 
 
 def _parse_by_astropy(texts):
+    """Return a header whose cards are astropy's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return RawHeader._fromcards(map(Card.fromstring, texts))
@@ -270,7 +276,7 @@ def with_indicator(card):
 
     Returns
     -------
-    bytes
+    str
     """
     if card[8:10] != "= " and "=" in card[:10]:
         match = _NO_INDICATOR.fullmatch(card)
@@ -320,26 +326,25 @@ def is_text(header):
     return type(header) is RawHeader and header.texts is not None
 
 
-# Different values of the cards that a function looks at, and sorts of headers.
+# Different values of the cards that a function reads in one sort of headers.
 _MOST_ANSWERS = 1 << 11
-# Sorts of headers, as above.
+# Sorts of headers: those with the same keywords.
 _MOST_TABLES = 1 << 8
-# Sets of cards that a function looks at in one sort of headers: a bias is asked for less than a
-# science frame.
+# Sets of cards that a function reads in one sort of headers: fewer in a bias than in a science
+# frame.
 _MOST_SETS = 8
 
 
 class Remembered:
-    """The results of functions of headers, by the texts of the cards that they look at.
+    """The results of functions of headers, by the texts of the cards that they read.
 
-    Frames of a night differ in few cards, of which most functions look at none. Which cards a
-    function has looked at is noted while it works: with the same keywords in all headers, and the
-    same texts in those cards, it goes the same way and comes to the same result. An exception is
-    not remembered.
+    Frames of a night differ in few cards, of which most functions read none. The cards that a
+    function reads are noted while it works: with the same keywords in all headers, and the same
+    texts in those cards, it has the same result. An exception is not remembered.
     """
 
     def __init__(self):
-        # By the layouts of the headers, for each set of cards that was looked at.
+        # By the layouts of the headers, for each set of cards that was read.
         self._tables = {}
 
     def __call__(self, name, function, headers):
@@ -373,31 +378,32 @@ class Remembered:
         self._keep(key, seen, texts, result)
         return result
 
-    def _keep(self, key, seen, texts, result):
+    def _keep(self, key, places, texts, result):
         """Keep a result under the texts of the cards that were seen."""
         table = self._tables.get(key)
         if table is None:
             if len(self._tables) >= _MOST_TABLES:
                 self._tables.clear()
             table = self._tables[key] = {}
-        if seen not in table and len(table) >= _MOST_SETS:
+        if places not in table and len(table) >= _MOST_SETS:
             # A result that depends on fewer cards may stand under more.
-            seen = seen.union(*table)
+            places = places.union(*table)
             table.clear()
-        if seen not in table:
-            table[seen] = itemgetter(*sorted(seen)) if seen else _none, {}
-        pick, answers = table[seen]
+        if places not in table:
+            table[places] = itemgetter(*sorted(places)) if places else _no_texts, {}
+        pick, answers = table[places]
         if len(answers) >= _MOST_ANSWERS:
             answers.clear()
         answers[pick(texts)] = (result,)
 
 
-def _none(texts):
+def _no_texts(texts):
+    """Return the texts of no card: for a function that looks at none."""
     return ()
 
 
 def _result_and_places(function, headers):
-    """Return the result of a function, and the places of the cards that it looked at.
+    """Return the result of a function, and the places of the cards that it read.
 
     Places are counted through all headers.
     """
@@ -407,11 +413,11 @@ def _result_and_places(function, headers):
     try:
         result = function(headers)
     finally:
-        noted = [header.seen for header in headers]
+        places_of_headers = [header.seen for header in headers]
         for header in headers:
             header.seen = None
     seen, first = set(), 0
-    for length, places in zip(lengths, noted, strict=True):
+    for length, places in zip(lengths, places_of_headers, strict=True):
         seen.update(first + place for place in places)
         first += length
     return result, frozenset(seen)

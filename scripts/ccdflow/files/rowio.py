@@ -6,6 +6,7 @@ import numpy as np
 
 from ccdflow.files import atomic_write, file_errors, fits_structure, gzip_inflation, rawfile
 from ccdflow.files.scaling import scaling_of
+from ccdflow.files.thread_buffers import thread_buffer
 
 
 class RowStream:
@@ -46,35 +47,35 @@ class RowStream:
         """
         ny, nx = self.shape
         self._file.rewind(self._layout)
-        buffer = gzip_inflation.scratch.get(
-            "rows", max(rows * nx * self.dtype.itemsize, fits_structure.BLOCK)
-        )
-        got = self._skip(self._hdu.offset, buffer)
+        buffer = thread_buffer("rows", max(rows * nx * self.dtype.itemsize, fits_structure.BLOCK))
+        total = self._skip(self._hdu.offset, buffer)
         for first in range(0, ny, rows):
             count = min(rows, ny - first)
             view = buffer[: count * nx * self.dtype.itemsize]
             filled = self._fill(view)
-            got += filled
+            total += filled
             if filled < len(view):
-                file_errors.check_length(got, more=False, layout=self._layout, name=self._name)
+                file_errors.check_length(total, goes_on=False, layout=self._layout, name=self._name)
             yield first, np.frombuffer(view, dtype=self.dtype).reshape(count, nx)
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
-        got += self._skip(end - got, buffer)
-        more = bool(self._fill(buffer[: rawfile.BEYOND]))
-        file_errors.check_length(got, more, self._layout, self._name)
+        total += self._skip(end - total, buffer)
+        goes_on = bool(self._fill(buffer[: rawfile.BEYOND]))
+        file_errors.check_length(total, goes_on, self._layout, self._name)
         self._file.check(self._fingerprint)
 
     def _skip(self, size, buffer):
-        done = 0
-        while done < size:
-            filled = self._fill(buffer[: min(size - done, len(buffer))])
-            done += filled
+        """Read some bytes and drop them; return their number, less at the end of the file."""
+        skipped = 0
+        while skipped < size:
+            filled = self._fill(buffer[: min(size - skipped, len(buffer))])
+            skipped += filled
             if not filled:
                 break
-        return done
+        return skipped
 
     def _fill(self, view):
+        """Fill a buffer with the next bytes; return their number."""
         with file_errors.raw_file_errors(self._name):
             return gzip_inflation.fill(self._file, view)
 

@@ -1,4 +1,4 @@
-"""How stored numbers become values: BZERO, BSCALE and BLANK, read or refused."""
+"""The scaling of stored numbers to values: BZERO, BSCALE and BLANK, read or refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import contents
 from ccdflow.files.values import as_number
 
+# Of a card that is no number.
 _REMEDY = "nobody can say what its pixels are worth: correct the card in a copy of the file"
 
 
@@ -16,7 +17,7 @@ _REMEDY = "nobody can say what its pixels are worth: correct the card in a copy 
 class Scaling:
     """value = bzero + bscale * stored.
 
-    Parameters
+    Attributes
     ----------
     bzero, bscale : float
     blank : int or None
@@ -29,7 +30,7 @@ class Scaling:
 
 
 def scaling_of(header, name=None):
-    """Return how the stored numbers of an image become values.
+    """Return the scaling of the stored numbers of an image.
 
     Parameters
     ----------
@@ -73,6 +74,7 @@ def _check_range(bzero, bscale, bitpix, name):
 
 
 def _factor(header, keyword, default, name):
+    """Return the number of BZERO or BSCALE; raise for a card that has none."""
     if keyword not in header:
         return default
     cards = contents(header, keyword)
@@ -84,7 +86,8 @@ def _factor(header, keyword, default, name):
 
 
 def _blank(header, name):
-    # BLANK is for integers alone: FITS has NaN for the rest.
+    """Return the integer of BLANK, None without the card; raise for a card that has none."""
+    # BLANK is for integers alone: FITS has NaN for floats.
     if "BLANK" not in header or header["BITPIX"] < 0:
         return None
     cards = contents(header, "BLANK")
@@ -95,6 +98,7 @@ def _blank(header, name):
 
 
 def _refusal(keyword, value, allowed, name):
+    """Return the error of a card that is no usable number."""
     return FrameError(
         "not a usable number", file=name, keyword=keyword, value=value, allowed=allowed,
         remedy=_REMEDY,

@@ -1,7 +1,7 @@
-"""Images of products whose pixels are read where they are looked at.
+"""Images of products whose pixels are read on access.
 
-A memory map would do the same. But if the disk does not give a page of it, or somebody has cut the
-file, the system ends the whole process (SIGBUS), where reading raises an error that costs one job.
+A memory map would do the same. But if the disk cannot read a page of it, or the file was cut, the
+system ends the whole process (SIGBUS); reading raises an error that costs one job.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ccdflow.files.fits_structure import DTYPES
 _GAP_BYTES = 1 << 15
 
 
-class Stored:
+class StoredImage:
     """Pixels in a file, read on access.
 
     Parameters
@@ -40,7 +40,7 @@ class Stored:
 
     def ravel(self):
         """Return the same pixels in one dimension."""
-        return Stored(self.path, self.offset, self.dtype, (prod(self.shape),))
+        return StoredImage(self.path, self.offset, self.dtype, (prod(self.shape),))
 
     def __len__(self):
         return self.shape[0]
@@ -49,14 +49,14 @@ class Stored:
         values = self._read([(0, len(self))])
         return values if dtype is None else values.astype(dtype)
 
-    def __getitem__(self, where):
+    def __getitem__(self, index):
         """Return some rows, or some columns of them, as an array.
 
         Parameters
         ----------
-        where : slice, array of int, or a tuple of such a one and a slice of columns
+        index : slice, array of int, or a tuple of such a one and a slice of columns
         """
-        rows, *columns = where if isinstance(where, tuple) else (where,)
+        rows, *columns = index if isinstance(index, tuple) else (index,)
         values = (
             self._read_slice(rows)
             if isinstance(rows, slice)
@@ -65,6 +65,7 @@ class Stored:
         return values[(slice(None), *columns)] if columns else values
 
     def _read_slice(self, rows):
+        """Return the rows of a slice."""
         start, stop, step = rows.indices(len(self))
         if step != 1 and (step < 0 or step * self._row_bytes > _GAP_BYTES):
             return self._read_picked_rows(np.arange(start, stop, step))
@@ -85,6 +86,7 @@ class Stored:
 
     @property
     def _row_bytes(self):
+        """Bytes of a row."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
     def _read(self, parts):
@@ -107,12 +109,13 @@ class Stored:
             ) from None
         return values
 
-    def _fill(self, file, view, at):
+    def _fill(self, file, view, offset):
+        """Fill a buffer with the bytes of a file from an offset on."""
         while view:
-            got = os.preadv(file, [view], at)
-            if not got:
+            count = os.preadv(file, [view], offset)
+            if not count:
                 raise DamagedProduct("the product is cut", file=self.path, remedy="make it again")
-            view, at = view[got:], at + got
+            view, offset = view[count:], offset + count
 
 
 def stored_image(path, hdu):
@@ -126,7 +129,7 @@ def stored_image(path, hdu):
 
     Returns
     -------
-    Stored or numpy.ndarray
+    StoredImage or numpy.ndarray
         Shape (ny, nx), of the stored type.
     """
     with fits.open(path, memmap=False) as hdus:
@@ -134,4 +137,4 @@ def stored_image(path, hdu):
         if isinstance(image, fits.CompImageHDU):
             return image.data
         dtype = DTYPES[image.header["BITPIX"]]
-        return Stored(path, image.fileinfo()["datLoc"], dtype, image.shape)
+        return StoredImage(path, image.fileinfo()["datLoc"], dtype, image.shape)

@@ -62,7 +62,7 @@ class Slices:
         size : int
             Bytes of the file to be read at a time.
         gave : bool
-            Whether the stream held anything.
+            Whether the stream gave any bytes.
 
         Returns
         -------

@@ -32,7 +32,7 @@ def write_table(path, columns, rows, before, cells):
         By name.
     before : dict of str to object
         The rows that the file has now: lines of those that are the same objects in ``rows`` are
-        copied. {} where nobody knows.
+        copied. {} where they are not known.
     cells : callable
         Called with a row; returns its cells.
 
@@ -45,14 +45,14 @@ def write_table(path, columns, rows, before, cells):
     if before:
         try:
             with Path(path).open("rb") as old:
-                lines = _merge_lines(old, line(columns, as_it_is=True), rows, before, line)
+                lines = _merge_lines(old, line(columns, is_cells=True), rows, before, line)
                 return notes.write_by(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBefore):
             # The table is gone, a line was removed, or a cell has a line break.
             pass
 
     def write(file):
-        file.write(line(columns, as_it_is=True))
+        file.write(line(columns, is_cells=True))
         file.writelines(line(rows[name]) for name in sorted(rows))
 
     return notes.write_by(path, write)
@@ -74,24 +74,27 @@ def update_table(path, lines):
     bool
         Whether it was written.
     """
-    new = sorted((name.encode(), own) for name, own in lines.items())
+    new = sorted((name.encode(), own_lines) for name, own_lines in lines.items())
     with Path(path).open("rb") as old:
         return notes.write_by(path, lambda file: file.writelines(_update_pieces(old, new)))
 
 
 def _update_pieces(old, new):
     """Yield the pieces of a table: bytes between changed lines are copied and not parsed."""
-    size, at = old.seek(0, os.SEEK_END), 0
-    for name, own in new:
-        first, after = _lines_of(old, name, size)
-        yield from _piece(old, at, first)
-        yield from own
-        at = after
-    yield from _piece(old, at, size)
+    size, copied = old.seek(0, os.SEEK_END), 0
+    for name, own_lines in new:
+        first, end = _lines_of(old, name, size)
+        yield from _piece(old, copied, first)
+        yield from own_lines
+        copied = end
+    yield from _piece(old, copied, size)
 
 
 def _lines_of(old, name, size):
-    """Return where the lines with a first cell begin, or would, and where they end."""
+    """Return the first byte of the lines with a first cell, and the one behind them.
+
+    Both are the place of such a line where there is none. The table is searched by bisection.
+    """
     old.seek(0)
     low = len(old.readline())
     first = high = size
@@ -116,6 +119,7 @@ def _lines_of(old, name, size):
 
 
 def _piece(old, start, end):
+    """Yield the bytes of a table between two places."""
     old.seek(start)
     while start < end:
         piece = old.read(min(_PIECE, end - start))
@@ -145,7 +149,7 @@ def table_rows(path):
 def number_of_lines(path):
     """Return the number of line breaks in a file."""
     with Path(path).open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_PIECE), b""))
 
 
 class TableLines:
@@ -162,11 +166,11 @@ class TableLines:
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
 
-    def __call__(self, row, *, as_it_is=False):
-        """Return the line of a row; ``as_it_is`` where the row is its cells."""
+    def __call__(self, row, *, is_cells=False):
+        """Return the line of a row; ``is_cells`` where the row is the cells themselves."""
         self._text.seek(0)
         self._text.truncate()
-        self._writer.writerow(row if as_it_is else self._cells(row))
+        self._writer.writerow(row if is_cells else self._cells(row))
         return self._text.getvalue().encode()
 
 
@@ -175,20 +179,20 @@ def _merge_lines(old, head, rows, before, line):
     if old.readline() != head:
         raise _NotAsBefore
     yield head
-    kept = {name for name, row in before.items() if rows.get(name) is row}
-    new = iter(sorted(rows.keys() - kept))
-    name_of_next = next(new, None)
+    unchanged = {name for name, row in before.items() if rows.get(name) is row}
+    added = iter(sorted(rows.keys() - unchanged))
+    next_name = next(added, None)
     for name in sorted(before):
         text = old.readline()
         if not text.endswith(b"\n"):
             raise _NotAsBefore
-        while name_of_next is not None and name_of_next <= name:
-            yield line(rows[name_of_next])
-            name_of_next = next(new, None)
-        if name in kept:
+        while next_name is not None and next_name <= name:
+            yield line(rows[next_name])
+            next_name = next(added, None)
+        if name in unchanged:
             yield text
     if old.read(1):
         raise _NotAsBefore
-    while name_of_next is not None:
-        yield line(rows[name_of_next])
-        name_of_next = next(new, None)
+    while next_name is not None:
+        yield line(rows[next_name])
+        next_name = next(added, None)

@@ -1,7 +1,7 @@
 """Values as people and programs write them: decimal commas, units, Fortran's exponents.
 
-A value that is no use (NaN, infinite, text where a number belongs) is None here. The reader of a
-card tells it apart from a card that is absent, see `ccdflow.files.card_search.Reading`.
+A value that cannot be used (NaN, infinite, text where a number belongs) is None here. The reader of
+a card tells it apart from a card that is absent, see `ccdflow.files.card_search.Reading`.
 """
 
 from __future__ import annotations
@@ -12,32 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 # Words for an unknown value: such a card counts as absent.
-_SILENT = frozenset(
-    [
-        "unknown",
-        "undefined",
-        "undef",
-        "n/a",
-        "na",
-        "none",
-        "null",
-        "nil",
-        "-",
-        "--",
-        "---",
-        "?",
-        "??",
-        "???",
-        "_null_",
-        "missing",
-        "unavailable",
-        "notavailable",
-        "invalid",
-        "not_set",
-        "notset",
-        "unset",
-    ]
-)
+_SILENT = frozenset([
+    "unknown", "undefined", "undef", "n/a", "na", "none", "null", "nil", "-", "--", "---", "?",
+    "??", "???", "_null_", "missing", "unavailable", "notavailable", "invalid", "not_set",
+    "notset", "unset",
+])  # fmt: skip
 # 12, -1.5, .5E3, 1D-2.
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eEdDqQ]([+-]?\d+))?")
 # 1/4.
@@ -60,30 +39,15 @@ SECONDS = {
 }
 """Units of time, in lower case, in seconds."""
 
-ELECTRONS = dict.fromkeys(
-    [
-        "e",
-        "e-",
-        "el",
-        "electron",
-        "electrons",
-        "e/adu",
-        "e-/adu",
-        "electrons/adu",
-        "electron/adu",
-        "e/dn",
-        "e-/dn",
-        "e/count",
-        "e-/count",
-        "e/ct",
-        "e-",
-        "rms",
-        "e",
-        "rms",
-        "e-/px",
-    ],
-    1.0,
-)
+# No camera exposes for less or more than these, seconds.
+_POSSIBLE_SECONDS = 1e-9, 1e9
+# A smaller gain or read noise is none: figures divided by it would overflow.
+_LEAST_ELECTRONS = 1e-6
+
+ELECTRONS = dict.fromkeys([
+    "e", "e-", "el", "electron", "electrons", "e/adu", "e-/adu", "electrons/adu", "electron/adu",
+    "e/dn", "e-/dn", "e/count", "e-/count", "e/ct", "rms", "e-/px",
+], 1.0)  # fmt: skip
 """Units of gains and read noises that need no factor, in lower case."""
 
 # A unit that a comment gives: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
@@ -94,7 +58,7 @@ _UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin (
 class Broken:
     """The text of a card that does not follow FITS: neither in quotes nor a number.
 
-    Parameters
+    Attributes
     ----------
     text : str
         As it stands, without the comment.
@@ -149,21 +113,21 @@ def as_number(value, units=None):
         return None
     if isinstance(value, int | float):
         try:
-            return _finite(float(value))
+            return _finite_or_none(float(value))
         except OverflowError:
             return None
     if not isinstance(value, str | Broken):
         return None
     text = " ".join(str(value).split())
-    bare = _bare_number(text)
-    if bare is not None or not units:
-        return bare
+    number = _bare_number(text)
+    if number is not None or not units:
+        return number
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if match is None or match[2] is None:
         return None
-    worth = units.get(" ".join(match[2].lower().split()).strip("() ."))
-    bare = _bare_number(match[1])
-    return None if worth is None or bare is None else _finite(bare * worth)
+    factor = units.get(" ".join(match[2].lower().split()).strip("() ."))
+    number = _bare_number(match[1])
+    return None if factor is None or number is None else _finite_or_none(number * factor)
 
 
 def number_or_none(value):
@@ -246,17 +210,19 @@ def as_seconds(value, comment=""):
 
 
 def _possible_seconds(seconds):
-    is_possible = seconds is not None and (seconds == 0 or 1e-9 <= abs(seconds) <= 1e9)
+    """Return a duration that a camera can expose for, None for another."""
+    low, high = _POSSIBLE_SECONDS
+    is_possible = seconds is not None and (seconds == 0 or low <= abs(seconds) <= high)
     return seconds if is_possible else None
 
 
 @lru_cache(maxsize=256)
 def _unit_of(comment):
-    """Return how many seconds the unit is that a card's comment gives; 1 where it gives none."""
+    """Return the unit of time in a card's comment, in seconds; 1 where it gives none."""
     for match in _UNIT_OF_COMMENT.finditer(comment or ""):
-        worth = SECONDS.get(next(filter(None, match.groups())).lower())
-        if worth is not None:
-            return worth
+        seconds = SECONDS.get(next(filter(None, match.groups())).lower())
+        if seconds is not None:
+            return seconds
     return 1.0
 
 
@@ -284,7 +250,7 @@ def as_electrons(value, *, most=1e6):
     (1.1, None)
     """
     number = as_number(value, ELECTRONS)
-    if number is None or not (number == 0 or 1e-6 <= number <= most):
+    if number is None or not (number == 0 or _LEAST_ELECTRONS <= number <= most):
         return None
     return number
 
@@ -300,10 +266,11 @@ def _bare_number(text):
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None
-    return _finite(float(f"{match[1]}e{match[2] or 0}"))
+    return _finite_or_none(float(f"{match[1]}e{match[2] or 0}"))
 
 
-def _finite(number):
+def _finite_or_none(number):
+    """Return a number that is finite, None for another."""
     return number if math.isfinite(number) else None
 
 

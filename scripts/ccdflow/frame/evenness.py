@@ -1,4 +1,4 @@
-"""Is a frame as even as a flat? From its small image, which is there anyway."""
+"""The level of frames that are as even as flats, from their small images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ LEAST = 1000.0
 # A smaller image, in pixels, is not judged.
 _FEWEST_PIXELS = 1024
 # A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.
-_STAR = 8.0
-# Even frames have at most this fraction of such pixels; cosmic rays make some.
-_STARS = 2e-4
+_STAR_SIGMA = 8.0
+# Even frames have at most this fraction of such pixels, and at most this many in a very small
+# image; cosmic rays make some.
+_MOST_STARS, _FEWEST_STARS = 2e-4, 2
+# The noise counts as at least this fraction of the level: means of many pixels scatter little.
+_LEAST_NOISE = 1e-3
 # No box of an even frame is darker or brighter than its median by more than this fraction.
-_UNEVEN = 0.5
+_MOST_UNEVEN = 0.5
 # Boxes along each side.
 _BOXES = 4
 
@@ -34,7 +37,7 @@ def even_level(small):
     Returns
     -------
     float or None
-        adu; None for frames with stars, lines, a slit, or less than `LEAST`.
+        Adu; None for frames with stars, lines, a slit, or less than `LEAST`.
     """
     if small.size < _FEWEST_PIXELS or min(small.shape) < 2 * _BOXES:
         return None
@@ -42,12 +45,14 @@ def even_level(small):
     if not level >= LEAST:
         return None
     noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small, axis=1)))) / 2**0.5
-    above = small[:, 2:-2] - np.maximum(small[:, :-4], small[:, 4:])
-    if np.count_nonzero(above > _STAR * max(noise, 1e-3 * level)) > max(2, _STARS * small.size):
+    excess = small[:, 2:-2] - np.maximum(small[:, :-4], small[:, 4:])
+    if np.count_nonzero(excess > _STAR_SIGMA * max(noise, _LEAST_NOISE * level)) > max(
+        _FEWEST_STARS, _MOST_STARS * small.size
+    ):
         return None
     rows, columns = (np.arange(_BOXES + 1) * length // _BOXES for length in small.shape)
     for y0, y1 in pairwise(rows):
         for x0, x1 in pairwise(columns):
-            if not abs(float(median(small[y0:y1, x0:x1])) / level - 1) <= _UNEVEN:
+            if not abs(float(median(small[y0:y1, x0:x1])) / level - 1) <= _MOST_UNEVEN:
                 return None
     return level

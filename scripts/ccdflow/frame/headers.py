@@ -54,25 +54,25 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     list of bytes-like
         For `ccdflow.files.atomic_write.write_whole`.
     """
-    given = {"file": file, "fingerprint": fingerprint, "key": key}
+    origin = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []
     places = product_images(geometry, recipe)
     if places[0].hdu:
-        primary = _kept(layout.texts[0])
-        _write_history(primary, geometry, recipe, reduced, **given)
+        primary = _cards_to_keep(layout.texts[0])
+        _write_history(primary, geometry, recipe, reduced, **origin)
         parts.append(hdu_header(primary, None, 0, primary=True))
-    for place, image in zip(places, reduced.images, strict=True):
+    for product_image, image in zip(places, reduced.images, strict=True):
         if not parts:
-            first = first_header(layout, geometry, recipe, reduced, **given)
-            parts += [first, *_data(image)]
+            first = first_header(layout, geometry, recipe, reduced, **origin)
+            parts += [first, *_data_unit(image)]
             continue
-        cards = _kept(layout.texts[place.raw_hdu])
-        _write_image_cards(cards, layout.headers, place, recipe, reduced)
-        name = _extension_name(layout.hdus[place.raw_hdu])
-        parts += [hdu_header(cards, image.data, image.words, name=name), *_data(image)]
-    for place, image in zip(places, reduced.images, strict=True):
+        cards = _cards_to_keep(layout.texts[product_image.raw_hdu])
+        _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
+        name = _extension_name(layout.hdus[product_image.raw_hdu])
+        parts += [hdu_header(cards, image.data, image.words, name=name), *_data_unit(image)]
+    for product_image, image in zip(places, reduced.images, strict=True):
         if image.mask is not None:
-            parts += mask_hdu(image.mask, f"MASK{place.suffix}")
+            parts += mask_hdu(image.mask, f"MASK{product_image.suffix}")
     return parts
 
 
@@ -88,10 +88,10 @@ def first_header(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     -------
     bytes
     """
-    place, image = product_images(geometry, recipe)[0], reduced.images[0]
-    cards = _common_cards(layout, place.amplifiers)
+    product_image, image = product_images(geometry, recipe)[0], reduced.images[0]
+    cards = _common_cards(layout, product_image.amplifiers)
     _write_history(cards, geometry, recipe, reduced, file=file, fingerprint=fingerprint, key=key)
-    _write_image_cards(cards, layout.headers, place, recipe, reduced)
+    _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
     return hdu_header(cards, image.data, image.words, primary=True)
 
 
@@ -113,7 +113,8 @@ def mask_hdu(mask, name):
     return array_hdu(cards, mask, name=name)
 
 
-def _data(image):
+def _data_unit(image):
+    """Return the pixels of an image and their padding, as bytes-like parts."""
     return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fits_structure.BLOCK)]
 
 
@@ -127,7 +128,7 @@ def _extension_name(hdu):
 # -- the raw header --------------------------------------------------------------------------------
 
 
-def _kept(text):
+def _cards_to_keep(text):
     """Return the cards of a raw header that do not describe the storage of its array."""
     cards = CardList.parse(text)
     tiled = "ZIMAGE" in cards
@@ -149,18 +150,20 @@ def _kept(text):
 def _common_cards(layout, amplifiers):
     """Return the primary's cards and those equal in all the amplifiers' extensions."""
     headers = layout.headers
-    cards = _kept(layout.texts[0])
+    cards = _cards_to_keep(layout.texts[0])
     used = sorted({a.hdu for a in amplifiers} - {0})
     if not used:
         return cards
-    have = {keyword for keyword, _ in cards}
+    keywords = {keyword for keyword, _ in cards}
     others = [headers[hdu] for hdu in used[1:]]
     first = headers[used[0]]
-    for keyword, text in _kept(layout.texts[used[0]]):
-        raw = "DATE" if keyword == "RAWDATE" and keyword not in first else keyword
+    for keyword, text in _cards_to_keep(layout.texts[used[0]]):
+        raw_keyword = "DATE" if keyword == "RAWDATE" and keyword not in first else keyword
         if is_commentary(keyword) or (
-            keyword not in have
-            and all(card_value(other, raw) == card_value(first, raw) for other in others)
+            keyword not in keywords
+            and all(
+                card_value(other, raw_keyword) == card_value(first, raw_keyword) for other in others
+            )
         ):
             cards.extend([(keyword, text)])
     return cards
@@ -187,71 +190,75 @@ def _write_history(cards, geometry, recipe, reduced, *, file, fingerprint, key):
         cards.set("OSCITERS", recipe.reject_iterations, "rounds of rejection at most")
 
 
-def _write_image_cards(cards, headers, place, recipe, reduced):
+def _write_image_cards(cards, headers, product_image, recipe, reduced):
     """Write the cards of one image: its amplifiers, its unit, and the places of its pixels."""
     for keyword in {keyword for keyword, _ in cards if _is_stale(keyword, recipe)}:
         cards.drop(keyword)
-    _write_amplifier_cards(cards, place.amplifiers, recipe, reduced)
+    _write_amplifier_cards(cards, product_image.amplifiers, recipe, reduced)
     if recipe.trim:
-        placement.place(cards, headers, place.amplifiers, place.shape)
-    cards.set("BUNIT", _unit(headers, place), "unit of the pixels")
+        placement.place(cards, headers, product_image.amplifiers, product_image.shape)
+    cards.set("BUNIT", _unit(headers, product_image), "unit of the pixels")
 
 
 def _is_stale(keyword, recipe):
+    """Tell whether a card describes raw pixels that a trimmed image does not have."""
     return recipe.trim and placement.is_about_raw_pixels(keyword)
 
 
 def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
     """Write region, level and noise of each amplifier; numbered if there are several."""
     cards.set("NAMPS", len(amplifiers), "amplifiers in this image")
-    many = len(amplifiers) > 1
+    is_numbered = len(amplifiers) > 1
     for number, amplifier in enumerate(amplifiers, start=1):
-        say = partial(_set_numbered, cards, number if many else None)
+        set_card = partial(_set_numbered, cards, number if is_numbered else None)
         overscan = reduced.overscans[amplifier.name]
-        if many:
-            say("", "AMPNAM", printable_text(amplifier.name), "amplifier")
-        if many or not recipe.trim:
+        if is_numbered:
+            set_card("", "AMPNAM", printable_text(amplifier.name), "amplifier")
+        if is_numbered or not recipe.trim:
             place = amplifier.place if recipe.trim else amplifier.data
-            say("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
+            set_card("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
         if overscan is not None:
             used = " ".join(strip.to_fits() for strip in amplifier.overscan)
-            say("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
-            say("OSCAXIS", "OSCAXI", amplifier.along, "what of the image has a level of its own")
+            set_card("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
+            set_card(
+                "OSCAXIS", "OSCAXI", amplifier.along, "what of the image has a level of its own"
+            )
             level = _round_figure(overscan.level)
-            say("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
+            set_card("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
             noise = _round_figure(overscan.noise)
-            say("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
+            set_card("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
         if recipe.trim:
-            say("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
+            set_card("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
         if amplifier.hdu:
-            say("AMPHDU", "AMPHDU", amplifier.hdu, "HDU of the raw file, the first is 0")
+            set_card("AMPHDU", "AMPHDU", amplifier.hdu, "HDU of the raw file, the first is 0")
         if recipe.trim and (flip := "x" * amplifier.flip_x + "y" * amplifier.flip_y):
-            say("AMPFLIP", "AMPFLP", flip, "axes along which raw pixels were reversed")
+            set_card("AMPFLIP", "AMPFLP", flip, "axes along which raw pixels were reversed")
         if amplifier.saturation is not None:
-            say(
+            set_card(
                 "AMPSAT", "AMPSAT", float(amplifier.saturation), "[adu] raw value that is saturated"
             )
         if amplifier.gain is not None:
             # Not GAIN: many cameras write a setting of theirs under that name.
-            say("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")
+            set_card("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]
-            say("AMPBAD", "AMPBAD", flag, "throughout this amplifier")
+            set_card("AMPBAD", "AMPBAD", flag, "throughout this amplifier")
 
 
 def _set_numbered(cards, number, name, numbered, value, comment):
-    """Set the card `name`, or, where an amplifier has a number, the card `numbered` with it."""
-    tail = "" if number is None else f"{number:02d}"
-    cards.set(f"{numbered[: 8 - len(tail)]}{tail}" if tail else name, value, comment)
+    """Set a card of an amplifier: `name`, or `numbered` and its number if there are several."""
+    digits = "" if number is None else f"{number:02d}"
+    cards.set(f"{numbered[: 8 - len(digits)]}{digits}" if digits else name, value, comment)
 
 
 def _round_figure(value):
+    """Return a number of six digits, or 'unknown' for NaN."""
     return "unknown" if math.isnan(value) else float(f"{value:.6g}")
 
 
-def _unit(headers, place):
+def _unit(headers, product_image):
     """Return the unit of the pixels; subtracting a level does not change it."""
-    for hdu in (place.amplifiers[0].hdu, 0):
+    for hdu in (product_image.amplifiers[0].hdu, 0):
         unit = card_value(headers[hdu], "BUNIT")
         if isinstance(unit, str) and unit.lower() not in ("adu", "adus", "dn", "counts", "count"):
             return unit

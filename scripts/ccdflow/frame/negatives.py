@@ -16,17 +16,17 @@ class Negatives:
 
     Parameters
     ----------
-    wanted : bool
+    is_judged : bool
         Whether they count: not for integers, nor where the profile says that frames are raw.
     """
 
-    def __init__(self, wanted):
-        self._wanted = wanted
+    def __init__(self, is_judged):
+        self._is_judged = is_judged
         self._negative = self._size = 0
 
     def add(self, values):
         """Count the negative numbers of an array of any shape, as stored."""
-        if self._wanted:
+        if self._is_judged:
             self._negative += int(np.count_nonzero(values < 0))
             self._size += values.size
 

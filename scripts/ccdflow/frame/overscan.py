@@ -10,6 +10,12 @@ import numpy as np
 from ccdflow.errors import FrameError
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
+# Pixels beyond this many sigma are outliers, and the least sigma of that limit, adu: most of whole
+# numbers may be one number.
+_OUTLIER_SIGMA, _LEAST_SIGMA = 5, 1.0
+# Pixels of a strip by which that limit is found.
+_SAMPLE_PIXELS = 20_000
+
 
 @dataclass(frozen=True)
 class Overscan:
@@ -103,6 +109,7 @@ def statistic_along(strips, along, recipe):
 
 
 def _model_levels(levels, along, recipe):
+    """Return the levels of the recipe's model; the levels themselves without a model."""
     return levels if recipe.model is None or along == "frame" else smooth(levels, recipe)
 
 
@@ -112,10 +119,11 @@ def _statistic(values, name):
         return _statistic_of_finite(values, name)
     if name == "mean":
         return np.mean(values, axis=1)
-    return _median(values)
+    return _row_medians(values)
 
 
 def _statistic_of_finite(values, name):
+    """Return the median or mean of the finite values of each row, NaN without any."""
     levels = np.full(len(values), np.nan, dtype=values.dtype)
     finite = np.where(np.isfinite(values), values, np.nan)
     rows = np.isfinite(values).any(axis=1)
@@ -123,7 +131,7 @@ def _statistic_of_finite(values, name):
     return levels
 
 
-def _median(values):
+def _row_medians(values):
     """Return the result of `numpy.median` for each row; for integers, many times faster."""
     if values.dtype.kind not in "iu":
         return np.median(values, axis=1)
@@ -188,20 +196,20 @@ def noise_about_levels(strips, along):
             continue
         # Outliers shift the mean of a row, which then drops out whole; a frame has only one mean
         # to lose, so use its median.
-        centre = np.nanmedian(values) if along == "frame" else _means(values)
+        centre = np.nanmedian(values) if along == "frame" else _row_means(values)
         deviation = np.abs(values - centre)
         # A sample is enough for the threshold, and faster.
-        sample = deviation.ravel()[:: max(1, deviation.size // 20000)]
+        sample = deviation.ravel()[:: max(1, deviation.size // _SAMPLE_PIXELS)]
         if strip.dtype.kind == "f":
             sample = sample[np.isfinite(sample)]
         spread = MAD_TO_SIGMA_SHORT * float(median(sample))
-        kept = deviation[deviation <= 5 * max(spread, 1.0)]
+        kept = deviation[deviation <= _OUTLIER_SIGMA * max(spread, _LEAST_SIGMA)]
         squares += float(np.square(kept, dtype=np.float64).sum()) * k / (k - 1)
         count += kept.size
     return float(np.sqrt(squares / count)) if count else float("nan")
 
 
-def _means(values):
+def _row_means(values):
     """Return the means of the finite pixels of rows, as a column; NaN without finite pixels."""
     good = np.isfinite(values)
     if good.all():
@@ -237,34 +245,34 @@ def smooth(levels, recipe):
     FrameError
         If too few levels are left to fit.
     """
-    at = np.arange(len(levels))
+    places = np.arange(len(levels))
     good = np.isfinite(levels)
-    need = recipe.order + (4 if recipe.model == "spline" else 1)
+    fewest = recipe.order + (4 if recipe.model == "spline" else 1)
     for _ in range(recipe.reject_iterations + 1):
-        if good.sum() < need:
+        if good.sum() < fewest:
             raise FrameError(
                 f"the overscan has too few good rows for a {recipe.model} of order {recipe.order}",
                 keyword="reduction: order",
                 value=int(good.sum()),
-                allowed=f"{need} or more",
+                allowed=f"{fewest} or more",
                 remedy="lower the order in the camera's profile",
             )
-        curve = _fit(at, levels, good, recipe)
-        now = good & ~_is_beyond(levels - curve, good, recipe.reject_sigma)
-        if recipe.reject_iterations == 0 or np.array_equal(now, good):
+        curve = _fitted_levels(places, levels, good, recipe)
+        still_good = good & ~_are_outliers(levels - curve, good, recipe.reject_sigma)
+        if recipe.reject_iterations == 0 or np.array_equal(still_good, good):
             break
-        good = now
+        good = still_good
     return curve
 
 
-def _is_beyond(residuals, good, sigma):
+def _are_outliers(residuals, good, sigma):
     """Tell which residuals are farther than sigma standard deviations from their median."""
     centre, spread = np.median(residuals[good]), np.std(residuals[good])
     with np.errstate(invalid="ignore"):
         return np.abs(residuals - centre) > sigma * spread
 
 
-def _fit(at, levels, good, recipe):
+def _fitted_levels(places, levels, good, recipe):
     """Return the levels of a model along the overscan, outliers left out."""
     # Imported here, because either adds 0.3 s to the start of runs that do not fit its model.
     if recipe.model == "polynomial":
@@ -273,15 +281,15 @@ def _fit(at, levels, good, recipe):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = fitting.LinearLSQFitter()(
-                models.Polynomial1D(recipe.order), at[good], levels[good]
+                models.Polynomial1D(recipe.order), places[good], levels[good]
             )
-        return model(at)
+        return model(places)
     from scipy.interpolate import LSQUnivariateSpline
 
-    ends = at[good][[0, -1]].astype(float)
+    ends = places[good][[0, -1]].astype(float)
     knots = np.linspace(*ends, recipe.order + 1)[1:-1]
     try:
-        return LSQUnivariateSpline(at[good], levels[good], knots, k=3)(at)
+        return LSQUnivariateSpline(places[good], levels[good], knots, k=3)(places)
     except ValueError:
         raise FrameError(
             f"the overscan has too few good rows for a spline of {recipe.order} pieces",

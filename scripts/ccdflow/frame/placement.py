@@ -39,6 +39,8 @@ _FIGURE = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
 _VERSION = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
 # Two solutions agree if they place a star within this many pixels of each other.
 _SAME_PIXELS = 0.1
+# Other numbers agree within this part.
+_SAME_PART = 1e-6
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,13 @@ def axes(amplifier):
     """Return the `AxisShift` in x and in y of a trimmed amplifier."""
     data, place = amplifier.data, amplifier.place
     return (
-        _axis(data.x0, data.x1, place.x0, amplifier.flip_x),
-        _axis(data.y0, data.y1, place.y0, amplifier.flip_y),
+        _axis_shift(data.x0, data.x1, place.x0, amplifier.flip_x),
+        _axis_shift(data.y0, data.y1, place.y0, amplifier.flip_y),
     )
 
 
-def _axis(first, last, place, flipped):
+def _axis_shift(first, last, place, flipped):
+    """Return the `AxisShift` of raw pixels from first to last that begin at a place."""
     return AxisShift(-1, place + last + 1) if flipped else AxisShift(1, place - first)
 
 
@@ -89,8 +92,8 @@ def place(cards, headers, amplifiers, shape):
     shape : (int, int)
         (ny, nx) of the image.
     """
-    whole = Region(0, shape[0], 0, shape[1])
-    cards.set("DATASEC", whole.to_fits(), "science pixels in this image")
+    image_region = Region(0, shape[0], 0, shape[1])
+    cards.set("DATASEC", image_region.to_fits(), "science pixels in this image")
     for keyword in _DETECTOR:
         section = detector_section(headers, amplifiers, shape, keyword)
         if section:
@@ -139,37 +142,38 @@ def _detector_axes(headers, amplifier, keyword):
     header = _section_header(headers, amplifier.hdu, keyword)
     try:
         section = parse_fits(card_value(header, keyword))
-        base = _base(headers, amplifier.hdu)
+        base = _referenced_region(headers, amplifier.hdu)
     except FrameError:
         return None
-    chip, move = section.region, axes(amplifier)
+    chip, shifts = section.region, axes(amplifier)
     directions = (
-        _detector_axis((chip.x0, chip.x1), section.flip_x, (base.x0, base.x1), move[0]),
-        _detector_axis((chip.y0, chip.y1), section.flip_y, (base.y0, base.y1), move[1]),
+        _detector_axis((chip.x0, chip.x1), section.flip_x, (base.x0, base.x1), shifts[0]),
+        _detector_axis((chip.y0, chip.y1), section.flip_y, (base.y0, base.y1), shifts[1]),
     )
     return None if None in directions else directions
 
 
-def _detector_axis(chip, backwards, base, move):
+def _detector_axis(chip, backwards, base, shift):
     """Return pixels of the detector a pixel, direction and origin of an image's axis, or None."""
-    factor, rest = divmod(chip[1] - chip[0], base[1] - base[0])
-    if rest or not factor:
+    factor, remainder = divmod(chip[1] - chip[0], base[1] - base[0])
+    if remainder or not factor:
         return None
     # The raw edge at which the product begins, counted from 0, and its position on the chip.
-    edge = -move.shift if move.sign > 0 else move.shift - 1
+    edge = -shift.shift if shift.sign > 0 else shift.shift - 1
     along = factor * (edge - base[0])
     if backwards:
-        return factor, -move.sign, chip[1] - along
-    return factor, move.sign, chip[0] + along
+        return factor, -shift.sign, chip[1] - along
+    return factor, shift.sign, chip[0] + along
 
 
 def _section_header(headers, hdu, keyword):
     """Return the header with an image's section: its own, or the primary if it is the only one."""
-    alone = sum(as_number(header.get("NAXIS")) > 0 for header in headers) == 1
-    return headers[0] if alone and keyword not in headers[hdu] else headers[hdu]
+    is_only_image = sum(as_number(header.get("NAXIS")) > 0 for header in headers) == 1
+    return headers[0] if is_only_image and keyword not in headers[hdu] else headers[hdu]
 
 
-def _base(headers, hdu):
+def _referenced_region(headers, hdu):
+    """Return the raw pixels that the sections of the detector refer to."""
     ny, nx = (int(headers[hdu][f"NAXIS{axis}"]) for axis in (2, 1))
     for keyword in ("DATASEC", "TRIMSEC"):
         text = card_value(_section_header(headers, hdu, keyword), keyword)
@@ -183,22 +187,23 @@ def _base(headers, hdu):
 
 def _place_physical(cards, headers, amplifiers):
     """Write LTV and LTM, so that IRAF's physical coordinates of each pixel are unchanged."""
-    moves = {(a.hdu, axes(a)) for a in amplifiers}
-    if len(moves) > 1:
+    pairs = {(a.hdu, axes(a)) for a in amplifiers}
+    if len(pairs) > 1:
         return
-    hdu, moved = moves.pop()
-    for axis, move in enumerate(moved, start=1):
+    hdu, shifts = pairs.pop()
+    for axis, shift in enumerate(shifts, start=1):
         start = _number_of_card(headers[hdu], f"LTV{axis}", 0.0)
         comment = "image = LTM x physical + LTV" if axis == 1 else ""
-        cards.set(f"LTV{axis}", move.sign * start + move.shift, comment)
-    for axis, move in enumerate(moved, start=1):
-        for other in (1, 2):
-            value = _number_of_card(headers[hdu], f"LTM{axis}_{other}", float(axis == other))
-            if value or axis == other:
-                cards.set(f"LTM{axis}_{other}", move.sign * value)
+        cards.set(f"LTV{axis}", shift.sign * start + shift.shift, comment)
+    for axis, shift in enumerate(shifts, start=1):
+        for column in (1, 2):
+            value = _number_of_card(headers[hdu], f"LTM{axis}_{column}", float(axis == column))
+            if value or axis == column:
+                cards.set(f"LTM{axis}_{column}", shift.sign * value)
 
 
 def _number_of_card(header, keyword, default):
+    """Return the number of a card, or the default without one."""
     value = as_number(card_value(header, keyword))
     return default if value is None else value
 
@@ -217,16 +222,17 @@ def _place_world(cards, headers, amplifiers):
         cards.add_history("ccdflow: world coordinates that do not hold for this image left out")
         return
     raw = _world_header(headers, amplifiers[0])
-    have = {keyword for keyword, _ in cards}
+    keywords = {keyword for keyword, _ in cards}
     for keyword, value in solutions[0].items():
-        if keyword not in have or value != card_value(raw, keyword):
+        if keyword not in keywords or value != card_value(raw, keyword):
             comment = raw.comments[keyword] if keyword in raw else ""
             cards.set(keyword, value, comment)
 
 
 def _world_header(headers, amplifier):
-    own = headers[amplifier.hdu]
-    return own if any(map(_WCS.fullmatch, own)) else headers[0]
+    """Return the header with an amplifier's world coordinates: its HDU's, or the primary."""
+    header = headers[amplifier.hdu]
+    return header if any(map(_WCS.fullmatch, header)) else headers[0]
 
 
 def _moved_world(headers, amplifier):
@@ -234,8 +240,8 @@ def _moved_world(headers, amplifier):
     raw = _world_header(headers, amplifier)
     world = {k: card_value(raw, k) for k in dict.fromkeys(raw) if _WCS.fullmatch(k)}
     world = {keyword: value for keyword, value in world.items() if value is not None}
-    moves = axes(amplifier)
-    if moves == (AxisShift(1, 0), AxisShift(1, 0)):
+    shifts = axes(amplifier)
+    if shifts == (AxisShift(1, 0), AxisShift(1, 0)):
         return world
     figures = {k: as_number(value) for k, value in world.items() if _FIGURE.fullmatch(k)}
     if None in figures.values():
@@ -243,13 +249,13 @@ def _moved_world(headers, amplifier):
     world |= figures
     matches = [match for match in map(_VERSION.fullmatch, world) if match]
     for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
-        move = moves[axis - 1]
-        if move == AxisShift(1, 0):
+        shift = shifts[axis - 1]
+        if shift == AxisShift(1, 0):
             continue
         # In FITS an absent CRPIX is 0, also for an axis without any card.
         pixel = f"CRPIX{axis}{version}"
-        world[pixel] = move.sign * world.get(pixel, 0.0) + move.shift
-        if move.sign < 0:
+        world[pixel] = shift.sign * world.get(pixel, 0.0) + shift.shift
+        if shift.sign < 0:
             if any(_is_distorted(keyword, value) for keyword, value in world.items()):
                 return None
             _reverse(world, axis, version)
@@ -257,6 +263,7 @@ def _moved_world(headers, amplifier):
 
 
 def _is_distorted(keyword, value):
+    """Tell whether a card has a distortion, which is not reversed with its axis."""
     return bool(_DISTORTION.fullmatch(keyword)) or (
         keyword.startswith("WAT") and "cor" in str(value)
     )
@@ -276,15 +283,17 @@ def _reverse(world, axis, version):
         world[keyword] = -world[keyword]
 
 
-def _agree(one, other):
+def _agree(first, second):
     """Tell whether two sets of world coordinate cards agree within a fraction of a pixel."""
-    if one is None or other is None or set(one) != set(other):
+    if first is None or second is None or set(first) != set(second):
         return False
-    for keyword, value in one.items():
-        there = other[keyword]
-        if isinstance(value, str) or isinstance(there, str):
-            if value != there:
+    for keyword, value in first.items():
+        second_value = second[keyword]
+        if isinstance(value, str) or isinstance(second_value, str):
+            if value != second_value:
                 return False
-        elif abs(value - there) > (_SAME_PIXELS if "CRPIX" in keyword else 1e-6 * abs(value)):
+        elif abs(value - second_value) > (
+            _SAME_PIXELS if "CRPIX" in keyword else _SAME_PART * abs(value)
+        ):
             return False
     return True

@@ -11,6 +11,9 @@ from ccdflow.camera.sections import Region
 ROUNDING = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
 
+# Adu. Below this gap the rounding of two values is that of a series.
+_SMALL_GAP = 1e-2
+
 
 @dataclass(frozen=True)
 class Readout:
@@ -64,7 +67,7 @@ class Readout:
 
     @property
     def of_noise(self):
-        """The readout without values that differ from frame to frame and add no noise."""
+        """The same readout without the values that add no noise and differ from frame to frame."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,
             is_saturation_measured=False, is_dead=False,
@@ -178,15 +181,16 @@ def level_share(amplifier, recipe):
         (p + 1) / n of it on average.
     """
     count = _pixels_of_a_level(amplifier)
-    one = mean_variance(count) if recipe.statistic == "mean" else median_variance(count)
+    variance = mean_variance(count) if recipe.statistic == "mean" else median_variance(count)
     if recipe.model is None or amplifier.along == "frame":
-        return one
+        return variance
     rows = amplifier.data.shape[0 if amplifier.along == "rows" else 1]
     terms = recipe.order + (3 if recipe.model == "spline" else 1)
-    return one * min(1.0, terms / rows)
+    return variance * min(1.0, terms / rows)
 
 
 def _pixels_of_a_level(amplifier):
+    """Return the number of overscan pixels of which a level is made."""
     if amplifier.along == "frame":
         return sum(strip.size for strip in amplifier.overscan)
     return sum(strip.shape[int(amplifier.along == "rows")] for strip in amplifier.overscan)
@@ -207,8 +211,8 @@ def median_variance(count):
     """
     if count < 1:
         return 0.0
-    beyond = 1.4 - 0.52 / count if count % 2 == 0 else 0.43 + 0.22 / (count + 0.5)
-    return float(np.pi / 2 / (count + beyond))
+    addend = 1.4 - 0.52 / count if count % 2 == 0 else 0.43 + 0.22 / (count + 0.5)
+    return float(np.pi / 2 / (count + addend))
 
 
 def median_rounding(count, noise):
@@ -245,9 +249,10 @@ def median_rounding(count, noise):
 
 def _shared_rounding(gap):
     """Return the rounding of the mean of two values of a mean gap, adu, in units of one's."""
-    if gap < 1e-2:
+    if gap < _SMALL_GAP:
+        # The same by the first terms of a series: the exponentials would cancel.
         return 1.0 - 3 * gap
     # The moments of the fraction of an exponentially distributed number.
-    rest = 1 / np.expm1(1 / gap)
-    first, second = gap - rest, 2 * gap**2 - (1 + 2 * gap) * rest
+    remainder = 1 / np.expm1(1 / gap)
+    first, second = gap - remainder, 2 * gap**2 - (1 + 2 * gap) * remainder
     return float(1.0 - 3 * (first - second))

@@ -12,8 +12,8 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
-from ccdflow.files import gzip_inflation
-from ccdflow.frame import flags, overscan, pixels, subtraction_checks
+from ccdflow.files.thread_buffers import thread_buffer
+from ccdflow.frame import flaws, overscan, pixels, subtraction_checks
 from ccdflow.frame.products import product_images
 
 PIXELS = 1
@@ -37,7 +37,7 @@ class Image:
     words : int
         FITS checksum sum of ``data``.
     mask : numpy.ndarray or None
-        Shape (ny, nx), uint8, a sum of the bits of `ccdflow.frame.flags`; 0 is a good pixel.
+        Shape (ny, nx), uint8, a sum of the bits of `ccdflow.maskbits`; 0 is a good pixel.
     """
 
     data: np.ndarray
@@ -113,23 +113,23 @@ def reduce_frame(stored, geometry, recipe):
     overscans, amplifier_flags, samples, not_finite = {}, {}, {}, {}
     for amplifier in geometry.amplifiers:
         values, offset = stored[amplifier.hdu]
-        overscans[amplifier.name], sample = _measure(values, offset, amplifier, recipe)
+        overscans[amplifier.name], sample = _measure_amplifier(values, offset, amplifier, recipe)
         if sample is not None:
             samples[amplifier.name] = sample
-        not_finite[amplifier.name] = flags.count_not_finite(values[amplifier.data.slices])
-        sample = values[flags.sampling_steps(amplifier.data)]
-        flag = flags.flag_of(sample, offset, amplifier)
+        not_finite[amplifier.name] = flaws.count_not_finite(values[amplifier.data.slices])
+        sample = values[flaws.sampling_steps(amplifier.data)]
+        flag = flaws.flag_of(sample, offset, amplifier)
         if flag:
             amplifier_flags[amplifier.name] = flag
     images = tuple(
         _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
     )
     rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
-    warnings = [*warnings, *flags.not_finite_warnings(not_finite, geometry.amplifiers)]
+    warnings = [*warnings, *flaws.not_finite_warnings(not_finite, geometry.amplifiers)]
     return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings))
 
 
-def _measure(stored, offset, amplifier, recipe):
+def _measure_amplifier(stored, offset, amplifier, recipe):
     """Return the overscan of an amplifier and its sample for the checks; None if it has none."""
     if not recipe.subtract or not amplifier.overscan:
         return None, None
@@ -141,32 +141,34 @@ def _measure(stored, offset, amplifier, recipe):
     return level, subtraction_checks.sample_of_amplifier(lines, strips, level, amplifier)
 
 
-def _make_image(stored, place, overscans, recipe):
+def _make_image(stored, product_image, overscans, recipe):
     """Return an image of the product from its amplifiers' reduced pixels."""
     dtype = np.dtype(recipe.dtype)
-    ny, nx = place.shape
-    buffer = gzip_inflation.scratch.get(("image", place.hdu), ny * nx * dtype.itemsize)
-    out = np.frombuffer(buffer, dtype=dtype).reshape(place.shape)
-    mask = np.full(place.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
+    ny, nx = product_image.shape
+    buffer = thread_buffer(("image", product_image.hdu), ny * nx * dtype.itemsize)
+    pixels_of_image = np.frombuffer(buffer, dtype=dtype).reshape(product_image.shape)
+    mask = np.full(product_image.shape, maskbits.NO_DATA, dtype=np.uint8) if recipe.mask else None
     if not recipe.trim:
-        _fill_whole(stored[place.raw_hdu], place.amplifiers, overscans, out)
-    elif sum(amplifier.place.size for amplifier in place.amplifiers) < out.size:
-        out[...] = np.nan
-    for amplifier in place.amplifiers:
+        _subtract_untrimmed(
+            stored[product_image.raw_hdu], product_image.amplifiers, overscans, pixels_of_image
+        )
+    elif sum(amplifier.place.size for amplifier in product_image.amplifiers) < pixels_of_image.size:
+        pixels_of_image[...] = np.nan
+    for amplifier in product_image.amplifiers:
         values, offset = stored[amplifier.hdu]
         if recipe.trim:
-            target = _turned_view(out[amplifier.place.slices], amplifier)
+            target = _turned_view(pixels_of_image[amplifier.place.slices], amplifier)
             levels = _levels(overscans[amplifier.name], amplifier.along)
             pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
         if mask is not None:
             part = mask[(amplifier.place if recipe.trim else amplifier.data).slices]
             part = _turned_view(part, amplifier) if recipe.trim else part
-            part[...] = flags.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
-    words = pixels.to_big_endian(out)
-    return Image(out.view(dtype.newbyteorder(">")), words, mask)
+            part[...] = flaws.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
+    words = pixels.to_big_endian(pixels_of_image)
+    return Image(pixels_of_image.view(dtype.newbyteorder(">")), words, mask)
 
 
-def _fill_whole(raw, amplifiers, overscans, out):
+def _subtract_untrimmed(raw, amplifiers, overscans, out):
     """Fill a frame that is not trimmed; pixels without a level are left unchanged."""
     values, offset = raw
     pixels.subtract_blocks(values, offset, None, out)
@@ -174,14 +176,14 @@ def _fill_whole(raw, amplifiers, overscans, out):
         level = overscans[amplifier.name]
         if level is None:
             continue
-        alone = len(amplifiers) == 1
+        is_single = len(amplifiers) == 1
         regions = [amplifier.data, *amplifier.overscan]
-        for region in [_reach(amplifier, values.shape)] if alone else regions:
+        for region in [_levelled_region(amplifier, values.shape)] if is_single else regions:
             levels = _levels(level, amplifier.along)
             pixels.subtract_blocks(values[region.slices], offset, levels, out[region.slices])
 
 
-def _reach(amplifier, shape):
+def _levelled_region(amplifier, shape):
     """Return the part of the frame that a single amplifier's levels apply to."""
     data, (ny, nx) = amplifier.data, shape
     if amplifier.along == "rows":

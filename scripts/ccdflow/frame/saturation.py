@@ -13,6 +13,8 @@ _FEWEST_SATURATED = 3
 _EXCESS_SIGMA = 5.0
 # Columns to either side with which it is compared.
 _COLUMNS_APART = 6
+# Every so many columns give the scatter, which is no smaller than this.
+_SCATTER_STEP, _LEAST_SCATTER = 8, 1e-6
 # Rows beyond the end of a run that are compared at once.
 _ROWS_AT_ONCE = 64
 
@@ -36,25 +38,25 @@ def flag_neighbours(mask, pixels):
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
     full = (mask[first:stop] & SATURATED) != 0
-    near = _spread(full) & ~full
+    near = _with_neighbours(full) & ~full
     mask[first:stop][near] |= BLEED
-    for column, low, high in _runs(full, first):
-        _bleed(mask, pixels, column, low, -1)
-        _bleed(mask, pixels, column, high - 1, 1)
+    for column, low, high in _saturated_runs(full, first):
+        _flag_bleeding(mask, pixels, column, low, -1)
+        _flag_bleeding(mask, pixels, column, high - 1, 1)
 
 
-def _spread(full):
+def _with_neighbours(full):
     """Return the pixels of a mask and their eight neighbours."""
-    wide = full.copy()
-    wide[:, 1:] |= full[:, :-1]
-    wide[:, :-1] |= full[:, 1:]
-    near = wide.copy()
-    near[1:] |= wide[:-1]
-    near[:-1] |= wide[1:]
+    in_rows = full.copy()
+    in_rows[:, 1:] |= full[:, :-1]
+    in_rows[:, :-1] |= full[:, 1:]
+    near = in_rows.copy()
+    near[1:] |= in_rows[:-1]
+    near[:-1] |= in_rows[1:]
     return near
 
 
-def _runs(full, first):
+def _saturated_runs(full, first):
     """Yield (column, first row, row after the last) of runs along the columns."""
     columns = np.flatnonzero(full.sum(axis=0) >= _FEWEST_SATURATED)
     for column in columns.tolist():
@@ -65,25 +67,29 @@ def _runs(full, first):
                 yield column, first + low, first + high
 
 
-def _bleed(mask, pixels, column, end, way):
+def _flag_bleeding(mask, pixels, column, end, direction):
     """Flag a column beyond the end of a run, while it is brighter than its surroundings."""
     ny, nx = mask.shape
     sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
-    row = end + way
+    row = end + direction
     while 0 <= row < ny:
         low, high = (
             (row, min(row + _ROWS_AT_ONCE, ny))
-            if way > 0
+            if direction > 0
             else (max(row - _ROWS_AT_ONCE + 1, 0), row + 1)
         )
-        block = pixels(low, high)[::way]
+        block = pixels(low, high)[::direction]
         around = block[:, sides].max(axis=1)
-        scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::8], axis=1))) / 2**0.5
+        scatter = (
+            MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::_SCATTER_STEP], axis=1))) / 2**0.5
+        )
         with np.errstate(invalid="ignore"):
-            out = ~(block[:, column] - around > _EXCESS_SIGMA * max(float(scatter), 1e-6))
-        length = int(np.argmax(out)) if out.any() else len(out)
-        at = row + way * np.arange(length)
-        mask[at, column] |= np.where(mask[at, column] & SATURATED, 0, BLEED).astype(np.int16)
-        if length < len(out):
+            is_over = ~(
+                block[:, column] - around > _EXCESS_SIGMA * max(float(scatter), _LEAST_SCATTER)
+            )
+        length = int(np.argmax(is_over)) if is_over.any() else len(is_over)
+        rows = row + direction * np.arange(length)
+        mask[rows, column] |= np.where(mask[rows, column] & SATURATED, 0, BLEED).astype(np.int16)
+        if length < len(is_over):
             return
-        row += way * length
+        row += direction * length

@@ -15,13 +15,13 @@ SIDE = 256
 """The longer side of a small image has at most this many pixels."""
 
 ROWS = 2
-"""Rows of each square that are looked at: two of the LFC's eighteen are enough to see stars."""
+"""Rows of each square that are read: two of the LFC's eighteen are enough to see stars."""
 
 
 def pixels_per_small_pixel(shape):
     """Return the number of pixels of a frame along one pixel of its small image.
 
-    A multiple of `ROWS`, so that the rows that are looked at are evenly spread; 1 of a small frame.
+    A multiple of `ROWS`, so that the rows that are read are evenly spread; 1 of a small frame.
     """
     step = max(1, -(-max(shape) // SIDE))
     return step if step == 1 else -(-step // ROWS) * ROWS
@@ -35,21 +35,21 @@ class _Squares:
     ----------
     step : int
         Side of a square, pixels.
-    looked_at, apart : int
-        Rows of a square that are looked at, and the distance between them.
-    whole, rest : int
+    read_rows, row_step : int
+        Rows of a square that are read, and the distance between them.
+    whole, cut_start : int
         Squares of a row that are not cut, and the column behind them.
     ones, cut : numpy.ndarray
         Float32, 1 for each column of a square, and of the one that is cut.
     pixels : numpy.ndarray
-        How many pixels of each square are looked at: float32.
+        Pixels of each square that are read: float32.
     """
 
     step: int
-    looked_at: int
-    apart: int
+    read_rows: int
+    row_step: int
     whole: int
-    rest: int
+    cut_start: int
     ones: np.ndarray
     cut: np.ndarray
     pixels: np.ndarray
@@ -57,20 +57,21 @@ class _Squares:
 
 @lru_cache(maxsize=8)
 def _squares(shape):
+    """Return the `_Squares` of frames of a shape, computed once."""
     (ny, nx), step = shape, pixels_per_small_pixel(shape)
-    looked_at = min(ROWS, step)
-    apart = step // looked_at
+    read_rows = min(ROWS, step)
+    row_step = step // read_rows
     whole, cut = divmod(nx, step)
-    rows = np.bincount(np.arange(-(-ny // apart)) // looked_at).astype(np.float32)
+    rows = np.bincount(np.arange(-(-ny // row_step)) // read_rows).astype(np.float32)
     columns = np.array([step] * whole + [cut] * (cut > 0), np.float32)
     ones = np.ones(step, np.float32)
     pixels = rows[:, None] * columns
     return _Squares(
         step=step,
-        looked_at=looked_at,
-        apart=apart,
+        read_rows=read_rows,
+        row_step=row_step,
         whole=whole,
-        rest=whole * step,
+        cut_start=whole * step,
         ones=ones,
         cut=ones[:cut],
         pixels=pixels,
@@ -90,7 +91,7 @@ class SmallImage:
         self._squares = squares = _squares(tuple(shape))
         ny, nx = squares.pixels.shape
         # A row without pixels at the end of a square that is cut stays 0.
-        self._sums = np.zeros((ny * squares.looked_at, nx), np.float32)
+        self._sums = np.zeros((ny * squares.read_rows, nx), np.float32)
 
     def add(self, first, rows):
         """Take some rows of the frame.
@@ -102,23 +103,23 @@ class SmallImage:
         rows : numpy.ndarray
             Shape (k, nx), any byte order.
         """
-        of = self._squares
-        own = rows[-first % of.apart :: of.apart]
-        place, count = -(-first // of.apart), len(own)
+        squares = self._squares
+        sampled = rows[-first % squares.row_step :: squares.row_step]
+        place, count = -(-first // squares.row_step), len(sampled)
         # Summed while they are in the processor's cache; a product with ones takes a third of the
         # time of `reduceat`, and each row's is its own, whatever the block.
         sums = self._sums[place : place + count]
-        squares = own[:, : of.rest].reshape(count, of.whole, of.step)
-        np.matmul(squares, of.ones, out=sums[:, : of.whole])
-        if of.cut.size:
-            np.matmul(own[:, of.rest :], of.cut, out=sums[:, of.whole])
+        uncut = sampled[:, : squares.cut_start].reshape(count, squares.whole, squares.step)
+        np.matmul(uncut, squares.ones, out=sums[:, : squares.whole])
+        if squares.cut.size:
+            np.matmul(sampled[:, squares.cut_start :], squares.cut, out=sums[:, squares.whole])
 
     def result(self):
         """Return the small image: float32, at most `SIDE` pixels along each side."""
-        looked_at = self._squares.looked_at
-        sums = self._sums[::looked_at]
-        for row in range(1, looked_at):
-            sums = sums + self._sums[row::looked_at]
+        read_rows = self._squares.read_rows
+        sums = self._sums[::read_rows]
+        for row in range(1, read_rows):
+            sums = sums + self._sums[row::read_rows]
         return sums / self._squares.pixels
 
 

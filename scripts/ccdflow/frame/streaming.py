@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.files import checksum, decoding, fits_structure, gzip_inflation
-from ccdflow.frame import flags, overscan, pixels, subtraction_checks
+from ccdflow.files import checksum, decoding, fits_structure
+from ccdflow.files.thread_buffers import thread_buffer
+from ccdflow.frame import flaws, overscan, pixels, subtraction_checks
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
@@ -71,12 +72,13 @@ def can_stream(layout, geometry, recipe):
 
 
 def _is_usual(amplifier):
-    beside = all(
+    """Tell whether an amplifier has levels of rows, its strips beside its data, and no flip."""
+    is_beside = all(
         (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
         for strip in amplifier.overscan
     )
-    flipped = amplifier.flip_x or amplifier.flip_y
-    return amplifier.along in ("rows", "none") and beside and not flipped
+    is_flipped = amplifier.flip_x or amplifier.flip_y
+    return amplifier.along in ("rows", "none") and is_beside and not is_flipped
 
 
 def predicted_frame(geometry, recipe):
@@ -92,9 +94,9 @@ def predicted_frame(geometry, recipe):
     ccdflow.frame.reduction.Reduced
         Its level and noise are 0.
     """
-    none = np.zeros(0)
+    no_levels = np.zeros(0)
     overscans = {
-        a.name: Overscan(none, 0.0, 0.0, none) if _has_level(a, recipe) else None
+        a.name: Overscan(no_levels, 0.0, 0.0, no_levels) if _has_level(a, recipe) else None
         for a in geometry.amplifiers
     }
     return Reduced((_without_pixels(geometry, recipe, 0),), overscans, {})
@@ -134,7 +136,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
     FrameError
         If the raw file is damaged, or an amplifier holds no finite value.
     """
-    work = _Work(rows, geometry, recipe, sample, small)
+    work = _FrameReduction(rows, geometry, recipe, sample, small)
     size = max(1, BLOCK_PIXELS // rows.shape[1])
     for first, stored in rows.blocks(size):
         block = work.reduce(first, stored)
@@ -144,8 +146,8 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
     return work.result()
 
 
-class _Work:
-    """Values collected from block to block.
+class _FrameReduction:
+    """The reduction of a frame by blocks: the values that it collects from block to block.
 
     Parameters
     ----------
@@ -168,17 +170,17 @@ class _Work:
         self._flags = {a.name: [] for a in geometry.amplifiers}
         self._lines = {a.name: [] for a in geometry.amplifiers}
         self._not_finite = dict.fromkeys(self._flags, 0)
-        self._wanted = np.asarray(sample, dtype=int)
+        self._sample_rows = np.asarray(sample, dtype=int)
         self._sample = []
         self._small = small
         # A median of these is a whole number or a half, and always finite.
-        self._is_simple = (
+        self._has_simple_levels = (
             self._dtype.kind in "iu" and self._dtype.itemsize <= 2 and recipe.statistic == "median"
         )
-        self._looked_at = {
+        self._sampled = {
             a.name: (
                 *subtraction_checks.sampled_lines(a.data, "rows"),
-                *flags.sampling_steps(a.data),
+                *flaws.sampling_steps(a.data),
             )
             for a in geometry.amplifiers
         }
@@ -193,24 +195,26 @@ class _Work:
         self._negatives.add(stored)
         shape = (stop - start, self._geometry.shape[1])
         size = shape[0] * shape[1] * self._out.itemsize
-        buffer = gzip_inflation.scratch.get("product rows", size)
+        buffer = thread_buffer("product rows", size)
         out = np.frombuffer(buffer, dtype=self._out).reshape(shape)
         for amplifier in self._geometry.amplifiers:
-            self._amplifier(amplifier, start, stored, out)
+            self._reduce_amplifier(amplifier, start, stored, out)
         row = start - self._y0
-        wanted = self._wanted[(self._wanted >= row) & (self._wanted < row + shape[0])]
-        if wanted.size:
-            self._sample.append(out[wanted - row])
+        in_block = self._sample_rows[
+            (self._sample_rows >= row) & (self._sample_rows < row + shape[0])
+        ]
+        if in_block.size:
+            self._sample.append(out[in_block - row])
         if self._small is not None:
             self._small.add(row, out)
         self._words = checksum.fits_sum_of(self._words, pixels.to_big_endian(out))
         self.written += size
         return buffer
 
-    def _amplifier(self, amplifier, start, stored, out):
-        """Reduce rows of an amplifier; keep the values that level and flags are judged by."""
+    def _reduce_amplifier(self, amplifier, start, stored, out):
+        """Reduce rows of an amplifier; keep the values by which level and flags are judged."""
         data, place, name = amplifier.data, amplifier.place, amplifier.name
-        rows, columns, *flagged = self._looked_at[name]
+        rows, columns, *flagged = self._sampled[name]
         level = None
         if _has_level(amplifier, self._recipe):
             strips = [
@@ -218,7 +222,7 @@ class _Work:
                 for strip in amplifier.overscan
             ]
             levels = overscan.levels_along(strips, "rows", self._recipe)
-            if not self._is_simple:
+            if not self._has_simple_levels:
                 overscan.check_levels(levels, amplifier)
             self._strips[name].append(strips)
             self._levels[name].append(levels)
@@ -228,12 +232,12 @@ class _Work:
             self._offset,
             level,
             out[:, place.x0 : place.x1],
-            exact=self._is_simple or pixels.is_exact(self._dtype, level),
+            exact=self._has_simple_levels or pixels.is_exact(self._dtype, level),
         )
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
-            inside = slice(max(0, rows.start - start), rows.stop - start)
-            self._lines[name].append(stored[inside, columns].copy())
-        self._not_finite[name] += flags.count_not_finite(stored[:, data.x0 : data.x1])
+            sampled = slice(max(0, rows.start - start), rows.stop - start)
+            self._lines[name].append(stored[sampled, columns].copy())
+        self._not_finite[name] += flaws.count_not_finite(stored[:, data.x0 : data.x1])
         first = -(start - data.y0) % flagged[0].step
         self._flags[name].append(stored[first :: flagged[0].step, flagged[1]].copy())
 
@@ -254,7 +258,7 @@ class _Work:
                     lines, strips, overscans[name], amplifier
                 )
             sample = np.concatenate(self._flags[name])
-            flag = flags.flag_of(sample, self._offset, amplifier)
+            flag = flaws.flag_of(sample, self._offset, amplifier)
             if flag:
                 amplifier_flags[name] = flag
         image = _without_pixels(self._geometry, self._recipe, self._words)
@@ -263,7 +267,7 @@ class _Work:
             samples, self._geometry.amplifiers, self._recipe
         )
         warnings = [
-            *warnings, *flags.not_finite_warnings(self._not_finite, self._geometry.amplifiers)
+            *warnings, *flaws.not_finite_warnings(self._not_finite, self._geometry.amplifiers)
         ]  # fmt: skip
         return Streamed(
             Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings)), sample

@@ -56,6 +56,7 @@ REMEDY = (
 )
 """The end of the warnings."""
 
+# The correction of a profile where a strip may hold data.
 _DOUBT = (
     "is its noise that of the readout: correct `gain:` and `read_noise:` in the camera's profile;"
 )
@@ -102,20 +103,20 @@ def compare_strip(sample, amplifier):
         return None
     if min(lines.shape[1], strip.shape[1]) < _FEWEST_COLUMNS:
         return None
-    sides = {_side(amplifier, each) for each in amplifier.overscan}
+    sides = {_side(amplifier, strip_region) for strip_region in amplifier.overscan}
     if len(sides) > 1 or None in sides:
         return None
     # The data nearest to the strip come first.
     nearest = lines[:, ::-1] if sides == {"behind"} else lines
     steps = nearest[:, :_NEAREST].mean(axis=1, dtype=np.float64) - sample.own
     level = float(median(sample.own))
-    few = lines[:: max(1, len(lines) // _MOST_ROWS)]
+    sampled = lines[:: max(1, len(lines) // _MOST_ROWS)]
     return Likeness(
         step=float(median(steps)),
         noise=_noise_within(strip),
         data_noise=_noise_within(nearest[:, :_NEIGHBOURS]),
         level=level,
-        brightest=float(np.median(few, axis=0).max()) - level,
+        brightest=float(np.median(sampled, axis=0).max()) - level,
     )
 
 
@@ -134,8 +135,8 @@ def _noise_within(pixels):
     pixels = pixels[:: max(1, len(pixels) // _MOST_ROWS)].astype(np.float32)
     pixels -= np.median(pixels, axis=0)
     count = pixels.shape[1]
-    off = np.abs(pixels - pixels.mean(axis=1, keepdims=True))
-    return MAD_TO_SIGMA_SHORT * float(median(off)) * (count / (count - 1)) ** 0.5
+    deviations = np.abs(pixels - pixels.mean(axis=1, keepdims=True))
+    return MAD_TO_SIGMA_SHORT * float(median(deviations)) * (count / (count - 1)) ** 0.5
 
 
 def compare_strips(samples, amplifiers):
@@ -180,12 +181,12 @@ def light_warnings(compared, amplifiers):
     for amplifier in amplifiers:
         likeness = compared.get(amplifier.name)
         if likeness is not None and is_lit(likeness, amplifier):
-            where = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
+            subject = f"amplifier {amplifier.name}: " if len(amplifiers) > 1 else ""
             regions = " ".join(strip.to_fits() for strip in amplifier.overscan)
             is_sure = not has_dark and _is_surely_lit(likeness, amplifier)
-            says = HOLDS_DATA if is_sure else "may hold data"
+            claim = HOLDS_DATA if is_sure else "may hold data"
             text = (
-                f"{where}the overscan {regions} {says}: its level ({likeness.level:.4g} adu) is"
+                f"{subject}the overscan {regions} {claim}: its level ({likeness.level:.4g} adu) is"
                 f" that of the columns or rows beside it ({likeness.step:+.2g} adu), its noise"
                 f" ({likeness.noise:.3g} adu) that of their photons ({likeness.data_noise:.3g}"
                 f" adu); allowed: a strip without light; {'' if is_sure else _DOUBT + ' '}{REMEDY}"
@@ -226,8 +227,8 @@ def is_lit(likeness, amplifier):
     """
     gain = amplifier.gain or 1.0
     noise = likeness.noise * gain
-    known = amplifier.read_noise if amplifier.gain else None
-    if not noise > (_READ_NOISES * known if known else _MOST_READ_NOISE):
+    read_noise = amplifier.read_noise if amplifier.gain else None
+    if not noise > (_READ_NOISES * read_noise if read_noise else _MOST_READ_NOISE):
         return False
     light = noise**2 / gain
     ratio = likeness.data_noise / likeness.noise

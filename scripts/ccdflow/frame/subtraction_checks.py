@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from ccdflow.frame import strip_light
+from ccdflow.frame.flaws import saturation_of
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 MOST_ROWS = 1024
@@ -34,28 +35,57 @@ narrowest strip with a level a row by default. 1024 rows determine it to 0.0085.
 _DEAD_NOISE = 0.1
 # The three errors named above.
 _ROW_NOISE_ERRORS = 3
+# Values beyond this many sigma are outliers: one in 1.7 million normal values is.
+_OUTLIER_SIGMA = 5
+# Adu. A smaller sigma of pixels tells no outliers: most of whole numbers may be one number.
+_LEAST_SIGMA = 1.0
 
 NOISIER = 1.5
 """Warn if a strip is noisier than the image, or than in other frames, by more than this factor."""
 
-# Columns of a strip agree if they differ by less than this part of the noise, or by less than five
-# standard errors of their means.
-_AGREE_SIGMA = 0.35
+# Adu. An image with less noise is no measure for its overscan: most of it is rounding, 0.29 adu.
+_LEAST_IMAGE_NOISE = 0.5
+# Adu. No strip is quieter: rounding to whole numbers alone scatters by 0.29.
+_LEAST_STRIP_NOISE = 0.3
+# Columns of a strip agree if they differ by less than this part of the noise, or by less than this
+# many standard errors of their means.
+_AGREE_SIGMA, _AGREE_ERRORS = 0.35, 5
 # Disagreeing columns are warned of if they move the level by more than this part of the noise.
 _LEVEL_SHIFT_SIGMA = 0.15
 # They must move it by more than this many adu, as well.
 _LEVEL_SHIFT_ADU = 0.2
 # Warn of structure if more than this fraction of the columns disagree, whatever the level does.
 _STRUCTURED_PART = 1 / 3
+
+# Columns on either side of a seam whose medians give its step: a median of 8 values has less than
+# half of the error of one.
+_SEAM_COLUMNS = 8
+# A seam needs this many times as many columns: twice as many in each of the two amplifiers.
+_FEWEST_SEAM_PARTS = 4
+# A seam is looked for if the levels differ by more than this many errors of a column.
+_STEP_ERRORS = 5
+# Adu. An error of a column is no smaller: those of a simulated frame may not scatter at all.
+_LEAST_ERROR = 1e-3
 # A step is like that of the levels if the two differ by at most this fraction.
 _SAME_STEP_PART = 0.3
 
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
 """The names of the warnings on an overscan."""
 
-# Columns of an overscan that are enough for a level, and the words where fewer are left.
-_LEAST_LEFT = 3
-_NONE = "`overscan: none` and biases, in the camera's profile"
+FULL, EMPTY = "saturated overscan", "empty rows"
+"""The names of the warnings on an overscan that is saturated in part, or has no noise there."""
+
+# Rows of one value have no noise if they are at least as many, with as many pixels together: those
+# of a readout of 0.3 adu have one value by chance in 1 of 10,000 frames.
+_FEWEST_EMPTY, _FEWEST_PIXELS = 4, 200
+# A fit along the strip leaves out rows that are saturated, up to this fraction of them.
+_FULL_ROWS_OF_A_FIT = 0.2
+# A pixel of a column, or a row, counts as saturated where more than this fraction is.
+_FULL_PART = 0.5
+
+# Columns of an overscan that are enough for a level, and the words where fewer are good.
+_FEWEST_COLUMNS = 3
+_NO_OVERSCAN_REMEDY = "`overscan: none` and biases, in the camera's profile"
 _TOO_FEW = ("none is left", "the one left is too few", "the 2 left are too few")
 
 
@@ -109,6 +139,13 @@ class Sample:
         Shape (n, k), adu: the overscan of the same lines.
     noise : float
         Of a pixel of the overscan, adu.
+    top : float
+        Value of a saturated pixel, adu; infinite where it is unknown.
+    full_rows, rows : int
+        How many lines of the whole amplifier have a saturated level of their own, and how many
+        have a level.
+    empty : (int, int)
+        The first of the lines whose overscan has one value throughout, and their number.
     """
 
     lines: np.ndarray
@@ -116,6 +153,10 @@ class Sample:
     own: np.ndarray
     strip: np.ndarray
     noise: float
+    top: float = np.inf
+    full_rows: int = 0
+    rows: int = 0
+    empty: tuple[int, int] = (0, 0)
 
 
 def sampled_lines(data, along):
@@ -135,11 +176,12 @@ def sampled_lines(data, along):
     """
     (y0, y1), (x0, x1) = (data.y0, data.y1), (data.x0, data.x1)
     if along != "columns":
-        return _middle(y0, y1), slice(x0, x1, max(1, (x1 - x0) // MOST_COLUMNS))
-    return slice(y0, y1, max(1, (y1 - y0) // MOST_COLUMNS)), _middle(x0, x1)
+        return _middle_lines(y0, y1), slice(x0, x1, max(1, (x1 - x0) // MOST_COLUMNS))
+    return slice(y0, y1, max(1, (y1 - y0) // MOST_COLUMNS)), _middle_lines(x0, x1)
 
 
-def _middle(start, stop):
+def _middle_lines(start, stop):
+    """Return at most `MOST_ROWS` neighbouring lines from the middle of some, as a slice."""
     first = start + max(0, (stop - start - MOST_ROWS) // 2)
     return slice(first, min(stop, first + MOST_ROWS))
 
@@ -162,22 +204,48 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
         Without lines that hold a pixel that is not finite.
     """
     along, data = amplifier.along, amplifier.data
+    top = saturation_of(strips[0].dtype, 0, amplifier)
+    top = np.inf if top is None else top
+    full = top, int(np.count_nonzero(overscan.own >= top)), len(overscan.own)
     if along == "frame":
         strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
         levels = own = np.repeat(overscan.levels, len(lines))
-        return Sample(*_finite(lines, levels, own), *_finite(strip), overscan.noise)
-    picked = sampled_lines(data, along)[along == "columns"]
+        return Sample(
+            *_finite_lines(lines, levels, own), *_finite_lines(strip), overscan.noise, *full
+        )
+    lines_of_frame = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
-    inside = slice(picked.start - first, picked.stop - first)
-    if along == "rows":
-        strip = np.concatenate([strip[inside] for strip in strips], axis=1)
-    else:
-        lines, strip = lines.T, np.concatenate([strip[:, inside] for strip in strips]).T
-    lines, strip, levels, own = _finite(lines, strip, overscan.levels[inside], overscan.own[inside])
-    return Sample(lines, levels, own, strip, overscan.noise)
+    sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
+    whole = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
+    whole = whole if along == "rows" else whole.T
+    full = *full, _empty_lines(whole)
+    strip, lines = whole[sampled], lines if along == "rows" else lines.T
+    lines, strip, levels, own = _finite_lines(
+        lines, strip, overscan.levels[sampled], overscan.own[sampled]
+    )
+    return Sample(lines, levels, own, strip, overscan.noise, *full)
 
 
-def _finite(first, *others):
+def _empty_lines(strip):
+    """Return the first line and the number of lines of the longest run of one value.
+
+    Parameters
+    ----------
+    strip : numpy.ndarray
+        Shape (n, k), adu.
+    """
+    fewest = max(_FEWEST_EMPTY, -(-_FEWEST_PIXELS // strip.shape[1]))
+    # Two pixels tell most lines apart.
+    alike = np.flatnonzero(strip[:, 0] == strip[:, -1])
+    alike = alike[(strip[alike] == strip[alike, :1]).all(axis=1)]
+    if len(alike) < fewest:
+        return 0, 0
+    breaks = (np.diff(alike) > 1) | (np.diff(strip[alike, 0].astype(np.float64)) != 0)
+    longest = max(np.split(alike, np.flatnonzero(breaks) + 1), key=len)
+    return (int(longest[0]), len(longest)) if len(longest) >= fewest else (0, 0)
+
+
+def _finite_lines(first, *others):
     """Return the lines in which all values of all arrays are finite."""
     good = np.ones(len(first), dtype=bool)
     for array in (first, *others):
@@ -203,17 +271,17 @@ def judge_subtraction(samples, amplifiers, recipe):
     warnings : list of (str, str)
         Kind and text of each warning.
     """
-    rows, warnings_found = {}, []
+    row_noises, all_warnings = {}, []
     compared = strip_light.compare_strips(samples, amplifiers)
-    of_name = {amplifier.name: amplifier for amplifier in amplifiers}
+    by_name = {amplifier.name: amplifier for amplifier in amplifiers}
     for name, sample in samples.items():
-        noise, warnings = warnings_of(sample, recipe, name if len(amplifiers) > 1 else "")
-        warnings_found += warnings
+        noise, warnings = judge_sample(sample, recipe, name if len(amplifiers) > 1 else "")
+        all_warnings += warnings
         if noise is not None:
-            is_dark = name in compared and strip_light.is_dark(compared[name], of_name[name])
-            rows[name] = replace(noise, is_strip_dark=is_dark)
-    warnings_found += strip_light.light_warnings(compared, amplifiers)
-    return rows, warnings_found + seam_warnings(samples, amplifiers)
+            is_dark = name in compared and strip_light.is_dark(compared[name], by_name[name])
+            row_noises[name] = replace(noise, is_strip_dark=is_dark)
+    all_warnings += strip_light.light_warnings(compared, amplifiers)
+    return row_noises, all_warnings + seam_warnings(samples, amplifiers)
 
 
 def row_noise(sample):
@@ -232,42 +300,59 @@ def row_noise(sample):
         return None
     means = sample.lines.mean(axis=1, dtype=np.float64)
     levels, own = (np.asarray(array, dtype=np.float64) for array in (sample.levels, sample.own))
-    of_rows, count = _from_row_to_row(means, means - levels, means - own)
-    (pixel,), _ = _from_row_to_row(sample.lines[:_ROWS_OF_A_PIXEL].astype(np.float32), least=1.0)
-    made = RowNoise(*of_rows, pixel, count)
-    return made if np.isfinite([*of_rows, pixel]).all() else None
+    noises, count = _noise_of_neighbours(means, means - levels, means - own)
+    pixels = sample.lines[:_ROWS_OF_A_PIXEL].astype(np.float32)
+    (pixel,), _ = _noise_of_neighbours(pixels, least=_LEAST_SIGMA)
+    return RowNoise(*noises, pixel, count) if np.isfinite([*noises, pixel]).all() else None
 
 
-def _from_row_to_row(*values, least=0.0):
-    """Return the noise of each of several series from differences of neighbours, and their number.
+def _noise_of_neighbours(*series, least=0.0):
+    """Return the noise of each of some series from differences of neighbours, and their number.
 
-    A difference counts in all series or in none: those beyond 5 sigma in one are left out.
+    A difference counts in all series or in none: an outlier in one is left out of all.
+
+    Parameters
+    ----------
+    *series : numpy.ndarray
+        Of one shape, (n, ...), adu: neighbours along the first axis.
+    least : float
+        Least sigma of a difference by which outliers are told, adu.
+
+    Returns
+    -------
+    noises : list of float
+        Adu; NaN without any difference.
+    count : int
     """
-    steps = [np.diff(array, axis=0) for array in values]
-    kept = np.logical_and.reduce([_inside(step, least) for step in steps])
-    noises = [_root_mean_square(step, kept) / np.sqrt(2) for step in steps]
+    differences = [np.diff(values, axis=0) for values in series]
+    kept = np.logical_and.reduce([_are_inliers(values, least) for values in differences])
+    noises = [_root_mean_square(values, kept) / np.sqrt(2) for values in differences]
     return noises, int(np.count_nonzero(kept))
 
 
-def _inside(values, least=0.0):
+def _are_inliers(values, least):
+    """Tell which values are finite and no outliers, in the shape of the values."""
     finite = np.isfinite(values)
     if not finite.any():
         return finite
-    off = np.abs(values - median(values[finite]))
-    spread = MAD_TO_SIGMA_SHORT * float(median(off[finite]))
-    return finite & (off <= 5 * max(spread, least)) if spread or least else finite
+    deviations = np.abs(values - median(values[finite]))
+    sigma = MAD_TO_SIGMA_SHORT * float(median(deviations[finite]))
+    if not (sigma or least):
+        return finite
+    return finite & (deviations <= _OUTLIER_SIGMA * max(sigma, least))
 
 
 def _root_mean_square(values, kept):
+    """Return the scatter of the values that are kept about their median, NaN without any."""
     if not kept.any():
         return float("nan")
     chosen = values[kept]
-    off = np.abs(chosen - median(chosen)).astype(np.float64)
-    return float(np.sqrt(np.mean(np.square(off))))
+    deviations = np.abs(chosen - median(chosen)).astype(np.float64)
+    return float(np.sqrt(np.mean(np.square(deviations))))
 
 
-def warnings_of(sample, recipe, name=""):
-    """Return warnings on an overscan that was subtracted.
+def judge_sample(sample, recipe, name=""):
+    """Judge the overscan subtraction of an amplifier.
 
     Parameters
     ----------
@@ -278,27 +363,76 @@ def warnings_of(sample, recipe, name=""):
 
     Returns
     -------
-    rows : RowNoise or None
+    noise : RowNoise or None
+        None if there are too few pixels.
     warnings : list of (str, str)
         Kind and text of each warning.
     """
-    rows = row_noise(sample)
-    where = f"amplifier {name}: " if name else ""
-    warnings = [
-        *_of_rows(rows, sample, recipe),
-        *_of_noise(rows, sample),
-        *_of_strip(sample, recipe),
+    noise = row_noise(sample)
+    subject = f"amplifier {name}: " if name else ""
+    # Noise and structure of saturated pixels tell nothing else.
+    warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)] or [
+        *_row_warnings(noise, sample, recipe),
+        *_strip_noise_warnings(noise, sample),
+        *_column_warnings(sample, recipe),
     ]
-    return rows, [(kind, where + text) for kind, text in warnings]
+    return noise, [(kind, subject + text) for kind, text in warnings]
 
 
-def _of_rows(rows, sample, recipe):
-    """Yield the warning on rows whose own level raises their noise."""
+def _saturation_warnings(sample, recipe):
+    """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
+    strip, top = sample.strip, sample.top
+    if not strip.size or not np.isfinite(top) or median(sample.lines) >= top:
+        # An amplifier that is saturated throughout is told as such.
+        return
+    full = strip >= top
+    columns = int(np.count_nonzero(full.mean(axis=0) > _FULL_PART))
+    width, remedy = strip.shape[1], "allowed: a strip without light"
+    if columns and sample.full_rows in (0, sample.rows):
+        left = width - columns
+        advice = "leave them out of `overscan:` in the camera's profile"
+        if left < _FEWEST_COLUMNS:
+            advice = (
+                f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
+            )
+        yield (
+            FULL,
+            f"{columns} of the {width} columns of the overscan are saturated ({top:.6g} adu);"
+            f" {remedy}; look at the raw frame: do they hold data or light in others as well,"
+            f" {advice}, else leave this frame out",
+        )
+        return
+    most = 0 if recipe.model is None else _FULL_ROWS_OF_A_FIT * sample.rows
+    if sample.full_rows > most:
+        of = "the levels of all rows are" if recipe.model else "as many rows of the image are"
+        yield (
+            FULL,
+            f"the overscan is saturated ({top:.6g} adu) in {sample.full_rows} of its {sample.rows}"
+            f" rows, and {of} wrong by it; {remedy}; look at the raw frame: charge of a bright"
+            " source may run into the overscan; leave the frame out, or take a strip at"
+            " `overscan:` that the charge does not reach, in the camera's profile",
+        )
+
+
+def _empty_row_warnings(sample):
+    """Yield the warning on rows that were not read out: those of a dead amplifier are all empty."""
+    first, count = sample.empty
+    if 0 < count < sample.rows and not sample.full_rows:
+        yield (
+            EMPTY,
+            f"{count} of the {sample.rows} rows of the overscan have one value throughout, and no"
+            f" noise, from row {first + 1} on: the readout broke off, or the file was filled up;"
+            " allowed: rows that were read out; look at the raw frame, and leave it out",
+        )
+
+
+def _row_warnings(rows, sample, recipe):
+    """Yield the warning on rows whose noise the subtraction raises, or fails to lower."""
     if rows is None or rows.pixel < _DEAD_NOISE:
         # Saturated or dead pixels have no noise to compare with; another warning reports them.
         return
-    most = rows.limit(ADDED * rows.pixel**2)
-    if recipe.model is None and rows.after**2 - rows.before**2 > most:
+    allowed = rows.limit(ADDED * rows.pixel**2)
+    if recipe.model is None and rows.after**2 - rows.before**2 > allowed:
         yield (
             GREW,
             f"subtracting a level for each row raised the noise that a row shares from"
@@ -306,7 +440,7 @@ def _of_rows(rows, sample, recipe):
             f" strip's {sample.strip.shape[1]} columns are too few or too noisy for that;"
             " `reduction: {model: polynomial}` in the camera's profile smooths the level",
         )
-    elif recipe.model is not None and rows.after**2 - rows.by_row**2 > most:
+    elif recipe.model is not None and rows.after**2 - rows.by_row**2 > allowed:
         yield (
             DRIFT,
             f"rows drift together with their overscan: a level for each row would leave"
@@ -316,9 +450,9 @@ def _of_rows(rows, sample, recipe):
         )
 
 
-def _of_noise(rows, sample):
+def _strip_noise_warnings(rows, sample):
     """Yield the warning on an overscan that is noisier than the image."""
-    if rows is None or rows.pixel < 0.5:
+    if rows is None or rows.pixel < _LEAST_IMAGE_NOISE:
         # An image without noise is dead or saturated; another warning reports that.
         return
     if sample.noise > NOISIER * rows.pixel:
@@ -330,49 +464,59 @@ def _of_noise(rows, sample):
         )
 
 
-def _of_strip(sample, recipe):
-    """Yield the warnings on columns of the overscan that disagree."""
+def _column_warnings(sample, recipe):
+    """Yield the warning on columns of the overscan that disagree."""
     strip = sample.strip[:: max(1, len(sample.strip) // _ROWS_OF_A_PIXEL)].astype(np.float64)
     count, width = strip.shape
-    if count < _FEWEST_LINES or width < 3 or not np.isfinite(sample.noise):
+    if count < _FEWEST_LINES or width < _FEWEST_COLUMNS or not np.isfinite(sample.noise):
         return
     columns = _clipped_means(strip)
     # If a strip has structure, the noise about the levels is that of the structure.
-    noise = max(min(sample.noise, _from_row_to_row(strip, least=1.0)[0][0]), 0.3)
-    off = columns - median(columns)
-    limit = max(_AGREE_SIGMA * noise, 5 * noise / np.sqrt(count))
-    odd = np.abs(off) > limit
-    if not odd.any():
+    (pixel,), _ = _noise_of_neighbours(strip, least=_LEAST_SIGMA)
+    noise = max(min(sample.noise, pixel), _LEAST_STRIP_NOISE)
+    offsets = np.abs(columns - median(columns))
+    limit = max(_AGREE_SIGMA * noise, _AGREE_ERRORS * noise / np.sqrt(count))
+    disagree = offsets > limit
+    if not disagree.any():
         return
-    statistic = np.mean if recipe.statistic == "mean" else np.median
-    moved = 0.0
-    if not odd.all():
-        moved = float(np.mean(statistic(strip, axis=1) - statistic(strip[:, ~odd], axis=1)))
-    is_moved = abs(moved) > max(_LEVEL_SHIFT_SIGMA * noise, _LEVEL_SHIFT_ADU)
-    if is_moved or odd.mean() > _STRUCTURED_PART:
-        most = float(off[np.argmax(np.abs(off))])
-        by = f", and move the level by {moved:.2g} adu" if is_moved else ""
-        left = int(width - odd.sum())
-        if left < _LEAST_LEFT:
-            advice = f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or {_NONE}"
-        elif left < width / 2:
-            advice = (
-                f"the {left} left may be no overscan either: look at `overscan:`, or give {_NONE}"
-            )
-        else:
-            advice = "leave them out of `overscan:` in the camera's profile"
+    shift = _level_shift(strip, disagree, recipe)
+    is_moved = abs(shift) > max(_LEVEL_SHIFT_SIGMA * noise, _LEVEL_SHIFT_ADU)
+    if is_moved or disagree.mean() > _STRUCTURED_PART:
+        effect = f", and move the level by {shift:.2g} adu" if is_moved else ""
         yield (
             LIGHT,
-            f"the overscan holds light or structure: {odd.sum()} of its {width} columns are off by"
-            f" up to {abs(most):.4g} adu, where its noise is {noise:.2g}{by}; {advice}",
+            f"the overscan holds light or structure: {disagree.sum()} of its {width} columns are"
+            f" off by up to {offsets.max():.4g} adu, where its noise is {noise:.2g}{effect};"
+            f" {_remedy_for_columns(int(width - disagree.sum()), width)}",
         )
 
 
-def _clipped_means(strip):
-    middle = np.median(strip, axis=0)
-    off = np.abs(strip - middle)
-    spread = MAD_TO_SIGMA_SHORT * np.median(off, axis=0)
-    return np.mean(strip, axis=0, where=off <= 5 * np.maximum(spread, 1.0))
+def _level_shift(strip, disagree, recipe):
+    """Return the mean shift of the levels of lines by columns that disagree, adu; 0 if all do."""
+    if disagree.all():
+        return 0.0
+    statistic = np.mean if recipe.statistic == "mean" else np.median
+    return float(np.mean(statistic(strip, axis=1) - statistic(strip[:, ~disagree], axis=1)))
+
+
+def _remedy_for_columns(agreeing, width):
+    """Return the remedy for a strip of which some columns agree and the others do not."""
+    if agreeing < _FEWEST_COLUMNS:
+        return f"{_TOO_FEW[agreeing]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
+    if agreeing < width / 2:
+        return (
+            f"the {agreeing} left may be no overscan either: look at `overscan:`, or give"
+            f" {_NO_OVERSCAN_REMEDY}"
+        )
+    return "leave them out of `overscan:` in the camera's profile"
+
+
+def _clipped_means(lines):
+    """Return the means of the columns of lines (n, m) without outliers: (m,)."""
+    deviations = np.abs(lines - np.median(lines, axis=0))
+    sigma = MAD_TO_SIGMA_SHORT * np.median(deviations, axis=0)
+    limit = _OUTLIER_SIGMA * np.maximum(sigma, _LEAST_SIGMA)
+    return np.mean(lines, axis=0, where=deviations <= limit)
 
 
 # -- seams of amplifiers ---------------------------------------------------------------------------
@@ -395,61 +539,76 @@ def seam_warnings(samples, amplifiers):
     list of (str, str)
         Kind and text of each warning.
     """
-    warnings_found = []
+    warnings = []
     for pair in combinations([a for a in amplifiers if a.name in samples], 2):
         left, right = sorted(pair, key=lambda a: a.data.x0)
         if left.along != "rows" or left.hdu != right.hdu or left.data.x1 != right.data.x0:
             continue
         if (left.data.y0, left.data.y1) != (right.data.y0, right.data.y1):
             continue
-        seam = _step(samples[left.name], samples[right.name], left.data, right.data)
+        seam = _find_seam(samples[left.name], samples[right.name], left.data, right.data)
         if seam is not None:
-            at, step = seam
-            warnings_found.append(
+            column, step = seam
+            warnings.append(
                 (
                     SEAM,
                     f"amplifiers {left.name} and {right.name} are split at column"
                     f" {right.data.x0 + 1}, and the image steps by {abs(step):.2g} adu, as their"
-                    f" levels do, at column {at + 1}: the columns between have the level of the"
+                    f" levels do, at column {column + 1}: the columns between have the level of the"
                     " wrong amplifier; give `amplifiers:` with their `data` in the camera's"
                     " profile",
                 )
             )
-    return warnings_found
+    return warnings
 
 
-def _step(left, right, left_data, right_data):
-    """Return (column, step) of a seam that is not at the split, or None."""
+def _find_seam(left, right, left_data, right_data):
+    """Return (column, step in adu) of a seam that is not at the split, or None.
+
+    Parameters
+    ----------
+    left, right : Sample
+        Of the two amplifiers.
+    left_data, right_data : ccdflow.camera.sections.Region
+        Their data: the split is between the two.
+
+    Returns
+    -------
+    (int, float) or None
+        The column, counted from 0, is the first one of the amplifier on the right.
+    """
     step = float(median(right.own) - median(left.own))
-    profile, columns = [], []
-    for sample, data in ((left, left_data), (right, right_data)):
-        levels = np.asarray(sample.levels, dtype=np.float64)[:_ROWS_OF_A_PIXEL, np.newaxis]
-        profile.append(_clipped_means(sample.lines[:_ROWS_OF_A_PIXEL] - levels))
-        stride = max(1, (data.x1 - data.x0) // MOST_COLUMNS)
-        columns.append(np.arange(data.x0, data.x1, stride))
-    split, values = len(profile[0]), np.concatenate(profile)
-    columns = np.concatenate(columns)
-    error = max(_from_row_to_row(values)[0][0], 1e-3)
-    span = 8
-    if abs(step) < 5 * error or len(values) < 4 * span:
-        return None
-    sizes = np.array(
-        [
-            np.median(values[x : x + span]) - np.median(values[x - span : x])
-            for x in range(span, len(values) - span)
-        ]
-    )
-    # Columns with the other amplifier's level are off by minus or plus the step.
-    at_split = sizes[split - span] if span <= split < len(values) - span else 0.0
-    if abs(at_split + step) > _SAME_STEP_PART * abs(step):
+    (values, columns), split = _profile_across(left, right, left_data, right_data)
+    (error,), _ = _noise_of_neighbours(values)
+    span = _SEAM_COLUMNS
+    is_small = abs(step) < _STEP_ERRORS * max(error, _LEAST_ERROR)
+    if is_small or len(values) < _FEWEST_SEAM_PARTS * span:
         return None
     places = np.arange(span, len(values) - span)
-    far = np.abs(places - split) >= span
-    if not far.any():
+    steps = np.array(
+        [np.median(values[x : x + span]) - np.median(values[x - span : x]) for x in places]
+    )
+    # Columns with the other amplifier's level are off by minus or plus the step.
+    at_split = steps[split - span] if span <= split < len(values) - span else 0.0
+    if abs(at_split + step) > _SAME_STEP_PART * abs(step):
         return None
-    best = int(np.argmin(np.where(far, np.abs(sizes - step), np.inf)))
-    if abs(sizes[best] - step) > _SAME_STEP_PART * abs(step):
+    is_far = np.abs(places - split) >= span
+    if not is_far.any():
         return None
-    near = range(max(span, places[best] - span // 2), places[best] + span // 2 + 1)
-    steepest = max(near, key=lambda x: np.sign(step) * (values[x] - values[x - 1]))
+    best = int(np.argmin(np.where(is_far, np.abs(steps - step), np.inf)))
+    if abs(steps[best] - step) > _SAME_STEP_PART * abs(step):
+        return None
+    nearby = range(max(span, places[best] - span // 2), places[best] + span // 2 + 1)
+    steepest = max(nearby, key=lambda x: np.sign(step) * (values[x] - values[x - 1]))
     return int(columns[steepest]), step
+
+
+def _profile_across(left, right, left_data, right_data):
+    """Return ((means of sampled columns less their levels, the columns), index of the split)."""
+    means, columns = [], []
+    for sample, data in ((left, left_data), (right, right_data)):
+        levels = np.asarray(sample.levels, dtype=np.float64)[:_ROWS_OF_A_PIXEL, np.newaxis]
+        means.append(_clipped_means(sample.lines[:_ROWS_OF_A_PIXEL] - levels))
+        stride = max(1, (data.x1 - data.x0) // MOST_COLUMNS)
+        columns.append(np.arange(data.x0, data.x1, stride))
+    return (np.concatenate(means), np.concatenate(columns)), len(means[0])

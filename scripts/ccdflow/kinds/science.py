@@ -55,7 +55,7 @@ class Science(Kind):
 
     def let_go(self):
         """Free the masters that no frame has been calibrated with lately."""
-        STORE.let_go()
+        STORE.free_idle()
 
     # -- planning ----------------------------------------------------------------------------------
 

@@ -120,15 +120,19 @@ _SIGNS = (
     (re.compile(r"\(e-(?=[)/])"), "(e⁻"),
     (re.compile(r"(?<=\d )e2(?= a pixel)"), "(e⁻)²"),
     (re.compile(r"(?<=\()-(?=\d[\d.]* %)"), "−"),
-    (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
+    (re.compile(r"(?<![\w.])-(?=\d[\d.]* C\b)"), "−"),
+    (re.compile(r"(?<=\d) C\b"), " °C"),
+    (re.compile(r"(?<=\d) (?=%|e⁻|°C|adu\b)"), "\u00a0"),
 )
 
 
 def signs(text):
-    """Write a text with the signs of print: electrons, minus, percent without a line break.
+    """Write a text with the signs of print, and no line break between a number and its unit.
 
     >>> signs("22,173 e- (-19 %); adds 21 e2 a pixel").replace("\N{NO-BREAK SPACE}", "_")
-    '22,173 e⁻ (−19_%); adds 21 (e⁻)² a pixel'
+    '22,173_e⁻ (−19_%); adds 21 (e⁻)² a pixel'
+    >>> signs("darks at -80.35 C, 3.78 adu").replace("\N{NO-BREAK SPACE}", "_")
+    'darks at −80.35_°C, 3.78_adu'
     >>> signs("Gain (e-/adu), Noise (e-)")
     'Gain (e⁻/adu), Noise (e⁻)'
     """
@@ -140,8 +144,8 @@ def signs(text):
 def with_signs(value):
     """Return a value as markup with the signs of print, which are not escaped once more.
 
-    >>> with_signs("12 e- <b>")
-    Markup('12 e⁻ &lt;b&gt;')
+    >>> with_signs("12 e- <b>").replace("\N{NO-BREAK SPACE}", "_")
+    Markup('12_e⁻ &lt;b&gt;')
     """
     return _with_whole_dates(signs(visible(value)))
 

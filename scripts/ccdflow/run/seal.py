@@ -216,6 +216,11 @@ def _stamps_of_code():
 # -- on the disk -----------------------------------------------------------------------------------
 
 
+def has_seal(results):
+    """Tell whether a results folder has a seal, be it one that holds."""
+    return (Path(results) / paths.SEAL).is_file()
+
+
 def valid_seal(results, state):
     """Return the `Seal` of a results folder if it holds for a state, else None.
 

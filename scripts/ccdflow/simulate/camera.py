@@ -16,7 +16,7 @@ SATURATION = 65535
 class SimulatedCamera:
     """A simulated camera of one amplifier.
 
-    Parameters
+    Attributes
     ----------
     instrument : str
         Value of the INSTRUME card.

@@ -19,7 +19,7 @@ HOT, LOW, COLUMN, VARIES = 8, 16, 32, 4096
 class SimulatedAmplifier:
     """One amplifier: it reads a band of columns, and an overscan of its own.
 
-    Parameters
+    Attributes
     ----------
     columns : (int, int)
         Its science columns: first, and the one after the last, zero-based.
@@ -55,7 +55,7 @@ class SimulatedAmplifier:
 class Glow:
     """Light of an amplifier on its own detector: it falls off from one corner.
 
-    Parameters
+    Attributes
     ----------
     peak : float
         Electrons a second in the pixel of the corner.
@@ -97,7 +97,7 @@ class Detector:
 
     Rows and columns are zero-based and count science pixels. Lists of pixels are float64.
 
-    Parameters
+    Attributes
     ----------
     shape : (int, int)
         Science pixels (ny, nx).

@@ -55,7 +55,7 @@ _TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
 class Shot:
     """One exposure of a plan.
 
-    Parameters
+    Attributes
     ----------
     file : str
         Path in the night's folder, with ``/`` between folders; compressed if it ends in ``.gz``.

@@ -19,7 +19,7 @@ KINDS = ("bias", "dark", "flat", "science")
 class Exposure:
     """A raw frame and its truth; photons and dark current are drawn from the means.
 
-    Parameters
+    Attributes
     ----------
     raw : numpy.ndarray
         uint16, `Detector.raw_shape`, in adu.

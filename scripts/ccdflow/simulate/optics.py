@@ -16,7 +16,7 @@ _VIGNETTING = {"g'": 0.06, "i'": 0.04}
 class Dust:
     """The shadow of a grain of dust: a ring that lets less light through.
 
-    Parameters
+    Attributes
     ----------
     y, x : float
         Row and column of the centre, zero-based among the science pixels.

@@ -21,7 +21,7 @@ _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 class Sky:
     """Light on the detector: a lamp, the twilight or the night sky, with or without stars.
 
-    Parameters
+    Attributes
     ----------
     rate : float
         Electrons per second that the sky or lamp leaves in a pixel of response 1 in the centre.

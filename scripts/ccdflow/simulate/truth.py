@@ -49,7 +49,7 @@ TRUTH_ARRAYS = "truth.npz"
 class Truth:
     """The injected truth of a simulated folder.
 
-    Parameters
+    Attributes
     ----------
     parameters : dict
         The arguments of the simulator.

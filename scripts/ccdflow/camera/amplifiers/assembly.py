@@ -73,9 +73,11 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
         )
     placed, shapes = [], []
     for hdu in hdus:
-        here = _as_read([replace(draft, detector=()) for draft in drafts if draft.hdu == hdu])
-        shapes.append((hdu, _extent(here)))
-        placed += here
+        placed_in_hdu = _as_read(
+            [replace(draft, detector=()) for draft in drafts if draft.hdu == hdu]
+        )
+        shapes.append((hdu, _extent(placed_in_hdu)))
+        placed += placed_in_hdu
     return Geometry(
         camera=camera,
         shape=shapes[0][1],
@@ -90,13 +92,13 @@ def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=
 
 def _missing_gains(drafts):
     """Return [the warning] on amplifiers without a gain beside others that have one."""
-    without = [draft.name for draft in drafts if not draft.gain]
-    if not without or len(without) == len(drafts):
+    unknown = [draft.name for draft in drafts if not draft.gain]
+    if not unknown or len(unknown) == len(drafts):
         return []
-    known = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
+    found = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
     # Notes stand in a row behind each other with semicolons between them: this one has none.
     return [
-        f"warning: gain: none is known of amplifier {', '.join(without)} (found {known} e-/adu,"
+        f"warning: gain: none is known of amplifier {', '.join(unknown)} (found {found} e-/adu,"
         " allowed: a gain of each amplifier or of none): calibrated frames stay in adu until the"
         " camera's profile has a `gain:` for each of its `amplifiers:`, or `gain: measured`"
     ]
@@ -134,21 +136,21 @@ def _spanning(draft, strip, along, notes, *, file):
     """Return the strip, as long as the data along the axis that has one level for each step."""
     data = draft.data
     if along == "rows":
-        wanted = replace(strip, y0=data.y0, y1=data.y1)
+        spanning = replace(strip, y0=data.y0, y1=data.y1)
         shared = min(strip.y1, data.y1) - max(strip.y0, data.y0)
         length = data.y1 - data.y0
     else:
-        wanted = replace(strip, x0=data.x0, x1=data.x1)
+        spanning = replace(strip, x0=data.x0, x1=data.x1)
         shared = min(strip.x1, data.x1) - max(strip.x0, data.x0)
         length = data.x1 - data.x0
     if shared == length:
-        return wanted
+        return spanning
     if draft.lengthen and shared >= MOST_SHARED * length:
         notes.append(
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
-            f"{along} of the data {data.to_fits()}; used as {wanted.to_fits()}"
+            f"{along} of the data {data.to_fits()}; used as {spanning.to_fits()}"
         )
-        return wanted
+        return spanning
     raise FrameError(
         f"amplifier {draft.name}: the overscan has {shared} of the {length} {along} of the data",
         file=file,
@@ -160,22 +162,22 @@ def _spanning(draft, strip, along, notes, *, file):
 
 def _check_overlaps(drafts, *, file):
     """Raise `FrameError` where data or overscans of amplifiers overlap."""
-    for one, other in combinations(drafts, 2):
-        if one.hdu == other.hdu and one.data.overlaps(other.data):
+    for first, second in combinations(drafts, 2):
+        if first.hdu == second.hdu and first.data.overlaps(second.data):
             raise FrameError(
-                f"the data of amplifiers {one.name} and {other.name} overlap",
+                f"the data of amplifiers {first.name} and {second.name} overlap",
                 file=file,
-                value=f"{one.data.to_fits()} and {other.data.to_fits()}",
+                value=f"{first.data.to_fits()} and {second.data.to_fits()}",
                 remedy="give the `data` of each amplifier in the camera's profile",
             )
     for owner in drafts:
         for strip in owner.overscan:
-            for other in drafts:
-                if owner.hdu == other.hdu and strip.overlaps(other.data):
+            for draft in drafts:
+                if owner.hdu == draft.hdu and strip.overlaps(draft.data):
                     raise FrameError(
-                        f"the overscan of amplifier {owner.name} overlaps the data of {other.name}",
+                        f"the overscan of amplifier {owner.name} overlaps the data of {draft.name}",
                         file=file,
-                        value=f"{strip.to_fits()} and {other.data.to_fits()}",
+                        value=f"{strip.to_fits()} and {draft.data.to_fits()}",
                         remedy="give `data` and `overscan` of each in the camera's profile",
                     )
 
@@ -186,12 +188,12 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         (draft,) = drafts
         ny, nx = draft.data.shape
         return [replace(draft, place=Region(0, ny, 0, nx))]
-    given = [draft for draft in drafts if draft.place is not None]
-    if len(given) == len(drafts):
-        for draft in given:
+    with_place = [draft for draft in drafts if draft.place is not None]
+    if len(with_place) == len(drafts):
+        for draft in with_place:
             _check_size(draft, draft.place.shape, file=file)
         return drafts
-    if given:
+    if with_place:
         raise FrameError(
             "some amplifiers have a place and some have none",
             file=file,
@@ -231,6 +233,7 @@ def _chips(headers, drafts):
 
 
 def _check_size(draft, shape, *, file):
+    """Raise `FrameError` unless the data of an amplifier have the shape of its place."""
     if draft.data.shape != shape:
         raise FrameError(
             f"amplifier {draft.name}: place and data differ in size",
@@ -251,9 +254,9 @@ def _on_detector(drafts, sections, factors, keyword, *, file):
             base = draft.data
         if not fits_binned(section.region, base, (by, bx)):
             raise detector_mismatch(draft, section, base, (by, bx), keyword, file=file)
-        kept, span = draft.data, section.region
-        y = span.y0 // by + (base.y1 - kept.y1 if section.flip_y else kept.y0 - base.y0)
-        x = span.x0 // bx + (base.x1 - kept.x1 if section.flip_x else kept.x0 - base.x0)
+        data, span = draft.data, section.region
+        y = span.y0 // by + (base.y1 - data.y1 if section.flip_y else data.y0 - base.y0)
+        x = span.x0 // bx + (base.x1 - data.x1 if section.flip_x else data.x0 - base.x0)
         place = Region(y, y + draft.data.shape[0], x, x + draft.data.shape[1])
         placed.append(replace(draft, place=place, flip_x=section.flip_x, flip_y=section.flip_y))
     dy = min(draft.place.y0 for draft in placed)
@@ -299,12 +302,12 @@ def _is_sparse(placed):
 
 def _check_places(placed, shape, notes, *, file):
     """Raise `FrameError` where amplifiers overlap in the image; note pixels without data."""
-    for one, other in combinations(placed, 2):
-        if one.place.overlaps(other.place):
+    for first, second in combinations(placed, 2):
+        if first.place.overlaps(second.place):
             raise FrameError(
-                f"amplifiers {one.name} and {other.name} would overlap in the image",
+                f"amplifiers {first.name} and {second.name} would overlap in the image",
                 file=file,
-                value=f"{one.place.to_fits()} and {other.place.to_fits()}",
+                value=f"{first.place.to_fits()} and {second.place.to_fits()}",
                 remedy="give `place` for each in the camera's profile, or `layout: extensions`",
             )
     empty = shape[0] * shape[1] - sum(draft.place.size for draft in placed)

@@ -80,33 +80,33 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         reader = HduReader(
             headers, index, alone=len(images) == 1, cards=cards, notes=notes, file=file
         )
-        image_drafts = _drafts(reader, position, len(images), wanted=overscan)
+        image_drafts = _drafts(reader, position, len(images), overscan=overscan)
         drafts += (
             image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
         )
     return drafts, notes
 
 
-def _drafts(reader, position, images, *, wanted):
+def _drafts(reader, position, images, *, overscan):
     """Return the drafts of an HDU's amplifiers, from whichever sort of cards it has."""
     suffixes = _suffixes(reader)
     if len(suffixes) > 1:
         trims = _trims_are_raw(reader, suffixes)
-        return [_from_sections(reader, s, wanted=wanted, trim=trims) for s in suffixes]
+        return [_from_sections(reader, s, overscan=overscan, trim=trims) for s in suffixes]
     plain = reader.text(TRIM_CARDS + DATA_CARDS)
     suffix = suffixes[0] if suffixes and plain is None else ""
     if reader.text(BIAS_CARDS, suffix) is None:
         card = reader.text(TRIM_CARDS + DATA_CARDS, suffix)
-        given = reader.section(TRIM_CARDS + DATA_CARDS, suffix) if card else None
+        data = reader.section(TRIM_CARDS + DATA_CARDS, suffix) if card else None
         detector = () if images == 1 else _detector(reader, suffix)
         numbered = (
             drafts_from_ranges(reader)
             or drafts_from_outputs(reader, position, images, detector)
-            or drafts_from_counts(reader, given.region if given else None, card, detector)
+            or drafts_from_counts(reader, data.region if data else None, card, detector)
         )
         if numbered:
             return numbered
-    return [_from_sections(reader, suffix, wanted=wanted)]
+    return [_from_sections(reader, suffix, overscan=overscan)]
 
 
 def _suffixes(reader):
@@ -126,16 +126,16 @@ def _trims_are_raw(reader, suffixes):
     return True
 
 
-def _from_sections(reader, suffix, *, wanted, trim=True):
+def _from_sections(reader, suffix, *, overscan, trim=True):
     """Return one amplifier from its sections; without BIASSEC there is nothing to subtract."""
-    bias = reader.section(BIAS_CARDS, suffix) if wanted else None
+    bias = reader.section(BIAS_CARDS, suffix) if overscan else None
     data = reader.section(DATA_CARDS, suffix)
-    given = (_trim(reader, suffix, data) if trim else None) or data
-    kept = given.region if given else _data_beside_overscan(reader, bias)
-    if bias is None and wanted:
+    section = (_trim(reader, suffix, data) if trim else None) or data
+    kept = section.region if section else _data_beside_overscan(reader, bias)
+    if bias is None and overscan:
         _refuse_numbered_strips(reader)
         _check_size(reader, kept)
-        _note_no_overscan(reader, kept, cut=given is not None)
+        _note_no_overscan(reader, kept, cut=section is not None)
         _note_unused(reader)
     name = f"{reader.name}{suffix}" if suffix else reader.name
     # A family shares one array, in which its amplifiers lie as they do on the chip.
@@ -145,7 +145,7 @@ def _from_sections(reader, suffix, *, wanted, trim=True):
         hdu=reader.index,
         data=kept,
         overscan=(bias.region,) if bias else (),
-        detector=_turned_sections(detector, given),
+        detector=_turned_sections(detector, section),
         detector_of=data.region if data else None,
         lengthen=True,
         **reader.figures(suffix),
@@ -181,15 +181,15 @@ def _data_beside_overscan(reader, bias):
     else:
         before, after = Region(0, strip.y0, 0, nx), Region(strip.y1, ny, 0, nx)
         at_start, at_end = strip.y0 == 0, strip.y1 == ny
-    rest = after if at_start else before
+    data = after if at_start else before
     if at_start == at_end:
         raise reader.contradiction(
             "neither TRIMSEC nor DATASEC says which pixels are science",
             "BIASSEC",
             strip.to_fits(),
         )
-    reader.notes.append(f"no TRIMSEC or DATASEC: {rest.to_fits()}, all beside BIASSEC, is kept")
-    return rest
+    reader.notes.append(f"no TRIMSEC or DATASEC: {data.to_fits()}, all beside BIASSEC, is kept")
+    return data
 
 
 def _check_size(reader, kept):
@@ -211,7 +211,7 @@ def _check_size(reader, kept):
 def _refuse_numbered_strips(reader):
     """Refuse BIASSEC1, BIASSEC2 ... beside one section of data: any of them might be meant."""
     keywords = [key for key in reader.headers[reader.index] if _NUMBERED_BIAS.fullmatch(key)]
-    strips = [one for one in (reader.text((key,)) for key in keywords) if one]
+    strips = [card for card in (reader.text((key,)) for key in keywords) if card]
     if strips:
         raise reader.contradiction(
             "overscan strips are numbered, and the data are not: which belong to them is not said",
@@ -226,19 +226,21 @@ def _note_no_overscan(reader, kept, *, cut):
         reader.notes.append("no card names science pixels or overscan: the frame is left whole")
     elif kept != reader.frame:
         reader.notes.append(f"no card names an overscan: trimmed to {kept.to_fits()} only")
-        left = _left_over(reader.shape, kept)
-        if left:
+        lines = _left_over(reader.shape, kept)
+        if lines:
             reader.notes.append(
-                f"warning: {left} beside the data are in no overscan strip: if they hold the bias "
+                f"warning: {lines} beside the data are in no overscan strip: if they hold the bias "
                 "level, it stays in the image (give `overscan:` in a camera's profile; `overscan: "
                 "none` if they hold nothing)"
             )
 
 
 # Names of cards on an overscan, in any dialect.
-_SPEAKS = re.compile(r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*")
+_ON_OVERSCAN = re.compile(
+    r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*"
+)
 # 0.0, F, none, [0:0,0:0].
-_SAYS_NO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
+_NONE_OR_ZERO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
 
 
 def _note_unused(reader):
@@ -246,22 +248,22 @@ def _note_unused(reader):
     header = reader.headers[reader.index]
     unread = []
     for keyword in dict.fromkeys(header):
-        if not _SPEAKS.fullmatch(keyword):
+        if not _ON_OVERSCAN.fullmatch(keyword):
             continue
         values = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
-        if values and not _SAYS_NO.fullmatch("".join(str(values[0]).split())):
+        if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):
             unread.append(f"{keyword} {values[0]}")
     if unread:
-        rest = " ..." if len(unread) > _MOST_NAMED else ""
+        ellipsis = " ..." if len(unread) > _MOST_NAMED else ""
         reader.notes.append(
-            f"warning: {', '.join(unread[:_MOST_NAMED])}{rest}: about an overscan, and not"
+            f"warning: {', '.join(unread[:_MOST_NAMED])}{ellipsis}: about an overscan, and not"
             " understood: nothing is subtracted (give `overscan:` in a camera's profile;"
             " `overscan: none` if there is none)"
         )
 
 
 # One or two columns at an edge are bad ones; from three on they may be a strip.
-_LEAST_LEFT = 3
+_NARROWEST_STRIP = 3
 
 
 def _left_over(shape, kept):
@@ -273,7 +275,9 @@ def _left_over(shape, kept):
     ):
         ranges = [(0, start), (stop, length)]
         spans += [
-            f"{word} {first + 1} to {last}" for first, last in ranges if last - first >= _LEAST_LEFT
+            f"{word} {first + 1} to {last}"
+            for first, last in ranges
+            if last - first >= _NARROWEST_STRIP
         ]
     return " and ".join(spans)
 
@@ -310,6 +314,8 @@ def _check_detector(reader, draft):
     base = draft.detector_of or draft.data
     bases = {draft.data, base}
     for keyword, section in draft.detector:
-        same = any(section.region.shape == one.shape for one in bases)
-        if not same and not any(fits_binned(section.region, one, reader.binning) for one in bases):
+        is_unbinned = any(section.region.shape == region.shape for region in bases)
+        if not is_unbinned and not any(
+            fits_binned(section.region, region, reader.binning) for region in bases
+        ):
             raise detector_mismatch(draft, section, base, reader.binning, keyword, file=reader.file)

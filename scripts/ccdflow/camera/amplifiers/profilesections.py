@@ -18,7 +18,7 @@ from ccdflow.files.values import MOST_SATURATION, as_electrons
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
-    """Return the drafts of a profile's amplifiers for one frame.
+    """Return the drafts of a profile's amplifiers for one frame, and doubts about them.
 
     Parameters
     ----------
@@ -31,7 +31,9 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
 
     Returns
     -------
-    list of Draft
+    drafts : list of Draft
+    notes : list of str
+        Warnings on an overscan that may hold data.
 
     Raises
     ------
@@ -43,19 +45,22 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     for spec, index in _amplifiers_with_hdus(headers, specs, file=file):
         shape = array_shape(headers[index], file=file)
         if any(
-            wanted not in (None, length) for wanted, length in zip(size, shape[::-1], strict=True)
+            length_of_profile not in (None, length)
+            for length_of_profile, length in zip(size, shape[::-1], strict=True)
         ):
             raise FrameError(
                 "the frame is not of the size the camera's profile is made for",
                 file=file,
                 keyword="NAXIS1, NAXIS2",
                 value=f"{shape[1]} x {shape[0]}",
-                allowed=" x ".join("any" if wanted is None else str(wanted) for wanted in size),
+                allowed=" x ".join(
+                    "any" if length_of_profile is None else str(length_of_profile)
+                    for length_of_profile in size
+                ),
                 remedy="give this window or binning a profile of its own, recognised by NAXIS1",
             )
         drafts.append(_draft(headers, spec, index, shape, cards, file=file))
-    check_strips(headers, drafts, size, binning_cards=cards.binning, file=file)
-    return drafts
+    return drafts, check_strips(headers, drafts, size, binning_cards=cards.binning, file=file)
 
 
 def _amplifiers_with_hdus(headers, specs, *, file):
@@ -64,14 +69,14 @@ def _amplifiers_with_hdus(headers, specs, *, file):
         if not isinstance(spec.hdu, tuple) and not _is_pattern(spec.hdu):
             yield spec, _only_hdu(headers, spec, file=file)
             continue
-        wanted = spec.hdu if isinstance(spec.hdu, tuple) else (spec.hdu,)
+        hdus = spec.hdu if isinstance(spec.hdu, tuple) else (spec.hdu,)
         images = image_hdus(headers)
-        indices = [index for index in images if any(_is_hdu(headers, index, one) for one in wanted)]
+        indices = [index for index in images if any(_is_hdu(headers, index, hdu) for hdu in hdus)]
         if not indices:
             raise FrameError(
                 f"the file has no image in the HDUs of amplifier {spec.name}",
                 file=file,
-                value=", ".join(map(str, wanted)),
+                value=", ".join(map(str, hdus)),
                 allowed=f"some of {list(images)}, or their EXTNAMEs",
                 remedy="name HDUs with images at `hdu:` in the profile",
             )
@@ -83,11 +88,11 @@ def _is_pattern(hdu):
     return isinstance(hdu, str) and any(letter in hdu for letter in "*?[")
 
 
-def _is_hdu(headers, index, wanted):
-    if isinstance(wanted, int):
-        return index == wanted
+def _is_hdu(headers, index, hdu):
+    if isinstance(hdu, int):
+        return index == hdu
     name = str(card_value(headers[index], "EXTNAME") or "")
-    return fnmatch.fnmatchcase(name.upper(), wanted.strip().upper())
+    return fnmatch.fnmatchcase(name.upper(), hdu.strip().upper())
 
 
 def _only_hdu(headers, spec, *, file):
@@ -118,9 +123,9 @@ def _draft(headers, spec, index, shape, cards, *, file):
     """Return the draft of an amplifier of a profile in the frame of these headers."""
     header = headers[index]
 
-    def region(spec_of, what):
+    def region(spec_of, key):
         """Return the pixels of a region of the profile: (slice, slice)."""
-        keyword = f"amplifier {spec.name}, {what}"
+        keyword = f"amplifier {spec.name}, {key}"
         if spec_of.form == "keyword":
             text = section_text(header, spec_of.text, file=file)
             if text is None:
@@ -134,11 +139,11 @@ def _draft(headers, spec, index, shape, cards, *, file):
             return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
         return spec_of.resolve(shape, file=file, keyword=keyword)
 
-    def value(given, specs, most=1e6):
-        if isinstance(given, CardSpec):
+    def value(entry, specs, largest=1e6):
+        if isinstance(entry, CardSpec):
             # A gain of 0 is none, as it is in the usual cards.
-            return as_electrons(find(headers, given, (index, 0)), most=most) or None
-        return card_number(headers, specs, index, most=most) if given is None else given
+            return as_electrons(find(headers, entry, (index, 0)), most=largest) or None
+        return card_number(headers, specs, index, most=largest) if entry is None else entry
 
     data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data")
     place, detector = None, ()

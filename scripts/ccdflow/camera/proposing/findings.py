@@ -47,7 +47,7 @@ def _about_axis(axis, used, *, has_light):
     """Return the findings on the strips and the lit ranges of an axis."""
     texts = []
     for strip in axis.strips:
-        within = [region for region in used if _is_of(axis, region, strip)]
+        within = [region for region in used if _is_part_of_strip(axis, region, strip)]
         texts.append(_finding_on_strip(axis, strip, within))
         texts += _about_left_out(axis, strip)
     if axis.faded and has_light:
@@ -73,7 +73,7 @@ def _about_narrow_strips(used):
     ]
 
 
-def _is_of(axis, region, strip):
+def _is_part_of_strip(axis, region, strip):
     start, stop = ends_on(axis, region)
     return strip.start <= start and stop <= strip.stop
 
@@ -124,14 +124,13 @@ def _about_left_out(axis, strip):
         values = [value for x, value in strip.left_out if first <= x < last]
         extreme = max(values, key=abs)
         near_data = any(first == stop or last == start for start, stop in axis.lit)
-        why = ": light leaks in" if near_data and extreme > 0 else ""
+        cause = ": light leaks in" if near_data and extreme > 0 else ""
         word = axis.name if last - first > 1 else axis.name[:-1]
         name = f"{word.capitalize()} {first + 1}" + (f" to {last}" if last - first > 1 else "")
         verb = "stand" if last - first > 1 else "stands"
-        by = f"up to {abs(extreme):.1f}" if last - first > 1 else f"{abs(extreme):.1f}"
-        texts.append(
-            f"{name} {verb} {by} adu {'above' if extreme > 0 else 'below'} it{why}; left out."
-        )
+        difference = f"up to {abs(extreme):.1f}" if last - first > 1 else f"{abs(extreme):.1f}"
+        side = "above" if extreme > 0 else "below"
+        texts.append(f"{name} {verb} {difference} adu {side} it{cause}; left out.")
     return texts
 
 
@@ -154,9 +153,9 @@ def _about_claims(amplifiers, claimed, *, has_light):
     data = [region for _, region, _ in amplifiers]
     bias = claims.get("BIASSEC")
     if bias is not None and strips:
-        wrong = _wrong(bias, strips, data)
+        problems = _problems_of_bias_section(bias, strips, data)
         text = f"The header's BIASSEC {bias.to_fits()} "
-        texts.append(text + ("is wrong: " + "; ".join(wrong) + "." if wrong else "agrees."))
+        texts.append(text + ("is wrong: " + "; ".join(problems) + "." if problems else "agrees."))
     keyword = "TRIMSEC" if "TRIMSEC" in claims else "DATASEC"
     if keyword in claims and len(data) == 1 and has_light:
         kept = claims[keyword]
@@ -165,29 +164,40 @@ def _about_claims(amplifiers, claimed, *, has_light):
     return texts
 
 
-def _wrong(bias, strips, data):
+def _problems_of_bias_section(bias, strips, data):
     """Return the problem of a BIASSEC, in words."""
-    wrong = []
-    beside = [strip for strip in strips if strip.overlaps(bias)]
-    if not beside:
+    problems = []
+    sharing = [strip for strip in strips if strip.overlaps(bias)]
+    if not sharing:
         return ["it shares no pixel with the overscan that is seen"]
-    columns = beside[0].x0 >= data[0].x1 or beside[0].x1 <= data[0].x0
-    one, other = ((bias.y0, bias.y1), (data[0].y0, data[0].y1))
-    span, wide = ((bias.x0, bias.x1), (min(s.x0 for s in strips), max(s.x1 for s in strips)))
+    columns = sharing[0].x0 >= data[0].x1 or sharing[0].x1 <= data[0].x0
+    along_bias, along_data = ((bias.y0, bias.y1), (data[0].y0, data[0].y1))
+    across_bias, across_strips = (
+        (bias.x0, bias.x1),
+        (min(s.x0 for s in strips), max(s.x1 for s in strips)),
+    )
     if not columns:
-        one, other = (bias.x0, bias.x1), (data[0].x0, data[0].x1)
-        span, wide = (bias.y0, bias.y1), (min(s.y0 for s in strips), max(s.y1 for s in strips))
+        along_bias, along_data = (bias.x0, bias.x1), (data[0].x0, data[0].x1)
+        across_bias, across_strips = (
+            (bias.y0, bias.y1),
+            (min(s.y0 for s in strips), max(s.y1 for s in strips)),
+        )
     along, across = ("rows", "columns") if columns else ("columns", "rows")
-    short = (other[1] - other[0]) - max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    short = (along_data[1] - along_data[0]) - max(
+        0, min(along_bias[1], along_data[1]) - max(along_bias[0], along_data[0])
+    )
     if short:
-        wrong.append(f"it is {short} of {other[1] - other[0]} {along} too short")
-    for first, last in ((span[0], min(wide[0], span[1])), (max(wide[1], span[0]), span[1])):
+        problems.append(f"it is {short} of {along_data[1] - along_data[0]} {along} too short")
+    for first, last in (
+        (across_bias[0], min(across_strips[0], across_bias[1])),
+        (max(across_strips[1], across_bias[0]), across_bias[1]),
+    ):
         if last > first:
             name = (
                 f"{across} {first + 1} to {last}" if last - first > 1 else f"{across[:-1]} {last}"
             )
-            wrong.append(f"{name} of it do not hold the level alone")
-    return wrong
+            problems.append(f"{name} of it do not hold the level alone")
+    return problems
 
 
 # -12, 3.5.
@@ -199,17 +209,17 @@ def merged_findings(seen):
     if len(seen) == 1:
         return list(seen[0].findings)
     kinds = defaultdict(list)
-    for one in seen:
-        for finding in one.findings:
-            kinds[_NUMBER.sub("#", finding)].append((one.hdu, finding))
+    for image in seen:
+        for finding in image.findings:
+            kinds[_NUMBER.sub("#", finding)].append((image.hdu, finding))
     merged = []
-    for those in kinds.values():
-        hdus = list(dict.fromkeys(hdu for hdu, _ in those))
-        texts = [finding for hdu, finding in those if hdu == hdus[0]]
-        where = f"HDU {', '.join(_spans(hdus))}"
-        alike = len({finding for _, finding in those}) <= len(texts)
-        merged += [f"{where}: {text}" for text in texts[:-1]]
-        merged.append(f"{where}: {texts[-1]}" + ("" if alike else f" (So HDU {hdus[0]}.)"))
+    for findings_of_kind in kinds.values():
+        hdus = list(dict.fromkeys(hdu for hdu, _ in findings_of_kind))
+        texts = [finding for hdu, finding in findings_of_kind if hdu == hdus[0]]
+        place = f"HDU {', '.join(_spans(hdus))}"
+        is_same = len({finding for _, finding in findings_of_kind}) <= len(texts)
+        merged += [f"{place}: {text}" for text in texts[:-1]]
+        merged.append(f"{place}: {texts[-1]}" + ("" if is_same else f" (So HDU {hdus[0]}.)"))
     return merged
 
 

@@ -54,7 +54,7 @@ TOO_FAINT = (
 class ImageFindings:
     """Findings in the image of one HDU.
 
-    Parameters
+    Attributes
     ----------
     hdu : int
     shape : (int, int)
@@ -107,7 +107,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
     columns = see_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
-        return _blank(index, flat, columns, claimed, in_header)
+        return _findings_on_blank(index, flat, columns, claimed, in_header)
     columns, rows = _see_both_axes(flat, columns, read_noise)
     findings = []
     has_light = _has_light(columns, rows, kind)
@@ -164,12 +164,12 @@ def _see_both_axes(flat, columns, read_noise):
     return columns, rows
 
 
-def _blank(index, flat, columns, claimed, in_header):
+def _findings_on_blank(index, flat, columns, claimed, in_header):
     """Return the finding on an image that is saturated or dead throughout."""
     rows = see_axis(flat.T, "rows")
     columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
-    whole = Region(0, flat.shape[0], 0, flat.shape[1])
-    amplifiers = _as_in_header(in_header, (("A", whole, ()),))
+    all_pixels = Region(0, flat.shape[0], 0, flat.shape[1])
+    amplifiers = _as_in_header(in_header, (("A", all_pixels, ()),))
     if len(in_header) == 1:
         amplifiers = (("A", in_header[0].data, in_header[0].overscan),)
     return ImageFindings(
@@ -212,7 +212,7 @@ def _is_missed(strip, columns, rows, shape):
         return False
     axis = columns if _is_upright(strip, shape) else rows
     start, stop = ends_on(axis, strip)
-    if any(one.start < stop and start < one.stop for one in axis.strips):
+    if any(dark_strip.start < stop and start < dark_strip.stop for dark_strip in axis.strips):
         return False
     return float(np.median(axis.noises[start:stop])) <= NOISIEST * axis.read_noise
 

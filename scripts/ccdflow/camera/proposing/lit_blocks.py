@@ -106,31 +106,32 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
         axis.strips,
         key=lambda s: (s.stop - s.start, max(s.start - block[1], block[0] - s.stop)),
     )
-    beside = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
-    wide = widest.stop - widest.start
-    agreed = sum(s.stop - s.start for s in beside)
-    unlit = agreed + sum(len(s.left_out) for s in beside)
+    same_side = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
+    width = widest.stop - widest.start
+    agreed = sum(s.stop - s.start for s in same_side)
+    unlit = agreed + sum(len(s.left_out) for s in same_side)
     if agreed < 0.5 * unlit:
         findings.append(
             f"Only {agreed} of {unlit} {axis.name} without light agree: light trails into them, "
             "and the level is not sure."
         )
-    beside = [s for s in beside if s.stop - s.start >= 0.7 * wide]
-    steps = np.diff([strip.level for strip in beside])
-    if len(beside) < 2 or np.abs(steps).min() < axis.read_noise:
+    same_side = [s for s in same_side if s.stop - s.start >= 0.7 * width]
+    steps = np.diff([strip.level for strip in same_side])
+    if len(same_side) < 2 or np.abs(steps).min() < axis.read_noise:
         return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
-    count = len(beside)
+    count = len(same_side)
     edges = np.linspace(*block, count + 1).round().astype(int).tolist()
     if dark is not None:
         for number, step in enumerate(steps, 1):
-            at, seen = _step_at(column_means(dark), block, edges[number])
-            if abs(seen - step) > 0.3 * abs(step):
+            edge, step_of_bias = _find_step(column_means(dark), block, edges[number])
+            if abs(step_of_bias - step) > 0.3 * abs(step):
+                lower, upper = same_side[number - 1 : number + 1]
                 findings.append(
-                    f"The strips at {beside[number - 1].level:.0f} and {beside[number].level:.0f} "
+                    f"The strips at {lower.level:.0f} and {upper.level:.0f} "
                     f"adu are no two amplifiers: the data of the bias do not step alike."
                 )
                 return [("A", block, [widest])]
-            edges[number] = at
+            edges[number] = edge
     else:
         findings.append(
             f"{count} strips of different levels: taken for {count} amplifiers that divide the "
@@ -139,13 +140,15 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     pairs = pairwise(edges)
     return [
         (f"A{number + 1}", pair, [strip])
-        for number, (pair, strip) in enumerate(zip(pairs, beside, strict=True))
+        for number, (pair, strip) in enumerate(zip(pairs, same_side, strict=True))
     ]
 
 
 def _amplifiers_of_both_sides(block, axis, dark, findings):
     """Return two amplifiers that read out to either side, each with its strip there; or None."""
-    sides = [[s for s in axis.strips if (s.start >= block[1]) == after] for after in (False, True)]
+    sides = [
+        [s for s in axis.strips if (s.start >= block[1]) == is_after] for is_after in (False, True)
+    ]
     if not all(sides):
         return None
     left, right = (max(side, key=lambda s: s.stop - s.start) for side in sides)
@@ -158,23 +161,23 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
             "an amplifier of its own, a bias as well would show where one ends."
         )
         return None
-    at, seen = _step_at(column_means(dark), block, (block[0] + block[1]) // 2)
-    if abs(seen - step) > 0.3 * abs(step):
+    edge, step_of_bias = _find_step(column_means(dark), block, (block[0] + block[1]) // 2)
+    if abs(step_of_bias - step) > 0.3 * abs(step):
         return None
-    return [("A1", (block[0], at), [left]), ("A2", (at, block[1]), [right])]
+    return [("A1", (block[0], edge), [left]), ("A2", (edge, block[1]), [right])]
 
 
-def _step_at(levels, block, near):
+def _find_step(levels, block, expected):
     """Return where and by how much a bias steps most, within a quarter of the block."""
     reach = max(8, (block[1] - block[0]) // 4)
     span = 8
-    first, last = max(block[0] + span, near - reach), min(block[1] - span, near + reach)
+    first, last = max(block[0] + span, expected - reach), min(block[1] - span, expected + reach)
     steps = [
         np.median(levels[x : x + span]) - np.median(levels[x - span : x])
         for x in range(first, last)
     ]
     best = int(np.argmax(np.abs(steps)))
     # Several columns reach the widest difference of medians: the steepest one is the edge.
-    around = range(max(first, first + best - span // 2), min(last, first + best + span // 2))
-    at = max(around, key=lambda x: abs(levels[x] - levels[x - 1]))
-    return at, float(steps[best])
+    candidates = range(max(first, first + best - span // 2), min(last, first + best + span // 2))
+    edge = max(candidates, key=lambda x: abs(levels[x] - levels[x - 1]))
+    return edge, float(steps[best])

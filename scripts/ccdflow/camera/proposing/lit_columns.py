@@ -49,7 +49,7 @@ _INSIDE = 20
 class Strip:
     """Columns (or rows) side by side that light does not reach.
 
-    Parameters
+    Attributes
     ----------
     start, stop : int
         The columns to use as overscan, from 0, `stop` excluded.
@@ -69,7 +69,7 @@ class Strip:
 class AxisLevels:
     """Levels and noise along one axis of an image.
 
-    Parameters
+    Attributes
     ----------
     name : str
         'columns' or 'rows'.
@@ -168,10 +168,10 @@ def without_drift(image, strip, read_noise):
 def fill_with_medians(image):
     """Return float32 pixels; the median of its column replaces a pixel that is not finite."""
     image = np.array(image, dtype=np.float32)
-    bad = ~np.isfinite(image)
-    if bad.any():
-        image[bad] = np.nan
-        image[:, bad.all(axis=0)] = 0 if bad.all() else np.nanmedian(image)
+    is_missing = ~np.isfinite(image)
+    if is_missing.any():
+        image[is_missing] = np.nan
+        image[:, is_missing.all(axis=0)] = 0 if is_missing.all() else np.nanmedian(image)
         image = np.where(np.isnan(image), np.nanmedian(image, axis=0), image)
     return image
 
@@ -186,9 +186,9 @@ def column_noises(image):
 def column_means(image):
     """Return the mean of each column, (columns,), after clipping at 5 robust sigma, adu."""
     middle = np.median(image, axis=0)
-    off = np.abs(image - middle)
-    spread = MAD_TO_SIGMA_SHORT * np.median(off, axis=0)
-    return np.mean(image, axis=0, where=off <= 5 * np.maximum(spread, 1.0), dtype=np.float64)
+    deviations = np.abs(image - middle)
+    spread = MAD_TO_SIGMA_SHORT * np.median(deviations, axis=0)
+    return np.mean(image, axis=0, where=deviations <= 5 * np.maximum(spread, 1.0), dtype=np.float64)
 
 
 def quietest_noise(noises):
@@ -256,7 +256,7 @@ def _is_placed(edges, length):
     return start <= margin or stop >= length - margin or middle
 
 
-def _edges(levels, start, stop, groups, least):
+def _edges(levels, start, stop, groups, least_light):
     """Return the dark range from where the light ends on either side, or None where it fades.
 
     Columns next to the data that light leaks into are noisy, so the dark run begins after them;
@@ -264,28 +264,28 @@ def _edges(levels, start, stop, groups, least):
     """
     if not 1 <= len(groups) <= MOST_GROUPS:
         return None
-    low = _edge(levels[:start][::-1], levels[groups[0][0]], least) if start else 0
-    high = _edge(levels[stop:], levels[groups[-1][0]], least) if stop < len(levels) else 0
+    low = _edge(levels[:start][::-1], levels[groups[0][0]], least_light) if start else 0
+    high = _edge(levels[stop:], levels[groups[-1][0]], least_light) if stop < len(levels) else 0
     return None if low is None or high is None else (start - low, stop + high)
 
 
-def _edge(outward, level, least):
+def _edge(outward, level, least_light):
     """Return how many columns after a dark run hold leaked light before the data begin, or None."""
     light = outward[: 3 * _INSIDE] - level
     if len(light) < NARROWEST:
         return None
     inside = float(np.median(light[_INSIDE // 2 : 2 * _INSIDE])) if len(light) > _INSIDE else 0.0
     inside = max(inside, float(np.median(light)))
-    if inside <= least:
+    if inside <= least_light:
         return None
-    before = np.concatenate([[0.0], light[:-1]])
+    light_before = np.concatenate([[0.0], light[:-1]])
     # The place where light first rises to half of its level inside: at the edge of data, at once.
     reached = np.flatnonzero(light >= ABRUPT * inside)
     if not len(reached):
         return None
-    at = int(reached[0])
-    rise = light[at] - before[at]
-    return at if rise >= ABRUPT * light[at] else None
+    count = int(reached[0])
+    rise = light[count] - light_before[count]
+    return count if rise >= ABRUPT * light[count] else None
 
 
 def strip_of(levels, group, edges, groups):
@@ -307,9 +307,9 @@ def strip_of(levels, group, edges, groups):
     Strip
     """
     level = float(np.mean(levels[slice(*group)]))
-    taken = {x for other in groups for x in range(*other)}
-    near = [x for x in range(*edges) if x not in taken and _nearest(x, groups) == group]
-    return Strip(*group, level, tuple((x, float(levels[x] - level)) for x in near))
+    grouped = {x for range_of_group in groups for x in range(*range_of_group)}
+    left_out = [x for x in range(*edges) if x not in grouped and _nearest(x, groups) == group]
+    return Strip(*group, level, tuple((x, float(levels[x] - level)) for x in left_out))
 
 
 def _nearest(x, groups):

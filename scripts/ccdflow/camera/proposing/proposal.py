@@ -26,7 +26,7 @@ SAME = "The header alone gives the same: this camera needs no amplifiers in a pr
 class Proposal:
     """A proposed camera profile.
 
-    Parameters
+    Attributes
     ----------
     name : str
         For the profile's file.
@@ -76,11 +76,14 @@ def propose(headers, arrays, *, other=None, file):
     seen = []
     for index in images:
         shape = array_shape(headers[index], file=file)
-        one, two = (_image(of and of[index], shape, file) for of in (arrays, other))
-        dark, flat = _by_light(one, two)
-        ours = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
+        first, second = (
+            _image(arrays_of_frame and arrays_of_frame[index], shape, file)
+            for arrays_of_frame in (arrays, other)
+        )
+        dark, flat = _sorted_by_light(first, second)
+        in_header = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
         seen.append(
-            examine_image(headers, index, flat, dark=dark, kind=kind, in_header=tuple(ours))
+            examine_image(headers, index, flat, dark=dark, kind=kind, in_header=tuple(in_header))
         )
     findings = merged_findings(seen) + _against_header(geometry, refusal, seen)
     same = findings[-1] == SAME
@@ -122,8 +125,8 @@ def _share_regions(seen):
     The part that all of them have is the one that holds in each.
     """
     groups = defaultdict(list)
-    for one in seen:
-        groups[one.shape, tuple(len(strips[:1]) for *_, strips in one.amplifiers)].append(one)
+    for image in seen:
+        groups[image.shape, tuple(len(strips[:1]) for *_, strips in image.amplifiers)].append(image)
     changed = {}
     for alike in groups.values():
         regions = _common_regions(alike) if len(alike) > 1 else None
@@ -132,7 +135,7 @@ def _share_regions(seen):
             changed[one.hdu] = replace(
                 one, amplifiers=tuple((name, *own) for (name, *_), own in amplifiers)
             )
-    return [changed.get(one.hdu, one) for one in seen]
+    return [changed.get(image.hdu, image) for image in seen]
 
 
 def _common_regions(alike):
@@ -163,9 +166,9 @@ def _against_header(geometry, refusal, seen):
     """Return the finding on the frame without a profile."""
     if refusal is not None:
         return [f"Without a profile the frame is set aside: {refusal.reason}."]
-    ours = {(one.hdu, data, strips) for one in seen for _, data, strips in one.amplifiers}
-    theirs = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
-    if ours == theirs:
+    found = {(image.hdu, data, strips) for image in seen for _, data, strips in image.amplifiers}
+    in_header = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
+    if found == in_header:
         return [SAME]
     counts = Counter(
         f"data {a.data.to_fits()}, overscan "
@@ -178,9 +181,9 @@ def _against_header(geometry, refusal, seen):
     return [f"Without a profile the header would give {listed}."]
 
 
-def _by_light(one, other):
+def _sorted_by_light(first, second):
     """Return the two frames as (bias or None, the brighter)."""
-    if other is None:
-        return None, one
-    brightness = [np.percentile(fill_with_medians(image), 99) for image in (one, other)]
-    return (one, other) if brightness[0] <= brightness[1] else (other, one)
+    if second is None:
+        return None, first
+    brightness = [np.percentile(fill_with_medians(image), 99) for image in (first, second)]
+    return (first, second) if brightness[0] <= brightness[1] else (second, first)

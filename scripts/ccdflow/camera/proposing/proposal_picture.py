@@ -40,16 +40,18 @@ def proposal_picture(proposal, images, *, title):
     bytes
         A PNG.
     """
-    shown = proposal.seen[:MOST_IMAGES]
-    figure = Figure(figsize=(13, 0.9 + 4.3 * len(shown)), facecolor=PAPER, layout="constrained")
+    images_shown = proposal.seen[:MOST_IMAGES]
+    figure = Figure(
+        figsize=(13, 0.9 + 4.3 * len(images_shown)), facecolor=PAPER, layout="constrained"
+    )
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(title, color=INK, fontsize=13, x=0.01, ha="left")
-    grid = figure.add_gridspec(len(shown), 3, width_ratios=(1.15, 1.2, 1.9))
-    for number, seen in enumerate(shown):
+    grid = figure.add_gridspec(len(images_shown), 3, width_ratios=(1.15, 1.2, 1.9))
+    for number, seen in enumerate(images_shown):
         axis = _axis_of(seen)
         panels = [figure.add_subplot(grid[number, column]) for column in range(3)]
         for panel in panels:
-            _plain(panel)
+            _style_panel(panel)
         prefix = f"HDU {seen.hdu}: " if len(proposal.seen) > 1 else ""
         _draw_image(panels[0], images[seen.hdu], seen, prefix)
         _draw_levels(panels[1], axis)
@@ -63,7 +65,7 @@ def _axis_of(seen):
     return seen.columns if seen.columns.strips or not seen.rows.strips else seen.rows
 
 
-def _plain(panel):
+def _style_panel(panel):
     panel.set_facecolor("white")
     panel.tick_params(colors=INK, labelsize=8)
     panel.grid(color=GRID, linewidth=0.5)
@@ -144,13 +146,13 @@ def _draw_strip(panel, seen, axis):
     used = {x for region in _used_overscan(seen) for x in ends_on(axis, region)}
     first, last = _range_near_strips(axis, used)
     level = min(strip.level for strip in axis.strips)
-    inside = [s for s in axis.strips if s.start >= first and s.stop <= last]
-    outs = [value + s.level - level for s in inside for _, value in s.left_out]
-    levels = [s.level - level for s in inside]
-    low, high = min([*levels, *outs]), max([*levels, *outs])
+    strips_shown = [s for s in axis.strips if s.start >= first and s.stop <= last]
+    levels_left_out = [value + s.level - level for s in strips_shown for _, value in s.left_out]
+    levels = [s.level - level for s in strips_shown]
+    low, high = min([*levels, *levels_left_out]), max([*levels, *levels_left_out])
     room = max(0.12 * (high - low), 0.3 * axis.read_noise, 1.0)
     panel.set_ylim(low - 2 * room, high + 3 * room)
-    _draw_points(panel, axis, first, last, inside, used, level)
+    _draw_points(panel, axis, first, last, strips_shown, used, level)
     _draw_claim(panel, seen, axis, first, last)
     _name_strips(panel, seen, axis, level, room)
     panel.set_xlim(first + 0.5, last + 0.5)
@@ -180,14 +182,14 @@ def _range_near_strips(axis, used):
 
 
 def _ends_and_positions(strips):
-    return [x for strip in strips for x in (strip.start, strip.stop, *_positions(strip))]
+    return [x for strip in strips for x in (strip.start, strip.stop, *_columns_left_out(strip))]
 
 
 def _used_overscan(seen):
     return [strip for *_, strips in seen.amplifiers for strip in strips]
 
 
-def _positions(strip):
+def _columns_left_out(strip):
     return [x for x, _ in strip.left_out]
 
 
@@ -197,12 +199,12 @@ def _draw_points(panel, axis, first, last, strips, used, level):
     in_used = [any(s.start <= x < s.stop and s.start in used for s in strips) for x in positions]
     left_out = {x for strip in strips for x, _ in strip.left_out}
     in_left = [x in left_out for x in positions]
-    rest = ~(np.array(in_used) | np.array(in_left))
+    is_other = ~(np.array(in_used) | np.array(in_left))
     values = axis.levels[first:last] - level
     for flags, colour, label, marker in (
         (np.array(in_used), USED, "used as overscan", "o"),
         (np.array(in_left), OUT, "left out", "X"),
-        (rest, DATA, "science, or not used", "s"),
+        (is_other, DATA, "science, or not used", "s"),
     ):
         low, high = panel.get_ylim()
         if (flags & (values > low) & (values < high)).any():

@@ -33,43 +33,44 @@ def profile_text(headers, camera, seen, findings, file, *, same):
     lines = [f"# Proposed from {file}. What was found:"]
     lines += [f"#   {line}" for finding in findings for line in _wrap(finding)]
     lines += ["# Look at the picture, and at each line below.", ""]
-    lines += _recognition(headers, seen)
-    lines += _gaps(facts, headers, camera)
-    if same and any(strips for one in seen for *_, strips in one.amplifiers):
+    lines += _recognition_lines(headers, seen)
+    lines += _comments_on_missing(facts, headers, camera)
+    if same and any(strips for image in seen for *_, strips in image.amplifiers):
         lines.append(
             "# No amplifiers: the header's own sections hold, and follow window and binning."
         )
         return "\n".join(lines) + "\n"
-    if not any(strips for one in seen for *_, strips in one.amplifiers):
-        if all(one.has_light for one in seen):
+    if not any(strips for image in seen for *_, strips in image.amplifiers):
+        if all(image.has_light for image in seen):
             return "\n".join([*lines, "overscan: none"]) + "\n"
         lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
-    return "\n".join([*lines, *_size(seen), "amplifiers:", *_entries(seen)]) + "\n"
+    return "\n".join([*lines, *_size_lines(seen), "amplifiers:", *_amplifier_lines(seen)]) + "\n"
 
 
-def _entries(seen):
+def _amplifier_lines(seen):
     """Return the amplifiers as lines of YAML: one entry for all the HDUs that are alike."""
-    alike = defaultdict(list)
-    for one in seen:
-        key = (one.shape, tuple((n, d, strips[:1]) for n, d, strips in one.amplifiers))
-        alike[key].append(one.hdu)
+    hdus_of_regions = defaultdict(list)
+    for image in seen:
+        key = (image.shape, tuple((n, d, strips[:1]) for n, d, strips in image.amplifiers))
+        hdus_of_regions[key].append(image.hdu)
     lines = []
-    for (shape, amplifiers), hdus in alike.items():
+    for (shape, amplifiers), hdus in hdus_of_regions.items():
         for name, data, strips in amplifiers:
-            several = f"{name}-{hdus[0]}" if len(hdus) == 1 else name
-            if len(hdus) > 1 and len(alike) > 1:
-                several = f"{name}{list(alike.values()).index(hdus) + 1}"
-            lines.append(f"  - name: {several if len(seen) > 1 else name}")
+            entry_name = f"{name}-{hdus[0]}" if len(hdus) == 1 else name
+            if len(hdus) > 1 and len(hdus_of_regions) > 1:
+                entry_name = f"{name}{list(hdus_of_regions.values()).index(hdus) + 1}"
+            lines.append(f"  - name: {entry_name if len(seen) > 1 else name}")
             if len(hdus) == len(seen) > 1:
                 lines.append('    hdu: "*"  # an amplifier in each image')
             elif len(seen) > 1:
                 lines.append(f"    hdu: {hdus[0] if len(hdus) == 1 else hdus}")
-            lines.append(f"    data: {_written(data, shape)}")
-            lines += [f"    overscan: {_written(strip, shape)}" for strip in strips]
+            lines.append(f"    data: {_text_of_region(data, shape)}")
+            lines += [f"    overscan: {_text_of_region(strip, shape)}" for strip in strips]
     return lines
 
 
 def _wrap(text, width=92):
+    """Return the lines of a text, none longer than a number of characters."""
     lines, line = [], ""
     for word in text.split():
         if line and len(line) + 1 + len(word) > width:
@@ -80,7 +81,7 @@ def _wrap(text, width=92):
     return [*lines, line]
 
 
-def _recognition(headers, seen):
+def _recognition_lines(headers, seen):
     """Return cards that only this camera has, as far as one frame can tell."""
     lines = ["recognise:"]
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
@@ -93,13 +94,13 @@ def _recognition(headers, seen):
     return [*lines, ""]
 
 
-def _size(seen):
+def _size_lines(seen):
     """Return the size that the amplifiers are for, where all images have the same."""
-    (ny, nx), *others = [one.shape for one in seen]
+    (ny, nx), *others = [image.shape for image in seen]
     if any(shape != (ny, nx) for shape in others):
         return []
-    whole = all(d.y0 == 0 and d.y1 == ny for one in seen for _, d, _ in one.amplifiers)
-    rows = f"null]  # any number of rows, {ny} here" if whole else f"{ny}]"
+    has_all_rows = all(d.y0 == 0 and d.y1 == ny for image in seen for _, d, _ in image.amplifiers)
+    rows = f"null]  # any number of rows, {ny} here" if has_all_rows else f"{ny}]"
     return [f"size: [{nx}, {rows}", ""]
 
 
@@ -110,7 +111,7 @@ def _quote(text):
     return f'"{escaped}"'
 
 
-def _gaps(facts, headers, camera):
+def _comments_on_missing(facts, headers, camera):
     """Return comments for values that the header lacks."""
     lines = []
     if not facts.type:
@@ -136,7 +137,7 @@ def _gaps(facts, headers, camera):
     return [*lines, ""] if lines else []
 
 
-def _written(region, shape):
+def _text_of_region(region, shape):
     """Return a region as a Python slice with open ends, with the FITS section behind it."""
     ny, nx = shape
     rows = ":" if (region.y0, region.y1) == (0, ny) else f"{region.y0}:{region.y1}"

@@ -39,26 +39,26 @@ def without_unlit(axes, headers, index, claimed, findings):
     -------
     tuple of AxisLevels
     """
-    kept = []
+    changed = []
     for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
         length = len(axis.levels)
         chip = _chip_length(headers, index, axis.name)
         dark = length - sum(stop - start for start, stop in axis.lit)
-        why = ""
+        reason = ""
         if _are_left_out(axis, claimed):
             pass
         elif axis.strips and chip and length * factor <= chip:
-            why = f"the chip has {chip} {axis.name}, and the frame {length * factor} of them"
+            reason = f"the chip has {chip} {axis.name}, and the frame {length * factor} of them"
         elif axis.strips and dark > _MOST_OF_AXIS[axis.name] * length:
-            why = f"{dark} of {length} {axis.name} are more than an overscan has"
-        if why:
+            reason = f"{dark} of {length} {axis.name} are more than an overscan has"
+        if reason:
             findings.append(
-                f"{_ranges(axis)} hold the level alone, but {why}: unlit detector, as beside a "
+                f"{_ranges(axis)} hold the level alone, but {reason}: unlit detector, as beside a "
                 "slit, and no overscan. Should it be one all the same, write it under `overscan:`."
             )
             axis = replace(axis, strips=(), lit=((0, length),))
-        kept.append(axis)
-    return tuple(kept)
+        changed.append(axis)
+    return tuple(changed)
 
 
 def _are_left_out(axis, claimed):

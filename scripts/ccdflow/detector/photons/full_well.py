@@ -23,20 +23,20 @@ _FEWEST_PIXELS = 200
 _FEWEST_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one.
 _FULL_VARIANCE_PART = 0.5
-# This many pixels of a flat are looked at.
+# This many pixels of a flat are used.
 _PIXELS = 100_000
-# This many pairs of flats of one exposure are looked at.
+# This many pairs of flats of one exposure are used.
 _PAIRS = 4
 # The usual scatter is that of bins below this part of the highest value.
-_FAINT = 0.6
+_FAINT_PART = 0.6
 # A bin gives the usual scatter if its photon noise has at least this part of the read variance.
-_LIT = 0.5
+_LIT_PART = 0.5
 # Adu: a smaller scatter is that of the converter's steps.
 _LEAST_NOISE = 1.5
 # A difference beyond this many sigma is a hit.
-_CLIP = 5.0
+_CLIP_SIGMA = 5.0
 # The lowest full pixel lies this many sigma below the median of the full ones.
-_WIDTH = 3.0
+_FULL_SIGMA = 3.0
 
 
 class FullWell:
@@ -61,8 +61,8 @@ class FullWell:
             Shape (n, k, nx), adu above bias, n from 2; NaN where masked. Not changed.
         """
         step = max(1, math.isqrt(flats[0].size // _PIXELS))
-        for one, other in pairwise(flats[: _PAIRS + 1, ::step, ::step]):
-            level, change = (one + other).ravel() / 2, (one - other).ravel()
+        for first, second in pairwise(flats[: _PAIRS + 1, ::step, ::step]):
+            level, change = (first + second).ravel() / 2, (first - second).ravel()
             finite = np.isfinite(change)
             # The same frame twice has no scatter anywhere.
             if np.count_nonzero(change[finite]) > finite.sum() / 10:
@@ -84,7 +84,7 @@ class FullWell:
         full = np.concatenate([levels[levels >= turnover * width] for levels in self._levels])
         middle = float(np.median(full))
         spread = MAD_TO_SIGMA * float(np.median(np.abs(full - middle)))
-        return max(turnover * width, middle - _WIDTH * spread)
+        return max(turnover * width, middle - _FULL_SIGMA * spread)
 
     def _photons(self, width):
         """Return the variance of photons over the level of each bin, and which bins are lit.
@@ -94,24 +94,24 @@ class FullWell:
         """
         squares, counts, light = np.zeros((3, _BINS))
         for levels, changes in zip(self._levels, self._changes, strict=True):
-            which = np.clip(levels / width, 0, _BINS - 1).astype(np.int64)
-            order = np.argsort(which, kind="stable")
-            edges = np.searchsorted(which[order], np.arange(_BINS + 1))
+            bins = np.clip(levels / width, 0, _BINS - 1).astype(np.int64)
+            order = np.argsort(bins, kind="stable")
+            edges = np.searchsorted(bins[order], np.arange(_BINS + 1))
             for number in np.flatnonzero(np.diff(edges) >= _FEWEST_OF_PAIR):
-                own = order[edges[number] : edges[number + 1]]
+                indices = order[edges[number] : edges[number + 1]]
                 # A change of the lamp between two flats is common to a level.
-                change = changes[own] - np.median(changes[own])
-                limit = _CLIP * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), 1.0)
+                change = changes[indices] - np.median(changes[indices])
+                limit = _CLIP_SIGMA * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), 1.0)
                 kept = np.abs(change) <= limit
                 squares[number] += float(np.sum(change[kept] ** 2)) / 2
                 counts[number] += kept.sum()
-                light[number] += float(np.sum(levels[own[kept]]))
-        enough = counts >= _FEWEST_PIXELS
+                light[number] += float(np.sum(levels[indices[kept]]))
+        is_measured = counts >= _FEWEST_PIXELS
         variance = np.full(_BINS, np.nan)
-        excess = squares[enough] - counts[enough] * self._read_noise**2
-        variance[enough] = excess / np.maximum(light[enough], counts[enough])
+        excess = squares[is_measured] - counts[is_measured] * self._read_noise**2
+        variance[is_measured] = excess / np.maximum(light[is_measured], counts[is_measured])
         is_lit = np.zeros(_BINS, bool)
-        is_lit[enough] = excess > _LIT * counts[enough] * self._read_noise**2
+        is_lit[is_measured] = excess > _LIT_PART * counts[is_measured] * self._read_noise**2
         return variance, is_lit
 
 
@@ -121,7 +121,7 @@ def _turnover(photons, is_lit, middles):
     if not measured.size:
         return None
     top = measured[-1]
-    faint = measured[(measured < _FAINT * top) & (photons[measured] > 0) & is_lit[measured]]
+    faint = measured[(measured < _FAINT_PART * top) & (photons[measured] > 0) & is_lit[measured]]
     if not faint.size:
         return None
     usual = float(np.median(photons[faint]))

@@ -21,7 +21,7 @@ _SAME_EXPOSURE = 0.01
 _STEADY = 0.02
 # Every level is taken to have at least this relative error: no lamp is steadier.
 _LEAST_ERROR = 1e-3
-# Flats in which more than this part of the pixels is full tell no gain.
+# Flats in which more than this part of the pixels is full give no gain.
 _MOST_FULL = 1e-3
 # Rows of a frame that are compared: bands of `BLOCK` rows.
 _BANDS = 48
@@ -29,7 +29,7 @@ _BANDS = 48
 
 @dataclass(frozen=True)
 class Transfer:
-    """The figures of an amplifier by its flats; NaN where they do not tell.
+    """The figures of an amplifier by its flats; NaN where they cannot be measured.
 
     Attributes
     ----------
@@ -76,13 +76,13 @@ def band_rows(low, high):
 
 def by_exposure(times):
     """Return the places of flats of one exposure each: a list of lists of indices."""
-    order = sorted(range(len(times)), key=lambda i: times[i])
+    order = sorted(range(len(times)), key=lambda index: times[index])
     groups = []
-    for i in order:
-        if groups and times[i] <= times[groups[-1][0]] * (1 + _SAME_EXPOSURE):
-            groups[-1].append(i)
+    for index in order:
+        if groups and times[index] <= times[groups[-1][0]] * (1 + _SAME_EXPOSURE):
+            groups[-1].append(index)
         else:
-            groups.append([i])
+            groups.append([index])
     return groups
 
 
@@ -107,20 +107,20 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
         levels = np.nanmedian(values, axis=(1, 2))
         for members in sets:
             if len(members) > 1 and (levels[members] > 0).all():
-                own = values[members]
-                top = float(np.nanquantile(own[:, ::4, ::4], 1 - _MOST_FULL))
-                gains.append((top, measure_gain(own, read_noise, read_noise_error)))
+                flats = values[members]
+                top = float(np.nanquantile(flats[:, ::4, ::4], 1 - _MOST_FULL))
+                gains.append((top, measure_gain(flats, read_noise, read_noise_error)))
                 frames.append((top, len(members)))
-                well.add(own)
+                well.add(flats)
         brightest = np.nanmax([brightest, levels.max()])
         lines.append((times, levels, sets))
     full_well = well.level()
-    # Pixels that are full do not scatter: their flats tell no gain.
+    # Full pixels do not scatter: their flats give no gain.
     limit = full_well if math.isfinite(full_well) else math.inf
     gain, error = combine_gains([each for top, each in gains if top < limit])
     frames = sum(each for top, each in frames if top < limit)
-    at = min(limit, brightest) / 2
-    departure, departure_error = _linearity(lines, at, limit)
+    level_of_departure = min(limit, brightest) / 2
+    departure, departure_error = _linearity(lines, level_of_departure, limit)
     return Transfer(
         gain=gain,
         gain_error=error,
@@ -132,26 +132,26 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     )
 
 
-def _linearity(lines, at, limit):
-    """Return the departure from linearity and its error: the mean of the filters that tell.
+def _linearity(lines, level, limit):
+    """Return the departure from linearity and its error: the mean of the filters that show it.
 
     Parameters
     ----------
     lines : list of (sequence of float, numpy.ndarray, list of list of int)
         Of each filter: exposures and levels of the flats, and which of them are of one exposure.
-    at : float
-        Level at which it is told, adu.
+    level : float
+        Level at which it is evaluated, adu.
     limit : float
         Flats of this level or more are full.
     """
     of_filters = [
-        _linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], at)
+        _linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], level)
         for times, levels, sets in lines
     ]
     departures = [
-        (one.departure, one.error)
-        for one in of_filters
-        if one is not None and math.isfinite(one.departure) and one.error > 0
+        (linearity.departure, linearity.error)
+        for linearity in of_filters
+        if linearity is not None and math.isfinite(linearity.departure) and linearity.error > 0
     ]
     if not departures:
         return math.nan, math.nan
@@ -160,8 +160,8 @@ def _linearity(lines, at, limit):
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 
 
-def _linearity_of_filter(times, levels, sets, at):
-    """Return the linearity that flats of one filter show; None where they do not tell.
+def _linearity_of_filter(times, levels, sets, level):
+    """Return the linearity that flats of one filter show; None for too few or too unsteady ones.
 
     Parameters
     ----------
@@ -171,21 +171,21 @@ def _linearity_of_filter(times, levels, sets, at):
         Of each flat, adu.
     sets : list of list of int
         Flats of one exposure, none of them full.
-    at : float
-        Level at which it is told, adu.
+    level : float
+        Level at which it is evaluated, adu.
 
     Returns
     -------
     ccdflow.detector.photons.photon_transfer.Linearity or None
     """
-    several = [members for members in sets if len(members) > 1]
-    if len(sets) < 3 or not several:
+    repeated = [members for members in sets if len(members) > 1]
+    if len(sets) < 3 or not repeated:
         return None
-    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in several]
+    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated]
     lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_ERROR)
     if lamp > _STEADY:
         return None
     means = np.array([levels[members].mean() for members in sets])
     errors = means * lamp / np.sqrt([len(members) for members in sets])
     seconds = [float(np.mean([times[index] for index in members])) for members in sets]
-    return measure_linearity(seconds, means, errors, at)
+    return measure_linearity(seconds, means, errors, level)

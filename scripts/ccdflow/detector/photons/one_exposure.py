@@ -33,20 +33,20 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
         selection = select_flats([stats[index] for index in members])
         if not selection.agrees or len(selection.kept) < minimum:
             continue
-        taken = seconds[members[0]]
+        exposure = seconds[members[0]]
         left_out = [replace(each, index=members[each.index]) for each in selection.left_out]
         left_out += [
             LeftOut(
                 index,
                 OTHER_EXPOSURE,
                 float(seconds[index]),
-                float(taken),
+                float(exposure),
                 f"its exposure of {seconds[index]:g} s: flats of several exposures differ, as a"
-                f" shutter makes them; those of {taken:g} s are combined",
+                f" shutter makes them; those of {exposure:g} s are combined",
             )
             for index in set(range(len(stats))) - set(members)
         ]
         kept = tuple(members[index] for index in selection.kept)
-        left_out = tuple(sorted(left_out, key=lambda out: out.index))
+        left_out = tuple(sorted(left_out, key=lambda frame: frame.index))
         return Selection(kept, left_out, agrees=True, reason="")
     return None

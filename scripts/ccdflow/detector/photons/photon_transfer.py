@@ -126,31 +126,33 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     scaled = flats * (level / levels)[:, np.newaxis, np.newaxis]
     share = np.mean((level / levels) ** 2)
     gains = []
-    for part_level, variance, pixels, freedom in _scatter(scaled, good, read_noise):
+    for part_level, variance, pixels, freedom in _scatter_by_level(scaled, good, read_noise):
         photons = variance - read_noise**2 * share
         if photons * HIGHEST_GAIN <= part_level:
             gains.append(Gain(np.nan, np.nan, float(part_level), variance, pixels))
             continue
         gain = part_level * np.mean(level / levels) / photons
-        of_variance = variance * np.sqrt(2 / freedom)
-        of_read_noise = 2 * read_noise * read_noise_error * share
-        error = gain * np.hypot(of_variance, of_read_noise) / photons
+        variance_error = variance * np.sqrt(2 / freedom)
+        read_noise_error_part = 2 * read_noise * read_noise_error * share
+        error = gain * np.hypot(variance_error, read_noise_error_part) / photons
         gains.append(Gain(float(gain), float(error), float(part_level), variance, pixels))
     pixels = sum(part.pixels for part in gains)
     variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
 
 
-def _shape_of_noise(blocks, middle, good, read_noise):
+def _expected_noise(blocks, middle, good, read_noise):
     """Return the relative noise of pixels, by their level and the read noise."""
     least = max(read_noise, 1e-3)
     squares = np.median(np.abs(blocks[:, good]), axis=0) ** 2
     bright = middle[good] >= np.median(middle[good])
-    a_level = MAD_TO_SIGMA**2 * np.median(squares[bright]) / max(np.median(middle[good][bright]), 1)
-    return np.sqrt(np.maximum(middle, 0) * a_level + least**2)
+    per_level = (
+        MAD_TO_SIGMA**2 * np.median(squares[bright]) / max(np.median(middle[good][bright]), 1)
+    )
+    return np.sqrt(np.maximum(middle, 0) * per_level + least**2)
 
 
-def _scatter(scaled, good, read_noise):
+def _scatter_by_level(scaled, good, read_noise):
     """Yield (level, variance, pixels, degrees of freedom) of each part of the levels.
 
     Pixels of one level have one noise: where a spectrum or a vignette is on the flats, a limit for
@@ -175,13 +177,13 @@ def _scatter(scaled, good, read_noise):
     edges = np.quantile(middle[good], np.linspace(0, 1, _LEVELS + 1)[1:-1])
     bins = np.searchsorted(edges, middle).reshape(shape[1:])
     good = good.reshape(shape[1:])
-    expected = _shape_of_noise(blocks, middle.reshape(shape[1:]), good, read_noise)
+    expected = _expected_noise(blocks, middle.reshape(shape[1:]), good, read_noise)
     spread = np.zeros(shape[1:])
     for part in range(_LEVELS):
-        inside = good & (bins == part)
-        if inside.any():
-            ratio = np.median(np.abs(blocks[:, inside]) / expected[inside])
-            spread[inside] = MAD_TO_SIGMA * ratio * expected[inside]
+        is_inside = good & (bins == part)
+        if is_inside.any():
+            ratio = np.median(np.abs(blocks[:, is_inside]) / expected[is_inside])
+            spread[is_inside] = MAD_TO_SIGMA * ratio * expected[is_inside]
     # A pixel that is off in one frame shifts its mean, and so all of its differences.
     kept = good & (np.abs(blocks) <= PAIR_CLIP * spread).all(axis=0)
     count = kept.sum(axis=(1, 3), keepdims=True)
@@ -189,10 +191,10 @@ def _scatter(scaled, good, read_noise):
     squares = np.where(kept, (blocks - means) ** 2, 0).sum(axis=0)
     freedom = kept * (n - 1) * (1 - 1 / np.maximum(count, 1))
     for part in range(_LEVELS):
-        inside = kept & (bins == part)
-        if (total := float(freedom[inside].sum())) > 0:
-            level = float(middle.reshape(shape[1:])[inside].mean())
-            yield level, float(squares[inside].sum() / total), int(inside.sum()), total
+        is_inside = kept & (bins == part)
+        if (total := float(freedom[is_inside].sum())) > 0:
+            level = float(middle.reshape(shape[1:])[is_inside].mean())
+            yield level, float(squares[is_inside].sum() / total), int(is_inside.sum()), total
 
 
 def combine_gains(gains):
@@ -211,11 +213,15 @@ def combine_gains(gains):
     gain, error : float
         Electrons per adu; NaN if none is finite. The error is one standard error.
     """
-    finite_gains = [one for one in gains if np.isfinite(one.gain)]
+    finite_gains = [
+        gain_of_exposure for gain_of_exposure in gains if np.isfinite(gain_of_exposure.gain)
+    ]
     if not finite_gains:
         return np.nan, np.nan
-    values = np.array([one.gain for one in finite_gains])
-    errors = np.array([one.error for one in finite_gains], dtype=np.float64)
+    values = np.array([gain_of_exposure.gain for gain_of_exposure in finite_gains])
+    errors = np.array(
+        [gain_of_exposure.error for gain_of_exposure in finite_gains], dtype=np.float64
+    )
     weights = (values / errors) ** 2
     gain = weights.sum() / (weights / values).sum()
     return float(gain), float(gain * weights.sum() ** -0.5)
@@ -254,11 +260,11 @@ def measure_linearity(times, levels, errors, at):
     c0, c1, c2 = covariance @ design.T @ (levels / errors)
     exposure = at / c1
     slope = np.array([0.0, -c2 * exposure / c1, exposure]) / c1
-    of_shutter = np.array([1.0, -c0 / c1, 0.0]) / c1
+    shutter_slope = np.array([1.0, -c0 / c1, 0.0]) / c1
     return Linearity(
         departure=float(c2 * exposure / c1),
         error=float(np.sqrt(slope @ covariance @ slope)),
         level=float(at),
         shutter=float(c0 / c1 * longest),
-        shutter_error=float(np.sqrt(of_shutter @ covariance @ of_shutter) * longest),
+        shutter_error=float(np.sqrt(shutter_slope @ covariance @ shutter_slope) * longest),
     )

@@ -21,11 +21,17 @@ FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
 
 # A value this many sigma above all others of its exposure is a hit; the only one is a cosmic ray.
-_HIT = 6.0
+_HIT_SIGMA = 6.0
 # Rows from which the median of the whole image is taken.
 _SAMPLE_ROWS = 128
 # Pixels that are fitted at once: they fit in the processor's cache.
 _STRIP_PIXELS = 1 << 17
+# Factors of the noise up to this are those of chance.
+_SAME_NOISE = 1.05
+# A pixel stands out at this many errors above the usual rate: it has the weights of its own light.
+_OWN_LIGHT_SIGMA = 3
+# A pixel is bad at this many errors above its surroundings.
+_BAD_SIGMA = 5
 # Fits of a pixel that stands out, each with the weights of the one before.
 _ROUNDS = 2
 
@@ -68,7 +74,7 @@ class DarkLines:
 
 
 class DarkFit:
-    """How the darks of an amplifier are fitted, a strip of rows at a time.
+    """The fit of lines to the darks of an amplifier, a strip of rows at a time.
 
     Parameters
     ----------
@@ -127,7 +133,7 @@ class DarkFit:
             )
         scales.append(_spread(lines.offset) / float(np.nanmedian(lines.offset_error)))
         # A difference within the scatter of a median is no fault of the noise.
-        return tuple(scale if scale > 1.05 else 1.0 for scale in scales)
+        return tuple(scale if scale > _SAME_NOISE else 1.0 for scale in scales)
 
     def lines(self, darks):
         """Return the `DarkLines` of some rows, (n, k, nx) electrons."""
@@ -137,31 +143,34 @@ class DarkFit:
         """Return the line of each pixel over the exposures, hits left out where `refine`."""
         darks = np.asarray(darks, dtype=np.float32)
         hits = self._hits(darks) if self._drop_hits and refine else None
-        means = np.stack([darks[self._places == i].mean(axis=0) for i in range(len(self._counts))])
+        means = np.stack(
+            [darks[self._places == number].mean(axis=0) for number in range(len(self._counts))]
+        )
         noise = (self._read_noise**2 + self._usual) / self._counts
-        offset, rate, error, of_offset = _usual_line(self.exposures, means, noise)
+        offset, rate, error, offset_error = _usual_line(self.exposures, means, noise)
         model = [offset + rate * np.float32(t) for t in self.exposures]
         misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
-        for i, variance in enumerate(noise):
-            misfit += np.square(means[i] - model[i]) * np.float32(1 / variance)
-            own = darks[self._places == i]
-            scatter += np.square(own - means[i]).sum(axis=0) * np.float32(
-                1 / (variance * self._counts[i])
+        for number, variance in enumerate(noise):
+            misfit += np.square(means[number] - model[number]) * np.float32(1 / variance)
+            frames = darks[self._places == number]
+            scatter += np.square(frames - means[number]).sum(axis=0) * np.float32(
+                1 / (variance * self._counts[number])
             )
-        errors, of_offsets = (np.full(rate.shape, each) for each in (error, of_offset))
+        errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
         lines = DarkLines(
-            rate=rate, rate_error=errors, offset=offset, offset_error=of_offsets, misfit=misfit,
+            rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors, misfit=misfit,
             misfit_freedom=len(means) - 2, scatter=scatter,
             scatter_freedom=len(darks) - len(means),
         )  # fmt: skip
         if refine:
-            at = rate > self.rate + 3 * error
-            at |= ~np.isfinite(rate)
+            stands_out = rate > self.rate + _OWN_LIGHT_SIGMA * error
+            stands_out |= ~np.isfinite(rate)
             if hits is not None:
-                at |= hits.any(axis=0)
-            at = np.nonzero(at)
-            if at[0].size:
-                self._refine(lines, darks[:, *at], None if hits is None else hits[:, *at], at)
+                stands_out |= hits.any(axis=0)
+            places = np.nonzero(stands_out)
+            if places[0].size:
+                hits = None if hits is None else hits[:, *places]
+                self._refine(lines, darks[:, *places], hits, places)
         return lines
 
     def _hits(self, darks):
@@ -174,12 +183,12 @@ class DarkFit:
             highest = values.max(axis=0)
             others = (values.sum(axis=0) - highest) / (count - 1)
             variance = self._read_noise**2 + np.maximum(others, self._usual[i])
-            limit = _HIT * np.sqrt(variance * (1 + 1 / (count - 1)))
+            limit = _HIT_SIGMA * np.sqrt(variance * (1 + 1 / (count - 1)))
             is_hit[self._places == i] = (values == highest) & (highest - others > limit)
         is_hit &= is_hit.sum(axis=0) == 1
         return is_hit
 
-    def _refine(self, lines, values, hits, at):
+    def _refine(self, lines, values, hits, places):
         """Fit pixels that stand out with the weights of their own light, in place."""
         values = values.astype(np.float64)
         kept = np.isfinite(values)
@@ -192,19 +201,19 @@ class DarkFit:
             means = np.where(counts > 0, sums / counts, 0.0)
             variance = np.full(means.shape, self._read_noise**2)
             for _ in range(_ROUNDS + 1):
-                offset, rate, error, of_offset = _line(self.exposures, means, counts / variance)
+                offset, rate, error, offset_error = _line(self.exposures, means, counts / variance)
                 model = offset + rate * self.exposures[:, None]
-                own = rate > self.rate + 3 * error
-                light = np.maximum(np.where(own, model, self._usual[:, None]), 0)
+                has_own_light = rate > self.rate + _OWN_LIGHT_SIGMA * error
+                light = np.maximum(np.where(has_own_light, model, self._usual[:, None]), 0)
                 variance = self._read_noise**2 + light
             misfit = (np.square(means - model) * counts / variance).sum(axis=0)
             spread = np.where(kept, np.square(values - means[self._places]), 0)
             scatter = (spread / variance[self._places]).sum(axis=0)
         for name, refined in (
-            ("rate", rate), ("rate_error", error), ("offset", offset), ("offset_error", of_offset),
-            ("misfit", misfit), ("scatter", scatter),
+            ("rate", rate), ("rate_error", error), ("offset", offset),
+            ("offset_error", offset_error), ("misfit", misfit), ("scatter", scatter),
         ):  # fmt: skip
-            getattr(lines, name)[at] = refined
+            getattr(lines, name)[places] = refined
 
 
 def _usual_line(times, means, variances):
@@ -212,10 +221,10 @@ def _usual_line(times, means, variances):
     weights = 1 / variances
     s, st, stt = weights.sum(), weights @ times, weights @ times**2
     determinant = s * stt - st**2
-    of_slope = weights * (s * times - st) / determinant
-    of_offset = weights * (stt - st * times) / determinant
-    slope = np.tensordot(of_slope.astype(np.float32), means, 1)
-    offset = np.tensordot(of_offset.astype(np.float32), means, 1)
+    slope_weights = weights * (s * times - st) / determinant
+    offset_weights = weights * (stt - st * times) / determinant
+    slope = np.tensordot(slope_weights.astype(np.float32), means, 1)
+    offset = np.tensordot(offset_weights.astype(np.float32), means, 1)
     return offset, slope, np.sqrt(s / determinant), np.sqrt(stt / determinant)
 
 
@@ -231,11 +240,12 @@ def _line(times, values, weights):
 
 
 def _spread(values):
+    """Return the standard deviation of values by their MAD, NaN left out."""
     return float(MAD_TO_SIGMA * np.nanmedian(np.abs(values - np.nanmedian(values))))
 
 
 def sample_rows(ny):
-    """Return the indices of the rows that `DarkFit` learns from, (k,) int."""
+    """Return the indices of the rows by which `DarkFit` finds usual pixels, (k,) int."""
     return np.unique(np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS)).round().astype(int))
 
 
@@ -320,13 +330,13 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
         one exposure by more than their noise.
     """
     mask = np.zeros(lines.rate.shape, dtype=np.int16)
-    above = lines.rate - surroundings(
+    excess = lines.rate - surroundings(
         lines.rate, float(np.nanmedian(lines.rate)) if level is None else level
     )
-    mask[above > np.maximum(hot, 5 * scales[0] * lines.rate_error)] |= HOT
+    mask[excess > np.maximum(hot, _BAD_SIGMA * scales[0] * lines.rate_error)] |= HOT
     offset = np.nan_to_num(lines.offset)
     departure = np.square((offset - surrounding_medians(offset)) / (scales[3] * lines.offset_error))
-    mask[departure > 25] |= HOT
+    mask[departure > _BAD_SIGMA**2] |= HOT
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
         mask[misfit > _chi_square(lines.misfit_freedom, FALSE_ALARMS)] |= HOT

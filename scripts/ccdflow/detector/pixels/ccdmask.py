@@ -22,6 +22,7 @@ _SIDE = 256
 _PARTS = (0.64, 0.59, 0.54)
 # Boxes that are sorted at once.
 _AT_ONCE = 1 << 12
+# Types that this module masks itself.
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -95,20 +96,20 @@ def _median(image, size):
     if image.dtype not in _FLOATS or not 2 < size[0] * size[1] <= LARGEST:
         return ndimage.median_filter(image, size=size)
     medians = box_median(image, size)
-    _with_nan(image, medians, size, lambda part: ndimage.median_filter(part, size=size))
+    _put_results_near_nan(image, medians, size, lambda part: ndimage.median_filter(part, size=size))
     return medians
 
 
-def _with_nan(image, results, size, of):
+def _put_results_near_nan(image, results, size, function):
     """Put scipy's results of boxes that hold NaN into an array, in place."""
     from scipy import ndimage
 
     unknown = np.isnan(image)
     if not unknown.any():
         return
-    near = ndimage.maximum_filter(unknown, size=[n + 1 - n % 2 for n in size])
+    is_near = ndimage.maximum_filter(unknown, size=[n + 1 - n % 2 for n in size])
     wide_image = pad_image(image, size)
-    for reach in ndimage.find_objects(ndimage.label(near, np.ones((3, 3)))[0]):
+    for reach in ndimage.find_objects(ndimage.label(is_near, np.ones((3, 3)))[0]):
         wide = tuple(
             slice(part.start, part.stop + n - 1) for part, n in zip(reach, size, strict=True)
         )
@@ -116,7 +117,7 @@ def _with_nan(image, results, size, of):
             slice(n // 2, n // 2 + part.stop - part.start)
             for part, n in zip(reach, size, strict=True)
         )
-        results[reach] = of(wide_image[wide])[inner]
+        results[reach] = function(wide_image[wide])[inner]
 
 
 # -- the limits ------------------------------------------------------------------------------------
@@ -149,22 +150,24 @@ def _outliers_by_boxes(flat, size, limits):
             wide = margins[
                 y : y + values.shape[0] + size[0] - 1, x : x + values.shape[1] + size[1] - 1
             ]
-            at = np.nonzero(_doubtful_pixels(values, wide, size, (low, high), limits))
-            is_bad[part][at] = _outliers_by_sorting(
-                values[at], boxes[part], at, (low, high), limits
+            places = np.nonzero(_doubtful_pixels(values, wide, size, (low, high), limits))
+            is_bad[part][places] = _outliers_by_sorting(
+                values[places], boxes[part], places, (low, high), limits
             )
-    _with_nan(flat, is_bad, size, sorted_by_scipy)
+    _put_results_near_nan(flat, is_bad, size, sorted_by_scipy)
     return is_bad
 
 
-def _outliers_by_sorting(values, boxes, at, ranks, limits):
+def _outliers_by_sorting(values, boxes, places, ranks, limits):
     """Tell which of some values are beyond the limits of their boxes, by sorting these."""
     is_bad = np.zeros(values.size, bool)
     for first in range(0, values.size, _AT_ONCE):
         chunk = slice(first, first + _AT_ONCE)
-        own = boxes[at[0][chunk], at[1][chunk]].reshape(-1, boxes.shape[2] * boxes.shape[3])
-        own.partition(sorted(set(ranks)), axis=1)
-        sigma = (own[:, ranks[1]] - own[:, ranks[0]]) / 2.0
+        box_values = boxes[places[0][chunk], places[1][chunk]].reshape(
+            -1, boxes.shape[2] * boxes.shape[3]
+        )
+        box_values.partition(sorted(set(ranks)), axis=1)
+        sigma = (box_values[:, ranks[1]] - box_values[:, ranks[0]]) / 2.0
         is_bad[chunk] = _is_bad(values[chunk], sigma, limits)
     return is_bad
 
@@ -176,13 +179,13 @@ def _doubtful_pixels(values, wide, size, ranks, limits):
     of that rank: percentiles of a box are as far apart as the two values at least, and rounding
     keeps the order.
     """
-    count, known = size[0] * size[1], wide[::3, ::3]
-    known = np.sort(known[np.isfinite(known)])
+    count, sample = size[0] * size[1], wide[::3, ::3]
+    sample = np.sort(sample[np.isfinite(sample)])
     doubtful = np.ones(values.shape, bool)
     for part in _PARTS:
-        if not known.size:
+        if not sample.size:
             break
-        top, bottom = (known[int(each * (known.size - 1))] for each in (part, 1 - part))
+        top, bottom = (sample[int(each * (sample.size - 1))] for each in (part, 1 - part))
         clear = ~_is_bad(values, (top - bottom) / 2.0, limits)
         clear &= doubtful
         if not clear.any():
@@ -193,14 +196,14 @@ def _doubtful_pixels(values, wide, size, ranks, limits):
     return doubtful
 
 
-def _counts(those, size):
+def _counts(is_counted, size):
     """Return the number of pixels in each box."""
     for axis, n in enumerate(size):
-        sums = np.cumsum(those, axis=axis, dtype=np.int32)
+        sums = np.cumsum(is_counted, axis=axis, dtype=np.int32)
         sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis=axis)
         length = sums.shape[axis] - n
-        those = sums.take(range(n, n + length), axis) - sums.take(range(length), axis)
-    return those
+        is_counted = sums.take(range(n, n + length), axis) - sums.take(range(length), axis)
+    return is_counted
 
 
 # -- blocks ----------------------------------------------------------------------------------------
@@ -239,16 +242,16 @@ def _outliers_in_blocks(blocks, limits, *, columns):
     return mask
 
 
-def _close_gaps(mask, most):
+def _close_gaps(mask, longest):
     """Flag gaps of a few good pixels between bad ones of a column, in place."""
     columns = np.flatnonzero(mask.any(axis=0))
-    own = mask[:, columns]
-    for line in range(len(mask) - most - 1):
-        if not own[line].any():
+    bad_columns = mask[:, columns]
+    for line in range(len(mask) - longest - 1):
+        if not bad_columns[line].any():
             continue
-        for end in range(line + 2, line + most + 2):
-            part = own[line : end + 1]
+        for end in range(line + 2, line + longest + 2):
+            part = bad_columns[line : end + 1]
             closed = part[0] & part[-1] & ~part.all(axis=0)
             if closed.any():
-                own[line:end, closed] = True
-    mask[:, columns] = own
+                bad_columns[line:end, closed] = True
+    mask[:, columns] = bad_columns

@@ -40,8 +40,8 @@ def deep_columns(pairs):
     """
     deep = None
     for flat, error in pairs:
-        own = _deep_parts(flat, np.isfinite(error))
-        deep, ny = (own if deep is None else deep & own), len(flat)
+        deep_in_flat = _deep_parts(flat, np.isfinite(error))
+        deep, ny = (deep_in_flat if deep is None else deep & deep_in_flat), len(flat)
     return expand(deep, ny)
 
 
@@ -51,12 +51,12 @@ def _deep_parts(flat, good):
     from scipy import ndimage
 
     starts = range(0, len(flat), ROWS)
-    levels = np.array([np.median(flat[at : at + ROWS], axis=0) for at in starts])
-    is_measured = np.array([good[at : at + ROWS].mean(axis=0) > 0.5 for at in starts])
+    levels = np.array([np.median(flat[start : start + ROWS], axis=0) for start in starts])
+    is_measured = np.array([good[start : start + ROWS].mean(axis=0) > 0.5 for start in starts])
     smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
-    away, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
-    wide = np.pad(smooth, ((0, 0), (away, away)), mode="edge")
-    left, right = wide[:, :nx], wide[:, 2 * away :]
+    distance, nx = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, levels.shape[1]
+    wide = np.pad(smooth, ((0, 0), (distance, distance)), mode="edge")
+    left, right = wide[:, :nx], wide[:, 2 * distance :]
     is_measured &= np.minimum(left, right) > 0
     if not is_measured.any():
         return np.zeros(levels.shape, bool)

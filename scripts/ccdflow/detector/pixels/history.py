@@ -85,27 +85,27 @@ def combine_nights(nights, *, share=SHARE):
     History
     """
     joint = _jointly_low(nights, share)
-    index = [np.empty(0, np.int64), joint["index"], *(one.index for one in nights)]
+    index = [np.empty(0, np.int64), joint["index"], *(night.index for night in nights)]
     index = np.unique(np.concatenate(index))
     bits = np.zeros(index.size, np.int16)
     first = np.full(index.size, len(nights))
     last = np.full(index.size, -1)
-    most = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
+    largest = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
     by_source = [_history_of_source(nights, index, source, share) for source in SOURCES]
-    for own in (*by_source, _spread(joint, index, len(nights))):
-        bits |= own["bits"]
-        first, last = np.minimum(first, own["first"]), np.maximum(last, own["last"])
-        more = own["seen"] > most["seen"]
-        for name, values in most.items():
-            values[more] = own[name][more]
+    for entries in (*by_source, _entries_among_all(joint, index, len(nights))):
+        bits |= entries["bits"]
+        first, last = np.minimum(first, entries["first"]), np.maximum(last, entries["last"])
+        is_larger = entries["seen"] > largest["seen"]
+        for name, values in largest.items():
+            values[is_larger] = entries[name][is_larger]
     return History(
         index=index,
         bits=bits,
         first=first,
         last=last,
-        seen=most["seen"],
-        looked=most["looked"],
-        nights=tuple(one.night for one in nights),
+        seen=largest["seen"],
+        looked=largest["looked"],
+        nights=tuple(night.night for night in nights),
     )
 
 
@@ -127,11 +127,11 @@ def _history_of_source(nights, index, source, share):
         if source not in night.looked:
             continue
         bits = night.bits[source]
-        at = np.searchsorted(index, night.index[bits != 0])
-        entries["first"][at] = np.minimum(entries["first"][at], number)
-        entries["last"][at] = number
-        entries["bits"][at] = bits[bits != 0]
-        entries["seen"][at] += 1
+        places = np.searchsorted(index, night.index[bits != 0])
+        entries["first"][places] = np.minimum(entries["first"][places], number)
+        entries["last"][places] = number
+        entries["bits"][places] = bits[bits != 0]
+        entries["seen"][places] += 1
         entries["looked"] += entries["first"] <= number
     entries["bits"][entries["seen"] < share * entries["looked"] - 1e-9] = 0
     return entries
@@ -153,11 +153,11 @@ def _jointly_low(nights, share):
     entries = {"index": index} | _never_bad(index.size, len(nights))
     total = np.zeros(index.size)
     for number, weak in weak_by_night:
-        at = np.searchsorted(index, weak.index)
-        entries["first"][at] = np.minimum(entries["first"][at], number)
-        entries["last"][at] = number
-        entries["seen"][at] += 1
-        total[at] += weak.sigma
+        places = np.searchsorted(index, weak.index)
+        entries["first"][places] = np.minimum(entries["first"][places], number)
+        entries["last"][places] = number
+        entries["seen"][places] += 1
+        total[places] += weak.sigma
         entries["looked"] += entries["first"] <= number
     noise_share = float(np.mean([weak.own for _, weak in weak_by_night])) if weak_by_night else 1.0
     n = entries["looked"]
@@ -168,10 +168,10 @@ def _jointly_low(nights, share):
     return {name: values[is_low] for name, values in entries.items()}
 
 
-def _spread(entries, index, nights):
+def _entries_among_all(entries, index, nights):
     """Return the entries of some pixels among all, by their places."""
-    spread = _never_bad(index.size, nights)
-    at = np.searchsorted(index, entries["index"])
-    for name, values in spread.items():
-        values[at] = entries[name]
-    return spread
+    all_entries = _never_bad(index.size, nights)
+    places = np.searchsorted(index, entries["index"])
+    for name, values in all_entries.items():
+        values[places] = entries[name]
+    return all_entries

@@ -53,8 +53,8 @@ def box_median(image, size):
     wide, medians = pad_image(image, size), np.empty_like(image)
     step = max(1, _TILE // wide.shape[1])
     for first in range(0, len(image), step):
-        own = medians[first : first + step]
-        _rank_of_boxes(wide[first : first + len(own) + size[0] - 1], size, rank, own)
+        rows = medians[first : first + step]
+        _rank_of_boxes(wide[first : first + len(rows) + size[0] - 1], size, rank, rows)
     return medians
 
 
@@ -94,27 +94,28 @@ class _Program:
     def __init__(self, inputs):
         self.steps, self.inputs, self.results = [], inputs, []
 
-    def _add(self, what, one, other):
-        self.steps.append((what, one, other))
+    def _add(self, function, first, second):
+        """Add a step; return the number of its result."""
+        self.steps.append((function, first, second))
         return self.inputs + len(self.steps) - 1
 
-    def pair(self, one, other):
+    def pair(self, first, second):
         """Return the numbers of the lower and the higher of two."""
-        return self._add(np.minimum, one, other), self._add(np.maximum, one, other)
+        return self._add(np.minimum, first, second), self._add(np.maximum, first, second)
 
-    def merge(self, one, other):
+    def merge(self, first, second):
         """Return two sorted lists as one (Batcher's odd-even merge; Knuth vol. 3, 5.3.4)."""
-        if not one or not other:
-            return one or other
-        if len(one) == len(other) == 1:
-            return list(self.pair(one[0], other[0]))
-        even = self.merge(one[::2], other[::2])
-        odd = self.merge(one[1::2], other[1::2])
+        if not first or not second:
+            return first or second
+        if len(first) == len(second) == 1:
+            return list(self.pair(first[0], second[0]))
+        even = self.merge(first[::2], second[::2])
+        odd = self.merge(first[1::2], second[1::2])
         merged = [even[0]]
         for low, high in zip(odd, even[1:], strict=False):
             merged += self.pair(low, high)
-        done = min(len(odd), len(even) - 1)
-        return merged + odd[done:] + even[done + 1 :]
+        count = min(len(odd), len(even) - 1)
+        return merged + odd[count:] + even[count + 1 :]
 
     def sort(self, numbers):
         """Return the numbers of arrays in ascending order."""
@@ -123,20 +124,20 @@ class _Program:
         half = len(numbers) // 2
         return self.merge(self.sort(numbers[:half]), self.sort(numbers[half:]))
 
-    def select(self, one, other, rank):
+    def select(self, first, second, rank):
         """Return the number of the value of a rank in two sorted lists together."""
         smallest = None
-        for of_one in range(max(0, rank + 1 - len(other)), min(len(one), rank + 1) + 1):
-            of_other = rank + 1 - of_one
-            if of_one and of_other:
-                larger = self._add(np.maximum, one[of_one - 1], other[of_other - 1])
+        for from_first in range(max(0, rank + 1 - len(second)), min(len(first), rank + 1) + 1):
+            from_second = rank + 1 - from_first
+            if from_first and from_second:
+                larger = self._add(np.maximum, first[from_first - 1], second[from_second - 1])
             else:
-                larger = one[of_one - 1] if of_one else other[of_other - 1]
+                larger = first[from_first - 1] if from_first else second[from_second - 1]
             smallest = larger if smallest is None else self._add(np.minimum, smallest, larger)
         return smallest
 
     def finish(self, results):
-        """Keep the steps that the results need; after which step an array is done with."""
+        """Keep the steps that the results need, and note the last use of each array."""
         self.results, needed = results, set(results)
         for number in range(len(self.steps) - 1, -1, -1):
             if self.inputs + number in needed:
@@ -146,21 +147,23 @@ class _Program:
             for number, step in enumerate(self.steps)
             if self.inputs + number in needed
         ]
-        last = {number: at for at, (_, _, *taken) in enumerate(self.steps) for number in taken}
+        last = {
+            number: step for step, (_, _, *inputs) in enumerate(self.steps) for number in inputs
+        }
         for number in results:
             last.pop(number, None)
-        self.done = [[] for _ in self.steps]
-        for number, at in last.items():
+        self.last_uses = [[] for _ in self.steps]
+        for number, step in last.items():
             if number >= self.inputs:
-                self.done[at].append(number)
+                self.last_uses[step].append(number)
         return self
 
     def run(self, arrays):
         """Return the results for some arrays of one shape."""
         wires, spare = dict(enumerate(arrays)), []
-        for (number, what, one, other), done in zip(self.steps, self.done, strict=True):
+        for (number, function, first, second), done in zip(self.steps, self.last_uses, strict=True):
             buffer = spare.pop() if spare else np.empty(arrays[0].shape, arrays[0].dtype)
-            wires[number] = what(wires[one], wires[other], out=buffer)
+            wires[number] = function(wires[first], wires[second], out=buffer)
             spare += [wires.pop(each) for each in done]
         return [wires[number] for number in self.results]
 
@@ -178,13 +181,19 @@ def _programs(height, width, rank):
     lowest, highest, below = max(rank - height, 0), min(rank, height * (width - 1) - 1), 0
     rows = []
     for k in range(height):
-        own = of_common.sort([j * height + k for j in range(width - 1)])
+        row = of_common.sort([j * height + k for j in range(width - 1)])
         is_low = [
             height * (width - 1) - (height - k) * (width - 1 - j) < lowest for j in range(width - 1)
         ]
         is_high = [(k + 1) * (j + 1) - 1 > highest for j in range(width - 1)]
         below += sum(is_low)
-        rows.append([o for o, a, b in zip(own, is_low, is_high, strict=True) if not (a or b)])
+        rows.append(
+            [
+                number
+                for number, is_below, is_above in zip(row, is_low, is_high, strict=True)
+                if not (is_below or is_above)
+            ]
+        )
     while len(rows) > 1:
         rows.sort(key=len)
         rows = [of_common.merge(rows[0], rows[1]), *rows[2:]]

@@ -12,16 +12,18 @@ _NEIGHBOURS = 8
 _BLOCKS = 24
 # Its degree.
 _DEGREE = 6
+# Of a block of more pixels every second one gives its median.
+_MANY_PIXELS = 1000
 
 
 def surrounding_medians(image):
     """Return the medians of blocks of an image, interpolated to all pixels, (ny, nx)."""
     shape = image.shape
     for axis in (0, 1):
-        short = -image.shape[axis] % _NEIGHBOURS
+        missing = -image.shape[axis] % _NEIGHBOURS
         widths = [(0, 0), (0, 0)]
-        widths[axis] = (0, short)
-        image = np.pad(image, widths, mode="symmetric") if short else image
+        widths[axis] = (0, missing)
+        image = np.pad(image, widths, mode="symmetric") if missing else image
     ny, nx = (n // _NEIGHBOURS for n in image.shape)
     blocks = image.reshape(ny, _NEIGHBOURS, nx, _NEIGHBOURS).swapaxes(1, 2).reshape(ny, nx, -1)
     medians = np.median(blocks, axis=-1)
@@ -31,10 +33,10 @@ def surrounding_medians(image):
 def _stretch_blocks(values, axis):
     """Return the values at block centres, interpolated to pixels along one axis."""
     count = values.shape[axis]
-    at = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
-    low = np.minimum(at.astype(int), max(count - 2, 0))
+    places = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
+    low = np.minimum(places.astype(int), max(count - 2, 0))
     high = np.minimum(low + 1, count - 1)
-    part = (at - low).reshape((-1, 1) if axis == 0 else (1, -1))
+    part = (places - low).reshape((-1, 1) if axis == 0 else (1, -1))
     part = part.astype(np.float32)
     return (1 - part) * values.take(low, axis) + part * values.take(high, axis)
 
@@ -51,16 +53,26 @@ def illumination(flat):
     )
     medians = np.array(
         [
-            [np.median(_thin_block(flat[r[0] : r[-1] + 1, c[0] : c[-1] + 1])) for c in columns]
-            for r in rows
+            [
+                np.median(
+                    _thin_block(
+                        flat[
+                            rows_of_block[0] : rows_of_block[-1] + 1,
+                            columns_of_block[0] : columns_of_block[-1] + 1,
+                        ]
+                    )
+                )
+                for columns_of_block in columns
+            ]
+            for rows_of_block in rows
         ]
     )
-    at = [
+    centres = [
         [np.mean(part) * 2 / max(n - 1, 1) - 1 for part in parts]
         for parts, n in ((rows, ny), (columns, nx))
     ]
     degrees = [min(_DEGREE, len(parts) - 1) for parts in (rows, columns)]
-    y, x = np.meshgrid(*at, indexing="ij")
+    y, x = np.meshgrid(*centres, indexing="ij")
     terms = legvander2d(y.ravel(), x.ravel(), degrees)
     coefficients = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
     coefficients = coefficients.reshape([degree + 1 for degree in degrees])
@@ -73,4 +85,4 @@ def illumination(flat):
 
 def _thin_block(block):
     """Return every second pixel of a block along both axes, if it has many."""
-    return block[::2, ::2] if block.size > 1000 else block
+    return block[::2, ::2] if block.size > _MANY_PIXELS else block

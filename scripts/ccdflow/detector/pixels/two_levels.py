@@ -19,15 +19,15 @@ SIGMA = 4.5
 """A bad pixel differs from its neighbours in the same light by this many sigma."""
 
 # Bright flats have at least this many times the level of faint ones.
-_APART = 1.5
+_LEAST_RATIO = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
-_GAP = 1.1
+_LEAST_GAP = 1.1
 # Each level needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
 # Both differ by this part of the light in any case: smaller differences are no fault.
 _LEAST_DIFFERENCE = 0.002
 # Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.
-_DIFFER = 5.0
+_OUTLIER_SIGMA = 5.0
 
 
 def split_levels(levels):
@@ -49,11 +49,11 @@ def split_levels(levels):
     if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
         return None
     gaps = np.diff(np.log(levels[order]))[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL]
-    at = int(np.argmax(gaps)) + _FEWEST_OF_A_LEVEL
-    faint, bright = np.sort(order[:at]), np.sort(order[at:])
+    split = int(np.argmax(gaps)) + _FEWEST_OF_A_LEVEL
+    faint, bright = np.sort(order[:split]), np.sort(order[split:])
     if (
-        levels[bright].mean() < _APART * levels[faint].mean()
-        or levels[bright].min() < _GAP * levels[faint].max()
+        levels[bright].mean() < _LEAST_RATIO * levels[faint].mean()
+        or levels[bright].min() < _LEAST_GAP * levels[faint].max()
     ):
         return None
     return faint, bright
@@ -83,14 +83,14 @@ def average_levels(values, levels, groups, noise):
     means, variances = [], []
     for group in groups:
         scale = 1 / np.asarray(levels, np.float32)[group, None, None]
-        own = values[group] * scale
-        mean = own.mean(axis=0)
+        scaled = values[group] * scale
+        mean = scaled.mean(axis=0)
         typical = float(np.mean(scale))
         variance = np.maximum(mean, 0) * (typical / gain) + (read_noise * typical) ** 2
         # A trap takes the same from flats of unlike levels: less than these, and not over them.
-        less = (values[group] - 1 / scale) * np.float32(typical)
-        differ = np.minimum(np.ptp(own, axis=0), np.ptp(less, axis=0))
-        mean[differ > _DIFFER * np.sqrt(2 * variance)] = np.nan
+        shifted = (values[group] - 1 / scale) * np.float32(typical)
+        spread = np.minimum(np.ptp(scaled, axis=0), np.ptp(shifted, axis=0))
+        mean[spread > _OUTLIER_SIGMA * np.sqrt(2 * variance)] = np.nan
         means.append(mean)
         variances.append(variance / len(group))
     return np.array([*means, *variances], np.float32)
@@ -111,23 +111,23 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
     numpy.ndarray
         (ny, nx), int16: `BAD_COLUMN` ("a bad column or trap").
     """
-    faint, bright, of_faint, of_bright = averages
+    faint, bright, faint_variance, bright_variance = averages
     mask = np.zeros(faint.shape, np.int16)
-    measured = np.isfinite(faint) & np.isfinite(bright)
-    lit = measured & (faint > 0)
-    if np.count_nonzero(lit) < mask.size / 2:
+    is_measured = np.isfinite(faint) & np.isfinite(bright)
+    is_lit = is_measured & (faint > 0)
+    if np.count_nonzero(is_lit) < mask.size / 2:
         return mask
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(lit, bright / faint, np.nan)
-    ratio[~lit] = np.median(ratio[lit])
+        ratio = np.where(is_lit, bright / faint, np.nan)
+    ratio[~is_lit] = np.median(ratio[is_lit])
     usual = surrounding_medians(ratio)
     least = _LEAST_DIFFERENCE * np.maximum(bright, faint)
-    variance = of_bright + usual**2 * of_faint + np.square(least)
+    variance = bright_variance + usual**2 * faint_variance + np.square(least)
     sigma = (bright - usual * faint) / np.sqrt(variance)
-    sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[measured]))))
-    sigma[~measured] = 0
+    sigma /= max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sigma[is_measured]))))
+    sigma[~is_measured] = 0
     mask[np.abs(sigma) > SIGMA] = BAD_COLUMN
     mask[bad_columns(sigma) | bad_columns(-sigma)] = BAD_COLUMN
     if like_ccdmask:
-        mask[ccdmask(ratio) & measured] = BAD_COLUMN
+        mask[ccdmask(ratio) & is_measured] = BAD_COLUMN
     return mask

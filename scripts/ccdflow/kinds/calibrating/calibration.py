@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
+from ccdflow.calibrate.applied_masters import DarkLimits, FrameMasters
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import Grading
-from ccdflow.calibrate.chain import DarkLimits, MasterChain
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.filters import is_open
 from ccdflow.detector import cosmics
@@ -201,7 +201,7 @@ class Calibration:
                 uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
             )
             extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
-        chain, readouts = MasterChain(**uses), self.readouts()
+        chain, readouts = FrameMasters(**uses), self.readouts()
         done = calibrate_file(
             path,
             context.results / self.group.product,
@@ -211,7 +211,7 @@ class Calibration:
             grading=Grading(self.grade, self.reasons, self.left_out),
             form=ProductForm(self.settings["uncertainty"], self.settings["mask"], self.compress),
             limits=DarkLimits(self.settings["scale_up"], self.settings["temperature_tolerance"]),
-            extras=extras,
+            corrections=extras,
             name=self.group.product,
         )
         helps = master_help.measure_effects(

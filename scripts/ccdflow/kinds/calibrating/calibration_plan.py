@@ -22,9 +22,9 @@ from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_dig
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
 
-# Frames that agree in these take the same masters, but for the exposure of the dark.
-_alike = picker(
-    "night",
+# Frames that agree in these and in their night take the same masters, but for the exposure of the
+# dark.
+_ALIKE = (
     "type",
     *setups.IN_SETUP,
     "part",
@@ -35,6 +35,7 @@ _alike = picker(
     "datasec",
     "trimsec",
 )
+_alike, _alike_but_night = picker("night", *_ALIKE), picker(*_ALIKE)
 # Exposures and temperatures of which the questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _exposure = picker("exptime", *setups.DEGREES)
@@ -92,8 +93,8 @@ def _numbers(exposure):
     return tuple(map(number_or_none, exposure))
 
 
-class StepsOfClass:
-    """The masters of frames that are `alike_of` each other: by exposure and temperature.
+def steps_of_class(context, kinds, row):
+    """Return the `StepsOfClass` of a frame and those that are `alike_of` it.
 
     Parameters
     ----------
@@ -102,19 +103,41 @@ class StepsOfClass:
         All their groups are known.
     row : ccdflow.run.rawframes.rows.Row
         Of one of the frames.
+
+    Returns
+    -------
+    StepsOfClass
+    """
+    ranked = context.lookup(
+        ("shelves", *[kind.name for kind in kinds]),
+        lambda: [association.shelves_of(context, kind) for kind in kinds],
+    )
+    answers = [shelf.steps_like(row) for shelf in ranked]
+    asked_of = tuple([answer.asked_of for answer in answers])
+    questions = context.planned(("questions", asked_of), _Questions)
+    return StepsOfClass(context, answers, questions)
+
+
+class StepsOfClass:
+    """The masters of frames that are `alike_of` each other: by exposure and temperature.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    answers : list of ccdflow.kinds.matching.shelves.StepsAlike
+        By step.
+    questions : _Questions
+        Frames of all nights ask the same questions of the same masters.
     """
 
-    def __init__(self, context, kinds, row):
-        ranked = context.lookup(
-            ("shelves", *[kind.name for kind in kinds]),
-            lambda: [association.shelves_of(context, kind) for kind in kinds],
-        )
-        self._answers = [shelf.steps_like(row) for shelf in ranked]
-        # Frames of all nights ask the same questions of the same masters.
-        asked_of = tuple([answer.asked_of for answer in self._answers])
-        self._questions = context.planned(("questions", asked_of), _Questions)
+    def __init__(self, context, answers, questions):
+        self._context, self._answers, self._questions = context, answers, questions
         self._known, self._alike = {}, {}
-        self._context = context
+
+    def of(self, night):
+        """Return the masters of such frames of another night of their epoch."""
+        answers = [answer.of(night) for answer in self._answers]
+        return StepsOfClass(self._context, answers, self._questions)
 
     def steps_of(self, row, exposure=None):
         """Return the `Step` tuple of a frame: the same object for all that have the same answer.
@@ -166,7 +189,8 @@ def _shared_by(steps):
     return 0 if all(use.scale == 1 for step in steps for use in step.uses) else 1
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has thousands.
+@dataclass(slots=True)
 class _SharedCalibration:
     """The calibration of frames with the same steps.
 
@@ -185,7 +209,7 @@ class _SharedCalibration:
     is_open: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Class:
     """Frames that differ in exposure and temperature alone.
 
@@ -228,6 +252,7 @@ class FramePlanner:
         self._planner, self._context = planner, planner.context
         self._kind, self._calibration = kind, calibration
         self._classes, self._kinds, self._measured = {}, {}, {}
+        self._first_of_epochs = {}
 
     def want(self, row, product, frame):
         """Want one calibrated frame.
@@ -239,10 +264,12 @@ class FramePlanner:
         frame : ccdflow.run.ledger.Record
             Of the reduced frame.
         """
-        alike, exposure = alike_of(row), _exposure(row.facts)
+        facts = row.facts
+        alike = (row.camera, row.geometry, row.recipe, *_alike(facts))
         class_ = self._classes.get(alike)
         if class_ is None:
             class_ = self._classes[alike] = self._class(row)
+        exposure = _exposure(facts)
         steps = class_.steps.steps_of(row, exposure)
         common = class_.calibrations.get(id(steps))
         if common is None:
@@ -250,16 +277,18 @@ class FramePlanner:
                 row, product, class_, steps
             )
         self._context.groups[product] = self._group(row, product, class_, steps)
-        degrees, more = exposure[1:], self._open(product) if common.is_open else {}
-        key = common.likewise.key(frame.key, degrees)
+        degrees, likewise = exposure[1:], common.likewise
+        key, more = likewise.key(frame.key, degrees), {}
+        if common.is_open and (more := self._open(product)):
+            key = digest([key, more])
         self._planner.want(
             self._kind,
             product,
             class_.night,
-            lambda: {**common.likewise.basis(frame.key, degrees), **more},
+            lambda: {**likewise.basis(frame.key, degrees), **more},
             needs=(frame.product,),
             after=common.after,
-            key=digest([key, more]) if more else key,
+            key=key,
         )
 
     def _open(self, product):
@@ -273,7 +302,13 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        steps = StepsOfClass(context, self._kinds[type_], row)
+        # Frames of all nights of an epoch have the same setup: one night tells of all.
+        epoch = setups.epoch_of(context, row.camera, row.night)
+        of_any_night = (epoch, row.camera, row.geometry, row.recipe, *_alike_but_night(row.facts))
+        if of_any_night not in self._first_of_epochs:
+            first = steps_of_class(context, self._kinds[type_], row)
+            self._first_of_epochs[of_any_night] = first
+        steps = self._first_of_epochs[of_any_night].of(row.night)
         # Frames of all filters and types have the same measurements.
         name = (row.night, row.camera, row.geometry, *_readout(row.facts))
         if name not in self._measured:
@@ -290,9 +325,8 @@ class FramePlanner:
     def _shared_calibration(self, row, product, class_, steps):
         """Return the needs of frames of these steps, and the part of their key that they share."""
         context, facts = self._context, row.facts
-        needs, spare = context.planned(
-            ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
-        )
+        # Frames of a class whose steps are equal have one object of them.
+        needs, spare = association.needs_of(context, steps)
         after = self._planner.order_of((*needs, *class_.pixels), spare)
         group = self._group(row, product, class_, steps)
         # The key holds the masters that are taken, not the runners-up: exposures that differ by a

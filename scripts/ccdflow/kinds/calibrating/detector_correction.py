@@ -7,7 +7,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from ccdflow.calibrate.frame_corrections import Extras
+from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.detector.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.values import short_number
@@ -133,7 +133,7 @@ class DetectorCorrection:
         return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
 
     def extras(self, shapes):
-        """Return the `ccdflow.calibrate.frame_corrections.Extras` of a frame.
+        """Return the `ccdflow.calibrate.frame_corrections.FrameCorrections` of a frame.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class DetectorCorrection:
 
         Returns
         -------
-        ccdflow.calibrate.frame_corrections.Extras
+        ccdflow.calibrate.frame_corrections.FrameCorrections
         """
         cards, masks = [], ()
         shapes_of_frame = [list(shape) for shape in shapes]
@@ -172,7 +172,7 @@ class DetectorCorrection:
             cards.append(
                 ("GAINMEAS", short_number(gains.pop()), "[electron/adu] measured, and used here")
             )
-        return Extras(masks, self._find_cosmics(), tuple(cards))
+        return FrameCorrections(masks, self._find_cosmics(), tuple(cards))
 
     def _find_cosmics(self):
         settings = self._settings

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
-from ccdflow.calibrate.chain import ELECTRONS
+from ccdflow.calibrate.applied_masters import ELECTRONS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_units
@@ -102,7 +102,7 @@ def measure_effects(path, chain, readouts, *, places, unit, is_spectrum, name):
     ----------
     path : path-like
         The reduced frame.
-    chain : ccdflow.calibrate.chain.MasterChain
+    chain : ccdflow.calibrate.applied_masters.FrameMasters
         The masters as they were applied.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         The amplifiers of each image.

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from ccdflow import paths
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.errors import UserError
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.tables import table_rows

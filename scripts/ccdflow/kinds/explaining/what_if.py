@@ -10,8 +10,13 @@ import numpy as np
 from astropy.io import fits
 
 from ccdflow.calibrate import master_windows
+from ccdflow.calibrate.applied_masters import (
+    AppliedMaster,
+    DarkLimits,
+    FrameMasters,
+    is_same_exposure,
+)
 from ccdflow.calibrate.blocks import calibrate_file
-from ccdflow.calibrate.chain import AppliedMaster, DarkLimits, MasterChain, is_same_exposure
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files.multi_image_products import read_units
@@ -126,8 +131,8 @@ def try_master(context, product, master):
         frames = [
             _calibrate_with(path, Path(folder) / name, work, chain)
             for name, chain in (
-                ("now.fits", MasterChain(**uses)),
-                ("then.fits", MasterChain(**{**uses, kind: AppliedMaster(other, scale, cut=cut)})),
+                ("now.fits", FrameMasters(**uses)),
+                ("then.fits", FrameMasters(**{**uses, kind: AppliedMaster(other, scale, cut=cut)})),
             )
         ]
     (now, done), (then, done_then) = frames

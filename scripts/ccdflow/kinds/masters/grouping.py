@@ -80,7 +80,8 @@ def _rows_alike(kind, context):
         night = row.night if "night" in by or row.is_undated else "all"
         if night == "all" and (epoch := setups.epoch_of(context, row.camera, row.night)):
             shared.append(("epoch", epoch))
-        key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
+        where = setups.common_geometry(context, row)
+        key = (night, row.camera, tuple(shared), where, row.recipe)
         alike.setdefault(key, []).append(row)
     by_name = {}
     alike = identity.split_by_cards(alike, by, but=kind.split_by_tolerance)

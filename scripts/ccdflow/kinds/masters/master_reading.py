@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.calibrate import master_windows
-from ccdflow.calibrate.chain import AppliedMaster
+from ccdflow.calibrate.applied_masters import AppliedMaster
 from ccdflow.camera.sections import Region
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import FrameError
@@ -11,7 +11,7 @@ from ccdflow.files.multi_image_products import read_units
 
 
 def read_applied_master(context, store, kind, use, path, degrees):
-    """Return the `ccdflow.calibrate.chain.AppliedMaster` of a step.
+    """Return the `ccdflow.calibrate.applied_masters.AppliedMaster` of a step.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
 
     Returns
     -------
-    ccdflow.calibrate.chain.AppliedMaster
+    ccdflow.calibrate.applied_masters.AppliedMaster
 
     Raises
     ------

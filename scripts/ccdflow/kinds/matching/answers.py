@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_sentences, measured_flats
 from ccdflow.kinds.matching.candidates import MOST_CANDIDATES, TEMPERATURE_UNKNOWN
 from ccdflow.run.job import Step, Use

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.calibrate.chain import FLAT
+from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.kinds.matching.shelves import rules
 from ccdflow.run import ledger

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from ccdflow.calibrate.chain import EXACT_PART, is_same_exposure
+from ccdflow.calibrate.applied_masters import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.candidates import OfferedMaster
 from ccdflow.kinds.matching.match_sentences import STRETCHED

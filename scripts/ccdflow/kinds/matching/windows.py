@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from astropy.io import fits
 
-from ccdflow.calibrate.chain import BIAS
+from ccdflow.calibrate.applied_masters import BIAS
 from ccdflow.calibrate.master_windows import ORIGIN, region_in, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.camera.geometry import Amplifier

@@ -217,7 +217,7 @@ def masks_of(context, records, shapes, share):
 
     Returns
     -------
-    tuple of ccdflow.calibrate.bits.Sparse
+    tuple of ccdflow.calibrate.sparse_masks.SparseMask
     """
     nights = tuple(
         (str(context.results / r.product), r.key, r.data["night"], tuple(r.data["looked"]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from ccdflow.calibrate.chain import DARK, FLAT
+from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.association import STEPS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 
 # A wish makes a master of at most this many times its frames: four times as many halve its noise.
 _FRAMES_FACTOR = 4

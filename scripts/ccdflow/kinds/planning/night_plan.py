@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from ccdflow.calibrate.chain import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import level_share

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from ccdflow.calibrate.chain import DARK, FLAT
+from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.flat_figures import APERTURE
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of, grade_of

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow.camera.amplifiers import stated_sections
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.row_sample import sampled_rows
@@ -293,7 +294,8 @@ def _is_unstated(frame):
     """Tell whether no card says that the strips of the profile are an overscan."""
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
     is_counted = frame.geometry.source == "profile" and has_strips
-    return is_counted and not any(frame.row.facts[name] for name in _SECTIONS)
+    is_stated = any(frame.row.facts[name] for name in _SECTIONS)
+    return is_counted and (not is_stated or stated_sections.leaves_doubt(frame.row.reason))
 
 
 def _axis_of_strips(frame):

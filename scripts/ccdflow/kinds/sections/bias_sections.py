@@ -19,7 +19,8 @@ from ccdflow.run import ledger
 CLAIM_TOLERANCE = 0.15
 """Report a read noise that differs from the header's by more than this fraction."""
 
-_SHARED = {"readmode": "readout mode", "epoch": "taken from"}
+# A gain is in electrons per adu with some cameras, and a setting without a unit with others.
+_SHARED = {"readmode": "readout mode", "epoch": "taken from", "gain": "the header's gain"}
 
 
 def bias_sections(context, night, picture):

@@ -15,11 +15,14 @@ from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
 from ccdflow.kinds.sections import strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
+# Types whose frames are left out of their masters, each with a line.
+_COMBINED = ("bias", "dark", "flat")
+
 MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
 
-LEFT_OVER = "left over"
-"""The warning on a frame with light that an earlier frame left."""
+# The beginning of the kind of a warning that stands in the frame's row already.
+_OF_ROW = "row: "
 
 LIKE_A_FLAT = "like a flat"
 """The warning on a science frame as bright as a flat."""
@@ -112,14 +115,17 @@ def gather(rows, record_of):
         if PREFIX in row.reason:
             for part in row.reason.split("; "):
                 if part.startswith(PREFIX):
-                    texts.append((LEFT_OVER, part.removeprefix(PREFIX)))
+                    text = part.removeprefix(PREFIX)
+                    # A line is told of each kind: a gain and a section are two.
+                    texts.append((f"{_OF_ROW}{text.partition(':')[0]}", text))
         record = record_of(reduced_product(row.file))
         if record is None:
             continue
         # A record's data are JSON text until they are read: once.
         data = data_of[row.file] = dict(record.data.items())
         texts += map(tuple, data.get("warnings") or ())
-        noises[row.file] = row, data.get("noises", {})
+        texts += _flag_texts(row, data)
+        noises[row.file] = row, _noises_with_signal(data)
         if "even" in data:
             even.append([row.file, row.camera, data["even"]])
         elif data.get("statistics"):
@@ -135,6 +141,24 @@ def gather(rows, record_of):
         "noises": open_,
         "open": [file for file, *_ in (*even, *open_)],
     }
+
+
+def _noises_with_signal(data):
+    """Return the noises of the amplifiers that have a signal: others have none to compare."""
+    flags = data.get("flags") or ()
+    return {name: noise for name, noise in data.get("noises", {}).items() if name not in flags}
+
+
+def _flag_texts(row, data):
+    """Yield the warning on amplifiers without signal; masters name frames of their own types."""
+    flags = data.get("flags")
+    if flags and row.facts["type"] not in _COMBINED:
+        names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
+        yield (
+            f"{_OF_ROW}no signal",
+            f"no pixel has a signal in the amplifiers {names}; allowed: pixels between dark and"
+            " saturated; they are masked; look at the raw frame",
+        )
 
 
 def frames_with_warning(gathered):
@@ -279,7 +303,7 @@ def _setup(row, name):
 
 def table_texts(texts):
     """Return the texts of a frame's warnings that its row does not have."""
-    return [PREFIX + text for kind, text in texts if kind != LEFT_OVER]
+    return [PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
 
 
 _PROFILE = "the camera's profile"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.calibrate.chain import DARK, FLAT
+from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.stored_images import stored_image
 from ccdflow.frame.products import product_images

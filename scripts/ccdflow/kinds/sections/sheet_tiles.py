@@ -140,7 +140,8 @@ class NightTiles:
         amplifiers = self.context.store.geometry(row.geometry).amplifiers
         tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
         is_near = _SATURATED_PART * min(tops) <= highest <= (2 - _SATURATED_PART) * max(tops)
-        return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
+        # The levels of amplifiers are added as their mean, and no pixel is above the highest top.
+        return f"a patch of it reaches {min(highest, max(tops)):.0f} adu" if is_near else ""
 
     # -- the strip of time -------------------------------------------------------------------------
 

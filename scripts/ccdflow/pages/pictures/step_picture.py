@@ -120,7 +120,8 @@ def _draw_lines(axes, panel, where):
         elif middle > 0:
             values = values / middle
         size = 4.5 if len(chosen) < 60 else 2.5
-        label = f"{drawable_text(line.name)}: {middle:.4g} {panel.unit}".rstrip()
+        unit = panel.unit.replace("e-", "e⁻")
+        label = f"{drawable_text(line.name)}: {middle:.4g} {unit}".rstrip()
         axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
         drawn += values.tolist()
     widen(axes, drawn, least=0.5 if panel.is_level else 0.05)

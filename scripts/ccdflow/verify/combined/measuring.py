@@ -27,10 +27,33 @@ _SAMPLE_BYTES = 12_600_000
 _ENOUGH_VALUES = 1_000_000
 # Rows and columns of a box whose median is the expected light of its pixels.
 _BOX_SHAPE = (4, 32)
-# A value beyond this many sigma is an outlier.
+# A value beyond this many sigma is an outlier: one in 1.7 million normal values is.
 _CLIP_SIGMA = 5.0
+# Rounds of clipping at most: it ends before, where a round rejects nothing.
+_CLIP_ROUNDS = 20
 # Scatter of rounding to whole numbers: sigma is no smaller.
 _LEAST_SIGMA = 12**-0.5
+# Consecutive differences share a frame, so their variances are correlated by 1/4: the variance of
+# their mean is this many times that of independent ones.
+_CORRELATED = 1.5
+# Normal values that are combined to measure the variance of a statistic, and the least and largest
+# number of trials: the ratio is known to 0.6 % by 3,000 trials of 100 values, and compared to 3 %.
+_TRIAL_VALUES, _FEWEST_TRIALS, _MOST_TRIALS = 300_000, 2000, 20_000
+# Of the random numbers: the same figures in each verification.
+_TRIAL_SEED = 18
+# Flats of which a gain is measured: they make four pairs.
+_GAIN_FRAMES = 5
+# A pixel gives a gain if its photon variance, at a gain of 1, is this many times the read variance.
+_GAIN_LIGHT = 30
+# A gain needs this many pixels: fewer leave an error above 5 %.
+_GAIN_PIXELS = 1000
+# Rounds of clipping for a gain: twice as many as the products' own, so that it has settled.
+_GAIN_ROUNDS = 6
+# The median of the square of a standard normal value (chi square of one degree of freedom).
+_MEDIAN_OF_SQUARES = 0.4549
+# The squares of differences, of neighbours in a row and of flats, have this many times the squared
+# mean as variance: 2 for independent ones, 3 as neighbours share a pixel.
+_SQUARES_VARIANCE = 3
 
 
 def rows_measured_on(ny, nx, count, wanted):
@@ -125,7 +148,7 @@ def scatter(values):
     mean = float(np.median(values))
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - mean))) or float(values.std())
     kept = values
-    for _ in range(20):
+    for _ in range(_CLIP_ROUNDS):
         before = kept.size
         kept = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)]
         if kept.size < 2:
@@ -173,8 +196,10 @@ def noise_of_two_halves(frames, account):
     """
     count = len(frames)
     halves = [combination(part, account) for part in (frames[::2], frames[1::2])]
-    total_excess = sum(excess(n, *_method(account)) / n for n in (count - count // 2, count // 2))
-    ratio = excess(count, *_method(account)) / count / total_excess
+    total_excess = sum(
+        excess(n, *_combining_settings(account)) / n for n in (count - count // 2, count // 2)
+    )
+    ratio = excess(count, *_combining_settings(account)) / count / total_excess
     return white_scatter(halves[0] - halves[1]) * ratio**0.5
 
 
@@ -193,10 +218,11 @@ def predicted_noise(noise, count, account):
     -------
     float
     """
-    return noise * (excess(count, *_method(account)) / count) ** 0.5
+    return noise * (excess(count, *_combining_settings(account)) / count) ** 0.5
 
 
-def _method(account):
+def _combining_settings(account):
+    """Return (method, clip, deviation, iterations); no clip where a noise model is the limit."""
     clip = None if account.deviation == "noise" else account.clip
     return account.method, clip, account.deviation, account.iterations
 
@@ -213,7 +239,7 @@ def combination(values, account):
     -------
     numpy.ndarray
     """
-    return _combination(values, *_method(account))
+    return _combination(values, *_combining_settings(account))
 
 
 def _combination(values, method, clip, deviation, iterations):
@@ -252,11 +278,10 @@ def excess(count, method, clip, deviation, iterations):
     """
     if count < 3 or (method == "average" and clip is None):
         return 1.0
-    # The ratio is known to 0.6 % of 3,000 trials of 100 values, and is compared to 3 %.
-    trials = max(min(20_000, 300_000 // count), 2000)
-    values = np.random.default_rng(18).standard_normal((count, trials))
-    made = _combination(values, method, clip, deviation, iterations)
-    return float(np.mean(made**2) / np.mean(values.mean(axis=0) ** 2))
+    trials = max(min(_MOST_TRIALS, _TRIAL_VALUES // count), _FEWEST_TRIALS)
+    values = np.random.default_rng(_TRIAL_SEED).standard_normal((count, trials))
+    combined = _combination(values, method, clip, deviation, iterations)
+    return float(np.mean(combined**2) / np.mean(values.mean(axis=0) ** 2))
 
 
 def model_factor(frames, levels, light, fixed, slope):
@@ -277,13 +302,13 @@ def model_factor(frames, levels, light, fixed, slope):
     (float, float)
     """
     lit, variances, count = np.maximum(light, 0), [], 0
-    for one, two in pairwise(range(len(frames))):
-        variance = sum((fixed + slope * lit * L) / L**2 for L in (levels[one], levels[two]))
-        sigma, number = scatter((frames[one] - frames[two]) / np.sqrt(variance))
+    for i, j in pairwise(range(len(frames))):
+        variance = sum((fixed + slope * lit * level) / level**2 for level in (levels[i], levels[j]))
+        sigma, number = scatter((frames[i] - frames[j]) / np.sqrt(variance))
         variances.append(sigma**2)
         count += number
     factor = float(np.mean(variances)) ** 0.5
-    return factor, factor * (1.5 / (2 * max(count, 1))) ** 0.5
+    return factor, factor * (_CORRELATED / (2 * max(count, 1))) ** 0.5
 
 
 def gain_of_pairs(frames, levels, noise):
@@ -302,22 +327,24 @@ def gain_of_pairs(frames, levels, noise):
     (float, float)
     """
     squares, photons, fixed = [], [], []
-    for first, second, one, two in zip(frames, frames[1:5], levels, levels[1:], strict=False):
+    pairs = zip(pairwise(frames[:_GAIN_FRAMES]), pairwise(levels), strict=False)
+    for (first, second), (level, next_level) in pairs:
         # Against shading of one flat to the next: differences of neighbours in a row.
         difference = first - second
         steps = (difference[:, 1:] - difference[:, :-1]) / 2**0.5
         mean = (first + second) / 2
-        lit = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / one + 1 / two)
-        read_variance = np.full(steps.shape, noise**2 * (1 / one**2 + 1 / two**2))
+        lit = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / level + 1 / next_level)
+        read_variance = np.full(steps.shape, noise**2 * (1 / level**2 + 1 / next_level**2))
         with np.errstate(invalid="ignore"):
-            good = np.isfinite(steps) & (lit > 30 * read_variance)
+            good = np.isfinite(steps) & (lit > _GAIN_LIGHT * read_variance)
         for parts, values in ((squares, steps**2), (photons, lit), (fixed, read_variance)):
             parts.append(values[good])
     squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
-    if squares.size < 1000:
+    if squares.size < _GAIN_PIXELS:
         return np.nan, np.nan
-    inverse = float(np.median(squares / photons)) / 0.4549
-    for _ in range(6):
-        kept = squares <= 25 * (inverse * photons + fixed)
+    # The reciprocal gain: photons are in the unit of the flats.
+    inverse = float(np.median(squares / photons)) / _MEDIAN_OF_SQUARES
+    for _ in range(_GAIN_ROUNDS):
+        kept = squares <= _CLIP_SIGMA**2 * (inverse * photons + fixed)
         inverse = float(np.mean(((squares - fixed) / photons)[kept]))
-    return 1 / inverse, (3 * 1.5 / np.count_nonzero(kept)) ** 0.5
+    return 1 / inverse, (_SQUARES_VARIANCE * _CORRELATED / np.count_nonzero(kept)) ** 0.5

@@ -1,4 +1,4 @@
-"""The mask bits of calibrated frames, and sparse masks."""
+"""Masks that store only their set pixels, and the bits that a master passes on to frames."""
 
 from __future__ import annotations
 
@@ -6,49 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.maskbits import (
-    BAD_COLUMN,
-    BLEED,
-    COSMIC,
-    DEAD,
-    FLAT_UNRELIABLE,
-    HOT,
-    NO_DATA,
-    NOT_FINITE,
-    NOT_LINEAR,
-    REPLACED,
-    SATURATED,
-    UNCALIBRATED,
-    UNLIT,
-    VARIES,
-    flagged_indices,
-)
+from ccdflow.maskbits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, flagged_indices
 
-MEANING = {
-    SATURATED: "saturated",
-    NOT_FINITE: "not finite",
-    NO_DATA: "no data",
-    HOT: "hot",
-    DEAD: "dead or low response",
-    BAD_COLUMN: "bad column or trap",
-    COSMIC: "cosmic ray",
-    UNLIT: "unlit",
-    UNCALIBRATED: "calibration missing or extrapolated here",
-    NOT_LINEAR: "beyond linear range",
-    BLEED: "next to saturation",
-    REPLACED: "value replaced",
-    VARIES: "varies",
-    FLAT_UNRELIABLE: "flat unreliable",
-}
-"""Each bit in words, as headers and pages have it."""
-
-LEAST_FLAT = 1e-3
-"""A pixel is divided by its flat only if that is at least this."""
-
-HOT_RATE = 20.0
-"""A pixel of more electrons a second is masked if its dark was scaled up."""
-
-_OF_ITS_FRAMES = SATURATED | NOT_FINITE | NO_DATA
+# Bits that describe the members of a master: its values there are none.
+_OF_MEMBERS = SATURATED | NOT_FINITE | NO_DATA
 
 
 def bits_of_master(mask):
@@ -65,12 +26,12 @@ def bits_of_master(mask):
         (ny, nx), int16.
     """
     mask = mask.astype(np.int16)
-    without = (mask & _OF_ITS_FRAMES) != 0
-    return (mask & ~_OF_ITS_FRAMES) | np.where(without, UNCALIBRATED, 0).astype(np.int16)
+    without = (mask & _OF_MEMBERS) != 0
+    return (mask & ~_OF_MEMBERS) | np.where(without, UNCALIBRATED, 0).astype(np.int16)
 
 
 @dataclass(frozen=True)
-class Sparse:
+class SparseMask:
     """A mask that stores only its set pixels.
 
     Attributes
@@ -104,7 +65,7 @@ class Sparse:
         inside = (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
         width = region.x1 - region.x0
         index = (y[inside] - region.y0) * width + x[inside] - region.x0
-        return Sparse(index, self.value[inside], width)
+        return SparseMask(index, self.value[inside], width)
 
     def put(self, first, block):
         """Set these bits in the rows of a mask from ``first`` on, (k, nx) int16, contiguous.

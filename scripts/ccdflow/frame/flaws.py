@@ -13,6 +13,8 @@ NO_VALUE = "not finite"
 
 # Converters with fewer bits are no longer in use.
 _FEWEST_BITS = 12
+# Pixels of a sample along the shorter side, about.
+_SAMPLES = 64
 
 
 def saturation_of(dtype, offset, amplifier):
@@ -68,7 +70,7 @@ def mask_of_amplifier(stored, offset, amplifier):
 
 def sampling_steps(data):
     """Return the steps over rows and columns for a sample of a region's pixels."""
-    step = max(1, min(data.shape) // 64)
+    step = max(1, min(data.shape) // _SAMPLES)
     return slice(data.y0, data.y1, step), slice(data.x0, data.x1, step)
 
 

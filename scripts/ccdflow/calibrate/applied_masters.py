@@ -14,6 +14,7 @@ BIAS, DARK, FLAT = "bias", "dark", "flat"
 ELECTRONS = ("electron", "electrons", "e-", "e")
 """Words of BUNIT for electrons."""
 
+# Words of BUNIT for the numbers of a converter.
 _ADU = ("adu", "adus", "dn", "count", "counts")
 
 EXACT_SECONDS = 0.1
@@ -25,15 +26,18 @@ EXACT_PART = 1e-3
 SCALE_UP = 2.5
 """A dark is scaled up by no more than this unless the caller says otherwise."""
 
+# Gains that differ by less than this part are equal: cards have a few digits.
+_SAME_GAIN = 1e-3
 
-def is_same_exposure(one, other):
+
+def is_same_exposure(seconds, reference):
     """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
 
     Parameters
     ----------
-    one : float or numpy.ndarray
+    seconds : float or numpy.ndarray
         Seconds.
-    other : float
+    reference : float
         Seconds; the tolerance is of this one.
 
     Returns
@@ -45,7 +49,7 @@ def is_same_exposure(one, other):
     >>> is_same_exposure(300.0, 300.2), is_same_exposure(1.0, 1.2)
     (True, False)
     """
-    return abs(one - other) <= max(EXACT_SECONDS, EXACT_PART * abs(other))
+    return abs(seconds - reference) <= max(EXACT_SECONDS, EXACT_PART * abs(reference))
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class AppliedMaster:
     Attributes
     ----------
     master : ccdflow.calibrate.master_store.Master
+        The bias, dark or flat.
     scale : float
         k: the frame's exposure time over the dark's; 1 for equal ones.
     lag : int or None
@@ -73,7 +78,7 @@ class AppliedMaster:
 
 
 @dataclass(frozen=True)
-class MasterChain:
+class FrameMasters:
     """The masters of a frame; None for a missing one.
 
     Attributes
@@ -92,7 +97,7 @@ class MasterChain:
 
     @property
     def scale(self):
-        """k; 0 without a dark."""
+        """The factor k of the dark; 0 without a dark."""
         return 0.0 if self.dark is None else self.dark.scale
 
     @property
@@ -100,8 +105,8 @@ class MasterChain:
         """Net factor on the combined bias: 1 - k if it was subtracted from the dark as well."""
         if self.bias is None:
             return 0.0
-        same = self.dark is not None and self.dark.master.bias_key == self.bias.master.key
-        return 1.0 - self.dark.scale if same else 1.0
+        is_same_bias = self.dark is not None and self.dark.master.bias_key == self.bias.master.key
+        return 1.0 - self.dark.scale if is_same_bias else 1.0
 
 
 def unit_of_calibrated(text, readouts):
@@ -130,12 +135,12 @@ def has_noise(readouts):
     return bool(readouts) and all(r.photon_gain and r.read_noise is not None for r in readouts)
 
 
-def level_is_out(chain, readouts):
+def level_is_out(masters, readouts):
     """Tell whether the bias level is subtracted: by overscan, bias, or a dark that includes it.
 
     Parameters
     ----------
-    chain : MasterChain
+    masters : FrameMasters
     readouts : sequence of ccdflow.frame.readout.Readout
         Of the amplifiers of an image.
 
@@ -143,9 +148,9 @@ def level_is_out(chain, readouts):
     -------
     bool
     """
-    if chain.bias is not None or all(readout.subtracted for readout in readouts):
+    if masters.bias is not None or all(readout.subtracted for readout in readouts):
         return True
-    return chain.dark is not None and not chain.dark.master.bias_key
+    return masters.dark is not None and not masters.dark.master.bias_key
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,12 @@ class DarkLimits:
     tolerance: float = 0.5
 
 
-def check_masters(chain, readouts, *, camera="", unit="adu", limits=None, name=None):
+def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name=None):
     """Raise `FrameError` if the masters would leave a fault in the frame's pixels.
 
     Parameters
     ----------
-    chain : MasterChain
+    masters : FrameMasters
     readouts : tuple of ccdflow.frame.readout.Readout
         Of all images.
     camera : str
@@ -186,17 +191,17 @@ def check_masters(chain, readouts, *, camera="", unit="adu", limits=None, name=N
         For a bias that would be subtracted twice or not at all, a dark of another exposure or
         temperature beyond the limits, and masters of another camera or unit.
     """
-    if chain.dark is not None:
-        _check_dark(chain, limits or DarkLimits(), name)
-    if chain.flat is not None:
-        _check_flat(chain, readouts, name)
-    for use in chain.uses:
-        _check_kin(use.master, readouts, camera, unit, name)
+    if masters.dark is not None:
+        _check_dark(masters, limits or DarkLimits(), name)
+    if masters.flat is not None:
+        _check_flat(masters, readouts, name)
+    for use in masters.uses:
+        _check_origin(use.master, readouts, camera, unit, name)
 
 
-def _check_dark(chain, limits, name):
+def _check_dark(masters, limits, name):
     """Raise `FrameError` where a dark does not fit the frame or the bias."""
-    dark, k = chain.dark.master, chain.scale
+    dark, k = masters.dark.master, masters.scale
     if not np.isfinite(k) or k <= 0:
         raise FrameError(
             "the dark cannot be scaled to the frame's exposure",
@@ -216,19 +221,19 @@ def _check_dark(chain, limits, name):
             allowed=f"at most {limits.scale_up:g}",
             remedy=f"take a longer dark than {dark.name}",
         )
-    off = chain.dark.degrees
-    if off is not None and abs(off) > limits.tolerance:
+    difference = masters.dark.degrees
+    if difference is not None and abs(difference) > limits.tolerance:
         raise FrameError(
             "the dark is of another temperature",
             file=name,
             keyword="calibrate: temperature_tolerance",
-            value=round(off, 3),
+            value=round(difference, 3),
             allowed=f"within {limits.tolerance:g} degrees",
             remedy=f"take a dark at the frame's temperature, not {dark.name}",
         )
     if dark.bias_key:
         return
-    if chain.bias is not None:
+    if masters.bias is not None:
         raise FrameError(
             "the dark still holds its bias, which would be subtracted twice",
             file=name,
@@ -246,9 +251,9 @@ def _check_dark(chain, limits, name):
         )
 
 
-def _check_flat(chain, readouts, name):
+def _check_flat(masters, readouts, name):
     """Raise `FrameError` where a bias level is still in the flat or in the frame."""
-    flat = chain.flat.master
+    flat = masters.flat.master
     if not flat.level_subtracted:
         raise FrameError(
             "the flat still holds its bias level",
@@ -257,7 +262,7 @@ def _check_flat(chain, readouts, name):
             allowed="a flat with bias or overscan subtracted (cards BIASKEY or OVERSCAN)",
             remedy="combine the flats again with a bias",
         )
-    if not level_is_out(chain, readouts):
+    if not level_is_out(masters, readouts):
         raise FrameError(
             "the frame's bias level is still in it and would be divided by the flat",
             file=name,
@@ -266,7 +271,7 @@ def _check_flat(chain, readouts, name):
         )
 
 
-def _check_kin(master, readouts, camera, unit, name):
+def _check_origin(master, readouts, camera, unit, name):
     """Raise `FrameError` where a master is another camera's, or in another unit."""
     if camera and master.camera and camera != master.camera:
         raise FrameError(
@@ -289,7 +294,8 @@ def _check_kin(master, readouts, camera, unit, name):
     gains = [readout.gain for readout in readouts]
     if len(master.gains) != len(gains) or None in gains:
         return
-    if any(abs(a - b) > 1e-3 * b for a, b in zip(master.gains, gains, strict=True)):
+    pairs = zip(master.gains, gains, strict=True)
+    if any(abs(other - gain) > _SAME_GAIN * gain for other, gain in pairs):
         raise FrameError(
             f"the {master.kind} was taken at another gain",
             file=name,

@@ -1,0 +1,186 @@
+"""The figures of a calibrated image, measured on some of its rows before its pixels are written."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+
+from ccdflow.calibrate import signal, sky_level
+from ccdflow.calibrate.master_store import LEAST_FLAT
+from ccdflow.files.multi_image_products import read_each_row
+
+# Pixels that are read and calibrated at once: 256 kB of float32 stay in the processor's cache.
+_READ_PIXELS = 1 << 16
+# Rows and columns of a master of which one counts: for a median, and for its highest values.
+_MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
+# This part of a flat's pixels is no brighter than the pixels that decide its saturation.
+_TOP_SHARE = 0.999
+
+
+class ImageFigures(TypedDict, total=False):
+    """The figures of a calibrated image, in the unit of the product.
+
+    Attributes
+    ----------
+    sky, sky_rms : float or None
+        Level and noise of a median pixel; None without a finite pixel.
+    sky_predicted : float or None
+        The noise that the standard errors predict for it; None without standard errors.
+    saturation : float or None
+        The smallest value that a saturated pixel can have; None if it is unknown.
+    bias_noise, dark_noise : float
+        Median noise of a master as applied, before the flat; absent without that master.
+    flat_noise : float
+        Median noise of the flat, relative to its value; absent without a flat.
+    level_noise : list of float
+        Noise of the level of a row, of each amplifier; empty without standard errors.
+    flags : dict of int to int
+        Pixels of each bit; absent without a mask.
+    cosmics_kept : bool
+        Whether the hits of cosmic rays are in the mask; absent where none were looked for.
+    cosmics_how : (float, float, float)
+        Limit in sigma, contrast, and FWHM of the stars, pixels; absent with `cosmics_kept`.
+    """
+
+    sky: float | None
+    sky_rms: float | None
+    sky_predicted: float | None
+    saturation: float | None
+    bias_noise: float
+    dark_noise: float
+    flat_noise: float
+    level_noise: list[float]
+    flags: dict[int, int]
+    cosmics_kept: bool
+    cosmics_how: tuple[float, float, float]
+
+
+class ImageSample:
+    """Some rows of an image of a reduced frame, calibrated: they give its figures.
+
+    Parameters
+    ----------
+    file : int
+        Descriptor of the frame's file.
+    unit : ccdflow.files.multi_image_products.ProductUnit
+        The HDU of the image.
+    work : ccdflow.calibrate.arithmetic.ImageCalibration
+    name : str
+        The file's, for errors.
+    noise : bool
+        Whether standard errors are made.
+    """
+
+    def __init__(self, file, unit, work, *, name, noise):
+        self._file, self._unit, self._work = file, unit, work
+        self._name, self._noise = name, noise
+        self.background = None
+        if noise:
+            tiles = signal.tiles_of(unit.shape[0])
+            self.background = signal.Background(tiles, self.rows(tiles.all_rows))
+
+    def figures(self):
+        """Return the `ImageFigures` that follow from the sample: all but those of the mask."""
+        ny, _ = self._unit.shape
+        rows = sky_level.sampled_pairs_of_rows(ny)
+        return {
+            **sky_level.level_and_noise(self.rows(rows), self.rows(np.minimum(rows + 1, ny - 1))),
+            "sky_predicted": self._predict(rows) if self._noise else None,
+            "saturation": self._saturation(),
+            **self._noises(),
+        }
+
+    def rows(self, rows):
+        """Return some rows, calibrated, (k, nx) float32."""
+        nx = self._unit.shape[1]
+        step = max(1, _READ_PIXELS // nx)
+        stored = np.empty((min(step, len(rows)), nx), self._unit.dtype)
+        values = np.empty((len(rows), nx), np.float32)
+        for first in range(0, len(rows), step):
+            indices, block = rows[first : first + step], values[first : first + step]
+            read = stored[: len(indices)]
+            read_each_row(self._file, self._unit, indices.tolist(), read, name=self._name)
+            np.copyto(block, read)
+            with np.errstate(invalid="ignore", over="ignore"):
+                self._work.apply(indices, block)
+        return values
+
+    def _predict(self, rows):
+        """Return the noise of some rows at the background's level, as it would be measured."""
+        shape = (len(rows), self._unit.shape[1])
+        light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
+        self.background.rows(rows, light)
+        np.maximum(light, 0, out=light)
+        self._work.noise.of_light(rows, light, variance, scratch)
+        return sky_level.expected_noise(np.sqrt(variance, out=variance))
+
+    def _saturation(self):
+        """Return the smallest possible value of a saturated pixel, in the product's unit."""
+        levels = [self._saturation_of(readout) for readout in self._work.readouts]
+        return min(levels) if levels and None not in levels else None
+
+    def _saturation_of(self, readout):
+        """Return the calibrated value at which an amplifier is saturated, None if it is unknown."""
+        if readout.saturation is None:
+            return None
+        value, part = readout.saturation - readout.level, readout.region.slices
+        for kind, scale in (("bias", 1.0), ("dark", self._work.masters.scale)):
+            image = self._work.plane(kind)
+            if image is not None:
+                value -= scale * _median_of_amplifier(image, readout, part)
+        flat = self._work.plane("flat")
+        if flat is not None:
+            value /= _highest_of_amplifier(flat, readout, part)
+        return value * self._work.factor(readout)
+
+    def _noises(self):
+        """Return the noise that the masters add, as applied, and the level of a row."""
+        masters, work = self._work.masters, self._work
+        levels, noises = [], {}
+        factor = max(work.factor(readout) for readout in work.readouts)
+        if self._noise:
+            for kind, scale in (("bias", abs(masters.bias_share)), ("dark", masters.scale)):
+                if work.plane(kind) is not None:
+                    # The noise of a bias is slow to compute, and not needed if the bias cancels.
+                    noise = work.noise.median(kind) if scale else 0.0
+                    noises[f"{kind}_noise"] = scale * factor * noise
+            # A dark that was made less another bias brings that one's noise with it.
+            others = [work.noise.other_bias(readout) for readout in work.readouts]
+            if any(others):
+                own = noises.get("bias_noise", 0.0)
+                other = sum(others) / len(others)
+                noises["bias_noise"] = (own**2 + factor**2 * other) ** 0.5
+            if work.plane("flat") is not None:
+                noises["flat_noise"] = work.noise.median("flat")
+            shares = 1.0
+            for kind, share in (("bias", masters.bias_share), ("dark", masters.scale)):
+                use = getattr(masters, kind)
+                if use is not None and use.master.frames:
+                    shares += share**2 / use.master.frames
+            levels = [
+                work.factor(readout) * (readout.level_variance * shares) ** 0.5
+                for readout in work.readouts
+            ]
+        return {**noises, "level_noise": levels}
+
+
+def _median_of_amplifier(image, readout, part):
+    """Return the median of a master's pixels of an amplifier."""
+
+    def make():
+        return float(np.median(image.data[part][:: _MEDIAN_STEPS[0], :: _MEDIAN_STEPS[1]]))
+
+    return image.figure(("middle", readout), make)
+
+
+def _highest_of_amplifier(image, readout, part):
+    """Return a value that almost no pixel of a flat's amplifier exceeds."""
+
+    def make():
+        return max(
+            float(np.quantile(image.data[part][:: _TOP_STEPS[0], :: _TOP_STEPS[1]], _TOP_SHARE)),
+            LEAST_FLAT,
+        )
+
+    return image.figure(("top", readout), make)

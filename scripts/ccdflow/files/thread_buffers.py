@@ -1,0 +1,42 @@
+"""Buffers that threads use again: fresh pages of memory would cost half of the time of a frame."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+
+# Private: a forked process must not write into the buffers of another.
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
+class _Buffers(threading.local):
+    """The buffers of a thread: {use: memory}."""
+
+    def __init__(self):
+        self.by_use = {}
+
+
+# One attribute, another dictionary in each thread.
+_BUFFERS = _Buffers()
+
+
+def thread_buffer(use, size):
+    """Return a buffer of this thread, valid until its next call for the same use.
+
+    Parameters
+    ----------
+    use : str or tuple
+        Name of the use; buffers that are needed at once have different names.
+    size : int
+        Bytes. The memory of a use grows to the largest size, and is kept.
+
+    Returns
+    -------
+    memoryview
+        Of ``size`` bytes, writable; its content is whatever was left there.
+    """
+    memory = _BUFFERS.by_use.get(use)
+    if memory is None or len(memory) < size:
+        _BUFFERS.by_use.pop(use, None)
+        memory = _BUFFERS.by_use[use] = mmap.mmap(-1, max(size, 1), flags=_PRIVATE)
+    return memoryview(memory)[:size]
