@@ -89,8 +89,8 @@ def look_at_dates(reader, moment, exptime):
 def _time_in_words(difference):
     """Return a time in words.
 
-    >>> _words(timedelta(days=7)), _words(timedelta(hours=8)), _words(timedelta(seconds=130))
-    ('7 days', '8 hours', '130 s')
+    >>> [_time_in_words(timedelta(hours=hours)) for hours in (168, 8, 0.05)]
+    ['7 days', '8 hours', '180 s']
     """
     seconds = difference.total_seconds()
     for size, name in ((86400, "days"), (3600, "hours")):
