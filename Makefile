@@ -34,6 +34,9 @@ test: check tests ## check the style, then run all tests
 
 ##@ Your own frames
 
+.PHONY: env
+env: $(RUNTIME) ## make or renew the environment that ccdflow runs with in VENV (default .venv)
+
 .PHONY: new-camera
 new-camera: $(RUNTIME) ## propose a camera's profile: FRAME=a bias [FLAT=a flat]
 	@test -n "$(FRAME)" || { echo "which frame? make new-camera FRAME=bias.fits.gz FLAT=flat.fits.gz"; exit 1; }
@@ -45,9 +48,10 @@ slurm: $(CLUSTER) ## add what a cluster needs to the environment (docs/slurm.md)
 ##@ Measurements
 
 .PHONY: bench
-bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 20 min, 16 GB of disk
+bench: $(RUNTIME) ## speed beside the guide's loop, IRAF, Siril and others: 21 min, 16 GB of disk
 	$(BIN)/python benchmarks/frames.py
 	$(BIN)/python benchmarks/combining.py
+	$(BIN)/python benchmarks/combining_job.py
 	$(BIN)/python benchmarks/masters.py
 	$(BIN)/python benchmarks/calibrating.py
 
@@ -90,8 +94,8 @@ format: $(DEVELOPER) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile rules
 
-.PHONY: env
-env: $(DEVELOPER) ## make or renew the environment in VENV (default .venv)
+.PHONY: dev-env
+dev-env: $(DEVELOPER) ## add the developer's tools to the environment, as the verbs above do
 
 .PHONY: clean
 clean: ## remove the demo, caches and the environment; your raw frames and results stay

@@ -36,7 +36,7 @@ rule all:
 
 
 onstart:
-    RUN.heed_signals()
+    RUN.note_signals()
 
 
 onsuccess:
@@ -44,5 +44,5 @@ onsuccess:
 
 
 onerror:
-    RUN.make_the_rest()
+    RUN.make_remaining()
     end()

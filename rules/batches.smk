@@ -1,6 +1,6 @@
-"""Batches of nights, or parts of big nights: a job of the cluster, or a process here. The
-output is the record that says that each job of the batch has left its own. All other rules are
-local: what is not made of one night alone need not queue."""
+"""Batches of nights, or of parts of big nights: a job of the cluster, or a process here. The output is
+the record of the batch: each of its jobs has left a record. All other rules are local, because products
+of several nights need no place in the cluster's queue."""
 
 
 rule night:

@@ -23,7 +23,7 @@ rule combine:
         make(wildcards, threads)  # ccdflow.kinds.bias.BIAS_KIND.make
 
 
-rule quality_table:
+rule bias_table:
     """Figures of all combined biases -> bias_quality.csv."""
     input:
         needed,

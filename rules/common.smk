@@ -11,12 +11,12 @@ from pathlib import Path
 SNAKEFILE = Path(workflow.snakefile).absolute().parents[1] / "Snakefile"
 sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 
-# Nothing that is imported is garbage, and looking for it takes 0.1 s.
+# Imported modules are no garbage, and the search for garbage takes 0.1 s.
 gc.disable()
 import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
 from ccdflow.errors import UserError
-from ccdflow.run import batch_resources, batches, host, lasting_streams, messages, steward, summary
+from ccdflow.run import batch_resources, batches, host, lasting_streams, steward, summary
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 
@@ -36,7 +36,7 @@ def or_stop(check, argument):
     try:
         return check(argument)
     except UserError as error:
-        host.stop(messages.error_line_with_settings(error, host.given_settings(workflow)))
+        host.stop(host.error_line_with_settings(error, host.given_settings(workflow)))
 
 
 or_stop(host.check_attributes, workflow)
@@ -51,7 +51,7 @@ SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.FOLDERS
 
 
 def all_kinds():
-    """Return the kinds of products; `verify` and the nodes of a cluster do without: 0.15 s."""
+    """Return the kinds of products; imported late, because `verify` and batches save 0.15 s."""
     from ccdflow.kinds import CHAIN
 
     return CHAIN
@@ -159,7 +159,7 @@ def end():
 
 def end_as_module():
     """End the run as `onsuccess` and `onerror` do: Snakemake does not call a module's."""
-    RUN.make_the_rest()
+    RUN.make_remaining()
     if why := RUN.end():
         host.stop(why)
 

@@ -1,5 +1,5 @@
-"""Reduced darks to combined darks, and the table of the detector's figures by them. Rules and outputs
-are those of biases (rules/combine.smk); the products are others."""
+"""Reduced darks to combined darks, and the table of the detector's figures by them. Both rules
+are those of biases (rules/combine.smk) for other products."""
 
 
 use rule combine as combine_darks with:
@@ -9,7 +9,7 @@ use rule combine as combine_darks with:
     localrule: True
 
 
-use rule quality_table as dark_table with:
+use rule bias_table as dark_table with:
     """Figures of all combined darks -> dark_quality.csv."""
     wildcard_constraints:
         product=r"dark_quality\.csv",  # ccdflow.kinds.quality_tables.DARK_TABLE.make

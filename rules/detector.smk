@@ -49,14 +49,14 @@ rule bad_pixels:
         make(wildcards)  # ccdflow.kinds.bad_pixel_map.BAD_PIXELS.make
 
 
-use rule quality_table as detector_table with:
+use rule bias_table as detector_table with:
     """Measurements of all nights -> detector.csv."""
     wildcard_constraints:
         product=r"detector\.csv",  # ccdflow.kinds.detector_table.DETECTOR_TABLE.make
     localrule: True
 
 
-use rule quality_table as trends with:
+use rule bias_table as trends with:
     """Biases and detectors of all nights -> events.csv: steps in their figures, with dates."""
     wildcard_constraints:
         product=r"events\.csv",  # ccdflow.kinds.trends.TRENDS_TABLE.make

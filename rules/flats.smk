@@ -1,5 +1,5 @@
-"""Reduced flats to combined flats, and the table of the detector's figures by them. Rules and outputs
-are those of biases (rules/combine.smk); the products are others."""
+"""Reduced flats to combined flats, and the table of the detector's figures by them. Both rules
+are those of biases (rules/combine.smk) for other products."""
 
 
 use rule combine as combine_flats with:
@@ -9,7 +9,7 @@ use rule combine as combine_flats with:
     localrule: True
 
 
-use rule quality_table as flat_table with:
+use rule bias_table as flat_table with:
     """Figures of all combined flats -> flat_quality.csv."""
     wildcard_constraints:
         product=r"flat_quality\.csv",  # ccdflow.kinds.quality_tables.FLAT_TABLE.make

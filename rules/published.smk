@@ -1,8 +1,8 @@
 """Products by their names: as targets of a run, and for `snakemake --report`.
 
-What makes a product leaves a record, and that is what the other rules are about (why:
-docs/decisions/records-as-outputs.md). This rule only leads from a name to its record; in views the other rules
-have the products themselves.
+The output of the other rules is the record that a job leaves, not the product (why:
+docs/decisions/records-as-outputs.md). This rule leads from the name of a product to its record. In views the
+other rules have the products themselves as outputs, and this file is not included.
 """
 
 

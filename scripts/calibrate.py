@@ -240,7 +240,7 @@ def readout_of(unit, options):
     )
 
 
-# The function that calibrates a frame, as a forked process has it from its parent.
+# The function that calibrates a frame, inherited by forked processes.
 _inherited = []
 # Held while a forked process is at work on a frame.
 _at_work = threading.Lock()
@@ -269,20 +269,20 @@ def calibrate_all(paths, work, cores):
     UserError
         If one of the processes is killed.
     """
-    first, rest = _result_or_error(work, paths[0]), paths[1:]
-    workers = min(cores, len(rest))
+    first, others = _result_or_error(work, paths[0]), paths[1:]
+    workers = min(cores, len(others))
     # A process with threads, such as that of a test, cannot be forked safely.
     if workers < 2 or threading.active_count() > 1:
-        return [first, *(_result_or_error(work, path) for path in rest)]
+        return [first, *(_result_or_error(work, path) for path in others)]
     context = multiprocessing.get_context("fork")
     link = os.pipe()
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_begin, initargs=(work, link)
+        workers, mp_context=context, initializer=_start_worker, initargs=(work, link)
     )
     # Ctrl-C is for the parent, which gives out no more frames: the processes inherit the block.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        results = pool.map(_calibrate_inherited, rest)
+        results = pool.map(_calibrate_inherited, others)
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         return [first, *results]
     except BrokenProcessPool:
@@ -298,7 +298,8 @@ def calibrate_all(paths, work, cores):
             os.close(end)
 
 
-def _begin(work, link):
+def _start_worker(work, link):
+    """Keep the function of a forked process, and end the process with its parent."""
     _inherited[:] = [work]
     reading, writing = link
     os.close(writing)
@@ -325,7 +326,7 @@ def _result_or_error(work, path):
 
 
 def run(options):
-    """Calibrate the files and return the line that says so; with status 1 if one could not be.
+    """Calibrate the files and return the line on them, with status 1 if one could not be.
 
     Raises
     ------
@@ -352,7 +353,7 @@ def run(options):
             paths, lambda path: calibrate(path, out, options, store), options.cores
         )
     finally:
-        # Those of a process that was killed, now or in an earlier call.
+        # Temporary files of a process that was killed, now or in an earlier call.
         for path in out.iterdir():
             atomic_write.remove_abandoned(path)
     lines = lines_of_errors([each for each in done if isinstance(each, Exception)], out)
@@ -365,7 +366,7 @@ def run(options):
 
 
 def lines_of_errors(errors, out):
-    """Return the lines on frames that were not calibrated; a common cause is told once.
+    """Return the lines on frames that were not calibrated, one for each cause.
 
     Parameters
     ----------

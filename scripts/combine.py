@@ -79,7 +79,7 @@ def parse(arguments=None):
 
 
 def run(options):
-    """Combine the files, write the result and return the line that says so.
+    """Combine the files, write the result and return the line on it.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def run(options):
     out = commandline.path(options, "out", what="FILE", old_form=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
-    twice = [word for word, count in Counter(options.words).items() if count > 1]
-    if twice:
-        raise UserError("is given twice", file=twice[0], remedy="give each frame once")
+    repeated = [word for word, count in Counter(options.words).items() if count > 1]
+    if repeated:
+        raise UserError("is given twice", file=repeated[0], remedy="give each frame once")
     commandline.check_products([out], options.words, overwrite=options.overwrite)
     recipe = CombineRecipe(
         method=options.method,

@@ -102,9 +102,9 @@ def news(count, before, after, seconds):
     Parameters
     ----------
     count : dict
-        Frames done and set aside, other products made, and the words for those (``what``).
+        Frames done and set aside, other products made, and the plural of these (``what``).
     before : dict
-        What was reported before, see `reported_frames`.
+        Status by file as reported before, see `reported_frames`.
     after : dict
         As `troubled_frames` returns it.
     seconds : float
@@ -163,7 +163,7 @@ def reported_frames(results):
         return {}
 
 
-def remember(results, after):
+def remember_reported(results, after):
     """Remember the reported frames, so that each is reported once.
 
     Parameters
@@ -222,7 +222,7 @@ def daily(arguments):
     text = news(run_summary.end, before, after, time.monotonic() - began) if run_summary.end else ""
     if status == 0 and not text:
         return "", 0, reported
-    kept = keep(run_summary.results, output)
+    kept = keep_log(run_summary.results, output)
     if status == 0:
         return text, ASIDE if new_troubles(SET_ASIDE, before, after) else 0, reported
     last = output.strip().splitlines()[-_LAST_LINES:]
@@ -230,7 +230,7 @@ def daily(arguments):
     return "\n".join(filter(None, [text, *last, closing])), FAILED, reported
 
 
-def keep(results, output):
+def keep_log(results, output):
     """Keep the log of a run with news; return its path, or None.
 
     Parameters
@@ -314,7 +314,7 @@ def report(arguments):
     if text:
         print(text, file=sys.stderr if status == FAILED else sys.stdout, flush=True)
     if reported_frames:
-        remember(*reported_frames)
+        remember_reported(*reported_frames)
     return status
 
 

@@ -1,4 +1,4 @@
-"""Tell the story of a product: raw frame, subtractions and divisions, masters and why.
+"""Explain a product: its raw frame, the steps of its reduction, its masters and why these.
 
 python scripts/explain.py FILE [raw=FOLDER] [results=FOLDER]
 python scripts/explain.py FILE raw=FOLDER --what-if MASTER [picture=what_if.png]
@@ -7,7 +7,7 @@ Example, after `make demo`:
 
 python scripts/explain.py demo/results/calibrated/ccd.037.0.fits raw=demo/raw
 
-FILE is any product in a results folder. With raw=FOLDER it says what the next run would change.
+FILE is any product in a results folder. With raw=FOLDER it adds what the next run would change.
 --what-if makes a picture and three numbers of what another combined bias, dark or flat would do to
 a calibrated frame; it writes no product. Settings that were given to the run by --config are given
 here as well: calibrate='{skip_harmful: true}'.
@@ -117,11 +117,12 @@ def what_if(context, results, product, master, picture):
             remedy="write picture=FILE.png",
         )
     # Imported here, because it draws: the story alone does not wait for that.
-    from ccdflow.kinds.explaining import what_if as trying
+    from ccdflow.kinds.explaining.what_if import picture as picture_of
+    from ccdflow.kinds.explaining.what_if import try_master
 
     master = Path(master) if Path(master).is_file() else results / master
-    change = trying.try_master(context, product, master)
-    png = trying.picture(change, product=product, master=master.name)
+    change = try_master(context, product, master)
+    png = picture_of(change, product=product, master=master.name)
     try:
         atomic_write.write_whole(picture, [png])
     except OSError as error:

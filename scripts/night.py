@@ -1,4 +1,4 @@
-"""Print a night in one screen of a terminal.
+"""Print a night on one screen of a terminal.
 
 python scripts/night.py results=FOLDER [night=NIGHT]
 
@@ -31,10 +31,10 @@ _TABLES = {
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    made = commandline.parser(
+    parser = commandline.parser(
         __doc__, words="results=FOLDER [night=NIGHT]", names=("results", "night")
     )
-    return commandline.parse_arguments(made, arguments)
+    return commandline.parse_arguments(parser, arguments)
 
 
 def tables_of(results, night):
@@ -94,16 +94,16 @@ def show(options):
             file=str(results),
             remedy="run snakemake with this results folder first",
         )
-    asked = options.given.get("night")
-    if asked is None and options.words:
-        asked = options.words.pop(0)
+    wanted = options.given.get("night")
+    if wanted is None and options.words:
+        wanted = options.words.pop(0)
     commandline.no_more_words(options)
-    night, tables, others = tables_of(results, asked)
+    night, tables, others = tables_of(results, wanted)
     page = results / paths.night_page(night)
     size = shutil.get_terminal_size()
     width, height = (size.columns, size.lines) if sys.stdout.isatty() else (1000, None)
-    shown = str(page) if page.is_file() else ""
-    return terminal.night_text(night, tables, page=shown, others=others, width=width, height=height)
+    link = str(page) if page.is_file() else ""
+    return terminal.night_text(night, tables, page=link, others=others, width=width, height=height)
 
 
 def main(arguments=None):

@@ -40,6 +40,53 @@ def test_an_image_type_nobody_knows_is_said():
     assert "no card says the image type" in found.reason
 
 
+PROBE = "recognise: {INSTRUME: PROBE}\n"
+
+
+def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
+    """It counts as a bias until the profile says what it is."""
+
+    def described(text, seconds, kind="BIAS"):
+        made = header(12, 9, INSTRUME="PROBE", IMAGETYP=kind, EXPTIME=seconds)
+        found = profile(tmp_path, text).describe([made], file="a.fits")
+        return found.type, tuple(text for text in found.warnings if "date" not in text)
+
+    for seconds in (0.0, 1e-5, 0.3, 1.0):
+        assert described(PROBE, seconds) == ("bias", ())
+    kind, (text,) = described(PROBE, 600.0)
+    assert kind == "bias"
+    rule = "types: [{type: dark, imagetyp: BIAS, exptime: {min: 1}}]"
+    assert text == (
+        "EXPTIME: 600 s is no exposure of a bias (found 600); allowed: up to 1 s; it counts as a"
+        f" bias; if it is a dark, write into the camera's profile: {rule}; if it is none, the same"
+        " with type: bias"
+    )
+    assert described(PROBE + rule, 600.0) == ("dark", ())
+    assert described(PROBE + rule.replace("dark", "bias"), 600.0) == ("bias", ())
+    # A rule without an exposure leaves it open.
+    whole = PROBE + "types: [{type: bias, imagetyp: ZED}]"
+    assert described(whole, 0.0, "ZED") == ("bias", ())
+    assert "imagetyp: ZED, exptime: {min: 1}" in described(whole, 600.0, "ZED")[1][0]
+
+
+def test_a_dark_whose_exposure_is_in_darktime_is_no_bias(tmp_path):
+    """EXPTIME is the shutter's, 0; the remedy that the warning names makes it a dark of 60 s."""
+
+    def described(text, seconds):
+        cards = {"INSTRUME": "PROBE", "IMAGETYP": "DARK", "EXPTIME": 0.0, "DARKTIME": seconds}
+        found = profile(tmp_path, text).describe([header(12, 9, **cards)], file="a.fits")
+        return found.type, found.exptime, [text for text in found.warnings if "date" not in text]
+
+    kind, seconds, (text,) = described(PROBE, 60.0)
+    assert (kind, seconds) == ("dark", 0.0)
+    assert text.startswith("EXPTIME: no exposure of a dark whose DARKTIME is 60 s (found 0);")
+    assert "keywords: {exptime: DARKTIME}" in text
+    assert described(PROBE + "keywords: {exptime: DARKTIME}\n", 60.0) == ("dark", 60.0, [])
+    # The readout counts as dark time: a bias has some seconds.
+    kind, seconds, (text,) = described(PROBE, 3.2)
+    assert (kind, "taken for a bias" in text) == ("bias", True)
+
+
 def test_rules_come_before_the_usual_types(tmp_path):
     camera = profile(
         tmp_path,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from camera_headers import header, profile
 
+from ccdflow.camera.amplifiers.stated_sections import leaves_doubt
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import FrameError
@@ -31,7 +32,9 @@ def strip_of(tmp_path, text, made, **more):
     """The overscan that a profile takes in a frame."""
     lines = "\n".join(f"{key}: {value}" for key, value in more.items())
     camera = profile(tmp_path, text.format(more=lines))
-    (amplifier,) = camera.geometry([made], file="a.fits").amplifiers
+    found = camera.geometry([made], file="a.fits")
+    assert not any(map(leaves_doubt, found.notes))
+    (amplifier,) = found.amplifiers
     return amplifier.overscan[0].to_fits()
 
 
@@ -39,21 +42,15 @@ CONTRADICTED = {
     # Of 2048 columns, all of which are data: by DATASEC, BIASSEC or the section of the chip.
     "trimmed": (RIGHT, 2048, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
     "trimmed, BIASSEC of before": (RIGHT, 2048, 40, {"BIASSEC": "[2049:2080,1:39]"}, "BIASSEC"),
-    "no overscan, by CCDSEC": (RIGHT, 2048, 40, {"CCDSEC": "[1:2048,1:40]"}, "CCDSEC"),
-    "no overscan, by DETSEC": (RIGHT, 2048, 40, {"DETSEC": "[2049:4096,1:40]"}, "DETSEC"),
     "trimmed, all cards of before": (
         RIGHT, 2048, 40,
         {"DATASEC": "[1:2048,1:40]", "TRIMSEC": "[1:2048,1:40]", "BIASSEC": "[2049:2080,1:40]"},
         "DATASEC",
     ),
     "trimmed within a window": (RIGHT, 1000, 40, {"DATASEC": "[1:1000,1:40]"}, "DATASEC"),
-    "cut further, the card of before": (RIGHT, 1900, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
     "12 of 32 columns left": (RIGHT, 2060, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
     "binned, and its overscan as well": (
         RIGHT, 1040, 20, {"CCDSUM": "2 2", "DATASEC": "[1:1024,1:20]"}, "DATASEC",
-    ),
-    "binned, no overscan, by CCDSEC": (
-        RIGHT, 1024, 20, {"CCDSUM": "2 2", "CCDSEC": "[1:2048,1:40]"}, "CCDSEC",
     ),
     "prescan trimmed": (LEFT, 4096, 40, {"DATASEC": "[1:4096,1:40]"}, "DATASEC"),
     "rows trimmed": (ABOVE, 60, 4100, {"DATASEC": "[1:60,1:4100]"}, "DATASEC"),
@@ -75,6 +72,45 @@ def test_a_strip_that_holds_data_by_the_header_sets_the_frame_aside(tmp_path, ca
     # The remedy that it names: the profile says that it is made for this size.
     assert f"write `size: {size}` into the profile" in error.remedy
     assert strip_of(tmp_path, text, made, size=size)
+
+
+# Cards that need not be about this frame, so that good frames may have them.
+DOUBTED = {
+    # Of a camera whose strip counts among the columns of its chip, or of a trimmed frame.
+    "all of the chip, by CCDSEC": (RIGHT, 2048, 40, {"CCDSEC": "[1:2048,1:40]"}, "CCDSEC"),
+    "all of the chip, by DETSEC": (RIGHT, 2048, 40, {"DETSEC": "[2049:4096,1:40]"}, "DETSEC"),
+    "binned, all by CCDSEC": (
+        RIGHT, 1024, 20, {"CCDSUM": "2 2", "CCDSEC": "[1:2048,1:40]"}, "CCDSEC",
+    ),
+    # Of a window whose camera writes the cards of the whole chip, or of a frame that was cut.
+    "DATASEC of all windows": (RIGHT, 1032, 40, {"DATASEC": "[1:2048,1:40]"}, "DATASEC"),
+    "binned, of all windows": (
+        RIGHT, 548, 20, {"CCDSUM": "2 2", "DATASEC": "[1:2048,1:40]"}, "DATASEC",
+    ),
+    "BIASSEC of all windows": (RIGHT, 1032, 40, {"BIASSEC": "[2049:2080,1:40]"}, "BIASSEC"),
+    "rows of all windows": (ABOVE, 60, 3000, {"DATASEC": "[1:60,1:4100]"}, "DATASEC"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DOUBTED)
+def test_a_card_that_need_not_be_about_the_frame_warns_alone(tmp_path, case):
+    text, nx, ny, cards, keyword = DOUBTED[case]
+    made = header(nx, ny, INSTRUME="PROBE", **cards)
+    camera = profile(tmp_path, text.format(more=""))
+    (note,) = camera.geometry([made], file="a.fits").notes
+    assert note.startswith(
+        f"warning: {keyword}: the overscan of the camera's profile may hold data by this card"
+        f" (found {cards[keyword]}, allowed: a section without the "
+    )
+    # The parts of a reason are told from each other by it.
+    assert "; " not in note
+    assert leaves_doubt(note)
+    axis, length = ("NAXIS2", ny) if text is ABOVE else ("NAXIS1", nx)
+    size = f"[null, {ny}]" if text is ABOVE else f"[{nx}, null]"
+    assert f"recognised by {axis}: {length} (`overscan: none`" in note
+    assert f"write `size: {size}` into the profile" in note
+    sized = profile(tmp_path, text.format(more=f"size: {size}"))
+    assert sized.geometry([made], file="a.fits").notes == ()
 
 
 FINE = {

@@ -601,3 +601,26 @@ def test_small_frames_of_noise_alone_agree(shape):
         frames = rng.normal(0, 5, (5, *shape)).round().astype(np.float32)
         selection = select_members([frame_statistics(frame) for frame in frames])
         assert (selection.reason, selection.left_out) == ("", ())
+
+
+ODD = {
+    "level": lambda frame: frame + 5.0,
+    "noise": lambda frame: frame * 1.2,
+    "gradient": lambda frame: frame + np.linspace(-5, 5, frame.shape[1]),
+    "rows": lambda frame: frame + 2 * np.random.default_rng(8).standard_normal((len(frame), 1)),
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "least"),
+    [(16, "level", 0.8), (64, "noise", 0.8), (64, "gradient", 0.95), (64, "rows", 0.7)],
+)
+def test_how_often_an_odd_bias_of_a_small_frame_is_left_out(size, kind, least):
+    """Of five with a noise of 5 adu; docs/calibration.md has the table."""
+    rng, found = np.random.default_rng(size), 0
+    for _ in range(20):
+        frames = 5 * rng.standard_normal((5, size, size)).astype(np.float32)
+        frames[1] = ODD[kind](frames[1])
+        selection = select_members([frame_statistics(frame, [1000.0]) for frame in frames])
+        found += selection.agrees and [out.index for out in selection.left_out] == [1]
+    assert found >= least * 20

@@ -373,3 +373,16 @@ def test_too_little_light_tells_no_gain():
     assert np.isnan(measure_gain_of_flats(members, AmplifierNoise("A", (0, 64, 0, 64), 8.0)).value)
     one = SimpleNamespace(sample=sample[:1], levels=levels[:1], sample_rows=np.arange(64))
     assert np.isnan(measure_gain_of_flats(one, AmplifierNoise("A", (0, 64, 0, 64), 1.0)).value)
+
+
+@pytest.mark.parametrize(("part", "is_found"), [(0.006, False), (0.013, True), (0.03, True)])
+def test_a_flat_of_another_filter_is_found_from_1_per_cent_on(part, is_found):
+    """By its gradient (rms), beside three alike of 40,000 electrons: see docs/calibration.md."""
+    rng = np.random.default_rng(7)
+    slope = np.linspace(-1, 1, 96) * 3**0.5
+    frames = [40_000 + 200 * rng.standard_normal((96, 96)) for _ in range(4)]
+    frames[2] *= 1 + part * slope
+    stats = [flat_statistics(frame.astype(np.float32), gain=1.0) for frame in frames]
+    selection = select_flats(stats)
+    assert selection.agrees
+    assert [out.index for out in selection.left_out] == [2] * is_found

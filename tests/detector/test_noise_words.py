@@ -24,7 +24,8 @@ def night(*frames):
         image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
         data = {"images": [image], "unit": "electron", "missing": list(missing)}
         records.append(ledger.Record(product, "science", "key", data=data))
-    return SimpleNamespace(store=SimpleNamespace(rows=rows), groups=groups), records
+    store = SimpleNamespace(rows=rows)
+    return SimpleNamespace(store=store, groups=groups, outcome={}.get), records
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
-"""Notes in columns, and tables of which a few lines are replaced: bytes, damage, places."""
-
-import random
+"""Notes in columns: bytes, damage, places."""
 
 import pytest
 
-from ccdflow.files import note_columns, tables
+from ccdflow.files import note_columns
 
 CELLS = {
     "plain": [note_columns.cell(value) for value in ({"k": "ü\n\t"}, 3, [1.5])],
@@ -43,28 +41,3 @@ def test_columns_of_a_file_that_was_written_anew_are_not_mixed_with_it(path):
     note_columns.write_columns(path, CELLS.items(), first={"form": 3}, names=["a", "b", "c"])
     with pytest.raises(OSError, match="written anew"):
         before.cells("plain")
-
-
-def test_lines_are_put_into_a_table_as_if_it_were_written_from_scratch(tmp_path):
-    """Names that begin alike, several lines a name, names that go, tables without a line."""
-    dice, path = random.Random(1), tmp_path / "table.csv"
-
-    def name():
-        return "".join(dice.choice("ab/.-c") for _ in range(dice.randint(1, 4)))
-
-    def lines(of, word):
-        return [
-            f"{of},{word}{'x' * dice.randint(0, 40)}\n".encode() for _ in range(dice.choice((1, 3)))
-        ]
-
-    def text(rows):
-        own = (b"".join(rows[each]) for each in sorted(rows, key=str.encode))
-        return b"".join([b"file,value\n", *own])
-
-    for _ in range(200):
-        rows = {each: lines(each, "old") for each in {name() for _ in range(dice.randint(0, 12))}}
-        path.write_bytes(text(rows))
-        changed = [*dice.sample(sorted(rows), min(len(rows), 2)), *(name() for _ in range(2))]
-        new = {each: dice.choice(([], lines(each, "new"))) for each in changed}
-        tables.update_table(path, new)
-        assert path.read_bytes() == text(rows | new)

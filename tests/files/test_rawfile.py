@@ -124,6 +124,26 @@ def test_only_the_first_blocks_are_read(tmp_path):
     assert layout.fingerprint == f"{zlib.crc32(content):08x}-{len(content):x}"
 
 
+def test_no_pixel_is_inflated_with_a_header(tmp_path, monkeypatch):
+    """They take longer than the header does, in each of a million files."""
+    counts, inflater = [], zlib.decompressobj
+
+    class Counting:
+        def __init__(self, window):
+            self._inflate = inflater(window)
+
+        def decompress(self, packed, most):
+            inflated = self._inflate.decompress(packed, most)
+            self.unconsumed_tail = self._inflate.unconsumed_tail
+            counts.append(len(inflated))
+            return inflated
+
+    path = put(tmp_path, packed(image(ny=400, nx=500)))
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    layout = rawfile.read_layout(path)
+    assert sum(counts) == layout.hdus[0].offset
+
+
 def test_pixels_come_back(tmp_path):
     content = image()
     for name, written in {"a.fits": content, "a.fits.gz": packed(content)}.items():

@@ -83,3 +83,28 @@ def test_a_file_that_is_not_as_it_is_thought_to_be_is_written_anew(tmp_path, tex
     assert tables.write_table(path, COLUMNS, now, before, lambda each: each)
     assert path.read_bytes() == scratch(tmp_path, now)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["scratch.csv", "table.csv"]
+
+
+def test_lines_are_put_into_a_table_as_if_it_were_written_from_scratch(tmp_path):
+    """Names that begin alike, several lines a name, names that go, tables without a line."""
+    dice, path = random.Random(1), tmp_path / "table.csv"
+
+    def name():
+        return "".join(dice.choice("ab/.-c") for _ in range(dice.randint(1, 4)))
+
+    def lines(of, word):
+        return [
+            f"{of},{word}{'x' * dice.randint(0, 40)}\n".encode() for _ in range(dice.choice((1, 3)))
+        ]
+
+    def text(rows):
+        own = (b"".join(rows[each]) for each in sorted(rows, key=str.encode))
+        return b"".join([b"file,value\n", *own])
+
+    for _ in range(200):
+        rows = {each: lines(each, "old") for each in {name() for _ in range(dice.randint(0, 12))}}
+        path.write_bytes(text(rows))
+        changed = [*dice.sample(sorted(rows), min(len(rows), 2)), *(name() for _ in range(2))]
+        new = {each: dice.choice(([], lines(each, "new"))) for each in changed}
+        tables.update_table(path, new)
+        assert path.read_bytes() == text(rows | new)

@@ -25,7 +25,8 @@ from ccdflow.kinds.sections.sheet_tiles import NightTiles
 from ccdflow.kinds.sections.small_pictures import values_shown
 from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_shown
-from ccdflow.pages.sheet import Tile, TimePanel, TimePanels, TimePoint, sheet_section, strip_section
+from ccdflow.pages.sheet import Tile, sheet_section
+from ccdflow.pages.time_strip import TimePanel, TimePanels, TimePoint, strip_section
 from ccdflow.run.ledger import MADE
 from ccdflow.run.nights import archive_counts
 
@@ -240,7 +241,7 @@ def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
     tiles.frames = [ShownFrame("a.fits", "cam", "science", exptime=30.0), ShownFrame("b", second)]
     tiles.listed, tiles._calibrated, tiles._warned, tiles._usual_grade = {}, {}, {}, "A"
     tiles.context = SimpleNamespace(outcome=lambda product: None)
-    assert tiles._tile(tiles.frames[0]).what == words
+    assert tiles._tile(tiles.frames[0]).caption == words
 
 
 def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):

@@ -267,7 +267,7 @@ def test_what_is_wrong_stands_in_the_row_and_in_the_last_lines(tmp_path):
         tmp_path / "raw", tmp_path / "results", {"test": profile()}, kinds=("page",),
     )  # fmt: skip
     (page,) = (pages.results / "nights").glob("*/report.html")
-    text = html.unescape(re.sub("</?code>", "`", page.read_text()))
+    text = html.unescape(re.sub("</?code>", "`", page.read_text())).replace("\xa0", " ")
     assert line.removeprefix("warning: ") in text
 
 
@@ -365,3 +365,70 @@ def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, mo
         )
         said += subtraction_checks.GREW in [kind for kind, _ in warnings]
     assert fewest <= said <= most
+
+
+def strip_filled(rows=slice(None), columns=slice(0), *, model=None, value=70_000):
+    """The warnings and image of a frame of 120 rows, 25 columns of overscan, filled in part."""
+    rng = np.random.default_rng(1)
+    frame = 1000 + 5 * rng.standard_normal((120, 325))
+    frame[:, :300] += rng.poisson(2000, (120, 300))
+    frame[rows, 300:][:, columns] = value
+    frame = np.rint(frame).clip(0, 65535).astype(np.uint16)
+    one = replace(amplifier("1:300,1:120", "301:325,1:120"), gain=1.0, read_noise=5.0)
+    made = reduction.reduce_frame(
+        {0: (frame, 0)}, geometry(frame.shape, one), ReductionRecipe(model=model)
+    )
+    return [text for _, text in made.warnings], made.images[0].data.copy()
+
+
+@pytest.mark.parametrize("model", [None, "polynomial"])
+@pytest.mark.parametrize("count", [3, 12, 15, 25])
+def test_saturated_columns_of_an_overscan_are_those_that_are_named(count, model):
+    """And not the good ones, where most are saturated; noise and structure are not told beside."""
+    (text,), _ = strip_filled(columns=slice(0, count), model=model)
+    assert text.startswith(f"{count} of the 25 columns of the overscan are saturated (65535 adu);")
+    assert ("leave them out of `overscan:` in the camera's profile" in text) == (count < 25)
+    assert ("none is left: take a wider strip" in text) == (count == 25)
+
+
+@pytest.mark.parametrize("count", [1, 10, 80])
+def test_rows_with_a_saturated_level_are_counted(count):
+    """Charge of a bright star runs through the overscan: these rows have the level 65535."""
+    (text,), image = strip_filled(slice(20, 20 + count), slice(None))
+    assert np.median(image[20]) < -60_000
+    assert text.startswith(f"the overscan is saturated (65535 adu) in {count} of its 120 rows, and")
+    assert "as many rows of the image are wrong by it; allowed: a strip without light;" in text
+    assert "leave the frame out, or take a strip" in text
+    # A fit leaves out a few rows, and not most of them.
+    found, image = strip_filled(slice(20, 20 + count), slice(None), model="polynomial")
+    assert (abs(np.median(image) - 2000) < 10) == (found == []) == (count < 80)
+    assert all("the levels of all rows are wrong by it" in text for text in found)
+
+
+def test_a_half_saturated_row_and_a_saturated_amplifier_are_none_of_these():
+    assert strip_filled(slice(20, 30), slice(0, 12))[0] == []
+    frame = np.full((120, 325), 65535, np.uint16)
+    one = amplifier("1:300,1:120", "301:325,1:120")
+    made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+    assert (made.flags, list(made.warnings)) == ({"A": "saturated"}, [])
+
+
+@pytest.mark.parametrize("value", [0, 1000])
+def test_rows_that_were_not_read_out_are_counted(value):
+    """A file that was filled up behind a readout that broke off: level and noise are none."""
+    (text,), _ = strip_filled(slice(100, 120), slice(None), value=value)
+    assert text.startswith("20 of the 120 rows of the overscan have one value throughout, and no")
+    assert "from row 101 on: the readout broke off" in text
+    assert "allowed: rows that were read out; look at the raw frame" in text
+    # Too few to tell.
+    assert strip_filled(slice(100, 103), slice(None), value=value)[0] == []
+
+
+@pytest.mark.parametrize("noise", [0.29, 0.5])
+def test_a_quiet_readout_has_no_empty_rows(noise):
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        frame = np.rint(1000.3 + noise * rng.standard_normal((4000, 60))).astype(np.uint16)
+        one = amplifier("1:50,1:4000", "51:60,1:4000")
+        made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
+        assert subtraction_checks.EMPTY not in dict(made.warnings)

@@ -25,7 +25,7 @@ from chain_runs import (
 from small_frames import begin
 
 from ccdflow import simulate
-from ccdflow.kinds.dark import DARK_KIND, rounded_exposure
+from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.run import ledger
 
 # -- what is made ----------------------------------------------------------------------------------
@@ -167,9 +167,23 @@ def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, second
 
 
 def test_names_of_exposures():
-    assert [f"{rounded_exposure(t):g}" for t in (300.062, 300.014, 70.011, 7.0, 0.02)] == [
-        "300", "300", "70", "7", "0.1",
+    seconds = (300.062, 300.014, 70.011, 7.0, 1.25, 0.253, 0.1, 0.02, 0.0032, 1e-5)
+    assert [DARK_KIND.name_part("exptime", f"{t:.6g}") for t in seconds] == [
+        "300s", "300s", "70s", "7s", "1.2s", "0.25s", "0.1s", "0.02s", "0.0032s", "0.00001s",
     ]  # fmt: skip
+
+
+def test_darks_of_short_exposures_have_names_that_are_true_and_their_own(tmp_path):
+    """Darks of 1e-5 s and of 0.12 s: two groups, and no file named 0.1s."""
+    chain = take(tmp_path, biases=3, darks=((1.0, 6),), flats=(), science=())
+    for n in range(6):
+        edit(tmp_path / f"raw/dark1_{n + 1}.fits", EXPTIME=1e-5 if n < 3 else 0.12)
+    done = run(tmp_path, chain)
+    found = {p: r.data["members"] for p, r in done.records.items() if r.kind == "dark"}
+    assert found == {
+        DARKS[60].replace("_60s", f"_{name}s"): [f"dark1_{n}.fits" for n in numbers]
+        for name, numbers in (("0.00001", (1, 2, 3)), ("0.12", (4, 5, 6)))
+    }
 
 
 # -- what is missing or odd ------------------------------------------------------------------------

@@ -159,3 +159,29 @@ def test_a_night_without_any_overscan_is_known_by_its_flats(tmp_path):
     assert {status for status, _ in shown(done, "flat")} == {"set aside"}
     for _, reason in shown(done, "bias") + shown(done, "science"):
         assert "in a frame of its size, with light, the strip holds data" in reason
+
+
+@pytest.mark.parametrize(
+    "cards", [{"CCDSEC": f"[1:{NX + STRIP},1:{NY}]"}, {"DATASEC": f"[1:2048,1:{NY}]"}]
+)
+def test_a_section_that_need_not_be_about_the_frame_costs_none(tmp_path, cards):
+    """A camera that counts its overscan among the chip's columns, or whose DATASEC never changes.
+
+    The flats show that the strip is one: every frame is reduced and combined, and warned of in one
+    line, beside the line of another warning on the same frames.
+    """
+    more = cards | {"GAIN": 0.0}
+    take(tmp_path, "bias", "flat", sections=more)
+    done = run(tmp_path)
+    (keyword, value), *_ = cards.items()
+    for status, reason in shown(done, ""):
+        assert status == "ok"
+        assert f"warning: {keyword}: the overscan of the camera's profile may hold data" in reason
+        assert f"(found {value}, allowed: a section without the columns of the overscan)" in reason
+    assert {r.kind for r in done.records.values() if r.status == "made"} == set(KINDS)
+    lines = [line for line in done.lines if keyword in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"warning: lfc: bias0.fits (the first of 6 frames): {keyword}: the")
+    assert "or write `size: [160, null]` into config/cameras/lfc.yaml" in lines[0] or (
+        "write `size: [160, null]` into the profile" in lines[0]
+    )

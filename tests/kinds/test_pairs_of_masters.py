@@ -43,7 +43,7 @@ def pair(biases, darks, of_darks, *, others=(), ageing=0.01, **rules):
         Rules(**rules),
         ageing,
         of_darks.get,
-        known.get,
+        lambda products: [known[each] for each in products if each in known],
     )
     return tuple(step.uses[0].product for step in found)
 
@@ -73,7 +73,7 @@ def test_the_next_dark_has_a_bias_of_its_own():
     darks = use("d10", 0, 3.0), use("d01", 1, 5.0)
     of_darks = {"d10": biases[0], "d01": use("b01", 0, 5.0)}
     steps = Step("bias", biases), Step("dark", darks)
-    bias, dark = best_pair_first(steps, Rules(), 0.01, of_darks.get, {}.get)
+    bias, dark = best_pair_first(steps, Rules(), 0.01, of_darks.get, lambda products: [])
     assert [each.product for each in dark.uses] == ["d10", "d01"]
     assert bias.pairs == (("d10", "b10"), ("d01", "b01"))
     assert Step.from_dict(json.loads(json.dumps(asdict(bias)))) == bias
@@ -84,7 +84,7 @@ def test_the_next_dark_has_a_bias_of_its_own():
         assert measured_flats.order_by_measurement(context, bias).uses[0].product == first
     # Where one bias is best with all darks, there is nothing to note.
     same = dict.fromkeys(of_darks, biases[0])
-    assert best_pair_first(steps, Rules(), 0.01, same.get, {}.get)[0].pairs == ()
+    assert best_pair_first(steps, Rules(), 0.01, same.get, lambda products: [])[0].pairs == ()
 
 
 def test_a_later_bias_is_not_taken_for_a_dark_that_has_it():

@@ -18,11 +18,9 @@ from ccdflow.pages.sheet import (
     SheetTiles,
     SmallPicture,
     Tile,
-    TimePanel,
-    TimePoint,
     sheet_section,
-    strip_section,
 )
+from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 
 KINDS = ("bias", "flat", "science")
 # Level, span, drift and so on of an amplifier; all are there, so that no column is left out.

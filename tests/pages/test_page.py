@@ -7,12 +7,14 @@ import re
 import zlib
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import act, needs_chromium, seen
 from PIL import Image
 
+from ccdflow import pages
 from ccdflow.pages import calendar, text_formatting
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.pages.contents import (
@@ -31,6 +33,7 @@ from ccdflow.pages.frame_html import (
     provenance_section,
 )
 from ccdflow.pages.page import IndexPage, NightContent, NightLine, index_page, night_page_html
+from ccdflow.pages.pictures import before_after, style
 from ccdflow.pages.rendering import visible
 from ccdflow.pages.text_formatting import figure
 
@@ -543,3 +546,60 @@ def test_a_name_in_words_has_its_file_on_hovering():
     )
     assert link[0] == "../../c/f_a1b2c3.fits"
     assert link[1].startswith("c/f_a1b2c3.fits (the six letters at its end tell")
+
+
+def relative_luminance(colour):
+    """Return the luminance of ``#rrggbb`` as WCAG 2 defines it."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    dark, light = sorted(relative_luminance(each) for each in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_days_of_the_calendar_can_be_read_on_both_halves_of_their_ground():
+    """The checker cannot judge text on a ground of two colours."""
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    css = Path(pages.__file__).with_name("templates").joinpath("style.css").read_text("utf-8")
+    rule = re.search(r"\.l-0, \.l-1, \.l-2, \.l-3 \{ color: (#\w+); .*?\}", css)
+    grounds = re.findall(r"(#\w{6}) var\(--done\)", rule[0])
+    full = re.search(r"\.l-4 \{ background: (#\w+); color: (#\w+); \}", css).groups()
+    assert len(grounds) == 2
+    assert min(contrast(rule[1], ground) for ground in grounds) > 9
+    assert contrast(*full) > 6
+    # The edge of a day on the paper, light and dark: what is no text needs 3.
+    edge = re.search(r"\.level \{.*solid (#\w+); \}", css)[1]
+    papers = re.findall(r"--paper: (#\w{6});", css)
+    assert len(papers) == 2
+    assert min(contrast(edge, paper) for paper in papers) > 3
+
+
+def test_words_of_pictures_can_be_read_on_their_grounds():
+    grounds = {
+        style.INK: (style.PAPER, style.WHITE),
+        style.MUTED: (style.PAPER, style.WHITE, before_after._DATA_GROUND),
+        before_after._USED_INK: (before_after._USED_GROUND,),
+        before_after.DATA: (before_after._DATA_GROUND,),
+        before_after._CLAIMED_INK: (
+            style.WHITE,
+            before_after._USED_GROUND,
+            before_after._DATA_GROUND,
+        ),
+    }
+    found = {
+        (text, ground): round(contrast(text, ground), 2)
+        for text, others in grounds.items()
+        for ground in others
+    }
+    assert {pair: ratio for pair, ratio in found.items() if ratio < 4.5} == {}
+
+
+def test_a_remark_has_no_line_break_between_a_number_and_its_unit():
+    frame = ShownFrame("a.fits", "cam", "flat", remark="off by 1.25 % at -80.35 C")
+    text = night_page_html(NightContent("2024-03-01", ("cam",), (frames_section([frame]),)))
+    assert '<div class="remark">off by 1.25\u00a0% at −80.35\u00a0°C</div>' in text

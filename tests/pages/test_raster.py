@@ -12,7 +12,14 @@ from ccdflow.pages.pictures import imagepanel, style
 from ccdflow.pages.pictures.panels import shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import Raster, new_picture, write_heading
-from ccdflow.pages.pictures.scales import Asinh, Linear, nice_ticks, scale_of, tick_labels
+from ccdflow.pages.pictures.scales import (
+    Asinh,
+    Linear,
+    nice_ticks,
+    scale_of,
+    tick_labels,
+    upright_ticks,
+)
 from ccdflow.pages.rendering import panels_height
 
 PAGES = Path(imagepanel.__file__).parent
@@ -238,3 +245,41 @@ def test_the_pictures_of_a_night_do_not_load_matplotlib():
             below = [each.partition("ccdflow.pages.pictures.")[2] for each in of_it]
             wanted |= {each.partition(".")[0] for each in below if each} - done
     assert "imagepanel" in done
+
+
+def test_an_upright_scale_has_two_numbers_or_more():
+    """On the colour scale of a low panel, 20,000 alone told no level of the flat."""
+    assert Linear(4_000.0, 36_000.0).ticks(2)[1] == ["10000", "20000", "30000"]
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        low = rng.normal() * 10.0 ** rng.integers(-6, 7)
+        high = low + 10.0 ** rng.uniform(-4, 5)
+        for most in (2, 3, 6):
+            ticks = upright_ticks(low, high, most)
+            assert 2 <= len(ticks) <= 2 * most + 1
+            if len(nice_ticks(low, high, most)) > 1:
+                assert ticks == nice_ticks(low, high, most)
+    assert upright_ticks(0.5, 1.5, 2, is_whole=True) == [1]
+
+
+def test_text_in_a_panel_stands_between_the_lines_of_its_scale():
+    raster = Raster(330, 330)
+    panel = PlotPanel(raster, (1.0, 0.5, 1.0, 2.0), (0.0, 11.0), (0.0, 8.0))
+    panel.axes("", "", "")
+    faint = (seen(raster)[:, 150] == rgb(style.FAINT)).all(axis=1)
+    lines = np.flatnonzero(faint).tolist()
+    assert len(lines) >= 3
+    for start in range(panel.corners[1] + 20, panel.corners[3] - 60):
+        place = panel.between_lines(start, 28)
+        assert start <= place <= start + 32
+        assert not faint[place - 2 : place + 28].any()
+    # No room: the place that was asked for.
+    assert panel.between_lines(panel.corners[3] - 10, 28) == panel.corners[3] - 10
+
+
+def test_no_line_below_a_picture_begins_with_a_unit():
+    for number in range(40):
+        text = "x" * number + " the noise of a pixel is 0.005 % of 3.78 adu" * 9
+        lines = style.explanation_lines(text)
+        assert " ".join(lines) == text
+        assert not [line for line in lines if line.startswith(("%", "adu"))]

@@ -1,6 +1,7 @@
 """The benchmark harness: what it measures is what happened, and its verdicts follow the figures."""
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "peers"))
 
 import combining
+import counted_sheet
 import floor
 import frames
 import measure
@@ -181,3 +183,54 @@ def test_scale_bars_take_the_steps_of_the_right_archive():
 def test_scale_bars_of_what_was_not_run_are_not_measured():
     found = scale.bars([step("first run", 10, 999, 9.99)], nights=100, few=10, many=1000)
     assert {bar.verdict for bar in found} == {"not measured"}
+
+
+class Sums:
+    """A class whose calls take 20 ms of CPU time."""
+
+    def add(self, value):
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+        return value + 1
+
+
+def test_calls_are_counted_in_cpu_seconds_and_give_what_they_gave(monkeypatch):
+    monkeypatch.setattr(Sums, "add", Sums.add)  # put back at the end
+    seconds = []
+    counted_sheet.count(Sums, "add", seconds)
+    assert [Sums().add(value) for value in (1, 2)] == [2, 3]
+    time.sleep(0.05)
+    assert len(seconds) == 2
+    assert 0.04 <= sum(seconds) < 0.08
+
+
+def test_what_is_counted_for_the_contact_sheet_exists():
+    for owner, name in counted_sheet.counted_functions():
+        assert callable(getattr(owner, name))
+
+
+def test_the_contact_sheets_share_is_that_of_a_frame_alone(tmp_path):
+    def result(name, cpu, count, log=""):
+        path = tmp_path / name
+        path.write_text(log)
+        run = measure.Measurement(
+            wall=cpu, user=cpu, system=0.0, peak_tree=0, peak_main=0, log=path
+        )
+        return frames.Result(contender=name, frames=count, measured=run, settled=0.0, written=0)
+
+    line = f"of 20 frames\n{counted_sheet.LINE.format(0.04)}\n"
+    chosen = {
+        "ccdflow": result("ccdflow", 20.0, 200),
+        "ccdflow, all": result("ccdflow, all", 31.0, 200),
+        "ccdflow, sheet": result("ccdflow, sheet", 5.0, 20, line),
+    }
+    found = {bar.name: bar for bar in frames.bars(chosen)}
+    # 2 ms of 100 ms.
+    assert found["contact sheet, of the frames' CPU time"].measured == pytest.approx(2.0)
+    assert found["contact sheet, of the frames' CPU time"].verdict == "reached"
+    assert found["everything beside the frames alone"].measured == pytest.approx(1.55)
+    assert found["everything beside the frames alone"].verdict == "MISSED"
+    del chosen["ccdflow, sheet"]
+    verdicts = {bar.name: bar.verdict for bar in frames.bars(chosen)}
+    assert verdicts["contact sheet, of the frames' CPU time"] == "not measured"

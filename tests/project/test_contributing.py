@@ -2,15 +2,17 @@
 
 import importlib
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import conftest
 import pytest
 
-from ccdflow.camera import profiles
+from ccdflow.camera import facts, header_reader, profiles
 from ccdflow.files import headertext
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.run.rawframes import header_store
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +57,7 @@ def test_the_makers_that_rules_name_exist():
 def test_recipes_have_five_lines():
     recipes = re.findall(r"^## A new (.*)\n\n((?:.+\n)+)", TEXT, re.MULTILINE)
     assert [name for name, _ in recipes] == [
-        "setting", "header card", "key of a camera's profile", "kind of product",
+        "setting", "header card", "warning", "key of a camera's profile", "kind of product",
     ]  # fmt: skip
     for _, steps in recipes:
         assert re.findall(r"^(\d)\. ", steps, re.MULTILINE) == list("12345")
@@ -64,6 +66,10 @@ def test_recipes_have_five_lines():
 def test_names_in_the_recipes_are_those_of_the_code():
     assert callable(headertext.CardList.set)
     assert callable(profiles.load_camera)
+    assert callable(facts._look_at_placement)
+    assert callable(header_reader.HeaderReader.warn)
+    assert callable(MasterMaker.warnings_of)
+    assert {field.name for field in fields(reduction.Reduced)} >= {"warnings"}
     for owner, name in (
         (reduction, "PIXELS"), (reduction, "HEADER"), (Kind, "version"), (Kind, "header"),
         (header_store, "READING"),

@@ -111,7 +111,7 @@ def morning(results, frames):
         daily.reported_frames(results),
         {file: (status, "") for file, status in frames.items()},
     )
-    daily.remember(results, after)
+    daily.remember_reported(results, after)
     return daily.new_troubles("set aside", before, after)
 
 

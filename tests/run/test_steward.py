@@ -17,7 +17,7 @@ from ccdflow.run.host import Host
 
 
 @pytest.fixture
-def values(tmp_path):
+def run_settings(tmp_path):
     """Settings for two nights of six small biases."""
     # Taken after midnight, at the longitude of the camera's profile.
     for night, date in (("2020-02-29", "2020-03-01"), ("2020-03-01", "2020-03-02")):
@@ -34,41 +34,43 @@ def values(tmp_path):
 
 
 @pytest.fixture
-def begin(values):
-    """Return a steward that has begun, and what it says; the lock goes with the test."""
+def begin(run_settings):
+    """Return a function that begins a run and returns its steward.
+
+    The lock of the run before is released first, and that of the last run after the test.
+    """
     begun = []
 
-    def make(*, frames_per_batch=1000, **told):
-        run = steward.Steward(
-            {**values, "frames_per_batch": frames_per_batch}, lambda: CHAIN, stream=io.StringIO()
-        )
+    def release():
+        for run in begun:
+            if run.session is not None and run.session.lock is not None:
+                run.session.lock.close()
+
+    def make(*, frames_per_batch=1000, chain=lambda: CHAIN, **options):
+        own = {**run_settings, "frames_per_batch": frames_per_batch}
+        run = steward.Steward(own, chain, stream=io.StringIO())
+        release()
         begun.append(run)
-        run.begin(Host(**told))
+        run.begin(Host(**options))
         return run
 
     yield make
-    for run in begun:
-        if run.session is not None and run.session.lock is not None:
-            run.session.lock.close()
+    release()
 
 
-def test_a_run_with_nothing_to_do_imports_no_kinds(begin, values):
+def test_a_run_with_nothing_to_do_imports_no_kinds(begin, run_settings):
     first = begin()
     make_all(first)
     assert first.end() == ""
-    first.session.lock.close()
     # This one leaves the seal.
     idle = begin()
     assert idle.end() == ""
-    idle.session.lock.close()
 
     def refuse():
         raise AssertionError("the kinds were imported")
 
-    sealed = steward.Steward({**values, "frames_per_batch": 1000}, refuse, stream=io.StringIO())
-    sealed.begin(Host())
+    sealed = begin(chain=refuse)
     assert (sealed.session.seal is not None, sealed.targets, sealed.end()) == (True, [], "")
-    sealed.session.lock.close()
     assert sealed.stream.getvalue() == idle.stream.getvalue()
 
 
@@ -93,7 +95,6 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     assert run.end() == "", "said twice"
     said = run.stream.getvalue()
     assert said.count("12 reduced frames, 2 combined biases") == 1
-    run.session.lock.close()
     again = begin()
     assert again.targets == []
     assert "nothing to do" in again.stream.getvalue()
@@ -115,7 +116,7 @@ def test_a_run_of_which_a_job_failed_is_a_failure_and_names_it(begin, monkeypatc
     assert f"failed: {product}: ZeroDivisionError: on purpose" in run.stream.getvalue()
 
 
-def test_a_dry_run_names_what_is_made_of_what(begin, values):
+def test_a_dry_run_names_what_is_made_of_what(begin, run_settings):
     few = begin(is_dry=True).stream.getvalue()
     assert "  2020-02-29/0.fits -> reduced/2020-02-29/0.fits (new)\n" in few
     assert "  ... and 4 more; -np names all\n" in few
@@ -124,12 +125,12 @@ def test_a_dry_run_names_what_is_made_of_what(begin, values):
     assert not (begin(is_dry=True).session.context.results).exists()
 
 
-def test_products_asked_for_by_name_cut_the_plan_down(begin, values):
-    target = f"{values['results']}/reduced/2020-03-01/1.fits"
+def test_products_asked_for_by_name_cut_the_plan_down(begin, run_settings):
+    target = f"{run_settings['results']}/reduced/2020-03-01/1.fits"
     run = begin(targets=(target,))
     assert list(run.session.plan.jobs) == ["reduced/2020-03-01/1.fits"]
     with pytest.raises(UserError, match="no such product"):
-        begin(targets=(f"{values['results']}/reduced/none.fits",), is_dry=True)
+        begin(targets=(f"{run_settings['results']}/reduced/none.fits",), is_dry=True)
 
 
 @pytest.mark.parametrize(
@@ -143,15 +144,16 @@ def test_rules_that_are_forced_are_kinds_of_products(begin, told, kinds):
     run = begin()
     make_all(run)
     run.end()
-    run.session.lock.close()
     again = begin(**told, is_dry=True)
     assert {job.kind for job in again.session.plan.jobs.values()} == kinds
 
 
-def test_a_former_name_of_a_setting_is_reported_first(values):
+def test_a_former_name_of_a_setting_is_reported_first(run_settings):
     said = io.StringIO()
     notices = settings.notices({"frames_per_order": 7})
-    steward.Steward(values, lambda: CHAIN, notices=notices, stream=said).begin(Host(is_dry=True))
+    steward.Steward(run_settings, lambda: CHAIN, notices=notices, stream=said).begin(
+        Host(is_dry=True)
+    )
     first, second = said.getvalue().splitlines()[:2]
     assert first == f"ccdflow: {notices[0]}"
     assert " to reduce: " in second
@@ -180,7 +182,7 @@ def test_after_a_failure_pages_are_made_of_what_is_finished(begin):
     for product, job in list(run.session.plan.jobs.items()):
         if job.night == "2020-02-29" and job.kind not in ("page",):
             run.make(product)
-    run.make_the_rest()
+    run.make_remaining()
     made = {
         job.product
         for job in run.session.plan.jobs.values()
@@ -196,7 +198,7 @@ def test_nothing_is_made_after_the_last_line(begin):
     assert run.end() == ""
     said, done = run.stream.getvalue(), run.progress.count
     # The records are in the ledger now, so that each job looks as if it had not run.
-    run.make_the_rest()
+    run.make_remaining()
     assert (run.stream.getvalue(), run.progress.count) == (said, done)
     assert not any((run.session.context.results / job.done).exists()
                    for job in run.session.plan.jobs.values())  # fmt: skip
@@ -233,18 +235,17 @@ def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
     assert run.stream.getvalue().count("make room") == 1
 
 
-def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, values):
+def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_settings):
     run = begin()
     make_all(run)
     run.end()
-    run.session.lock.close()
     lost = "reduced/2020-02-29/2.fits"
     (run.session.context.results / lost).unlink()
-    drawn = steward.Steward(values, lambda: CHAIN, stream=io.StringIO())
+    drawn = steward.Steward(run_settings, lambda: CHAIN, stream=io.StringIO())
     found = drawn.view(Host())
     assert len(found) == 12 + 2 + 2 + 2 + 3
     needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")
-    assert (needs, newer) == ([f"{values['raw']}/2020-02-29/3.fits"], [])
+    assert (needs, newer) == ([f"{run_settings['raw']}/2020-02-29/3.fits"], [])
     assert drawn.view_needs(lost)[1] == [snakemake_views.CHANGED]
 
 

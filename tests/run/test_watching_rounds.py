@@ -23,7 +23,7 @@ from ccdflow.kinds import night_page
 from ccdflow.kinds.matching import association
 from ccdflow.run import ledger, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
-from ccdflow.run.watch import arrivals, watching
+from ccdflow.run.watch import arrivals, page_pace, watching
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -102,7 +102,9 @@ def kinds_of(done):
 
 
 @pytest.fixture
-def night(evening, tmp_path):
+def night(evening, tmp_path, monkeypatch):
+    # Each round renews its pages.
+    monkeypatch.setattr(page_pace, "_TIMES", 0)
     return Night(evening, tmp_path)
 
 
@@ -116,6 +118,66 @@ def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(night):
     assert night.is_as_from_scratch()
     (line,) = [line for line in night.told.lines if line.startswith("science_g2.fits")]
     assert all(word in line for word in ("level", "noise", "sky", "grade A"))
+
+
+def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet(
+    night, monkeypatch
+):
+    # A page that took some milliseconds would be due again after the seconds of this test.
+    monkeypatch.setattr(page_pace, "_TIMES", 1e6)
+    assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
+    page = night.results / "nights/2024-03-01/report.html"
+    before, count = atomic_write.stamp_of(page), len(night.told.lines)
+    done = [night.arrive(f"fast_{n}.fits", of=LATE[0], OBJECT=f"field {n}") for n in (1, 2)]
+    assert [kinds_of(each) for each in done] == [FRAME, FRAME]
+    assert [each.nights for each in done] == [[], []], "the live page has nothing new to show"
+    assert before == atomic_write.stamp_of(page) != ()
+    # The width of the stars, which comes with the night's list, is still missing in their lines.
+    assert len(night.told.lines) == count
+    assert night.watch._pace.owed == {"2024-03-01"}
+    assert night.watch._pace.wait(1.0) == 1.0
+    assert not night.watch._pace.is_due()
+    night.watch._pace._next = 0.0
+    assert night.watch._pace.wait(1.0) == 0.0
+    quiet = night.watch.notice({})
+    assert quiet.is_short
+    assert kinds_of(quiet) == {"page"}
+    assert quiet.nights == ["2024-03-01"]
+    assert all(f"fast_{n}.fits" in page.read_text() for n in (1, 2))
+    lines = night.told.lines[count:]
+    assert [line.partition("  ")[0] for line in lines] == ["fast_1.fits", "fast_2.fits"]
+    assert all("grade" in line for line in lines)
+    assert not night.watch._pace.owed
+    night.watch.round()
+    assert night.is_as_from_scratch()
+
+
+def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(night, monkeypatch):
+    monkeypatch.setattr(page_pace, "_TIMES", 1e6)
+    night.arrive(*LATE)
+    night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
+    done = night.watch.round()
+    assert "page" in kinds_of(done)
+    assert not night.watch._pace.owed
+    assert sum(line.startswith("fast.fits  ") for line in night.told.lines) == 1
+    assert night.is_as_from_scratch()
+
+
+def test_pages_take_a_quarter_of_the_time_however_fast_frames_come(monkeypatch):
+    now, drawing, frames = 100.0, 0.0, 0
+    monkeypatch.setattr(page_pace.time, "monotonic", lambda: now)
+    pace = page_pace.PagePace()
+    while now < 200.0:
+        # A frame each 0.02 s; a page of 0.09 s, as of 2,000 tiny frames.
+        frames, draws = frames + 1, pace.may_draw()
+        now += 0.02 + 0.09 * draws
+        drawing += 0.09 * draws
+        pace.note(set() if draws else {"a night"}, 0.09 * draws)
+    assert 0.2 < drawing / 100.0 <= 0.25
+    # 909 with a page for each.
+    assert frames > 3700
+    # The last frames are shown 0.27 s after the last page.
+    assert pace.wait(1.0) <= 0.27
 
 
 def test_a_page_asks_once_which_master_a_frame_takes(night, monkeypatch):

@@ -15,10 +15,10 @@ TOP = Path(__file__).parents[2]
 LIBRARY = TOP / "scripts" / "ccdflow"
 WRITERS = {
     "combine/combined_header.py": ("write_group_cards",),
-    "kinds/masters/light_maker.py": ("write_group_cards",),
+    "kinds/masters/exposed_maker.py": ("write_group_cards",),
     "kinds/masters/master_maker.py": ("remarks",),
     "kinds/masters/combining.py": ("_make",),
-    "kinds/masters/selecting.py": ("without_odd_flags",),
+    "kinds/masters/selecting.py": ("select_without_odd_flags",),
     "detector/warnings.py": ("warnings_on_bias", "_WHOLE_NUMBERS"),
     "detector/dark_figures.py": ("warnings_on_dark",),
     "kinds/masters/flat_maker.py": ("_gain_warnings",),

@@ -202,6 +202,14 @@ def test_what_is_forced_or_asked_for_is_planned(box):
         assert session.start(values, chain=kinds.CHAIN, dry=True, sealed=True, **named).seal is None
 
 
+def test_a_dry_run_without_a_seal_does_not_look_for_what_one_would_hold(box, monkeypatch):
+    expected = session.finish(session.start(box.values(), chain=kinds.CHAIN, dry=True))
+    (box.results / paths.SEAL).unlink()
+    monkeypatch.setattr(seal, "state_of", None)
+    planned = session.start(box.values(), chain=kinds.CHAIN, dry=True, sealed=True)
+    assert (planned.state, session.finish(planned)) == (None, expected)
+
+
 def test_a_young_raw_file_leaves_none(box):
     """The next run reads it again: bytes may still be written to it with its times unchanged."""
     box.config["limits"] = {"settle": 3600, "frame_memory": 50}

@@ -76,7 +76,7 @@ def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow)
         (("-R", "combine"), {"combine": 1, "associations_table": 1}),
         pytest.param(("-F",), {
                    "reduce": 24, "combine": 1, "picture": 1, "quality_picture": 1, "page": 1,
-                   "quality_table": 1, "index_page": 1, "combine_darks": 3, "combine_flats": 2,
+                   "bias_table": 1, "index_page": 1, "combine_darks": 3, "combine_flats": 2,
                    "calibrate": 2, "masters_picture": 1, "calibrated_picture": 1, "dark_table": 1,
                    "contact_sheet": 1, "flat_table": 1, "associations_table": 1,
                    "measure_detector": 1, "bad_pixels": 1, "detector_table": 1,

@@ -39,7 +39,7 @@ def edges(text):
 
 CHAIN = {
     ("reduce", "combine"), ("reduce", "picture"), ("reduce", "page"), ("combine", "page"),
-    ("combine", "quality_picture"), ("combine", "quality_table"), ("picture", "page"),
+    ("combine", "quality_picture"), ("combine", "bias_table"), ("picture", "page"),
     ("quality_picture", "page"), ("page", "index_page"), ("index_page", "all"),
 }  # fmt: skip
 

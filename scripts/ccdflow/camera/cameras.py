@@ -207,9 +207,10 @@ class Camera:
         """
         specs = dict(self.cards)
         cards = Cards(**{field.name: specs[field.name] for field in fields(Cards)})
-        notes = ()
         if self.amplifiers:
-            drafts = drafts_from_profile(headers, self.amplifiers, self.size, cards, file=file)
+            drafts, notes = drafts_from_profile(
+                headers, self.amplifiers, self.size, cards, file=file
+            )
         else:
             drafts, notes = drafts_from_header(headers, cards, overscan=self.overscan, file=file)
         figures = {

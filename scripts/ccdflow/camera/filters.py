@@ -75,13 +75,20 @@ def _joined_names(reader, text, content):
         words = [word for word in _BETWEEN_BANDS.split(text) if word]
         parts = words if all(map(_BAND.fullmatch, words)) else parts
     if len(parts) < 2:
-        return text
+        return _without_open_places(text)
     name = "+".join(part for part in dict.fromkeys(parts) if not is_open(part)) or text
     reader.warn(
         f"{content.keyword}: several filters in one card (found {text!r}); all of them count as in"
         f" the beam, as {name}; correct the card if only one was"
     )
     return name
+
+
+def _without_open_places(text):
+    """Return the name of the filters of several wheels in one card: g+Clear is g."""
+    wheels = [part.strip() for part in text.split("+")]
+    filters = [part for part in wheels if part and not is_open(part)]
+    return "+".join(filters) if filters and len(filters) < len(wheels) else text
 
 
 def _filter_by_keyword(reader, open_wheels):

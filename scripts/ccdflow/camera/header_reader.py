@@ -33,6 +33,8 @@ AMBIGUOUS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD"
 
 # The reading where no card is there.
 _NOTHING = Reading()
+# Seconds of a bias. Slow shutters and clocks write some 0.1 s.
+_LONGEST_BIAS = 1.0
 _NO_GAIN = "not a number from 0 to 1e6"
 _TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
 _TRUE_GAIN = (
@@ -227,6 +229,26 @@ class HeaderReader:
         self.warn(
             f"{keyword}: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
             " unknown until the card is corrected"
+        )
+
+    def warn_of_long_bias(self, imagetyp):
+        """Warn of a bias that was exposed: it may be a dark, or have another frame's exposure.
+
+        Parameters
+        ----------
+        imagetyp : str
+            The image type as written; '' where no card has it.
+        """
+        seconds = self.seconds()
+        if seconds is None or seconds <= _LONGEST_BIAS:
+            return
+        words = f"imagetyp: {imagetyp}, " if imagetyp else ""
+        rule = f"types: [{{type: dark, {words}exptime: {{min: {_LONGEST_BIAS:g}}}}}]"
+        self.warn(
+            f"{self._known['exptime'].keyword}: {seconds:g} s is no exposure of a bias (found"
+            f" {seconds:g}); allowed: up to {_LONGEST_BIAS:g} s; it counts as a bias; if it is a"
+            f" dark, write into the camera's profile: {rule}; if it is none, the same with type:"
+            " bias"
         )
 
     def read_noise(self):

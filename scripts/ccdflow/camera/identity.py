@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 
 from ccdflow.files.cards import card_value
-from ccdflow.files.values import as_number
+from ccdflow.files.values import as_electrons, as_number
 
 SETTING = "setting"
 """Name for the values that the members of a group share and other frames of the night do not."""
@@ -151,7 +151,9 @@ def _setting_as_text(kind, value):
     """Return the value of a card in one spelling, '' for one that can be no setting."""
     if value is None:
         return ""
-    value_read = as_number(value)
+    # 1.2 e-/ADU is 1.2.
+    value_read = as_electrons(value) if kind == "gain" else None
+    value_read = as_number(value) if value_read is None else value_read
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
     text = ",".join(" ".join(part.split()) for part in text.upper().split(","))
     if _MOMENT.search(text):

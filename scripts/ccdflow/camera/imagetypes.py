@@ -113,6 +113,8 @@ _OTHER_WORDS = re.compile(
     r"|sloan|johnson|cousins|halpha|ha|spec|spectrum|slit|grating|grism|calib|calibration|cal"
 )
 
+# Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
+_LONGEST_READOUT = 10.0
 # Beginnings of the reasons for which a frame has no type.
 _UNKNOWN = "unknown image type"
 _UNSAID = "no card says the image type"
@@ -166,6 +168,8 @@ def frame_type(reader, rules):
     first = written[0][0] if written else ""
     for rule in rules:
         if _rule_holds(rule, reader, first):
+            if rule.type == "bias" and rule.exptime_min is rule.exptime_max is None:
+                reader.warn_of_long_bias(first)
             return first, rule.type, ""
     for text, kind in written:
         if kind:
@@ -255,11 +259,21 @@ def known_type(text):
 def _type_by_other_cards(reader, text, frame_type):
     """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
     if frame_type == "dark" and _is_of_no_time(reader):
+        seconds = _dark_time(reader)
+        if seconds > _LONGEST_READOUT:
+            reader.warn(
+                f"EXPTIME: no exposure of a dark whose DARKTIME is {seconds:g} s (found 0);"
+                " allowed: above 0 s; it is in no master until the card is corrected, or the"
+                " camera's profile says: keywords: {exptime: DARKTIME}"
+            )
+            return "dark"
         reader.warn(
             f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
             f"profile: types: [{{type: dark, imagetyp: {text}}}]"
         )
         return "bias"
+    if frame_type == "bias":
+        reader.warn_of_long_bias(text)
     if frame_type == "science":
         name = reader.text("object")
         named = _type_of_target(name)
@@ -293,6 +307,12 @@ def _type_of_words(name):
     if not any(kinds) or not all(map(_OTHER_WORDS.fullmatch, other_words)):
         return ""
     return "flat" if "flat" in kinds else next(filter(None, kinds))
+
+
+def _dark_time(reader):
+    """Return the seconds from the clearing of the detector to its readout; 0 where unknown."""
+    value = find(reader.headers, CardSpec("DARKTIME"), (0, reader.images[0]))
+    return as_number(value) or 0.0
 
 
 def _is_of_no_time(reader):

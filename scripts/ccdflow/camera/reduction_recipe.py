@@ -87,6 +87,10 @@ class ReductionRecipe:
         shortest = min(along for _, along in strips)
         return replace(self, model="polynomial", order=min(self.order, shortest // _FOR_AN_ORDER))
 
+    def region_of(self, amplifier):
+        """Return where the science pixels of an amplifier lie in a reduced image, a `Region`."""
+        return amplifier.place if self.trim else amplifier.data
+
     def canonical(self):
         """Return a plain dict; the settings of a model that is not used are not in it."""
         settings = asdict(self)

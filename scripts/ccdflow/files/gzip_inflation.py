@@ -38,7 +38,7 @@ class Stream:
         self._start = 0
         self.crc = 0
         self.end_seen = False
-        self._first = _inflated_start(start) if packed and start else b""
+        self._first = _InflatedStart(start if packed else b"")
         if packed:
             self._slices = Slices(file, path, "gzip", GZIP_MAGIC)
             self._begin_member()
@@ -87,8 +87,8 @@ class Stream:
         bytes
             Fewer than ``size`` where the file ends.
         """
-        if offset + size <= len(self._first):
-            return self._first[offset : offset + size]
+        if first := self._first.at(offset, size):
+            return first
         while self._start + len(self._buffer) < offset + size and not self.end_seen:
             self._buffer += self._more(step)
             drop = min(offset - self._start, len(self._buffer))
@@ -113,16 +113,34 @@ class Stream:
         return count
 
 
-def _inflated_start(start):
-    """Return the inflated first bytes of a gzip file; b'' for damaged ones.
+class _InflatedStart:
+    """The inflated bytes of a gzip file's first ones, as far as somebody asks for them.
 
-    Most headers end here. For a few kilobytes zlib is faster than igzip, whose tables are made for
-    pixels; igzip reports damage.
+    Most headers end here, and the pixels behind them take longer to inflate than they do. For a
+    few kilobytes zlib is faster than igzip, whose tables are made for pixels; igzip reports damage.
+
+    Parameters
+    ----------
+    start : bytes
+        The first bytes of the file; b"" for none.
     """
-    try:
-        return zlib.decompressobj(31).decompress(start[:FIRST_SLICE], CHUNK)
-    except zlib.error:
-        return b""
+
+    def __init__(self, start):
+        self._packed, self._inflate = start[:FIRST_SLICE], zlib.decompressobj(31)
+        self._inflated = b""
+
+    def at(self, offset, size):
+        """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged."""
+        missing = offset + size - len(self._inflated)
+        if missing > 0 and self._packed:
+            try:
+                self._inflated += self._inflate.decompress(self._packed, missing)
+                self._packed = self._inflate.unconsumed_tail
+            except zlib.error:
+                self._packed = self._inflated = b""
+        if offset + size > len(self._inflated):
+            return b""
+        return self._inflated[offset : offset + size]
 
 
 class Inflated:

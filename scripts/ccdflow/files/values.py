@@ -276,3 +276,12 @@ def _bare_number(text):
 def _finite_or_none(number):
     """Return a number that is finite, None for another."""
     return number if math.isfinite(number) else None
+
+
+def short_number(value):
+    """Return a float rounded to six significant digits, as records and tables keep it.
+
+    >>> short_number(1138.8312345), short_number(3), short_number("A")
+    (1138.83, 3, 'A')
+    """
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from ccdflow.frame import strip_light
+from ccdflow.frame.flaws import saturation_of
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 MOST_ROWS = 1024
@@ -71,6 +72,17 @@ _SAME_STEP_PART = 0.3
 GREW, DRIFT, NOISE, LIGHT, SEAM = "row noise", "row drift", "noise", "light", "seam"
 """The names of the warnings on an overscan."""
 
+FULL, EMPTY = "saturated overscan", "empty rows"
+"""The names of the warnings on an overscan that is saturated in part, or has no noise there."""
+
+# Rows of one value have no noise if they are at least as many, with as many pixels together: those
+# of a readout of 0.3 adu have one value by chance in 1 of 10,000 frames.
+_FEWEST_EMPTY, _FEWEST_PIXELS = 4, 200
+# A fit along the strip leaves out rows that are saturated, up to this fraction of them.
+_FULL_ROWS_OF_A_FIT = 0.2
+# A pixel of a column, or a row, counts as saturated where more than this fraction is.
+_FULL_PART = 0.5
+
 # Columns of an overscan that are enough for a level, and the words where fewer are good.
 _FEWEST_COLUMNS = 3
 _NO_OVERSCAN_REMEDY = "`overscan: none` and biases, in the camera's profile"
@@ -127,6 +139,13 @@ class Sample:
         Shape (n, k), adu: the overscan of the same lines.
     noise : float
         Of a pixel of the overscan, adu.
+    top : float
+        Value of a saturated pixel, adu; infinite where it is unknown.
+    full_rows, rows : int
+        How many lines of the whole amplifier have a saturated level of their own, and how many
+        have a level.
+    empty : (int, int)
+        The first of the lines whose overscan has one value throughout, and their number.
     """
 
     lines: np.ndarray
@@ -134,6 +153,10 @@ class Sample:
     own: np.ndarray
     strip: np.ndarray
     noise: float
+    top: float = np.inf
+    full_rows: int = 0
+    rows: int = 0
+    empty: tuple[int, int] = (0, 0)
 
 
 def sampled_lines(data, along):
@@ -181,21 +204,45 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
         Without lines that hold a pixel that is not finite.
     """
     along, data = amplifier.along, amplifier.data
+    top = saturation_of(strips[0].dtype, 0, amplifier)
+    top = np.inf if top is None else top
+    full = top, int(np.count_nonzero(overscan.own >= top)), len(overscan.own)
     if along == "frame":
         strip = strips[0][:: max(1, len(strips[0]) // MOST_ROWS)]
         levels = own = np.repeat(overscan.levels, len(lines))
-        return Sample(*_finite_lines(lines, levels, own), *_finite_lines(strip), overscan.noise)
+        return Sample(
+            *_finite_lines(lines, levels, own), *_finite_lines(strip), overscan.noise, *full
+        )
     lines_of_frame = sampled_lines(data, along)[along == "columns"]
     first = data.y0 if along == "rows" else data.x0
     sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
-    if along == "rows":
-        strip = np.concatenate([strip[sampled] for strip in strips], axis=1)
-    else:
-        lines, strip = lines.T, np.concatenate([strip[:, sampled] for strip in strips]).T
+    whole = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
+    whole = whole if along == "rows" else whole.T
+    full = *full, _empty_lines(whole)
+    strip, lines = whole[sampled], lines if along == "rows" else lines.T
     lines, strip, levels, own = _finite_lines(
         lines, strip, overscan.levels[sampled], overscan.own[sampled]
     )
-    return Sample(lines, levels, own, strip, overscan.noise)
+    return Sample(lines, levels, own, strip, overscan.noise, *full)
+
+
+def _empty_lines(strip):
+    """Return the first line and the number of lines of the longest run of one value.
+
+    Parameters
+    ----------
+    strip : numpy.ndarray
+        Shape (n, k), adu.
+    """
+    fewest = max(_FEWEST_EMPTY, -(-_FEWEST_PIXELS // strip.shape[1]))
+    # Two pixels tell most lines apart.
+    alike = np.flatnonzero(strip[:, 0] == strip[:, -1])
+    alike = alike[(strip[alike] == strip[alike, :1]).all(axis=1)]
+    if len(alike) < fewest:
+        return 0, 0
+    breaks = (np.diff(alike) > 1) | (np.diff(strip[alike, 0].astype(np.float64)) != 0)
+    longest = max(np.split(alike, np.flatnonzero(breaks) + 1), key=len)
+    return (int(longest[0]), len(longest)) if len(longest) >= fewest else (0, 0)
 
 
 def _finite_lines(first, *others):
@@ -323,12 +370,60 @@ def judge_sample(sample, recipe, name=""):
     """
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
-    warnings = [
+    # Noise and structure of saturated pixels tell nothing else.
+    warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)] or [
         *_row_warnings(noise, sample, recipe),
         *_strip_noise_warnings(noise, sample),
         *_column_warnings(sample, recipe),
     ]
     return noise, [(kind, subject + text) for kind, text in warnings]
+
+
+def _saturation_warnings(sample, recipe):
+    """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
+    strip, top = sample.strip, sample.top
+    if not strip.size or not np.isfinite(top) or median(sample.lines) >= top:
+        # An amplifier that is saturated throughout is told as such.
+        return
+    full = strip >= top
+    columns = int(np.count_nonzero(full.mean(axis=0) > _FULL_PART))
+    width, remedy = strip.shape[1], "allowed: a strip without light"
+    if columns and sample.full_rows in (0, sample.rows):
+        left = width - columns
+        advice = "leave them out of `overscan:` in the camera's profile"
+        if left < _FEWEST_COLUMNS:
+            advice = (
+                f"{_TOO_FEW[left]}: take a wider strip at `overscan:`, or {_NO_OVERSCAN_REMEDY}"
+            )
+        yield (
+            FULL,
+            f"{columns} of the {width} columns of the overscan are saturated ({top:.6g} adu);"
+            f" {remedy}; look at the raw frame: do they hold data or light in others as well,"
+            f" {advice}, else leave this frame out",
+        )
+        return
+    most = 0 if recipe.model is None else _FULL_ROWS_OF_A_FIT * sample.rows
+    if sample.full_rows > most:
+        of = "the levels of all rows are" if recipe.model else "as many rows of the image are"
+        yield (
+            FULL,
+            f"the overscan is saturated ({top:.6g} adu) in {sample.full_rows} of its {sample.rows}"
+            f" rows, and {of} wrong by it; {remedy}; look at the raw frame: charge of a bright"
+            " source may run into the overscan; leave the frame out, or take a strip at"
+            " `overscan:` that the charge does not reach, in the camera's profile",
+        )
+
+
+def _empty_row_warnings(sample):
+    """Yield the warning on rows that were not read out: those of a dead amplifier are all empty."""
+    first, count = sample.empty
+    if 0 < count < sample.rows and not sample.full_rows:
+        yield (
+            EMPTY,
+            f"{count} of the {sample.rows} rows of the overscan have one value throughout, and no"
+            f" noise, from row {first + 1} on: the readout broke off, or the file was filled up;"
+            " allowed: rows that were read out; look at the raw frame, and leave it out",
+        )
 
 
 def _row_warnings(rows, sample, recipe):

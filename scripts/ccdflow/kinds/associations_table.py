@@ -13,7 +13,7 @@ from ccdflow.kinds.matching import association, shelves
 from ccdflow.kinds.matching.answers import answers_of, reasons_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.planning import awaited_masters, coverage, night_plan, plan_sentences
-from ccdflow.kinds.product_writing import drawing_module, noted_text, write_text_product
+from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
@@ -23,8 +23,8 @@ from ccdflow.run.rawframes.rows import digest
 
 # A dry run has a paragraph for this many nights.
 _NIGHTS = 3
-# The overview names this many frames without masters.
-_HOLES = 8
+# The overview names this many frames without masters, the last lines as many harmful darks.
+_MOST_NAMED = 8
 
 COLUMNS = (
     "frame", "night", "step", "master", "rank", "lag", "scale", "predicted_variance", "runner_up",
@@ -36,8 +36,8 @@ COLUMNS = (
 # pages are then made again. The table's own version makes again the table alone.
 _SECTIONS = 5
 
-# The name under which this is noted of a closed night.
-_TOLD = "associations"
+# The key of a closed night's summary.
+_SUMMARY = "associations"
 _USUAL_RULE = (
     "Among the masters of the same setup, of this night and earlier ones, that of the"
     " least predicted variance is taken; a later one only where there is no other."
@@ -80,7 +80,7 @@ class Associations(Kind):
         for group in _groups(context):
             nights.setdefault(group.night, []).append(group)
         digests = {night: _digest_of(context, groups) for night, groups in nights.items()}
-        for night, summary in context.summaries(_TOLD).items():
+        for night, summary in context.summaries(_SUMMARY).items():
             if summary["lines"]:
                 digests[night] = summary["lines"]
         return {"version": self.version, "nights": digest(sorted(digests.items()))}
@@ -101,7 +101,7 @@ class Associations(Kind):
             # A frame that is no longer calibrated has no line.
             lines.setdefault(calibrated(row.file), [])
         tables.update_table(target, lines)
-        return noted_text(context, job, basis)
+        return record_of_text(context, job, basis)
 
     # -- closed nights -----------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Associations(Kind):
         groups = SCIENCE.night_groups(context, night)
         darks = _harmful_darks(context, groups)
         return {
-            _TOLD: {
+            _SUMMARY: {
                 "lines": _digest_of(context, groups) if groups else "",
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
@@ -137,7 +137,7 @@ class Associations(Kind):
         """
         if not SCIENCE.configuration(context)["enabled"]:
             return set()
-        summaries = context.summaries(_TOLD)
+        summaries = context.summaries(_SUMMARY)
         closed = [night for night in summaries if summaries[night]["lines"]]
         record = context.ledger.get(self.place)
         stamp = atomic_write.stamp_of(context.results / self.place)
@@ -170,7 +170,7 @@ class Associations(Kind):
             return []
         harmful = _harmful_darks(context, _groups(context))
         frames = Counter({dark: len(products) for dark, products in harmful.items()})
-        for summary in context.summaries(_TOLD).values():
+        for summary in context.summaries(_SUMMARY).values():
             frames.update(summary["harm"])
         is_out = SCIENCE.configuration(context)["skip_harmful"]
         lines = [
@@ -178,8 +178,9 @@ class Associations(Kind):
             f" frame{'s' * (number != 1)} {'without' if is_out else 'with'} it"
             for dark, number in sorted(frames.items())
         ]
-        rest = len(lines) - _HOLES
-        return lines[:_HOLES] + ([f"... and {rest} more such darks"] if rest > 0 else [])
+        unnamed = len(lines) - _MOST_NAMED
+        more = [f"... and {unnamed} more such darks"] if unnamed > 0 else []
+        return lines[:_MOST_NAMED] + more
 
     def shown(self, context, night):
         """Return the masters that frames of a night may take: its page tells which comes next."""
@@ -192,7 +193,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         choices = [
-            [group.product, *_digests(context, group, night_plan.step_line)]
+            [group.product, *_digests_of_steps(context, group, night_plan.step_line)]
             for group in SCIENCE.night_groups(context, night)
         ]
         words = _rule_words(context)
@@ -220,7 +221,7 @@ class Associations(Kind):
             list(covered.nights),
             list(covered.labels),
             covered.cells,
-            title=f"Frames of {_nights(covered)}",
+            title=f"Frames of {_nights_in_words(covered)}",
             explanation=_coverage_notes(covered),
         )
         return Section(
@@ -284,7 +285,7 @@ def _rule_words(context):
 
 def _has_frames(context):
     """Tell whether any frame of the archive is calibrated."""
-    closed = context.summaries(_TOLD).values()
+    closed = context.summaries(_SUMMARY).values()
     return bool(_groups(context)) or any(notes["lines"] for notes in closed)
 
 
@@ -294,7 +295,7 @@ def _digest_of(context, groups):
     for group in groups:
         # Thousands have the same steps.
         if id(group.steps) not in known:
-            known[id(group.steps)] = _digests(context, group)
+            known[id(group.steps)] = _digests_of_steps(context, group)
     lines = [
         [group.product, group.night, _is_refused(context, group), *known[id(group.steps)]]
         for group in groups
@@ -312,7 +313,7 @@ def _coverage(context):
     return context.planned(("coverage",), lambda: coverage.coverage_of(context))
 
 
-def _nights(covered):
+def _nights_in_words(covered):
     if len(covered.nights) == 1:
         return f"night {covered.nights[0]}"
     return f"the last {len(covered.nights)} nights"
@@ -322,10 +323,10 @@ def _coverage_words(covered):
     """Return sentences on the holes of a `ccdflow.kinds.planning.coverage.Coverage`."""
     missing = covered.holes(coverage.MISSING)
     if not missing:
-        return f"No frame of {_nights(covered)} lacks a master."
-    some = ", ".join(f"{label} ({night})" for label, night in missing[:_HOLES])
-    rest = f" and {len(missing) - _HOLES} more" if missing[_HOLES:] else ""
-    return f"Missing: {some}{rest}."
+        return f"No frame of {_nights_in_words(covered)} lacks a master."
+    some = ", ".join(f"{label} ({night})" for label, night in missing[:_MOST_NAMED])
+    more = f" and {len(missing) - _MOST_NAMED} more" if missing[_MOST_NAMED:] else ""
+    return f"Missing: {some}{more}."
 
 
 def _coverage_notes(covered):
@@ -366,10 +367,10 @@ def _harm_words(context, dark):
     structure = max(0.0, *(each["structure"] for each in figures))
     unit = "e2" if figures[0]["unit"] == "electron" else "adu2"
     is_out = SCIENCE.configuration(context)["skip_harmful"]
-    what = "it was left out" if is_out else "`calibrate: skip_harmful: true` leaves it out"
+    remedy = "it was left out" if is_out else "`calibrate: skip_harmful: true` leaves it out"
     return (
         f"it adds {added:.3g} {unit} of noise a pixel and takes {structure:.2g} of structure away;"
-        f" {what}, more darks make it useful"
+        f" {remedy}, more darks make it useful"
     )
 
 
@@ -416,22 +417,22 @@ def _is_refused(context, group):
     return record.status == ledger.REFUSED
 
 
-def _digests(context, group, line=None):
+def _digests_of_steps(context, group, line=None):
     """Return the hash of the line on each step of a frame; thousands have the same steps.
 
     Frames that share the object of their steps are of one class (`StepsOfClass`), and have the same
-    answers. It is kept beside them, so that its id stays its own.
+    answers. The steps are kept beside the hashes: no other object can get their id.
     """
     line, steps = line or _step_line, group.steps
     return context.planned(
-        ("said", line.__name__, id(steps)),
-        lambda: ([_digest_said(context, line, a) for a in answers_of(context, group)], steps),
+        ("step lines", line.__name__, id(steps)),
+        lambda: ([_digest_of_answer(context, line, a) for a in answers_of(context, group)], steps),
     )[0]
 
 
-def _digest_said(context, line, answer):
+def _digest_of_answer(context, line, answer):
     return context.planned(
-        ("said", line.__name__, id(answer)), lambda: (digest(line(context, answer)), answer)
+        ("step line", line.__name__, id(answer)), lambda: (digest(line(context, answer)), answer)
     )[0]
 
 

@@ -34,7 +34,8 @@ class Bias(MasterKind):
     def group_basis(self, context, group):
         """Return the sources of a combined bias.
 
-        Clipped by MAD it has the bytes that it had before the noise could decide, and its old key.
+        A bias that is clipped by MAD keeps the key of versions that could clip by nothing else: its
+        bytes are the same.
         """
         basis = super().group_basis(context, group)
         if self.configuration(context)["clip_by"] == "mad":

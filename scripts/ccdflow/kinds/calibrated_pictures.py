@@ -47,7 +47,7 @@ class CalibrationPicture(NightPicture):
     title = explanation = alt = ""
     scale = "linear"
 
-    def drawn(self, context, night):
+    def drawn_groups(self, context, night):
         """Return the groups whose products are drawn, if they are made.
 
         Parameters
@@ -60,10 +60,10 @@ class CalibrationPicture(NightPicture):
         -------
         list of ccdflow.run.job.Group
         """
-        raise NotImplementedError(f"kind {self.name} must define drawn()")
+        raise NotImplementedError(f"kind {self.name} must define drawn_groups()")
 
     @staticmethod
-    def _named_groups(groups, night):
+    def _groups_with_names(groups, night):
         """Return (group, name) of each product that is drawn."""
         names = master_names(groups, night=night)
         return [(group, names[group.product]) for group in groups]
@@ -86,13 +86,15 @@ class CalibrationPicture(NightPicture):
         nights = {group.shown for group in context.groups.values()}
         for night in sorted(night for night in nights if not context.is_closed(night)):
             for product in self.shown(context, night):
-                groups = self.drawn(context, night)
+                groups = self.drawn_groups(context, night)
                 needs = [group.product for group in groups]
                 planner.want(self, product, night, self._basis(context, night), needs=needs)
 
     def shown(self, context, night):
         """Return the picture of a night that has such products."""
-        is_drawn = context.settings["pictures"]["per_type"] != 0 and self.drawn(context, night)
+        is_drawn = context.settings["pictures"]["per_type"] != 0 and self.drawn_groups(
+            context, night
+        )
         return [self.product(night)] if is_drawn else []
 
     def basis(self, context, job):
@@ -100,26 +102,31 @@ class CalibrationPicture(NightPicture):
         return self._basis(context, job.night)
 
     def _basis(self, context, night):
-        made = self._made(context, night)
+        made = self._made_groups(context, night)
         return {
             "version": frame_pictures.PICTURES + self.version - 1,
             "products": [[g.product, context.outcome(g.product).key] for g in made],
         }
 
-    def _made(self, context, night):
-        outcomes = [(group, context.outcome(group.product)) for group in self.drawn(context, night)]
+    def _made_groups(self, context, night):
+        outcomes = [
+            (group, context.outcome(group.product)) for group in self.drawn_groups(context, night)
+        ]
         made = [g for g, record in outcomes if record is not None and record.status == ledger.MADE]
         return made[:_MOST_ROWS]
 
     def make(self, context, job, *, threads):
         """Draw the picture of a night."""
-        basis, made = self._basis(context, job.night), self._made(context, job.night)
+        basis, made = self._basis(context, job.night), self._made_groups(context, job.night)
         if not made:
             return ledger.Record(
                 job.product, self.name, digest(basis), ledger.REFUSED, "none was made", basis=basis
             )
         png = drawing_module("image_rows").image_rows(
-            (self.row(context, group, name) for group, name in self._named_groups(made, job.night)),
+            (
+                self.row(context, group, name)
+                for group, name in self._groups_with_names(made, job.night)
+            ),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
             scale=self.scale,
@@ -128,7 +135,7 @@ class CalibrationPicture(NightPicture):
 
     def carries(self, context, job):
         """Return the rows and groups of the drawn products."""
-        groups = self.drawn(context, job.night)
+        groups = self.drawn_groups(context, job.night)
         return [context.store.rows[file] for group in groups for file in group.files], groups
 
     def page_basis(self, context, night):
@@ -167,7 +174,7 @@ class MastersPicture(CalibrationPicture):
     explanation = "Left: the master; a dark in adu at its own exposure, a flat with mean 1. Right: the standard error of each pixel."  # noqa: E501
     alt = "Combined darks and flats of the night, each with its standard error"
 
-    def drawn(self, context, night):
+    def drawn_groups(self, context, night):
         """Return the darks and flats of a night."""
         return [*DARK_KIND.night_groups(context, night), *FLAT_KIND.night_groups(context, night)]
 
@@ -177,7 +184,7 @@ class MastersPicture(CalibrationPicture):
         pixels = _pixels(context, group.product, image.hdu)
         error = _pixels(context, group.product, f"UNCERT{image.suffix}")
         unit = "adu" if group.kind == DARK_KIND.name else ""
-        return _row(
+        return _image_row(
             name,
             (pixels, unit, f"Combined {group.kind}"),
             (error, unit, "Standard error"),
@@ -185,14 +192,14 @@ class MastersPicture(CalibrationPicture):
 
     def page_basis(self, context, night):
         """Return the picture's key, and why masters lack others: their own keys do not hold it."""
-        groups = self.drawn(context, night)
-        without = [[g.product, why] for g in groups if (why := _without(context, g))]
+        groups = self.drawn_groups(context, night)
+        without = [[g.product, why] for g in groups if (why := _missing_masters(context, g))]
         more = {"without": without} if without else {}
         return super().page_basis(context, night) | more
 
     def section(self, context, night):
         """Return the section on a night's darks and flats."""
-        groups = self.drawn(context, night)
+        groups = self.drawn_groups(context, night)
         if not groups:
             return None
         names = master_names(groups, prefix=paths.FROM_NIGHT, night=night)
@@ -206,11 +213,11 @@ class MastersPicture(CalibrationPicture):
                 " and ".join(
                     _count_groups(groups, kind)
                     for kind in (DARK_KIND, FLAT_KIND)
-                    if _has(groups, kind)
+                    if _has_kind(groups, kind)
                 )
                 + _frames_words(context, groups),
             ),
-            (_LEVEL_OF_FLATS,) * _has(groups, FLAT_KIND),
+            (_LEVEL_OF_FLATS,) * _has_kind(groups, FLAT_KIND),
             headings=(
                 "Product",
                 "Frames",
@@ -238,13 +245,14 @@ class SciencePicture(CalibrationPicture):
     explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has an asinh scale of its own, so that faint structure and bright stars are seen."  # noqa: E501
     alt = "One frame of each filter, reduced and calibrated"
 
-    def drawn(self, context, night):
+    def drawn_groups(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""
         return context.planned(
-            ("drawn", self.name, night), lambda: self._drawn_frames(context, night)
+            ("drawn", self.name, night), lambda: self._first_of_each_light(context, night)
         )
 
-    def _drawn_frames(self, context, night):
+    def _first_of_each_light(self, context, night):
+        """Return the first groups of each camera, filter and grism, as many as are asked for."""
         most = context.settings["pictures"]["per_type"]
         drawn, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):
@@ -263,7 +271,7 @@ class SciencePicture(CalibrationPicture):
         after = _pixels(context, group.product, image.hdu)
         light = light_words((row.facts["filter"], row.facts["grism"]))
         headline = f"{row.file}: {light}, grade {record.data['grade']}"
-        return _row(
+        return _image_row(
             headline, (before, "adu", "Reduced"), (after, record.data["unit"], "Calibrated")
         )
 
@@ -276,7 +284,7 @@ class SciencePicture(CalibrationPicture):
         grades = Counter(r.data["grade"] for r in records if r.status == ledger.MADE)
         counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
         number = sum(grades.values())
-        units = {_letter(r.data["unit"]) for r in records if r.status == ledger.MADE}
+        units = {_short_unit(r.data["unit"]) for r in records if r.status == ledger.MADE}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
             "calibrated",
@@ -299,7 +307,7 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 """The kinds of the pictures of a night's masters and of its calibrated frames."""
 
 
-def _row(headline, *images):
+def _image_row(headline, *images):
     return drawing_module("image_rows").ImageRow(headline, images)
 
 
@@ -314,7 +322,7 @@ def _pixels(context, product, hdu):
     return np.asarray(stored_image(context.results / product, hdu))
 
 
-def _has(groups, kind):
+def _has_kind(groups, kind):
     return any(group.kind == kind.name for group in groups)
 
 
@@ -343,7 +351,7 @@ def _master_lines(context, group, name):
         yield str(name), str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
-    without = [f"without {kind}: {why}" for kind, why in _without(context, group).items()]
+    without = [f"without {kind}: {why}" for kind, why in _missing_masters(context, group).items()]
     names = [each["amplifier"] for each in record.data["quality"]]
     remarks = record.data.get("remarks", ())
     for number, each in enumerate(record.data["quality"]):
@@ -358,8 +366,8 @@ def _master_lines(context, group, name):
 def _remarks_on(amplifier, names, remarks):
     """Return the remarks on an amplifier of a master; on its first one, those on all of it as well.
 
-    >>> said = ["amplifier A: dark", "amplifier B is dead", "few frames"]
-    >>> _remarks_on("A", ["A", "B"], said), _remarks_on("B", ["A", "B"], said)
+    >>> remarks = ["amplifier A: dark", "amplifier B is dead", "few frames"]
+    >>> _remarks_on("A", ["A", "B"], remarks), _remarks_on("B", ["A", "B"], remarks)
     (['amplifier A: dark', 'few frames'], ['amplifier B is dead'])
     """
     of = {name: (f"amplifier {name}:", f"amplifier {name} ") for name in names}
@@ -369,19 +377,19 @@ def _remarks_on(amplifier, names, remarks):
     return [text for text in remarks if not text.startswith(others)]
 
 
-def _without(context, group):
+def _missing_masters(context, group):
     """Return {kind: why} of the masters that a dark or flat was combined without."""
     return context.chain.by_name(group.kind).why_without(context, group)
 
 
-def _letter(unit):
+def _short_unit(unit):
     """Return a unit as tables write it."""
     return {"electron": "e-"}.get(unit, unit)
 
 
 def _figures_of(group, each):
     """Return the figures of an amplifier of a combined dark or flat in words."""
-    unit = _letter(each["unit"])
+    unit = _short_unit(each["unit"])
     if group.kind == DARK_KIND.name:
         return (
             f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"

@@ -1,4 +1,4 @@
-"""The list of a night's small pictures, which is whole only if the pictures are."""
+"""The contact sheet of a night: small pictures of its frames, and the list of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import OK, digest
 
-_LIGHT = ("science",)
+# Stars are looked for in frames of these types.
+_SKY_TYPES = ("science",)
 
 
 class Sheet(NightPicture):
@@ -45,11 +46,11 @@ class Sheet(NightPicture):
         for night in shown_nights(context):
             for product in self.shown(context, night):
                 if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL}/"):
-                    # The run tells that nothing can be put into the folder of its pictures.
+                    # A line of the run names the folder, into which nothing can be written.
                     planner.keep(product)
                     continue
                 if not self._is_whole(context, product):
-                    # A list without its pictures does not count.
+                    # A list whose pictures are missing or changed counts as missing.
                     planner.stamps.pop(product, None)
                 planner.want(
                     self,
@@ -75,7 +76,8 @@ class Sheet(NightPicture):
         try:
             listed = json.loads(atomic_write.read_bytes(context.results / product))["files"]
             sums = {
-                entry.name: _sum_of(atomic_write.read_bytes(entry.path)) for entry in _scan(folder)
+                entry.name: _length_and_checksum(atomic_write.read_bytes(entry.path))
+                for entry in _scan(folder)
             }
         except (OSError, ValueError, KeyError):
             return False
@@ -184,7 +186,7 @@ def write_sheet(context, job):
             unit = each.data.get("unit", "adu")
             shown, content = values_shown(context, row, each.product, each.key, unit)
             name = paths.small_picture(job.night, each.product).rpartition("/")[2]
-            files[name] = _sum_of(content)
+            files[name] = _length_and_checksum(content)
             pictures.append({"product": each.product, "file": name, **vars(shown)})
         last = records[-1]
         width = _width(context, row, last.product, last.key, before)
@@ -200,7 +202,7 @@ def write_sheet(context, job):
 
 def _width(context, row, product, key, before):
     """Return the width of the stars of a frame of the sky, measured before or now; {} for none."""
-    if row.facts["type"] not in _LIGHT:
+    if row.facts["type"] not in _SKY_TYPES:
         return {}
     known = before.get(row.file, {})
     if known.get("measured") == key:
@@ -213,6 +215,7 @@ def _width(context, row, product, key, before):
 
 
 def _listed_before(context, product):
+    """Return the entries of a night's list as it is on the disk, by raw file; {} for none."""
     try:
         return json.loads(atomic_write.read_bytes(context.results / product))["frames"]
     except (OSError, ValueError, KeyError):
@@ -223,7 +226,7 @@ def _folder(context, product):
     return (context.results / product).with_name(paths.SMALL)
 
 
-def _sum_of(content):
+def _length_and_checksum(content):
     return [len(content), isal_zlib.crc32(content)]
 
 

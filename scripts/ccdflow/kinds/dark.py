@@ -6,7 +6,7 @@ from ccdflow import paths
 from ccdflow.calibrate.applied_masters import EXACT_PART, EXACT_SECONDS
 from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters.dark_maker import DarkMaker
-from ccdflow.kinds.masters.light_masters import LightMasterKind
+from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import observed_as
 from ccdflow.run.context import reduced_product
@@ -14,7 +14,7 @@ from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rows import OK
 
 
-class Dark(LightMasterKind):
+class Dark(ExposedMasterKind):
     """A combined dark."""
 
     name = "dark"
@@ -54,10 +54,11 @@ class Dark(LightMasterKind):
         """Return the exposure time as a name has it: as exact as its group."""
         if name != "exptime":
             return super().name_part(name, value)
-        return f"{rounded_exposure(float(value)):g}s"
+        text = f"{rounded_exposure(float(value)):.12f}".rstrip("0").rstrip(".")
+        return f"{text}s"
 
     def lacks(self, context, group):
-        """Return why there is no bias: a dark with its bias in serves one exposure only."""
+        """Return why there is no bias: without it a dark cannot be scaled to another exposure."""
         return why_missing(context, group.steps[0])
 
     def flags(self, context, records):
@@ -69,11 +70,11 @@ class Dark(LightMasterKind):
             yield reduced_product(row.file), f"in no combined dark: it has {_exposure_words(row)}"
 
     def closing(self, context, records):
-        """Return the lines of all masters of light, and one on darks without an exposure time."""
+        """Return the lines of all exposed masters, and one on darks without an exposure time."""
         lines = super().closing(context, records)
         if not self.is_enabled(context):
             return lines
-        rows = _without_exposure(archive_counts.told_rows(context))
+        rows = _without_exposure(archive_counts.store_for_lines(context))
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
@@ -91,7 +92,7 @@ DARK_KIND = Dark()
 
 
 def _without_exposure(store):
-    """Return the good rows of darks that have no exposure time that can be one."""
+    """Return the good rows of darks whose exposure time is absent or impossible."""
     return [
         row
         for row in store.rows.values()
@@ -105,13 +106,15 @@ def _exposure_words(row):
 
 
 def rounded_exposure(seconds):
-    """Return an exposure time to as many digits as darks of one group share.
+    """Return an exposure time to as many digits as darks of one group share, at least two.
 
-    >>> [rounded_exposure(value) for value in (300.062, 70.001, 7.04, 0.05)]
-    [300.0, 70.0, 7.0, 0.1]
+    >>> [rounded_exposure(value) for value in (300.062, 70.001, 7.04, 0.05, 0.253, 1e-5)]
+    [300.0, 70.0, 7.0, 0.05, 0.25, 1e-05]
     """
+    if seconds < 1:
+        return float(f"{seconds:.2g}")
     digits = 1 if EXACT_PART * seconds <= EXACT_SECONDS else 0
-    return max(round(seconds, digits), EXACT_SECONDS)
+    return round(seconds, digits)
 
 
 def _runs(rows, name, reach):
@@ -128,21 +131,29 @@ def _runs(rows, name, reach):
 
 
 def _by_temperature(rows, tolerance):
-    """Yield rows of one set point each; of one that is unknown the sensors decide."""
+    """Yield rows of one set point each; rows without one are split by the sensor's temperature.
+
+    Darks without a temperature are with the others, if these have one: level, noise and structure
+    tell whether they belong there. Of several they may have any, and are a group of their own.
+    """
     known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
     known.sort(key=lambda row: row.facts["set_temperature"])
-    yield from _runs(known, "set_temperature", lambda _: tolerance)
+    parts = list(_runs(known, "set_temperature", lambda _: tolerance))
     others = [row for row in rows if not isinstance(row.facts["set_temperature"], int | float)]
     sensed = [row for row in others if isinstance(row.facts["temperature"], int | float)]
     sensed.sort(key=lambda row: row.facts["temperature"])
     part = []
     for row in sensed:
-        # A sensor drifts by steps: a gap parts two settings.
+        # A sensor drifts in small steps, so only a gap separates two settings.
         if part and row.facts["temperature"] - part[-1].facts["temperature"] > tolerance:
-            yield part
+            parts.append(part)
             part = []
         part.append(row)
     if part:
-        yield part
-    if rest := [row for row in others if row not in sensed]:
-        yield rest
+        parts.append(part)
+    if unmeasured := [row for row in others if row not in sensed]:
+        if len(parts) == 1:
+            parts[0] += unmeasured
+        else:
+            parts.append(unmeasured)
+    yield from parts

@@ -6,16 +6,16 @@ import re
 
 from ccdflow import paths
 from ccdflow.camera.imagetypes import light_named_in
+from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.masters.flat_maker import FlatMaker
-from ccdflow.kinds.masters.light_masters import LightMasterKind
-from ccdflow.kinds.masters.member_masters import reduced_as
+from ccdflow.kinds.masters.member_masters import recipe_and_images
 from ccdflow.kinds.matching.association import first_use, why_missing
 
 # The keyword of a card: those of HIERARCH cards have several words.
 _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|TYPE) |\S+ ")
 
 
-class Flat(LightMasterKind):
+class Flat(ExposedMasterKind):
     """A combined flat."""
 
     name = "flat"
@@ -57,7 +57,7 @@ class Flat(LightMasterKind):
     def lacks(self, context, group):
         """Return why there is no bias for flats whose bias level is still in them, or ''."""
         row = context.store.rows[group.files[0]]
-        recipe, images = reduced_as(context, row)
+        recipe, images = recipe_and_images(context, row)
         amplifiers = [amplifier for image in images for amplifier in image.amplifiers]
         if recipe.subtract and all(amplifier.overscan for amplifier in amplifiers):
             return ""

@@ -23,7 +23,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, digest
 
-# The names under which these are noted of a closed night.
+# The keys of a closed night's summary.
 _DIGEST, _GATHERED = "frames", "warnings"
 
 
@@ -59,7 +59,7 @@ class Frame(Kind):
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
             self._plan_row(planner, row)
         for product, record in context.ledger.items():
-            # The notes on the raw file may be lost.
+            # The row of the raw frame may be lost with the notes on it.
             has_lost_row = record.kind == self.name and product not in context.products
             may_be_there = planner.stamps.get(product) or context.problem_of(product)
             if has_lost_row and may_be_there and product not in planner.retire:
@@ -151,7 +151,7 @@ class Frame(Kind):
         return [(row.file, "  ".join([about, *figures]), warnings)]
 
     def closing(self, context, records):
-        """Return the lines on frames in which something is not as it should be."""
+        """Return the lines on frames with warnings."""
         return frame_warnings.lines_on_frames(_warnings_of_frames(context, records)[0])
 
     def shown(self, context, night):
@@ -211,7 +211,7 @@ FRAME = Frame()
 def _copies_within_nights(context, rows):
     """Yield the frames that are copies of another of their night, and the other.
 
-    Those that masters are made of are told of with their masters.
+    Copies among biases, darks and flats are reported with their masters.
     """
     nights = defaultdict(list)
     for row in rows:

@@ -23,7 +23,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.job import NIGHTS, Size
 from ccdflow.run.rawframes.rows import OK, digest
 
-PICTURES = 7
+PICTURES = 8
 """Raise it when a change alters any picture: all pictures and pages are then made again."""
 
 
@@ -93,7 +93,7 @@ class FramesPicture(NightPicture):
             for product in self.shown(context, night):
                 with_gone = picture_basis(context, night, gone=True)
                 if planner.is_current(self, product, with_gone):
-                    # It shows a raw frame that is gone, and could not be drawn again.
+                    # It shows a frame whose raw file is gone, so it cannot be drawn again.
                     planner.keep(product)
                     continue
                 basis, needs = picture_basis(context, night), FRAME.shown(context, night)
@@ -279,7 +279,7 @@ def frame_panels(context, row):
     )
 
 
-def how_level(recipe):
+def level_in_words(recipe):
     """Return in a few words how a level was made."""
     if recipe.model is None:
         return recipe.statistic
@@ -342,6 +342,7 @@ def _corners(region):
 
 
 def _header_region(row, shape):
+    """Return BIASSEC as (y0, y1, x0, x1); None if it is absent, unreadable or outside."""
     text = row.facts["biassec"]
     if not text:
         return None

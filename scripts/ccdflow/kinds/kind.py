@@ -22,18 +22,18 @@ class Kind(PartlyPlanned, OnPages):
     rule : str
         The Snakemake rule that makes it.
     words : (str, str)
-        One of them, and several, in the first lines of a run.
+        Singular and plural, for the first lines of a run.
     counted : (str, str) or None
-        One of them, and several, in a run's last line; None: not counted there.
+        Singular and plural, for a run's last line; None: not counted there.
     is_always_counted : bool
-        Whether the last line counts it also where there is none, not even a refused one.
+        Whether the last line has its count even if that is 0 and none was refused.
     short : str
-        Several of them, in the line that says how far a run is.
+        The plural in the progress line.
     todo : str
-        What is done to make one. Kinds that are written share a line.
+        The verb for its making, in the first lines. Kinds with the verb "write" share a line.
     stage : int
-        When a batch of a cluster can make it: after those of a lower stage. 0: never in a batch;
-        the main process makes it at the end.
+        The place in the batches of a cluster: after the kinds of lower stages. The main process
+        makes products of stage 0 at the end.
     version : int
         Raised when a change alters the product's pixels or text: all of them are made again.
     header : int
@@ -42,10 +42,10 @@ class Kind(PartlyPlanned, OnPages):
     place : str
         The folder of its products, with a slash at the end; or its one file.
     why_moved : str
-        Why one that no row is about is moved away.
+        The reason in words when a product without a row is moved to `set_aside/`.
     reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
-        The reach of one of them: a new frame of the sky changes at once products of frames and of
-        its night, no master, and those of all nights later.
+        Which frames a product depends on. While frames of the sky arrive, products of frames and of
+        the night are made at once, those of the archive later, and no master.
     reports_frames : bool
         Whether a watch reports its products (`frame_reports`).
     type : str
@@ -74,16 +74,16 @@ class Kind(PartlyPlanned, OnPages):
 
     @property
     def versions(self):
-        """The numbers that a change of code raises; other numbers make a run plan all anew."""
+        """The version numbers that a change of code raises: the next run then plans all nights."""
         return [self.version, self.header]
 
     # -- planning ----------------------------------------------------------------------------------
 
     def looks_at(self, settings):
-        """Return the paths of files that planning looks at besides raw files, profiles, products.
+        """Return the paths of further files on which the plan depends, for the seal.
 
-        As long as they and all else are as they were, a run that found nothing to do is not planned
-        again (`ccdflow.run.seal`).
+        Raw files, profiles and products are looked at anyway. If nothing has changed since a run
+        that found nothing to do, the next run makes no plan (`ccdflow.run.seal`).
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class Kind(PartlyPlanned, OnPages):
         raise NotImplementedError(f"kind {self.name} must define make()")
 
     def let_go(self):
-        """Free what jobs have kept in memory for others, where none has used it lately."""
+        """Free memory that jobs share and that none has used lately."""
 
     def carries(self, context, job):
         """Return the rows and groups that a batch must carry along for a job.
@@ -338,6 +338,6 @@ class Chain(tuple):
         """
         kind = self.by_name(job.kind)
         if kind.reach in (NIGHTS, ARCHIVE):
-            # Its sources are done: what a page asks twice has one answer.
+            # Its sources are done, so each answer on them is kept.
             context = AfterSources.of(context)
         return kind.make(context, job, threads=threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files.hdus import versions
 from ccdflow.kinds import frame_pictures
-from ccdflow.kinds.frame_pictures import how_level, is_file_of_night
+from ccdflow.kinds.frame_pictures import is_file_of_night, level_in_words
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
@@ -21,7 +21,7 @@ from ccdflow.pages.frame_html import aside_section, frames_section, provenance_s
 from ccdflow.run.job import NIGHTS
 from ccdflow.run.rawframes.rows import ARRIVING, digest
 
-PAGES = 11
+PAGES = 12
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
 _REACH_WORDS = {
@@ -67,10 +67,10 @@ class NightPage(Kind):
         return write_page(context, job)
 
     def sections(self, context, night):
-        """Return the sections on the night's frames, and on how all was made."""
+        """Return the sections on frames, on frames set aside, on recipes and versions."""
         frames = page_frames(context, night, paths.FROM_NIGHT)
         cameras = _cameras(context, night)
-        recipes = [(camera, _recipes(context, night, camera)) for camera in cameras]
+        recipes = [(camera, _recipe_in_words(context, night, camera)) for camera in cameras]
         sections = [
             frames_section(frames),
             aside_section(frames),
@@ -151,8 +151,8 @@ def write_page(context, job):
             sections=tuple(sections),
             notes=(
                 *_sentences_on_amplifiers(context, night),
-                *_undrawn(context, night),
-                *_left_out(context, night),
+                *_sentences_on_undrawn(context, night),
+                *_sentences_on_left_out(context, night),
                 *_sentences_on_odd_frames(context, night),
                 *_sentences_on_calibration(context, night),
             ),
@@ -177,12 +177,12 @@ def _sentences_on_amplifiers(context, night):
         for amplifier, flag in flags.items():
             files[row.camera, amplifier, flag].append(row.file)
     return [
-        f"{camera}: amplifier {amplifier} is {flag} throughout in {_some(named)}."
+        f"{camera}: amplifier {amplifier} is {flag} throughout in {_few_names(named)}."
         for (camera, amplifier, flag), named in sorted(files.items())
     ]
 
 
-def _undrawn(context, night):
+def _sentences_on_undrawn(context, night):
     """Return sentences on pictures that are missing from the page."""
     return [
         f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
@@ -190,23 +190,23 @@ def _undrawn(context, night):
     ]
 
 
-def _left_out(context, night):
+def _sentences_on_left_out(context, night):
     """Return sentences on frames that are not in the master of their group, one for a reason."""
     files = defaultdict(list)
     for camera, file, text in left_out(context, night):
         files[camera, text].append(file)
-    return [f"{camera}: {_some(named)}: {text}." for (camera, text), named in files.items()]
+    return [f"{camera}: {_few_names(named)}: {text}." for (camera, text), named in files.items()]
 
 
 def _sentences_on_odd_frames(context, night):
-    """Return sentences on frames in which something is not as it should be."""
+    """Return sentences on frames with warnings."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
     warned = frame_warnings.warned_frames(rows.values(), context.outcome)
     return frame_warnings.sentences_on_warnings(warned)
 
 
 def _sentences_on_calibration(context, night):
-    """Return sentences on calibrated frames whose noise or flat is not as one might expect."""
+    """Return sentences on calibrated frames with an odd noise, or a flat with lines."""
     groups = SCIENCE.night_groups(context, night)
     records = [r for g in groups if (r := context.outcome(g.product)) is not None]
     return [
@@ -216,13 +216,13 @@ def _sentences_on_calibration(context, night):
     ]
 
 
-def _some(files, most=3):
+def _few_names(files, most=3):
     if len(files) <= most:
         return ", ".join(files)
     return f"{len(files)} frames ({', '.join(files[:most])} ...)"
 
 
-def _recipes(context, night, camera):
+def _recipe_in_words(context, night, camera):
     """Return a sentence on the reduction of a camera's frames."""
     row = next((r for r in context.rows_of(night) if r.camera == camera and r.geometry), None)
     if row is None:
@@ -233,7 +233,9 @@ def _recipes(context, night, camera):
     if overscan:
         used = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
         reach = _REACH_WORDS[overscan[0].along]
-        sentences.append(f"The {how_level(recipe)} of the overscan {used} was subtracted {reach}")
+        sentences.append(
+            f"The {level_in_words(recipe)} of the overscan {used} was subtracted {reach}"
+        )
     else:
         sentences.append("No overscan was subtracted")
     if recipe.trim:

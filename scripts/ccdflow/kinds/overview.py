@@ -18,8 +18,8 @@ from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import ledger
 
-# The name under which this is noted of a closed night.
-_TOLD = "overview"
+# The key of a closed night's summary.
+_SUMMARY = "overview"
 
 
 class Overview(Kind):
@@ -48,7 +48,7 @@ class Overview(Kind):
 
     def summary(self, context, night, records):
         """Return the line of a night, and its frames that are set aside."""
-        return {_TOLD: _summary_of(context, night)}
+        return {_SUMMARY: _summary_of(context, night)}
 
     def make(self, context, job, *, threads):
         """Write the overview."""
@@ -82,7 +82,7 @@ def write_index(context, job):
     basis = index_basis(context)
     summaries = {row.night: None for row in context.store.rows.values()}
     summaries = {night: _summary_of(context, night) for night in summaries} | context.summaries(
-        _TOLD
+        _SUMMARY
     )
     lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
     aside = [

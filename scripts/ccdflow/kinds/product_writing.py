@@ -21,7 +21,7 @@ def write_text_product(context, job, basis, content):
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
     basis : dict
-        What the product depends on, as it turned out.
+        The sources of the product, as they turned out.
     content : str or bytes
 
     Returns
@@ -35,7 +35,7 @@ def write_text_product(context, job, basis, content):
     """
     target = context.results / job.product
     atomic_write.write_whole(target, [content.encode() if isinstance(content, str) else content])
-    return noted_text(context, job, basis)
+    return record_of_text(context, job, basis)
 
 
 def csv_text(rows, columns):
@@ -74,7 +74,7 @@ def _column(values):
     return [None if value is None else float(value) for value in values]
 
 
-def noted_text(context, job, basis):
+def record_of_text(context, job, basis):
     """Return the record of a text that was written.
 
     Parameters
@@ -105,12 +105,12 @@ _MOST_DRAWN = 32
 _drawn = OrderedDict()
 
 
-def drawn_once(what, draw):
-    """Return a picture, drawn only if this process has not drawn it lately.
+def draw_once(key, draw):
+    """Return a picture; one of the last pictures of this process is not drawn again.
 
     Parameters
     ----------
-    what : hashable
+    key : hashable
         All that the picture depends on.
     draw : callable
         Returns the bytes of a PNG.
@@ -119,12 +119,12 @@ def drawn_once(what, draw):
     -------
     bytes
     """
-    if what not in _drawn:
-        _drawn[what] = draw()
-    _drawn.move_to_end(what)
+    if key not in _drawn:
+        _drawn[key] = draw()
+    _drawn.move_to_end(key)
     while len(_drawn) > _MOST_DRAWN:
         _drawn.popitem(last=False)
-    return _drawn[what]
+    return _drawn[key]
 
 
 def drawing_module(name):

@@ -83,11 +83,11 @@ class MasterTable(Kind):
         return write_text_product(context, job, self.basis(context, job), text)
 
 
-class QualityTable(MasterTable):
+class BiasTable(MasterTable):
     """The table of the figures of all biases."""
 
     name = "table"
-    rule = "quality_table"
+    rule = "bias_table"
     plans_some_nights = True
     words = ("table of bias quality", "tables of bias quality")
     version = 3
@@ -122,7 +122,7 @@ class FlatTable(MasterTable):
     columns = FLAT_COLUMNS
 
 
-TABLE, DARK_TABLE, FLAT_TABLE = QualityTable(), DarkTable(), FlatTable()
+TABLE, DARK_TABLE, FLAT_TABLE = BiasTable(), DarkTable(), FlatTable()
 """The kinds of the tables of quality."""
 
 

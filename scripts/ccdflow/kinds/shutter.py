@@ -9,9 +9,9 @@ import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector import dead_time, member_selection
+from ccdflow.files.values import short_number
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.flat import FLAT_KIND
-from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.masters.member_rows import MemberRows, whole_image
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.match_sentences import setup_words
@@ -40,8 +40,8 @@ _MOST_SECONDS = 60.0
 _LEAST_FLATS = 3
 # Lines do not describe the flats if their squared scatter, over that of noise, exceeds this.
 _MOST_CHI2 = 4.0
-# A frame with at least this relative error gets a line.
-_MATTERS = 1e-3
+# The sentence is on frames with a larger relative error.
+_LEAST_ERROR = 1e-3
 # This many rows are in memory at once.
 _ROWS = 64
 _TEXT = (
@@ -119,7 +119,7 @@ class Shutter(MeasurementKind):
         for (night, setup), flats in alike.items():
             series = {}
             for flat in flats:
-                series.setdefault(_light(flat), []).append(flat)
+                series.setdefault(_light_of(flat), []).append(flat)
             rows = context.store.rows
             usable = tuple(
                 Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
@@ -162,7 +162,7 @@ class Shutter(MeasurementKind):
         group = context.groups[job.product]
         basis = self.group_basis(context, group)
         key = digest(basis)
-        night = NightMasters(context, group, flats=_flats(context, group))
+        night = NightMasters(context, group, flats=_usable_flats(context, group))
         used = [
             (flats, one_series)
             for flats in _by_light(context, night.flats)
@@ -199,7 +199,7 @@ class Shutter(MeasurementKind):
 
     # -- lines and sections ------------------------------------------------------------------------
 
-    def made(self, context, night=None):
+    def made_maps(self, context, night=None):
         """Return (group, record) of the maps that were made, of one night or of all.
 
         Parameters
@@ -221,23 +221,23 @@ class Shutter(MeasurementKind):
         ]
 
     def closing(self, context, records):
-        """Return where the shutter matters in the newest night of a setup, uncorrected."""
-        newest = {group.shared: (group, record) for group, record in self.made(context)}
+        """Return a line for each setup whose newest night has frames that need the correction."""
+        newest = {group.shared: (group, record) for group, record in self.made_maps(context)}
         names = setups_in_words(newest)
         return [
             f"shutter: {names[group.shared]} of {group.night}: {text}"
             for group, record in newest.values()
             if not corrects(context, group.camera)
-            and (text := self._matters(context, group, record))
+            and (text := self._sentence_on_frames(context, group, record))
         ]
 
-    def _matters(self, context, group, record):
-        """Return a sentence on the frames of its night to which the shutter matters, or ''."""
+    def _sentence_on_frames(self, context, group, record):
+        """Return a sentence on the night's frames that the shutter changes noticeably, or ''."""
 
         def share_of(seconds):
             return record.data["sure"] * abs(1 / seconds - record.data["inverse"])
 
-        affected = sorted(t for t in _frames_of(context, group) if share_of(t) > _MATTERS)
+        affected = sorted(t for t in _frames_of(context, group) if share_of(t) > _LEAST_ERROR)
         if not affected:
             return ""
         share = max(map(share_of, affected))
@@ -267,10 +267,14 @@ class Shutter(MeasurementKind):
 
     def section(self, context, night):
         """Return the dead time that a night's flats show."""
-        maps = self.made(context, night)
+        maps = self.made_maps(context, night)
         if not maps:
             return None
-        texts = [text for group, record in maps if (text := self._matters(context, group, record))]
+        texts = [
+            text
+            for group, record in maps
+            if (text := self._sentence_on_frames(context, group, record))
+        ]
         return Section(
             "shutter", "The shutter", tuple(f"The shutter: {text}." for text in texts), (_TEXT,),
             headings=("Detector", *_HEADINGS), rows=tuple(_line(g, r) for g, r in maps),
@@ -278,12 +282,12 @@ class Shutter(MeasurementKind):
 
     def index_basis(self, context):
         """Return the sources of the overview: all maps."""
-        keys = [[group.product, record.key] for group, record in self.made(context)]
+        keys = [[group.product, record.key] for group, record in self.made_maps(context)]
         return {self.name: digest(keys)} if keys else {}
 
     def overview(self, context):
         """Return the dead time of all nights that tell."""
-        maps = self.made(context)
+        maps = self.made_maps(context)
         if not maps:
             return None
         rows = tuple((group.night, *_line(group, record)) for group, record in maps)
@@ -310,18 +314,18 @@ def _line(group, record):
     )
 
 
-def _flats(context, group):
-    """Return the records of its flats, with all flats as members that are neither full nor faint.
+def _usable_flats(context, group):
+    """Return the records of the group's flats, with all usable flats as members.
 
-    Those that were left out for their exposure tell most; those left out for anything else do not
-    count: what makes them unlike the others is no shutter.
+    Flats that were left out for their exposure are included: they show most. Flats that were left
+    out for another reason are not, because no shutter makes them unlike the others.
     """
     usable = []
     for use in group.steps[0].uses:
         record = context.outcome(use.product)
         if record is None or "members" not in record.data:
             continue
-        of_no_use = {
+        unusable = {
             file
             for file, _, differing, *_ in record.data["left_out"]
             if differing != member_selection.OTHER_EXPOSURE
@@ -329,7 +333,7 @@ def _flats(context, group):
         members = [
             file
             for file in context.groups[use.product].files
-            if file not in of_no_use
+            if file not in unusable
             and (frame := context.outcome(reduced_product(file))) is not None
             and frame.status == ledger.MADE
             and "saturated" not in frame.data.get("flags", {}).values()
@@ -339,7 +343,7 @@ def _flats(context, group):
     return usable
 
 
-def _light(flat):
+def _light_of(flat):
     """Return the shared values of flats of one light, whatever their exposures."""
     return tuple(pair for pair in flat.shared if pair[0] != "exptime")
 
@@ -347,7 +351,7 @@ def _light(flat):
 def _by_light(context, records):
     by_light = {}
     for record in records:
-        by_light.setdefault(_light(context.groups[record.product]), []).append(record)
+        by_light.setdefault(_light_of(context.groups[record.product]), []).append(record)
     return list(by_light.values())
 
 
@@ -376,7 +380,7 @@ def _data(group, night, series, measured):
 def _inverse(night):
     """Return the mean of one over the exposures of the flats that were combined, 1/s; 0 for none.
 
-    That part of the shutter is in the combined flats, and goes where a frame is divided by one.
+    The shutter's effect at this mean is in the combined flat, and division by it removes it.
     """
     outcomes = [night.context.outcome(flat.product) for flat in night.flats]
     seconds = [
@@ -452,7 +456,7 @@ def _means(night, flats, image):
     amplifier = image.amplifiers[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / counts
-        # The scatter of all cells about their lines corrects the level of these.
+        # Only their ratios count: the scatter of the cells about their lines scales them.
         of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
         variances = (of_light + night.read_noise(amplifier)[0] ** 2) / counts
     return means, variances, counts

@@ -7,10 +7,10 @@ from pathlib import PurePath
 
 from ccdflow import paths
 from ccdflow.detector.trend_steps import FEWEST, LIMIT, TRENDS
+from ccdflow.files.values import short_number
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.kinds.measuring.trend_series import (
@@ -33,16 +33,16 @@ COLUMNS = (
 """The columns of events.csv."""
 
 # Steps of figures within this many days are one event.
-_TOGETHER = 3
+_SAME_EVENT_DAYS = 3
 
 RECENT = 30
 """The last lines of a run name the events of this many nights of a camera."""
 
-# Nights of the picture: a year.
+# The picture has this many nights: a year.
 _NIGHTS = 366
 # At most this many cameras have a picture.
 _CAMERAS = 6
-# The newest events, which the overview names; all are in the table.
+# The overview names this many newest events; the table has all.
 _SHOWN = 20
 
 
@@ -130,30 +130,7 @@ class Trends(Kind):
         pictures = _pictures(context, figure_series(context, since=nights[0]), events)
         if not pictures and not events:
             return None
-        hidden = len(events) > _SHOWN
-        shown = list(reversed(events[-_SHOWN:]))
-        rows = [_cells(step) for event in shown for step in event["steps"]]
-        recent = [event for event in events if event["after"] <= RECENT]
-        return Section(
-            "steps",
-            "Steps in the detector",
-            tuple(f"{_event_in_words(event)}." for event in recent),
-            (
-                f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
-                " errors beyond drift and scatter. If the camera was changed then, the night"
-                " belongs into `epochs:` of its profile: the detector counts as another one from"
-                " then on, and the step is no longer shown.",
-                *([] if events else ["No step is seen."]),
-                *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
-                *([f"The {len(events) - _SHOWN} before them are in {self.place}."] * hidden),
-            ),
-            headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors")
-            * bool(rows),
-            rows=tuple(rows),
-            pictures=tuple(pictures),
-            order=81,
-            name="Steps",
-        )
+        return _section(context, events, pictures)
 
 
 TRENDS_TABLE = Trends()
@@ -187,19 +164,21 @@ def _rows(context):
                 }
             )
     rows.sort(key=lambda row: [row[name] for name in ("camera", "night", "setup", "amplifier")])
-    for together in _together(rows):
-        night = max(together, key=lambda row: (row["sigma"], row["night"]))["night"]
-        for row in together:
+    for event_rows in _rows_of_events(rows):
+        night = max(event_rows, key=lambda row: (row["sigma"], row["night"]))["night"]
+        for row in event_rows:
             row["epoch"] = night
     return sorted(rows, key=lambda row: [row[name] for name in ("epoch", *COLUMNS[:6])])
 
 
-def _together(rows):
+def _rows_of_events(rows):
     """Yield the rows of each event: steps of one camera that are few days apart."""
     part = []
     for row in rows:
         is_next = part and part[-1]["camera"] == row["camera"]
-        if part and not (is_next and day_of(row["night"]) - day_of(part[-1]["night"]) <= _TOGETHER):
+        if part and not (
+            is_next and day_of(row["night"]) - day_of(part[-1]["night"]) <= _SAME_EVENT_DAYS
+        ):
             yield part
             part = []
         part.append(row)
@@ -241,11 +220,11 @@ def _event_in_words(event):
             most = max(steps, key=lambda step: step["sigma"])
             amplifiers = unique(step["amplifier"] for step in steps)
             where = f" of {listing(amplifiers)}" if amplifiers else ""
-            parts.append(f"{trend.words}{where} {_change(most)}")
+            parts.append(f"{trend.words}{where} {_change_in_words(most)}")
     return f"{event['camera']}: a step with night {event['night']}: {'; '.join(parts)}"
 
 
-def _change(step):
+def _change_in_words(step):
     text = f"{figure(step['before'], 3)} to {figure(step['after'], 3)} {step['unit']}"
     if step["figure"] == "level" or not step["before"] > 0:
         return text
@@ -264,6 +243,7 @@ def _advice(context, event, *, in_full=False):
 
 
 def _cells(step):
+    """Return the cells of a step in the table of the overview."""
     return (
         step["night"],
         " ".join(filter(None, (step["camera"], step["amplifier"], step["setup"]))),
@@ -271,6 +251,33 @@ def _cells(step):
         f"{figure(step['before'])} {step['unit']}",
         f"{figure(step['after'])} {step['unit']}",
         f"{step['sigma']:g}",
+    )
+
+
+def _section(context, events, pictures):
+    """Return the section of the overview: what a step is, the newest events, their table."""
+    shown = list(reversed(events[-_SHOWN:]))
+    rows = [_cells(step) for event in shown for step in event["steps"]]
+    recent = [event for event in events if event["after"] <= RECENT]
+    earlier = len(events) - len(shown)
+    return Section(
+        "steps",
+        "Steps in the detector",
+        tuple(f"{_event_in_words(event)}." for event in recent),
+        (
+            f"A step is a change that stays for {FEWEST} nights or more, {LIMIT:g} standard"
+            " errors beyond drift and scatter. If the camera was changed then, the night"
+            " belongs into `epochs:` of its profile: the detector counts as another one from"
+            " then on, and the step is no longer shown.",
+            *([] if events else ["No step is seen."]),
+            *(f"{_event_in_words(event)}: {_advice(context, event)}." for event in shown),
+            *([f"The {earlier} before them are in {paths.EVENTS}."] if earlier else []),
+        ),
+        headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors") * bool(rows),
+        rows=tuple(rows),
+        pictures=tuple(pictures),
+        order=81,
+        name="Steps",
     )
 
 

@@ -49,7 +49,7 @@ class NoiseContent:
     ----------
     amplifiers : tuple of ccdflow.pages.contents.AmplifierFigures
     elsewhere : str
-        As of `BiasContent`.
+        A sentence on where combined biases of the night's frames are, if not here.
     """
 
     amplifiers: tuple[AmplifierFigures, ...] = field(default=())
@@ -57,7 +57,7 @@ class NoiseContent:
 
     @property
     def columns(self):
-        """The columns of the table in which anything stands, as `NoiseColumn`."""
+        """The `NoiseColumn` list of the table, without columns that have no value."""
         return [each for each in _noise_columns(self.amplifiers) if set(each.cells) != {NOTHING}]
 
     @property
@@ -94,7 +94,7 @@ class NoiseColumn:
 
 
 def _plain(name, digits=4, factor=""):
-    """Return a function that writes a figure of an amplifier, times another one of it."""
+    """Return a function that writes a figure of an amplifier, times a second one if named."""
 
     def cell(amplifier):
         value = getattr(amplifier, name)
@@ -109,8 +109,8 @@ def _level(amplifier):
 
 
 def _drift(amplifier):
-    is_told = not amplifier.drift_error > amplifier.span
-    return with_error(amplifier.drift, amplifier.drift_error) if is_told else NOTHING
+    is_measured = not amplifier.drift_error > amplifier.span
+    return with_error(amplifier.drift, amplifier.drift_error) if is_measured else NOTHING
 
 
 def _read_noise(amplifier):

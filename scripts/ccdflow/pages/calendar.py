@@ -30,7 +30,7 @@ class CalendarDay:
     level : int
         0 (nothing is reduced) to 4 (all is made).
     words : str
-        What is told of it.
+        Text on hovering: the state of the night's products.
     """
 
     day: int

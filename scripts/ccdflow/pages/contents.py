@@ -12,7 +12,7 @@ REDUCED = "reduced"
 SET_ASIDE = "set aside"
 """The word for a frame that was set aside."""
 
-# At the end of a file's name where the values in it are those of another product as well.
+# The end of a file's name if another product has the same values in its name.
 _LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
 _OF_LETTERS = (
     " (the six letters at its end tell the part of the detector, or the setting, by which it"
@@ -209,7 +209,7 @@ class AmplifierFigures:
     Attributes
     ----------
     camera, amplifier : str
-        Which one.
+        Their names.
     biases : int
         Number of biases the figures come from.
     level, span : float
@@ -267,15 +267,14 @@ class Section:
         Cells of the table.
     pictures : tuple of Picture
     template : str
-        The template that renders it, which finds it as ``section``.
+        The template that renders it; there its name is ``section``.
     hints : tuple of str
-        What is said of a column when the pointer is on its heading: what it is, and its unit; as
-        many as ``headings``, or () for none.
+        Text on hovering over each heading, the meaning and unit of the column; () for none.
     content : object
         Further content for a template of the kind's own.
     order : int
-        Sections stand in the order of this number: the contact sheet has 10, the frames 30, what
-        was made of them 40 to 60, trends 80, how it was made 90.
+        Sections are sorted by it: 10 is the contact sheet, 30 the frames, 40 to 60 the products,
+        80 the trends, 90 the provenance.
     name : str
         The text of the link at the top of the page; the title where empty.
     """

@@ -1,4 +1,4 @@
-"""Sections on the frames of a night: the table, those set aside, how all was made."""
+"""Sections on the frames of a night: all frames, frames set aside, pictures, provenance."""
 
 from __future__ import annotations
 
@@ -129,11 +129,11 @@ def _summary(frames, cameras):
     if not frames:
         return ["No frame of this night was found."]
     kinds = [number_of(kind, len(own)) for kind, own in by_image_type(frames)]
-    taken = f"{count(len(frames), 'frame')}"
+    subject = f"{count(len(frames), 'frame')}"
     if cameras:
-        taken += f", taken with {listing(cameras)}"
+        subject += f", taken with {listing(cameras)}"
     done, aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
-    sentences = [f"{taken}: {listing(kinds)}.", _what_was_done(frames, done)]
+    sentences = [f"{subject}: {listing(kinds)}.", _sentence_on_reduced(frames, done)]
     sentences.append(
         f"{count(aside, 'frame')} set aside, each with its reason below."
         if aside
@@ -147,7 +147,7 @@ def _summary(frames, cameras):
     return sentences
 
 
-def _what_was_done(frames, done):
+def _sentence_on_reduced(frames, done):
     """Return the sentence on the frames that were reduced."""
     if not done:
         return "No frame was reduced."

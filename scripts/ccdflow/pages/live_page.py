@@ -1,6 +1,6 @@
-"""The page that shows a night's page while the night goes on, and renews it.
+"""The page of a watch: it shows the page of the night and loads it again when it changes.
 
-It is no product: neither does `snakemake` make it, nor does a product depend on it.
+It is no product: `snakemake` does not make it, and no product depends on it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def live_script(page, time, *, lines=(), state=WATCHING, beat=0):
     page : str
         Path of the night's page, relative to the folder of the script; '' for none yet.
     time : int
-        Of the page; with another one it is loaded again.
+        Time of the page's last change; the browser loads the page again when it differs.
     lines : sequence of str
-        What the watch said last, the newest one last.
+        The last lines of the watch, the newest one last.
     state : str
         `WATCHING`, `ENDED`, or the problem that it waits for.
     beat : int

@@ -1,8 +1,8 @@
 """The page of a night and the overview of all nights, each one HTML file.
 
-The functions take values and give text. Pictures, style and scripts stand inside the file; only the
-small pictures of a night's frames lie beside it. Nothing is loaded from a network, and nothing says
-when the page was made, so that the same values give the same bytes. Encode the text as UTF-8.
+The functions take values and return text, to be encoded as UTF-8. Pictures, style and scripts are
+inside the file; only the small pictures of a night's frames are beside it. Nothing is loaded from a
+network. The page does not have the time of its making, so that the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class IndexPage:
     title: str = "All nights"
 
 
-def night_page_html(page: NightContent) -> str:
+def night_page_html(page):
     """Write the page of one night.
 
     Parameters
@@ -154,7 +154,7 @@ def night_page_html(page: NightContent) -> str:
     ValueError
         If a picture is no PNG or has no alternative text.
     """
-    sections = in_place(page.sections)
+    sections = in_page_order(page.sections)
     check_pictures(_pictures(sections), page.night)
     return template("night.html.j2").render(
         page=page,
@@ -166,7 +166,7 @@ def night_page_html(page: NightContent) -> str:
     )
 
 
-def index_page(page: IndexPage) -> str:
+def index_page(page):
     """Write the overview of all nights.
 
     Parameters
@@ -184,7 +184,7 @@ def index_page(page: IndexPage) -> str:
     ValueError
         If a picture is no PNG or has no alternative text.
     """
-    sections = in_place(page.sections)
+    sections = in_page_order(page.sections)
     check_pictures(_pictures(sections), page.title)
     return template("index.html.j2").render(
         page=page,
@@ -209,8 +209,8 @@ def _end_sentences(texts):
     return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 
-def in_place(sections):
-    """Return sections in the order in which they stand, without None (nothing to show)."""
+def in_page_order(sections):
+    """Return sections in their order on the page, without None (nothing to show)."""
     shown = (section for section in sections if section is not None)
     return sorted(shown, key=lambda section: section.order)
 
@@ -252,12 +252,14 @@ def _index_summary(page):
 
 
 def _nights_words(nights):
+    """Return the number of nights in words, and that of frames without a date."""
     dated = count(sum(line.night != UNDATED for line in nights), "night")
-    loose = sum(line.frames for line in nights if line.night == UNDATED)
-    return f"{dated} and {count(loose, 'frame')} without a date" if loose else dated
+    undated = sum(line.frames for line in nights if line.night == UNDATED)
+    return f"{dated} and {count(undated, 'frame')} without a date" if undated else dated
 
 
 def _calibrated_words(totals):
+    """Return the sentence on calibrated frames, and on those that could not be calibrated."""
     text = f"{count(totals.calibrated, 'calibrated frame')}"
     if totals.calibrated:
         text += f": {totals.graded}"

@@ -55,11 +55,11 @@ def is_figure(text):
     return _FIGURE.fullmatch(text) is not None
 
 
-# Python counts it among what cannot be printed.
+# `str.isprintable` is False for it.
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
-def visible(text: object) -> str:
+def visible(text):
     """Write characters that cannot be printed (line breaks, controls, bad bytes) as escapes.
 
     Parameters
@@ -102,33 +102,37 @@ def _png_size(png):
 
 
 def explanation(png):
-    """Return the text that a picture of ours has below its panels, '' for none."""
+    """Return the explanation that one of our pictures has below its panels, '' for none."""
     text = next((data for kind, data in chunks(png) if kind == b"iTXt"), b"")
     return text.rpartition(b"\0")[2].decode("utf-8")
 
 
 def panels_height(png):
-    """Return the pixels of a picture of ours from its top to the text below its panels."""
+    """Return the height of one of our pictures above its explanation, pixels."""
     height = _png_size(png)[1]
     text = explanation(png)
     return height - footer_height(text) if text else height
 
 
-# Of texts that terminals show as well, with the letters that these have.
+# ASCII spellings, in texts that terminals show as well, and the signs of print for them.
 _SIGNS = (
     (re.compile(r"(?<=[\d,] )e-(?=[\s/,;.)]|$)"), "e⁻"),
     (re.compile(r"\(e-(?=[)/])"), "(e⁻"),
     (re.compile(r"(?<=\d )e2(?= a pixel)"), "(e⁻)²"),
     (re.compile(r"(?<=\()-(?=\d[\d.]* %)"), "−"),
-    (re.compile(r"(?<=\d) (?=%)"), "\u00a0"),
+    (re.compile(r"(?<![\w.])-(?=\d[\d.]* C\b)"), "−"),
+    (re.compile(r"(?<=\d) C\b"), " °C"),
+    (re.compile(r"(?<=\d) (?=%|e⁻|°C|adu\b)"), "\u00a0"),
 )
 
 
 def signs(text):
-    """Write a text with the signs of print: electrons, minus, percent without a line break.
+    """Write a text with the signs of print, and no line break between a number and its unit.
 
     >>> signs("22,173 e- (-19 %); adds 21 e2 a pixel").replace("\N{NO-BREAK SPACE}", "_")
-    '22,173 e⁻ (−19_%); adds 21 (e⁻)² a pixel'
+    '22,173_e⁻ (−19_%); adds 21 (e⁻)² a pixel'
+    >>> signs("darks at -80.35 C, 3.78 adu").replace("\N{NO-BREAK SPACE}", "_")
+    'darks at −80.35_°C, 3.78_adu'
     >>> signs("Gain (e-/adu), Noise (e-)")
     'Gain (e⁻/adu), Noise (e⁻)'
     """
@@ -140,8 +144,8 @@ def signs(text):
 def with_signs(value):
     """Return a value as markup with the signs of print, which are not escaped once more.
 
-    >>> with_signs("12 e- <b>")
-    Markup('12 e⁻ &lt;b&gt;')
+    >>> with_signs("12 e- <b>").replace("\N{NO-BREAK SPACE}", "_")
+    Markup('12_e⁻ &lt;b&gt;')
     """
     return _with_whole_dates(signs(visible(value)))
 
@@ -178,7 +182,7 @@ class Column:
         Of its cells in the rows.
     heading, hint : str
     is_number : bool
-        Whether all that stands in it is a number.
+        Whether all its values are numbers.
     """
 
     place: int
@@ -188,7 +192,7 @@ class Column:
 
 
 def columns(section):
-    """Return the columns of a section's table in which anything stands."""
+    """Return the columns of a section's table that have a value."""
     shown = []
     for place, heading in enumerate(section.headings):
         known = [cell for row in section.rows if (cell := row[place]) not in _NOTHING]
@@ -222,7 +226,7 @@ def check_pictures(pictures, where):
             raise ValueError(f"{picture.title or where}: a picture has no alternative text")
 
 
-# Letters of a name that stays on one line.
+# A name of at most this many letters stays on one line.
 _SHORT = 16
 
 
@@ -261,8 +265,8 @@ _TEMPLATES = Path(__file__).with_name("templates")
 class _CompiledTemplates(FileSystemBytecodeCache):
     """Compiled templates, kept where Python keeps its own compiled modules.
 
-    They are made again when a template changes, or code that may have been worked into it: that of
-    the pages, with their filters, or Jinja itself.
+    A compiled template depends on the template itself, on the code of the pages with its filters,
+    and on Jinja's version.
     """
 
     def __init__(self):
@@ -277,7 +281,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
         try:
             super().load_bytecode(bucket)
         except OSError:
-            # Jinja foresees some of these only.
+            # Jinja itself catches only some of these errors.
             return
 
     def dump_bytecode(self, bucket):
@@ -287,7 +291,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
             Path(self.directory).mkdir(parents=True, exist_ok=True)
             super().dump_bytecode(bucket)
         except OSError:
-            # As for modules: where nothing can be written, each process compiles for itself.
+            # Where nothing can be written, each process compiles for itself, as for modules.
             return
 
 

@@ -1,4 +1,4 @@
-"""A night in one screen of a terminal, from the rows of the results' tables."""
+"""A night on one screen of a terminal, from the rows of the results' tables."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from ccdflow.pages.text_formatting import light_words
 
-# The order of types in which a night is told; others follow by name.
+# The order of types in the lines of a night; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
 # A list names this many reasons, frames or nights, before "more".
 _MOST_NAMED = 5
 # Columns of the labels at the left.
 _LABEL = 12
-# Of the lines on masters in a plan, behind the type.
+# Columns before the continuation of a line in a plan.
 _INDENT = 8
 
 
@@ -42,7 +42,7 @@ class Tables:
 
 
 def night_text(night, tables, *, page="", others=(), width=80, height=None):
-    """Return a night in words, for a terminal.
+    """Return the lines on a night for a terminal.
 
     Parameters
     ----------
@@ -65,7 +65,10 @@ def night_text(night, tables, *, page="", others=(), width=80, height=None):
         Lines, without a newline at the end.
     """
     cameras = sorted({row["camera"] for row in tables.frames if row["camera"]})
-    top = [f"night {night}  {', '.join(cameras) or 'camera unknown'}", _status(tables.frames)]
+    top = [
+        f"night {night}  {', '.join(cameras) or 'camera unknown'}",
+        _words_on_statuses(tables.frames),
+    ]
     blocks = [
         _frames(tables.frames),
         *(
@@ -97,8 +100,8 @@ def _other_nights(nights):
     >>> _other_nights(["2022-01-26", "2022-01-27"])
     '2022-01-26, 2022-01-27; night=NIGHT prints one'
     """
-    rest = len(nights) - _MOST_NAMED
-    earlier = f"{rest} earlier ones, " if rest > 0 else ""
+    unnamed = len(nights) - _MOST_NAMED
+    earlier = f"{unnamed} earlier ones, " if unnamed > 0 else ""
     return f"{earlier}{', '.join(nights[-_MOST_NAMED:])}; night=NIGHT prints one"
 
 
@@ -169,7 +172,8 @@ def _block(title, lines):
     return [f"{title:{_LABEL}}{first}", *(" " * _LABEL + line for line in others)]
 
 
-def _status(frames):
+def _words_on_statuses(frames):
+    """Return how many frames are readable, and how many have each other status."""
     total = len(frames)
     counts = Counter(row["status"] for row in frames)
     whole = counts.pop("ok", 0)
@@ -341,19 +345,20 @@ def _counts_of_grades(steps):
     counts = Counter(grades.values())
     numbers = ", ".join(f"{counts[grade]} of grade {grade}" for grade in sorted(counts))
     worst = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
-    left = f"; {_frames_of(aside)} not calibrated" if aside else ""
-    rest = len(worst) - _MOST_NAMED
+    uncalibrated = f"; {_frames_of(aside)} not calibrated" if aside else ""
+    unnamed = len(worst) - _MOST_NAMED
+    more = f"and {unnamed} more reason{'s' * (unnamed != 1)}, see associations.csv"
     return [
-        f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{left}",
+        f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{uncalibrated}",
         *(f"{_frames_of(reasons[reason])}: {reason}" for reason in worst[:_MOST_NAMED]),
-        *([f"and {rest} more reason{'s' * (rest != 1)}, see associations.csv"] if rest > 0 else []),
+        *([more] if unnamed > 0 else []),
     ]
 
 
 def _warnings(tables):
     """Return the warnings on frames, and the notes on masters that were made.
 
-    The notes on other masters stand with the master.
+    The note on a master that was not made is in the line of the master.
     """
     rows = [*tables.biases, *tables.darks, *tables.flats]
     return _frame_warnings(tables.frames) + [
@@ -386,7 +391,7 @@ def _frame_warnings(frames):
 
 
 def _names_of_frames(frames, status):
-    """Return the names and reasons of frames of a status; the rest is counted."""
+    """Return the names and reasons of the first frames of a status; the others are counted."""
     rows = [row for row in frames if row["status"] == status]
     lines = [f"{row['file']}: {row['reason']}" for row in rows[:_MOST_NAMED]]
     if len(rows) > _MOST_NAMED:

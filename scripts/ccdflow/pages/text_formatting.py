@@ -10,7 +10,7 @@ KINDS = ("bias", "dark", "flat", "arc", "science", "other")
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 
 
-def figure(value: float, digits: int = 4) -> str:
+def figure(value, digits=4):
     """Write a figure with ``digits`` significant digits, all digits before the point kept.
 
     Parameters
@@ -86,10 +86,14 @@ def by_image_type(frames):
     return in_order(grouped.items())
 
 
+def type_rank(kind):
+    """Return the place of an image type in `KINDS`; behind all of them for another type."""
+    return KINDS.index(kind) if kind in KINDS else len(KINDS)
+
+
 def in_order(kinds):
     """Sort pairs of image type and something: the known types in the order of work, then others."""
-    known = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(kinds, key=lambda pair: (known.get(pair[0], len(known)), pair[0]))
+    return sorted(kinds, key=lambda pair: (type_rank(pair[0]), pair[0]))
 
 
 def kind_name(kind):

@@ -114,7 +114,9 @@ def split(session, *, each_night, write=True):
     batches = {}
     for name, jobs in parts.items():
         ordered = sorted(jobs, key=lambda job: places[job.product])
-        before = {home[need] for job in ordered for need in job.needs if need in home} - {name}
+        # Thousands of jobs need the same masters.
+        needs = set().union(*(job.needs for job in ordered))
+        before = {home[need] for need in needs if need in home} - {name}
         batch = _batch(session.context, name, ordered, [batches[other] for other in sorted(before)])
         batches[name] = batch
         if write:
@@ -190,7 +192,10 @@ def _join(jobs, planned, parts, home):
     """
     apart = []
     for job in jobs:
-        homes = {home.get(need) for need in job.needs if need in planned}
+        homes = set(map(home.get, job.needs))
+        if None in homes:
+            # One that no batch makes, or that was left out of the plan.
+            homes = {home.get(need) for need in job.needs if need in planned}
         if None in homes:
             continue
         if len(homes) == 1:
@@ -312,8 +317,8 @@ def _rows_and_groups(context, jobs):
 
 
 def _size(context, jobs):
-    chain = context.chain
-    return sum((chain.by_name(job.kind).size(context, job) for job in jobs), Size())
+    by_name = context.chain.by_name
+    return Size.total(by_name(job.kind).size(context, job) for job in jobs)
 
 
 @cache

@@ -21,7 +21,7 @@ calibrated = cache(paths.calibrated_frame)
 
 
 def forget_names():
-    """Forget the names of products that were asked for, as a watch of many nights does."""
+    """Empty the caches of products' names, which grow in a watch of many nights."""
     reduced_product.cache_clear()
     calibrated.cache_clear()
 
@@ -48,15 +48,15 @@ class Context:
     groups : dict of str to ccdflow.run.job.Group
         By product; filled in while planning.
     planned_products : set of str
-        Products that are to be where they are after this run, made anew or not; filled in while
-        planning, members before their master.
+        Products that stay or are made by this run; filled in while planning, members before their
+        master.
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles; only planning looks at them.
     unreadable : dict of str to str
         Why a folder of products (its path ends in ``/``) cannot be looked into; filled in while
         planning.
     closed : ccdflow.run.nights.closed_nights.ClosedNights or None
-        Nights that this run does not go through, nor has in its store; None for none.
+        Nights that this run does not plan, and whose rows are not in its store; None for none.
     """
 
     settings: dict[str, object]
@@ -145,7 +145,7 @@ class Context:
         record = ledger.read_record(self.results / job.done)
         if record is not None and record.status in (ledger.FAILED, ledger.GONE):
             return replace(record, key="")
-        return record or _same(before, job)
+        return record or _record_of_same_key(before, job)
 
     def problem_of(self, product):
         """Return why a product's folder cannot be looked into, or ''."""
@@ -226,18 +226,19 @@ class Planning(Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done."""
+        # The record of a new product is asked for ten times.
+        known, job = self._foreseen.get(product), self.jobs.get(product)
+        if known is not None and job is not None and known.key == job.key:
+            return known
         if product not in self.planned_products:
             return None
         if self.settings["types"] != "all" and not self._is_of_enabled_type(product):
             return None
-        job, before = self.jobs.get(product), self.ledger.get(product)
+        before = self.ledger.get(product)
         if job is None or (before is not None and before.key == job.key):
             return before
-        # The record of a new product is asked for ten times.
-        known = self._foreseen.get(product)
-        if known is None or known.key != job.key:
-            known = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
-        return known
+        foreseen = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
+        return foreseen
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ class AfterSources(Context):
         return self._records[product]
 
 
-def _same(before, job):
+def _record_of_same_key(before, job):
     """Return the earlier record if its key is the job's: the lost product will be the same."""
     return before if before is not None and before.key == job.key else None
 

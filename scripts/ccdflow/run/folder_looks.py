@@ -25,7 +25,7 @@ _CHUNK, _OWN_FOLDERS = 100, 10
 
 
 class NotPlain(Exception):
-    """Something in a folder is to be cleared up, or cannot be looked at."""
+    """A folder has a temporary file, a link or a tree that needs a plan, or cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Folder:
     ----------
     path : str
     name : str
-        As its hash is noted under.
+        The name of its hash in a state.
     above : tuple of (int, int)
         Device and inode of the folders above it.
     link : str

@@ -1,4 +1,4 @@
-"""Processes that answer questions of the main process: Python's threads share one core.
+"""Processes that work for the main process, because Python's threads share one core.
 
 A process of Python's own pool would start by importing the modules of the main process, and so
 Snakemake. These import the library only, read questions from their standard input and write answers
@@ -83,11 +83,11 @@ def _send(asked, value):
 
 
 def serve():
-    """Answer the main process until it closes the line, or ends."""
-    # The main process tells when to end.
+    """Answer the main process until it closes the pipe, or ends."""
+    # Ctrl-C is for the main process, which then ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = sys.stdout.buffer
-    # Text that a library prints is no answer.
+    # A library's prints must not mix with the answers.
     sys.stdout = sys.stderr
     try:
         answer = pickle.load(sys.stdin.buffer)

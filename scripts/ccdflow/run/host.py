@@ -39,7 +39,7 @@ NEEDED = {
     "persistence.started": "writes a file a job that marks its output as incomplete",
     "persistence.finished": "removes that file",
 }
-"""The names that ccdflow reads of Snakemake's own objects, and why."""
+"""The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
 
 _VIEWS = {
     "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
@@ -126,7 +126,7 @@ def check_attributes(workflow):
 
 
 def check_notes_folder(notes):
-    """Check that Snakemake can keep its notes: it would end with a traceback.
+    """Check that Snakemake can write its notes; otherwise it would end with a traceback.
 
     Parameters
     ----------
@@ -173,6 +173,25 @@ def can_write(folder):
 def given_settings(workflow):
     """Return the names of the settings given on the command line."""
     return frozenset(_get(workflow, "config_settings.config") or ())
+
+
+def error_line_with_settings(error, given):
+    """Return an error's line, as of --config if its setting was given on the command line.
+
+    Parameters
+    ----------
+    error : ccdflow.errors.CcdflowError
+    given : collection of str
+        Names of the settings of the command line.
+
+    Returns
+    -------
+    str
+    """
+    key = str(error.keyword).split(".")[0]
+    if key in given and str(error.file or "").endswith("config/config.yaml"):
+        return f"--config {error.reason}"
+    return str(error)
 
 
 def read_host(workflow, arguments=()):
@@ -227,8 +246,8 @@ def end_marks(workflow):
     """Leave out Snakemake's marks of incomplete outputs, if jobs run on this machine.
 
     A record gets its name when it is whole, so none is ever incomplete; the marks take a fifth of
-    Snakemake's time for a job. A workflow that uses this one as a module needs them for its own,
-    and who keeps Snakemake's metadata gets them with the marks.
+    Snakemake's time for a job. They stay where another workflow uses this one as a module, and
+    where Snakemake's metadata are kept.
     """
     if not workflow.local_exec or workflow.execution_settings.keep_metadata:
         return
@@ -242,9 +261,9 @@ def end_marks(workflow):
 
 @contextmanager
 def ended_by_ctrl_c():
-    """End the process with one line at Ctrl-C while this goes on.
+    """End the process with one line at Ctrl-C inside this context.
 
-    Snakemake would go on to the end of the plan, which reads headers, and show a traceback then.
+    Snakemake would wait for the end of the plan, which reads headers, and then show a traceback.
     """
 
     def answer(number, frame):

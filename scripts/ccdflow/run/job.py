@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 
 from ccdflow import paths
 
@@ -207,7 +208,7 @@ class ClosedGroup(Group):
         self.__dict__["steps"] = value
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Size:
     """The amount of work, from which the resources of a cluster job are estimated.
 
@@ -231,11 +232,12 @@ class Size:
     largest: int = 0
     pixels: int = 0
 
-    def __add__(self, other):
-        return Size(
-            self.frames + other.frames,
-            self.combined + other.combined,
-            self.pictures + other.pictures,
-            max(self.largest, other.largest),
-            self.pixels + other.pixels,
-        )
+    @classmethod
+    def total(cls, sizes):
+        """Return the size of all work together: sums, and the largest frame."""
+        columns = zip(*map(_values_of_size, sizes), strict=True)
+        frames, combined, pictures, largest, pixels = tuple(columns) or ((0,),) * 5
+        return cls(sum(frames), sum(combined), sum(pictures), max(largest), sum(pixels))
+
+
+_values_of_size = attrgetter("frames", "combined", "pictures", "largest", "pixels")

@@ -102,11 +102,11 @@ class JobList:
         """Return the line on a job for a dry run and for Snakemake's log."""
         return plan_description.line(self._plan, self.job(product))
 
-    def left(self, chain, *, makes_all):
-        """Return the jobs that Snakemake did not do although nothing hinders them.
+    def remaining(self, chain, *, makes_all):
+        """Return the jobs that can be done although Snakemake did not run them.
 
-        It does not run a batch, or a job, that needs an unfinished batch, be it for one product of
-        hundreds. The jobs of an unfinished batch itself are left for the next run.
+        It runs no batch and no job that needs an unfinished batch, even if that has made the needed
+        product. The jobs of an unfinished batch itself are left for the next run.
 
         Parameters
         ----------
@@ -121,20 +121,20 @@ class JobList:
             In the order of the plan.
         """
         unfinished, waiting = self._products_of_unfinished_batches()
-        there, left = set(), {}
+        there, remaining = set(), {}
         for product, job in self._plan.jobs.items():
             if self.is_done(job):
                 there.add(product)
             elif chain.by_name(job.kind).todo == "write":
                 if not job.night or there.issuperset(self._needs_of_its_night(job, chain)):
-                    left[product] = job
+                    remaining[product] = job
             elif makes_all and there.issuperset(filter(self._plan.jobs.__contains__, job.needs)):
                 is_here = product not in self._batch_of
-                waited = any(need in unfinished or need in left for need in job.needs)
-                if product in waiting or (is_here and waited):
-                    left[product] = job
+                has_waited = any(need in unfinished or need in remaining for need in job.needs)
+                if product in waiting or (is_here and has_waited):
+                    remaining[product] = job
                     there.add(product)
-        return list(left.values())
+        return list(remaining.values())
 
     def _products_of_unfinished_batches(self):
         """Return those of all unfinished batches, and those of batches that were not started."""

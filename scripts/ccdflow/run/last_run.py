@@ -1,6 +1,6 @@
 """The result of the last run and the disk that products take: a script that the overview reads.
 
-The overview itself says nothing of time, so that the same values give the same bytes. A browser
+The overview itself has no times, so that the same values give the same bytes. A browser
 that reads it from a file may load a script beside it, but no other file.
 """
 

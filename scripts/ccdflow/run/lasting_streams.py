@@ -1,8 +1,8 @@
 """Standard output and standard error that outlast their terminal.
 
-A run whose terminal has gone, or whose reader was `head`, goes on without words. An error of a
-message would end the thread that writes it: Snakemake counts the ends of its jobs in such threads,
-and would wait for a job that has ended for ever, also after SIGTERM.
+A run whose terminal has gone, or whose reader was `head`, goes on without messages. An error while
+a message is written would end the thread that writes it. Snakemake counts finished jobs in such
+threads, so it would wait for ever for a job that has ended, also after SIGTERM.
 """
 
 from __future__ import annotations

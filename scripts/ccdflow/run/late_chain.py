@@ -1,7 +1,7 @@
-"""The chain of kinds, which is imported when somebody asks for the kinds themselves.
+"""The chain of kinds, imported when one of its kinds is first used.
 
-A run that finds its seal valid needs their names, versions and places alone, and the seal has
-noted these: such a run does without the kinds and all that makes products, 0.4 s of its 3 s.
+A run with a valid seal needs only names, versions and places of the kinds, which are in the seal.
+Without the import of the kinds it saves 0.4 s of 3 s.
 """
 
 from __future__ import annotations

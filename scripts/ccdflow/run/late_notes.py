@@ -18,7 +18,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write, notes
 
-# The two files of notes, by the name under which their checksum stands here.
+# The two files of notes, by the names of their checksums in this file.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
 
@@ -29,10 +29,10 @@ class LateNotes:
     Attributes
     ----------
     first : dict
-        What else the notes say in their first lines: of the rows under ``"rows"``, of the records
-        under ``"records"``.
+        The first lines of the notes: of the rows under ``"rows"``, of the records under
+        ``"records"``.
     rows, records : list of str
-        As they stand in the notes.
+        Lines in the form of the notes.
     """
 
     first: dict[str, object] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class LateNotes:
 
 
 def read_late_notes(results):
-    """Return the `LateNotes` of a results folder; empty if it has none that count.
+    """Return the `LateNotes` of a results folder; empty if none belong to the present notes.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def read_late_notes(results):
     kept = dict(zip(("rows", "records"), parts, strict=True))
     for name, file in _FILES.items():
         if first["of"][name] != notes.noted_checksum(Path(results) / file):
-            # These notes were written anew, and have it all in them.
+            # These notes were written anew, so they contain the late lines.
             kept[name] = []
             first["said"].pop(name, None)
     return LateNotes(first["said"], kept["rows"], kept["records"])
@@ -89,7 +89,7 @@ def write_late_notes(results, since):
 
 
 def is_there(results):
-    """Tell whether there is such a file, whatever it says."""
+    """Tell whether there is such a file, whatever its content."""
     return (Path(results) / paths.LATE_NOTES).exists()
 
 

@@ -1,4 +1,4 @@
-"""The lock on a results folder, and the one line where the folder cannot be used."""
+"""The lock on a results folder, and the errors of a folder that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ccdflow import paths
 from ccdflow.errors import UserError, action_of
 from ccdflow.run import failures
 
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# A disk that is full or read-only.
+_WRITING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # Another user's run may have left one folder or file that this one may not write to.
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 
@@ -70,8 +71,8 @@ def take_lock(results, name=paths.LOCK):
         with file:
             file.seek(0)
             holder = file.read().strip() or "another process"
-        what, remedy = _BUSY[name]
-        raise Busy(f"{what} ({holder})", file=str(results), remedy=remedy) from None
+        problem, remedy = _BUSY[name]
+        raise Busy(f"{problem} ({holder})", file=str(results), remedy=remedy) from None
     except OSError as error:
         file.close()
         raise UserError(
@@ -179,7 +180,7 @@ def error_of_system(results, error):
     -------
     UserError
     """
-    if error.errno in _OF_WRITING:
+    if error.errno in _WRITING_ERRORS:
         return error_of_writing(results, error)
     return UserError(
         f"cannot be read ({error.strerror or error})",

@@ -1,4 +1,4 @@
-"""The notes of runs on the FITS products that they made, for whoever looks at products alone."""
+"""The records of the FITS products that runs made, for readers of the products alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ccdflow.run import ledger
 def noted_records(results):
     """Return {product: (kind, key, content, basis)} of the FITS products that runs have noted.
 
-    That is the ledger, and records that a run which was ended left. A kind that nothing verifies is
-    among them, so that a new one cannot be forgotten.
+    The records are those of the ledger, and those of a run that was killed. All kinds are among
+    them, so that a new kind cannot be left unverified unnoticed.
 
     Parameters
     ----------
@@ -20,9 +20,9 @@ def noted_records(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    left = (record for _, record in ledger.unfolded_records(results) if record is not None)
+    unfolded = (record for _, record in ledger.unfolded_records(results) if record is not None)
     return {
         record.product: (record.kind, record.key, record.content, record.basis)
-        for record in (*ledger.load_ledger(results).values(), *left)
+        for record in (*ledger.load_ledger(results).values(), *unfolded)
         if record.status == ledger.MADE and paths.is_fits(record.product)
     }

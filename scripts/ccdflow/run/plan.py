@@ -218,13 +218,12 @@ class Planner:
             self._note_header(kind, product)
             return
         why = why or "asked for again"
-        pending, spare = self.order_of(needs, spare)
-        pending, spare = pending + after[0], spare + after[1]
+        jobs = self.context.jobs
+        if needs or spare:
+            pending, spare = self.order_of(needs, spare)
+            after = pending + after[0], spare + after[1]
         attempt = self._attempt(product, key) if self._records else 0
-        self.context.jobs[product] = Job(
-            kind=kind.name, product=product, key=key, why=why, night=night, needs=pending,
-            attempt=attempt, spare=spare,
-        )  # fmt: skip
+        jobs[product] = Job(kind.name, product, key, why, night, after[0], attempt, after[1])
 
     def _attempt(self, product, key):
         """Return the first attempt of a job that has no record yet."""

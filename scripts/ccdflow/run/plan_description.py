@@ -1,4 +1,4 @@
-"""A plan in words."""
+"""The lines of a run on its plan: products to be made and moved, frames set aside."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def lines_on_plan(plan):
     list of str
     """
     return [
-        *_to_make(plan),
-        *_older_headers(plan),
-        *_to_move(plan),
-        *_beside(plan),
+        *_lines_on_jobs(plan),
+        *_lines_on_older_headers(plan),
+        *_lines_on_moves(plan),
+        *_lines_beside(plan),
         *unreadable_lines(plan.context),
     ]
 
@@ -65,9 +65,9 @@ def unreadable_lines(context):
 
 
 def unknown_lines(context):
-    """Return a line on reduced frames without a row: the notes on their headers are lost.
+    """Return a line on reduced frames without a row.
 
-    The raw file is gone or has another name, and the notes that knew it are lost.
+    Their raw files are gone or renamed, and the notes on the headers were lost.
     """
     first = context.chain.first
     unknown = sorted(
@@ -85,7 +85,7 @@ def unknown_lines(context):
     ]
 
 
-def _to_make(plan):
+def _lines_on_jobs(plan):
     """Return the lines on the products to be made, a line for each sort of work."""
     jobs = {}
     for job in plan.jobs.values():
@@ -98,17 +98,17 @@ def _to_make(plan):
             asked = counted_noun(plan.planned_counts[kind.name], kind.words)
             lines.append(f"{len(own)} of {asked} to reduce: {_reasons(own)}")
         elif kind.todo != "write":
-            what = counted_noun(len(own), kind.words)
-            lines.append(f"{what} to {kind.todo}: {_reasons(own)}")
+            number = counted_noun(len(own), kind.words)
+            lines.append(f"{number} to {kind.todo}: {_reasons(own)}")
     written = [kind for kind in kinds if kind.todo == "write"]
     if written:
-        what = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in written)
+        numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in written)
         reasons = _reasons([job for kind in written for job in jobs[kind.name]])
-        lines.append(f"{what} to write: {reasons}")
-    return lines or [f"nothing to do: {_all_there_is(plan)} up to date"]
+        lines.append(f"{numbers} to write: {reasons}")
+    return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
 
 
-def _older_headers(plan):
+def _lines_on_older_headers(plan):
     """Return the lines on products that keep an older version of their header."""
     return [
         f"{counted_noun(number, kind.words)} with a header of an older version: "
@@ -118,14 +118,14 @@ def _older_headers(plan):
     ]
 
 
-def _all_there_is(plan):
+def _subject_up_to_date(plan):
     if plan.is_part:
         return "all products asked for are"
     first = plan.context.chain.first
     return f"{counted_noun(plan.planned_counts.get(first.name, 0), first.words)} reduced and"
 
 
-def _to_move(plan):
+def _lines_on_moves(plan):
     """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
     moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
@@ -143,12 +143,15 @@ def _to_move(plan):
     if len(moved) > _MOST_LINES:
         lines.append(f"... and {len(moved) - _MOST_LINES} more")
     if removed := len(plan.leaving) - len(moved):
-        what = "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
-        lines.append(f"{what} to be removed: nothing is left to be shown there")
+        number = (
+            "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
+        )
+        lines.append(f"{number} to be removed: nothing is left to be shown there")
     return lines
 
 
-def _beside(plan):
+def _lines_beside(plan):
+    """Return the line on frames that are not reduced, a count for each status; [] for none."""
     statuses = archive_counts.statuses(plan.context)
     words = {
         SET_ASIDE: "set aside",
@@ -168,14 +171,16 @@ def _reasons(jobs):
     if len({frozenset(nights_of_reason) - {""} for nights_of_reason in nights.values()}) == 1:
         # All products are of the same nights.
         words = ", ".join(f"{len(nights_of_reason)} {why}" for why, nights_of_reason in reasons)
-        return words + "; " * bool(_some(reasons[0][1])) + _some(reasons[0][1])
+        return (
+            words + "; " * bool(_nights_in_words(reasons[0][1])) + _nights_in_words(reasons[0][1])
+        )
     return "; ".join(
-        f"{len(nights_of_reason)} {why}, {_some(nights_of_reason)}".rstrip(", ")
+        f"{len(nights_of_reason)} {why}, {_nights_in_words(nights_of_reason)}".rstrip(", ")
         for why, nights_of_reason in reasons
     )
 
 
-def _some(nights, most=4):
+def _nights_in_words(nights, most=4):
     nights = sorted(set(nights) - {""})
     if not nights:
         return ""
@@ -214,15 +219,15 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
         lines.append(f"{status}: {name}: {reason}")
     if most is not None and len(lines) > most:
-        rest = len(lines) - most
-        lines = [*lines[:most], f"... and {rest} more, see {paths.INVENTORY}"]
+        unnamed = len(lines) - most
+        lines = [*lines[:most], f"... and {unnamed} more, see {paths.INVENTORY}"]
     return lines
 
 
 def other_products(plan):
     """Return the words for a plan's products other than frames, for the progress line."""
     names = {job.kind for job in plan.jobs.values()}
-    # A plan without jobs does without the kinds.
+    # For a plan without jobs the kinds need not be imported.
     kinds = plan.context.chain[1:] if names else ()
     words = list(dict.fromkeys(kind.short for kind in kinds if kind.name in names))
     if len(words) > _MOST_KINDS:

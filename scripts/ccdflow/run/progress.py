@@ -24,8 +24,8 @@ class Progress:
         Number of frames to do.
     others : int
         Number of other products to make; shown once the first is made or no frame is left.
-    what : str, optional
-        Words for the other products.
+    other_words : str, optional
+        The plural of the other products in the line.
     mode : {'auto', 'plain', 'none'}
         ``auto`` renews one line if the stream is a terminal.
     stream : file object, optional
@@ -34,10 +34,12 @@ class Progress:
         Returns seconds; tests replace it.
     """
 
-    def __init__(self, total, *, others=0, what="", mode="auto", stream=None, clock=time.monotonic):
+    def __init__(
+        self, total, *, others=0, other_words="", mode="auto", stream=None, clock=time.monotonic
+    ):
         self.total = total
         self.others = others
-        self.what = what or "other products"
+        self.other_words = other_words or "other products"
         self._own = BatchCount()
         self._elsewhere = BatchCount()
         self._stream = sys.stderr if stream is None else stream
@@ -118,7 +120,7 @@ class Progress:
     def line(self, now):
         """Return the line for this moment."""
         count = self.count
-        others = f"{count.others} of {self.others} {self.what}"
+        others = f"{count.others} of {self.others} {self.other_words}"
         if not self.total:
             return f"ccdflow: {others}"
         text = f"ccdflow: {count.frames} of {self.total} frames"
@@ -141,7 +143,7 @@ class Progress:
         return (self.count.frames - before) / elapsed if elapsed > 0 else 0.0
 
     def _renew(self):
-        """Show the counts, if enough time has passed since they were shown."""
+        """Show the counts if enough time has passed since the last time."""
         now = self._clock()
         count = self.count
         if count.frames >= self.total and self._frames_ended is None:
@@ -204,7 +206,7 @@ def duration(seconds):
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
-    minutes, rest = divmod(seconds, 60)
+    minutes, seconds = divmod(seconds, 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {seconds} s"
     return f"{minutes // 60} h {minutes % 60} min"

@@ -28,10 +28,10 @@ def settings_of(given):
     UserError
         If a value is not allowed.
     """
-    values = {}
+    written = {}
     if Path(settings.NAME).is_file():
         settings.check_file(settings.NAME)
-        values = yamltext.read_yaml(settings.NAME)
+        written = yamltext.read_yaml(settings.NAME)
     parts = {name: given[name] for name in settings.parts() if name in given}
     for name, text in parts.items():
         part = yamltext.parse_yaml(text, file=f"{name}=")
@@ -40,8 +40,8 @@ def settings_of(given):
                 "is no group of settings", keyword=name, value=text,
                 remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
             )  # fmt: skip
-        parts[name] = {**(values.get(name) or {}), **part}
-    return settings.load_settings({**values, **given, **parts})
+        parts[name] = {**(written.get(name) or {}), **part}
+    return settings.load_settings({**written, **given, **parts})
 
 
 def plan_only(given, *, chain):

@@ -53,7 +53,7 @@ def remove_product(results, product, *, raw=None):
         if path.name == paths.SHEET:
             _remove_small_pictures(path.with_name(paths.SMALL))
     else:
-        target = _free(Path(results), product)
+        target = _free_path(Path(results), product)
         if raw is not None and rawfolder.is_inside(target.parent, raw):
             raise UserError(
                 "its folder in set_aside/ leads into the raw folder",
@@ -90,14 +90,16 @@ def lines_on_unmoved(unmoved, *, most=5):
     return named
 
 
-def _free(results, product):
+def _free_path(results, product):
     """Return a free path below ``set_aside/``, and make its folder."""
     place = results / paths.SET_ASIDE
     *folders, name = Path(product).parts
     for folder in folders:
-        place = _first(place, folder, lambda path: path.is_dir() or not os.path.lexists(path))
+        place = _first_suitable(
+            place, folder, lambda path: path.is_dir() or not os.path.lexists(path)
+        )
     place.mkdir(parents=True, exist_ok=True)
-    return _first(place, name, lambda path: not os.path.lexists(path))
+    return _first_suitable(place, name, lambda path: not os.path.lexists(path))
 
 
 def _remove_small_pictures(folder):
@@ -109,7 +111,7 @@ def _remove_small_pictures(folder):
         folder.rmdir()
 
 
-def _first(folder, name, suits):
+def _first_suitable(folder, name, suits):
     """Return ``folder/name``, or the first of ``name.2``, ``name.3`` ... that is suitable."""
     path, number = folder / name, 1
     while not suits(path):

@@ -1,12 +1,12 @@
 """The seal of an archive: proof that there is nothing to do, from the names and times of its files.
 
-A run that finds nothing to do leaves a seal: a hash of all that its plan was made of, and the
-lines that it said. The next run looks at names, sizes and times of all files, and at nothing inside
-them. If the hash is the same, so is the plan: the run says the same lines and ends, and opens
-neither inventory nor ledger. If anything differs, the run plans as if there were no seal.
+A run that finds nothing to do leaves a seal: a hash of all that its plan was made of, and the lines
+that it wrote. The next run looks at names, sizes and times of all files, but opens none of them. If
+the hash is the same, so is the plan: the run writes the same lines and ends, without reading the
+inventory or the ledger. If anything differs, the run plans as if there were no seal.
 
 The hash is of the state before the plan was made. A file that changes while the plan is made has
-another time when the next run looks at it, and the seal does not hold.
+another time at the next run, and the seal does not hold.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from ccdflow.run.rawframes.header_store import READING
 from ccdflow.run.rawframes.rows import ARRIVING
 
 _LOG = logging.getLogger(__name__)
-# Notes that are as they were when nothing was to be done.
+# The seal holds only while these notes are unchanged.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
-# Folders with work of an earlier run that is not taken in yet.
+# Files in these folders are work of an earlier run that is not in the ledger yet.
 _UNFINISHED = (paths.DONE, paths.BATCHES)
 
 
@@ -57,7 +57,7 @@ class Seal:
     described, closing : list of str
         The lines on products to be made, and the last lines.
     dry_run_lines : list of str or None
-        Those of a dry run on its effects; None where a dry run has to plan.
+        The lines of a dry run on the plan's effects; None where a dry run has to plan.
     is_failure : bool
         Whether frames set aside make the run a failure.
     kinds : dict
@@ -113,7 +113,7 @@ class State:
     passed_over : tuple of str
         Files below the raw folder that look like raw frames and are not read.
     kinds : KindFacts
-        What of the kinds is in ``general``.
+        The facts of the kinds that are in ``general``.
     """
 
     general: str
@@ -131,13 +131,12 @@ class State:
         return whole_hash.hexdigest()
 
 
-def state_of(values, cameras, chain, *, cores=1, has_records=False):
+def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     """Return the `State` of an archive, None where there is work left over.
 
     Parameters
     ----------
-    values : dict
-        Settings.
+    settings : dict
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles.
     chain : ccdflow.kinds.kind.Chain or ccdflow.run.late_chain.LateChain
@@ -153,14 +152,16 @@ def state_of(values, cameras, chain, *, cores=1, has_records=False):
         None if a folder or file cannot be looked at, or an earlier run has left work or temporary
         files: only a plan tells what is to be done then.
     """
-    results, raw, tables = Path(values["results"]), os.fspath(values["raw"]), []
+    results, raw, tables = Path(settings["results"]), os.fspath(settings["raw"]), []
     folders, looks = [Folder(raw, "raw/", is_raw=True)], FolderLooks(cores)
     try:
         for name in _UNFINISHED[has_records:]:
             _refuse_files(results / name)
-        code = _code()
-        kinds = _facts_of_kinds(chain, values, hash_of(json.dumps([values, code], sort_keys=True)))
-        parts = [values, [repr(camera) for camera in cameras], code, READING, *kinds.versions]
+        code = _stamps_of_code()
+        kinds = _facts_of_kinds(
+            chain, settings, hash_of(json.dumps([settings, code], sort_keys=True))
+        )
+        parts = [settings, [repr(camera) for camera in cameras], code, READING, *kinds.versions]
         for place in kinds.places:
             if place.endswith("/"):
                 folders.append(Folder(os.fspath(results / place.rstrip("/")), place))
@@ -179,27 +180,28 @@ def state_of(values, cameras, chain, *, cores=1, has_records=False):
     return State(general, hash_of(repr(tables)), looks.found, passed_over, kinds)
 
 
-def _facts_of_kinds(chain, values, origin):
+def _facts_of_kinds(chain, settings, origin):
     """Return the `KindFacts` of a chain: as noted for the same code, if it is not loaded yet."""
     if isinstance(chain, LateChain) and not chain.is_loaded:
-        sealed = _read_seal(values["results"])
+        sealed = _read_seal(settings["results"])
         if sealed is not None and sealed.kinds.get("origin") == origin:
             return KindFacts(**sealed.kinds)
     return KindFacts(
         origin,
         versions=[[kind.name, kind.versions] for kind in chain],
         places=list(dict.fromkeys(kind.place for kind in chain)),
-        looks_at=[str(path) for kind in chain for path in kind.looks_at(values)],
+        looks_at=[str(path) for kind in chain for path in kind.looks_at(settings)],
     )
 
 
 def _refuse_files(folder):
+    """Raise `NotPlain` if there is a file in a folder or below it."""
     for _, _, names in os.walk(folder, onerror=atomic_write.unless_missing):
         if names:
             raise NotPlain(f"{folder}: an earlier run has left {names[0]}")
 
 
-def _code():
+def _stamps_of_code():
     """Return names, sizes and times of the library's own files: another release plans anew."""
     top = Path(__file__).parents[1]
     stamps = []
@@ -214,23 +216,28 @@ def _code():
 # -- on the disk -----------------------------------------------------------------------------------
 
 
-def valid_seal(results, now_found):
+def has_seal(results):
+    """Tell whether a results folder has a seal, be it one that holds."""
+    return (Path(results) / paths.SEAL).is_file()
+
+
+def valid_seal(results, state):
     """Return the `Seal` of a results folder if it holds for a state, else None.
 
     Parameters
     ----------
     results : path-like
-    now_found : State or None
+    state : State or None
         As `state_of` returns it.
 
     Returns
     -------
     Seal or None
     """
-    sealed = None if now_found is None else _read_seal(results)
+    sealed = None if state is None else _read_seal(results)
     if sealed is None:
         return None
-    is_same = sealed.state == now_found.text and sealed.notes == _stamps(results)
+    is_same = sealed.state == state.text and sealed.notes == _stamps(results)
     is_of_now = sealed.boot in ("", ledger.boot_id()) and (
         not sealed.until or time.time() < sealed.until
     )
@@ -282,7 +289,7 @@ def leave_seal(plan, before, *, described, closing, is_failure):
         # Without a seal the next run plans, which costs time and nothing else.
         notes.write_checked(context.results / paths.SEAL, [text])
         if plan.older_headers:
-            # The run says how many there are of all nights.
+            # The lines of the run count them over all nights.
             closed_nights.remove_closed_nights(context.results)
         else:
             closed_nights.note_all_nights(context, before)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ccdflow import paths, settings
+from ccdflow import paths
 from ccdflow.camera.imagetypes import is_of_unknown_type
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
@@ -44,6 +44,7 @@ from ccdflow.run.rawframes.warnings_of_rows import (
     passed_over_lines,
     warning_lines,
 )
+from ccdflow.settings import cameras_folder
 
 
 @dataclass
@@ -59,17 +60,16 @@ class Session:
     busy : dict of str to set of str
         Products still at work in jobs of an earlier run, by the path of their batch.
     failed, left : list of ccdflow.run.ledger.Record
-        Failed jobs of this run, and jobs of products beside frames that are left for the next run
-        because of their sources; known once the run has ended.
+        Failed jobs of this run; jobs for other products than frames that were left for the next run
+        because a source has gone or changed. Both are known once the run has ended.
     unmoved : dict of str to Exception
-        Products that should not stand among the others any more, and cannot be moved or deleted.
+        Products that no longer belong among the others, but cannot be moved or deleted.
     seal : ccdflow.run.seal.Seal or None
-        Where one holds there is nothing to do; neither inventory nor ledger was read, and the
-        context has none.
+        The valid seal: nothing is to be done, and inventory and ledger were not read.
     state : ccdflow.run.seal.State or None
-        The state for a seal, from before the plan was made.
+        The state of the archive before the plan was made, for a new seal.
     looked : ccdflow.run.seal.State or None
-        The same for who closes nights and leaves no seal.
+        The same state also where no seal is left, for a watch that closes nights.
     """
 
     plan: plan.Plan
@@ -84,7 +84,7 @@ class Session:
     looked: object = None
 
     def describe(self):
-        """Return the lines on the products that are to be made."""
+        """Return the first lines of the run: the products to be made and moved."""
         return self.seal.described if self.seal else lines_on_plan(self.plan)
 
     def dry_run_lines(self):
@@ -98,14 +98,14 @@ class Session:
 
 
 def start(
-    values, *, chain, dry, progress=None, forced=frozenset(), requested=frozenset(), sealed=False,
+    settings, *, chain, dry, progress=None, forced=frozenset(), requested=frozenset(), sealed=False,
     cores=1, notes=None, made=None,
 ):  # fmt: skip
     """Begin a run: lock the folder, bring inventory and ledger up to date, and plan.
 
     Parameters
     ----------
-    values : dict
+    settings : dict
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
@@ -138,31 +138,33 @@ def start(
     UserError
         If another run is at work, a folder is missing, or results cannot be written.
     """
-    results = Path(values["results"])
+    results = Path(settings["results"])
     with _no_collection(), ExitStack() as stack:
         try:
-            reading = reading_settings(values)
+            reading = reading_settings(settings)
             lock.check_places(results)
             # Release the lock if the start fails.
             held = None if dry else stack.enter_context(lock.take_lock(results))
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
-            if (sealed or made is not None) and not forced and not requested:
+            # A dry run leaves no seal: where there is none, nobody asks for the state.
+            asks = sealed and (not dry or seal.has_seal(results))
+            if (asks or made is not None) and not forced and not requested:
                 state = seal.state_of(
-                    values, reading.cameras, chain, cores=cores, has_records=made is not None
+                    settings, reading.cameras, chain, cores=cores, has_records=made is not None
                 )
             valid_seal = seal.valid_seal(results, state if sealed else None)
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:
-                session = _sealed_session(values, reading, chain, dry, held, valid_seal)
+                session = _sealed_session(settings, reading, chain, dry, held, valid_seal)
             else:
                 options = {"progress": progress, "cores": cores}
                 session = _session_of_some_nights(
-                    values, reading, chain, dry, held, state=state, options=options, made=made,
+                    settings, reading, chain, dry, held, state=state, options=options, made=made,
                 )  # fmt: skip
                 session = session or _begin(
-                    values, reading, chain, dry, held,
+                    settings, reading, chain, dry, held,
                     forced=forced, requested=requested, notes=notes, options=options, made=made,
                 )  # fmt: skip
                 session.state, session.looked = state if sealed else None, state
@@ -187,12 +189,12 @@ def _no_collection():
             gc.enable()
 
 
-def _sealed_session(values, reading, chain, dry, held, seal_left):
+def _sealed_session(settings, reading, chain, dry, held, seal_left):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
-    results = Path(values["results"])
+    results = Path(settings["results"])
     empty = Context(
-        values, Path(values["raw"]), results, header_store.HeaderStore(), ledger.Ledger(), chain,
-        cameras=reading.cameras,
+        settings, Path(settings["raw"]), results, header_store.HeaderStore(), ledger.Ledger(),
+        chain, cameras=reading.cameras,
     )  # fmt: skip
     if not dry:
         try:
@@ -213,18 +215,18 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _session_of_some_nights(values, reading, chain, dry, held, *, state, options, made):
+def _session_of_some_nights(settings, reading, chain, dry, held, *, state, options, made):
     """Return the session of a run that plans some nights only, None where all are to be planned."""
     if dry or state is None:
         # A dry run names the jobs of all nights.
         return None
     try:
         opened_plan, files = partial_plan.plan_changed_nights(
-            values, reading, chain, state, made=made, **options
+            settings, reading, chain, state, made=made, **options
         )
     except NeedsWholePlan:
         return None
-    results = Path(values["results"])
+    results = Path(settings["results"])
     session = Session(opened_plan, dry, held)
     try:
         remove_logs(results)
@@ -236,12 +238,12 @@ def _session_of_some_nights(values, reading, chain, dry, held, *, state, options
 
 
 def _begin(
-    values, reading, chain, dry, held, *, forced=(), requested=(), notes=None, options=None,
+    settings, reading, chain, dry, held, *, forced=(), requested=(), notes=None, options=None,
     made=None,
 ):  # fmt: skip
     """Return the session of a plan of all nights."""
     again = None if chain.first.name in forced else frozenset(forced) | frozenset(requested)
-    results = Path(values["results"])
+    results = Path(settings["results"])
     busy = {} if dry else claims.withdraw(results)
     store, records = notes() if notes else read_notes(results)
     files, unmade = ledger.fold(results, records, verify=True, known=made)
@@ -250,7 +252,7 @@ def _begin(
     mark_gone(store, records, gone, results)
     outdated = frozenset(inventory.outdated_files(store, reading))
     context = Context(
-        values, Path(values["raw"]), results, store, records, chain, outdated,
+        settings, Path(settings["raw"]), results, store, records, chain, outdated,
         cameras=reading.cameras,
     )  # fmt: skip
     session = Session(plan.make_plan(context, forced), dry, held, busy)
@@ -279,15 +281,15 @@ def remove_logs(results):
             path.unlink(missing_ok=True)
 
 
-def reading_settings(values):
+def reading_settings(settings):
     """Return the settings that the reading of headers depends on."""
     return inventory.Settings(
-        raw=Path(values["raw"]),
-        results=Path(values["results"]),
-        cameras=load_cameras(settings.cameras_folder(values)),
-        reduction=values["reduction"],
-        frame_memory=int(values["limits"]["frame_memory"] * 1e6),
-        settle=values["limits"]["settle"],
+        raw=Path(settings["raw"]),
+        results=Path(settings["results"]),
+        cameras=load_cameras(cameras_folder(settings)),
+        reduction=settings["reduction"],
+        frame_memory=int(settings["limits"]["frame_memory"] * 1e6),
+        settle=settings["limits"]["settle"],
     )
 
 
@@ -383,7 +385,7 @@ def remove_parts(results, folders):
 
 
 def finish(session):
-    """End a run: take in the jobs' records, and name the frames set aside.
+    """End a run: fold the jobs' records into the ledger, write the notes, give the last lines.
 
     Returns
     -------
@@ -416,7 +418,7 @@ def _finish(session):
     if not session.dry:
         if session.lock is not None:
             moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
-        _take_in(session)
+        _fold_records(session)
     # The ledger now holds the jobs' results.
     ended = AfterSources.of(replace(context, jobs={}, elsewhere={}))
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
@@ -435,9 +437,9 @@ def _finish(session):
 def _finish_whole(session):
     """Plan all nights at the end of a run of some, whose frames change warnings on others."""
     context = session.context
-    values = context.settings
-    reading = replace(reading_settings(values), is_folding=rawnames.is_folding(context.results))
-    whole = _begin(values, reading, context.chain, session.dry, session.lock)
+    settings = context.settings
+    reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
+    whole = _begin(settings, reading, context.chain, session.dry, session.lock)
     ended = AfterSources.of(replace(whole.context, jobs={}, elsewhere={}))
     unmoved = session.unmoved | whole.unmoved
     lines = removal.lines_on_unmoved(unmoved) + closing_lines(ended, session.failed, session.left)
@@ -446,7 +448,7 @@ def _finish_whole(session):
     return lines, bool(session.failed or unmoved) or fails(ended)
 
 
-def _take_in(session):
+def _fold_records(session):
     """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
     files, unmade = ledger.fold(context.results, context.ledger, verify=False)
@@ -489,7 +491,9 @@ def fails(context):
     """Tell whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False
-    return any(row.status == SET_ASIDE for row in archive_counts.told_rows(context).rows.values())
+    return any(
+        row.status == SET_ASIDE for row in archive_counts.store_for_lines(context).rows.values()
+    )
 
 
 def closing_lines(context, failed=(), left=(), *, passed=None):
@@ -507,36 +511,38 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     -------
     list of str
     """
-    statuses, rows = archive_counts.statuses(context), archive_counts.told_rows(context)
-    records, made, elsewhere = records_by_kind(context.ledger), [], archive_counts.records(context)
-    # Frames without a product of this run; an earlier product of one may be on the disk.
-    unmade = {
-        reduced_product(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING
-    }
-    unmade |= {record.product for record in (*failed, *left)}
+    rows = archive_counts.store_for_lines(context)
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
     lines += set_aside_lines(rows, most=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
     lines += warning_lines(rows)
     lines += unknown_lines(context)
+    # Frames without a product of this run; an earlier product of one may be on the disk.
+    unmade = {
+        reduced_product(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING
+    }
+    unmade |= {record.product for record in (*failed, *left)}
+    records, counts = records_by_kind(context.ledger), []
+    of_closed_nights, made_in_closed_nights = archive_counts.records(context)
     for kind in context.chain:
         own = records.get(kind.name, [])
         lines += kind.closing(context, own)
-        if kind.counted and (own or elsewhere[0][kind.name] or kind.is_always_counted):
+        if kind.counted and (own or of_closed_nights[kind.name] or kind.is_always_counted):
             number = sum(r.status == ledger.MADE and r.product not in unmade for r in own)
-            number += elsewhere[1][kind.name]
-            made.append(counted_noun(number, kind.counted))
-    text = f"{', '.join(made)}, {statuses[SET_ASIDE]} set aside"
-    unknown = sum(is_of_unknown_type(row.reason) for row in rows.rows.values())
-    if failed:
-        text += f", {len(failed)} failed"
-    if unknown:
-        text += f", {unknown} of unknown image type"
-    first = context.chain.first.name
-    arriving = statuses[ARRIVING] - sum(record.kind == first for record in failed)
-    if arriving > 0:
-        text += f", {arriving} left for the next run"
-    if statuses[RAW_MISSING]:
-        text += f", {statuses[RAW_MISSING]} {RAW_MISSING}"
-    return [*lines, f"{text}; table: {context.results / paths.INVENTORY}"]
+            counts.append(counted_noun(number + made_in_closed_nights[kind.name], kind.counted))
+    counts += _counts_of_frames(context, rows, failed)
+    return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
+
+
+def _counts_of_frames(context, rows, failed):
+    """Return the counts of frames and failed jobs at the end of the last line."""
+    statuses, first = archive_counts.statuses(context), context.chain.first.name
+    counts = {
+        "failed": len(failed),
+        "of unknown image type": sum(is_of_unknown_type(r.reason) for r in rows.rows.values()),
+        "left for the next run": statuses[ARRIVING] - sum(each.kind == first for each in failed),
+        RAW_MISSING: statuses[RAW_MISSING],
+    }
+    shown = [f"{number} {words}" for words, number in counts.items() if number > 0]
+    return [f"{statuses[SET_ASIDE]} set aside", *shown]

@@ -17,7 +17,7 @@ class View:
 
     Parameters
     ----------
-    values : dict
+    settings : dict
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : ccdflow.kinds.kind.Chain
         The kinds of products.
@@ -30,10 +30,10 @@ class View:
         The products that are shown: not those that were refused.
     """
 
-    def __init__(self, values, chain):
-        self._stale = set(session.start(values, chain=chain, dry=True).plan.jobs)
+    def __init__(self, settings, chain):
+        self._stale = set(session.start(settings, chain=chain, dry=True).plan.jobs)
         every = frozenset(kind.name for kind in chain)
-        self.session = session.start(values, chain=chain, dry=True, forced=every)
+        self.session = session.start(settings, chain=chain, dry=True, forced=every)
         refused = {
             product
             for product, record in self.session.context.ledger.items()
@@ -45,7 +45,7 @@ class View:
             if not _MARKS & set(product) and product not in refused - self._stale
         }
 
-    def older(self, job, raw):
+    def older_files(self, job, raw):
         """Return the sources of a job's product: other products, and a raw file or None.
 
         Parameters
@@ -61,6 +61,6 @@ class View:
         is_shown = raw is not None and not _MARKS & set(raw)
         return [need for need in job.needs if need in self.drawn], [raw] if is_shown else []
 
-    def newer(self, job):
+    def newer_files(self, job):
         """Return the files that are newer than a job's product where it is not current."""
         return [CHANGED] if job.product in self._stale else []

@@ -1,8 +1,7 @@
-"""The steward of a run: it answers the rules, from the first target to the last line.
+"""The steward of a run: the part of the main process that the rules call.
 
-The rules are thin: they ask which records are wanted and which records a job needs, have the job
-done, and end the run. All of that is here, without any knowledge of Snakemake; a
-`ccdflow.run.host.Host` holds Snakemake's options.
+The rules ask it which records are wanted and which records a job needs, let it do the job, and let
+it end the run. It knows nothing of Snakemake; a `ccdflow.run.host.Host` holds Snakemake's options.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from ccdflow.run import (
     job_list,
     ledger,
     lock,
-    messages,
     plan_description,
     session,
     snakemake_views,
     summary,
     worker,
 )
+from ccdflow.run.host import error_line_with_settings
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.progress import Progress
 from ccdflow.run.terminal_messages import TerminalMessages
@@ -49,7 +48,7 @@ class Steward:
 
     Parameters
     ----------
-    values : dict
+    settings : dict
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : callable
         Returns the kinds of products, `ccdflow.kinds.CHAIN`; called where they are needed.
@@ -77,17 +76,17 @@ class Steward:
         Products that the user asked for by name.
     messages : ccdflow.run.terminal_messages.TerminalMessages
         The filter of Snakemake's messages.
-    is_ended, told_to_end : bool
-        Whether the run has ended, and whether a signal asked for it.
-    full : str
-        The line on a full disk, empty without one.
+    is_ended, was_interrupted : bool
+        Whether the run has ended, and whether a signal ended it.
+    full_disk : str
+        The line on a full disk; '' while there is room.
     """
 
-    def __init__(self, values, chain, *, notices=(), stream=None):
-        self.values = values
+    def __init__(self, settings, chain, *, notices=(), stream=None):
+        self.settings = settings
         self.chain = LateChain(chain)
         self.notices = notices
-        self.results = str(Path(values["results"]))
+        self.results = str(Path(settings["results"]))
         self.stream = sys.stderr if stream is None else stream
         self.host = None
         self.session = None
@@ -97,8 +96,8 @@ class Steward:
         self.jobs = job_list.JobList(self.results)
         self.messages = TerminalMessages(self)
         self.is_ended = False
-        self.told_to_end = False
-        self.full = ""
+        self.was_interrupted = False
+        self.full_disk = ""
         self._view = None
         self._lock = threading.Lock()
 
@@ -114,7 +113,7 @@ class Steward:
         Raises
         ------
         UserError
-            If the run cannot begin; the program that started the run is told as well.
+            If the run cannot begin. The summary for the program that started it has the error.
         """
         if self.session is not None:
             return
@@ -131,11 +130,11 @@ class Steward:
             gc.enable()
 
     def _begin(self):
-        """Plan, say what is to be done, and split the work into batches."""
+        """Plan, write the first lines, and split the work into batches."""
         host, dry = self.host, self.host.is_dry
         requested = [self.jobs.product_at(path) for path in host.targets]
         started = session.start(
-            self.values,
+            self.settings,
             chain=self.chain,
             dry=dry,
             progress=self._headers_read,
@@ -151,10 +150,10 @@ class Steward:
         for line in [*self.notices, *started.describe()]:
             self.say(line)
         self.session = started
-        # A plan without jobs does without the kinds.
+        # For a plan without jobs the kinds need not be imported.
         if not host.is_local or (started.plan.jobs and batches.are_wanted(started.plan)):
-            self._hand_on()
-        self._count()
+            self._write_batches()
+        self._start_counting()
         if dry:
             for line in started.dry_run_lines():
                 print(line, file=self.stream, flush=True)
@@ -181,7 +180,7 @@ class Steward:
             kind.name if kind else self.jobs.product_at(name) for name, kind in kinds.items()
         )
 
-    def _hand_on(self):
+    def _write_batches(self):
         """Write the batches; a full disk ends the run with one line."""
         each_night = not self.host.is_local
         try:
@@ -195,17 +194,17 @@ class Steward:
                 remedy=f"{failures.remedy_of(error)}; all finished products are whole",
             ) from None
 
-    def _count(self):
-        """Note the records to be made, and begin to show how far the run is."""
+    def _start_counting(self):
+        """Note the records to be made, and start the progress line."""
         self.jobs = job_list.JobList(self.results, self.session, self.batches)
         self.targets = self.jobs.targets()
         jobs = self.session.plan.jobs.values()
         frames = sum(job.kind == self.chain.first.name for job in jobs)
-        mode = "none" if self.host.is_dry else self.values["progress"]
+        mode = "none" if self.host.is_dry else self.settings["progress"]
         self.progress = Progress(
             frames,
             others=len(jobs) - frames,
-            what=plan_description.other_products(self.session.plan),
+            other_words=plan_description.other_products(self.session.plan),
             mode=mode,
             stream=self.stream,
         )
@@ -229,8 +228,8 @@ class Steward:
         """
         job = self.jobs.job(product)
         self._wait_for_records(job)
-        if self.full:
-            raise JobFailed(self.full)
+        if self.full_disk:
+            raise JobFailed(self.full_disk)
         try:
             record = worker.attempt(
                 self.session.context, job, make=self.chain.make, threads=threads
@@ -270,47 +269,46 @@ class Steward:
     def end_early(self, error):
         """End a run whose disk is full: with one line, once the running jobs have ended."""
         with self._lock:
-            is_first = not self.full
-            self.full = str(error)
+            is_first = not self.full_disk
+            self.full_disk = str(error)
         if is_first:
             self.say(str(error))
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def heed_signals(self):
-        """Note the signal that ends the run; run Snakemake's answer to SIGTERM in a thread.
+    def note_signals(self):
+        """Note the signal that ends the run; run Snakemake's handler of SIGTERM in a thread.
 
-        Snakemake's answer takes a lock that the scheduler often holds, in the very thread that the
-        signal interrupts: the run would wait for itself for ever.
+        Snakemake's handler takes a lock that the scheduler often holds in the thread that the
+        signal interrupts, so the run would wait for itself for ever.
         """
-        answers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
         def answer(number, frame):
-            self.told_to_end = not self.full
+            self.was_interrupted = not self.full_disk
             if number == signal.SIGINT:
-                answers[number](number, frame)
+                handlers[number](number, frame)
             else:
-                threading.Thread(target=answers[number], args=(number, frame), daemon=True).start()
+                threading.Thread(target=handlers[number], args=(number, frame), daemon=True).start()
 
-        for number, before in answers.items():
+        for number, before in handlers.items():
             if callable(before):
                 signal.signal(number, answer)
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def make_the_rest(self):
-        """Make all that a failed batch does not concern, after a failure.
+    def make_remaining(self):
+        """Make the products that do not depend on a failed batch, and that Snakemake left out.
 
-        Snakemake does not run a job, or a batch, that needs a failed batch. But such a batch may
-        need one of its products only, which is there, or have other jobs; on this machine they are
-        done now. A page shows figures of other nights beside its own, and the table and the
-        overview show all nights: they are made without the failed night now, and made again once it
-        is finished.
+        Snakemake runs no job or batch that needs a failed batch, even if it needs only a product
+        that was made before the failure. On this machine such jobs are done here. Pages, the table
+        and the overview, which show other nights as well, are made without the failed night now,
+        and again once it is finished.
         """
-        if self.session is None or self.is_ended or self.told_to_end or self.full:
+        if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
             return
         outcome = worker.work(
             self.session.context,
-            self.jobs.left(self.chain, makes_all=self.host.is_local),
+            self.jobs.remaining(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
             make=self.chain.make,
             is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
@@ -319,7 +317,7 @@ class Steward:
         for product, reason in outcome.unrecorded.items():
             self.say(f"{product}: its record cannot be written: {reason}")
         if outcome.full:
-            self.full = outcome.full
+            self.full_disk = outcome.full
             self.say(outcome.full)
 
     def end(self):
@@ -350,7 +348,7 @@ class Steward:
 
     def _interruptions(self):
         """Yield the lines on a run that was ended before its work."""
-        if self.told_to_end:
+        if self.was_interrupted:
             yield "the run was told to end; all finished products are whole: run again for the rest"
         undone = [each for each in self.batches if not self.jobs.is_made(each)]
         if not undone:
@@ -358,7 +356,7 @@ class Steward:
         names = ", ".join(batch.name for batch in undone[:4]) + ", ..." * (len(undone) > 4)
         count = f"{len(undone)} of {len(self.batches)} batches were not finished"
         yield f"{count} ({names}): run again"
-        if self.messages.signals and not self.told_to_end:
+        if self.messages.signals and not self.was_interrupted:
             names = ", ".join(sorted(self.messages.signals))
             yield (
                 f"a process was ended from outside ({names});"
@@ -379,9 +377,7 @@ class Steward:
 
     def line_of(self, error):
         """Return an error's line, without the file if the value is from the command line."""
-        return messages.error_line_with_settings(
-            error, self.host.given if self.host else frozenset()
-        )
+        return error_line_with_settings(error, self.host.given if self.host else frozenset())
 
     def say(self, text):
         """Write one line of ccdflow."""
@@ -414,7 +410,7 @@ class Steward:
         """
         if self._view is None:
             self.host = replace(host, is_dry=True)
-            self._view = snakemake_views.View(self.values, self.chain)
+            self._view = snakemake_views.View(self.settings, self.chain)
             self.session = self._view.session
             self.jobs = job_list.JobList(self.results, self.session)
         return [f"{self.results}/{product}" for product in sorted(self._view.drawn)]
@@ -423,5 +419,7 @@ class Steward:
         """Return (older files, newer files), by which views see whether a product is current."""
         job = self.jobs.job(product)
         is_frame = job.kind == self.chain.first.name
-        products, raw = self._view.older(job, self.jobs.raw_frame(product) if is_frame else None)
-        return [f"{self.results}/{need}" for need in products] + raw, self._view.newer(job)
+        products, raw = self._view.older_files(
+            job, self.jobs.raw_frame(product) if is_frame else None
+        )
+        return [f"{self.results}/{need}" for need in products] + raw, self._view.newer_files(job)

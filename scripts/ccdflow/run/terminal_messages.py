@@ -1,8 +1,8 @@
-"""Snakemake's messages on their way to the terminal: shown, hidden, or put in one line."""
+"""The filter of Snakemake's messages: some are shown, some hidden, a crash becomes one line."""
 
 from __future__ import annotations
 
-from ccdflow.run import failures, lock, messages
+from ccdflow.run import failures, lock, snakemake_messages
 
 
 class TerminalMessages:
@@ -28,12 +28,12 @@ class TerminalMessages:
 
     def hear(self, text):
         """Note Snakemake's message on a failed batch; a full disk ends the run."""
-        self.signals |= messages.signals_in(text)
-        if messages.is_of_full_disk(text):
+        self.signals |= snakemake_messages.signals_in(text)
+        if snakemake_messages.is_of_full_disk(text):
             self._steward.end_early(failures.DiskFull("no space is left: make room, and run again"))
 
     def report_crash(self, text):
-        """Say a crash of Snakemake itself in one line.
+        """Write a line on a crash of Snakemake itself.
 
         A folder of records that was moved has its own line at the end, and none here.
 
@@ -45,14 +45,14 @@ class TerminalMessages:
         Returns
         -------
         bool
-            Whether the message is of a crash: it is not shown as it is.
+            Whether the message is of a crash, and so not shown.
         """
         # Snakemake may still look for old records before it starts a job: the job ends without
         # work.
-        if messages.is_of_missing_records(text) and self._is_moved():
-            self.is_crashed |= messages.is_of_late_records(text)
+        if snakemake_messages.is_of_missing_records(text) and self._is_moved():
+            self.is_crashed |= snakemake_messages.is_of_late_records(text)
             return True
-        crash = messages.crash_in(text)
+        crash = snakemake_messages.crash_in(text)
         if crash is None:
             return False
         cause, error = crash
@@ -70,25 +70,25 @@ class TerminalMessages:
         return held is not None and not lock.is_in_place(held, self._steward.results)
 
     def is_shown(self, text, **message):
-        """Tell whether a message of Snakemake goes to the terminal, as `messages.is_shown` does.
+        """Tell whether a message of Snakemake goes to the terminal in this run.
 
         Parameters
         ----------
         text : str
             The message.
         **message
-            As of `messages.is_shown`.
+            As of `snakemake_messages.is_shown`.
 
         Returns
         -------
         bool
         """
         host, progress = self._steward.host, self._steward.progress
-        if self._steward.full:
+        if self._steward.full_disk:
             return False
         is_dry = host is not None and host.is_dry
         is_local = host is None or host.is_local
-        shown = messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
+        shown = snakemake_messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
         if shown and progress is not None and not is_dry:
             progress.clear()
         return shown

@@ -1,6 +1,6 @@
 """The executor: it runs the jobs of a plan in a pool of threads.
 
-Batches, the jobs left when a run ends early, and the tests use it. A run on one machine leaves the
+Batches, the jobs that remain after a failure, and the tests use it. A run on one machine leaves the
 order of jobs to Snakemake, and uses only `attempt`.
 """
 
@@ -132,7 +132,7 @@ class _Pool:
                 self.missing[place] += 1
         self.ready = [place for place, count in enumerate(self.missing) if not count]
         heapify(self.ready)
-        self.left, self.running, self.stopped = len(jobs), 0, False
+        self.remaining, self.running, self.stopped = len(jobs), 0, False
         self.changed = threading.Condition()
 
     def run(self):
@@ -150,15 +150,15 @@ class _Pool:
     def _next(self):
         """Return the place of the next job that can be done; None without such a job."""
         with self.changed:
-            while self.left and not self.stopped:
+            while self.remaining and not self.stopped:
                 if self.ready and self._fits(self.jobs[self.ready[0]]):
                     self.running += self._width(self.jobs[self.ready[0]])
                     return heappop(self.ready)
                 if not self.running:
-                    left = [
+                    circle = [
                         job.product for job, n in zip(self.jobs, self.missing, strict=True) if n
                     ]
-                    raise RuntimeError(f"jobs need each other in a circle: {', '.join(left)}")
+                    raise RuntimeError(f"jobs need each other in a circle: {', '.join(circle)}")
                 self.changed.wait()
         return None
 
@@ -183,7 +183,7 @@ class _Pool:
         with self.changed:
             self._note(job, record, reason)
             self.running -= width
-            self.left -= 1
+            self.remaining -= 1
             if full:
                 self.outcome.full, self.stopped = full, True
             for follower in self.followers[place]:

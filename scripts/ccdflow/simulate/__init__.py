@@ -5,7 +5,7 @@ Poisson noise, what charge meets on its way out (full well, traps), an amplifier
 gain, a level that drifts from row to row, a fixed structure, and digitisation to 16 bits. The
 overscan columns hold the same level and read noise.
 
-Two ways lead to frames:
+There are two simulators:
 
 - `expose` takes one frame of any `Detector` under any `Sky`, exactly, and returns the truth with
   it; `draw_detector` makes a detector with faults of every kind, `expose_night` writes a folder of

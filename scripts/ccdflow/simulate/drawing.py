@@ -196,6 +196,7 @@ def _draw_response(rng, shape, low_pixels, dead_columns):
 
 
 def _unlike_amplifiers(nx, count, nonlinearity):
+    """Return amplifiers of equal width whose gains, read noises and levels differ."""
     return tuple(
         SimulatedAmplifier(
             columns,
@@ -226,10 +227,11 @@ def _draw_places(rng, shape, counts, bad_columns):
     return np.split(places, np.cumsum(counts)[:-1])
 
 
-def _check_room(count, room, what):
+def _check_room(count, room, places):
+    """Refuse more faults than there are pixels or columns."""
     if count > room:
         raise UserError(
-            f"more faults than {what}",
+            f"more faults than {places}",
             keyword="shape",
             value=count,
             allowed=f"{room} at most",

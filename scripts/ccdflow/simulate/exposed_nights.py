@@ -190,7 +190,7 @@ def profile(detector, *, instrument="SIMCAM", gain=True, read_noise=True):
     instrument : str
         Value of the INSTRUME card.
     gain, read_noise : bool
-        Say gain and read noise of each amplifier.
+        Whether the profile has gain and read noise of each amplifier.
 
     Returns
     -------

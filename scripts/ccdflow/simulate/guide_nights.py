@@ -154,23 +154,14 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     if not missing and stated["complete"] and (folder / truth.TRUTH_ARRAYS).exists():
         return truth.read_truth(folder)
     make_folder(folder)
-    say = partial(truth.write_truth_file, folder, parameters=parameters, camera=camera)
-    say(complete=False, frames={})
-    detector = make_detector(camera, seed=seed)
+    write_truth = partial(truth.write_truth_file, folder, parameters=parameters, camera=camera)
+    write_truth(complete=False, frames={})
     drawn = {frame: realise(camera, frame, seed=seed) for frame in frames}
-    responses = _responses(camera, drawn, seed)
-    _write_frames(
-        folder,
-        missing,
-        camera=camera,
-        detector=detector,
-        drawn=drawn,
-        responses=responses,
-        seed=seed,
-        workers=workers,
-    )
+    detector, responses = _write_frames(folder, missing, camera, drawn, seed=seed, workers=workers)
     truth.write_truth_arrays(folder, detector, drawn, responses)
-    say(complete=True, frames={f.file: truth.frame_truth(f, one) for f, one in drawn.items()})
+    write_truth(
+        complete=True, frames={f.file: truth.frame_truth(f, one) for f, one in drawn.items()}
+    )
     return truth.read_truth(folder)
 
 
@@ -180,7 +171,16 @@ def _responses(camera, drawn, seed):
     return {band: flat_response(camera, band, seed=seed) for band in sorted(bands)}
 
 
-def _write_frames(folder, frames, camera, detector, drawn, responses, *, seed, workers):
+def _write_frames(folder, frames, camera, drawn, *, seed, workers):
+    """Render and write frames, some of those that were drawn.
+
+    Returns
+    -------
+    detector : Detector
+    responses : dict of str to numpy.ndarray
+        By filter, shape (ny, nx): of all filters with light in the drawn frames.
+    """
+    detector, responses = make_detector(camera, seed=seed), _responses(camera, drawn, seed)
     for parent in {(folder / frame.file).parent for frame in frames}:
         make_folder(parent)
 
@@ -191,6 +191,7 @@ def _write_frames(folder, frames, camera, detector, drawn, responses, *, seed, w
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(write, frames))
+    return detector, responses
 
 
 def _write_bystanders(folder, frames):
@@ -285,22 +286,12 @@ def _claim_archive(folder, camera, seed):
 
 
 def _write_archive_night(folder, count, camera, seed, night):
+    """Write the missing frames of a night; return how many they are."""
     frames = archive_frames(night, count)
     present = set()
     if (folder / night.isoformat()).is_dir():
         present = {entry.name for entry in (folder / night.isoformat()).iterdir()}
     missing = [frame for frame in frames if Path(frame.file).name not in present]
-    detector = make_detector(camera, seed=seed)
     drawn = {frame: realise(camera, frame, seed=seed) for frame in missing}
-    responses = _responses(camera, drawn, seed)
-    _write_frames(
-        folder,
-        missing,
-        camera=camera,
-        detector=detector,
-        drawn=drawn,
-        responses=responses,
-        seed=seed,
-        workers=1,
-    )
+    _write_frames(folder, missing, camera, drawn, seed=seed, workers=1)
     return len(missing)

@@ -114,6 +114,7 @@ def archive_frames(night, count):
 
 
 def _archive_frame(night, n, start):
+    """Return the n-th frame of a night, counted from 0."""
     kinds = ((10, "BIAS", "bias", 0.0), (20, "FLATFIELD", "flat_g", 7.0), (25, "DARK", "dark", 7.0))
     kind = next((kind for kind in kinds if n % 100 < kind[0]), (100, "OBJECT", "field_1", 10.0))
     _, imagetyp, target, exptime = kind

@@ -18,7 +18,7 @@ from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_electrons
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
-    """Return the drafts of a profile's amplifiers for one frame.
+    """Return the drafts of a profile's amplifiers for one frame, and doubts about them.
 
     Parameters
     ----------
@@ -31,7 +31,9 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
 
     Returns
     -------
-    list of Draft
+    drafts : list of Draft
+    notes : list of str
+        Warnings on an overscan that may hold data.
 
     Raises
     ------
@@ -58,8 +60,7 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
                 remedy="give this window or binning a profile of its own, recognised by NAXIS1",
             )
         drafts.append(_draft(headers, spec, index, shape, cards, file=file))
-    check_strips(headers, drafts, size, binning_cards=cards.binning, file=file)
-    return drafts
+    return drafts, check_strips(headers, drafts, size, binning_cards=cards.binning, file=file)
 
 
 def _amplifiers_with_hdus(headers, specs, *, file):

@@ -2,12 +2,15 @@
 
 A profile counts its strips from an edge of the frame. In a frame that was read without overscan, or
 trimmed, the same columns hold data. The header tells, where it has sections; a profile that gives
-`size` is made for this size, and is believed.
+`size` is made for this size, and is believed. A card that need not be about this frame (a section
+of the chip, or one that leaves the frame, as of a camera that writes the same for every window)
+raises a doubt alone.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import NamedTuple
 
 from ccdflow.camera.binning import binning
 from ccdflow.camera.image_hdus import array_shape
@@ -26,9 +29,45 @@ _OF_CHIP = ("CCDSEC", "DETSEC")
 _AXES = ("columns", "rows")
 _CARDS = ("NAXIS1", "NAXIS2")
 
+_DOUBT = "the overscan of the camera's profile may hold data by this card"
+
+
+class _CardOnStrip(NamedTuple):
+    """A card by which a strip holds data.
+
+    Attributes
+    ----------
+    keyword, text : str
+        The card.
+    is_sure : bool
+        Whether the card is about this frame without doubt.
+    """
+
+    keyword: str
+    text: str
+    is_sure: bool = True
+
+
+def leaves_doubt(reason):
+    """Tell from a frame's reason whether its header leaves a doubt about the overscan.
+
+    Parameters
+    ----------
+    reason : str
+        With the texts of `check_strips`.
+
+    Returns
+    -------
+    bool
+    """
+    return _DOUBT in reason
+
 
 def check_strips(headers, drafts, size, *, binning_cards=(), file):
     """Refuse a frame whose header says that the overscan of its profile holds data.
+
+    A header is of two minds, and the profile decides, where BIASSEC holds the strip or TRIMSEC has
+    none of it.
 
     Parameters
     ----------
@@ -43,14 +82,20 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     file : str
         Path of the raw file relative to the raw folder; named in errors.
 
+    Returns
+    -------
+    list of str
+        The doubts, as warnings: where DATASEC leaves the frame and has more than a tenth of a
+        strip, where BIASSEC lies far outside the frame, and, without both, where CCDSEC or DETSEC
+        has as many columns (or rows) as the frame.
+
     Raises
     ------
     FrameError
-        If DATASEC has more than a tenth of a strip's columns (or rows), or, without DATASEC, if
-        BIASSEC lies outside the frame, or, without both, if CCDSEC or DETSEC has as many columns as
-        the frame. Not if BIASSEC holds the strip, or TRIMSEC has none of it: the header is of two
-        minds then, and the profile decides.
+        If DATASEC, within the frame, has more than a tenth of a strip's columns (or rows), or,
+        without DATASEC, if BIASSEC begins where the frame ends.
     """
+    doubts = []
     for draft in drafts:
         shape = array_shape(headers[draft.hdu], file=file)
         factors = binning(headers, draft.hdu, specs=binning_cards)
@@ -61,8 +106,11 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
                 continue
             length, factor = shape[1 - axis], factors[1 - axis]
             claim = _claim(headers[draft.hdu], strip, axis, length, factor, shape, is_alone)
-            if claim is not None:
+            if claim is not None and claim.is_sure:
                 raise _contradiction(draft, strip, axis, size, length, claim, file=file)
+            if claim is not None:
+                doubts.append(_doubt(draft, strip, axis, size, length, claim))
+    return doubts
 
 
 def _axis(data, strip):
@@ -72,7 +120,7 @@ def _axis(data, strip):
 
 
 def _claim(header, strip, axis, length, factor, shape, is_alone):
-    """Return the card, and its text, by which a strip holds data; None where no card says so."""
+    """Return the card by which a strip holds data; None where no card says so."""
     if _confirms(header, strip, axis, length, shape):
         return None
     text, stated = _read_stated(header, "DATASEC", axis, shape)
@@ -82,14 +130,19 @@ def _claim(header, strip, axis, length, factor, shape, is_alone):
             stated = stated[0] // factor, stated[1] // factor
         first, last = _span(strip, axis)
         shared = min(last, stated[1]) - max(first, stated[0])
-        return ("DATASEC", text) if shared > _SHARED * (last - first) else None
+        is_data = shared > _SHARED * (last - first)
+        return _CardOnStrip("DATASEC", text, stated[1] <= length) if is_data else None
     text, stated = _read_stated(header, "BIASSEC", axis, shape)
     if stated is not None:
-        return ("BIASSEC", text) if stated[0] >= length else None
+        width = stated[1] - stated[0]
+        # The frame was trimmed where its data end; a few columns may have been between the two.
+        is_next = stated[0] - length < width
+        return _CardOnStrip("BIASSEC", text, is_next) if stated[0] >= length else None
     for keyword in _OF_CHIP if is_alone else ():
         text, stated = _read_stated(header, keyword, axis, None)
         if stated is not None:
-            return (keyword, text) if (stated[1] - stated[0]) // factor == length else None
+            is_all = (stated[1] - stated[0]) // factor == length
+            return _CardOnStrip(keyword, text, is_sure=False) if is_all else None
     return None
 
 
@@ -129,21 +182,42 @@ _SENTENCES = {
 
 def _contradiction(draft, strip, axis, size, length, claim, *, file):
     """Return the error on a strip that holds data by a card."""
-    keyword, text = claim
-    says = _SENTENCES.get(keyword, _SENTENCES["CCDSEC"]).format(
-        text=text, length=length, axis=_AXES[axis]
-    )
-    numbers = [*map(str, (number if number is not None else "null" for number in size))]
-    numbers[axis] = str(length)
+    says = _says(claim, axis, length)
     return FrameError(
         f"the overscan of the camera's profile holds data by this card: {says}, and amplifier"
         f" {draft.name} has its overscan at {strip.to_fits()}",
         file=file,
-        keyword=keyword,
-        value=text,
-        allowed=f"a section without the {_AXES[axis]} of the overscan",
-        remedy=f"was the frame read without overscan, binned or trimmed: give it a profile of its"
-        f" own, recognised by {_CARDS[axis]}: {length} (`overscan: none`, if it has none); is the"
-        f" card wrong: write `size: [{', '.join(numbers)}]` into the profile,"
-        " or into a copy of it if the camera has frames of other sizes",
+        keyword=claim.keyword,
+        value=claim.text,
+        allowed=_allowed(axis),
+        remedy=_remedy(axis, size, length),
+    )
+
+
+def _doubt(draft, strip, axis, size, length, claim):
+    """Return the warning on a strip that may hold data by a card; a semicolon would part it."""
+    return (
+        f"warning: {claim.keyword}: {_DOUBT} (found {claim.text}, allowed: {_allowed(axis)}):"
+        f" {_says(claim, axis, length)}, and amplifier {draft.name} has its overscan at"
+        f" {strip.to_fits()}: {_remedy(axis, size, length).replace('; ', ', ')}"
+    )
+
+
+def _says(claim, axis, length):
+    says = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
+    return says.format(text=claim.text, length=length, axis=_AXES[axis])
+
+
+def _allowed(axis):
+    return f"a section without the {_AXES[axis]} of the overscan"
+
+
+def _remedy(axis, size, length):
+    numbers = [*map(str, (number if number is not None else "null" for number in size))]
+    numbers[axis] = str(length)
+    return (
+        f"was the frame read without overscan, binned or trimmed: give it a profile of its own,"
+        f" recognised by {_CARDS[axis]}: {length} (`overscan: none`, if it has none); is the card"
+        f" wrong: write `size: [{', '.join(numbers)}]` into the profile, or into a copy of it if"
+        " the camera has frames of other sizes"
     )

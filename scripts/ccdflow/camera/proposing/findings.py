@@ -32,35 +32,45 @@ def sentences_on_image(columns, rows, amplifiers, claimed, *, has_light):
     texts = []
     used = [strip for *_, strips in amplifiers for strip in strips]
     for axis in (columns, rows):
-        for strip in axis.strips:
-            used_of_strip = [region for region in used if _is_part_of_strip(axis, region, strip)]
-            texts.append(_finding_on_strip(axis, strip, used_of_strip))
-            texts += _about_left_out(axis, strip)
-        if axis.faded and has_light:
-            texts.append(
-                f"At an edge the light fades over {axis.name}: unlit detector, no overscan."
-            )
-        if axis.strips and has_light:
-            texts += [
-                f"{_columns_in_words(axis, start, stop)} not clean; not kept."
-                for start, stop in axis.lit
-                if stop - start < least_block(axis)
-            ]
+        texts += _about_axis(axis, used, has_light=has_light)
     if not used and has_light:
         texts.append(
             "No columns or rows were found at which light ends abruptly: there is no overscan, or "
             "it is of no use. (A well lit flat, and a bias beside it, show it best.)"
         )
-    narrow = [strip for strip in used if min(strip.shape) < WIDE_ENOUGH]
-    if narrow:
-        count = min(min(strip.shape) for strip in narrow)
-        texts.append(
-            f"A strip of {count} is too narrow for a level of its own for each row or column: the "
-            f"level along it is smoothed (`reduction: {{model: null}}` would not do so, and add "
-            f"{100 * np.sqrt(np.pi / 2 / count):.0f} % of a pixel's noise to each row)."
-        )
+    texts += _about_narrow_strips(used)
     texts += _about_claims(amplifiers, claimed, has_light=has_light)
     return texts
+
+
+def _about_axis(axis, used, *, has_light):
+    """Return the findings on the strips and the lit ranges of an axis."""
+    texts = []
+    for strip in axis.strips:
+        within = [region for region in used if _is_part_of_strip(axis, region, strip)]
+        texts.append(_finding_on_strip(axis, strip, within))
+        texts += _about_left_out(axis, strip)
+    if axis.faded and has_light:
+        texts.append(f"At an edge the light fades over {axis.name}: unlit detector, no overscan.")
+    if axis.strips and has_light:
+        texts += [
+            f"{_columns_in_words(axis, start, stop)} not clean; not kept."
+            for start, stop in axis.lit
+            if stop - start < least_block(axis)
+        ]
+    return texts
+
+
+def _about_narrow_strips(used):
+    """Return the finding on the narrowest strip whose level is smoothed; [] if all are wide."""
+    count = min((min(strip.shape) for strip in used), default=WIDE_ENOUGH)
+    if count >= WIDE_ENOUGH:
+        return []
+    return [
+        f"A strip of {count} is too narrow for a level of its own for each row or column: the "
+        f"level along it is smoothed (`reduction: {{model: null}}` would not do so, and add "
+        f"{100 * np.sqrt(np.pi / 2 / count):.0f} % of a pixel's noise to each row)."
+    ]
 
 
 def _is_part_of_strip(axis, region, strip):

@@ -110,21 +110,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     columns = see_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
         return _findings_on_blank(index, flat, columns, claimed, in_header)
-    lit = widest_of(columns.lit)
-    steady, drift_error = flat, 0.0
-    if columns.strips:
-        strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
-        steady, drift_error = without_drift(flat, strip, columns.read_noise)
-    upright = steady[:, lit[0] : lit[1]].T
-    least_noise = min(columns.read_noise, quietest_noise(column_noises(upright)))
-    rows = see_axis(upright, "rows", read_noise=read_noise or least_noise, level_error=drift_error)
-    lit = widest_of(rows.lit)
-    if rows.strips:
-        # Once more without the rows that no light reaches: they dilute the signal of a column.
-        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least_noise)
-    if read_noise is None and not columns.strips and not rows.strips:
-        # Without dark columns nobody knows whether light has faded.
-        columns, rows = replace(columns, faded=False), replace(rows, faded=False)
+    columns, rows = _see_both_axes(flat, columns, read_noise)
     findings = []
     has_light = _has_light(columns, rows, kind)
     if has_light:
@@ -155,6 +141,29 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
         findings=tuple(findings),
         has_light=has_light,
     )
+
+
+def _see_both_axes(flat, columns, read_noise):
+    """Return the `AxisLevels` of columns and rows, from the columns seen over all rows.
+
+    ``read_noise`` is that of a bias, adu, or None.
+    """
+    lit = widest_of(columns.lit)
+    steady, error = flat, 0.0
+    if columns.strips:
+        strip = widest_of([(strip.start, strip.stop) for strip in columns.strips])
+        steady, error = without_drift(flat, strip, columns.read_noise)
+    upright = steady[:, lit[0] : lit[1]].T
+    least = min(columns.read_noise, quietest_noise(column_noises(upright)))
+    rows = see_axis(upright, "rows", read_noise=read_noise or least, level_error=error)
+    lit = widest_of(rows.lit)
+    if rows.strips:
+        # Once more without the rows that no light reaches: they dilute the signal of a column.
+        columns = see_axis(flat[lit[0] : lit[1]], "columns", read_noise=read_noise or least)
+    if read_noise is None and not columns.strips and not rows.strips:
+        # Without dark columns nobody knows whether light has faded.
+        columns, rows = replace(columns, faded=False), replace(rows, faded=False)
+    return columns, rows
 
 
 def _findings_on_blank(index, flat, columns, claimed, in_header):

@@ -128,26 +128,26 @@ def _share_regions(seen):
     for image in seen:
         groups[image.shape, tuple(len(strips[:1]) for *_, strips in image.amplifiers)].append(image)
     changed = {}
-    for images in groups.values():
-        numbers = range(len(images[0].amplifiers))
-        data = [_common_region([image.amplifiers[i][1] for image in images]) for i in numbers]
-        strips = [
-            _common_region([s for image in images for s in image.amplifiers[i][2][:1]])
-            for i in numbers
-        ]
-        if len(images) < 2 or None in data:
-            continue
-        if any(strip is None and images[0].amplifiers[i][2] for i, strip in enumerate(strips)):
-            continue
-        for image in images:
-            changed[image.hdu] = replace(
-                image,
-                amplifiers=tuple(
-                    (name, data[i], (strips[i],) if strips[i] else ())
-                    for i, (name, *_) in enumerate(image.amplifiers)
-                ),
+    for alike in groups.values():
+        regions = _common_regions(alike) if len(alike) > 1 else None
+        for one in alike if regions is not None else ():
+            amplifiers = zip(one.amplifiers, regions, strict=True)
+            changed[one.hdu] = replace(
+                one, amplifiers=tuple((name, *own) for (name, *_), own in amplifiers)
             )
     return [changed.get(image.hdu, image) for image in seen]
+
+
+def _common_regions(alike):
+    """Return [(data, strips)] of the amplifiers that images have in common, None for none."""
+    regions = []
+    for number, (_, _, strips) in enumerate(alike[0].amplifiers):
+        data = _common_region([one.amplifiers[number][1] for one in alike])
+        strip = _common_region([s for one in alike for s in one.amplifiers[number][2][:1]])
+        if data is None or (strip is None and strips):
+            return None
+        regions.append((data, () if strip is None else (strip,)))
+    return regions
 
 
 def _common_region(regions):

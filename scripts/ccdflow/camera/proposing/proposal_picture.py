@@ -141,25 +141,10 @@ def _draw_levels(panel, axis):
 def _draw_strip(panel, seen, axis):
     """Draw the strips and their surroundings enlarged: used and unused parts."""
     if not axis.strips:
-        panel.set_axis_off()
-        text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
-        if not seen.has_light:
-            text = "There is too little light in this frame\nto tell overscan from science pixels."
-        panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
+        _write_why_no_strip(panel, seen)
         return
     used = {x for region in _used_overscan(seen) for x in ends_on(axis, region)}
-    ends = [
-        x for strip in axis.strips for x in (strip.start, strip.stop, *_columns_left_out(strip))
-    ]
-    # Strips on both sides of the data would leave them no room: the used ones are shown.
-    if max(ends) - min(ends) > len(axis.levels) / 2:
-        used_strips = [strip for strip in axis.strips if strip.start in used] or list(
-            axis.strips[:1]
-        )
-        ends = [
-            x for strip in used_strips for x in (strip.start, strip.stop, *_columns_left_out(strip))
-        ]
-    first, last = max(0, min(ends) - 6), min(len(axis.levels), max(ends) + 7)
+    first, last = _range_near_strips(axis, used)
     level = min(strip.level for strip in axis.strips)
     strips_shown = [s for s in axis.strips if s.start >= first and s.stop <= last]
     levels_left_out = [value + s.level - level for s in strips_shown for _, value in s.left_out]
@@ -175,6 +160,29 @@ def _draw_strip(panel, seen, axis):
     panel.set_ylabel(f"adu above {level:.1f}", fontsize=8, color=INK)
     panel.set_title("the overscan from near", fontsize=9, color=INK, loc="left")
     panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
+
+
+def _write_why_no_strip(panel, seen):
+    """Write the reason why no strip is drawn."""
+    panel.set_axis_off()
+    text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
+    if not seen.has_light:
+        text = "There is too little light in this frame\nto tell overscan from science pixels."
+    panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
+
+
+def _range_near_strips(axis, used):
+    """Return the half-open range along an axis that has the strips; those used, if far apart."""
+    near = _ends_and_positions(axis.strips)
+    # Strips on both sides of the data would leave them no room.
+    if max(near) - min(near) > len(axis.levels) / 2:
+        own = [strip for strip in axis.strips if strip.start in used] or axis.strips[:1]
+        near = _ends_and_positions(own)
+    return max(0, min(near) - 6), min(len(axis.levels), max(near) + 7)
+
+
+def _ends_and_positions(strips):
+    return [x for strip in strips for x in (strip.start, strip.stop, *_columns_left_out(strip))]
 
 
 def _used_overscan(seen):

@@ -108,7 +108,7 @@ class Calibration:
         return bool(self.missing) and self.settings["missing"] == "refuse"
 
     @cached_property
-    def extra(self):
+    def detector(self):
         """The corrections by the measurements of its detector."""
         return DetectorCorrection(self.context, self.group, self.row, self.settings)
 
@@ -134,7 +134,7 @@ class Calibration:
         packing = (
             {"compress": self.compress, "tiles": compressed_images.TILES} if self.compress else {}
         )
-        measured = self.extra.basis + self.shutter.basis
+        measured = self.detector.basis + self.shutter.basis
         return {
             **({"detector": measured} if measured else {}),
             **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
@@ -195,9 +195,11 @@ class Calibration:
             )
             for kind, use in self.uses.items()
         }
-        extras = self.extra.extras([image.shape for image in self._images])
+        extras = self.detector.extras([image.shape for image in self._images])
         if self.shutter.is_made:
-            uses["flat"] = replace(uses["flat"], master=self.shutter.applied(uses["flat"].master))
+            uses["flat"] = replace(
+                uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
+            )
             extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
         chain, readouts = FrameMasters(**uses), self.readouts()
         done = calibrate_file(
@@ -247,9 +249,9 @@ class Calibration:
                 level=levels.get(amplifier.name),
                 read_noise=noise,
                 measured=noise is not None,
-                gain=self.extra.gain(amplifier),
-                measured_gain=self.extra.gain_of_noise(amplifier, flat),
-                full_well=self.extra.full_well(amplifier),
+                gain=self.detector.gain(amplifier),
+                measured_gain=self.detector.gain_of_noise(amplifier, flat),
+                full_well=self.detector.full_well(amplifier),
                 is_dead=flags.get(amplifier.name) == "dead",
             )
 

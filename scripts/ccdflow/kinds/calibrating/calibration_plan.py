@@ -1,8 +1,8 @@
-"""Which calibrated frames are wanted, and with which masters: frames of a night share the answer.
+"""The plan of calibrated frames: the masters of each, which frames of a night share.
 
 Frames that agree in night, camera, set-up and filter take the same bias and flat, and the same
-dark where exposure and temperature ask for the same one. All that such frames have in common is
-found out once: a plan has a hundred thousand frames, and a few hundred different answers.
+dark where exposure and temperature ask for the same one. Such frames are planned by one answer: a
+plan has a hundred thousand frames, and a few hundred different answers.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_dig
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
 
-# Frames that agree in these take the same masters, but for the exposure of the dark.
-_alike = picker(
-    "night",
+# Frames that agree in these and in their night take the same masters, but for the exposure of the
+# dark.
+_ALIKE = (
     "type",
     *setups.IN_SETUP,
     "part",
@@ -35,6 +35,7 @@ _alike = picker(
     "datasec",
     "trimsec",
 )
+_alike, _alike_but_night = picker("night", *_ALIKE), picker(*_ALIKE)
 # Exposures and temperatures of which the questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _exposure = picker("exptime", *setups.DEGREES)
@@ -79,12 +80,11 @@ class _Questions:
             self.of_exposures.clear()
             self.of_degrees.clear()
         if seconds not in self.of_exposures:
-            how = number_or_none(seconds)
-            asked = tuple([each.of_exposure(how) for each in answers])
+            number = number_or_none(seconds)
+            asked = tuple([each.of_exposure(number) for each in answers])
             self.of_exposures[seconds] = self._numbers.setdefault(asked, len(self._numbers))
         if degrees not in self.of_degrees:
-            how = _numbers(degrees)
-            asked = tuple([each.of_degrees(*how) for each in answers])
+            asked = tuple([each.of_degrees(*_numbers(degrees)) for each in answers])
             self.of_degrees[degrees] = self._numbers.setdefault(asked, len(self._numbers))
         return self.of_exposures[seconds], self.of_degrees[degrees]
 
@@ -93,8 +93,8 @@ def _numbers(exposure):
     return tuple(map(number_or_none, exposure))
 
 
-class StepsOfClass:
-    """The masters of frames that are `alike_of` each other: by exposure and temperature.
+def steps_of_class(context, kinds, row):
+    """Return the `StepsOfClass` of a frame and those that are `alike_of` it.
 
     Parameters
     ----------
@@ -103,19 +103,41 @@ class StepsOfClass:
         All their groups are known.
     row : ccdflow.run.rawframes.rows.Row
         Of one of the frames.
+
+    Returns
+    -------
+    StepsOfClass
+    """
+    ranked = context.lookup(
+        ("shelves", *[kind.name for kind in kinds]),
+        lambda: [association.shelves_of(context, kind) for kind in kinds],
+    )
+    answers = [shelf.steps_like(row) for shelf in ranked]
+    asked_of = tuple([answer.asked_of for answer in answers])
+    questions = context.planned(("questions", asked_of), _Questions)
+    return StepsOfClass(context, answers, questions)
+
+
+class StepsOfClass:
+    """The masters of frames that are `alike_of` each other: by exposure and temperature.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    answers : list of ccdflow.kinds.matching.shelves.StepsAlike
+        By step.
+    questions : _Questions
+        Frames of all nights ask the same questions of the same masters.
     """
 
-    def __init__(self, context, kinds, row):
-        ranked = context.lookup(
-            ("shelves", *[kind.name for kind in kinds]),
-            lambda: [association.shelves_of(context, kind) for kind in kinds],
-        )
-        self._answers = [shelf.steps_like(row) for shelf in ranked]
-        # Frames of all nights ask the same questions of the same masters.
-        asked_of = tuple([answer.asked_of for answer in self._answers])
-        self._questions = context.planned(("questions", asked_of), _Questions)
+    def __init__(self, context, answers, questions):
+        self._context, self._answers, self._questions = context, answers, questions
         self._known, self._alike = {}, {}
-        self._context = context
+
+    def of(self, night):
+        """Return the masters of such frames of another night of their epoch."""
+        answers = [answer.of(night) for answer in self._answers]
+        return StepsOfClass(self._context, answers, self._questions)
 
     def steps_of(self, row, exposure=None):
         """Return the `Step` tuple of a frame: the same object for all that have the same answer.
@@ -142,9 +164,9 @@ class StepsOfClass:
 
     def _choose(self, row, exposure, asked):
         """Return the `Step` tuple of a frame, and keep it for others with the same questions."""
-        how = _numbers(exposure)
-        chosen = tuple([answer.step(*how) for answer in self._answers])
-        # Steps of members are kept with them, so that their ids stay their own.
+        numbers = _numbers(exposure)
+        chosen = tuple([answer.step(*numbers) for answer in self._answers])
+        # The steps are kept, so that no other object can get their ids.
         paired = association.pair_masters(self._context, chosen, [row], row.night)
         steps = self._alike.setdefault(tuple(map(id, paired)), paired)
         self._known[(*asked, *exposure[: _shared_by(chosen)])] = steps
@@ -154,8 +176,8 @@ class StepsOfClass:
 def _shared_by(steps):
     """Return how much of exposure and temperatures must be equal for frames to have some steps.
 
-    Frames that ask the same have the same masters. A dark that is scaled has a scale for each
-    exposure; where there is none, the reason has the frame's own temperature.
+    Frames with the same questions have the same masters. A dark that is scaled has a scale for each
+    exposure. The reason for a missing master names the frame's own temperature.
 
     Returns
     -------
@@ -167,16 +189,17 @@ def _shared_by(steps):
     return 0 if all(use.scale == 1 for step in steps for use in step.uses) else 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How frames with the same steps are calibrated.
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has thousands.
+@dataclass(slots=True)
+class _SharedCalibration:
+    """The calibration of frames with the same steps.
 
     Attributes
     ----------
     after : (tuple of str, tuple of str)
-        The masters of this plan that come first, and those of them that are taken in the place of
-        others.
+        The masters of this plan that are made before, and those of them that are only substitutes.
     likewise : Likewise
+        The basis and key of such frames.
     is_open : bool
         Whether flats that are made in this run may make them take another flat than planned.
     """
@@ -186,7 +209,7 @@ class _Way:
     is_open: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Class:
     """Frames that differ in exposure and temperature alone.
 
@@ -196,22 +219,22 @@ class _Class:
     steps : StepsOfClass
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
-    ways : dict of int to _Way
-        By the identity of their steps.
+    calibrations : dict of int to _SharedCalibration
+        By the `id` of their steps.
     """
 
     night: str
     steps: StepsOfClass
     pixels: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
-    ways: dict[int, _Way] = field(default_factory=dict)
+    calibrations: dict[int, _SharedCalibration] = field(default_factory=dict)
 
 
-def _measured(context, row):
+def _measurements_for(context, row):
     """Return ``pixels`` and ``shared`` of a frame's `_Class`."""
     pixels = measured_nights.pixels_for(context, row) + shutter_correction.map_for(context, row)
-    measured = measured_nights.how_measured(context, row)
-    return pixels, (*measured, *shutter_correction.how_corrected(context, row))
+    measured = measured_nights.gain_choice_of(context, row)
+    return pixels, (*measured, *shutter_correction.shutter_choice_of(context, row))
 
 
 class FramePlanner:
@@ -229,6 +252,7 @@ class FramePlanner:
         self._planner, self._context = planner, planner.context
         self._kind, self._calibration = kind, calibration
         self._classes, self._kinds, self._measured = {}, {}, {}
+        self._first_of_epochs = {}
 
     def want(self, row, product, frame):
         """Want one calibrated frame.
@@ -240,25 +264,31 @@ class FramePlanner:
         frame : ccdflow.run.ledger.Record
             Of the reduced frame.
         """
-        alike, exposure = alike_of(row), _exposure(row.facts)
+        facts = row.facts
+        alike = (row.camera, row.geometry, row.recipe, *_alike(facts))
         class_ = self._classes.get(alike)
         if class_ is None:
             class_ = self._classes[alike] = self._class(row)
+        exposure = _exposure(facts)
         steps = class_.steps.steps_of(row, exposure)
-        way = class_.ways.get(id(steps))
-        if way is None:
-            way = class_.ways[id(steps)] = self._way(row, product, class_, steps)
+        common = class_.calibrations.get(id(steps))
+        if common is None:
+            common = class_.calibrations[id(steps)] = self._shared_calibration(
+                row, product, class_, steps
+            )
         self._context.groups[product] = self._group(row, product, class_, steps)
-        degrees, more = exposure[1:], self._open(product) if way.is_open else {}
-        key = way.likewise.key(frame.key, degrees)
+        degrees, likewise = exposure[1:], common.likewise
+        key, more = likewise.key(frame.key, degrees), {}
+        if common.is_open and (more := self._open(product)):
+            key = digest([key, more])
         self._planner.want(
             self._kind,
             product,
             class_.night,
-            lambda: {**way.likewise.basis(frame.key, degrees), **more},
+            lambda: {**likewise.basis(frame.key, degrees), **more},
             needs=(frame.product,),
-            after=way.after,
-            key=digest([key, more]) if more else key,
+            after=common.after,
+            key=key,
         )
 
     def _open(self, product):
@@ -272,11 +302,17 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        steps = StepsOfClass(context, self._kinds[type_], row)
+        # Frames of all nights of an epoch have the same setup: one night tells of all.
+        epoch = setups.epoch_of(context, row.camera, row.night)
+        of_any_night = (epoch, row.camera, row.geometry, row.recipe, *_alike_but_night(row.facts))
+        if of_any_night not in self._first_of_epochs:
+            first = steps_of_class(context, self._kinds[type_], row)
+            self._first_of_epochs[of_any_night] = first
+        steps = self._first_of_epochs[of_any_night].of(row.night)
         # Frames of all filters and types have the same measurements.
         name = (row.night, row.camera, row.geometry, *_readout(row.facts))
         if name not in self._measured:
-            self._measured[name] = _measured(context, row)
+            self._measured[name] = _measurements_for(context, row)
         return _Class(row.night, steps, *self._measured[name])
 
     def _group(self, row, product, class_, steps):
@@ -286,17 +322,16 @@ class FramePlanner:
             kind=self._kind.name, steps=steps, measurements=class_.pixels,
         )  # fmt: skip
 
-    def _way(self, row, product, class_, steps):
-        """Return how frames of these steps are calibrated: needs, and the part of their key."""
+    def _shared_calibration(self, row, product, class_, steps):
+        """Return the needs of frames of these steps, and the part of their key that they share."""
         context, facts = self._context, row.facts
-        needs, spare = context.planned(
-            ("needs", *map(id, steps)), lambda: association.needs_of(context, steps)
-        )
+        # Frames of a class whose steps are equal have one object of them.
+        needs, spare = association.needs_of(context, steps)
         after = self._planner.order_of((*needs, *class_.pixels), spare)
         group = self._group(row, product, class_, steps)
-        # The key holds the masters that are taken, and nothing of those behind them: exposures that
-        # differ by a thousandth change the scale of these alone. Frames of the same answers, camera
-        # and recipe differ in their reduced frame and temperature.
+        # The key holds the masters that are taken, not the runners-up: exposures that differ by a
+        # thousandth change only the scale of these. Frames of the same answers, camera and recipe
+        # differ in their reduced frame and temperature.
         taken = [
             (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
             for answer in answers_of(context, group)
@@ -304,7 +339,7 @@ class FramePlanner:
         alike = ("calibration", row.camera, row.recipe, row.geometry, *taken)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
         likewise = context.planned(alike, lambda: Likewise(self._calibration(context, group)))
-        return _Way(after, likewise, measured_flats.may_change(context, steps))
+        return _SharedCalibration(after, likewise, measured_flats.may_change(context, steps))
 
 
 class Likewise:

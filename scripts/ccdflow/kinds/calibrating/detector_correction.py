@@ -10,9 +10,9 @@ import numpy as np
 from ccdflow.calibrate.frame_corrections import FrameCorrections
 from ccdflow.detector.cosmics import search
 from ccdflow.detector.flat_figures import gain_differs
+from ccdflow.files.values import short_number
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.masters import member_masters
-from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
@@ -56,10 +56,10 @@ class DetectorCorrection:
         return [[record.product, record.key] for record in self.records]
 
     def gain(self, amplifier):
-        """Return the measured gain of an amplifier, None where that in use is not measured.
+        """Return the measured gain of an amplifier, None where profile or header give one.
 
-        Where an image has several amplifiers, their flat, made without gains, has the ratios of
-        their adu, and the mean of their gains turns a frame over it into electrons.
+        The flat of several amplifiers without gains has the ratios of their adu, so the mean of the
+        measured gains converts a frame that is divided by it to electrons.
         """
         if amplifier.gain is not None:
             return None
@@ -69,7 +69,7 @@ class DetectorCorrection:
         return float(np.mean([gain for gain, _ in gains.values()]))
 
     def gain_of_noise(self, amplifier, flat):
-        """Return the measured gain by which UNCERT is made, None where that in use is borne out.
+        """Return the measured gain by which UNCERT is computed, None where it confirms that in use.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Does it help: noise and structure of calibrated frames with each of their masters, and without.
+"""Noise and structure of calibrated frames with each of their masters, and without.
 
 The figures are those that `ccdflow.calibrate.master_effects` measured of each frame while it was
 calibrated, averaged here over all frames of a master.
@@ -58,14 +58,17 @@ class MasterHelp:
         effect = self.effect
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
-    def _counts(self, change, error):
+    def _is_significant(self, change, error):
+        """Tell whether a change of the variance exceeds its error and a part of the variance."""
         return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_without)
 
     @property
     def harms(self):
         """Whether it adds more noise than it takes structure away."""
         effect = self.effect
-        return self._counts(self.added, math.hypot(effect.noise_error, effect.structure_error))
+        return self._is_significant(
+            self.added, math.hypot(effect.noise_error, effect.structure_error)
+        )
 
     @property
     def verdict(self):
@@ -77,9 +80,9 @@ class MasterHelp:
         # A glow in a corner is in few boxes, so its error is large; the mean of a box is known to a
         # few hundredths of a pixel's noise.
         is_plain = effect.structure_without - effect.structure > effect.noise_without
-        if not is_plain and not self._counts(-self.added, error):
+        if not is_plain and not self._is_significant(-self.added, error):
             return "no difference"
-        adds = self._counts(effect.noise - effect.noise_without, effect.noise_error)
+        adds = self._is_significant(effect.noise - effect.noise_without, effect.noise_error)
         return "helps, though it adds noise" if adds else "helps"
 
     def words(self):
@@ -195,8 +198,8 @@ def _helps(sums):
 
 
 def _by_kind(entry):
-    kind, *rest = entry[0]
-    return {"bias": 0, "dark": 1, "flat": 2}[kind], rest
+    kind, *names = entry[0]
+    return {"bias": 0, "dark": 1, "flat": 2}[kind], names
 
 
 def helps_of(records):
@@ -254,8 +257,9 @@ def lines_on_harm(sums):
         f" frame{'s' * (master.frames != 1)}; more of its frames would help"
         for master in harmful
     ]
-    rest = len(sentences) - _MOST_LINES
-    return sentences[:_MOST_LINES] + ([f"... and {rest} more such masters"] if rest > 0 else [])
+    unnamed = len(sentences) - _MOST_LINES
+    more = [f"... and {unnamed} more such masters"] if unnamed > 0 else []
+    return sentences[:_MOST_LINES] + more
 
 
 def section_on_effects(context, records):

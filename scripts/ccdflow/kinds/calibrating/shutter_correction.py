@@ -11,8 +11,8 @@ from astropy.io import fits
 from ccdflow.calibrate.corrected_flats import CorrectedFlats, shutter_corrected
 from ccdflow.camera.profiles import MEASURED
 from ccdflow.detector import dead_time
+from ccdflow.files.values import short_number
 from ccdflow.kinds.detector_measurement import DETECTOR
-from ccdflow.kinds.masters.combining import short_number
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
@@ -22,12 +22,13 @@ from ccdflow.run.context import reduced_product
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3
-_ASKED = ("shutter", MEASURED)
+# In the shared values of frames whose profile asks for the correction.
+_CORRECTED = ("shutter", MEASURED)
 
 _FLATS = CorrectedFlats()
 
 
-def how_corrected(context, row):
+def shutter_choice_of(context, row):
     """Return the profile's choices that a job needs: (("shutter", "measured"),) or ().
 
     Parameters
@@ -40,7 +41,7 @@ def how_corrected(context, row):
     -------
     tuple of (str, str)
     """
-    return (_ASKED,) if corrects(context, row.camera) else ()
+    return (_CORRECTED,) if corrects(context, row.camera) else ()
 
 
 def map_for(context, row):
@@ -87,7 +88,7 @@ def rows_needed(context, group):
     -------
     list of ccdflow.run.rawframes.rows.Row
     """
-    if _ASKED not in group.shared:
+    if _CORRECTED not in group.shared:
         return []
     flats = [use.product for step in group.steps if step.kind == "flat" for use in step.uses]
     files = [
@@ -130,7 +131,7 @@ class Correction:
     @cached_property
     def why_not(self):
         """Why a frame whose profile asks for it is not corrected; '' where it is."""
-        if _ASKED not in self._group.shared:
+        if _CORRECTED not in self._group.shared:
             return ""
         if self.record is None:
             return "shutter not corrected: no flats of several exposures tell of it"
@@ -183,7 +184,7 @@ class Correction:
             cards.append(("SHUTMEAN", short_number(self._mean), "[s] mean dead time, corrected"))
         return tuple(cards)
 
-    def applied(self, master):
+    def corrected_flat(self, master):
         """Return a flat with which the frame is corrected.
 
         Parameters
@@ -205,6 +206,7 @@ class Correction:
         return _FLATS.get(key, lambda: shutter_corrected(master, self._factors(master)))
 
     def _factors(self, master):
+        """Return the factor on each pixel of the flat, an array of shape (ny, nx) an image."""
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
         return [

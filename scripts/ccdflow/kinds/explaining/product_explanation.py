@@ -58,7 +58,7 @@ def explain_product(results, product, context=None):
     product : str
         Relative to the results folder.
     context : ccdflow.run.context.Planning, optional
-        The plan of the next run; without it nothing is said of today.
+        The plan of the next run; without it the story has no line on today.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def explain_product(results, product, context=None):
         )
     if path.suffix in (".html", ".png", ".csv"):
         lines = [f"{product}: a page, picture or table, written from the products it shows"]
-        return lines + _today(product, context)
+        return lines + _lines_on_today(product, context)
     header = _header_of(path)
     if "CCDFKEY" not in header:
         raise UserError(
@@ -96,7 +96,7 @@ def explain_product(results, product, context=None):
         lines = _story_of_master(results, product, header)
     else:
         lines = _story_of_frame(results, product, header)
-    return lines + _today(product, context)
+    return lines + _lines_on_today(product, context)
 
 
 def _header_of(path):
@@ -155,6 +155,7 @@ def _story_of_frame(results, product, header):
 
 
 def _reduction(header):
+    """Return the overscan that was subtracted and the pixels that were kept, in words."""
     subtractions = []
     for keyword in [key for key in header if key[:6] in ("OVERSC",)]:
         level = header.get({"OVERSCAN": "BIASLVL"}.get(keyword, f"BIASLV{keyword[6:]}"))
@@ -337,8 +338,9 @@ def _story_of_master(results, product, header):
 
 def _story_of_measurement(product, header):
     """Return the story of a detector's measurement or map, a line each."""
-    what = next(words for start, words in _MEASURED.items() if Path(product).name.startswith(start))
-    lines = [f"{product}: {what}, camera {header.get('CCDFCAM')}"]
+    name = Path(product).name
+    contents = next(words for start, words in _MEASURED.items() if name.startswith(start))
+    lines = [f"{product}: {contents}, camera {header.get('CCDFCAM')}"]
     if "NNIGHTS" in header:
         lines.append(
             f"  nights   {header['NNIGHTS']} with darks or flats; a pixel of the mask, that of"
@@ -367,7 +369,7 @@ def _history(header):
 # -- today -----------------------------------------------------------------------------------------
 
 
-def _today(product, context):
+def _lines_on_today(product, context):
     """Return the next run's effect on a product, and the masters that it would take."""
     if context is None:
         return ["  today    not looked at: give raw=FOLDER to see what the next run would change"]
@@ -380,8 +382,8 @@ def _today(product, context):
     group = context.groups.get(product)
     for step in group.steps if group is not None and job is not None else ():
         use = first_use(context, step)
-        what = use.product if use is not None else step.missing or "not needed"
-        lines.append(f"           {step.kind}: {what}")
+        master = use.product if use is not None else step.missing or "not needed"
+        lines.append(f"           {step.kind}: {master}")
     if context.chain.kind_of(product) is None:
         # inventory.csv, verification.csv.
         lines = ["  today    no product of the plan: runs and scripts write it by themselves"]

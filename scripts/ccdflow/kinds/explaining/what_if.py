@@ -64,8 +64,8 @@ class WhatIf:
     @property
     def scatter(self):
         """The robust standard deviation of the difference."""
-        away = np.abs(self.difference - self.change)
-        return MAD_TO_SIGMA * float(np.nanmedian(away))
+        deviations = np.abs(self.difference - self.change)
+        return MAD_TO_SIGMA * float(np.nanmedian(deviations))
 
     def lines(self):
         """Return the three numbers in words."""

@@ -10,7 +10,8 @@ import numpy as np
 from ccdflow.combine import combined_header, moments
 from ccdflow.combine.member_noise import measured_noise, sample_members
 from ccdflow.detector import bias_figures, warnings
-from ccdflow.kinds.masters.combining import claimed_read_noise, hours_of, short_number
+from ccdflow.files.values import short_number
+from ccdflow.kinds.masters.combining import claimed_read_noise
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.masters.member_masters import amplifier_noise
 
@@ -52,7 +53,7 @@ class BiasMaker(MasterMaker):
             claim if claim is not None else claimed_read_noise(work),
             amplifier.along,
         )
-        hours = hours_of(work.dates)
+        hours = work.hours
         subtracted = all(amplifier.name in record.data["levels"] for _, record in work.kept)
         levels = _levels(work, amplifier, frames, subtracted=subtracted)
         noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in work.kept]
@@ -81,7 +82,7 @@ class BiasMaker(MasterMaker):
         return warnings.warnings_on_bias(figures, self.recipe(work))
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
-        """Write how one image came out, and the noise that it was clipped by."""
+        """Write the figures of one image, and the noise by which it was clipped."""
         super().write_image_cards(cards, combined, figures, texts, unit)
         if combined.noise is not None:
             noises = [one.fixed**0.5 for one in combined.noise.amplifiers]

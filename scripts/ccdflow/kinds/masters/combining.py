@@ -33,7 +33,13 @@ TOO_FEW = "fewer than the minimum of"
 
 
 class FramesDisagree(Exception):
-    """Frames that turn out not to be like the others when their pixels are compared."""
+    """Pixels show that some members are unlike the others.
+
+    Parameters
+    ----------
+    left_out : list of ccdflow.detector.member_selection.LeftOut
+        These members, with the reasons.
+    """
 
     def __init__(self, left_out):
         super().__init__()
@@ -95,8 +101,15 @@ class CombineWork:
 
     @property
     def dates(self):
-        """When the members were taken, '' where it is not known."""
+        """When the members were taken, ISO (UT); '' where it is not known."""
         return [fact["date_obs"] or "" for fact in self.facts]
+
+    @property
+    def hours(self):
+        """Hours from the first member to each of them; NaN where a date has no time."""
+        times = np.array([_unix_seconds(text) for text in self.dates], dtype=np.float64)
+        known = times[np.isfinite(times)]
+        return ((times - known.min()) / 3600 if known.size else times).tolist()
 
     @property
     def flags(self):
@@ -131,7 +144,7 @@ class CombineWork:
 
     def place(self, amplifier):
         """Return the region of an amplifier in an image of the members."""
-        return amplifier.place if self.reduction.trim else amplifier.data
+        return self.reduction.region_of(amplifier)
 
     def sampled(self, combined, amplifier):
         """Return the members' sampled rows of an amplifier, shape (n, k, nx).
@@ -150,7 +163,7 @@ class CombineWork:
         return combined.sample[:, inside, place.x0 : place.x1]
 
     def hdus(self):
-        """Return [[HDU of a member]], up to that of the last image."""
+        """Return the `ProductHdu` list of each member, up to that of the last image."""
         count = self.images[-1].hdu + 1
         return [read_hdus(self.context.results / record.product, count) for _, record in self.kept]
 
@@ -184,7 +197,7 @@ def combine_group(kind, context, job, *, threads):
         selection = member_selection.Selection(
             tuple(range(len(members))), (), agrees=True, reason=""
         )
-        work, data = _work(
+        work, data = _work_and_data(
             kind, context, job=job, members=members, selection=selection, threads=threads
         )
         data["quality"] = []
@@ -199,12 +212,12 @@ def combine_group(kind, context, job, *, threads):
             selection = member_selection.leave_out(selection, error.left_out)
 
 
-def _work(kind, context, job, members, selection, threads):
+def _work_and_data(kind, context, job, members, selection, threads):
     """Return the `CombineWork` of a selection, and the dict of its record's entries."""
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
     kept = [members[index] for index in selection.kept]
-    left_out = disagreement.with_cards(context, members, kept, selection.left_out)
+    left_out = disagreement.explain_left_out(context, members, kept, selection.left_out)
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
@@ -219,18 +232,18 @@ def _work(kind, context, job, members, selection, threads):
 
 def _combine_selected(kind, context, job, members, selection, threads):
     """Return the record of the master of a selection, or of its refusal."""
-    work, data = _work(
+    work, data = _work_and_data(
         kind, context, job=job, members=members, selection=selection, threads=threads
     )
     record = work.record
-    reason = _why_not(selection, len(members), work.settings["minimum"])
+    reason = _why_no_master(selection, len(members), work.settings["minimum"])
     if not selection.agrees:
         reason += disagreement.two_kinds_in_words(context, members)
     try:
         if not reason:
-            return _make(work)
+            return _make_master(work)
         if not selection.agrees and selection.kept:
-            # Their figures are there to show the disagreement.
+            # The figures of all frames show the disagreement.
             work = replace(work, kept=members)
         data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
     except tiles.TooLittleMemory as error:
@@ -240,12 +253,12 @@ def _combine_selected(kind, context, job, members, selection, threads):
             f"{memory:g} MB of memory ({memory_limits.SETTING}) are too little to combine"
             f" {len(work.kept)} frames; allowed: {enough} or more"
         )
-        # Another setting may do; with this one there is no use in trying again.
+        # A run with another limit tries again; one with this limit does not.
         data |= {"quality": [], "memory": memory, "enough": enough}
     return replace(record, status=ledger.REFUSED, reason=reason, data=data)
 
 
-def _why_not(selection, available, minimum):
+def _why_no_master(selection, available, minimum):
     """Return why a selection makes no master, or ''."""
     if not selection.agrees and not selection.kept:
         return selection.reason
@@ -254,9 +267,9 @@ def _why_not(selection, available, minimum):
     count = len(selection.kept)
     if count >= minimum:
         return ""
-    what = f" of {available}" if count < available else ""
+    among = f" of {available}" if count < available else ""
     frames = "frame" if count == available == 1 else "frames"
-    return f"{count}{what} {frames}, {TOO_FEW} {minimum}"
+    return f"{count}{among} {frames}, {TOO_FEW} {minimum}"
 
 
 def are_too_few(record):
@@ -278,51 +291,87 @@ def are_too_few(record):
 # -- the product -----------------------------------------------------------------------------------
 
 
-def _make(work):
+class _MasterFile:
+    """The parts of a master's file and its figures, gathered image by image.
+
+    All images come before their extensions, as in a reduced frame: an image has one index.
+
+    Parameters
+    ----------
+    work : CombineWork
+    hdus_of_members : list of list of ccdflow.combine.members.ProductHdu
+        Of each member.
+    """
+
+    def __init__(self, work, hdus_of_members):
+        self._work = work
+        self._images, self._extensions = [], []
+        # Of the words of the first image, for the record.
+        self._checksum = ""
+        self.figures, self.remarks, self.rejected = [], [], 0
+        if work.images[0].hdu:
+            primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
+            work.maker.write_group_cards(work, primary)
+            self._images += array_hdu(primary, None, primary=True)
+
+    def add(self, image, hdus, combined):
+        """Add a combined image with its header, figures and extensions.
+
+        Parameters
+        ----------
+        image : ccdflow.frame.products.ProductImage
+        hdus : list of ccdflow.combine.members.ProductHdu
+            The image's HDU of each member.
+        combined : ccdflow.combine.stack.Combined
+        """
+        work, maker = self._work, self._work.maker
+        unit = combined_header.unit_of_member(hdus[0])
+        figures = maker.measure_image(work, combined, image, unit)
+        cards = combined_header.shared_cards(hdus)
+        is_first = not self._images
+        if is_first:
+            maker.write_group_cards(work, cards)
+        combined_header.write_clipping_cards(cards, combined.recipe)
+        texts = maker.remarks(work, figures, several=len(work.images) * len(figures) > 1)
+        if combined.empty:
+            texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
+        maker.write_image_cards(cards, combined, figures, texts, unit)
+        name = combined_header.extension_name(hdus[0])
+        pixels, words = data_unit(combined.image)
+        header = hdu_header(cards, combined.image, words, name=name, primary=is_first)
+        self._images += [header, *pixels]
+        self._extensions += maker.extensions(work, combined, image.suffix, unit)
+        self._checksum = self._checksum or str(words)
+        self.figures += figures
+        self.remarks += texts
+        self.rejected += int(combined.clipped.sum())
+
+    def write(self, target):
+        """Write the file; return the checksums of its content for the record."""
+        parts = self._images + self._extensions
+        atomic_write.write_whole(target, parts)
+        return checksum.noted_content(self._checksum, checksum.headers_among(parts))
+
+
+def _make_master(work):
     """Combine the members and write the master; return its record."""
     hdus_of_members = work.hdus()
-    # All images come before their extensions, as in a reduced frame: an image has one index.
-    parts, beside, figures, remarks, content = [], [], [], [], ""
-    rejected, images = 0, work.images
-    if images[0].hdu:
-        primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
-        work.maker.write_group_cards(work, primary)
-        parts += array_hdu(primary, None, primary=True)
+    master = _MasterFile(work, hdus_of_members)
     for image, hdus, combined in work.maker.combined_images(work, hdus_of_members):
         _check_values(work, combined)
         if strangers := work.maker.strangers(work, combined, image):
             raise FramesDisagree(strangers)
-        unit = combined_header.unit_of_member(hdus[0])
-        image_figures = work.maker.measure_image(work, combined, image, unit)
-        cards = combined_header.shared_cards(hdus)
-        if not parts:
-            work.maker.write_group_cards(work, cards)
-        combined_header.write_clipping_cards(cards, combined.recipe)
-        texts = work.maker.remarks(
-            work, image_figures, several=len(images) * len(image_figures) > 1
-        )
-        if combined.empty:
-            texts.append(f"{combined.empty} pixels have no value in any frame: they are NaN")
-        work.maker.write_image_cards(cards, combined, image_figures, texts, unit)
-        name = combined_header.extension_name(hdus[0])
-        pixels, words = data_unit(combined.image)
-        parts += [hdu_header(cards, combined.image, words, name=name, primary=not parts), *pixels]
-        beside += work.maker.extensions(work, combined, image.suffix, unit)
-        content = content or str(words)
-        figures += image_figures
-        remarks += texts
-        rejected += int(combined.clipped.sum())
+        master.add(image, hdus, combined)
     target = work.context.results / work.record.product
-    atomic_write.write_whole(target, parts + beside)
-    content = checksum.noted_content(content, checksum.headers_among(parts + beside))
+    content = master.write(target)
     data = {
         **work.record.data,
         **work.maker.more_data(work),
-        "quality": figures,
-        "remarks": remarks,
+        "quality": master.figures,
+        "remarks": master.remarks,
         "recipe": str(combined.recipe),
-        "rejected": rejected,
-        "pixels": len(work.kept) * sum(math.prod(image.shape) for image in images),
+        "rejected": master.rejected,
+        "pixels": len(work.kept) * sum(math.prod(image.shape) for image in work.images),
     }
     return replace(work.record, stamp=atomic_write.stamp_of(target), content=content, data=data)
 
@@ -358,24 +407,10 @@ def claimed_read_noise(work):
     return claim if isinstance(claim, int | float) else None
 
 
-def short_number(value):
-    """Return a number with six digits; any other value unchanged."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def hours_of(dates):
-    """Return hours since the first of some ISO dates and times (UT); NaN where there is no time."""
-    times = np.array([_seconds(text) for text in dates], dtype=np.float64)
-    finite_times = times[np.isfinite(times)]
-    return ((times - finite_times.min()) / 3600 if finite_times.size else times).tolist()
-
-
-def _seconds(text):
+def _unix_seconds(text):
+    """Return a date and time (ISO, UT) in seconds; NaN for a date alone and for other texts."""
     try:
-        return (
-            datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-            if "T" in text
-            else math.nan
-        )
+        moment = datetime.fromisoformat(text) if "T" in text else None
     except ValueError:
         return math.nan
+    return math.nan if moment is None else moment.replace(tzinfo=UTC).timestamp()

@@ -20,23 +20,23 @@ from ccdflow.detector import (
 )
 from ccdflow.detector.frame_figures import BOXES, frame_statistics
 from ccdflow.files.headertext import printable_text
+from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
-from ccdflow.kinds.masters.combining import hours_of, short_number
-from ccdflow.kinds.masters.light_maker import LightMasterMaker
-from ccdflow.kinds.masters.member_masters import Members, reduced_as
+from ccdflow.kinds.masters.exposed_maker import ExposedMasterMaker
+from ccdflow.kinds.masters.member_masters import Members, recipe_and_images
 from ccdflow.robust import median_of_each
 
 
-class DarkMaker(LightMasterMaker):
+class DarkMaker(ExposedMasterMaker):
     """The making of a combined dark."""
 
     def select(self, context, group, members):
         """Return the darks that look alike: level, structure, noise, temperature."""
         if not members:
             return member_selection.Selection((), (), agrees=True, reason="")
-        if nothing := selecting.none_usable(context, members):
-            return nothing
-        return selecting.without_odd_flags(
+        if refusal := selecting.refusal_without_signal(context, members):
+            return refusal
+        return selecting.select_without_odd_flags(
             members, lambda good: self._select_alike(context, group, good)
         )
 
@@ -70,7 +70,7 @@ class DarkMaker(LightMasterMaker):
             Those with another one's pixels.
         """
         row = members.rows[0]
-        reduction, images = reduced_as(members.context, row)
+        reduction, images = recipe_and_images(members.context, row)
         names = [printable_text(file) for file, _ in members.records_of_files]
         statistics, saturated_parts, copies = [[] for _ in members.records_of_files], [], []
         for image in images:
@@ -85,7 +85,7 @@ class DarkMaker(LightMasterMaker):
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue
-                place = amplifier.place if reduction.trim else amplifier.data
+                place = reduction.region_of(amplifier)
                 inside = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
                 if min(inside.shape[1:]) < BOXES:
                     continue
@@ -120,7 +120,7 @@ class DarkMaker(LightMasterMaker):
         measured = dark_figures.measure_dark(
             combined,
             seconds=_seconds_of(work.group),
-            hours=hours_of(work.dates),
+            hours=work.hours,
             hot_rate=work.settings["hot_rate"],
         )
         benefits = benefit.figures_of_dark(combined)
@@ -172,10 +172,10 @@ def _seconds_of(group):
 def _subtract_pattern(frames):
     """Return frames less the pattern that they share, hot pixels and glow; the level is kept.
 
-    The result has shape (n, k, nx). The differences that are left show which of the frames belongs.
+    The result has shape (n, k, nx). The remaining differences show which frames are alike.
     """
     middle = median_of_each(frames)
     with warnings.catch_warnings():
-        # Nothing but pixels that are masked in all of them.
+        # The warning is on pixels that are masked in all frames.
         warnings.simplefilter("ignore", RuntimeWarning)
         return frames - (middle - np.nanmedian(middle))

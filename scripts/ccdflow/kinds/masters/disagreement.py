@@ -1,4 +1,4 @@
-"""Which cards differ where the frames of a group are of two kinds by their pixels."""
+"""The cards that differ between frames of a group whose pixels are of two kinds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def two_kinds_in_words(context, members):
     Returns
     -------
     str
-        To be put behind the reason; '' where they are not of two kinds.
+        Continues the sentence of the reason; '' where they are not of two kinds.
     """
     figures = [record.data.get("statistics") or [] for _, record in members]
     kinds = two_kinds([as_statistics(own[0]) for own in figures]) if all(figures) else None
@@ -36,8 +36,8 @@ def two_kinds_in_words(context, members):
     return f"; they are of two kinds, {len(one)} and {len(other)} ({names} ...), and {difference}"
 
 
-def with_cards(context, members, kept, left_out):
-    """Say which cards several frames that are left out have unlike the rest.
+def explain_left_out(context, members, kept, left_out):
+    """Add to the reasons for several left-out frames the cards by which they differ from members.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def with_cards(context, members, kept, left_out):
     Returns
     -------
     list of (str, ccdflow.detector.member_selection.LeftOut)
-        Raw file and why it is left out.
+        Raw file, and the reason with the cards.
     """
     outs = [(members[out.index][0], out) for out in left_out]
     if len(outs) < 2 or not kept:

@@ -19,13 +19,13 @@ from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
 from ccdflow.detector import dark_flat_selection, flat_figures, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
+from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
-from ccdflow.kinds.masters.combining import hours_of, short_number
-from ccdflow.kinds.masters.light_maker import LightMasterMaker
-from ccdflow.kinds.masters.member_masters import Members, reduced_as
+from ccdflow.kinds.masters.exposed_maker import ExposedMasterMaker
+from ccdflow.kinds.masters.member_masters import Members, recipe_and_images
 
 
-class FlatMaker(LightMasterMaker):
+class FlatMaker(ExposedMasterMaker):
     """The making of a combined flat."""
 
     def select(self, context, group, members):
@@ -35,15 +35,15 @@ class FlatMaker(LightMasterMaker):
         """
         if not members:
             return member_selection.Selection((), (), agrees=True, reason="")
-        if nothing := selecting.none_usable(context, members):
-            return nothing
-        return selecting.without_odd_flags(
+        if refusal := selecting.refusal_without_signal(context, members):
+            return refusal
+        return selecting.select_without_odd_flags(
             members, lambda good: self._select_alike(context, Members(context, group, good))
         )
 
     def _select_alike(self, context, members):
         """Return the selection of the flats that look alike; if they do not, of one exposure."""
-        reduction, images = reduced_as(context, members.rows[0])
+        reduction, images = recipe_and_images(context, members.rows[0])
         # The first image of which an amplifier has signal.
         flags = members.flags
         image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
@@ -129,7 +129,7 @@ class FlatMaker(LightMasterMaker):
         factors = _gain_factors(work)
         inverse = {name: 1 / factor for name, factor in factors.items()}
         members = _times(work, image, combined, inverse) if factors else combined
-        measured = flat_figures.measure_flat(members, hours=hours_of(work.dates))
+        measured = flat_figures.measure_flat(members, hours=work.hours)
         in_electrons = combined_header.is_electrons(unit)
         gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
@@ -209,7 +209,7 @@ def _bias_and_dark(members, image):
 
 
 def _gain_factors(work):
-    """Return {amplifier: its gain over the mean of all}; {} where there is nothing to do."""
+    """Return {amplifier: its gain over the mean of all}; {} if equal or not all known."""
     gains = {a.name: a.gain for one in work.images for a in one.amplifiers}
     if None in gains.values() or len(set(gains.values())) == 1:
         return {}

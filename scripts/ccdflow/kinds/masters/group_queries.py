@@ -1,4 +1,4 @@
-"""Questions on the groups of masters: members, nights that show them, the keys they stand under."""
+"""The members, nights and keys of groups of masters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 TREND_NIGHTS = 30
-"""A night's page shows the figures of this many nights beside its own."""
+"""The trend on a night's page has at most this many nights, its own the last of them."""
 
 
 def reduced_members(context, group):
@@ -153,8 +153,8 @@ def basis_lines(kind, context, groups):
 def _for_want_of_memory(context, record):
     """Return ['memory'] for a master that was refused, or will be, for want of it, else [].
 
-    The limit is no part of its key, and yet a product that shows the group has to be made again
-    when the group is made after all.
+    The limit is no part of the master's key, but a product that shows the group is made again once
+    a higher limit lets the master be made.
     """
     if record.status != ledger.REFUSED or "memory" not in record.data:
         return []

@@ -1,4 +1,4 @@
-"""The groups of a kind of master: which frames belong together, and the names of their products."""
+"""The groups of frames that are combined to a master each, and the names of the masters."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
 
-# Frames further apart in degrees were taken at two settings of the cooler.
-_GAP = 5.0
+# Temperatures further apart, degrees C, are two settings of the cooler.
+_COOLER_GAP = 5.0
 
 
 def groups_of(kind, context):
@@ -80,14 +80,15 @@ def _rows_alike(kind, context):
         night = row.night if "night" in by or row.is_undated else "all"
         if night == "all" and (epoch := setups.epoch_of(context, row.camera, row.night)):
             shared.append(("epoch", epoch))
-        key = (night, row.camera, tuple(shared), row.geometry, row.recipe)
+        where = setups.common_geometry(context, row)
+        key = (night, row.camera, tuple(shared), where, row.recipe)
         alike.setdefault(key, []).append(row)
     by_name = {}
     alike = identity.split_by_cards(alike, by, but=kind.split_by_tolerance)
-    for (night, camera, shared, *how), rows in alike.items():
+    for (night, camera, shared, *reduction), rows in alike.items():
         for more, part in kind.split(context, rows):
             for degrees, own in _split_by_sensor(kind, part):
-                by_name[night, camera, (*shared, *more, *degrees), *how] = own
+                by_name[night, camera, (*shared, *more, *degrees), *reduction] = own
     return by_name
 
 
@@ -99,7 +100,7 @@ def _split_by_sensor(kind, rows):
     sensors = sorted(
         {value for row in rows if (value := number_or_none(row.facts["temperature"])) is not None}
     )
-    gaps = [high for low, high in pairwise(sensors) if high - low > _GAP]
+    gaps = [high for low, high in pairwise(sensors) if high - low > _COOLER_GAP]
     if not gaps or "temperature" in kind.split_by_tolerance:
         yield (), rows
         return

@@ -1,4 +1,4 @@
-"""The flags and last lines of a run on masters: frames left out, masters that were not made."""
+"""The flags of frames and the last lines of a run on masters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ccdflow.run.rawframes.rows import OK
 
 # The end of a run names at most this many frames that were left out of their master.
 _MOST_LEFT_OUT = 10
-# Lists in the data of masters that get lines.
-_TOLD = ("remarks", "left_out")
+# The lists of a record whose entries get a line each.
+_LISTS = ("remarks", "left_out")
 
 
 def flags_of_members(kind, context, records):
@@ -58,7 +58,7 @@ def lines_on_masters(kind, records):
     """
     one = kind.words[0]
     made = (record for record in records if record.status == ledger.MADE)
-    lists_of_records = [(record.product, *ledger.lists_in(record.data, _TOLD)) for record in made]
+    lists_of_records = [(record.product, *ledger.lists_in(record.data, _LISTS)) for record in made]
     lines = [
         f"no {one}: {record.product}: {record.reason}"
         for record in records
@@ -69,7 +69,7 @@ def lines_on_masters(kind, records):
     ]
     # Of frames that do not agree, the line of the master names the first already.
     few = [
-        (record.product, *ledger.lists_in(record.data, _TOLD))
+        (record.product, *ledger.lists_in(record.data, _LISTS))
         for record in records
         if record.status == ledger.REFUSED and TOO_FEW in record.reason
     ]

@@ -1,4 +1,4 @@
-"""Facts of the members and of earlier masters that combining darks and flats needs."""
+"""The members of darks and flats: masks, noises, and the masters that are subtracted from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BITS = {"dead": DEAD, "saturated": SATURATED}
 
 @dataclass(frozen=True)
 class Members:
-    """Members of a group that are combined, or looked at before.
+    """Reduced frames of a group: its members, or candidates among which members are selected.
 
     Attributes
     ----------
@@ -45,17 +45,17 @@ class Members:
 
     @property
     def rows(self):
-        """The inventory's rows of them."""
+        """Their rows of the inventory."""
         return [self.context.row_of(record.product) for _, record in self.records_of_files]
 
     @property
     def seconds(self):
-        """Their exposure times, None where it is not known."""
+        """Exposure times, seconds; None where not known."""
         return [number_or_none(row.facts["exptime"]) for row in self.rows]
 
     @property
     def temperatures(self):
-        """Of the sensor, NaN where it is not known."""
+        """Temperatures of the sensor, degrees C; NaN where not known."""
         values = [number_or_none(row.facts["temperature"]) for row in self.rows]
         return [math.nan if value is None else value for value in values]
 
@@ -72,7 +72,7 @@ class Members:
         return None if use is None else self.context.outcome(use.product)
 
     def members(self, image):
-        """Return where the pixels of an image of each member are."""
+        """Return the `ccdflow.combine.member_reader.Member` of an image of each frame."""
         results = self.context.results
         return [
             locate(results / reduced_product(file), hdu=image.hdu)
@@ -133,7 +133,7 @@ class Members:
         inside = np.zeros(sample.shape[1:], bool)
         for amplifier in image.amplifiers:
             if amplifier.name not in self.flags:
-                place = amplifier.place if reduction.trim else amplifier.data
+                place = reduction.region_of(amplifier)
                 inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
         lost = np.count_nonzero(np.isnan(sample) & inside, axis=(1, 2))
         return lost / max(np.count_nonzero(inside), 1)
@@ -145,7 +145,7 @@ class Members:
             return None
         flaws = np.zeros(image.shape, np.int16)
         for amplifier in lost:
-            place = amplifier.place if reduction.trim else amplifier.data
+            place = reduction.region_of(amplifier)
             flaws[place.slices] = _BITS[self.flags[amplifier.name]]
         return flaws
 
@@ -195,7 +195,7 @@ class Members:
         )
 
     def write_master_cards(self, cards):
-        """Write the masters that the members were prepared with into the header of their own."""
+        """Write into a master's header the masters that were subtracted from its members."""
         for kind in (step.kind for step in self.group.steps):
             use = self.use(kind)
             if use is None:
@@ -253,8 +253,7 @@ def gain_from_flats(record, amplifier):
     Returns
     -------
     float or None
-        Electrons per adu; None where the profile or header give a gain that the flats bear out, or
-        the flats tell none.
+        Electrons per adu; None where the flats confirm the gain of profile or header, or show none.
     """
     for figures in record.data.get("quality", ()) if record is not None else ():
         measured = number_or_none(figures.get("measured_gain"))
@@ -278,7 +277,7 @@ def _noise_of_bias(record, image):
 
 
 def amplifier_noise(amplifier, reduction, measured=None):
-    """Return the noise of an amplifier: a measured read noise goes before that of the profile.
+    """Return the noise of an amplifier; a measured read noise is preferred to that of the profile.
 
     Parameters
     ----------
@@ -291,7 +290,7 @@ def amplifier_noise(amplifier, reduction, measured=None):
     -------
     ccdflow.combine.noise.AmplifierNoise
     """
-    place = amplifier.place if reduction.trim else amplifier.data
+    place = reduction.region_of(amplifier)
     noise = measured
     if noise is None and amplifier.read_noise and amplifier.gain:
         noise = amplifier.read_noise / amplifier.gain
@@ -304,7 +303,7 @@ def amplifier_noise(amplifier, reduction, measured=None):
     )
 
 
-def reduced_as(context, row):
+def recipe_and_images(context, row):
     """Return (recipe, images) of a reduced frame.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The members of a master, less its bias, read some rows at a time; and images of products."""
+"""Rows of the members of a master, less its bias, read in parts; whole images of products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frames of a group are combined, by the figures that were recorded of each of them."""
+"""The selection of a group's frames that are combined, by the figures in their records."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def select_frames(context, frames, choose):
     -------
     ccdflow.detector.member_selection.Selection
     """
-    if nothing := none_usable(context, frames):
-        return nothing
+    if refusal := refusal_without_signal(context, frames):
+        return refusal
 
     def select_alike(good):
         common = common_flags(good)
         statistics = [record.data.get("statistics") or [] for _, record in good]
         return select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
 
-    return without_odd_flags(frames, select_alike)
+    return select_without_odd_flags(frames, select_alike)
 
 
 def common_flags(frames):
@@ -44,7 +44,7 @@ def common_flags(frames):
     return {name: flag for name, flag in first.items() if all(name in each for each in others)}
 
 
-def without_odd_flags(frames, select_alike):
+def select_without_odd_flags(frames, select_alike):
     """Leave out frames with a saturated or dead amplifier that is sound in others.
 
     Parameters
@@ -96,7 +96,7 @@ def widen_selection(selection, places, left_out):
     )
 
 
-def none_usable(context, frames):
+def refusal_without_signal(context, frames):
     """Return an empty selection if no frame has an amplifier with signal, or None.
 
     Parameters

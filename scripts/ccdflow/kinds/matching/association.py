@@ -86,13 +86,13 @@ def pair_masters(context, steps, rows, night):
 
 def _best_pair(context, pair, rows, night):
     """Return the steps of bias and dark that add the least variance together."""
-    of_bias, of_dark = (shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK))
+    of_bias, of_dark = [shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)]
     own = pairs.best_pair_first(
         pair,
         shelves.rules(context),
         of_bias.ageing(rows[0]),
         of_dark.bias_of,
-        lambda product: of_bias.use_for(product, rows, night),
+        lambda products: of_bias.uses_for(products, rows, night),
     )
     # One object for all that are equal.
     same = context.lookup(("pairs of bias and dark",), dict)

@@ -7,13 +7,13 @@ the dark is a candidate for the frame as well.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import takewhile
 from operator import and_, attrgetter, or_
 
 from ccdflow.kinds.matching.candidates import EXACT_NIGHTS, MOST_CANDIDATES
 from ccdflow.kinds.matching.match_sentences import STRETCHED
-from ccdflow.run.job import Use
+from ccdflow.run.job import Step, Use
 
 # The values of a master in their order, up to the variance that stays of its bias.
 _up_to_left = attrgetter(
@@ -54,7 +54,7 @@ def variance_of_biases(bias, dark, of_dark, ageing):
     return (1 - k) ** 2 * (bias.variance - ageing * to_frame) + ageing * max(days, 0.0)
 
 
-def best_pair_first(steps, rules, ageing, bias_of, use_of):
+def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     """Return the steps of bias and dark with the pair first that adds the least variance.
 
     Only masters that nothing but their variance ranks compete: a later night, an exact dark of
@@ -69,8 +69,8 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
         As `variance_of_biases` takes it.
     bias_of : callable
         Takes a dark's product and returns the `Use` of the bias of its members, or None.
-    use_of : callable
-        Takes a bias's product and returns its `Use` for the frame, or None.
+    uses_of : callable
+        Takes a list of biases and returns the `Use` of those that the frame may take.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     if not bias.uses or not dark.uses:
         return steps
     of_darks = [bias_of(use.product) for use in dark.uses]
-    biases = _competing_biases(bias.uses, of_darks, rules, use_of)
+    biases = _competing_biases(bias.uses, of_darks, rules, uses_of)
     variances = [each.variance for each in biases]
     places = {each.product: place for place, each in enumerate(biases)}
     darks, best = [], []
@@ -98,7 +98,8 @@ def best_pair_first(steps, rules, ageing, bias_of, use_of):
     order = _order_of_darks(darks, _ranks_of_darks(dark.uses, rules))
     pairs = [(darks[n].product, best[n].product) for n in order]
     bias = _with_pairs(bias, best[order[0]], pairs)
-    return bias, replace(dark, uses=tuple(darks[n] for n in order))
+    uses = tuple([darks[n] for n in order])
+    return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
 
 
 def _with_left(use, left):
@@ -106,7 +107,7 @@ def _with_left(use, left):
     return Use(*_up_to_left(use), left, use.ageing, use.is_measured)
 
 
-def _competing_biases(uses, of_darks, rules, use_of):
+def _competing_biases(uses, of_darks, rules, uses_of):
     """Return the biases that only their variance ranks behind the first, and those of the darks.
 
     Parameters
@@ -116,15 +117,15 @@ def _competing_biases(uses, of_darks, rules, use_of):
     of_darks : list of ccdflow.run.job.Use or None
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.candidates.Rules
-    use_of : callable
+    uses_of : callable
         See `best_pair_first`.
     """
     rank = rank_of(uses[0], rules)
     known = {use.product for use in uses}
-    more = dict.fromkeys(own.product for own in of_darks if own is not None)
-    others = [use_of(product) for product in more if product not in known]
-    rest = [use for use in (*uses[1:], *others) if use is not None]
-    return [uses[0], *(use for use in rest if rank_of(use, rules) == rank)]
+    more = dict.fromkeys([own.product for own in of_darks if own is not None])
+    others = uses_of([product for product in more if product not in known])
+    rest = (*uses[1:], *others)
+    return [uses[0], *[use for use in rest if rank_of(use, rules) == rank]]
 
 
 def _order_of_darks(darks, ranks):
@@ -154,10 +155,12 @@ def _with_pairs(bias, best, pairs):
     rest = [use for use in bias.uses if use.product != best.product]
     uses = (best, *rest)[:MOST_CANDIDATES]
     there = {use.product for use in uses}
-    kept = tuple(pair for pair in pairs if pair[1] in there)
-    if all(product == best.product for _, product in kept):
+    kept = tuple([pair for pair in pairs if pair[1] in there])
+    if {product for _, product in kept} <= {best.product}:
         kept = ()
-    return bias if (uses, kept) == (bias.uses, bias.pairs) else replace(bias, uses=uses, pairs=kept)
+    if (uses, kept) == (bias.uses, bias.pairs):
+        return bias
+    return Step(bias.kind, uses, bias.needed, bias.missing, kept)
 
 
 def rank_of(use, rules):

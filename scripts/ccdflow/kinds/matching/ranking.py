@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 
 import numpy as np
 
@@ -44,16 +45,20 @@ def rescale_candidate(candidate, seconds):
     if candidate.scale == 1:
         return candidate
     scale = seconds / candidate.master.about.exptime
-    remarks = (
+    remarks = [
         scaled_words(scale) if remark.startswith("scaled ") else remark
         for remark in candidate.remarks
-    )
+    ]
     larger = (scale / candidate.scale) ** 2
-    return candidate._replace(
-        scale=scale,
-        variance=candidate.variance * larger,
-        remarks=tuple(remarks),
-        ageing=candidate.ageing * larger,
+    return Candidate(
+        candidate.master,
+        candidate.lag,
+        scale,
+        candidate.variance * larger,
+        candidate.grade,
+        tuple(remarks),
+        candidate.warmer,
+        candidate.ageing * larger,
     )
 
 
@@ -113,26 +118,33 @@ def _rank_recent(terms, night, rules):
     day, unscaled = day_of(night), terms.unscaled
     if day is None or rules.direction == "nearest" or rules.same_night:
         return None
-    end = int(unscaled.days.searchsorted(day, "right"))
-    if end < MOST_CANDIDATES or (terms.is_dark and day - unscaled.days[end - 1] > EXACT_NIGHTS):
+    days, a_day = unscaled.days, terms.a_day
+    end = bisect_right(days, day)
+    if end < MOST_CANDIDATES or (terms.is_dark and day - days[end - 1] > EXACT_NIGHTS):
         return None
     start = max(0, end - _LAST_ONES)
-    last_ones = (column[start:end].tolist() for column in unscaled.columns)
+    fixed, warming, left, ties = unscaled.fixed, unscaled.warming, unscaled.left, unscaled.ties
     ranked = []
-    for place, then, fixed, warming, left, tie in zip(*last_ones, strict=True):
+    for place in range(start, end):
         # The sums are those of `Ranking`, and so is their rounding.
-        ageing = terms.a_day * (day - then) + warming
-        ranked.append((fixed + ageing + left, day - then, tie, place, fixed + ageing, ageing))
+        lag = day - days[place]
+        ageing = a_day * lag + warming[place]
+        variance = fixed[place] + ageing
+        ranked.append((variance + left[place], lag, ties[place], place, variance, ageing))
     ranked.sort()
     if start:
-        least = unscaled.least[start - 1] + terms.a_day * (day - unscaled.days[start - 1])
+        least = unscaled.least[start - 1] + a_day * (day - days[start - 1])
         if least <= ranked[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
             return None
-    own = terms.shelf.numbers.get(night, -1)
     return tuple(
-        _candidate(terms.ranked_master(place, own, lag, variance, ageing))
-        for _, lag, _, place, variance, ageing in ranked[:MOST_CANDIDATES]
-    )
+        [
+            _unscaled_candidate(
+                unscaled.masters[place], night, lag, variance, ageing,
+                warmer=unscaled.warmer[place], is_known=unscaled.known[place],
+            )
+            for _, lag, _, place, variance, ageing in ranked[:MOST_CANDIDATES]
+        ]
+    )  # fmt: skip
 
 
 def candidate_at(shelf, place, kind, frame, noise, rules):
@@ -152,8 +164,16 @@ def candidate_at(shelf, place, kind, frame, noise, rules):
     -------
     Candidate
     """
-    terms = terms_of(shelf, kind, frame, noise, rules, None)
-    return Ranking(terms, frame.night, rules, some=slice(place, place + 1)).candidates()[0]
+    terms, master = terms_of(shelf, kind, frame, noise, rules, None), shelf.masters[place]
+    lag = number_or_nan(day_of(frame.night)) - float(shelf.days[place])
+    if master.about.night == frame.night:
+        lag = 0.0
+    ageing = terms.a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(terms.warming[place])
+    variance = float(terms.fixed[place]) + ageing
+    warmer = float(terms.warmer[place])
+    return _unscaled_candidate(
+        master, frame.night, lag, variance, ageing, warmer=warmer, is_known=True
+    )
 
 
 class Ranking:
@@ -281,6 +301,18 @@ def _first(keys, places):
     return some[np.lexsort([places[some], *(key[some] for key in reversed(keys))])][
         :MOST_CANDIDATES
     ]
+
+
+def _unscaled_candidate(master, night, lag, variance, ageing, *, warmer, is_known):
+    """Return the `Candidate` that a master is for a frame of a night, taken as it is."""
+    remarks = () if master.about.night == night else (match_sentences.lag_words(lag),)
+    if not is_known:
+        remarks += (TEMPERATURE_UNKNOWN,)
+    if warmer:
+        remarks += (match_sentences.warmer_words(warmer),)
+    lag = None if math.isnan(lag) else int(lag)
+    grade = "B" if remarks else "A"
+    return Candidate(master, lag, 1.0, variance, grade, remarks, warmer, ageing)
 
 
 def _candidate(ranked):

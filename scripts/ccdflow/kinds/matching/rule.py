@@ -69,11 +69,14 @@ class Masters:
         -------
         FramesAlike
         """
-        name = (*_shelf_name(kind, frame), frame.night)
+        name = _shelf_name(kind, frame)
         if name not in self._alike:
-            shelf, noise = self._shelves.get(name[:-1]), self._noise(frame.setup)
-            self._alike[name] = FramesAlike(self, kind, frame, shelf, noise)
-        return self._alike[name]
+            source = MasterSource(self, kind, self._shelves.get(name), self._noise(frame.setup))
+            self._alike[name] = source, {}
+        source, nights = self._alike[name]
+        if frame.night not in nights:
+            nights[frame.night] = FramesAlike(source, frame, nights)
+        return nights[frame.night]
 
     # -- refusals, in words ------------------------------------------------------------------------
 
@@ -210,26 +213,42 @@ class Masters:
         return " and ".join(faults)
 
 
-class FramesAlike:
-    """Frames that differ in exposure and temperature alone, and the masters that they take.
+class MasterSource:
+    """Where frames of a setup and filter get their masters from, in all nights.
 
     Parameters
     ----------
     masters : Masters
     kind : {'bias', 'dark', 'flat'}
-    frame : ObservedAs
-        One of them.
     shelf : ccdflow.kinds.matching.shelf.Shelf or None
         The masters of their setup.
     noise : DetectorNoise
     """
 
-    def __init__(self, masters, kind, frame, shelf, noise):
+    def __init__(self, masters, kind, shelf, noise):
+        self.masters, self.rules = masters, masters.rules
+        self.kind, self.shelf, self.noise = kind, shelf, noise
+        self.unneeded = Choice(kind, needed=False)
+
+
+class FramesAlike:
+    """Frames that differ in exposure and temperature alone, and the masters that they take.
+
+    Parameters
+    ----------
+    source : MasterSource
+    frame : ObservedAs
+        One of them.
+    nights : dict of str to FramesAlike
+        Such frames of each night that was asked of.
+    """
+
+    def __init__(self, source, frame, nights):
         self.frame = frame
-        self._masters, self._kind, self._shelf, self._noise = masters, kind, shelf, noise
-        self._rules = masters.rules
-        self._answers, self._unneeded = {}, Choice(kind, needed=False)
-        self._single = {}
+        self._source, self._nights = source, nights
+        self._kind, self._shelf, self._noise = source.kind, source.shelf, source.noise
+        self._rules = source.rules
+        self._answers, self._single = {}, {}
 
     def one(self, seconds, set_point, sensor):
         """Return the frame of an exposure, a set point and a temperature of the sensor.
@@ -247,7 +266,11 @@ class FramesAlike:
 
     def of(self, night):
         """Return the frames of another night that are like these."""
-        return self._masters.alike(self._kind, replace(self.frame, night=night))
+        alike = self._nights.get(night)
+        if alike is None:
+            frame = replace(self.frame, night=night)
+            alike = self._nights[night] = FramesAlike(self._source, frame, self._nights)
+        return alike
 
     @property
     def asked_of(self):
@@ -298,7 +321,7 @@ class FramesAlike:
         Choice
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            return self._unneeded
+            return self._source.unneeded
         asked, about = question(self._shelf, self._kind, seconds, (set_point, sensor), self._rules)
         if asked not in self._answers:
             choice = self._choose(self.one(seconds, set_point, sensor), about)
@@ -310,8 +333,9 @@ class FramesAlike:
             return choice
         asked = (asked, seconds)
         if asked not in self._answers:
-            rescaled_ones = tuple(rescale_candidate(each, seconds) for each in choice.candidates)
-            self._answers[asked] = replace(choice, candidates=rescaled_ones), True
+            rescaled_ones = [rescale_candidate(each, seconds) for each in choice.candidates]
+            rescaled = Choice(choice.kind, tuple(rescaled_ones), choice.needed, choice.missing)
+            self._answers[asked] = rescaled, True
         return self._answers[asked][0]
 
     def candidate(self, product, set_point, sensor):
@@ -350,7 +374,7 @@ class FramesAlike:
         if candidates:
             return Choice(self._kind, candidates)
         wanted = replace(frame, exptime=seconds)
-        return Choice(self._kind, missing=self._masters.why_none(self._kind, wanted))
+        return Choice(self._kind, missing=self._source.masters.why_none(self._kind, wanted))
 
 
 def _is_of_camera(master, frame):

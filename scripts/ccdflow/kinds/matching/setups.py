@@ -71,13 +71,14 @@ def _optics(kind):
 def known_spelling(context, name, value):
     """Return a value in the spelling that the first night of the archive has for it.
 
-    Programs write ``Slow`` and ``SLOW`` for one mode; a night that is added renames nothing.
+    Programs write ``Slow`` and ``SLOW`` for one mode, ``Bessell_V`` and ``Bessell V`` for one
+    filter; a night that is added renames nothing.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     name : str
-        The fact, such as ``readmode``.
+        The fact, such as ``readmode`` or, of a flat, ``filter``.
     value : object
         As in the header.
 
@@ -86,14 +87,21 @@ def known_spelling(context, name, value):
     str
     """
     text = " ".join(str(value).split())
-    if name != "readmode" or not text:
+    if name not in _SPELLED or not text:
         return text
 
-    return spellings(context).get(text.casefold(), text)
+    return spellings(context).get(_SPELLED[name](text), text)
+
+
+# What the spellings of one value have in common; the two never look alike.
+_SPELLED = {
+    "readmode": str.casefold,
+    "filter": lambda text: f"filter: {in_any_order(text)}",
+}
 
 
 def spellings(context):
-    """Return {readout mode in small letters: its spelling}."""
+    """Return the spelling of readout modes, by their small letters, and of the filters of flats."""
 
     def make():
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
@@ -103,12 +111,23 @@ def spellings(context):
 
 
 def _spellings(rows):
-    texts = dict.fromkeys(" ".join(str(row.facts["readmode"]).split()) for row in rows)
-    return {each.casefold(): each for each in reversed(texts)}
+    return {key: text for key, text in reversed(_texts_of(rows))}
+
+
+def _texts_of(rows):
+    """Return [(what its spellings have in common, text)] of readout modes and filters of flats."""
+    texts = dict.fromkeys(("readmode", row.facts["readmode"]) for row in rows)
+    flats = (row for row in rows if row.facts["type"] == FLAT)
+    texts |= dict.fromkeys(("filter", row.facts["filter"]) for row in flats)
+    return [
+        (_SPELLED[name](text), text)
+        for name, value in texts
+        if (text := " ".join(str(value).split()))
+    ]
 
 
 def restore_spellings(context, before):
-    """Spell the readout modes of frames of some nights as in the plan of all nights.
+    """Spell readout modes and filters of frames of some nights as in the plan of all nights.
 
     Parameters
     ----------
@@ -122,9 +141,8 @@ def restore_spellings(context, before):
         If a new frame may have another spelling.
     """
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
-    texts = {" ".join(str(row.facts["readmode"]).split()) for row in rows}
-    if any(before.get(text.casefold(), text) != text for text in texts):
-        raise NeedsWholePlan("a readout mode has two spellings")
+    if any(before.get(key, text) != text for key, text in _texts_of(rows)):
+        raise NeedsWholePlan("a readout mode or a filter has two spellings")
     now = _spellings(rows)
     context.lookup(("spelled", "readmode"), lambda: now | before)
 
@@ -133,7 +151,7 @@ def _layout(context, row):
     """Return a text that frames share whose amplifiers lie alike and are reduced alike."""
 
     def make():
-        geometry = dict(context.store.shared[row.geometry])
+        geometry = dict(_in_first_hdu(context.store.shared[row.geometry]))
         geometry.pop("source", None)
         geometry["amplifiers"] = [
             {name: value for name, value in amplifier.items() if name not in _NOT_LAYOUT}
@@ -142,6 +160,41 @@ def _layout(context, row):
         return digest([geometry, context.store.shared[row.recipe]])
 
     return context.lookup(("layout", row.geometry, row.recipe), make)
+
+
+def common_geometry(context, row):
+    """Return the name of a geometry that frames share whose images have the same place.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+
+    Returns
+    -------
+    str
+        `Row.geometry` of a frame of one image, as if it were in the file's first HDU: a file that
+        was packed by fpack has it in the second.
+    """
+
+    def make():
+        geometry = context.store.shared[row.geometry]
+        common = _in_first_hdu(geometry)
+        return row.geometry if common is geometry else digest(common)
+
+    return context.lookup(("geometry", row.geometry), make)
+
+
+def _in_first_hdu(geometry):
+    """Return the plain form of a geometry; that of one image is as of the file's first HDU."""
+    hdus = [hdu for hdu, _ in geometry["raw_shapes"]]
+    if geometry["layout"] != "image" or len(hdus) != 1 or hdus == [0]:
+        return geometry
+    return {
+        **geometry,
+        "amplifiers": [{**amplifier, "hdu": 0} for amplifier in geometry["amplifiers"]],
+        "raw_shapes": [[0, shape] for _, shape in geometry["raw_shapes"]],
+    }
 
 
 def epoch_of(context, camera, night):

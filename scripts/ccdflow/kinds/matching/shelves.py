@@ -100,6 +100,7 @@ class Shelves:
         self._context = context
         self.noises = context.lookup(("noises", kind.name), dict)
         self._steps, self._ageing, self._like, self._larger = {}, {}, {}, {}
+        self._biases_of_darks = {}
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
@@ -241,25 +242,30 @@ class Shelves:
         -------
         ccdflow.run.job.Use or None
         """
-        return _bias_of(self.groups[product])
+        if product not in self._biases_of_darks:
+            self._biases_of_darks[product] = _bias_of(self.groups[product])
+        return self._biases_of_darks[product]
 
-    def use_for(self, product, rows, night):
-        """Return the `Use` of a bias or flat for frames, None where it is not theirs.
+    def uses_for(self, products, rows, night):
+        """Return the `Use` of some biases or flats for frames, without those that are not theirs.
 
         Parameters
         ----------
-        product : str
+        products : sequence of str
         rows : sequence of ccdflow.run.rawframes.rows.Row
         night : str
 
         Returns
         -------
-        ccdflow.run.job.Use or None
+        list of ccdflow.run.job.Use
         """
+        if not products:
+            return []
         frame = self._setup_with_settings(rows[0], middles_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
-        candidate = alike.candidate(product, frame.set_temperature, frame.temperature)
-        return None if candidate is None else _use(candidate, None)
+        degrees = frame.set_temperature, frame.temperature
+        candidates = [alike.candidate(product, *degrees) for product in products]
+        return [_use(candidate, None) for candidate in candidates if candidate is not None]
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
@@ -272,19 +278,17 @@ class Shelves:
         light = _light(row.facts) if self.kind.name == FLAT else ()
         name = (row.camera, row.geometry, row.recipe, *_place(row.facts), *light)
         # The frames of an epoch have the same setup.
-        epoch = epoch_of(self._context, row.camera, row.night)
-        nights = self._like.setdefault((name, epoch), {})
-        if row.night not in nights:
-            first = next(iter(nights.values()), None)
-            nights[row.night] = self._steps_like(row) if first is None else first.of(row.night)
-        return nights[row.night]
+        name = name, epoch_of(self._context, row.camera, row.night)
+        if name not in self._like:
+            self._like[name] = self._steps_like(row)
+        return self._like[name].of(row.night)
 
     def _steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
         like = self._setup_with_settings(row, middles_of([row]), row.night)
         self._note_noise(like.setup, row)
         alike = self._alike((like, None), *self._larger_windows(like, row))
-        return StepsAlike(self.kind.name, alike, self._chosen)
+        return StepsAlike(self.kind.name, alike, self._chosen, {})
 
     def _step(self, frame, row):
         """Return the `Step` of a frame; one object for all frames that have the same answer."""
@@ -309,10 +313,15 @@ class Shelves:
 
     def _chosen(self, alike, *how):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
-        (of_window, _), *larger = alike
+        of_window, larger = alike[0][0], alike[1:]
         choice = of_window.choose(*how)
-        if not larger and choice.candidates and (known := self._steps.get(id(choice))):
-            # Most frames of a class are of these.
+        if not larger and choice.candidates:
+            # Most frames of a class are of these. The choices are kept, so that their ids stay
+            # their own.
+            known = self._steps.get(id(choice))
+            if known is None:
+                step = Step(self.kind.name, self._uses(choice, ()), choice.needed)
+                known = self._steps[id(choice)] = step, choice
             return known[0]
         cut_choices = (
             [(of_larger.choose(*how), cut) for of_larger, cut in larger] if choice.needed else []
@@ -326,15 +335,17 @@ class Shelves:
         name = (id(choice), missing, *[(id(other), cut) for other, cut in cut_choices])
         if name not in self._steps:
             step = Step(self.kind.name, self._uses(choice, cut_choices), choice.needed, missing)
-            # The choices are kept, so that their ids stay their own.
             self._steps[name] = step, choice, cut_choices
-            if not larger and choice.candidates:
-                self._steps[id(choice)] = self._steps[name]
         return self._steps[name][0]
 
     def _uses(self, choice, cut_choices):
         """Return the `Use` of each master of a choice, and of choices among larger windows."""
         uses = {}
+        if not cut_choices:
+            # Those of one window are in the order of the rule.
+            for candidate in choice.candidates:
+                uses.setdefault(candidate.master.product, _use(candidate, None))
+            return tuple(uses.values())
         for other, cut in ((choice, None), *cut_choices):
             for candidate in other.candidates:
                 uses.setdefault(candidate.master.product, _use(candidate, cut))
@@ -382,7 +393,8 @@ class Shelves:
         return passed + [(master, why) for master in self._few.fitting(name, frame, nights)]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
+@dataclass(slots=True)
 class StepsAlike:
     """The steps of frames that differ in exposure and temperature alone.
 
@@ -393,15 +405,23 @@ class StepsAlike:
         With the regions of theirs in larger windows, None in their own.
     chosen : callable
         Takes ``alike``, exposure, set point and temperature, and returns the `Step`.
+    nights : dict of str to StepsAlike
+        Those of such frames of each night of their epoch that was asked of.
     """
 
     kind: str
     alike: list[tuple[rule.FramesAlike, Region | None]]
     chosen: Callable[..., Step]
+    nights: dict[str, StepsAlike]
 
     def of(self, night):
         """Return those of such frames of another night of their epoch."""
-        return replace(self, alike=[(each.of(night), cut) for each, cut in self.alike])
+        steps = self.nights.get(night)
+        if steps is None:
+            alike = [(each.of(night), cut) for each, cut in self.alike]
+            steps = StepsAlike(self.kind, alike, self.chosen, self.nights)
+            self.nights[night] = steps
+        return steps
 
     @property
     def asked_of(self):
@@ -498,14 +518,12 @@ def _is_later(use):
 
 def _use(candidate, cut):
     """Return the `Use` of a candidate; ``cut`` is the region that is used of it, None for all."""
-    about = candidate.master.about
-    is_dark = candidate.master.kind == DARK
-    section = "" if cut is None else cut.to_fits()
-    remarks, grade = candidate.remarks, candidate.grade
-    if section:
+    master, lag, scale, variance, grade, remarks, warmer, ageing = candidate
+    about, section = master.about, ""
+    degrees = (about.set_temperature, about.temperature) if master.kind == DARK else ()
+    if cut is not None:
+        section = cut.to_fits()
         remarks, grade = (*remarks, f"cut to its pixels {section}"), max(grade, "B")
     return Use(
-        candidate.master.product, candidate.lag, candidate.scale, candidate.variance, grade,
-        remarks, (about.set_temperature, about.temperature) if is_dark else (), section,
-        candidate.warmer, ageing=candidate.ageing,
-    )  # fmt: skip
+        master.product, lag, scale, variance, grade, remarks, degrees, section, warmer, 0.0, ageing
+    )

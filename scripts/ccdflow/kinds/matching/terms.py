@@ -1,4 +1,4 @@
-"""All of a frame's question to a shelf of masters that no night changes: arrays only."""
+"""The variance that each master of a shelf adds to a frame, but for the nights between: arrays."""
 
 from __future__ import annotations
 
@@ -118,21 +118,32 @@ class RankedMaster(NamedTuple):
 
 
 class Unscaled(NamedTuple):
-    """The masters that are taken as they are: oldest first, undated ones last.
+    """The dated masters that are taken as they are: lists of plain numbers, oldest first.
+
+    A frame compares a few of them, for which arrays are slow.
 
     Attributes
     ----------
-    days : numpy.ndarray of shape (n,)
-        NaN where they have none.
-    columns : tuple of numpy.ndarray
-        Of each master the place in its `Terms`; day, ``fixed``, ``warming``, ``left``, ``ties``.
-    least : numpy.ndarray of shape (n,)
+    masters : list of OfferedMaster
+    days, fixed, warming, left, warmer : list of float
+        As of `Terms`.
+    ties : list of int
+        As of `Terms`.
+    known : list of bool
+        As of `Terms`.
+    least : list of float
         The least variance, without ageing, of each one and those before it.
     """
 
-    days: np.ndarray
-    columns: tuple[np.ndarray, ...]
-    least: np.ndarray
+    masters: list[OfferedMaster]
+    days: list[float]
+    fixed: list[float]
+    warming: list[float]
+    left: list[float]
+    warmer: list[float]
+    ties: list[int]
+    known: list[bool]
+    least: list[float]
 
 
 @dataclass(frozen=True)
@@ -195,41 +206,18 @@ class Terms:
     @cached_property
     def unscaled(self):
         """The `Unscaled` masters."""
-        own = np.flatnonzero(self.exact)
-        columns = (self.days, self.fixed, self.warming, self.left, self.ties)
-        columns = tuple([column[own] for column in columns])
-        days, fixed, warming, left, _ = columns
-        least = np.minimum.accumulate((fixed + warming) + left)
-        return Unscaled(days, (own, *columns), least)
-
-    def ranked_master(self, place, own, lag, variance, ageing):
-        """Return the `RankedMaster` that an unscaled one is for a frame.
-
-        Parameters
-        ----------
-        place : int
-            Of the master in these.
-        own : int
-            The number of the frame's night.
-        lag, variance, ageing : float
-            As of `RankedMaster`.
-
-        Returns
-        -------
-        RankedMaster
-        """
-        on_shelf = self.places[place]
-        return RankedMaster(
-            self.shelf.masters[on_shelf],
-            lag,
-            is_own=self.shelf.nights[on_shelf] == own,
-            scale=1.0,
-            is_exact=True,
-            is_scaled_up=False,
-            is_known=self.known[place],
-            variance=variance,
-            warmer=float(self.warmer[place]),
-            ageing=ageing,
+        own = np.flatnonzero(self.exact & np.isfinite(self.days))
+        variances = (self.fixed[own] + self.warming[own]) + self.left[own]
+        return Unscaled(
+            masters=[self.shelf.masters[place] for place in self.places[own].tolist()],
+            days=self.days[own].tolist(),
+            fixed=self.fixed[own].tolist(),
+            warming=self.warming[own].tolist(),
+            left=self.left[own].tolist(),
+            warmer=self.warmer[own].tolist(),
+            ties=self.ties[own].tolist(),
+            known=self.known[own].tolist(),
+            least=np.minimum.accumulate(variances).tolist(),
         )
 
     @cached_property
@@ -330,11 +318,21 @@ def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
     # A dark of a vanishing exposure has a scale without end, and is no candidate.
     left = (1 - scale) ** 2 * shelf.bias_variances
-    columns = scale, exact, up, flags & 2 > 0, np.zeros(len(scale))
-    columns += (scale**2 * one / shelf.frames, np.zeros(len(scale)), left)
-    a_day = noise.dark_ageing * number_or_nan(seconds) ** 2
-    own = (column[usable] for column in columns)
-    return Terms(shelf, np.flatnonzero(usable), *own, a_day, is_dark=True)
+    none = np.zeros(np.count_nonzero(usable))
+    return Terms(
+        shelf=shelf,
+        places=np.flatnonzero(usable),
+        scale=scale[usable],
+        exact=exact[usable],
+        up=up[usable],
+        known=(flags & 2 > 0)[usable],
+        warmer=none,
+        fixed=(scale**2 * one / shelf.frames)[usable],
+        warming=none,
+        left=left[usable],
+        a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
+        is_dark=True,
+    )
 
 
 def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
@@ -347,6 +345,17 @@ def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
     if kind == FLAT:
         fixed = 1 / (shelf.frames * noise.flat_level)
         a_day, warming = noise.flat_ageing, noise.flat_warming
-    yes, no = np.ones(count, bool), np.zeros(count, bool)
-    columns = (np.ones(count), yes, no, yes, warmer, fixed, (warming * warmer) ** 2)
-    return Terms(shelf, np.arange(count), *columns, np.zeros(count), a_day, is_dark=False)
+    return Terms(
+        shelf=shelf,
+        places=np.arange(count),
+        scale=np.ones(count),
+        exact=np.ones(count, bool),
+        up=np.zeros(count, bool),
+        known=np.ones(count, bool),
+        warmer=warmer,
+        fixed=fixed,
+        warming=(warming * warmer) ** 2,
+        left=np.zeros(count),
+        a_day=a_day,
+        is_dark=False,
+    )

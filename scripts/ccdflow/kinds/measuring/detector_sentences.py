@@ -15,7 +15,7 @@ _DEPARTURE_ERRORS = 3.0
 _ABOVE_FULL_WELL = 1.02
 
 
-def claims_denied(figures, *, several):
+def sentences_on_claims(figures, *, several):
     """Return the sentences on a gain and read noise that differ from header or profile.
 
     Parameters
@@ -62,7 +62,7 @@ def claims_denied(figures, *, several):
     return remarks
 
 
-def full_pixels(night, amplifier, figures, *, several):
+def sentences_on_full_pixels(night, amplifier, figures, *, several):
     """Return [a sentence on full pixels], or [] if a card or the profile has their value.
 
     Parameters
@@ -70,7 +70,7 @@ def full_pixels(night, amplifier, figures, *, several):
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     amplifier : ccdflow.camera.geometry.Amplifier
     figures : dict
-        Of the amplifier, as for `claims_denied`.
+        Of the amplifier, as for `sentences_on_claims`.
     several : bool
         Whether the detector has more than one amplifier.
 

@@ -1,4 +1,4 @@
-"""Which nights' measurements tell of the pixels and the gain of a frame."""
+"""The measurements of a detector by which a frame's bad pixels and gain are known."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def tells_of_pixels(record):
     return bool(record.data["looked"])
 
 
-def how_measured(context, row):
+def gain_choice_of(context, row):
     """Return the profile's choices that a job needs: (("gain", "measured"),) or ().
 
     Parameters

@@ -104,7 +104,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
 
 
 def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
-    """Flag pixels that differ between flats of two levels; tell if there are such flats.
+    """Flag pixels that differ between flats of two levels; return whether there are such flats.
 
     A pixel that is hot differs between exposures, and is flagged by the darks.
 
@@ -124,7 +124,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
     -------
     bool
     """
-    place, has_told = night.place(amplifier), False
+    place, has_two_levels = night.place(amplifier), False
     noise = gain, night.read_noise(amplifier)[0]
     ny, nx = place.y1 - place.y0, place.x1 - place.x0
     for record in map(night.of_known_exposure, night.flats):
@@ -150,5 +150,5 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
         nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), like_ccdmask=like_ccdmask)
         nonlinear[masks["dark"][place.slices] & HOT != 0] = 0
         masks["levels"][place.slices] |= nonlinear
-        has_told = True
-    return has_told
+        has_two_levels = True
+    return has_two_levels

@@ -32,6 +32,14 @@ class NightMasters:
         Of the measurement.
     flats : list of ccdflow.run.ledger.Record, optional
         The combined flats; those of the group if not given.
+
+    Attributes
+    ----------
+    darks, flats : list of ccdflow.run.ledger.Record
+        The combined darks and flats that were made.
+    pairs : list of ccdflow.run.ledger.Record
+        Groups of too few flats for a combined flat, in which two have one exposure: they show the
+        gain.
     """
 
     def __init__(self, context, group, *, flats=None):
@@ -47,7 +55,6 @@ class NightMasters:
                     few[step.kind].append(record)
         self.darks = made["dark"]
         self.flats = made["flat"] if flats is None else flats
-        # Flats too few for a combined flat tell the gain if two of them are of one exposure.
         self.pairs = [record for record in few["flat"] if self._has_pair(record)]
 
     @cached_property
@@ -78,13 +85,13 @@ class NightMasters:
 
     def place(self, amplifier):
         """Return the region of an amplifier in an image."""
-        return amplifier.place if self.recipe.trim else amplifier.data
+        return self.recipe.region_of(amplifier)
 
     def bias_of(self, record):
         """Return the record of the bias that was subtracted from the members of a master."""
-        return self.subtracted(record, "bias")
+        return self.subtracted_master(record, "bias")
 
-    def subtracted(self, record, kind):
+    def subtracted_master(self, record, kind):
         """Return the record of the master that was subtracted from the members of another, or None.
 
         Parameters
@@ -105,7 +112,7 @@ class NightMasters:
 
     def masters_of(self, record):
         """Return the records of the bias, and of the dark beside it, that a flat's members lack."""
-        masters = {kind: self.subtracted(record, kind) for kind in ("bias", "dark")}
+        masters = {kind: self.subtracted_master(record, kind) for kind in ("bias", "dark")}
         if masters["bias"] is None:
             return {}
         return {kind: master for kind, master in masters.items() if master is not None}
@@ -133,7 +140,7 @@ class NightMasters:
         numpy.ndarray of shape (ny, nx), or numpy.float32
             0 where no dark was subtracted.
         """
-        dark = self.subtracted(record, "dark")
+        dark = self.subtracted_master(record, "dark")
         if dark is None:
             return np.float32(0)
         pixels = whole_image(self.context.results / dark.product, image.hdu)[place.slices]

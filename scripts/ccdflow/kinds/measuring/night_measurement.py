@@ -1,4 +1,4 @@
-"""The measurement of a detector from the masters of a night and their members, as a job does it."""
+"""The measurement of a detector from the masters of a night and their members."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW):
             values |= _counts(night, mask[night.place(amplifier).slices], looked)
             figures.append(values | {"dark_rate": rates[amplifier.name]})
             several = len(figures) > 1 or len(image.amplifiers) > 1
-            remarks += detector_sentences.claims_denied(values, several=several)
-            remarks += detector_sentences.full_pixels(night, amplifier, values, several=several)
+            remarks += detector_sentences.sentences_on_claims(values, several=several)
+            remarks += detector_sentences.sentences_on_full_pixels(
+                night, amplifier, values, several=several
+            )
     return NightFindings(images, figures, sorted(looked), remarks)
 
 
@@ -74,12 +76,12 @@ def _counts(night, mask, looked):
         "low": (DEAD, "flat" in looked),
         "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & looked)),
     }
-    # Deep columns alone are a number; none of them does not say that no column is bad.
+    # Deep columns alone give a number, but their absence does not show that no column is bad.
     if np.any(mask & BAD_COLUMN):
         bits["columns"] = BAD_COLUMN, True
     return {
-        name: int(np.count_nonzero(mask & bit)) if is_told else math.nan
-        for name, (bit, is_told) in bits.items()
+        name: int(np.count_nonzero(mask & bit)) if is_known else math.nan
+        for name, (bit, is_known) in bits.items()
     }
 
 

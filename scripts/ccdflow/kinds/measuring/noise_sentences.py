@@ -1,4 +1,4 @@
-"""Whether the noise of calibrated frames is that of their UNCERT, and what flats of spectra do."""
+"""Sentences on calibrated frames whose noise is not that of UNCERT, and on flats of spectra."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from statistics import median
 from ccdflow.camera.filters import is_open
 from ccdflow.pages.text_formatting import count, figure, light_words
 from ccdflow.run import ledger
+from ccdflow.run.context import reduced_product
 
-VERSION = 1
+VERSION = 2
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
 
 MOST_OFF = 0.1
@@ -59,7 +60,7 @@ def nights_off(context, records, *, spectra=True):
     """
     by_night = defaultdict(list)
     for group, row, data in _calibrated_frames(context, records):
-        if is_spectrum(row) and not spectra:
+        if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
             continue
         for image in data["images"]:
             measured, predicted = image["sky_rms"], image["sky_predicted"]
@@ -77,6 +78,12 @@ def nights_off(context, records, *, spectra=True):
             files = len({file for *_, file, _ in frames})
             nights.append([*of, files, ratio, measured, predicted, reason])
     return nights
+
+
+def _lacks_signal(context, row):
+    """Tell whether an amplifier of a frame has no signal, and no noise to compare."""
+    reduced = context.outcome(reduced_product(row.file))
+    return reduced is not None and bool(reduced.data.get("flags"))
 
 
 def sentences_on_noise(nights):

@@ -48,13 +48,13 @@ def write_product(context, record, cards, images=(), **tables):
         card_text(keyword, printable_text(value) if isinstance(value, str) else value, comment)
         for keyword, value, comment in named
     )
-    # At once: a header is gone through for each call.
+    # In one call, because each call goes through the whole header.
     primary.header.extend(fits.Header.fromstring("".join(texts)))
     hdus = fits.HDUList([primary])
     hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
     hdus += [fits.BinTableHDU.from_columns(each, name=name) for name, each in tables.items()]
     for hdu in hdus:
-        # No card says when a product was made: the same pixels become the same bytes.
+        # The comment has no date, so that the same pixels give the same bytes.
         hdu.add_checksum(when="by ccdflow")
     buffer = io.BytesIO()
     hdus.writeto(buffer)
@@ -230,6 +230,7 @@ def masks_of(context, records, shapes, share):
 
 @lru_cache(maxsize=4)
 def _masks(nights, shapes, share):
+    """Return the sparse masks; ``nights`` has path, key, night and sources of each measurement."""
     seen = [read_seen(path, night, looked, shapes, weak=True) for path, _, night, looked in nights]
     masks = []
     for number, shape in enumerate(shapes):

@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
 DARKS_OF = "darks of measurements"
-"""The name under which `darks_of` its measurements is noted of a closed night."""
+"""The key of `darks_of` in the summary of a closed night."""
 
 _OF_BIASES, _OF_MEASUREMENTS = ("level", "read_noise"), ("gain", "dark_rate", "hot")
 

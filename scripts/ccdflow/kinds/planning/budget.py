@@ -7,17 +7,17 @@ formulas in the user's words, docs/calibration.md the one that they follow from.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 
-# At a time, a master may grow to this many times its frames: four times as many halve its noise.
+# A wish makes a master of at most this many times its frames: four times as many halve its noise.
 _FRAMES_FACTOR = 4
-# At most this many further frames are wished at a time.
+# A wish is for at most this many further frames.
 _MOST_FURTHER_FRAMES = 20
-# This many frames are asked for if there is no master.
+# A first master is to have this many frames.
 _FIRST_FRAMES = {BIAS: 10, DARK: 5, FLAT: 5}
-# A gain of less than this part of the variance gets no line.
+# A wish gains at least this part of the variance.
 _LEAST_GAIN = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
 _OF_READING = ("dark current", "read noise", "overscan", "bias", "dark")
@@ -71,7 +71,7 @@ class BudgetedFrame:
     response : float
         Of the flat in a median pixel; 1 without a flat, and where it is not known.
     masters : dict of str to Applied
-        By kind; missing ones are absent.
+        By kind; a kind without a master is absent.
     needed : tuple of str
         The kinds of masters that the frame should have.
     is_bias_in_dark : bool
@@ -86,7 +86,7 @@ class BudgetedFrame:
     level_share: float = 0.0
     sky: float | None = None
     response: float = 1.0
-    masters: dict[str, Applied] = None
+    masters: dict[str, Applied] = field(default_factory=dict)
     needed: tuple[str, ...] = (BIAS, DARK, FLAT)
     is_bias_in_dark: bool = True
     other_bias: Applied | None = None
@@ -152,12 +152,12 @@ class Wish:
     is_missing: bool = False
 
 
-def budget_of(exposure):
+def budget_of(frame):
     """Return the `Budget` of a frame.
 
     Parameters
     ----------
-    exposure : BudgetedFrame
+    frame : BudgetedFrame
 
     Returns
     -------
@@ -170,51 +170,51 @@ def budget_of(exposure):
     the signal squared. The level of each row of the masters was measured on their members, and
     adds to that of the frame.
     """
-    masters = exposure.masters or {}
-    read = exposure.read_noise**2
+    masters = frame.masters
+    read = frame.read_noise**2
     bias, dark, flat = (masters.get(kind) for kind in (BIAS, DARK, FLAT))
-    sky = max(exposure.sky or 0.0, 0.0)
-    share = 1.0 - dark.scale if dark is not None and exposure.is_bias_in_dark else 1.0
+    sky = max(frame.sky or 0.0, 0.0)
+    share = 1.0 - dark.scale if dark is not None and frame.is_bias_in_dark else 1.0
     parts = dict.fromkeys(_PARTS, 0.0)
     rows = 1.0
     if bias is not None:
-        parts["bias"] = share**2 * added_by(BIAS, bias, exposure)
+        parts["bias"] = share**2 * added_by(BIAS, bias, frame)
         rows += share**2 / bias.frames
     if dark is not None:
-        parts["dark"] = added_by(DARK, dark, exposure)
+        parts["dark"] = added_by(DARK, dark, frame)
         rows += dark.scale**2 / dark.frames
-        if (other := exposure.other_bias) is not None and not exposure.is_bias_in_dark:
-            parts["bias"] += dark.scale**2 * added_by(BIAS, other, exposure)
+        if (other := frame.other_bias) is not None and not frame.is_bias_in_dark:
+            parts["bias"] += dark.scale**2 * added_by(BIAS, other, frame)
             rows += dark.scale**2 / other.frames
     if flat is not None:
         parts["flat"] = sky**2 * (flat.noise**2 / flat.frames + flat.ageing)
     parts["photons"] = sky
-    parts["dark current"] = exposure.dark_rate * exposure.exptime
+    parts["dark current"] = frame.dark_rate * frame.exptime
     parts["read noise"] = read
-    parts["overscan"] = exposure.level_share * read * rows
+    parts["overscan"] = frame.level_share * read * rows
     # A pixel of a low response collects less light, and its noise is divided by the response.
-    parts["photons"] *= exposure.response
-    parts["flat"] *= exposure.response**2
-    return Budget({name: value / exposure.response**2 for name, value in parts.items()})
+    parts["photons"] *= frame.response
+    parts["flat"] *= frame.response**2
+    return Budget({name: value / frame.response**2 for name, value in parts.items()})
 
 
-def added_by(kind, master, exposure):
+def added_by(kind, master, frame):
     """Return the variance that a bias or dark adds to a pixel of response 1, electrons^2.
 
     Parameters
     ----------
     kind : {'bias', 'dark'}
     master : Applied
-    exposure : BudgetedFrame
+    frame : BudgetedFrame
 
     Returns
     -------
     float
         Of a bias as if none of it cancelled.
     """
-    one = exposure.read_noise**2
+    one = frame.read_noise**2
     if kind == DARK:
-        one += exposure.dark_rate * master.exptime
+        one += frame.dark_rate * master.exptime
     return master.scale**2 * one / master.frames + master.ageing
 
 
@@ -227,20 +227,20 @@ def flat_noise(flat):
     return math.sqrt(flat.noise**2 / flat.frames + flat.ageing)
 
 
-def wishes(exposure):
+def wishes(frame):
     """Return which further frames would gain most, the best first: missing masters lead.
 
     Parameters
     ----------
-    exposure : BudgetedFrame
+    frame : BudgetedFrame
 
     Returns
     -------
     list of Wish
     """
-    now, masters = budget_of(exposure), exposure.masters or {}
+    now, masters = budget_of(frame), frame.masters
     ranked = []
-    for kind in exposure.needed:
+    for kind in frame.needed:
         master = masters.get(kind)
         if master is None:
             ranked.append(
@@ -256,7 +256,7 @@ def wishes(exposure):
             continue
         factor = _FRAMES_FACTOR - (1 if master.is_own else 0)
         more = min(factor * master.frames, _MOST_FURTHER_FRAMES)
-        then = budget_of(_with_more(exposure, kind, more))
+        then = budget_of(_with_more(frame, kind, more))
         wish = Wish(
             kind,
             more,
@@ -269,21 +269,21 @@ def wishes(exposure):
     return sorted(ranked, key=lambda wish: (not wish.is_missing, -wish.gain))
 
 
-def _with_more(exposure, kind, more):
+def _with_more(frame, kind, more):
     """Return a frame with further frames in a master of its own night, or with a new master."""
-    master = exposure.masters[kind]
+    master = frame.masters[kind]
     if master.is_own:
         better = replace(master, frames=master.frames + more)
     else:
         better = replace(master, frames=more, ageing=0.0)
-    exposure = replace(exposure, masters={**exposure.masters, kind: better})
+    frame = replace(frame, masters={**frame.masters, kind: better})
     if kind != DARK or master.is_own:
-        return exposure
+        return frame
     # New darks are of the frame's own exposure, and take its own bias.
-    exact = replace(better, scale=1.0, exptime=exposure.exptime)
+    exact = replace(better, scale=1.0, exptime=frame.exptime)
     return replace(
-        exposure,
-        masters={**exposure.masters, DARK: exact},
+        frame,
+        masters={**frame.masters, DARK: exact},
         is_bias_in_dark=True,
         other_bias=None,
     )

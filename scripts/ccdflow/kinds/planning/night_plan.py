@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -113,7 +114,8 @@ class GroupNoise:
         Filter and grism.
     products : tuple of str
         The frames.
-    exposure : ccdflow.kinds.planning.budget.BudgetedFrame
+    frame : ccdflow.kinds.planning.budget.BudgetedFrame
+        One of the frames: all of them have the same budget.
     sky_is_measured : bool
         Whether the sky is that of these frames.
     read_noise_is_measured : bool
@@ -127,7 +129,7 @@ class GroupNoise:
     name: str
     light: str
     products: tuple[str, ...]
-    exposure: BudgetedFrame
+    frame: BudgetedFrame
     sky_is_measured: bool
     read_noise_is_measured: bool = True
     who: str = ""
@@ -136,12 +138,12 @@ class GroupNoise:
     @property
     def budget(self):
         """The `ccdflow.kinds.planning.budget.Budget`."""
-        return budget.budget_of(self.exposure)
+        return budget.budget_of(self.frame)
 
     @property
     def wishes(self):
         """Which further frames would gain most."""
-        return budget.wishes(self.exposure)
+        return budget.wishes(self.frame)
 
 
 @dataclass(frozen=True)
@@ -238,14 +240,14 @@ def _frames_alike(context, groups, names):
     (str, str, list of ccdflow.run.job.Group)
         Filter and exposure; the first files, '' where all such frames take the same masters.
     """
-    ways = defaultdict(lambda: defaultdict(list))
+    by_uses = defaultdict(lambda: defaultdict(list))
     for group in groups:
         uses = [(each.kind, each.use) for each in answers_of(context, group)]
-        way = tuple(
+        key = tuple(
             (kind, use and (use.product, use.lag, round(use.scale, 3))) for kind, use in uses
         )
-        ways[names[group.product]][way].append(group)
-    for name, own in ways.items():
+        by_uses[names[group.product]][key].append(group)
+    for name, own in by_uses.items():
         for alike in own.values():
             yield name, files_words(alike) if len(own) > 1 else "", alike
 
@@ -263,8 +265,8 @@ def files_words(groups):
     str
     """
     some = [Path(group.files[0]).name for group in groups[:2]]
-    rest = len(groups) - 2
-    return ", ".join(some) + (f" and {rest} more" if rest > 0 else "")
+    unnamed = len(groups) - 2
+    return ", ".join(some) + (f" and {unnamed} more" if unnamed > 0 else "")
 
 
 def name_of_exposure(context, group):
@@ -485,54 +487,57 @@ def _noise(context, name, groups, *, foretell):
     """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown."""
     group = groups[0]
     row = context.store.rows[group.files[0]]
-    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-    seconds = row.facts["exptime"]
-    if not all(a.gain for a in geometry.amplifiers) or not isinstance(seconds, int | float):
+    amplifiers = context.store.geometry(row.geometry).amplifiers
+    if not all(a.gain for a in amplifiers) or not isinstance(row.facts["exptime"], int | float):
         return None
-    noise = detector_noise_of(context, row)
     answers = answers_of(context, group)
-    uses = {answer.kind: answer.use for answer in answers}
-    records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
-    measured = [
-        sky for group in groups if (sky := sky_prediction.measured_sky(context, group)) is not None
-    ]
-    sky = None
-    if measured:
-        sky = median(measured)
-    elif foretell:
-        sky = sky_prediction.predicted_sky(context, row, seconds)
+    skies = map(partial(sky_prediction.measured_sky, context), groups)
+    measured = [sky for sky in skies if sky is not None]
+    sky = median(measured) if measured else None
+    if sky is None and foretell:
+        sky = sky_prediction.predicted_sky(context, row, row.facts["exptime"])
     read_noise = _read_noise(context, answers, foretell=foretell)
-    dark = uses.get(DARK)
-    amplifier = geometry.amplifiers[0]
-    has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
         name,
         light_words((row.facts["filter"], row.facts["grism"])),
         tuple(group.product for group in groups),
-        BudgetedFrame(
-            exptime=seconds,
-            read_noise=read_noise or noise.read_noise,
-            dark_rate=_rate(records.get("dark"), noise),
-            level_share=level_share(amplifier, recipe) if has_level else 0.0,
-            sky=sky,
-            response=_response(context, group, uses.get("flat")),
-            masters={
-                kind: _master_in_budget(context, kind, use, records[kind], noise, seconds)
-                for kind, use in uses.items()
-                if use is not None
-            },
-            needed=tuple(
-                answer.kind
-                for answer in answers
-                if answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
-            ),
-            is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
-            other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
-        ),
+        _budgeted_frame(context, group, answers, read_noise=read_noise, sky=sky),
         bool(measured),
         read_noise is not None,
         degrees=_degrees_of(context, groups),
     )
+
+
+def _budgeted_frame(context, group, answers, *, read_noise, sky):
+    """Return the `BudgetedFrame` of a frame; ``read_noise`` and ``sky`` as far as known."""
+    row = context.store.rows[group.files[0]]
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    seconds, noise = row.facts["exptime"], detector_noise_of(context, row)
+    uses = {answer.kind: answer.use for answer in answers}
+    records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
+    dark = uses.get(DARK)
+    amplifier = geometry.amplifiers[0]
+    has_level = recipe.subtract and amplifier.overscan
+    return BudgetedFrame(
+        exptime=seconds,
+        read_noise=read_noise or noise.read_noise,
+        dark_rate=_rate(records.get("dark"), noise),
+        level_share=level_share(amplifier, recipe) if has_level else 0.0,
+        sky=sky,
+        response=_response(context, group, uses.get("flat")),
+        masters={
+            kind: _master_in_budget(context, kind, uses[kind], record, noise, seconds)
+            for kind, record in records.items()
+        },
+        needed=tuple(answer.kind for answer in answers if _may_have_master(answer)),
+        is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
+        other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
+    )
+
+
+def _may_have_master(answer):
+    """Tell whether frames have the master of an answer, or would take one if there was any."""
+    return answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
 
 
 def _degrees_of(context, groups):

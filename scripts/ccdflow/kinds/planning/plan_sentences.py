@@ -190,32 +190,32 @@ def _adds(line, block):
     )
 
 
-def _exposure(line, block):
+def _frame_with_master(line, block):
     """Return the budgeted frame of one that takes a master; None if no frame takes it."""
     names = {group.product for group in line.groups}
-    exposures = [
-        noise.exposure
+    frames = [
+        noise.frame
         for noise in (block.noises if block is not None else ())
         if names & set(noise.products)
     ]
     # Frames of one filter and exposure are budgeted by the first, which may lack this master.
-    return next((each for each in exposures if line.kind in (each.masters or {})), None)
+    return next((each for each in frames if line.kind in each.masters), None)
 
 
 def _variance(line, block):
     """Return the variance that a bias or dark adds: of its figures, else as it is predicted."""
-    exposure = _exposure(line, block)
-    if exposure is None:
+    frame = _frame_with_master(line, block)
+    if frame is None:
         return line.use.variance
-    return budget.added_by(line.kind, exposure.masters[line.kind], exposure)
+    return budget.added_by(line.kind, frame.masters[line.kind], frame)
 
 
 def _flat_noise(line, block):
     """Return the relative noise of a flat: the measured one, else the predicted one."""
-    exposure = _exposure(line, block)
-    if exposure is None:
+    frame = _frame_with_master(line, block)
+    if frame is None:
         return math.sqrt(line.use.variance)
-    return budget.flat_noise(exposure.masters[FLAT])
+    return budget.flat_noise(frame.masters[FLAT])
 
 
 def _figure_text(value):
@@ -265,16 +265,16 @@ def noise_words(noise):
         for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])
         if value >= 0.005 * whole
     ]
-    read_noise = f"; read noise {noise.exposure.read_noise:.3g} e- is not measured yet"
+    read_noise = f"; read noise {noise.frame.read_noise:.3g} e- is not measured yet"
     unsure = "" if noise.read_noise_is_measured else read_noise
-    if noise.exposure.sky is None:
+    if noise.frame.sky is None:
         return (
             f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
             f" the sky is not measured yet{unsure}"
         )
     how = "sky" if noise.sky_is_measured else "sky predicted"
     return (
-        f"{how} {noise.exposure.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
+        f"{how} {noise.frame.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
         f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"
     )
 
@@ -301,24 +301,33 @@ def _wish_in_words(wish, noise, block):
     more, frames = "more " if has_more else "", frames or wish.frames
     # Flats are refused for their signal to noise alone where all of them are too faint.
     more = "brighter " if _FAINT in missing and not more else more
-    what = f"{frames} {more}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
-    seconds, filter_name = noise.name.rsplit(" ", 2)[1:], noise.light
+    words = f"{frames} {more}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
     if wish.kind == DARK:
-        own = noise.exposure.masters.get(DARK)
-        # Further ones are of the exposure of those that they join, new ones of the frame's.
-        joins = own is not None and (own.is_own or own.scale == 1)
-        # An exact one differs from the frame by a thousandth.
-        time = [f"{float(f'{own.exptime:.3g}'):g} s"] if joins else seconds
-        what += f" of {' '.join(time)}"
-        # Darks of one temperature serve no frames of another one.
-        if noise.degrees and any(each.degrees != noise.degrees for each in block.noises):
-            what += f" at {noise.degrees}"
+        words += _traits_of_darks(noise, block)
     elif wish.kind == FLAT:
-        what += f" {filter_name}" if filter_name else ""
-        # New ones join no others, and are as good if they are as bright as those taken.
-        level = "" if has_more else _level(products=set(noise.products), block=block)
-        what += f" of {level} each" if level else ""
-    return what if has_more else f"{what} of this night"
+        words += _traits_of_flats(noise, block, has_more=has_more)
+    return words if has_more else f"{words} of this night"
+
+
+def _traits_of_darks(noise, block):
+    """Return the exposure of further darks in words, and their temperature if it matters."""
+    own = noise.frame.masters.get(DARK)
+    # Further ones are of the exposure of those that they join, new ones of the frame's.
+    joins = own is not None and (own.is_own or own.scale == 1)
+    # An exact one differs from the frame by a thousandth.
+    time = (
+        f"{float(f'{own.exptime:.3g}'):g} s" if joins else " ".join(noise.name.rsplit(" ", 2)[1:])
+    )
+    # Darks of one temperature serve no frames of another one.
+    is_cooled_apart = any(each.degrees != noise.degrees for each in block.noises)
+    return f" of {time}" + (f" at {noise.degrees}" if noise.degrees and is_cooled_apart else "")
+
+
+def _traits_of_flats(noise, block, *, has_more):
+    """Return the filter of further flats in words, and the level of new ones."""
+    # New ones join no others, and are as good if they are as bright as those taken.
+    level = "" if has_more else _level(products=set(noise.products), block=block)
+    return (f" {noise.light}" if noise.light else "") + (f" of {level} each" if level else "")
 
 
 def _level(*, products, block):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow.camera.amplifiers import stated_sections
 from ccdflow.camera.geometry import Geometry
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.row_sample import sampled_rows
@@ -293,7 +294,8 @@ def _is_unstated(frame):
     """Tell whether no card says that the strips of the profile are an overscan."""
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
     is_counted = frame.geometry.source == "profile" and has_strips
-    return is_counted and not any(frame.row.facts[name] for name in _SECTIONS)
+    is_stated = any(frame.row.facts[name] for name in _SECTIONS)
+    return is_counted and (not is_stated or stated_sections.leaves_doubt(frame.row.reason))
 
 
 def _axis_of_strips(frame):
@@ -306,7 +308,7 @@ def _statistics(frame, image, sample, levels):
     """Yield the figures of each amplifier of an image from a sample of its rows."""
     rows = np.asarray(frame.rows(image.shape))
     for amplifier in image.amplifiers:
-        place = amplifier.place if frame.recipe.trim else amplifier.data
+        place = frame.recipe.region_of(amplifier)
         inside = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
         if min(inside.shape) >= BOXES:
             level = [levels[amplifier.name]] if amplifier.name in levels else []

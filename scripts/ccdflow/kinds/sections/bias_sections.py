@@ -8,7 +8,7 @@ from pathlib import Path
 from ccdflow.kinds.bias import BIAS_KIND
 from ccdflow.kinds.frame_pictures import file_picture, stored_image_of
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
-from ccdflow.kinds.product_writing import drawing_module, drawn_once
+from ccdflow.kinds.product_writing import draw_once, drawing_module
 from ccdflow.kinds.sections.figures import names_of_groups, night_figures
 from ccdflow.kinds.sections.master_names import master_names
 from ccdflow.pages import contents
@@ -19,7 +19,8 @@ from ccdflow.run import ledger
 CLAIM_TOLERANCE = 0.15
 """Report a read noise that differs from the header's by more than this fraction."""
 
-_SHARED = {"readmode": "readout mode", "epoch": "taken from"}
+# A gain is in electrons per adu with some cameras, and a setting without a unit with others.
+_SHARED = {"readmode": "readout mode", "epoch": "taken from", "gain": "the header's gain"}
 
 
 def bias_sections(context, night, picture):
@@ -126,8 +127,8 @@ def _shared_words(name, value):
 
 
 def _combined_picture(context, group, record, name):
-    what = (record.product, record.key, record.content, name)
-    png = drawn_once(what, lambda: _draw_combined(context, group, record.data, name))
+    key = (record.product, record.key, record.content, name)
+    png = draw_once(key, lambda: _draw_combined(context, group, record.data, name))
     return (contents.Picture(png, f"The combined {name}: image, profiles, distribution"),)
 
 
@@ -205,7 +206,7 @@ def trend(context, groups, highlight=None):
         )
         for group, figures in group_figures
     ]
-    png = drawn_once(
+    png = draw_once(
         ("trend", repr(points), highlight),
         lambda: pictures.trend_picture(points, highlight=highlight),
     )

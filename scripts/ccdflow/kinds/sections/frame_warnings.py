@@ -1,6 +1,6 @@
-"""The warnings on frames that were reduced all the same, gathered for the reader.
+"""The warnings on reduced frames.
 
-It stands in the table beside the frame, on the page of its night, and in the last lines of a run.
+They are in the table beside the frame, on the page of its night, and in the last lines of a run.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
 from ccdflow.kinds.sections import strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
+# Types whose frames are left out of their masters, each with a line.
+_COMBINED = ("bias", "dark", "flat")
+
 MOST_WARNINGS = 12
 """The end of a run names at most this many kinds and cameras; the table has every frame."""
 
-LEFT_OVER = "left over"
-"""The warning on a frame with light that an earlier frame left."""
+# The beginning of the kind of a warning that stands in the frame's row already.
+_OF_ROW = "row: "
 
 LIKE_A_FLAT = "like a flat"
 """The warning on a science frame as bright as a flat."""
 
 # A science frame above this fraction of its camera's faintest flat is as bright as a flat.
-_OF_FLATS = 0.5
+_BRIGHT_FRACTION = 0.5
 # The same limit without any flat: adu above the biases.
-_BRIGHT = 5000.0
+_BRIGHT_LEVEL = 5000.0
 
 PREFIX = "warning: "
 """The beginning of a warning within a row's reason."""
@@ -112,14 +115,17 @@ def gather(rows, record_of):
         if PREFIX in row.reason:
             for part in row.reason.split("; "):
                 if part.startswith(PREFIX):
-                    texts.append((LEFT_OVER, part.removeprefix(PREFIX)))
+                    text = part.removeprefix(PREFIX)
+                    # A line is told of each kind: a gain and a section are two.
+                    texts.append((f"{_OF_ROW}{text.partition(':')[0]}", text))
         record = record_of(reduced_product(row.file))
         if record is None:
             continue
         # A record's data are JSON text until they are read: once.
         data = data_of[row.file] = dict(record.data.items())
         texts += map(tuple, data.get("warnings") or ())
-        noises[row.file] = row, data.get("noises", {})
+        texts += _flag_texts(row, data)
+        noises[row.file] = row, _noises_with_signal(data)
         if "even" in data:
             even.append([row.file, row.camera, data["even"]])
         elif data.get("statistics"):
@@ -135,6 +141,24 @@ def gather(rows, record_of):
         "noises": open_,
         "open": [file for file, *_ in (*even, *open_)],
     }
+
+
+def _noises_with_signal(data):
+    """Return the noises of the amplifiers that have a signal: others have none to compare."""
+    flags = data.get("flags") or ()
+    return {name: noise for name, noise in data.get("noises", {}).items() if name not in flags}
+
+
+def _flag_texts(row, data):
+    """Yield the warning on amplifiers without signal; masters name frames of their own types."""
+    flags = data.get("flags")
+    if flags and row.facts["type"] not in _COMBINED:
+        names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
+        yield (
+            f"{_OF_ROW}no signal",
+            f"no pixel has a signal in the amplifiers {names}; allowed: pixels between dark and"
+            " saturated; they are masked; look at the raw frame",
+        )
 
 
 def frames_with_warning(gathered):
@@ -155,25 +179,25 @@ def frames_with_warning(gathered):
             levels[camera, kind] += of_night
         for setup, noises in part["biases"]:
             biases[tuple(setup)] += noises
-    usual = _Usual(levels, {setup: _usual(noises) for setup, noises in biases.items()})
+    usual = _UsualFigures(levels, {setup: _usual_noise(noises) for setup, noises in biases.items()})
     for part in gathered:
         for file, camera, texts in part["said"]:
             warned[file] = Warned(camera, list(map(tuple, texts)))
         for file, camera, level in part["even"]:
             frame = warned.setdefault(file, Warned(camera, []))
-            frame.texts.extend(_like_a_flat(file, camera, level, usual))
+            frame.texts.extend(_flat_warning(file, camera, level, usual))
         for file, camera, amplifiers in part["noises"]:
             texts = _noise_texts(amplifiers, usual.noises)
             if texts:
                 frame = warned.setdefault(file, Warned(camera, []))
                 frame.texts[:] = [(kind, text) for kind, text in frame.texts if kind != NOISE]
-                # Light has a noise of its own, and is told already.
+                # Light has a noise of its own, and its warning is there.
                 if all(kind != LIGHT for kind, _ in frame.texts):
                     frame.texts.extend((NOISE, text) for text in texts)
     return {file: frame for file, frame in warned.items() if frame.texts}
 
 
-class _Usual:
+class _UsualFigures:
     """The usual levels and noises of cameras.
 
     Parameters
@@ -188,18 +212,21 @@ class _Usual:
         self._levels, self.noises = levels, noises
         self._of_camera = {}
 
-    def bright(self, camera):
-        """Return the level of a camera's biases, and by how much a flat is above it."""
+    def flat_limit(self, camera):
+        """Return a camera's bias level and how far above it a frame looks like a flat, adu."""
         if camera not in self._of_camera:
             biases, flats = (self._levels.get((camera, kind), ()) for kind in ("bias", "flat"))
             dark = median(biases) if biases else 0.0
-            self._of_camera[camera] = dark, _OF_FLATS * (min(flats) - dark) if flats else _BRIGHT
+            self._of_camera[camera] = (
+                dark,
+                _BRIGHT_FRACTION * (min(flats) - dark) if flats else _BRIGHT_LEVEL,
+            )
         return self._of_camera[camera]
 
 
-def _like_a_flat(file, camera, level, usual):
+def _flat_warning(file, camera, level, usual):
     """Yield the warning for a science frame that is even, if it is as bright as a flat."""
-    dark, faintest = usual.bright(camera)
+    dark, faintest = usual.flat_limit(camera)
     if level - dark >= faintest:
         yield (
             LIKE_A_FLAT,
@@ -219,7 +246,7 @@ def _noises_of_biases(noises):
     return of_setup
 
 
-def _usual(noises):
+def _usual_noise(noises):
     return max(median(noises), _QUIETEST)
 
 
@@ -234,7 +261,7 @@ def _noises_to_judge(noises):
             for name, noise in of_frame.items():
                 nights[row.night][_setup(row, name)].append(noise)
     usual = {
-        night: {setup: _usual(values) for setup, values in of_setup.items()}
+        night: {setup: _usual_noise(values) for setup, values in of_setup.items()}
         for night, of_setup in nights.items()
     }
     to_judge = []
@@ -275,8 +302,8 @@ def _setup(row, name):
 
 
 def table_texts(texts):
-    """Return the texts of a frame's warnings that do not stand in its row already."""
-    return [PREFIX + text for kind, text in texts if kind != LEFT_OVER]
+    """Return the texts of a frame's warnings that its row does not have."""
+    return [PREFIX + text for kind, text in texts if not kind.startswith(_OF_ROW)]
 
 
 _PROFILE = "the camera's profile"
@@ -313,9 +340,9 @@ def lines_on_frames(warnings):
     """Return the last lines of a run on its frames: ``warnings`` as in `sentences_on_warnings`."""
     texts = [PREFIX + text for text in sentences_on_warnings(warnings)]
     if len(texts) > MOST_WARNINGS:
-        rest = len(texts) - MOST_WARNINGS
+        unnamed = len(texts) - MOST_WARNINGS
         texts = [
             *texts[:MOST_WARNINGS],
-            f"... and {rest} more kinds of warnings, see {paths.INVENTORY}",
+            f"... and {unnamed} more kinds of warnings, see {paths.INVENTORY}",
         ]
     return texts

@@ -1,4 +1,4 @@
-"""The ageing of masters as the archive itself shows it, for the overview; it changes no choice."""
+"""The ageing of masters that the archive shows, for the overview; no choice depends on it."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _read(context, kind, group):
     variance = _variance(kind, figures, factor)
     if factor is None or variance is None:
         return None
-    place = first.place if recipe.trim else first.data
+    place = recipe.region_of(first)
     down, across = place.slices
     rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS).round().astype(int))
     data = stored_image(path, image.hdu)[rows + down.start, across]

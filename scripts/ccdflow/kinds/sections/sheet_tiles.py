@@ -12,14 +12,8 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.kinds.sections.night_frames import page_frames
 from ccdflow.pages.contents import REDUCED
-from ccdflow.pages.sheet import (
-    SmallPicture,
-    Tile,
-    TimePanel,
-    TimePoint,
-    sheet_section,
-    strip_section,
-)
+from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
+from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING
@@ -30,9 +24,10 @@ _CONVERTER_TOP = 65535
 _SATURATED_PART = 0.99
 # The core of a star has at least this many pixels; fewer are hot pixels.
 _CORE = 9
-# A higher temperature of a detector is in K: none works at 100 degrees C.
+# A temperature above this is in K: no detector works at 100 degrees C.
 _HOTTEST = 100.0
-_OLD_MARKS = {"raw file missing", REDUCED}
+# Frames of these statuses have no mark for it.
+_UNMARKED_STATUSES = {"raw file missing", REDUCED}
 _DARKENED = ("bias", "dark")
 
 
@@ -43,8 +38,8 @@ class NightTiles:
     ----------
     context : ccdflow.run.context.Context
     night : str
-    listed : dict
-        By raw file, as the night's list has it; {} where nothing is drawn.
+    listed : dict of str to dict
+        Entries of the night's list of small pictures, by raw file; {} where nothing is drawn.
     """
 
     def __init__(self, context, night, listed):
@@ -84,12 +79,12 @@ class NightTiles:
         for each in self.listed.get(frame.file, {}).get("pictures", ()):
             is_reduced = each["product"] == reduced_product(frame.file)
             folder = f"{paths.SMALL}/{each['file']}"
-            what = "reduced" if is_reduced else "calibrated"
-            yield SmallPicture(folder, what, f"{paths.FROM_NIGHT}/{each['product']}", each)
+            step = "reduced" if is_reduced else "calibrated"
+            yield SmallPicture(folder, step, f"{paths.FROM_NIGHT}/{each['product']}", each)
 
     def _marks(self, frame):
         """Yield the marks of a frame: set aside, left out, warnings."""
-        if frame.status not in _OLD_MARKS:
+        if frame.status not in _UNMARKED_STATUSES:
             yield frame.status, frame.reason or frame.status
         if frame.remark:
             yield "left out", frame.remark
@@ -99,7 +94,7 @@ class NightTiles:
         if record is not None and record.status != ledger.MADE:
             yield "not calibrated", record.reason
         elif record is not None and record.data["grade"] > self._usual_grade:
-            yield _grade(record)
+            yield _grade_note(record)
         if warned := self._warned.get(frame.file):
             yield "warning", "; ".join(text for _, text in warned.texts)
 
@@ -108,7 +103,7 @@ class NightTiles:
         record = self._calibrated.get(frame.file)
         is_made = record is not None and record.status == ledger.MADE
         if is_made and "A" < record.data["grade"] <= self._usual_grade:
-            yield _grade(record)
+            yield _grade_note(record)
 
     @cached_property
     def _has_cameras(self):
@@ -145,7 +140,8 @@ class NightTiles:
         amplifiers = self.context.store.geometry(row.geometry).amplifiers
         tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
         is_near = _SATURATED_PART * min(tops) <= highest <= (2 - _SATURATED_PART) * max(tops)
-        return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
+        # The levels of amplifiers are added as their mean, and no pixel is above the highest top.
+        return f"a patch of it reaches {min(highest, max(tops)):.0f} adu" if is_near else ""
 
     # -- the strip of time -------------------------------------------------------------------------
 
@@ -197,7 +193,7 @@ class NightTiles:
 
     def _hours(self, frame):
         """Return the hours since the first midnight of the night's frames."""
-        moment = _moment(frame.time)
+        moment = _time_of(frame.time)
         if moment is None:
             return None
         days = (moment.date() - self._first).days
@@ -205,7 +201,7 @@ class NightTiles:
 
     @cached_property
     def _first(self):
-        return min(moment for f in self.frames if (moment := _moment(f.time))).date()
+        return min(moment for f in self.frames if (moment := _time_of(f.time))).date()
 
     def _mean_of(self, name):
         def value(frame):
@@ -242,7 +238,7 @@ class NightTiles:
             return None
 
 
-def _grade(record):
+def _grade_note(record):
     """Return a grade and its reasons."""
     return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
 
@@ -263,7 +259,7 @@ def _caption(frame):
     return ", ".join(words)
 
 
-def _moment(text):
+def _time_of(text):
     try:
         return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
     except ValueError:

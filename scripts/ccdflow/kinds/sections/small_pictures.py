@@ -1,8 +1,8 @@
-"""The small pictures of a night's frames: their place, their making and their search.
+"""The small pictures of a night's frames: their files, and the values shown beside them.
 
-They lie in one folder beside the night's page. The job of a frame leaves its own while it has the
-pixels; the job of the night's list (`ccdflow.kinds.contact_sheet`) takes those of the frame as it
-is, makes all others from the products, and removes those of no frame.
+They are in a folder beside the night's page. The job of a frame draws one while it has the pixels.
+The job of the night's list (`ccdflow.kinds.contact_sheet`) keeps those that are current, draws the
+others from the products, and removes those without a frame.
 """
 
 from __future__ import annotations

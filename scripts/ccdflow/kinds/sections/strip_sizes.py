@@ -1,7 +1,7 @@
-"""Frames of one camera and night in several sizes, where only the profile tells the overscan.
+"""Warnings on frames of several sizes in a night, whose overscan only the profile gives.
 
-In a bias or dark no pixel tells whether a strip is an overscan. Other frames do: those of other
-sizes, which have it, and those of its own size, in which it was seen to hold light.
+No pixel of a bias or dark shows whether a strip is an overscan. Other frames do: frames of other
+sizes that have one, and frames of its own size in which the strip holds light.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The verdicts of `snakemake verify` on a night's products, as its page shows them.
 
-The page depends on the verdicts that the table has when the page is planned. A night that was never
-verified has none, and its page is the same to the last byte; a verification changes the page once,
-in the next run. A product made anew since has another key than its verdict: it counts no more. What
-differs counts only as long as the time of its file is the same: a run makes it again with its key.
+The page depends on the verdicts that the table has when the page is planned. The page of a night
+that was never verified stays the same to the last byte; a verification changes the page once, in
+the next run. A verdict counts while the product has the key that was verified; the verdict
+"differs" counts only while the product's file has the same time, for a run remakes such a product
+with the same key.
 """
 
 from __future__ import annotations

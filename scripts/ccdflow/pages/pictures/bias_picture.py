@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +36,7 @@ class AmplifierNight:
     pair_noise : tuple of float
         Read noise from each pair of biases, in ``unit``.
     claimed_noise : float
-        What the header or the profile claims, in ``unit``; NaN where it says nothing.
+        The value in the header or the profile, in ``unit``; NaN where there is none.
     row_structure, column_structure : float
         Scatter of the means of rows and of columns after overscan subtraction beyond what noise
         accounts for, in ``unit``.
@@ -59,9 +58,7 @@ class AmplifierNight:
     combined_noise: tuple[tuple[int, float], ...] = ()
 
 
-def night_quality_picture(
-    amplifiers: Sequence[AmplifierNight], *, title: str, unit: str = "adu"
-) -> bytes:
+def night_quality_picture(amplifiers, *, title, unit="adu"):
     """Draw the figures of one camera by one night's biases.
 
     Parameters
@@ -95,7 +92,7 @@ def night_quality_picture(
     # Two bars an amplifier, no nearer than their names allow.
     tall = max(2.2, 2 * _BAR * len(amplifiers))
     raster, top = new_picture(title, explanation, 4.1 + tall)
-    # Before the edges of lines and letters take what colours there are.
+    # First, because the edges of lines and letters use up the palette.
     for colour in SERIES:
         raster.colour(colour)
         raster.colour(lighter_colour(colour, _PALE))
@@ -138,7 +135,7 @@ def _entries(amplifiers, after=lambda each: ""):
 def _wide_scale(values, *, least=1e-3):
     """Return a scale for values, no narrower than this fraction of them to each side.
 
-    Else noise looks like jumps.
+    On a narrower scale noise would look like jumps.
     """
     low, high = min(values), max(values)
     room = max(0.12 * (high - low), least * max(abs(low), abs(high), 1.0))
@@ -151,7 +148,7 @@ def _finite(values):
 
 def _draw_drift(raster, box, amplifiers, unit):
     """Draw the levels less their median, so that amplifiers of unlike level share a scale."""
-    scale, where = _time_scale(amplifiers)
+    scale, axis_name = _time_scale(amplifiers)
     lines = []
     for each in amplifiers:
         known = _finite(each.levels)
@@ -173,7 +170,7 @@ def _draw_drift(raster, box, amplifiers, unit):
         raster, box, x_range=(min(places) - room, max(places) + room), y_range=_wide_scale(every),
         title="Bias level through the night", entries=entries,
     )  # fmt: skip
-    panel.axes(panel.title, where, f"less its median ({unit})", is_whole=not scale)
+    panel.axes(panel.title, axis_name, f"less its median ({unit})", is_whole=not scale)
     for number, (times, change, _) in enumerate(lines):
         panel.curve(times, change, _colour(number), 0.8)
         panel.dots(times, change, _colour(number), MARKS[number % len(MARKS)])
@@ -216,13 +213,13 @@ def _draw_structure(raster, box, amplifiers, unit):
     """Draw the scatter of row and column means that noise does not account for."""
     rows = []
     for number, each in enumerate(amplifiers):
-        for what in ("row", "column"):
-            value, error = getattr(each, f"{what}_structure"), getattr(each, f"{what}_error")
-            called = _amplifier_name(each, number)
-            called = called if len(called) <= 16 else "…" + called[-15:]
+        name = _amplifier_name(each, number)
+        short_name = name if len(name) <= 16 else "…" + name[-15:]
+        for line in ("row", "column"):
+            value, error = getattr(each, f"{line}_structure"), getattr(each, f"{line}_error")
             if math.isfinite(value):
                 error = error if math.isfinite(error) else 0.0
-                rows.append((f"{called}, {what}s", value, error, _colour(number)))
+                rows.append((f"{short_name}, {line}s", value, error, _colour(number)))
     if not rows:
         return write_sentence(raster, box, "No structure was measured.")
     largest = max(value + error for _, value, error, _ in rows)

@@ -1,6 +1,6 @@
-"""The common means of pictures of curves: one style, one layout in inches, one way to a PNG.
+"""The common parts of pictures drawn by Matplotlib: style, layout in inches, rendering to PNG.
 
-The same values give the same bytes: no date, no software version, no style file of the user's.
+The same values give the same bytes: no date, no software version, no style file of the user.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _STYLE = {
     "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    # Without this each panel finds it anew from all labels, a sixth of the time of drawing.
+    # Without this Matplotlib computes it from all labels, a sixth of the time of drawing.
     "axes.titley": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -98,7 +98,7 @@ def _close_fonts_of_others():
 def new_figure(title, explanation, *, height):
     """Make a figure with a headline above the panels and an explanation below them.
 
-    Positions are given, not found: finding them takes longer than all the drawing.
+    All positions are given: Matplotlib's automatic layout takes longer than the drawing.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def new_figure(title, explanation, *, height):
     figure : Figure
         The figure.
     place : AxesMaker
-        What makes axes in it, in inches right of and below the corner under the headline.
+        Makes axes in it, in inches right of and below the corner under the headline.
     """
     headline = textwrap.wrap(drawable_text(title), 95) or [""]
     lines = explanation_lines(explanation)
@@ -238,14 +238,14 @@ def _make_room(axes, inches):
 
 
 def widen(axes, values, *, least=1e-3):
-    """Give a scale to values, no narrower than this fraction of them: else noise looks like jumps.
+    """Set the vertical scale for values, wide enough that noise does not look like jumps.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
         Whose vertical scale is set.
     values : sequence of float
-        What is drawn; NaN is left out.
+        The values drawn; NaN is left out.
     least : float, optional
         Fraction of the largest value, on each side.
     """

@@ -57,7 +57,7 @@ class CombinedPanels:
     unit: str = "adu"
 
 
-def combined_bias_picture(combined: CombinedPanels, *, title: str | None = None) -> bytes:
+def combined_bias_picture(combined, *, title=None):
     """Draw a combined bias: image, profile along rows and columns, distribution of its pixels.
 
     Parameters

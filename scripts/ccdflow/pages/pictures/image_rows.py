@@ -57,13 +57,13 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     UserError
         If there is no row, or an image has not two axes.
     """
-    taken = [_taken_rows(row) for row in rows]
-    if not taken:
+    shrunk_rows = [_shrink_images(row) for row in rows]
+    if not shrunk_rows:
         raise UserError("there is no image to draw", remedy="give at least one")
-    is_tall = min(small.ratio for _, own in taken for small, *_ in own) > _TALL
-    pairs = 2 if is_tall and len(taken) > 1 else 1
+    is_tall = min(small.ratio for _, own in shrunk_rows for small, *_ in own) > _TALL
+    pairs = 2 if is_tall and len(shrunk_rows) > 1 else 1
     widest = _NARROW if pairs == 2 else _WIDEST
-    lines = [taken[first : first + pairs] for first in range(0, len(taken), pairs)]
+    lines = [shrunk_rows[first : first + pairs] for first in range(0, len(shrunk_rows), pairs)]
     heights = [
         min(widest * max(small.ratio for _, own in line for small, *_ in own), _WIDEST)
         for line in lines
@@ -73,17 +73,18 @@ def image_rows(rows, *, title, explanation, scale="linear"):
         for number, (headline, own) in enumerate(line):
             left = number * WIDTH / pairs
             write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
-            for place, (small, unit, what) in enumerate(own):
+            for place, (small, unit, name) in enumerate(own):
                 shift = place * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
                 box = left + LEFT + shift, top + 0.5, widest, height
-                draw_image(raster, box, small, unit, what, scale=scale, has_rows=not place)
+                draw_image(raster, box, small, unit, name, scale=scale, has_rows=not place)
         top += height + 1.05
     return raster.png()
 
 
-def _taken_rows(row):
+def _shrink_images(row):
+    """Return (headline, images as wide as they are drawn) of a row; refuse other arrays."""
     images = []
-    for image, unit, what in row.images:
-        check_image(image, what, row.headline)
-        images.append((shrink(np.asarray(image), pixels(_WIDEST)), unit, what))
+    for image, unit, name in row.images:
+        check_image(image, name, row.headline)
+        images.append((shrink(np.asarray(image), pixels(_WIDEST)), unit, name))
     return row.headline, images

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from ccdflow.pages.pictures.scales import nice_ticks, scale_of, tick_labels
+from ccdflow.pages.pictures.scales import nice_ticks, scale_of, tick_labels, upright_ticks
 from ccdflow.pages.pictures.style import EDGE, FAINT, INK, LABEL, MUTED, NUMBER, TITLE, pixels
 
 # Few enough that noise does not fill most of the file.
@@ -113,7 +113,7 @@ def _draw_axes(raster, corners, shape, *, has_rows):
         raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
         raster.text(x, bottom + TICK + 4, text, MUTED, points=NUMBER, anchor="mt")
     raster.text((left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL, anchor="ms")
-    ticks = nice_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
+    ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
     texts = tick_labels(ticks)
     for value, text in zip(ticks, texts, strict=True):
         y = bottom - (value - 0.5) * upwards

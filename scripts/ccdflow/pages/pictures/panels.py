@@ -1,7 +1,6 @@
 """The content of a picture of a frame, taken from its pixels: small images and profiles.
 
-Regions are Python slices, half-open, ``(y0, y1, x0, x1)``; what is written for people is in FITS
-counting, from 1.
+Regions are half-open as Python slices, ``(y0, y1, x0, x1)``; texts have FITS sections, from 1.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class FramePanels:
     unit: str = "adu"
 
 
-def fits_section(region: Box) -> str:
+def fits_section(region):
     """Write a half-open region as a FITS section.
 
     Parameters
@@ -98,40 +97,42 @@ def fits_section(region: Box) -> str:
 
 
 def _block_sums(image, step):
+    """Return the sums over square blocks of an image, of the averaged rows alone."""
     ny, nx = image.shape
     by_rows = np.zeros((-(-ny // step), nx))
     # Whole rows at a time, which is ten times faster than `reduceat` along the columns.
     with np.errstate(invalid="ignore"):
-        for first in _looked_at(step, ny):
+        for first in _sampled_block_rows(step, ny):
             own = image[first::step]
             by_rows[: len(own)] += own
     return np.add.reduceat(by_rows, np.arange(0, nx, step), axis=1)
 
 
-# Rows of a block that are looked at: a star is wider than the rows between them.
+# Rows of a block that are averaged, at most: a star is wider than the rows between them.
 _ROWS = 6
 
 
-def _looked_at(step, ny):
-    """Return the rows of a block that are looked at, counted from its first one."""
+def _sampled_block_rows(step, ny):
+    """Return the rows of a block that are averaged, counted from its first one."""
     return range(0, min(step, ny), max(1, step // _ROWS))
 
 
 def _block_counts(shape, step):
+    """Return how many pixels each of `_block_sums` has."""
     ny, nx = shape
-    heights = [len(range(first, ny, step)) for first in _looked_at(step, ny)]
+    heights = [len(range(first, ny, step)) for first in _sampled_block_rows(step, ny)]
     blocks = np.arange(-(-ny // step))
     widths = np.diff([*range(0, nx, step), nx])
     return np.outer((blocks[:, None] < heights).sum(axis=1), widths)
 
 
-def check_image(image, what, name):
+def check_image(image, title, name):
     """Refuse an image without rows and columns.
 
     Parameters
     ----------
     image : numpy.ndarray
-    what : str
+    title : str
         The name of the image in the error.
     name : str
         The frame, named in the error.
@@ -143,7 +144,7 @@ def check_image(image, what, name):
     """
     if image.ndim != 2 or image.size == 0:
         raise UserError(
-            f"the {what} is no image of rows and columns",
+            f"the {title} is no image of rows and columns",
             file=name,
             value=image.shape,
             allowed="two axes, none of them empty",
@@ -316,10 +317,10 @@ class Small:
         return min(max(self.shape[0] / self.shape[1], 0.36), 2.0)
 
 
-def shrink(image: np.ndarray, limit: int) -> Small:
+def shrink(image, limit):
     """Average an image over square blocks until no side is longer than a limit.
 
-    Of large blocks some rows are looked at, evenly spread.
+    Of large blocks some evenly spaced rows are averaged.
 
     Parameters
     ----------
@@ -370,7 +371,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Panels:
-    """All that is drawn of a frame; it holds on to none of the frame's pixels.
+    """All that is drawn of a frame, without a reference to the frame's pixels.
 
     Attributes
     ----------
@@ -388,7 +389,7 @@ class Panels:
     profiles: tuple[Profile, ...]
 
 
-def take_panels(frame: FramePanels, limit: int) -> Panels:
+def take_panels(frame, limit):
     """Take the drawn parts of a frame.
 
     Parameters
@@ -419,7 +420,7 @@ def _hollow(image):
     return np.broadcast_to(np.uint8(0), image.shape)
 
 
-def take_profile(frame: FramePanels, strips: list[OverscanStrip]) -> Profile:
+def take_profile(frame, strips):
     """Take the profile across strips that lie beside each other.
 
     Parameters
@@ -460,8 +461,8 @@ def _level_and_noise(frame, strip):
     if not math.isfinite(level):
         level = float(medians(pixels.ravel(), axis=0))
     if not math.isfinite(noise):
-        rest = pixels - medians(pixels, axis=1)[:, None]
-        noise = MAD_TO_SIGMA_SHORT * float(medians(np.abs(rest).ravel(), axis=0))
+        residuals = pixels - medians(pixels, axis=1)[:, None]
+        noise = MAD_TO_SIGMA_SHORT * float(medians(np.abs(residuals).ravel(), axis=0))
     return level, noise
 
 

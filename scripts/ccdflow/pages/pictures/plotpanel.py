@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.pages.pictures.raster import Raster
-from ccdflow.pages.pictures.scales import nice_ticks, tick_labels
+from ccdflow.pages.pictures.scales import nice_ticks, tick_labels, upright_ticks
 from ccdflow.pages.pictures.style import (
     DPI,
     EDGE,
@@ -83,7 +83,7 @@ class PlotPanel:
         Values at the left and right edge, and at the lower and upper edge.
     title : str, optional
     is_inside : bool, optional
-        Whether its legend stands inside.
+        Whether its legend is inside.
     ground : str, optional
         Its colour.
     """
@@ -224,7 +224,7 @@ class PlotPanel:
         raster = self.raster
         left, top, right, bottom = self.corners
         raster.text(left, top - 7, title, INK, points=TITLE)
-        ticks = nice_ticks(*self.y_range, max(3, (bottom - top) // 38))
+        ticks = self._upright_ticks()
         texts = tick_labels(ticks)
         for value, text in zip(ticks, texts, strict=True):
             y = round(self.y(value))
@@ -242,6 +242,31 @@ class PlotPanel:
         raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
+
+    def _upright_ticks(self):
+        _, top, _, bottom = self.corners
+        return upright_ticks(*self.y_range, max(3, (bottom - top) // 38))
+
+    def between_lines(self, y, height):
+        """Return the first pixel from ``y`` on where text meets no line of the vertical scale.
+
+        Parameters
+        ----------
+        y : int
+            The least pixel from the top of the picture that is wanted.
+        height : int
+            Of the text, pixels.
+
+        Returns
+        -------
+        int
+            ``y`` itself where the lines leave no such room in the panel.
+        """
+        lines = [round(self.y(value)) for value in self._upright_ticks()]
+        for place in range(y, self.corners[3] - height):
+            if not any(place - 2 <= line <= place + height for line in lines):
+                return place
+        return y
 
     def block(self, left, right, lower, upper, colour):
         """Fill the box between values across and upwards, a line where two are equal.
@@ -326,6 +351,7 @@ class PlotPanel:
             self._entry(right + 18, top - 7, entry)
 
     def _legend_inside(self, entries):
+        """Write the first entries in lines at the upper right; the last line counts the others."""
         shown = list(entries[:_ENTRIES])
         if len(shown) < len(entries):
             colour, text, *mark = shown[-1]

@@ -1,4 +1,4 @@
-"""Scales of pictures: which value is drawn where or how bright, and the numbers beside it."""
+"""Scales of pictures: position or brightness of a value, and the numbers of an axis."""
 
 from __future__ import annotations
 
@@ -44,6 +44,28 @@ def nice_ticks(low, high, most, *, is_whole=False):
     return [number * wide for number in range(first, last + 1)]
 
 
+def upright_ticks(low, high, most, *, is_whole=False):
+    """Return round values of a vertical scale, two or more: one alone tells no distance.
+
+    >>> nice_ticks(0.5, 350.5, 2, is_whole=True), upright_ticks(0.5, 350.5, 2, is_whole=True)
+    ([200.0], [100.0, 200.0, 300.0])
+
+    Parameters
+    ----------
+    low, high, most, is_whole
+        As of `nice_ticks`; there may be twice as many and one, for numbers are low.
+
+    Returns
+    -------
+    list of float
+    """
+    for number in range(most, 2 * most + 2):
+        ticks = nice_ticks(low, high, number, is_whole=is_whole)
+        if len(ticks) > 1:
+            break
+    return ticks
+
+
 def tick_labels(values):
     """Write the values of an axis, all with as many digits as their distance needs.
 
@@ -82,7 +104,7 @@ class Linear:
 
     def ticks(self, most=6):
         """Return some values at most, and how they are written."""
-        values = nice_ticks(self.low, self.high, most)
+        values = upright_ticks(self.low, self.high, most)
         return values, tick_labels(values)
 
 

@@ -2,8 +2,7 @@
 
 The grey of a pixel is asinh((value - centre) / scale), cut into equal steps: noise about the sky
 and stars of any brightness are seen at once, and a page makes linear scales of it. The
-text of the file has the key of the frame, so that a file is known to be of this frame or of another
-state of it.
+text of the file has the key of the frame, which tells whether the picture is current.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ def draw_small_picture(image, *, key, unit="adu"):
         known = values[finite]
         low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     high = max(high, low + _STEP_OF_NOISE)
-    steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _smooth(image, scale))))
+    steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _relative_noise(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
     values += np.float32(1.5)
@@ -103,10 +102,10 @@ def draw_small_picture(image, *, key, unit="adu"):
     return _png(lines.tobytes().translate(_greys(steps)), image.shape, shown)
 
 
-def _smooth(image, scale):
+def _relative_noise(image, scale):
     """Return the noise from pixel to pixel over the scale, 1 at most.
 
-    In a lamp's spectrum the scale is that of the lamp: steps of it would be seen as bands.
+    In a lamp's spectrum the scale is that of the lamp's light, and steps as large would be bands.
     """
     rows = image[:: max(1, image.shape[0] // _NOISE_ROWS)]
     steps = np.abs(np.diff(rows, axis=1)).ravel()
@@ -146,7 +145,7 @@ def _limits(image):
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)
     low, centre, high = (float(sample[int(part * (sample.size - 1))]) for part in (0.16, 0.5, 0.84))
-    # An even frame has no noise: on this scale any other value lies far off.
+    # The lower limits are for a frame without noise.
     scale = max((high - low) / 2, 1e-6 * abs(centre), 1e-6)
     return centre, scale, _zscale(sample[:: max(1, sample.size // _ZSCALE_SAMPLE)], centre)
 
@@ -165,9 +164,9 @@ def _zscale(values, middle):
         slope, before = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
         # Of the values about the line; their mean is 0.
         variance = (y2 - y1 * y1 / count - slope * (xy - x1 * y1 / count)) / count
-        rest = y - slope * x
-        rest -= (y1 - slope * x1) / count
-        good = (np.abs(rest) <= 2.5 * math.sqrt(max(0.0, variance))).astype(float)
+        residuals = y - slope * x
+        residuals -= (y1 - slope * x1) / count
+        good = (np.abs(residuals) <= 2.5 * math.sqrt(max(0.0, variance))).astype(float)
     reach = slope / _CONTRAST * (values.size - 1) / 2
     low, high = max(float(values[0]), middle - reach), min(float(values[-1]), middle + reach)
     return (low, high) if high > low else (float(values[0]), float(values[-1]))
@@ -176,8 +175,8 @@ def _zscale(values, middle):
 def _png(lines, shape, shown):
     """Return the bytes of a PNG of grey lines with its parameters as a text chunk.
 
-    The lines are stored, not packed: noise is packed to 70 %, and in the job of a frame that takes
-    longer than all else that a PNG needs.
+    The lines are not compressed: noise shrinks only to 70 %, and in the job of a frame compression
+    would take longer than all else.
     """
     height, width = shape
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])

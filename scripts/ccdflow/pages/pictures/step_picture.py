@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +59,7 @@ class FigurePanel:
     is_level: bool = False
 
 
-def step_picture(
-    panels: Sequence[FigurePanel],
-    *,
-    title: str = "Figures of the detector",
-    epochs: Sequence[str] = (),
-) -> bytes:
+def step_picture(panels, *, title="Figures of the detector", epochs=()):
     """Draw figures over the nights, a panel each, and mark nights.
 
     Parameters
@@ -106,8 +100,8 @@ def step_picture(
             label_axes(axes, panel.words[0].upper() + panel.words[1:], "", unit)
             _draw_lines(axes, panel, where)
             night_ticks(axes, where)
-            _mark(axes, where, epochs, color=MUTED, linestyle="--")
-            _mark(axes, where, panel.steps, color=_STEP_COLOUR, named=True)
+            _mark_nights(axes, where, epochs, color=MUTED, linestyle="--")
+            _mark_nights(axes, where, panel.steps, color=_STEP_COLOUR, named=True)
             legend(axes)
         return png_bytes(figure)
 
@@ -126,13 +120,14 @@ def _draw_lines(axes, panel, where):
         elif middle > 0:
             values = values / middle
         size = 4.5 if len(chosen) < 60 else 2.5
-        label = f"{drawable_text(line.name)}: {middle:.4g} {panel.unit}".rstrip()
+        unit = panel.unit.replace("e-", "e⁻")
+        label = f"{drawable_text(line.name)}: {middle:.4g} {unit}".rstrip()
         axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
         drawn += values.tolist()
     widen(axes, drawn, least=0.5 if panel.is_level else 0.05)
 
 
-def _mark(axes, where, nights, *, color, linestyle="-", named=False):
+def _mark_nights(axes, where, nights, *, color, linestyle="-", named=False):
     for night in nights:
         axes.axvline(where[night], color=color, linestyle=linestyle, linewidth=1.0, zorder=0)
         if named:

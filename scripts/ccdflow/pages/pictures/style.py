@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from functools import cache
 from importlib.util import find_spec
@@ -86,7 +87,9 @@ def drawable_text(text):
 
 def explanation_lines(text):
     """Return the lines of the text below the panels of a picture."""
-    return textwrap.wrap(drawable_text(text), 158)
+    # No line ends between a number and its unit.
+    whole = re.sub(r"(?<=\d) (?=%|adu\b)", "\u00a0", drawable_text(text))
+    return [line.replace("\u00a0", " ") for line in textwrap.wrap(whole, 158)]
 
 
 def footer_height(text):

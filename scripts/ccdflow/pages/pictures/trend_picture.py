@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -47,14 +46,8 @@ class TrendPoint:
     noise_ratio: float = math.nan
 
 
-def trend_picture(
-    points: Sequence[TrendPoint],
-    *,
-    title: str = "Trend over the nights",
-    highlight: str | None = None,
-    unit: str = "adu",
-) -> bytes:
-    """Draw bias level, read noise and how well the combined bias came out over nights.
+def trend_picture(points, *, title="Trend over the nights", highlight=None, unit="adu"):
+    """Draw bias level, read noise and the noise of the combined bias over nights.
 
     Parameters
     ----------
@@ -148,7 +141,7 @@ def _draw_trend(axes, points, key, which, where, number, *, alone):
 
 
 def night_ticks(axes, where):
-    """Name as many nights as fit, at their places.
+    """Label as many nights as fit.
 
     Parameters
     ----------

@@ -47,7 +47,9 @@
       document.querySelector(`#shades feFunc${name}`).setAttribute("tableValues", table.join(" "));
     }
   };
-  const figure = (number) => String(Number(number.toPrecision(4))).replace("-", "−");
+  // All digits before the point: 65535 is not 65540.
+  const figure = (number) => String(Number(
+    Math.abs(number) < 1000 ? number.toPrecision(4) : number.toFixed(0))).replace("-", "−");
 
   const show = () => {
     const [file, states] = frames[now];

@@ -44,15 +44,15 @@ def summary(context, night, records):
         "records": Counter(record.kind for record in records),
         "made": Counter(record.kind for record in records if record.status == ledger.MADE),
         "disk": _disk(records),
-        "rows": [plain_row(row) for row in rows if _is_told(row)],
+        "rows": [plain_row(row) for row in rows if _may_have_line(row)],
     }
 
 
-def _is_told(row):
+def _may_have_line(row):
     """Tell whether a line of the run may be about a frame."""
     is_plain = row.status == OK and not (row.gone or row.warnings or row.reason)
-    is_lost = row.facts["type"] == "dark" and not has_exposure(row)
-    return not is_plain or is_lost or (row.is_undated and row.facts["type"] == "bias")
+    lacks_exposure = row.facts["type"] == "dark" and not has_exposure(row)
+    return not is_plain or lacks_exposure or (row.is_undated and row.facts["type"] == "bias")
 
 
 def has_exposure(row):
@@ -61,8 +61,8 @@ def has_exposure(row):
     return isinstance(value, int | float) and 0 < value < LONGEST
 
 
-def told_rows(context):
-    """Return a store with the rows that the last lines may be about."""
+def store_for_lines(context):
+    """Return a store with all rows, closed nights' included, that may get a last line."""
     rows = {
         row.file: row
         for night in context.summaries(NAME).values()
@@ -96,6 +96,7 @@ def records(context):
 
 
 def _sum(context, name, counter):
+    """Return a counter with the counts of closed nights added."""
     for night in context.summaries(NAME).values():
         counter.update(night[name])
     return counter

@@ -1,4 +1,4 @@
-"""Closed nights: all their products are current, and a note has the facts that others need.
+"""Closed nights: all their products are current, and a note has their facts for other nights.
 
 A run that finds nothing to do leaves, beside its seal, a note of each night: the places of its rows
 and records in the notes of the archive, the groups of its masters, and its part of tables, pages
@@ -6,7 +6,7 @@ and last lines (`ccdflow.kinds.kind.Kind.summary`). While the folders of a night
 profiles and the code are unchanged, the next run need not load its frames: it opens the nights that
 changed (`ccdflow.run.nights.partial_plan`), plans these, and takes the others from the note.
 
-The note saves time and decides nothing: a run that is in doubt plans the whole archive.
+The note only saves time: a run that is in doubt plans the whole archive.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from ccdflow.run.rawframes.rows import plain_row
 FORM = 3
 """Raise it when a change alters what the note says: nights are then closed anew."""
 
-# The beginning of the names of columns with what kinds tell of nights.
-_TOLD = "told: "
-# The values of a group, beside its steps: these are as long again, and seldom asked for.
+# The names of columns with summaries of nights begin so.
+_SUMMARY_PREFIX = "told: "
+# The fields of a group in the note. Its steps, as long again and seldom used, have a column.
 _OF_GROUPS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
 _FILES = (paths.HEADERS, paths.LEDGER)
 
@@ -43,20 +43,20 @@ class ClosedNights:
     Parameters
     ----------
     columns : ccdflow.files.note_columns.Columns
-        Their note, of which the columns are read that somebody asks for.
+        Their note; a column is read when it is first used.
 
     Attributes
     ----------
     first : dict
-        What the note says of the archive.
+        The part of the note on the archive.
     nights : list of str
         All nights of the note, sorted.
     opened : set of str
         Nights that are planned by this run.
     changed : frozenset of str
-        Those of them that are not opened for the sake of others.
+        Those of them whose own folders changed.
     products : frozenset of str
-        The masters of the nights that are not.
+        The masters of the nights that stay closed.
     notes : ccdflow.run.nights.night_notes.NightNotes
     """
 
@@ -165,7 +165,7 @@ class ClosedNights:
         NeedsWholePlan
             If a night has none.
         """
-        summaries = self.column(_TOLD + name)
+        summaries = self.column(_SUMMARY_PREFIX + name)
         own = {night: summaries[night] for night in self.closed}
         if None in own.values():
             raise NeedsWholePlan(f"{name} was not noted of all nights")
@@ -405,7 +405,7 @@ def _note(context, night, homes):
             plain_row(context.store.rows[file])
             for file in dict.fromkeys(group.files[0] for group in groups if group.files)
         ],
-        **{_TOLD + name: value for name, value in summaries.items()},
+        **{_SUMMARY_PREFIX + name: value for name, value in summaries.items()},
     }
 
 

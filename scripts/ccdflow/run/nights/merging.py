@@ -1,8 +1,8 @@
-"""Late notes are put among the notes of an archive: line by line, and no row or record is loaded.
+"""The merging of late notes into the notes of an archive, without loading rows or records.
 
-A plan of some nights reads all late notes (`ccdflow.run.late_notes`), and each of its runs writes
-them whole. The notes themselves are read at their places alone. So late notes that are many are
-merged into them: sorted lines into sorted lines, at the speed of a copy.
+A plan of some nights reads all late notes (`ccdflow.run.late_notes`), and its run writes all of
+them again; of the notes themselves it reads only some places. Many late notes are therefore merged
+into the notes: sorted lines into sorted lines, at the speed of a copy.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store
 
-# Late notes are many from so many bytes on, and from this part of the notes on: to merge them costs
-# as much as a copy of all.
+# Late notes are merged above this many bytes and this part of the notes: merging copies all notes.
 _MANY, _PART = 1_000_000, 0.02
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -60,6 +59,7 @@ def merge_late_notes(results):
 
 
 def _merge_all(results, nights):
+    """Merge rows and records, remove the late notes, and note the new places of the nights."""
     late = late_notes.read_late_notes(results)
     first = json.loads(notes.first_line(results / paths.HEADERS))
     reader = header_store.RowReader(first)

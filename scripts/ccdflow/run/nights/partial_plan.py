@@ -42,13 +42,12 @@ from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 _ROUNDS = 5
 
 
-def plan_changed_nights(values, reading, chain, state, *, cores, progress, made=None):
+def plan_changed_nights(settings, reading, chain, state, *, cores, progress, made=None):
     """Plan the nights that are to be opened.
 
     Parameters
     ----------
-    values : dict
-        Settings.
+    settings : dict
     reading : ccdflow.run.rawframes.inventory.Settings
     chain : ccdflow.kinds.kind.Chain
     state : ccdflow.run.seal.State
@@ -70,7 +69,7 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress, made=
     NeedsWholePlan
         If the whole archive has to be planned.
     """
-    results = Path(values["results"])
+    results = Path(settings["results"])
     if reading.is_folding or not state:
         raise NeedsWholePlan("names of files are not all alike")
     nights = closed_nights.read_closed_nights(results)
@@ -79,11 +78,11 @@ def plan_changed_nights(values, reading, chain, state, *, cores, progress, made=
     known = nights.notes = NightNotes(results, nights)
     if atomic_write.stamp_of(results / paths.INVENTORY) != known.table:
         raise NeedsWholePlan("the table is not as it was written")
-    changes = _Changes(values, state, nights, known)
+    changes = _Changes(settings, state, nights, known)
     opened = changes.nights()
     nights.changed = frozenset(opened)
     for _ in range(_ROUNDS):
-        opening = _Opening(values, reading, chain, known, changes, made)
+        opening = _Opening(settings, reading, chain, known, changes, made)
         opened_plan, more = opening.plan(opened, cores=cores, progress=progress)
         if not more:
             return opened_plan, opening.files
@@ -99,16 +98,15 @@ class _Changes:
 
     Parameters
     ----------
-    values : dict
-        Settings.
+    settings : dict
     state : ccdflow.run.seal.State
         Of the archive as it is now.
     nights : ccdflow.run.nights.closed_nights.ClosedNights
     notes : NightNotes
     """
 
-    def __init__(self, values, state, nights, notes):
-        self._raw, self._notes, self._nights = Path(values["raw"]), notes, nights
+    def __init__(self, settings, state, nights, notes):
+        self._raw, self._notes, self._nights = Path(settings["raw"]), notes, nights
         before, now = nights.first["folders"], state.folders
         self.folders = {
             name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
@@ -169,7 +167,7 @@ class _Changes:
             if not is_plain_name(file):
                 raise NeedsWholePlan(f"{file!r} is no plain name")
         for name in self.products:
-            if not _belongs(name, folders, segments):
+            if not _is_of_open_night(name, folders, segments):
                 raise NeedsWholePlan(f"{name} belongs to no open night")
 
 
@@ -178,7 +176,7 @@ def _is_doubted(boots):
     return any(boot != ledger.boot_id() or time.time() >= until for boot, until in boots.items())
 
 
-def _belongs(name, folders, segments):
+def _is_of_open_night(name, folders, segments):
     """Tell whether a folder of products belongs to one of some raw folders, or to some night."""
     raw_folder, segment = paths.home_of(name)
     if raw_folder is not None:
@@ -192,8 +190,8 @@ def _belongs(name, folders, segments):
 # -- the plan --------------------------------------------------------------------------------------
 
 
-def _members(groups):
-    """Return {master: its kind, shared values and members}, without the masters of its members."""
+def _masters_without_steps(groups):
+    """Return {master: its kind, shared values and members}, without its steps."""
     return {group.product: (group.kind, group.shared, group.files) for group in groups}
 
 
@@ -202,7 +200,7 @@ class _Opening:
 
     Parameters
     ----------
-    values, reading, chain
+    settings, reading, chain
         See `plan_changed_nights`.
     notes : NightNotes
     changes : _Changes
@@ -210,8 +208,8 @@ class _Opening:
         See `plan_changed_nights`.
     """
 
-    def __init__(self, values, reading, chain, notes, changes, made):
-        self._values, self._reading, self._chain = values, reading, chain
+    def __init__(self, settings, reading, chain, notes, changes, made):
+        self._settings, self._reading, self._chain = settings, reading, chain
         self._notes, self._changes = notes, changes
         self._nights, self._made = notes.nights, made
         self.files = []
@@ -242,7 +240,7 @@ class _Opening:
         opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0
         ) + archive_counts.requested_frames(context)
-        return opened_plan, self._more(context, opened_plan)
+        return opened_plan, self._dependent_nights(context, opened_plan)
 
     def _take_in(self, store, records):
         """Take the records that jobs have left into the ledger, and return them by product."""
@@ -280,17 +278,17 @@ class _Opening:
 
     def _context(self, store, records):
         """Return the context of a plan of the open nights."""
-        values, nights = self._values, self._nights
+        settings, nights = self._settings, self._nights
         context = Context(
-            values, Path(values["raw"]), Path(values["results"]), store, records, self._chain,
+            settings, Path(settings["raw"]), Path(settings["results"]), store, records, self._chain,
             frozenset(inventory.outdated_files(store, self._reading)),
             cameras=self._reading.cameras, closed=nights,
             planned_products=WantedProducts(self._notes),
         )  # fmt: skip
-        _restore(context)
+        _restore_closed_nights(context)
         return context
 
-    def _more(self, context, partial):
+    def _dependent_nights(self, context, partial):
         """Return the closed nights that depend on the products of this plan."""
         nights, reach = self._nights, {kind.name: kind.reach for kind in self._chain}
         masters = {}
@@ -302,7 +300,7 @@ class _Opening:
         for night in nights.opened | masters.keys():
             now = list(masters.get(night, {}).values())
             before = nights.groups_of(night)
-            is_new = _members(before) != _members(now) or night in made
+            is_new = _masters_without_steps(before) != _masters_without_steps(now) or night in made
             if is_new and not nights.is_closed(night):
                 new += now + before
         if new:
@@ -325,7 +323,7 @@ class _Opening:
                 raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
-def _restore(context):
+def _restore_closed_nights(context):
     """Give a context what the notes of its closed nights have."""
     nights, rows = context.closed, context.store.rows.values()
     for night in nights.closed:
@@ -366,7 +364,7 @@ def plan_again(context):
     if context.closed is None:
         return plan.make_plan(fresh)
     fresh = replace(fresh, planned_products=WantedProducts(context.closed.notes))
-    _restore(fresh)
+    _restore_closed_nights(fresh)
     return plan.make_plan(fresh, stamps=ProductStamps(context.results))
 
 

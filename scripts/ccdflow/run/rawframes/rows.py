@@ -168,6 +168,13 @@ class Row:
         """Status and reason as they stand in the table."""
         if self.gone:
             return RAW_MISSING, f"{self.gone}; its product is kept"
+        if not self.warnings:
+            # Most frames have no remark, or one.
+            is_both = self.reason and self.flags
+            return (
+                self.status,
+                f"{self.reason}; {self.flags}" if is_both else self.reason or self.flags,
+            )
         warnings = (f"warning: {text}" for text in self.warnings.splitlines())
         remarks = (self.reason, *warnings, self.flags)
         return self.status, "; ".join(text for text in remarks if text)

@@ -30,11 +30,13 @@ def warning_lines(store, *, most=MOST_LINES):
     list of str
     """
     kinds = {}
-    for file in sorted(store.rows):
-        row = store.rows[file]
-        if row.gone or row.status == ARRIVING or not row.warnings:
-            continue
-        for text in row.warnings.splitlines():
+    told = [
+        (file, row.warnings)
+        for file, row in store.rows.items()
+        if row.warnings and not row.gone and row.status != ARRIVING
+    ]
+    for file, warnings in sorted(told):
+        for text in warnings.splitlines():
             kinds.setdefault(_FOUND.sub("", text), []).append((file, text))
     ranked = sorted(kinds.values(), key=lambda members: -len(members))
     lines = [_line(members) for members in ranked[:most]]

@@ -24,16 +24,21 @@ class FrameLines:
         Takes a line.
     is_short : bool
         Whether a line waits for its frame's entry in the night's list.
+    begun : dict
+        Lines that earlier rounds have begun; it gets those that this round does not say.
+    put_off : set of str
+        Nights whose lists a later round makes.
     """
 
-    def __init__(self, context, jobs, say, *, is_short):
+    def __init__(self, context, jobs, say, *, is_short, begun, put_off=frozenset()):
         self._context, self._say, self._chain = context, say, context.chain
         self._lock = threading.Lock()
-        self._texts = {}
+        # Texts and warnings by raw file.
+        self._texts = begun
         # Frames with a product that was made before.
         self._again = set()
         # Products still to be made of each frame, and of each night where its list is waited for.
-        self._left, self._lists = {}, set()
+        self._left, self._lists = {}, set(put_off)
         for job in jobs:
             kind = self._chain.by_name(job.kind)
             if kind.reach == FRAMES:
@@ -57,7 +62,8 @@ class FrameLines:
         with self._lock:
             for file, text, warnings in reports:
                 if kind.reach == FRAMES or file in self._texts:
-                    texts, warned = self._texts.setdefault(file, ([], []))
+                    first = ["again"] if file in self._again else []
+                    texts, warned = self._texts.setdefault(file, (first, []))
                     texts.append(text)
                     warned += warnings
             if kind.reach == FRAMES:
@@ -70,15 +76,11 @@ class FrameLines:
                 self.end()
 
     def end(self):
-        """Say all lines that were begun."""
+        """Say all lines that were begun, in this round or before."""
         for file in list(self._texts):
             self._line(file)
 
     def _line(self, file):
         if file in self._texts:
             texts, warnings = self._texts.pop(file)
-            again = "again" if file in self._again else ""
-            self._say(
-                "  ".join([file, *filter(None, [again, *texts])])
-                + "".join(f"; {w}" for w in warnings)
-            )
+            self._say("  ".join([file, *filter(None, texts)]) + "".join(f"; {w}" for w in warnings))

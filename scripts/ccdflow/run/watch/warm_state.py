@@ -31,7 +31,7 @@ _OF_MASTERS = (
     "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
 )  # fmt: skip
 _OF_SETUPS = (
-    "shelves", "setup", "layout", "profile", "spelled", "telling", "maps by night",
+    "shelves", "setup", "layout", "geometry", "profile", "spelled", "telling", "maps by night",
     "pixels by night", "pixels for", "detector's setup", "response", "kin",
 )  # fmt: skip
 
@@ -91,12 +91,15 @@ class ShortPlan:
         Of the new frames, as they were read.
     leaves_masters : bool
         Whether a master has to be made of these frames by a whole plan.
+    put_off : set of str
+        Nights whose lists and pages are left to a later plan.
     """
 
     context: Context
     jobs: list[Job] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     leaves_masters: bool = False
+    put_off: set[str] = field(default_factory=set)
 
 
 class WarmState:
@@ -177,13 +180,18 @@ class WarmState:
 
     # -- the plan ----------------------------------------------------------------------------------
 
-    def plan(self, new_frames):
+    def plan(self, new_frames, *, owed=frozenset(), draws=True):
         """Read new frames and plan the products that are to be made of them now.
 
         Parameters
         ----------
         new_frames : dict of str to tuple
             Raw frames that are new or were incomplete before, with their stamps.
+        owed : set of str
+            Nights whose lists and pages were put off.
+        draws : bool
+            Whether lists and pages are planned; otherwise they are put off, and nothing goes
+            through the frames that a night has already.
 
         Returns
         -------
@@ -201,14 +209,18 @@ class WarmState:
         if light and (self.leaves_masters or len(light) < len(good)):
             raise NeedsWholePlan
         self._take(rows, read)
-        nights = {row.night for row in light}
+        shown = owed | {row.night for row in light}
+        # All frames of a night whose page is planned have to be in the context.
+        nights = shown | {row.night for row in good} if shown and draws else set()
         part = ShortPlan(
-            self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good)
-        )
+            self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good),
+            put_off=set() if draws else set(shown),
+        )  # fmt: skip
+        reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
         kinds = [
             kind
             for kind in part.context.chain
-            if kind is part.context.chain.first or (light and kind.reach in (FRAMES, NIGHTS))
+            if kind is part.context.chain.first or kind.reach in reaches
         ]
         stamps = ProductStamps(part.context.results)
         planner = Planner(Planning.of(part.context), stamps, set(), frozenset())
@@ -266,10 +278,9 @@ class WarmState:
         own = {row.file: row for row in rows}
         for night in nights:
             own |= self._rows[night]
-        by_night = {
-            night: [self._rows[night][file] for file in sorted(self._rows[night])]
-            for night in nights
-        }
+        by_night = {}
+        for file in sorted(own):
+            by_night.setdefault(own[file].night, []).append(own[file])
         groups = {}
         for night in nights:
             groups |= self._groups.setdefault(night, {})

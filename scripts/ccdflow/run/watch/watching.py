@@ -22,6 +22,7 @@ from ccdflow.errors import CcdflowError, UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
+from ccdflow.run.job import FRAMES
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING
@@ -31,6 +32,7 @@ from ccdflow.run.watch import (
     frame_lines,
     heaps,
     night_closing,
+    page_pace,
     warm_state,
 )
 from ccdflow.run.watch.timed_calls import NoAnswer, Patience
@@ -66,7 +68,7 @@ class Round:
     records : list of ccdflow.run.ledger.Record
         Of the products that were made, refused or failed, in the order in which they were done.
     nights : list of str
-        Nights with a product made in this round, in order.
+        Nights with a product made in this round, in order, but those whose pages were put off.
     problem : str
         Why the round could not be done, or ''.
     arriving : int
@@ -141,7 +143,12 @@ class Watch:
         self._untried, self._not_before = {}, 0.0
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._due, self._took, self._moved = 0.0, 0.0, 0.0
+        # When the last product of a single frame was made.
+        self._framed = 0.0
         self._complaints = complaints.Complaints(say, waits or (lambda _: None))
+        # Nights whose pages were put off, and the lines of their frames, which wait for the widths
+        # of stars in the nights' lists.
+        self._pace, self._begun = page_pace.PagePace(), {}
         # The lock that no other watch on this folder gets while this one goes on.
         self._lock = None
 
@@ -199,7 +206,9 @@ class Watch:
         dict or None
             All raw frames with their times, if the folder was looked through.
         """
-        stamps, news = None, source.news(self.pause)
+        is_told = source.way == arrivals.EVENTS
+        # A folder that is looked through tells by the pause whether a frame still grows.
+        stamps, news = None, source.news(self._pace.wait(self.pause) if is_told else self.pause)
         ready = self._quiet.of_news(news)
         pause = max(_LOOK, _LOOK_TIMES * self._look_took)
         is_time_to_look = time.monotonic() - self._looked >= pause
@@ -210,7 +219,8 @@ class Watch:
         ready = self._untried = self._seen.new({**self._untried, **ready})
         if source.way == arrivals.POLLING:
             ready = self._answering(ready)
-        if (ready or self._is_due()) and time.monotonic() >= self._not_before:
+        is_needed = ready or self._is_due() or self._pace.is_due()
+        if is_needed and time.monotonic() >= self._not_before:
             self._wait_for(lambda: _notice_alone(self, ready))
         return stamps
 
@@ -301,13 +311,14 @@ class Watch:
         Parameters
         ----------
         ready : dict of str to tuple
-            Frames that are complete, with their stamps.
+            Frames that are complete, with their stamps; {} where a page that was put off is due.
 
         Returns
         -------
         Round
         """
-        if ready and self._warm is not None and not self._is_due():
+        is_short = ready or self._pace.is_due()
+        if is_short and self._warm is not None and not self._is_due():
             done = self._short_round(ready)
             if done is not None:
                 return done
@@ -315,15 +326,23 @@ class Watch:
 
     def _short_round(self, ready):
         """Make the products of new frames and of their night; None where that is not enough."""
-        done = Round(is_short=True)
+        done, draws = Round(is_short=True), self._pace.may_draw()
         try:
             with lock.take_lock(Path(self.values["results"])):
                 if not self._warm.is_current():
                     return None
-                part = self._warm.plan(ready)
-                lines = frame_lines.FrameLines(part.context, part.jobs, self.say, is_short=True)
+                began = time.monotonic()
+                part = self._warm.plan(ready, owed=self._pace.owed, draws=draws)
+                lines = frame_lines.FrameLines(
+                    part.context, part.jobs, self.say, is_short=True, begun=self._begun,
+                    put_off=part.put_off,
+                )  # fmt: skip
+                planned = self._framed = time.monotonic()
                 outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
-                lines.end()
+                if not part.put_off:
+                    lines.end()
+                seconds = time.monotonic() - self._framed + planned - began
+                self._pace.note(part.put_off, seconds)
         except note_lines.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
@@ -331,7 +350,7 @@ class Watch:
             done.is_busy = isinstance(error, lock.Busy)
         else:
             done.records = list(outcome.records.values())
-            done.nights = sorted({job.night for job in part.jobs if job.night})
+            done.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
             done.problem = outcome.full or "; ".join(outcome.unrecorded.values())
             self._note_rows(part.rows)
             done.arriving = len(self._arriving & ready.keys())
@@ -354,6 +373,7 @@ class Watch:
         if done.problem:
             # The frames are new at the next look as well.
             self._warm, self._due = None, now + _PATIENCE
+            self._pace.forget()
             self._hold(done)
             return
         self._seen.add(ready)
@@ -377,6 +397,7 @@ class Watch:
         Round
         """
         done, began = Round(), time.monotonic()
+        self._pace.forget()
         self._profiles = self._profiles_now()
         try:
             self._round(done)
@@ -469,7 +490,9 @@ class Watch:
         began = time.monotonic()
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
-            lines = frame_lines.FrameLines(context, jobs, self.say, is_short=is_short)
+            lines = frame_lines.FrameLines(
+                context, jobs, self.say, is_short=is_short, begun=self._begun
+            )
             outcome = worker.work(
                 context,
                 jobs,
@@ -498,6 +521,8 @@ class Watch:
 
         def tell(record):
             self._note_life()
+            if self.chain.by_name(record.kind).reach == FRAMES:
+                self._framed = self._moved
             lines.add(record)
 
         return tell

@@ -11,7 +11,8 @@ from scipy import ndimage
 from ccdflow.verify.comparing.comparing import same_value
 from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 
-# All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again on purpose.
+# All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again
+# on purpose.
 # Rounds of L.A.Cosmic.
 _ROUNDS = 4
 # Relative and absolute tolerance of CRFWHM, pixels; and that of pixels that are stored in steps.

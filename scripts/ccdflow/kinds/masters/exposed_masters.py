@@ -1,4 +1,4 @@
-"""The common part of combined darks and flats, beyond that of all masters."""
+"""The base of combined darks and flats: frames with an exposure time, less other masters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ccdflow.kinds.matching.association import why_missing
 from ccdflow.run import ledger
 
 
-class LightMasterKind(MasterKind):
-    """A master of frames that hold charge: combined with the noise model, less other masters."""
+class ExposedMasterKind(MasterKind):
+    """A master of exposed frames: other masters are subtracted, and the noise model clips."""
 
     def shown(self, context, night):
         """Return the masters of a night."""
@@ -18,8 +18,8 @@ class LightMasterKind(MasterKind):
     def why_without(self, context, group):
         """Return {kind: why} of the masters that the members are combined without.
 
-        The reasons name other products and change with them, so no record may keep them: who shows
-        them asks for them and has them in its own basis.
+        The reasons name other products and change with them, so no record may keep them. A product
+        that shows them has them in its basis.
 
         Parameters
         ----------
@@ -35,7 +35,7 @@ class LightMasterKind(MasterKind):
 
     @property
     def _name_in_summary(self):
-        """The name under which it is noted what the masters of a closed night are made without."""
+        """The name of `why_without` in the summary of a closed night."""
         return f"{self.name} without"
 
     def summary(self, context, night, records):
@@ -64,6 +64,6 @@ class LightMasterKind(MasterKind):
         for kind in self.before:
             reasons = [each[kind] for each in without if kind in each]
             if reasons:
-                what = f"{len(reasons)} of {len(made)} {self.words[1]}"
-                lines.append(f"{what} without {kind}: {match_sentences.reasons_words(reasons)}")
+                number = f"{len(reasons)} of {len(made)} {self.words[1]}"
+                lines.append(f"{number} without {kind}: {match_sentences.reasons_words(reasons)}")
         return lines

@@ -82,22 +82,3 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
         return not is_repeated
     is_batch = rule_name == "night" if event == "job_error" else "CalledProcessError" in text
     return is_warning and not (is_batch and is_local)
-
-
-def error_line_with_settings(error, given):
-    """Return an error's line; ``given`` are the settings of the command line.
-
-    Parameters
-    ----------
-    error : ccdflow.errors.CcdflowError
-    given : collection of str
-        Names of the settings of the command line.
-
-    Returns
-    -------
-    str
-    """
-    key = str(error.keyword).split(".")[0]
-    if key in given and str(error.file or "").endswith("config/config.yaml"):
-        return f"--config {error.reason}"
-    return str(error)

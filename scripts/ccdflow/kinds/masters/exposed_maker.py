@@ -1,4 +1,4 @@
-"""The making of a combined dark or flat, beyond that of all masters."""
+"""The making of a combined dark or flat: other masters subtracted, the noise model applied."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching.association import why_missing
 
 
-class LightMasterMaker(MasterMaker):
-    """The making of a master with the noise model, its members less other masters."""
+class ExposedMasterMaker(MasterMaker):
+    """The making of a master of exposed frames, by the noise model, less other masters."""
 
     def strangers(self, work, combined, image):
         """Return the members that have another's pixels; their light may differ."""
@@ -33,7 +33,7 @@ class LightMasterMaker(MasterMaker):
                 cards.add_history(f"ccdflow: combined without {step.kind}: there was none")
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
-        """Write how one image came out, and the noise that its uncertainty is made with."""
+        """Write the figures of one image, and the noise from which its uncertainty is computed."""
         combined_header.write_combined_cards(cards, combined, (), texts, unit)
         combined_header.write_noise_cards(cards, combined, unit)
 

@@ -1,0 +1,80 @@
+"""The `snakemake` command, and after it one line: the CPU seconds that the contact sheet took.
+
+python benchmarks/counted_sheet.py ARGUMENTS OF SNAKEMAKE
+
+Counted is what a run without a contact sheet would not do: the sums of each frame's rows, its small
+picture, the list of the night, and the two parts of the night's page. All jobs of a run of up to
+2,000 frames are threads of this process.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from functools import wraps
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+import ccdflow.lean_imports  # noqa: F401  before numpy
+
+LINE = "contact sheet: {:.4f} CPU s"
+
+
+def counted_functions():
+    """Return (owner, name) of the functions that are counted; none of them calls another."""
+    from ccdflow.frame.small_images import SmallImage
+    from ccdflow.kinds.contact_sheet import Sheet
+    from ccdflow.kinds.reducing import reduce_job
+
+    of_frames = [(SmallImage, name) for name in ("__init__", "add", "result")]
+    of_nights = [(Sheet, name) for name in ("plan", "make", "sections")]
+    return [*of_frames, (reduce_job, "write_small_picture"), *of_nights]
+
+
+def count(owner, name, seconds):
+    """Let a function note the CPU seconds of each of its calls, by the clock of its thread.
+
+    Parameters
+    ----------
+    owner : type or module
+    name : str
+    seconds : list of float
+        Takes them.
+    """
+    function = getattr(owner, name)
+
+    @wraps(function)
+    def timed(*arguments, **named):
+        began = time.thread_time()
+        try:
+            return function(*arguments, **named)
+        finally:
+            seconds.append(time.thread_time() - began)
+
+    setattr(owner, name, timed)
+
+
+def seconds_in(log):
+    """Return the CPU seconds that a run has printed, None where it printed none."""
+    found = re.search(r"^contact sheet: ([\d.]+) CPU s$", log, re.MULTILINE)
+    return None if found is None else float(found[1])
+
+
+def run(arguments):
+    """Run Snakemake, and print the seconds."""
+    from snakemake.cli import main
+
+    seconds = []
+    for owner, name in counted_functions():
+        count(owner, name, seconds)
+    sys.argv = ["snakemake", *arguments]
+    try:
+        main()
+    finally:
+        print(LINE.format(sum(seconds)), flush=True)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

@@ -1,0 +1,148 @@
+"""The strip of time on the page of a night: figures of its frames against the clock."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ccdflow.pages.contents import Section
+from ccdflow.pages.text_formatting import type_rank
+
+# Distances of the clock's lines, hours: a minute to a day.
+_TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
+
+
+@dataclass(frozen=True)
+class TimePoint:
+    """One frame in the strip of time.
+
+    Attributes
+    ----------
+    hours : float
+        Hours since the first midnight of the night's frames, UT.
+    value : float
+        In the unit of its panel.
+    kind : str
+        Image type.
+    words : str
+        Text on hovering: file, value and unit.
+    number : int
+        Number of its tile on the contact sheet, from 0; -1 if it has none.
+    """
+
+    hours: float
+    value: float
+    kind: str
+    words: str
+    number: int = -1
+
+
+@dataclass(frozen=True)
+class TimePanel:
+    """One panel of the strip of time: a figure against the clock.
+
+    Attributes
+    ----------
+    name, unit, hint : str
+        The figure, its unit, and its text on hovering.
+    points : tuple of TimePoint
+    """
+
+    name: str
+    unit: str
+    hint: str
+    points: tuple[TimePoint, ...]
+
+    @property
+    def limits(self):
+        """Lowest and highest value of the scale, in the panel's unit; never equal."""
+        values = [point.value for point in self.points]
+        low, high = min(values), max(values)
+        room = max(0.08 * (high - low), 2e-4 * max(abs(low), abs(high)), 1e-6)
+        return low - room, high + room
+
+    @property
+    def span(self):
+        """Lowest and highest value in words."""
+        low, high = (end(point.value for point in self.points) for end in (min, max))
+        if low == high:
+            return f"{low:.4g}".replace("-", "−")
+        digits = max(
+            0, 3 - math.floor(math.log10(max(high - low, 1e-3 * max(abs(high), 1e-3)))) - 1
+        )
+        texts = [f"{value:.{digits}f}".replace("-", "−") for value in (low, high)]
+        return " to ".join(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True)
+class TimePanels:
+    """The strip of time: panels over one another, all with the same clock.
+
+    Attributes
+    ----------
+    panels : tuple of TimePanel
+    start, end : float
+        Hours at the left and at the right edge.
+    kinds : tuple of str
+        The image types that occur.
+    """
+
+    panels: tuple[TimePanel, ...]
+    start: float
+    end: float
+    kinds: tuple[str, ...]
+
+    def x(self, point):
+        """Return how far right a point lies in the panel, 0 to 1000."""
+        return round(1000 * (point.hours - self.start) / (self.end - self.start), 1)
+
+    def y(self, panel, point):
+        """Return how far below the top of its panel a point lies, 0 to 100.
+
+        Parameters
+        ----------
+        panel : TimePanel
+            Its limits are the scale.
+        point : TimePoint
+
+        Returns
+        -------
+        float
+        """
+        low, high = panel.limits
+        return round(100 * (high - point.value) / (high - low), 1)
+
+    @property
+    def ticks(self):
+        """Positions, 0 to 1000, and texts of about six lines of the clock, at round times."""
+        length = self.end - self.start
+        step = next((hours for hours in _TICK_STEPS if length / hours <= 7), 48)
+        first = math.ceil(self.start / step - 1e-9)
+        ticks = []
+        for number in range(first, math.floor(self.end / step + 1e-9) + 1):
+            minutes = round(number * step * 60)
+            position = round(1000 * (number * step - self.start) / length, 1)
+            ticks.append((position, f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"))
+        return ticks
+
+
+def strip_section(panels):
+    """Return the strip of time; None where no panel has a point.
+
+    Parameters
+    ----------
+    panels : sequence of TimePanel
+
+    Returns
+    -------
+    Section or None
+    """
+    panels = tuple(panel for panel in panels if panel.points)
+    hours = [point.hours for panel in panels for point in panel.points]
+    if not hours:
+        return None
+    room = max(0.02 * (max(hours) - min(hours)), 1 / 60)
+    kinds = {point.kind for panel in panels for point in panel.points}
+    kinds = tuple(sorted(kinds, key=lambda kind: (type_rank(kind), kind)))
+    strip = TimePanels(panels, min(hours) - room, max(hours) + room, kinds)
+    return Section("clock", "Through the night", template="strip.html.j2", content=strip, order=20)
