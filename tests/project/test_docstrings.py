@@ -95,6 +95,20 @@ def has_section(text, name):
     return re.search(rf"^(?:Other )?{name}\n-+$", text, re.MULTILINE) is not None
 
 
+def test_long_private_functions_say_what_they_do():
+    """Those of nine lines and more, in the packages that have got there: add the next one."""
+    packages = ("calibrate", "camera", "combine", "detector", "files", "frame", "verify")
+    lacking = [
+        f"{module.path.relative_to(SCRIPTS)}: {node.name}"
+        for module in modules()
+        if module.path.relative_to(SCRIPTS).parts[1:2] in [(package,) for package in packages]
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("__")
+        if node.end_lineno - node.lineno >= 8 and not ast.get_docstring(node)
+    ]
+    assert lacking == []
+
+
 def test_two_parameters_or_more_are_described():
     lacking = [
         place

@@ -41,8 +41,8 @@ class _Claim:
         """The time as the card has it, or in the claim's form."""
         return self.text or f"{self.when:{self.form}}"
 
-    def off(self, when):
-        """Return how far it is from a time."""
+    def difference_from(self, when):
+        """Return how far it is from a time, at least 0: of a time of day the nearest one."""
         apart = self.when - when
         return abs((apart + _DAY / 2) % _DAY - _DAY / 2 if self.is_clock else apart)
 
@@ -72,7 +72,7 @@ def look_at_dates(reader, moment, exptime):
     others = [
         (difference, claim)
         for claim in _claims(reader, when, moment.cards)
-        if (difference := claim.off(when)) > allowed + claim.reach
+        if (difference := claim.difference_from(when)) > allowed + claim.reach
     ]
     if not others:
         return
@@ -89,8 +89,8 @@ def look_at_dates(reader, moment, exptime):
 def _time_in_words(difference):
     """Return a time in words.
 
-    >>> _words(timedelta(days=7)), _words(timedelta(hours=8)), _words(timedelta(seconds=130))
-    ('7 days', '8 hours', '130 s')
+    >>> [_time_in_words(timedelta(hours=hours)) for hours in (168, 8, 0.05)]
+    ['7 days', '8 hours', '180 s']
     """
     seconds = difference.total_seconds()
     for size, name in ((86400, "days"), (3600, "hours")):
@@ -105,7 +105,7 @@ def _claims(reader, when, keywords):
     read = stamp_reader(system)
     for content in reader.contents_of("date"):
         stamp = None if content.keyword in keywords else read(content)
-        if stamp is None or stamp.local or stamp.other is not None:
+        if stamp is None or stamp.local or stamp.exchanged is not None:
             continue
         if stamp.clock:
             yield _Claim(stamp.keyword, stamp.at(stamp.clock))

@@ -42,7 +42,7 @@ class CardTime:
     ----------
     keyword : str
     day : datetime.date or None
-    other : datetime.date or None
+    exchanged : datetime.date or None
         The day by the other order of day and month, where both can be meant.
     clock : datetime.timedelta or None
         Since midnight.
@@ -56,7 +56,7 @@ class CardTime:
 
     keyword: str
     day: date | None = None
-    other: date | None = None
+    exchanged: date | None = None
     clock: timedelta | None = None
     zone: timedelta | None = None
     local: bool = False
@@ -117,12 +117,12 @@ def stamp_reader(system):
         day = read_day(content.value, order=order_of(content.comment))
         if day is None:
             return None
-        clock = read_clock(day.rest, joined=True) if day.rest.strip() else None
+        clock = read_clock(day.remainder, joined=True) if day.remainder.strip() else None
         if clock is None:
-            stamp = CardTime(content.keyword, day.day, day.other)
+            stamp = CardTime(content.keyword, day.day, day.exchanged)
         else:
             stamp = CardTime(
-                content.keyword, day.day, day.other, clock.time, clock.zone, remark=clock.remark
+                content.keyword, day.day, day.exchanged, clock.time, clock.zone, remark=clock.remark
             )
         return _stamp_with_zone(stamp, content, system)
 
@@ -189,7 +189,7 @@ def _clock_of_card(content, system):
     day, clock = None, read_clock(value)
     if clock is None:
         day = read_day(value)
-        clock = read_clock(day.rest, joined=True) if day else None
+        clock = read_clock(day.remainder, joined=True) if day else None
     # A text with a colon is no number.
     number = None if type(value) is str and ":" in value else as_number(value)
     if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):

@@ -79,15 +79,15 @@ class Day:
     Attributes
     ----------
     day : datetime.date
-    other : datetime.date or None
+    exchanged : datetime.date or None
         The date with day and month exchanged, where nothing tells them apart.
-    rest : str
+    remainder : str
         The text behind it: a time of day and a zone, perhaps.
     """
 
     day: date
-    other: date | None = None
-    rest: str = ""
+    exchanged: date | None = None
+    remainder: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def read_day(text, *, order=""):
     match = _DAY_OF_YEAR.match(text)
     if match and 1 <= int(match[2]) <= 366:
         first = _day(int(match[1]), 1, 1, text[match.end() :])
-        return first and Day(first.day + timedelta(days=int(match[2]) - 1), None, first.rest)
+        return first and Day(first.day + timedelta(days=int(match[2]) - 1), None, first.remainder)
     return None
 
 
@@ -180,24 +180,28 @@ def day_of_folder(name):
     return None
 
 
-def _day_of_numbers(match, rest, order):
+def _day_of_numbers(match, remainder, order):
     """Return the day of three numbers, which of them is the month being open."""
     first, second, year = int(match[1]), int(match[3]), _year(match[4])
     if order == "month":
-        return _day(year, first, second, rest) or _day(year, second, first, rest)
-    day, exchanged = _day(year, second, first, rest), _day(year, first, second, rest)
+        return _day(year, first, second, remainder) or _day(year, second, first, remainder)
+    day, exchanged = _day(year, second, first, remainder), _day(year, first, second, remainder)
     if day is None or exchanged is None or order == "day" or day == exchanged:
         return day or exchanged
-    return Day(day.day, exchanged.day, rest)
+    return Day(day.day, exchanged.day, remainder)
 
 
-def _day(year, month, day, rest):
+def _day(year, month, day, remainder):
     """Return the `Day` of a year, a month and a day, or None where there is no such date."""
     try:
         calendar_day = date(year, month, int(day))
     except (TypeError, ValueError):
         return None
-    return Day(calendar_day, None, rest) if FIRST_YEAR <= calendar_day.year <= _LAST_YEAR else None
+    return (
+        Day(calendar_day, None, remainder)
+        if FIRST_YEAR <= calendar_day.year <= _LAST_YEAR
+        else None
+    )
 
 
 def _month(name):
@@ -248,19 +252,19 @@ def read_clock(text, *, joined=False):
     return _clock(int(hours), int(minutes), seconds, text[match.end() :])
 
 
-def _clock(hours, minutes, seconds, rest):
+def _clock(hours, minutes, seconds, remainder):
     """Return the time of day of three numbers and the text behind them, or None."""
     if hours > 24 or minutes > 59 or seconds >= 61:
         return None
-    if not rest:
+    if not remainder:
         return Clock(timedelta(hours=hours, minutes=minutes, seconds=seconds))
-    am_pm = _AM_PM.match(rest)
+    am_pm = _AM_PM.match(remainder)
     if am_pm:
         if not 1 <= hours <= 12:
             return None
-        hours, rest = hours % 12 + 12 * (am_pm[1].lower() == "p"), rest[am_pm.end() :]
-    zone, understood = read_zone(rest)
-    remark = "" if understood else f"the time zone {rest.strip()!r} is not understood"
+        hours, remainder = hours % 12 + 12 * (am_pm[1].lower() == "p"), remainder[am_pm.end() :]
+    zone, understood = read_zone(remainder)
+    remark = "" if understood else f"the time zone {remainder.strip()!r} is not understood"
     return Clock(timedelta(hours=hours, minutes=minutes, seconds=seconds), zone, remark)
 
 

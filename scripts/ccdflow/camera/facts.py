@@ -343,6 +343,10 @@ def _one_spelling(text):
     return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"
 
 
+# A longer text on a part, of many images, is replaced by its hash.
+_LONGEST_PART = 120
+
+
 def part_of(headers, images):
     """Return a text that two frames have in common only if they are of the same part of a detector.
 
@@ -362,7 +366,7 @@ def part_of(headers, images):
         cards = ((name, card_value(headers[hdu], name)) for name in PART)
         entries += [f"{name} {_plain(value)}" for name, value in cards if _plain(value)]
     text = ", ".join(dict.fromkeys(entries) if len(images) == 1 else entries)
-    return text if len(text) <= 120 else hashlib.sha256(text.encode()).hexdigest()[:12]
+    return text if len(text) <= _LONGEST_PART else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _plain(value):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from ccdflow.files.cards import contents, hdu_indices
-from ccdflow.files.values import as_electrons, as_number
+from ccdflow.files.values import MOST_ELECTRONS, as_electrons, as_number
 
 
-def card_number(headers, specs, index, *, most=1e6):
+def card_number(headers, specs, index, *, most=MOST_ELECTRONS):
     """Return the first number above 0 in these cards, in an HDU's own header before the primary.
 
     A unit of electrons may follow it. A setting of the readout is passed over, see
@@ -51,11 +51,11 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 
-# Such a camera has an offset as well; no detector has this many electrons per adu.
+# A camera with a setting of the gain has one of the offset as well.
 _BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL")
 
-# A gain of this many electrons per adu, or more, is a setting of the camera.
-_MOST_ELECTRONS = 50
+# No detector has this many electrons per adu: the number is a setting.
+_LEAST_SETTING = 50
 
 
 def is_gain_setting(content, header):
@@ -79,4 +79,4 @@ def is_gain_setting(content, header):
     value = as_number(content.value)
     if value is None or not re.fullmatch(r"\d+", str(content.value).strip()):
         return False
-    return value >= _MOST_ELECTRONS or any(key in header for key in _BESIDE_A_SETTING)
+    return value >= _LEAST_SETTING or any(key in header for key in _BESIDE_A_SETTING)

@@ -107,18 +107,18 @@ def moment_of(reader):
 
 def _day_and_month(reader, stamp):
     """Return the stamp with day and month told apart by another card, or with a warning."""
-    if stamp.other is None:
+    if stamp.exchanged is None:
         return stamp
     days, _ = days_of(reader)
     if days is not None:
         day_of_number = (MJD_START + timedelta(days=days)).date()
         if abs((day_of_number - stamp.day).days) <= 1:
             return stamp
-        if abs((day_of_number - stamp.other).days) <= 1:
-            return replace(stamp, day=stamp.other)
+        if abs((day_of_number - stamp.exchanged).days) <= 1:
+            return replace(stamp, day=stamp.exchanged)
     reader.warn(
         f"{stamp.keyword}: day and month cannot be told apart: {stamp.day.isoformat()} is meant, "
-        f"or {stamp.other.isoformat()}"
+        f"or {stamp.exchanged.isoformat()}"
     )
     return stamp
 
@@ -150,7 +150,7 @@ def _local_moment(reader, stamps, system):
     stamp = stamps[0]
     clock = stamp.clock
     if not clock:
-        clock = next((other.clock for other in clocks(reader, system)), clock)
+        clock = next((stamp_of_clock.clock for stamp_of_clock in clocks(reader, system)), clock)
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, is_local=True, cards=(stamp.keyword,))
@@ -362,7 +362,7 @@ def _local_time(reader):
 
     def local(content):
         day = read_day(content.value, order=order_of(content.comment))
-        clock = read_clock(day.rest, joined=True) if day else None
+        clock = read_clock(day.remainder, joined=True) if day else None
         return None if clock is None else CardTime(content.keyword, day.day).at(clock.time)
 
     return reader.read("local_time", local, "not a date and time").value

@@ -230,7 +230,11 @@ MOST_SATURATION = 1e10
 """Limit of a saturation: above the adu of 32-bit integers, and far above any gain."""
 
 
-def as_electrons(value, *, most=1e6):
+MOST_ELECTRONS = 1e6
+"""Limit of a gain, electrons per adu, and of a read noise, electrons: no detector has more."""
+
+
+def as_electrons(value, *, most=MOST_ELECTRONS):
     """Return a gain, a read noise or a saturation, whatever unit of electrons follows, or None.
 
     Parameters

@@ -10,6 +10,7 @@ from ccdflow.errors import UserError
 from ccdflow.verify import selection, table
 from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
+# Lines on files, products and notes that the verdicts leave out.
 _STRANGER = "no run here has noted it: it is no product of this results folder"
 _TOO_LARGE = (
     "{} tables of bad pixels and maps of shutters are in no sample: their frames have more than"
@@ -42,11 +43,11 @@ def named_products(results, words):
     UserError
         If there is no such product.
     """
-    there = set(selection.files_of(results))
+    existing = set(selection.files_of(results))
     products = []
     for word in words:
         product = word.removeprefix(f"{results.as_posix()}/")
-        if product not in there:
+        if product not in existing:
             raise UserError(
                 "there is no such product",
                 file=results / product,
@@ -94,7 +95,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
             file=results / table.NAME,
             remedy="move it away",
         )
-    noted = {product: NotedProduct(*one) for product, one in noted.items()}
+    noted = {product: NotedProduct(*notes) for product, notes in noted.items()}
     made, strangers = selection.made_of(results, noted)
     if words:
         products, large = named_products(results, words), []
@@ -111,16 +112,16 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
         verdicts, fresh, remarks = table.verify_products(
             products, made=made, raw=raw, results=results, whole=whole, threads=threads
         )
-    looked = [*verdicts, *_strangers_as(strangers, every)]
-    lines = table.lines_on_verdicts(looked, fresh, expected)
+    all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, every)]
+    lines = table.lines_on_verdicts(all_verdicts, fresh, expected)
     if not noted:
         lines.insert(-1, _NO_NOTES)
     if strangers and not every and not words:
-        lines.insert(-1, _line_on(strangers))
+        lines.insert(-1, _line_on_strangers(strangers))
     if large:
         lines.insert(-1, _TOO_LARGE.format(len(large)))
     lines[-1:-1] = remarks
-    status = int(any(_fails(verdict, expected) for verdict in looked))
+    status = int(any(_fails(verdict, expected) for verdict in all_verdicts))
     return "\n".join(f"ccdflow: {line}" for line in lines), status
 
 
@@ -130,7 +131,7 @@ def _fails(verdict, expected):
     )
 
 
-def _strangers_as(strangers, every):
+def _verdicts_on_strangers(strangers, every):
     """Return the verdicts on files that are no products, where all products are asked for."""
     if not every:
         return []
@@ -140,6 +141,6 @@ def _strangers_as(strangers, every):
     ]
 
 
-def _line_on(strangers):
+def _line_on_strangers(strangers):
     names = ", ".join(strangers[:_MOST_NAMED]) + (" ..." if len(strangers) > _MOST_NAMED else "")
     return f"{len(strangers)} FITS files are no products of this results folder: {names}"

@@ -15,15 +15,16 @@ from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.outcome import NotedProduct
 from ccdflow.verify.reading.source_files import files_named, size_and_times
 
+# Kinds of products by their folder, and by the beginning of their name in it.
 _BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
 _BY_NAME = {
     "combined": {"bias_": "bias", "dark_": "dark", "flat_": "flat"},
     "detector": {"pixels_": "detector", "bad_pixels_": "bad pixels", "shutter_": "shutter"},
 }
 
-
 FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose products take all pixels of all the frames that they are made of."""
+
 MOST_BYTES = 64_000_000
 """A product of more bytes of such frames is in no sample: it would take 1.5 s of CPU."""
 
@@ -35,9 +36,9 @@ def files_of(results):
         if not top.is_dir() or top.name.startswith("."):
             continue
         for folder, _, names in os.walk(top):
-            below = Path(folder).relative_to(results).as_posix()
+            relative = Path(folder).relative_to(results).as_posix()
             files += [
-                f"{below}/{name}"
+                f"{relative}/{name}"
                 for name in names
                 if not name.startswith(".") and paths.is_fits(name)
             ]
@@ -102,12 +103,12 @@ def sample_of_products(results, made):
     """
     results, chosen, large = Path(results), {}, []
     rows = _rows_of(results)
-    for product, one in made.items():
+    for product, notes in made.items():
         folder, *folders, name = product.split("/")
-        if one.kind in FROM_ALL_PIXELS and _bytes_of_frames(product, results) > MOST_BYTES:
+        if notes.kind in FROM_ALL_PIXELS and _bytes_of_frames(product, results) > MOST_BYTES:
             large.append(product)
             continue
-        if one.kind in ("frame", "science"):
+        if notes.kind in ("frame", "science"):
             row = rows.get(product.removeprefix(f"{folder}/"))
             if row is None:
                 continue
@@ -116,8 +117,8 @@ def sample_of_products(results, made):
             group = _camera_of(results / product), *folders
         else:
             group = *folders, name.partition("_")[0]
-        group = (one.kind, *group)
-        chosen[group] = min(chosen.get(group, product), product, key=_draw)
+        group = (notes.kind, *group)
+        chosen[group] = min(chosen.get(group, product), product, key=_hash_of_name)
     return sorted(chosen.values()), large
 
 
@@ -153,5 +154,5 @@ def _camera_of(path):
         return ""
 
 
-def _draw(product):
+def _hash_of_name(product):
     return hashlib.sha256(product.encode("utf-8", "surrogateescape")).hexdigest()

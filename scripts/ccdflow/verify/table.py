@@ -47,8 +47,11 @@ class Entry:
     ccdproc: str
 
 
+# Part of the remark where the table cannot be written.
 _UNWRITTEN = "the verdicts stand here alone, and the next verification makes all of them again"
-_WORDS = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
+# Verdicts that the last line counts.
+_COUNTED = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
+# Columns of an `Entry` beside those of its verdict, and all of them.
 _OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
 
@@ -73,9 +76,9 @@ def hash_with_sources(product, content, raw, results, made):
         first = read_headers(content)[0]
     except CannotRemake:
         first = {}
-    own = made.kind, made.key, made.content
+    notes = made.kind, made.key, made.content
     named = files_named(product, first, raw, results)
-    sources = repr([*own, *((path.name, *size_and_times(path)) for path in named)])
+    sources = repr([*notes, *((path.name, *size_and_times(path)) for path in named)])
     stamp = f"{zlib.crc32(content):08x}-{zlib.crc32(sources.encode()):08x}"
     return stamp, made.key or str(first.get("CCDFKEY", ""))
 
@@ -158,9 +161,9 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
             return product, Entry(verdict, "", "", 0, CCDPROC), True
         stamp, key = hash_with_sources(product, content, raw, results, made[product])
         modified = size_and_times(results / product)[1:2] or (0,)
-        before = known.get(product)
-        if before is not None and _still_holds(before, stamp, whole):
-            return product, before, False
+        entry = known.get(product)
+        if entry is not None and _still_holds(entry, stamp, whole):
+            return product, entry, False
         # Only here: ccdproc costs 0.25 s of CPU.
         from ccdflow.verify.verdicts import verify
 
@@ -208,16 +211,16 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
     list of str
     """
     lines, counts = [], Counter()
-    for each in verdicts:
-        word = each.verdict
+    for verdict in verdicts:
+        word = verdict.verdict
         if word == CANNOT:
-            is_expected = each.cause in expected
+            is_expected = verdict.cause in expected
             counts[f"{CANNOT}, as expected" if is_expected else CANNOT] += 1
-            word += f" ({each.cause}, as expected)" if is_expected else f" ({each.cause})"
+            word += f" ({verdict.cause}, as expected)" if is_expected else f" ({verdict.cause})"
         elif word == DIFFERS:
             counts[DIFFERS] += 1
-        if each.verdict != VERIFIED:
-            lines.append(f"{word}: {each.product}: {each.reason}")
+        if verdict.verdict != VERIFIED:
+            lines.append(f"{word}: {verdict.product}: {verdict.reason}")
     verified = len(verdicts) - sum(counts.values())
     text = f"{verified} of {len(verdicts)} products verified"
     text += f" with ccdproc {CCDPROC}"
@@ -225,7 +228,7 @@ def lines_on_verdicts(verdicts, fresh, expected=()):
         text += f" ({fresh} now, the others before)"
     return [
         *lines,
-        text + "".join(_count_words(counts[word], word) for word in _WORDS if counts[word]),
+        text + "".join(_count_words(counts[word], word) for word in _COUNTED if counts[word]),
     ]
 
 

@@ -31,7 +31,7 @@ from ccdflow.verify.selection import kind_of
 
 
 @cache
-def _module(name):
+def _import_module(name):
     """Return a module below ccdflow.verify, imported without garbage collection.
 
     ccdproc has 300,000 objects, none of them garbage: the search takes a quarter of its import.
@@ -45,24 +45,26 @@ def _module(name):
     return module
 
 
-def _frame(headers, path, raw, results, whole):
-    return _module("reduced.reduced_verdict").verify_frame(headers, path, raw)
+def _verify_frame(headers, path, raw, results, whole):
+    return _import_module("reduced.reduced_verdict").verify_frame(headers, path, raw)
 
 
 def _verify_combined(headers, path, raw, results, whole):
-    return _module("combined.combined_verdict").verify_combined(headers, path, results, whole)
+    return _import_module("combined.combined_verdict").verify_combined(
+        headers, path, results, whole
+    )
 
 
 def _verify_calibrated(headers, path, raw, results, whole):
-    return _module("calibrated.calibrated_verdict").verify_calibrated(headers, path, results)
+    return _import_module("calibrated.calibrated_verdict").verify_calibrated(headers, path, results)
 
 
 def _verify_measured(headers, path, raw, results, whole):
-    return _module("detector.detector_products").verify_detector(headers, path, results)
+    return _import_module("detector.detector_products").verify_detector(headers, path, results)
 
 
 VERIFIERS = {
-    "frame": _frame,
+    "frame": _verify_frame,
     "science": _verify_calibrated,
     **dict.fromkeys(("bias", "dark", "flat"), _verify_combined),
     **dict.fromkeys(("detector", "bad pixels", "shutter"), _verify_measured),
@@ -116,9 +118,11 @@ def _compare(product, raw, results, whole, made, content):
     try:
         headers = read_headers(content)
     except CannotRemake as error:
-        return _cannot(str(error), error.cause)
+        return _fields_of_refusal(str(error), error.cause)
     try:
-        fields = _remade(product, headers, raw=raw, results=results, whole=whole, made=made)
+        fields = _verify_by_sources(
+            product, headers, raw=raw, results=results, whole=whole, made=made
+        )
         _check_noted(headers[0], datasum, made)
         check_settings(headers, made.kind, made.basis)
         _check_headers(cards, made)
@@ -128,7 +132,7 @@ def _compare(product, raw, results, whole, made, content):
     return fields | {"unit": _unit_of(headers, made.kind, fields.get("largest", math.nan))}
 
 
-def _remade(product, headers, raw, results, whole, made):
+def _verify_by_sources(product, headers, raw, results, whole, made):
     """Return the fields of a verdict by the files that a product names."""
     try:
         if made.kind not in VERIFIERS:
@@ -137,17 +141,17 @@ def _remade(product, headers, raw, results, whole, made):
         _check_name(headers[0], product, made.kind)
         return VERIFIERS[made.kind](headers, results / product, raw, results, whole)
     except CannotRemake as error:
-        return _cannot(str(error), error.cause)
+        return _fields_of_refusal(str(error), error.cause)
     except _UNREADABLE as error:
         words = str(error) or f"it is empty or cut short ({type(error).__name__})"
-        return _cannot(f"a file that it is made of cannot be read: {words}", UNREADABLE)
+        return _fields_of_refusal(f"a file that it is made of cannot be read: {words}", UNREADABLE)
     except _UNUSABLE as error:
         # The sums are right, but the cards do not describe a product.
         reason = f"its header cannot be followed: {type(error).__name__}: {error}"
-        return _cannot(reason, UNREADABLE)
+        return _fields_of_refusal(reason, UNREADABLE)
 
 
-def _cannot(reason, cause):
+def _fields_of_refusal(reason, cause):
     return {"verdict": CANNOT, "reason": reason, "cause": cause}
 
 
@@ -157,7 +161,7 @@ def _unit_of(headers, kind, largest):
         return ""
     if kind == "detector":
         return "sigma"
-    return next((str(each["BUNIT"]) for each in headers if "BUNIT" in each), "adu")
+    return next((str(header["BUNIT"]) for header in headers if "BUNIT" in header), "adu")
 
 
 def _check_name(first, product, kind):

@@ -95,10 +95,10 @@ def _missing_gains(drafts):
     unknown = [draft.name for draft in drafts if not draft.gain]
     if not unknown or len(unknown) == len(drafts):
         return []
-    found = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
+    gains = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
     # Notes stand in a row behind each other with semicolons between them: this one has none.
     return [
-        f"warning: gain: none is known of amplifier {', '.join(unknown)} (found {found} e-/adu,"
+        f"warning: gain: none is known of amplifier {', '.join(unknown)} (found {gains} e-/adu,"
         " allowed: a gain of each amplifier or of none): calibrated frames stay in adu until the"
         " camera's profile has a `gain:` for each of its `amplifiers:`, or `gain: measured`"
     ]

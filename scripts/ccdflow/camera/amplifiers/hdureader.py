@@ -8,7 +8,7 @@ from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, as_integer, card_value, contents
-from ccdflow.files.values import MOST_SATURATION, is_silent
+from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, is_silent
 
 REMEDY = (
     "give `amplifiers:` with `data` and `overscan` in a profile in config/cameras "
@@ -215,7 +215,7 @@ class HduReader:
         for field, names in _FAMILY_FIGURES.items():
             own = tuple(CardSpec(base + suffix) for base in names) if suffix else ()
             specs = own + getattr(self.cards, field)
-            most = MOST_SATURATION if field == "saturation" else 1e6
+            most = MOST_SATURATION if field == "saturation" else MOST_ELECTRONS
             figures[field] = card_number(self.headers, specs, self.index, most=most)
         return figures
 

@@ -14,7 +14,7 @@ from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices
-from ccdflow.files.values import MOST_SATURATION, as_electrons
+from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_electrons
 
 
 def drafts_from_profile(headers, specs, size, cards, *, file):
@@ -139,7 +139,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
             return RegionSpec("fits", text).resolve(shape, file=file, keyword=spec_of.text)
         return spec_of.resolve(shape, file=file, keyword=keyword)
 
-    def value(entry, specs, largest=1e6):
+    def value(entry, specs, largest=MOST_ELECTRONS):
         if isinstance(entry, CardSpec):
             # A gain of 0 is none, as it is in the usual cards.
             return as_electrons(find(headers, entry, (index, 0)), most=largest) or None

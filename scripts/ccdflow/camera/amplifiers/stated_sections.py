@@ -189,7 +189,7 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
         file=file,
         keyword=claim.keyword,
         value=claim.text,
-        allowed=_allowed(axis),
+        allowed=_allowed_section(axis),
         remedy=_remedy(axis, size, length),
     )
 
@@ -197,9 +197,10 @@ def _contradiction(draft, strip, axis, size, length, claim, *, file):
 def _doubt(draft, strip, axis, size, length, claim):
     """Return the warning on a strip that may hold data by a card; a semicolon would part it."""
     return (
-        f"warning: {claim.keyword}: {_DOUBT} (found {claim.text}, allowed: {_allowed(axis)}):"
-        f" {_says(claim, axis, length)}, and amplifier {draft.name} has its overscan at"
-        f" {strip.to_fits()}: {_remedy(axis, size, length).replace('; ', ', ')}"
+        f"warning: {claim.keyword}: {_DOUBT} (found {claim.text}, allowed:"
+        f" {_allowed_section(axis)}): {_says(claim, axis, length)}, and amplifier {draft.name} has"
+        f" its overscan at {strip.to_fits()}:"
+        f" {_remedy(axis, size, length).replace('; ', ', ')}"
     )
 
 
@@ -208,11 +209,12 @@ def _says(claim, axis, length):
     return says.format(text=claim.text, length=length, axis=_AXES[axis])
 
 
-def _allowed(axis):
+def _allowed_section(axis):
     return f"a section without the {_AXES[axis]} of the overscan"
 
 
 def _remedy(axis, size, length):
+    """Return the remedy for a strip that holds data: a profile, or the size in one."""
     numbers = [*map(str, (number if number is not None else "null" for number in size))]
     numbers[axis] = str(length)
     return (

@@ -9,6 +9,8 @@ import numpy as np
 from ccdflow.camera.proposing.findings import ends_on, sentences_on_image
 from ccdflow.camera.proposing.lit_blocks import find_amplifiers, with_header_section
 from ccdflow.camera.proposing.lit_columns import (
+    LEAST_ERROR,
+    LEAST_NOISE,
     NOISIEST,
     AxisLevels,
     agreeing_ranges,
@@ -104,7 +106,7 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     flat = fill_with_medians(flat)
     dark = None if dark is None else fill_with_medians(dark)
     claimed = _claimed_sections(headers, index, flat.shape)
-    read_noise = None if dark is None else max(float(np.median(column_noises(dark))), 0.3)
+    read_noise = None if dark is None else max(float(np.median(column_noises(dark))), LEAST_NOISE)
     columns = see_axis(flat, "columns", read_noise=read_noise)
     if not np.median(columns.noises):
         return _findings_on_blank(index, flat, columns, claimed, in_header)
@@ -243,7 +245,7 @@ def _is_upright(region, shape):
 
 
 def _with_claim(axis, start, stop, count):
-    error = max(axis.read_noise / np.sqrt(count), 1e-3)
+    error = max(axis.read_noise / np.sqrt(count), LEAST_ERROR)
     groups = agreeing_ranges(axis.levels, start, stop, tolerance(axis.read_noise, error))
     strips = tuple(strip_of(axis.levels, group, (start, stop), groups) for group in groups)
     lit = tuple(complement([(start, stop)], len(axis.levels)))

@@ -13,6 +13,17 @@ from ccdflow.camera.proposing.lit_columns import (
 )
 from ccdflow.camera.sections import Region
 
+# Data of an amplifier have at least this part of the columns: fewer lit ones are a bad border.
+_LEAST_BLOCK = 1 / 20
+# A section of the header is used if it has at least this part of the lit pixels.
+_LEAST_KEPT = 0.98
+# Part of the dark columns that must agree with each other, or the level is not sure.
+_LEAST_AGREEING = 0.5
+# Strips of amplifiers that share a row are as wide as the widest, to this part.
+_LIKE_WIDEST = 0.7
+# A bias and the strips step alike if they differ by at most this part of the step.
+_STEP_TOLERANCE = 0.3
+
 
 def find_amplifiers(columns, rows, dark, findings):
     """Return name, data and overscan of each amplifier, from the strips along one of the axes.
@@ -56,7 +67,7 @@ def find_amplifiers(columns, rows, dark, findings):
 
 def least_block(axis):
     """Return the least number of columns that count as the data of an amplifier."""
-    return max(NARROWEST, len(axis.levels) // 20)
+    return max(NARROWEST, int(len(axis.levels) * _LEAST_BLOCK))
 
 
 def with_header_section(amplifiers, claimed):
@@ -81,7 +92,11 @@ def with_header_section(amplifiers, claimed):
     ((name, data, strips),) = amplifiers
     for keyword in ("TRIMSEC", "DATASEC"):
         section = dict(claimed).get(keyword)
-        if section is not None and data.contains(section) and section.size >= 0.98 * data.size:
+        if (
+            section is not None
+            and data.contains(section)
+            and section.size >= _LEAST_KEPT * data.size
+        ):
             return ((name, section, strips),)
     return amplifiers
 
@@ -110,12 +125,12 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     width = widest.stop - widest.start
     agreed = sum(s.stop - s.start for s in same_side)
     unlit = agreed + sum(len(s.left_out) for s in same_side)
-    if agreed < 0.5 * unlit:
+    if agreed < _LEAST_AGREEING * unlit:
         findings.append(
             f"Only {agreed} of {unlit} {axis.name} without light agree: light trails into them, "
             "and the level is not sure."
         )
-    same_side = [s for s in same_side if s.stop - s.start >= 0.7 * width]
+    same_side = [s for s in same_side if s.stop - s.start >= _LIKE_WIDEST * width]
     steps = np.diff([strip.level for strip in same_side])
     if len(same_side) < 2 or np.abs(steps).min() < axis.read_noise:
         return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
@@ -124,7 +139,7 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     if dark is not None:
         for number, step in enumerate(steps, 1):
             edge, step_of_bias = _find_step(column_means(dark), block, edges[number])
-            if abs(step_of_bias - step) > 0.3 * abs(step):
+            if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
                 lower, upper = same_side[number - 1 : number + 1]
                 findings.append(
                     f"The strips at {lower.level:.0f} and {upper.level:.0f} "
@@ -162,7 +177,7 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
         )
         return None
     edge, step_of_bias = _find_step(column_means(dark), block, (block[0] + block[1]) // 2)
-    if abs(step_of_bias - step) > 0.3 * abs(step):
+    if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
         return None
     return [("A1", (block[0], edge), [left]), ("A2", (edge, block[1]), [right])]
 

@@ -38,11 +38,26 @@ BRIGHT = 2.0
 MOST_GROUPS = 4
 """An unlit border falls into many groups of columns; the strips of amplifiers into one each."""
 
+LEAST_NOISE = 0.3
+"""Adu: rounding to whole numbers alone gives 1 / sqrt(12)."""
+
+LEAST_ERROR = 1e-3
+"""Adu: the error of a mean is at least this, so that equal columns of a frame without noise agree.
+"""
+
 ABRUPT = 0.5
 """At the edge of an overscan there is at least this part of the light 20 columns further in."""
 
 # Columns further in where that light is measured.
 _INSIDE = 20
+# A pixel further than this many robust sigma from the median of its column is left out of its mean.
+_CLIP_SIGMA = 5
+# Columns side by side that tell the read noise: one alone may be quiet by chance, or dead.
+_SIDE_BY_SIDE = 5
+# Overscan begins within this part of an edge, or its middle is within this part of the chip's.
+_AT_EDGE, _AT_MIDDLE = 1 / 50, 0.1
+# Columns within which it begins at least, of a small frame.
+_LEAST_MARGIN = 8
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,7 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
     # quietest of many columns is too quiet by 1 or 2.
     bound = read_noise * (DARKEST + 4 / np.sqrt(image.shape[0]))
     runs = _runs(noises <= bound)
-    error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), 1e-3)
+    error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
     strips, dark, faded = [], [], False
     for start, stop in runs:
         if stop - start < NARROWEST or stop - start == len(levels):
@@ -188,14 +203,15 @@ def column_means(image):
     middle = np.median(image, axis=0)
     deviations = np.abs(image - middle)
     spread = MAD_TO_SIGMA_SHORT * np.median(deviations, axis=0)
-    return np.mean(image, axis=0, where=deviations <= 5 * np.maximum(spread, 1.0), dtype=np.float64)
+    return np.mean(
+        image, axis=0, where=deviations <= _CLIP_SIGMA * np.maximum(spread, 1.0), dtype=np.float64
+    )
 
 
 def quietest_noise(noises):
     """Return the noise of the quietest columns side by side; one alone is so by chance, or dead."""
-    windows = np.lib.stride_tricks.sliding_window_view(noises, min(5, len(noises)))
-    # Whole adu have a noise of their own, 1 / sqrt(12).
-    return max(float(np.median(windows, axis=1).min()), 0.3)
+    windows = np.lib.stride_tricks.sliding_window_view(noises, min(_SIDE_BY_SIDE, len(noises)))
+    return max(float(np.median(windows, axis=1).min()), LEAST_NOISE)
 
 
 def tolerance(read_noise, error):
@@ -251,8 +267,8 @@ def agreeing_ranges(levels, start, stop, tolerance):
 def _is_placed(edges, length):
     """Tell whether a dark range lies where overscan does: at an edge, or amid a chip."""
     start, stop = edges
-    margin = max(8, length // 50)
-    middle = abs((start + stop) / 2 - length / 2) < 0.1 * length
+    margin = max(_LEAST_MARGIN, int(length * _AT_EDGE))
+    middle = abs((start + stop) / 2 - length / 2) < _AT_MIDDLE * length
     return start <= margin or stop >= length - margin or middle
 
 

@@ -166,9 +166,9 @@ def _against_header(geometry, refusal, seen):
     """Return the finding on the frame without a profile."""
     if refusal is not None:
         return [f"Without a profile the frame is set aside: {refusal.reason}."]
-    found = {(image.hdu, data, strips) for image in seen for _, data, strips in image.amplifiers}
+    by_light = {(image.hdu, data, strips) for image in seen for _, data, strips in image.amplifiers}
     in_header = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
-    if found == in_header:
+    if by_light == in_header:
         return [SAME]
     counts = Counter(
         f"data {a.data.to_fits()}, overscan "

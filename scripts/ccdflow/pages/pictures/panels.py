@@ -13,7 +13,8 @@ import numpy as np
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-Region = tuple[int, int, int, int]
+Box = tuple[int, int, int, int]
+"""Rows and columns of a rectangle, half-open: (y0, y1, x0, x1)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class OverscanStrip:
         Level of the strip and noise of one of its pixels, in the frame's unit; NaN where not known.
     """
 
-    region: Region
+    region: Box
     amplifier: str = ""
     level: float = math.nan
     noise: float = math.nan
@@ -52,7 +53,7 @@ class FramePanels:
         The pixels of the product.
     strips : tuple of OverscanStrip
         The overscan used; empty where none was subtracted.
-    data : tuple of Region
+    data : tuple of Box
         The kept regions of ``raw``, one for each amplifier.
     along : {'rows', 'columns', 'frame'}
         As of the amplifiers of a geometry. 'rows': each row has its own level, the strips are
@@ -60,7 +61,7 @@ class FramePanels:
         below it. 'frame': one level for all pixels.
     header_biassec : str
         The overscan section that the header names, as it stands there; empty where it has none.
-    header_region : Region, optional
+    header_region : Box, optional
         The same as a half-open region, where it could be read.
     unit : str
         Unit of the pixels.
@@ -71,10 +72,10 @@ class FramePanels:
     raw: np.ndarray = field(repr=False)
     reduced: np.ndarray = field(repr=False)
     strips: tuple[OverscanStrip, ...] = ()
-    data: tuple[Region, ...] = ()
+    data: tuple[Box, ...] = ()
     along: str = "rows"
     header_biassec: str = ""
-    header_region: Region | None = None
+    header_region: Box | None = None
     unit: str = "adu"
 
 

@@ -44,6 +44,9 @@ from ccdflow.verify.reading.stored_rows import master_file, open_product
 
 STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
+# Further steps where a gain or a dead time is measured: its card has six digits.
+_MEASURED_STEPS = 16
+# Units of raw pixels, and of electrons, as headers write them.
 _ADU = ("adu", "adus", "dn", "count", "counts")
 _ELECTRONS = ("electron", "electrons", "e-", "e")
 # Extensions, and the cards that are there only where they are.
@@ -94,7 +97,7 @@ def verify_calibrated(headers, path, results):
     check_extensions(headers, images, ("UNCERT", "MASK"), needed=needed)
     files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
     check_named_tables(headers[0])
-    pixels, largest, how = 0, 0.0, set()
+    pixels, largest, notes = 0, 0.0, set()
     with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as opened:
         hdus = uncompressed_hdus(opened)
         if len(hdus) < len(opened):
@@ -108,14 +111,14 @@ def verify_calibrated(headers, path, results):
             same_names(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
-            difference, words = _verify_image(
+            difference, note = _verify_image(
                 hdus=hdus, frame=frame, hdu=hdu, headers=headers, account=account, files=files,
                 results=results,
             )  # fmt: skip
             largest = max(largest, difference)
-            how |= {words} - {""}
+            notes |= {note} - {""}
             pixels += hdus[hdu].data.size
-    compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(how)])
+    compared = ", ".join([f"{STEPS} steps of float32 with ccdproc", *sorted(notes)])
     return {"compared": compared, "pixels": pixels, "largest": largest}
 
 
@@ -137,12 +140,12 @@ def _verify_image(hdus, frame, hdu, headers, account, files, results):
         account=account, reduced=frame[hdu].data, planes=planes, readouts=readouts,
         unit=unit, converts=converts,
     )  # fmt: skip
-    own, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
+    stored_pixels, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
     _check_steps(header, headers[0], image, account)
     _check_gain(header, headers[0], image, reduced, results)
     _check_renamed(header, reduced)
     is_measured = "GAINMEAS" in headers[0] or "SHUTCOR" in headers[0]
-    largest = _same_pixels(own, image, half_step(header), is_measured=is_measured)
+    largest = _same_pixels(stored_pixels, image, half_step(header), is_measured=is_measured)
     noise = standard_errors.variance_terms_of(
         header, readouts, planes, account, converts=converts, in_electrons=in_electrons
     )
@@ -156,20 +159,20 @@ def _verify_image(hdus, frame, hdu, headers, account, files, results):
         errors, error_step = _pixels_of(uncertainty), half_step(uncertainty.header)
         _check_noise(header, image, noise)
         # Pixels that are stored in steps are not those that the errors are made of.
-        pixels = None if "QUANSTEP" in header else own
+        exact_pixels = None if "QUANSTEP" in header else stored_pixels
         compared = remade_calibration.check_errors(
-            errors, image, noise=noise, smooth=smooth, calibrated=pixels, step=error_step
+            errors, image, noise=noise, smooth=smooth, calibrated=exact_pixels, step=error_step
         )
         _check_unit(uncertainty.header, header["BUNIT"])
     if f"MASK{suffix}" in names:
         mask = _pixels_of(names[f"MASK{suffix}"])
-        beside = masking.StoredPlanes(
-            pixels=own, step=half_step(header), errors=errors, error_step=error_step,
+        stored = masking.StoredPlanes(
+            pixels=stored_pixels, step=half_step(header), errors=errors, error_step=error_step,
             noise=noise, in_electrons=in_electrons, number=number_of_image,
         )  # fmt: skip
         _check_mask(
             mask=mask, image=image, frame=frame, hdu=hdu, header=header, first=headers[0],
-            beside=beside, results=results,
+            stored=stored, results=results,
         )  # fmt: skip
     return largest, compared
 
@@ -209,19 +212,18 @@ def _pixels_of(hdu):
 
 
 def half_step(header):
-    """Return by how much a number that is stored in steps is off: half a step."""
+    """Return the largest rounding error of numbers stored in steps, with 1e-5 for float32."""
     return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
 
 
-def _same_pixels(own, image, step, *, is_measured):
+def _same_pixels(pixels, image, step, *, is_measured):
     """Return the largest difference between the pixels and ccdproc's."""
-    # A measured gain has six digits in its card, and the mean dead time of a shutter.
-    steps = STEPS + 16 * is_measured
+    steps = STEPS + _MEASURED_STEPS * is_measured
     return max(
         difference_within(
-            own[rows].astype(np.float64), *_remade_rows(image, rows, steps), more=step
+            pixels[rows].astype(np.float64), *_remade_rows(image, rows, steps), more=step
         )
-        for rows in (slice(low, low + _ROWS) for low in range(0, len(own), _ROWS))
+        for rows in (slice(low, low + _ROWS) for low in range(0, len(pixels), _ROWS))
     )
 
 
@@ -231,6 +233,7 @@ def _remade_rows(image, rows, steps):
 
 
 def _check_steps(header, first, image, account):
+    """Compare the unit, and the cards of the steps, with the masters that were applied."""
     check_required(header, first, "calibrated")
     must_have(header, "BUNIT")
     if header["BUNIT"] != image.unit:
@@ -263,10 +266,10 @@ def _check_gain(header, first, image, reduced, results):
             continue
         name = str(card(reduced, "AMPNAM", tail, ""))
         gains = _nights_of(results / paths.DETECTOR, str(first.get("CCDFCAM")), name)
-        own = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
+        gain_of_flat = None if flat is None else number_of_card(card(flat.header, "GAINMEAS", tail))
         if not gains and "BPMIM" in first and not (results / paths.DETECTOR).is_file():
             raise CannotRemake(f"{paths.DETECTOR}, which has its {keyword}, is missing", MISSING)
-        gains = gains or [own] * (own is not None)
+        gains = gains or [gain_of_flat] * (gain_of_flat is not None)
         if not gains:
             reason = f"no flat and no line of {paths.DETECTOR} has its {keyword}"
             raise CannotRemake(reason, MISSING)
@@ -333,51 +336,57 @@ def _check_lag(first, keyword, name):
 
 
 def _check_dark(first, reduced, dark, scale):
+    """Compare the factor of a dark with the exposures, and DARKDTMP with the temperatures."""
     exposures = number_of_card(reduced.get("EXPTIME")), number_of_card(dark.get("EXPTIME"))
     if all(exposures):
-        frame, own = exposures
+        frame_seconds, dark_seconds = exposures
         # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
-        is_equal = abs(frame - own) <= max(0.1, 1e-3 * own)
-        same_figure({"DARKSCAL": scale}, "DARKSCAL", 1.0 if is_equal else frame / own, part=1e-2)
+        is_equal = abs(frame_seconds - dark_seconds) <= max(0.1, 1e-3 * dark_seconds)
+        same_figure(
+            {"DARKSCAL": scale},
+            "DARKSCAL",
+            1.0 if is_equal else frame_seconds / dark_seconds,
+            part=1e-2,
+        )
     degrees = number_of_card(reduced.get("CCD-TEMP")), number_of_card(dark.get("CCD-TEMP"))
     if None not in degrees:
         same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 
-def _check_mask(mask, image, frame, hdu, header, first, beside, results):
+def _check_mask(mask, image, frame, hdu, header, first, stored, results):
     """Raise unless a mask has the bits that its sources give, and no others.
 
     Parameters
     ----------
-    beside : ccdflow.verify.calibrated.masking.StoredPlanes
+    stored : ccdflow.verify.calibrated.masking.StoredPlanes
     """
-    given = np.zeros(mask.shape, np.int16)
+    bits_of_sources = np.zeros(mask.shape, np.int16)
     for plane in image.planes.values():
-        given |= plane.flags
+        bits_of_sources |= plane.flags
     suffix = str(hdu) if hdu else ""
     reduced = frame[hdu].header
     if f"MASK{suffix}" in [each.name for each in frame]:
-        given |= frame[f"MASK{suffix}"].data.astype(np.int16)
+        bits_of_sources |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
-        given[~np.isfinite(image.reduced)] |= NOT_FINITE
-        given[
+        bits_of_sources[~np.isfinite(image.reduced)] |= NOT_FINITE
+        bits_of_sources[
             remade_calibration.saturated_pixels(image.reduced, header, reduced, image.readouts)
         ] |= SATURATED
-    expected = masking.ExpectedMask(given)
+    expected = masking.ExpectedMask(bits_of_sources)
     # Full pixels lie close together: the level's card has too few digits to part them.
     measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
-    sure, near = (
+    sure, possible = (
         remade_calibration.saturated_pixels(image.reduced, header, reduced, measured, more=more)
         for more in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
     )
-    expected.add(SATURATED, sure, possible=near)
+    expected.add(SATURATED, sure, possible=possible)
     masking.add_uncovered(expected, image)
     masking.add_not_linear(expected, mask, image, header, reduced)
-    masking.add_bad_pixels(expected, first, results, beside.number)
-    masking.add_scaled_dark(expected, image, beside)
-    masking.add_neighbours(expected, mask, beside.pixels, beside.step)
-    if beside.errors is not None:
-        masking.add_cosmics(expected, mask, header, beside.pixels, beside.errors)
+    masking.add_bad_pixels(expected, first, results, stored.number)
+    masking.add_scaled_dark(expected, image, stored)
+    masking.add_neighbours(expected, mask, stored.pixels, stored.step)
+    if stored.errors is not None:
+        masking.add_cosmics(expected, mask, header, stored.pixels, stored.errors)
     expected.check(mask)
     for keyword, bit in _COUNTS:
         same_figure(header, keyword, int(np.count_nonzero(mask & bit)))
@@ -394,12 +403,12 @@ def check_named_tables(first):
     Differs
         If it is less, or one of the cards is there alone.
     """
-    there = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first]
-    if there and len(there) < 3:
+    present = [keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first]
+    if present and len(present) < 3:
         raise Differs("BPMIM, BPMKEY and BPMNTS are there together")
     named = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first)
     written = number_of_card(first.get("BPMNTS"))
-    if there and (written is None or written < named):
+    if present and (written is None or written < named):
         raise Differs(f"BPMNTS is {named}, and its card has {first['BPMNTS']}")
 
 

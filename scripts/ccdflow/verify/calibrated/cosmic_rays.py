@@ -11,9 +11,14 @@ from scipy import ndimage
 from ccdflow.verify.comparing.comparing import same_value
 from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 
-# All numbers are those of detector/cosmics.py, written again on purpose.
+# All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again
+# on purpose.
 # Rounds of L.A.Cosmic.
 _ROUNDS = 4
+# Relative and absolute tolerance of CRFWHM, pixels; and that of pixels that are stored in steps.
+_WIDTH, _WIDTH_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
+# Pixels of a row and of a column whose medians are the surroundings of a star.
+_LONG = 9
 # Pixels of a side of the profile of a star.
 _PROFILE = 7
 # Stars of a smaller FWHM, pixels, are compared with their own profile.
@@ -79,25 +84,34 @@ def hits_of(header, image, errors, mask):
     """
     if lost := [word for word in ("CRSIGMA", "CRCONTR", "CRFWHM") if word not in header]:
         raise CannotRemake(f"the header lacks {lost[0]}: it is of an older version", OLDER)
-    bad = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
-    level, usual = (
-        float(np.median(values[~bad])) if not bad.all() else other
-        for values, other in ((image, 0.0), (errors, 1.0))
+    unusable = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
+    level, median_error = (
+        float(np.median(values[~unusable])) if not unusable.all() else fallback
+        for values, fallback in ((image, 0.0), (errors, 1.0))
     )
     # Filters of L.A.Cosmic leave out the pixels at the edges: they are mirrored there.
     data, errors = (
-        np.pad(np.where(np.isfinite(each), each, other), _MARGIN, "reflect").astype(np.float32)
-        for each, other in ((image, level), (errors, usual))
+        np.pad(np.where(np.isfinite(values), values, fallback), _MARGIN, "reflect").astype(
+            np.float32
+        )
+        for values, fallback in ((image, level), (errors, median_error))
     )
-    bad = np.pad(bad, _MARGIN, "reflect")
+    unusable = np.pad(unusable, _MARGIN, "reflect")
     # Pixels that are stored in steps are not those in which the width was measured.
-    part, least = (0.05, 0.05) if "QUANSTEP" in header else (1e-4, 1e-6)
-    same_value("CRFWHM", header["CRFWHM"], _width_of(data, errors, bad), part=part, least=least)
-    fwhm, how = float(header["CRFWHM"]), {}
+    part, least = _WIDTH_IN_STEPS if "QUANSTEP" in header else _WIDTH
+    same_value(
+        "CRFWHM", header["CRFWHM"], _width_of(data, errors, unusable), part=part, least=least
+    )
+    fwhm, profile_arguments = float(header["CRFWHM"]), {}
     if 0 < fwhm < _UNDERSAMPLED:
-        how = {"fsmode": "convolve", "psfmodel": "gauss", "psffwhm": fwhm, "psfsize": _PROFILE}
+        profile_arguments = {
+            "fsmode": "convolve",
+            "psfmodel": "gauss",
+            "psffwhm": fwhm,
+            "psfsize": _PROFILE,
+        }
     cleaned = ccdproc.cosmicray_lacosmic(
-        CCDData(data, unit=units.electron, mask=bad),
+        CCDData(data, unit=units.electron, mask=unusable),
         sigclip=header["CRSIGMA"],
         objlim=header["CRCONTR"],
         niter=_ROUNDS,
@@ -107,9 +121,9 @@ def hits_of(header, image, errors, mask):
         gain=1.0,
         readnoise=0.0 * units.electron,
         gain_apply=False,
-        **how,
+        **profile_arguments,
     )
-    hits = cleaned.mask & ~bad
+    hits = cleaned.mask & ~unusable
     hits = _clear_stars(hits, data, errors, fwhm / _FWHM if fwhm else _USUAL)
     return _clear_lines(hits[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN].copy())
 
@@ -120,9 +134,9 @@ def _width_of(data, errors, bad):
     The second difference of the logarithm of a Gaussian is -1 / s^2 along either axis, wherever in
     its pixel the star lies.
     """
-    light = data - ndimage.median_filter(ndimage.median_filter(data, (1, 9)), (9, 1))
-    around = data - light
-    core = ndimage.median_filter(data, 3) - around > _STAR * errors
+    light = data - ndimage.median_filter(ndimage.median_filter(data, (1, _LONG)), (_LONG, 1))
+    sky = data - light
+    core = ndimage.median_filter(data, 3) - sky > _STAR * errors
     inside = np.zeros(bad.shape, bool)
     inside[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = True
     y, x = np.nonzero(core & inside & ~bad & (light > _PEAK * errors))
@@ -133,51 +147,51 @@ def _width_of(data, errors, bad):
     if np.count_nonzero(is_star) < _FEWEST_STARS:
         return 0.0
     logs = np.log(np.concatenate([peak[None, is_star], flanks[:, is_star]]).astype(float))
-    bends = np.median(4 * logs[0] - logs[1:].sum(axis=0))
-    return _FWHM * max((2 / max(bends, 1e-6)) ** 0.5, _NARROWEST)
+    curvature = np.median(4 * logs[0] - logs[1:].sum(axis=0))
+    return _FWHM * max((2 / max(curvature, 1e-6)) ** 0.5, _NARROWEST)
 
 
 def _clear_lines(hits):
     """Return hits without rows and columns at the edges that have far more than the image has."""
-    most = _PART_ON_EDGE + _TIMES_ON_EDGE * hits.mean()
+    most_hits = _PART_ON_EDGE + _TIMES_ON_EDGE * hits.mean()
     for axis in (0, 1):
         size = hits.shape[axis]
         for place in (*range(_EDGE), *range(size - _EDGE, size)):
             line = hits[place] if axis == 0 else hits[:, place]
-            if line.sum() >= max(most * line.size, _FEWEST_ON_EDGE):
+            if line.sum() >= max(most_hits * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
     return hits
 
 
 def _clear_stars(hits, data, errors, width):
     """Take hits in stars out unless they are sharper than any star of that width."""
-    around = ndimage.median_filter(ndimage.median_filter(data, (1, 9)), (9, 1))
-    bright = ndimage.median_filter(data, 3) - around > _STAR * errors
+    sky = ndimage.median_filter(ndimage.median_filter(data, (1, _LONG)), (_LONG, 1))
+    bright = ndimage.median_filter(data, 3) - sky > _STAR * errors
     stars = ndimage.binary_dilation(bright, _BOX)
     y, x = np.nonzero(hits & stars)
-    is_sharp = _sharper(data, around, errors=errors, y=y, x=x, width=width)
+    is_sharp = _find_sharper(data, sky, errors=errors, y=y, x=x, width=width)
     labels, count = ndimage.label(hits, _BOX)
-    own = labels[y, x]
-    number = np.bincount(own, minlength=count + 1)
-    share = np.bincount(own, is_sharp, count + 1) / np.maximum(number, 1)
+    label_of_pixel = labels[y, x]
+    number = np.bincount(label_of_pixel, minlength=count + 1)
+    share = np.bincount(label_of_pixel, is_sharp, count + 1) / np.maximum(number, 1)
     kept = hits.copy()
-    kept[y, x] = is_sharp | (share[own] > _MOSTLY)
+    kept[y, x] = is_sharp | (share[label_of_pixel] > _MOSTLY)
     return kept
 
 
-def _sharper(data, around, errors, y, x, width):
+def _find_sharper(data, smooth, errors, y, x, width):
     """Return which pixels are sharper than a Gaussian of a width along any of four lines."""
 
-    def at(values, dy, dx):
+    def shifted(values, dy, dx):
         ny, nx = values.shape
         return values[np.clip(y + dy, 0, ny - 1), np.clip(x + dx, 0, nx - 1)]
 
-    far = (-_BESIDE, 0, _BESIDE)
-    sky = np.min([at(around, dy, dx) for dy in far for dx in far], axis=0)
+    offsets = (-_BESIDE, 0, _BESIDE)
+    sky = np.min([shifted(smooth, dy, dx) for dy in offsets for dx in offsets], axis=0)
     sharper = np.zeros(y.size, bool)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        most = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
-        beside = sum(np.maximum(at(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
-        limit = _STAR_SIGMA * np.sqrt(1 + most**2 / 2) * errors[y, x]
-        sharper |= data[y, x] - sky - most * beside / 2 > limit
+        ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPER * width) ** 2)
+        neighbour_sum = sum(np.maximum(shifted(data, s * dy, s * dx) - sky, 0) for s in (-1, 1))
+        limit = _STAR_SIGMA * np.sqrt(1 + ratio**2 / 2) * errors[y, x]
+        sharper |= data[y, x] - sky - ratio * neighbour_sum / 2 > limit
     return sharper

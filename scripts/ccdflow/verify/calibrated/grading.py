@@ -12,6 +12,8 @@ _LINE = re.compile(r"grade ([ABC]): (.*)")
 _WITHOUT = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 _LEFT_OUT, _UNKNOWN = "dark left out: ", "dark temperature unknown"
+# Degrees in a reason have two or three digits: relative and absolute rounding.
+_ROUNDING = 0.006
 # Reasons, and the grade that a frame has at best with one.
 _GRADES = (
     (re.compile(r"no (bias|dark|flat)"), "C"),
@@ -75,7 +77,7 @@ def _check_true(first, reasons, needs):
             raise Differs(f"HISTORY has {_UNKNOWN!r}, and DARKDTMP is there")
         if match := re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason):
             degrees = first.get("DARKDTMP", 0.0) * (1 if match[2] == "warmer" else -1)
-            if abs(float(match[1]) - degrees) > 0.006 * abs(degrees) + 0.006:
+            if abs(float(match[1]) - degrees) > _ROUNDING * abs(degrees) + _ROUNDING:
                 raise Differs(f"HISTORY has {reason!r}, and DARKDTMP is {first.get('DARKDTMP')}")
         if reason.startswith("shutter not corrected") and "SHUTCOR" in first:
             raise Differs(f"HISTORY has {reason!r}, and SHUTCOR names a map")
@@ -95,11 +97,13 @@ def _check_steps(first, masters, reasons):
     lines = [match for text in sentences_in_header(first) if (match := _WITHOUT.fullmatch(text))]
     without = [match[1] for match in lines]
     for kind in ("bias", "dark", "flat"):
-        left = reasons.count(f"no {kind}") + without.count(kind)
-        left += kind == "dark" and any(reason.startswith(_LEFT_OUT) for reason in reasons)
-        if kind in masters and left:
+        reasons_without = reasons.count(f"no {kind}") + without.count(kind)
+        reasons_without += kind == "dark" and any(
+            reason.startswith(_LEFT_OUT) for reason in reasons
+        )
+        if kind in masters and reasons_without:
             raise Differs(f"{kind.upper()}IM names a {kind}, and HISTORY says that there was none")
-        if kind not in masters and left != 1:
+        if kind not in masters and reasons_without != 1:
             raise Differs(f"there is no {kind.upper()}IM, and no line of HISTORY says why")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from ccdflow.verify.calibrated import cosmic_rays
+from ccdflow.verify.calibrated.standard_errors import VarianceTerms
 from ccdflow.verify.comparing.amplifiers import card, number_of_card
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector.detector_products import history, measurement_of
@@ -27,6 +28,7 @@ from ccdflow.verify.reading.mask_bits import (
 from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file
 
+# The reason where a header of an older version names only some of its tables.
 _NOT_ALL = "it names not all of its measurements of bad pixels"
 # A pixel is hot at this many electrons a second if its dark is scaled up.
 _HOT_RATE = 20.0
@@ -40,6 +42,16 @@ _FEWEST_SATURATED = 3
 _EXCESS_SIGMA = 5.0
 # Columns to either side with which it is compared.
 _COLUMNS_APART = 6
+# Part of the limit by which a tail's end is open: of pixels, and of those stored in steps.
+_END_IS_OPEN, _END_IS_OPEN_IN_STEPS = 1e-5, 0.1
+# Scatter is at least this, in the unit of the pixels.
+_LEAST_SCATTER = 1e-6
+# BPMSHARE by default.
+_SHARE = 0.7
+# A header names at most this many measurements of bad pixels.
+_MOST_NAMED = 99
+# Hits of pixels that are stored in steps may differ in this many pixels, and in this part of all.
+_MOST_DIFFERING, _PART_DIFFERING = 5, 0.05
 # Rows of the tail that are compared at once.
 _ROWS_AT_ONCE = 64
 
@@ -148,45 +160,46 @@ class StoredPlanes:
     step: float
     errors: np.ndarray | None
     error_step: float
-    noise: object
+    noise: VarianceTerms | None
     in_electrons: bool
     number: int
 
 
-def add_scaled_dark(expected, image, beside):
+def add_scaled_dark(expected, image, stored):
     """Expect the bits of pixels whose dark was lengthened: hot ones, and mostly its noise.
 
     Parameters
     ----------
     expected : ExpectedMask
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
-    beside : StoredPlanes
+    stored : StoredPlanes
     """
     if not image.scale > 1:
         return
     dark = image.planes["dark"]
     seconds = number_of_card(dark.first.get("EXPTIME"))
     for readout in image.readouts if seconds else ():
-        gain = 1.0 if beside.in_electrons else readout.photon_gain
+        gain = 1.0 if stored.in_electrons else readout.photon_gain
         if gain is None:
             continue
         rate = dark.data[readout.place] * np.float64(gain / seconds)
         sure, possible = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
         expected.add(HOT, sure, readout.place, possible=possible)
-    noise, errors, step = beside.noise, beside.errors, beside.error_step
+    noise, errors, step = stored.noise, stored.errors, stored.error_step
     if noise is None or errors is None or dark.errors is None:
         return
     flat = image.planes["flat"].data if "flat" in image.planes else None
     for readout in image.readouts:
         place = readout.place
         share = 2 * (noise.factor(readout) * image.scale) ** 2
-        most = share * dark.errors[place].astype(np.float64) ** 2
+        doubled_variance = share * dark.errors[place].astype(np.float64) ** 2
         if flat is not None:
-            most /= flat[place].astype(np.float64) ** 2
-        own = np.asarray(errors[place], np.float64)
+            doubled_variance /= flat[place].astype(np.float64) ** 2
+        stored_errors = np.asarray(errors[place], np.float64)
         with np.errstate(invalid="ignore"):
             sure, possible = (
-                most > np.maximum(own + side * step, 0) ** 2 * (1 + side * _NEAR_LIMIT)
+                doubled_variance
+                > np.maximum(stored_errors + side * step, 0) ** 2 * (1 + side * _NEAR_LIMIT)
                 for side in (1, -1)
             )
         expected.add(UNCALIBRATED, sure, place, possible=possible)
@@ -219,7 +232,7 @@ def add_bad_pixels(expected, first, results, number_of_image):
     for *_, cards in nights:
         if cards["CCDFCAM"] != first["CCDFCAM"]:
             raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
-    share = float(first.get("BPMSHARE", 0.7))
+    share = float(first.get("BPMSHARE", _SHARE))
     index, bits, *_ = history(list(nights), number_of_image, expected.must.shape, share)
     for image in (expected.must, expected.may):
         image.reshape(-1)[index] |= bits
@@ -228,24 +241,26 @@ def add_bad_pixels(expected, first, results, number_of_image):
 def _measurements(first, results):
     """Return the findings of the measurements that a frame names, oldest first."""
     count = first["BPMNTS"]
-    tails = ["", *(f"{place:02d}" for place in range(2, min(count, 99) + 1))]
+    tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
     lost = [name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first]
-    if lost or count > 99:
+    if lost or count > _MOST_NAMED:
         raise CannotRemake(f"the header lacks {(lost or ['BPMIM100'])[0]}: {_NOT_ALL}", OLDER)
     named = [(first[f"BPMIM{tail}"], first[f"BPMKEY{tail}"]) for tail in reversed(tails)]
     return [_measured_pixels(name, key, results) for name, key in named]
 
 
 def _measured_pixels(name, key, results):
+    """Return the table of bad pixels that a pair of cards names; the last few are kept."""
     master = NamedMaster(unquote(str(name), errors="surrogateescape"), key)
     path = master_file(master, "measurement of bad pixels", results)
     status = path.stat()
-    return _read(path, status.st_size, status.st_mtime_ns)
+    return _read_measurement(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=32)
-def _read(path, size, time):
+def _read_measurement(path, size, time):
+    """Read a table of bad pixels; size and time of its file keep an old one from being taken."""
     return measurement_of(path)
 
 
@@ -269,34 +284,42 @@ def add_neighbours(expected, mask, pixels, step):
     rows = int(full.any(axis=1).sum())
     if not rows or rows * full.shape[1] < 2 * np.count_nonzero(full):
         return
-    near = ndimage.binary_dilation(full, np.ones((3, 3))) & ~full
-    expected.add(BLEED, near)
+    neighbours = ndimage.binary_dilation(full, np.ones((3, 3))) & ~full
+    expected.add(BLEED, neighbours)
     for column in np.flatnonzero(full.sum(axis=0) >= _FEWEST_SATURATED):
         edges = np.flatnonzero(np.diff(np.r_[0, full[:, column].astype(np.int8), 0]))
         for low, high in zip(edges[::2], edges[1::2], strict=True):
             if high - low >= _FEWEST_SATURATED:
                 _add_tail(
-                    expected, full, pixels=pixels, column=column, row=low - 1, way=-1, step=step
+                    expected,
+                    full,
+                    pixels=pixels,
+                    column=column,
+                    row=low - 1,
+                    direction=-1,
+                    step=step,
                 )
-                _add_tail(expected, full, pixels=pixels, column=column, row=high, way=1, step=step)
+                _add_tail(
+                    expected, full, pixels=pixels, column=column, row=high, direction=1, step=step
+                )
 
 
-def _add_tail(expected, full, pixels, column, row, way, step):
+def _add_tail(expected, full, pixels, column, row, direction, step):
     """Expect the bit along a column while it is brighter than its surroundings."""
     ny, nx = full.shape
     sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
-    loose, is_sure = 0.1 if step else 0.0, True
+    slack, is_sure = _END_IS_OPEN + (_END_IS_OPEN_IN_STEPS if step else 0.0), True
     while 0 <= row < ny:
-        rows = np.arange(row, np.clip(row + way * _ROWS_AT_ONCE, -1, ny), way)
+        rows = np.arange(row, np.clip(row + direction * _ROWS_AT_ONCE, -1, ny), direction)
         block = np.asarray(pixels[rows], np.float64)
         scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(np.diff(block[:, ::8], axis=1))) / 2**0.5
-        limit = _EXCESS_SIGMA * max(float(scatter), 1e-6)
+        limit = _EXCESS_SIGMA * max(float(scatter), _LEAST_SCATTER)
         excess = block[:, column] - block[:, sides].max(axis=1)
         lengths = []
         for side in (1, -1):
             with np.errstate(invalid="ignore"):
-                out = ~(excess > limit * (1 + side * (loose + 1e-5)) + 2 * side * step)
-            lengths.append(int(np.argmax(out)) if out.any() else len(out))
+                is_past_end = ~(excess > limit * (1 + side * slack) + 2 * side * step)
+            lengths.append(int(np.argmax(is_past_end)) if is_past_end.any() else len(is_past_end))
         sure, possible = (rows[:length] for length in lengths)
         if is_sure:
             expected.must[sure, column] |= np.where(full[sure, column], 0, BLEED).astype(np.int16)
@@ -306,7 +329,7 @@ def _add_tail(expected, full, pixels, column, row, way, step):
         is_sure &= lengths[0] == len(rows)
         if lengths[1] < len(rows):
             return
-        row += way * _ROWS_AT_ONCE
+        row += direction * _ROWS_AT_ONCE
 
 
 # -- cosmic rays -----------------------------------------------------------------------------------
@@ -338,8 +361,8 @@ def add_cosmics(expected, mask, header, image, errors):
         expected.add(COSMIC, hits)
         return
     # It was looked for in pixels before they were rounded to steps.
-    own = (mask & COSMIC) != 0
-    apart = np.count_nonzero(own != hits)
-    if apart > 5 + 0.05 * np.count_nonzero(hits):
-        raise Differs(f"{apart} pixels are hits of cosmic rays by ccdproc alone, or here alone")
-    expected.add(COSMIC, own)
+    stored_hits = (mask & COSMIC) != 0
+    differing = np.count_nonzero(stored_hits != hits)
+    if differing > _MOST_DIFFERING + _PART_DIFFERING * np.count_nonzero(hits):
+        raise Differs(f"{differing} pixels are hits of cosmic rays by ccdproc alone, or here alone")
+    expected.add(COSMIC, stored_hits)

@@ -46,8 +46,8 @@ class MasterPlane:
     data: np.ndarray
     flags: np.ndarray
     errors: np.ndarray | None
-    header: object
-    first: object
+    header: fits.Header
+    first: fits.Header
     light: dict[str, np.ndarray]
 
     @property
@@ -158,14 +158,14 @@ def expected_dark_light(plane, place):
         level = 0.0 if plane.first.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
         sampled = np.concatenate(tiles(len(values), _TILE)[1])
-        around = SmoothLight(values[sampled], len(values), _TILE)
+        surroundings = SmoothLight(values[sampled], len(values), _TILE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), 64):
             rows = slice(low, min(low + 64, len(values)))
-            near = around.rows(rows.start, rows.stop)
-            own = (values[rows] - near) ** 2 > _OWN_LIGHT_SIGMA**2 * errors[rows].astype(
+            smooth = surroundings.rows(rows.start, rows.stop)
+            stands_out = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * errors[rows].astype(
                 np.float64
             ) ** 2
-            light[rows] = np.maximum(np.where(own, values[rows], near), 0)
+            light[rows] = np.maximum(np.where(stands_out, values[rows], smooth), 0)
         plane.light[key] = light
     return plane.light[key]

@@ -15,7 +15,7 @@ from ccdflow.verify.calibrated import standard_errors
 from ccdflow.verify.calibrated.master_planes import MasterPlane
 from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
 from ccdflow.verify.comparing.amplifiers import check_level_noise as check_level
-from ccdflow.verify.comparing.comparing import Differs, same_value
+from ccdflow.verify.comparing.comparing import DERIVED, DIGITS, LEAST, Differs, same_value
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
 from ccdflow.verify.reading.mask_bits import MAD_TO_SIGMA
@@ -34,6 +34,11 @@ _SKY_QUANTILES = 4001
 _KEPT_VARIANCE = 0.97334
 # Adu below which a pixel less its level may be saturated: levels differ along the rows.
 _SATURATION_MARGIN = 3.0
+# Relative, of the noise of the sky: pixels are float32, and the median of their squares jumps.
+_SKY_PART = 1e-3
+# SATURATE is that of the most sensitive pixels but one in a thousand, whose response is this at
+# least.
+_BRIGHTEST, _LEAST_FLAT = 0.999, 1e-3
 # Halvings of an interval: float64 has 53 bits.
 _HALVINGS = 60
 
@@ -113,9 +118,9 @@ class CalibratedImage:
             return image
         index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
         # Where all amplifiers have one gain, an overscan that was left in is multiplied as well.
-        gains, whole = {r.gain for r in self.readouts}, tuple(map(slice, self.reduced.shape))
+        gains, all_pixels = {r.gain for r in self.readouts}, tuple(map(slice, self.reduced.shape))
         for readout in self.readouts[:1] if len(gains) == 1 else self.readouts:
-            y, x = whole if len(gains) == 1 else readout.place
+            y, x = all_pixels if len(gains) == 1 else readout.place
             inside = np.flatnonzero((index >= (y.start or 0)) & (index < y.stop))
             if inside.size:
                 part = CCDData(image[inside, x], unit=units.adu)
@@ -227,12 +232,12 @@ def check_sky(header, image, noise, smooth):
     steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
     steps = steps[np.isfinite(steps)]
     if steps.size:
-        _same_unless_unknown(header, "SKYRMS", _scatter(steps) / 2**0.5, part=1e-3)
+        _same_unless_unknown(header, "SKYRMS", _scatter(steps) / 2**0.5, part=_SKY_PART)
     # Pixels outside all amplifiers have no error that means anything.
     if noise is not None and noise.is_exact and image.covered.all():
         predicted = [_predicted_noise(noise, smooth, row, nx) for row in rows]
         expected = _expected_scatter(np.concatenate(predicted, axis=None))
-        _same_unless_unknown(header, "SKYPRED", expected, part=1e-3)
+        _same_unless_unknown(header, "SKYPRED", expected, part=_SKY_PART)
 
 
 def _predicted_noise(noise, smooth, row, nx):
@@ -272,7 +277,7 @@ def _expected_scatter(errors):
     return sigma
 
 
-def _same_unless_unknown(header, keyword, value, *, part=1e-5, least=1e-9):
+def _same_unless_unknown(header, keyword, value, *, part=DIGITS, least=LEAST):
     if header.get(keyword) != "unknown" or np.isfinite(value):
         same_value(keyword, header.get(keyword), value, part=part, least=least)
 
@@ -303,26 +308,31 @@ def check_noise_cards(header, image, noise):
         part = part / plane.data[::8, ::4] if kind == "flat" else part
         value = float(np.median(part**2)) ** 0.5
         value *= 1.0 if kind == "flat" else noise.scale * factor
-        same_value(keyword, header.get(keyword), value, part=2e-5)
+        same_value(keyword, header.get(keyword), value, part=DERIVED)
     bias, dark = image.planes.get("bias"), image.planes.get("dark")
-    is_other = noise.other > 0 and dark is not None
+    is_other = noise.dark_bias_variance > 0 and dark is not None
     if is_other if bias is None else bias.errors is None:
         same_value(
-            "MBNOISE", header.get("MBNOISE"), _noise_of_bias(noise, image, factor), part=2e-5
+            "MBNOISE", header.get("MBNOISE"), _noise_of_bias(noise, image, factor), part=DERIVED
         )
 
 
 def _noise_of_bias(noise, image, factor):
-    other = factor**2 * noise.other
+    """Return MBNOISE: the noise of the bias as applied, and of one in the dark alone.
+
+    A bias that the dark has as well counts with 1 less the dark's factor; a dark of another bias
+    adds that one's variance.
+    """
+    other_variance = factor**2 * noise.dark_bias_variance
     if "bias" not in image.planes:
-        return other**0.5
-    of_dark = image.planes.get("dark")
-    is_same = of_dark is not None and str(of_dark.first.get("BIASKEY", "")) == (
+        return other_variance**0.5
+    dark = image.planes.get("dark")
+    is_same = dark is not None and str(dark.first.get("BIASKEY", "")) == (
         image.account.masters["bias"].key
     )
     share = abs(1.0 - noise.scale) if is_same else 1.0
-    own = share * factor * noise.of_bias(image.planes["bias"].frames) if share else 0.0
-    return (own**2 + other) ** 0.5
+    noise_of_own = share * factor * noise.of_bias(image.planes["bias"].frames) if share else 0.0
+    return (noise_of_own**2 + other_variance) ** 0.5
 
 
 def check_saturation(header, image, reduced):
@@ -353,9 +363,9 @@ def check_saturation(header, image, reduced):
                 value -= scale * float(np.median(part[::8, ::4]))
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
-            value /= max(float(np.quantile(part[::4, ::4], 0.999)), 1e-3)
+            value /= max(float(np.quantile(part[::4, ::4], _BRIGHTEST)), _LEAST_FLAT)
         levels.append(value * (readout.gain if image.converts else 1.0))
-    same_value("SATURATE", header.get("SATURATE"), min(levels), part=2e-5)
+    same_value("SATURATE", header.get("SATURATE"), min(levels), part=DERIVED)
 
 
 def smooth_of(image):
@@ -395,18 +405,18 @@ def check_errors(error, image, noise, smooth, calibrated, step):
     for low in range(0, ny, standard_errors.block_rows(nx)):
         rows = slice(low, min(low + standard_errors.block_rows(nx), ny))
         index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
-        own = error[rows].astype(np.float64)
+        stored_errors = error[rows].astype(np.float64)
         pixels = (
             image.rows(index)[0].astype(np.float32) if calibrated is None else calibrated[index]
         )
-        off, expected = standard_errors.wrong_in(
-            own, pixels.astype(float), rows=rows, noise=noise, smooth=smooth, step=step
+        is_wrong, expected = standard_errors.wrong_in(
+            stored_errors, pixels.astype(float), rows=rows, noise=noise, smooth=smooth, step=step
         )
-        wrong += int(np.count_nonzero(off & image.covered[rows]))
+        wrong += int(np.count_nonzero(is_wrong & image.covered[rows]))
         # The overscan of a frame that was left whole has no error that is made again.
-        has_error = image.covered[rows] & np.isfinite(own) & (expected > 0)
+        has_error = image.covered[rows] & np.isfinite(stored_errors) & (expected > 0)
         if has_error.any():
-            ratios.append(np.median(own[has_error] / expected[has_error]))
+            ratios.append(np.median(stored_errors[has_error] / expected[has_error]))
     if noise.is_exact and wrong:
         raise Differs(f"{wrong} standard errors are not what the header's terms give")
     if ratios and not abs(float(np.median(ratios)) - 1) <= standard_errors.LOOSE:

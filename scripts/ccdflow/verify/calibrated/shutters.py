@@ -48,13 +48,21 @@ def flat_over_factor(flat, first, reduced, results, image):
     path = master_file(NamedMaster(name, first["SHUTKEY"]), "map of the shutter", results)
     with fits.open(path, memmap=False) as hdus:
         excess, error = (np.array(hdus[1 + 2 * image + n].data, float) for n in (0, 1))
-    about = number_of_card(first.get("SHUTMEAN")) or 0.0
-    seconds, *of_flat = _exposures(flat, reduced, results)
+    mean_dead_time = number_of_card(first.get("SHUTMEAN")) or 0.0
+    seconds, *flat_seconds = _exposures(flat, reduced, results)
     shape = flat.data.shape
-    more = _stretch_cells(excess, shape)
-    held = np.mean([1 - more / (each - about) for each in of_flat], axis=0)
-    factor = held * seconds / (seconds - about - more)
-    inverse = 1 / (seconds - about) - np.mean([1 / (each - about) for each in of_flat])
+    excess_of_pixels = _stretch_cells(excess, shape)
+    factor_in_flat = np.mean(
+        [
+            1 - excess_of_pixels / (member_seconds - mean_dead_time)
+            for member_seconds in flat_seconds
+        ],
+        axis=0,
+    )
+    factor = factor_in_flat * seconds / (seconds - mean_dead_time - excess_of_pixels)
+    inverse = 1 / (seconds - mean_dead_time) - np.mean(
+        [1 / (member_seconds - mean_dead_time) for member_seconds in flat_seconds]
+    )
     data = (flat.data / factor).astype(np.float32)
     relative = (flat.errors / flat.data).astype(np.float64) ** 2
     relative += (_stretch_cells(error, shape) * inverse) ** 2
@@ -81,9 +89,9 @@ def _stretch_cells(cells, shape):
 
     Lines between the centres of cells, and a parabola through three beyond them.
     """
-    good = np.argwhere(np.isfinite(cells))
-    for place in np.argwhere(~np.isfinite(cells)) if len(good) else ():
-        nearest = good[np.argmin(((good - place) ** 2).sum(axis=1))]
+    finite_cells = np.argwhere(np.isfinite(cells))
+    for place in np.argwhere(~np.isfinite(cells)) if len(finite_cells) else ():
+        nearest = finite_cells[np.argmin(((finite_cells - place) ** 2).sum(axis=1))]
         cells[tuple(place)] = cells[tuple(nearest)]
     cells = np.nan_to_num(cells)
     return _interpolate_cells(_interpolate_cells(cells, shape[0]).T, shape[1]).T
@@ -96,10 +104,10 @@ def _interpolate_cells(values, size):
     centres, pixels = (edges[:-1] + edges[1:] - 1) / 2, np.arange(size)
     out = np.array([np.interp(pixels, centres, column) for column in values.T]).T
     if count > 2:
-        for beyond, near in (
+        for outer, nearest in (
             (pixels < centres[0], slice(0, 3)), (pixels > centres[-1], slice(-3, None)),
         ):  # fmt: skip
-            middle = centres[near].mean()
-            terms = np.linalg.solve(np.vander(centres[near] - middle, 3), values[near])
-            out[beyond] = np.vander(pixels[beyond] - middle, 3) @ terms
+            middle = centres[nearest].mean()
+            terms = np.linalg.solve(np.vander(centres[nearest] - middle, 3), values[nearest])
+            out[outer] = np.vander(pixels[outer] - middle, 3) @ terms
     return out

@@ -18,6 +18,7 @@ EXACT = 2e-5
 LOOSE = 0.05
 """The same where a bias has errors from the scatter of its values: for the median."""
 
+# Relative rounding of a sum of float32: four steps.
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 # A decision on a pixel's light this near its limit may go either way: pixels are float32.
 _NEAR_LIMIT = 5e-3
@@ -50,7 +51,7 @@ class VarianceTerms:
         Whether the reduced frame is in electrons.
     is_exact : bool
         Whether the header says all that the errors follow from.
-    other : float
+    dark_bias_variance : float
         Mean over the amplifiers of the variance of a bias that was subtracted from the dark alone,
         adu^2.
     """
@@ -64,7 +65,7 @@ class VarianceTerms:
     converts: bool
     in_electrons: bool
     is_exact: bool
-    other: float
+    dark_bias_variance: float
 
     def factor(self, readout):
         """Return the value of one adu in the product."""
@@ -86,10 +87,10 @@ class VarianceTerms:
         -------
         numpy.ndarray of shape (k, nx)
         """
-        out = np.zeros((rows.stop - rows.start, nx))
+        variances = np.zeros((rows.stop - rows.start, nx))
         for readout, inside, _ in self.pieces(rows):
-            out[inside] = self.photon(readout)
-        return out
+            variances[inside] = self.photon(readout)
+        return variances
 
     def pieces(self, rows):
         """Yield (readout, slices in these rows, slices in the image)."""
@@ -134,15 +135,15 @@ class VarianceTerms:
         -------
         numpy.ndarray of shape (k, nx)
         """
-        out = np.zeros((rows.stop - rows.start, nx))
+        variances = np.zeros((rows.stop - rows.start, nx))
         for (readout, inside, place), constant in self._with_constants(rows):
             factor = self.factor(readout)
-            out[inside] = factor**2 * constant
+            variances[inside] = factor**2 * constant
             if "dark" in self.planes:
                 variance, light = self.of_dark(readout, place)
-                out[inside] += (factor * self.scale) ** 2 * variance
-                out[inside] += self.scale * factor * self.photon(readout) * light
-        return out
+                variances[inside] += (factor * self.scale) ** 2 * variance
+                variances[inside] += self.scale * factor * self.photon(readout) * light
+        return variances
 
     def _with_constants(self, rows):
         by_tail = dict(zip((r.tail for r in self.readouts), self.constants, strict=True))
@@ -194,8 +195,8 @@ class VarianceTerms:
         -------
         numpy.ndarray
         """
-        seen = light * flat
-        return before + seen**2 * of_flat + seen * photon
+        flat_light = light * flat
+        return before + flat_light**2 * of_flat + flat_light * photon
 
 
 def variance_terms_of(header, readouts, planes, account, *, converts, in_electrons):
@@ -216,27 +217,31 @@ def variance_terms_of(header, readouts, planes, account, *, converts, in_electro
     """
     if any(r.read_noise is None or not r.photon_gain for r in readouts):
         return None
-    share, scale, other = _shares_of_masters(planes, account)
+    share, scale, dark_bias_variance = _shares_of_masters(planes, account)
     bias, dark = planes.get("bias"), planes.get("dark")
     shares = 1.0 + sum(
         part**2 / plane.frames for part, plane in ((share, bias), (scale, dark)) if plane
     )
-    constants, singles, others = [], [], []
+    constants, singles, dark_bias_variances = [], [], []
     for readout in readouts:
         factor = readout.gain if converts else 1.0
         level = number_of_card(card(header, "OSCNOISE", readout.tail)) or 0.0
         single, rows = readout.read_noise**2 + readout.rounding, (level / factor) ** 2 / shares
-        one = single + rows
-        singles.append(one)
-        others.append(other * (1 + rows / single) if single else other)
-        constants.append(one + others[-1] + share**2 * one / (bias.frames if bias else 1))
+        total = single + rows
+        singles.append(total)
+        dark_bias_variances.append(
+            dark_bias_variance * (1 + rows / single) if single else dark_bias_variance
+        )
+        constants.append(
+            total + dark_bias_variances[-1] + share**2 * total / (bias.frames if bias else 1)
+        )
     is_exact = not (share and bias is not None and bias.errors is not None) and all(
         plane.is_modelled for kind, plane in planes.items() if kind != "bias"
     )
     return VarianceTerms(
         readouts=readouts, planes=planes, scale=scale, constants=constants, singles=singles,
         shares=shares, converts=converts, in_electrons=in_electrons, is_exact=is_exact,
-        other=sum(others) / len(others),
+        dark_bias_variance=sum(dark_bias_variances) / len(dark_bias_variances),
     )  # fmt: skip
 
 
@@ -253,8 +258,10 @@ def _shares_of_masters(planes, account):
     key = str(dark.first.get("BIASKEY", ""))
     if bias is not None and key == account.masters["bias"].key:
         return 1.0 - scale, scale, 0.0
-    other = (scale * (number_of_card(dark.first.get("MBNOISE")) or 0.0)) ** 2 if key else 0.0
-    return (0.0 if bias is None else 1.0), scale, other
+    dark_bias_variance = (
+        (scale * (number_of_card(dark.first.get("MBNOISE")) or 0.0)) ** 2 if key else 0.0
+    )
+    return (0.0 if bias is None else 1.0), scale, dark_bias_variance
 
 
 def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
@@ -283,36 +290,45 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
     photon = noise.photons(rows, nx)
     light = np.maximum(smooth.rows(rows.start, rows.stop), 0)
     variance = noise.with_light(before, light, flat, of_flat, photon)
-    most = max(noise.photon(readout) for readout in noise.readouts)
-    bright = light_of_block(padded, light, variance, flat, most)
-    part = np.asarray(of_flat).reshape(-1)[bright.at] if np.ndim(of_flat) else 0.0
+    largest_photon = max(noise.photon(readout) for readout in noise.readouts)
+    bright = light_of_block(padded, light, variance, flat, largest_photon)
+    part = np.asarray(of_flat).reshape(-1)[bright.places] if np.ndim(of_flat) else 0.0
 
-    def of(lights):
-        at = bright.at
+    def variance_with(lights):
+        """Return the variance of the pixels that stand out, with other light."""
+        places = bright.places
         lit = np.maximum(lights, 0)
         return noise.with_light(
-            before.reshape(-1)[at], lit, flat.reshape(-1)[at], part, photon.reshape(-1)[at]
+            before.reshape(-1)[places],
+            lit,
+            flat.reshape(-1)[places],
+            part,
+            photon.reshape(-1)[places],
         )
 
     # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
     # and that light at the brightest of the pixels around.
-    replaced = variance.reshape(-1)[bright.at].copy()
-    replaced += bright.most * flat.reshape(-1)[bright.at] * photon.reshape(-1)[bright.at]
-    variance.reshape(-1)[bright.at] = of(bright.light)
+    replaced = variance.reshape(-1)[bright.places].copy()
+    replaced += (
+        bright.brightest * flat.reshape(-1)[bright.places] * photon.reshape(-1)[bright.places]
+    )
+    variance.reshape(-1)[bright.places] = variance_with(bright.light)
     limit = np.full(variance.shape, EXACT)
     # Without a value, as in an amplifier that the flat does not light, there is no error either.
     with np.errstate(invalid="ignore"):
-        limit.reshape(-1)[bright.at] += _ROUNDING * replaced / variance.reshape(-1)[bright.at]
+        limit.reshape(-1)[bright.places] += (
+            _ROUNDING * replaced / variance.reshape(-1)[bright.places]
+        )
         expected = np.sqrt(variance) / flat
-        off = np.abs(errors - expected) > limit * expected + step
-        off |= ~np.isfinite(errors) & np.isfinite(expected)
+        is_wrong = np.abs(errors - expected) > limit * expected + step
+        is_wrong |= ~np.isfinite(errors) & np.isfinite(expected)
         # A decision near its limit may have gone the other way.
-        maybe = off.reshape(-1)[bright.at] & (bright.near < _NEAR_LIMIT)
+        is_undecided = is_wrong.reshape(-1)[bright.places] & (bright.near < _NEAR_LIMIT)
         for lights in bright.others:
-            again = np.sqrt(of(lights)) / flat.reshape(-1)[bright.at]
-            good = (
-                np.abs(errors.reshape(-1)[bright.at] - again)
-                <= limit.reshape(-1)[bright.at] * again + step
+            alternative = np.sqrt(variance_with(lights)) / flat.reshape(-1)[bright.places]
+            agrees = (
+                np.abs(errors.reshape(-1)[bright.places] - alternative)
+                <= limit.reshape(-1)[bright.places] * alternative + step
             )
-            off.reshape(-1)[bright.at[maybe & good]] = False
-    return off, expected
+            is_wrong.reshape(-1)[bright.places[is_undecided & agrees]] = False
+    return is_wrong, expected

@@ -21,54 +21,59 @@ from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
 
+# Response below which a pixel is not lit, and errors by which a hot one is above the median.
+_UNLIT_BELOW, _HOT_SIGMA = 0.2, 5.0
 
-def check_figures(made):
+
+def check_figures(remade):
     """Compare the figures of an image that follow from its pixels, members and other cards.
 
     Parameters
     ----------
-    made : ccdflow.verify.combined.combined_verdict._RemadeImage
+    remade : ccdflow.verify.combined.combined_verdict._RemadeImage
 
     Raises
     ------
     Differs
         If a figure or a bit of the mask is another.
     """
-    header, account = made.header, made.account
-    image = made.hdus[made.hdu].data
+    header, account = remade.header, remade.account
+    image = remade.hdus[remade.hdu].data
     same_figure(header, "IMGLEVEL", float(np.nanmean(image, dtype=np.float64)))
     same_figure(header, "NEMPTY", int(np.count_nonzero(np.isnan(image))))
     if not account.masters and not account.levels:
-        _check_biases(made)
+        _check_biases(remade)
         return
     masters = {
-        kind: master_file(master, kind, made.results) for kind, master in account.masters.items()
+        kind: master_file(master, kind, remade.results) for kind, master in account.masters.items()
     }
-    bias = fits.getheader(masters["bias"], made.hdu) if "bias" in masters else None
-    _check_model(made, bias)
-    mask = np.asarray(made.extension("MASK").data)
-    own = UNLIT if account.levels else HOT
-    own |= DEAD if "dead" in (card(made.header, "AMPBAD", t) for t in tails_of(made.header)) else 0
-    check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | own)
+    bias = fits.getheader(masters["bias"], remade.hdu) if "bias" in masters else None
+    _check_model(remade, bias)
+    mask = np.asarray(remade.extension("MASK").data)
+    bits_of_kind = UNLIT if account.levels else HOT
+    bits_of_kind |= (
+        DEAD if "dead" in (card(remade.header, "AMPBAD", t) for t in tails_of(remade.header)) else 0
+    )
+    check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | bits_of_kind)
     is_flagged, empty = mask & NO_DATA != 0, np.isnan(image)
     if card(header, "TRIM", tails_of(header)[0]) is None:
         # Overscan has values, and the members' masks have the bit, which are compared elsewhere.
         is_flagged &= empty
     if empty := np.count_nonzero(is_flagged != empty):
         raise Differs(f"{empty} pixels of the mask are not empty as those of the image are")
-    errors = np.asarray(made.extension("UNCERT").data, dtype=np.float32)
+    errors = np.asarray(remade.extension("UNCERT").data, dtype=np.float32)
     if bias is not None:
-        _check_shared(made, bias, masters)
+        _check_shared(remade, bias, masters)
     if account.levels:
-        _check_flat(made, image, errors, mask)
+        _check_flat(remade, image, errors, mask)
     else:
-        _check_dark(made, image, errors, mask)
+        _check_dark(remade, image, errors, mask)
 
 
-def _check_biases(made):
+def _check_biases(remade):
     """Compare the figures of a combined bias with those of its members."""
-    header, account = made.header, made.account
-    rows, stack = made.sample(measuring.FIGURE_ROWS)
+    header, account = remade.header, remade.account
+    rows, stack = remade.sample(measuring.FIGURE_ROWS)
     for tail in tails_of(header):
         y, x = place_of(header, tail)
         frames = measuring.some_rows(stack[:, (rows >= y.start) & (rows < y.stop), x])
@@ -107,12 +112,12 @@ def _check_biases(made):
             same_value(f"CLIPRN{tail}", written, noise, part=tolerances.CLIPPING_NOISE)
 
 
-def _check_model(made, bias):
+def _check_model(remade, bias):
     """Compare the parameters of the noise model with bias, gain, overscan and pairs of members."""
-    header, account = made.header, made.account
-    rows, stack = made.sample(measuring.MODEL_ROWS)
+    header, account = remade.header, remade.account
+    rows, stack = remade.sample(measuring.MODEL_ROWS)
     levels = account.levels or [1.0] * len(stack)
-    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
+    for tail, model in zip(tails_of(header), account.models[remade.hdu], strict=True):
         measured = None if bias is None else number_of_card(card(bias, "RNOISE", tail))
         if measured:
             same_value(f"MODRN{tail}", model.read_noise, measured)
@@ -141,9 +146,9 @@ def _check_model(made, bias):
         same_value(f"MODFC{tail}", model.factor, factor, part=tolerances.tolerance_of_factor(error))
 
 
-def _check_shared(made, bias, masters):
+def _check_shared(remade, bias, masters):
     """Compare the noise of bias and dark in it, as far as their own headers have it."""
-    header, account = made.header, made.account
+    header, account = remade.header, remade.account
     noises = [number_of_card(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
     noises = [noise for noise in noises if noise]
     levels = np.array(account.levels or [1.0])
@@ -153,9 +158,11 @@ def _check_shared(made, bias, masters):
         share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
         same_figure(header, "MBNOISE", share * noise, part=tolerances.MASTER_NOISE)
     if "dark" in masters:
-        rows = measuring.rows_measured_on(*made.shape, len(account.members), measuring.FIGURE_ROWS)
+        rows = measuring.rows_measured_on(
+            *remade.shape, len(account.members), measuring.FIGURE_ROWS
+        )
         cut = account.masters["dark"].cut
-        errors = rows_of(masters["dark"], f"UNCERT{made.suffix}", rows, "dark", cut)
+        errors = rows_of(masters["dark"], f"UNCERT{remade.suffix}", rows, "dark", cut)
         errors = errors[np.isfinite(errors)].astype(np.float64)
         errors = errors[errors <= 3 * np.median(errors)]
         noise = float(np.mean(errors**2)) ** 0.5
@@ -167,38 +174,36 @@ def _check_shared(made, bias, masters):
         )
 
 
-def _check_flat(made, image, errors, mask):
+def _check_flat(remade, image, errors, mask):
     """Compare the cards of a flat's light, and the mask of its unlit pixels."""
-    header, levels = made.header, made.account.levels
+    header, levels = remade.header, remade.account.levels
     same_figure(header, "FLATLVL", float(np.median(levels)))
     same_figure(header, "FLATMIN", min(levels))
     same_figure(header, "FLATMAX", max(levels))
-    low = (mask & UNLIT != 0) != (image < np.float32(0.2))
+    low = (mask & UNLIT != 0) != (image < np.float32(_UNLIT_BELOW))
     if np.count_nonzero(low):
         raise Differs(f"{np.count_nonzero(low)} pixels of the mask are not lit as the flat says")
     tails, quality = tails_of(header), []
-    for place_of_amplifier, tail in enumerate(tails, start=1):
+    for number, tail in enumerate(tails, start=1):
         place = place_of(header, tail)
-        good = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
-        if not good.any():
+        usable = (mask[place] == 0) & np.isfinite(image[place]) & (errors[place] > 0)
+        if not usable.any():
             continue
-        values = image[place][good].astype(np.float32)
-        quality.append(float(np.median(values / errors[place][good])))
-        if len(tails) > 1 and f"FLATR{place_of_amplifier:02d}" in header:
-            same_figure(
-                header, f"FLATR{place_of_amplifier:02d}", float(values.mean(dtype=np.float64))
-            )
+        values = image[place][usable].astype(np.float32)
+        quality.append(float(np.median(values / errors[place][usable])))
+        if len(tails) > 1 and f"FLATR{number:02d}" in header:
+            same_figure(header, f"FLATR{number:02d}", float(values.mean(dtype=np.float64)))
     if quality:
         same_figure(header, "FLATSN", min(q for q in quality if q > 0), part=tolerances.FLAT_SIGNAL)
         same_figure(header, "FLATRMS", 1 / header["FLATSN"], part=tolerances.FLAT_SCATTER)
-    _check_gains(made)
+    _check_gains(remade)
 
 
-def _check_gains(made):
+def _check_gains(remade):
     """Compare GAINMEAS with the photon transfer of pairs of flats."""
-    header, account = made.header, made.account
-    rows, stack = made.sample(measuring.FIGURE_ROWS)
-    for tail, model in zip(tails_of(header), account.models[made.hdu], strict=True):
+    header, account = remade.header, remade.account
+    rows, stack = remade.sample(measuring.FIGURE_ROWS)
+    for tail, model in zip(tails_of(header), account.models[remade.hdu], strict=True):
         written = number_of_card(card(header, "GAINMEAS", tail))
         if written is None:
             continue
@@ -208,25 +213,25 @@ def _check_gains(made):
         same_value(f"GAINMEAS{tail}", written, gain, part=tolerances.tolerance_of_gain(error))
 
 
-def _check_dark(made, image, errors, mask):
+def _check_dark(remade, image, errors, mask):
     """Compare the rate of a dark, and its hot pixels, with its pixels."""
-    header, seconds = made.header, float(made.first["EXPTIME"])
+    header, seconds = remade.header, float(remade.first["EXPTIME"])
     must_have(header, "NHOT")
     same_figure(header, "EXPTIME", seconds)
     limit = re.match(r"pixels over the median by (\S+) ", header.comments["NHOT"])
     hot = np.zeros(mask.shape, bool)
-    for tail, model in zip(tails_of(header), made.account.models[made.hdu], strict=True):
+    for tail, model in zip(tails_of(header), remade.account.models[remade.hdu], strict=True):
         part, gain = model.place, model.gain or 1.0
         values, flags = np.asarray(image[part], dtype=np.float32), mask[part] & ~HOT
-        good = flags == 0
-        if not good.any():
+        usable = flags == 0
+        if not usable.any():
             continue
-        middle = np.median(values[good])
+        middle = np.median(values[usable])
         same_figure(header, f"DARKRT{tail}", float(middle) * gain / seconds)
         if limit is not None:
-            least = float(limit[1]) * seconds / gain
-            least = np.maximum(least, 5.0 * np.median(errors[part][good]))
-            hot[part] = values - middle >= least
+            threshold = float(limit[1]) * seconds / gain
+            threshold = np.maximum(threshold, _HOT_SIGMA * np.median(errors[part][usable]))
+            hot[part] = values - middle >= threshold
     same_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
     wrong = np.count_nonzero(hot != (mask & HOT != 0)) if limit is not None else 0
     if wrong:

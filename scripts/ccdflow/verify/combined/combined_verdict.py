@@ -73,14 +73,14 @@ def verify_combined(headers, path, results, whole):
     account = account_of_combined(headers)
     if account.method not in ("average", "median"):
         raise Differs(f"COMBMETH is {account.method!r}, which is no way to combine")
-    gains = _ratios(headers, account) if account.levels else {}
+    gains = _gain_ratios(headers, account) if account.levels else {}
     _check_members(headers, account, results)
     _check_group(headers[0], path, account)
     pixels, largest, makers, bands = 0, 0.0, set(), 0
     with fits.open(path, memmap=True) as hdus:
         _check_names(headers, account)
         for hdu in account.hdus:
-            made = _RemadeImage(
+            remade = _RemadeImage(
                 hdus,
                 hdu,
                 headers=headers,
@@ -89,26 +89,26 @@ def verify_combined(headers, path, results, whole):
                 gains=gains.get(hdu, ()),
                 whole=whole,
             )
-            parts = _parts(headers, account, hdu, whole)
-            for part in parts:
-                made.compare(part)
-            made.check_counts()
-            check_figures(made)
-            pixels, largest = pixels + made.pixels, max(largest, made.largest)
-            makers |= made.makers
-            bands = len(parts)
-    how = "all rows" if whole else f"{bands} bands of {_BAND_ROWS} rows"
-    by = " and ".join(sorted(makers))
-    compared = f"float32 rounding with {by}, {how}"
+            bands_of_image = _bands_of(headers, account, hdu, whole)
+            for part in bands_of_image:
+                remade.compare(part)
+            remade.check_counts()
+            check_figures(remade)
+            pixels, largest = pixels + remade.pixels, max(largest, remade.largest)
+            makers |= remade.makers
+            bands = len(bands_of_image)
+    extent = "all rows" if whole else f"{bands} bands of {_BAND_ROWS} rows"
+    programs = " and ".join(sorted(makers))
+    compared = f"float32 rounding with {programs}, {extent}"
     return {"compared": compared, "pixels": pixels, "largest": largest}
 
 
-def _parts(headers, account, hdu, whole):
+def _bands_of(headers, account, hdu, whole):
     rows = headers[hdu]["NAXIS2"]
     if whole:
         return remade_combination.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
-    a_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
-    count = min(max(_VALUES // a_band, _FEWEST_BANDS), _BANDS)
+    values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
+    count = min(max(_VALUES // values_of_band, _FEWEST_BANDS), _BANDS)
     return remade_combination.bands(rows, count, _BAND_ROWS)
 
 
@@ -133,7 +133,7 @@ class _RemadeImage:
 
     def __init__(self, hdus, hdu, headers, account, results, gains, whole):
         self.hdus, self.hdu, self.results = hdus, hdu, results
-        self.account = _clipped_as(headers[hdu], headers[0], account)
+        self.account = _account_with_clipping(headers[hdu], headers[0], account)
         self.header, self.first = with_shared(headers[hdu], headers[0]), headers[0]
         self.gains = gains
         self.is_whole = whole
@@ -151,9 +151,9 @@ class _RemadeImage:
         names = [each.name for each in self.hdus]
         return self.hdus[f"{name}{self.suffix}"] if f"{name}{self.suffix}" in names else None
 
-    def sample(self, wanted):
+    def sample(self, count):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
-        rows = measuring.rows_measured_on(*self.shape, len(self.account.members), wanted)
+        rows = measuring.rows_measured_on(*self.shape, len(self.account.members), count)
         stack, bits, _, _ = remade_combination.prepare_rows(
             self.account, self.results, self.hdu, rows
         )
@@ -169,9 +169,9 @@ class _RemadeImage:
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):
                 y, x = place_of(self.header, tail)
-                inside = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
+                places = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
                 light[y, x] = measuring.smooth_light(
-                    sampled[inside] - y.start, stack[:, inside, x], y.stop - y.start
+                    sampled[places] - y.start, stack[:, places, x], y.stop - y.start
                 )
             self._light = light
         return self._light[rows]
@@ -180,7 +180,7 @@ class _RemadeImage:
         """Compare some rows: pixels and standard errors; those seen already count once."""
         image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
         account = self.account
-        again = remade_combination.combine_rows(
+        remade = remade_combination.combine_rows(
             account,
             self.results,
             hdu=self.hdu,
@@ -189,18 +189,18 @@ class _RemadeImage:
             surroundings=self.light,
             counts=self._counts,
         )
-        self.makers.add(again.by)
+        self.makers.add(remade.maker)
         # A dark is a small difference of large numbers: it is rounded as those are.
-        scale = again.scale if account.has_light else 1.0
-        other = np.where(np.isnan(again.image), np.nan, again.other)
-        nearer = np.abs(image - other) < np.abs(image - again.image)
-        nearest = np.where(nearer, other, again.image)
+        scale = remade.scale if account.has_light else 1.0
+        other = np.where(np.isnan(remade.image), np.nan, remade.other)
+        nearer = np.abs(image - other) < np.abs(image - remade.image)
+        nearest = np.where(nearer, other, remade.image)
         steps = tolerances.STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
         kept_values.decide(
             image,
             nearest,
-            again=again,
+            remade=remade,
             method=account.method,
             gains=self.gains,
             rows=part,
@@ -209,73 +209,75 @@ class _RemadeImage:
         self.largest = max(
             self.largest, difference_within(image, nearest, np.float32, steps, scale)
         )
-        self._compare_mask(part, again)
-        self._compare_errors(part, again)
-        self._compare_scatter(part, again)
-        new = ~self._done[part]
-        self.pixels += int(np.count_nonzero(new)) * image.shape[1]
+        self._compare_mask(part, remade)
+        self._compare_errors(part, remade)
+        self._compare_scatter(part, remade)
+        is_new = ~self._done[part]
+        self.pixels += int(np.count_nonzero(is_new)) * image.shape[1]
         self._done[part] = True
-        for place, count in enumerate(again.rejected):
-            self.rejected[place] += int(count[new].sum())
-        self.invalid += int(again.invalid[new].sum())
+        for place, count in enumerate(remade.rejected):
+            self.rejected[place] += int(count[is_new].sum())
+        self.invalid += int(remade.invalid[is_new].sum())
 
-    def _compare_mask(self, part, again):
+    def _compare_mask(self, part, remade):
         """Compare the bits that the members give, of darks and flats."""
         extension = self.extension("MASK")
         if extension is not None:
-            own = np.asarray(extension.data[part]) & ~np.int16(HOT | UNLIT)
-            if count := int(np.count_nonzero(own != again.mask)):
+            stored_bits = np.asarray(extension.data[part]) & ~np.int16(HOT | UNLIT)
+            if count := int(np.count_nonzero(stored_bits != remade.mask)):
                 raise Differs(f"{count} pixels of the mask are not what the members' masks give")
 
-    def _compare_errors(self, part, again):
+    def _compare_errors(self, part, remade):
         """Compare UNCERT with the noise model, if that gives the errors."""
         extension = self.extension("UNCERT")
         is_scatter = not self.account.has_light
-        if is_scatter or again.variances is None or extension is None:
+        if is_scatter or remade.variances is None or extension is None:
             return
         error = np.asarray(extension.data[part], dtype=np.float64)
-        bounds = np.sqrt(again.variances)
+        bounds = np.sqrt(remade.variances)
         for place, factor in self.gains:
-            inside = kept_values.part_in_rows(place, part)
-            bounds[:, inside[0], inside[1]] *= factor
+            part_of_amplifier = kept_values.part_in_rows(place, part)
+            bounds[:, part_of_amplifier[0], part_of_amplifier[1]] *= factor
         with np.errstate(invalid="ignore"):
-            good = (np.abs(error / bounds - 1) <= ERRORS).any(axis=0)
-        wrong = ~good & np.isfinite(bounds[1]) & (again.image == again.other)
+            agrees = (np.abs(error / bounds - 1) <= ERRORS).any(axis=0)
+        wrong = ~agrees & np.isfinite(bounds[1]) & (remade.image == remade.other)
         if wrong.any():
             raise Differs(f"{int(wrong.sum())} standard errors are not what the noise model gives")
 
-    def _compare_scatter(self, part, again):
+    def _compare_scatter(self, part, remade):
         """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""
-        counts = [count.sum(axis=0) for count in again.kept] if again.kept else []
-        alike = np.all(counts == counts[0], axis=0) if counts else None
+        counts = [count.sum(axis=0) for count in remade.kept] if remade.kept else []
+        is_certain = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:
-            wrong = alike & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
+            wrong = is_certain & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
             if wrong.any():
                 raise Differs(f"{int(wrong.sum())} pixels of COUNT are not those that were kept")
         extension = None if self.account.has_light else self.extension("UNCERT")
         if counts and extension is not None:
             error = np.asarray(extension.data[part], dtype=np.float64)
-            again_error = kept_values.standard_errors(
-                again.stack, again.kept[0], self.account.method
+            remade_error = kept_values.standard_errors(
+                remade.stack, remade.kept[0], self.account.method
             )
-            off = np.abs(error - again_error) > ERRORS * again_error + 1e-6
-            off |= np.isnan(error) != np.isnan(again_error)
-            if (off & alike).any():
-                raise Differs(f"{int((off & alike).sum())} standard errors are not the scatter's")
+            is_wrong = np.abs(error - remade_error) > ERRORS * remade_error + 1e-6
+            is_wrong |= np.isnan(error) != np.isnan(remade_error)
+            if (is_wrong & is_certain).any():
+                raise Differs(
+                    f"{int((is_wrong & is_certain).sum())} standard errors are not the scatter's"
+                )
 
     def check_counts(self):
         """Compare the numbers of values that were left out, in the rows that were made again."""
-        for keyword, least, most in (
+        for keyword, fewest, largest in (
             ("NREJECT", *sorted(self.rejected)),
             ("NINVALID", self.invalid, self.invalid),
         ):
             written = number_of_card(self.header.get(keyword))
-            if written is None or written < least or (self.is_whole and written > most):
-                span = f"{least}" if least == most else f"{least} to {most}"
+            if written is None or written < fewest or (self.is_whole and written > largest):
+                span = f"{fewest}" if fewest == largest else f"{fewest} to {largest}"
                 raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
 
 
-def _clipped_as(header, first, account):
+def _account_with_clipping(header, first, account):
     """Return an account with the CLIPDEV of an image: the first HDU of darks has none."""
     if "CLIPDEV" in first:
         must_have(header, "CLIPDEV")
@@ -349,8 +351,8 @@ def _check_dates(header, firsts):
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
             written = datetime.fromisoformat(header[keyword]).replace(tzinfo=None)
             if abs((written - value).total_seconds()) > tolerances.SECONDS:
-                has = f"{value.isoformat()}, and its card has {written.isoformat()}"
-                raise Differs(f"{keyword} is {has}")
+                comparison = f"{value.isoformat()}, and its card has {written.isoformat()}"
+                raise Differs(f"{keyword} is {comparison}")
 
 
 def _check_exposure(header, firsts):
@@ -363,11 +365,14 @@ def _check_exposure(header, firsts):
 
 
 def _check_levels(header, firsts, paths, hdu):
+    """Compare BIASLVL of each amplifier with the mean of the members'."""
     for tail in tails_of(header):
         if number_of_card(card(header, "BIASLVL", tail)) is None:
             continue
-        own = firsts if not hdu else [open_product(path).images[hdu].header for path in paths]
-        levels = [number_of_card(card(member, "BIASLVL", tail)) for member in own]
+        headers_of_members = (
+            firsts if not hdu else [open_product(path).images[hdu].header for path in paths]
+        )
+        levels = [number_of_card(card(member, "BIASLVL", tail)) for member in headers_of_members]
         if None not in levels:
             same_value(f"BIASLVL{tail}", card(header, "BIASLVL", tail), float(np.mean(levels)))
 
@@ -385,16 +390,18 @@ def _time_of(header):
 def _check_group(first, path, account):
     """Compare the nights between the masters and this frame with those of their folders."""
     same_figure(first, "NCOMBINE", len(account.members))
-    own = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
+    night_of_frame = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
     for kind, master in account.masters.items():
-        its = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
+        night_of_master = re.search(r"combined/(\d{4}-\d\d-\d\d)/", master.name)
         keyword = f"{kind.upper()}DT"
-        if own and its:
-            lag = (date.fromisoformat(own[1]) - date.fromisoformat(its[1])).days
+        if night_of_frame and night_of_master:
+            lag = (
+                date.fromisoformat(night_of_frame[1]) - date.fromisoformat(night_of_master[1])
+            ).days
             same_figure(first, keyword, lag)
 
 
-def _ratios(headers, account):
+def _gain_ratios(headers, account):
     """Return {HDU: [(place, gain over the mean gain)]} of a flat whose gains are known."""
     gains_by_hdu = {hdu: gains_of(headers[hdu]) for hdu in account.hdus}
     gains = [gain for pairs in gains_by_hdu.values() for _, gain in pairs]

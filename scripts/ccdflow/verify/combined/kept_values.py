@@ -28,8 +28,8 @@ def part_in_rows(place, rows):
     (slice or numpy.ndarray, slice)
     """
     if not isinstance(rows, slice):
-        inside = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))
-        return inside, place[1]
+        indices = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))
+        return indices, place[1]
     low, high = max(place[0].start, rows.start), min(place[0].stop, rows.stop)
     return slice(low - rows.start, max(high, low) - rows.start), place[1]
 
@@ -80,7 +80,7 @@ def standard_errors(stack, kept, method):
         return np.where(count > 1, scatter / np.sqrt(count), np.nan)
 
 
-def decide(image, nearest, again, method, gains, rows, limit):
+def decide(image, nearest, remade, method, gains, rows, limit):
     """Exchange pixels that no decision makes where several values are near the limit, in place.
 
     Each of those values may have been kept or rejected: all choices are tried.
@@ -89,27 +89,29 @@ def decide(image, nearest, again, method, gains, rows, limit):
     ----------
     image, nearest, limit : numpy.ndarray
         (ny, nx): the product, the same made again, and the allowed difference.
-    again : RemadeRows
+    remade : RemadeRows
     method : str
     gains : list of ((slice, slice), float)
     rows : slice
         Of the image.
     """
-    if again.kept is None:
+    if remade.kept is None:
         return
     with np.errstate(invalid="ignore"):
-        off = np.abs(image - nearest) > limit
-    doubtful = again.kept[0] ^ again.kept[1]
-    at = np.nonzero(off & (doubtful.sum(axis=0) > 1) & (doubtful.sum(axis=0) <= _MOST_DOUBTFUL))
+        is_wrong = np.abs(image - nearest) > limit
+    doubtful = remade.kept[0] ^ remade.kept[1]
+    pixels = np.nonzero(
+        is_wrong & (doubtful.sum(axis=0) > 1) & (doubtful.sum(axis=0) <= _MOST_DOUBTFUL)
+    )
     factors = np.ones(image.shape)
-    for place, factor in gains if at[0].size else ():
+    for place, factor in gains if pixels[0].size else ():
         factors[part_in_rows(place, rows)] = factor
-    for pixel in zip(*at, strict=True):
-        values, sure = again.stack[:, *pixel], (again.kept[0] & again.kept[1])[:, *pixel]
-        places = np.flatnonzero(doubtful[:, *pixel])
-        for choice in product((False, True), repeat=places.size):
+    for pixel in zip(*pixels, strict=True):
+        values, sure = remade.stack[:, *pixel], (remade.kept[0] & remade.kept[1])[:, *pixel]
+        doubtful_values = np.flatnonzero(doubtful[:, *pixel])
+        for choice in product((False, True), repeat=doubtful_values.size):
             keep = sure.copy()
-            keep[places] = choice
+            keep[doubtful_values] = choice
             value = middle_of(values, keep, method) * factors[pixel]
             if abs(value - image[pixel]) < abs(nearest[pixel] - image[pixel]):
                 nearest[pixel] = value

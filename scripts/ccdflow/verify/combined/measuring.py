@@ -56,7 +56,7 @@ _MEDIAN_OF_SQUARES = 0.4549
 _SQUARES_VARIANCE = 3
 
 
-def rows_measured_on(ny, nx, count, wanted):
+def rows_measured_on(ny, nx, count, row_count):
     """Return the rows of float32 frames that figures are measured on.
 
     Parameters
@@ -65,7 +65,7 @@ def rows_measured_on(ny, nx, count, wanted):
         Shape of a frame.
     count : int
         Number of frames.
-    wanted : int
+    row_count : int
         Rows, where the memory allows.
 
     Returns
@@ -73,18 +73,18 @@ def rows_measured_on(ny, nx, count, wanted):
     numpy.ndarray of int
     """
     affordable = _SAMPLE_BYTES // (count * nx * 4)
-    wanted = min(wanted, max(affordable, min(16, 5 * affordable)))
-    if wanted < 1:
+    row_count = min(row_count, max(affordable, min(16, 5 * affordable)))
+    if row_count < 1:
         return np.arange(0)
-    step = -(-ny // wanted)
+    step = -(-ny // row_count)
     step += (step + 1) % 2
     return np.arange(min(step // 2, ny - 1), ny, step)
 
 
 def some_rows(frames):
     """Return as many rows of all frames as make a million values, spread evenly: (n, k, nx)."""
-    most = max(int(_ENOUGH_VALUES // (len(frames) * frames.shape[2])), 2)
-    return frames[:, :: -(-frames.shape[1] // most)]
+    most_rows = max(int(_ENOUGH_VALUES // (len(frames) * frames.shape[2])), 2)
+    return frames[:, :: -(-frames.shape[1] // most_rows)]
 
 
 def finite_median(values):
@@ -149,12 +149,12 @@ def scatter(values):
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - mean))) or float(values.std())
     kept = values
     for _ in range(_CLIP_ROUNDS):
-        before = kept.size
+        previous_size = kept.size
         kept = values[np.abs(values - mean) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)]
         if kept.size < 2:
             return np.nan, 0
         mean, sigma = float(kept.mean()), float(kept.std(ddof=1))
-        if kept.size == before:
+        if kept.size == previous_size:
             break
     return sigma, kept.size
 
@@ -164,9 +164,9 @@ def white_scatter(image):
     sigma, _ = scatter(image)
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        good = np.abs(image - np.nanmedian(image)) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)
-        means = np.nanmean(np.where(good, image, np.nan), axis=1, keepdims=True)
-    length = max(np.count_nonzero(good) / len(image), 2)
+        is_kept = np.abs(image - np.nanmedian(image)) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)
+        means = np.nanmean(np.where(is_kept, image, np.nan), axis=1, keepdims=True)
+    length = max(np.count_nonzero(is_kept) / len(image), 2)
     return scatter(image - means)[0] * (length / (length - 1)) ** 0.5
 
 
@@ -336,9 +336,9 @@ def gain_of_pairs(frames, levels, noise):
         lit = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / level + 1 / next_level)
         read_variance = np.full(steps.shape, noise**2 * (1 / level**2 + 1 / next_level**2))
         with np.errstate(invalid="ignore"):
-            good = np.isfinite(steps) & (lit > _GAIN_LIGHT * read_variance)
+            is_usable = np.isfinite(steps) & (lit > _GAIN_LIGHT * read_variance)
         for parts, values in ((squares, steps**2), (photons, lit), (fixed, read_variance)):
-            parts.append(values[good])
+            parts.append(values[is_usable])
     squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
     if squares.size < _GAIN_PIXELS:
         return np.nan, np.nan

@@ -44,7 +44,7 @@ class RemadeRows:
         The same, with values near the limit of rejection kept, where `image` rejects them.
     scale : float
         The largest value that went into a sum: float32 is rounded at its scale.
-    by : str
+    maker : str
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
     rejected : (numpy.ndarray, numpy.ndarray)
         How many values of each pixel are rejected in `image` and in `other`.
@@ -64,7 +64,7 @@ class RemadeRows:
     image: np.ndarray
     other: np.ndarray
     scale: float
-    by: str
+    maker: str
     rejected: tuple[np.ndarray, np.ndarray]
     invalid: np.ndarray
     variances: tuple[np.ndarray, np.ndarray] | None = None
@@ -123,7 +123,7 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     stack, bits, dark, scale = prepare_rows(account, results, hdu, rows)
     masked = bits != 0
     if account.clip is not None and account.deviation == "noise":
-        again = _combine_by_noise(
+        remade = _combine_by_noise(
             stack=stack,
             masked=masked,
             account=account,
@@ -134,9 +134,9 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
             surroundings=surroundings,
         )
     else:
-        again = _combine_by_ccdproc(stack, masked, account, scale, counts=counts)
-        again = _with_variances(
-            again=again,
+        remade = _combine_by_ccdproc(stack, masked, account, scale, counts=counts)
+        remade = _with_variances(
+            remade=remade,
             stack=stack,
             masked=masked,
             account=account,
@@ -145,12 +145,12 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
             dark=dark,
             surroundings=surroundings,
         )
-    again = replace(again, stack=stack, mask=_common_mask(stack, bits))
+    remade = replace(remade, stack=stack, mask=_common_mask(stack, bits))
     for place, factor in gains:
-        inside = part_in_rows(place, rows)
-        for image in (again.image, again.other):
-            image[inside] *= factor
-    return again
+        part_of_amplifier = part_in_rows(place, rows)
+        for image in (remade.image, remade.other):
+            image[part_of_amplifier] *= factor
+    return remade
 
 
 def prepare_rows(account, results, hdu, rows):
@@ -188,7 +188,7 @@ def prepare_rows(account, results, hdu, rows):
         dark = pixels.data if kind == "dark" else dark
         scale = max(scale, float(np.nanmax(np.abs(pixels.data))))
         values = [
-            _less(value, kind, pixels, master.factors[n] if master.factors else 1.0)
+            _subtract_master(value, kind, pixels, master.factors[n] if master.factors else 1.0)
             for n, value in enumerate(values)
         ]
     if account.levels:
@@ -197,12 +197,12 @@ def prepare_rows(account, results, hdu, rows):
     return np.array(values, dtype=np.float64), bits, dark, scale
 
 
-def _less(values, kind, master, factor):
+def _subtract_master(values, kind, master, factor):
     """Subtract a master from a member by ccdproc."""
     member = CCDData(values, unit=units.adu)
     if kind == "bias":
         return ccdproc.subtract_bias(member, master, add_keyword=None).data
-    less = ccdproc.subtract_dark(
+    difference = ccdproc.subtract_dark(
         member,
         master,
         dark_exposure=1 * units.s,
@@ -210,7 +210,7 @@ def _less(values, kind, master, factor):
         scale=True,
         add_keyword=None,
     )
-    return less.data
+    return difference.data
 
 
 def _masks(paths, hdu, rows, values, account):
@@ -261,7 +261,7 @@ def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
         if account.deviation not in ("mad", "std"):
             raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}", MODEL)
         if account.iterations != 1:
-            return _repeatedly(stack, masked, account, scale)
+            return _combine_by_repeated_clipping(stack, masked, account, scale)
         arguments |= {
             "sigma_clip": True,
             "sigma_clip_low_thresh": account.clip,
@@ -278,29 +278,31 @@ def _combine_by_ccdproc(stack, masked, account, scale, *, counts):
                 arguments[name] *= 1 - _ON_LIMIT
         image = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         # ccdproc does not clip a pixel in which a value is missing.
-        odd = (masked | ~np.isfinite(stack)).any(axis=0)
-        if odd.any():
-            image[odd] = _without(stack[:, odd], masked[:, odd], account)
+        is_incomplete = (masked | ~np.isfinite(stack)).any(axis=0)
+        if is_incomplete.any():
+            image[is_incomplete] = _combine_incomplete(
+                stack[:, is_incomplete], masked[:, is_incomplete], account
+            )
         if account.clip is None or not account.has_light:
             kept = kept_by_scatter(stack, masked, account) if counts else np.True_
-            left_out = _left_out(stack, masked, [kept])
-            known = (kept, kept) if counts else None
+            left_out = _count_left_out(stack, masked, [kept])
+            kept_masks = (kept, kept) if counts else None
             return RemadeRows(
                 image=image,
                 other=image.copy(),
                 scale=scale,
-                by="ccdproc",
+                maker="ccdproc",
                 rejected=left_out[0] * 2,
                 invalid=left_out[1],
-                kept=known,
+                kept=kept_masks,
             )
         # The product's members were float32: a value on the limit may be on its other side.
         for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
             arguments[name] *= (1 + _ON_LIMIT) / (1 - _ON_LIMIT)
         other = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
-        other[odd] = image[odd]
+        other[is_incomplete] = image[is_incomplete]
     kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
-    left_out = _left_out(stack, masked, kept)
+    left_out = _count_left_out(stack, masked, kept)
     return RemadeRows(image, other, scale, "ccdproc", *left_out, kept=tuple(kept))
 
 
@@ -308,13 +310,13 @@ def _no_errors(values, axis):
     return np.zeros(values.shape[1:])
 
 
-def _repeatedly(stack, masked, account, scale):
+def _combine_by_repeated_clipping(stack, masked, account, scale):
     """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
 
     Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
     earlier one left out.
     """
-    images, good = [], _good(stack, masked)
+    images, good = [], _values_that_count(stack, masked)
     spread = partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
     for sign in (-1, 1):
         limit = account.clip * (1 + sign * _ON_LIMIT)
@@ -330,39 +332,41 @@ def _repeatedly(stack, masked, account, scale):
                 stdfunc=spread,
             )
             combiner = ccdproc.Combiner([
-                CCDData(values, mask=out, unit=units.adu)
-                for values, out in zip(stack, np.ma.getmaskarray(clipped), strict=True)
+                CCDData(values, mask=mask, unit=units.adu)
+                for values, mask in zip(stack, np.ma.getmaskarray(clipped), strict=True)
             ])  # fmt: skip
-            mean = account.method == "average"
-            made = combiner.average_combine() if mean else combiner.median_combine()
-            image = np.where(good.any(axis=0), np.asarray(made.data, dtype=np.float64), np.nan)
-        none = ~(np.isfinite(stack) & ~masked).any(axis=0)
-        if none.any():
-            image[none] = _without(stack[:, none], masked[:, none], account)
+            is_mean = account.method == "average"
+            combined = combiner.average_combine() if is_mean else combiner.median_combine()
+            image = np.where(good.any(axis=0), np.asarray(combined.data, dtype=np.float64), np.nan)
+        is_empty = ~(np.isfinite(stack) & ~masked).any(axis=0)
+        if is_empty.any():
+            image[is_empty] = _combine_incomplete(stack[:, is_empty], masked[:, is_empty], account)
         images.append(image)
     kept = [kept_by_scatter(stack, masked, account, 1 + sign * _ON_LIMIT) for sign in (-1, 1)]
-    by = "ccdproc and repeated clipping by astropy"
-    return RemadeRows(*images, scale, by, *_left_out(stack, masked, kept), kept=tuple(kept))
+    maker = "ccdproc and repeated clipping by astropy"
+    return RemadeRows(
+        *images, scale, maker, *_count_left_out(stack, masked, kept), kept=tuple(kept)
+    )
 
 
-def _left_out(stack, masked, kept):
+def _count_left_out(stack, masked, kept):
     """Return how many values are rejected, by either limit, and how many are not finite."""
     good = np.isfinite(stack) & ~masked
-    return tuple((good & ~each).sum(axis=0) for each in kept), _invalid(stack, masked)
+    return tuple((good & ~values).sum(axis=0) for values in kept), _count_invalid(stack, masked)
 
 
-def _invalid(stack, masked):
+def _count_invalid(stack, masked):
     """Return how many values of each pixel count for nothing: not finite, or masked."""
     return (masked | ~np.isfinite(stack)).sum(axis=0)
 
 
-def _without(values, masked, account):
+def _combine_incomplete(values, masked, account):
     """Combine pixels with values that are masked or not finite: (n, k)."""
     kept = np.where(kept_by_scatter(values, masked, account), values, np.nan)
     return (np.nanmean if account.method == "average" else np.nanmedian)(kept, axis=0)
 
 
-def _good(values, masked):
+def _values_that_count(values, masked):
     """Return which values count: those not masked; all finite ones where all are masked."""
     finite = np.isfinite(values)
     good = finite & ~masked
@@ -375,10 +379,10 @@ def _good(values, masked):
 def _combine_by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
     """Combine with limits of the noise model, moved a little to either side."""
     lacking = "MODRN" if account.has_light else "CLIPRN"
-    fixed, slope = _model(account.models[hdu], rows, stack.shape[1:], lacking)
+    fixed, slope = _noise_terms(account.models[hdu], rows, stack.shape[1:], lacking)
     levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
     good = np.isfinite(stack) & ~masked
-    none = ~good.any(axis=0)
+    is_empty = ~good.any(axis=0)
     charge = 0.0
     if dark is not None:
         factors = np.array(account.masters["dark"].factors)[:, None, None]
@@ -388,29 +392,31 @@ def _combine_by_noise(stack, masked, account, hdu, rows, dark, scale, surroundin
     keep = {-1: good.copy(), 1: good.copy()}
     for sign, kept in keep.items():
         for _ in range(account.iterations):
-            centre = np.where(none, 0, _lower_median(stack, kept))
-            variance = (fixed + slope * np.maximum(_lit(centre, light, fixed, slope, len(stack))
-                        * levels + charge, 0)) / levels**2  # fmt: skip
+            centre = np.where(is_empty, 0, _lower_median(stack, kept))
+            lit = _light_of_noise(centre, light, fixed, slope, len(stack))
+            variance = (fixed + slope * np.maximum(lit * levels + charge, 0)) / levels**2
             count = np.maximum(kept.sum(axis=0), 1)
-            whole = variance + np.where(kept, variance, 0).sum(axis=0) / count**2
-            limit = account.clip * np.sqrt(whole) * (1 + sign * _NEAR_LIMIT)
+            total_variance = variance + np.where(kept, variance, 0).sum(axis=0) / count**2
+            limit = account.clip * np.sqrt(total_variance) * (1 + sign * _NEAR_LIMIT)
             with np.errstate(invalid="ignore"):
                 kept &= ~(np.abs(stack - centre) > limit)
     finite = np.isfinite(stack)
     images = [
-        middle_of(stack, np.where(none, finite, kept), account.method)
+        middle_of(stack, np.where(is_empty, finite, kept), account.method)
         for kept in (keep[-1], keep[1])
     ]  # fmt: skip
-    kept = np.where(none, finite, keep[1])
+    kept = np.where(is_empty, finite, keep[1])
     variances = _variances(
         images[1], kept, model=(fixed, slope), levels=levels, charge=charge, light=light
     )
-    by = "numpy: a noise model that ccdproc lacks"
-    good &= ~none
-    rejected = tuple((good & ~each).sum(axis=0) for each in (keep[-1], keep[1]))
+    maker = "numpy: a noise model that ccdproc lacks"
+    good &= ~is_empty
+    rejected = tuple((good & ~values).sum(axis=0) for values in (keep[-1], keep[1]))
     variances = variances if account.method == "average" else None
     kept = keep[-1], keep[1]
-    return RemadeRows(*images, scale, by, rejected, _invalid(stack, masked), variances, kept=kept)
+    return RemadeRows(
+        *images, scale, maker, rejected, _count_invalid(stack, masked), variances, kept=kept
+    )
 
 
 def _variances(image, kept, model, levels, charge, light):
@@ -421,31 +427,31 @@ def _variances(image, kept, model, levels, charge, light):
     """
     (fixed, slope), inverse, count = model, 1 / levels, kept.sum(axis=0)
     squares = np.where(kept, inverse**2, 0).sum(axis=0)
-    whole = np.where(kept, inverse, 0).sum(axis=0)
+    inverse_sum = np.where(kept, inverse, 0).sum(axis=0)
     charges = np.where(kept, charge * inverse**2, 0).sum(axis=0)
 
-    def of(lit):
-        seen = np.maximum(lit * whole + charges, 0)
+    def variance_of(lit):
+        light_sum = np.maximum(lit * inverse_sum + charges, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (fixed * squares + slope * seen) / count**2
+            return (fixed * squares + slope * light_sum) / count**2
 
     if light is None:
-        return of(image), of(image)
+        return variance_of(image), variance_of(image)
     reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / len(kept))
     with np.errstate(invalid="ignore"):
         is_own = image > light + reach
-        near = np.abs(image - light - reach) < _NEAR_LIMIT * reach
-    mine, other = np.where(is_own, image, light), np.where(is_own, light, image)
-    return of(mine), of(np.where(near, other, mine))
+        is_doubtful = np.abs(image - light - reach) < _NEAR_LIMIT * reach
+    chosen, other = np.where(is_own, image, light), np.where(is_own, light, image)
+    return variance_of(chosen), variance_of(np.where(is_doubtful, other, chosen))
 
 
-def _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings):
+def _with_variances(remade, stack, masked, account, hdu, rows, dark, surroundings):
     """Add the variances of the noise model to rows of darks or flats that ccdproc combined."""
     if not account.masters and not account.levels:
-        return again
+        return remade
     if account.method != "average" or not account.models.get(hdu):
-        return again
-    model = _model(account.models[hdu], rows, stack.shape[1:])
+        return remade
+    model = _noise_terms(account.models[hdu], rows, stack.shape[1:])
     levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
     charge = 0.0
     if dark is not None:
@@ -454,9 +460,9 @@ def _with_variances(again, stack, masked, account, hdu, rows, dark, surroundings
     kept = kept_by_scatter(stack, masked, account)
     light = None if account.levels else surroundings(rows)
     return replace(
-        again,
+        remade,
         variances=_variances(
-            again.image, kept, model=model, levels=levels, charge=charge, light=light
+            remade.image, kept, model=model, levels=levels, charge=charge, light=light
         ),
     )
 
@@ -479,7 +485,7 @@ def kept_by_scatter(stack, masked, account, part=1.0):
     numpy.ndarray of shape (n, ...), bool
         True for a value that is kept.
     """
-    good = _good(stack, masked)
+    good = _values_that_count(stack, masked)
     kept = np.where(good, stack, np.nan)
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")
@@ -495,7 +501,7 @@ def kept_by_scatter(stack, masked, account, part=1.0):
     return np.isfinite(kept)
 
 
-def _lit(centre, light, fixed, slope, count):
+def _light_of_noise(centre, light, fixed, slope, count):
     """Return the light that sets a pixel's noise: its surroundings', or its own if brighter."""
     if light is None:
         return centre
@@ -509,13 +515,13 @@ def _lower_median(stack, keep):
     return np.take_along_axis(ordered, place[None], axis=0)[0]
 
 
-def _model(models, rows, shape, lacking="MODRN"):
+def _noise_terms(models, rows, shape, lacking="MODRN"):
     """Return fixed variance and slope of the pixels of some rows; infinite where none is known."""
     if not models:
         # Of biases the noise of a value is in another card.
         raise CannotRemake(f"the header lacks {lacking}: it is of an older version", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:
-        inside = part_in_rows(model.place, rows)
-        fixed[inside], slope[inside] = model.fixed, model.slope
+        part_of_amplifier = part_in_rows(model.place, rows)
+        fixed[part_of_amplifier], slope[part_of_amplifier] = model.fixed, model.slope
     return fixed, slope

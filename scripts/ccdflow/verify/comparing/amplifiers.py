@@ -14,6 +14,12 @@ ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
 # The noise of a median of this many values is known by formula: no values are drawn.
 _MANY = 2000
+# Values that are drawn at most, trials at most, and the seed: the same figures each time.
+_DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
+# A level's variance may be off by this part (6 % of its noise), and by this, adu^2; that of a level
+# for the whole frame by half of a pixel's rounding.
+_LEVEL_PART, _LEAST_LEVEL = 0.12, 0.002
+# The recipe of the overscan.
 _SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")
 
 
@@ -164,8 +170,8 @@ def check_level_noise(keyword, value, header, tail, read_noise, rounding, *, fac
     """
     noise = level_noise(header, tail, read_noise, rounding)
     is_frame = card(header, "OSCAXIS", tail) == "frame"
-    apart = abs((value / factor) ** 2 - noise**2)
-    if apart > 0.12 * noise**2 + (0.5 * ROUNDING if is_frame else 0.002):
+    difference = abs((value / factor) ** 2 - noise**2)
+    if difference > _LEVEL_PART * noise**2 + (0.5 * ROUNDING if is_frame else _LEAST_LEVEL):
         raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {value}")
 
 
@@ -214,8 +220,8 @@ def _scatter_of_medians(count, statistic, noise):
     """Return the scatter of medians of ``count`` rounded pixels about their level."""
     if statistic == "mean":
         return noise / count**0.5
-    rng = np.random.default_rng(18)
-    trials = min(20_000, 2_000_000 // count) if count <= _MANY else 20_000
+    rng = np.random.default_rng(_SEED)
+    trials = min(_TRIALS, _DRAWN // count) if count <= _MANY else _TRIALS
     # The noise has its rounding in it already; the level is anywhere between two whole numbers.
     quieter, level = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
     if count <= _MANY:

@@ -6,6 +6,7 @@ import re
 
 from ccdflow.verify.comparing.comparing import Differs
 
+# Cards that stand anywhere.
 _COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
 # IMCMB012 is IMCMB and 012.
 _NUMBER = re.compile(r"(\D*?)(\d+)$")
@@ -69,27 +70,35 @@ def check_order(header, source, order, own):
     Differs
         If a card stands before one that it must follow.
     """
-    at = {} if source is None else {word: n for n, word in reversed(list(enumerate(source)))}
-    ranks, last, before = _ranks(order), None, None
+    place_in_source = (
+        {} if source is None else {word: n for n, word in reversed(list(enumerate(source)))}
+    )
+    ranks, last_rank, last_keyword = _ranks(order), None, None
     for keyword in dict.fromkeys(header):
-        if keyword in _COMMENTARY or (keyword in at and own.fullmatch(keyword)):
+        if keyword in _COMMENTARY or (keyword in place_in_source and own.fullmatch(keyword)):
             continue
-        rank = (0, at[keyword]) if keyword in at else _rank_of(keyword, ranks)
+        rank = (
+            (0, place_in_source[keyword])
+            if keyword in place_in_source
+            else _rank_of(keyword, ranks)
+        )
         if rank is None:
             continue
-        if last is not None and rank < last:
-            raise Differs(f"the card {keyword} stands behind {before}, and must stand before it")
-        last, before = rank, keyword
+        if last_rank is not None and rank < last_rank:
+            raise Differs(
+                f"the card {keyword} stands behind {last_keyword}, and must stand before it"
+            )
+        last_rank, last_keyword = rank, keyword
 
 
 def _ranks(order):
     """Return {keyword, or (beginning of one, True): (place, place among those of a number)}."""
     ranks = {}
-    for place, each in enumerate(order):
-        if isinstance(each, str):
-            ranks[each] = place, 0
+    for place, entry in enumerate(order):
+        if isinstance(entry, str):
+            ranks[entry] = place, 0
         else:
-            ranks |= {(word, True): (place, n) for n, word in enumerate(each)}
+            ranks |= {(word, True): (place, n) for n, word in enumerate(entry)}
     return ranks
 
 
@@ -100,5 +109,5 @@ def _rank_of(keyword, ranks):
     match = _NUMBER.fullmatch(keyword)
     if match is None or (match[1], True) not in ranks:
         return None
-    place, among = ranks[match[1], True]
-    return 1, place, int(match[2]), among
+    place, place_of_kind = ranks[match[1], True]
+    return 1, place, int(match[2]), place_of_kind

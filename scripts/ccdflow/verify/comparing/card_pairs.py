@@ -48,11 +48,11 @@ def check_required(header, first, sort):
             if present and len(present) < len(names):
                 lost = next(name for name in names if name not in present)
                 raise Differs(f"there is no card {lost}{tail}, and {present[0]}{tail} is there")
-        for name, other in _WITH[sort]:
-            if other == "OSCAXIS" and is_of_first_version(first):
+        for name, needed in _WITH[sort]:
+            if needed == "OSCAXIS" and is_of_first_version(first):
                 continue
-            if has(name, tail) and not has(other, tail):
-                raise Differs(f"there is no card {other}{tail}, and {name}{tail} is there")
+            if has(name, tail) and not has(needed, tail):
+                raise Differs(f"there is no card {needed}{tail}, and {name}{tail} is there")
 
 
 def must_have(header, keyword):

@@ -10,6 +10,12 @@ import zlib
 import numpy as np
 from astropy.io import fits
 
+DIGITS, LEAST = 1e-5, 1e-9
+"""Relative and absolute difference of two figures that is rounding: cards have six digits."""
+
+DERIVED = 2e-5
+"""The same, relative, of a figure that is made of others with six digits."""
+
 # Cards that no pixel tells of, with the values that they have in all products.
 _STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
 
@@ -109,7 +115,7 @@ def _sum_of_words(content):
     return total
 
 
-def same_value(keyword, card_value, value, *, part=1e-5, least=1e-9):
+def same_value(keyword, card_value, value, *, part=DIGITS, least=LEAST):
     """Raise unless a card has a value, to the digits that it is written with.
 
     Parameters
@@ -135,7 +141,7 @@ def same_value(keyword, card_value, value, *, part=1e-5, least=1e-9):
         raise Differs(f"{keyword} is {value:.6g}, and its card has {card_value}")
 
 
-def same_figure(header, keyword, value, *, part=1e-5, least=1e-9):
+def same_figure(header, keyword, value, *, part=DIGITS, least=LEAST):
     """Raise unless a card of a header has a value, to the digits that it is written with.
 
     Parameters
@@ -220,13 +226,13 @@ def other_bits(product, again):
     again = again.astype(product.dtype)
     if again.tobytes() == product.tobytes():
         return 0, 0.0
-    same = (product == again) & (np.signbit(product) == np.signbit(again))
-    both = np.isnan(product) & np.isnan(again)
-    same[both] = _is_sound_nan(product[both], again[both])
+    is_same = (product == again) & (np.signbit(product) == np.signbit(again))
+    are_nan = np.isnan(product) & np.isnan(again)
+    is_same[are_nan] = _is_sound_nan(product[are_nan], again[are_nan])
     with np.errstate(invalid="ignore"):
-        difference = np.abs(product[~same].astype(np.float64) - again[~same])
+        difference = np.abs(product[~is_same].astype(np.float64) - again[~is_same])
     finite = difference[np.isfinite(difference)]
-    return int(np.count_nonzero(~same)), float(finite.max(initial=0.0))
+    return int(np.count_nonzero(~is_same)), float(finite.max(initial=0.0))
 
 
 def _bits_of(values):

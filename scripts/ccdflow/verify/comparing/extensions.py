@@ -6,6 +6,7 @@ import re
 
 from ccdflow.verify.comparing.comparing import Differs
 
+# Cards of any extension, and of each kind of them.
 _CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
 # Behind them come the comments and the sums, of packed pixels the sums first.
 _ORDER = (
@@ -34,6 +35,7 @@ _COMMENTS = {
         " 4096 varies 8192 flat unreliable",
     ),
 }
+# Cards that scale pixels, and those that name an HDU.
 _SCALED = ("BSCALE", "BZERO", "BLANK")
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 # Cards of an image that the header before its tiles does not repeat.
@@ -79,7 +81,7 @@ def check_extensions(headers, images, kinds, *, needed=(), pixels=(-32,), mask=1
             raise Differs(f"HDU {number}, {name}, is not in its place")
         seen.add(name)
         last[hdu] = kinds.index(kind)
-        _check_one(header, headers[hdu], name)
+        _check_extension(header, headers[hdu], name)
     for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed):
         if name not in seen:
             raise Differs(f"it has no {name}")
@@ -101,7 +103,7 @@ def _check_storage(number, header, pixels):
         raise Differs(f"BITPIX is {pixels[0]} in such a product, and {header['BITPIX']} here")
 
 
-def _check_one(header, image, name):
+def _check_extension(header, image, name):
     """Raise unless an extension has the shape, cards and comments of its kind."""
     if [header.get(f"NAXIS{axis}") for axis in (1, 2)] != [image["NAXIS1"], image["NAXIS2"]]:
         raise Differs(f"{name} has another shape than its image")
@@ -109,9 +111,9 @@ def _check_one(header, image, name):
     for keyword in header:
         if not _OF_KIND[kind].fullmatch(keyword):
             raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
-    own = [keyword for keyword in dict.fromkeys(header) if keyword != "QUANSTEP"]
-    first = [keyword for keyword in _ORDER if keyword in own]
-    if own[: len(first)] != first:
+    keywords = [keyword for keyword in dict.fromkeys(header) if keyword != "QUANSTEP"]
+    first = [keyword for keyword in _ORDER if keyword in keywords]
+    if keywords[: len(first)] != first:
         raise Differs(f"the cards of {name} are not in the order in which ccdflow writes them")
     comments = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
     if "".join(comments) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
@@ -131,14 +133,17 @@ def check_packed(first, image):
     Differs
         If a card is absent or has another value.
     """
-    own, packed = (
+    cards_of_first, cards_of_image = (
         [(c.keyword, c.image.strip()) for c in each.cards if not _OF_PIXELS.fullmatch(c.keyword)]
         for each in (first, image)
     )
-    for cards, others, where in ((own, packed, "of its image"), (packed, own, "first")):
+    for cards, others, holder in (
+        (cards_of_first, cards_of_image, "of its image"),
+        (cards_of_image, cards_of_first, "first"),
+    ):
         if lost := [keyword for keyword, text in cards if (keyword, text) not in others]:
-            raise Differs(f"the card {lost[0]} is not in the header {where} as it is in the other")
-    if own != packed:
+            raise Differs(f"the card {lost[0]} is not in the header {holder} as it is in the other")
+    if cards_of_first != cards_of_image:
         raise Differs("the first header and that of its image have their cards in another order")
 
 

@@ -41,40 +41,40 @@ def check_settings(headers, kind, basis):
     if kind in ("bias", "dark", "flat"):
         _check_recipe(headers, settings)
     elif kind == "frame":
-        _same(first, "CCDFCAM", basis.get("camera"))
+        _check_setting(first, "CCDFCAM", basis.get("camera"))
     elif kind == "bad pixels":
-        _same(first, "BPNIGHTS", settings.get("nights"))
-        _same(first, "BPSHARE", settings.get("share"))
+        _check_setting(first, "BPNIGHTS", settings.get("nights"))
+        _check_setting(first, "BPSHARE", settings.get("share"))
     elif kind == "detector":
-        _same(first, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first else None)
-        _same(first, "LOWSIGMA", settings.get("low_sigma", _LOW) if settings else None)
+        _check_setting(first, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first else None)
+        _check_setting(first, "LOWSIGMA", settings.get("low_sigma", _LOW) if settings else None)
         if "masters" in basis:
-            _check_sources(first, [name for name, _, how in basis["masters"] if how == "made"])
+            _check_sources(first, [name for name, _, use in basis["masters"] if use == "made"])
     elif kind == "science":
         _check_cosmics(headers, settings)
         for kind_of_master, name, _ in basis.get("masters", ()):
             if f"{kind_of_master.upper()}IM" in first:
-                _same_name(first, f"{kind_of_master.upper()}IM", name)
+                _check_name(first, f"{kind_of_master.upper()}IM", name)
 
 
 def _check_recipe(headers, settings):
     """Compare COMBMETH and the cards of clipping with the recipe of the run."""
     first = headers[0]
-    _same(first, "COMBMETH", settings.get("method"))
+    _check_setting(first, "COMBMETH", settings.get("method"))
     if "clip" not in settings:
         return
     if settings["clip"] is None:
         if "CLIPSIG" in first:
             raise Differs("the run that made it clipped nothing, and its header has CLIPSIG")
         return
-    _same(first, "CLIPSIG", settings["clip"])
-    _same(first, "CLIPITER", settings.get("iterations"))
+    _check_setting(first, "CLIPSIG", settings["clip"])
+    _check_setting(first, "CLIPITER", settings.get("iterations"))
     images = [header for header in headers if "IMGLEVEL" in header]
     for header in images:
         if "CLIPDEV" not in header:
             raise Differs("the run that made it clipped, and its header has no CLIPDEV")
         if settings.get("clip_by") not in (None, "auto"):
-            _same(header, "CLIPDEV", settings["clip_by"])
+            _check_setting(header, "CLIPDEV", settings["clip_by"])
 
 
 def _check_cosmics(headers, settings):
@@ -86,7 +86,7 @@ def _check_cosmics(headers, settings):
     for header in headers:
         if "CRSIGMA" not in header:
             continue
-        _same(header, "CRSIGMA", settings.get("cosmic_sigma"))
+        _check_setting(header, "CRSIGMA", settings.get("cosmic_sigma"))
         base, written = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
         base *= _PROFILE if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED else 1
         if base and min(abs(written - base * factor) for factor in _CONTRASTS) > 1e-6 * base:
@@ -94,6 +94,7 @@ def _check_cosmics(headers, settings):
 
 
 def _check_sources(first, names):
+    """Compare the masters that a table of bad pixels names with those of the notes."""
     sources = [
         unquote(str(first[word]), errors="surrogateescape")
         for word in first
@@ -105,13 +106,13 @@ def _check_sources(first, names):
         raise Differs("the run that made it noted other masters than its header names")
 
 
-def _same_name(first, keyword, name):
+def _check_name(first, keyword, name):
     written = unquote(str(first.get(keyword)), errors="surrogateescape")
     if written != name:
         raise Differs(f"{keyword} is {name} in the notes of the run, and its card has {written}")
 
 
-def _same(header, keyword, value):
+def _check_setting(header, keyword, value):
     """Compare a card with a setting, where the run noted it."""
     if value is None:
         return

@@ -12,6 +12,7 @@ from ccdflow.verify.comparing.amplifiers import card
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.amplifier_places import place_of
 
+# A number in a sentence.
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
 # Characters of a HISTORY card.
 _WIDTH = 72
@@ -34,8 +35,10 @@ _LEFT_OUT = re.compile(
     + ")",
     re.DOTALL,
 )
+# Other sentences on a combined frame; groups hold what is compared with cards.
 _EMPTY = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
 _WITHOUT = re.compile("combined without (?P<kind>bias|dark): there was none")
+# Warnings by kind; a group has the keyword of the card that must agree with it.
 _WARNINGS = {
     "bias": (
         rf"its frames differ from each other by {_NUMBER} adu \(rms\) in a part of the image, where"
@@ -61,6 +64,7 @@ _WARNINGS = {
         " show; if you trust it, write `gain:` into the camera's profile",
     ),
 }
+# Sentences on one amplifier.
 _FLAGGED = re.compile("amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL)
 _OF_AMPLIFIER = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
 # Relative: shares of rejected values have two digits.
@@ -123,15 +127,15 @@ def check_combined(header, first, kind, tails):
 
 def _check_warning(text, header, kind, tails):
     """Raise unless a sentence is a warning on an image or on one of its amplifiers."""
-    own, tail = text, tails[0]
+    sentence, tail = text, tails[0]
     if len(tails) > 1 and (match := _OF_AMPLIFIER.fullmatch(text)):
         names = [str(header.get(f"AMPNAM{tail}")).strip() for tail in tails]
         if match["name"].strip() not in names:
             raise Differs(f"HISTORY has {text!r}, and there is no such amplifier")
-        own, tail = match["text"], tails[names.index(match["name"].strip())]
-    own = own.partition(": ")[2] if own.startswith("amplifier ") else own
+        sentence, tail = match["text"], tails[names.index(match["name"].strip())]
+    sentence = sentence.partition(": ")[2] if sentence.startswith("amplifier ") else sentence
     for pattern in _WARNINGS[kind]:
-        if match := re.fullmatch(pattern, own):
+        if match := re.fullmatch(pattern, sentence):
             for keyword, figure in match.groupdict().items():
                 _check_number(text, header, keyword, tail, float(figure))
             return
@@ -139,6 +143,7 @@ def _check_warning(text, header, kind, tails):
 
 
 def _check_number(text, header, keyword, tail, number):
+    """Compare a number of a sentence with its card: NREJECT in %, all others in its unit."""
     if keyword == "NREJECT":
         y, x = place_of(header, tail)
         values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)

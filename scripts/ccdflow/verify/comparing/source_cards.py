@@ -15,31 +15,40 @@ from astropy.io.fits.verify import VerifyError
 
 from ccdflow.verify.comparing.comparing import Differs
 
+# Patterns of keywords. Cards on how an HDU is stored: their values are the product's own.
 _STORED = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|CHECKSUM|DATASUM|LONGSTRN|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|NEXTEND|DATAMIN|DATAMAX|BZERO|BSCALE|BLANK|BUNIT"
 )
+# Those of them that a product may have where its source has none.
 _WRITTEN = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|BUNIT"
     r"|EXT(NAME|VER|LEVEL)|INHERIT"
 )
+# Versions of programs, and keys and names of products.
 _VERSIONS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
+# Amplifiers and overscan of a reduced frame.
 _OF_AMPLIFIERS = (
     r"NAMPS|(DATSEC|OVERSC|BIASLV|OVRRMS|AMPNAM|AMPFLP|OSCAXI|AMPSAT|AMPHDU|AMPBAD|GAIN|TRIM)\d\d"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS)|OVERSCAN|BIASLVL|OVERRMS|TRIM|AMP(HDU|FLIP|SAT|GAIN|BAD)"
     r"|RAW(FILE|FP|DATE)|DATSEC"
 )
+# Places in the image or on the detector, given anew as pixels move.
 _PLACED = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
+# World coordinates.
 _WORLD = (
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+|[AB]P?_\w+|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
+# Sections and numbers that count raw pixels: they do not hold for a reduced frame.
 _ABOUT_RAW_PIXELS = (
     r"(BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC\w*|[ABCDT]SEC_?(\d+|[A-Z]\d?)|RTDATSEC|[CR]OVER"
     r"|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
     r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE"
 )
+# Tiles of a compressed image.
 _TILES = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
+# Cards that a combined frame adds, and those that a calibrated one adds.
 _COMBINED = (
     r"NCOMBINE|DATE-(BEG|END)|COMBMETH|CLIP(SIG|DEV|ITER|RN)|CLIPRN\d\d|IM[A-Z]*\d+|N(REJECT|INVALID)"
     r"|NEMPTY|IMGLEVEL|[RC]NOISE(\d\d)?|CNOISPR|CNOISP\d\d|(BIAS|DARK)(IM|KEY|DT|CUT)|M[BD]NOISE"
@@ -196,9 +205,9 @@ def _check_card(header, source, keyword):
 def _check_commentary(header, sources, origin, must_have):
     """Raise unless the lines of COMMENT and HISTORY are the source's, or begin as ccdflow's do."""
     is_long = any(len(card.image) > _CARD for card in header.cards)
-    if "LONGSTRN" in header and not is_long and not any("LONGSTRN" in each for each in sources):
+    if "LONGSTRN" in header and not is_long and not any("LONGSTRN" in source for source in sources):
         raise Differs("LONGSTRN is there, and no text goes on in a second card")
-    if _blank(header) > max(map(_blank, sources), default=0):
+    if _count_blank(header) > max(map(_count_blank, sources), default=0):
         raise Differs("a card without a keyword is there that no source has")
     for keyword in _COMMENTARY:
         lines = _lines_of(header, keyword)
@@ -220,7 +229,7 @@ def _check_lines(keyword, lines, source_lines, origin):
             raise Differs(f"no source has the {keyword} {line!r}")
 
 
-def _blank(header):
+def _count_blank(header):
     """Return how many cards of a header have neither a keyword nor a text."""
     return sum(not card.keyword and not str(card.value).strip() for card in header.cards)
 

@@ -87,14 +87,16 @@ class LinesThroughDarks:
         (n, k, nx): some rows of all darks, electrons; NaN where masked.
     seconds : sequence of float
         Exposure of each.
-    noise : float
+    read_noise : float
         Read noise, electrons.
     """
 
-    def __init__(self, sample, seconds, noise):
+    def __init__(self, sample, seconds, read_noise):
         self.times = np.unique(seconds)
-        self.of = [np.flatnonzero(np.asarray(seconds) == each) for each in self.times]
-        self.noise = float(noise)
+        self.members_of_exposures = [
+            np.flatnonzero(np.asarray(seconds) == time) for time in self.times
+        ]
+        self.noise = float(read_noise)
         self.usual, self.rate = np.zeros(len(self.times)), 0.0
         for _ in range(_TIMES_USUAL):
             lines = self._plain(sample)
@@ -116,23 +118,25 @@ class LinesThroughDarks:
 
     def _plain(self, darks):
         """Return lines with the weights of a usual pixel: (n, ...) to (...)."""
-        means = np.array([darks[own].mean(axis=0) for own in self.of])
-        counts = np.array([len(own) for own in self.of])
+        means = np.array([darks[members].mean(axis=0) for members in self.members_of_exposures])
+        counts = np.array([len(members) for members in self.members_of_exposures])
         variance = (self.noise**2 + self.usual) / counts
         weight = 1 / variance
         middle = np.average(self.times, weights=weight)
-        apart = (weight * (self.times - middle) ** 2).sum()
-        rate = np.tensordot(weight * (self.times - middle) / apart, means, 1)
+        spread = (weight * (self.times - middle) ** 2).sum()
+        rate = np.tensordot(weight * (self.times - middle) / spread, means, 1)
         offset = np.tensordot(weight / weight.sum(), means, 1) - rate * middle
         shape = (-1, *[1] * rate.ndim)
-        off = means - (offset + rate * self.times.reshape(shape))
-        misfit = (off**2 / variance.reshape(shape)).sum(axis=0)
+        deviations = means - (offset + rate * self.times.reshape(shape))
+        misfit = (deviations**2 / variance.reshape(shape)).sum(axis=0)
         scatter = sum(
-            ((darks[own] - mean) ** 2).sum(axis=0) / (self.noise**2 + usual)
-            for own, mean, usual in zip(self.of, means, self.usual, strict=True)
+            ((darks[members] - mean) ** 2).sum(axis=0) / (self.noise**2 + usual)
+            for members, mean, usual in zip(
+                self.members_of_exposures, means, self.usual, strict=True
+            )
         )
-        at_zero = (1 / weight.sum() + middle**2 / apart) ** 0.5
-        errors = [np.full(rate.shape, each) for each in (apart**-0.5, at_zero)]
+        offset_error = (1 / weight.sum() + middle**2 / spread) ** 0.5
+        errors = [np.full(rate.shape, value) for value in (spread**-0.5, offset_error)]
         return PixelLines(
             rate=rate,
             error=errors[0],
@@ -157,63 +161,69 @@ class LinesThroughDarks:
         """
         lines, hits = self._plain(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):
-            own = (lines.rate > self.rate + _OWN_RATE_SIGMA * lines.error) | hits.any(axis=0)
-        own |= ~np.isfinite(lines.rate)
-        at = np.nonzero(own)
-        if at[0].size:
-            refined = self._weighted_lines(darks[:, *at], hits[:, *at])
+            needs_weights = (lines.rate > self.rate + _OWN_RATE_SIGMA * lines.error) | hits.any(
+                axis=0
+            )
+        needs_weights |= ~np.isfinite(lines.rate)
+        places = np.nonzero(needs_weights)
+        if places[0].size:
+            refined = self._weighted_lines(darks[:, *places], hits[:, *places])
             for name, values in vars(refined).items():
-                getattr(lines, name)[at] = values
+                getattr(lines, name)[places] = values
         return lines
 
     def _hits(self, darks):
         """Return the values that alone of their pixel stand out of their exposure: cosmic rays."""
         hits = np.zeros(darks.shape, bool)
-        for own, usual in zip(self.of, self.usual, strict=True):
-            if len(own) < 2:
+        for members, usual in zip(self.members_of_exposures, self.usual, strict=True):
+            if len(members) < 2:
                 continue
-            values = darks[own]
-            top, rest = values.max(axis=0), len(own) - 1
-            others = (values.sum(axis=0) - top) / rest
+            values = darks[members]
+            top, other_count = values.max(axis=0), len(members) - 1
+            others = (values.sum(axis=0) - top) / other_count
             with np.errstate(invalid="ignore"):
-                reach = _HIT * np.sqrt((self.noise**2 + np.fmax(others, usual)) * (1 + 1 / rest))
-                hits[own] = (values == top) & (top - others > reach)
+                limit = _HIT * np.sqrt(
+                    (self.noise**2 + np.fmax(others, usual)) * (1 + 1 / other_count)
+                )
+                hits[members] = (values == top) & (top - others > limit)
         return hits & (hits.sum(axis=0) == 1)
 
     def _weighted_lines(self, values, hits):
         """Return lines of some pixels, (n, m), by the noise of their own light."""
-        kept, t = np.isfinite(values) & ~hits, self.times[:, None]
+        kept, times = np.isfinite(values) & ~hits, self.times[:, None]
         values = np.where(kept, values, 0.0)
-        counts = np.array([kept[own].sum(axis=0) for own in self.of], float)
-        sums = np.array([values[own].sum(axis=0) for own in self.of])
+        counts = np.array(
+            [kept[members].sum(axis=0) for members in self.members_of_exposures], float
+        )
+        sums = np.array([values[members].sum(axis=0) for members in self.members_of_exposures])
         means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
         variance = np.full(means.shape, self.noise**2)
         with np.errstate(divide="ignore", invalid="ignore"):
             for _ in range(_TIMES_OWN):
                 weight = counts / variance
-                middle = (weight * t).sum(axis=0) / weight.sum(axis=0)
-                apart = (weight * (t - middle) ** 2).sum(axis=0)
+                middle = (weight * times).sum(axis=0) / weight.sum(axis=0)
+                spread = (weight * (times - middle) ** 2).sum(axis=0)
                 # Of one exposure alone nothing is apart but rounding.
-                apart[(counts > 0).sum(axis=0) < 2] = 0
-                rate = (weight * (t - middle) * means).sum(axis=0) / apart
+                spread[(counts > 0).sum(axis=0) < 2] = 0
+                rate = (weight * (times - middle) * means).sum(axis=0) / spread
                 offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle
-                error, model = apart**-0.5, offset + rate * t
+                error, model = spread**-0.5, offset + rate * times
                 light = np.where(
                     rate > self.rate + _OWN_RATE_SIGMA * error, model, self.usual[:, None]
                 )
                 variance = self.noise**2 + np.maximum(light, 0)
             misfit = ((means - model) ** 2 * counts / variance).sum(axis=0)
         scatter = sum(
-            (np.where(kept[own], values[own] - mean, 0) ** 2).sum(axis=0) / each
-            for own, mean, each in zip(self.of, means, variance, strict=True)
+            (np.where(kept[members], values[members] - mean, 0) ** 2).sum(axis=0) / value
+            for members, mean, value in zip(self.members_of_exposures, means, variance, strict=True)
         )
         with np.errstate(divide="ignore", invalid="ignore"):
-            at_zero = (1 / weight.sum(axis=0) + middle**2 / apart) ** 0.5
+            offset_error = (1 / weight.sum(axis=0) + middle**2 / spread) ** 0.5
         return PixelLines(
             rate=rate,
             error=error,
             offset=offset,
-            offset_error=at_zero,
+            offset_error=offset_error,
             misfit=misfit,
             scatter=scatter,
         )
@@ -244,15 +254,15 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
         lines = fit.lines(read(np.arange(strip.start, strip.stop)))
         part = slice(strip.start + y.start, strip.stop + y.start), x
         rate = np.nan_to_num(lines.rate, nan=fit.rate)
-        above = lines.rate - np.maximum(neighbours(rate), fit.rate)
+        excess = lines.rate - np.maximum(neighbours(rate), fit.rate)
         limit = np.fmax(hot_rate, _SIGMA * fit.scales[0] * lines.error)
-        bits.add(HOT, above, limit, part, least=0)
+        bits.add(HOT, excess, limit, part, least=0)
         for bit, values, freedom, scale in zip(
             (HOT, VARIES), (lines.misfit, lines.scatter), fit.freedom, fit.scales[1:3], strict=True
         ):
             if freedom:
                 bits.add(bit, values, scale * special.chdtri(freedom, _CHANCE), part, least=0)
-        _not_linear(bits, part, lines, fit)
+        _flag_filling_pixels(bits, part, lines, fit)
         empty = ~np.isfinite(lines.rate)
         bits.set(HOT, empty, empty, part)
         sigma = (lines.rate - fit.rate) / (lines.error * fit.scales[0])
@@ -260,14 +270,14 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
     bits.set(BAD_COLUMN, *bad_parts(np.concatenate(sums), ny), place)
 
 
-def _not_linear(bits, part, lines, fit):
+def _flag_filling_pixels(bits, part, lines, fit):
     """Give the bit to pixels whose line is off its neighbours' without exposure: they fill up."""
     offset = np.nan_to_num(lines.offset)
-    off = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
-    bits.add(HOT, off, _SIGMA**2, part, least=0)
+    square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
+    bits.add(HOT, square, _SIGMA**2, part, least=0)
     if fit.freedom[0]:
         limit = special.chdtri(fit.freedom[0] + 1, _CHANCE)
-        bits.add(HOT, off + lines.misfit / fit.scales[1], limit, part, least=0)
+        bits.add(HOT, square + lines.misfit / fit.scales[1], limit, part, least=0)
 
 
 def flag_by_one_dark(bits, place, rate, error, hot_rate):
@@ -283,9 +293,9 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
     hot_rate : float
     """
     level, usual = float(np.nanmedian(rate)), float(np.nanmedian(error))
-    around = neighbours(np.nan_to_num(rate, nan=level))
+    surroundings = neighbours(np.nan_to_num(rate, nan=level))
     limit = np.fmax(hot_rate, _SIGMA * np.fmax(error, usual))
-    bits.add(HOT, rate - np.maximum(around, level), limit, place, least=0)
+    bits.add(HOT, rate - np.maximum(surroundings, level), limit, place, least=0)
     empty = ~np.isfinite(rate)
     bits.set(HOT, empty, empty, place)
     sums = column_sums(np.nan_to_num((rate - level) / usual, nan=0.0))

@@ -16,6 +16,7 @@ from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
 from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file
 
+# Bits that a source may give, by the column of PIXELS.
 _ALLOWED = {
     "DARK": HOT | BAD_COLUMN | VARIES,
     "FLAT": DEAD | BAD_COLUMN,
@@ -64,7 +65,7 @@ def _verify_map(first, hdus, results):
     names = [name for name, *_ in nights]
     newest = sorted(set(names))[-first["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
-    pixels, at = 0, 0
+    pixels, line = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
     for number, hdu in enumerate(images):
         shape = hdu.data.shape
@@ -77,13 +78,13 @@ def _verify_map(first, hdus, results):
         if wrong:
             raise Differs(f"{wrong} pixels of {hdu.name} are not what the nights' tables give")
         index, _, *columns = history(nights, number, shape, first["BPSHARE"])
-        own = table[at : at + index.size]
+        lines_of_image = table[line : line + index.size]
         y, x = np.divmod(index, shape[1])
         expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
         expected |= dict(zip(_COLUMNS, (mask.reshape(-1)[index], *columns), strict=True))
-        _compare_columns(own, expected)
-        pixels, at = pixels + mask.size, at + index.size
-    if at != len(table):
+        _compare_columns(lines_of_image, expected)
+        pixels, line = pixels + mask.size, line + index.size
+    if line != len(table):
         raise Differs("PIXELS has more lines than the nights' tables give")
     same_text(first, "NIGHT", names[-1])
     if first["NNIGHTS"] < len(set(names)):
@@ -123,9 +124,9 @@ def _measurement(first, number, results):
 def measurement_of(path):
     """Return (night, telling sources, lines, weak lines, header) of a night's table of pixels."""
     with fits.open(path, memmap=False) as hdus:
-        own = hdus[0].header
-        sources, lines = str(own["LOOKED"]).split(), hdus["PIXELS"].data.copy()
-        return str(own["NIGHT"]), sources, lines, hdus["WEAK"].data.copy(), own.copy()
+        header = hdus[0].header
+        sources, lines = str(header["LOOKED"]).split(), hdus["PIXELS"].data.copy()
+        return str(header["NIGHT"]), sources, lines, hdus["WEAK"].data.copy(), header.copy()
 
 
 def history(nights, number, shape, share):
@@ -149,16 +150,16 @@ def history(nights, number, shape, share):
         nights in which the pixel was bad, number of nights that could tell.
     """
     places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
-    low, begin, end, times, of = _jointly_low(nights, number, shape, share)
+    low, begin, end, low_times, low_nights = _find_jointly_low(nights, number, shape, share)
     index = np.unique(np.concatenate([low, *places]))
     bits = np.zeros(index.size, np.int16)
-    seen, looked = (np.zeros(index.size, np.int64) for _ in range(2))
+    times_bad, nights_looked = (np.zeros(index.size, np.int64) for _ in range(2))
     begun, last = np.full(index.size, len(nights)), np.full(index.size, -1)
     for source in _ALLOWED:
         bad = np.zeros((len(nights), index.size), np.int16)
         for night, (_, _, lines, *_) in enumerate(nights):
-            own = lines[lines["IMAGE"] == number]
-            bad[night, np.searchsorted(index, places[night])] = _bits(own, source)
+            lines_of_image = lines[lines["IMAGE"] == number]
+            bad[night, np.searchsorted(index, places[night])] = _bits(lines_of_image, source)
         has_source = np.array([source.lower() in could for _, could, *_ in nights], bool)
         bad[~has_source] = 0
         is_bad = bad != 0
@@ -170,24 +171,31 @@ def history(nights, number, shape, share):
             begun[is_bad[night]] = np.minimum(begun[is_bad[night]], night)
             last[is_bad[night]] = np.maximum(last[is_bad[night]], night)
         bits |= np.where(often >= share * counted - 1e-9, newest, 0).astype(np.int16)
-        more = often > seen
-        seen[more], looked[more] = often[more], counted[more]
-    at = np.searchsorted(index, low)
-    bits[at] |= DEAD
-    begun[at], last[at] = np.minimum(begun[at], begin), np.maximum(last[at], end)
-    more = times > seen[at]
-    seen[at[more]], looked[at[more]] = times[more], of[more]
+        is_oftener = often > times_bad
+        times_bad[is_oftener], nights_looked[is_oftener] = often[is_oftener], counted[is_oftener]
+    places_of_low = np.searchsorted(index, low)
+    bits[places_of_low] |= DEAD
+    begun[places_of_low], last[places_of_low] = (
+        np.minimum(begun[places_of_low], begin),
+        np.maximum(last[places_of_low], end),
+    )
+    is_oftener = low_times > times_bad[places_of_low]
+    times_bad[places_of_low[is_oftener]], nights_looked[places_of_low[is_oftener]] = (
+        low_times[is_oftener],
+        low_nights[is_oftener],
+    )
     names = np.array([name for name, *_ in nights])
-    return index, bits, names[begun], names[last], seen, looked
+    return index, bits, names[begun], names[last], times_bad, nights_looked
 
 
 def _places(lines, number, shape):
     """Return the places of the pixels of an image in it, and which lines they are."""
-    own = lines["IMAGE"] == number
-    return (lines["Y"][own].astype(np.int64) - 1) * shape[1] + lines["X"][own] - 1, own
+    is_of_image = lines["IMAGE"] == number
+    x, y = (lines[name][is_of_image].astype(np.int64) for name in ("X", "Y"))
+    return (y - 1) * shape[1] + x - 1, is_of_image
 
 
-def _jointly_low(nights, number, shape, share):
+def _find_jointly_low(nights, number, shape, share):
     """Return the pixels that all nights together show to be low: first, last night, counts."""
     card, weak_of_nights = f"FLATOWN{number}", []
     for night, (*_, weak, cards) in enumerate(nights):
@@ -195,7 +203,9 @@ def _jointly_low(nights, number, shape, share):
             places, lines = _places(weak, number, shape)
             weak_of_nights.append((night, places, weak["SIGMA"][lines], cards[card]))
     index = np.unique(
-        np.concatenate([np.empty(0, np.int64), *(each[1] for each in weak_of_nights)])
+        np.concatenate(
+            [np.empty(0, np.int64), *(weak_of_night[1] for weak_of_night in weak_of_nights)]
+        )
     )
     if not index.size:
         return [np.empty(0, np.int64)] * 5
@@ -203,14 +213,14 @@ def _jointly_low(nights, number, shape, share):
     for row, (_, places, sigma, _) in zip(sums, weak_of_nights, strict=True):
         row[np.searchsorted(index, places)] = sigma
     listed = sums < 0
-    often, n = listed.sum(axis=0), np.logical_or.accumulate(listed, axis=0).sum(axis=0)
-    own = np.mean([each[3] for each in weak_of_nights])
-    limit = _LOW * np.sqrt(n + n * (n - 1) * (1 - own))
-    enough = often >= np.maximum(np.floor(share * n + 1e-9), 2)
+    often, counted = listed.sum(axis=0), np.logical_or.accumulate(listed, axis=0).sum(axis=0)
+    own_part = np.mean([weak_of_night[3] for weak_of_night in weak_of_nights])
+    limit = _LOW * np.sqrt(counted + counted * (counted - 1) * (1 - own_part))
+    enough = often >= np.maximum(np.floor(share * counted + 1e-9), 2)
     low = enough & (sums.sum(axis=0, dtype=float) < -limit)
-    names = np.array([each[0] for each in weak_of_nights])
+    names = np.array([weak_of_night[0] for weak_of_night in weak_of_nights])
     first, last = listed[:, low].argmax(axis=0), listed[::-1, low].argmax(axis=0)
-    return index[low], names[first], names[::-1][last], often[low], n[low]
+    return index[low], names[first], names[::-1][last], often[low], counted[low]
 
 
 def _bits(lines, source):

@@ -97,10 +97,10 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
     """
     total, weights = np.zeros((2, *bits.must.shape))
     for flat, error in pairs:
-        one, weight = np.zeros((2, *flat.shape))
+        weighted, weight = np.zeros((2, *flat.shape))
         for part in parts:
-            one[part], weight[part] = _weighted_contrast(flat[part], error[part])
-        total, weights = total + one, weights + weight
+            weighted[part], weight[part] = _weighted_contrast(flat[part], error[part])
+        total, weights = total + weighted, weights + weight
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.where(weights > 0, total / np.sqrt(weights), -np.inf)
     sampled = sigma[::4, ::4]
@@ -152,27 +152,29 @@ def deep_parts(pairs):
     """
     deep = None
     for flat, error in pairs:
-        own = np.array([_deep_in(flat, np.isfinite(error), sign * NEAR) for sign in (1, -1)])
-        deep, ny = own if deep is None else deep & own, len(flat)
+        deep_in_flat = np.array(
+            [_find_deep_parts(flat, np.isfinite(error), sign * NEAR) for sign in (1, -1)]
+        )
+        deep, ny = deep_in_flat if deep is None else deep & deep_in_flat, len(flat)
     return tuple(np.repeat(parts, _PART, axis=0)[:ny] for parts in deep)
 
 
-def _deep_in(flat, good, more):
+def _find_deep_parts(flat, is_usable, lowering):
     """Return which parts of columns are deep in a flat, by a limit that is so much lower."""
     firsts = range(0, len(flat), _PART)
     levels = np.array([np.median(flat[low : low + _PART], axis=0) for low in firsts])
-    is_measured = np.array([good[low : low + _PART].mean(axis=0) > 0.5 for low in firsts])
+    is_measured = np.array([is_usable[low : low + _PART].mean(axis=0) > 0.5 for low in firsts])
     smooth = ndimage.median_filter(levels, size=(1, _BESIDE))
-    away, columns = _BESIDE // 2 + _BETWEEN + 1, np.arange(levels.shape[1])
-    left = smooth[:, np.maximum(columns - away, 0)]
-    right = smooth[:, np.minimum(columns + away, columns[-1])]
+    distance, columns = _BESIDE // 2 + _BETWEEN + 1, np.arange(levels.shape[1])
+    left = smooth[:, np.maximum(columns - distance, 0)]
+    right = smooth[:, np.minimum(columns + distance, columns[-1])]
     darker = np.minimum(left, right)
     is_measured &= darker > 0
     if not is_measured.any():
         return is_measured
     ratio = levels[is_measured] / ((left + right)[is_measured] / 2)
     limit = 1 - max(_DEEP, _DEEP_SIGMA * mad(ratio - np.median(ratio)))
-    deep = is_measured & (levels < (limit - more) * darker)
+    deep = is_measured & (levels < (limit - lowering) * darker)
     return deep if deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros_like(deep)
 
 
@@ -225,15 +227,15 @@ def average_of(values, levels, noise):
     gain, read_noise = noise
     levels = levels[:, None, None]
     typical = float((1 / levels).mean())
-    own = values / levels
-    mean = own.mean(axis=0)
+    over_levels = values / levels
+    mean = over_levels.mean(axis=0)
     variance = np.maximum(mean, 0) * typical / gain + (read_noise * typical) ** 2
-    less = (values - levels) * typical
-    apart = np.minimum(np.ptp(own, axis=0), np.ptp(less, axis=0))
+    less_levels = (values - levels) * typical
+    range_of_values = np.minimum(np.ptp(over_levels, axis=0), np.ptp(less_levels, axis=0))
     limit = _DIFFER * np.sqrt(2 * variance)
     with np.errstate(invalid="ignore"):
-        mean = np.where(apart > limit, np.nan, mean)
-        return mean, variance / len(values), np.abs(apart - limit) < NEAR * limit
+        mean = np.where(range_of_values > limit, np.nan, mean)
+        return mean, variance / len(values), np.abs(range_of_values - limit) < NEAR * limit
 
 
 def open_bits_of_levels(parts, *, like_ccdmask):

@@ -8,6 +8,7 @@ from collections import Counter
 from ccdflow.verify.comparing.card_order import check_order
 from ccdflow.verify.comparing.comparing import Differs, same_text
 
+# Cards of the first HDU: of all products, and by the beginning of the file's name.
 _COMMON = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
 _NOISE = r"MOD(RN|GN)(\d\d\d?)?"
 _FIRST = {
@@ -16,6 +17,7 @@ _FIRST = {
     rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE}",
     "bad_pixels_": r"EPOCH|NNIGHTS|BPNIGHTS|BPSHARE|NCOMBINE|IM(COM|KEY)\d\d\d",
 }
+# The order of these cards, as `card_order.REDUCED_ORDER`.
 _ORDER = {
     "pixels_": (
         "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",),
@@ -32,6 +34,7 @@ _ORDER = {
         "NCOMBINE", ("IMCOM", "IMKEY"), "CHECKSUM", "DATASUM",
     ),
 }  # fmt: skip
+# Tables and their columns, and images and their BITPIX.
 _TABLES = {
     "pixels_": {
         "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS", "DEEP"],
@@ -93,14 +96,16 @@ def check_measured(hdus, path):
 def _check_hdus(hdus, sort):
     """Raise unless the HDUs are those of such a product."""
     tables = _TABLES[sort]
-    held = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
+    columns_by_table = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
     # Nights that were closed before version 4 of the measurement have no column DEEP.
-    older = {name: [column for column in own if column != "DEEP"] for name, own in tables.items()}
-    if held not in (tables, older):
-        raise Differs(f"its tables are {list(tables)}, and it has {held}")
+    older = {
+        name: [column for column in columns if column != "DEEP"] for name, columns in tables.items()
+    }
+    if columns_by_table not in (tables, older):
+        raise Differs(f"its tables are {list(tables)}, and it has {columns_by_table}")
     bits = _IMAGES[sort]
     images = [hdu for hdu in hdus[1:] if not hasattr(hdu, "columns")]
-    if len(images) + len(held) != len(hdus) - 1 or bool(images) != bool(bits):
+    if len(images) + len(columns_by_table) != len(hdus) - 1 or bool(images) != bool(bits):
         raise Differs(f"its HDUs are not those of such a product: {[hdu.name for hdu in hdus[1:]]}")
     for hdu in images:
         kind = re.sub(r"\d+$", "", hdu.name)

@@ -9,10 +9,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+from astropy.io import fits
 
 from ccdflow import paths
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
+from ccdflow.verify.comparing.comparing import DERIVED, Differs, same_figure, same_value
 from ccdflow.verify.detector import dark_pixels, flat_pixels
 from ccdflow.verify.detector.pixel_bits import NEAR, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
@@ -26,11 +27,13 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used: IMUSE001 ..."""
+# Pixels of a flat that tell nothing.
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats tell of no low ones: night_flats.py has it.
 _MOST_LOW = 0.02
 # Relative: how far the scatter of all pixels, by which SIGMA is divided, is told by float32.
 _DIGITS = 1e-4
+# All rows.
 _ALL = slice(None)
 
 
@@ -67,7 +70,7 @@ class NightMaster:
     def master_paths(self):
         """{'bias' or 'dark': path} of those that were subtracted from its members."""
         records = masters_of(self.first)
-        return {kind: master_file(one, kind, self.results) for kind, one in records.items()}
+        return {kind: master_file(record, kind, self.results) for kind, record in records.items()}
 
     def header(self, hdu):
         """Return the header of an image of the first member.
@@ -168,7 +171,7 @@ class NightImage:
     """
 
     hdu: int
-    header: object
+    header: fits.Header
     noises: dict[str, tuple[float, float | None]]
 
     @property
@@ -232,36 +235,45 @@ def night_images(first, masters, results):
     tails = [(hdu, tail) for hdu in numbers for tail in tails_of(images[hdu].header)]
     noises = {}
     for place, (hdu, tail) in enumerate(tails, start=1):
-        words = [f"{name}{place:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")]
-        noise, gain = (number_of_card(first.get(word)) for word in words)
+        keywords = [f"{name}{place:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")]
+        noise, gain = (number_of_card(first.get(word)) for word in keywords)
         if noise is None:
-            raise CannotRemake(f"the header lacks {words[0]}: it is of an older version", OLDER)
+            raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
         _check_noise(
-            first, words, values=(noise, gain), masters=masters, where=(hdu, tail), results=results
+            first,
+            keywords,
+            values=(noise, gain),
+            masters=masters,
+            place=(hdu, tail),
+            results=results,
         )
         noises.setdefault(hdu, {})[tail] = noise, gain
     return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
 
 
-def _check_noise(first, words, values, masters, where, results):
+def _check_noise(first, keywords, values, masters, place, results):
     """Compare read noise and gain with those of the biases, of the frames, or of detector.csv."""
-    hdu, tail = where
+    hdu, tail = place
     for master in masters:
         bias = master.master_paths.get("bias")
-        known = bias and number_of_card(card(open_product(bias).images[hdu].header, "RNOISE", tail))
-        if known:
-            same_value(words[0], values[0], known, part=2e-5)
+        expected = bias and number_of_card(
+            card(open_product(bias).images[hdu].header, "RNOISE", tail)
+        )
+        if expected:
+            same_value(keywords[0], values[0], expected, part=DERIVED)
             break
-    known = number_of_card(
+    expected = number_of_card(
         card(open_product(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail)
     )
     name = card(open_product(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
-    if known:
-        same_value(words[1], values[1], known)
+    if expected:
+        same_value(keywords[1], values[1], expected)
     elif values[1] is not None:
         gains = _measured_gains(results / paths.DETECTOR, str(first["NIGHT"]), str(name))
-        if gains and min(abs(gain / values[1] - 1) for gain in gains) > 2e-5:
-            raise Differs(f"{words[1]} is {gains[0]:g} in {paths.DETECTOR}, and {values[1]} here")
+        if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED:
+            raise Differs(
+                f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR}, and {values[1]} here"
+            )
 
 
 def _measured_gains(table, night, amplifier):
@@ -302,12 +314,14 @@ def verify_night(first, hdus, results):
     for place, image in enumerate(images):
         bits_by_source, contrast, sources = _bits_of_image(image, masters, first)
         looked |= sources
-        own = _lines_of(hdus["PIXELS"].data, place, image.shape)
-        lines["PIXELS"] += len(own[0])
+        lines_of_image = _lines_of(hdus["PIXELS"].data, place, image.shape)
+        lines["PIXELS"] += len(lines_of_image[0])
         for source in SOURCES:
             bits = np.zeros(image.shape, np.int16)
             names = hdus["PIXELS"].columns.names
-            bits.reshape(-1)[own[0]] = own[1][source] if source in names else 0
+            bits.reshape(-1)[lines_of_image[0]] = (
+                lines_of_image[1][source] if source in names else 0
+            )
             if wrong := bits_by_source[source].wrong(bits):
                 raise Differs(
                     f"{wrong} pixels have other bits in {source} than the masters that"
@@ -315,8 +329,8 @@ def verify_night(first, hdus, results):
                 )
         weak = _lines_of(hdus["WEAK"].data, place, image.shape)
         lines["WEAK"] += len(weak[0])
-        off = _check_weak(first, place, contrast, weak)
-        pixels, largest = pixels + bits_by_source["DARK"].must.size, max(largest, off)
+        difference = _check_weak(first, place, contrast, weak)
+        pixels, largest = pixels + bits_by_source["DARK"].must.size, max(largest, difference)
     for name, count in lines.items():
         if count != len(hdus[name].data):
             raise Differs(f"{name} has lines of an image that the masters lack")
@@ -339,51 +353,53 @@ def _verdict_of_pairs(first, hdus):
 
 def _lines_of(table, place, shape):
     """Return the places in an image of a table's lines on it, and these lines."""
-    own = table[table["IMAGE"] == place]
-    x, y = own["X"].astype(np.int64), own["Y"].astype(np.int64)
+    lines = table[table["IMAGE"] == place]
+    x, y = lines["X"].astype(np.int64), lines["Y"].astype(np.int64)
     if ((x < 1) | (x > shape[1]) | (y < 1) | (y > shape[0])).any():
         raise Differs("a table has a pixel that the image lacks")
-    return (y - 1) * shape[1] + x - 1, own
+    return (y - 1) * shape[1] + x - 1, lines
 
 
 def _check_weak(first, place, contrast, lines):
     """Compare the pixels that are a little low; return the largest difference, sigma."""
-    word = f"FLATOWN{place}"
+    keyword = f"FLATOWN{place}"
     if contrast is None:
-        if word in first or len(lines[0]):
-            raise Differs(f"{word} and WEAK are of flats that tell, and here are none")
+        if keyword in first or len(lines[0]):
+            raise Differs(f"{keyword} and WEAK are of flats that tell, and here are none")
         return 0.0
-    same_figure(first, word, contrast.own, part=1e-4)
+    same_figure(first, keyword, contrast.own, part=_DIGITS)
     must, may = flat_pixels.weak_pixels(contrast.sigma)
     lost = np.setdiff1d(must, lines[0]).size + np.setdiff1d(lines[0], may).size
     if lost:
         raise Differs(f"{lost} pixels of WEAK are not those that the flats show to be low")
-    off = np.abs(contrast.sigma.ravel()[lines[0]] - lines[1]["SIGMA"])
-    if wrong := int(np.count_nonzero(off > NEAR + _DIGITS * np.abs(lines[1]["SIGMA"]))):
-        raise Differs(f"{wrong} numbers in SIGMA are not what the flats give", float(off.max()))
-    return float(off.max(initial=0.0))
+    differences = np.abs(contrast.sigma.ravel()[lines[0]] - lines[1]["SIGMA"])
+    if wrong := int(np.count_nonzero(differences > NEAR + _DIGITS * np.abs(lines[1]["SIGMA"]))):
+        raise Differs(
+            f"{wrong} numbers in SIGMA are not what the flats give", float(differences.max())
+        )
+    return float(differences.max(initial=0.0))
 
 
 def _bits_of_image(image, masters, first):
     """Return {source: OpenBits}, the contrast of the flats or None, and the sources that tell."""
     by_source = {source: OpenBits(image.shape) for source in SOURCES}
     looked, contrast = set(), None
-    flats = [each for each in masters if each.use in ("flat", "spectrum")]
+    flats = [master for master in masters if master.use in ("flat", "spectrum")]
     if flats:
         looked.add("deep")
-        by_source["DEEP"].set(BAD_COLUMN, *flat_pixels.deep_parts(_pairs(flats, image)))
-    imaging = [each for each in flats if each.use == "flat"]
+        by_source["DEEP"].set(BAD_COLUMN, *flat_pixels.deep_parts(_pixels_and_errors(flats, image)))
+    imaging = [master for master in flats if master.use == "flat"]
     if imaging:
         bits = OpenBits(image.shape)
         low = float(first["LOWSIGMA"])
         parts = _parts_of(image, imaging[0])
-        contrast = flat_pixels.contrast_of(_pairs(imaging, image), bits, low, parts)
+        contrast = flat_pixels.contrast_of(_pixels_and_errors(imaging, image), bits, low, parts)
         if contrast.low_part > _MOST_LOW:
             contrast = None
         else:
             looked.add("flat")
             by_source["FLAT"] = bits
-    darks = [each for each in masters if each.use == "dark"]
+    darks = [master for master in masters if master.use == "dark"]
     for tail in tails_of(image.header):
         place = place_of(image.header, tail)
         if darks:
@@ -397,15 +413,17 @@ def _bits_of_image(image, masters, first):
                 hot_rate=float(first["HOTRATE"]),
             )
         for flat in flats:
-            own = _open_bits_by_levels(image, tail, place, flat, bool(first.get("CCDMASK", False)))
-            if own is not None:
+            open_bits = _open_bits_by_levels(
+                image, tail, place, flat, bool(first.get("CCDMASK", False))
+            )
+            if open_bits is not None:
                 looked.add("levels")
                 # A pixel that is hot differs between exposures.
                 hot = by_source["DARK"]
-                own.must[hot.may[place] & HOT != 0] = 0
-                own.may[hot.must[place] & HOT != 0] = 0
-                by_source["LEVELS"].must[place] |= own.must
-                by_source["LEVELS"].may[place] |= own.may
+                open_bits.must[hot.may[place] & HOT != 0] = 0
+                open_bits.may[hot.must[place] & HOT != 0] = 0
+                by_source["LEVELS"].must[place] |= open_bits.must
+                by_source["LEVELS"].may[place] |= open_bits.may
     return by_source, contrast, looked
 
 
@@ -418,7 +436,7 @@ def _parts_of(image, flat):
     return [place_of(image.header, tail) for tail in tails]
 
 
-def _pairs(flats, image):
+def _pixels_and_errors(flats, image):
     """Yield pixels of combined flats and their errors, infinite where they do not count."""
     for flat in flats:
         pixels, errors, mask = (

@@ -121,11 +121,11 @@ def lines_between_middles(middles, values, places):
     if len(middles) == 1:
         return np.repeat(values, len(places), axis=0)
     middles = np.asarray(middles)
-    after = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
-    before = after - 1
-    part = (places - middles[before]) / (middles[after] - middles[before])
+    upper = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
+    lower = upper - 1
+    part = (places - middles[lower]) / (middles[upper] - middles[lower])
     part = part.reshape(-1, *[1] * (values.ndim - 1))
-    return values[before] * (1 - part) + values[after] * part
+    return values[lower] * (1 - part) + values[upper] * part
 
 
 def _median(values):
@@ -139,7 +139,7 @@ class MeasuredLight:
 
     Attributes
     ----------
-    at : numpy.ndarray
+    places : numpy.ndarray
         Their places in the block, flattened.
     light : numpy.ndarray
         Their own light.
@@ -147,15 +147,15 @@ class MeasuredLight:
         (4, k): what they would have if a decision had gone the other way.
     near : numpy.ndarray
         How near the nearest decision was: 0 on its limit.
-    most : np.ndarray
+    brightest : numpy.ndarray
         The largest of the pixel and its neighbours: light is rounded as that is.
     """
 
-    at: np.ndarray
+    places: np.ndarray
     light: np.ndarray
     others: np.ndarray
     near: np.ndarray
-    most: np.ndarray
+    brightest: np.ndarray
 
 
 def light_of_block(image, smooth, variance, flat, photon):
@@ -180,44 +180,51 @@ def light_of_block(image, smooth, variance, flat, photon):
     # An outermost column is its own neighbour.
     wide = np.pad(lines, ((0, 0), (1, 1)), mode="edge")
     mean = (wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]) / 9
-    off = np.abs(mean - smooth)
+    difference = np.abs(mean - smooth)
     # Only pixels beyond a limit that the quietest ones of the block set are looked at.
-    least = max(float(np.nanmin(variance[::_SAMPLED] / flat[::_SAMPLED] ** 2)), 0.0)
-    limit = _STANDS_OUT / 3 * least**0.5
+    least_variance = max(float(np.nanmin(variance[::_SAMPLED] / flat[::_SAMPLED] ** 2)), 0.0)
+    limit = _STANDS_OUT / 3 * least_variance**0.5
     # A little less than the limit: pixels just below it are near a decision.
-    at = np.flatnonzero(off > limit * 0.999)
-    need = variance.reshape(-1)[at] / flat.reshape(-1)[at] ** 2
+    places = np.flatnonzero(difference > limit * 0.999)
+    need = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         # Pixels outside all amplifiers may have no variance.
-        ratio = np.minimum(off.reshape(-1)[at] ** 2 / (_STANDS_OUT**2 / 9 * need),
-                           (off.reshape(-1)[at] / limit) ** 2 if limit else np.inf)  # fmt: skip
-    chosen = ratio > 0.99
-    at, need, ratio = at[chosen], need[chosen], ratio[chosen]
-    one = photon / flat.reshape(-1)[at]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        light, others, near, most = _surface(
-            pixels, at + width, width=width, smooth=smooth.reshape(-1)[at], need=need, one=one
+        square = difference.reshape(-1)[places] ** 2
+        ratio = np.minimum(
+            square / (_STANDS_OUT**2 / 9 * need), square / limit**2 if limit else np.inf
         )
-    light = np.where(ratio > 1, light, smooth.reshape(-1)[at])
+    chosen = ratio > 0.99
+    places, need, ratio = places[chosen], need[chosen], ratio[chosen]
+    photon_of_pixels = photon / flat.reshape(-1)[places]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        light, others, near, most = _light_by_surface(
+            pixels,
+            places + width,
+            width=width,
+            smooth=smooth.reshape(-1)[places],
+            need=need,
+            photon=photon_of_pixels,
+        )
+    light = np.where(ratio > 1, light, smooth.reshape(-1)[places])
     near = np.minimum(near, np.abs(ratio - 1))
-    return MeasuredLight(at, light, np.vstack([others, smooth.reshape(-1)[at]]), near, most)
+    return MeasuredLight(places, light, np.vstack([others, smooth.reshape(-1)[places]]), near, most)
 
 
-def _surface(pixels, at, width, smooth, need, one):
+def _light_by_surface(pixels, places, width, smooth, need, photon):
     """Return the light of some pixels, the lights it may be, nearness to a limit, and the most."""
-    own, column = pixels[at], at % width
-    left, right = at - (column > 0), at + (column < width - 1)
-    edges = [pixels[place] for place in (left, right, at - width, at + width)]
+    values, column = pixels[places], places % width
+    left, right = places - (column > 0), places + (column < width - 1)
+    edges = [pixels[place] for place in (left, right, places - width, places + width)]
     corners = [pixels[side + step] for side in (left, right) for step in (-width, width)]
-    least = np.minimum.reduce([own, *edges, *corners])
+    least = np.minimum.reduce([values, *edges, *corners])
     edge, corner = sum(edges), sum(corners)
-    around = edge / 2 - corner / 4
-    through = (5 * own + 2 * edge - corner) / 9
-    expected = need + np.maximum(around - smooth, 0) * one
-    sharpness = (own - around) ** 2 / (_SHARP**2 * 9 / 4 * expected)
-    brightness = through / (_BRIGHT * one)
-    light = np.where(sharpness > 1, np.where(brightness > 1, own, through), around)
+    from_neighbours = edge / 2 - corner / 4
+    of_surface = (5 * values + 2 * edge - corner) / 9
+    expected = need + np.maximum(from_neighbours - smooth, 0) * photon
+    sharpness = (values - from_neighbours) ** 2 / (_SHARP**2 * 9 / 4 * expected)
+    brightness = of_surface / (_BRIGHT * photon)
+    light = np.where(sharpness > 1, np.where(brightness > 1, values, of_surface), from_neighbours)
     near = np.minimum(np.abs(sharpness - 1), np.where(sharpness > 0.99, abs(brightness - 1), 1))
-    others = [np.maximum(value, least) for value in (own, through, around)]
-    most = np.maximum.reduce([np.abs(each) for each in (own, *edges, *corners)])
+    others = [np.maximum(value, least) for value in (values, of_surface, from_neighbours)]
+    most = np.maximum.reduce([np.abs(neighbour) for neighbour in (values, *edges, *corners)])
     return np.maximum(light, least), np.array(others), near, most

@@ -102,9 +102,9 @@ def mad(values):
 def block_medians(image):
     """Return the medians of 8 x 8 pixels, mirrored at the far edges: (ny / 8, nx / 8)."""
     ny, nx = image.shape
-    whole = np.pad(image, ((0, -ny % _SIDE), (0, -nx % _SIDE)), mode="symmetric")
-    rows, columns = whole.shape[0] // _SIDE, whole.shape[1] // _SIDE
-    blocks = whole.reshape(rows, _SIDE, columns, _SIDE).transpose(0, 2, 1, 3)
+    padded = np.pad(image, ((0, -ny % _SIDE), (0, -nx % _SIDE)), mode="symmetric")
+    rows, columns = padded.shape[0] // _SIDE, padded.shape[1] // _SIDE
+    blocks = padded.reshape(rows, _SIDE, columns, _SIDE).transpose(0, 2, 1, 3)
     return np.median(blocks.reshape(rows, columns, -1), axis=-1)
 
 
@@ -124,13 +124,13 @@ def between_blocks(medians, rows, nx):
     numpy.ndarray of shape (k, nx)
         In the unit of the medians.
     """
-    down = _tents(np.arange(rows.start, rows.stop), medians.shape[0])
-    return down @ medians @ _tents(np.arange(nx), medians.shape[1]).T
+    down = _interpolation_weights(np.arange(rows.start, rows.stop), medians.shape[0])
+    return down @ medians @ _interpolation_weights(np.arange(nx), medians.shape[1]).T
 
 
-def _tents(pixels, count):
-    at = np.clip((pixels + 0.5) / _SIDE - 0.5, 0, count - 1)
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(count)))
+def _interpolation_weights(pixels, count):
+    positions = np.clip((pixels + 0.5) / _SIDE - 0.5, 0, count - 1)
+    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(count)))
 
 
 def neighbours(image):
@@ -155,17 +155,17 @@ def lamp_of(flat):
     parts = [
         np.array_split(np.arange(size), min(_GRID, max(1, size // _SIDE))) for size in flat.shape
     ]
-    medians = np.empty([len(each) for each in parts])
+    medians = np.empty([len(part) for part in parts])
     for i, y in enumerate(parts[0]):
         for j, x in enumerate(parts[1]):
             block = flat[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
             medians[i, j] = np.median(block[::2, ::2] if block.size > _LARGE else block)
-    degrees = [min(_DEGREE, len(each) - 1) for each in parts]
-    at = [
-        np.array([2 * each.mean() / max(size - 1, 1) - 1 for each in own])
-        for own, size in zip(parts, flat.shape, strict=True)
+    degrees = [min(_DEGREE, len(part) - 1) for part in parts]
+    middles = [
+        np.array([2 * part.mean() / max(size - 1, 1) - 1 for part in parts_of_axis])
+        for parts_of_axis, size in zip(parts, flat.shape, strict=True)
     ]
-    grid = [each.ravel() for each in np.meshgrid(*at, indexing="ij")]
+    grid = [part.ravel() for part in np.meshgrid(*middles, indexing="ij")]
     terms = legendre.legvander2d(*grid, degrees)
     coefficients = np.linalg.lstsq(terms, medians.ravel(), rcond=None)[0]
     coefficients = coefficients.reshape([degree + 1 for degree in degrees])
@@ -212,6 +212,6 @@ def bad_parts(sums, ny):
         total -= ndimage.median_filter(total, size=(1, min(_COLUMNS, sums.shape[1])))
         for row, low in zip(total, firsts, strict=True):
             limit = _COLUMN_SIGMA * max(mad(row), 1.0)
-            for own, off in zip(is_bad, (NEAR * limit, -NEAR * limit), strict=True):
-                own[low : low + length] |= row > limit + off
-    return tuple(np.repeat(own, _ROWS, axis=0)[:ny] for own in is_bad)
+            for is_bad_by_limit, shift in zip(is_bad, (NEAR * limit, -NEAR * limit), strict=True):
+                is_bad_by_limit[low : low + length] |= row > limit + shift
+    return tuple(np.repeat(is_bad_by_limit, _ROWS, axis=0)[:ny] for is_bad_by_limit in is_bad)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import Differs, same_figure, same_value
+from ccdflow.verify.comparing.comparing import DERIVED, Differs, same_figure, same_value
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
@@ -33,6 +33,8 @@ _MANY = 50
 _PART = 1e-3
 # ... and by this part of its value, the rounding of float32.
 _STEPS = 1e-6
+# The mean dead time may differ by this part, and by this many seconds: its fit is ill-conditioned.
+_MEAN_PART, _LEAST_MEAN = 1e-4, 1e-7
 
 
 @dataclass(frozen=True)
@@ -112,20 +114,20 @@ def flats_named(first, results):
         exposure = number_of_card(open_product(path).first.get("EXPTIME"))
         if exposure is not None:
             same_value(f"IMSEC{n:03d}", seconds, exposure)
-        of = first[f"IMFLT{n:03d}"]
+        number = first[f"IMFLT{n:03d}"]
         masters, factor = {}, 0.0
         for kind in ("BIAS", "DARK"):
-            if f"{kind}IM{of:02d}" in first:
-                name = unquote(str(first[f"{kind}IM{of:02d}"]), errors="surrogateescape")
-                own = NamedMaster(name, first[f"{kind}KY{of:02d}"])
-                masters[kind] = master_file(own, kind.lower(), results)
+            if f"{kind}IM{number:02d}" in first:
+                name = unquote(str(first[f"{kind}IM{number:02d}"]), errors="surrogateescape")
+                master = NamedMaster(name, first[f"{kind}KY{number:02d}"])
+                masters[kind] = master_file(master, kind.lower(), results)
         if "DARK" in masters:
             factor = seconds / float(open_product(masters["DARK"]).first["EXPTIME"])
         flats.append(
             ShutterFlat(
                 path=path,
                 seconds=seconds,
-                series=first[f"SERIES{of:02d}"],
+                series=first[f"SERIES{number:02d}"],
                 bias=masters.get("BIAS"),
                 dark=masters.get("DARK"),
                 factor=factor,
@@ -164,12 +166,12 @@ def verify_shutter(first, hdus, results):
         raise Differs(f"its images are {', '.join(names)}")
     noises = _noises(first, images, numbers, flats)
     series = [
-        _cells_of([flat for flat in flats if flat.series == one], numbers, images, noises)
-        for one in sorted({flat.series for flat in flats})
+        _cells_of([flat for flat in flats if flat.series == cells], numbers, images, noises)
+        for cells in sorted({flat.series for flat in flats})
     ]
-    mean, mean_error = _joint([_mean_of(one) for one in series])
-    about = 0.0 if np.isnan(mean) else mean
-    excess, error, chi2 = _excess(series, about)
+    mean, mean_error = _weighted_mean([_mean_of(cells) for cells in series])
+    known_mean = 0.0 if np.isnan(mean) else mean
+    excess, error, chi2 = _fit_excess(series, known_mean)
     _check_cards(first, flats, chi2, (mean, mean_error))
     largest, cells = _compare_cells(hdus[1:], excess, error)
     compared = f"cells to {_PART:g} of their errors with numpy"
@@ -186,37 +188,42 @@ def _compare_cells(hdus, excess, error):
     excess, error : numpy.ndarray of shape (cells,)
         Those of all images as they were made again.
     """
-    largest, at = 0.0, 0
+    largest, first_cell = 0.0, 0
     for place in range(0, len(hdus), 2):
-        own, own_error = (np.asarray(hdus[place + n].data, float) for n in (0, 1))
-        part = slice(at, at + own.size)
-        off = np.abs(own.ravel() - excess[part])
-        for values, again, name in ((own, excess, "EXCESS"), (own_error, error, "ERROR")):
-            limit = _PART * error[part] + _STEPS * np.abs(again[part])
-            same = np.abs(values.ravel() - again[part]) <= limit
-            same |= np.isnan(values.ravel()) & np.isnan(again[part])
-            if wrong := int(np.count_nonzero(~same)):
+        stored, stored_error = (np.asarray(hdus[place + n].data, float) for n in (0, 1))
+        part = slice(first_cell, first_cell + stored.size)
+        differences = np.abs(stored.ravel() - excess[part])
+        for values, remade, name in ((stored, excess, "EXCESS"), (stored_error, error, "ERROR")):
+            limit = _PART * error[part] + _STEPS * np.abs(remade[part])
+            is_same = np.abs(values.ravel() - remade[part]) <= limit
+            is_same |= np.isnan(values.ravel()) & np.isnan(remade[part])
+            if wrong := int(np.count_nonzero(~is_same)):
                 raise Differs(f"{wrong} cells of {name} are not what its flats give")
-        largest, at = max(largest, float(np.nanmax(off, initial=0.0))), at + own.size
-    return largest, at
+        largest, first_cell = (
+            max(largest, float(np.nanmax(differences, initial=0.0))),
+            first_cell + stored.size,
+        )
+    return largest, first_cell
 
 
 def _noises(first, images, numbers, flats):
     """Return (gain, read noise) of the first amplifier of each image, as the cards name them."""
     noises = {}
     for place, hdu in enumerate(numbers, start=1):
-        words = [f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")]
-        gain, noise = (number_of_card(first.get(word)) for word in words)
+        keywords = [
+            f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")
+        ]
+        gain, noise = (number_of_card(first.get(word)) for word in keywords)
         if gain is None or noise is None:
-            raise CannotRemake(f"the header lacks {words[0]}: it is of an older version", OLDER)
+            raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
         header = images[hdu].header
         tail = tails_of(header)[0]
-        known = number_of_card(card(header, "AMPGAIN", tail))
-        same_value(words[0], gain, known or 1.0)
+        expected = number_of_card(card(header, "AMPGAIN", tail))
+        same_value(keywords[0], gain, expected or 1.0)
         if flats[0].bias is not None:
             bias = open_product(flats[0].bias).images[hdu].header
-            if known := number_of_card(card(bias, "RNOISE", tail)):
-                same_value(words[1], noise, known, part=2e-5)
+            if expected := number_of_card(card(bias, "RNOISE", tail)):
+                same_value(keywords[1], noise, expected, part=DERIVED)
         noises[hdu] = gain, noise
     return noises
 
@@ -236,7 +243,7 @@ class CellSeries:
         return np.nansum(self.means * self.counts, axis=1) / self.counts.sum()
 
 
-def _edges(size):
+def _cell_edges(size):
     cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
     return np.linspace(0, size, cells + 1).round().astype(int)
 
@@ -250,13 +257,15 @@ def _cells_of(flats, numbers, images, noises):
         for low in range(0, ny, _ROWS):
             rows = slice(low, min(low + _ROWS, ny))
             values = np.array([flat.rows(hdu, str(hdu or ""), rows) for flat in flats])
-            good = np.isfinite(values).all(axis=0)
-            at_y = np.searchsorted(_edges(ny), np.arange(rows.start, rows.stop), "right") - 1
-            at_x = np.searchsorted(_edges(nx), np.arange(nx), "right") - 1
-            across = len(_edges(nx)) - 1
-            cells = (at_y[:, None] * across + at_x)[good]
-            size = across * (len(_edges(ny)) - 1)
-            sums = sums + np.array([np.bincount(cells, one[good], size) for one in values])
+            is_finite = np.isfinite(values).all(axis=0)
+            cell_rows = (
+                np.searchsorted(_cell_edges(ny), np.arange(rows.start, rows.stop), "right") - 1
+            )
+            cell_columns = np.searchsorted(_cell_edges(nx), np.arange(nx), "right") - 1
+            across = len(_cell_edges(nx)) - 1
+            cells = (cell_rows[:, None] * across + cell_columns)[is_finite]
+            size = across * (len(_cell_edges(ny)) - 1)
+            sums = sums + np.array([np.bincount(cells, image[is_finite], size) for image in values])
             count = count + np.bincount(cells, minlength=size)
         gain, noise = noises[hdu]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -271,24 +280,26 @@ def _cells_of(flats, numbers, images, noises):
     )  # fmt: skip
 
 
-def _excess(series, mean):
+def _fit_excess(series, mean):
     """Return dead time less its mean and its error, each (cells,), and chi^2 over its freedom."""
     weights = values = squares = freedom = 0.0
-    for one in series:
-        x, ratios = 1 / (one.seconds - mean)[:, None], one.means / one.levels[:, None]
-        weight = one.levels[:, None] ** 2 / one.variances
+    for cells in series:
+        x, ratios = 1 / (cells.seconds - mean)[:, None], cells.means / cells.levels[:, None]
+        weight = cells.levels[:, None] ** 2 / cells.variances
         with np.errstate(divide="ignore", invalid="ignore"):
             middle = (weight * x).sum(axis=0) / weight.sum(axis=0)
-            apart = (weight * (x - middle) ** 2).sum(axis=0)
-            slope = (weight * (x - middle) * ratios).sum(axis=0) / apart
+            spread = (weight * (x - middle) ** 2).sum(axis=0)
+            slope = (weight * (x - middle) * ratios).sum(axis=0) / spread
             flat = (weight * ratios).sum(axis=0) / weight.sum(axis=0) - slope * middle
-            own = -slope / flat
+            dead_time = -slope / flat
             # The slope has the variance 1 / apart, the line at the middle 1 / sum of weights.
-            error = ((1 - own * middle) ** 2 / apart + own**2 / weight.sum(axis=0)) / flat**2
+            error = (
+                (1 - dead_time * middle) ** 2 / spread + dead_time**2 / weight.sum(axis=0)
+            ) / flat**2
         residuals = weight * (ratios - flat - slope * x) ** 2
         squares += float(np.nansum(residuals))
-        freedom += np.count_nonzero(np.isfinite(own)) * (len(x) - 2)
-        weights, values = weights + 1 / error, values + own / error
+        freedom += np.count_nonzero(np.isfinite(dead_time)) * (len(x) - 2)
+        weights, values = weights + 1 / error, values + dead_time / error
     chi2 = squares / freedom if freedom else np.nan
     factor = 1.0
     if freedom:
@@ -304,25 +315,28 @@ def _mean_of(series):
             sets[-1].append(place)
         else:
             sets.append([place])
-    several = [own for own in sets if len(own) > 1]
-    if len(sets) < 3 or not several:
+    repeated = [same_exposure for same_exposure in sets if len(same_exposure) > 1]
+    if len(sets) < 3 or not repeated:
         return np.nan, np.nan
-    spread = [np.std(series.levels[own], ddof=1) / np.mean(series.levels[own]) for own in several]
+    spread = [
+        np.std(series.levels[same_exposure], ddof=1) / np.mean(series.levels[same_exposure])
+        for same_exposure in repeated
+    ]
     lamp = max(float(np.sqrt(np.mean(np.square(spread)))), _LEAST_LAMP)
     if lamp > _STEADY:
         return np.nan, np.nan
-    levels = np.array([series.levels[own].mean() for own in sets])
-    errors = levels * lamp / np.sqrt([len(own) for own in sets])
-    times = np.array([series.seconds[own].mean() for own in sets])
+    levels = np.array([series.levels[same_exposure].mean() for same_exposure in sets])
+    errors = levels * lamp / np.sqrt([len(same_exposure) for same_exposure in sets])
+    times = np.array([series.seconds[same_exposure].mean() for same_exposure in sets])
     coefficients, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
-    _, one, zero = coefficients
-    slope = np.array([0, zero / one**2, -1 / one])
-    return -zero / one, float(slope @ covariance @ slope) ** 0.5
+    _, linear, constant = coefficients
+    slope = np.array([0, constant / linear**2, -1 / linear])
+    return -constant / linear, float(slope @ covariance @ slope) ** 0.5
 
 
-def _joint(pairs):
+def _weighted_mean(pairs):
     """Return the mean of values by their errors, and its error; NaN where none is known."""
-    finite = np.array([each for each in pairs if np.isfinite(each).all()])
+    finite = np.array([pair for pair in pairs if np.isfinite(pair).all()])
     if not len(finite):
         return np.nan, np.nan
     weights = finite[:, 1] ** -2.0
@@ -330,12 +344,13 @@ def _joint(pairs):
 
 
 def _check_cards(first, flats, chi2, mean):
+    """Compare the cards on the flats, on chi^2 and on the mean dead time and its error, s."""
     seconds = [flat.seconds for flat in flats]
     same_figure(first, "NFLATS", len(flats))
     for keyword, value in (("EXPMIN", min(seconds)), ("EXPMAX", max(seconds)), ("CHI2", chi2)):
-        same_figure(first, keyword, value, part=2e-5)
+        same_figure(first, keyword, value, part=DERIVED)
     for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
         if np.isfinite(mean).all():
-            same_figure(first, keyword, value, part=1e-4, least=1e-7)
+            same_figure(first, keyword, value, part=_MEAN_PART, least=_LEAST_MEAN)
         elif keyword in first:
             raise Differs(f"{keyword} is there, and no lamp was steady")

@@ -13,6 +13,7 @@ from astropy.io import fits
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 from ccdflow.verify.reading.outcome import OLDER, UNREADABLE, CannotRemake
 
+# Endings of packed raw files, which products lose.
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 
 
@@ -191,7 +192,7 @@ class CalibratedAccount:
     masters: dict[str, NamedMaster]
 
 
-def _lacking(error):
+def _error_of_missing_card(error):
     """Return the error of a header without a card, from the `KeyError` of the missing card."""
     keyword = re.sub(r"^Keyword '(.*)' not found\.$", r"\1", str(error.args[0]))
     reason = f"the header lacks {keyword}: it was taken out, or is of an older version"
@@ -258,7 +259,7 @@ def account_of_frame(headers):
             },
         )
     except KeyError as error:
-        raise _lacking(error) from None
+        raise _error_of_missing_card(error) from None
 
 
 def _amplifiers(header):
@@ -271,6 +272,7 @@ def _amplifier(header, tail):
     """Return one amplifier; ``tail`` is '' where it is alone, else its two digits."""
 
     def card(name, absent=None):
+        """Return the amplifier's card, `absent` without one: numbered keywords are cut."""
         numbered = {
             "OSCAXIS": "OSCAXI",
             "OVERSCAN": "OVERSC",
@@ -280,11 +282,11 @@ def _amplifier(header, tail):
         keyword = name if not tail else f"{numbered.get(name, name)[:6]}{tail}"
         return header.get(keyword, absent)
 
-    used, kept = card("OVERSCAN", ""), card("TRIM")
-    strips = tuple(slices_of(strip) for strip in used.split()) if used else ()
+    overscan, kept = card("OVERSCAN", ""), card("TRIM")
+    strips = tuple(slices_of(strip) for strip in overscan.split()) if overscan else ()
     kept = slices_of(kept) if kept else None
     axis = card("OSCAXIS") or _axis_of(strips, kept)
-    place = slices_of(card("DATSEC", "")) if tail else _reach(header, axis)
+    place = slices_of(card("DATSEC", "")) if tail else _pixels_of_levels(header, axis)
     return AmplifierAccount(
         name=card("AMPNAM", "") or "",
         hdu=card("AMPHDU", 0),
@@ -298,16 +300,16 @@ def _amplifier(header, tail):
     )
 
 
-def _reach(header, axis):
+def _pixels_of_levels(header, axis):
     """Return the pixels of an image that the levels of its only amplifier apply to.
 
     Of a frame that was left whole they are all pixels of the rows, or columns, of its part.
     """
-    whole = [slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])]
+    pixels = [slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])]
     if "TRIM" not in header and "DATSEC" in header and axis in ("rows", "columns"):
         along = ("rows", "columns").index(axis)
-        whole[along] = place_of(header, "")[along]
-    return tuple(whole)
+        pixels[along] = place_of(header, "")[along]
+    return tuple(pixels)
 
 
 def _axis_of(strips, kept):
@@ -340,7 +342,7 @@ def account_of_combined(headers):
     try:
         count = first["NCOMBINE"]
         members = _series(first, "IMCOM", "IMC", count)
-        images = tuple(number for number, each in enumerate(headers) if "IMGLEVEL" in each)
+        images = tuple(number for number, header in enumerate(headers) if "IMGLEVEL" in header)
         of_flat = [headers[number] for number in images if "FLATLVL" in headers[number]]
         levels = _series(of_flat[0], "IMLVL", "IML", count) if of_flat else ()
         masters = masters_of(first)
@@ -361,7 +363,7 @@ def account_of_combined(headers):
             kind=str(first["CCDFNAME"]).rpartition("/")[2].partition("_")[0],
         )
     except KeyError as error:
-        raise _lacking(error) from None
+        raise _error_of_missing_card(error) from None
 
 
 def _series(header, name, long, count):
@@ -397,11 +399,12 @@ def masters_of(header, names=("bias", "dark")):
 def gains_of(header):
     """Return [((slice, slice), gain or None)] of the amplifiers of an image of a product."""
     return [
-        (place, header.get(f"GAIN{tail}" if tail else "AMPGAIN")) for place, tail in _places(header)
+        (place, header.get(f"GAIN{tail}" if tail else "AMPGAIN"))
+        for place, tail in _places_and_tails(header)
     ]
 
 
-def _places(header):
+def _places_and_tails(header):
     count = header.get("NAMPS", 1)
     tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
     return [(place_of(header, tail), tail) for tail in tails]
@@ -409,11 +412,13 @@ def _places(header):
 
 def models_of(header):
     """Return the `ModelAccount` of each amplifier of an image; () where the header has none."""
-    every = _places(header)
-    if all(f"CLIPRN{tail}" in header for _, tail in every):
+    places_and_tails = _places_and_tails(header)
+    if all(f"CLIPRN{tail}" in header for _, tail in places_and_tails):
         # Biases hold no light: one number describes their noise.
-        return tuple(ModelAccount(p, header[f"CLIPRN{tail}"], 0.0, 1.0, None) for p, tail in every)
-    places = [(p, t) for p, t in every if f"MODRN{t}" in header]
+        return tuple(
+            ModelAccount(p, header[f"CLIPRN{tail}"], 0.0, 1.0, None) for p, tail in places_and_tails
+        )
+    places = [(p, t) for p, t in places_and_tails if f"MODRN{t}" in header]
     return tuple(
         ModelAccount(
             place,
@@ -449,7 +454,7 @@ def account_of_calibrated(headers):
             masters["dark"] = replace(masters["dark"], factors=(float(first["DARKSCAL"]),))
         return CalibratedAccount(first["CCDFKEY"], first["REDKEY"], masters)
     except KeyError as error:
-        raise _lacking(error) from None
+        raise _error_of_missing_card(error) from None
 
 
 def uncompressed_hdus(hdus):

@@ -43,34 +43,43 @@ def place_of(header, tail):
     if tail:
         return slices_of(header[f"DATSEC{tail}"])
     shape = header["NAXIS2"], header["NAXIS1"]
-    whole = slice(0, shape[0]), slice(0, shape[1])
+    largest = slice(0, shape[0]), slice(0, shape[1])
     if "TRIM" in header:
-        return whole
+        return largest
     strips = [slices_of(strip) for strip in str(header.get("OVERSCAN", "")).split()]
     for keyword in ("DATSEC", "DATASEC", "TRIMSEC"):
         match = _SECTION.fullmatch(str(header.get(keyword, "")).replace(" ", ""))
-        place = slices_of(match[0]) if match else whole
-        if match and _is_within(place, shape) and not any(_meet(place, each) for each in strips):
+        place = slices_of(match[0]) if match else largest
+        if (
+            match
+            and _is_within(place, shape)
+            and not any(_overlap(place, strip) for strip in strips)
+        ):
             return place
     for strip in strips:
-        whole = _part_beside(whole, strip)
-    return whole
+        largest = _part_beside(largest, strip)
+    return largest
 
 
 def _is_within(place, shape):
-    return all(0 <= s.start < s.stop <= size for s, size in zip(place, shape, strict=True))
+    return all(
+        0 <= along.start < along.stop <= size for along, size in zip(place, shape, strict=True)
+    )
 
 
-def _meet(one, other):
-    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+def _overlap(place, strip):
+    return all(
+        along.start < along_strip.stop and along_strip.start < along.stop
+        for along, along_strip in zip(place, strip, strict=True)
+    )
 
 
 def _part_beside(place, strip):
     """Return the largest part of a region on one side of a strip."""
-    sides = [place] if not _meet(place, strip) else []
+    sides = [place] if not _overlap(place, strip) else []
     for axis in () if sides else (0, 1):
-        own, cut = place[axis], strip[axis]
-        for side in (slice(own.start, cut.start), slice(cut.stop, own.stop)):
+        along, cut = place[axis], strip[axis]
+        for side in (slice(along.start, cut.start), slice(cut.stop, along.stop)):
             if side.start < side.stop:
                 sides.append((side, place[1]) if axis == 0 else (place[0], side))
     size = [(y.stop - y.start) * (x.stop - x.start) for y, x in sides]

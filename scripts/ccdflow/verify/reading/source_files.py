@@ -29,14 +29,14 @@ def files_named(product, first, raw, results):
     -------
     list of pathlib.Path
     """
-    named = [_path_of_name(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
+    named = [_path_named(results, first[word]) for word in first if _MASTERS.fullmatch(word)]
     if product.startswith("detector/"):
-        named += [_path_of_name(results, first[word]) for word in first if word.startswith("IMCOM")]
+        named += [_path_named(results, first[word]) for word in first if word.startswith("IMCOM")]
         if "HOTRATE" in first:
             named += [path for master in named for path in _members_of(master, results)]
     elif product.startswith("combined/"):
         members = [str(first[word]) for word in first if word.startswith("IMC")]
-        named += [_path_of_name(results, product_of(member)) for member in members]
+        named += [_path_named(results, product_of(member)) for member in members]
     elif "RAWFILE" in first:
         source = raw_file(first)
         is_reduced = product.startswith("reduced/")
@@ -61,9 +61,9 @@ def _members_of(master, results):
         # The verdict on the product reports the cause.
         return []
     names = [str(first[word]) for word in first if word.startswith("IMC")]
-    return [_path_of_name(results, product_of(name)) for name in names]
+    return [_path_named(results, product_of(name)) for name in names]
 
 
-def _path_of_name(results, text):
+def _path_named(results, text):
     """Return the path of a product that a card names: in cards, odd letters are written as %XX."""
     return results / unquote(str(text), errors="surrogateescape")

@@ -13,11 +13,12 @@ from ccdflow.verify.reading.outcome import MISSING, REPLACED, UNREADABLE, Cannot
 
 # Bytes of a FITS block.
 _BLOCK = 2880
-_LETTERS = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
+# Types of pixels in a file by BITPIX.
+_TYPE_OF_BITPIX = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
 
 
 @dataclass(frozen=True)
-class StoredImage:
+class StoredPixels:
     """Where the pixels of an HDU are in its file: products are stored unscaled.
 
     Attributes
@@ -33,15 +34,15 @@ class StoredImage:
     offset: int
     shape: tuple[int, int]
     dtype: np.dtype
-    header: object
+    header: fits.Header
 
 
 @dataclass(frozen=True)
 class StoredProduct:
     """A product's first header, and its images by number and by name."""
 
-    first: object
-    images: dict[int | str, StoredImage]
+    first: fits.Header
+    images: dict[int | str, StoredPixels]
 
 
 def open_product(path):
@@ -49,12 +50,12 @@ def open_product(path):
     status = path.stat()
     if not status.st_size:
         raise CannotRemake(f"{path.name}, which it is made of, is empty", UNREADABLE)
-    return _read(path, status.st_size, status.st_mtime_ns)
+    return _read_product(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _read(path, size, time):
-    """Return {number or name: `StoredImage`} of a file, and its first header."""
+def _read_product(path, size, time):
+    """Return {number or name: `StoredPixels`} of a file, and its first header."""
     images, first, number = {}, None, 0
     with path.open("rb") as file:
         while file.tell() < size:
@@ -63,8 +64,8 @@ def _read(path, size, time):
             shape = [header[f"NAXIS{axis}"] for axis in range(header["NAXIS"], 0, -1)]
             start = file.tell()
             if len(shape) == 2:
-                image = StoredImage(
-                    start, tuple(shape), np.dtype(_LETTERS[header["BITPIX"]]), header
+                image = StoredPixels(
+                    start, tuple(shape), np.dtype(_TYPE_OF_BITPIX[header["BITPIX"]]), header
                 )
                 images[number] = image
                 images.setdefault(header.get("EXTNAME", ""), image)
@@ -75,7 +76,7 @@ def _read(path, size, time):
     return StoredProduct(first, images)
 
 
-def rows_of(path, hdu, rows, what, cut=None):
+def rows_of(path, hdu, rows, word, cut=None):
     """Return some rows of an image in a file, or of a part of it, native.
 
     Parameters
@@ -84,7 +85,7 @@ def rows_of(path, hdu, rows, what, cut=None):
     hdu : int or str
     rows : slice or numpy.ndarray
         A slice has no step.
-    what : str
+    word : str
         The word for it in the reason.
     cut : (slice, slice), optional
         The part of which the rows are; the whole image by default.
@@ -100,7 +101,7 @@ def rows_of(path, hdu, rows, what, cut=None):
         If the file is gone.
     """
     if not path.is_file():
-        raise CannotRemake(f"its {what} {path.name} is missing", MISSING)
+        raise CannotRemake(f"its {word} {path.name} is missing", MISSING)
     image = open_product(path).images[hdu]
     native, nx = image.dtype.newbyteorder("="), image.shape[1]
     if isinstance(rows, slice) and cut is None:

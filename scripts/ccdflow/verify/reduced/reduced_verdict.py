@@ -13,6 +13,8 @@ from ccdflow.verify.comparing.amplifiers import card, tails_of
 from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required
 from ccdflow.verify.comparing.comparing import (
+    DIGITS,
+    LEAST,
     Differs,
     other_bits,
     same_figure,
@@ -27,6 +29,7 @@ from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.reduced import remade_frames
 
+# Units of raw pixels: a product has adu for all of them.
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 # Of an amplifier: where world coordinates are compared, as parts of its width and height.
 _PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
@@ -37,6 +40,8 @@ _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
 # CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
 _NO_WORLD = re.compile("world coordinates that do not hold for this image left out")
+# Relative, of the noise of an overscan: outliers are left out in another way.
+_NOISE_PART = 5e-3
 # Pixels by which coordinates of amplifiers that agree may differ.
 _PIXEL = 0.11
 # Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError).
@@ -72,7 +77,7 @@ def verify_frame(headers, path, raw):
     if not path.as_posix().endswith(expected):
         raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
     check_extensions(headers, account.images, ("MASK",), pixels=(-32, -64), mask=8)
-    pixels, how = 0, ["bit for bit with ccdproc"]
+    pixels, notes = 0, ["bit for bit with ccdproc"]
     with fits.open(path, memmap=False) as hdus:
         for hdu, amplifiers in account.images.items():
             pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
@@ -80,16 +85,18 @@ def verify_frame(headers, path, raw):
     _check_overscan(account, source.images)
     for number in sorted({0, *account.images}):
         hdus_used = [a.hdu for a in account.images.get(number, ())]
-        own = [source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])]
-        same_cards(headers[number], own, REDUCED)
-        check_order(headers[number], own[0], REDUCED_ORDER, REDUCED.own)
-        _check_sentences(headers[number], own[0])
+        source_headers = [
+            source.headers[n] for n in dict.fromkeys([number and hdus_used[0], *hdus_used])
+        ]
+        same_cards(headers[number], source_headers, REDUCED)
+        check_order(headers[number], source_headers[0], REDUCED_ORDER, REDUCED.own)
+        _check_sentences(headers[number], source_headers[0])
     if "RAWDATE" in headers[0] and "DATE" in source.first and "RAWDATE" not in source.first:
         same_text(headers[0], "RAWDATE", source.first["DATE"])
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
-        how += _check_image(headers[hdu], source.headers, amplifiers)
-    return {"compared": ", ".join(dict.fromkeys(how)), "pixels": pixels, "largest": 0.0}
+        notes += _check_image(headers[hdu], source.headers, amplifiers)
+    return {"compared": ", ".join(dict.fromkeys(notes)), "pixels": pixels, "largest": 0.0}
 
 
 def _check_sentences(header, raw):
@@ -97,9 +104,9 @@ def _check_sentences(header, raw):
     check_plain(header, _NO_WORLD)
     world_cards = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
     if sentences_in_header(header):
-        if left := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
+        if remaining := [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]:
             raise Differs(
-                f"HISTORY says that world coordinates are left out, and {left[0]} is there"
+                f"HISTORY says that world coordinates are left out, and {remaining[0]} is there"
             )
     elif lost := [keyword for keyword in world_cards if keyword not in header]:
         raise Differs(f"the card {lost[0]} of its source is missing, and no HISTORY says why")
@@ -113,19 +120,19 @@ def _check_pixels(image, amplifiers, account, raw):
         shape = raw[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
-    outside, wrong, largest = np.ones(image.shape, bool), 0, 0.0
+    is_outside, wrong, largest = np.ones(image.shape, bool), 0, 0.0
     for amplifier in amplifiers:
         for place, raw_pixels in remade_frames.reduce_amplifier(
             raw[amplifier.hdu], amplifier, account
         ):
-            outside[place] = False
+            is_outside[place] = False
             count, difference = other_bits(image[place], raw_pixels)
             wrong, largest = wrong + count, max(largest, difference)
     if amplifiers[0].kept is None:
-        raw_pixels = raw[amplifiers[0].hdu].data[outside]
-        wrong += np.count_nonzero(image[outside] != raw_pixels.astype(image.dtype))
+        raw_pixels = raw[amplifiers[0].hdu].data[is_outside]
+        wrong += np.count_nonzero(image[is_outside] != raw_pixels.astype(image.dtype))
     else:
-        wrong += np.count_nonzero(~np.isnan(image[outside]))
+        wrong += np.count_nonzero(~np.isnan(image[is_outside]))
     if wrong:
         raise Differs(words_on_differing(wrong), largest, image.size)
     return image.size
@@ -147,20 +154,20 @@ def _check_mask(hdus, hdu, account, raw):
         values = raw[amplifier.hdu].data[amplifier.kept or place]
         values = remade_frames.turn_image(values, amplifier.flip)
         part[~np.isfinite(values)] |= NOT_FINITE
-        top = _highest(raw[amplifier.hdu].data.dtype) if top is None else top
+        top = _highest_raw_value(raw[amplifier.hdu].data.dtype) if top is None else top
         if top is not None:
             part[values >= top] |= SATURATED
             certain[place] |= SATURATED
-    own = hdus[f"MASK{hdu or ''}"].data
+    stored = hdus[f"MASK{hdu or ''}"].data
     if len(account.images[hdu]) == 1 and amplifier.kept is None and not is_told:
         # An older version left the frame whole, and wrote no card with the amplifier's part.
-        expected[own == NO_DATA] = NO_DATA
-    wrong = (own ^ expected) & certain
+        expected[stored == NO_DATA] = NO_DATA
+    wrong = (stored ^ expected) & certain
     if np.count_nonzero(wrong):
         raise Differs(f"{np.count_nonzero(wrong)} pixels of the mask are not what the raw ones say")
 
 
-def _highest(dtype):
+def _highest_raw_value(dtype):
     """Return the highest number that raw pixels can hold: where nobody says when they are full."""
     is_converter = dtype.kind in "iu" and dtype.itemsize <= 2
     return np.iinfo(dtype).max if is_converter else None
@@ -169,11 +176,15 @@ def _highest(dtype):
 def _check_overscan(account, raw):
     """Compare the level and the noise in the header with those of the raw overscan."""
     for amplifier, level, noise in remade_frames.overscan_figures(account, raw):
-        where = f" of amplifier {amplifier.name}" if amplifier.name else ""
-        if abs(amplifier.level - level) > 1e-5 * abs(level) + 1e-9:
-            raise Differs(f"the level{where} is {level:.6g}, and its card has {amplifier.level}")
-        if noise and amplifier.noise is not None and abs(amplifier.noise / noise - 1) > 5e-3:
-            raise Differs(f"the noise{where} is {noise:.6g}, and its card has {amplifier.noise}")
+        of_amplifier = f" of amplifier {amplifier.name}" if amplifier.name else ""
+        if abs(amplifier.level - level) > DIGITS * abs(level) + LEAST:
+            raise Differs(
+                f"the level{of_amplifier} is {level:.6g}, and its card has {amplifier.level}"
+            )
+        if noise and amplifier.noise is not None and abs(amplifier.noise / noise - 1) > _NOISE_PART:
+            raise Differs(
+                f"the noise{of_amplifier} is {noise:.6g}, and its card has {amplifier.noise}"
+            )
 
 
 def _check_image(header, raw, amplifiers):
@@ -222,25 +233,27 @@ def _check_physical(header, raw, amplifier):
         offset, scale = (
             raw.get(name, default) for name, default in zip(names, (0, 1), strict=True)
         )
-        if not all(isinstance(each, int | float) for each in (offset, scale)) or not scale:
+        if not all(isinstance(number, int | float) for number in (offset, scale)) or not scale:
             continue
         # raw = scale x physical + offset, and product = sign x raw + shift.
         same_figure(header, names[1], sign * scale)
         same_figure(header, names[0], sign * offset + shift, least=1e-6)
 
 
-def _check_solutions(header, own, amplifier):
+def _check_solutions(header, raw, amplifier):
     """Compare the cards of all solutions: pixels move with the image, steps may change sign."""
     for keyword in header:
         if (match := _PIXEL_CARD.fullmatch(keyword)) is not None:
             sign, shift = _signs_shifts(amplifier)[int(match[1]) - 1]
-            before = own.get(keyword, 0.0)
-            if isinstance(before, int | float):
-                same_figure(header, keyword, sign * before + shift, least=_PIXEL)
-        elif _STEP_CARD.fullmatch(keyword) and keyword in own:
-            written, before = header[keyword], own[keyword]
-            if isinstance(before, int | float) and abs(written) != abs(before):
-                raise Differs(f"{keyword} is {before} in the raw frame, and its card has {written}")
+            raw_value = raw.get(keyword, 0.0)
+            if isinstance(raw_value, int | float):
+                same_figure(header, keyword, sign * raw_value + shift, least=_PIXEL)
+        elif _STEP_CARD.fullmatch(keyword) and keyword in raw:
+            written, raw_value = header[keyword], raw[keyword]
+            if isinstance(raw_value, int | float) and abs(written) != abs(raw_value):
+                raise Differs(
+                    f"{keyword} is {raw_value} in the raw frame, and its card has {written}"
+                )
 
 
 def _check_world(header, raw, amplifier):
@@ -251,9 +264,13 @@ def _check_world(header, raw, amplifier):
     set of str
         A note where astropy cannot follow the camera's coordinates: only their cards are compared.
     """
-    own = raw[amplifier.hdu]
-    own = own if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in own) else raw[0]
-    _check_solutions(header, own, amplifier)
+    raw_header = raw[amplifier.hdu]
+    raw_header = (
+        raw_header
+        if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in raw_header)
+        else raw[0]
+    )
+    _check_solutions(header, raw_header, amplifier)
     if "CRPIX1" not in header and "CRVAL1" not in header:
         return set()
     sizes = [amplifier.kept[axis].stop - amplifier.kept[axis].start for axis in (1, 0)]
@@ -266,14 +283,18 @@ def _check_world(header, raw, amplifier):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            before, after = (WCS(each, naxis=2, relax=True) for each in (own, header))
-            there, here = before.all_pix2world(pixels, 1), after.all_pix2world(moved, 1)
-            apart = after.all_world2pix(there, 1, quiet=True) - moved
+            raw_world, world = (
+                WCS(header_of_image, naxis=2, relax=True)
+                for header_of_image in (raw_header, header)
+            )
+            expected = raw_world.all_pix2world(pixels, 1)
+            coordinates = world.all_pix2world(moved, 1)
+            difference = world.all_world2pix(expected, 1, quiet=True) - moved
         except _UNFOLLOWED:
             return {_NOT_FOLLOWED}
-    if not np.isfinite(there).all():
+    if not np.isfinite(expected).all():
         return {_NOT_FOLLOWED}
-    if not np.isfinite(here).all() or not (np.abs(apart) < _PIXEL).all():
+    if not np.isfinite(coordinates).all() or not (np.abs(difference) < _PIXEL).all():
         raise Differs("world coordinates are not those that the raw frame gives its pixels")
     return set()
 
@@ -295,21 +316,25 @@ def _check_sections(header, raw, amplifiers):
 
 def _moved_section(keyword, header, raw, amplifier):
     """Return the section of the detector on which an image lies, None where no card says it."""
-    images = [each for each in raw if each.get("NAXIS", 0) > 0]
-    own = raw[amplifier.hdu]
+    images = [hdu for hdu, header_of_hdu in enumerate(raw) if header_of_hdu.get("NAXIS", 0) > 0]
+    raw_header = raw[amplifier.hdu]
 
     def text(name):
-        is_elsewhere = name not in own and len(images) == 1
-        return (raw[0] if is_elsewhere else own).get(name)
+        is_elsewhere = name not in raw_header and len(images) == 1
+        return (raw[0] if is_elsewhere else raw_header).get(name)
 
-    whole = f"[1:{own['NAXIS1']},1:{own['NAXIS2']}]"
-    data = next((text(name) for name in ("DATASEC", "TRIMSEC") if text(name)), whole)
-    chip, data = (_SECTION.fullmatch(str(each).replace(" ", "")) for each in (text(keyword), data))
+    all_pixels = f"[1:{raw_header['NAXIS1']},1:{raw_header['NAXIS2']}]"
+    data = next((text(name) for name in ("DATASEC", "TRIMSEC") if text(name)), all_pixels)
+    chip, data = (
+        _SECTION.fullmatch(str(section).replace(" ", "")) for section in (text(keyword), data)
+    )
     if chip is None or data is None:
         return None
     ends = []
     for axis, (sign, shift) in zip((0, 1), _signs_shifts(amplifier), strict=True):
-        of_chip, of_data = ([int(each[2 * axis + n]) for n in (1, 2)] for each in (chip, data))
+        of_chip, of_data = (
+            [int(header_of_hdu[2 * axis + n]) for n in (1, 2)] for header_of_hdu in (chip, data)
+        )
         span = _moved_span(of_chip, of_data, header[f"NAXIS{axis + 1}"], sign, shift)
         if span is None:
             return None

@@ -26,7 +26,7 @@ _ROWS = 256
 
 
 @dataclass(frozen=True)
-class Raw:
+class SourceFile:
     """A raw file, read and unpacked once.
 
     Attributes
@@ -59,14 +59,14 @@ def read_raw(account, folder):
 
     Returns
     -------
-    Raw
+    SourceFile
 
     Raises
     ------
     CannotRemake
         If the file is gone or cannot be read.
     """
-    path = _unpacked_or(Path(folder) / account.raw)
+    path = _existing_path(Path(folder) / account.raw)
     if not path.is_file():
         raise CannotRemake(f"the raw file {account.raw} is missing", MISSING)
     used = {a.hdu for amplifiers in account.images.values() for a in amplifiers}
@@ -76,21 +76,25 @@ def read_raw(account, folder):
             content = gzip.decompress(content)
         fingerprint = f"{zlib.crc32(content):08x}-{len(content):x}"
         if fingerprint != account.fingerprint:
-            return Raw(fingerprint, {}, [])
+            return SourceFile(fingerprint, {}, [])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(content), memmap=False) as opened:
                 images = {hdu: CCDData(opened[hdu].data, unit=units.adu) for hdu in used}
-                return Raw(fingerprint, images, [hdu.header for hdu in opened])
+                return SourceFile(fingerprint, images, [hdu.header for hdu in opened])
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         reason = f"the raw file cannot be read: {error}"
         raise CannotRemake(reason, UNREADABLE) from None
 
 
-def _unpacked_or(path):
+def _existing_path(path):
     """Return the path of a raw file, or of the same with or without .gz, where that is there."""
     others = path.with_name(f"{path.name}.gz"), path.with_name(re.sub(r"(?i)\.gz$", "", path.name))
-    return path if path.is_file() else next((o for o in others if o.is_file()), path)
+    return (
+        path
+        if path.is_file()
+        else next((path_of_other for path_of_other in others if path_of_other.is_file()), path)
+    )
 
 
 def overscan_of(raw, amplifier):
@@ -177,9 +181,9 @@ def _subtraction(raw, amplifier, account, kept):
         # One column of levels is its own median.
         levels = _model_of_overscan(overscan.data, axis, account)
         overscan, is_median = CCDData(np.expand_dims(levels, axis), unit=units.adu), True
-    how = {"overscan_axis": axis, "median": is_median, "add_keyword": None}
+    arguments = {"overscan_axis": axis, "median": is_median, "add_keyword": None}
     return lambda part, rows: ccdproc.subtract_overscan(
-        part, overscan=overscan[rows] if axis else overscan, **how
+        part, overscan=overscan[rows] if axis else overscan, **arguments
     )
 
 
@@ -200,7 +204,7 @@ def _model_of_overscan(values, axis, account):
         Where astropy has no such model.
     """
     levels = (np.median if account.statistic == "median" else np.mean)(values, axis=axis)
-    at = np.arange(len(levels))
+    places = np.arange(len(levels))
     clip = {"sigma": account.sigma, "cenfunc": "median", "stdfunc": "std", "maxiters": 1}
     if account.model == "polynomial":
         fit = fitting.LinearLSQFitter()
@@ -210,22 +214,26 @@ def _model_of_overscan(values, axis, account):
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fitted = fit(models.Polynomial1D(account.order), at, levels)
-        return (fitted[0] if account.iterations else fitted)(at)
+            fitted = fit(models.Polynomial1D(account.order), places, levels)
+        return (fitted[0] if account.iterations else fitted)(places)
     if account.model != "spline":
         raise CannotRemake(f"astropy has no model {account.model!r}", MODEL)
-    good = np.ones(len(levels), bool)
+    was_kept = np.ones(len(levels), bool)
     for _ in range(account.iterations + 1):
-        ends = at[good][[0, -1]].astype(float)
+        ends = places[was_kept][[0, -1]].astype(float)
         knots = np.linspace(*ends, account.order + 1)[1:-1]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fit = fitting.SplineExactKnotsFitter()
-            curve = fit(models.Spline1D(degree=3), at[good], levels[good], t=knots)(at)
-        now = ~np.ma.getmaskarray(sigma_clip(np.ma.array(levels - curve, mask=~good), **clip))
-        if account.iterations == 0 or np.array_equal(now, good):
+            curve = fit(models.Spline1D(degree=3), places[was_kept], levels[was_kept], t=knots)(
+                places
+            )
+        is_kept = ~np.ma.getmaskarray(
+            sigma_clip(np.ma.array(levels - curve, mask=~was_kept), **clip)
+        )
+        if account.iterations == 0 or np.array_equal(is_kept, was_kept):
             break
-        good = now
+        was_kept = is_kept
     return curve
 
 
