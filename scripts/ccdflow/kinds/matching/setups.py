@@ -17,6 +17,12 @@ from ccdflow.run.rawframes.rows import digest
 # Properties of an amplifier that are about its noise, not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
 
+# The key of all spellings of a value: those of a filter begin like no readout mode.
+_SPELLED = {
+    "readmode": str.casefold,
+    "filter": lambda text: f"filter: {in_any_order(text)}",
+}
+
 IN_SETUP = ("ccdsum", "window", "readmode", "gain")
 """Header values in which a frame and its masters agree, if masters are grouped by them."""
 
@@ -91,13 +97,6 @@ def known_spelling(context, name, value):
         return text
 
     return spellings(context).get(_SPELLED[name](text), text)
-
-
-# What the spellings of one value have in common; the two never look alike.
-_SPELLED = {
-    "readmode": str.casefold,
-    "filter": lambda text: f"filter: {in_any_order(text)}",
-}
 
 
 def spellings(context):
