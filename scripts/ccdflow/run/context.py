@@ -226,18 +226,17 @@ class Planning(Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done."""
-        # The record of a new product is asked for ten times.
-        known, job = self._foreseen.get(product), self.jobs.get(product)
-        if known is not None and job is not None and known.key == job.key:
-            return known
         if product not in self.planned_products:
             return None
         if self.settings["types"] != "all" and not self._is_of_enabled_type(product):
             return None
-        before = self.ledger.get(product)
+        job, before = self.jobs.get(product), self.ledger.get(product)
         if job is None or (before is not None and before.key == job.key):
             return before
-        known = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
+        # The record of a new product is asked for ten times.
+        known = self._foreseen.get(product)
+        if known is None or known.key != job.key:
+            known = self._foreseen[product] = ledger.Record(product, job.kind, job.key)
         return known
 
 
