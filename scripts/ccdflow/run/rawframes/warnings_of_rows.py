@@ -30,12 +30,12 @@ def warning_lines(store, *, most=MOST_LINES):
     list of str
     """
     kinds = {}
-    told = [
+    texts = [
         (file, row.warnings)
         for file, row in store.rows.items()
         if row.warnings and not row.gone and row.status != ARRIVING
     ]
-    for file, warnings in sorted(told):
+    for file, warnings in sorted(texts):
         for text in warnings.splitlines():
             kinds.setdefault(_FOUND.sub("", text), []).append((file, text))
     ranked = sorted(kinds.values(), key=lambda members: -len(members))
