@@ -21,8 +21,9 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store
 
 # Late notes are many from so many bytes on, and from this part of the notes on: to merge them costs
-# as much as a copy of all.
-_MANY, _PART = 1_000_000, 0.02
+# as much as a copy of all. A watch has them as objects of several times these bytes. So many are
+# those of a night of 100 frames.
+_MANY, _PART = 150_000, 0.02
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 

@@ -144,8 +144,13 @@ class WarmState:
         -------
         (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
-        is_all = self.context.closed is None
-        return (self.context.store, self.context.ledger) if is_all and self.is_current() else load()
+        is_known = self.is_whole and self.is_current()
+        return (self.context.store, self.context.ledger) if is_known else load()
+
+    @property
+    def is_whole(self):
+        """Whether the rows and records of all nights are kept, as the next plan needs them."""
+        return self.context.closed is None
 
     @cached_property
     def _rows(self):
