@@ -221,15 +221,9 @@ class WarmState:
             self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good),
             put_off=set() if draws else set(shown),
         )  # fmt: skip
-        reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
-        kinds = [
-            kind
-            for kind in part.context.chain
-            if kind is part.context.chain.first or kind.reach in reaches
-        ]
         stamps = ProductStamps(part.context.results)
         planner = Planner(Planning.of(part.context), stamps, set(), frozenset())
-        for kind in kinds:
+        for kind in _kinds_of(part.context.chain, light, nights):
             kind.plan(planner)
         part.jobs = list(part.context.jobs.values())
         self.leaves_masters |= part.leaves_masters
@@ -332,6 +326,12 @@ class WarmState:
         for product, group in part.context.groups.items():
             self._groups.setdefault(group.shown, {})[product] = group
         return outcome
+
+
+def _kinds_of(chain, light, nights):
+    """Return the kinds to plan: the first, those of frames of the sky, those of nights."""
+    reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
+    return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 
 
 def _is_same(row, before):
