@@ -4,7 +4,10 @@ Each run that opens some nights is held against a plan of all of them by `sandbo
 same jobs with the same keys, the same lines.
 """
 
+import gc
 import shutil
+import weakref
+from collections import Counter
 
 import pytest
 from sandbox import SMALL, Sandbox, products
@@ -332,6 +335,54 @@ def test_frames_that_are_read_again_keep_their_night_open(box):
     folders = note_columns.read_columns(box.results / paths.CLOSED_NIGHTS).first["folders"]
     assert folders[f"raw/{NIGHTS[3]}"]
     assert [folders[f"raw/{night}"] for night in (LATER, "2024-03-09")] == ["", ""]
+
+
+def count_objects():
+    """Return how many objects of each class there are, of those that can hold others."""
+    gc.collect()
+    return Counter(type(each).__name__ for each in gc.get_objects())
+
+
+def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
+    box, watched, monkeypatch
+):
+    """Growth over two nights of three frames each."""
+    monkeypatch.setattr(merging, "_MANY", 1)
+    counts = []
+    for number in range(8, 12):
+        night = f"2024-03-{number:02}"
+        take(box, night, "BIAS", "BIAS", "OBJECT")
+        assert watched.round(rawfolder.list_raw(box.raw)).problem == ""
+        assert kept(watched) == [night]
+        counts.append(count_objects())
+    growth = counts[3] - counts[1]
+    assert counts[3]["Row"] == counts[1]["Row"]
+    # What is kept of a closed night: the group and the record of its combined bias.
+    assert growth["Record"] == growth["ClosedGroup"] == 2
+    # Six frames have six rows and 14 records of products, and each of them holds others.
+    assert sum(growth.values()) < 2 * 25
+
+
+def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(box, watched, monkeypatch):
+    """Rings of objects keep them until Python looks for rings."""
+    nights = watched._warm.context.closed
+    last = [weakref.ref(watched._warm), weakref.ref(nights), weakref.ref(nights.notes)]
+    del nights
+    started, left = session.start, []
+
+    def look(*arguments, **options):
+        left.append([each() for each in last])
+        return started(*arguments, **options)
+
+    gc.collect()
+    gc.disable()
+    try:
+        monkeypatch.setattr(session, "start", look)
+        take(box, LATER, "BIAS", "BIAS", "OBJECT")
+        watched.round()
+    finally:
+        gc.enable()
+    assert left[0] == [None, None, None]
 
 
 def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(box, watched, monkeypatch):

@@ -20,8 +20,9 @@ from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store
 
-# Late notes are merged above this many bytes and this part of the notes: merging copies all notes.
-_MANY, _PART = 1_000_000, 0.02
+# Late notes are merged above this many bytes (those of a night of 100 frames) and this part of the
+# notes: merging copies all notes, and a watch has late notes as objects of several times these bytes.
+_MANY, _PART = 150_000, 0.02
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 

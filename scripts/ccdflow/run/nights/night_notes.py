@@ -45,11 +45,11 @@ class NightNotes:
     def __init__(self, results, nights):
         self.results, self.nights = results, nights
         self._lines = {name: NoteLines(results / name) for name in (paths.HEADERS, paths.LEDGER)}
-        self.late_notes = late_notes.read_late_notes(results)
-        if len(self.late_notes.rows) + len(self.late_notes.records) > _MOST_LINES:
+        late_lines = late_notes.read_late_notes(results)
+        if len(late_lines.rows) + len(late_lines.records) > _MOST_LINES:
             raise NeedsWholePlan("there are many late notes")
         first = json.loads(notes.first_line(results / paths.HEADERS))
-        late_rows = self.late_notes.first.get("rows", {})
+        late_rows = late_lines.first.get("rows", {})
         self._store = header_store.RowReader(first)
         self._ledger = ledger.RecordReader(json.loads(notes.first_line(results / paths.LEDGER)))
         self.shared = {**first["shared"], **late_rows.get("shared", {})}
@@ -57,10 +57,10 @@ class NightNotes:
         is_noted = late_notes.stamp_of_late_notes(results) == nights.first["late"]
         self.touched = set() if is_noted else set(late_rows.get("folders", ()))
         self._rows, self._records = {}, {}
-        self._late_rows = {row.file: row for row in map(self._store.row, self.late_notes.rows)}
-        late = map(self._ledger.record_beside, self.late_notes.records)
+        self._late_rows = {row.file: row for row in map(self._store.row, late_lines.rows)}
+        late = map(self._ledger.record_beside, late_lines.records)
         self._late = {record.product: (home, record) for home, record in late}
-        self.gone = frozenset(self.late_notes.first.get("records", {}).get("removed", ()))
+        self.gone = frozenset(late_lines.first.get("records", {}).get("removed", ()))
         self._firsts, self._texts = {}, {}
         self._by_segment = {paths.segment(night): [night] for night in nights.nights}
         self._in_folder = {}

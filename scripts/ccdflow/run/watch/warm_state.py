@@ -144,8 +144,13 @@ class WarmState:
         -------
         (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
-        is_all = self.context.closed is None
-        return (self.context.store, self.context.ledger) if is_all and self.is_current() else load()
+        is_known = self.is_whole and self.is_current()
+        return (self.context.store, self.context.ledger) if is_known else load()
+
+    @property
+    def is_whole(self):
+        """Whether the rows and records of all nights are kept, as the next plan needs them."""
+        return self.context.closed is None
 
     @cached_property
     def _rows(self):
@@ -216,15 +221,9 @@ class WarmState:
             self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good),
             put_off=set() if draws else set(shown),
         )  # fmt: skip
-        reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
-        kinds = [
-            kind
-            for kind in part.context.chain
-            if kind is part.context.chain.first or kind.reach in reaches
-        ]
         stamps = ProductStamps(part.context.results)
         planner = Planner(Planning.of(part.context), stamps, set(), frozenset())
-        for kind in kinds:
+        for kind in _kinds_of(part.context.chain, light, nights):
             kind.plan(planner)
         part.jobs = list(part.context.jobs.values())
         self.leaves_masters |= part.leaves_masters
@@ -327,6 +326,12 @@ class WarmState:
         for product, group in part.context.groups.items():
             self._groups.setdefault(group.shown, {})[product] = group
         return outcome
+
+
+def _kinds_of(chain, light, nights):
+    """Return the kinds to plan: the first, those of frames of the sky, those of nights."""
+    reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
+    return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 
 
 def _is_same(row, before):

@@ -445,20 +445,27 @@ class Watch:
     def _round(self, done):
         """Do a whole round: plan, make, finish; once more where nights were closed after it."""
         if self._plan_and_work(done, may_close=True):
+            # Contexts and their lookups are rings of objects: they keep all that was planned.
+            gc.collect()
             self._plan_and_work(done, may_close=False)
 
     def _plan_and_work(self, done, *, may_close):
         """Return whether nights were closed, of which the next plan need not know much."""
-        results, before = Path(self.values["results"]), [self._warm]
-        made = {} if self._warm is None else self._warm.made
+        results, last = Path(self.values["results"]), self._warm
         # All that the last round left is given up but the notes: the new plan needs its room.
-        self._warm = None
+        self._warm, made = None, {} if last is None else last.made
+        if last is not None and not last.is_whole:
+            # The next plan reads the notes of the nights that it opens.
+            last = None
+            gc.collect()
+        before = [last]
+        del last
 
         def notes():
-            last = before.pop()
-            if last is None:
+            kept = before.pop()
+            if kept is None:
                 return session.read_notes(results)
-            return last.notes(lambda: session.read_notes(results))
+            return kept.notes(lambda: session.read_notes(results))
 
         running = session.start(
             self.values, chain=self.chain, dry=False, cores=self.cores, notes=notes,
