@@ -32,7 +32,7 @@ import ready_python
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The 4,900 tests and all modules stay to the end. Looking through them for garbage takes a sixth of
+# The 4,800 tests and all modules stay to the end. Looking through them for garbage takes a sixth of
 # the time of their collection, and again and again while they run.
 gc.disable()
 
@@ -47,27 +47,27 @@ LONG_FILES = (
     "workflow/test_rebuilds.py",
     "workflow/test_closed_nights.py",
     "workflow/test_silent_losses.py",
-    "workflow/test_odd_files.py",
     "kinds/test_science.py",
-    "workflow/test_whole_workflow.py",
-    "calibrate/test_calibration_arithmetic.py",
+    "workflow/test_versions.py",
     "workflow/test_tutorial.py",
+    "workflow/test_whole_workflow.py",
+    "workflow/test_odd_files.py",
+    "calibrate/test_calibration_arithmetic.py",
     "workflow/test_local_batches.py",
     "detector/test_detector.py",
     "kinds/test_master_forecasts.py",
-    "workflow/test_failures.py",
-    "workflow/test_faults.py",
     "detector/test_trends.py",
     "run/test_watching_rounds.py",
     "workflow/test_folder_and_disk_faults.py",
     "combine/test_combined_biases.py",
+    "workflow/test_faults.py",
+    "workflow/test_failures.py",
     "kinds/test_chain_faults.py",
     "workflow/test_seal.py",
     "run/test_errors_of_jobs.py",
     "kinds/test_chain_of_masters.py",
     "detector/test_bias_figures.py",
     "run/test_inventory.py",
-    "project/test_daily.py",
     "workflow/test_random_events.py",
     "kinds/test_chain_rebuilds.py",
     "verify/test_verify_extensions.py",
@@ -81,9 +81,12 @@ LONG_FILES = (
     "workflow/test_targets.py",
     "workflow/test_examples.py",
     "pages/test_pictures.py",
+    "project/test_daily.py",
     "verify/test_verify_tampering.py",
     "project/test_site.py",
     "verify/test_verify_detector.py",
+    "kinds/test_windows.py",
+    "kinds/test_measured_flats.py",
     "kinds/test_matching.py",
 )
 

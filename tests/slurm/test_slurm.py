@@ -78,15 +78,17 @@ class Run:
         self.folder = Path(tempfile.mkdtemp(prefix="run", dir=results.parent))
         self.log = self.folder / "run.log"
         command = [
-            python, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
+            str(python), "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
             "--profile", str(ROOT / "profiles" / "slurm"), "--directory", str(self.folder), *HASTE,
             *options, "--config", f"raw={raw}", f"results={results}", "flat={enabled: false}",
         ]  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env={**slurm.environment, "PYTHONPATH": str(HOOKS)},
-                stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT,
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env={
+                    **slurm.environment, "PYTHONPATH": str(HOOKS),
+                    "CCDFLOW_TEST_PYTHON": str(python),
+                },
             )  # fmt: skip
 
     def wait(self, seconds=300):
@@ -142,6 +144,21 @@ def wait_until(condition, run, seconds=120):
         assert run.process.poll() is None, run.output
         assert time.monotonic() < end, f"it did not happen: {run.output}"
         time.sleep(0.05)
+
+
+def python_with_forks(folder, *nights):
+    """Return a Python whose batches, and jobs of some nights, are real; all else are forks.
+
+    A batch is stopped, killed or watched by what it really is. Snakemake, of which a job starts two
+    and which takes two seconds of the processor's time each, is what waits for it.
+    """
+    program, real = folder / "python", "|".join(f"*{word}*" for word in ("batch.py", *nights))
+    fork = ready_python.interpreter()
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in {real}) exec {sys.executable} "$@" ;; esac\nexec {fork} "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
 
 
 def products(snapshot, results):
@@ -211,7 +228,11 @@ def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
     """Each is tried again, and the products are those of a run to which nothing happened."""
     dies, is_cancelled, is_too_big = NIGHTS
     too_little = f"120 if attempt == 1 and wildcards.name == '{is_too_big}' else 1500"
-    run = start(raw, tmp_path / "results", "--set-resources", f"night:mem_mb={too_little}")
+    # Where Slurm itself ends a job, all of the job is real.
+    python = python_with_forks(tmp_path, is_cancelled, is_too_big)
+    run = start(
+        raw, tmp_path / "results", "--set-resources", f"night:mem_mb={too_little}", python=python
+    )
 
     held = []
 
@@ -256,7 +277,8 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
     slurm, start, raw, alone, tmp_path, snapshot
 ):
     mine = some_nights(raw, tmp_path / "raw", NIGHTS[:2])
-    first = start(mine, tmp_path / "results")
+    python = python_with_forks(tmp_path)
+    first = start(mine, tmp_path / "results", python=python)
     wait_until(lambda: first.made(NIGHTS[0]), first)
     # Held in the middle, so that it is at work for as long as the test wants.
     held = children(first.results, NIGHTS[0])
@@ -266,7 +288,7 @@ def test_the_main_process_is_killed_and_started_again_while_jobs_still_run(
         old = first.job(NIGHTS[0])
         first.process.kill()
         first.process.wait()
-        second = start(mine, first.results)
+        second = start(mine, first.results, python=python)
         wait_until(lambda: "waiting: an earlier job" in second.job_logs, second)
         assert {i: state for i, state, _ in slurm.jobs()}[old] == "RUNNING"
         before = {path: path.stat().st_mtime_ns for path in first.results.rglob("*.fits")}

@@ -5,6 +5,7 @@ cluster, and half of the time of a test.
 """
 
 import importlib.machinery
+import os
 import sys
 
 NAME = "snakemake_interface_executor_plugins.executors.remote"
@@ -36,6 +37,8 @@ class _Finder:
 
 
 sys.meta_path.insert(0, _Finder)
+# The Python of a job is the one that its test gives, whatever this process is.
+sys.executable = os.environ.get("CCDFLOW_TEST_PYTHON", sys.executable)
 # A fork of `ready_python` has imported it already.
 if NAME in sys.modules:
     hurry(sys.modules[NAME])
