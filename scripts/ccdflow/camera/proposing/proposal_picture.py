@@ -104,8 +104,8 @@ def _draw_image(panel, image, seen, prefix):
     if "BIASSEC" in dict(seen.claimed):
         text += ", BIASSEC (dashed)"
     panel.set_title(text, fontsize=9, color=INK, loc="left")
-    panel.set_xlabel("column", fontsize=8, color=INK)
-    panel.set_ylabel("row", fontsize=8, color=INK)
+    panel.set_xlabel("column (pixels)", fontsize=8, color=INK)
+    panel.set_ylabel("row (pixels)", fontsize=8, color=INK)
 
 
 def _outline(panel, region, colour, *, dashed=False):
