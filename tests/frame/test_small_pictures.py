@@ -244,6 +244,31 @@ def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
     assert tiles._tile(tiles.frames[0]).caption == words
 
 
+@pytest.mark.parametrize(
+    ("highest", "saturation", "words"),
+    [
+        (64_700, None, "a patch of it reaches 65100 adu"),
+        # The level of another amplifier was added.
+        (65_140, None, "a patch of it reaches 65535 adu"),
+        (60_000, 60_000, "a patch of it reaches 60400 adu"),
+        (50_000, None, ""),
+    ],
+)
+def test_a_saturated_patch_is_not_above_the_converters_top(highest, saturation, words):
+    tiles = object.__new__(NightTiles)
+    frame = ShownFrame("a.fits", "cam", "flat")
+    data = {"levels": {"left": 380.0, "right": 400.0}}
+    geometry = SimpleNamespace(amplifiers=[SimpleNamespace(saturation=saturation)] * 2)
+    tiles.context = SimpleNamespace(
+        outcome=lambda product: SimpleNamespace(data=data),
+        store=SimpleNamespace(geometry=lambda number: geometry),
+    )
+    shown = {"centre": 0.0, "scale": 1.0, "high": math.asinh(highest)}
+    tiles.listed = {"a.fits": {"pictures": [shown]}}
+    tiles._calibrated, tiles.rows = {}, {"a.fits": SimpleNamespace(geometry=0)}
+    assert tiles._saturated_part(frame) == words
+
+
 def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
     content = draw_small_picture(np.eye(40, dtype=np.float32), key="k")
     lines = zlib.decompress(dict(chunks(content))[b"IDAT"])

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.browser
 def picture(folder, name, what, seed):
     """Write a small picture with a star, and return what the page knows of it."""
     image = np.random.default_rng(seed).normal(100.0, 5.0, (40, 20)).astype(np.float32)
-    image[20, 10] = 30_000
+    image[20, 10] = 30_016
     content = draw_small_picture(image, key="k", unit="adu")
     (folder / "frames").mkdir(exist_ok=True)
     (folder / "frames" / f"{name}.png").write_bytes(content)
@@ -161,9 +161,9 @@ def test_scales_and_states_of_a_frame(tmp_path):
     filters = [line[0] for line in seen]
     assert filters == ["", 'url("#shades")', 'url("#shades")', 'url("#shades")', "", ""]
     assert [line[1] for line in seen] == ["c2.png"] * 3 + ["f2.png"] * 2 + ["f0.png"]
-    # The star, 30,000 over 100 +- 5: zscale ends at the noise, the others at the star.
+    # The star, 30,016 over 100 +- 5: zscale ends at the noise, the others at the star.
     assert "asinh from 8" in seen[0][2]
-    assert "to 30000 adu" in seen[0][2]
+    assert "to 30016 adu" in seen[0][2]
     zscale = seen[1]
     limits = [
         float(word) for word in zscale[2].split("zscale from ")[1].split(" adu")[0].split(" to ")

@@ -13,7 +13,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures import before_after, canvas, combined_picture, style
+from ccdflow.pages.pictures import before_after, canvas, combined_picture, step_picture, style
+from ccdflow.pages.pictures import trend_picture as trends
 from ccdflow.pages.pictures.before_after import overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
@@ -409,3 +410,16 @@ def test_the_curve_of_noise_stands_on_the_peak_of_the_pixels():
     values[:8000] += rng.exponential(20.0, 8000)
     assert np.median(values) > 101.0
     assert combined_picture._peak(values, np.median(values), [2.0]) == pytest.approx(100, abs=0.5)
+
+
+def test_legends_over_the_nights_have_units(monkeypatch):
+    labels = []
+    for module in (trends, step_picture):
+        monkeypatch.setattr(
+            module, "legend", lambda axes: labels.extend(axes.get_legend_handles_labels()[1])
+        )
+    points = [TrendPoint(f"2024-01-0{n}", "cam", "A", 950.0, 3.0) for n in (1, 2)]
+    trend_picture(points)
+    gains = step_picture.AmplifierLine("A", {"2024-01-01": 1.2, "2024-01-02": 1.2})
+    step_picture.step_picture([step_picture.FigurePanel("gain", "e-/adu", (gains,))])
+    assert labels == ["A: 950.0 adu", "A: 1.2 e⁻/adu"]

@@ -106,8 +106,8 @@ def _draw_image(panel, image, seen, prefix):
     if "BIASSEC" in dict(seen.claimed):
         text += ", BIASSEC (dashed)"
     panel.set_title(text, fontsize=9, color=INK, loc="left")
-    panel.set_xlabel("column", fontsize=8, color=INK)
-    panel.set_ylabel("row", fontsize=8, color=INK)
+    panel.set_xlabel("column (pixels)", fontsize=8, color=INK)
+    panel.set_ylabel("row (pixels)", fontsize=8, color=INK)
 
 
 def _outline(panel, region, colour, *, dashed=False):
@@ -133,7 +133,7 @@ def _draw_levels(panel, axis):
     panel.set_yscale("symlog", linthresh=max(5 * axis.read_noise, 1))
     for strip in axis.strips:
         panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=USED, alpha=0.25, linewidth=0)
-    panel.set_xlabel(axis.name[:-1], fontsize=8, color=INK)
+    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
     panel.set_ylabel(f"adu above {base:.0f}", fontsize=8, color=INK)
     panel.set_title(f"mean of the {axis.name}, log scale", fontsize=9, color=INK, loc="left")
 
@@ -156,7 +156,7 @@ def _draw_strip(panel, seen, axis):
     _draw_claim(panel, seen, axis, first, last)
     _name_strips(panel, seen, axis, level, room)
     panel.set_xlim(first + 0.5, last + 0.5)
-    panel.set_xlabel(axis.name[:-1], fontsize=8, color=INK)
+    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
     panel.set_ylabel(f"adu above {level:.1f}", fontsize=8, color=INK)
     panel.set_title("the overscan from near", fontsize=9, color=INK, loc="left")
     panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)

@@ -118,6 +118,8 @@ def _shared_words(name, value):
 
     >>> _shared_words("ccdsum", "2 2"), _shared_words("part", "CRVAL1U 0")
     ('binning 2x2', 'part of the detector (CRVAL1U 0)')
+    >>> _shared_words("gain", "1.1")
+    "the header's gain 1.1"
     """
     if name == "ccdsum":
         return f"binning {'x'.join(value.split())}"

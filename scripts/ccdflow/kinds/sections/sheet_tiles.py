@@ -140,8 +140,9 @@ class NightTiles:
         amplifiers = self.context.store.geometry(row.geometry).amplifiers
         tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
         is_near = _SATURATED_PART * min(tops) <= highest <= (2 - _SATURATED_PART) * max(tops)
-        # The levels of amplifiers are added as their mean, and no pixel is above the highest top.
-        return f"a patch of it reaches {min(highest, max(tops)):.0f} adu" if is_near else ""
+        # The highest level was added, whichever amplifier the patch is of: it is cut at the top.
+        highest = min(highest, max(*tops, _CONVERTER_TOP))
+        return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
 
     # -- the strip of time -------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             ("read_noise", "Read noise of one frame", unit),
             ("noise_ratio", "Noise of the combined bias, measured over predicted", "ratio"),
         )
-        for row, (key, name, unit) in enumerate(panels):
+        for row, (key, name, axis) in enumerate(panels):
             axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
             for number, which in enumerate(series):
                 _draw_trend(
@@ -98,13 +98,14 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
                     where=where,
                     number=number,
                     alone=len(cameras) == 1,
+                    unit=unit,
                 )
             if len(nights) == 1:
                 axes.margins(y=0.6)
             if key == "noise_ratio":
                 # A few percent are the statistics of the measurement.
                 widen(axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2)
-            label_axes(axes, name, "", unit)
+            label_axes(axes, name, "", axis)
             night_ticks(axes, where)
             if highlight in where:
                 axes.axvline(where[highlight], color=FAINT, linewidth=6, zorder=0)
@@ -121,7 +122,7 @@ def positions(nights):
         return [float(number) for number in range(len(nights))]
 
 
-def _draw_trend(axes, points, key, which, where, number, *, alone):
+def _draw_trend(axes, points, key, which, where, number, *, alone, unit):
     """Draw one line; levels less their median, so that unlike levels share a scale."""
     chosen = sorted(
         (where[point.night], getattr(point, key))
@@ -135,7 +136,7 @@ def _draw_trend(axes, points, key, which, where, number, *, alone):
     if key == "level":
         centre = float(np.median(values))
         values = [value - centre for value in values]
-        label += f": {centre:.1f}"
+        label += f": {centre:.1f} {unit}"
     size = 4.5 if len(chosen) < 60 else 2.5
     axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
 
