@@ -191,10 +191,9 @@ class Associations(Kind):
         """Return the sources of the section on a night's masters: the choices."""
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
-        choices = [
-            [group.product, *_digests(context, group, night_plan.step_line)]
-            for group in SCIENCE.night_groups(context, night)
-        ]
+        groups = SCIENCE.night_groups(context, night)
+        digests = _digests_by_steps(context, groups, night_plan.step_line)
+        choices = [[group.product, *digests[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
         return {"associations": [_SECTIONS, digest(choices)]} if choices else {}
@@ -290,13 +289,9 @@ def _has_frames(context):
 
 def _digest_of(context, groups):
     """Return the hash of the lines of some frames."""
-    known = {}
-    for group in groups:
-        # Thousands have the same steps.
-        if id(group.steps) not in known:
-            known[id(group.steps)] = _digests(context, group)
+    digests = _digests_by_steps(context, groups, _step_line)
     lines = [
-        [group.product, group.night, _is_refused(context, group), *known[id(group.steps)]]
+        [group.product, group.night, _is_refused(context, group), *digests[id(group.steps)]]
         for group in groups
     ]
     return digest(lines)
@@ -410,26 +405,32 @@ def _is_refused(context, group):
     record = context.outcome(group.product)
     if record is None:
         return False
-    if SCIENCE.configuration(context)["missing"] == "refuse" and not record.content:
+    if record.content:
+        return record.status == ledger.REFUSED
+    if SCIENCE.configuration(context)["missing"] == "refuse":
         # While planning, its making has not been tried yet.
         return record.status == ledger.REFUSED or Calibration(context, group).is_refused
     return record.status == ledger.REFUSED
 
 
-def _digests(context, group, line=None):
-    """Return the hash of the line on each step of a frame; thousands have the same steps.
+def _digests_by_steps(context, groups, line):
+    """Return {identity of some frames' steps: the hash of the line on each of them}.
 
     Frames that share the object of their steps are of one class (`StepsOfClass`), and have the same
-    answers. It is kept beside them, so that its id stays its own.
+    answers.
     """
-    line, steps = line or _step_line, group.steps
-    return context.planned(
-        ("said", line.__name__, id(steps)),
-        lambda: ([_digest_said(context, line, a) for a in answers_of(context, group)], steps),
-    )[0]
+    first_groups = {}
+    for group in groups:
+        # Thousands have the same steps.
+        first_groups.setdefault(id(group.steps), group)
+    return {
+        steps: [_digest_said(context, line, answer) for answer in answers_of(context, group)]
+        for steps, group in first_groups.items()
+    }
 
 
 def _digest_said(context, line, answer):
+    # The answer is kept beside its hash, so that its id stays its own.
     return context.planned(
         ("said", line.__name__, id(answer)), lambda: (digest(line(context, answer)), answer)
     )[0]

@@ -23,12 +23,13 @@ from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.rawframes.rows import digest, picker
 
 _LEVEL_OF_FLATS = (
     "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
     " has the median of each flat."
 )
+_light = picker("filter", "grism")
 # A picture has at most this many rows: nobody looks at a longer one.
 _MOST_ROWS = 8
 
@@ -248,8 +249,7 @@ class SciencePicture(CalibrationPicture):
         most = context.settings["pictures"]["per_type"]
         drawn, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):
-            facts = context.store.rows[group.files[0]].facts
-            kind = group.camera, facts["filter"], facts["grism"]
+            kind = group.camera, *_light(context.store.rows[group.files[0]].facts)
             if most == "all" or count[kind] < most:
                 count[kind] += 1
                 drawn.append(group)

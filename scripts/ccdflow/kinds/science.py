@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC
 from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
@@ -176,11 +178,10 @@ class Science(Kind):
         """
 
         def make():
+            own = [group for group in context.groups.values() if group.kind == self.name]
             by_night = {}
-            for product in sorted(context.groups):
-                group = context.groups[product]
-                if group.kind == self.name:
-                    by_night.setdefault(group.night, []).append(group)
+            for group in sorted(own, key=attrgetter("product")):
+                by_night.setdefault(group.night, []).append(group)
             return by_night
 
         return context.lookup(("calibrated by night",), make).get(night, [])

@@ -89,7 +89,11 @@ def coverage_of(context):
     closed = {
         night: summary for night, summary in context.summaries(NAME).items() if summary["dated"]
     }
-    dated = {row.night for row in context.store.rows.values() if not row.is_undated}
+    dated = {
+        night
+        for night in {row.night for row in context.store.rows.values()}
+        if not all(row.is_undated for row in context.rows_of(night))
+    }
     nights = sorted(closed.keys() | dated)
     shown = nights[-NIGHTS:]
     summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
