@@ -290,8 +290,16 @@ def _has_frames(context):
 def _digest_of(context, groups):
     """Return the hash of the lines of some frames."""
     digests = _digests_by_steps(context, groups, _step_line)
+    records = {}
+    for night in dict.fromkeys(group.night for group in groups):
+        records |= {group.product: each for group, each in SCIENCE.night_records(context, night)}
     lines = [
-        [group.product, group.night, _is_refused(context, group), *digests[id(group.steps)]]
+        [
+            group.product,
+            group.night,
+            _is_refused(context, group, records[group.product]),
+            *digests[id(group.steps)],
+        ]
         for group in groups
     ]
     return digest(lines)
@@ -401,16 +409,14 @@ def _sources(context):
     yield from association.candidates_of(_groups(context))
 
 
-def _is_refused(context, group):
-    record = context.outcome(group.product)
-    if record is None:
+def _is_refused(context, group, record):
+    """Tell whether a frame is not calibrated; its record is None where there is none."""
+    if record is None or record.status == ledger.REFUSED:
+        return record is not None
+    if record.content or context.settings["calibrate"]["missing"] != "refuse":
         return False
-    if record.content:
-        return record.status == ledger.REFUSED
-    if SCIENCE.configuration(context)["missing"] == "refuse":
-        # While planning, its making has not been tried yet.
-        return record.status == ledger.REFUSED or Calibration(context, group).is_refused
-    return record.status == ledger.REFUSED
+    # While planning, its making has not been tried yet.
+    return Calibration(context, group).is_refused
 
 
 def _digests_by_steps(context, groups, line):
@@ -439,7 +445,8 @@ def _digest_said(context, line, answer):
 def table_lines(context):
     """Yield the cells of each line of the table: of each frame and step."""
     for group in _groups(context):
-        is_calibrated = "no" if _is_refused(context, group) else "yes"
+        record = context.outcome(group.product)
+        is_calibrated = "no" if _is_refused(context, group, record) else "yes"
         for answer in answers_of(context, group):
             yield [group.product, group.night, *_step_line(context, answer), is_calibrated]
 

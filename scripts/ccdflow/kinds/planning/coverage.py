@@ -91,7 +91,7 @@ def coverage_of(context):
     }
     dated = {
         night
-        for night in {row.night for row in context.store.rows.values()}
+        for night in context.nights
         if not all(row.is_undated for row in context.rows_of(night))
     }
     nights = sorted(closed.keys() | dated)
@@ -145,9 +145,16 @@ def night_coverage(context, night):
             alike.setdefault(_named_by(row), []).append(row)
     for first, *others in alike.values():
         frames[_setup(context, first), _label(first)] += 1 + len(others)
-    holes = Counter(
-        hole for group in SCIENCE.night_groups(context, night) for hole in _holes(context, group)
-    )
+    holes, elsewhere = Counter(), {}
+    for group in SCIENCE.night_groups(context, night):
+        # Hundreds of frames have the same steps, and most nights masters of their own.
+        steps = id(group.steps)
+        if steps not in elsewhere:
+            elsewhere[steps] = [
+                answer for answer in answers_of(context, group) if _is_elsewhere(answer)
+            ]
+        if elsewhere[steps]:
+            holes.update(_holes(context, group, elsewhere[steps]))
     return {
         "dated": not all(row.is_undated for row in rows),
         "frames": [[*of, number] for of, number in frames.items()],
@@ -220,16 +227,16 @@ def _name_of_kind(kind, facts, seconds):
     return " ".join(filter(None, parts))
 
 
-def _holes(context, group):
+def _is_elsewhere(answer):
+    """Tell whether a frame's master is of another night, or missing."""
+    return bool(answer.missing) if answer.use is None else answer.use.lag != 0
+
+
+def _holes(context, group, answers):
     """Yield (setup, label, state) of the masters that a frame has of another night, or has not."""
     row = context.store.rows[group.files[0]]
-    for answer in answers_of(context, group):
-        use = answer.use
-        if use is not None and use.lag == 0:
-            continue
-        if use is None and not answer.missing:
-            continue
-        seconds = row.facts["exptime"]
+    for answer in answers:
+        use, seconds = answer.use, row.facts["exptime"]
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
         label = _name_of_kind(answer.kind, row.facts, seconds)
