@@ -339,7 +339,7 @@ def test_no_module_and_no_function_is_long():
 
 # Functions with more decisions than others may have: split them by meaning, and take them off.
 MANY_DECISIONS = {
-    "_chosen", "_draw_strip", "_noise", "_share_regions", "_wish_in_words", "closing_lines",
+    "_draw_strip", "_share_regions", "_wish_in_words", "closing_lines",
     "detector_noise_of", "examine_image", "mark_gone", "read_clock", "sentences_on_image",
     "why_lost", "why_none", "write_batch",
 }  # fmt: skip

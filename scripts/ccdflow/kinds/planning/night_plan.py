@@ -494,49 +494,51 @@ def _noise(context, name, groups, *, foretell):
     seconds = row.facts["exptime"]
     if not all(a.gain for a in geometry.amplifiers) or not isinstance(seconds, int | float):
         return None
-    noise = detector_noise_of(context, row)
-    answers = answers_of(context, group)
-    uses = {answer.kind: answer.use for answer in answers}
-    records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
-    measured = [
-        sky for group in groups if (sky := sky_prediction.measured_sky(context, group)) is not None
-    ]
-    sky = None
-    if measured:
-        sky = median(measured)
-    elif foretell:
+    skies = [sky_prediction.measured_sky(context, group) for group in groups]
+    measured = [sky for sky in skies if sky is not None]
+    sky = median(measured) if measured else None
+    if sky is None and foretell:
         sky = sky_prediction.predicted_sky(context, row, seconds)
-    read_noise = _read_noise(context, answers, foretell=foretell)
-    dark = uses.get(DARK)
+    read_noise = _read_noise(context, answers_of(context, group), foretell=foretell)
     amplifier = geometry.amplifiers[0]
     has_level = recipe.subtract and amplifier.overscan
     return GroupNoise(
         name,
         light_words((row.facts["filter"], row.facts["grism"])),
         tuple(group.product for group in groups),
-        BudgetedFrame(
-            exptime=seconds,
-            read_noise=read_noise or noise.read_noise,
-            dark_rate=_rate(records.get("dark"), noise),
+        replace(
+            _budgeted_frame(context, group, row, seconds, read_noise),
             level_share=level_share(amplifier, recipe) if has_level else 0.0,
             sky=sky,
-            response=_response(context, group, uses.get("flat")),
-            masters={
-                kind: _master_in_budget(context, kind, use, records[kind], noise, seconds)
-                for kind, use in uses.items()
-                if use is not None
-            },
-            needed=tuple(
-                answer.kind
-                for answer in answers
-                if answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
-            ),
-            is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
-            other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         ),
         bool(measured),
         read_noise is not None,
         degrees=_degrees_of(context, groups),
+    )
+
+
+def _budgeted_frame(context, group, row, seconds, read_noise):
+    """Return the frames of a group with their masters as the budget takes them, without a sky."""
+    noise, answers = detector_noise_of(context, row), answers_of(context, group)
+    uses = {answer.kind: answer.use for answer in answers if answer.use is not None}
+    records = {kind: context.outcome(use.product) for kind, use in uses.items()}
+    dark = uses.get(DARK)
+    return BudgetedFrame(
+        exptime=seconds,
+        read_noise=read_noise or noise.read_noise,
+        dark_rate=_rate(records.get(DARK), noise),
+        response=_response(context, group, uses.get(FLAT)),
+        masters={
+            kind: _master_in_budget(context, kind, use, records[kind], noise, seconds)
+            for kind, use in uses.items()
+        },
+        needed=tuple(
+            answer.kind
+            for answer in answers
+            if answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
+        ),
+        is_bias_in_dark=dark is not None and _has_bias(context, dark, uses.get(BIAS)),
+        other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
     )
 
 
