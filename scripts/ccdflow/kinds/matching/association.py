@@ -258,13 +258,13 @@ def _needs_of_step(context, step):
     """Return the masters of a step that are made before its user, and those in their place."""
     # Which of these is taken turns out when all of them are made.
     needs, spare = [use.product for use in measured_flats.competing_flats(context, step)], []
-    chosen, jobs = first_use(context, step), context.jobs
+    chosen = first_use(context, step)
     products = needs
     for use in measured_flats.order_by_measurement(context, step).uses:
         products.append(use.product)
         if use is chosen:
             products = spare
-        is_sure = use.product not in jobs
+        is_sure = not context.will_be_made(use.product)
         if products is spare and is_sure and measured_flats.is_made(context, use):
             # Where it comes to this one, flats of its rank compete with it.
             spare += measured_flats.flats_of_one_rank(context, step, use)

@@ -89,12 +89,7 @@ def coverage_of(context):
     closed = {
         night: summary for night, summary in context.summaries(NAME).items() if summary["dated"]
     }
-    dated = {
-        night
-        for night in context.nights
-        if not all(row.is_undated for row in context.rows_of(night))
-    }
-    nights = sorted(closed.keys() | dated)
+    nights = sorted({*closed, *(night for night in context.nights if _is_dated(context, night))})
     shown = nights[-NIGHTS:]
     summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
     names = _names_of_setups(summaries.values())
@@ -120,6 +115,11 @@ def coverage_of(context):
         cells,
         len(ranks) - len(chosen),
     )
+
+
+def _is_dated(context, night):
+    """Tell whether any frame of a night tells its date."""
+    return not all(row.is_undated for row in context.rows_of(night))
 
 
 def night_coverage(context, night):
@@ -156,7 +156,7 @@ def night_coverage(context, night):
         if elsewhere[steps]:
             holes.update(_holes(context, group, elsewhere[steps]))
     return {
-        "dated": not all(row.is_undated for row in rows),
+        "dated": _is_dated(context, night),
         "frames": [[*of, number] for of, number in frames.items()],
         "holes": [[*of, number] for of, number in holes.items()],
     }
