@@ -158,7 +158,7 @@ class Calibration:
     def _measured(self):
         """The measurements of its detector and shutter: frames of all filters have the same."""
         return self.context.planned(
-            ("measured", self.group.measurements), lambda: self.extra.basis + self.shutter.basis
+            ("measured", self.group.measurements), lambda: self.detector.basis + self.shutter.basis
         )
 
     @property
