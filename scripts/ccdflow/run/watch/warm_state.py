@@ -208,8 +208,7 @@ class WarmState:
             If they may change products of others: nothing has been changed then.
         """
         rows, read = self._read(new_frames)
-        settings = self.context.settings
-        good = [row for row in rows if row.status == OK and is_of_enabled_type(row, settings)]
+        good = self._good_rows(rows)
         light = [row for row in good if row.facts["type"] not in self.context.chain.combined_types]
         if light and (self.leaves_masters or len(light) < len(good)):
             raise NeedsWholePlan
@@ -228,6 +227,11 @@ class WarmState:
         part.jobs = list(part.context.jobs.values())
         self.leaves_masters |= part.leaves_masters
         return part
+
+    def _good_rows(self, rows):
+        """Return the rows of raw frames that were read whole, of the types that are processed."""
+        settings = self.context.settings
+        return [row for row in rows if row.status == OK and is_of_enabled_type(row, settings)]
 
     def _read(self, new_frames):
         """Return the rows of raw frames, and the store that they were read into."""
