@@ -139,7 +139,19 @@ class StepsOfClass:
         return StepsOfClass(self._context, answers, self.questions)
 
     def ask(self, seconds, degrees):
-        """Return the numbers of a frame's two questions, as of `Questions.ask`."""
+        """Return the numbers of a frame's two questions.
+
+        Parameters
+        ----------
+        seconds : object
+            Its exposure as in the header.
+        degrees : tuple
+            Its temperatures as in the header: set point and sensor.
+
+        Returns
+        -------
+        (int, int)
+        """
         return self.questions.ask(seconds, degrees, self._answers)
 
     def choose(self, row):
@@ -207,7 +219,7 @@ class _Class:
     steps : StepsOfClass
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
-    found : dict of tuple to (tuple of ccdflow.run.job.Step, _Way)
+    answers : dict of tuple to (tuple of ccdflow.run.job.Step, _Way)
         The steps of frames, and how they are calibrated, by the numbers of their questions; behind
         them the exposure, and the temperatures, of frames that differ in these as well.
     ways : dict of int to _Way
@@ -218,7 +230,7 @@ class _Class:
     steps: StepsOfClass
     pixels: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
-    found: dict[tuple[object, ...], tuple[tuple[Step, ...], _Way]] = field(default_factory=dict)
+    answers: dict[tuple[object, ...], tuple[tuple[Step, ...], _Way]] = field(default_factory=dict)
     ways: dict[int, _Way] = field(default_factory=dict)
 
 
@@ -263,10 +275,10 @@ class FramePlanner:
             class_ = self._classes[alike] = self._class(row)
         seconds, degrees, questions = _seconds(values), _degrees(values), class_.steps.questions
         asked = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
-        found = class_.found.get(asked)
-        if found is None:
-            found = self._find(row, product, class_, seconds, degrees)
-        steps, way = found
+        answer = class_.answers.get(asked)
+        if answer is None:
+            answer = self._answer(row, product, class_, seconds, degrees)
+        steps, way = answer
         self._context.groups[product] = self._group(row, product, class_, steps)
         likewise = way.likewise
         key, more = likewise.key(frame.key, degrees), {}
@@ -282,18 +294,18 @@ class FramePlanner:
             key=key,
         )
 
-    def _find(self, row, product, class_, seconds, degrees):
+    def _answer(self, row, product, class_, seconds, degrees):
         """Return the steps of a frame and its `_Way`: those of another one if they are the same."""
         asked = class_.steps.ask(seconds, degrees)
         for name in (asked, (*asked, seconds), (*asked, seconds, degrees)):
-            if name in class_.found:
-                return class_.found[name]
+            if name in class_.answers:
+                return class_.answers[name]
         steps = class_.steps.choose(row)
         way = class_.ways.get(id(steps))
         if way is None:
             way = class_.ways[id(steps)] = self._way(row, product, class_, steps)
-        found = class_.found[(*asked, *(seconds, degrees)[: _shared_by(steps)])] = steps, way
-        return found
+        class_.answers[(*asked, *(seconds, degrees)[: _shared_by(steps)])] = steps, way
+        return steps, way
 
     def _open(self, product):
         """Return the entry of the basis of a frame that may take another flat than it has."""
