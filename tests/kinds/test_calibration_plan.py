@@ -53,7 +53,7 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
         group = context.groups[job.product]
         row = context.store.rows[group.files[0]]
         kinds = science.SCIENCE.steps_for(planning, row.facts["type"])
-        assert group.steps == steps_of_class(planning, kinds, row).steps_of(row)
+        assert group.steps == steps_of_class(planning, kinds, row).choose(row)
         own = calibration.Calibration(planning, group)
         assert job.key == digest(own.basis)
         found.add((tuple(sorted(own.uses)), own.grade))

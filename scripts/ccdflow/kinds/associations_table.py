@@ -192,10 +192,9 @@ class Associations(Kind):
         """Return the sources of the section on a night's masters: the choices."""
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
-        choices = [
-            [group.product, *_digests_of_steps(context, group, night_plan.step_line)]
-            for group in SCIENCE.night_groups(context, night)
-        ]
+        groups = SCIENCE.night_groups(context, night)
+        digests = _digests_by_steps(context, groups, night_plan.step_line)
+        choices = [[group.product, *digests[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
         return {"associations": [_SECTIONS, digest(choices)]} if choices else {}
@@ -291,13 +290,17 @@ def _has_frames(context):
 
 def _digest_of(context, groups):
     """Return the hash of the lines of some frames."""
-    known = {}
-    for group in groups:
-        # Thousands have the same steps.
-        if id(group.steps) not in known:
-            known[id(group.steps)] = _digests_of_steps(context, group)
+    digests = _digests_by_steps(context, groups, _step_line)
+    records = {}
+    for night in dict.fromkeys(group.night for group in groups):
+        records |= {group.product: each for group, each in SCIENCE.night_records(context, night)}
     lines = [
-        [group.product, group.night, _is_refused(context, group), *known[id(group.steps)]]
+        [
+            group.product,
+            group.night,
+            _is_refused(context, group, records[group.product]),
+            *digests[id(group.steps)],
+        ]
         for group in groups
     ]
     return digest(lines)
@@ -407,30 +410,34 @@ def _sources(context):
     yield from association.candidates_of(_groups(context))
 
 
-def _is_refused(context, group):
-    record = context.outcome(group.product)
-    if record is None:
+def _is_refused(context, group, record):
+    """Tell whether a frame is not calibrated; its record is None where there is none."""
+    if record is None or record.status == ledger.REFUSED:
+        return record is not None
+    if record.content or context.settings["calibrate"]["missing"] != "refuse":
         return False
-    if SCIENCE.configuration(context)["missing"] == "refuse" and not record.content:
-        # While planning, its making has not been tried yet.
-        return record.status == ledger.REFUSED or Calibration(context, group).is_refused
-    return record.status == ledger.REFUSED
+    # While planning, its making has not been tried yet.
+    return Calibration(context, group).is_refused
 
 
-def _digests_of_steps(context, group, line=None):
-    """Return the hash of the line on each step of a frame; thousands have the same steps.
+def _digests_by_steps(context, groups, line):
+    """Return {identity of some frames' steps: the hash of the line on each of them}.
 
     Frames that share the object of their steps are of one class (`StepsOfClass`), and have the same
-    answers. The steps are kept beside the hashes: no other object can get their id.
+    answers.
     """
-    line, steps = line or _step_line, group.steps
-    return context.planned(
-        ("step lines", line.__name__, id(steps)),
-        lambda: ([_digest_of_answer(context, line, a) for a in answers_of(context, group)], steps),
-    )[0]
+    first_groups = {}
+    for group in groups:
+        # Thousands have the same steps.
+        first_groups.setdefault(id(group.steps), group)
+    return {
+        steps: [_digest_of_answer(context, line, answer) for answer in answers_of(context, group)]
+        for steps, group in first_groups.items()
+    }
 
 
 def _digest_of_answer(context, line, answer):
+    # The answer is kept beside its hash, so that its id stays its own.
     return context.planned(
         ("step line", line.__name__, id(answer)), lambda: (digest(line(context, answer)), answer)
     )[0]
@@ -439,7 +446,8 @@ def _digest_of_answer(context, line, answer):
 def table_lines(context):
     """Yield the cells of each line of the table: of each frame and step."""
     for group in _groups(context):
-        is_calibrated = "no" if _is_refused(context, group) else "yes"
+        record = context.outcome(group.product)
+        is_calibrated = "no" if _is_refused(context, group, record) else "yes"
         for answer in answers_of(context, group):
             yield [group.product, group.night, *_step_line(context, answer), is_calibrated]
 

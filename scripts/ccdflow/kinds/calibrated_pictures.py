@@ -16,6 +16,7 @@ from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
 from ccdflow.kinds.frame_pictures import NightPicture
+from ccdflow.kinds.masters.group_queries import groups_by_night
 from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.kinds.sections.master_names import master_names
@@ -23,12 +24,13 @@ from ccdflow.pages.contents import Named, Picture, Section
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.rawframes.rows import digest, value_picker
 
 _LEVEL_OF_FLATS = (
     "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
     " has the median of each flat."
 )
+_light = value_picker("filter", "grism")
 # A picture has at most this many rows: nobody looks at a longer one.
 _MOST_ROWS = 8
 
@@ -62,6 +64,10 @@ class CalibrationPicture(NightPicture):
         """
         raise NotImplementedError(f"kind {self.name} must define drawn_groups()")
 
+    def nights(self, context):
+        """Return the nights that may have such products: a set of str."""
+        raise NotImplementedError(f"kind {self.name} must define nights()")
+
     @staticmethod
     def _groups_with_names(groups, night):
         """Return (group, name) of each product that is drawn."""
@@ -83,7 +89,7 @@ class CalibrationPicture(NightPicture):
     def plan(self, planner):
         """Want the picture of each night that has such products."""
         context = planner.context
-        nights = {group.shown for group in context.groups.values()}
+        nights = self.nights(context)
         for night in sorted(night for night in nights if not context.is_closed(night)):
             for product in self.shown(context, night):
                 groups = self.drawn_groups(context, night)
@@ -174,6 +180,10 @@ class MastersPicture(CalibrationPicture):
     explanation = "Left: the master; a dark in adu at its own exposure, a flat with mean 1. Right: the standard error of each pixel."  # noqa: E501
     alt = "Combined darks and flats of the night, each with its standard error"
 
+    def nights(self, context):
+        """Return the nights that have darks or flats."""
+        return {n for kind in (DARK_KIND, FLAT_KIND) for n in groups_by_night(kind, context)}
+
     def drawn_groups(self, context, night):
         """Return the darks and flats of a night."""
         return [*DARK_KIND.night_groups(context, night), *FLAT_KIND.night_groups(context, night)]
@@ -245,6 +255,10 @@ class SciencePicture(CalibrationPicture):
     explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has an asinh scale of its own, so that faint structure and bright stars are seen."  # noqa: E501
     alt = "One frame of each filter, reduced and calibrated"
 
+    def nights(self, context):
+        """Return the nights that have calibrated frames."""
+        return SCIENCE.nights(context)
+
     def drawn_groups(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""
         return context.planned(
@@ -254,10 +268,9 @@ class SciencePicture(CalibrationPicture):
     def _first_of_each_light(self, context, night):
         """Return the first groups of each camera, filter and grism, as many as are asked for."""
         most = context.settings["pictures"]["per_type"]
-        drawn, count = [], Counter()
+        drawn, count, rows = [], Counter(), context.store.rows
         for group in SCIENCE.night_groups(context, night):
-            facts = context.store.rows[group.files[0]].facts
-            kind = group.camera, facts["filter"], facts["grism"]
+            kind = group.camera, _light(rows[group.files[0]].facts.values())
             if most == "all" or count[kind] < most:
                 count[kind] += 1
                 drawn.append(group)

@@ -154,15 +154,20 @@ def sheet_basis(context, night):
 
 def _rows_with_pictures(context, night):
     """Yield the rows of a night with the records of products that have pictures: one or two."""
-    calibrated = {group.files[0]: group.product for group in SCIENCE.night_groups(context, night)}
+    calibrated = {
+        group.files[0]: record
+        for group, record in SCIENCE.night_records(context, night)
+        if record is not None and record.status == ledger.MADE
+    }
     for row in context.rows_of(night):
-        products = [reduced_product(row.file)] if row.status == OK else []
-        if row.file in calibrated:
-            products.append(calibrated[row.file])
-        records = [record for each in products if (record := context.outcome(each)) is not None]
-        made = [record for record in records if record.status == ledger.MADE]
-        if made and made[0].product == products[0]:
-            yield row, *made
+        of_frame = calibrated.get(row.file)
+        if row.status == OK:
+            reduced = context.outcome(reduced_product(row.file))
+            if reduced is None or reduced.status != ledger.MADE:
+                continue
+            yield (row, reduced) if of_frame is None else (row, reduced, of_frame)
+        elif of_frame is not None:
+            yield row, of_frame
 
 
 def write_sheet(context, job):

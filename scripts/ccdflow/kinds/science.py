@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from ccdflow import paths
 from ccdflow.calibrate.blocks import ARITHMETIC
 from ccdflow.kinds.calibrating import calibration_plan, master_help, shutter_correction
@@ -19,12 +21,13 @@ from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
 from ccdflow.run.context import calibrated, reduced_product, type_is_enabled
 from ccdflow.run.job import FRAMES, Size
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest
+from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, value_picker
 
 # The end of a run names at most this many frames.
 _MOST_LINES = 10
 # The name under which this is noted of a closed night.
 _TOLD = "calibrated"
+_type = value_picker("type")
 
 
 class Science(Kind):
@@ -68,7 +71,7 @@ class Science(Kind):
             return
         frames, types = FramePlanner(planner, self, Calibration), {}
         for row in context.rows_in_order():
-            type_ = row.facts["type"]
+            type_ = _type(row.facts.values())
             if type_ not in types:
                 is_enabled = type_is_enabled(context.settings, type_)
                 types[type_] = is_enabled and type_ in settings["types"]
@@ -174,16 +177,42 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
+        return self._groups_by_night(context).get(night, [])
 
+    def _groups_by_night(self, context):
         def make():
+            own = [group for group in context.groups.values() if group.kind == self.name]
             by_night = {}
-            for product in sorted(context.groups):
-                group = context.groups[product]
-                if group.kind == self.name:
-                    by_night.setdefault(group.night, []).append(group)
+            for group in sorted(own, key=attrgetter("product")):
+                by_night.setdefault(group.night, []).append(group)
             return by_night
 
-        return context.lookup(("calibrated by night",), make).get(night, [])
+        return context.lookup(("calibrated by night",), make)
+
+    def nights(self, context):
+        """Return the nights that have frames to calibrate: a set of str."""
+        return set(self._groups_by_night(context))
+
+    def night_records(self, context, night):
+        """Return the frames of a night with their records: the sheet, the page and tables ask.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of (ccdflow.run.job.Group, ccdflow.run.ledger.Record or None)
+            Sorted by product.
+        """
+
+        def make():
+            groups = self.night_groups(context, night)
+            return [(group, context.outcome(group.product)) for group in groups]
+
+        return context.planned(("calibrated records", night), make)
 
     def shown(self, context, night):
         """Return the calibrated frames of a night."""
@@ -241,8 +270,9 @@ class Science(Kind):
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the version of words on them."""
-        basis = super().page_basis(context, night)
-        return basis | ({"noise of frames": noise_sentences.VERSION} if basis else {})
+        records = [record for _, record in self.night_records(context, night) if record is not None]
+        keys = [[record.product, record.key] for record in records]
+        return {self.name: keys, "noise of frames": noise_sentences.VERSION} if keys else {}
 
     def section(self, context, night):
         """Return the section on the effect of the masters on the frames of a night."""

@@ -179,6 +179,11 @@ class Context:
         """Return the row of a reduced frame's raw frame."""
         return self._by_product()[product]
 
+    @property
+    def nights(self):
+        """The nights of all rows, in no order."""
+        return self._by_night().keys()
+
     def rows_of(self, night):
         """Return the rows of a night, sorted by file."""
         return self._by_night().get(night, [])

@@ -219,9 +219,13 @@ class Planner:
             return
         why = why or "asked for again"
         jobs = self.context.jobs
-        if needs or spare:
+        if spare:
             pending, spare = self.order_of(needs, spare)
             after = pending + after[0], spare + after[1]
+        elif needs:
+            # Most products come after a few others.
+            pending = [need for need in dict.fromkeys(needs) if need in jobs]
+            after = (*pending, *after[0]), after[1]
         attempt = self._attempt(product, key) if self._records else 0
         jobs[product] = Job(kind.name, product, key, why, night, after[0], attempt, after[1])
 

@@ -134,7 +134,7 @@ class Calibration:
         packing = (
             {"compress": self.compress, "tiles": compressed_images.TILES} if self.compress else {}
         )
-        measured = self.detector.basis + self.shutter.basis
+        measured = self._measured
         return {
             **({"detector": measured} if measured else {}),
             **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
@@ -153,6 +153,13 @@ class Calibration:
             **({"left_out": self.left_out} if self.left_out else {}),
             "settings": {**{name: self.settings[name] for name in names}, **packing},
         }
+
+    @property
+    def _measured(self):
+        """The measurements of its detector and shutter: frames of all filters have the same."""
+        return self.context.planned(
+            ("measured", self.group.measurements), lambda: self.detector.basis + self.shutter.basis
+        )
 
     @property
     def made_before(self):

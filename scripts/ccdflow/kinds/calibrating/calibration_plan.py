@@ -16,8 +16,8 @@ from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
-from ccdflow.run.job import Group
-from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest
+from ccdflow.run.job import Group, Step
+from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
@@ -35,20 +35,20 @@ _ALIKE = (
     "datasec",
     "trimsec",
 )
-_alike, _alike_but_night = picker("night", *_ALIKE), picker(*_ALIKE)
+_alike, _alike_but_night = value_picker("night", *_ALIKE), picker(*_ALIKE)
 # Exposures and temperatures of which the questions are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
-_exposure = picker("exptime", *setups.DEGREES)
+_seconds, _degrees = value_picker("exptime"), value_picker(*setups.DEGREES)
 # All that measurements of a detector are told apart by, but night, camera and geometry.
 _readout = picker(*SETUP_FACTS, "part")
 
 
 def alike_of(row):
     """Return all that decides which masters a frame takes, but exposure and temperature."""
-    return (row.camera, row.geometry, row.recipe, *_alike(row.facts))
+    return row.camera, row.geometry, row.recipe, _alike(row.facts.values())
 
 
-class _Questions:
+class Questions:
     """The questions that frames ask of some masters: equal ones have one number.
 
     Attributes
@@ -61,20 +61,21 @@ class _Questions:
         self.of_exposures, self.of_degrees = {}, {}
         self._numbers = {}
 
-    def ask(self, exposure, answers):
+    def ask(self, seconds, degrees, answers):
         """Return the numbers of a frame's two questions to each of some `StepsAlike`.
 
         Parameters
         ----------
-        exposure : tuple
-            Exposure and temperatures as in the header.
+        seconds : object
+            Its exposure as in the header.
+        degrees : tuple
+            Its temperatures as in the header: set point and sensor.
         answers : sequence of ccdflow.kinds.matching.shelves.StepsAlike
 
         Returns
         -------
         (int, int)
         """
-        seconds, degrees = exposure[0], exposure[1:]
         if len(self.of_exposures) + len(self.of_degrees) >= _MOST_EXPOSURES:
             # The numbers stay those of their questions.
             self.of_exposures.clear()
@@ -84,13 +85,10 @@ class _Questions:
             asked = tuple([each.of_exposure(number) for each in answers])
             self.of_exposures[seconds] = self._numbers.setdefault(asked, len(self._numbers))
         if degrees not in self.of_degrees:
-            asked = tuple([each.of_degrees(*_numbers(degrees)) for each in answers])
+            numbers = tuple(map(number_or_none, degrees))
+            asked = tuple([each.of_degrees(*numbers) for each in answers])
             self.of_degrees[degrees] = self._numbers.setdefault(asked, len(self._numbers))
         return self.of_exposures[seconds], self.of_degrees[degrees]
-
-
-def _numbers(exposure):
-    return tuple(map(number_or_none, exposure))
 
 
 def steps_of_class(context, kinds, row):
@@ -114,7 +112,7 @@ def steps_of_class(context, kinds, row):
     )
     answers = [shelf.steps_like(row) for shelf in ranked]
     asked_of = tuple([answer.asked_of for answer in answers])
-    questions = context.planned(("questions", asked_of), _Questions)
+    questions = context.planned(("questions", asked_of), Questions)
     return StepsOfClass(context, answers, questions)
 
 
@@ -126,51 +124,41 @@ class StepsOfClass:
     context : ccdflow.run.context.Planning
     answers : list of ccdflow.kinds.matching.shelves.StepsAlike
         By step.
-    questions : _Questions
+    questions : Questions
         Frames of all nights ask the same questions of the same masters.
     """
 
     def __init__(self, context, answers, questions):
-        self._context, self._answers, self._questions = context, answers, questions
-        self._known, self._alike = {}, {}
+        self.questions = questions
+        self._context, self._answers = context, answers
+        self._alike = {}
 
     def of(self, night):
         """Return the masters of such frames of another night of their epoch."""
         answers = [answer.of(night) for answer in self._answers]
-        return StepsOfClass(self._context, answers, self._questions)
+        return StepsOfClass(self._context, answers, self.questions)
 
-    def steps_of(self, row, exposure=None):
-        """Return the `Step` tuple of a frame: the same object for all that have the same answer.
+    def ask(self, seconds, degrees):
+        """Return the numbers of a frame's two questions, as of `Questions.ask`."""
+        return self.questions.ask(seconds, degrees, self._answers)
+
+    def choose(self, row):
+        """Return the `Step` tuple of a frame: one object for frames whose steps are equal.
 
         Parameters
         ----------
         row : ccdflow.run.rawframes.rows.Row
-        exposure : tuple, optional
-            The frame's exposure and temperatures as in its header.
 
         Returns
         -------
         tuple of ccdflow.run.job.Step
         """
-        exposure = exposure or _exposure(row.facts)
-        questions, seconds = self._questions, exposure[0]
-        asked = questions.of_exposures.get(seconds), questions.of_degrees.get(exposure[1:])
-        if None in asked:
-            asked = questions.ask(exposure, self._answers)
-        steps = self._known.get(asked)
-        if steps is None and (steps := self._known.get((*asked, seconds))) is None:
-            steps = self._known.get((*asked, *exposure))
-        return self._choose(row, exposure, asked) if steps is None else steps
-
-    def _choose(self, row, exposure, asked):
-        """Return the `Step` tuple of a frame, and keep it for others with the same questions."""
-        numbers = _numbers(exposure)
+        values = row.facts.values()
+        numbers = number_or_none(_seconds(values)), *map(number_or_none, _degrees(values))
         chosen = tuple([answer.step(*numbers) for answer in self._answers])
-        # The steps are kept, so that no other object can get their ids.
+        # Steps of members are kept with them, so that their ids stay their own.
         paired = association.pair_masters(self._context, chosen, [row], row.night)
-        steps = self._alike.setdefault(tuple(map(id, paired)), paired)
-        self._known[(*asked, *exposure[: _shared_by(chosen)])] = steps
-        return steps
+        return self._alike.setdefault(tuple(map(id, paired)), paired)
 
 
 def _shared_by(steps):
@@ -219,6 +207,9 @@ class _Class:
     steps : StepsOfClass
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
+    by_questions : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
+        The steps of frames and their calibration, by the numbers of their questions; behind them
+        the exposure, and the temperatures, of frames that differ in these as well.
     calibrations : dict of int to _SharedCalibration
         By the `id` of their steps.
     """
@@ -227,6 +218,9 @@ class _Class:
     steps: StepsOfClass
     pixels: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
+    by_questions: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
+        default_factory=dict
+    )
     calibrations: dict[int, _SharedCalibration] = field(default_factory=dict)
 
 
@@ -264,20 +258,19 @@ class FramePlanner:
         frame : ccdflow.run.ledger.Record
             Of the reduced frame.
         """
-        facts = row.facts
-        alike = (row.camera, row.geometry, row.recipe, *_alike(facts))
+        values = row.facts.values()
+        alike = row.camera, row.geometry, row.recipe, _alike(values)
         class_ = self._classes.get(alike)
         if class_ is None:
             class_ = self._classes[alike] = self._class(row)
-        exposure = _exposure(facts)
-        steps = class_.steps.steps_of(row, exposure)
-        common = class_.calibrations.get(id(steps))
-        if common is None:
-            common = class_.calibrations[id(steps)] = self._shared_calibration(
-                row, product, class_, steps
-            )
+        seconds, degrees, questions = _seconds(values), _degrees(values), class_.steps.questions
+        asked = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
+        chosen = class_.by_questions.get(asked)
+        if chosen is None:
+            chosen = self._choose(row, product, class_, seconds, degrees)
+        steps, common = chosen
         self._context.groups[product] = self._group(row, product, class_, steps)
-        degrees, likewise = exposure[1:], common.likewise
+        likewise = common.likewise
         key, more = likewise.key(frame.key, degrees), {}
         if common.is_open and (more := self._open(product)):
             key = digest([key, more])
@@ -290,6 +283,21 @@ class FramePlanner:
             after=common.after,
             key=key,
         )
+
+    def _choose(self, row, product, class_, seconds, degrees):
+        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any."""
+        asked = class_.steps.ask(seconds, degrees)
+        for name in (asked, (*asked, seconds), (*asked, seconds, degrees)):
+            if name in class_.by_questions:
+                return class_.by_questions[name]
+        steps = class_.steps.choose(row)
+        common = class_.calibrations.get(id(steps))
+        if common is None:
+            common = self._shared_calibration(row, product, class_, steps)
+            class_.calibrations[id(steps)] = common
+        chosen = steps, common
+        class_.by_questions[(*asked, *(seconds, degrees)[: _shared_by(steps)])] = chosen
+        return chosen
 
     def _open(self, product):
         """Return the entry of the basis of a frame that may take another flat than it has."""
@@ -351,16 +359,24 @@ class Likewise:
         Of one of them.
     """
 
-    _FRAME, _DEGREES = "\0", "\1"
+    _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
 
     def __init__(self, calibration):
         self._dark = calibration.uses.get("dark")
         self._ends, self._ends_of_degrees = {}, {}
         self._basis = calibration.basis
-        text = canonical_text(self._basis_at(self._FRAME, self._DEGREES))
-        before, _, rest = text.partition(canonical_text(self._FRAME))
+        marked = self._basis_at(self._FRAME, self._DEGREES)
+        if measured := self._basis.get("detector"):
+            marked["detector"] = self._MEASURED
+        before, _, rest = canonical_text(marked).partition(canonical_text(self._FRAME))
         self._between, _, self._after = rest.partition(canonical_text(self._DEGREES))
-        # Most of the text is that of the detector's measurements, before the frame.
+        if measured:
+            # Most of the text is that of the detector's measurements, before the frame.
+            measurements = calibration.group.measurements
+            text = calibration.context.planned(
+                ("text of measurements", measurements), lambda: canonical_text(measured)
+            )
+            before = before.replace(canonical_text(self._MEASURED), text)
         self._hash = hashlib.sha256(before.encode())
 
     def basis(self, frame, degrees):

@@ -132,6 +132,9 @@ def _decide_flat(context, step):
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
     known = {use.product: _measured_figures(context, use) for use in rivals}
+    if not any(known.values()) and not any(product in context.ledger for product in products):
+        # Nothing is measured yet.
+        return step
     first = first_of(products, _foreseen(context, rivals, known))
     if first is None or (first == products[0] and not any(known.values())):
         return step

@@ -187,50 +187,66 @@ class Ranking:
     rules : Rules
     reach : float, optional
         Masters at most so many days away are compared, as of `Terms.within`.
-    some : slice or numpy.ndarray of int, optional
-        The masters that are compared, in place of ``reach``.
     """
 
-    def __init__(self, terms, night, rules, reach=math.inf, *, some=None):
+    def __init__(self, terms, night, rules, reach=math.inf):
         self._terms, self._day = terms, number_or_nan(day_of(night))
         self._is_causal = rules.direction != "nearest"
-        if some is None:
-            some = terms.within(self._day, reach, is_causal=self._is_causal)
-        self._some = some
+        some = self._some = terms.within(self._day, reach, is_causal=self._is_causal)
         self._lags = self._day - terms.days[some]
         self._own = terms.nights[some] == terms.shelf.numbers.get(night, -1)
         self._lags[self._own] = 0
         apart = np.abs(self._lags)
-        strange, is_last = _where_any(np.isnan(apart)), None
-        if strange is not None:
-            apart[strange] = 0.0
-        if self._is_causal:
-            is_last = _where_any(~self._own & ~(self._lags >= 0))
+        undated = _none_if_unset(np.isnan(apart))
+        if undated is not None:
+            apart[undated] = 0.0
         self._ageing = terms.a_day * apart + terms.warming[some]
         self._variance = terms.fixed[some] + self._ageing
         self._added = self._variance + terms.left[some]
-        up, comes_second = _where_any(terms.up[some]), self._comes_second(apart, is_last)
-        tier = None if up is None else _SCALED_UP * up
-        if is_last is not None:
-            tier = _LATER * is_last + (0 if tier is None else tier)
-        keys = [tier, ~self._own if rules.same_night else None, comes_second, strange]
-        keys += [None if is_last is None else np.where(is_last, apart, 0.0), self._added, apart]
-        # Keys that all masters have alike decide nothing.
-        self._order = _first([key for key in keys if key is not None], terms.ties[some])
-        self._doubts = [each for each in (tier, strange, comes_second) if each is not None]
+        self._order = self._first_places(apart, undated, rules)
 
-    def _comes_second(self, apart, is_last):
-        """Return which darks come behind others, whatever they add; None for none."""
+    def _first_places(self, apart, undated, rules):
+        """Return the indices of the masters that come first; note what else than variance decides.
+
+        Parameters
+        ----------
+        apart : numpy.ndarray of float64 of shape (n,)
+            Days between master and frame, 0 where they are unknown.
+        undated : numpy.ndarray of bool of shape (n,) or None
+            Where they are unknown.
+        rules : Rules
+
+        Returns
+        -------
+        numpy.ndarray of int
+        """
+        terms, some, later = self._terms, self._some, None
+        if self._is_causal:
+            later = _none_if_unset(~self._own & ~(self._lags >= 0))
+        up, not_preferred = _none_if_unset(terms.up[some]), self._not_preferred(apart, later)
+        tier = None if up is None else _SCALED_UP * up
+        if later is not None:
+            tier = _LATER * later + (0 if tier is None else tier)
+        keys = [tier, ~self._own if rules.same_night else None, not_preferred, undated]
+        keys += [None if later is None else np.where(later, apart, 0.0), self._added, apart]
+        # A master further away goes before one of which any of these is set.
+        ranks = (tier, undated, not_preferred)
+        self._ranks_before_variance = [each for each in ranks if each is not None]
+        # Keys that all masters have alike decide nothing.
+        return _sort_first([key for key in keys if key is not None], terms.ties[some])
+
+    def _not_preferred(self, apart, later):
+        """Return which darks come behind the exact ones, whatever they add; None for none."""
         terms, some = self._terms, self._some
         if not terms.is_dark:
             return None
-        exact, near = terms.exact[some], apart <= EXACT_NIGHTS
-        if is_last is not None:
-            near &= ~is_last
-        if not np.count_nonzero(exact & near):
+        preferred, near = terms.exact[some], apart <= EXACT_NIGHTS
+        if later is not None:
+            near &= ~later
+        if not np.count_nonzero(preferred & near):
             # Exact darks of another season compete with scaled ones of these weeks.
-            exact = exact | (near & ~terms.up[some])
-        return _where_any(~exact)
+            preferred = preferred | (near & ~terms.up[some])
+        return _none_if_unset(~preferred)
 
     def reach_of_others(self):
         """Return the days beyond which no master of the shelf comes among the first of these.
@@ -241,7 +257,9 @@ class Ranking:
         terms, order = self._terms, self._order
         if len(self._own) == len(terms.places):
             return 0
-        if len(order) < MOST_CANDIDATES or any(each[order[-1]] for each in self._doubts):
+        if len(order) < MOST_CANDIDATES:
+            return math.inf
+        if any(each[order[-1]] for each in self._ranks_before_variance):
             return math.inf
         # Of darks that are further away, those that go first are not scaled.
         least = terms.least_beyond(self._day, EXACT_NIGHTS, is_causal=self._is_causal)
@@ -270,12 +288,12 @@ class Ranking:
         return tuple(map(_candidate, map(RankedMaster._make, zip(*columns, strict=True))))
 
 
-def _where_any(flags):
+def _none_if_unset(flags):
     """Return some flags, None where none is set."""
     return flags if np.count_nonzero(flags) else None
 
 
-def _first(keys, places):
+def _sort_first(keys, places):
     """Return the indices that come first by some keys, the most important key first.
 
     Parameters

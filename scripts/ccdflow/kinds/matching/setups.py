@@ -12,7 +12,7 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import ObservedAs
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import digest
+from ccdflow.run.rawframes.rows import digest, picker
 
 # Properties of an amplifier that are about its noise, not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
@@ -25,6 +25,8 @@ _SPELLED = {
 
 IN_SETUP = ("ccdsum", "window", "readmode", "gain")
 """Header values in which a frame and its masters agree, if masters are grouped by them."""
+
+_without_optics, _with_optics = picker(*IN_SETUP, "part"), picker(*IN_SETUP, "part", "optics")
 
 DEGREES = ("set_temperature", "temperature")
 """Columns of a row with the detector's temperature, the one that was set first."""
@@ -43,8 +45,7 @@ def setup_of(context, row, kind):
     -------
     tuple of (str, str)
     """
-    facts = row.facts
-    own = tuple(facts[name] for name in (*IN_SETUP, "part", *_optics(kind)))
+    own = (_with_optics if kind.name == FLAT else _without_optics)(row.facts)
     return context.lookup(
         ("setup", kind.name, row.camera, row.geometry, row.recipe, own),
         lambda: _setup(context, row, kind),

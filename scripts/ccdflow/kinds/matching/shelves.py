@@ -315,28 +315,27 @@ class Shelves:
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
         of_window, larger = alike[0][0], alike[1:]
         choice = of_window.choose(*how)
-        if not larger and choice.candidates:
-            # Most frames of a class are of these. The choices are kept, so that their ids stay
-            # their own.
-            known = self._steps.get(id(choice))
-            if known is None:
-                step = Step(self.kind.name, self._uses(choice, ()), choice.needed)
-                known = self._steps[id(choice)] = step, choice
-            return known[0]
-        cut_choices = (
-            [(of_larger.choose(*how), cut) for of_larger, cut in larger] if choice.needed else []
-        )
-        cut_choices = [(other, cut) for other, cut in cut_choices if other.candidates]
-        missing = (
-            ""
-            if cut_choices or choice.candidates
-            else self._why_missing(of_window.one(*how), choice)
-        )
+        if choice.candidates and not larger:
+            # Most frames of a class are of these.
+            return self._step_of_choices((id(choice),), choice)
+        cut_choices = []
+        if choice.needed:
+            cut_choices = [(of_larger.choose(*how), cut) for of_larger, cut in larger]
+            cut_choices = [(other, cut) for other, cut in cut_choices if other.candidates]
+        missing = ""
+        if not cut_choices and not choice.candidates:
+            missing = self._why_missing(of_window.one(*how), choice)
         name = (id(choice), missing, *[(id(other), cut) for other, cut in cut_choices])
-        if name not in self._steps:
+        return self._step_of_choices(name, choice, cut_choices, missing)
+
+    def _step_of_choices(self, name, choice, cut_choices=(), missing=""):
+        """Return the `Step` with the masters of some choices: the same object for the same name."""
+        known = self._steps.get(name)
+        if known is None:
             step = Step(self.kind.name, self._uses(choice, cut_choices), choice.needed, missing)
-            self._steps[name] = step, choice, cut_choices
-        return self._steps[name][0]
+            # The choices are kept, so that their ids stay their own.
+            known = self._steps[name] = step, choice, cut_choices
+        return known[0]
 
     def _uses(self, choice, cut_choices):
         """Return the `Use` of each master of a choice, and of choices among larger windows."""

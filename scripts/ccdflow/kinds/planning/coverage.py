@@ -89,8 +89,7 @@ def coverage_of(context):
     closed = {
         night: summary for night, summary in context.summaries(NAME).items() if summary["dated"]
     }
-    dated = {row.night for row in context.store.rows.values() if not row.is_undated}
-    nights = sorted(closed.keys() | dated)
+    nights = sorted({*closed, *(night for night in context.nights if _is_dated(context, night))})
     shown = nights[-NIGHTS:]
     summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
     names = _names_of_setups(summaries.values())
@@ -118,6 +117,11 @@ def coverage_of(context):
     )
 
 
+def _is_dated(context, night):
+    """Tell whether any frame of a night tells its date."""
+    return not all(row.is_undated for row in context.rows_of(night))
+
+
 def night_coverage(context, night):
     """Return the frames of a night by kind, and the holes among its masters: plain values.
 
@@ -141,11 +145,18 @@ def night_coverage(context, night):
             alike.setdefault(_named_by(row), []).append(row)
     for first, *others in alike.values():
         frames[_setup(context, first), _label(first)] += 1 + len(others)
-    holes = Counter(
-        hole for group in SCIENCE.night_groups(context, night) for hole in _holes(context, group)
-    )
+    holes, elsewhere = Counter(), {}
+    for group in SCIENCE.night_groups(context, night):
+        # Hundreds of frames have the same steps, and most nights masters of their own.
+        steps = id(group.steps)
+        if steps not in elsewhere:
+            elsewhere[steps] = [
+                answer for answer in answers_of(context, group) if _is_elsewhere(answer)
+            ]
+        if elsewhere[steps]:
+            holes.update(_holes(context, group, elsewhere[steps]))
     return {
-        "dated": not all(row.is_undated for row in rows),
+        "dated": _is_dated(context, night),
         "frames": [[*of, number] for of, number in frames.items()],
         "holes": [[*of, number] for of, number in holes.items()],
     }
@@ -216,16 +227,16 @@ def _name_of_kind(kind, facts, seconds):
     return " ".join(filter(None, parts))
 
 
-def _holes(context, group):
+def _is_elsewhere(answer):
+    """Tell whether a frame's master is of another night, or missing."""
+    return bool(answer.missing) if answer.use is None else answer.use.lag != 0
+
+
+def _holes(context, group, answers):
     """Yield (setup, label, state) of the masters that a frame has of another night, or has not."""
     row = context.store.rows[group.files[0]]
-    for answer in answers_of(context, group):
-        use = answer.use
-        if use is not None and use.lag == 0:
-            continue
-        if use is None and not answer.missing:
-            continue
-        seconds = row.facts["exptime"]
+    for answer in answers:
+        use, seconds = answer.use, row.facts["exptime"]
         if use is not None and answer.kind == "dark" and isinstance(seconds, int | float):
             seconds = seconds / use.scale if use.scale != 1 else seconds
         label = _name_of_kind(answer.kind, row.facts, seconds)

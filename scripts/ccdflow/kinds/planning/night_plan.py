@@ -406,6 +406,11 @@ def rival_of(context, answer):
     rival : ccdflow.run.job.Use or None
     why : str
     """
+    # The answer is kept beside its rival, so that its id stays its own.
+    return context.planned(("rival", id(answer)), lambda: (_rival_of(context, answer), answer))[0]
+
+
+def _rival_of(context, answer):
     step, use, rules = answer.step, answer.use, shelves.rules(context)
     after = step.uses[step.uses.index(use) + 1 :]
     for other in after:

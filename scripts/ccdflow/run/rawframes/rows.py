@@ -94,8 +94,16 @@ class Facts(Mapping):
 
 def picker(*names):
     """Return a function that gives the values of some `Facts` under these names as a tuple."""
-    pick = itemgetter(*(_PLACES[name] for name in names))
+    pick = value_picker(*names)
     return lambda facts: pick(facts.values())
+
+
+def value_picker(*names):
+    """Return a function that gives some of the ``values()`` of `Facts`: a tuple, or one value.
+
+    A loop over all frames that needs several of them asks each frame for its values once.
+    """
+    return itemgetter(*(_PLACES[name] for name in names))
 
 
 def is_dated(night):
