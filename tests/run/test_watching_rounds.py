@@ -125,6 +125,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
 ):
     # A page that took some milliseconds would be due again after the seconds of this test.
     monkeypatch.setattr(page_pace, "_TIMES", 1e6)
+    monkeypatch.setattr(page_pace, "_MOST", 1e6)
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
     page = night.results / "nights/2024-03-01/report.html"
     before, count = atomic_write.stamp_of(page), len(night.told.lines)
@@ -154,6 +155,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
 
 def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(night, monkeypatch):
     monkeypatch.setattr(page_pace, "_TIMES", 1e6)
+    monkeypatch.setattr(page_pace, "_MOST", 1e6)
     night.arrive(*LATE)
     night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
     done = night.watch.round()
@@ -178,6 +180,9 @@ def test_pages_take_a_quarter_of_the_time_however_fast_frames_come(monkeypatch):
     assert frames > 3700
     # The last frames are shown 0.27 s after the last page.
     assert pace.wait(1.0) <= 0.27
+    pace.note(set(), 0.35)
+    pace.note({"a night"}, 0.01)
+    assert pace.wait(1.0) == pytest.approx(0.5), "a long page waits for no longer than that"
 
 
 def test_a_page_asks_once_which_master_a_frame_takes(night, monkeypatch):

@@ -8,6 +8,7 @@ import gc
 import shutil
 import weakref
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from sandbox import SMALL, Sandbox, products
@@ -15,7 +16,7 @@ from stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths
 from ccdflow.files import note_columns, notes
-from ccdflow.run import ledger, session
+from ccdflow.run import ledger, product_stamps, session
 from ccdflow.run.nights import closed_nights, merging, night_notes
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import load_store
@@ -221,6 +222,20 @@ def test_a_plan_of_some_nights_reads_no_line_of_the_others(box):
     assert opened(box) == [NIGHTS[3], NIGHTS[-1]]
     take(box, NIGHTS[1], "OBJECT")
     assert opened(box) is None
+
+
+def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(box, monkeypatch):
+    """Their folders are as they were, by the look at all folders."""
+    take(box, NIGHTS[1], "OBJECT")
+    looks, stamp_of = [], product_stamps.atomic_write.stamp_of
+    monkeypatch.setattr(
+        product_stamps,
+        "atomic_write",
+        SimpleNamespace(stamp_of=lambda path: looks.append(str(path)) or stamp_of(path)),
+    )
+    assert opened(box) == [NIGHTS[1], NIGHTS[-1]]
+    of_masters = {path.split("/combined/")[1][:10] for path in looks if "/combined/" in path}
+    assert of_masters <= {NIGHTS[1], NIGHTS[-1]}
 
 
 def test_lines_that_are_lost_are_not_missed(box):

@@ -59,10 +59,12 @@ class Frame(Kind):
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
             self._plan_row(planner, row)
         for product, record in context.ledger.items():
-            # The row of the raw frame may be lost with the notes on it.
-            has_lost_row = record.kind == self.name and product not in context.products
+            # The notes on the raw file may be lost.
+            if record.kind != self.name or product in context.products:
+                continue
+            # Only here: masters of closed nights have records as well, and each look is a stat.
             may_be_there = planner.stamps.get(product) or context.problem_of(product)
-            if has_lost_row and may_be_there and product not in planner.retire:
+            if may_be_there and product not in planner.retire:
                 planner.keep(product)
 
     def _plan_row(self, planner, row):

@@ -139,7 +139,19 @@ class StepsOfClass:
         return StepsOfClass(self._context, answers, self.questions)
 
     def ask(self, seconds, degrees):
-        """Return the numbers of a frame's two questions, as of `Questions.ask`."""
+        """Return the numbers of a frame's two questions.
+
+        Parameters
+        ----------
+        seconds : object
+            Its exposure as in the header.
+        degrees : tuple
+            Its temperatures as in the header: set point and sensor.
+
+        Returns
+        -------
+        (int, int)
+        """
         return self.questions.ask(seconds, degrees, self._answers)
 
     def choose(self, row):

@@ -21,7 +21,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store
 
 # Late notes are merged above this many bytes (those of a night of 100 frames) and this part of the
-# notes: merging copies all notes, and a watch has late notes as objects of several times that size.
+# notes: merging copies all notes. A watch has late notes as objects of several times these bytes.
 _MANY, _PART = 150_000, 0.02
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 

@@ -61,7 +61,8 @@ class NightNotes:
         late = map(self._ledger.record_beside, late_lines.records)
         self._late = {record.product: (home, record) for home, record in late}
         self.gone = frozenset(late_lines.first.get("records", {}).get("removed", ()))
-        self._firsts, self._texts = {}, {}
+        # First members of masters, by night; and by file, as each is asked for several times.
+        self._firsts, self._first_rows, self._texts = {}, {}, {}
         self._by_segment = {paths.segment(night): [night] for night in nights.nights}
         self._in_folder = {}
         for night, folders in nights.column("folders").items():
@@ -106,7 +107,7 @@ class NightNotes:
 
     def forget(self):
         """Forget the rows and records that were read; they are read again when asked for."""
-        for read in (self._rows, self._records, self._firsts):
+        for read in (self._rows, self._records, self._firsts, self._first_rows):
             read.clear()
 
     def nights_in(self, folder):
@@ -115,6 +116,8 @@ class NightNotes:
 
     def row(self, file):
         """Return the row of a frame of a closed night, or None."""
+        if (row := self._first_rows.get(file)) is not None:
+            return row
         nights = self.nights_in(posixpath.dirname(file))
         for rows in (self._firsts_of, self.rows):
             for night in nights:
@@ -128,6 +131,7 @@ class NightNotes:
             firsts = self.nights.take("firsts", night) or ()
             rows = (row_with_shared_texts(values, self._texts) for values in firsts)
             self._firsts[night] = {row.file: row for row in rows}
+            self._first_rows |= self._firsts[night]
         return self._firsts[night]
 
     def record(self, product):
