@@ -80,7 +80,7 @@ def refuse_twins(store, new_files):
             row = store.rows[file]
             if others and row.status != ARRIVING:
                 reason = f"{TWIN} {', '.join(others)}; move one of them out of the raw folder"
-                store.rows[file] = _refused(row, reason)
+                store.rows[file] = _row_set_aside(row, reason)
 
 
 def refuse_spellings(store, new_files):
@@ -114,10 +114,10 @@ def _refuse_spelling(store, file, other, *, is_file):
                 f"{TWIN if is_file else _TWIN_FOLDER} {beside}, as the disk of the results does"
                 " not tell capitals: rename one of them, or keep the results on another disk"
             )
-            store.rows[name] = _refused(row, reason)
+            store.rows[name] = _row_set_aside(row, reason)
 
 
-def _refused(row, reason):
+def _row_set_aside(row, reason):
     """Return the row of a file of this run that is set aside; one with ``gone`` cannot be read."""
     return replace(unreadable_row(row) if row.gone else row, status=SET_ASIDE, reason=reason)
 
