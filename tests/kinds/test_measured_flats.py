@@ -5,6 +5,7 @@ Before a flat is combined its level is not known; all that compete are combined 
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
@@ -191,6 +192,22 @@ def test_a_late_faint_flat_leaves_the_frame_as_it_is(archive):
     # A late bias changes no light: the frame is looked at only for what it takes itself.
     archive.take("bias", OLD)
     assert frame not in archive.left()
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_flats_that_are_set_aside_late_bring_no_light(archive, tmp_path, number):
+    """One or all of a night's flats get a twin each, and stay in the group of their combined flat."""
+    archive.flats(OLD, 6_000)
+    archive.flats(OWN, 2_000)
+    frame = archive.take("science", OWN, electrons=5_000)
+    assert night_of(archive.run(), frame) == OLD
+    for path in sorted((archive.raw / OLD).glob("flat*"))[:number]:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    done = archive.run()
+    assert night_of(done, frame) == (OLD if number == 1 else OWN)
+    assert archive.left() == {}
+    scratch = archive.run(tmp_path / "scratch")
+    assert (done.results / frame).read_bytes() == (scratch.results / frame).read_bytes()
 
 
 def test_the_flat_that_others_are_held_against_may_be_refused(archive):

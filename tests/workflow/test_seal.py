@@ -221,6 +221,38 @@ def test_a_young_raw_file_leaves_none(box):
     assert held(box) is None
 
 
+def test_a_known_raw_file_that_cannot_be_read_leaves_none(box, monkeypatch):
+    """The next run reads it again: its disk may be mended with its times unchanged."""
+    opener = rawfile.open_at_once
+
+    def refused(path, flags):
+        if str(path) == str(raw(box)):
+            raise OSError(5, "Input/output error", str(path))
+        return opener(path, flags)
+
+    os.utime(raw(box))
+    with monkeypatch.context() as patch:
+        patch.setattr(rawfile, "open_at_once", refused)
+        for _ in range(2):
+            assert "1 raw file missing" in box.run().lines[-1]
+            assert held(box) is None
+    assert "raw file missing" not in box.run().lines[-1]
+    assert held(box)
+
+
+def test_a_raw_file_deleted_while_it_was_to_be_read_again_leaves_one(box):
+    """It is missing for good, and nothing of it is read."""
+    box.config["limits"] = {"settle": 3600, "frame_memory": 50}
+    box.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
+    assert box.run().jobs
+    (box.raw / NIGHTS[0] / "9.fits.gz").unlink()
+    for _ in range(2):
+        outcome = box.run()
+        assert outcome.jobs == []
+        assert "1 raw file missing" in outcome.lines[-1]
+    assert held(box)
+
+
 def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(box, monkeypatch):
     box.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
     assert box.run().jobs

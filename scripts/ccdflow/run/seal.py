@@ -305,7 +305,9 @@ def _dry_run_lines(plan):
 
 def is_read_again(row):
     """Tell whether the next run reads a raw file again although nothing of it has changed."""
-    return not row.gone and (row.stamp == () or row.status == ARRIVING)
+    if row.gone:
+        return row.is_unreadable
+    return row.stamp == () or row.status == ARRIVING
 
 
 def _stamps(results):

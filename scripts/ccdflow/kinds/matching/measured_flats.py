@@ -265,11 +265,14 @@ def _at_best(context, use):
     """Return the least variance that a flat may have after this run."""
     before = context.ledger.get(use.product)
     known = {} if before is None else dict(before.basis.get("members", ()))
-    files = context.groups[use.product].files
-    if any(known.get(file) != context.outcome(reduced_product(file)).key for file in files):
+    # A frame that was set aside stays in its group without a record, and brings no light.
+    records = {
+        file: record
+        for file in context.groups[use.product].files
+        if (record := context.outcome(reduced_product(file))) is not None
+    }
+    if not records or any(known.get(file) != record.key for file, record in records.items()):
         # A new frame may be as bright as can be.
         return 0.0
-    return (
-        _variance(use, before, _SCATTER * len(files) / max(1, len(before.data.get("members", ()))))
-        or 0.0
-    )
+    share = len(records) / max(1, len(before.data.get("members", ())))
+    return _variance(use, before, _SCATTER * share) or 0.0
