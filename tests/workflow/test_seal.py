@@ -186,8 +186,8 @@ def test_a_release_or_a_new_version_breaks_it(box, monkeypatch):
 
 def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
     top = Path(seal.__file__).parents[1]
-    modules = [path for path in top.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    found = {path.relative_to(top).as_posix(): path.stat() for path in modules}
+    files = [p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    found = {path.relative_to(top).as_posix(): path.stat() for path in files}
     _, stamps = seal._stamps_of_code()
     assert dict(stamps) == {n: (s.st_size, s.st_mtime_ns) for n, s in found.items()}
     assert {"__init__.py", "run/seal.py"} < set(found)
