@@ -264,12 +264,15 @@ def test_measured_read_noise_holds_the_rounding():
 # -- equal to ccdproc ------------------------------------------------------------------------------
 
 
+@cache
 def frames_for_ccdproc(seed=4):
+    """Return a reduced frame that cannot be changed, and its masters; of twelve tests."""
     random = np.random.default_rng(seed)
     sky = Sky.of(seed=seed)
     made = masters(sky, random)
     scene = 300 + 2000 * random.random(SHAPE)
     reduced = expose(scene * sky.flat + sky.dark * gain_map(), sky.bias, random)
+    reduced.flags.writeable = False
     return reduced, made
 
 

@@ -1,6 +1,7 @@
 """Profiles of cameras: read, checked, and preferred to the header's own cards."""
 
 import json
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +29,34 @@ def test_every_profile_that_comes_along_is_valid():
     names = [camera.name for camera in load_cameras(CAMERAS)]
     assert names == sorted(names)
     assert {"lfc", "kast_blue", "isis_blue", "saao_ste3", "goodman_red", "vbo_uags"} <= set(names)
+
+
+def test_a_profile_is_parsed_once_and_an_edited_one_again_be_its_size_and_times_the_same(tmp_path):
+    path = tmp_path / "probe.yaml"
+    path.write_text("recognise: {INSTRUME: PROBE}\ngain: 1.5\n")
+    (first,), (second,) = load_cameras(tmp_path), load_cameras(tmp_path)
+    before = path.stat()
+    path.write_text("recognise: {INSTRUME: PROBE}\ngain: 2.5\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (edited,) = load_cameras(tmp_path)
+    assert second is first
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert (first.gain, edited.gain) == (1.5, 2.5)
+
+
+def test_two_profiles_of_one_text_are_two_cameras(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text("recognise: {INSTRUME: PROBE}\n")
+    assert [camera.name for camera in load_cameras(tmp_path)] == ["one", "two"]
+
+
+def test_cards_of_a_profile_leave_those_of_others(tmp_path):
+    (tmp_path / "a.yaml").write_text("recognise: {A: 1}\nkeywords: {exptime: OWN}\n")
+    (tmp_path / "b.yaml").write_text("recognise: {B: 1}\n")
+    own, usual = load_cameras(tmp_path)
+    assert [card.keyword for card in dict(own.cards)["exptime"]] == ["OWN"]
+    assert dict(usual.cards) == facts.default_cards()
+    assert len(facts.default_cards()["exptime"]) > 10
 
 
 @pytest.mark.parametrize(("nx", "ny"), [(2080, 4128), (160, 70)])
