@@ -367,11 +367,12 @@ def _planned_master(context, kind, answers):
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
-        unmeasured=_unmeasured_words(context, answer.step),
+        unmeasured=_count_unmeasured(context, answer.step),
     )
 
 
-def _unmeasured_words(context, step):
+def _count_unmeasured(context, step):
+    """Return the number of competing flats without measured electrons; 0 for a single flat."""
     rivals = competing_flats(context, step)
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
