@@ -212,12 +212,12 @@ def _lines(series, mean):
     wy, wxy = (np.sum(weights * ratios * x**power, axis=0) for power in range(2))
     determinant = total * wxx - wx**2
     with np.errstate(divide="ignore", invalid="ignore"):
-        flat = (wxx * wy - wx * wxy) / determinant
+        intercept = (wxx * wy - wx * wxy) / determinant
         slope = (total * wxy - wx * wy) / determinant
-        excess = -slope / flat
+        excess = -slope / intercept
         error = np.sqrt(total + 2 * excess * -wx + excess**2 * wxx)
-        error /= np.sqrt(determinant) * np.abs(flat)
-    squares = weights * (ratios - flat - slope * x) ** 2
+        error /= np.sqrt(determinant) * np.abs(intercept)
+    squares = weights * (ratios - intercept - slope * x) ** 2
     freedom = int(np.isfinite(excess).sum()) * (len(x) - 2)
     return excess, error, float(np.nansum(squares)), freedom
 
