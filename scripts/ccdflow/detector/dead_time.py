@@ -36,7 +36,7 @@ _STEADY = 0.02
 _LEAST_LAMP = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
 _MANY_RESIDUALS = 50
-# A value and its error, of nothing that tells.
+# Value and error where no lamp was steady.
 _UNKNOWN = (np.nan, np.nan)
 
 
@@ -175,11 +175,11 @@ def measure_dead_time(series):
     error = weights**-0.5 * _scale(chi2, freedom)
     ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
 
-    def split(values):
-        by_series = np.split(values, ends)
-        return tuple(part.reshape(shape) for part, shape in zip(by_series, shapes, strict=True))
+    def split_by_image(values):
+        by_image = np.split(values, ends)
+        return tuple(part.reshape(shape) for part, shape in zip(by_image, shapes, strict=True))
 
-    return DeadTime(split(excess), split(error), mean, mean_error, float(chi2))
+    return DeadTime(split_by_image(excess), split_by_image(error), mean, mean_error, float(chi2))
 
 
 def _scale(chi2, freedom):
@@ -305,7 +305,7 @@ def _weights(size):
 
 
 def _parabola(places, nodes):
-    """Return the weights of values at three nodes in the parabola through them: (len(at), 3)."""
+    """Return the weights of values at three nodes in the parabola through them: (len(places), 3)."""
     to_first, to_second, to_third = (places[:, None] - nodes[None, :]).T
     first, second, third = nodes
     return np.stack(
