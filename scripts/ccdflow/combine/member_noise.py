@@ -217,13 +217,13 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, light):
     if abs(factor - 1) <= max(_LEAST_DIFFERENCE, _LEAST_ERRORS * error):
         return amplifier
     # Frames that hardly scatter are rounded all the same.
-    least = min(1.0, DIGITAL_NOISE / amplifier.fixed**0.5)
+    least = min(1.0, DIGITAL_NOISE / amplifier.variance_without_light**0.5)
     return replace(amplifier, factor=amplifier.factor * max(factor, least))
 
 
 def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
     """Return the moments of consecutive differences divided by their predicted noise."""
-    boxes = _box_medians(frames) if amplifier.slope else np.zeros(frames.shape[1:])
+    boxes = _box_medians(frames) if amplifier.variance_per_light else np.zeros(frames.shape[1:])
 
     def pull_of(pair):
         i, j = pair
@@ -368,7 +368,8 @@ def _moments_of_pair(frames, levels, i, j):
 def _predicted_variance(amplifier, light, *levels):
     """Return the variance of the difference of two members of these levels."""
     light = np.maximum(light, 0.0)
-    return sum((amplifier.fixed + amplifier.slope * light * level) / level**2 for level in levels)
+    dark, per_light = amplifier.variance_without_light, amplifier.variance_per_light
+    return sum((dark + per_light * light * level) / level**2 for level in levels)
 
 
 def _amplifier_without_gaps(amplifier, pairs, *, light):
@@ -380,7 +381,7 @@ def _amplifier_without_gaps(amplifier, pairs, *, light):
         excess = np.mean([pair.excess(start) for pair in pairs])
         photons = [max(pair.light, 0.0) * (1 / pair.first + 1 / pair.second) for pair in pairs]
         weight = np.mean(photons)
-        dark = np.mean([start.fixed * pair.inverse_squares for pair in pairs])
+        dark = np.mean([start.variance_without_light * pair.inverse_squares for pair in pairs])
         if weight > 0 and excess > dark:
             amplifier = replace(amplifier, gain=float(weight / excess))
     if amplifier.read_noise is None:

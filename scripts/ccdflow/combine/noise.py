@@ -65,13 +65,13 @@ class AmplifierNoise:
                 )
 
     @property
-    def fixed(self):
+    def variance_without_light(self):
         """Variance of a pixel without light."""
         single = max(self.read_noise or 0.0, DIGITAL_NOISE)
         return self.factor**2 * (single**2 + self.level_noise**2)
 
     @property
-    def slope(self):
+    def variance_per_light(self):
         """Variance added by a unit of light."""
         return self.factor**2 / self.gain if self.gain else 0.0
 
@@ -272,8 +272,8 @@ class NoiseModel:
         for amplifier in self.amplifiers:
             y0, y1, x0, x1 = amplifier.region
             rows = [index for index, start in enumerate(starts) if y0 <= start < y1]
-            fixed[rows, x0:x1] = amplifier.fixed
-            slope[rows, x0:x1] = amplifier.slope
+            fixed[rows, x0:x1] = amplifier.variance_without_light
+            slope[rows, x0:x1] = amplifier.variance_per_light
         bands = np.searchsorted(starts, np.arange(self.shape[0]), side="right") - 1
         return fixed, slope, bands
 

@@ -216,7 +216,7 @@ def _level_error(amplifier, rows, level):
     """
     y0, y1, x0, x1 = amplifier.region
     pixels = np.count_nonzero((rows >= y0) & (rows < y1)) * (x1 - x0)
-    variance = amplifier.fixed + amplifier.slope * max(level, 0.0)
+    variance = amplifier.variance_without_light + amplifier.variance_per_light * max(level, 0.0)
     # All rows may have one overscan level.
     common = amplifier.factor * amplifier.level_noise
     return float(np.hypot(np.sqrt(np.pi / 2 * variance / max(pixels, 1)), common))

@@ -85,7 +85,7 @@ class BiasMaker(MasterMaker):
         """Write the figures of one image, and the noise by which it was clipped."""
         super().write_image_cards(cards, combined, figures, texts, unit)
         if combined.noise is not None:
-            noises = [one.fixed**0.5 for one in combined.noise.amplifiers]
+            noises = [one.variance_without_light**0.5 for one in combined.noise.amplifiers]
             combined_header.write_clipping_noise_cards(cards, noises, unit)
 
 
