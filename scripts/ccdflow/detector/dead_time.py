@@ -305,7 +305,7 @@ def _weights(size):
 
 
 def _parabola(places, nodes):
-    """Return the weights of values at three nodes in the parabola through them: (len(places), 3)."""
+    """Return the weights of three nodes in the parabola through them, (len(places), 3)."""
     to_first, to_second, to_third = (places[:, None] - nodes[None, :]).T
     first, second, third = nodes
     return np.stack(
