@@ -12,7 +12,7 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
-from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
+from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
 from ccdflow.frame import reduction, subtraction_checks
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.settings import ROOT

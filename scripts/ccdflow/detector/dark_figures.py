@@ -27,8 +27,6 @@ _DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # A glow has this many standard errors: there are many boxes.
 _GLOW_SIGMA = 6
-# Warn if measured and predicted noise differ by this part, and by this many standard errors.
-_RATIO_OFF, _RATIO_SIGMA = 0.05, 5
 # Percentiles of the dark current that the figures have.
 _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
 
@@ -302,34 +300,3 @@ def _glow(values, good, per_second):
     return Estimate(
         (excess if excess > _GLOW_SIGMA * error else 0.0) * per_second, error * per_second
     )
-
-
-def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
-    """Return warnings on a combined dark, in words.
-
-    Parameters
-    ----------
-    figures : DarkFigures
-    unit : {'adu', 'electron'}
-        Of the members' levels.
-    drift_fraction : float
-        Warn about levels that drift, and span more than this fraction of the dark level.
-
-    Returns
-    -------
-    list of str
-    """
-    sentences = []
-    level = abs(figures.drift.level.value)
-    if figures.is_drifting and figures.drift.span > drift_fraction * level:
-        direction = "rose" if figures.drift.slope.value > 0 else "fell"
-        sentences.append(
-            f"the level of its frames {direction} by {figures.drift.span:.3g} from {level:.3g}"
-            f" {unit}: light that leaks in, or a detector that was not yet cold"
-        )
-    ratio = figures.noise_ratio
-    if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(
-        _RATIO_OFF, _RATIO_SIGMA * ratio.error
-    ):
-        sentences.append(f"its noise is {ratio.value:.3f} times the predicted noise")
-    return sentences
