@@ -89,7 +89,7 @@ def compare_strip(sample, amplifier):
 
     Parameters
     ----------
-    sample : ccdflow.frame.subtraction_checks.Sample
+    sample : ccdflow.frame.strip_samples.Sample
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
@@ -144,7 +144,7 @@ def compare_strips(samples, amplifiers):
 
     Parameters
     ----------
-    samples : dict of str to ccdflow.frame.subtraction_checks.Sample
+    samples : dict of str to ccdflow.frame.strip_samples.Sample
         By the name of the amplifier.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
 
