@@ -20,7 +20,9 @@ SPARSE = 0.1
 """Amplifiers that fill less than this part of the detector get an image each."""
 
 
-def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file):
+def geometry_of_drafts(
+    drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file
+):
     """Check the drafts of a frame's amplifiers and put them together.
 
     Parameters

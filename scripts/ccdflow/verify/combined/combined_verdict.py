@@ -197,7 +197,7 @@ class _RemadeImage:
         nearest = np.where(nearer, other, remade.image)
         steps = tolerances.STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
-        kept_values.decide(
+        kept_values.match_doubtful_pixels(
             image,
             nearest,
             remade=remade,

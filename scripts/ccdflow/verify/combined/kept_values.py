@@ -80,7 +80,7 @@ def standard_errors(stack, kept, method):
         return np.where(count > 1, scatter / np.sqrt(count), np.nan)
 
 
-def decide(image, nearest, remade, method, gains, rows, limit):
+def match_doubtful_pixels(image, nearest, remade, method, gains, rows, limit):
     """Exchange pixels that no decision makes where several values are near the limit, in place.
 
     Each of those values may have been kept or rejected: all choices are tried.
