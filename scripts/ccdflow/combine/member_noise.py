@@ -173,9 +173,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
     models = []
     with ThreadPoolExecutor(threads) as pool:
         for amplifier in amplifiers:
-            y0, y1, x0, x1 = amplifier.region
-            is_inside = (rows >= y0) & (rows < y1)
-            frames = sample[:, is_inside, x0:x1]
+            frames = sample[:, amplifier.region.has_rows(rows), amplifier.region.columns]
             assumed = amplifier if light else replace(amplifier, gain=None)
             if light and frames.size and np.isnan(frames).all():
                 # An amplifier that is masked in all members.
@@ -275,11 +273,11 @@ def expected_light(noise, rows, sample):
     """
     grids = []
     for amplifier in noise.amplifiers:
-        y0, y1, x0, x1 = amplifier.region
-        indices = np.flatnonzero((rows >= y0) & (rows < y1))
+        region = amplifier.region
+        indices = np.flatnonzero(region.has_rows(rows))
         if indices.size:
-            frames = sample[:, indices, x0:x1]
-            grids.append(LightGrid(amplifier.region, *_grid_of(rows[indices] - y0, frames)))
+            frames = sample[:, indices, region.columns]
+            grids.append(LightGrid(region, *_grid_of(rows[indices] - region.y0, frames)))
     return ExpectedLight(tuple(grids), noise.shape[1])
 
 

@@ -40,18 +40,17 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
     return np.arange(min(step // 2, ny - 1), ny, step)
 
 
-def rows_within(rows, start, stop):
+def rows_within(rows, region):
     """Return the rows that lie in a region, as a slice: an index by it makes no copy.
 
     Parameters
     ----------
     rows : numpy.ndarray of int
         In ascending order, as `sampled_rows` returns them.
-    start, stop : int
-        The first row of the region, and the first one after it.
+    region : ccdflow.combine.pixel_region.PixelRegion or ccdflow.camera.sections.Region
 
     Returns
     -------
     slice
     """
-    return slice(*np.searchsorted(rows, (start, stop)).tolist())
+    return slice(*np.searchsorted(rows, (region.y0, region.y1)).tolist())

@@ -98,7 +98,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
-        part = _slices(amplifier.region)
+        part = amplifier.region.slices
         limit = _hot_limit(amplifier, seconds, hot_rate)
         values, errors = dark.image[part], dark.uncertainty[part]
         # Hot pixels that are flagged already count here, so that a second call finds the same.
@@ -116,12 +116,6 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
 def _hot_limit(amplifier, seconds, hot_rate):
     """Return the limit of a hot pixel above the median, in the unit of the dark."""
     return hot_rate * seconds / (amplifier.gain or 1.0)
-
-
-def _slices(region):
-    """Return the slices of a region (y0, y1, x0, x1)."""
-    y0, y1, x0, x1 = region
-    return slice(y0, y1), slice(x0, x1)
 
 
 def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
@@ -152,7 +146,7 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
 
 def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
     """Return the figures of an amplifier of a combined dark."""
-    part = _slices(amplifier.region)
+    part = amplifier.region.slices
     gain = amplifier.gain or 1.0
     per_second = gain / seconds
     values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
@@ -182,19 +176,17 @@ def member_levels(combined, region):
     Parameters
     ----------
     combined : ccdflow.combine.stack.Combined
-    region : (int, int, int, int)
-        y0, y1, x0, x1.
+    region : ccdflow.combine.pixel_region.PixelRegion
 
     Returns
     -------
     list of float
         Adu.
     """
-    y0, y1, x0, x1 = region
-    is_inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
+    members = combined.sample[:, region.has_rows(combined.sample_rows), region.columns]
     return [
         float(np.median(frame[np.isfinite(frame)])) if np.isfinite(frame).any() else math.nan
-        for frame in combined.sample[:, is_inside, x0:x1]
+        for frame in members
     ]
 
 
@@ -212,8 +204,8 @@ def _level_error(amplifier, rows, level):
     -------
     float
     """
-    y0, y1, x0, x1 = amplifier.region
-    pixels = np.count_nonzero((rows >= y0) & (rows < y1)) * (x1 - x0)
+    region = amplifier.region
+    pixels = np.count_nonzero(region.has_rows(rows)) * (region.x1 - region.x0)
     variance = amplifier.variance_without_light + amplifier.variance_per_light * max(level, 0.0)
     # All rows may have one overscan level.
     common = amplifier.factor * amplifier.level_noise

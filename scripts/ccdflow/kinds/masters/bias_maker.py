@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.combine import combined_header, moments
 from ccdflow.combine.member_noise import measured_noise, sample_members
+from ccdflow.combine.pixel_region import PixelRegion
 from ccdflow.detector import bias_figures, bias_warnings
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import claimed_read_noise
@@ -48,7 +49,7 @@ class BiasMaker(MasterMaker):
         gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         values = bias_figures.AmplifierValues(
             amplifier.name,
-            (place.y0, place.y1, place.x0, place.x1),
+            PixelRegion(place.y0, place.y1, place.x0, place.x1),
             gain,
             claim if claim is not None else claimed_read_noise(work),
             amplifier.along,
