@@ -316,7 +316,7 @@ def _noise_of_header(amplifier, *, are_equal):
     if amplifier.read_noise is not None:
         return amplifier
     if are_equal:
-        # Biases that are the same number everywhere: their noise is that of rounding.
+        # All pixels of these biases have one value: only rounding makes noise.
         return replace(amplifier, read_noise=DIGITAL_NOISE)
     raise FrameError(
         f"the read noise of amplifier {amplifier.name} is neither known nor to be measured",

@@ -6,7 +6,8 @@ import numpy as np
 
 # Memory for the rows of all frames: 128 rows of 12 LFC frames.
 _SAMPLE_BYTES = 12_600_000
-# With very many frames a few rows may take more memory: this many, up to so many times the limit.
+# Of very many frames at least this many rows are sampled, if they take at most this many times
+# the memory above.
 _FEWEST_ROWS, _MOST_EXCESS = 16, 5
 
 

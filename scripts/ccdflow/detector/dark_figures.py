@@ -22,7 +22,7 @@ HOT_SIGMA = 5.0
 
 # Standard errors of a drift of the levels, by their noise and by their scatter about a line.
 _DRIFT_SIGMA = 5.0
-# The same by the scatter alone, for a normal distribution: that of few levels is hardly known.
+# The same by the scatter alone, for a normal distribution: few levels hardly show their scatter.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # A glow has this many standard errors: there are many boxes.

@@ -43,7 +43,7 @@ _GAIN_ERROR = 0.02
 # A gain differs from the header's if it is off by this many standard errors, as well.
 _GAIN_SIGMAS = 5.0
 # Pairs of consecutive flats share one: their variances are correlated by a quarter, and the
-# variance of their mean is this many times that of independent ones.
+# variance of their mean is this many times larger than without the correlation.
 _CORRELATED = 1.5
 # The median of the square of a standard normal value.
 _MEDIAN_OF_CHI_SQUARE = 0.45494

@@ -16,13 +16,13 @@ SEAM = "seam"
 # Columns on either side of a seam whose medians give its step: a median of 8 values has less than
 # half of the error of one.
 _SEAM_COLUMNS = 8
-# A seam needs this many times as many columns: twice as many in each of the two amplifiers.
+# A seam needs this many times the columns above: two times in each of the two amplifiers.
 _FEWEST_SEAM_PARTS = 4
 # A seam is looked for if the levels differ by more than this many errors of a column.
 _STEP_ERRORS = 5
-# Adu. An error of a column is no smaller: those of a simulated frame may not scatter at all.
+# Adu. An error of a column is no smaller: columns of a simulated frame may not scatter at all.
 _LEAST_ERROR = 1e-3
-# A step is like that of the levels if the two differ by at most this fraction.
+# A step of the image is the step of the levels if they differ by at most this fraction.
 _SAME_STEP_PART = 0.3
 
 

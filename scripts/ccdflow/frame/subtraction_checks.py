@@ -59,7 +59,7 @@ SATURATED_OVERSCAN, EMPTY_ROWS = "saturated overscan", "empty rows"
 
 # A fit along the strip leaves out rows that are saturated, up to this fraction of them.
 _FULL_ROWS_OF_A_FIT = 0.2
-# A pixel of a column, or a row, counts as saturated where more than this fraction is.
+# A column counts as saturated if more than this fraction of its pixels is.
 _FULL_PART = 0.5
 
 # Columns of an overscan that are enough for a level, and the words where fewer are good.
@@ -277,7 +277,7 @@ def _column_warnings(sample, recipe):
     if count < _FEWEST_LINES or width < _FEWEST_COLUMNS or not np.isfinite(sample.noise):
         return
     columns = clipped_means(strip)
-    # If a strip has structure, the noise about the levels is that of the structure.
+    # If a strip has structure, the structure makes most of the noise about the levels.
     (pixel,), _ = noise_of_neighbours(strip, least=LEAST_SIGMA)
     noise = max(min(sample.noise, pixel), _LEAST_STRIP_NOISE)
     offsets = np.abs(columns - median(columns))

@@ -23,7 +23,7 @@ from ccdflow.run.rawframes.rows import digest
 
 # A dry run has a paragraph for this many nights.
 _NIGHTS = 3
-# The overview names this many frames without masters, the last lines as many harmful darks.
+# The overview names this many frames without masters, the last lines this many harmful darks.
 _MOST_NAMED = 8
 
 COLUMNS = (
@@ -68,7 +68,7 @@ class Associations(Kind):
             return
         groups = _groups(context)
         needs = [group.product for group in groups] + _candidates(context, groups)
-        # A master that is refused while the run goes on gives way to another, or to none.
+        # Where a master is refused during the run, another one or no master takes its place.
         is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
         if _has_frames(context):
             basis = self.basis(context, None)

@@ -187,7 +187,7 @@ def without_drift(image, strip, read_noise):
         Offsets of whole rows, rms, adu.
     """
     levels = np.median(image[:, slice(*strip)], axis=1)
-    # The median of k pixels is 1.25 times as noisy as their mean.
+    # The median of k pixels is 1.25 times noisier than their mean.
     error = 1.25 * read_noise / np.sqrt(strip[1] - strip[0])
     if np.std(levels) < 2 * error:
         return image, 0.0

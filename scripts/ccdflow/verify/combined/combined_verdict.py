@@ -190,7 +190,7 @@ class _RemadeImage:
             counts=self._counts,
         )
         self.makers.add(remade.maker)
-        # A dark is a small difference of large numbers: it is rounded as those are.
+        # A dark is a small difference of large numbers, whose rounding it has.
         scale = remade.scale if account.has_light else 1.0
         other = np.where(np.isnan(remade.image), np.nan, remade.other)
         nearer = np.abs(image - other) < np.abs(image - remade.image)
