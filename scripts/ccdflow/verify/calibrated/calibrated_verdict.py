@@ -132,8 +132,8 @@ class OpenedFrame:
     ----------
     headers : list of astropy.io.fits.Header
         Of the calibrated frame.
-    hdus : list of astropy.io.fits HDUs
-        The same, uncompressed.
+    hdus : list of astropy.io.fits.ImageHDU
+        The same, uncompressed; the first one may be a primary HDU.
     frame : astropy.io.fits.HDUList
         The reduced frame.
     account : ccdflow.verify.reading.accounts.CalibratedAccount
@@ -143,7 +143,7 @@ class OpenedFrame:
     """
 
     headers: list[fits.Header]
-    hdus: list
+    hdus: list[fits.ImageHDU]
     frame: fits.HDUList
     account: CalibratedAccount
     files: dict[str, Path]
