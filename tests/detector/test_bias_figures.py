@@ -10,7 +10,6 @@ from astropy.io import fits
 from ccdflow import simulate
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.moments import clipped_moments
-from ccdflow.combine.pixel_region import PixelRegion
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.bias_figures import (
     AmplifierValues,
@@ -253,8 +252,8 @@ def two_amplifiers():
 
 def test_each_amplifier_has_its_own_figures():
     combined = two_amplifiers()
-    left = AmplifierValues("left", PixelRegion(0, 96, 0, 130), gain=1.1, read_noise=11.0)
-    right = AmplifierValues("right", PixelRegion(0, 96, 130, 260))
+    left = AmplifierValues("left", (0, 96, 0, 130), gain=1.1, read_noise=11.0)
+    right = AmplifierValues("right", (0, 96, 130, 260))
     levels, hours = [1140, 1141, 1142], [0, 1, 2]
     first = measure_amplifier(combined, left, levels, hours)
     second = measure_amplifier(combined, right)
@@ -286,7 +285,7 @@ def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as
     combined = dataclasses.replace(
         combine_arrays(stack, recipe, allow_empty=True), sample=stack[:, rows], sample_rows=rows
     )
-    found = measure_amplifier(combined, AmplifierValues("A", PixelRegion(0, 200, 0, 300)))
+    found = measure_amplifier(combined, AmplifierValues("A", (0, 200, 0, 300)))
     scatter = np.nanstd(combined.image)
     assert scatter > 1.15 * 4 / np.sqrt(8)
     assert found.predicted_noise == pytest.approx(scatter, rel=0.03)
@@ -295,7 +294,7 @@ def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as
 
 def test_a_region_outside_is_refused():
     with pytest.raises(UserError, match="region of amplifier A is not inside the image"):
-        measure_amplifier(two_amplifiers(), AmplifierValues("A", PixelRegion(0, 96, 130, 261)))
+        measure_amplifier(two_amplifiers(), AmplifierValues("A", (0, 96, 130, 261)))
 
 
 # -- selection ----------------------------------------------------------------------------------
@@ -441,7 +440,7 @@ def test_truth_of_the_simulated_camera_comes_back():
         combine_arrays(stack), sample=stack, sample_rows=np.arange(camera.ny)
     )
     levels = [strip.mean() for strip in strips]
-    whole = PixelRegion(0, camera.ny, 0, camera.nx)
+    whole = (0, camera.ny, 0, camera.nx)
     quality = measure_amplifier(combined, AmplifierValues("A", whole, camera.gain), levels)
     sigma = np.hypot(camera.read_noise_adu, 1 / np.sqrt(12))
     agrees(Estimate(quality.read_noise, quality.read_noise_error), sigma)
@@ -482,7 +481,7 @@ def test_ten_real_biases_agree_and_a_science_frame_among_them_does_not():
     stack = np.array([frame[0] for frame in frames])
     combined = combine_arrays(stack)
     combined = dataclasses.replace(combined, sample=stack, sample_rows=np.arange(350))
-    quality = measure_amplifier(combined, AmplifierValues("1", PixelRegion(0, 350, 0, 1024)))
+    quality = measure_amplifier(combined, AmplifierValues("1", (0, 350, 0, 1024)))
     # independent of the above: the scatter of each pixel over the ten frames
     rows = stack[:, :, :1024] - stack[:, :, :1024].mean(axis=2, keepdims=True)
     expected = np.sqrt(np.median(rows.var(axis=0, ddof=1)) * 9 / 8.343)  # median of chi2, 9 dof
@@ -588,7 +587,7 @@ def test_the_noise_of_the_overscan_is_none_of_the_pixels(along, pixels):
     stack -= rng.normal(0, 4 / pixels**0.5, shape).astype(np.float32)
     combined = combine_arrays(stack)
     combined = dataclasses.replace(combined, sample=stack, sample_rows=np.arange(SHAPE[0]))
-    amplifier = AmplifierValues("A", PixelRegion(0, SHAPE[0], 0, SHAPE[1]), along=along)
+    amplifier = AmplifierValues("A", (0, SHAPE[0], 0, SHAPE[1]), along=along)
     figures = measure_amplifier(combined, amplifier)
     assert abs(figures.read_noise - 4) < PULL * figures.read_noise_error
     assert figures.combined_noise == pytest.approx(figures.predicted_noise, rel=0.05)

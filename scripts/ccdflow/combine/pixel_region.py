@@ -68,7 +68,7 @@ def check_region(amplifier, shape):
     UserError
         If it is not.
     """
-    y0, y1, x0, x1 = region = PixelRegion(*amplifier.region)
+    y0, y1, x0, x1 = region = amplifier.region
     if not (0 <= y0 < y1 <= shape[0] and 0 <= x0 < x1 <= shape[1]):
         raise UserError(
             f"the region of amplifier {amplifier.name} is not inside the image",

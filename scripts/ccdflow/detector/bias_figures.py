@@ -352,7 +352,7 @@ class AmplifierValues:
     name : str
         Its name.
     region : ccdflow.combine.pixel_region.PixelRegion
-        Its pixels in the combined image.
+        Its pixels in the combined image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
     gain : float or None
         Electrons per adu.
     read_noise : float or None
@@ -366,6 +366,9 @@ class AmplifierValues:
     gain: float | None = None
     read_noise: float | None = None
     along: str = "rows"
+
+    def __post_init__(self):
+        object.__setattr__(self, "region", PixelRegion(*self.region))
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Science(Kind):
                 is_enabled = type_is_enabled(context.settings, type_)
                 types[type_] = is_enabled and type_ in settings["types"]
             if row.status == SET_ASIDE and not row.gone:
-                # The raw file was replaced: the product of its former content is moved away.
+                # The product of the raw file as it was is moved away.
                 continue
             if row.status != OK or not types[type_]:
                 # A product that is not wanted, or whose frame is being copied, is not touched.
