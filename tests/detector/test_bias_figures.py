@@ -23,9 +23,9 @@ from ccdflow.detector.bias_figures import (
     member_structure,
     noise_prediction,
 )
+from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
 from ccdflow.detector.frame_figures import Estimate, FrameStatistics, frame_statistics
 from ccdflow.detector.member_selection import Thresholds, select_members
-from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
 from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[2] / "../shared/data/kast_blue_2015"

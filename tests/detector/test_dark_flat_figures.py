@@ -32,6 +32,7 @@ from ccdflow.detector.dark_flat_selection import (
     select_darks,
     select_flats,
 )
+from ccdflow.detector.dark_warnings import warnings_on_dark
 from ccdflow.detector.flat_figures import flat_statistics, measure_flat, measure_gain_of_flats
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.errors import UserError
@@ -58,7 +59,7 @@ def test_rate_hot_pixels_and_noise_of_each_amplifier(tmp_path):
         assert 0.97 < figures.noise_ratio.value < 1.03
         assert figures.glow.value == 0
         assert figures.percentiles[99.9] > 5 > figures.percentiles[84]
-        assert dark_figures.warnings_on_dark(figures) == []
+        assert warnings_on_dark(figures) == []
 
 
 def test_glow_is_seen_in_the_amplifier_that_has_it(tmp_path):
@@ -113,7 +114,7 @@ def test_light_that_leaks_in_is_said(tmp_path):
     hours = [0.1 * k for k in range(6)]
     figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)[0]
     assert figures.drift.slope.value == pytest.approx(30, rel=0.1)
-    (text,) = dark_figures.warnings_on_dark(figures)
+    (text,) = warnings_on_dark(figures)
     assert re.search(r"rose by 1[\d.]* from [\d.]+ adu: light", text)
     assert "light that leaks in" in text
 
@@ -147,7 +148,7 @@ def test_a_sentence_on_drift_counts_the_noise_of_the_overscan(tmp_path):
         noises = [replace(each, read_noise=3.0, level_noise=noise) for each in amplifiers()]
         dark = combine_darks(members, bias=bias, amplifiers=noises)
         figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)
-        texts = [" ".join(dark_figures.warnings_on_dark(each)) for each in figures]
+        texts = [" ".join(warnings_on_dark(each)) for each in figures]
         assert ["its frames rose by" in text for text in texts] == [said] * len(noises)
 
 

@@ -104,26 +104,26 @@ def test_what_a_map_does_to_pixels_is_what_the_shutter_did():
     cells = dead_time.cell_sums(dead[None], slice(0, 101), (101, 103))
     mean = dead.mean()
     excess = cells[0][0] / cells[1] - mean
-    back = dead_time.plane(excess, (101, 103)) + mean
+    back = dead_time.interpolate_cells(excess, (101, 103)) + mean
     assert np.abs(back - dead).max() < 1e-3
     error = np.full(excess.shape, 1e-4)
-    factor, variance = dead_time.correction(excess, error, mean, 0.5, [1.0, 4.0], (101, 103))
+    factor, variance = dead_time.shutter_factor(excess, error, mean, 0.5, [1.0, 4.0], (101, 103))
     flat = ((1 - back) / (1 - mean) + (4 - back) / (4 - mean)) / 2
     np.testing.assert_allclose(factor, flat / ((0.5 - back) / 0.5), rtol=1e-6)
     slope = 1 / (0.5 - mean) - (1 / (1 - mean) + 1 / (4 - mean)) / 2
     np.testing.assert_allclose(variance, (1e-4 * slope) ** 2, rtol=1e-5)
     # Without the mean, the frame keeps its own.
-    factor, _ = dead_time.correction(excess, error, np.nan, 0.5, [4.0], (101, 103))
+    factor, _ = dead_time.shutter_factor(excess, error, np.nan, 0.5, [4.0], (101, 103))
     np.testing.assert_allclose(
         factor, (1 - (back - mean) / 4) / (1 - (back - mean) / 0.5), rtol=1e-6
     )
     with pytest.raises(FrameError, match=r"EXPTIME: .* no longer than the dead time.*leave it out"):
-        dead_time.correction(excess, error, mean, 0.01, [4.0], (101, 103))
+        dead_time.shutter_factor(excess, error, mean, 0.01, [4.0], (101, 103))
 
 
 def test_a_cell_without_good_pixels_takes_its_neighbours():
     cells = np.array([[1.0, np.nan, 1.0], [1.0, 1.0, 1.0]])
-    assert (dead_time.plane(cells, (32, 48)) == 1).all()
+    assert (dead_time.interpolate_cells(cells, (32, 48)) == 1).all()
 
 
 # -- the workflow ----------------------------------------------------------------------------------

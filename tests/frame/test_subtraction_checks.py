@@ -12,8 +12,8 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
-from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
-from ccdflow.frame import reduction, subtraction_checks
+from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
+from ccdflow.frame import reduction, seam_checks, strip_samples, subtraction_checks
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.settings import ROOT
 
@@ -60,7 +60,7 @@ def test_the_noise_of_rows_comes_back(k):
 def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, said):
     for seed in range(8):
         reduced = reduce(raw(k, seed=seed), BY_ROW)
-        assert kinds(reduced) == [subtraction_checks.GREW] * said, seed
+        assert kinds(reduced) == [subtraction_checks.ROW_NOISE_GREW] * said, seed
         if said:
             assert "`reduction: {model: polynomial}`" in reduced.warnings[0][1]
         assert kinds(reduce(raw(k, seed=seed), SMOOTHED)) == [], seed
@@ -70,7 +70,7 @@ def test_saturated_pixels_are_no_sign_of_too_narrow_a_strip():
     """Their noise is 0: a level a row of any strip would raise it."""
     frame = raw(16)
     frame[:, :NX] = 65535
-    assert subtraction_checks.GREW not in kinds(reduce(frame, BY_ROW))
+    assert subtraction_checks.ROW_NOISE_GREW not in kinds(reduce(frame, BY_ROW))
 
 
 def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed():
@@ -163,18 +163,18 @@ def two(split, *, seam, step, seed=3, light=0.0):
 @pytest.mark.parametrize("light", [0.0, 500.0])
 def test_a_seam_elsewhere_than_the_split_is_warned_of(step, light):
     reduced = two(64, seam=40, step=step, light=light)
-    (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.SEAM)
+    (text,) = (text for kind, text in reduced.warnings if kind == seam_checks.SEAM)
     assert "amplifiers A1 and A2 are split at column 65, and the image steps by" in text
     assert "at column 41:" in text
     image = reduced.images[0].data.astype(float)
     assert image[:, 40:64].mean() - image[:, :40].mean() == pytest.approx(step, abs=0.1)
-    assert subtraction_checks.SEAM not in kinds(two(40, seam=40, step=step, light=light))
+    assert seam_checks.SEAM not in kinds(two(40, seam=40, step=step, light=light))
 
 
 def test_a_step_of_the_sky_is_no_seam():
     rng = np.random.default_rng(5)
     light = np.where(np.arange(NX) < 90, 100.0, 104.5) + rng.normal(0, 0.1, NX)
-    assert subtraction_checks.SEAM not in kinds(two(64, seam=64, step=4.5, light=light))
+    assert seam_checks.SEAM not in kinds(two(64, seam=64, step=4.5, light=light))
 
 
 # -- what a geometry decides -------------------------------------------------------------------
@@ -361,9 +361,9 @@ def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, mo
         lines, strip = (np.rint(1000 + 4 * rng.standard_normal((rows, n))) for n in (128, k))
         levels = np.median(strip, axis=1)
         _, warnings = subtraction_checks.judge_sample(
-            subtraction_checks.Sample(lines, levels, levels, strip, 4.0), BY_ROW
+            strip_samples.Sample(lines, levels, levels, strip, 4.0), BY_ROW
         )
-        said += subtraction_checks.GREW in [kind for kind, _ in warnings]
+        said += subtraction_checks.ROW_NOISE_GREW in [kind for kind, _ in warnings]
     assert fewest <= said <= most
 
 
@@ -431,4 +431,4 @@ def test_a_quiet_readout_has_no_empty_rows(noise):
         frame = np.rint(1000.3 + noise * rng.standard_normal((4000, 60))).astype(np.uint16)
         one = amplifier("1:50,1:4000", "51:60,1:4000")
         made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
-        assert subtraction_checks.EMPTY not in dict(made.warnings)
+        assert subtraction_checks.EMPTY_ROWS not in dict(made.warnings)

@@ -15,12 +15,14 @@ import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.answers import Answer, reasons_of
+from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
 from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
+from ccdflow.run.rawframes.rows import digest
 
 
 @pytest.fixture
@@ -279,6 +281,23 @@ def test_the_page_tells_the_rule_of_the_configuration(archive, rules, words):
     assert (ASSOCIATIONS.page_basis(context, NIGHT) == ASSOCIATIONS.page_basis(usual, NIGHT)) == (
         not rules
     )
+
+
+def test_steps_have_the_hashes_of_their_values_in_order(archive):
+    """They are part of the keys of night pages: a changed field would draw all pages again."""
+    archive.take("bias", NIGHT, 5)
+    archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan()
+    (group,) = SCIENCE.night_groups(context, NIGHT)
+    bias, *_, flat = (
+        night_plan.plain_step(context, answer) for answer in answers_of(context, group)
+    )
+    assert bias._fields[:3] == ("kind", "product", "lag")
+    assert (bias.kind, bias.lag, bias.scale, bias.place, bias.rival) == ("bias", 0, 1.0, 0, "")
+    assert digest(bias) == digest(
+        ["bias", bias.product, 0, 1.0, bias.variance, False, ["own night"], 0, "", ""]
+    )
+    assert digest(flat) == digest(["flat", True, flat.missing])
 
 
 def test_the_noise_of_a_master_is_told_by_a_frame_that_takes_it():

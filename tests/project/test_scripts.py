@@ -20,6 +20,7 @@ from snakemake.cli import parse_args
 from ccdflow import commandline
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
+from ccdflow.run import forked_frames
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -422,7 +423,7 @@ def children():
 def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(frames, monkeypatch, capsys):
     calibrate = importlib.import_module("calibrate")
     monkeypatch.chdir(frames)
-    monkeypatch.setattr(calibrate.threading, "active_count", lambda: 1)
+    monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 1)
     real, parent, before = calibrate.calibrate, os.getpid(), children()
 
     def killed(path, out, options, store):
