@@ -76,10 +76,10 @@ def _calibrate(config):
 
 @pytest.fixture
 def archive(tmp_path):
-    found = Archive(tmp_path)
+    night_archive = Archive(tmp_path)
     for night, number in ((OLD, 4), (OWN, 6)):
-        found.take("bias", night, number)
-    return found
+        night_archive.take("bias", night, number)
+    return night_archive
 
 
 def night_of(done, product):
@@ -109,12 +109,12 @@ def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
     lags = {"own": 0, "refused": 1, "made": 2, "pending": 3, "later": -2}
     step = Step("flat", tuple(Use(name, lag, 1.0, 1.0, "A") for name, lag in lags.items()))
     pending = {"own", "pending", "later"}
-    found = {name: ledger.Record(name, "flat", "key") for name in lags}
-    found["refused"] = replace(found["refused"], status=ledger.REFUSED)
+    records = {name: ledger.Record(name, "flat", "key") for name in lags}
+    records["refused"] = replace(records["refused"], status=ledger.REFUSED)
     settings = {"direction": "causal", "same_night": True, "scale_up": 1}
     context = SimpleNamespace(
         settings={"calibrate": settings | {"temperature_tolerance": 0.5}},
-        planned=lambda name, make: make(), ledger={}, outcome=found.get,
+        planned=lambda name, make: make(), ledger={}, outcome=records.get,
         will_be_made=pending.__contains__,
     )  # fmt: skip
     needs, spare = needs_of(context, [step])

@@ -12,7 +12,6 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
-from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import session
 from ccdflow.run.rawframes import header_store, inventory, inventory_table, rawfolder, rawnames
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
@@ -155,8 +154,8 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reaso
         update(box, store, settle=60, now=now + wait)
         row = store.rows["n1/new.fits"]
         assert row.shown[0] == expected
-        said = "still being written: " if expected == "arriving" else ""
-        assert row.reason.startswith(said + reason)
+        start = "still being written: " if expected == "arriving" else ""
+        assert row.reason.startswith(start + reason)
         store.rows.pop("n1/new.fits")
 
 
@@ -271,8 +270,8 @@ def test_raw_folder_without_frames(box):
 def test_links_are_followed_but_not_in_circles(box):
     (box.raw / "n1/again").symlink_to(box.raw)
     (box.raw / "linked").symlink_to(box.raw / "n1/deep")
-    found = rawfolder.list_raw(box.raw)
-    assert sorted(found) == ["linked/er/beta.FIT", *ALL]
+    names = rawfolder.list_raw(box.raw)
+    assert sorted(names) == ["linked/er/beta.FIT", *ALL]
 
 
 _KEYWORDS = (
@@ -319,14 +318,14 @@ def test_any_header_becomes_a_row(box, cards):
 @pytest.mark.parametrize("target", ["/proc/self", "/proc", "/sys"])
 def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
     (box.raw / "odd").symlink_to(target)
-    found, problems = rawfolder.look_through(box.raw)
+    stamps, problems = rawfolder.look_through(box.raw)
     tree = "/" + target.split("/")[1]
     assert problems == {
         "odd/": f"leads into {tree}; it is not followed: remove the link, or lead it to the folder"
         " of the frames"
     }
-    assert found
-    assert not [name for name in found if name.startswith("odd/")]
+    assert stamps
+    assert not [name for name in stamps if name.startswith("odd/")]
 
 
 def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
@@ -334,7 +333,7 @@ def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
         rawfolder.look_through("/proc/self")
     # Mounted below the raw folder.
     (box.raw / "odd").mkdir()
-    look, found = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
+    look, stamps = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
 
     def mounted(walk, prefix, above, link):
         walk.systems = {box.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
@@ -342,7 +341,7 @@ def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
 
     monkeypatch.setattr(rawfolder._Walk, "look", mounted)
     assert rawfolder.look_through(box.raw) == (
-        found,
+        stamps,
         {"odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
          " without it"},
     )  # fmt: skip
@@ -355,15 +354,15 @@ def test_a_link_into_the_results_is_not_followed(box, target):
     before = rawfolder.list_raw(box.raw)
     (box.raw / "odd").symlink_to(box.root / target)
     (box.raw / "other").symlink_to(box.raw / "n1")
-    found, problems = rawfolder.look_through(box.raw, box.results)
+    stamps, problems = rawfolder.look_through(box.raw, box.results)
     place = "odd/results/" if target == "." else "odd/"
     assert problems == {
         place: "leads into the results folder; it is not followed: remove the link, or lead it to"
         " the folder of the frames"
     }
-    assert not [name for name in found if "reduced" in name]
-    assert found.keys() >= before.keys()
-    assert any(name.startswith("other/") for name in found)
+    assert not [name for name in stamps if "reduced" in name]
+    assert stamps.keys() >= before.keys()
+    assert any(name.startswith("other/") for name in stamps)
 
 
 def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box, monkeypatch):
@@ -378,10 +377,10 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box,
             (place / f"to{other}").symlink_to(box.root / "away" / str(other))
     (box.raw / "first").symlink_to(box.root / "away" / "0")
     (box.raw / "second").symlink_to(box.root / "away")
-    found, problems = rawfolder.look_through(box.raw)
+    stamps, problems = rawfolder.look_through(box.raw)
     assert sorted(problems) == ["first/", "second/"]
     assert problems["first/"].startswith("leads into a tree of more than 50 folders")
-    assert found == before
+    assert stamps == before
 
 
 # -- results on a disk that does not tell capitals -----------------------------------------------
@@ -465,62 +464,3 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeyp
     update(box, store, now=later)
     row = store.rows[file]
     assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
-
-
-# -- verdicts of a job ---------------------------------------------------------------------------
-
-
-def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(box, monkeypatch):
-    box.run()
-    (box.results / "reduced/n1/alpha1.fits").unlink()
-
-    def broken(context, job, row, raw):
-        raise ValueError("a fault of the moment")
-
-    monkeypatch.setattr(reduce_job, "_reduce", broken)
-    for attempts in (1, 1, 0):
-        outcome = box.run()
-        assert [job for job in outcome.jobs if job.startswith("reduced/")] == [
-            "reduced/n1/alpha1.fits"
-        ] * attempts
-        row = load_store(box.results).rows["n1/alpha1.fits.gz"]
-        assert (row.status, "a fault of the moment" in row.reason) == ("set aside", True)
-    monkeypatch.undo()
-    assert box.run().jobs == []
-    os.utime(box.raw / "n1/alpha1.fits.gz")
-    box.run()
-    assert (box.results / "reduced/n1/alpha1.fits").is_file()
-
-
-def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypatch):
-    expected = box.run() and {
-        path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")
-    }
-    (box.results / "reduced/n1/alpha1.fits").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(reduce_job, "_reduce", lambda *_: 1 / 0)
-        box.run()
-    assert "reduced/n1/alpha1.fits" in box.run().jobs
-    found = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
-    assert found == expected
-    assert box.run().jobs == []
-
-
-# -- small pictures ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
-def test_a_small_picture_that_is_damaged_in_place_is_made_again(box, how):
-    """Its folder's time tells nothing of a file that is written over."""
-    box.run()
-    path = next((box.results / "nights").rglob("frames/reduced*alpha1*.png"))
-    sound = path.read_bytes()
-    if how == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(sound[:99] if how == "cut" else sound[:70] + b"\0" + sound[71:])
-    assert [job for job in box.run().jobs if job.endswith("frames.json")] == [
-        "nights/2024-03-01/frames.json"
-    ]
-    assert path.read_bytes() == sound
-    assert box.run().jobs == []

@@ -62,9 +62,9 @@ def test_a_product_of_any_ending_is_kept(box, how):
             content[-3000] ^= 1
             path.write_bytes(content)
         kept[paths.reduced_frame(name)] = content
-    said = plan_description.lines_on_plan(box.plan().plan)
+    lines = plan_description.lines_on_plan(box.plan().plan)
     for product in kept:
-        assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in said)
+        assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in lines)
     box.run()
     for product, content in kept.items():
         assert not (box.results / product).exists()
