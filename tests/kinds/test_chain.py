@@ -7,6 +7,7 @@ import io
 import re
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from astropy.io import fits
@@ -318,6 +319,13 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
     # Rules know the folders without the kinds.
     assert list(paths.FOLDERS) == kinds.CHAIN.folders
+
+
+def test_masters_and_measurements_take_all_cores():
+    wide = {kind.name for kind in kinds.CHAIN if kind.takes_all_cores}
+    assert wide == {"bias", "dark", "flat", "detector", "shutter", "bad pixels"}
+    assert kinds.CHAIN.is_wide(SimpleNamespace(kind="dark"))
+    assert not kinds.CHAIN.is_wide(SimpleNamespace(kind="frame"))
 
 
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)

@@ -504,12 +504,10 @@ def _make_claimed(path, chain, threads, parent, say):
     meter = _Meter(context, mode="plain" if parent is None else "none")
     reporter = claims.Reporter(path, lambda: meter.progress.count)
     reporter.start()
-    outcome = worker.work(
+    outcome = worker.work_plan(
         context,
         session.plan.jobs.values(),
         threads=threads,
-        make=chain.make,
-        is_wide=lambda job: chain.by_name(job.kind).todo == "make",
         on_done=meter.tick,
     )
     meter.progress.end()

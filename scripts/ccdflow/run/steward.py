@@ -306,12 +306,10 @@ class Steward:
         """
         if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
             return
-        outcome = worker.work(
+        outcome = worker.work_plan(
             self.session.context,
             self.jobs.remaining(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
-            make=self.chain.make,
-            is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
             on_done=self._tick,
         )
         for product, reason in outcome.unrecorded.items():

@@ -69,6 +69,27 @@ class Outcome:
     full: str = ""
 
 
+def work_plan(context, jobs, *, threads, on_done=None):
+    """Make the products of these jobs as their kinds do, each after the jobs that it needs.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    jobs : iterable of ccdflow.run.job.Job
+    threads : int
+    on_done : callable, optional
+        See `work`, which also names the errors.
+
+    Returns
+    -------
+    Outcome
+    """
+    chain = context.chain
+    return work(
+        context, jobs, threads=threads, make=chain.make, is_wide=chain.is_wide, on_done=on_done
+    )
+
+
 def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
     """Make the products of these jobs, each after the jobs that it needs.
 

@@ -47,6 +47,7 @@ class MasterKind(Kind):
     not_in_name = ("part",)
     split_by_tolerance = ()
     todo = "make"
+    takes_all_cores = True
     place = "combined/"
     reach = MASTERS
     header = 4

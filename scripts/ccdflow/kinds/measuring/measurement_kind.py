@@ -11,6 +11,7 @@ class MeasurementKind(Kind):
     """A measurement of a detector by masters of a night and their members."""
 
     todo = "make"
+    takes_all_cores = True
     stage = 5
     place = "detector/"
     reach = MASTERS

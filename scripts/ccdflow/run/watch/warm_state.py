@@ -314,13 +314,10 @@ class WarmState:
         -------
         ccdflow.run.worker.Outcome
         """
-        chain = part.context.chain
-        outcome = worker.work(
+        outcome = worker.work_plan(
             part.context,
             part.jobs,
             threads=cores,
-            make=chain.make,
-            is_wide=lambda job: chain.by_name(job.kind).todo == "make",
             on_done=on_done,
         )
         for record in outcome.records.values():

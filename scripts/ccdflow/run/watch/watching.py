@@ -500,12 +500,10 @@ class Watch:
             lines = frame_lines.FrameLines(
                 context, jobs, self.say, is_short=is_short, begun=self._begun
             )
-            outcome = worker.work(
+            outcome = worker.work_plan(
                 context,
                 jobs,
                 threads=self.cores,
-                make=self.chain.make,
-                is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
                 on_done=self._teller(lines),
             )
             lines.end()
