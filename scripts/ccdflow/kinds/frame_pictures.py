@@ -312,7 +312,7 @@ def raw_values(context, row, hdu):
     with raw:
         layout = raw.layout(whole=False)
         data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)
-    stored, offset = decoding.array(data, layout.hdus[hdu], row.file)
+    stored, offset = decoding.stored_pixels(data, layout.hdus[hdu], row.file)
     image = stored.astype(np.float32)
     image += offset
     return image

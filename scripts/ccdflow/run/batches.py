@@ -516,7 +516,7 @@ def _make_claimed(path, chain, threads, parent, say):
     if outcome.full:
         say(outcome.full)
         return FULL
-    if not close(context, path):
+    if not record_batch(context, path):
         return 1
     reporter.end()
     return 0
@@ -560,7 +560,7 @@ def tally(context):
     return BatchCount(frames, aside, others)
 
 
-def close(context, path):
+def record_batch(context, path):
     """Leave the record of a finished batch, if each of its jobs has left one.
 
     Parameters

@@ -237,7 +237,7 @@ def _make_room(axes, inches):
     axes.set_ylim(low, low + (high - low) / (1 - min(free, 0.6)))
 
 
-def widen(axes, values, *, least=1e-3):
+def set_vertical_scale(axes, values, *, least=1e-3):
     """Set the vertical scale for values, wide enough that noise does not look like jumps.
 
     Parameters

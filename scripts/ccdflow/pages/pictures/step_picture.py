@@ -15,7 +15,7 @@ from ccdflow.pages.pictures.canvas import (
     line_style,
     new_figure,
     png_bytes,
-    widen,
+    set_vertical_scale,
 )
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, WIDTH, drawable_text
 from ccdflow.pages.pictures.trend_picture import night_ticks, positions
@@ -124,7 +124,7 @@ def _draw_lines(axes, panel, where):
         label = f"{drawable_text(line.name)}: {middle:.4g} {unit}".rstrip()
         axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
         drawn += values.tolist()
-    widen(axes, drawn, least=0.5 if panel.is_level else 0.05)
+    set_vertical_scale(axes, drawn, least=0.5 if panel.is_level else 0.05)
 
 
 def _mark_nights(axes, where, nights, *, color, linestyle="-", named=False):

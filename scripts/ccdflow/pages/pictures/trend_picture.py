@@ -16,7 +16,7 @@ from ccdflow.pages.pictures.canvas import (
     line_style,
     new_figure,
     png_bytes,
-    widen,
+    set_vertical_scale,
 )
 from ccdflow.pages.pictures.style import FAINT, LEFT, WIDTH, drawable_text
 
@@ -104,7 +104,9 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
                 axes.margins(y=0.6)
             if key == "noise_ratio":
                 # A few percent are the statistics of the measurement.
-                widen(axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2)
+                set_vertical_scale(
+                    axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2
+                )
             label_axes(axes, name, "", axis)
             night_ticks(axes, where)
             if highlight in where:
