@@ -12,6 +12,13 @@ from heapq import heapify, heappop, heappush
 
 from ccdflow.run import failures, ledger
 
+SWITCH_SECONDS = 0.0003
+"""Seconds for which a thread goes on while others wait, as `sys.setswitchinterval` takes them.
+
+A thread yields at each system call and waits this long to go on. With Python's own, longer
+interval the cores are idle for a third of the time.
+"""
+
 
 def attempt(context, job, *, make, threads=1):
     """Make a job's product and leave its record; an error becomes a record as well.

@@ -18,7 +18,16 @@ from ccdflow.pages.pictures.canvas import (
     png_bytes,
     set_vertical_scale,
 )
-from ccdflow.pages.pictures.style import FAINT, LEFT, WIDTH, drawable_text
+from ccdflow.pages.pictures.style import (
+    FAINT,
+    LEFT,
+    NIGHTS_HEIGHT,
+    NIGHTS_STEP,
+    NIGHTS_TOP,
+    RIGHT,
+    WIDTH,
+    drawable_text,
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             ("noise_ratio", "Noise of the combined bias, measured over predicted", "ratio"),
         )
         for row, (key, name, axis) in enumerate(panels):
-            axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
+            axes = place(night_panel_box(row))
             for number, which in enumerate(series):
                 _draw_trend(
                     axes,
@@ -114,6 +123,11 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             if row == 0:
                 legend(axes)
         return png_bytes(figure)
+
+
+def night_panel_box(row):
+    """Return left, top, width and height, inches, of a panel over the nights; rows from 0."""
+    return LEFT, NIGHTS_TOP + NIGHTS_STEP * row, WIDTH - LEFT - RIGHT, NIGHTS_HEIGHT
 
 
 def positions(nights):

@@ -173,8 +173,7 @@ class Watch:
     def run(self):
         """Watch until `end` is called; then make all products that are left."""
         claim_folder(self)
-        # As in a run: threads that wait for the disk let others go on at once.
-        sys.setswitchinterval(0.0003)
+        sys.setswitchinterval(worker.SWITCH_SECONDS)
         heaps.keep_few()
         source = self._open()
         try:
