@@ -117,7 +117,7 @@ class StreamUnpacker:
     make : callable
         Returns a decompressor of one stream: of `bz2`, `lzma` or `isal.igzip_lib`.
     errors : tuple of type
-        What the decompressor raises for damaged bytes.
+        Errors of the decompressor for damaged bytes.
     """
 
     def __init__(self, slices, make, errors):
