@@ -188,7 +188,7 @@ def _join(jobs, planned, parts, home):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
-    a product of no batch is in neither.
+    a product outside all batches is left to the main process.
     """
     apart = []
     for job in jobs:
