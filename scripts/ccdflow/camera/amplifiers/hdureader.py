@@ -155,7 +155,7 @@ class HduReader:
         return None
 
     def section(self, keywords, suffix=""):
-        """Return the first of these cards as a Section within the frame, or None.
+        """Return the first of these cards as a DirectedSection within the frame, or None.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class HduReader:
         return section
 
     def parsed(self, keyword, text, *, shape=None):
-        """Return the text of a card as a Section, wherever it lies.
+        """Return the text of a card as a DirectedSection, wherever it lies.
 
         Parameters
         ----------
