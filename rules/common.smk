@@ -116,7 +116,7 @@ def needed(wildcards):
     return [*map(ancient, before), *after]
 
 
-def product(wildcards):
+def product_path(wildcards):
     """Return the path of the product that a job puts in place."""
     return f"{RESULTS}/{RUN.jobs.job(wildcards.product).product}"
 

@@ -306,11 +306,6 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 def gain_differs(gain, measured, error):
     """Tell whether a measured gain is not that of the profile or header.
 
-    >>> gain_differs(1.10, 1.19, 0.004), gain_differs(1.19, 1.175, 0.004)
-    (True, False)
-    >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
-    (False, False)
-
     Parameters
     ----------
     gain : float
@@ -321,6 +316,13 @@ def gain_differs(gain, measured, error):
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> gain_differs(1.10, 1.19, 0.004), gain_differs(1.19, 1.175, 0.004)
+    (True, False)
+    >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
+    (False, False)
     """
     difference = abs(measured - gain)
     return difference > GAIN_DIFFERS * gain and difference > _GAIN_SIGMAS * error
