@@ -27,8 +27,7 @@ class TimePoint:
         Hours since the first midnight of the night's frames, UT.
     value : float
         In the unit of its panel.
-    kind : str
-        Image type.
+    image_type : str
     words : str
         Text on hovering: file, value and unit.
     number : int
@@ -37,7 +36,7 @@ class TimePoint:
 
     hours: float
     value: float
-    kind: str
+    image_type: str
     words: str
     number: int = -1
 
@@ -90,14 +89,14 @@ class TimePanels:
     panels : tuple of TimePanel
     start, end : float
         Hours at the left and at the right edge.
-    kinds : tuple of str
+    image_types : tuple of str
         The image types that occur.
     """
 
     panels: tuple[TimePanel, ...]
     start: float
     end: float
-    kinds: tuple[str, ...]
+    image_types: tuple[str, ...]
 
     def x(self, point):
         """Return how far right a point lies in the panel, 0 to 1000."""
@@ -149,7 +148,7 @@ def strip_section(panels):
     if not hours:
         return None
     room = max(_ROOM_OF_TIME * (max(hours) - min(hours)), _LEAST_TIME)
-    kinds = {point.kind for panel in panels for point in panel.points}
-    kinds = tuple(sorted(kinds, key=lambda kind: (type_rank(kind), kind)))
-    strip = TimePanels(panels, min(hours) - room, max(hours) + room, kinds)
+    image_types = {point.image_type for panel in panels for point in panel.points}
+    image_types = tuple(sorted(image_types, key=lambda each: (type_rank(each), each)))
+    strip = TimePanels(panels, min(hours) - room, max(hours) + room, image_types)
     return Section("clock", "Through the night", template="strip.html.j2", content=strip, order=20)
