@@ -190,22 +190,22 @@ class Levels(Kind):
     def has_name(self, product):
         return product.startswith(self.place)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         frames = [row for row in context.rows_of(night) if row.status == "ok"]
         return [f"levels/{night}.txt"] if frames else []
 
     def plan(self, planner):
         context = planner.context
         for night in sorted({row.night for row in context.store.rows.values()}):
-            for product in self.shown(context, night):
-                needs = kinds.FRAME.shown(context, night)
+            for product in self.products_on_page(context, night):
+                needs = kinds.FRAME.products_on_page(context, night)
                 planner.want(self, product, night, self._of(context, night), needs=needs)
 
     def basis(self, context, job):
         return self._of(context, job.night)
 
     def _of(self, context, night):
-        frames = kinds.FRAME.shown(context, night)
+        frames = kinds.FRAME.products_on_page(context, night)
         records = [r for r in map(context.outcome, frames) if r and r.status == ledger.MADE]
         return {"version": self.version, "frames": [[r.product, r.key] for r in records]}
 

@@ -331,7 +331,7 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(box):
     (box.results / "reduced/undated/b1.fits").unlink()
     box.run()
     row = load_store(box.results).rows["undated/b1.fits.gz"]
-    assert row.shown[0] == "set aside"
+    assert row.status_and_reason[0] == "set aside"
     assert (row.camera, row.geometry, row.facts["imagetyp"]) == ("", "", "")
     check_from_scratch(box)
 

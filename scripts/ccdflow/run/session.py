@@ -520,7 +520,9 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     lines += unknown_lines(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {
-        reduced_product(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING
+        reduced_product(f)
+        for f, row in context.store.rows.items()
+        if row.status_and_reason[0] == ARRIVING
     }
     unmade |= {record.product for record in (*failed, *left)}
     records, counts = records_by_kind(context.ledger), []

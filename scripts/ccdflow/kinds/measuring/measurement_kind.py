@@ -80,7 +80,7 @@ class MeasurementKind(Kind):
         )
         return by_night.get(night, [])
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the measurements that a night's page shows."""
         return [group.product for group in self.night_groups(context, night)]
 

@@ -294,7 +294,7 @@ class _Opening:
         masters = {}
         for group in context.groups.values():
             if reach[group.kind] == MASTERS:
-                masters.setdefault(group.shown, {})[group.product] = group
+                masters.setdefault(group.night_of_page, {})[group.product] = group
         made = {job.night for job in partial.jobs.values() if reach[job.kind] == MASTERS}
         new = []
         for night in nights.opened | masters.keys():
@@ -311,7 +311,7 @@ class _Opening:
     def _check_order(self, new):
         """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""
         last = max(filter(is_dated, self._nights.closed), default="")
-        if not all(is_dated(group.shown) and group.shown > last for group in new):
+        if not all(is_dated(group.night_of_page) and group.night_of_page > last for group in new):
             raise NeedsWholePlan("a night with masters of its own is not the last one")
 
     def _check_copies(self, context, new):

@@ -172,7 +172,7 @@ class Row:
         return not self.facts["date_obs"] and not is_dated(self.facts["night"])
 
     @property
-    def shown(self):
+    def status_and_reason(self):
         """Status and reason as they stand in the table."""
         if self.gone:
             return RAW_MISSING, f"{self.gone}; its product is kept"

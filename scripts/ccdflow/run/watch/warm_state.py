@@ -165,7 +165,7 @@ class WarmState:
         """The groups that each night's page shows, by product."""
         nights = {}
         for group in self.context.groups.values():
-            nights.setdefault(group.shown, {})[group.product] = group
+            nights.setdefault(group.night_of_page, {})[group.product] = group
         return nights
 
     @cached_property
@@ -325,7 +325,7 @@ class WarmState:
                 record = replace(record, boot=ledger.boot_id())
                 self.context.ledger[record.product] = self.made[record.product] = record
         for product, group in part.context.groups.items():
-            self._groups.setdefault(group.shown, {})[product] = group
+            self._groups.setdefault(group.night_of_page, {})[product] = group
         return outcome
 
 
