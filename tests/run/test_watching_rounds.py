@@ -375,7 +375,7 @@ def test_a_frame_that_is_read_once_more_and_is_the_same_leads_to_nothing(night):
 
 def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
     night.arrive(*LATE)
-    night.watch._looked = 0.0
+    night.watch._last_look_end = 0.0
     (night.raw / LATE[0]).unlink()
     night.watch._look()
     assert night.watch._is_due()
@@ -480,7 +480,7 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
     monkeypatch.setattr(lock, "take_lock", fails)
     source = Source(set(LATE))
     for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
-        night.watch._looked = clock.now
+        night.watch._last_look_end = clock.now
         night.watch._step(source)
     assert len(asked) == tries
     monkeypatch.undo()

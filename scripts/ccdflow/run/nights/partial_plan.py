@@ -116,7 +116,7 @@ class _Changes:
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
         self.products = {name for name in self.folders if not name.startswith("raw/")}
-        self.found = {file: at for folder in self.raw for file, at in self._list_frames(folder)}
+        self.stamps = {file: at for folder in self.raw for file, at in self._list_frames(folder)}
 
     def _list_frames(self, folder):
         """Yield (file, stamp) of the raw frames of a folder."""
@@ -162,7 +162,7 @@ class _Changes:
         segments = {paths.segment(row.night) for row in rows.values()}
         changed = set(self.raw)
         for file in rows:
-            if posixpath.dirname(file) in changed and file not in self.found:
+            if posixpath.dirname(file) in changed and file not in self.stamps:
                 raise NeedsWholePlan(f"{file} is gone")
             if not is_plain_name(file):
                 raise NeedsWholePlan(f"{file!r} is no plain name")
@@ -223,7 +223,7 @@ class _Opening:
         store, records = self._store(opened), OpenLedger(self._notes, sorted(opened))
         taken = self._take_in(store, records)
         inventory.update(
-            store, self._reading, only=self._changes.found, cores=cores, progress=progress
+            store, self._reading, only=self._changes.stamps, cores=cores, progress=progress
         )
         rows = dict(store.rows)
         more = {row.night for row in rows.values() if nights.is_closed(row.night)}
