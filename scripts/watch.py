@@ -135,7 +135,7 @@ def watch(options):
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
             signal.signal(number, lambda *_: watched.end())
     # Before the page is written: another watch may be writing it.
-    watching.claim_folder(watched)
+    watched.claim.take_within_limit()
     observer.say(f"watching {values['raw']}; Ctrl-C ends")
     observer.begin()
     try:

@@ -43,7 +43,7 @@ class PartOfAll(dict):
     ----------
     some : dict
     everything : dict
-        What is put in or removed is put in there or removed there as well.
+        Changes are made in both mappings.
     """
 
     def __init__(self, some, everything):

@@ -13,24 +13,24 @@ import gc
 import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccdflow import paths, settings
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow import settings
+from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.job import FRAMES
 from ccdflow.run.nights import note_lines
-from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING
 from ccdflow.run.watch import (
     arrivals,
     complaints,
+    folder_claim,
     frame_lines,
     heaps,
+    looks,
     night_closing,
     page_pace,
     warm_state,
@@ -47,16 +47,8 @@ _PATIENCE = 10.0
 _REST = 2.0
 # The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
 _REST_TIMES = 5
-# Seconds after which the folder is looked through even where the kernel reports frames, for missed
-# ones.
-_LOOK = 10.0
-# At least this many times the last look: a look goes through all frames of the archive, and with a
-# million of them one every ten seconds would never end.
-_LOOK_TIMES = 20
 # In a round of more jobs no line waits for the width of the stars.
 _MOST_JOBS = 200
-# If this many files give no answer, no other one is tried.
-_MOST_AWAY = 8
 
 
 @dataclass
@@ -133,10 +125,6 @@ class Watch:
         self._warm = None
         # Files as the last round found them; those of them that were incomplete.
         self._seen, self._arriving = arrivals.SeenFrames(), set()
-        # The end of the last look through the raw folder, and the seconds that it took.
-        self._last_look_end, self._look_seconds, self._lost_files = 0.0, 0.0, set()
-        # Files of the last look that no round had seen.
-        self._unseen_files = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
         # Files that no round has done yet; none is tried before this time.
@@ -149,8 +137,11 @@ class Watch:
         # Nights whose pages were put off, and the lines of their frames, which wait for the widths
         # of stars in the nights' lists.
         self._pace, self._open_lines = page_pace.PagePace(), {}
-        # The lock that no other watch on this folder gets while this one goes on.
-        self._lock = None
+        self.looks = looks.Looks(
+            values["raw"], values["results"], seen=self._seen, patience=self._patience,
+            complain=self._complaints.complain, pause=pause,
+        )  # fmt: skip
+        self.claim = folder_claim.FolderClaim(values["results"], self._patience)
 
     def end(self):
         """End the watch after the round that is at work."""
@@ -164,15 +155,15 @@ class Watch:
     @property
     def waiting(self):
         """The number of frames that no round has done; None if the folder was never read."""
-        if self._unseen_files is None:
+        if self.looks.unseen_files is None:
             return None
-        return len(self._seen.new({**self._unseen_files, **self._waiting_files}))
+        return len(self._seen.new({**self.looks.unseen_files, **self._waiting_files}))
 
     # -- the loop ----------------------------------------------------------------------------------
 
     def run(self):
         """Watch until `end` is called; then make all products that are left."""
-        claim_folder(self)
+        self.claim.take_within_limit()
         sys.setswitchinterval(worker.SWITCH_SECONDS)
         heaps.keep_few()
         source = self._open()
@@ -185,13 +176,12 @@ class Watch:
             source.close()
         if self._whole_round_at and not self.is_left:
             self._wait_for(self.round)
-        if self._lock is not None:
-            self._lock.close()
+        self.claim.give_up()
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
         # Frames that came before it was opened are found by a look.
-        self._last_look_end = 0.0
+        self.looks.look_at_once()
         source, why = arrivals.source(self.values["raw"], self._way, self.is_ended.wait)
         if why:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({why})")
@@ -209,74 +199,22 @@ class Watch:
         # A folder that is looked through tells by the pause whether a frame still grows.
         stamps, news = None, source.news(self._pace.wait(self.pause) if is_told else self.pause)
         ready = self._quiet.of_news(news)
-        pause = max(_LOOK, _LOOK_TIMES * self._look_seconds)
-        is_time_to_look = time.monotonic() - self._last_look_end >= pause
-        if news.is_more or is_time_to_look or not self._last_look_end:
-            stamps = self._look()
+        if news.is_more or self.looks.is_due:
+            stamps = self.looks.look()
             if stamps is not None:
-                ready |= self._quiet.settled(self._unseen_files)
+                ready |= self._quiet.settled(self.looks.unseen_files)
         ready = self._waiting_files = self._seen.new({**self._waiting_files, **ready})
         if source.way == arrivals.POLLING:
-            ready = self._answering(ready)
+            ready = self.looks.readable_files(ready)
         is_needed = ready or self._is_due() or self._pace.is_due()
         if is_needed and time.monotonic() >= self._not_before:
-            self._wait_for(lambda: _notice_alone(self, ready))
+            self._wait_for(lambda: self._notice_alone(ready))
         return stamps
-
-    def _look(self):
-        """Return the names and times of all raw frames; None where the folder cannot be read."""
-        raw, began = self.values["raw"], time.monotonic()
-        try:
-            stamps = self._patience.ask(
-                "look", lambda: rawfolder.list_raw(raw, self.values["results"])
-            )
-        except NoAnswer:
-            self._complaints.complain(
-                f"{raw} has not answered for {self._patience.seconds:g} s", "look"
-            )
-            return None
-        except (CcdflowError, OSError) as error:
-            self._complaints.complain(
-                complaints.problem_in_words(error, self.values["raw"]), "look"
-            )
-            return None
-        self._complaints.complain("", "look")
-        self._last_look_end = time.monotonic()
-        self._look_seconds = self._last_look_end - began
-        self._unseen_files, self._lost_files = self._seen.new(stamps), self._seen.gone(stamps)
-        return stamps
-
-    def _answering(self, ready):
-        """Return those files that can be read to their end within the limit.
-
-        Files read here come from memory afterwards. A folder of another machine may hang.
-        """
-        readable, raw = {}, Path(self.values["raw"])
-        for file, stamp in ready.items():
-            name = f"read {file}"
-            away = self._patience.hanging
-            if len(away) >= _MOST_AWAY and name not in away:
-                # More of them would tell nothing new.
-                continue
-            try:
-                self._patience.ask(
-                    name, lambda path=raw / file: _read_through(path), wait=self.pause
-                )
-            except NoAnswer:
-                late = f"{raw / file} has not been read within {self._patience.seconds:g} s"
-                self._complaints.complain(late if self._patience.is_late(name) else "", name)
-                continue
-            except OSError:
-                # The round reports the cause.
-                pass
-            self._complaints.complain("", name)
-            readable[file] = stamp
-        return readable
 
     def _is_due(self):
         """Tell whether a whole round is due, or a file has gone."""
         is_time = self._whole_round_at and time.monotonic() >= self._whole_round_at
-        return bool(self._lost_files or is_time or self._profiles != self._profiles_now())
+        return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 
     def _profiles_now(self):
         """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
@@ -303,6 +241,17 @@ class Watch:
                 return
 
     # -- rounds ------------------------------------------------------------------------------------
+
+    def _notice_alone(self, ready):
+        """Do a round, unless another watch has taken a results folder that was replaced."""
+        try:
+            self.claim.take()
+        except (UserError, OSError) as error:
+            problem = complaints.problem_in_words(error, self.values["raw"])
+            self._complaints.complain(problem)
+            self._hold(Round(problem=problem))
+        else:
+            self.notice(ready)
 
     def notice(self, ready):
         """Do a short round for new frames where that is enough, else a whole one.
@@ -406,9 +355,9 @@ class Watch:
             outcome.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(outcome.problem)
         if not outcome.problem:
-            self._seen.remove(self._lost_files)
+            self._seen.remove(self.looks.lost_files)
             self._seen.add(new_frames or {})
-            self._lost_files = set()
+            self.looks.lost_files = set()
         self._hold(outcome)
         is_open = outcome.problem or outcome.arriving
         self._whole_round_at = time.monotonic() + _PATIENCE if is_open else 0.0
@@ -424,8 +373,8 @@ class Watch:
         ledger.forget_texts()
         for kind in self.chain:
             kind.let_go()
-        # Figures are rings of objects, and Python looks for old ones the more rarely the more there
-        # is beside them.
+        # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
+        # number of objects grows.
         gc.collect()
         heaps.give_back()
 
@@ -444,7 +393,7 @@ class Watch:
     def _round(self, outcome):
         """Do a whole round: plan, make, finish; once more where nights were closed after it."""
         if self._plan_and_work(outcome, may_close=True):
-            # Contexts and their lookups are rings of objects: they keep all that was planned.
+            # Contexts and their lookups are reference cycles: they keep all that was planned.
             gc.collect()
             self._plan_and_work(outcome, may_close=False)
 
@@ -530,59 +479,3 @@ class Watch:
             lines.add(record)
 
         return tell
-
-
-def _read_through(path):
-    """Read a file to its end, so that it is in memory."""
-    with path.open("rb", buffering=0) as file:
-        while file.read(1 << 22):
-            pass
-
-
-def claim_folder(watch):
-    """Keep other watches off the results folder until this one has ended.
-
-    Two of them would make each frame twice: between its rounds a watch leaves the lock of
-    runs to `snakemake`.
-
-    Parameters
-    ----------
-    watch : Watch
-
-    Raises
-    ------
-    Busy
-        If another watch is at work there.
-    """
-    # The first round says all other problems.
-    with suppress(NoAnswer, OSError):
-        try:
-            watch._patience.ask("claim", lambda: _claim(watch))
-        except lock.Busy:
-            raise
-        except UserError:
-            pass
-
-
-def _claim(watch):
-    """Take the lock of watches, or make sure that it is still where other ones look for it."""
-    results = Path(watch.values["results"])
-    held = watch._lock
-    if held is not None and not lock.is_in_place(held, results, paths.WATCH_LOCK):
-        # The folder was replaced.
-        held.close()
-        held = watch._lock = None
-    if held is None:
-        watch._lock = lock.take_lock(results, paths.WATCH_LOCK)
-
-
-def _notice_alone(watch, ready):
-    """Do a round, unless another watch has taken a results folder that was replaced."""
-    try:
-        _claim(watch)
-    except (UserError, OSError) as error:
-        problem = complaints.problem_in_words(error, watch.values["raw"])
-        watch._complaints.complain(problem)
-        watch._hold(Round(problem=problem))
-    else:
-        watch.notice(ready)
