@@ -90,7 +90,7 @@ class Observer:
             self._is_new.set()
 
     def waits(self, problem):
-        """Show a problem, or that there is none any more."""
+        """Show a problem, or that it has passed."""
         self._state = rendering.visible(problem) or live_page.WATCHING
         self._is_new.set()
 

@@ -58,7 +58,7 @@ _MOST_HDUS = 2000
 BEYOND = 1 << 16
 """Bytes read behind the promised end: in a damaged stream they lead to the checksum."""
 
-# Bytes of the header and trailer of a gzip file: none is shorter.
+# Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
 # A gzip file may be this many bytes larger than twice its promised content.
 _PACKING_OVERHEAD = 2 << 20
@@ -175,7 +175,7 @@ class RawFile(io.RawIOBase):
         source = self._unpacking_reader() if self._packing else self._file
         stream = RawStream(source, name, self._packed, self._start)
         if self._packing:
-            # Neither bzip2 nor xz has the unpacked length in front.
+            # Files of bzip2 and xz do not state their unpacked length.
             promised = math.inf
         self.headers = []
         hdus = _read_hdus(stream, promised, memory, name, self.headers)

@@ -147,7 +147,7 @@ def start(
             held = None if dry else stack.enter_context(lock.take_lock(results))
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
-            # A dry run leaves no seal: where there is none, nobody asks for the state.
+            # A dry run leaves no seal. So the state is needed only where there is a seal already.
             asks = sealed and (not dry or seal.has_seal(results))
             if (asks or made is not None) and not forced and not requested:
                 state = seal.state_of(

@@ -197,7 +197,7 @@ class _Pool:
         return self.threads if self.is_wide(job) else 1
 
     def _do(self, place):
-        """Do a job and note its record or the reason for none."""
+        """Do a job and note its record, or the reason why there is no record."""
         job, record, reason, full = self.jobs[place], None, "", ""
         width = self._width(job)
         try:

@@ -189,7 +189,7 @@ class AxesMaker:
 
 
 def png_bytes(figure):
-    """Render to a PNG of 256 colours, none off by more than 6 of 255: a third of the weight."""
+    """Render to a PNG of 256 colours, each within 6 of 255: a third of the size of all colours."""
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     stream = io.BytesIO()

@@ -330,7 +330,7 @@ class WarmState:
 
 
 def _kinds_of(chain, light, nights):
-    """Return the kinds to plan: the first, those of frames of the sky, those of nights."""
+    """Return the kinds to plan: the first, the kinds of frames of the sky, the kinds of nights."""
     reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
     return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 

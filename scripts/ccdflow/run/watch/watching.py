@@ -123,11 +123,11 @@ class Watch:
         self._patience = Patience(limit)
         self._quiet = arrivals.SettledFiles(values["raw"])
         self._warm = None
-        # Files as the last round found them; those of them that were incomplete.
+        # The files as the last round found them, and the incomplete files among them.
         self._seen, self._arriving = arrivals.SeenFrames(), set()
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
-        # Files that no round has done yet; none is tried before this time.
+        # Files that no round has done yet, and the time before which no file is tried.
         self._waiting_files, self._not_before = {}, 0.0
         # When a whole round is due, how long the last one took, and the last sign of life.
         self._whole_round_at, self._round_seconds, self._sign_of_life = 0.0, 0.0, 0.0
