@@ -51,7 +51,8 @@ def close_nights(session):
         return False
     open_ |= {job.night for job in again.jobs.values()}
     unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_}
-    # No folder has the empty hash, and a removed folder has no hash: the next plan opens these nights.
+    # No folder has the empty hash, and a removed folder has no hash: the next plan opens these
+    # nights.
     folders = {**session.looked.folders, **dict.fromkeys(unsound, "")}
     ended = replace(again.context, jobs={}, elsewhere={})
     closed_nights.note_all_nights(ended, replace(session.looked, folders=folders))
