@@ -12,7 +12,6 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
-from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import session
 from ccdflow.run.rawframes import header_store, inventory, inventory_table, rawfolder, rawnames
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
@@ -468,62 +467,3 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeyp
     update(box, store, now=later)
     row = store.rows[file]
     assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
-
-
-# -- verdicts of a job ---------------------------------------------------------------------------
-
-
-def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(box, monkeypatch):
-    box.run()
-    (box.results / "reduced/n1/alpha1.fits").unlink()
-
-    def broken(context, job, row, raw):
-        raise ValueError("a fault of the moment")
-
-    monkeypatch.setattr(reduce_job, "_reduce", broken)
-    for attempts in (1, 1, 0):
-        outcome = box.run()
-        assert [job for job in outcome.jobs if job.startswith("reduced/")] == [
-            "reduced/n1/alpha1.fits"
-        ] * attempts
-        row = load_store(box.results).rows["n1/alpha1.fits.gz"]
-        assert (row.status, "a fault of the moment" in row.reason) == ("set aside", True)
-    monkeypatch.undo()
-    assert box.run().jobs == []
-    os.utime(box.raw / "n1/alpha1.fits.gz")
-    box.run()
-    assert (box.results / "reduced/n1/alpha1.fits").is_file()
-
-
-def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypatch):
-    expected = box.run() and {
-        path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")
-    }
-    (box.results / "reduced/n1/alpha1.fits").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(reduce_job, "_reduce", lambda *_: 1 / 0)
-        box.run()
-    assert "reduced/n1/alpha1.fits" in box.run().jobs
-    found = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
-    assert found == expected
-    assert box.run().jobs == []
-
-
-# -- small pictures ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
-def test_a_small_picture_that_is_damaged_in_place_is_made_again(box, how):
-    """Its folder's time tells nothing of a file that is written over."""
-    box.run()
-    path = next((box.results / "nights").rglob("frames/reduced*alpha1*.png"))
-    sound = path.read_bytes()
-    if how == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(sound[:99] if how == "cut" else sound[:70] + b"\0" + sound[71:])
-    assert [job for job in box.run().jobs if job.endswith("frames.json")] == [
-        "nights/2024-03-01/frames.json"
-    ]
-    assert path.read_bytes() == sound
-    assert box.run().jobs == []
