@@ -179,7 +179,7 @@ def scale_of(header, dark, path):
 
 
 def degrees_of(header, dark):
-    """Return a dark's temperature minus a frame's; None where a header has none.
+    """Return a dark's temperature minus a frame's; None where a header has no temperature.
 
     Set points are compared with set points, sensors with sensors.
 

@@ -48,7 +48,7 @@ def science_plan(seed):
     start = datetime(2024, 3, 1, 22)
     return [
         simulate.Shot(
-            f"{name}.fits", start=start + timedelta(minutes=3 * place), kind="science",
+            f"{name}.fits", start=start + timedelta(minutes=3 * place), image_type="science",
             exptime=SECONDS, filter=BAND, sky=sky, temperature=-100.0,
         )
         for place, (name, sky) in enumerate(skies.items())

@@ -123,7 +123,7 @@ def test_a_day_that_cannot_be_is_no_day(text, rows_of):
     (row,) = rows_of({"a": of_day(card("DATE-OBS", quoted(text)))}).values()
     assert (row.facts["date_obs"], row.night, row.status) == ("", UNDATED, "ok")
     assert f"DATE-OBS: not a date (found '{text}')" in warnings_of(row)
-    assert "no card has the date or time" in row.shown[1]
+    assert "no card has the date or time" in row.status_and_reason[1]
 
 
 def test_a_julian_date_and_a_comment_tell_day_and_month_apart(rows_of):
@@ -337,7 +337,9 @@ def test_undated_biases_are_combined_within_their_folder_and_that_is_said(tmp_pa
     warning_lines = [line for line in run.lines if "have no date" in line]
     assert len(warning_lines) == 4
     assert all(line.startswith("warning: 3 biases of the folder") for line in warning_lines)
-    assert all("no card has the date" in r.shown[1] for r in run.context.store.rows.values())
+    assert all(
+        "no card has the date" in r.status_and_reason[1] for r in run.context.store.rows.values()
+    )
 
 
 # -- numbers ---------------------------------------------------------------------------------------

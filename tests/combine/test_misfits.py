@@ -147,7 +147,7 @@ def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
         stars = simulate.draw_stars(detector.shape, 6, flux=flux, seed=50 + number, margin=4)
         plan.append(
             simulate.Shot(
-                f"flat_g{number}.fits", start=datetime(2024, 3, 1, 18, number), kind="flat",
+                f"flat_g{number}.fits", start=datetime(2024, 3, 1, 18, number), image_type="flat",
                 exptime=4.0, filter="g", sky=simulate.Sky(level / 4.0, stars=stars, fwhm=3.0),
                 temperature=-100.0,
             )

@@ -110,7 +110,7 @@ def test_members_may_end_anywhere(tmp_path):
     for size in range(8160, 8200):
         members = gzip.compress(chance.randbytes(size), 0, mtime=0) + packed(b"tail")
         with put(tmp_path, members).open("rb") as file:
-            opened = gzip_inflation.Stream(file, "a", packed=True)
+            opened = gzip_inflation.RawStream(file, "a", packed=True)
             assert opened.at(size, 10, 8192) == b"tail"
 
 
@@ -151,7 +151,7 @@ def test_pixels_come_back(tmp_path):
         layout = rawfile.read_layout(path)
         data = inflated(path, layout, memory=10**6)
         assert bytes(data) == content
-        stored, offset = decoding.array(data, layout.hdus[0])
+        stored, offset = decoding.stored_pixels(data, layout.hdus[0])
         np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
         assert (stored.shape, offset) == ((NY, NX), 32768)
 
@@ -163,7 +163,7 @@ def test_several_images(tmp_path):
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
     data = inflated(path, layout, memory=10**6)
     for number in (1, 2):
-        stored, offset = decoding.array(data, layout.hdus[number])
+        stored, offset = decoding.stored_pixels(data, layout.hdus[number])
         np.testing.assert_array_equal(stored, fits.getdata(path, number))
         assert offset == 0
 
@@ -537,6 +537,6 @@ def test_compressed_tiles_that_cannot_be_unpacked_are_said(tmp_path):
     for problem, data in bad.items():
         layout = rawfile.read_layout(put(tmp_path, content))
         with pytest.raises(FrameError, match=f"compressed tiles cannot be unpacked.*{problem}"):
-            decoding.array(memoryview(data), layout.hdus[1], "a")
-    values, _ = decoding.array(memoryview(content), layout.hdus[1], "a")
+            decoding.stored_pixels(memoryview(data), layout.hdus[1], "a")
+    values, _ = decoding.stored_pixels(memoryview(content), layout.hdus[1], "a")
     assert np.array_equal(values, pixels)

@@ -306,7 +306,7 @@ def test_the_strip_has_its_clock_and_scales():
     strip = strip_section([panel, TimePanel("Nothing", "", "", ())]).content
     assert isinstance(strip, TimePanels)
     assert [each.name for each in strip.panels] == ["Level"]
-    assert strip.kinds == ("bias", "flat")
+    assert strip.image_types == ("bias", "flat")
     assert [strip.x(point) for point in points] == pytest.approx([19.2, 980.8], abs=0.1)
     assert [strip.y(panel, point) for point in points] == pytest.approx([93.1, 6.9], abs=0.1)
     assert [text for _, text in strip.ticks] == ["22:00", "23:00", "00:00", "01:00", "02:00"]

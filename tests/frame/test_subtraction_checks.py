@@ -260,8 +260,8 @@ def test_what_is_wrong_stands_in_the_row_and_in_the_last_lines(tmp_path):
     rows = run.context.store.rows
     own = line.replace("warning: test: flat.fits: ", "warning: ")
     own = own.replace("config/cameras/test.yaml", "the camera's profile")
-    assert rows["flat.fits"].shown[1] == own
-    assert {rows[f"b{i}.fits"].shown[1] for i in range(4)} == {""}
+    assert rows["flat.fits"].status_and_reason[1] == own
+    assert {rows[f"b{i}.fits"].status_and_reason[1] for i in range(4)} == {""}
     assert set(run.records["reduced/b1.fits"].data["rows"]) == {"A"}
     pages = run_jobs(
         tmp_path / "raw", tmp_path / "results", {"test": profile()}, kinds=("page",),

@@ -7,6 +7,7 @@ import io
 import re
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from astropy.io import fits
@@ -189,22 +190,22 @@ class Levels(Kind):
     def has_name(self, product):
         return product.startswith(self.place)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         frames = [row for row in context.rows_of(night) if row.status == "ok"]
         return [f"levels/{night}.txt"] if frames else []
 
     def plan(self, planner):
         context = planner.context
         for night in sorted({row.night for row in context.store.rows.values()}):
-            for product in self.shown(context, night):
-                needs = kinds.FRAME.shown(context, night)
+            for product in self.products_on_page(context, night):
+                needs = kinds.FRAME.products_on_page(context, night)
                 planner.want(self, product, night, self._of(context, night), needs=needs)
 
     def basis(self, context, job):
         return self._of(context, job.night)
 
     def _of(self, context, night):
-        frames = kinds.FRAME.shown(context, night)
+        frames = kinds.FRAME.products_on_page(context, night)
         records = [r for r in map(context.outcome, frames) if r and r.status == ledger.MADE]
         return {"version": self.version, "frames": [[r.product, r.key] for r in records]}
 
@@ -318,6 +319,13 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
     # Rules know the folders without the kinds.
     assert list(paths.FOLDERS) == kinds.CHAIN.folders
+
+
+def test_masters_and_measurements_take_all_cores():
+    wide = {kind.name for kind in kinds.CHAIN if kind.takes_all_cores}
+    assert wide == {"bias", "dark", "flat", "detector", "shutter", "bad pixels"}
+    assert kinds.CHAIN.is_wide(SimpleNamespace(kind="dark"))
+    assert not kinds.CHAIN.is_wide(SimpleNamespace(kind="frame"))
 
 
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)

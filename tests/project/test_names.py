@@ -31,10 +31,12 @@ NO_CONTENT = re.compile(
 
 
 def names_given(tree):
-    """Yield the variables, arguments and functions that a module names."""
+    """Yield the variables, attributes, arguments and functions that a module names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr.strip("_")
         elif isinstance(node, ast.arg):
             yield node.arg
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -261,13 +261,13 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
     (batch,) = batches.split(session, each_night=True)
     path, results = session.context.results / batch.path, session.context.results
     for product in batch.products:
-        assert not batches.close(session.context, path)
+        assert not batches.record_batch(session.context, path)
         assert not (results / batch.done).exists()
         job = session.plan.jobs[product]
         ledger.write_record(results, Record(product, job.kind, job.key), job.done)
         # The session's own jobs are the plan's: the batch has those of the batch only.
         context = batches.read_batch(path, CHAIN).context
-    assert batches.close(context, path)
+    assert batches.record_batch(context, path)
     record = ledger.read_record(results / batch.done)
     assert (record.kind, record.data) == ("batch", {"frames": 2, "aside": 0, "others": 3})
 

@@ -39,7 +39,7 @@ def together(monkeypatch):
 
 
 def found_in(top, cores, *, is_raw=True, name="raw/"):
-    return looked_at(top, cores, is_raw=is_raw, name=name).found
+    return looked_at(top, cores, is_raw=is_raw, name=name).hashes
 
 
 def looked_at(top, cores, *, is_raw=True, name="raw/"):

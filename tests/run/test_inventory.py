@@ -133,7 +133,7 @@ def test_files_that_would_become_one_product(box):
         )
     (box.raw / "n1/alpha1.fits").unlink()
     update(box, store)
-    assert store.rows[ALL[1]].shown == ("ok", "")
+    assert store.rows[ALL[1]].status_and_reason == ("ok", "")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reaso
     for wait, expected in ((10, status), (-10, status), (200, "set aside"), (-200, "set aside")):
         update(box, store, settle=60, now=now + wait)
         row = store.rows["n1/new.fits"]
-        assert row.shown[0] == expected
+        assert row.status_and_reason[0] == expected
         start = "still being written: " if expected == "arriving" else ""
         assert row.reason.startswith(start + reason)
         store.rows.pop("n1/new.fits")
@@ -196,10 +196,10 @@ def test_a_good_frame_that_is_written_once_more_is_what_it_was(box):
         assert read == [ALL[0]]
         assert store.rows[ALL[0]] == dataclasses.replace(before, stamp=())
     update(box, store, settle=60, now=now + 100)
-    assert store.rows[ALL[0]].shown[0] == "set aside"
+    assert store.rows[ALL[0]].status_and_reason[0] == "set aside"
     box.write(ALL[0], content)
     update(box, store, settle=60, now=now + 100)
-    assert store.rows[ALL[0]].shown == ("ok", "")
+    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
 
 
 def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(box, monkeypatch):
@@ -213,7 +213,10 @@ def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(box, monkey
 
     monkeypatch.setattr(inventory, "read_row", late)
     update(box, store)
-    assert store.rows[ALL[0]].shown == ("arriving", "it went away while its header was read")
+    assert store.rows[ALL[0]].status_and_reason == (
+        "arriving",
+        "it went away while its header was read",
+    )
     _, gone = update(box, store)
     assert gone == [ALL[0]]
 
@@ -230,14 +233,14 @@ def test_a_file_that_cannot_be_read_is_tried_again(box):
         read, gone = update(box, store)
         assert (read, gone) == ([ALL[0], "n1/never.fits"], [])
         was, never = store.rows[ALL[0]], store.rows["n1/never.fits"]
-        assert was.shown[0] == "raw file missing"
-        assert was.shown[1].startswith("cannot be read (No such file or directory)")
+        assert was.status_and_reason[0] == "raw file missing"
+        assert was.status_and_reason[1].startswith("cannot be read (No such file or directory)")
         assert was.geometry
-        assert never.shown[0] == "set aside"
+        assert never.status_and_reason[0] == "set aside"
     path.unlink()
     (box.root / "away").rename(path)
     update(box, store)
-    assert store.rows[ALL[0]].shown == ("ok", "")
+    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
 
 
 def test_damage_behind_an_old_fingerprint_is_found(box):
@@ -252,7 +255,7 @@ def test_damage_behind_an_old_fingerprint_is_found(box):
     update(box, store)
     row = store.rows[ALL[0]]
     assert row.fingerprint == before.fingerprint
-    assert row.shown[0] == "set aside"
+    assert row.status_and_reason[0] == "set aside"
     # What it is stays known: from scratch it is known, too.
     assert (row.facts, row.geometry) == (before.facts, before.geometry)
 
@@ -441,12 +444,12 @@ def test_want_of_memory_is_no_fault_of_the_frame(box, known, monkeypatch):
         patch.setattr(rawfile.RawFile, "layout", short)
         update(box, store)
     row = store.rows[file]
-    status, reason = row.shown
+    status, reason = row.status_and_reason
     assert status == ("raw file missing" if known else "set aside")
     assert reason.startswith("the memory did not suffice to read it; end other programs or use")
     assert (row.stamp, file in store.tracebacks, bool(row.gone)) == ((), False, known)
     assert update(box, store)[0] == [file]
-    assert store.rows[file].shown == ("ok", "")
+    assert store.rows[file].status_and_reason == ("ok", "")
 
 
 def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeypatch):

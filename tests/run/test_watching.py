@@ -59,7 +59,7 @@ def is_idle(watched):
     """Tell whether no round comes any more: nothing is new for a while."""
     before = dict(watched._seen._marks)
     time.sleep(0.5)
-    return watched._seen._marks == before and not watched._due
+    return watched._seen._marks == before and not watched._whole_round_at
 
 
 def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_path):

@@ -23,7 +23,7 @@ from ccdflow.kinds import night_page
 from ccdflow.kinds.matching import association
 from ccdflow.run import ledger, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
-from ccdflow.run.watch import arrivals, page_pace, watching
+from ccdflow.run.watch import arrivals, looks, page_pace, watching
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -375,9 +375,9 @@ def test_a_frame_that_is_read_once_more_and_is_the_same_leads_to_nothing(night):
 
 def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
     night.arrive(*LATE)
-    night.watch._looked = 0.0
+    night.watch.looks.look_at_once()
     (night.raw / LATE[0]).unlink()
-    night.watch._look()
+    night.watch.looks.look()
     assert night.watch._is_due()
     night.watch.notice({})
     table = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
@@ -396,14 +396,14 @@ def test_two_files_of_one_product_are_left_to_a_whole_round(night):
 
 def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path, monkeypatch):
     night = Night(evening, tmp_path, way="polling", limit=0.1)
-    gate, read = threading.Event(), watching._read_through
+    gate, read = threading.Event(), looks._read_through
 
     def hang(path):
         if path.name == "hangs.fits":
             gate.wait(60)
         read(path)
 
-    monkeypatch.setattr(watching, "_read_through", hang)
+    monkeypatch.setattr(looks, "_read_through", hang)
     for name, of in (("hangs.fits", "science_g1.fits"), (LATE[0], LATE[0])):
         shutil.copyfile(night.source / "all" / of, night.raw / name)
     thread = threading.Thread(target=night.watch.run, daemon=True)
@@ -467,8 +467,9 @@ class Source:
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])
 def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch, problem, tries):
     clock, asked = Clock(), []
-    watching.claim_folder(night.watch)
-    monkeypatch.setattr(watching, "time", clock)
+    night.watch.claim.take_within_limit()
+    for module in (watching, looks):
+        monkeypatch.setattr(module, "time", clock)
     shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
 
     def fails(results):
@@ -480,32 +481,33 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
     monkeypatch.setattr(lock, "take_lock", fails)
     source = Source(set(LATE))
     for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
-        night.watch._looked = clock.now
+        night.watch.looks._last_end = clock.now
         night.watch._step(source)
     assert len(asked) == tries
     monkeypatch.undo()
     night.watch._not_before = 0.0
     night.watch._step(source)
     assert (night.results / "calibrated" / LATE[0]).is_file()
-    night.watch._lock.close()
+    night.watch.claim.give_up()
 
 
 def test_looks_through_a_large_folder_leave_time_for_frames(night, monkeypatch):
-    clock, looks, listed = Clock(), [], rawfolder.list_raw
+    clock, begun, listed = Clock(), [], rawfolder.list_raw
 
     def slow(raw, results):
-        looks.append(clock.now)
+        begun.append(clock.now)
         clock.now += 2.0
         return listed(raw, results)
 
-    monkeypatch.setattr(watching, "time", clock)
+    for module in (watching, looks):
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(rawfolder, "list_raw", slow)
     source = Source(set())
     for _ in range(100):
         night.watch._step(source)
         clock.now += 1.0
     # Two seconds of a look, forty until the next one.
-    assert [at - looks[0] for at in looks] == [0.0, 42.0, 84.0]
+    assert [at - begun[0] for at in begun] == [0.0, 42.0, 84.0]
 
 
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(night):

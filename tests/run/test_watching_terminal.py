@@ -13,7 +13,6 @@ from watched_folders import WatchOutput, wait_until, watch_of
 from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.run import lock, read_only_plan
-from ccdflow.run.watch import watching
 
 watch = importlib.import_module("watch")
 
@@ -89,15 +88,17 @@ def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(fold
     top, _ = folders
     output, results = WatchOutput(), top / "results"
     first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), output)
-    watching.claim_folder(first)
+    first.claim.take_within_limit()
     results.rename(top / "moved")
     with lock.take_lock(results, paths.WATCH_LOCK):
-        watching._notice_alone(first, {})
+        first._notice_alone({})
         assert "waiting: another watch is at work here" in output.lines[-1]
         with pytest.raises(lock.Busy):
-            watching.claim_folder(first)
-    watching.claim_folder(first)
-    first._lock.close()
+            first.claim.take_within_limit()
+    first.claim.take_within_limit()
+    assert first.claim.is_held
+    first.claim.give_up()
+    assert not first.claim.is_held
 
 
 def test_control_characters_of_names_are_written_as_escapes(tmp_path, capsys):
@@ -114,11 +115,11 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     assert "was not looked through; start again" in watch._words_on_work_left(watched)
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")
-    watched._look()
+    watched.looks.look()
     assert watch._words_on_work_left(watched).endswith(
         "2 frames wait: start again, or run snakemake"
     )
-    watched._seen.add(watched._found)
+    watched._seen.add(watched.looks.unseen_files)
     assert watch._words_on_work_left(watched) == "nothing is half made"
 
 

@@ -288,7 +288,7 @@ def uncompressed_header(header):
         if isinstance(value, int):
             image[keyword[1:]] = value
         else:
-            # The table's own card is not that of the image.
+            # The card of the table is not a card of the image.
             image.remove(keyword[1:], ignore_missing=True)
         image.remove(keyword, ignore_missing=True, remove_all=True)
     return image

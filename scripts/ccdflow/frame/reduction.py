@@ -77,7 +77,7 @@ def reduce_frame(stored, geometry, recipe):
     ----------
     stored : dict of int to (numpy.ndarray, int)
         For each HDU used: the stored pixels (ny, nx) and the offset to add, as
-        `ccdflow.files.decoding.array` returns them. Not changed.
+        `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 

@@ -119,7 +119,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
     Parameters
     ----------
     rows : ccdflow.files.rowio.RowStream
-    writer : ccdflow.files.rowio.Writer
+    writer : ccdflow.files.rowio.RowWriter
     geometry, recipe
         After approval by `can_stream`.
     sample : sequence of int

@@ -182,7 +182,7 @@ class Associations(Kind):
         more = [f"... and {unnamed} more such darks"] if unnamed > 0 else []
         return lines[:_MOST_NAMED] + more
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the masters that frames of a night may take: its page tells which comes next."""
         if not SCIENCE.configuration(context)["enabled"]:
             return []

@@ -214,7 +214,7 @@ class Science(Kind):
 
         return context.planned(("calibrated records", night), make)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the calibrated frames of a night."""
         return [group.product for group in self.night_groups(context, night)]
 

@@ -111,10 +111,10 @@ class Shutter(MeasurementKind):
         """Return {product: Group} of flats of several exposures of one detector and night."""
         alike = {}
         for flat in FLAT_KIND.groups(context):
-            if context.is_closed(flat.shown):
+            if context.is_closed(flat.night_of_page):
                 continue
             setup = detector_setup_of(context, context.store.rows[flat.files[0]])
-            alike.setdefault((flat.shown, setup), []).append(flat)
+            alike.setdefault((flat.night_of_page, setup), []).append(flat)
         groups, named = {}, names_of_setups(alike)
         for (night, setup), flats in alike.items():
             series = {}

@@ -188,7 +188,7 @@ def _join(jobs, planned, parts, home):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
-    a product of no batch is in neither.
+    a product outside all batches is left to the main process.
     """
     apart = []
     for job in jobs:
@@ -505,12 +505,10 @@ def _make_claimed(path, chain, threads, parent, say):
     meter = _Meter(context, mode="plain" if parent is None else "none")
     reporter = claims.Reporter(path, lambda: meter.progress.count)
     reporter.start()
-    outcome = worker.work(
+    outcome = worker.work_plan(
         context,
         session.plan.jobs.values(),
         threads=threads,
-        make=chain.make,
-        is_wide=lambda job: chain.by_name(job.kind).todo == "make",
         on_done=meter.tick,
     )
     meter.progress.end()
@@ -519,7 +517,7 @@ def _make_claimed(path, chain, threads, parent, say):
     if outcome.full:
         say(outcome.full)
         return DISK_FULL_STATUS
-    if not close(context, path):
+    if not record_batch(context, path):
         return 1
     reporter.end()
     return 0
@@ -563,7 +561,7 @@ def tally(context):
     return BatchCount(frames, aside, others)
 
 
-def close(context, path):
+def record_batch(context, path):
     """Leave the record of a finished batch, if each of its jobs has left one.
 
     Parameters

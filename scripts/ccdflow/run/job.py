@@ -166,7 +166,7 @@ class Group:
     measurements: tuple[str, ...] = ()
 
     @property
-    def shown(self):
+    def night_of_page(self):
         """The night whose page shows the group."""
         return self.nights[-1] if self.nights else self.night
 

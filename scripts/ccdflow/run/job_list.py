@@ -182,7 +182,9 @@ def check_product(context, product, results):
         return
     row = context.row_of(product) if product in context.products else None
     raise UserError(
-        f"there is no such product: {row.shown[1]}" if row else "there is no such product",
+        f"there is no such product: {row.status_and_reason[1]}"
+        if row
+        else "there is no such product",
         file=f"{results}/{product}",
         allowed=f"a file of {paths.INVENTORY} below {results}/reduced, without .gz or the"
         " like, or a product made of these",

@@ -177,7 +177,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         return None
     general = hash_of(json.dumps(parts, sort_keys=True))
     passed_over = tuple(name.removeprefix("raw/") for name in looks.passed_over)
-    return State(general, hash_of(repr(tables)), looks.found, passed_over, kinds)
+    return State(general, hash_of(repr(tables)), looks.hashes, passed_over, kinds)
 
 
 def _facts_of_kinds(chain, settings, origin):

@@ -37,7 +37,7 @@ def is_of_missing_records(text):
 
 
 def crash_in(text):
-    """Return (cause, error) of a crash of Snakemake itself, None if a message is of none.
+    """Return (cause, error) of a crash of Snakemake itself; None for any other message.
 
     Snakemake prepares each job: it removes old records and makes folders. An error there ends the
     run with a traceback, which its log file keeps.

@@ -49,7 +49,7 @@ def groups_by_night(kind, context):
     def make():
         groups = {}
         for group in kind.groups(context):
-            groups.setdefault(group.shown, []).append(group)
+            groups.setdefault(group.night_of_page, []).append(group)
         return groups
 
     return context.lookup(("groups by night", kind.name), make)
@@ -95,7 +95,7 @@ def nights_elsewhere(kind, context, night):
         others = {}
         for group in kind.groups(context):
             for earlier in group.nights[:-1]:
-                others.setdefault(earlier, set()).add(group.shown)
+                others.setdefault(earlier, set()).add(group.night_of_page)
         return others
 
     return sorted(context.lookup(("groups elsewhere", kind.name), make).get(night, ()))

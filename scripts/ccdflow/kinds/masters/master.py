@@ -47,6 +47,7 @@ class MasterKind(Kind):
     not_in_name = ("part",)
     split_by_tolerance = ()
     todo = "make"
+    takes_all_cores = True
     place = "combined/"
     reach = MASTERS
     header = 4
@@ -267,7 +268,7 @@ class MasterKind(Kind):
             return []
         return master_lines.lines_on_masters(self, records)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the masters of a night, and those whose figures its page shows beside them."""
         trend = group_queries.trend_groups(self, context, night)
         groups = [*self.night_groups(context, night), *trend]

@@ -11,6 +11,7 @@ class MeasurementKind(Kind):
     """A measurement of a detector by masters of a night and their members."""
 
     todo = "make"
+    takes_all_cores = True
     stage = 5
     place = "detector/"
     reach = MASTERS
@@ -79,7 +80,7 @@ class MeasurementKind(Kind):
         )
         return by_night.get(night, [])
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the measurements that a night's page shows."""
         return [group.product for group in self.night_groups(context, night)]
 

@@ -135,7 +135,7 @@ def _rival_words(line):
 
 def _words_of(group, use, frames, level=""):
     """Return the words of the master of a group that is used, with its number of frames."""
-    shared, night = dict(group.shared), group.shown
+    shared, night = dict(group.shared), group.night_of_page
     is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and day_of(night) is not None else night
     if group.kind == DARK:

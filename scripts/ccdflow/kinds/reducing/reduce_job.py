@@ -187,7 +187,7 @@ def _stream(frame):
         size = len(frame.header(headers.first_header, like_it))
         _header_sizes[frame.header_form] = size
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
-    with rowio.Writer(frame.target, size) as writer:
+    with rowio.RowWriter(frame.target, size) as writer:
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
@@ -210,7 +210,7 @@ def _whole(frame):
     fingerprint = frame.row.fingerprint
     data = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
     stored = {
-        hdu: decoding.array(data, layout.hdus[hdu], name)
+        hdu: decoding.stored_pixels(data, layout.hdus[hdu], name)
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
     _refuse_negatives(frame, stored)

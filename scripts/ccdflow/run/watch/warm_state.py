@@ -43,7 +43,7 @@ class PartOfAll(dict):
     ----------
     some : dict
     everything : dict
-        What is put in or removed is put in there or removed there as well.
+        Changes are made in both mappings.
     """
 
     def __init__(self, some, everything):
@@ -165,7 +165,7 @@ class WarmState:
         """The groups that each night's page shows, by product."""
         nights = {}
         for group in self.context.groups.values():
-            nights.setdefault(group.shown, {})[group.product] = group
+            nights.setdefault(group.night_of_page, {})[group.product] = group
         return nights
 
     @cached_property
@@ -314,13 +314,10 @@ class WarmState:
         -------
         ccdflow.run.worker.Outcome
         """
-        chain = part.context.chain
-        outcome = worker.work(
+        outcome = worker.work_plan(
             part.context,
             part.jobs,
             threads=cores,
-            make=chain.make,
-            is_wide=lambda job: chain.by_name(job.kind).todo == "make",
             on_done=on_done,
         )
         for record in outcome.records.values():
@@ -328,12 +325,12 @@ class WarmState:
                 record = replace(record, boot=ledger.boot_id())
                 self.context.ledger[record.product] = self.made[record.product] = record
         for product, group in part.context.groups.items():
-            self._groups.setdefault(group.shown, {})[product] = group
+            self._groups.setdefault(group.night_of_page, {})[product] = group
         return outcome
 
 
 def _kinds_of(chain, light, nights):
-    """Return the kinds to plan: the first, those of frames of the sky, those of nights."""
+    """Return the kinds to plan: the first, the kinds of frames of the sky, the kinds of nights."""
     reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
     return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 
