@@ -11,10 +11,12 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import partial
 
+from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
 from ccdflow.run.job import Group, Step
@@ -190,6 +192,27 @@ def _shared_by(steps):
     return 0 if all(use.scale == 1 for step in steps for use in step.uses) else 1
 
 
+def _name_of_step(context, step):
+    """Return what is equal for steps of a class of frames that give a frame the same key and needs.
+
+    Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
+    but their names counts.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    step : ccdflow.run.job.Step
+        It is kept, so that its id stays its own.
+
+    Returns
+    -------
+    hashable
+    """
+    if step.kind != DARK or not step.uses or first_use(context, step) is not step.uses[0]:
+        return id(step)
+    return (step.uses[0], *[use.product for use in step.uses])
+
+
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has thousands.
 @dataclass(slots=True)
 class _SharedCalibration:
@@ -227,8 +250,8 @@ class _Class:
     by_questions : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
         The steps of frames and their calibration, by the numbers of their questions; behind them
         the exposure, and the temperatures, of frames that differ in these as well.
-    calibrations : dict of int to _SharedCalibration
-        By the `id` of their steps.
+    calibrations : dict of tuple to _SharedCalibration
+        By the `_name_of_step` of their steps.
     """
 
     night: str
@@ -240,7 +263,7 @@ class _Class:
     by_questions: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
         default_factory=dict
     )
-    calibrations: dict[int, _SharedCalibration] = field(default_factory=dict)
+    calibrations: dict[tuple[object, ...], _SharedCalibration] = field(default_factory=dict)
 
 
 def _measurements_for(context, row):
@@ -313,10 +336,11 @@ class FramePlanner:
             if name in class_.by_questions:
                 return class_.by_questions[name]
         steps = class_.steps.choose(row)
-        common = class_.calibrations.get(id(steps))
+        of_steps = tuple([_name_of_step(self._context, step) for step in steps])
+        common = class_.calibrations.get(of_steps)
         if common is None:
             common = self._shared_calibration(row, product, class_, steps)
-            class_.calibrations[id(steps)] = common
+            class_.calibrations[of_steps] = common
         chosen = steps, common
         class_.by_questions[(*asked, *(seconds, degrees)[: _shared_by(steps)])] = chosen
         return chosen
