@@ -58,19 +58,16 @@ class Lookup(StrEnum):
     @property
     def is_of_masters(self):
         """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
-        return self in _OF_MASTERS
+        return self in (
+            Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
+            Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.SHELF,
+        )  # fmt: skip
 
     @property
     def is_of_setups(self):
         """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
-        return self not in _OF_MASTERS and self not in _OF_ROWS
-
-
-_OF_MASTERS = {
-    Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS, Lookup.GROUPS_ELSEWHERE,
-    Lookup.BY_NIGHT, Lookup.SHELF,
-}  # fmt: skip
-_OF_ROWS = {Lookup.ROWS_BY_PRODUCT, Lookup.ROWS_BY_NIGHT}
+        is_of_rows = self in (Lookup.ROWS_BY_PRODUCT, Lookup.ROWS_BY_NIGHT)
+        return not is_of_rows and not self.is_of_masters
 
 
 @dataclass(frozen=True)
