@@ -13,7 +13,7 @@ from library_trees import docstring_of, holders, modules
 import architecture
 from ccdflow import maskbits, robust
 from ccdflow.kinds import CHAIN
-from ccdflow.run.watch import warm_state
+from ccdflow.run.context import Lookup
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts" / "ccdflow"
@@ -210,12 +210,14 @@ def names_of_lookups():
                 name = name.elts[0] if isinstance(name, ast.Tuple) else name
                 if isinstance(name, ast.Constant):
                     names.add(name.value)
+                elif isinstance(name, ast.Attribute) and ast.unparse(name.value) == "Lookup":
+                    names.add(Lookup[name.attr])
     return names
 
 
 def test_every_lookup_is_kept_or_made_anew_by_a_watch():
-    """A lookup that is renamed would silently be made anew for each frame."""
-    kept = {*warm_state._OF_MASTERS, *warm_state._OF_SETUPS}
+    """A lookup that no list names would silently be made anew for each frame."""
+    kept = {name for name in Lookup if name.is_of_masters or name.is_of_setups}
     assert not kept & LOOKUPS_OF_FRAMES
     assert kept | LOOKUPS_OF_FRAMES == names_of_lookups()
 

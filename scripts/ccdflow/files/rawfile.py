@@ -134,7 +134,7 @@ class RawFile(io.RawIOBase):
         self._begin(())
 
     def _begin(self, hdus):
-        """Begin at the first byte; the next headers are compared with those of some HDUs."""
+        """Begin at the first byte; the next headers are compared with the headers of some HDUs."""
         self._source = None
         self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
         self._crc = self._length = 0
@@ -358,7 +358,7 @@ _sizes = Remembered()
 
 
 def _sizes_of(headers, name):
-    """Return the bytes of data that a header promises, and those of its tiles' image."""
+    """Return the sizes that a header promises, bytes: its data, and the image in its tiles."""
     return data_size(headers[0], name), tiled_size(headers[0], name)
 
 

@@ -1,4 +1,4 @@
-"""The packed bytes of a file, of which several streams may follow one another."""
+"""The packed bytes of a file that has one or more streams, and their unpacking."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, reduced_product
+from ccdflow.run.context import Lookup, calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -390,7 +390,7 @@ def _blocks(context, night):
 
 def _groups(context):
     return context.lookup(
-        ("groups", SCIENCE.name),
+        (Lookup.GROUPS, SCIENCE.name),
         lambda: sorted(
             (group for group in context.groups.values() if group.kind == SCIENCE.name),
             key=lambda group: group.product,

@@ -323,7 +323,7 @@ def _size(context, jobs):
 
 @cache
 def _form():
-    """Return a hash of the names that a batch's file is written with: those of this version."""
+    """Return a hash of the names of fields that this version writes into a batch's file."""
     classes = (Job, Group, Step, Use, Size, Row, ledger.Record)
     names = [[each.name for each in fields(kept)] for kept in classes]
     return digest([__version__, FACTS, names])

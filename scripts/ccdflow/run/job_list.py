@@ -137,7 +137,7 @@ class JobList:
         return list(remaining.values())
 
     def _products_of_unfinished_batches(self):
-        """Return those of all unfinished batches, and those of batches that were not started."""
+        """Return the products of unfinished batches, and of batches that wait for one of these."""
         ended = {batch.done for batch in self._batches if self._has_ended(batch)}
         unfinished, waiting = set(), set()
         for batch in self._batches:

@@ -19,6 +19,7 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import Group, Step
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
@@ -110,7 +111,7 @@ def steps_of_class(context, kinds, row):
     StepsOfClass
     """
     ranked = context.lookup(
-        ("shelves", *[kind.name for kind in kinds]),
+        (Lookup.SHELVES, *[kind.name for kind in kinds]),
         lambda: [association.shelves_of(context, kind) for kind in kinds],
     )
     answers = [shelf.steps_like(row) for shelf in ranked]

@@ -8,7 +8,7 @@ from ccdflow.kinds.masters import combining, group_queries, grouping, master_lin
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.run.context import reduced_product, type_is_enabled
+from ccdflow.run.context import Lookup, reduced_product, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
 
 
@@ -204,7 +204,7 @@ class MasterKind(Kind):
     def groups(self, context):
         """Return all groups of this kind, sorted by product."""
         return context.lookup(
-            ("groups", self.name),
+            (Lookup.GROUPS, self.name),
             lambda: sorted(
                 (group for group in context.groups.values() if group.kind == self.name),
                 key=lambda group: group.product,

@@ -15,6 +15,7 @@ from ccdflow.detector import benefit
 from ccdflow.kinds.matching import measured_flats, pairs, shelves
 from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
+from ccdflow.run.context import Lookup
 
 STEPS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
@@ -124,7 +125,7 @@ def shelves_of(context, kind):
     -------
     ccdflow.kinds.matching.shelves.Shelves
     """
-    return context.lookup(("shelf", kind.name), lambda: Shelves(context, kind))
+    return context.lookup((Lookup.SHELF, kind.name), lambda: Shelves(context, kind))
 
 
 def passed_over(context, name, group, nights):

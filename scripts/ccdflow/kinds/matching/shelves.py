@@ -28,6 +28,7 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import Step, Use
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -189,7 +190,7 @@ class Shelves:
         frame = about_members(self._context, first, middles, self.kind, night=night)
         setup, setting = setup_of(self._context, first, self.kind), first.facts["setting"]
         more = self._context.lookup(
-            ("telling", self.kind.name, setup, setting), lambda: self._more(setup, setting)
+            (Lookup.TELLING, self.kind.name, setup, setting), lambda: self._more(setup, setting)
         )
         return replace(frame, setup=(*frame.setup, *more)) if more else frame
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import MASTERS, Size
 
 
@@ -25,7 +26,7 @@ class MeasurementKind(Kind):
             own = [group for group in context.groups.values() if group.kind == self.name]
             return sorted(own, key=lambda group: (group.night, group.product))
 
-        return context.lookup(("groups", self.name), make)
+        return context.lookup((Lookup.GROUPS, self.name), make)
 
     def basis(self, context, job):
         """Return the sources of a measurement: its masters as they turned out."""
@@ -76,7 +77,7 @@ class MeasurementKind(Kind):
         list of ccdflow.run.job.Group
         """
         by_night = context.lookup(
-            ("by night", self.name), lambda: _groups_by_night(self.groups(context))
+            (Lookup.BY_NIGHT, self.name), lambda: _groups_by_night(self.groups(context))
         )
         return by_night.get(night, [])
 

@@ -30,6 +30,7 @@ from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import Group, Use
 
 # The noise of a master is taken from this many of its rows.
@@ -682,7 +683,7 @@ def _response(context, group, use):
         lit = sample[sample > 0]
         return float(np.median(lit)) if lit.size else 1.0
 
-    return context.lookup(("response", use.product, record.key), make)
+    return context.lookup((Lookup.RESPONSE, use.product, record.key), make)
 
 
 def _master_in_budget(context, kind, use, record, noise, seconds):

@@ -189,7 +189,7 @@ class ClosedNights:
 
 
 class _Parsed(dict):
-    """The values of cells, of which each is parsed when it is asked for."""
+    """The values of cells: each is parsed when it is asked for."""
 
     def __init__(self, cells):
         super().__init__()

@@ -18,7 +18,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run import ledger, plan
-from ccdflow.run.context import Context
+from ccdflow.run.context import Context, Lookup
 from ccdflow.run.job import MASTERS
 from ccdflow.run.nights import archive_counts, closed_nights
 from ccdflow.run.nights.night_notes import (
@@ -330,7 +330,7 @@ def _restore_closed_nights(context):
         for group in nights.groups_of(night):
             context.groups[group.product] = group
     nights.products = frozenset(context.groups)
-    context.lookup("rows by night", lambda: RowsByNight(rows, nights.notes))
+    context.lookup(Lookup.ROWS_BY_NIGHT, lambda: RowsByNight(rows, nights.notes))
     for kind in context.chain:
         kind.restore(context, nights.first["kept"][kind.name])
 

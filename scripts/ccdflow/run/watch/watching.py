@@ -368,7 +368,7 @@ class Watch:
         return outcome
 
     def _let_go(self):
-        """Free all that was kept for frames of before, of which there may never be more."""
+        """Free what was kept for earlier frames, which may be the last ones of their kind."""
         forget_names()
         ledger.forget_texts()
         for kind in self.chain:
@@ -398,7 +398,7 @@ class Watch:
             self._plan_and_work(outcome, may_close=False)
 
     def _plan_and_work(self, outcome, *, may_close):
-        """Return whether nights were closed, of which the next plan need not know much."""
+        """Plan and work; return whether nights were closed: the next plan has less to read then."""
         results, last = Path(self.values["results"]), self._warm
         # All that the last round left is given up but the notes: the new plan needs its room.
         self._warm, made = None, {} if last is None else last.made
