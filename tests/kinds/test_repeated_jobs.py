@@ -49,8 +49,8 @@ def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypa
         patch.setattr(reduce_job, "_reduce", lambda *_: 1 / 0)
         box.run()
     assert "reduced/n1/alpha1.fits" in box.run().jobs
-    found = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
-    assert found == expected
+    contents = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
+    assert contents == expected
     assert box.run().jobs == []
 
 

@@ -12,7 +12,8 @@ LIBRARY = ROOT / "scripts" / "ccdflow"
 EMPTY = {"found", "said", "told"}
 # One of them with a sign behind it that may follow a new name: in prose most have none.
 NAMED_EMPTY = re.compile(
-    rf"\b(?:{'|'.join(sorted(EMPTY))})\b(?= *(?:[-+|&*/^%@]*=(?!=)|[,)\]:(]|in\b|$))", re.MULTILINE
+    rf"(?<!\w)_*(?:{'|'.join(sorted(EMPTY))})_*\b(?= *(?:[-+|&*/^%@]*=(?!=)|[,)\]:(]|in\b|$))",
+    re.MULTILINE,
 )
 # Participles, adjectives and prepositions that say nothing of what a function returns.
 BARE = re.compile(
@@ -79,11 +80,12 @@ def test_no_name_tells_only_how_its_value_came_about(folder, least):
 
 
 def test_an_empty_name_of_any_kind_is_seen():
-    """A variable, a target of a loop, an argument, a function."""
+    """A variable, an attribute, a target of a loop, an argument, a function."""
     for text in (
         "found = 1", "for said in x: pass", "def f(told): pass", "def found(): pass",
         "lambda *said: 0", "with x as told: pass", "[y for found in x]", "f(told := 1)",
         "found, y = x", "(y, said) = x", "told |= x", "told: int = 1", "[\n    found\n] = x",
+        "self.said = 1", "self._told, y = x",
     ):  # fmt: skip
         assert set(names_given(ast.parse(text))) & EMPTY, text
         assert NAMED_EMPTY.search(text), text

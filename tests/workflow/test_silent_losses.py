@@ -368,8 +368,8 @@ def test_a_file_that_cannot_be_read_and_its_product_damaged(box, code, is_known,
             assert box.run().jobs == []
         product.write_bytes(before[:280])
         dry = box.plan().plan
-        said = "raw file missing, and the product is damaged"
-        assert said in "\n".join(plan_description.lines_on_plan(dry))
+        reason = "raw file missing, and the product is damaged"
+        assert reason in "\n".join(plan_description.lines_on_plan(dry))
         jobs = box.run().jobs
         assert jobs == list(dry.jobs)
         assert jobs
