@@ -320,8 +320,8 @@ class FramePlanner:
             steps, common = chosen
             night, likewise, basis = class_.night, common.likewise, None
             groups[product] = Group(
-                product, night, camera, class_.shared, (file,), class_.nights,
-                kind=kind, steps=steps, measurements=class_.pixels,
+                product, night, camera, class_.shared, (file,), class_.nights, kind, steps,
+                class_.pixels,
             )  # fmt: skip
             key = likewise.key(frame.key, degrees)
             if product in records:
