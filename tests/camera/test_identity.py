@@ -99,12 +99,12 @@ def members_of(tmp_path_factory):
             write_raw(path, (frame, bias_cards(number, **mine)))
     running = begin(top / "raw", top / "results", {"test": PROFILE})
     running.lock.close()
-    found = {dialect: [] for dialect in UNLIKE}
+    members = {dialect: [] for dialect in UNLIKE}
     for group in Planning.of(running.context).groups.values():
         if group.kind == "bias":
             names = tuple(sorted(file.rpartition("/")[2] for file in group.files))
-            found[nights[group.product.split("/")[1]]].append(names)
-    return found
+            members[nights[group.product.split("/")[1]]].append(names)
+    return members
 
 
 @pytest.mark.parametrize("dialect", UNLIKE)

@@ -5,6 +5,7 @@ Before a flat is combined its level is not known; all that compete are combined 
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
@@ -75,10 +76,10 @@ def _calibrate(config):
 
 @pytest.fixture
 def archive(tmp_path):
-    found = Archive(tmp_path)
+    night_archive = Archive(tmp_path)
     for night, number in ((OLD, 4), (OWN, 6)):
-        found.take("bias", night, number)
-    return found
+        night_archive.take("bias", night, number)
+    return night_archive
 
 
 def night_of(done, product):
@@ -108,12 +109,12 @@ def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
     lags = {"own": 0, "refused": 1, "made": 2, "pending": 3, "later": -2}
     step = Step("flat", tuple(Use(name, lag, 1.0, 1.0, "A") for name, lag in lags.items()))
     pending = {"own", "pending", "later"}
-    found = {name: ledger.Record(name, "flat", "key") for name in lags}
-    found["refused"] = replace(found["refused"], status=ledger.REFUSED)
+    records = {name: ledger.Record(name, "flat", "key") for name in lags}
+    records["refused"] = replace(records["refused"], status=ledger.REFUSED)
     settings = {"direction": "causal", "same_night": True, "scale_up": 1}
     context = SimpleNamespace(
         settings={"calibrate": settings | {"temperature_tolerance": 0.5}},
-        planned=lambda name, make: make(), ledger={}, outcome=found.get,
+        planned=lambda name, make: make(), ledger={}, outcome=records.get,
         will_be_made=pending.__contains__,
     )  # fmt: skip
     needs, spare = needs_of(context, [step])
@@ -191,6 +192,22 @@ def test_a_late_faint_flat_leaves_the_frame_as_it_is(archive):
     # A late bias changes no light: the frame is looked at only for what it takes itself.
     archive.take("bias", OLD)
     assert frame not in archive.left()
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_flats_that_are_set_aside_late_bring_no_light(archive, tmp_path, number):
+    """One or all flats of a night get a twin each, and stay in their combined flat's group."""
+    archive.flats(OLD, 6_000)
+    archive.flats(OWN, 2_000)
+    frame = archive.take("science", OWN, electrons=5_000)
+    assert night_of(archive.run(), frame) == OLD
+    for path in sorted((archive.raw / OLD).glob("flat*"))[:number]:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    done = archive.run()
+    assert night_of(done, frame) == (OLD if number == 1 else OWN)
+    assert archive.left() == {}
+    scratch = archive.run(tmp_path / "scratch")
+    assert (done.results / frame).read_bytes() == (scratch.results / frame).read_bytes()
 
 
 def test_the_flat_that_others_are_held_against_may_be_refused(archive):

@@ -41,8 +41,8 @@ def test_modules_that_documents_name_exist():
     documents = (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md")
     for path in (*documents, *sorted((ROOT / "docs" / "decisions").glob("*.md"))):
         for name in re.findall(rf"`((?:{packages})/[\w/]*(?:\.py)?)", path.read_text("utf-8")):
-            found = library / name
-            if not (found.exists() or found.with_suffix(".py").exists()):
+            module = library / name
+            if not (module.exists() or module.with_suffix(".py").exists()):
                 wrong.append((path.name, name))
     assert wrong == []
 

@@ -154,8 +154,8 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reaso
         update(box, store, settle=60, now=now + wait)
         row = store.rows["n1/new.fits"]
         assert row.status_and_reason[0] == expected
-        said = "still being written: " if expected == "arriving" else ""
-        assert row.reason.startswith(said + reason)
+        start = "still being written: " if expected == "arriving" else ""
+        assert row.reason.startswith(start + reason)
         store.rows.pop("n1/new.fits")
 
 
@@ -273,8 +273,8 @@ def test_raw_folder_without_frames(box):
 def test_links_are_followed_but_not_in_circles(box):
     (box.raw / "n1/again").symlink_to(box.raw)
     (box.raw / "linked").symlink_to(box.raw / "n1/deep")
-    found = rawfolder.list_raw(box.raw)
-    assert sorted(found) == ["linked/er/beta.FIT", *ALL]
+    names = rawfolder.list_raw(box.raw)
+    assert sorted(names) == ["linked/er/beta.FIT", *ALL]
 
 
 _KEYWORDS = (
@@ -321,14 +321,14 @@ def test_any_header_becomes_a_row(box, cards):
 @pytest.mark.parametrize("target", ["/proc/self", "/proc", "/sys"])
 def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
     (box.raw / "odd").symlink_to(target)
-    found, problems = rawfolder.look_through(box.raw)
+    stamps, problems = rawfolder.look_through(box.raw)
     tree = "/" + target.split("/")[1]
     assert problems == {
         "odd/": f"leads into {tree}; it is not followed: remove the link, or lead it to the folder"
         " of the frames"
     }
-    assert found
-    assert not [name for name in found if name.startswith("odd/")]
+    assert stamps
+    assert not [name for name in stamps if name.startswith("odd/")]
 
 
 def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
@@ -336,7 +336,7 @@ def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
         rawfolder.look_through("/proc/self")
     # Mounted below the raw folder.
     (box.raw / "odd").mkdir()
-    look, found = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
+    look, stamps = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
 
     def mounted(walk, prefix, above, link):
         walk.systems = {box.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
@@ -344,7 +344,7 @@ def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
 
     monkeypatch.setattr(rawfolder._Walk, "look", mounted)
     assert rawfolder.look_through(box.raw) == (
-        found,
+        stamps,
         {"odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
          " without it"},
     )  # fmt: skip
@@ -357,15 +357,15 @@ def test_a_link_into_the_results_is_not_followed(box, target):
     before = rawfolder.list_raw(box.raw)
     (box.raw / "odd").symlink_to(box.root / target)
     (box.raw / "other").symlink_to(box.raw / "n1")
-    found, problems = rawfolder.look_through(box.raw, box.results)
+    stamps, problems = rawfolder.look_through(box.raw, box.results)
     place = "odd/results/" if target == "." else "odd/"
     assert problems == {
         place: "leads into the results folder; it is not followed: remove the link, or lead it to"
         " the folder of the frames"
     }
-    assert not [name for name in found if "reduced" in name]
-    assert found.keys() >= before.keys()
-    assert any(name.startswith("other/") for name in found)
+    assert not [name for name in stamps if "reduced" in name]
+    assert stamps.keys() >= before.keys()
+    assert any(name.startswith("other/") for name in stamps)
 
 
 def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box, monkeypatch):
@@ -380,10 +380,10 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box,
             (place / f"to{other}").symlink_to(box.root / "away" / str(other))
     (box.raw / "first").symlink_to(box.root / "away" / "0")
     (box.raw / "second").symlink_to(box.root / "away")
-    found, problems = rawfolder.look_through(box.raw)
+    stamps, problems = rawfolder.look_through(box.raw)
     assert sorted(problems) == ["first/", "second/"]
     assert problems["first/"].startswith("leads into a tree of more than 50 folders")
-    assert found == before
+    assert stamps == before
 
 
 # -- results on a disk that does not tell capitals -----------------------------------------------

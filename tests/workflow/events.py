@@ -39,7 +39,7 @@ class Archive(OddEvents):
                 self.put(f"{night}/alpha{number}.fits.gz", (number, kind, "alpha", night))
         # Else events of links, which need one, would hardly be drawn. A folder with a link has no
         # look that tells of changes, so that no night is closed.
-        if others == 1 or not self.is_long:
+        if not self.is_long:
             self.link(biases, 1, others > 1)
         self.run(2)
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition
 from sandbox import SMALL, frame_bytes, products
 
 from ccdflow import paths
-from ccdflow.files import atomic_write, rawfile
+from ccdflow.files import rawfile
 
 # Two that differ in a blank, one that is a link to elsewhere, one that is not UTF-8, one with a
 # line break: of the last two no frame can be reduced.
@@ -194,7 +194,7 @@ class OddEvents(Model):
 
             new = gzip.compress(new, 1, mtime=0)
         os.utime(path)
-        opener, count = atomic_write.open_at_once, []
+        opener, count = rawfile.open_at_once, []
 
         def opened(name, flags):
             if str(name) == str(path):

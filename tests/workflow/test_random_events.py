@@ -7,6 +7,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sandbox import Sandbox
 
+from ccdflow import paths
+
+NIGHT = "2024-03-01"
+
 
 def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
@@ -25,3 +29,22 @@ def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path,
     )
     print(Archive.events, "events,", Archive.runs, "runs,", dict(Archive.drawn.most_common()))
     print("runs that opened some of the nights:", Sandbox.opened)
+
+
+def test_a_file_without_permission_whose_product_is_damaged_after_another_was_replaced(
+    tmp_path, monkeypatch
+):
+    """No event gives files back the permission that another event took."""
+    monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
+    archive = Archive()
+    for number in range(3):
+        archive.put(f"{NIGHT}/alpha{number}.fits.gz", (number, "BIAS", "alpha", NIGHT))
+    archive.replace_while_it_is_read(cores=1, number=0, seed=7, when=1)
+    archive.shut_file(number=2)
+    product = paths.reduced_frame(f"{NIGHT}/alpha2.fits.gz")
+    archive.damage_product(cut=True, number=sorted(archive.standing()).index(product), place=280)
+    archive.run(1)
+    assert (
+        archive.box.run().lines[0].startswith(f"set aside: {NIGHT}/alpha2.fits.gz: cannot be read")
+    )
+    archive.teardown()

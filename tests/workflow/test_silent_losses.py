@@ -62,9 +62,9 @@ def test_a_product_of_any_ending_is_kept(box, how):
             content[-3000] ^= 1
             path.write_bytes(content)
         kept[paths.reduced_frame(name)] = content
-    said = plan_description.lines_on_plan(box.plan().plan)
+    lines = plan_description.lines_on_plan(box.plan().plan)
     for product in kept:
-        assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in said)
+        assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in lines)
     box.run()
     for product, content in kept.items():
         assert not (box.results / product).exists()
@@ -333,6 +333,73 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(box):
     row = load_store(box.results).rows["undated/b1.fits.gz"]
     assert row.status_and_reason[0] == "set aside"
     assert (row.camera, row.geometry, row.facts["imagetyp"]) == ("", "", "")
+    check_from_scratch(box)
+
+
+def refuse_raw(patch, file, code):
+    """Let a raw file be one that cannot be read, also by root."""
+    opener = rawfile.open_at_once
+
+    def refused(path, flags):
+        if str(path).endswith(file):
+            raise OSError(code, os.strerror(code), str(path))
+        return opener(path, flags)
+
+    patch.setattr(rawfile, "open_at_once", refused)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_known"),
+    [(errno.EACCES, True), (errno.EIO, False)],
+    ids=["a run later", "at once"],
+)
+def test_a_file_that_cannot_be_read_and_its_product_damaged(box, code, is_known, monkeypatch):
+    """It is set aside as one that never was read, in the run that moves its product away."""
+    file = "sub/c1.fits.gz"
+    for number in range(3):
+        box.put(f"sub/c{number}.fits.gz", 20 + number, camera="alpha", size=SMALL)
+    box.run()
+    product = box.results / paths.reduced_frame(file)
+    before = product.read_bytes()
+    os.utime(box.raw / file)
+    with monkeypatch.context() as patch:
+        refuse_raw(patch, file, code)
+        if is_known:
+            assert box.run().jobs == []
+        product.write_bytes(before[:280])
+        dry = box.plan().plan
+        said = "raw file missing, and the product is damaged"
+        assert said in "\n".join(plan_description.lines_on_plan(dry))
+        jobs = box.run().jobs
+        assert jobs == list(dry.jobs)
+        assert jobs
+        assert not [name for name in jobs if name.startswith("reduced/")]
+        moved = box.results / paths.set_aside(paths.reduced_frame(file))
+        assert (product.exists(), moved.stat().st_size) == (False, 280)
+        assert load_store(box.results).rows[file].status_and_reason[0] == "set aside"
+        after = products(box.results)
+        assert box.run().jobs == []
+        assert products(box.results) == after
+        check_from_scratch(box)
+    assert paths.reduced_frame(file) in box.run().jobs
+    assert product.read_bytes() == before
+    check_from_scratch(box)
+
+
+@pytest.mark.parametrize("name", ["sub/c1.fits", "sub/c1.fits/b.fits"])
+def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(box, name, monkeypatch):
+    """As if it could be read: of the next run nobody learns anything new."""
+    file = "sub/c1.fits.gz"
+    box.put(file, 20, camera="alpha", size=SMALL)
+    box.run()
+    os.utime(box.raw / file)
+    box.put(name, 21, camera="alpha", size=SMALL, packed=False)
+    refuse_raw(monkeypatch, file, errno.EIO)
+    assert f"nights/{NIGHT}/report.html" in box.run().jobs
+    row = load_store(box.results).rows[file]
+    assert (row.status_and_reason[0], row.camera) == ("set aside", "")
+    assert row.reason.startswith("would become the same product as")
+    assert not (box.results / "reduced/sub/c1.fits").is_file()
     check_from_scratch(box)
 
 

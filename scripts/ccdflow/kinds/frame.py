@@ -21,7 +21,7 @@ from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rawnames import copies
-from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, digest
+from ccdflow.run.rawframes.rows import ARRIVING, IN_THE_WAY, OK, SET_ASIDE, digest, unreadable_row
 
 # The keys of a closed night's summary.
 _DIGEST, _GATHERED = "frames", "warnings"
@@ -76,6 +76,9 @@ class Frame(Kind):
             # It cannot be made again: no job is planned.
             planner.retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
+            if row.is_unreadable:
+                # The next run finds it unread, without a product.
+                context.store.rows[row.file] = unreadable_row(row)
         elif row.status != SET_ASIDE or row.gone:
             planner.keep(product)
         elif product in planner.stamps:

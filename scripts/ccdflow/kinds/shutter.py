@@ -38,7 +38,7 @@ _LEAST_RATIO = 1.25
 _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3
-# Lines do not describe the flats if their squared scatter, over that of noise, exceeds this.
+# Lines do not describe the flats if their squared scatter exceeds the noise's by this factor.
 _MOST_CHI2 = 4.0
 # The sentence is on frames with a larger relative error.
 _LEAST_ERROR = 1e-3

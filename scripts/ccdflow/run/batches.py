@@ -448,7 +448,7 @@ def batches_awaited(path):
 
 # -- making it -------------------------------------------------------------------------------------
 
-FULL = 28
+DISK_FULL_STATUS = 28
 """Exit status for a full disk."""
 
 
@@ -470,8 +470,9 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     Returns
     -------
     int
-        Exit status: 0 if each job has left a record or the batch was withdrawn; `FULL` if the disk
-        is full; 1 if a job has left no record, or another version of ccdflow wrote the batch.
+        Exit status: 0 if each job has left a record or the batch was withdrawn; `DISK_FULL_STATUS`
+        if the disk is full; 1 if a job has left no record, or another version of ccdflow wrote the
+        batch.
     """
     freed_pages.keep()
     if parent is not None:
@@ -515,7 +516,7 @@ def _make_claimed(path, chain, threads, parent, say):
         say(f"{product}: its record cannot be written: {reason}")
     if outcome.full:
         say(outcome.full)
-        return FULL
+        return DISK_FULL_STATUS
     if not record_batch(context, path):
         return 1
     reporter.end()

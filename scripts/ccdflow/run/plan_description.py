@@ -133,7 +133,7 @@ def _lines_on_moves(plan):
     why = {
         product: row.status_and_reason[1]
         for file, row in (rows.items() if named else ())
-        if (product := reduced_product(file)) in named
+        if (product := reduced_product(file)) in named and product not in plan.dropped
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "

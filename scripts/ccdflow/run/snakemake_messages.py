@@ -23,7 +23,7 @@ def signals_in(text):
 
 def is_of_full_disk(text):
     """Tell whether a batch ended because its disk is full."""
-    return f"exit status {batches.FULL}" in text
+    return f"exit status {batches.DISK_FULL_STATUS}" in text
 
 
 def is_of_late_records(text):

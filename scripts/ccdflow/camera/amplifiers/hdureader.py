@@ -81,7 +81,7 @@ class HduReader:
         self.shape = array_shape(headers[index], file=file)
         self.frame = Region(0, self.shape[0], 0, self.shape[1])
         self.binning = binning(headers, index, specs=cards.binning)
-        # The primary's cards then hold for this HDU too, where it has none of its own.
+        # With INHERIT the primary's cards hold for this HDU too, where it lacks a card.
         self.inherits = card_value(headers[index], "INHERIT") is True
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
 

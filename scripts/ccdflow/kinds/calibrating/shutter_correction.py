@@ -210,7 +210,7 @@ class Correction:
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
         return [
-            dead_time.correction(
+            dead_time.shutter_factor(
                 excess, error, self._mean, self._seconds, self._exposures_of_flat, image.data.shape
             )
             for image, excess, error in zip(master.images, cells[::2], cells[1::2], strict=True)

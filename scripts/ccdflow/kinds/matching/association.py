@@ -87,16 +87,26 @@ def pair_masters(context, steps, rows, night):
 
 def _best_pair(context, pair, rows, night):
     """Return the steps of bias and dark that add the least variance together."""
-    of_bias, of_dark = [shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)]
-    own = pairs.best_pair_first(
-        pair,
-        shelves.rules(context),
-        of_bias.ageing(rows[0]),
-        of_dark.bias_of,
-        lambda products: of_bias.uses_for(products, rows, night),
+    of_bias, of_dark, rules, same = context.lookup(
+        ("pairs of bias and dark",),
+        lambda: (
+            *[shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
+            shelves.rules(context),
+            {},
+        ),
     )
+    bias = pair[0]
+
+    def uses_of(products):
+        # Frames of a night and its darks of all exposures ask for the same biases. The step tells
+        # the frames, and is kept, so that its id stays its own.
+        return context.planned(
+            ("biases of darks", id(bias), *products),
+            lambda: (of_bias.uses_for(products, rows, night), bias),
+        )[0]
+
+    own = pairs.best_pair_first(pair, rules, of_bias.ageing(rows[0]), of_dark.bias_of, uses_of)
     # One object for all that are equal.
-    same = context.lookup(("pairs of bias and dark",), dict)
     return tuple(
         step if step is before else same.setdefault(step, step)
         for step, before in zip(own, pair, strict=True)

@@ -131,9 +131,12 @@ def _decide_flat(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
-    known = {use.product: _measured_figures(context, use) for use in rivals}
-    if not any(known.values()) and not any(product in context.ledger for product in products):
+    is_first_plan = not any(product in context.ledger for product in products)
+    if is_first_plan and all(map(context.will_be_made, products)):
         # Nothing is measured yet.
+        return step
+    known = {use.product: _measured_figures(context, use) for use in rivals}
+    if is_first_plan and not any(known.values()):
         return step
     first = first_of(products, _foreseen(context, rivals, known))
     if first is None or (first == products[0] and not any(known.values())):
@@ -265,11 +268,14 @@ def _at_best(context, use):
     """Return the least variance that a flat may have after this run."""
     before = context.ledger.get(use.product)
     known = {} if before is None else dict(before.basis.get("members", ()))
-    files = context.groups[use.product].files
-    if any(known.get(file) != context.outcome(reduced_product(file)).key for file in files):
+    # A frame that was set aside stays in its group without a record, and brings no light.
+    records = {
+        file: record
+        for file in context.groups[use.product].files
+        if (record := context.outcome(reduced_product(file))) is not None
+    }
+    if not records or any(known.get(file) != record.key for file, record in records.items()):
         # A new frame may be as bright as can be.
         return 0.0
-    return (
-        _variance(use, before, _SCATTER * len(files) / max(1, len(before.data.get("members", ()))))
-        or 0.0
-    )
+    share = len(records) / max(1, len(before.data.get("members", ())))
+    return _variance(use, before, _SCATTER * share) or 0.0

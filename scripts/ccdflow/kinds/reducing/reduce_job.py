@@ -243,7 +243,7 @@ def _refuse_negatives(frame, stored):
     for hdu, (values, _) in stored.items():
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
         rows = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
-        # A frame that is reduced while it is inflated gives as many rows.
+        # The same rows count in a frame that is reduced while it is inflated.
         negatives.add(values[min(r.y0 for r in rows) : max(r.y1 for r in rows)])
         negatives.check(frame.row.file)
 
@@ -264,7 +264,7 @@ def _figures(frame, made, samples, even):
     if warnings := _warnings_that_count(frame, made):
         figures["warnings"] = warnings
     if _is_unstated(frame):
-        # Beside other frames it may show that the overscan of its profile is none.
+        # Other frames beside it may show that the strip in its profile is no overscan.
         dark = [rows.is_strip_dark for rows in made.rows.values()]
         figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
     if even:

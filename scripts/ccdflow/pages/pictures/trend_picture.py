@@ -86,8 +86,8 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
     series = sorted({(point.camera, point.amplifier) for point in points})
     cameras = {point.camera for point in points}
     explanation = (
-        "Each point is one night's biases. What should stay the same is the electronics' own: a "
-        "jump is worth a look at what was changed that day."
+        "Each point is one night's biases. The electronics set these figures: after a jump, "
+        "look for what was changed that day."
     )
     with drawing():
         figure, place = new_figure(title, explanation, height=6.4)

@@ -9,7 +9,11 @@ from ccdflow import paths
 from ccdflow.run import (
     ledger,
 )
-from ccdflow.run.rawframes.rows import ARRIVING, GONE, IN_THE_WAY, OK, SET_ASIDE, unread_row
+from ccdflow.run.rawframes.rows import ARRIVING, GONE, IN_THE_WAY, OK, SET_ASIDE, unreadable_row
+
+# Of a file that went away before it could be read again: of those that count as missing, () is the
+# stamp of files that are there.
+_NO_STAMP = (0, 0, 0)
 
 
 def take_aside(store, unmade):
@@ -66,20 +70,18 @@ def mark_gone(store, records, gone, results):
     blocked = _blocked_by(store, missing) if missing else None
     for file in sorted(missing):
         row, product = store.rows[file], paths.reduced_frame(file)
-        if product not in here and _may_be_there(results / product):
-            why = _why_gone(file, folders) if file in gone else row.gone
-            why = IN_THE_WAY if blocked(product) else why
-            if row.gone != why:
-                store.rows[file] = replace(row, gone=why)
-            continue
-        if product not in here:
-            records.pop(product, None)
+        has_product = product not in here and _may_be_there(results / product)
         if file in unreadable:
-            # The header values of an unread file are as unknown as in a first run.
-            unread = unread_row(file)
-            store.rows[file] = replace(unread, status=SET_ASIDE, reason=row.gone)
+            if not has_product:
+                store.rows[file] = unreadable_row(row)
+        elif has_product:
+            why = IN_THE_WAY if blocked(product) else _why_gone(file, folders)
+            if row.gone != why or not row.stamp:
+                store.rows[file] = replace(row, gone=why, stamp=row.stamp or _NO_STAMP)
         else:
             del store.rows[file]
+        if not has_product and product not in here:
+            records.pop(product, None)
 
 
 def _blocked_by(store, missing):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ccdflow import paths
 from ccdflow.errors import FrameError
-from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE
+from ccdflow.run.rawframes.rows import ARRIVING, OK, SET_ASIDE, unreadable_row
 
 # Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
 # Snakemake makes a third more.
@@ -78,9 +78,9 @@ def refuse_twins(store, new_files):
             if product in inside:
                 others.append(f"the folder of {inside[product]}")
             row = store.rows[file]
-            if others and row.status != ARRIVING and not row.gone:
+            if others and row.status != ARRIVING:
                 reason = f"{TWIN} {', '.join(others)}; move one of them out of the raw folder"
-                store.rows[file] = replace(row, status=SET_ASIDE, reason=reason)
+                store.rows[file] = _row_set_aside(row, reason)
 
 
 def refuse_spellings(store, new_files):
@@ -109,12 +109,17 @@ def refuse_spellings(store, new_files):
 def _refuse_spelling(store, file, other, *, is_file):
     for name, beside in ((file, other), (other, file)) if is_file else ((file, other),):
         row = store.rows[name]
-        if row.status != ARRIVING and not row.gone:
+        if row.status != ARRIVING:
             reason = (
                 f"{TWIN if is_file else _TWIN_FOLDER} {beside}, as the disk of the results does"
                 " not tell capitals: rename one of them, or keep the results on another disk"
             )
-            store.rows[name] = replace(row, status=SET_ASIDE, reason=reason)
+            store.rows[name] = _row_set_aside(row, reason)
+
+
+def _row_set_aside(row, reason):
+    """Return the row of a file of this run that is set aside; one with ``gone`` cannot be read."""
+    return replace(unreadable_row(row) if row.gone else row, status=SET_ASIDE, reason=reason)
 
 
 def _fold_case(path):

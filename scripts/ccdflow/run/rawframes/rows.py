@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter, itemgetter
 
 from ccdflow.camera.nights import undated_night
@@ -172,6 +172,11 @@ class Row:
         return not self.facts["date_obs"] and not is_dated(self.facts["night"])
 
     @property
+    def is_unreadable(self):
+        """Whether the file is there and cannot be read, but once could: `mark_gone` has looked."""
+        return bool(self.gone) and self.stamp == ()
+
+    @property
     def status_and_reason(self):
         """Status and reason as they stand in the table."""
         if self.gone:
@@ -252,6 +257,22 @@ def unread_row(file, stamp=(), basis=""):
     Row
     """
     return Row(file, stamp, Facts.of({"night": undated_night(file)}), basis=basis)
+
+
+def unreadable_row(row):
+    """Return the row that a first run gives to a file that cannot be read.
+
+    Parameters
+    ----------
+    row : Row
+        The row of a file that could be read before; ``gone`` says why it cannot be read now.
+
+    Returns
+    -------
+    Row
+        Set aside, with header values as unknown as those of a file that never was read.
+    """
+    return replace(unread_row(row.file), status=SET_ASIDE, reason=row.gone)
 
 
 def digest(value):
