@@ -170,9 +170,7 @@ class _Basis:
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
         self._of = {
-            camera.name: digest([*general, camera.text_without_path])
-            + "-"
-            + self._pixels(camera)
+            camera.name: digest([*general, camera.text_without_path]) + "-" + self._pixels(camera)
             for camera in settings.cameras
         }
         generic = cameras_module.generic_camera([], taken=frozenset())
