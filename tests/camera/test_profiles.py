@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,16 @@ def test_a_profile_is_parsed_once_and_an_edited_one_again_be_its_size_and_times_
     assert second is first
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert (first.gain, edited.gain) == (1.5, 2.5)
+
+
+def test_the_text_of_a_camera_is_of_all_its_values(tmp_path):
+    (tmp_path / "probe.yaml").write_text("recognise: {INSTRUME: PROBE}\ngain: 1.5\n")
+    (camera,) = load_cameras(tmp_path)
+    assert camera.text == repr(camera)
+    assert replace(camera, gain=2.5).text == camera.text.replace("gain=1.5", "gain=2.5")
+    moved = replace(camera, path="elsewhere.yaml")
+    assert moved.text != camera.text
+    assert moved.text_without_path == camera.text_without_path == repr(replace(camera, path=""))
 
 
 def test_two_profiles_of_one_text_are_two_cameras(tmp_path):

@@ -18,6 +18,7 @@ import small_chain
 from astropy.io import fits
 from scipy import ndimage
 from small_frames import begin, run_jobs
+from workflow.stand_ins import use_stand_ins
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.detector_measurement import DETECTOR
@@ -27,6 +28,12 @@ from ccdflow.verify import verdicts
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
 DARKS = ((20.0, 3), (60.0, 3), (180.0, 3))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Pictures take no time: these tests look at tables, masks and pages, and not at them."""
+    use_stand_ins(monkeypatch)
 
 
 def take(tmp_path, day, *, seed=1, **options):

@@ -11,6 +11,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import begin, run_jobs
+from workflow.stand_ins import use_stand_ins
 
 from ccdflow import simulate
 from ccdflow.detector import dead_time
@@ -140,9 +141,12 @@ def take(tmp_path, flats=FLATS):
 
 
 def run(tmp_path, profile, results="results"):
-    return run_jobs(
-        tmp_path / "raw", tmp_path / results, {"simcam": profile}, kinds=KINDS, detector={}
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        # Pictures take no time: no test here looks at one.
+        use_stand_ins(patch)
+        return run_jobs(
+            tmp_path / "raw", tmp_path / results, {"simcam": profile}, kinds=KINDS, detector={}
+        )
 
 
 def left(tmp_path, profile):

@@ -13,9 +13,12 @@ import numpy as np
 
 # By module of `ccdflow.pages.pictures`.
 DRAWERS = {
+    "ageing_picture": "ageing_picture",
     "before_after": "overview",
     "bias_picture": "night_quality_picture",
     "combined_picture": "combined_bias_picture",
+    "coverage_picture": "coverage_picture",
+    "step_picture": "step_picture",
     "trend_picture": "trend_picture",
 }
 

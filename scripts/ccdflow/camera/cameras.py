@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 from ccdflow.camera import facts
@@ -125,6 +126,16 @@ class Camera:
     dark_rate: float | None = None
     ageing: tuple[tuple[str, float], ...] = ()
     warming: tuple[tuple[str, float], ...] = ()
+
+    @cached_property
+    def text(self):
+        """All values as `repr` has them, for hashes."""
+        return repr(self)
+
+    @cached_property
+    def text_without_path(self):
+        """The same, wherever the profile's file lies."""
+        return repr(replace(self, path=""))
 
     def epoch_of(self, night):
         """Return the night with which the epoch of a night began; '' before the first of them."""

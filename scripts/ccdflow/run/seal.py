@@ -161,7 +161,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         kinds = _facts_of_kinds(
             chain, settings, hash_of(json.dumps([settings, code], sort_keys=True))
         )
-        parts = [settings, [repr(camera) for camera in cameras], code, READING, *kinds.versions]
+        parts = [settings, [camera.text for camera in cameras], code, READING, *kinds.versions]
         for place in kinds.places:
             if place.endswith("/"):
                 folders.append(Folder(os.fspath(results / place.rstrip("/")), place))

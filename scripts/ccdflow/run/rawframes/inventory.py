@@ -170,9 +170,7 @@ class _Basis:
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
         self._of = {
-            camera.name: digest([*general, repr(replace(camera, path=""))])
-            + "-"
-            + self._pixels(camera)
+            camera.name: digest([*general, camera.text_without_path]) + "-" + self._pixels(camera)
             for camera in settings.cameras
         }
         generic = cameras_module.generic_camera([], taken=frozenset())
@@ -218,6 +216,9 @@ def outdated_files(store, settings):
     -------
     set of str
     """
+    gone = [row for row in store.rows.values() if row.gone]
+    if not gone:
+        return set()
     basis = _Basis(settings)
     cameras = {camera.name: camera for camera in settings.cameras}
 
@@ -228,7 +229,7 @@ def outdated_files(store, settings):
         recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))
         return recipe.canonical() != store.shared[row.recipe]
 
-    return {row.file for row in store.rows.values() if row.gone and is_outdated(row)}
+    return {row.file for row in gone if is_outdated(row)}
 
 
 def _is_current(row, stamp, basis):
