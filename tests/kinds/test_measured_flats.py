@@ -196,7 +196,7 @@ def test_a_late_faint_flat_leaves_the_frame_as_it_is(archive):
 
 @pytest.mark.parametrize("number", [1, 5])
 def test_flats_that_are_set_aside_late_bring_no_light(archive, tmp_path, number):
-    """One or all of a night's flats get a twin each, and stay in the group of their combined flat."""
+    """One or all of a night's flats get a twin each, and stay in the group of their flat."""
     archive.flats(OLD, 6_000)
     archive.flats(OWN, 2_000)
     frame = archive.take("science", OWN, electrons=5_000)
