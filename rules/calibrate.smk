@@ -5,9 +5,9 @@ the job's record: a product that cannot be made anew stays as it was (rules/redu
 rule calibrate:
     """Reduced frame, combined bias, dark and flat -> calibrated frame, uncertainty and mask."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -15,7 +15,7 @@ rule calibrate:
     localrule: True
     params:
         frame=sources_in_words,
-        calibrated=product,
+        calibrated=product_path,
     message:
         "{params.frame} -> {params.calibrated}"
     run:
@@ -25,9 +25,9 @@ rule calibrate:
 rule associations_table:
     """Masters of all calibrated frames -> associations.csv."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -35,7 +35,7 @@ rule associations_table:
     localrule: True
     params:
         frames=sources_in_words,
-        table=product,
+        table=product_path,
     message:
         "{params.frames} -> {params.table}"
     run:

@@ -5,9 +5,9 @@ the job's record: a combined bias that cannot be made anew stays as it was (rule
 rule combine:
     """Reduced biases of a group -> combined bias: outliers left out, clipped average."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -16,7 +16,7 @@ rule combine:
     threads: all_cores
     params:
         members=sources_in_words,
-        combined=product,
+        combined=product_path,
     message:
         "{params.members} -> {params.combined}"
     run:
@@ -26,9 +26,9 @@ rule combine:
 rule bias_table:
     """Figures of all combined biases -> bias_quality.csv."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -36,7 +36,7 @@ rule bias_table:
     localrule: True
     params:
         figures=sources_in_words,
-        table=product,
+        table=product_path,
     message:
         "{params.figures} -> {params.table}"
     run:

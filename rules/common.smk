@@ -116,7 +116,7 @@ def needed(wildcards):
     return [*map(ancient, before), *after]
 
 
-def product(wildcards):
+def product_path(wildcards):
     """Return the path of the product that a job puts in place."""
     return f"{RESULTS}/{RUN.jobs.job(wildcards.product).product}"
 
@@ -158,7 +158,7 @@ def end():
 
 
 def end_as_module():
-    """End the run as `onsuccess` and `onerror` do: Snakemake does not call a module's."""
+    """End the run of a module, as `onsuccess` and `onerror` do: Snakemake does not call these."""
     RUN.make_remaining()
     if why := RUN.end():
         host.stop(why)

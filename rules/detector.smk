@@ -5,9 +5,9 @@ job's record: a product that cannot be made anew stays as it was (rules/reduce.s
 rule measure_detector:
     """Combined darks and flats of a night, and their members -> bad pixels and gains."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -15,7 +15,7 @@ rule measure_detector:
     localrule: True
     params:
         frames=sources_in_words,
-        measured=product,
+        measured=product_path,
     message:
         "{params.frames} -> {params.measured}"
     run:
@@ -32,9 +32,9 @@ use rule measure_detector as map_shutter with:
 rule bad_pixels:
     """Bad pixels of all nights of an epoch -> map, with the first and last night of each."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -42,7 +42,7 @@ rule bad_pixels:
     localrule: True
     params:
         nights=sources_in_words,
-        map=product,
+        map=product_path,
     message:
         "{params.nights} -> {params.map}"
     run:

@@ -5,9 +5,9 @@ a page that cannot be made anew stays as it was (rules/reduce.smk)."""
 rule picture:
     """Raw and reduced frames of a night -> picture of one of each type, before and after."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -15,7 +15,7 @@ rule picture:
     localrule: True
     params:
         shown=sources_in_words,
-        picture=product,
+        picture=product_path,
     message:
         "{params.shown} -> {params.picture}"
     run:
@@ -46,9 +46,9 @@ use rule picture as calibrated_picture with:
 rule contact_sheet:
     """Reduced and calibrated frames of a night -> their small pictures, and the list of these."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -56,7 +56,7 @@ rule contact_sheet:
     localrule: True
     params:
         frames=sources_in_words,
-        sheet=product,
+        sheet=product_path,
     message:
         "{params.frames} -> {params.sheet}"
     run:
@@ -66,9 +66,9 @@ rule contact_sheet:
 rule page:
     """Frames, combined biases and pictures of a night -> its page."""
     input:
-        needed,
+        records=needed,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -76,7 +76,7 @@ rule page:
     localrule: True
     params:
         shown=sources_in_words,
-        page=product,
+        page=product_path,
     message:
         "{params.shown} -> {params.page}"
     run:

@@ -9,13 +9,13 @@ other rules have the products themselves as outputs, and this file is not includ
 rule product:
     """Name of a product -> the product, by way of the rule that makes it."""
     input:
-        record_by_name,
+        record=record_by_name,
     output:
-        report(update(f"{RESULTS}/{{product}}"), category=category_of),
+        product=report(update(f"{RESULTS}/{{product}}"), category=category_of),
     log:
         f"{RESULTS}/{paths.LOGS}/{{product}}.log",
     wildcard_constraints:
         product=rf"({'|'.join(paths.FOLDERS)})/.+|[^/.]+\.(csv|html)",
     localrule: True
     run:
-        check_made(output[0])
+        check_made(output.product)

@@ -5,9 +5,9 @@ would delete a good product before its job starts anew, and again when that fail
 rule reduce:
     """Raw frame -> reduced frame: overscan subtracted, trimmed."""
     input:
-        raw_if_drawn,
+        raw=raw_if_drawn,
     output:
-        record("{product}"),
+        record=record("{product}"),
     log:
         log_of("{product}"),
     wildcard_constraints:
@@ -15,7 +15,7 @@ rule reduce:
     localrule: True
     params:
         raw=raw_frame,
-        reduced=product,
+        reduced=product_path,
     message:
         "{params.raw} -> {params.reduced}"
     run:

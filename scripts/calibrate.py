@@ -12,14 +12,9 @@ python scripts/calibrate.py out=demo/by-hand bias=demo/bias.fits demo/results/re
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
@@ -33,12 +28,13 @@ from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.facts import KEYWORDS
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.sections import Region
-from ccdflow.errors import CcdflowError, FrameError, UserError, action_of
+from ccdflow.errors import FrameError, UserError, action_of
 from ccdflow.files import atomic_write, compressed_images
 from ccdflow.files.cards import CardSpec, card_value
 from ccdflow.files.multi_image_products import read_units
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
+from ccdflow.run.forked_frames import map_forked
 
 MASTERS = ("bias", "dark", "flat")
 
@@ -183,7 +179,7 @@ def scale_of(header, dark, path):
 
 
 def degrees_of(header, dark):
-    """Return a dark's temperature minus a frame's; None where a header has none.
+    """Return a dark's temperature minus a frame's; None where a header has no temperature.
 
     Set points are compared with set points, sensors with sensors.
 
@@ -240,91 +236,6 @@ def readout_of(unit, options):
     )
 
 
-# The function that calibrates a frame, inherited by forked processes.
-_inherited = []
-# Held while a forked process is at work on a frame.
-_at_work = threading.Lock()
-
-
-def calibrate_all(paths, work, cores):
-    """Calibrate frames, in forked processes where there are several frames and cores.
-
-    The first frame brings the masters into memory; the processes share them. Threads would wait for
-    one another between the many short steps of a block.
-
-    Parameters
-    ----------
-    paths : sequence of pathlib.Path
-    work : callable
-        Takes a path and calibrates it.
-    cores : int
-
-    Returns
-    -------
-    list
-        Of each frame its `ccdflow.calibrate.blocks.Calibrated`, or the error.
-
-    Raises
-    ------
-    UserError
-        If one of the processes is killed.
-    """
-    first, others = _result_or_error(work, paths[0]), paths[1:]
-    workers = min(cores, len(others))
-    # A process with threads, such as that of a test, cannot be forked safely.
-    if workers < 2 or threading.active_count() > 1:
-        return [first, *(_result_or_error(work, path) for path in others)]
-    context = multiprocessing.get_context("fork")
-    link = os.pipe()
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(work, link)
-    )
-    # Ctrl-C is for the parent, which gives out no more frames: the processes inherit the block.
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        results = pool.map(_calibrate_inherited, others)
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        return [first, *results]
-    except BrokenProcessPool:
-        raise UserError(
-            "a process that calibrated frames was killed, perhaps for lack of memory",
-            keyword="--cores",
-            value=cores,
-            remedy="give fewer cores, and the frames that are missing once more",
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for end in link:
-            os.close(end)
-
-
-def _start_worker(work, link):
-    """Keep the function of a forked process, and end the process with its parent."""
-    _inherited[:] = [work]
-    reading, writing = link
-    os.close(writing)
-    threading.Thread(target=_end_with_parent, args=(reading,), daemon=True).start()
-
-
-def _end_with_parent(reading):
-    """End this process, between two frames, once its parent has gone, in whatever way."""
-    os.read(reading, 1)
-    with _at_work:
-        os._exit(1)
-
-
-def _calibrate_inherited(path):
-    with _at_work:
-        return _result_or_error(_inherited[0], path)
-
-
-def _result_or_error(work, path):
-    try:
-        return work(path)
-    except (CcdflowError, OSError) as error:
-        return error
-
-
 def run(options):
     """Calibrate the files and return the line on them, with status 1 if one could not be.
 
@@ -349,9 +260,7 @@ def run(options):
     out.mkdir(parents=True, exist_ok=True)
     store = MasterStore()
     try:
-        done = calibrate_all(
-            paths, lambda path: calibrate(path, out, options, store), options.cores
-        )
+        done = map_forked(lambda path: calibrate(path, out, options, store), paths, options.cores)
     finally:
         # Temporary files of a process that was killed, now or in an earlier call.
         for path in out.iterdir():

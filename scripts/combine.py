@@ -14,22 +14,16 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from pathlib import Path
 
-from ccdflow import __version__, commandline
-
-# isort: split
-import numpy as np
-from astropy.io import fits
-
+from ccdflow import commandline
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.combined_header import is_electrons
+from ccdflow.combine.combined_image import write_combined_image
 from ccdflow.combine.member_reader import locate, unit_of_image
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_MEMORY, CombineLimits, combine
 from ccdflow.errors import UserError
-from ccdflow.files import atomic_write, checksum, fits_structure
-from ccdflow.files.headertext import printable_text
+from ccdflow.files import atomic_write
 
 
 def parse(arguments=None):
@@ -107,7 +101,7 @@ def run(options):
         noise=noise_of(options, members[0].shape),
         limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty=False),
     )
-    write(out, result, options.words, unit=unit)
+    write_combined_image(out, result, options.words, unit=unit)
     for line in empty_members(options.words, result):
         print(f"ccdflow: {line}", file=sys.stderr)
     for path in out.parent.iterdir():
@@ -190,40 +184,6 @@ def empty_members(files, result):
         for path, count in zip(files, result.invalid, strict=True)
         if count == result.image.size
     ]
-
-
-def write(path, result, files, *, unit="adu"):
-    """Write a combined image as float32, with a card for each member.
-
-    Parameters
-    ----------
-    path : path-like
-    result : ccdflow.combine.stack.Combined
-    files : list of str
-        The members, in their order.
-    unit : str
-        Of their pixels.
-    """
-    data = result.image.astype(">f4")
-    header = fits.Header()
-    header["SIMPLE"] = True
-    header["BITPIX"] = -32
-    header["NAXIS"] = 2
-    header["NAXIS1"] = data.shape[1]
-    header["NAXIS2"] = data.shape[0]
-    header["BUNIT"] = unit
-    header["NCOMBINE"] = (len(files), "number of frames combined")
-    header["COMBMETH"] = str(result.recipe)
-    header["NREJECT"] = (int(result.clipped.sum()), "values rejected")
-    header["CCDFLOW"] = (__version__, "version of ccdflow")
-    for number, name in enumerate(files, start=1):
-        digits = f"{number:03d}"
-        header["IMCMB"[: 8 - len(digits)] + digits] = printable_text(Path(name).name)
-    padding = bytes(-data.nbytes % fits_structure.BLOCK)
-    sum_of_data = checksum.sum_words(data)
-    atomic_write.write_whole(
-        path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding]
-    )
 
 
 def main(arguments=None):

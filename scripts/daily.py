@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccdflow import commandline, paths, schemas, settings
@@ -199,11 +200,30 @@ def named_files(files, after):
     return "; ".join(texts)
 
 
-def daily(arguments):
-    """Run once, and return (the text to print, the exit status, the frames reported).
+@dataclass(frozen=True)
+class DailyReport:
+    """The result of a run, as it is printed and remembered.
 
-    The last is (results folder, `troubled_frames` frames), or None.
+    Attributes
+    ----------
+    text : str
+        The lines to print; '' for none.
+    status : int
+        The exit status.
+    results : pathlib.Path or None
+        The results folder; None if the run has not come to its end: nothing is remembered then.
+    frames : dict of str to (str, str)
+        As `troubled_frames` returns it.
     """
+
+    text: str
+    status: int
+    results: Path | None = None
+    frames: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def daily(arguments):
+    """Run once, and return the `DailyReport`."""
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -215,19 +235,20 @@ def daily(arguments):
         run_summary = summary.read_summary(folder)
         before, after = reported_frames(run_summary.results), troubled_frames(run_summary.inventory)
     if run_summary.end.get("busy"):
-        return f"ccdflow: nothing done: {run_summary.end['error']}", 0, None
+        return DailyReport(f"ccdflow: nothing done: {run_summary.end['error']}", 0)
     if "error" in run_summary.end:
-        return f"ccdflow: {run_summary.end['error']}", FAILED, None
-    reported = (run_summary.results, after) if run_summary.end else None
+        return DailyReport(f"ccdflow: {run_summary.end['error']}", FAILED)
+    reported = (run_summary.results, after) if run_summary.end else ()
     text = news(run_summary.end, before, after, time.monotonic() - began) if run_summary.end else ""
     if status == 0 and not text:
-        return "", 0, reported
+        return DailyReport("", 0, *reported)
     kept = keep_log(run_summary.results, output)
     if status == 0:
-        return text, ASIDE if new_troubles(SET_ASIDE, before, after) else 0, reported
+        aside = new_troubles(SET_ASIDE, before, after)
+        return DailyReport(text, ASIDE if aside else 0, *reported)
     last = output.strip().splitlines()[-_LAST_LINES:]
     closing = f"ccdflow failed; the whole log: {kept}" if kept else "ccdflow failed"
-    return "\n".join(filter(None, [text, *last, closing])), FAILED, reported
+    return DailyReport("\n".join(filter(None, [text, *last, closing])), FAILED, *reported)
 
 
 def keep_log(results, output):
@@ -310,12 +331,13 @@ def report(arguments):
         return FAILED
     if {"-n", "--dry-run", "--dryrun"} & set(arguments):
         return subprocess.call([*COMMAND, *arguments])
-    text, status, reported_frames = daily(arguments)
-    if text:
-        print(text, file=sys.stderr if status == FAILED else sys.stdout, flush=True)
-    if reported_frames:
-        remember_reported(*reported_frames)
-    return status
+    outcome = daily(arguments)
+    if outcome.text:
+        stream = sys.stderr if outcome.status == FAILED else sys.stdout
+        print(outcome.text, file=stream, flush=True)
+    if outcome.results is not None:
+        remember_reported(outcome.results, outcome.frames)
+    return outcome.status
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from astropy.io.fits.verify import VerifyWarning
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_camera, load_cameras
 from ccdflow.camera.proposing.proposal import propose
-from ccdflow.camera.proposing.proposal_picture import proposal_picture
 from ccdflow.camera.reduction_marks import refuse_reduced
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import atomic_write
+from ccdflow.pages.pictures.camera_proposal import proposal_picture
 
 CAMERAS = Path(__file__).resolve().parents[1] / "config" / "cameras"
 
@@ -134,7 +134,7 @@ def new_camera(frame, second, *, out, picture, cameras=CAMERAS):
     shown = images if other is None else brighter_images(images, other)
     atomic_write.write_text(out, proposal.yaml)
     title = frame.name if second is None else f"{frame.name} and {second.name}, the brighter shown"
-    png = proposal_picture(proposal, shown, title=f"Where is the overscan? {title}")
+    png = proposal_picture(proposal.seen, shown, title=f"Where is the overscan? {title}")
     atomic_write.write_whole(picture, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
     if taken:

@@ -90,7 +90,7 @@ class Observer:
             self._is_new.set()
 
     def waits(self, problem):
-        """Show a problem, or that there is none any more."""
+        """Show a problem, or that it has passed."""
         self._state = rendering.visible(problem) or live_page.WATCHING
         self._is_new.set()
 
@@ -135,7 +135,7 @@ def watch(options):
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
             signal.signal(number, lambda *_: watched.end())
     # Before the page is written: another watch may be writing it.
-    watching.claim_folder(watched)
+    watched.claim.take_within_limit()
     observer.say(f"watching {values['raw']}; Ctrl-C ends")
     observer.begin()
     try:

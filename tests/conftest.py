@@ -163,13 +163,13 @@ def snapshot():
     import hashlib
 
     def take(folder, *, times=True):
-        found = {}
+        contents = {}
         for path in sorted(Path(folder).rglob("*")):
             if path.is_file():
                 content = hashlib.blake2b(path.read_bytes()).hexdigest()
                 name = path.relative_to(folder).as_posix()
-                found[name] = (content, path.stat().st_mtime_ns) if times else content
-        return found
+                contents[name] = (content, path.stat().st_mtime_ns) if times else content
+        return contents
 
     return take
 

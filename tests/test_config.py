@@ -44,9 +44,9 @@ def test_file_and_schema_have_the_same_keys_in_the_same_order():
 def test_every_key_is_explained_by_the_comment_above_it():
     lines = FILE.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
-        found = re.match(r" *(\w+):", line)
-        if found:
-            assert re.match(r" *# \S", lines[number - 1]), f"{found[1]} has no comment above it"
+        key = re.match(r" *(\w+):", line)
+        if key:
+            assert re.match(r" *# \S", lines[number - 1]), f"{key[1]} has no comment above it"
 
 
 def test_the_schema_describes_every_key_and_refuses_unknown_ones_at_every_level():
@@ -96,10 +96,10 @@ def test_one_value_leaves_the_others_as_they_are_and_the_given_is_not_changed():
 def test_a_wrong_value_names_file_key_value_and_what_is_allowed(key, value, line):
     with pytest.raises(UserError) as caught:
         settings.load_settings(nested(key, value))
-    said = str(caught.value)
-    assert said.startswith(f"config/config.yaml: {key}")
-    assert line in said
-    assert "\n" not in said
+    message = str(caught.value)
+    assert message.startswith(f"config/config.yaml: {key}")
+    assert line in message
+    assert "\n" not in message
 
 
 def nested(key, value):
@@ -128,11 +128,11 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, known):
     ],
 )
 def test_what_snakemake_makes_of_the_command_line_is_understood(given, key, expected):
-    found = settings.load_settings(given)
+    value = settings.load_settings(given)
     for name in key.split("."):
-        found = found[name]
-    assert found == expected
-    assert type(found) is type(expected)
+        value = value[name]
+    assert value == expected
+    assert type(value) is type(expected)
 
 
 def test_a_folder_that_became_a_number_is_said():
@@ -183,10 +183,10 @@ def test_no_number_is_refused(value):
 def test_a_file_that_is_no_configuration_is_one_line(tmp_path, content, line):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
-    with pytest.raises(UserError) as found:
+    with pytest.raises(UserError) as caught:
         settings.check_file(path)
-    assert str(found.value).startswith(f"{path}: {line}")
-    assert "\n" not in str(found.value)
+    assert str(caught.value).startswith(f"{path}: {line}")
+    assert "\n" not in str(caught.value)
 
 
 def test_braces_in_the_path_of_results_are_refused():

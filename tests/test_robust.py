@@ -11,9 +11,9 @@ from ccdflow.robust import median, median_of_each
 def test_median_is_that_of_numpy(dtype, shape):
     values = np.random.default_rng(len(shape)).normal(1000, 300, shape).astype(dtype)
     before = values.copy()
-    found, expected = median(values), np.median(values)
-    assert found == expected
-    assert found.dtype == expected.dtype.newbyteorder("=")
+    result, expected = median(values), np.median(values)
+    assert result == expected
+    assert result.dtype == expected.dtype.newbyteorder("=")
     assert np.array_equal(values, before)
 
 
@@ -43,9 +43,9 @@ def test_median_of_infinite_values_is_that_of_numpy(values):
 def test_median_of_each_pixel_is_that_of_numpy(n, dtype):
     frames = np.random.default_rng(n).normal(1000, 300, (n, 5, 33)).astype(dtype)
     before = frames.copy()
-    found, expected = median_of_each(frames), np.median(frames, axis=0)
-    assert np.array_equal(found, expected)
-    assert found.dtype == expected.dtype
+    result, expected = median_of_each(frames), np.median(frames, axis=0)
+    assert np.array_equal(result, expected)
+    assert result.dtype == expected.dtype
     assert np.array_equal(frames, before)
 
 

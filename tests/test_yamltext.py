@@ -74,9 +74,9 @@ def test_the_fast_parser_reads_what_pythons_own_reads(path, monkeypatch):
 
 def test_the_words_of_errors_are_those_of_pythons_parser(monkeypatch):
     def words(text):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             yamltext.parse_yaml(text, file="x.yaml")
-        return str(told.value)
+        return str(caught.value)
 
     texts = (
         "a: [1, 2",

@@ -110,7 +110,12 @@ def parse_yaml(text, *, file):
 
 
 def read_yaml(path):
-    """Return the value of a YAML file; the errors are as in `parse_yaml`.
+    """Return the value of a YAML file; the errors are as in `read_text` and `parse_yaml`."""
+    return parse_yaml(read_text(path), file=path)
+
+
+def read_text(path):
+    """Return the text of a YAML file, or the first part of one that `parse_yaml` refuses.
 
     Raises
     ------
@@ -119,14 +124,13 @@ def read_yaml(path):
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            text = file.read(_MOST_BYTES + 1)
+            return file.read(_MOST_BYTES + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot be read: {error}",
             file=path,
             remedy="check its permissions, and that it is UTF-8",
         ) from None
-    return parse_yaml(text, file=path)
 
 
 def check_amount(values, *, file):

@@ -27,6 +27,7 @@ from ccdflow.calibrate.calibrated_header import Grading
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write, checksum, multi_image_products
+from ccdflow.run import forked_frames
 
 
 def write(path, *hdus):
@@ -143,8 +144,8 @@ def test_product_is_whole_and_others_read_it(night, tmp_path):
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
 def test_fitsverify_finds_no_fault_in_a_calibrated_frame(night, tmp_path):
     _, target = run(night, tmp_path)
-    said = subprocess.run(["fitsverify", target], capture_output=True, text=True, check=True)
-    assert "found 0 warning(s) and 0 error(s)" in said.stdout
+    report = subprocess.run(["fitsverify", target], capture_output=True, text=True, check=True)
+    assert "found 0 warning(s) and 0 error(s)" in report.stdout
 
 
 def test_no_card_lies(night, tmp_path):
@@ -199,11 +200,11 @@ def test_every_card_is_documented(night, tmp_path):
     )
     structure = r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|EXTNAME|HISTORY|COMMENT|"
     with fits.open(tmp_path / "o.fits") as hdus:
-        found = {re.sub(r"0\d$", "nn", keyword) for hdu in hdus for keyword in hdu.header}
-        found |= {hdu.name for hdu in hdus[1:]}
-    assert {"DARKDTMP", "OSCNOInn", "BIASDT", "RAWGAIN", "UTYPE", "SKYPRED"} <= found
-    found -= {"OBJECT", "IMAGETYP", "AIRMASS"}
-    assert [name for name in sorted(found - names) if not re.fullmatch(structure, name)] == []
+        cards = {re.sub(r"0\d$", "nn", keyword) for hdu in hdus for keyword in hdu.header}
+        cards |= {hdu.name for hdu in hdus[1:]}
+    assert {"DARKDTMP", "OSCNOInn", "BIASDT", "RAWGAIN", "UTYPE", "SKYPRED"} <= cards
+    cards -= {"OBJECT", "IMAGETYP", "AIRMASS"}
+    assert [name for name in sorted(cards - names) if not re.fullmatch(structure, name)] == []
 
 
 def test_saturate_is_where_pixels_saturate(night, tmp_path):
@@ -398,14 +399,14 @@ def test_by_hand_what_physics_forbids_is_one_line(tmp_path, capsys, words, dark,
     frame["CCD-TEMP"] = -100.0
     path = write(tmp_path / "s.fits", (np.full(shape, 107, np.float32), frame))
     status = calibrate.main([f"out={tmp_path / 'out'}", str(path), *given])
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     if words:
         assert status == 1
-        assert words in said
-        assert said.count("\n") == 1
+        assert words in message
+        assert message.count("\n") == 1
         assert not (tmp_path / "out/s.fits").exists()
     else:
-        assert (status, said) == (0, "")
+        assert (status, message) == (0, "")
         assert (fits.getdata(tmp_path / "out/s.fits") == np.float32(100 * 1.5)).all()
 
 
@@ -420,8 +421,8 @@ def test_by_hand_masters_without_any_card_serve_where_the_bias_is_out_of_them(tm
     masters = [f"{name}={tmp_path / name}.fits" for name in ("bias", "dark", "flat")]
     frame = str(tmp_path / "frame.fits")
     assert calibrate.main([f"out={tmp_path / 'out'}", *masters, frame, "--bias-is-out"]) == 0
-    found = fits.getdata(tmp_path / "out" / "frame.fits")
-    np.testing.assert_allclose(found, (1000 - 2 - 33 / 60 * 12) / np.float32(0.8), rtol=2e-7)
+    pixels = fits.getdata(tmp_path / "out" / "frame.fits")
+    np.testing.assert_allclose(pixels, (1000 - 2 - 33 / 60 * 12) / np.float32(0.8), rtol=2e-7)
 
 
 def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_path, monkeypatch):
@@ -441,7 +442,7 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"ccdflow: {frames[2]}: the product is cut (found 2880); make it again\n"
-    monkeypatch.setattr(calibrate.threading, "active_count", lambda: 2)
+    monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 2)
     assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0
     made = sorted((tmp_path / "many").iterdir())
     assert [path.stem for path in made] == ["a", "b", "d", "e"]

@@ -59,23 +59,23 @@ def calibrated(level, k, seeds, *, hot=200, without=()):
 @pytest.mark.parametrize("k", [1.0, 0.4])
 @pytest.mark.parametrize("level", LEVELS)
 def test_pulls_are_those_of_the_truth_in_each_amplifier(level, k):
-    found = [
+    pulls_of_parts = [
         (off / error)[:, part][mask[:, part] == 0]
         for off, error, mask, _ in calibrated(level, k, SEEDS)
         for part in columns()
     ]
     for amplifier in range(2):
-        pulls = np.concatenate(found[amplifier::2])
+        pulls = np.concatenate(pulls_of_parts[amplifier::2])
         assert abs(pulls.mean()) < 0.01
         assert pulls.std() == pytest.approx(1, abs=0.01)
-    assert np.concatenate(found).std() == pytest.approx(1, abs=0.005)
+    assert np.concatenate(pulls_of_parts).std() == pytest.approx(1, abs=0.005)
 
 
 @pytest.mark.parametrize("k", [1.0, 0.4])
 @pytest.mark.parametrize("level", [0, 400, 40_000])
 def test_pulls_of_sums_with_the_level_of_a_row(level, k):
     """In 10 x 10 pixels the noise of the level, common to a row, counts ten times."""
-    found, naive = ([], []), ([], [])
+    own_pulls, naive = ([], []), ([], [])
     for off, error, _, sky in calibrated(level, k, SEEDS, hot=0):
         for number, (part, readout) in enumerate(zip(columns(), readouts(), strict=True)):
             share = 1 + (1 - k) ** 2 / FRAMES["bias"] + k**2 / FRAMES["dark"]
@@ -85,10 +85,10 @@ def test_pulls_of_sums_with_the_level_of_a_row(level, k):
             rows = noise[:ny, :nx].reshape(ny, nx // 10, 10).sum(2) ** 2
             common = rows.reshape(ny // 10, 10, nx // 10).sum(1)
             total = sums(off[:, part])
-            found[number].append((total / np.sqrt(sums(variance - noise**2) + common)).ravel())
+            own_pulls[number].append((total / np.sqrt(sums(variance - noise**2) + common)).ravel())
             naive[number].append((total / np.sqrt(sums(variance))).ravel())
     for number in range(2):
-        assert np.concatenate(found[number]).std() == pytest.approx(1, abs=0.03)
+        assert np.concatenate(own_pulls[number]).std() == pytest.approx(1, abs=0.03)
     if level == 0:
         # Without the card OSCNOISE one would be wrong by a twentieth and more.
         assert np.concatenate(naive[0] + naive[1]).std() > 1.05
@@ -241,11 +241,11 @@ def test_variance_of_a_median_of_whole_numbers(count, noise):
     random = np.random.default_rng(count)
     levels = random.random((min(200_000, 2_000_000 // count), 1))
     values = np.rint(random.normal(size=(len(levels), count)) * noise + levels)
-    found = np.mean((np.median(values, axis=1) - levels[:, 0]) ** 2)
+    variance = np.mean((np.median(values, axis=1) - levels[:, 0]) ** 2)
     predicted = median_variance(count) * (noise**2 + 1 / 12) + median_rounding(count, noise)
     # The rounding alone is 0.083: of many pixels it is most of the variance.
     error = 4 * predicted * (2 / len(levels)) ** 0.5
-    assert found == pytest.approx(predicted, abs=error + 0.004)
+    assert variance == pytest.approx(predicted, abs=error + 0.004)
 
 
 def test_measured_read_noise_holds_the_rounding():
@@ -264,12 +264,15 @@ def test_measured_read_noise_holds_the_rounding():
 # -- equal to ccdproc ------------------------------------------------------------------------------
 
 
+@cache
 def frames_for_ccdproc(seed=4):
+    """Return a reduced frame that cannot be changed, and its masters; of twelve tests."""
     random = np.random.default_rng(seed)
     sky = Sky.of(seed=seed)
     made = masters(sky, random)
     scene = 300 + 2000 * random.random(SHAPE)
     reduced = expose(scene * sky.flat + sky.dark * gain_map(), sky.bias, random)
+    reduced.flags.writeable = False
     return reduced, made
 
 

@@ -36,15 +36,15 @@ def sample(rng, *, bias=0.0, dark=0.0, flat=0.0, frames=9):
 
 def test_each_master_changes_the_noise_by_what_it_takes_and_adds():
     true = {"bias": 4.0, "dark": 0.0, "flat": 0.01}
-    found = effects(*sample(np.random.default_rng(1), **true))
+    measured = effects(*sample(np.random.default_rng(1), **true))
     added = {"bias": 36 / 9, "dark": 36 / 9, "flat": SKY**2 / (9 * 20_000)}
     taken = {kind: true[kind] ** 2 for kind in ("bias", "dark")} | {"flat": (SKY * 0.01) ** 2}
-    for kind, effect in found.items():
+    for kind, effect in measured.items():
         change = effect.noise - effect.noise_without
         assert change == pytest.approx(added[kind] - taken[kind], abs=3 * effect.noise_error)
         assert effect.noise_error < 3
     everything = SKY + 36 + sum(added.values())
-    assert found["bias"].noise == pytest.approx(everything, rel=0.02)
+    assert measured["bias"].noise == pytest.approx(everything, rel=0.02)
 
 
 def test_vignetting_is_structure_and_no_noise():

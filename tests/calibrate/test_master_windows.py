@@ -74,9 +74,9 @@ def test_a_window_is_calibrated_as_with_masters_of_the_window(tmp_path):
         expected = (data - made["bias"][0] - made["dark"][0])[WINDOW] / made["flat"][0][WINDOW]
         good = one["MASK"].data == 0
         np.testing.assert_allclose(one[0].data[good], 1.5 * expected[good], rtol=1e-5)
-        said = str(one[0].header["HISTORY"])
+        history = str(one[0].header["HISTORY"])
         assert one[0].header["CALGRADE"] == "B"
-        assert "bias cut to its pixels [31:100,21:70]" in " ".join(said.split())
+        assert "bias cut to its pixels [31:100,21:70]" in " ".join(history.split())
         assert other[0].header["CALGRADE"] == "A"
 
 
@@ -87,9 +87,9 @@ def test_a_reversed_chip(tmp_path):
     path = frame(tmp_path, data, CCDSEC="[90:21,21:70]")
     assert calibrate.main([f"out={tmp_path / 'a'}", path, *words, "--image-only"]) == 0
     expected = (data - made["bias"][0] - made["dark"][0])[WINDOW] / made["flat"][0][WINDOW]
-    found = fits.getdata(tmp_path / "a/s.fits")
+    calibrated = fits.getdata(tmp_path / "a/s.fits")
     good = made["bias"][2][WINDOW] == 0
-    np.testing.assert_allclose(found[good], 1.5 * expected[good], rtol=1e-5)
+    np.testing.assert_allclose(calibrated[good], 1.5 * expected[good], rtol=1e-5)
 
 
 def test_origins_alone(tmp_path):
@@ -125,8 +125,8 @@ def test_what_cannot_be_cut_is_one_line(tmp_path, capsys, words, of_frame, of_ma
     given = masters(tmp_path, made, **of_masters)
     path = frame(tmp_path, data, **of_frame)
     assert calibrate.main([f"out={tmp_path / 'out'}", path, *given]) == 1
-    said = capsys.readouterr().err
-    assert words in said or words == "end"
-    assert "s.fits" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert words in message or words == "end"
+    assert "s.fits" in message
+    assert message.count("\n") == 1
     assert not (tmp_path / "out/s.fits").exists()

@@ -76,7 +76,7 @@ def scatter_in_boxes(pulls):
 def pairs(calibrated):
     """For each of the six pairs the pulls of the pixels without light, and the expected scatter."""
     _, run = calibrated
-    found = []
+    pulls_and_factors = []
     for pattern in FIELDS:
         frames = opened(run, pattern)
         assert len(frames) == 3
@@ -92,8 +92,8 @@ def pairs(calibrated):
             # Bias and flat are in both errors, and leave only the flat's noise of the difference.
             common = 2 * cards["MBNOISE"] ** 2
             common += cards["MFNOISE"] ** 2 * 2 * levels[0] * levels[1]
-            found.append((pulls, np.sqrt(1 - common / np.median(total[good]))))
-    return found
+            pulls_and_factors.append((pulls, np.sqrt(1 - common / np.median(total[good]))))
+    return pulls_and_factors
 
 
 def test_the_difference_of_two_frames_has_the_noise_of_their_uncertainty(pairs):
@@ -135,13 +135,13 @@ def test_a_wrong_gain_is_said_and_the_pixels_keep_it(calibrated):
     (flat,) = (r for r in run.records.values() if r.kind == "flat")
     (figures,) = flat.data["quality"]
     assert figures["measured_gain"] == pytest.approx(1.18, abs=0.015)
-    said = [line for line in run.lines if "the flats show a gain of 1.18" in line]
+    warnings = [line for line in run.lines if "the flats show a gain of 1.18" in line]
     cards = opened(run, FIELDS[0])[0][0].header
     if gain == 1.19:
-        assert not said
+        assert not warnings
         assert "GAINMEAS" not in cards
         return
-    assert "profile or header say 1.1:" in said[0]
+    assert "profile or header say 1.1:" in warnings[0]
     assert cards["GAINMEAS"] == figures["measured_gain"]
     assert cards["AMPGAIN"] == 1.10
     # In units of 1.10 electrons an adu: the same adu as with 1.19.

@@ -89,13 +89,13 @@ def test_light_is_smooth_within_an_amplifier_and_its_own_in_each():
     sample = np.repeat(truth[None, rows], 3, axis=0)
     sample[:, 4:8, 75:110] = np.nan  # no value in a box is good: that of the others is taken
     light = expected_light(NoiseModel(amplifiers, truth.shape), rows, sample)
-    found = light.between(0, truth.size).reshape(truth.shape)
+    smooth = light.between(0, truth.size).reshape(truth.shape)
     kept = np.ones(truth.shape, bool)
     kept[:40, 70:] = False
-    np.testing.assert_allclose(found[kept], truth[kept], atol=1e-9)
-    assert np.isfinite(found).all()
+    np.testing.assert_allclose(smooth[kept], truth[kept], atol=1e-9)
+    assert np.isfinite(smooth).all()
     some = np.random.default_rng(1).integers(0, truth.size, 500)
     at = light.at(*np.divmod(some, truth.shape[1]))
-    np.testing.assert_allclose(at, found.reshape(-1)[some])
+    np.testing.assert_allclose(at, smooth.reshape(-1)[some])
     for start, stop in ((0, 10), (149, 301), (14_900, 15_200), (26_990, 27_000)):
-        np.testing.assert_array_equal(light.between(start, stop), found.reshape(-1)[start:stop])
+        np.testing.assert_array_equal(light.between(start, stop), smooth.reshape(-1)[start:stop])

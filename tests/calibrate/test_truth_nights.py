@@ -48,7 +48,7 @@ def science_plan(seed):
     start = datetime(2024, 3, 1, 22)
     return [
         simulate.Shot(
-            f"{name}.fits", start=start + timedelta(minutes=3 * place), kind="science",
+            f"{name}.fits", start=start + timedelta(minutes=3 * place), image_type="science",
             exptime=SECONDS, filter=BAND, sky=sky, temperature=-100.0,
         )
         for place, (name, sky) in enumerate(skies.items())
@@ -127,7 +127,7 @@ def stellar(frame, places):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def figures_of_nights(tmp_path_factory):
     """The figures of all nights: {name: list of a figure, or of figures, of each night}."""
     figures = {}
     for seed in range(NIGHTS):
@@ -156,9 +156,9 @@ def mean_and_error(values):
 @pytest.mark.torture
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("amplifier", [0, 1])
-def test_pulls(level, amplifier, found):
+def test_pulls(level, amplifier, figures_of_nights):
     """Mean within 0.01, standard deviation within 0.01 of 1; in sums of 10 x 10 within 0.03."""
-    figures, errors = mean_and_error(found[f"level{level}", amplifier])
+    figures, errors = mean_and_error(figures_of_nights[f"level{level}", amplifier])
     names = ("mean", "std", "10 x 10")
     each = (f"{n} {f:.4f} +- {e:.4f}" for n, f, e in zip(names, figures, errors, strict=True))
     print(f"  {level} e-, amplifier {amplifier}: {', '.join(each)}")
@@ -168,27 +168,29 @@ def test_pulls(level, amplifier, found):
 
 
 @pytest.mark.torture
-def test_the_scatter_of_stars(found):
+def test_the_scatter_of_stars(figures_of_nights):
     """At most 1.02 of what photons, read noise and the level of the rows leave."""
-    ratio, error = mean_and_error([(off / noise).std() for off, _, noise, _ in found["faint"]])
-    stars = sum(each.shape[1] for each in found["faint"])
+    ratio, error = mean_and_error(
+        [(off / noise).std() for off, _, noise, _ in figures_of_nights["faint"]]
+    )
+    stars = sum(each.shape[1] for each in figures_of_nights["faint"])
     print(f"  {stars} fluxes of faint stars: rms over the prediction {ratio:.4f} +- {error:.4f}")
     assert error < 0.006
     assert ratio + 2 * error < 1.02
 
 
 @pytest.mark.torture
-def test_the_slope_against_the_flat(found):
+def test_the_slope_against_the_flat(figures_of_nights):
     """0 within 5e-4, and known well enough to say so."""
     slopes, errors = [], []
-    for off, light, noise, flat in found["bright"]:
+    for off, light, noise, flat in figures_of_nights["bright"]:
         weight = light / noise
         slopes.append(np.polyfit(flat - 1, off / light, 1, w=weight)[0])
         middle = np.average(flat, weights=weight**2)
         errors.append(np.sum(weight**2 * (flat - middle) ** 2) ** -0.5)
     weights = 1 / np.square(errors)
     slope, error = np.average(slopes, weights=weights), np.sum(weights) ** -0.5
-    stars = sum(each.shape[1] for each in found["bright"])
+    stars = sum(each.shape[1] for each in figures_of_nights["bright"])
     print(f"  {stars} fluxes of bright stars: slope {slope:+.1e} +- {error:.1e}")
     print(f"  a night's: {np.std(slopes, ddof=1):.1e}, predicted {np.median(errors):.1e}")
     assert error < 1.6e-4

@@ -27,17 +27,17 @@ from ccdflow.camera.header_reader import HeaderReader
 )  # fmt: skip
 def test_the_usual_image_types(written, understood):
     made = header(12, 9, IMAGETYP=written)
-    found = generic_camera([made]).describe([made], file="a.fits")
-    assert (found.imagetyp, found.type, found.reason) == (written, understood, "")
+    facts = generic_camera([made]).describe([made], file="a.fits")
+    assert (facts.imagetyp, facts.type, facts.reason) == (written, understood, "")
 
 
 def test_an_image_type_nobody_knows_is_said():
     made = header(12, 9, IMAGETYP="florp")
-    found = generic_camera([made]).describe([made], file="a.fits")
-    assert (found.imagetyp, found.type) == ("florp", "")
-    assert "unknown image type 'florp'" in found.reason
-    found = generic_camera([made]).describe([header(12, 9)], file="a.fits")
-    assert "no card says the image type" in found.reason
+    facts = generic_camera([made]).describe([made], file="a.fits")
+    assert (facts.imagetyp, facts.type) == ("florp", "")
+    assert "unknown image type 'florp'" in facts.reason
+    facts = generic_camera([made]).describe([header(12, 9)], file="a.fits")
+    assert "no card says the image type" in facts.reason
 
 
 PROBE = "recognise: {INSTRUME: PROBE}\n"
@@ -48,8 +48,8 @@ def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
 
     def described(text, seconds, kind="BIAS"):
         made = header(12, 9, INSTRUME="PROBE", IMAGETYP=kind, EXPTIME=seconds)
-        found = profile(tmp_path, text).describe([made], file="a.fits")
-        return found.type, tuple(text for text in found.warnings if "date" not in text)
+        facts = profile(tmp_path, text).describe([made], file="a.fits")
+        return facts.type, tuple(text for text in facts.warnings if "date" not in text)
 
     for seconds in (0.0, 1e-5, 0.3, 1.0):
         assert described(PROBE, seconds) == ("bias", ())
@@ -74,8 +74,8 @@ def test_a_dark_whose_exposure_is_in_darktime_is_no_bias(tmp_path):
 
     def described(text, seconds):
         cards = {"INSTRUME": "PROBE", "IMAGETYP": "DARK", "EXPTIME": 0.0, "DARKTIME": seconds}
-        found = profile(tmp_path, text).describe([header(12, 9, **cards)], file="a.fits")
-        return found.type, found.exptime, [text for text in found.warnings if "date" not in text]
+        facts = profile(tmp_path, text).describe([header(12, 9, **cards)], file="a.fits")
+        return facts.type, facts.exptime, [text for text in facts.warnings if "date" not in text]
 
     kind, seconds, (text,) = described(PROBE, 60.0)
     assert (kind, seconds) == ("dark", 0.0)
@@ -150,8 +150,8 @@ types:
 )  # fmt: skip
 def test_the_night_of_a_frame(cards, date_obs, night):
     made = header(12, 9, **cards)
-    found = generic_camera([made]).describe([made], file="archive/run7/a.fits")
-    assert (found.date_obs, found.night) == (date_obs, night)
+    facts = generic_camera([made]).describe([made], file="archive/run7/a.fits")
+    assert (facts.date_obs, facts.night) == (date_obs, night)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_the_longitude_of_real_headers(cards, longitude, off):
     made = header(12, 9, **cards)
     camera = generic_camera([made])
     reader = HeaderReader([made], dict(camera.cards), file="a.fits")
-    found = nights.site_longitude(reader, nights.moment_of(reader).when)
-    assert found == pytest.approx(longitude, abs=off)
+    degrees_east = nights.site_longitude(reader, nights.moment_of(reader).when)
+    assert degrees_east == pytest.approx(longitude, abs=off)
     assert reader.warnings == []
 
 

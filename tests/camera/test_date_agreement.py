@@ -32,9 +32,11 @@ def warnings_of(**cards):
     ],
 )
 def test_cards_that_disagree(cards, other, apart):
-    (said,), described = warnings_of(**cards)
-    assert said.startswith(f"the time of DATE-OBS is not that of {other}: DATE-OBS is taken (found")
-    assert said.endswith(f", {apart} apart)")
+    (warning,), described = warnings_of(**cards)
+    assert warning.startswith(
+        f"the time of DATE-OBS is not that of {other}: DATE-OBS is taken (found"
+    )
+    assert warning.endswith(f", {apart} apart)")
     assert (described.date_obs, described.night) == (OBS, "2022-01-27")
 
 
@@ -62,8 +64,8 @@ def test_cards_that_tell_the_same(cards):
 
 
 def test_a_time_of_two_cards_names_both():
-    (said,), _ = warnings_of(DATE_OBS="2022-01-28", UT="04:54:24", MJD_OBS=MJD - 30)
-    assert said == (
+    (warning,), _ = warnings_of(DATE_OBS="2022-01-28", UT="04:54:24", MJD_OBS=MJD - 30)
+    assert warning == (
         "the time of DATE-OBS and UT is not that of MJD-OBS: DATE-OBS and UT are taken"
         " (found 2022-01-28T04:54:24 and 59577.2044444, 30 days apart)"
     )

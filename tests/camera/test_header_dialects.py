@@ -66,7 +66,7 @@ def of_day(*cards):
     return [*without(("DATE-OBS",)), *cards]
 
 
-def told(row):
+def warnings_of(row):
     """What the row warns of."""
     return row.warnings
 
@@ -98,8 +98,8 @@ def test_days_however_they_are_written(rows_of):
             for name, (_, text) in cases.items()
         }
     )
-    found = {name: (row.night, row.facts["date_obs"][10:]) for name, row in rows.items()}
-    assert found == {name: (night, "T07:42:26") for name, (night, _) in cases.items()}
+    nights = {name: (row.night, row.facts["date_obs"][10:]) for name, row in rows.items()}
+    assert nights == {name: (night, "T07:42:26") for name, (night, _) in cases.items()}
     doubtful = {name for name, row in rows.items() if "cannot be told apart" in row.warnings}
     assert doubtful == {"2005-11-02-0", "2005-11-02-1"}
 
@@ -115,15 +115,15 @@ def test_days_however_they_are_written(rows_of):
 def test_a_day_with_a_time_of_day_and_a_zone(text, rows_of):
     (row,) = rows_of({"a": of_day(card("DATE-OBS", quoted(text)))}).values()
     assert (row.facts["date_obs"], row.night) == ("2000-01-28T07:42:26", "2000-01-27")
-    assert told(row) == ""
+    assert warnings_of(row) == ""
 
 
 @pytest.mark.parametrize("text", ["0000-00-00", "1970-01-01T00:00:00", "28/01/70", "99/99/99"])
 def test_a_day_that_cannot_be_is_no_day(text, rows_of):
     (row,) = rows_of({"a": of_day(card("DATE-OBS", quoted(text)))}).values()
     assert (row.facts["date_obs"], row.night, row.status) == ("", UNDATED, "ok")
-    assert f"DATE-OBS: not a date (found '{text}')" in told(row)
-    assert "no card has the date or time" in row.shown[1]
+    assert f"DATE-OBS: not a date (found '{text}')" in warnings_of(row)
+    assert "no card has the date or time" in row.status_and_reason[1]
 
 
 def test_a_julian_date_and_a_comment_tell_day_and_month_apart(rows_of):
@@ -141,7 +141,7 @@ def test_a_julian_date_and_a_comment_tell_day_and_month_apart(rows_of):
     assert {name: row.facts["date_obs"] for name, row in rows.items()} == {
         "jd": "2005-03-11T06:00:00", "comment": "2005-03-11T06:00:00", "day": "2005-11-03T06:00:00",
     }  # fmt: skip
-    assert {told(row) for row in rows.values()} == {""}
+    assert {warnings_of(row) for row in rows.values()} == {""}
 
 
 # -- times of day ----------------------------------------------------------------------------------
@@ -175,9 +175,9 @@ def test_times_of_day_beside_a_date_without(midnight, rows_of):
     """A date at midnight to the second is one without a time of day."""
     day = card("DATE-OBS", quoted("2023-06-01T00:00:00" if midnight else "2023-06-01"))
     rows = rows_of({name: of_day(day, *cards) for name, cards in CLOCKS.items()})
-    found = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
-    assert found == dict.fromkeys(CLOCKS, ("2023-06-01T05:04:5", "2023-05-31"))
-    assert {name: told(row) for name, row in rows.items() if row.warnings} == {}
+    times = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
+    assert times == dict.fromkeys(CLOCKS, ("2023-06-01T05:04:5", "2023-05-31"))
+    assert {name: warnings_of(row) for name, row in rows.items() if row.warnings} == {}
 
 
 def test_the_date_of_the_date_card_stands_where_it_has_a_time(rows_of):
@@ -193,8 +193,8 @@ def test_a_time_that_cannot_be_read_is_said(rows_of):
     cards = (card("DATE-OBS", quoted("2023-06-01")), card("UT", quoted("25:04:58")))
     (row,) = rows_of({"a": of_day(*cards)}).values()
     assert (row.facts["date_obs"], row.night) == ("2023-06-01", "2023-06-01")
-    assert "UT: not a time of day (found '25:04:58')" in told(row)
-    assert "no card has the time of day" in told(row)
+    assert "UT: not a time of day (found '25:04:58')" in warnings_of(row)
+    assert "no card has the time of day" in warnings_of(row)
 
 
 LOCAL = {
@@ -209,8 +209,8 @@ LOCAL = {
 def test_local_time_is_brought_to_ut(rows_of):
     date = card("DATE-OBS", quoted("2023-05-31T19:04:58"))
     rows = rows_of({name: of_day(date, *cards) for name, cards in LOCAL.items()})
-    found = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
-    assert found == dict.fromkeys(LOCAL, ("2023-06-01T02:04:5", "2023-05-31"))
+    times = {name: (row.facts["date_obs"][:18], row.night) for name, row in rows.items()}
+    assert times == dict.fromkeys(LOCAL, ("2023-06-01T02:04:5", "2023-05-31"))
 
 
 def test_local_time_without_a_zone_gives_the_night_and_a_warning(rows_of):
@@ -222,7 +222,7 @@ def test_local_time_without_a_zone_gives_the_night_and_a_warning(rows_of):
     }
     for row in rows_of(for_sure).values():
         assert row.night == "2023-05-31"
-        assert "DATE-OBS is the local time, and no card has the time zone" in told(row)
+        assert "DATE-OBS is the local time, and no card has the time zone" in warnings_of(row)
 
 
 # -- the night -------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ def test_a_longitude_and_its_sign(rows_of):
         }
     )
     # 19:50 UT is before noon at longitude -122, and behind it everywhere east of -117.
-    assert {name: (r.night, told(r)) for name, r in rows.items()} == dict.fromkeys(
+    assert {name: (r.night, warnings_of(r)) for name, r in rows.items()} == dict.fromkeys(
         rows, ("2024-03-09", "")
     )
 
@@ -298,9 +298,11 @@ def test_a_sidereal_time_decides_the_sign_only_where_it_agrees(rows_of):
     nights = {name: row.night for name, row in rows.items()}
     assert nights == {"agrees": "2016-01-15", "seconds": "2016-01-15", "off": "2016-01-16",
                       "other": "2016-01-16"}  # fmt: skip
-    assert told(rows["agrees"]) == told(rows["seconds"]) == ""
+    assert warnings_of(rows["agrees"]) == warnings_of(rows["seconds"]) == ""
     for name in ("off", "other"):
-        assert re.search(r"agrees with neither sign of LONGITUD \(.* off\)", told(rows[name]))
+        assert re.search(
+            r"agrees with neither sign of LONGITUD \(.* off\)", warnings_of(rows[name])
+        )
 
 
 def test_what_is_not_known_of_the_night_is_said(rows_of, tmp_path):
@@ -315,9 +317,9 @@ def test_what_is_not_known_of_the_night_is_said(rows_of, tmp_path):
     )  # fmt: skip
     for row in rows.values():
         assert row.night == "2024-03-09"
-        assert "no card has the longitude: the night is that of longitude 0" in told(row)
-    assert "longitude and latitude are 0" in told(rows["zero"])
-    assert "LONGITUD: not a longitude in degrees (found 'far off')" in told(rows["bad"])
+        assert "no card has the longitude: the night is that of longitude 0" in warnings_of(row)
+    assert "longitude and latitude are 0" in warnings_of(rows["zero"])
+    assert "LONGITUD: not a longitude in degrees (found 'far off')" in warnings_of(rows["bad"])
 
 
 def test_undated_biases_are_combined_within_their_folder_and_that_is_said(tmp_path):
@@ -332,10 +334,12 @@ def test_undated_biases_are_combined_within_their_folder_and_that_is_said(tmp_pa
     members = [record.data["members"] for record in run.records.values() if record.kind == "bias"]
     folders = [{m.rpartition("/")[0] for m in each} for each in members]
     assert sorted(map(sorted, folders)) == [[""], ["one/darks"], ["two/darks"], ["undated"]]
-    said = [line for line in run.lines if "have no date" in line]
-    assert len(said) == 4
-    assert all(line.startswith("warning: 3 biases of the folder") for line in said)
-    assert all("no card has the date" in r.shown[1] for r in run.context.store.rows.values())
+    warning_lines = [line for line in run.lines if "have no date" in line]
+    assert len(warning_lines) == 4
+    assert all(line.startswith("warning: 3 biases of the folder") for line in warning_lines)
+    assert all(
+        "no card has the date" in r.status_and_reason[1] for r in run.context.store.rows.values()
+    )
 
 
 # -- numbers ---------------------------------------------------------------------------------------
@@ -380,12 +384,12 @@ def test_exposures_however_they_are_written(rows_of):
     rows = rows_of(
         {name: [*without(("EXPTIME",)), *cards] for name, (cards, _) in EXPOSURES.items()}
     )
-    found = {name: row.facts["exptime"] for name, row in rows.items()}
-    assert found == {name: want for name, (_, want) in EXPOSURES.items()}
+    exposures = {name: row.facts["exptime"] for name, row in rows.items()}
+    assert exposures == {name: want for name, (_, want) in EXPOSURES.items()}
     assert {row.status for row in rows.values()} == {"ok"}
-    silent = {name for name, row in rows.items() if not row.warnings and found[name] == ""}
+    silent = {name for name, row in rows.items() if not row.warnings and exposures[name] == ""}
     assert silent == {"absent", "unknown"}
-    assert "EXPTIME: not an exposure in seconds (found NaN): EXPOSURE is used" in told(
+    assert "EXPTIME: not an exposure in seconds (found NaN): EXPOSURE is used" in warnings_of(
         rows["nan first"]
     )
 
@@ -398,8 +402,8 @@ def test_a_figure_that_cannot_be_read_is_left_empty_with_a_warning(rows_of):
     rows = rows_of({name: [*usual(), card(name, value)] for name, value in cases.items()})
     for name, row in rows.items():
         assert row.status == "ok"
-        assert told(row).startswith(f"{name}: ")
-        assert "(found " in told(row)
+        assert warnings_of(row).startswith(f"{name}: ")
+        assert "(found " in warnings_of(row)
     assert rows["GAIN"].facts["gain"] == rows["RDNOISE"].facts["rdnoise"] == ""
 
 
@@ -595,7 +599,7 @@ def test_numbers_of_picttype_and_of_frame(rows_of):
     }
     # LFC's FRAME is a number of the night.
     (row,) = rows_of({"lfc": [*usual(), card("FRAME", "14")]}).values()
-    assert (row.facts["type"], told(row)) == ("science", "")
+    assert (row.facts["type"], warnings_of(row)) == ("science", "")
 
 
 def test_a_dark_of_no_time_is_a_bias_and_that_is_said(rows_of, tmp_path):
@@ -611,7 +615,7 @@ def test_a_dark_of_no_time_is_a_bias_and_that_is_said(rows_of, tmp_path):
     assert {name: row.facts["type"] for name, row in rows.items()} == {
         "zero": "bias", "long": "dark", "not sure": "dark", "unknown": "dark",
     }  # fmt: skip
-    assert "types: [{type: dark, imagetyp: DARK}]" in told(rows["zero"])
+    assert "types: [{type: dark, imagetyp: DARK}]" in warnings_of(rows["zero"])
     kept = "recognise: {INSTRUME: PROBE}\ntypes: [{type: dark, imagetyp: DARK}]\n"
     assert rows_of(cases, profile=kept)["zero"].facts["type"] == "dark"
 
@@ -626,7 +630,7 @@ def test_science_whose_object_is_a_flat_is_said_with_its_remedy(rows_of):
     rows = rows_of(cases)
     assert {row.facts["type"] for row in rows.values()} == {"science"}
     assert {name for name, row in rows.items() if row.warnings} == {"flat", "numbered"}
-    rule = re.search(r"types: \[(.*)\]", told(rows["flat"]))[0]
+    rule = re.search(r"types: \[(.*)\]", warnings_of(rows["flat"]))[0]
     profile = f"recognise: {{INSTRUME: PROBE}}\n{rule}\n"
     assert rows_of(cases, profile=profile)["flat"].facts["type"] == "flat"
 
@@ -762,8 +766,8 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
         cards = [*usual(), card("GAIN", f"'odd {number}'")]
         (raw / f"g{number}.fits").write_bytes(frame(pixels(number), cards))
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
-    said = [line for line in run.lines if line.startswith("warning") and "GAIN" in line]
-    assert said == [
+    warning_lines = [line for line in run.lines if line.startswith("warning") and "GAIN" in line]
+    assert warning_lines == [
         "warning: g0.fits: GAIN: not a number from 0 to 1e6 (found 'odd 0'); allowed: electrons per"
         " adu, above 0; correct the card, or write gain into the camera's profile (5 frames, the"
         " first of them)"

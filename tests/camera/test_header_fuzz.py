@@ -122,9 +122,9 @@ def _random_runs(tmp_path, count, first=0):
         for name, image in sound.items():
             assert np.array_equal(fits.getdata(results / "reduced" / name), reduced(image)), name
         rows = context.store.rows
-        assert {row.shown[0] for row in rows.values()} <= ALLOWED
+        assert {row.status_and_reason[0] for row in rows.values()} <= ALLOWED
         assert len(rows) == len(list(raw.iterdir()))
-        statuses += [row.shown[0] for file, row in rows.items() if file not in sound]
+        statuses += [row.status_and_reason[0] for file, row in rows.items() if file not in sound]
         assert (results / "report.html").is_file()
     return cost, statuses
 

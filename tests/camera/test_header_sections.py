@@ -30,11 +30,11 @@ def test_trimsec_comes_before_datasec():
 
 def test_the_lfc_without_profile_gets_its_missing_row_and_says_so():
     """BIASSEC is one row short; its length along the readout axis is that of the data."""
-    found = geometry(
+    frame_geometry = geometry(
         header(80, 128, BIASSEC="[49:80,1:127]", DATASEC="[1:48,1:128]", CCDSEC="[1:48,1:128]")
     )
-    assert found.amplifiers[0].overscan[0].to_fits() == "[49:80,1:128]"
-    assert "127 of the 128 rows" in found.notes[0]
+    assert frame_geometry.amplifiers[0].overscan[0].to_fits() == "[49:80,1:128]"
+    assert "127 of the 128 rows" in frame_geometry.notes[0]
 
 
 def test_a_strip_much_too_short_is_refused():
@@ -49,10 +49,10 @@ def test_overscan_above_gives_a_level_a_column():
 
 
 def test_swapped_axes_are_read_rows_first_and_said():
-    found = geometry(header(12, 90, BIASSEC="[1:90,11:12]", TRIMSEC="[1:90,1:10]"))
-    assert found.amplifiers[0].data.to_fits() == "[1:10,1:90]"
-    assert found.amplifiers[0].overscan[0].to_fits() == "[11:12,1:90]"
-    assert "read rows first" in found.notes[0]
+    frame_geometry = geometry(header(12, 90, BIASSEC="[1:90,11:12]", TRIMSEC="[1:90,1:10]"))
+    assert frame_geometry.amplifiers[0].data.to_fits() == "[1:10,1:90]"
+    assert frame_geometry.amplifiers[0].overscan[0].to_fits() == "[11:12,1:90]"
+    assert "read rows first" in frame_geometry.notes[0]
 
 
 @pytest.mark.parametrize("text", ["[0:0,0:0]", "[ ]", "81:100,1:60", "[11:12,1:9,1:1]"])
@@ -80,26 +80,26 @@ def test_extensions_inherit_the_sections_of_the_primary_where_they_say_so():
         geometry(primary, *chips)
     for chip in chips:
         chip["INHERIT"] = True
-    found = geometry(primary, *chips)
-    assert found.shape == (9, 20)
-    assert {a.overscan[0].to_fits() for a in found.amplifiers} == {"[11:12,1:9]"}
+    frame_geometry = geometry(primary, *chips)
+    assert frame_geometry.shape == (9, 20)
+    assert {a.overscan[0].to_fits() for a in frame_geometry.amplifiers} == {"[11:12,1:9]"}
 
 
 def test_windows_far_apart_on_a_detector_are_not_put_together():
     """Two guide windows in the corners of a mosaic: one image would be gigabytes of nothing."""
     cards = {"BIASSEC": "[11:12,1:9]", "DATASEC": "[1:10,1:9]"}
     chips = [header(12, 9, DETSEC=f"[{x}:{x + 9},{x}:{x + 8}]", **cards) for x in (1, 90_001)]
-    found = geometry(header(), *chips)
-    assert found.layout == "extensions"
-    assert found.shape == (9, 10)
-    assert "far apart" in found.notes[0]
+    frame_geometry = geometry(header(), *chips)
+    assert frame_geometry.layout == "extensions"
+    assert frame_geometry.shape == (9, 10)
+    assert "far apart" in frame_geometry.notes[0]
 
 
 @pytest.mark.parametrize("text", ["UNKNOWN", "[0:0,0:0]", "chip 1"])
 def test_a_profile_stands_in_for_a_detsec_that_can_not_be_read(tmp_path, text):
     camera = profile(tmp_path, 'recognise: {A: b}\namplifiers: [{data: {python: "[:, :10]"}}]')
-    found = camera.geometry([header(12, 9, DETSEC=text, CCDSEC=text)], file="a.fits")
-    assert found.shape == (9, 10)
+    frame_geometry = camera.geometry([header(12, 9, DETSEC=text, CCDSEC=text)], file="a.fits")
+    assert frame_geometry.shape == (9, 10)
 
 
 def test_a_card_that_is_absent_is_named(tmp_path):
@@ -124,16 +124,16 @@ def test_amplifiers_of_a_profile_that_share_the_detsec_of_their_chip(tmp_path):
         header(12, 5, DATASEC="[3:10,1:5]", DETSEC="[16:9,1:5]"),
         header(12, 5, DATASEC="[3:10,1:5]", DETSEC="[1:8,1:5]"),
     ]
-    found = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
-    assert (found.layout, found.shape) == ("image", (5, 16))
-    places = {a.name: (a.place.to_fits(), a.flip_x) for a in found.amplifiers}
+    frame_geometry = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
+    assert (frame_geometry.layout, frame_geometry.shape) == ("image", (5, 16))
+    places = {a.name: (a.place.to_fits(), a.flip_x) for a in frame_geometry.amplifiers}
     assert places == {
         "A1": ("[13:16,1:5]", True), "B1": ("[9:12,1:5]", True),
         "A2": ("[1:4,1:5]", False), "B2": ("[5:8,1:5]", False),
     }  # fmt: skip
     chips[0]["DETSEC"] = "[1:8,1:5]"
-    found = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
-    assert found.layout == "extensions"
+    frame_geometry = load_camera(path).geometry([header(INSTRUME="PROBE"), *chips], file="a.fits")
+    assert frame_geometry.layout == "extensions"
 
 
 def test_a_gain_is_above_zero_and_egain_is_in_electrons():
@@ -144,8 +144,8 @@ def test_a_gain_is_above_zero_and_egain_is_in_electrons():
 
 
 def test_only_biassec_keeps_what_is_beside_it():
-    found = geometry(header(12, 9, BIASSEC="[1:3,1:9]"))
-    assert found.amplifiers[0].data.to_fits() == "[4:12,1:9]"
+    frame_geometry = geometry(header(12, 9, BIASSEC="[1:3,1:9]"))
+    assert frame_geometry.amplifiers[0].data.to_fits() == "[4:12,1:9]"
     with pytest.raises(FrameError, match="which pixels are science"):
         geometry(header(12, 9, BIASSEC="[5:6,1:9]"))
 
@@ -176,42 +176,54 @@ def test_sections_that_can_not_be_are_refused_with_a_remedy(cards, message):
 
 
 def test_a_section_that_says_nothing_counts_as_absent():
-    found = geometry(header(12, 9, BIASSEC="UNKNOWN", TRIMSEC="N/A", DATASEC=""))
-    assert found.amplifiers[0].along == "none"
-    assert found.shape == (9, 12)
-    assert "left whole" in found.notes[0]
+    frame_geometry = geometry(header(12, 9, BIASSEC="UNKNOWN", TRIMSEC="N/A", DATASEC=""))
+    assert frame_geometry.amplifiers[0].along == "none"
+    assert frame_geometry.shape == (9, 12)
+    assert "left whole" in frame_geometry.notes[0]
 
 
 def test_trimmed_only_where_there_is_no_overscan():
-    found = geometry(header(12, 9, DATASEC="[1:10,1:9]"))
-    assert (found.shape, found.amplifiers[0].overscan) == ((9, 10), ())
-    assert "trimmed to [1:10,1:9] only" in found.notes[0]
+    frame_geometry = geometry(header(12, 9, DATASEC="[1:10,1:9]"))
+    assert (frame_geometry.shape, frame_geometry.amplifiers[0].overscan) == ((9, 10), ())
+    assert "trimmed to [1:10,1:9] only" in frame_geometry.notes[0]
 
 
 def test_numbers_of_columns():
-    found = only(header(20, 9, PRESCAN=2, OVERSCAN=3))
-    assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[3:17,1:9]", "[18:20,1:9]")
+    amplifier = only(header(20, 9, PRESCAN=2, OVERSCAN=3))
+    assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (
+        "[3:17,1:9]",
+        "[18:20,1:9]",
+    )
     assert "3 after the data" in geometry(header(20, 9, OVERSCAN=3)).notes[0]
     assert only(header(20, 9, POSTPIX=3.0, PREPIX="2")).data.to_fits() == "[3:17,1:9]"
-    found = only(header(20, 9, PREPIX=4))
-    assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[5:20,1:9]", "[1:4,1:9]")
+    amplifier = only(header(20, 9, PREPIX=4))
+    assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (
+        "[5:20,1:9]",
+        "[1:4,1:9]",
+    )
 
 
 def test_keck_numbers_count_unbinned_columns():
-    found = only(header(20, 9, PREPIX=4, POSTPIX=6, BINNING="2,1", DATASEC="[3:17,1:9]"))
-    assert (found.data.to_fits(), found.overscan[0].to_fits()) == ("[3:17,1:9]", "[18:20,1:9]")
+    amplifier = only(header(20, 9, PREPIX=4, POSTPIX=6, BINNING="2,1", DATASEC="[3:17,1:9]"))
+    assert (amplifier.data.to_fits(), amplifier.overscan[0].to_fits()) == (
+        "[3:17,1:9]",
+        "[18:20,1:9]",
+    )
     with pytest.raises(FrameError, match="count binned pixels"):
         geometry(header(20, 9, PREPIX=4, POSTPIX=6, BINNING="2,1"))
 
 
 def test_two_amplifiers_side_by_side_in_one_image():
     """As Keck ESI: both prescans, both halves of the data, both overscans."""
-    found = geometry(
+    frame_geometry = geometry(
         header(2 * (2 + 8 + 3), 5, NUMAMPS=2, PREPIX=2, POSTPIX=3, WINDOW="0,0,0,16,5")
     )
-    assert [a.data.to_fits() for a in found.amplifiers] == ["[5:12,1:5]", "[13:20,1:5]"]
-    assert [a.overscan[0].to_fits() for a in found.amplifiers] == ["[21:23,1:5]", "[24:26,1:5]"]
-    assert found.shape == (5, 16)
+    assert [a.data.to_fits() for a in frame_geometry.amplifiers] == ["[5:12,1:5]", "[13:20,1:5]"]
+    assert [a.overscan[0].to_fits() for a in frame_geometry.amplifiers] == [
+        "[21:23,1:5]",
+        "[24:26,1:5]",
+    ]
+    assert frame_geometry.shape == (5, 16)
     with pytest.raises(FrameError, match="2 amplifiers in one image"):
         geometry(header(26, 5, NUMAMPS=2, PREPIX=2, POSTPIX=3))
 
@@ -219,9 +231,12 @@ def test_two_amplifiers_side_by_side_in_one_image():
 def test_lick_strips_one_after_the_other():
     """As Kast without its profile: COVER counts an amplifier's columns, DATASEC agrees."""
     cards = {"AMPSROW": 2, "COVER": 3, "ROVER": 0, "DATASEC": "[1:16,1:5]"}
-    found = geometry(header(22, 5, **cards))
-    assert [a.data.to_fits() for a in found.amplifiers] == ["[1:8,1:5]", "[9:16,1:5]"]
-    assert [a.overscan[0].to_fits() for a in found.amplifiers] == ["[17:19,1:5]", "[20:22,1:5]"]
+    frame_geometry = geometry(header(22, 5, **cards))
+    assert [a.data.to_fits() for a in frame_geometry.amplifiers] == ["[1:8,1:5]", "[9:16,1:5]"]
+    assert [a.overscan[0].to_fits() for a in frame_geometry.amplifiers] == [
+        "[17:19,1:5]",
+        "[20:22,1:5]",
+    ]
     with pytest.raises(FrameError, match="2 amplifiers in one image"):
         geometry(header(22, 5, **cards | {"DATASEC": "[1:18,1:5]"}))
 
@@ -232,11 +247,11 @@ def test_keck_prescan_and_overscan_in_each_extension():
     cards = {"DATASEC": "[3:10,1:7]"}
     one = header(14, 7, **cards, DETSEC="[1:16,1:14]", EXTNAME="VidInp1")
     two = header(14, 7, **cards, DETSEC="[32:17,1:14]", EXTNAME="VidInp2")
-    found = geometry(primary, one, two)
-    assert [a.name for a in found.amplifiers] == ["VidInp1", "VidInp2"]
-    assert {a.overscan[0].to_fits() for a in found.amplifiers} == {"[11:14,1:7]"}
-    assert found.amplifiers[1].place.to_fits() == "[9:16,1:7]"
-    assert found.amplifiers[1].flip_x
+    frame_geometry = geometry(primary, one, two)
+    assert [a.name for a in frame_geometry.amplifiers] == ["VidInp1", "VidInp2"]
+    assert {a.overscan[0].to_fits() for a in frame_geometry.amplifiers} == {"[11:14,1:7]"}
+    assert frame_geometry.amplifiers[1].place.to_fits() == "[9:16,1:7]"
+    assert frame_geometry.amplifiers[1].flip_x
 
 
 # -- HIERARCH ---------------------------------------------------------------------------------
@@ -254,33 +269,33 @@ def test_eso_output_at_the_right_has_its_prescan_there():
     """As EFOSC2: the output is at X = 2048, so its 6 columns of prescan are the last ones."""
     out = {"NX": 24, "NY": 18, "X": 48, "Y": 1, "PRSCX": 6, "OVSCX": 0, "PRSCY": 0, "OVSCY": 4}
     out |= {"CONAD": 1.1, "GAIN": 0.91, "RON": 7.8}
-    found = only(eso(30, 22, out, ESO__DET__WIN1__BINX=2, ESO__DET__WIN1__BINY=2))
-    assert found.data.to_fits() == "[1:24,1:18]"
-    assert found.overscan[0].to_fits() == "[25:30,1:18]"
-    assert found.along == "rows"
-    assert (found.gain, found.read_noise) == (1.1, 7.8)
+    amplifier = only(eso(30, 22, out, ESO__DET__WIN1__BINX=2, ESO__DET__WIN1__BINY=2))
+    assert amplifier.data.to_fits() == "[1:24,1:18]"
+    assert amplifier.overscan[0].to_fits() == "[25:30,1:18]"
+    assert amplifier.along == "rows"
+    assert (amplifier.gain, amplifier.read_noise) == (1.1, 7.8)
 
 
 def test_eso_strips_above_and_below():
     out = {"NX": 20, "NY": 10, "X": 1, "Y": 1, "PRSCX": 0, "OVSCX": 0, "PRSCY": 2, "OVSCY": 3}
-    found = only(eso(20, 15, out))
-    assert (found.data.to_fits(), found.along) == ("[1:20,3:12]", "columns")
-    assert found.overscan[0].to_fits() == "[1:20,13:15]"
+    amplifier = only(eso(20, 15, out))
+    assert (amplifier.data.to_fits(), amplifier.along) == ("[1:20,3:12]", "columns")
+    assert amplifier.overscan[0].to_fits() == "[1:20,13:15]"
 
 
 def test_eso_four_outputs_read_towards_the_corners():
     """As MUSE: overscans meet in the middle, prescans are outside."""
     base = {"NX": 8, "NY": 6, "PRSCX": 2, "OVSCX": 3, "PRSCY": 1, "OVSCY": 1}
     corners = [{"X": 1, "Y": 1}, {"X": 16, "Y": 1}, {"X": 16, "Y": 12}, {"X": 1, "Y": 12}]
-    found = geometry(eso(26, 16, *[base | corner for corner in corners]))
-    assert found.shape == (12, 16)
-    assert [a.data.to_fits() for a in found.amplifiers] == [
+    frame_geometry = geometry(eso(26, 16, *[base | corner for corner in corners]))
+    assert frame_geometry.shape == (12, 16)
+    assert [a.data.to_fits() for a in frame_geometry.amplifiers] == [
         "[3:10,2:7]", "[17:24,2:7]", "[17:24,10:15]", "[3:10,10:15]",
     ]  # fmt: skip
-    assert [a.overscan[0].to_fits() for a in found.amplifiers] == [
+    assert [a.overscan[0].to_fits() for a in frame_geometry.amplifiers] == [
         "[11:13,2:7]", "[14:16,2:7]", "[14:16,10:15]", "[11:13,10:15]",
     ]  # fmt: skip
-    assert found.amplifiers[2].place.to_fits() == "[9:16,7:12]"
+    assert frame_geometry.amplifiers[2].place.to_fits() == "[9:16,7:12]"
 
 
 def test_eso_numbers_that_do_not_add_up_are_refused():
@@ -293,9 +308,9 @@ def test_facts_from_hierarch_cards_alone():
     made = eso(20, 10, ESO__DPR__TYPE="FLAT,LAMP", MJD_OBS=59000.25, EXPTIME=3.5)
     made["HIERARCH ESO TEL GEOLON"] = -70.4
     made["HIERARCH ESO INS FILT1 NAME"] = "v_HIGH"
-    found = generic_camera([made]).describe([made], file="a.fits")
-    assert (found.imagetyp, found.type, found.filter) == ("FLAT,LAMP", "flat", "v_HIGH")
-    assert (found.date_obs, found.night) == ("2020-05-31T06:00:00", "2020-05-30")
+    facts = generic_camera([made]).describe([made], file="a.fits")
+    assert (facts.imagetyp, facts.type, facts.filter) == ("FLAT,LAMP", "flat", "v_HIGH")
+    assert (facts.date_obs, facts.night) == ("2020-05-31T06:00:00", "2020-05-30")
 
 
 # -- files ------------------------------------------------------------------------------------

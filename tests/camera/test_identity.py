@@ -11,7 +11,7 @@ from ccdflow.camera import identity
 from ccdflow.camera.facts import default_cards, frame_facts
 from ccdflow.camera.identity import cards_between, differing_keywords, setting_of, value_of
 from ccdflow.detector.frame_figures import frame_statistics
-from ccdflow.detector.two_populations import two_kinds
+from ccdflow.detector.two_populations import split_populations
 from ccdflow.run.context import Planning
 
 PROFILE = LFC_LIKE.format(name="TESTCAM")
@@ -99,12 +99,12 @@ def members_of(tmp_path_factory):
             write_raw(path, (frame, bias_cards(number, **mine)))
     running = begin(top / "raw", top / "results", {"test": PROFILE})
     running.lock.close()
-    found = {dialect: [] for dialect in UNLIKE}
+    members = {dialect: [] for dialect in UNLIKE}
     for group in Planning.of(running.context).groups.values():
         if group.kind == "bias":
             names = tuple(sorted(file.rpartition("/")[2] for file in group.files))
-            found[nights[group.product.split("/")[1]]].append(names)
-    return found
+            members[nights[group.product.split("/")[1]]].append(names)
+    return members
 
 
 @pytest.mark.parametrize("dialect", UNLIKE)
@@ -194,13 +194,16 @@ def statistics(frames, levels):
 def test_two_kinds_are_seen_and_one_is_not():
     rng = np.random.default_rng(4)
     frames = rng.normal(0, 4, (9, 64, 96))
-    assert two_kinds(statistics(frames, [500.0] * 9)) is None
+    assert split_populations(statistics(frames, [500.0] * 9)) is None
     # A level that drifts is one kind.
-    assert two_kinds(statistics(frames, np.linspace(500, 700, 9))) is None
-    assert two_kinds(statistics(frames, [500, 620] * 4 + [501])) == ((0, 2, 4, 6, 8), (1, 3, 5, 7))
+    assert split_populations(statistics(frames, np.linspace(500, 700, 9))) is None
+    assert split_populations(statistics(frames, [500, 620] * 4 + [501])) == (
+        (0, 2, 4, 6, 8),
+        (1, 3, 5, 7),
+    )
     pattern = frames.copy()
     pattern[5:, :, 48:] += 3
-    assert two_kinds(statistics(pattern, [500.0] * 9)) == ((0, 1, 2, 3, 4), (5, 6, 7, 8))
+    assert split_populations(statistics(pattern, [500.0] * 9)) == ((0, 1, 2, 3, 4), (5, 6, 7, 8))
 
 
 def test_cards_between_two_kinds():

@@ -32,7 +32,7 @@ def facts_of(*cards):
     return frame_facts([header_of(*cards)], default_cards(), (), longitude=None, file="a/x.fits")
 
 
-def told(facts):
+def warnings_of(facts):
     """The warnings on cards; the frames of these tests have no date."""
     return tuple(text for text in facts.warnings if "night is unknown" not in text)
 
@@ -41,13 +41,13 @@ def test_several_filters_in_one_card_are_one_name_however_they_are_written():
     for text in ("g,r", "g ; r", "g|r", "g & r", "g and r", "g/r", "g r", "g, Clear, r"):
         facts = facts_of(("FILTER", text))
         assert facts.filter == "g+r", text
-        (line,) = told(facts)
+        (line,) = warnings_of(facts)
         assert line == (
             f"FILTER: several filters in one card (found {text!r}); all of them count as in the"
             " beam, as g+r; correct the card if only one was"
         )
     wheels = facts_of(("FILTER1", "g"), ("FILTER2", "r"))
-    assert (wheels.filter, told(wheels)) == ("g+r", ())
+    assert (wheels.filter, warnings_of(wheels)) == ("g+r", ())
     for text in (
         "V_Bes 530",
         "Halpha 6563/80",
@@ -58,20 +58,20 @@ def test_several_filters_in_one_card_are_one_name_however_they_are_written():
         "r+ND2",
     ):
         facts = facts_of(("FILTER", text))
-        assert (facts.filter, told(facts)) == (text, ())
+        assert (facts.filter, warnings_of(facts)) == (text, ())
 
 
 def test_a_science_frame_of_no_exposure_and_a_gain_of_nothing_are_told():
     sky, dark = (facts_of(("IMAGETYP", kind), ("EXPTIME", 0.0)) for kind in ("object", "flat"))
     assert (sky.type, sky.exptime, dark.exptime) == ("science", None, 0.0)
-    assert told(sky) == (
+    assert warnings_of(sky) == (
         "EXPTIME: no exposure of a science frame (found 0); allowed: above 0 s; it counts as"
         " unknown until the card is corrected",
     )
     for value in (-5.0, 3e9, "abc", "NaN"):
         facts = facts_of(("IMAGETYP", "dark"), ("EXPTIME", value))
         assert facts.exptime is None
-        assert told(facts) == (
+        assert warnings_of(facts) == (
             f"EXPTIME: not an exposure in seconds (found {value!r}); allowed: 0 s up to below"
             " 2^31 s; it counts as unknown until the card is corrected",
         )
@@ -79,16 +79,18 @@ def test_a_science_frame_of_no_exposure_and_a_gain_of_nothing_are_told():
     zero = facts_of(("GAIN", 0.0))
     # The frame is in one group with those that have no card: no master is named g0.0.
     assert zero.gain is None
-    none = told(zero)
+    none = warnings_of(zero)
     assert none == (f"GAIN: no gain (found 0.0); {rest} profile",)
-    below = told(facts_of(("GAIN", -1.1)))
+    below = warnings_of(facts_of(("GAIN", -1.1)))
     assert below == (f"GAIN: not a number from 0 to 1e6 (found -1.1); {rest} profile",)
 
 
 def test_the_gains_of_further_amplifiers_are_looked_at():
     def told_of(gain):
         images = [header_of(("GAIN", value)) for value in (1.1, gain)]
-        return told(frame_facts(images, default_cards(), (), longitude=None, file="a/x.fits"))
+        return warnings_of(
+            frame_facts(images, default_cards(), (), longitude=None, file="a/x.fits")
+        )
 
     assert told_of(1.6) == told_of("") == ()
     for value in (0.0, -2.0, "NaN"):
@@ -184,8 +186,10 @@ def test_parts_of_instruments_and_places_of_windows_tell_frames_apart():
 def test_the_words_of_a_target_tell_what_is_none(name, kind):
     made = facts_of(("IMAGETYP", "object"), ("OBJECT", name), ("EXPTIME", 3.0))
     assert made.type == "science"
-    said = [w for w in made.warnings if "if it is of type" in w]
-    assert [w.split("if it is of type ")[1].split(",")[0] for w in said] == ([kind] if kind else [])
+    advice = [w for w in made.warnings if "if it is of type" in w]
+    assert [w.split("if it is of type ")[1].split(",")[0] for w in advice] == (
+        [kind] if kind else []
+    )
 
 
 def test_words_of_one_instrument_in_one_word():
@@ -221,8 +225,8 @@ def test_each_of_several_images_has_its_own_uncertainty_and_mask(strips, tmp_pat
         write_extensions(raw / f"b{n}.fits", "bias", n, light=0, strips=strips)
         write_extensions(raw / f"f{n}.fits", "flat", n + 10, light=10_000, strips=strips)
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame", "bias", "flat"))
-    said = [line for line in run.lines if "OVERSCAN1, OVERSCAN2: overscan in an image" in line]
-    assert bool(said) == strips
+    warnings = [line for line in run.lines if "OVERSCAN1, OVERSCAN2: overscan in an image" in line]
+    assert bool(warnings) == strips
     (flat,) = (tmp_path / "results" / "combined").rglob("flat*.fits")
     with fits.open(flat) as hdus:
         names = [hdu.name for hdu in hdus[1:]]
@@ -253,15 +257,18 @@ def test_first_and_last_pixels_of_amplifiers():
 
 
 @pytest.mark.parametrize(
-    ("card", "said"),
+    ("card", "is_warned_of"),
     [
         (("NBIASCOL", 16), True), (("OVERSCAN", "ON"), True), (("XOVERSC", "[50:64]"), True),
         (("NBIASCOL", 0), False), (("OVERSCAN", "OFF"), False), (("OVERSCN", "N/A"), False),
     ],
 )  # fmt: skip
-def test_a_card_about_an_overscan_is_not_passed_over_in_silence(card, said):
+def test_a_card_about_an_overscan_is_not_passed_over_in_silence(card, is_warned_of):
     _, notes = drafts_from_header([header_of(card)], CARDS, file="x.fits")
-    assert any(f"warning: {card[0]} {card[1]}: about an overscan" in each for each in notes) == said
+    assert (
+        any(f"warning: {card[0]} {card[1]}: about an overscan" in each for each in notes)
+        == is_warned_of
+    )
 
 
 def test_the_light_of_an_amplifier_narrower_than_a_box():
@@ -291,7 +298,7 @@ def test_nothing_is_exposed_for_longer_than_squares_can_hold(value, comment, sec
     assert as_seconds(value, comment) == seconds
 
 
-@pytest.mark.parametrize(("value", "found"), [(4294967295, 4294967295.0), (1e300, None)])
-def test_a_saturation_may_be_one_of_integers_of_32_bits(value, found):
+@pytest.mark.parametrize(("value", "saturation"), [(4294967295, 4294967295.0), (1e300, None)])
+def test_a_saturation_may_be_one_of_integers_of_32_bits(value, saturation):
     headers, cards = [header_of(("SATURATE", value))], default_cards()["saturation"]
-    assert card_number(headers, cards, 0, most=MOST_SATURATION) == found
+    assert card_number(headers, cards, 0, most=MOST_SATURATION) == saturation

@@ -1,6 +1,7 @@
 """Profiles of cameras: read, checked, and preferred to the header's own cards."""
 
 import json
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +29,34 @@ def test_every_profile_that_comes_along_is_valid():
     names = [camera.name for camera in load_cameras(CAMERAS)]
     assert names == sorted(names)
     assert {"lfc", "kast_blue", "isis_blue", "saao_ste3", "goodman_red", "vbo_uags"} <= set(names)
+
+
+def test_a_profile_is_parsed_once_and_an_edited_one_again_be_its_size_and_times_the_same(tmp_path):
+    path = tmp_path / "probe.yaml"
+    path.write_text("recognise: {INSTRUME: PROBE}\ngain: 1.5\n")
+    (first,), (second,) = load_cameras(tmp_path), load_cameras(tmp_path)
+    before = path.stat()
+    path.write_text("recognise: {INSTRUME: PROBE}\ngain: 2.5\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (edited,) = load_cameras(tmp_path)
+    assert second is first
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert (first.gain, edited.gain) == (1.5, 2.5)
+
+
+def test_two_profiles_of_one_text_are_two_cameras(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text("recognise: {INSTRUME: PROBE}\n")
+    assert [camera.name for camera in load_cameras(tmp_path)] == ["one", "two"]
+
+
+def test_cards_of_a_profile_leave_those_of_others(tmp_path):
+    (tmp_path / "a.yaml").write_text("recognise: {A: 1}\nkeywords: {exptime: OWN}\n")
+    (tmp_path / "b.yaml").write_text("recognise: {B: 1}\n")
+    own, usual = load_cameras(tmp_path)
+    assert [card.keyword for card in dict(own.cards)["exptime"]] == ["OWN"]
+    assert dict(usual.cards) == facts.default_cards()
+    assert len(facts.default_cards()["exptime"]) > 10
 
 
 @pytest.mark.parametrize(("nx", "ny"), [(2080, 4128), (160, 70)])
@@ -63,13 +92,13 @@ layout: extensions
     )
     made = header(16, 9, INSTRUME="PROBE", RON2=7.0, RDNOISE=3.0)
     frame = np.arange(16 * 9).reshape(9, 16)
-    found = camera.geometry([made], file="a.fits")
-    left, right = found.amplifiers
+    frame_geometry = camera.geometry([made], file="a.fits")
+    left, right = frame_geometry.amplifiers
     assert (left.gain, left.read_noise, right.read_noise) == (2.5, 7.0, 3.0)
     assert [strip.to_fits() for strip in left.overscan] == ["[6:7,1:9]", "[15:16,1:9]"]
     assert (right.along, right.overscan) == ("none", ())
     wanted = np.hstack([frame[:, 13:8:-1], frame[:, 0:5]])
-    np.testing.assert_array_equal(rebuilt(found, [frame]), wanted)
+    np.testing.assert_array_equal(rebuilt(frame_geometry, [frame]), wanted)
     recipe = camera.recipe({"dtype": "float64", "statistic": "median"})
     assert (recipe.statistic, recipe.trim, recipe.dtype) == ("mean", False, "float64")
     assert recipe.layout == "extensions"
@@ -83,15 +112,19 @@ def test_a_profile_may_keep_a_part_of_what_detsec_is_about(tmp_path):
     regions = "data: {python: '[:, 4:]'}, overscan: {python: '[:, 1:3]'}"
     amplifiers = "".join(f"  - {{name: {i}, hdu: {i}, {regions}}}\n" for i in range(1, 5))
     camera = profile(tmp_path, f"recognise: {{GAIN: 1.1}}\namplifiers:\n{amplifiers}")
-    found = camera.geometry(headers, file="a.fits")
-    np.testing.assert_array_equal(rebuilt(found, arrays), chip[:, 1:-1])
+    frame_geometry = camera.geometry(headers, file="a.fits")
+    np.testing.assert_array_equal(rebuilt(frame_geometry, arrays), chip[:, 1:-1])
 
 
 def test_overscan_none_drops_what_the_header_claims(tmp_path):
     camera = profile(tmp_path, "recognise: {INSTRUME: PROBE}\noverscan: none\n")
     made = header(12, 9, INSTRUME="PROBE", BIASSEC="[11:12,1:9]", TRIMSEC="[1:10,1:9]")
-    found = camera.geometry([made], file="a.fits")
-    assert (found.shape, found.amplifiers[0].along, found.source) == ((9, 10), "none", "profile")
+    frame_geometry = camera.geometry([made], file="a.fits")
+    assert (frame_geometry.shape, frame_geometry.amplifiers[0].along, frame_geometry.source) == (
+        (9, 10),
+        "none",
+        "profile",
+    )
 
 
 def test_a_strip_of_a_profile_is_never_lengthened(tmp_path):

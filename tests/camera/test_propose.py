@@ -57,10 +57,10 @@ def test_the_lfc_is_found_as_the_guide_found_it_by_eye(names, tmp_path):
     other = [simulated(LFC, names[1])[1]] if len(names) == 2 else None
     proposal = propose([header], frames, other=other, file="a.fits")
     assert only(proposal) == ("[1:2048,1:160]", ["[2056:2080,1:160]"])
-    said = " ".join(proposal.findings)
-    assert "BIASSEC [2049:2080,1:159] is wrong: it is 1 of 160 rows too short" in said
-    assert "columns 2049 to 2055 of it do not hold the level alone" in said
-    assert "light leaks in; left out" in said
+    findings = " ".join(proposal.findings)
+    assert "BIASSEC [2049:2080,1:159] is wrong: it is 1 of 160 rows too short" in findings
+    assert "columns 2049 to 2055 of it do not hold the level alone" in findings
+    assert "light leaks in; left out" in findings
     (amplifier,) = as_profile(proposal, tmp_path).geometry([header], file="a.fits").amplifiers
     assert amplifier.overscan[0].to_fits() == "[2056:2080,1:160]"
 
@@ -275,8 +275,8 @@ def test_what_is_proposed_for_real_cameras(names, wanted):
     headers, images = new_camera.read(DATA / names[0])
     other = new_camera.read(DATA / names[1])[1] if len(names) == 2 else None
     (seen,) = propose(headers, images, other=other, file=names[0]).seen
-    found = [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers]
-    assert found == wanted
+    sections = [(d.to_fits(), [s.to_fits() for s in strips]) for _, d, strips in seen.amplifiers]
+    assert sections == wanted
 
 
 def test_a_profile_leaves_to_a_sound_header_what_that_says(tmp_path):
@@ -373,10 +373,10 @@ def test_what_the_header_uses_of_a_strip_is_said():
     sections = {"DATASECA": "[31:100,1:120]", "BIASSECA": "[5:30,1:120]"}
     sections |= {"DATASECB": "[101:170,1:120]", "BIASSECB": "[171:198,1:120]"}
     flat = lit(120, 200, light=light, level=level, seed=64)
-    said = " ".join(propose([header_of(flat, **sections)], [flat], file="a.fits").findings)
-    assert "noise 4.0 adu: 5 to 30 used as overscan" in said
-    assert "171 to 198 used as overscan" in said
-    assert "not used" not in said
+    findings = " ".join(propose([header_of(flat, **sections)], [flat], file="a.fits").findings)
+    assert "noise 4.0 adu: 5 to 30 used as overscan" in findings
+    assert "171 to 198 used as overscan" in findings
+    assert "not used" not in findings
 
 
 def test_a_step_in_a_bias_is_no_light():
@@ -417,9 +417,9 @@ def test_the_command_writes_a_profile_and_its_picture(tmp_path, capsys):
     fits.PrimaryHDU(flat, header).writeto(frame, output_verify="silentfix")
     out, picture = tmp_path / "mine.yaml", tmp_path / "mine.png"
     assert new_camera.main([str(frame), "--out", str(out), "--picture", str(picture)]) == 0
-    said = capsys.readouterr().out
-    assert "Columns 2056 to 2080 hold the level alone" in said
-    assert "lfc.yaml recognises this frame already" in said
+    output = capsys.readouterr().out
+    assert "Columns 2056 to 2080 hold the level alone" in output
+    assert "lfc.yaml recognises this frame already" in output
     assert load_camera(out).name == "mine"
     image = matplotlib.image.imread(picture)
     assert image.shape[0] > 400
@@ -466,9 +466,9 @@ def test_a_frame_that_is_bright_all_over_is_not_called_dark():
     light = np.full(150, 39000.0)
     frame = lit(100, 150, light=light, seed=70)
     header = header_of(frame, IMAGETYP="object", BIASSEC="[131:150,1:100]", TRIMSEC="[1:130,1:100]")
-    said = propose([header], [frame], file="a.fits").findings
-    assert said[0].startswith("This frame is bright, 40")
-    assert not any("There is no light" in one for one in said)
+    findings = propose([header], [frame], file="a.fits").findings
+    assert findings[0].startswith("This frame is bright, 40")
+    assert not any("There is no light" in one for one in findings)
     plain = propose([header_of(frame, IMAGETYP="object")], [frame], file="a.fits")
     assert "overscan: none" in plain.yaml
     assert not any("no light" in one for one in plain.findings)

@@ -81,11 +81,11 @@ def test_rows_are_the_same_with_and_without_memory(rows):
     for number in range(15):
         at = chance.choice([first + chance.randrange(800) for first, _ in places])
         files[f"three/{number}.fits"] = hdus[:at] + b"7" + hdus[at + 1 :]
-    (found, shared), plainly = rows(files)
-    assert len(found) == 125
-    statuses = [row["status"] for row in found.values()]
+    (remembered, shared), plainly = rows(files)
+    assert len(remembered) == 125
+    statuses = [row["status"] for row in remembered.values()]
     assert 60 < statuses.count("ok") < 115
-    assert (found, shared) == plainly
+    assert (remembered, shared) == plainly
 
 
 def test_another_hdu_that_holds_the_image_gives_another_type(rows):
@@ -99,8 +99,8 @@ def test_another_hdu_that_holds_the_image_gives_another_type(rows):
         return b"".join(parts)
 
     files = {"a.fits": of("CHIP", "MASK"), "b.fits": of("MASK", "CHIP"), "c.fits": of("CHIP", "DQ")}
-    (found, _), _ = rows(files)
-    assert [found[name]["facts"]["type"] for name in files] == ["bias", "flat", "bias"]
+    (remembered, _), _ = rows(files)
+    assert [remembered[name]["facts"]["type"] for name in files] == ["bias", "flat", "bias"]
 
 
 def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
@@ -116,8 +116,14 @@ def test_an_exposure_that_does_not_count_is_not_looked_at_again(monkeypatch):
         return remembered("kind", kind, [parse_header("".join(cards).encode())])
 
     remembered = rawheader.Remembered()
-    found = [of("dark", "0"), of("flat", "1"), of("flat", "2"), of("dark", "2"), of("dark", "0")]
-    assert found == [("dark", True), ("flat", False), ("flat", False), ("dark", False), found[0]]
+    answers = [of("dark", "0"), of("flat", "1"), of("flat", "2"), of("dark", "2"), of("dark", "0")]
+    assert answers == [
+        ("dark", True),
+        ("flat", False),
+        ("flat", False),
+        ("dark", False),
+        answers[0],
+    ]
     assert looked == ["dark", "flat", "dark"]
     monkeypatch.setattr(rawheader, "_MOST_SETS", 1)
     remembered, looked[:] = rawheader.Remembered(), []
@@ -142,5 +148,5 @@ def test_the_card_end_is_found_at_the_begin_of_a_card_alone(last, is_end):
 
 def test_cards_behind_end_are_no_cards():
     texts = ["SIMPLE  = T", "OBJECT  = 'the END" + " " * 58, "END", "GAIN    = 2"]
-    found = parse_header("".join(f"{text:80}"[:80] for text in texts).encode())
-    assert list(found) == ["SIMPLE", "OBJECT"]
+    parsed = parse_header("".join(f"{text:80}"[:80] for text in texts).encode())
+    assert list(parsed) == ["SIMPLE", "OBJECT"]

@@ -18,11 +18,15 @@ from ccdflow.errors import FrameError
 def test_four_extensions_are_put_together_as_they_lie_on_the_chip(binning):
     chip = 1 + np.arange(10 * 14).reshape(10, 14)
     headers, arrays = four_extensions(chip, binning=binning)
-    found = geometry(*headers)
-    assert (found.layout, found.shape, found.source) == ("image", (10, 14), "header")
-    np.testing.assert_array_equal(rebuilt(found, arrays), chip)
-    assert [a.gain for a in found.amplifiers] == [1.1, 1.2, 1.3, 1.4]
-    assert found.raw_shapes == ((1, (5, 10)), (2, (5, 10)), (3, (5, 10)), (4, (5, 10)))
+    frame_geometry = geometry(*headers)
+    assert (frame_geometry.layout, frame_geometry.shape, frame_geometry.source) == (
+        "image",
+        (10, 14),
+        "header",
+    )
+    np.testing.assert_array_equal(rebuilt(frame_geometry, arrays), chip)
+    assert [a.gain for a in frame_geometry.amplifiers] == [1.1, 1.2, 1.3, 1.4]
+    assert frame_geometry.raw_shapes == ((1, (5, 10)), (2, (5, 10)), (3, (5, 10)), (4, (5, 10)))
 
 
 def test_a_trimsec_inside_datasec_keeps_its_place_in_a_flipped_amplifier():
@@ -37,20 +41,20 @@ def test_a_trimsec_inside_datasec_keeps_its_place_in_a_flipped_amplifier():
 
 def test_extensions_are_kept_where_asked():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
-    found = geometry(*headers, layout="extensions")
-    assert found.layout == "extensions"
-    assert found.extension_shapes == tuple((hdu, (5, 7)) for hdu in (1, 2, 3, 4))
-    assert {a.place for a in found.amplifiers} == {Region(0, 5, 0, 7)}
-    assert not any(a.flip_x or a.flip_y for a in found.amplifiers)
+    frame_geometry = geometry(*headers, layout="extensions")
+    assert frame_geometry.layout == "extensions"
+    assert frame_geometry.extension_shapes == tuple((hdu, (5, 7)) for hdu in (1, 2, 3, 4))
+    assert {a.place for a in frame_geometry.amplifiers} == {Region(0, 5, 0, 7)}
+    assert not any(a.flip_x or a.flip_y for a in frame_geometry.amplifiers)
 
 
 def test_extensions_without_a_place_are_kept_and_that_is_said():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     for made in headers[1:]:
         del made["DETSEC"]
-    found = geometry(*headers)
-    assert found.layout == "extensions"
-    assert "no card says where" in found.notes[-1]
+    frame_geometry = geometry(*headers)
+    assert frame_geometry.layout == "extensions"
+    assert "no card says where" in frame_geometry.notes[-1]
 
 
 def test_ccdsec_does_not_join_two_chips():
@@ -94,9 +98,9 @@ def test_regions_of_a_profile_that_contradict_each_other_are_refused(tmp_path, s
 def test_a_gap_between_windows_is_said():
     headers, _ = four_extensions(np.zeros((10, 14), dtype=int))
     headers[2]["DETSEC"], headers[4]["DETSEC"] = "[16:10,1:5]", "[16:10,10:6]"
-    found = geometry(*headers)
-    assert found.shape == (10, 16)
-    assert "20 pixels of the image" in found.notes[-1]
+    frame_geometry = geometry(*headers)
+    assert frame_geometry.shape == (10, 16)
+    assert "20 pixels of the image" in frame_geometry.notes[-1]
 
 
 def test_a_family_of_sections_in_one_image():
@@ -110,12 +114,14 @@ def test_a_family_of_sections_in_one_image():
     ):
         cards |= {f"DATASEC{suffix}": f"[{x},{y}]", f"BIASSEC{suffix}": f"[{bias},{y}]"}
         cards |= {f"GAIN{suffix}": 1.0 + len(cards), f"TRIMSEC{suffix}": "[1:16,1:10]"}
-    found = geometry(header(22, 10, **cards))
-    assert found.shape == (10, 16)
-    assert [a.name for a in found.amplifiers] == ["AA", "AB", "AC", "AD"]
+    frame_geometry = geometry(header(22, 10, **cards))
+    assert frame_geometry.shape == (10, 16)
+    assert [a.name for a in frame_geometry.amplifiers] == ["AA", "AB", "AC", "AD"]
     frame = np.arange(220).reshape(10, 22)
-    np.testing.assert_array_equal(rebuilt(found, [frame]), np.delete(frame, range(8, 14), axis=1))
-    assert len({a.gain for a in found.amplifiers}) == 4
+    np.testing.assert_array_equal(
+        rebuilt(frame_geometry, [frame]), np.delete(frame, range(8, 14), axis=1)
+    )
+    assert len({a.gain for a in frame_geometry.amplifiers}) == 4
 
 
 def test_three_by_three_binning_that_does_not_divide_the_chip():
@@ -124,25 +130,31 @@ def test_three_by_three_binning_that_does_not_divide_the_chip():
     cards |= {"OVRSCAN1": 20, "OVRSCAN2": 0, "DETSIZE": "[1:4096,1:4096]"}
     one = header(702, 1365, **cards, DETSEC="[1:2048,1:4096]", CCDSEC="[1:2048,1:4096]")
     two = header(702, 1365, **cards, DETSEC="[4096:2049,1:4096]", CCDSEC="[4096:2049,1:4096]")
-    found = geometry(header(), one, two)
-    assert found.shape == (1365, 1364)
-    assert [a.place.to_fits() for a in found.amplifiers] == ["[1:682,1:1365]", "[683:1364,1:1365]"]
-    assert [a.flip_x for a in found.amplifiers] == [False, True]
+    frame_geometry = geometry(header(), one, two)
+    assert frame_geometry.shape == (1365, 1364)
+    assert [a.place.to_fits() for a in frame_geometry.amplifiers] == [
+        "[1:682,1:1365]",
+        "[683:1364,1:1365]",
+    ]
+    assert [a.flip_x for a in frame_geometry.amplifiers] == [False, True]
 
 
 def test_a_family_with_its_strips_at_either_end():
     """As ESPaDOnS with two amplifiers, beside plain cards for the whole frame."""
-    found = geometry(
+    frame_geometry = geometry(
         header(
             88, 46, DATASEC="[21:68,1:46]", TRIMSEC="[21:68,4:43]", CCDSEC="[21:68,1:46]",
             BSECA="[1:20,1:46]", BSECB="[69:88,1:46]", DSECA="[21:44,1:46]", DSECB="[45:68,1:46]",
             TSECA="[21:44,4:43]", TSECB="[45:68,4:43]", GAINA=1.3, GAINB=1.4,
         )
     )  # fmt: skip
-    assert [a.data.to_fits() for a in found.amplifiers] == ["[21:44,4:43]", "[45:68,4:43]"]
-    assert [a.overscan[0].to_fits() for a in found.amplifiers] == ["[1:20,4:43]", "[69:88,4:43]"]
-    assert [a.gain for a in found.amplifiers] == [1.3, 1.4]
-    assert found.shape == (40, 48)
+    assert [a.data.to_fits() for a in frame_geometry.amplifiers] == ["[21:44,4:43]", "[45:68,4:43]"]
+    assert [a.overscan[0].to_fits() for a in frame_geometry.amplifiers] == [
+        "[1:20,4:43]",
+        "[69:88,4:43]",
+    ]
+    assert [a.gain for a in frame_geometry.amplifiers] == [1.3, 1.4]
+    assert frame_geometry.shape == (40, 48)
 
 
 # -- windows of chips with several amplifiers -------------------------------------------------
@@ -175,12 +187,12 @@ LICK = {"DATASEC": "[1:440,1:9]", "COVER": 32, "AMPSROW": 2}
 )
 def test_the_window_says_where_the_amplifiers_meet(cards, data):
     made = header(504, 9, **(LICK | cards))
-    found = geometry(made)
-    assert [a.data.to_fits() for a in found.amplifiers] == data
+    frame_geometry = geometry(made)
+    assert [a.data.to_fits() for a in frame_geometry.amplifiers] == data
     strips = {"A1": "[441:472,1:9]", "A2": "[473:504,1:9]"}
-    for amplifier in found.amplifiers:
+    for amplifier in frame_geometry.amplifiers:
         assert amplifier.overscan[0].to_fits() == strips[amplifier.name]
-    warned = "no card says how wide the chip is" in " ".join(found.notes)
+    warned = "no card says how wide the chip is" in " ".join(frame_geometry.notes)
     assert warned is (cards == {"CRVAL1U": 400})
 
 
@@ -215,10 +227,10 @@ def test_an_instrument_of_endless_letters_has_a_short_name_of_its_own():
 def test_texts_of_many_continue_cards_do_not_fill_the_table():
     cards = {"SIMPLE": True, "BITPIX": 16, "NAXIS": 2, "NAXIS1": 9, "NAXIS2": 9}
     names = ("OBJECT", "FILTER", "READMODE", "IMAGETYP")
-    found = []
+    facts = []
     for last in "ab":
         header = fits.Header(cards | {name: "y" * 140_000 + last for name in names})
-        found.append(generic_camera([header]).describe([header], file="x.fits"))
-    values = [vars(each) for each in found]
+        facts.append(generic_camera([header]).describe([header], file="x.fits"))
+    values = [vars(each) for each in facts]
     assert max(len(str(value)) for each in values for value in each.values()) < 1000
     assert all(values[0][name] != values[1][name] for name in ("object", "filter", "readmode"))

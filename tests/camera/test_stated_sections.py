@@ -32,9 +32,9 @@ def strip_of(tmp_path, text, made, **more):
     """The overscan that a profile takes in a frame."""
     lines = "\n".join(f"{key}: {value}" for key, value in more.items())
     camera = profile(tmp_path, text.format(more=lines))
-    found = camera.geometry([made], file="a.fits")
-    assert not any(map(leaves_doubt, found.notes))
-    (amplifier,) = found.amplifiers
+    frame_geometry = camera.geometry([made], file="a.fits")
+    assert not any(map(leaves_doubt, frame_geometry.notes))
+    (amplifier,) = frame_geometry.amplifiers
     return amplifier.overscan[0].to_fits()
 
 
@@ -61,9 +61,11 @@ CONTRADICTED = {
 def test_a_strip_that_holds_data_by_the_header_sets_the_frame_aside(tmp_path, case):
     text, nx, ny, cards, keyword = CONTRADICTED[case]
     made = header(nx, ny, INSTRUME="PROBE", **cards)
-    with pytest.raises(FrameError, match="the overscan of the camera's profile holds data") as told:
+    with pytest.raises(
+        FrameError, match="the overscan of the camera's profile holds data"
+    ) as caught:
         strip_of(tmp_path, text, made)
-    error = told.value
+    error = caught.value
     axis, length = ("NAXIS2", ny) if text is ABOVE else ("NAXIS1", nx)
     size = f"[null, {ny}]" if text is ABOVE else f"[{nx}, null]"
     assert (error.file, error.keyword, error.value) == ("a.fits", keyword, cards[keyword])

@@ -547,8 +547,8 @@ def test_a_frame_left_out_is_said_in_the_table_and_at_the_end_of_the_run(tmp_pat
     frames[1][:, 64:] -= np.uint16(60)
     fill(tmp_path / "raw", frames)
     run, _ = combined(tmp_path)
-    (said,) = [line for line in run.lines if line.startswith("left out of its combined bias: ")]
-    assert said.startswith("left out of its combined bias: b1.fits.gz: its level is ")
+    (line,) = [line for line in run.lines if line.startswith("left out of its combined bias: ")]
+    assert line.startswith("left out of its combined bias: b1.fits.gz: its level is ")
     (row,) = quality_tables.quality_rows(run.context, run.context.groups.values())
     assert row["note"].startswith("left out: b1.fits.gz (its level is ")
 
@@ -711,30 +711,30 @@ _NOT_BYTES = {
 
 def cards_of(hdus):
     """A hash of the cards of a product."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for hdu in hdus:
         cards = [(c.keyword, c.value, c.comment) for c in hdu.header.cards]
         left = [card for card in cards if card[0] not in (*_NOT_BYTES, "DATASUM")]
-        found.update(repr(left).encode())
-    return found.hexdigest()
+        digest.update(repr(left).encode())
+    return digest.hexdigest()
 
 
 def pixels_of(hdus):
     """A hash of the pixels of a product."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for hdu in hdus:
-        found.update(b"" if hdu.data is None else hdu.data.tobytes())
-    return found.hexdigest()
+        digest.update(b"" if hdu.data is None else hdu.data.tobytes())
+    return digest.hexdigest()
 
 
 def content_of(hdus):
     """A hash of the pixels and cards of a product."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for hdu in hdus:
         cards = [(c.keyword, c.value, c.comment) for c in hdu.header.cards]
-        found.update(repr([card for card in cards if card[0] not in _NOT_BYTES]).encode())
-        found.update(b"" if hdu.data is None else hdu.data.tobytes())
-    return found.hexdigest()
+        digest.update(repr([card for card in cards if card[0] not in _NOT_BYTES]).encode())
+        digest.update(b"" if hdu.data is None else hdu.data.tobytes())
+    return digest.hexdigest()
 
 
 def test_the_bytes_of_products_change_with_their_versions_only(tmp_path):
@@ -767,9 +767,9 @@ def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
     fill(tmp_path / "raw", biases(1), REMARK="long " * 40, **{"HIERARCH ESO OBS ID": 7})
     run, _ = combined(tmp_path, reduction={"mask": True})
     path = run.results / "reduced/b0.fits"
-    found = read_hdus(path, 2)
+    hdus_read = read_hdus(path, 2)
     with fits.open(path) as hdus:
-        for got, hdu in zip(found, hdus, strict=True):
+        for got, hdu in zip(hdus_read, hdus, strict=True):
             assert list(got.cards) == [
                 f"HIERARCH {k}" if " " in k else k
                 for k in dict.fromkeys(hdu.header)
@@ -778,7 +778,7 @@ def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
             assert got.member.offset == hdu.fileinfo()["datLoc"]
             assert got.member.shape == hdu.data.shape
             assert got.member.dtype == hdu.data.dtype
-        assert fits.Card.fromstring(found[0].cards["REMARK"]).value == hdus[0].header["REMARK"]
+        assert fits.Card.fromstring(hdus_read[0].cards["REMARK"]).value == hdus[0].header["REMARK"]
     with pytest.raises(FrameError, match="has no such HDU"):
         read_hdus(path, 3)
     path.write_bytes(path.read_bytes()[:-2880])
@@ -794,8 +794,8 @@ def test_biases_that_the_converter_cuts_off_are_said_to_be(tmp_path, level, sign
         frames = [np.maximum(frame, 0).astype("u2") for frame in frames]
     fill(tmp_path / "raw", frames)
     _, records = combined(tmp_path)
-    said = [text for text in records[BIAS].data["remarks"] if "so near 0" in text]
-    assert len(said) == (level == 0 and not signed)
+    remarks = [text for text in records[BIAS].data["remarks"] if "so near 0" in text]
+    assert len(remarks) == (level == 0 and not signed)
 
 
 def test_clipping_by_the_standard_deviation_rejects_nothing_of_nine(tmp_path):

@@ -668,13 +668,17 @@ def test_cards_tell_the_shared_noise_and_the_model(tmp_path):
     combined_header.write_dark_cards(
         cards, seconds=300.0, rates=[Estimate(0.02, 0.001)] * 2, hot=17, hot_limit=5.0
     )
-    found = values(cards)
-    assert found["MBNOISE"] == 3.0
-    assert (found["MODRN01"], found["MODRN02"]) == NOISES
-    assert (found["MODGN01"], found["MODGN02"]) == GAINS
-    assert (found["MODFC01"], found["MODFC02"]) == (1.0, 1.0)
-    assert (found["EXPTIME"], found["NHOT"], found["DARKRT02"]) == (300.0, 17, 0.02)
-    assert "5 electron/s" in found.comments["NHOT"]
+    cards_by_name = values(cards)
+    assert cards_by_name["MBNOISE"] == 3.0
+    assert (cards_by_name["MODRN01"], cards_by_name["MODRN02"]) == NOISES
+    assert (cards_by_name["MODGN01"], cards_by_name["MODGN02"]) == GAINS
+    assert (cards_by_name["MODFC01"], cards_by_name["MODFC02"]) == (1.0, 1.0)
+    assert (cards_by_name["EXPTIME"], cards_by_name["NHOT"], cards_by_name["DARKRT02"]) == (
+        300.0,
+        17,
+        0.02,
+    )
+    assert "5 electron/s" in cards_by_name.comments["NHOT"]
 
 
 def test_cards_tell_what_a_flat_caps():
@@ -685,10 +689,14 @@ def test_cards_tell_what_a_flat_caps():
         signal_to_noise=250.0,
         ratios={"A": 1.2, "B": 0.9},
     )
-    found = values(cards)
-    assert (found["FLATLVL"], found["FLATMIN"], found["FLATMAX"]) == (20_000, 10_000, 40_000)
-    assert (found["FLATSN"], found["FLATRMS"]) == (250, 0.004)
-    assert (found["FLATR01"], found["FLATR02"]) == (1.2, 0.9)
+    cards_by_name = values(cards)
+    assert (cards_by_name["FLATLVL"], cards_by_name["FLATMIN"], cards_by_name["FLATMAX"]) == (
+        20_000,
+        10_000,
+        40_000,
+    )
+    assert (cards_by_name["FLATSN"], cards_by_name["FLATRMS"]) == (250, 0.004)
+    assert (cards_by_name["FLATR01"], cards_by_name["FLATR02"]) == (1.2, 0.9)
     one = CardList()
     combined_header.write_flat_cards(
         one, levels=[1.0], signal_to_noise=float("nan"), ratios={"A": 1.0}

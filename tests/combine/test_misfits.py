@@ -57,16 +57,16 @@ def test_darks_that_do_not_belong(tmp_path):
     with fits.open(raw / "dark60_8.fits", mode="update") as hdus:
         hdus[0].data[...] = fits.getdata(raw / "dark60_7.fits")
     done = run(tmp_path, chain)
-    found = left_out(done, DARKS[60])
-    assert set(found) >= {"dark60_2.fits", "dark60_4.fits", "dark60_6.fits"}
-    assert found["dark60_4.fits"][0] == "saturated amplifier"
-    assert "temperature" in found["dark60_6.fits"][0]
-    (copy,) = {"dark60_7.fits", "dark60_8.fits"} & set(found)
-    assert len(found) == 4
+    misfits = left_out(done, DARKS[60])
+    assert set(misfits) >= {"dark60_2.fits", "dark60_4.fits", "dark60_6.fits"}
+    assert misfits["dark60_4.fits"][0] == "saturated amplifier"
+    assert "temperature" in misfits["dark60_6.fits"][0]
+    (copy,) = {"dark60_7.fits", "dark60_8.fits"} & set(misfits)
+    assert len(misfits) == 4
     (text,) = (o[1] for o in done.records[DARKS[60]].data["left_out"] if o[0] == copy)
     assert "its pixels are those of dark60_" in text
-    for file in set(found) - {copy}:
-        _, value, limit = found[file]
+    for file in set(misfits) - {copy}:
+        _, value, limit = misfits[file]
         assert value > limit
     truth = chain.dark(60.0)
     hdus = done.open(DARKS[60])
@@ -116,14 +116,14 @@ def test_flats_that_do_not_belong(tmp_path):
     for number, how in ((2, tilt), (4, spot), (6, dim), (8, fill)):
         change(raw / f"flat_g{number}.fits", how)
     done = run(tmp_path, chain)
-    found = left_out(done, FLATS["g"])
-    assert {file: figure for file, (figure, *_) in found.items()} == {
+    misfits = left_out(done, FLATS["g"])
+    assert {file: figure for file, (figure, *_) in misfits.items()} == {
         "flat_g2.fits": "shape",
         "flat_g4.fits": "deepest spot",
         "flat_g6.fits": "signal to noise in a pixel",
         "flat_g8.fits": "saturated amplifier",
     }
-    for figure, value, limit in found.values():
+    for figure, value, limit in misfits.values():
         assert (value < limit) == (figure == "signal to noise in a pixel")
     hdus = done.open(FLATS["g"])
     good = chain.good() & (hdus["MASK"].data == 0)
@@ -147,7 +147,7 @@ def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
         stars = simulate.draw_stars(detector.shape, 6, flux=flux, seed=50 + number, margin=4)
         plan.append(
             simulate.Shot(
-                f"flat_g{number}.fits", start=datetime(2024, 3, 1, 18, number), kind="flat",
+                f"flat_g{number}.fits", start=datetime(2024, 3, 1, 18, number), image_type="flat",
                 exptime=4.0, filter="g", sky=simulate.Sky(level / 4.0, stars=stars, fwhm=3.0),
                 temperature=-100.0,
             )

@@ -390,6 +390,14 @@ def test_terms_are_those_of_each_pixels_amplifier():
     np.testing.assert_allclose(noise.terms_at(places)[1], slope.ravel()[places])
 
 
+def test_the_region_of_an_amplifier_has_its_places_in_an_image_and_among_rows():
+    region = AmplifierNoise("A", (2, 5, 1, 3), 3.0).region
+    image = np.arange(24).reshape(6, 4)
+    np.testing.assert_array_equal(image[region.slices], [[9, 10], [13, 14], [17, 18]])
+    np.testing.assert_array_equal(region.has_rows(np.array([0, 2, 4, 5])), [0, 1, 1, 0])
+    assert region == (2, 5, 1, 3)
+
+
 # -- by hand ---------------------------------------------------------------------------------------
 
 

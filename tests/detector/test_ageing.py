@@ -13,27 +13,27 @@ DAYS = [0, 1, 2, 4, 7, 11, 16, 22, 29, 37]
 def walk(step, noise, *, seed=4, pixels=(16, 400)):
     """Return masters whose pixels walk by ``step`` (variance) a day, each with its own noise."""
     rng = np.random.default_rng(seed)
-    truth, last, found = rng.normal(0, 30, pixels), 0, []
+    truth, last, masters = rng.normal(0, 30, pixels), 0, []
     for day in DAYS:
         truth = truth + rng.normal(0, math.sqrt(step * (day - last)), pixels)
         last = day
-        found.append(truth + rng.normal(0, noise, pixels))
-    return found
+        masters.append(truth + rng.normal(0, noise, pixels))
+    return masters
 
 
 @pytest.mark.parametrize(("step", "noise"), [(0.5, 2.0), (0.05, 2.0), (3.0, 0.5)])
 def test_the_step_of_a_walk_is_found(step, noise):
     pairs = structure_function(walk(step, noise), [noise**2] * len(DAYS), DAYS)
     assert len(pairs) == 45
-    found, error = ageing_of(pairs)
-    assert found == pytest.approx(step, rel=0.1, abs=4 * error)
+    ageing, error = ageing_of(pairs)
+    assert ageing == pytest.approx(step, rel=0.1, abs=4 * error)
     assert error < 0.4 * step
 
 
 def test_a_steady_camera_has_no_ageing():
-    found, error = ageing_of(structure_function(walk(0.0, 2.0), [4.0] * len(DAYS), DAYS))
-    assert abs(found) < 4 * error
-    assert abs(found) < 0.02
+    ageing, error = ageing_of(structure_function(walk(0.0, 2.0), [4.0] * len(DAYS), DAYS))
+    assert abs(ageing) < 4 * error
+    assert abs(ageing) < 0.02
 
 
 def test_noise_that_is_not_taken_off_would_be_seen_at_no_lag():
@@ -46,8 +46,8 @@ def test_hot_pixels_that_come_and_go_are_no_ageing():
     for number, master in enumerate(masters):
         master[number % 16, ::50] += 5_000
         master[0, 7] = np.nan
-    found, _ = ageing_of(structure_function(masters, [4.0] * len(DAYS), DAYS))
-    assert found == pytest.approx(0.5, rel=0.1)
+    ageing, _ = ageing_of(structure_function(masters, [4.0] * len(DAYS), DAYS))
+    assert ageing == pytest.approx(0.5, rel=0.1)
 
 
 def test_temperatures_are_kept_and_few_masters_make_no_slope():

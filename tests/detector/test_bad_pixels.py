@@ -41,10 +41,10 @@ def test_rates_are_right_within_their_errors(hot):
 
 def test_hot_pixels_are_found_and_good_ones_are_not(hot):
     rate, _, lines = hot
-    found = dark_mask(lines) & HOT > 0
-    assert found[rate > 1].mean() >= 0.99
+    is_hot = dark_mask(lines) & HOT > 0
+    assert is_hot[rate > 1].mean() >= 0.99
     # 1e-5 of 203,000 pixels.
-    assert found[rate == 0.01].sum() <= 2
+    assert is_hot[rate == 0.01].sum() <= 2
     assert (dark_mask(lines)[rate == 0.01] & VARIES > 0).sum() <= 2
 
 
@@ -55,10 +55,10 @@ def test_a_glowing_corner_is_not_hot_but_hot_pixels_in_it_are():
     places = rng.permutation(rate.size)[:600]
     hot = np.zeros(SHAPE, bool)
     hot.ravel()[places] = True
-    found = dark_mask(fit_darks(darks(rng, rate + 3 * hot), TIMES, READ_NOISE)) & HOT > 0
+    is_hot = dark_mask(fit_darks(darks(rng, rate + 3 * hot), TIMES, READ_NOISE)) & HOT > 0
     assert (rate > 0.51).sum() > 5000
-    assert found[hot].mean() >= 0.99
-    assert found[~hot].sum() <= 2
+    assert is_hot[hot].mean() >= 0.99
+    assert is_hot[~hot].sum() <= 2
 
 
 def test_pixels_that_follow_no_line_or_vary_are_told_apart():

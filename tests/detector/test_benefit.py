@@ -27,11 +27,15 @@ def test_structure_and_noise_are_told_apart(structure, noise):
     good = np.ones(shape, bool)
     good[:, 17] = False
     image[:, 17] += 1e5
-    found = benefit_of(image, np.full(shape, noise), good, gain=1.5)
-    assert found.noise == pytest.approx(36 * 1.5**2)
-    assert abs(found.structure - structure**2 * 1.5**2) < 4 * found.error
-    assert found.error < 3.0
-    figures = {"structure": found.structure, "structure_error": found.error, "added": found.noise}
+    benefit = benefit_of(image, np.full(shape, noise), good, gain=1.5)
+    assert benefit.noise == pytest.approx(36 * 1.5**2)
+    assert abs(benefit.structure - structure**2 * 1.5**2) < 4 * benefit.error
+    assert benefit.error < 3.0
+    figures = {
+        "structure": benefit.structure,
+        "structure_error": benefit.error,
+        "added": benefit.noise,
+    }
     assert harms([figures]) == (structure < noise)
 
 

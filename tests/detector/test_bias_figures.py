@@ -23,9 +23,9 @@ from ccdflow.detector.bias_figures import (
     member_structure,
     noise_prediction,
 )
+from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
 from ccdflow.detector.frame_figures import Estimate, FrameStatistics, frame_statistics
 from ccdflow.detector.member_selection import Thresholds, select_members
-from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
 from ccdflow.errors import UserError
 
 KAST = Path(__file__).parents[2] / "../shared/data/kast_blue_2015"
@@ -91,9 +91,9 @@ def test_figures_of_a_frame_are_those_injected():
 def test_row_structure_is_that_injected():
     """A frame knows it to 9 %, the mean of 200 frames to 0.7 %: without its bias by noise."""
     frames = biases(200, shape=(64, 400), rows=0.7, columns=1.5)
-    found = [frame_statistics(frame).row_structure for frame in frames]
-    assert np.mean(found) == pytest.approx(0.7, rel=0.02)
-    assert np.std(found) == pytest.approx(0.7 * 0.09, rel=0.25)
+    structures = [frame_statistics(frame).row_structure for frame in frames]
+    assert np.mean(structures) == pytest.approx(0.7, rel=0.02)
+    assert np.std(structures) == pytest.approx(0.7 * 0.09, rel=0.25)
 
 
 def test_coarse_shape_is_row_by_row():
@@ -163,10 +163,10 @@ def test_drift_is_followed():
     hours = np.arange(20) / 2
     levels = 1140 - 0.3 * hours + rng.normal(0, 0.1, 20)
     levels[3], hours[5] = np.nan, np.nan
-    found = drift(levels, hours)
-    agrees(found.slope, -0.3)
-    assert found.level.value == pytest.approx(np.nanmean(levels))
-    assert found.span == pytest.approx(np.nanmax(levels) - np.nanmin(levels))
+    trend = drift(levels, hours)
+    agrees(trend.slope, -0.3)
+    assert trend.level.value == pytest.approx(np.nanmean(levels))
+    assert trend.span == pytest.approx(np.nanmax(levels) - np.nanmin(levels))
 
 
 def test_error_of_the_drift_is_that_of_a_straight_line():
@@ -285,11 +285,11 @@ def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as
     combined = dataclasses.replace(
         combine_arrays(stack, recipe, allow_empty=True), sample=stack[:, rows], sample_rows=rows
     )
-    found = measure_amplifier(combined, AmplifierValues("A", (0, 200, 0, 300)))
+    figures = measure_amplifier(combined, AmplifierValues("A", (0, 200, 0, 300)))
     scatter = np.nanstd(combined.image)
     assert scatter > 1.15 * 4 / np.sqrt(8)
-    assert found.predicted_noise == pytest.approx(scatter, rel=0.03)
-    assert found.clipped_fraction < 0.003
+    assert figures.predicted_noise == pytest.approx(scatter, rel=0.03)
+    assert figures.clipped_fraction < 0.003
 
 
 def test_a_region_outside_is_refused():
@@ -520,11 +520,11 @@ def test_frames_that_differ_from_column_to_column_are_said_to(alternating):
     frames = two_kinds(pattern, order=order)
     assert select_members(statistics(frames)).agrees
     # The variance of six values of +3 and six of -3, ddof=1; the worst box is a little above it.
-    found = disagreement(frames, 4.0)
-    assert 1 < found / (3 * (12 / 11) ** 0.5) < 1.2
-    texts = warnings_on_bias(figures_of(disagreement=found), CombineRecipe())
+    rms = disagreement(frames, 4.0)
+    assert 1 < rms / (3 * (12 / 11) ** 0.5) < 1.2
+    texts = warnings_on_bias(figures_of(disagreement=rms), CombineRecipe())
     assert len(texts) == 1
-    assert texts[0].startswith(f"its frames differ from each other by {found:.3g} adu (rms)")
+    assert texts[0].startswith(f"its frames differ from each other by {rms:.3g} adu (rms)")
 
 
 @pytest.mark.parametrize("n", [3, 4, 6, 20])
@@ -617,10 +617,10 @@ ODD = {
 )
 def test_how_often_an_odd_bias_of_a_small_frame_is_left_out(size, kind, least):
     """Of five with a noise of 5 adu; docs/calibration.md has the table."""
-    rng, found = np.random.default_rng(size), 0
+    rng, hits = np.random.default_rng(size), 0
     for _ in range(20):
         frames = 5 * rng.standard_normal((5, size, size)).astype(np.float32)
         frames[1] = ODD[kind](frames[1])
         selection = select_members([frame_statistics(frame, [1000.0]) for frame in frames])
-        found += selection.agrees and [out.index for out in selection.left_out] == [1]
-    assert found >= least * 20
+        hits += selection.agrees and [out.index for out in selection.left_out] == [1]
+    assert hits >= least * 20

@@ -34,25 +34,25 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
 
 def find_cosmics(image, errors, mask, **how):
     """Return the hits, (ny, nx) bool, and whether the result is kept."""
-    found = cosmics.search(image, errors, mask, **how)
-    return found.hits, found.is_kept
+    result = cosmics.search(image, errors, mask, **how)
+    return result.hits, result.is_kept
 
 
 def check(fwhm, seeds):
     """Seeds nobody set thresholds by give 98.0 to 98.9 % of the hits from 5 sigma on."""
-    found, lost, light = [], 0.0, 0.0
+    were_hit, lost, light = [], 0.0, 0.0
     for seed in seeds:
         image, errors, stars, where, energy = scene(seed, fwhm)
         before = image.copy()
         hits, is_kept = find_cosmics(image, errors, np.zeros(SHAPE, np.int16))
         assert is_kept
         assert (image == before).all()
-        found += hits.ravel()[where[energy > 5 * errors.ravel()[where]]].tolist()
+        were_hit += hits.ravel()[where[energy > 5 * errors.ravel()[where]]].tolist()
         clean = np.ones(image.size, bool)
         clean[where] = False
         lost += stars.ravel()[hits.ravel() & clean].sum()
         light += stars.sum()
-    assert np.mean(found) >= 0.97
+    assert np.mean(were_hit) >= 0.97
     assert lost / light < 1e-4
 
 
@@ -108,11 +108,11 @@ def test_hits_at_the_edges_are_found_as_elsewhere():
         image[place] += error * (8 + 2 * hits.sum())
         hits[place] = True
     errors = np.full(shape, error, np.float32)
-    found, is_kept = find_cosmics(image.astype(np.float32), errors, np.zeros(shape, np.int16))
+    hit_pixels, is_kept = find_cosmics(image.astype(np.float32), errors, np.zeros(shape, np.int16))
     assert is_kept
-    assert found.shape == shape
-    assert found[hits].all()
-    assert found[~ndimage.binary_dilation(hits, np.ones((3, 3)))].sum() <= 1
+    assert hit_pixels.shape == shape
+    assert hit_pixels[hits].all()
+    assert hit_pixels[~ndimage.binary_dilation(hits, np.ones((3, 3)))].sum() <= 1
 
 
 def test_a_bright_column_at_the_edge_is_no_ray():
@@ -121,13 +121,13 @@ def test_a_bright_column_at_the_edge_is_no_ray():
     image = np.random.default_rng(4).normal(SKY, 15.0, shape)
     image[:, -1] += 120
     image[60, -3] = image[30, 0] = 2000
-    found, is_kept = find_cosmics(
+    hit_pixels, is_kept = find_cosmics(
         image.astype(np.float32), np.full(shape, 15.0, np.float32), np.zeros(shape, np.int16)
     )
     assert is_kept
-    assert not found[:, -1].any()
-    assert found[60, -3]
-    assert found[30, 0]
+    assert not hit_pixels[:, -1].any()
+    assert hit_pixels[60, -3]
+    assert hit_pixels[30, 0]
 
 
 def test_rounds_on_parts_of_an_image_find_as_rounds_on_all_of_it(monkeypatch):
@@ -169,7 +169,7 @@ def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monke
                     image[place] += rng.uniform(100, 4000)
         image, bad = image.astype(np.float32), rng.random(shape) < 0.01
         variance = (225 + np.maximum(image - SKY, 0)).astype(np.float32)
-        found = cosmic_rounds.hits_of_rounds(image, variance, bad, {"sigclip": 4.5, **how})
+        hits_of_parts = cosmic_rounds.hits_of_rounds(image, variance, bad, {"sigclip": 4.5, **how})
         own, once = (
             astroscrappy.detect_cosmics(
                 image, inmask=bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
@@ -177,7 +177,7 @@ def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monke
             )[0]
             for rounds in (4, 1)
         )  # fmt: skip
-        assert np.array_equal(found, own)
+        assert np.array_equal(hits_of_parts, own)
         beyond += (own & ~once).sum()
     assert beyond > 10
 
@@ -188,13 +188,13 @@ def test_dense_hits_are_those_of_astroscrappy_itself():
     image = rng.normal(SKY, 45, (130, 140)).astype(np.float32)
     errors, bad = np.full(image.shape, 15, np.float32), np.zeros(image.shape, bool)
     settings = {"sigclip": 4.5, "objlim": 5.0}
-    found = cosmic_rounds.hits_of_rounds(image, np.square(errors), bad, settings)
+    fast_hits = cosmic_rounds.hits_of_rounds(image, np.square(errors), bad, settings)
     own, _ = astroscrappy.detect_cosmics(
         image, inmask=bad, invar=np.square(errors), gain=1.0, satlevel=np.inf, niter=4,
         cleantype="medmask", **settings,
     )  # fmt: skip
     assert own.mean() > 0.02
-    assert np.array_equal(found, own)
+    assert np.array_equal(fast_hits, own)
 
 
 def test_masked_pixels_are_no_hits():

@@ -32,6 +32,7 @@ from ccdflow.detector.dark_flat_selection import (
     select_darks,
     select_flats,
 )
+from ccdflow.detector.dark_warnings import warnings_on_dark
 from ccdflow.detector.flat_figures import flat_statistics, measure_flat, measure_gain_of_flats
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.errors import UserError
@@ -58,7 +59,7 @@ def test_rate_hot_pixels_and_noise_of_each_amplifier(tmp_path):
         assert 0.97 < figures.noise_ratio.value < 1.03
         assert figures.glow.value == 0
         assert figures.percentiles[99.9] > 5 > figures.percentiles[84]
-        assert dark_figures.warnings_on_dark(figures) == []
+        assert warnings_on_dark(figures) == []
 
 
 def test_glow_is_seen_in_the_amplifier_that_has_it(tmp_path):
@@ -113,7 +114,7 @@ def test_light_that_leaks_in_is_said(tmp_path):
     hours = [0.1 * k for k in range(6)]
     figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)[0]
     assert figures.drift.slope.value == pytest.approx(30, rel=0.1)
-    (text,) = dark_figures.warnings_on_dark(figures)
+    (text,) = warnings_on_dark(figures)
     assert re.search(r"rose by 1[\d.]* from [\d.]+ adu: light", text)
     assert "light that leaks in" in text
 
@@ -126,8 +127,8 @@ def test_levels_that_scatter_are_no_drift(number):
     sets = rng.normal(0.1, 0.2, (1000, number))
     assert not any(dark_figures.is_drifting(each, hours, error=0.2) for each in sets)
     # Of levels that scatter by ten times their noise, few are on a line by chance.
-    found = sum(dark_figures.is_drifting(each, hours, error=0.02) for each in sets)
-    assert found <= 8
+    drifting = sum(dark_figures.is_drifting(each, hours, error=0.02) for each in sets)
+    assert drifting <= 8
     # Five times the error of a slope and more is one: of levels on a line, and about it.
     rising = np.arange(number) * 3.0
     assert dark_figures.is_drifting(rising, hours, error=0.2) == (number > 2)
@@ -143,12 +144,12 @@ def test_a_sentence_on_drift_counts_the_noise_of_the_overscan(tmp_path):
     members = write(tmp_path, rising)
     bias = SubtractedMaster(np.full(SHAPE, 1000, np.float32))
     hours = [0.1 * k for k in range(6)]
-    for noise, said in ((0.2, False), (0.0, True)):
+    for noise, is_named in ((0.2, False), (0.0, True)):
         noises = [replace(each, read_noise=3.0, level_noise=noise) for each in amplifiers()]
         dark = combine_darks(members, bias=bias, amplifiers=noises)
         figures = measure_dark(dark, seconds=DARK_SECONDS, hours=hours)
-        texts = [" ".join(dark_figures.warnings_on_dark(each)) for each in figures]
-        assert ["its frames rose by" in text for text in texts] == [said] * len(noises)
+        texts = [" ".join(warnings_on_dark(each)) for each in figures]
+        assert ["its frames rose by" in text for text in texts] == [is_named] * len(noises)
 
 
 # -- choosing darks --------------------------------------------------------------------------------
@@ -239,8 +240,8 @@ def test_figures_of_a_flat(tmp_path):
         dark=None,
         amplifiers=amplifiers(),
     )
-    found = measure_flat(flat, hours=[0, 0.5, 1.0, 1.5])
-    for figures, part, gain in zip(found, parts(t.flat), (1.3, 2.1), strict=True):
+    measured = measure_flat(flat, hours=[0, 0.5, 1.0, 1.5])
+    for figures, part, gain in zip(measured, parts(t.flat), (1.3, 2.1), strict=True):
         light = 4 * 21_500 * part.mean() * gain
         assert figures.signal_to_noise == pytest.approx(np.sqrt(light), rel=0.02)
         assert figures.aperture_cap == pytest.approx(figures.signal_to_noise * np.sqrt(50))
@@ -359,10 +360,10 @@ def test_the_gain_is_that_of_the_lit_pixels_however_the_light_falls_off(gain, le
     members = SimpleNamespace(
         sample=np.array(frames, np.float32), levels=levels, sample_rows=9 * np.arange(128)
     )
-    found = measure_gain_of_flats(members, AmplifierNoise("A", (0, 9 * 128, 0, 512), 8.0))
-    assert found.value == pytest.approx(gain, rel=0.03)
-    assert abs(found.value - gain) < 6 * found.error
-    assert found.error < 0.02 * gain
+    measured = measure_gain_of_flats(members, AmplifierNoise("A", (0, 9 * 128, 0, 512), 8.0))
+    assert measured.value == pytest.approx(gain, rel=0.03)
+    assert abs(measured.value - gain) < 6 * measured.error
+    assert measured.error < 0.02 * gain
 
 
 def test_too_little_light_tells_no_gain():

@@ -94,9 +94,9 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     header = hdus[0].header
     measured = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
     # Flats of 6,000 and 25,000 electrons: the charge behind a trap is less than in proportion.
-    with fits.open(done.results / measured) as found:
-        table = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
-        assert found[0].header["LOOKED"] == "dark deep flat levels"
+    with fits.open(done.results / measured) as measured_hdus:
+        table = measured_hdus["PIXELS"].data[measured_hdus["PIXELS"].data["LEVELS"] != 0]
+        assert measured_hdus[0].header["LOOKED"] == "dark deep flat levels"
     for row, column, _ in detector.traps.astype(int):
         behind = table["Y"][table["X"] == column + 1]
         assert set(range(row + 1, 102)) <= set(behind)
@@ -110,8 +110,8 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     settings = {"ccdmask": True, "low_sigma": 3.0}
     again = run(tmp_path, chain, kinds=("detector",), detector=settings)
     assert [product for product in again.records] == [measured]
-    with fits.open(done.results / measured) as found:
-        more = found["PIXELS"].data[found["PIXELS"].data["LEVELS"] != 0]
+    with fits.open(done.results / measured) as measured_hdus:
+        more = measured_hdus["PIXELS"].data[measured_hdus["PIXELS"].data["LEVELS"] != 0]
     own, both = (set(zip(t["X"].tolist(), t["Y"].tolist(), strict=True)) for t in (table, more))
     assert own < both
     assert {column + 1 for column in detector.dead_columns} <= {x for x, _ in both - own}
@@ -353,8 +353,8 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
     cards = done.open("calibrated/b27.fits")[0].header
     off = 100 * (cards["SKYRMS"] / cards["SKYPRED"] - 1)
     assert 15 < off < 35
-    said = f"is.{cards['SKYRMS']:.3g}.e\u207b.a pixel,.{off:.0f}.%.above the"
-    assert re.search(said, page)
+    pattern = f"is.{cards['SKYRMS']:.3g}.e\u207b.a pixel,.{off:.0f}.%.above the"
+    assert re.search(pattern, page)
     assert not [line for line in done.lines if "UNCERT predicts" in line]
     table = pd.read_csv(tmp_path / "results/detector.csv").set_index("amplifier")
     places = {
@@ -437,9 +437,9 @@ def test_a_night_measured_before_a_source_was_known_is_read_without_it(tmp_path)
     columns = [fits.Column(n, "J", array=v) for n, v in zip(names, values, strict=True)]
     table = fits.BinTableHDU.from_columns(columns, name="PIXELS")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "old.fits")
-    (found,) = pixel_tables.read_seen(tmp_path / "old.fits", "2024-03-01", ["flat"], [(5, 7)])
-    assert found.index.tolist() == [2, 10]
-    assert {name: each.tolist() for name, each in found.bits.items()} == bits
+    (night,) = pixel_tables.read_seen(tmp_path / "old.fits", "2024-03-01", ["flat"], [(5, 7)])
+    assert night.index.tolist() == [2, 10]
+    assert {name: each.tolist() for name, each in night.bits.items()} == bits
 
 
 def test_a_pair_of_flats_tells_gain_and_read_noise_of_each_amplifier(tmp_path):
@@ -462,14 +462,14 @@ def test_a_pair_of_flats_tells_gain_and_read_noise_of_each_amplifier(tmp_path):
         assert abs(line.read_noise - amplifier.read_noise) < 3 * line.read_noise_error
         assert line.gain_header == 9.9
         assert np.isnan([line.hot, line.varies, line.low, line.columns, line.departure]).all()
-    said = table.note[0].split("; ")
+    texts = table.note[0].split("; ")
     first, second = table.amplifier
-    assert [text.partition(" is measured, ")[2] for text in said] == [
+    assert [text.partition(" is measured, ")[2] for text in texts] == [
         "the header has 9.9, the profile has the right one",
         f"the profile has {table.gain_used[1]:g}, the header has 9.9",
     ]
-    assert [text.startswith(f"amplifier {first}: gain ") for text in said] == [True, False]
-    assert f"detector: simcam of 2024-03-01: {said[1]}" in done.lines
+    assert [text.startswith(f"amplifier {first}: gain ") for text in texts] == [True, False]
+    assert f"detector: simcam of 2024-03-01: {texts[1]}" in done.lines
     page = (done.results / "nights/2024-03-01/report.html").read_text()
     assert f"amplifier {second}: gain" in page
     # The pair judges no pixel, and its gain is that of the noise of the night's frames.

@@ -19,7 +19,7 @@ def flats(rng, levels, *, gain=1.5, noise=4.0, well=math.inf, spread=0.0, count=
     response = 1 - 2 * options["vignette"] * (x * x + y * y)
     response = response * rng.normal(1, options["uneven"], SHAPE)
     wells = well if math.isinf(well) else well * (1 + spread * rng.standard_normal(SHAPE))
-    found = []
+    pairs = []
     for level in levels:
         frames = []
         for _ in range(count):
@@ -32,8 +32,8 @@ def flats(rng, levels, *, gain=1.5, noise=4.0, well=math.inf, spread=0.0, count=
             hit = rng.integers(0, frame.size, options["rays"])
             frame.ravel()[hit] += rng.uniform(100, 20_000, options["rays"])
             frames.append(np.rint(np.minimum(frame, wells) if not spread else frame))
-        found.append(np.array(frames, np.float32))
-    return found
+        pairs.append(np.array(frames, np.float32))
+    return pairs
 
 
 def well_of(sets, noise=4.0):
@@ -46,13 +46,13 @@ def well_of(sets, noise=4.0):
 @pytest.mark.parametrize("levels", [(10_000, 42_000), (10_000, 60_000)])
 @pytest.mark.parametrize("vignette", [0.02, 0.2, 0.5])
 def test_pixels_that_are_full_are_found_to_a_tenth_of_a_percent(levels, vignette):
-    found = well_of(flats(np.random.default_rng(1), levels, vignette=vignette, well=40_000))
-    assert 0.999 * 40_000 <= found <= 40_000
+    full = well_of(flats(np.random.default_rng(1), levels, vignette=vignette, well=40_000))
+    assert 0.999 * 40_000 <= full <= 40_000
 
 
 def test_pixels_of_unlike_wells_are_full_from_the_lowest_of_them_on():
-    found = well_of(flats(np.random.default_rng(2), (10_000, 60_000), well=40_000, spread=0.02))
-    assert 0.93 * 40_000 < found < 0.96 * 40_000
+    full = well_of(flats(np.random.default_rng(2), (10_000, 60_000), well=40_000, spread=0.02))
+    assert 0.93 * 40_000 < full < 0.96 * 40_000
 
 
 def nothing_full(seed):
@@ -92,11 +92,11 @@ def test_flats_with_full_pixels_tell_no_gain_and_no_linearity():
     levels = (5000, 10_000, 20_000, 60_000)
     sets = flats(rng, levels, well=40_000, count=2, rays=0, drift=0.001)
     times = [seconds for level in levels for seconds in [level / 1000] * 2]
-    found = measure_transfer([(times, np.concatenate(sets))], 4.0)
-    assert (found.frames, found.full_well) == (6, pytest.approx(40_000, rel=1e-3))
-    assert found.gain == pytest.approx(1.5, abs=4 * found.gain_error)
-    assert abs(found.departure) < 4 * found.departure_error
-    assert found.departure_error < 0.01
+    transfer = measure_transfer([(times, np.concatenate(sets))], 4.0)
+    assert (transfer.frames, transfer.full_well) == (6, pytest.approx(40_000, rel=1e-3))
+    assert transfer.gain == pytest.approx(1.5, abs=4 * transfer.gain_error)
+    assert abs(transfer.departure) < 4 * transfer.departure_error
+    assert transfer.departure_error < 0.01
 
 
 def test_dead_pixels_are_no_faint_light():

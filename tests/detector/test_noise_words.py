@@ -43,9 +43,9 @@ def test_noise_that_is_a_fifth_off_is_said_with_its_likely_reason(
     measured, grism, missing, expected
 ):
     context, records = night(*[("g", grism, measured, 10.0, missing)] * 3)
-    (said,) = noise_sentences(context, records)
-    assert said.startswith("cam: the noise of 3 calibrated frames (g")
-    assert expected in said
+    (sentence,) = noise_sentences(context, records)
+    assert sentence.startswith("cam: the noise of 3 calibrated frames (g")
+    assert expected in sentence
     assert (noise_sentences(context, records, spectra=False) == []) is (grism == "Gr#3")
 
 
@@ -59,8 +59,10 @@ def test_noise_within_ten_percent_is_none_to_speak_of():
 
 def test_spectra_over_a_flat_have_the_lamp_in_them():
     frames = [("", "Gr#3", 10, 10, ()), ("", "Gr#3", 10, 10, ()), ("", "Gr#5", 10, 10, ("flat",))]
-    (said,) = lamp_sentences(*night(*frames, ("g", "", 10, 10, ())))
-    assert said.startswith("cam: 2 spectra (Gr#3) were divided by flats that have the spectrum of")
+    (sentence,) = lamp_sentences(*night(*frames, ("g", "", 10, 10, ())))
+    assert sentence.startswith(
+        "cam: 2 spectra (Gr#3) were divided by flats that have the spectrum of"
+    )
 
 
 def test_nights_noted_one_by_one_read_like_nights_noted_together():
@@ -69,5 +71,7 @@ def test_nights_noted_one_by_one_read_like_nights_noted_together():
         for group in context.groups.values():
             group.night = f"2024-03-0{number}"
     noted = [entry for archive in off for entry in nights_off(*archive)]
-    (said,) = sentences_on_noise(reversed(noted))
-    assert said.startswith("cam: the noise of 6 calibrated frames of 3 nights (g) is 13.0 e- a pix")
+    (sentence,) = sentences_on_noise(reversed(noted))
+    assert sentence.startswith(
+        "cam: the noise of 6 calibrated frames of 3 nights (g) is 13.0 e- a pix"
+    )

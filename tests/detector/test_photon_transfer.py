@@ -38,12 +38,12 @@ def test_gain_is_right_within_two_errors_in_57_of_60_seeds():
     for seed in range(1000, 1060):
         gain, read_noise = CAMERAS[seed % 3]
         rng = np.random.default_rng(seed)
-        found = [
+        gains = [
             measure_gain(flats(rng, gain=gain, read_noise=read_noise, electrons=levels), r, e)
             for r, e in [(read_noise / gain, 0.002 * read_noise / gain)]
             for levels in [(30_000, 29_000, 31_500), (15_000, 15_200, 15_100)]
         ]
-        value, error = combine_gains(found)
+        value, error = combine_gains(gains)
         assert error / gain < 0.01
         pulls.append((value - gain) / error)
     pulls = np.array(pulls)
@@ -90,9 +90,9 @@ def test_a_gradient_that_moves_between_frames_does_not_count_as_noise():
     rng = np.random.default_rng(3)
     frames = flats(rng)
     frames[1] *= np.linspace(0.97, 1.03, SHAPE[1])
-    found = measure_gain(frames, 6.0 / 1.7)
+    measured = measure_gain(frames, 6.0 / 1.7)
     # In a block of 16 pixels the gradient leaves (0.006 / sqrt(12))^2 of level^2: 0.1 of 100.
-    assert found.gain == pytest.approx(1.7, abs=4 * found.error + 0.02)
+    assert measured.gain == pytest.approx(1.7, abs=4 * measured.error + 0.02)
 
 
 @pytest.mark.parametrize("lit", [0.15, 0.5, 0.9, 0.97])
@@ -101,22 +101,22 @@ def test_the_lit_part_of_a_flat_tells_the_gain_beside_a_slit(lit):
     rng = np.random.default_rng(6)
     rows = np.linspace(0, 1, SHAPE[0])[:, None]
     response = np.clip((lit - rows) / 0.04, 0.01, 1) * rng.normal(1, 0.01, SHAPE)
-    found = [
+    gains = [
         measure_gain(rng.poisson(40_000 * response, (2, *SHAPE)) / 1.7 + noise, 3.5)
         for noise in rng.normal(0, 3.5, (6, 2, *SHAPE))
     ]
-    gain, error = combine_gains(found)
+    gain, error = combine_gains(gains)
     assert gain == pytest.approx(1.7, abs=3 * error)
-    assert all(each.pixels > 0.999 * np.prod(SHAPE) for each in found)
+    assert all(each.pixels > 0.999 * np.prod(SHAPE) for each in gains)
 
 
 def test_masked_pixels_take_no_part():
     frames = flats(np.random.default_rng(4))
     clean = measure_gain(frames, 3.5)
     frames[2, :40, :40] = np.nan
-    found = measure_gain(frames, 3.5)
-    assert found.pixels < clean.pixels - 1500
-    assert found.gain == pytest.approx(clean.gain, rel=0.02)
+    measured = measure_gain(frames, 3.5)
+    assert measured.pixels < clean.pixels - 1500
+    assert measured.gain == pytest.approx(clean.gain, rel=0.02)
 
 
 def test_scatter_below_the_read_noise_gives_no_gain():
@@ -142,10 +142,13 @@ def test_a_loss_of_two_percent_at_half_full_well_is_measured_within_its_error():
         # 2 % lost at 20,000 adu.
         errors = 0.001 * true
         levels = true * (1 - 0.02 * true / 20_000) + rng.normal(0, errors)
-        found = measure_linearity(times, levels, errors, at=20_000)
-        assert found.error < 0.005
+        linearity = measure_linearity(times, levels, errors, at=20_000)
+        assert linearity.error < 0.005
         pulls.append(
-            [(found.departure + 0.02) / found.error, (found.shutter - 0.1) / found.shutter_error]
+            [
+                (linearity.departure + 0.02) / linearity.error,
+                (linearity.shutter - 0.1) / linearity.shutter_error,
+            ]
         )
     pulls = np.array(pulls)
     assert (np.abs(pulls) < 2).sum(axis=0).min() >= 90

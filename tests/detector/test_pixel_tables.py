@@ -26,13 +26,13 @@ def _image(rng, shape, share, own):
 
 def _write(folder, *, share=0.02, owns=(0.123456789, 1), name="pixels.fits"):
     rng = np.random.default_rng(7)
-    found = [_image(rng, shape, share, own) for shape, own in zip(SHAPES, owns, strict=True)]
+    images = [_image(rng, shape, share, own) for shape, own in zip(SHAPES, owns, strict=True)]
     pixel_tables.write_product(
         SimpleNamespace(results=folder),
         Record(name, "detector", "k" * 16),
-        [("NIGHT", "2024-03-01", "night"), *pixel_tables.weak_cards_of(found)],
-        PIXELS=pixel_tables.columns_of(found),
-        WEAK=pixel_tables.weak_columns_of(found),
+        [("NIGHT", "2024-03-01", "night"), *pixel_tables.weak_cards_of(images)],
+        PIXELS=pixel_tables.columns_of(images),
+        WEAK=pixel_tables.weak_columns_of(images),
     )
     return folder / name
 
@@ -134,10 +134,10 @@ def test_whatever_byte_of_a_header_changes_both_readers_agree(tmp_path):
         changed = bytearray(content)
         changed[at] = rng.choice(list(b" 0123456789'=/AEIJTX\x00\xfc"))
         path.write_bytes(changed)
-        found = pixel_tables._read_plain(path, ("PIXELS", "WEAK"), CARDS)
-        if found is not None:
+        table = pixel_tables._read_plain(path, ("PIXELS", "WEAK"), CARDS)
+        if table is not None:
             plain += 1
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                _equal(found, pixel_tables._read_any(path, ("PIXELS", "WEAK"), CARDS))
+                _equal(table, pixel_tables._read_any(path, ("PIXELS", "WEAK"), CARDS))
     assert 20 < plain < 140

@@ -26,18 +26,20 @@ def flats(rng, truth, count):
 
 
 def seen_in(rng, truth, night, count=1):
-    found = response(flats(rng, truth, count))
-    index = np.flatnonzero(found.mask)
-    bits = {"dark": np.zeros(index.size, np.int16), "flat": found.mask.ravel()[index]}
+    measured = response(flats(rng, truth, count))
+    index = np.flatnonzero(measured.mask)
+    bits = {"dark": np.zeros(index.size, np.int16), "flat": measured.mask.ravel()[index]}
     bits["levels"] = bits["deep"] = bits["dark"]
-    return NightBadPixels(f"2024-03-{night + 1:02d}", frozenset({"flat"}), index, bits, found.weak)
+    return NightBadPixels(
+        f"2024-03-{night + 1:02d}", frozenset({"flat"}), index, bits, measured.weak
+    )
 
 
 def flagged(seen):
     made = combine_nights(seen)
-    found = np.zeros(SHAPE[0] * SHAPE[1], bool)
-    found[made.index] = made.bits & DEAD != 0
-    return found
+    is_dead = np.zeros(SHAPE[0] * SHAPE[1], bool)
+    is_dead[made.index] = made.bits & DEAD != 0
+    return is_dead
 
 
 @pytest.mark.parametrize(
@@ -48,10 +50,10 @@ def test_five_sigma_of_each_of_several_flats(count, least, most):
     """Of one flat 69 % are found and 77 % can be at 1e-5 false alarms; of two 99.3 and 99.7 %."""
     rng = np.random.default_rng(count)
     truth, low = sky(rng)
-    found = response(flats(rng, truth, count)).mask.ravel() & DEAD > 0
-    assert least <= found[low].mean() <= most
-    found[low] = False
-    assert found.sum() <= 3
+    is_low = response(flats(rng, truth, count)).mask.ravel() & DEAD > 0
+    assert least <= is_low[low].mean() <= most
+    is_low[low] = False
+    assert is_low.sum() <= 3
 
 
 def test_steps_between_amplifiers_of_unknown_gain_are_no_low_pixels():
@@ -61,8 +63,8 @@ def test_steps_between_amplifiers_of_unknown_gain_are_no_low_pixels():
     parts = [np.s_[:, :150], np.s_[:, 150:]]
     flat[parts[1]] *= 0.7
     error = error * flat
-    (found, apart) = (response([(flat, error)], parts=own) for own in ([np.s_[:, :]], parts))
-    assert (found.mask != 0).sum() > 1.3 * low.size
+    (measured, apart) = (response([(flat, error)], parts=own) for own in ([np.s_[:, :]], parts))
+    assert (measured.mask != 0).sum() > 1.3 * low.size
     assert (apart.mask.ravel()[low] & DEAD > 0).mean() > 0.98
     assert (apart.mask != 0).sum() < low.size + 5
 
@@ -75,10 +77,10 @@ def test_found_and_false_of_one_flat_are_those_of_the_limit(low_sigma, least, mo
     """The operating curve: a limit of 2.6 sigma reaches 99 %, at one good pixel in 200."""
     rng = np.random.default_rng(11)
     truth, low = sky(rng, pixels=600)
-    found = response(flats(rng, truth, 1), low_sigma=low_sigma).mask.ravel() & DEAD > 0
-    assert least <= found[low].mean() <= most
-    found[low] = False
-    assert found.sum() == pytest.approx(false * found.size, rel=0.2, abs=3)
+    is_low = response(flats(rng, truth, 1), low_sigma=low_sigma).mask.ravel() & DEAD > 0
+    assert least <= is_low[low].mean() <= most
+    is_low[low] = False
+    assert is_low.sum() == pytest.approx(false * is_low.size, rel=0.2, abs=3)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +90,11 @@ def test_five_sigma_of_the_one_flat_of_each_night_are_found_by_nights_together(n
     rng = np.random.default_rng(nights)
     truth, low = sky(rng)
     seen = [seen_in(rng, truth, night) for night in range(nights)]
-    found, alone = flagged(seen), flagged([replace(one, weak=None) for one in seen])
-    assert found[low].mean() >= least
+    is_low, alone = flagged(seen), flagged([replace(one, weak=None) for one in seen])
+    assert is_low[low].mean() >= least
     assert alone[low].mean() < 0.75
-    found[low] = False
-    assert found.sum() <= 4
+    is_low[low] = False
+    assert is_low.sum() <= 4
 
 
 def test_what_good_pixels_differ_by_in_all_nights_is_no_evidence():
@@ -101,10 +103,10 @@ def test_what_good_pixels_differ_by_in_all_nights_is_no_evidence():
     truth, low = sky(rng, own=ERROR)
     seen = [seen_in(rng, truth, night) for night in range(6)]
     assert seen[0].weak.own == pytest.approx(0.5, abs=0.03)
-    found = flagged(seen)
-    assert found[low].mean() > 0.95
-    found[low] = False
-    assert found.sum() <= 4
+    is_low = flagged(seen)
+    assert is_low[low].mean() > 0.95
+    is_low[low] = False
+    assert is_low.sum() <= 4
     # Taken for noise of each night, it makes good pixels bad.
     naive = flagged([replace(one, weak=replace(one.weak, own=1.0)) for one in seen])
     naive[low] = False
@@ -125,13 +127,13 @@ def test_a_pixel_that_is_low_no_more_or_since_lately_is_judged_by_its_own_nights
 def test_low_pixels_of_a_million():
     rng = np.random.default_rng(9)
     truth, low = sky(rng)
-    false, found = [], []
+    false, shares = [], []
     for _ in range(16):
         bad = flagged([seen_in(rng, truth, night) for night in range(3)])
-        found.append(bad[low].mean())
+        shares.append(bad[low].mean())
         bad[low] = False
         false.append(bad.sum())
-    assert np.mean(found) > 0.995
+    assert np.mean(shares) > 0.995
     assert sum(false) <= 1e-5 * 16 * truth.size
     assert LOW == 4.5
 

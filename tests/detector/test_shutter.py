@@ -58,11 +58,11 @@ def test_the_injected_dead_time_returns_within_its_error():
     pulls, means, sizes = [], [], []
     for seed in range(12):
         detector = simulate.draw_detector((101, 103), seed=seed, shutter=0.02)
-        found = dead_time.measure_dead_time([series_of(detector, TIMES, seed=seed)])
+        measured = dead_time.measure_dead_time([series_of(detector, TIMES, seed=seed)])
         truth, mean = true_cells(detector)
-        pulls.append((found.excess[0] - truth) / found.error[0])
-        means.append((found.mean - mean) / found.mean_error)
-        sizes.append(found.error[0].mean())
+        pulls.append((measured.excess[0] - truth) / measured.error[0])
+        means.append((measured.mean - mean) / measured.mean_error)
+        sizes.append(measured.error[0].mean())
     pulls = np.concatenate(pulls)
     assert abs(pulls.mean()) < 3 / pulls.size**0.5
     assert pulls.std() == pytest.approx(1, abs=0.1)
@@ -104,26 +104,26 @@ def test_what_a_map_does_to_pixels_is_what_the_shutter_did():
     cells = dead_time.cell_sums(dead[None], slice(0, 101), (101, 103))
     mean = dead.mean()
     excess = cells[0][0] / cells[1] - mean
-    back = dead_time.plane(excess, (101, 103)) + mean
+    back = dead_time.interpolate_cells(excess, (101, 103)) + mean
     assert np.abs(back - dead).max() < 1e-3
     error = np.full(excess.shape, 1e-4)
-    factor, variance = dead_time.correction(excess, error, mean, 0.5, [1.0, 4.0], (101, 103))
+    factor, variance = dead_time.shutter_factor(excess, error, mean, 0.5, [1.0, 4.0], (101, 103))
     flat = ((1 - back) / (1 - mean) + (4 - back) / (4 - mean)) / 2
     np.testing.assert_allclose(factor, flat / ((0.5 - back) / 0.5), rtol=1e-6)
     slope = 1 / (0.5 - mean) - (1 / (1 - mean) + 1 / (4 - mean)) / 2
     np.testing.assert_allclose(variance, (1e-4 * slope) ** 2, rtol=1e-5)
     # Without the mean, the frame keeps its own.
-    factor, _ = dead_time.correction(excess, error, np.nan, 0.5, [4.0], (101, 103))
+    factor, _ = dead_time.shutter_factor(excess, error, np.nan, 0.5, [4.0], (101, 103))
     np.testing.assert_allclose(
         factor, (1 - (back - mean) / 4) / (1 - (back - mean) / 0.5), rtol=1e-6
     )
     with pytest.raises(FrameError, match=r"EXPTIME: .* no longer than the dead time.*leave it out"):
-        dead_time.correction(excess, error, mean, 0.01, [4.0], (101, 103))
+        dead_time.shutter_factor(excess, error, mean, 0.01, [4.0], (101, 103))
 
 
 def test_a_cell_without_good_pixels_takes_its_neighbours():
     cells = np.array([[1.0, np.nan, 1.0], [1.0, 1.0, 1.0]])
-    assert (dead_time.plane(cells, (32, 48)) == 1).all()
+    assert (dead_time.interpolate_cells(cells, (32, 48)) == 1).all()
 
 
 # -- the workflow ----------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def run(tmp_path, profile, results="results"):
 
 def left(tmp_path, profile):
     session = begin(tmp_path / "raw", tmp_path / "results", {"simcam": profile}, detector={})
-    found = {job.product for job in session.plan.jobs.values() if job.kind in KINDS}
+    products = {job.product for job in session.plan.jobs.values() if job.kind in KINDS}
     session.lock.close()
-    return found
+    return products
 
 
 @pytest.fixture(scope="module")
@@ -170,20 +170,20 @@ def copy_of(plain, tmp_path):
 def test_frames_are_corrected_where_the_profile_says_so_and_told_of_elsewhere(plain, tmp_path):
     chain, done = copy_of(plain, tmp_path)
     perfect, good = chain.perfect("science_g1.fits"), chain.good("science_g1.fits")
-    told = product_explanation.explain_product(done.results, MAP)
-    assert told[0].startswith(f"{MAP}: dead time of the shutter over the image")
-    assert told[1:3] == ["  night    2024-03-01", "  flats    of 0.5 to 4.0 s"]
+    explanation = product_explanation.explain_product(done.results, MAP)
+    assert explanation[0].startswith(f"{MAP}: dead time of the shutter over the image")
+    assert explanation[1:3] == ["  night    2024-03-01", "  flats    of 0.5 to 4.0 s"]
     with fits.open(done.results / MAP) as hdus:
         truth, mean = true_cells(chain.detector)
         pulls = (hdus["EXCESS"].data - truth) / hdus["ERROR"].data
         header = hdus[0].header
     assert pulls.std() < 1.3
     assert abs(header["SHUTMEAN"] - mean) < 4 * header["SHUTMERR"] < 0.004
-    (said,) = [line for line in done.lines if line.startswith("shutter:")]
-    assert said.startswith(
+    (line,) = [line for line in done.lines if line.startswith("shutter:")]
+    assert line.startswith(
         "shutter: simcam of 2024-03-01: 2 frames of its night, of 0.7 s, would be off by up to"
     )
-    assert said.endswith("`shutter: measured` in the camera's profile corrects them")
+    assert line.endswith("`shutter: measured` in the camera's profile corrects them")
     uncorrected = done.open(FRAMES[0])
     assert not {"SHUTCOR", "SHUTKEY", "SHUTMEAN"} & set(uncorrected[0].header)
     key = done.records[MAP].key
@@ -256,8 +256,8 @@ def test_a_flat_that_changes_makes_the_map_again_and_what_depends_on_it(plain, t
 
 
 def verified(folder):
-    found = verdicts.verify(FRAMES[0], raw=folder / "raw", results=folder / "results")
-    return found.verdict, found.reason
+    verdict = verdicts.verify(FRAMES[0], raw=folder / "raw", results=folder / "results")
+    return verdict.verdict, verdict.reason
 
 
 @pytest.mark.parametrize(

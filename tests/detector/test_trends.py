@@ -98,8 +98,8 @@ def test_a_step_waits_for_five_nights():
     values[20:] += 2
     days = np.arange(40.0)
     seen = {n: [e.first for e in find_steps(days[:n], values[:n])] for n in range(10, 41)}
-    assert {n for n, found in seen.items() if found} == set(range(20 + FEWEST, 41))
-    assert all(found == [20] for n, found in seen.items() if found)
+    assert {n for n, steps in seen.items() if steps} == set(range(20 + FEWEST, 41))
+    assert all(steps == [20] for n, steps in seen.items() if steps)
 
 
 def test_nights_that_are_missing_or_bad_beside_a_step_do_not_move_it():
@@ -143,12 +143,12 @@ def test_who_looks_every_third_night_sees_less_than_one_false_alarm_a_year():
     rng, cameras, seen = np.random.default_rng(21), 40, 0
     for _ in range(cameras):
         for days, values in steady_cameras.steady_camera(rng, nights=425):
-            found = []
+            firsts = []
             for size in range(int((days < 60).sum()), days.size + 1, 3):
                 for event in find_steps(days[:size], values[:size]):
-                    if all(abs(event.first - other) > 6 for other in found):
-                        found.append(event.first)
-            seen += len(found)
+                    if all(abs(event.first - other) > 6 for other in firsts):
+                        firsts.append(event.first)
+            seen += len(firsts)
     assert seen < cameras
 
 
@@ -268,7 +268,7 @@ def measured_context(nights):
 
 
 def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():
-    found = figure_series(
+    series = figure_series(
         measured_context(
             [
                 ("2024-01-01", "-100", (20, 60), 1.0),
@@ -280,7 +280,7 @@ def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():
             ]
         )
     )
-    nights = {(each.figure, each.setup): sorted(each.points) for each in found}
+    nights = {(each.figure, each.setup): sorted(each.points) for each in series}
     assert nights == {
         ("dark_rate", "9x9 -100 C several exposures"): ["2024-01-01", "2024-01-02", "2024-01-05"],
         ("dark_rate", "9x9 -100 C 60 s"): ["2024-01-04"],
@@ -316,7 +316,7 @@ def to_make(folder, results, profile=PROFILE):
     return {job.product for job in running.plan.of_kind(*KINDS)}
 
 
-def said(run):
+def lines_on_trends(run):
     return [line for line in run.lines if line.startswith("trends: ")]
 
 
@@ -332,7 +332,7 @@ def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
     )
     assert row.after / row.before == pytest.approx(FACTOR, rel=0.05)
     assert row.change_error < 0.1 * row.change
-    (line,) = said(run)
+    (line,) = lines_on_trends(run)
     assert f"test: a step with night {night(STEP)}: read noise of A" in line
     assert line.endswith(f'put into {folder}/cameras/test.yaml the line epochs: ["{night(STEP)}"]')
     page = (run.results / "report.html").read_text()
@@ -345,7 +345,7 @@ def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
     assert to_make(folder, run.results, accepted) == {"events.csv", "report.html"}
     before = {path: path.read_bytes() for path in (run.results / "reduced").rglob("*.fits")}
     again = make(folder, run.results, accepted)
-    assert said(again) == []
+    assert lines_on_trends(again) == []
     assert pd.read_csv(run.results / "events.csv").empty
     assert {path: path.read_bytes() for path in before} == before
     make(folder, run.results)
@@ -433,7 +433,7 @@ def test_steps_of_20_percent_of_a_simulated_camera_are_dated_through_the_workflo
     night_of_step = (date(2024, 3, 1) + timedelta(days=step)).isoformat()
     wanted = {(name, own) for name in ("read_noise", "dark_rate") for own in ("A", "B")}
     assert set(steps) == wanted
-    for figure, (found, factor) in steps.items():
-        assert found == night_of_step, figure
+    for figure, (place, factor) in steps.items():
+        assert place == night_of_step, figure
         # Glow is in the rate as well, and rounding in the noise: both are the same as before.
         assert 1.12 < factor < 1.22, figure

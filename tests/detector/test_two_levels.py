@@ -34,7 +34,7 @@ def light(rng, *, trap=None, dim=None, share=1.0):
     return np.array(frames, np.float32)
 
 
-def found(frames):
+def nonlinear_pixels(frames):
     groups = split_levels(LEVELS)
     return nonlinear_mask(average_levels(frames, LEVELS, groups, (GAIN, READ_NOISE)))
 
@@ -50,7 +50,7 @@ def test_traps_columns_and_pixels_that_saturate_early_are_found_and_good_ones_ar
     trap[:, 77] = 2 * sigma * 6000
     dim = np.ones(SHAPE)
     dim.ravel()[low[:100]] = 0.5
-    mask = found(light(rng, trap=trap, dim=dim))
+    mask = nonlinear_pixels(light(rng, trap=trap, dim=dim))
     assert set(np.unique(mask)) == {0, BAD_COLUMN}
     assert (mask.ravel()[low] != 0).mean() >= 0.99
     assert (mask[:, 77] != 0).all()
@@ -76,7 +76,7 @@ def test_what_ccdmask_finds_is_found():
         frames[group].mean(axis=0) / LEVELS[group].mean() for group in split_levels(LEVELS)
     )
     peer = ccdproc.ccdmask(CCDData(bright / faint, unit="adu"))
-    own = found(frames) != 0
+    own = nonlinear_pixels(frames) != 0
     assert (peer & (trap > 500) & ~own).sum() == 0
     assert own[trap > 500].mean() >= peer[trap > 500].mean() > 0.99
     assert (own[:, 77].mean(), peer[:, 77].mean() < 0.1) == (1, True)
@@ -108,13 +108,13 @@ def test_hits_dust_and_masked_pixels_are_no_faults():
     for number, part in enumerate(np.split(hit, 4)):
         frames[number].ravel()[part] += rng.uniform(100, 5000, 100)
     frames[5].ravel()[hit[:50]] = np.nan
-    assert np.count_nonzero(found(frames)) <= 2
+    assert np.count_nonzero(nonlinear_pixels(frames)) <= 2
 
 
 def test_a_detector_that_is_not_linear_throughout_has_no_bad_pixels_for_it():
     rng = np.random.default_rng(3)
     frames = light(rng)
-    assert np.count_nonzero(found(frames * (1 - 2e-6 * frames))) <= 2
+    assert np.count_nonzero(nonlinear_pixels(frames * (1 - 2e-6 * frames))) <= 2
 
 
 @pytest.mark.parametrize(

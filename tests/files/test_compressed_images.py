@@ -107,9 +107,9 @@ def test_a_tile_that_steps_would_spoil_keeps_its_floats(tmp_path):
     image[393:524] = np.nan
     write(tmp_path / "a.fits", [*arrays, np.zeros(image.shape, "i2")], compress="quantised")
     with fits.open(tmp_path / "a.fits") as hdus:
-        found = compressed_images.in_plain_order(hdus)[0].data
-        assert np.array_equal(found[:524], image[:524], equal_nan=True)
-        assert 0 < np.abs(found[524:] - image[524:]).max() < 0.2
+        image_read = compressed_images.in_plain_order(hdus)[0].data
+        assert np.array_equal(image_read[:524], image[:524], equal_nan=True)
+        assert 0 < np.abs(image_read[524:] - image[524:]).max() < 0.2
 
 
 @pytest.mark.parametrize("compress", ["lossless", "quantised"])
@@ -126,10 +126,12 @@ def test_headers_are_those_of_the_plain_file(tmp_path, compress, first):
         unpacked = compressed_images.in_plain_order(b)
         assert len(a) == len(unpacked)
         for hdu, other in zip(a, unpacked, strict=True):
-            cards, found = ({card.keyword: card for card in h.header.cards} for h in (hdu, other))
-            assert set(cards) - own == set(found) - own
+            cards, other_cards = (
+                {card.keyword: card for card in h.header.cards} for h in (hdu, other)
+            )
+            assert set(cards) - own == set(other_cards) - own
             for keyword in set(cards) - own - {"ODD"}:
-                assert str(found[keyword]) == str(cards[keyword])
+                assert str(other_cards[keyword]) == str(cards[keyword])
         # Who reads headers of first HDUs alone finds the frame there.
         assert b[0].header["OBJECT"] == "M 67"
     assert ODD.encode() in (tmp_path / "packed.fits").read_bytes()
@@ -150,8 +152,8 @@ def test_an_image_that_is_not_as_foreseen_is_named_with_its_bytes(tmp_path, comp
     made.append(Plane(header, pixels.shape))
     with compressed_images.writer(tmp_path / "a.fits", made, compress=compress) as writer:
         writer.write(made[1], pixels[:rows] + 1)
-        found = f"{rows * 240} bytes of pixels and {5760 if grows else 2880} of header"
-        with pytest.raises(RuntimeError, match=rf"a\.fits, HDU 1: {found} were written; 12000 and"):
+        sizes = f"{rows * 240} bytes of pixels and {5760 if grows else 2880} of header"
+        with pytest.raises(RuntimeError, match=rf"a\.fits, HDU 1: {sizes} were written; 12000 and"):
             writer.finish()
     assert not (tmp_path / "a.fits").exists()
 

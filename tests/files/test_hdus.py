@@ -18,7 +18,7 @@ def test_pieces_are_the_array_and_its_checksum(tmp_path, monkeypatch, dtype, sha
         atomic_write.write_whole(
             tmp_path / "a.fits", hdus.array_hdu(CardList(), array, primary=True)
         )
-        with fits.open(tmp_path / "a.fits", checksum=True) as found:
-            assert (found[0].data == array).all()
-            assert found[0].verify_checksum() == found[0].verify_datasum() == 1
+        with fits.open(tmp_path / "a.fits", checksum=True) as hdus_read:
+            assert (hdus_read[0].data == array).all()
+            assert hdus_read[0].verify_checksum() == hdus_read[0].verify_datasum() == 1
     assert (data == before).all()

@@ -19,11 +19,15 @@ def path(tmp_path):
 
 
 def test_columns_are_read_as_they_were_written(path):
-    found = note_columns.read_columns(path)
-    assert (found.first, found.names, list(found)) == ({"form": 2}, ["a", "b", "c"], list(CELLS))
-    assert {name: found.cells(name) for name in found} == CELLS
-    assert note_columns.values(found.cells("plain")) == [{"k": "ü\n\t"}, 3, [1.5]]
-    assert note_columns.values(found.cells("some")) == [None, 1, "x"]
+    columns = note_columns.read_columns(path)
+    assert (columns.first, columns.names, list(columns)) == (
+        {"form": 2},
+        ["a", "b", "c"],
+        list(CELLS),
+    )
+    assert {name: columns.cells(name) for name in columns} == CELLS
+    assert note_columns.values(columns.cells("plain")) == [{"k": "ü\n\t"}, 3, [1.5]]
+    assert note_columns.values(columns.cells("some")) == [None, 1, "x"]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def writes(call):
     return name if name in ALWAYS else ""
 
 
-def found():
+def writing_calls():
     counts = {}
     for module in modules():
         for node in ast.walk(module.tree):
@@ -81,7 +81,7 @@ def found():
 
 
 def test_nothing_else_writes_or_renames():
-    assert found() == ALLOWED
+    assert writing_calls() == ALLOWED
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.files import cards, rawfile, rawheader
-from ccdflow.files.fits_structure import parse_header
-from ccdflow.files.rawheader import RawHeader, Remembered
+from ccdflow.files.fits_structure import BLOCK, end_of_header, parse_header
+from ccdflow.files.rawheader import CARD, RawHeader, Remembered
 
 # With a blank or without, records of FITS, what goes on, what is no card at all.
 ODD = [
@@ -46,35 +46,35 @@ def answered(call):
         return type(error), str(error)
 
 
-def told(header):
+def answers_of(header):
     """Return what a header answers, its text last: that is when astropy's cards are made."""
-    said = [list(header), len(header)]
-    said += [name in header for name in NAMES]
-    said += [
+    answers = [list(header), len(header)]
+    answers += [name in header for name in NAMES]
+    answers += [
         answered(lambda name=name: header.get(name)) for name in NAMES if name not in COMMENTARY
     ]
-    said += [answered(lambda name=name: cards.contents(header, name)) for name in NAMES]
-    said += [cards.has_card(header, name) for name in NAMES]
-    said += [answered(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]]
-    said += [rawheader.commentary(header, name) for name in ("HISTORY", "COMMENT")]
-    return [str(each) for each in said], answered(lambda: header.tostring())
+    answers += [answered(lambda name=name: cards.contents(header, name)) for name in NAMES]
+    answers += [cards.has_card(header, name) for name in NAMES]
+    answers += [answered(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]]
+    answers += [rawheader.commentary(header, name) for name in ("HISTORY", "COMMENT")]
+    return [str(each) for each in answers], answered(lambda: header.tostring())
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(A_CARD, max_size=6))
-def test_a_header_answers_as_astropys(found):
-    texts = [f"{card:80}" for card in ["SIMPLE  =                    T", *found]]
+def test_a_header_answers_as_astropys(cards_drawn):
+    texts = [f"{card:80}" for card in ["SIMPLE  =                    T", *cards_drawn]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         own = parse_header("".join([*texts, f"{'END':80}"]).encode())
         again = pickle.loads(pickle.dumps(own))
         mended = "".join(map(rawheader.with_indicator, texts))
         theirs = fits.Header.fromstring(mended.replace("\x7f", "?") + f"{'END':80}")
-        assert told(own) == told(again) == told(theirs)
+        assert answers_of(own) == answers_of(again) == answers_of(theirs)
 
 
-def header_of(*found):
-    return parse_header("".join(f"{card:80}" for card in (*found, "END")).encode())
+def header_of(*card_texts):
+    return parse_header("".join(f"{card:80}" for card in (*card_texts, "END")).encode())
 
 
 def test_a_result_is_remembered_for_the_cards_that_were_looked_at():
@@ -101,8 +101,8 @@ def test_a_result_is_remembered_for_the_cards_that_were_looked_at():
 
 def test_more_cards_that_are_looked_at_are_noted():
     def gain_or_next(headers):
-        found = cards.card_value(headers[0], "GAIN")
-        return cards.card_value(headers[0], "EGAIN") if found < 0 else found
+        first = cards.card_value(headers[0], "GAIN")
+        return cards.card_value(headers[0], "EGAIN") if first < 0 else first
 
     remembered = Remembered()
 
@@ -110,8 +110,8 @@ def test_more_cards_that_are_looked_at_are_noted():
         header = header_of(f"GAIN    = {gain}", f"EGAIN   = {other}")
         return remembered("gain", gain_or_next, [header])
 
-    found = [of(1, 5), of(1, 6), of(-1, 5), of(-1, 6), of(1, 5), of(-1, 5)]
-    assert found == [1, 1, 5, 6, 1, 5]
+    answers = [of(1, 5), of(1, 6), of(-1, 5), of(-1, 6), of(1, 5), of(-1, 5)]
+    assert answers == [1, 1, 5, 6, 1, 5]
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_more_cards_that_are_looked_at_are_noted():
 )
 def test_each_way_to_look_at_a_card_is_noted(look):
     remembered = Remembered()
-    found = [
+    answers = [
         remembered("look", lambda headers: look(headers[0]), [header_of(f"UT      = {ut}")])
         for ut in (1, 2, 1)
     ]
-    assert found[0] == found[2] != found[1]
+    assert answers[0] == answers[2] != answers[1]
 
 
 def test_an_error_is_not_remembered():
@@ -159,12 +159,12 @@ def test_a_card_that_is_changed_is_read_as_it_is_now():
 
 
 def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
-    found = sorted(path for path in real_frames.rglob("*") if ".fit" in path.name)
-    assert found
+    frames = sorted(path for path in real_frames.rglob("*") if ".fit" in path.name)
+    assert frames
     cameras = load_cameras(ROOT / "config/cameras")
     everything = {}
     headers_of = {}
-    for path in found:
+    for path in frames:
         with rawfile.open_raw(path) as raw:
             headers_of[path] = raw.layout(whole=False).headers
 
@@ -181,9 +181,9 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
 
         return described, answered(lambda: keep("arranged", arranged, headers))
 
-    plainly = [facts_of(path, None) for path in found]
+    plainly = [facts_of(path, None) for path in frames]
     for _ in range(2):
-        assert [facts_of(path, everything) for path in found] == plainly
+        assert [facts_of(path, everything) for path in frames] == plainly
     assert everything
 
 
@@ -210,3 +210,12 @@ def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatc
         assert len(rawheader._known) <= 10
         assert len(rawheader._known_before) <= 10
     assert len(read) == 40 + len(usual)
+
+
+def test_the_end_of_a_header_is_found_on_the_limits_of_cards():
+    cards = ("SIMPLE  =                    T", "COMMENT END     of it", "ENDTIME = 5", "END")
+    header = b"".join(card.encode().ljust(CARD) for card in cards).ljust(BLOCK)
+    assert end_of_header(header + b"pixels") == BLOCK
+    assert end_of_header(header[:-1]) is None
+    assert end_of_header(header[: 3 * CARD]) is None
+    assert end_of_header(b"") is None

@@ -110,8 +110,8 @@ def test_members_may_end_anywhere(tmp_path):
     for size in range(8160, 8200):
         members = gzip.compress(chance.randbytes(size), 0, mtime=0) + packed(b"tail")
         with put(tmp_path, members).open("rb") as file:
-            found = gzip_inflation.Stream(file, "a", packed=True)
-            assert found.at(size, 10, 8192) == b"tail"
+            opened = gzip_inflation.RawStream(file, "a", packed=True)
+            assert opened.at(size, 10, 8192) == b"tail"
 
 
 def test_only_the_first_blocks_are_read(tmp_path):
@@ -151,7 +151,7 @@ def test_pixels_come_back(tmp_path):
         layout = rawfile.read_layout(path)
         data = inflated(path, layout, memory=10**6)
         assert bytes(data) == content
-        stored, offset = decoding.array(data, layout.hdus[0])
+        stored, offset = decoding.stored_pixels(data, layout.hdus[0])
         np.testing.assert_array_equal(stored + np.int64(offset), fits.getdata(path))
         assert (stored.shape, offset) == ((NY, NX), 32768)
 
@@ -163,7 +163,7 @@ def test_several_images(tmp_path):
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
     data = inflated(path, layout, memory=10**6)
     for number in (1, 2):
-        stored, offset = decoding.array(data, layout.hdus[number])
+        stored, offset = decoding.stored_pixels(data, layout.hdus[number])
         np.testing.assert_array_equal(stored, fits.getdata(path, number))
         assert offset == 0
 
@@ -193,12 +193,12 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
     for bit in range(len(written) * 8):
         bad = bytearray(written)
         bad[bit // 8] ^= 1 << bit % 8
-        found = outcome(put(tmp_path, bytes(bad)))
-        if isinstance(found, str):
+        result = outcome(put(tmp_path, bytes(bad)))
+        if isinstance(result, str):
             refused += 1
         else:
             # Only gzip's own time, level and system, and bits that fill the last byte.
-            assert found == right
+            assert result == right
             assert bit // 8 < 10 or bit // 8 == len(written) - 9
             harmless += 1
     assert refused + harmless == len(written) * 8
@@ -399,8 +399,8 @@ def _sparse(path, first):
     ],
 )
 def test_bombs_are_refused_before_the_memory_is_taken(bombs, kind, reason):
-    said, megabytes, seconds = bombs[kind]
-    assert said.startswith(reason)
+    message, megabytes, seconds = bombs[kind]
+    assert message.startswith(reason)
     assert megabytes < 25
     assert seconds < 2
 
@@ -437,10 +437,10 @@ def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
         assert layout.headers
         inflated(path, layout, memory=10**6)
     except FrameError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = "read"
-    assert len(said.splitlines()) == 1
+        message = "read"
+    assert len(message.splitlines()) == 1
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -537,6 +537,6 @@ def test_compressed_tiles_that_cannot_be_unpacked_are_said(tmp_path):
     for problem, data in bad.items():
         layout = rawfile.read_layout(put(tmp_path, content))
         with pytest.raises(FrameError, match=f"compressed tiles cannot be unpacked.*{problem}"):
-            decoding.array(memoryview(data), layout.hdus[1], "a")
-    values, _ = decoding.array(memoryview(content), layout.hdus[1], "a")
+            decoding.stored_pixels(memoryview(data), layout.hdus[1], "a")
+    values, _ = decoding.stored_pixels(memoryview(content), layout.hdus[1], "a")
     assert np.array_equal(values, pixels)

@@ -19,10 +19,14 @@ def header(bitpix, **cards):
     ],
 )  # fmt: skip
 def test_a_scaling_that_overflows_or_vanishes_is_refused(bitpix, keyword, value):
-    with pytest.raises(FrameError, match="not a usable number") as told:
+    with pytest.raises(FrameError, match="not a usable number") as caught:
         scaling_of(header(bitpix, **{keyword: value}), "a.fits")
-    assert (told.value.file, told.value.keyword, told.value.value) == ("a.fits", keyword, value)
-    assert told.value.allowed.startswith("a size ")
+    assert (caught.value.file, caught.value.keyword, caught.value.value) == (
+        "a.fits",
+        keyword,
+        value,
+    )
+    assert caught.value.allowed.startswith("a size ")
 
 
 @pytest.mark.parametrize(

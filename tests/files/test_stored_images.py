@@ -54,11 +54,11 @@ def test_nothing_maps_a_file():
     """A page that a disk does not give ends the process (SIGBUS), and all other products."""
     mapping = re.compile(r"memmap\(|memmap=True|mmap\.mmap\((?!-1)")
     opening = re.compile(r"fits\.open\((?!io\.BytesIO|.*memmap=False)")
-    found = [
+    lines = [
         f"{path.relative_to(LIBRARY)}: {line.strip()}"
         for path in sorted(LIBRARY.rglob("*.py"))
         if "verify" not in path.parts
         for line in path.read_text().splitlines()
         if mapping.search(line) or opening.search(line)
     ]
-    assert found == []
+    assert lines == []

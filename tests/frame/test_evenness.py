@@ -60,7 +60,10 @@ def test_a_science_frame_that_is_a_flat_is_warned_of_with_its_remedy(tmp_path):
     frames(raw, "faint", "object", 1, light=6_000)
     frames(raw, "stars", "object", 1, light=15_000, stars=[(9, 9), (30, 40), (50, 80), (60, 20)])
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
-    said = [line for line in run.lines if "as even and bright as a flat" in line]
-    assert len(said) == 1
-    assert "auto0.fits: taken for science, and as even and bright as a flat (1.5e+04 adu" in said[0]
-    assert 'types: [{type: flat, file: ["auto0.fits"]}]' in said[0]
+    warnings = [line for line in run.lines if "as even and bright as a flat" in line]
+    assert len(warnings) == 1
+    assert (
+        "auto0.fits: taken for science, and as even and bright as a flat (1.5e+04 adu"
+        in warnings[0]
+    )
+    assert 'types: [{type: flat, file: ["auto0.fits"]}]' in warnings[0]

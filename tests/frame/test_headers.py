@@ -110,12 +110,12 @@ amplifiers:
 reduction: {model: spline, order: 2}
 """  # noqa: E501
     header = one(tmp_path, {"GAIN01": 9.0, "AMPNAM03": "old"}, profile=profile)
-    said = {k: v for k, v in values(header) if k[-2:] in ("01", "02", "03") or k.startswith("OSC")}
-    levels = said.pop("BIASLV01"), said.pop("BIASLV02")
-    noises = said.pop("OVRRMS01"), said.pop("OVRRMS02")
+    cards = {k: v for k, v in values(header) if k[-2:] in ("01", "02", "03") or k.startswith("OSC")}
+    levels = cards.pop("BIASLV01"), cards.pop("BIASLV02")
+    noises = cards.pop("OVRRMS01"), cards.pop("OVRRMS02")
     assert levels == (pytest.approx(1000, abs=1), pytest.approx(1000, abs=1))
     assert noises == (pytest.approx(4, rel=0.2), pytest.approx(4, rel=0.2))
-    assert said == {
+    assert cards == {
         "OSCSTAT": "median",
         "OSCMODEL": "spline",
         "OSCORDER": 2,
@@ -231,10 +231,10 @@ def test_bytes_that_are_not_ascii_do_not_cost_the_frame(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("unit", "said"), [("ADU", "adu"), ("DN", "adu"), ("electron", "electron"), ("", "adu")]
+    ("unit", "unit_written"), [("ADU", "adu"), ("DN", "adu"), ("electron", "electron"), ("", "adu")]
 )
-def test_the_unit_is_that_of_the_raw_pixels(unit, said, tmp_path):
-    assert one(tmp_path, {"BUNIT": unit})["BUNIT"] == said
+def test_the_unit_is_that_of_the_raw_pixels(unit, unit_written, tmp_path):
+    assert one(tmp_path, {"BUNIT": unit})["BUNIT"] == unit_written
 
 
 def test_how_the_raw_array_was_stored_is_not_said_again(tmp_path):
@@ -540,10 +540,10 @@ def test_no_comment_is_cut(value):
         for unit in ("", "[adu] ", "[photons per second and square arcsecond] "):
             text = card_text("KEY", value, f"{unit}{'c' * size}")
             assert len(text) == 80
-            said = text.partition(" / ")[2].rstrip()
-            assert said in (f"{unit}{'c' * size}", "c" * size, "")
+            comment = text.partition(" / ")[2].rstrip()
+            assert comment in (f"{unit}{'c' * size}", "c" * size, "")
             room = 80 - max(30, len(card_text("KEY", value).rstrip())) - 3
-            assert len(said) == max(n for n in (0, size, len(unit) + size) if n <= room)
+            assert len(comment) == max(n for n in (0, size, len(unit) + size) if n <= room)
 
 
 @pytest.mark.parametrize("length", range(60, 75))
@@ -590,8 +590,8 @@ def test_a_card_takes_the_place_of_all_of_its_keyword():
 def complaints(path):
     """The errors and warnings of fitsverify, without the numbers of cards."""
     out = subprocess.run(["fitsverify", path], capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"\*\*\* (?:Warning|Error): *(.*)", out)
-    return {re.sub(r"#?\d+", "N", line) for line in found}
+    lines = re.findall(r"\*\*\* (?:Warning|Error): *(.*)", out)
+    return {re.sub(r"#?\d+", "N", line) for line in lines}
 
 
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")

@@ -99,20 +99,20 @@ def stem(path):
 @pytest.mark.parametrize("folder", sorted(FRAMES))
 def test_every_frame_is_recognised_typed_and_dated(folder):
     camera_name, shape, types = FRAMES[folder]
-    found = {}
+    types_read = {}
     for path in sorted((DATA / folder).iterdir()):
         headers, _ = read(path)
         file = f"{folder}/{path.name}"
         refuse_reduced(headers, file=file)
         camera = identify(headers, CAMERAS, file=file)
         facts = camera.describe(headers, file=file)
-        found[stem(path)] = facts.type
+        types_read[stem(path)] = facts.type
         assert camera.name == camera_name
         assert camera.geometry(headers, file=file).shape == shape
         # Two nights share the folder of the VBO: the name of the file tells them apart as well.
         night = NIGHTS.get(folder) or f"2025-01-{path.name[:2]}"
         assert facts.night == night
-    assert found == types
+    assert types_read == types
 
 
 @needs_data

@@ -40,17 +40,17 @@ def test_a_small_image_is_the_mean_of_its_rows_and_blocks_change_no_bit(shape, b
     small = SmallImage(shape)
     for first in range(0, shape[0], block):
         small.add(first, frame[first : first + block])
-    found = small.result()
-    np.testing.assert_array_equal(found, small_image(frame.astype(">f4")))
+    small_one = small.result()
+    np.testing.assert_array_equal(small_one, small_image(frame.astype(">f4")))
     step = pixels_per_small_pixel(shape)
-    assert max(found.shape) <= SIDE
-    assert found.shape == tuple(math.ceil(length / step) for length in shape)
+    assert max(small_one.shape) <= SIDE
+    assert small_one.shape == tuple(math.ceil(length / step) for length in shape)
     offsets = [n * step // min(ROWS, step) for n in range(min(ROWS, step))]
-    for y in {0, found.shape[0] // 2, found.shape[0] - 1}:
+    for y in {0, small_one.shape[0] // 2, small_one.shape[0] - 1}:
         rows = [y * step + each for each in offsets if y * step + each < shape[0]]
-        for x in {0, found.shape[1] - 1}:
+        for x in {0, small_one.shape[1] - 1}:
             wanted = frame[rows, x * step : (x + 1) * step].mean(dtype=float)
-            assert found[y, x] == pytest.approx(wanted, rel=1e-5)
+            assert small_one[y, x] == pytest.approx(wanted, rel=1e-5)
 
 
 def grey_of(content):
@@ -226,11 +226,11 @@ def test_a_grade_is_odd_where_it_is_worse_than_the_nights_usual_one(grades, mark
         for n, grade in enumerate(grades)
     }
     frames = [ShownFrame(file, kind="science") for file in tiles._calibrated]
-    found, said = (
+    marks, notes = (
         [each for f in frames for each in ways(f)] for ways in (tiles._marks, tiles._notes)
     )
-    assert found == [(f"grade {grade}", "no dark") for grade in marked]
-    assert said == [(f"grade {grade}", "no dark") for grade in noted]
+    assert marks == [(f"grade {grade}", "no dark") for grade in marked]
+    assert notes == [(f"grade {grade}", "no dark") for grade in noted]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_the_strip_has_its_clock_and_scales():
     strip = strip_section([panel, TimePanel("Nothing", "", "", ())]).content
     assert isinstance(strip, TimePanels)
     assert [each.name for each in strip.panels] == ["Level"]
-    assert strip.kinds == ("bias", "flat")
+    assert strip.image_types == ("bias", "flat")
     assert [strip.x(point) for point in points] == pytest.approx([19.2, 980.8], abs=0.1)
     assert [strip.y(panel, point) for point in points] == pytest.approx([93.1, 6.9], abs=0.1)
     assert [text for _, text in strip.ticks] == ["22:00", "23:00", "00:00", "01:00", "02:00"]

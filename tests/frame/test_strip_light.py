@@ -38,8 +38,8 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
     reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
     (rows,) = reduced.rows.values()
     kinds = strip_light.LIT, strip_light.DATA
-    found = [text for kind, text in reduced.warnings if kind in kinds]
-    return found, rows.is_strip_dark
+    texts = [text for kind, text in reduced.warnings if kind in kinds]
+    return texts, rows.is_strip_dark
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -64,8 +64,8 @@ def test_a_true_overscan_is_none_of_them(light, unlit, turned):
     """Neither beside bright data, nor where no light comes to the edge, nor in a bias."""
     for seed in range(5):
         frame = exposed(light, seed=seed, unlit=unlit)
-        found, is_dark = warnings_of(frame, turned=turned)
-        assert found == []
+        texts, is_dark = warnings_of(frame, turned=turned)
+        assert texts == []
         assert is_dark == (light >= 300 and not unlit), seed
 
 
@@ -118,8 +118,8 @@ def test_a_strip_that_is_dark_beside_its_data_clears_the_others():
     first = amplifier(f"1:268,1:{ny}", f"276:300,1:{ny}", name="L")
     second = amplifier(f"301:600,1:{ny}", f"608:632,1:{ny}", name="R", place=f"269:568,1:{ny}")
     both = [replace(each, gain=1.0, read_noise=5.0) for each in (first, second)]
-    found = geometry(frame.shape, *both)
-    kinds = [kind for kind, _ in reduce_frame({0: (frame, 0)}, found, BY_ROW).warnings]
+    frame_geometry = geometry(frame.shape, *both)
+    kinds = [kind for kind, _ in reduce_frame({0: (frame, 0)}, frame_geometry, BY_ROW).warnings]
     assert strip_light.LIT in kinds
     assert strip_light.DATA not in kinds
 
@@ -153,12 +153,12 @@ def test_real_frames_with_their_overscan_and_without(name):
     """No overscan of a real frame is taken for data; flats without theirs are known."""
     headers, arrays = read(DATA / name)
     camera = identify(headers, CAMERAS, file=name)
-    found = camera.geometry(headers, file=name)
-    recipe = camera.recipe({}).for_geometry(found)
-    stored = {hdu: (arrays[hdu], 0) for hdu, _ in found.raw_shapes}
-    kinds = [kind for kind, _ in reduce_frame(stored, found, recipe).warnings]
+    frame_geometry = camera.geometry(headers, file=name)
+    recipe = camera.recipe({}).for_geometry(frame_geometry)
+    stored = {hdu: (arrays[hdu], 0) for hdu, _ in frame_geometry.raw_shapes}
+    kinds = [kind for kind, _ in reduce_frame(stored, frame_geometry, recipe).warnings]
     assert not {strip_light.LIT, strip_light.DATA} & set(kinds)
-    first = found.amplifiers[0]
+    first = frame_geometry.amplifiers[0]
     trimmed = np.ascontiguousarray(arrays[first.hdu][first.data.slices])
     known, is_dark = warnings_of(
         trimmed, gain=first.gain or 1.0, read_noise=first.read_noise or 5.0

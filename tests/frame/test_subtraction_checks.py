@@ -12,8 +12,8 @@ from ccdflow.camera.profiles import load_cameras
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
-from ccdflow.detector.warnings import expected_clipping, warnings_on_bias
-from ccdflow.frame import reduction, subtraction_checks
+from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
+from ccdflow.frame import reduction, seam_checks, strip_samples, subtraction_checks
 from ccdflow.kinds.sections import frame_warnings
 from ccdflow.settings import ROOT
 
@@ -55,13 +55,13 @@ def test_the_noise_of_rows_comes_back(k):
 
 
 @pytest.mark.parametrize(
-    ("k", "said"), [(3, True), (6, True), (10, True), (16, False), (25, False)]
+    ("k", "is_warned_of"), [(3, True), (6, True), (10, True), (16, False), (25, False)]
 )
-def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, said):
+def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, is_warned_of):
     for seed in range(8):
         reduced = reduce(raw(k, seed=seed), BY_ROW)
-        assert kinds(reduced) == [subtraction_checks.GREW] * said, seed
-        if said:
+        assert kinds(reduced) == [subtraction_checks.ROW_NOISE_GREW] * is_warned_of, seed
+        if is_warned_of:
             assert "`reduction: {model: polynomial}`" in reduced.warnings[0][1]
         assert kinds(reduce(raw(k, seed=seed), SMOOTHED)) == [], seed
 
@@ -70,7 +70,7 @@ def test_saturated_pixels_are_no_sign_of_too_narrow_a_strip():
     """Their noise is 0: a level a row of any strip would raise it."""
     frame = raw(16)
     frame[:, :NX] = 65535
-    assert subtraction_checks.GREW not in kinds(reduce(frame, BY_ROW))
+    assert subtraction_checks.ROW_NOISE_GREW not in kinds(reduce(frame, BY_ROW))
 
 
 def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed():
@@ -132,8 +132,8 @@ def test_the_advice_on_light_in_a_strip_can_be_followed():
         )
         (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.LIGHT)
         assert advice in text
-        said = {"a.fits": frame_warnings.Warned("simcam", [(subtraction_checks.LIGHT, text)])}
-        (line,) = frame_warnings.sentences_on_warnings(said)
+        warnings = {"a.fits": frame_warnings.Warned("simcam", [(subtraction_checks.LIGHT, text)])}
+        (line,) = frame_warnings.sentences_on_warnings(warnings)
         assert line.startswith("simcam: a.fits: the overscan holds light")
         assert line.endswith("config/cameras/simcam.yaml")
 
@@ -163,18 +163,18 @@ def two(split, *, seam, step, seed=3, light=0.0):
 @pytest.mark.parametrize("light", [0.0, 500.0])
 def test_a_seam_elsewhere_than_the_split_is_warned_of(step, light):
     reduced = two(64, seam=40, step=step, light=light)
-    (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.SEAM)
+    (text,) = (text for kind, text in reduced.warnings if kind == seam_checks.SEAM)
     assert "amplifiers A1 and A2 are split at column 65, and the image steps by" in text
     assert "at column 41:" in text
     image = reduced.images[0].data.astype(float)
     assert image[:, 40:64].mean() - image[:, :40].mean() == pytest.approx(step, abs=0.1)
-    assert subtraction_checks.SEAM not in kinds(two(40, seam=40, step=step, light=light))
+    assert seam_checks.SEAM not in kinds(two(40, seam=40, step=step, light=light))
 
 
 def test_a_step_of_the_sky_is_no_seam():
     rng = np.random.default_rng(5)
     light = np.where(np.arange(NX) < 90, 100.0, 104.5) + rng.normal(0, 0.1, NX)
-    assert subtraction_checks.SEAM not in kinds(two(64, seam=64, step=4.5, light=light))
+    assert seam_checks.SEAM not in kinds(two(64, seam=64, step=4.5, light=light))
 
 
 # -- what a geometry decides -------------------------------------------------------------------
@@ -260,8 +260,8 @@ def test_what_is_wrong_stands_in_the_row_and_in_the_last_lines(tmp_path):
     rows = run.context.store.rows
     own = line.replace("warning: test: flat.fits: ", "warning: ")
     own = own.replace("config/cameras/test.yaml", "the camera's profile")
-    assert rows["flat.fits"].shown[1] == own
-    assert {rows[f"b{i}.fits"].shown[1] for i in range(4)} == {""}
+    assert rows["flat.fits"].status_and_reason[1] == own
+    assert {rows[f"b{i}.fits"].status_and_reason[1] for i in range(4)} == {""}
     assert set(run.records["reduced/b1.fits"].data["rows"]) == {"A"}
     pages = run_jobs(
         tmp_path / "raw", tmp_path / "results", {"test": profile()}, kinds=("page",),
@@ -275,8 +275,8 @@ def test_columns_left_over_are_warned_of(tmp_path):
     frames = [raw(25, seed=seed)[:300, 64:] for seed in range(3)]
     written(tmp_path, frames, {"DATASEC": "[1:64,1:300]"})
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {})
-    said = (line for line in run.lines if line.startswith("warning:"))
-    (line,) = (line for line in said if "longitude" not in line)
+    lines = (line for line in run.lines if line.startswith("warning:"))
+    (line,) = (line for line in lines if "longitude" not in line)
     assert "(the first of 3 frames): columns 65 to 89 beside the data are in no overscan" in line
     # Two columns at the edge are bad ones.
     written(tmp_path / "other", frames, {"DATASEC": "[3:89,1:300]"})
@@ -356,15 +356,15 @@ def test_a_clash_of_profiles_costs_the_frames_it_concerns_only(tmp_path):
 )
 def test_a_strip_of_16_columns_is_wide_enough_and_10_are_not(k, rows, fewest, most):
     rng = np.random.default_rng(k + rows)
-    said = 0
+    count = 0
     for _ in range(50):
         lines, strip = (np.rint(1000 + 4 * rng.standard_normal((rows, n))) for n in (128, k))
         levels = np.median(strip, axis=1)
         _, warnings = subtraction_checks.judge_sample(
-            subtraction_checks.Sample(lines, levels, levels, strip, 4.0), BY_ROW
+            strip_samples.Sample(lines, levels, levels, strip, 4.0), BY_ROW
         )
-        said += subtraction_checks.GREW in [kind for kind, _ in warnings]
-    assert fewest <= said <= most
+        count += subtraction_checks.ROW_NOISE_GREW in [kind for kind, _ in warnings]
+    assert fewest <= count <= most
 
 
 def strip_filled(rows=slice(None), columns=slice(0), *, model=None, value=70_000):
@@ -400,9 +400,9 @@ def test_rows_with_a_saturated_level_are_counted(count):
     assert "as many rows of the image are wrong by it; allowed: a strip without light;" in text
     assert "leave the frame out, or take a strip" in text
     # A fit leaves out a few rows, and not most of them.
-    found, image = strip_filled(slice(20, 20 + count), slice(None), model="polynomial")
-    assert (abs(np.median(image) - 2000) < 10) == (found == []) == (count < 80)
-    assert all("the levels of all rows are wrong by it" in text for text in found)
+    texts, image = strip_filled(slice(20, 20 + count), slice(None), model="polynomial")
+    assert (abs(np.median(image) - 2000) < 10) == (texts == []) == (count < 80)
+    assert all("the levels of all rows are wrong by it" in text for text in texts)
 
 
 def test_a_half_saturated_row_and_a_saturated_amplifier_are_none_of_these():
@@ -431,4 +431,4 @@ def test_a_quiet_readout_has_no_empty_rows(noise):
         frame = np.rint(1000.3 + noise * rng.standard_normal((4000, 60))).astype(np.uint16)
         one = amplifier("1:50,1:4000", "51:60,1:4000")
         made = reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), BY_ROW)
-        assert subtraction_checks.EMPTY not in dict(made.warnings)
+        assert subtraction_checks.EMPTY_ROWS not in dict(made.warnings)

@@ -61,21 +61,21 @@ def test_the_bias_of_a_dark_that_is_not_the_frames_adds_to_it():
         def mean(frames, rng=rng, rn=rn):
             return rng.normal(0, rn / frames**0.5, 200_000)
 
-        found = (rng.normal(0, rn, 200_000) - mean(6) - k * (mean(3) - mean(2))).var()
+        variance = (rng.normal(0, rn, 200_000) - mean(6) - k * (mean(3) - mean(2))).var()
         masters = {"bias": Applied(6), "dark": Applied(3, scale=k, exptime=300 / k)}
         exposure = replace(
             LFC, masters=masters, sky=0.0, dark_rate=0.0, level_share=0.0,
             is_bias_in_dark=False, other_bias=Applied(2),
         )  # fmt: skip
         budget = budget_of(exposure)
-        assert budget.total == pytest.approx(found, rel=0.01)
+        assert budget.total == pytest.approx(variance, rel=0.01)
         assert budget.parts["bias"] == pytest.approx(121 / 6 + k**2 * 121 / 2)
 
 
 def test_a_low_response_collects_less_light_and_divides_the_rest():
     exposure = replace(LFC, response=0.45)
-    found = drawn(exposure, dark_scale=1.0, response=0.45)
-    assert budget_of(exposure).total == pytest.approx(found, rel=0.02)
+    variance = drawn(exposure, dark_scale=1.0, response=0.45)
+    assert budget_of(exposure).total == pytest.approx(variance, rel=0.02)
 
 
 def test_the_parts_of_the_guides_frame():

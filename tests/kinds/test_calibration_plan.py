@@ -46,7 +46,7 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
     context = _context_with(many, chain, tmp_path)
     jobs = plan.make_plan(context).jobs
-    planning, found = Planning.of(context), set()
+    planning, choices = Planning.of(context), set()
     frames = [job for job in jobs.values() if job.kind == "science"]
     assert len(frames) == 3 + 120
     for job in frames:
@@ -56,10 +56,10 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
         assert group.steps == steps_of_class(planning, kinds, row).choose(row)
         own = calibration.Calibration(planning, group)
         assert job.key == digest(own.basis)
-        found.add((tuple(sorted(own.uses)), own.grade))
+        choices.add((tuple(sorted(own.uses)), own.grade))
     # Frames with and without each master, of all grades.
-    assert {grade for _, grade in found} == {"A", "B", "C"}
-    assert {uses for uses, _ in found} >= {("bias", "dark", "flat"), ("bias", "flat"), ("bias",)}
+    assert {grade for _, grade in choices} == {"A", "B", "C"}
+    assert {uses for uses, _ in choices} >= {("bias", "dark", "flat"), ("bias", "flat"), ("bias",)}
 
 
 def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import io
 import re
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from astropy.io import fits
@@ -40,13 +41,13 @@ def old(tmp_path, monkeypatch):
     return Sandbox.of_folder(tmp_path / "old", {"bias": {"clip_by": "mad"}})
 
 
-def with_the_older_table(found):
+def with_the_older_table(contents):
     """Products, their table as it was.
 
     Without grism, without the header values of a frame that is cut behind its header, and in the
     older words for a missing file.
     """
-    table = [line.split(",") for line in found["inventory.csv"].decode().splitlines()]
+    table = [line.split(",") for line in contents["inventory.csv"].decode().splitlines()]
     place, status = table[0].index("grism"), table[0].index("status")
     for row in table:
         if row[0].endswith("/cut.fits.gz"):
@@ -55,16 +56,16 @@ def with_the_older_table(found):
     cells = [",".join(row[:place] + row[place + 1 :]) + "\n" for row in table]
     older = "orphan,the raw file is gone; its product"
     text = "".join(cells).replace("raw file missing,it was deleted or moved; its product", older)
-    return {**found, "inventory.csv": text.encode()}
+    return {**contents, "inventory.csv": text.encode()}
 
 
-def without_drawn_from(found):
+def without_drawn_from(contents):
     """Products without the hash, in a stand-in, of the values that a picture would be drawn from.
 
     Values that no picture shows are handed to none any more.
     """
     plain = {}
-    for name, content in found.items():
+    for name, content in contents.items():
         text = re.sub(rb"drawn from\0[0-9a-f]{64}....", b"", content, flags=re.DOTALL)
         plain[name] = re.sub(rb"data:image/png;base64,[A-Za-z0-9+/=]+", b"", text)
     return plain
@@ -148,19 +149,19 @@ def test_products_have_the_bytes_that_the_older_version_gave_them(old, monkeypat
     for product in before.keys() - kept:
         (old.results / product).unlink()
     assert set(old.run().jobs) == (before.keys() - kept) | PAGES
-    found = with_the_older_table(products(old.results))
-    after = without_drawn_from({name: found[name] for name in before.keys() - PAGES})
+    contents = with_the_older_table(products(old.results))
+    after = without_drawn_from({name: contents[name] for name in before.keys() - PAGES})
     older = without_drawn_from({name: before[name] for name in before.keys() - PAGES})
     assert without_new_cards(after) == without_new_cards(older)
 
 
-def without_new_cards(found):
+def without_new_cards(contents):
     """Products; of FITS files the pixels and the cards, without those that newer headers have.
 
     Cards of a new version of the header do not make a product again, but a new product has them.
     """
     plain = {}
-    for name, content in found.items():
+    for name, content in contents.items():
         if name.endswith(".fits"):
             with fits.open(io.BytesIO(content)) as hdus:
                 content = [
@@ -189,22 +190,22 @@ class Levels(Kind):
     def has_name(self, product):
         return product.startswith(self.place)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         frames = [row for row in context.rows_of(night) if row.status == "ok"]
         return [f"levels/{night}.txt"] if frames else []
 
     def plan(self, planner):
         context = planner.context
         for night in sorted({row.night for row in context.store.rows.values()}):
-            for product in self.shown(context, night):
-                needs = kinds.FRAME.shown(context, night)
+            for product in self.products_on_page(context, night):
+                needs = kinds.FRAME.products_on_page(context, night)
                 planner.want(self, product, night, self._of(context, night), needs=needs)
 
     def basis(self, context, job):
         return self._of(context, job.night)
 
     def _of(self, context, night):
-        frames = kinds.FRAME.shown(context, night)
+        frames = kinds.FRAME.products_on_page(context, night)
         records = [r for r in map(context.outcome, frames) if r and r.status == ledger.MADE]
         return {"version": self.version, "frames": [[r.product, r.key] for r in records]}
 
@@ -251,16 +252,16 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
     outcome = toy.run()
     assert {"levels/2024-03-01.txt", "levels/2024-03-02.txt"} < set(outcome.jobs)
     text = (toy.results / "levels/2024-03-01.txt").read_text()
-    found = dict(line.split() for line in text.splitlines())
-    assert list(found) == [f"reduced/2024-03-01/b{n}.fits" for n in range(3)]
-    assert all(abs(float(level) - 1000) < 3 for level in found.values())
+    levels = dict(line.split() for line in text.splitlines())
+    assert list(levels) == [f"reduced/2024-03-01/b{n}.fits" for n in range(3)]
+    assert all(abs(float(level) - 1000) < 3 for level in levels.values())
     page = (toy.results / paths.night_page("2024-03-01")).read_text()
     assert '<h2 id="levels">Levels &lt;of frames&gt;</h2>' in page
     assert '<a href="#levels">' in page
     plain = re.sub(r"<[^>]*>", " ", re.sub("<wbr>|</?span[^>]*>", "", page))
     plain = " ".join(html.unescape(plain).split())
     assert "3 levels." in plain
-    for product, level in found.items():
+    for product, level in levels.items():
         assert f"{product} {level}" in plain
     assert "levels of 2 nights are listed" in outcome.lines
     assert outcome.lines[-1].startswith(
@@ -282,9 +283,9 @@ def test_a_new_kind_is_rebuilt_by_the_contract(toy):
     assert toy.run().jobs == []
     # One raw frame changes: the list of its night is made again, and what shows it.
     toy.put("2024-03-02/b1.fits.gz", 99, night="2024-03-02")
-    said = "\n".join(lines_on_plan(toy.plan().plan))
+    lines = "\n".join(lines_on_plan(toy.plan().plan))
     jobs = set(toy.run().jobs)
-    assert {"reduced/2024-03-02/b1.fits", "levels/2024-03-02.txt"} < jobs, said
+    assert {"reduced/2024-03-02/b1.fits", "levels/2024-03-02.txt"} < jobs, lines
     assert paths.night_page("2024-03-02") in jobs
     assert not any("2024-03-01" in job for job in jobs)
     # Deleted or damaged: that one alone, and no page, for it is what it was.
@@ -318,6 +319,13 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
     # Rules know the folders without the kinds.
     assert list(paths.FOLDERS) == kinds.CHAIN.folders
+
+
+def test_masters_and_measurements_take_all_cores():
+    wide = {kind.name for kind in kinds.CHAIN if kind.takes_all_cores}
+    assert wide == {"bias", "dark", "flat", "detector", "shutter", "bad pixels"}
+    assert kinds.CHAIN.is_wide(SimpleNamespace(kind="dark"))
+    assert not kinds.CHAIN.is_wide(SimpleNamespace(kind="frame"))
 
 
 @pytest.mark.parametrize("kind", kinds.CHAIN, ids=lambda kind: kind.name)

@@ -140,7 +140,7 @@ def test_exposures_that_differ_by_less_than_a_tenth_of_a_second_are_one(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "reason"),
     [
         (-5.0, "in no combined dark: it has no exposure time"),
         # No camera exposes for longer than 1e9 s: the card counts as unknown.
@@ -152,17 +152,17 @@ def test_exposures_that_differ_by_less_than_a_tenth_of_a_second_are_one(tmp_path
         ),
     ],
 )
-def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, seconds, said):
+def test_a_dark_without_a_possible_exposure_is_in_none_and_said(tmp_path, seconds, reason):
     chain, before = finished(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=seconds)
     done = run_again(tmp_path, chain, before)
     assert done.records[DARKS[60]].data["members"] == [f"dark60_{n}.fits" for n in (1, 2, 3)]
     table = (done.results / "inventory.csv").read_text()
     (line,) = [line for line in table.splitlines() if line.startswith("dark60_4.fits")]
-    assert said in line
-    (told,) = [line for line in DARK_KIND.closing(done.context, []) if said[:20] in line]
-    assert told.startswith("in no combined dark: dark60_4.fits: it has ")
-    assert said[24:] in told
+    assert reason in line
+    (sentence,) = [line for line in DARK_KIND.closing(done.context, []) if reason[:20] in line]
+    assert sentence.startswith("in no combined dark: dark60_4.fits: it has ")
+    assert reason[24:] in sentence
     assert done.records["reduced/dark60_4.fits"].status == ledger.MADE
 
 
@@ -179,8 +179,8 @@ def test_darks_of_short_exposures_have_names_that_are_true_and_their_own(tmp_pat
     for n in range(6):
         edit(tmp_path / f"raw/dark1_{n + 1}.fits", EXPTIME=1e-5 if n < 3 else 0.12)
     done = run(tmp_path, chain)
-    found = {p: r.data["members"] for p, r in done.records.items() if r.kind == "dark"}
-    assert found == {
+    members = {p: r.data["members"] for p, r in done.records.items() if r.kind == "dark"}
+    assert members == {
         DARKS[60].replace("_60s", f"_{name}s"): [f"dark1_{n}.fits" for n in numbers]
         for name, numbers in (("0.00001", (1, 2, 3)), ("0.12", (4, 5, 6)))
     }

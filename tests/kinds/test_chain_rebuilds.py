@@ -27,17 +27,17 @@ LATE = ("bias6", "dark60_4", "dark20_4", "flat_r5", "science_g2")
 
 def of(night, *names):
     """Return products of a night: 'bias', 'dark 60', 'flat g', 'pixels', frames by name."""
-    found = set()
+    products = set()
     for name in names:
         kind, _, which = name.partition(" ")
         if kind == "pixels":
-            found.add(f"detector/simcam/2024-03-0{night}/pixels_{MINE}.fits")
+            products.add(f"detector/simcam/2024-03-0{night}/pixels_{MINE}.fits")
         elif kind in ("bias", "dark", "flat"):
             suffix = {"bias": "", "dark": f"_{which}s", "flat": f"_{which}"}[kind]
-            found.add(f"combined/2024-03-0{night}/{kind}_simcam_{MINE}{suffix}.fits")
+            products.add(f"combined/2024-03-0{night}/{kind}_simcam_{MINE}{suffix}.fits")
         else:
-            found.add(f"{kind}/n{night}/{which}.fits")
-    return found
+            products.add(f"{kind}/n{night}/{which}.fits")
+    return products
 
 
 MAP = {f"detector/simcam/bad_pixels_all_{MINE}.fits"}

@@ -15,12 +15,14 @@ import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.answers import Answer, reasons_of
+from ccdflow.kinds.matching.answers import Answer, answers_of, reasons_of
 from ccdflow.kinds.matching.candidates import Rules
 from ccdflow.kinds.matching.rule import Masters
 from ccdflow.kinds.planning import coverage, night_plan, plan_sentences
+from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import read_only_plan
 from ccdflow.run.job import Step, Use
+from ccdflow.run.rawframes.rows import digest
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def archive(tmp_path):
     return Archive(tmp_path)
 
 
-def told(archive, night, **options):
+def plan_lines(archive, night, **options):
     """Return the lines of a night's plan, blanks made single."""
     blocks = night_plan.blocks_of(archive.plan(**options), night, foretell=True)
     return [" ".join(line.split()) for block in blocks for line in plan_sentences.paragraph(block)]
@@ -46,12 +48,12 @@ def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
     archive.take("flat", NIGHT, 3, exptime=3.0, FILTER="R")
     archive.take("science", NIGHT, exptime=300.0)
     archive.take("science", NIGHT, exptime=100.0, FILTER="B")
-    assert line_of(told(archive, NIGHT), "not used: ") == (
+    assert line_of(plan_lines(archive, NIGHT), "not used: ") == (
         f"not used: flat R (3, {NIGHT}): other filter"
     )
     archive.take("science", NIGHT, exptime=500.0, FILTER="R")
     archive.take("dark", NIGHT, 5, exptime=20.0)
-    assert line_of(told(archive, NIGHT), "not used: ") == (
+    assert line_of(plan_lines(archive, NIGHT), "not used: ") == (
         f"not used: dark 20 s at -20 C (5, {NIGHT}): would be scaled up 15 times or would be scaled"
         " up 5 times or would be scaled up 25 times"
     )
@@ -63,10 +65,10 @@ def test_a_later_master_is_told_with_the_reason_against_the_earlier_ones(archive
     archive.take("flat", BEFORE, 5, exptime=3.0)
     archive.take("flat", AFTER, 12, exptime=3.0)
     archive.take("science", NIGHT, exptime=300.0)
-    lines = told(archive, NIGHT)
+    lines = plan_lines(archive, NIGHT)
     assert "2 nights later (nothing earlier fits)" in line_of(lines, "bias")
     assert "1 night before" in line_of(lines, "flat")
-    lines = told(archive, NIGHT, calibrate={"direction": "nearest"})
+    lines = plan_lines(archive, NIGHT, calibrate={"direction": "nearest"})
     assert "12 of 03-12 2 nights later, chosen by number, 2 levels not known yet:" in line_of(
         lines, "flat"
     )
@@ -77,8 +79,8 @@ def test_a_later_dark_is_told_with_the_earlier_one_that_would_be_scaled_up():
     later = Use("later", -2, 1.0, 4.0, "B", ("2 nights later",))
     own = Use("own", 0, 1.5, 9.0, "C", ("scaled up by 1.5",))
     step = Step("dark", (later, own))
-    said = "2 nights later (one of the own night would be scaled up 1.5 times)"
-    assert reasons_of(Answer(step, later), Rules()) == [said, "exact"]
+    reason = "2 nights later (one of the own night would be scaled up 1.5 times)"
+    assert reasons_of(Answer(step, later), Rules()) == [reason, "exact"]
     turned = Answer(Step("dark", (own, later)), later)
     assert "2 nights later (nothing earlier could be made)" in reasons_of(turned, Rules())
 
@@ -87,7 +89,7 @@ def test_an_earlier_master_of_another_epoch_does_not_fit(archive):
     archive.calibrations(BEFORE)
     archive.calibrations(AFTER)
     archive.take("science", NIGHT, exptime=300.0)
-    lines = told(archive, NIGHT, profile=f'epochs: ["{NIGHT}"]\n')
+    lines = plan_lines(archive, NIGHT, profile=f'epochs: ["{NIGHT}"]\n')
     assert "2 nights later (nothing earlier fits)" in line_of(lines, "dark")
 
 
@@ -104,11 +106,11 @@ def test_a_refusal_for_temperature_names_the_frames_own(archive):
     )
     failed = "300 s at -20 C by its set point and -17 C by its sensor"
     setup = " of testcam 64x8"
-    dark = line_of(told(archive, NIGHT), "dark")
+    dark = line_of(plan_lines(archive, NIGHT), "dark")
     assert dark == f"dark none no dark for {failed}: {there} grade C"
     for degrees in (-15.0, -20.6):
         archive.take("science", NIGHT, exptime=300.0, SET_TEMP=None, CCD_TEMP=degrees)
-    dark = line_of(told(archive, NIGHT), "dark")
+    dark = line_of(plan_lines(archive, NIGHT), "dark")
     assert dark.startswith(f"dark none no dark for 300 s at -20.6 C, 300 s at -15 C, {failed}: ")
     missing = archive.chosen(archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=-10.0))["dark"]
     assert missing.startswith(f"no dark for 300 s at -10 C{setup}")
@@ -118,7 +120,7 @@ def test_too_few_frames_of_the_night_are_named_beside_an_older_master(archive):
     archive.calibrations(BEFORE)
     archive.take("bias", NIGHT, 2)
     archive.take("science", NIGHT, exptime=300.0)
-    assert line_of(told(archive, NIGHT), "not used: ") == (
+    assert line_of(plan_lines(archive, NIGHT), "not used: ") == (
         f"not used: bias (2, {NIGHT}): fewer than the minimum of 3"
     )
 
@@ -127,7 +129,7 @@ def test_a_master_that_lacks_a_frame_asks_for_one_more(archive):
     archive.calibrations(NIGHT, without=("bias",))
     archive.take("bias", NIGHT, 2)
     archive.take("science", NIGHT, exptime=300.0)
-    lines = told(archive, NIGHT)
+    lines = plan_lines(archive, NIGHT)
     assert "would be of 2 frames, fewer than the minimum of 3" in line_of(lines, "bias")
     wishes = line_of(lines, "to gain most: ")
     assert "1 more bias (there are too few)" in wishes
@@ -168,11 +170,11 @@ def test_the_matrix_tells_the_setups_of_one_camera_apart(archive):
     assert coverage.coverage_of(context).holes(coverage.MISSING) == []
     archive.take("science", NIGHT, exptime=300.0, CCDSUM="2 2")
     context = archive.plan()
-    found = coverage.coverage_of(context)
+    matrix = coverage.coverage_of(context)
     missing = [("2x2 dark 300 s", NIGHT), ("2x2 flat V", NIGHT)]
-    assert found.holes(coverage.MISSING) == missing
-    assert [found.cells[place] for place in missing] == [(0, coverage.MISSING)] * 2
-    assert found.cells["1x1 bias", NIGHT] == found.cells["2x2 bias", NIGHT] == (5, coverage.OWN)
+    assert matrix.holes(coverage.MISSING) == missing
+    assert [matrix.cells[place] for place in missing] == [(0, coverage.MISSING)] * 2
+    assert matrix.cells["1x1 bias", NIGHT] == matrix.cells["2x2 bias", NIGHT] == (5, coverage.OWN)
     (line,) = ASSOCIATIONS.overview(context).summary
     assert line == f"Missing: 2x2 dark 300 s ({NIGHT}), 2x2 flat V ({NIGHT})."
 
@@ -210,21 +212,21 @@ def test_a_frame_without_temperature_is_told_of_the_darks_of_several(archive):
     archive.take("dark", NIGHT, 4, exptime=300.0)
     archive.take("dark", AFTER, 4, exptime=300.0, CCD_TEMP=0.0)
     archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=None)
-    dark = line_of(told(archive, NIGHT), "dark 6 x 300 s")
+    dark = line_of(plan_lines(archive, NIGHT), "dark 6 x 300 s")
     assert "own night, temperature unknown (darks of -20 C and 10 C compete), exact" in dark
 
 
 def test_set_points_are_told_to_a_tenth(archive):
     archive.calibrations(NIGHT, SET_TEMP=-19.6, CCD_TEMP=-19.6)
     archive.take("science", NIGHT, exptime=300.0, SET_TEMP=-20.4, CCD_TEMP=-20.4)
-    assert "own night, 0.8 C warmer" in line_of(told(archive, NIGHT), "bias")
+    assert "own night, 0.8 C warmer" in line_of(plan_lines(archive, NIGHT), "bias")
 
 
 def test_further_darks_are_of_the_exposure_of_those_that_they_join(archive):
     """20 of 300 s for a frame of 290 s: as pixels drawn at random have it, 20 more gain 2 %."""
     archive.calibrations(NIGHT, frames=20)
     archive.take("science", NIGHT, exptime=290.0)
-    wishes = line_of(told(archive, NIGHT), "to gain most: ")
+    wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ")
     assert "20 more darks of 300 s (-2 % of read and dark variance)" in wishes
 
 
@@ -232,9 +234,9 @@ def test_further_darks_are_of_the_temperature_of_the_frames_that_lack_them(archi
     """A night at two temperatures: 5 darks of 300 s would be read as more of either."""
     archive.calibrations(NIGHT)
     archive.take("science", NIGHT, exptime=300.0)
-    assert " at -20 C" not in line_of(told(archive, NIGHT), "to gain most: ")
+    assert " at -20 C" not in line_of(plan_lines(archive, NIGHT), "to gain most: ")
     archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=-10.0)
-    wishes = line_of(told(archive, NIGHT), "to gain most: ")
+    wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ")
     assert "5 darks of 300 s at -10 C of this night (there is none that fits)" in wishes
     assert "15 more darks of 300 s at -20 C (" in wishes
 
@@ -279,6 +281,23 @@ def test_the_page_tells_the_rule_of_the_configuration(archive, rules, words):
     assert (ASSOCIATIONS.page_basis(context, NIGHT) == ASSOCIATIONS.page_basis(usual, NIGHT)) == (
         not rules
     )
+
+
+def test_steps_have_the_hashes_of_their_values_in_order(archive):
+    """They are part of the keys of night pages: a changed field would draw all pages again."""
+    archive.take("bias", NIGHT, 5)
+    archive.take("science", NIGHT, exptime=300.0)
+    context = archive.plan()
+    (group,) = SCIENCE.night_groups(context, NIGHT)
+    bias, *_, flat = (
+        night_plan.plain_step(context, answer) for answer in answers_of(context, group)
+    )
+    assert bias._fields[:3] == ("kind", "product", "lag")
+    assert (bias.kind, bias.lag, bias.scale, bias.place, bias.rival) == ("bias", 0, 1.0, 0, "")
+    assert digest(bias) == digest(
+        ["bias", bias.product, 0, 1.0, bias.variance, False, ["own night"], 0, "", ""]
+    )
+    assert digest(flat) == digest(["flat", True, flat.missing])
 
 
 def test_the_noise_of_a_master_is_told_by_a_frame_that_takes_it():

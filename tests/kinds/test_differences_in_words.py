@@ -20,7 +20,7 @@ def archive(tmp_path):
     return Archive(tmp_path)
 
 
-def told(archive, night):
+def plan_lines(archive, night):
     """Return the lines of a night's plan, blanks made single."""
     blocks = night_plan.blocks_of(archive.plan(), night, foretell=True)
     return [" ".join(line.split()) for block in blocks for line in plan_sentences.paragraph(block)]
@@ -32,7 +32,7 @@ def test_frames_of_one_filter_and_exposure_may_take_other_masters(archive):
     archive.calibrations(NIGHT, **cards)
     archive.take("science", NIGHT, exptime=300.0, **{**cards, "CCD_TEMP": -14.0})
     archive.take("science", NIGHT, 2, exptime=300.0, **cards)
-    lines = told(archive, NIGHT)
+    lines = plan_lines(archive, NIGHT)
     failed, *good = sorted(path.name for path in archive.raw.rglob("science*"))
     darks = [line for line in lines if line.startswith("dark ")]
     assert darks[0].startswith(f"dark none {failed}: no dark for 300 s at -20 C by its set point")
@@ -50,7 +50,7 @@ def test_frames_of_one_filter_and_exposure_may_take_other_masters(archive):
 def test_a_camera_that_was_swapped_is_named_by_its_card(archive):
     archive.calibrations(BEFORE, SERIALNO="111")
     archive.take("science", NIGHT, exptime=300.0, SERIALNO="222")
-    dark = next(line for line in told(archive, NIGHT) if line.startswith("dark "))
+    dark = next(line for line in plan_lines(archive, NIGHT) if line.startswith("dark "))
     assert "300 s" in dark
     assert "with SERIALNO 222: nearest" in dark
     assert "with SERIALNO 111 instead of 222" in dark
@@ -59,7 +59,7 @@ def test_a_camera_that_was_swapped_is_named_by_its_card(archive):
 def test_another_gain_is_not_told_as_another_layout_as_well(archive):
     archive.calibrations(BEFORE, GAIN=1.5)
     archive.take("science", NIGHT, exptime=300.0, GAIN=3.0)
-    dark = next(line for line in told(archive, NIGHT) if line.startswith("dark "))
+    dark = next(line for line in plan_lines(archive, NIGHT) if line.startswith("dark "))
     assert "with gain 1.5 instead of 3.0 grade C" in dark
     assert "layout" not in dark
 
@@ -85,7 +85,7 @@ def test_names_of_filters_may_differ_in_the_signs_between_their_words(archive):
         archive.take("flat", NIGHT, 3, exptime=3.0, FILTER=filter_name)
     for filter_name in ("Bessell V", "Bessell-V", "Bessell v", "Sloan_R"):
         archive.take("science", NIGHT, exptime=300.0, FILTER=filter_name)
-    flats = [line for line in told(archive, NIGHT) if line.startswith("flat ")]
+    flats = [line for line in plan_lines(archive, NIGHT) if line.startswith("flat ")]
     assert [line.split(":")[0] for line in flats] == [
         f"flat Bessell_V 3 of {NIGHT[5:]} own night",
         "flat none no flat in Bessell v",
@@ -113,7 +113,7 @@ def test_an_unknown_exposure_and_a_long_one_are_told_apart(archive):
     archive.calibrations(NIGHT, dark=10.0)
     for seconds in (60.0, 24.0, None):
         archive.take("science", NIGHT, exptime=seconds, EXPTIME=seconds)
-    lines = told(archive, NIGHT)
+    lines = plan_lines(archive, NIGHT)
     darks = [line for line in lines if line.startswith("dark ")]
     assert [line.partition(" V ")[2].split(":")[0] for line in darks[:2]] == ["60 s", "24 s"]
     assert "no dark for 60 s" in darks[0]

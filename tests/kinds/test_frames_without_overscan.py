@@ -46,7 +46,7 @@ def run(tmp_path, profile=LFC, **more):
 def shown(done, name):
     """Status and reason of the frames whose names begin so, without advice on image types."""
     rows = done.context.store.rows
-    return [rows[file].shown for file in sorted(rows) if file.startswith(name)]
+    return [rows[file].status_and_reason for file in sorted(rows) if file.startswith(name)]
 
 
 def sections(nx, *, overscan=STRIP):

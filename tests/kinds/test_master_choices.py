@@ -50,9 +50,9 @@ def test_masters_of_another_device_alone_are_none(archive, card):
     archive.calibrations(BEFORE, **{card: 1})
     archive.calibrations(NIGHT, without=["flat"], **{card: 2})
     file = archive.take("science", NIGHT, exptime=300.0, **{card: 2})
-    found = archive.chosen(file)
-    assert (found["bias"], found["dark"]) == (NIGHT, NIGHT)
-    assert found["flat"].endswith(f"nearest V (5, {BEFORE}) with {card} 1 instead of 2")
+    masters = archive.chosen(file)
+    assert (masters["bias"], masters["dark"]) == (NIGHT, NIGHT)
+    assert masters["flat"].endswith(f"nearest V (5, {BEFORE}) with {card} 1 instead of 2")
 
 
 def test_a_card_that_tells_the_kind_of_exposure_is_no_device(archive):
@@ -147,8 +147,8 @@ def test_the_unrest_of_a_sensor_is_no_other_temperature(archive):
     """ISIS reads 159.8 to 161.5 K in one night; no card has a set point."""
     archive.calibrations(NIGHT, CCD_TEMP=159.8)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=161.5)
-    found = archive.chosen(file, calibrate={"temperature_tolerance": 2.0})
-    assert found == OWN
+    masters = archive.chosen(file, calibrate={"temperature_tolerance": 2.0})
+    assert masters == OWN
     warm = archive.take("science", NIGHT, exptime=300.0, CCD_TEMP=175.0)
     assert archive.chosen(warm)["grade"] == "C"
 
@@ -204,9 +204,9 @@ def test_an_epoch_bounds_what_a_master_may_be_used_for(archive):
     archive.calibrations(NIGHT, without=["flat"])
     file = archive.take("science", NIGHT, exptime=300.0)
     assert archive.chosen(file) == all_of(BEFORE, "B")
-    found = archive.chosen(file, profile=f'epochs: ["{NIGHT}"]\n')
-    assert (found["bias"], found["dark"]) == (NIGHT, NIGHT)
-    assert found["flat"].endswith(
+    masters = archive.chosen(file, profile=f'epochs: ["{NIGHT}"]\n')
+    assert (masters["bias"], masters["dark"]) == (NIGHT, NIGHT)
+    assert masters["flat"].endswith(
         f"nearest V (30, {BEFORE}) with the camera as before {NIGHT} instead of from {NIGHT} on"
     )
 

@@ -46,14 +46,16 @@ def look(raw, results, **config):
 
 def masters(context, night):
     """Return {frame: {step: (master, lag, scale, grade)}} of a night's plan; None for none."""
-    found = {}
+    masters_by_frame = {}
     for block in night_plan.blocks_of(context, night):
         for line in block.taken:
             use = line.use
-            said = None if use is None else (Path(use.product).name, use.lag, use.scale, use.grade)
+            choice = (
+                None if use is None else (Path(use.product).name, use.lag, use.scale, use.grade)
+            )
             for group in line.groups:
-                found.setdefault(Path(group.files[0]).name, {})[line.kind] = said
-    return found
+                masters_by_frame.setdefault(Path(group.files[0]).name, {})[line.kind] = choice
+    return masters_by_frame
 
 
 # -- the masters that an astronomer would take, written down beforehand ----------------------------
@@ -112,9 +114,9 @@ def test_the_masters_of_efosc2(tmp_path):
         ("2022-01-27", "g_782", (0, 1.0, "A"), 1, 6),
         ("2022-01-28", "Gr_3_SLIT_5.0", (-1, 1.0, "B"), 2, 1),
     ):
-        found = masters(context, night)
-        assert len(found) == frames
-        for taken in found.values():
+        masters_by_frame = masters(context, night)
+        assert len(masters_by_frame) == frames
+        for taken in masters_by_frame.values():
             assert taken["dark"] is None
             assert taken["bias"][0].startswith("bias_efosc2_1024x1024_2x2_read_L_port_Fast")
             assert taken["bias"][1:] == (days, 1.0, "B" if days else "A")
@@ -267,12 +269,12 @@ def test_the_matrix_marks_what_is_missing_and_what_is_of_another_night(tmp_path)
     )  # fmt: skip
     running = begin(tmp_path / "raw", tmp_path / "results", {"simcam": chain.profile})
     running.lock.close()
-    found = coverage.coverage_of(Planning.of(running.context))
-    assert found.nights == ("2024-03-01", "2024-03-02")
-    assert found.labels[:4] == ("bias", "dark 20 s", "dark 60 s", "dark 200 s")
-    assert found.cells["bias", "2024-03-01"] == (6, coverage.OWN)
-    assert found.holes(coverage.MISSING) == [("dark 200 s", "2024-03-02")]
-    assert set(found.holes(coverage.OTHER)) == {
+    matrix = coverage.coverage_of(Planning.of(running.context))
+    assert matrix.nights == ("2024-03-01", "2024-03-02")
+    assert matrix.labels[:4] == ("bias", "dark 20 s", "dark 60 s", "dark 200 s")
+    assert matrix.cells["bias", "2024-03-01"] == (6, coverage.OWN)
+    assert matrix.holes(coverage.MISSING) == [("dark 200 s", "2024-03-02")]
+    assert set(matrix.holes(coverage.OTHER)) == {
         (label, "2024-03-02") for label in ("bias", "dark 60 s", "flat g")
     }
     section = ASSOCIATIONS.overview(Planning.of(running.context))
@@ -298,8 +300,8 @@ def test_thousands_of_nights_show_the_last_ones(tmp_path):
     simulate.simulate_archive(
         archive, nights=33, frames_per_night=4, first_date="2020-01-01", workers=1
     )
-    found = coverage.coverage_of(look(archive, tmp_path / "none"))
-    assert (len(found.nights), found.earlier) == (30, 3)
+    matrix = coverage.coverage_of(look(archive, tmp_path / "none"))
+    assert (len(matrix.nights), matrix.earlier) == (30, 3)
 
 
 # -- the scripts -----------------------------------------------------------------------------------
@@ -308,11 +310,11 @@ def test_thousands_of_nights_show_the_last_ones(tmp_path):
 def test_tonight_tells_what_is_missing_before_there_is_a_result(guide, tmp_path, capsys):
     words = [f"raw={guide}", f"results={tmp_path / 'none'}", "night=2016-01-15"]
     assert script("tonight").main(words) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith(
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(
         "night 2016-01-15: 14 frames: 6 bias, 3 flat g', 3 flat i', 1 science"
     )
-    assert said[-1] == "nothing is missing: all 2 frames have every master that they need"
+    assert lines[-1] == "nothing is missing: all 2 frames have every master that they need"
     assert not (tmp_path / "none").exists()
 
 
@@ -323,16 +325,16 @@ def test_tonight_names_the_criterion_and_what_there_is(guide, tmp_path, capsys):
         if path.name != "ccd.014.0.fits.gz":
             (raw / path.name).write_bytes(path.read_bytes())
     assert script("tonight").main([f"raw={raw}", f"results={tmp_path / 'none'}"]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert "missing: 2 of 2 frames lack a master" in said
+    lines = capsys.readouterr().out.splitlines()
+    assert "missing: 2 of 2 frames lack a master" in lines
     setup = "lfc 128x258 1x1 g1.1"
-    assert f"  no dark for 300.1 s of {setup}: there is none at all" in said
+    assert f"  no dark for 300.1 s of {setup}: there is none at all" in lines
     few = "combined/2016-01-15/flat_lfc_128x258_1x1_g1.1_g.fits"
-    assert f"  no flat: {few} would be of 2 frames, fewer than the minimum of 3" in said
+    assert f"  no flat: {few} would be of 2 frames, fewer than the minimum of 3" in lines
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "raw: is not given; write raw=FOLDER"),
         (["raw=/nowhere", "raw=/there"], "raw: is given twice; write raw=VALUE once"),
@@ -345,13 +347,13 @@ def test_tonight_names_the_criterion_and_what_there_is(guide, tmp_path, capsys):
         ),
     ],
 )
-def test_tonight_wrong_words_are_one_line(guide, tmp_path, capsys, words, said):
+def test_tonight_wrong_words_are_one_line(guide, tmp_path, capsys, words, message):
     words = [word.format(guide=guide) for word in words]
     if words:
         words.append(f"results={tmp_path / 'none'}")
     assert script("tonight").main(words) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -365,26 +367,26 @@ def made(tmp_path_factory):
 def test_explain_tells_the_story_of_a_calibrated_frame(made, capsys):
     _, done = made
     assert script("explain").main([str(done.results / SCIENCE)]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     header = done.open(SCIENCE)[0].header
-    assert "raw      science_g1.fits (fingerprint " in said
-    assert f"bias     {BIAS}: 6 frames (bias1.fits, bias2.fits" in said
-    assert f"dark     {DARKS[60]}: 4 frames (dark60_1.fits" in said
-    assert f"flat     {FLATS['g']}: 4 frames (flat_g1.fits" in said
-    assert f"before {DARKS[20]}" not in said
-    assert f"measured {header['SKYRMS']:.4g}, predicted {header['SKYPRED']:.4g}" in said
-    assert "today    not looked at: give raw=FOLDER" in said
+    assert "raw      science_g1.fits (fingerprint " in output
+    assert f"bias     {BIAS}: 6 frames (bias1.fits, bias2.fits" in output
+    assert f"dark     {DARKS[60]}: 4 frames (dark60_1.fits" in output
+    assert f"flat     {FLATS['g']}: 4 frames (flat_g1.fits" in output
+    assert f"before {DARKS[20]}" not in output
+    assert f"measured {header['SKYRMS']:.4g}, predicted {header['SKYPRED']:.4g}" in output
+    assert "today    not looked at: give raw=FOLDER" in output
 
 
 def test_explain_tells_the_story_of_a_master_and_who_uses_it(made, capsys):
     _, done = made
     assert script("explain").main([str(done.results / DARKS[60])]) == 0
-    said = capsys.readouterr().out
-    assert "members  dark60_1.fits, dark60_2.fits, dark60_3.fits, dark60_4.fits" in said
-    assert f"bias     {BIAS} subtracted from each" in said
+    output = capsys.readouterr().out
+    assert "members  dark60_1.fits, dark60_2.fits, dark60_3.fits, dark60_4.fits" in output
+    assert f"bias     {BIAS} subtracted from each" in output
     assert (
         "used by  2 calibrated frames: calibrated/science_g1.fits, calibrated/science_g2.fits"
-        in said
+        in output
     )
 
 
@@ -394,9 +396,9 @@ def test_explain_says_what_would_change_today(tmp_path, capsys):
     explain = script("explain")
     edit(chain.raw / "dark60_2.fits", OBJECT="another dark")
     assert explain.main(words) == 0
-    said = capsys.readouterr().out
-    assert "today    would be made again: " in said
-    assert f"dark: {DARKS[60]}" in said
+    output = capsys.readouterr().out
+    assert "today    would be made again: " in output
+    assert f"dark: {DARKS[60]}" in output
 
 
 def test_explain_says_why_there_is_no_product(made, capsys, tmp_path):
@@ -431,8 +433,8 @@ def test_what_if_makes_a_picture_and_three_numbers_and_no_product(made, capsys, 
     png = tmp_path / "what_if.png"
     what = ["--what-if", DARKS[20], f"picture={png}"]
     assert script("explain").main([*words, *what]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in said[1:]] == ["level", "scatter", "noise", "picture"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["level", "scatter", "noise", "picture"]
     assert png.read_bytes().startswith(b"\x89PNG")
     for other in (done.results / SCIENCE, done.results / "nights/x.png", tmp_path / "notes.txt"):
         assert script("explain").main([*words, *what[:2], f"picture={other}"]) == 1
@@ -445,15 +447,15 @@ def test_what_if_is_the_arithmetic_of_the_other_master(made):
     """The frame with its own dark is the product; with the other, the reduced frame less 3 x it."""
     folder, done = made
     context = look(folder / "raw", done.results, cameras=str(folder / "cameras"))
-    found = what_if.try_master(context, SCIENCE, done.results / DARKS[20])
+    trial = what_if.try_master(context, SCIENCE, done.results / DARKS[20])
     product = fits.getdata(done.results / SCIENCE)
-    assert np.array_equal(found.now, product.astype(np.float32))
+    assert np.array_equal(trial.now, product.astype(np.float32))
     one, other = (fits.getdata(done.results / DARKS[t]).astype(float) for t in (60, 20))
     flat = fits.getdata(done.results / FLATS["g"]).astype(float)
     gain = np.where(np.arange(103) < 52, *[a.gain for a in _amplifiers(done)])
     expected = (one - 3 * other) * gain / flat
     good = flat > 0.2
-    assert np.allclose(found.difference[good], expected[good], atol=0.02)
+    assert np.allclose(trial.difference[good], expected[good], atol=0.02)
     same = what_if.try_master(context, SCIENCE, done.results / DARKS[60])
     assert (same.change, same.scatter) == (0.0, 0.0)
 

@@ -27,11 +27,11 @@ def best(kind, masters, *, frame=FRAME, noise=None, **rules):
 
 def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
     tonight, week = master(BIAS, NIGHT), master(BIAS, night(-7), frames=50)
-    found = best(BIAS, [tonight, week])
-    assert found.master == week
+    choice = best(BIAS, [tonight, week])
+    assert choice.master == week
     # 100 / 50 e2, and a week of 0.01 e2 a day.
-    assert found.variance == pytest.approx(2.07)
-    assert (found.lag, found.grade, found.remarks) == (7, "B", ("7 nights before",))
+    assert choice.variance == pytest.approx(2.07)
+    assert (choice.lag, choice.grade, choice.remarks) == (7, "B", ("7 nights before",))
 
 
 def test_and_do_not_on_one_that_drifts():
@@ -46,15 +46,15 @@ def test_a_later_night_counts_only_where_no_earlier_one_has_a_master():
     assert best(BIAS, [later, earlier]).master == earlier
     assert best(BIAS, [later, earlier], direction="nearest").master == later
     far = master(BIAS, night(2), frames=500)
-    found = best(BIAS, [far, later])
-    assert (found.master, found.lag, found.grade) == (later, -1, "B")
+    choice = best(BIAS, [far, later])
+    assert (choice.master, choice.lag, choice.grade) == (later, -1, "B")
 
 
 def test_the_darks_of_the_guide_two_months_later_are_taken_for_want_of_others():
     darks = [master(DARK, "2016-03-13", exptime=t, filter="r'") for t in (7.0, 70.0, 300.0)]
-    found = best(DARK, darks, frame=frame(exptime=300.062))
-    assert (found.master, found.scale, found.lag) == (darks[2], 1.0, -57)
-    assert (found.grade, found.remarks) == ("B", ("57 nights later", "temperature unknown"))
+    choice = best(DARK, darks, frame=frame(exptime=300.062))
+    assert (choice.master, choice.scale, choice.lag) == (darks[2], 1.0, -57)
+    assert (choice.grade, choice.remarks) == ("B", ("57 nights later", "temperature unknown"))
     assert best(DARK, darks, frame=frame(exptime=70.011)).master == darks[1]
 
 
@@ -128,8 +128,8 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
     cold = master(DARK, NIGHT, set_temperature=-20.0, temperature=-19.2)
     warm = master(DARK, NIGHT, set_temperature=-10.0, temperature=-20.0)
     wanted = frame(set_temperature=-20.0, temperature=-20.0)
-    found = best(DARK, [warm, cold], frame=wanted)
-    assert (found.master, found.grade) == (cold, "A")
+    choice = best(DARK, [warm, cold], frame=wanted)
+    assert (choice.master, choice.grade) == (cold, "A")
     assert best(DARK, [warm], frame=wanted) is None
     assert best(DARK, [warm], frame=frame()).remarks == ("temperature unknown",)
     # The cooler failed: the sensor is far from the set point that the header still claims.
@@ -170,8 +170,8 @@ def test_refusals_name_the_criterion_and_what_there_is():
 def test_nights_without_a_date_are_taken_last():
     undated, dated = master(BIAS, "undated", frames=500), master(BIAS, night(-900))
     assert best(BIAS, [undated, dated]).master == dated
-    found = best(BIAS, [undated])
-    assert (found.lag, found.grade) == (None, "B")
+    choice = best(BIAS, [undated])
+    assert (choice.lag, choice.grade) == (None, "B")
     own = best(BIAS, [undated, dated], frame=frame(night="undated"))
     assert (own.master, own.grade) == (undated, "A")
 
@@ -185,7 +185,7 @@ def archive(rng, masters=12):
         (("camera", "lfc"), ("binning", "2x2"), ("gain", "g1.1")),
         (("camera", "efosc"),),
     ]
-    found = {}
+    masters_by_name = {}
     for _ in range(masters):
         made = master(
             rng.choice([BIAS, DARK, FLAT]),
@@ -197,7 +197,7 @@ def archive(rng, masters=12):
             set_temperature=rng.choice([None, -20.0, -10.0]),
             temperature=rng.choice([None, -20.3, -19.9, -10.0]),
         )
-        found[made.product] = made
+        masters_by_name[made.product] = made
     asked = frame(
         night=night(rng.randint(-40, 40)),
         exptime=rng.choice([None, 0.0, 30.0, 300.0, 800.0]),
@@ -206,7 +206,7 @@ def archive(rng, masters=12):
         set_temperature=rng.choice([None, -20.0]),
         temperature=rng.choice([None, -20.0, -10.1]),
     )
-    return list(found.values()), asked
+    return list(masters_by_name.values()), asked
 
 
 def apart(first, second):
@@ -274,11 +274,11 @@ def by_the_rule(kind, masters, asked, noise, rules):
         own = rules.same_night and lag == 0
         key = (abs(lag) if is_last else 0, variance, abs(lag))
         ranked.append((tier, not own, exact, may_be_first, key, each.product))
-    found = [
+    candidates = [
         (tier, is_other, not (exact or (may and not near_exact)), key, product)
         for tier, is_other, exact, may, key, product in ranked
     ]
-    return [product for *_, product in sorted(found)[:5]]
+    return [product for *_, product in sorted(candidates)[:5]]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_random_archives(seed):
 
 def breaches(masters, asked, rules):
     """Return the hard keys that a choice breaks, by a reading that shares nothing with the rule."""
-    found = []
+    broken_keys = []
     shelf = Masters(masters, rules, lambda setup: DetectorNoise(read_noise=7.0, dark_rate=0.05))
     for kind in (BIAS, DARK, FLAT):
         for one in shelf.choose(kind, asked).candidates:
@@ -328,8 +328,8 @@ def breaches(masters, asked, rules):
                 "exposure": kind == DARK
                 and (is_exact != (same <= max(0.1, 1e-3 * asked.exptime)) and same > 0),
             }
-            found += [name for name, is_broken in broken.items() if is_broken]
-    return found
+            broken_keys += [name for name, is_broken in broken.items() if is_broken]
+    return broken_keys
 
 
 def test_no_breach_of_a_hard_key():
@@ -386,7 +386,7 @@ def drifting(rng):
     the ageing of the profile only, which is wrong by up to 3 times either way, and no jump.
     """
     ageing = 10 ** rng.uniform(-3, 0.7)
-    told = ageing * 3 ** rng.uniform(-1, 1)
+    estimate = ageing * 3 ** rng.uniform(-1, 1)
     swap, step, jump = (rng.randint(5, 25) for _ in range(3))
     size = 10 ** rng.uniform(-1, 1.5)
     setups = (LFC, (("camera", "spare"),))
@@ -408,7 +408,7 @@ def drifting(rng):
         is_across = first < day_of(night(jump)) <= last
         return ageing * (last - first) + size * is_across
 
-    noise = DetectorNoise(READ_NOISE, 0.0, bias_ageing=told, dark_ageing=told / 300.0**2)
+    noise = DetectorNoise(READ_NOISE, 0.0, bias_ageing=estimate, dark_ageing=estimate / 300.0**2)
     return masters, frames, noise, drift
 
 
@@ -441,8 +441,8 @@ def regrets(rng, kind):
             if m.product in costs
         }
         taken = [costs[shelf.choose(kind, asked).best.master.product] for shelf in shelves]
-        found = (min(costs.values()), *taken, costs[min(days, key=days.get)])
-        sums = [a + b + PHOTONS + READ_NOISE**2 for a, b in zip(sums, found, strict=True)]
+        variances = (min(costs.values()), *taken, costs[min(days, key=days.get)])
+        sums = [a + b + PHOTONS + READ_NOISE**2 for a, b in zip(sums, variances, strict=True)]
     return sums
 
 

@@ -76,10 +76,10 @@ def _calibrate(config):
 
 @pytest.fixture
 def archive(tmp_path):
-    found = Archive(tmp_path)
+    night_archive = Archive(tmp_path)
     for night, number in ((OLD, 4), (OWN, 6)):
-        found.take("bias", night, number)
-    return found
+        night_archive.take("bias", night, number)
+    return night_archive
 
 
 def night_of(done, product):
@@ -109,12 +109,12 @@ def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
     lags = {"own": 0, "refused": 1, "made": 2, "pending": 3, "later": -2}
     step = Step("flat", tuple(Use(name, lag, 1.0, 1.0, "A") for name, lag in lags.items()))
     pending = {"own", "pending", "later"}
-    found = {name: ledger.Record(name, "flat", "key") for name in lags}
-    found["refused"] = replace(found["refused"], status=ledger.REFUSED)
+    records = {name: ledger.Record(name, "flat", "key") for name in lags}
+    records["refused"] = replace(records["refused"], status=ledger.REFUSED)
     settings = {"direction": "causal", "same_night": True, "scale_up": 1}
     context = SimpleNamespace(
         settings={"calibrate": settings | {"temperature_tolerance": 0.5}},
-        planned=lambda name, make: make(), ledger={}, outcome=found.get,
+        planned=lambda name, make: make(), ledger={}, outcome=records.get,
         will_be_made=pending.__contains__,
     )  # fmt: skip
     needs, spare = needs_of(context, [step])
@@ -196,7 +196,7 @@ def test_a_late_faint_flat_leaves_the_frame_as_it_is(archive):
 
 @pytest.mark.parametrize("number", [1, 5])
 def test_flats_that_are_set_aside_late_bring_no_light(archive, tmp_path, number):
-    """One or all of a night's flats get a twin each, and stay in the group of their flat."""
+    """One or all flats of a night get a twin each, and stay in their combined flat's group."""
     archive.flats(OLD, 6_000)
     archive.flats(OWN, 2_000)
     frame = archive.take("science", OWN, electrons=5_000)

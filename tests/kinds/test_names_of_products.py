@@ -16,10 +16,10 @@ def groups_of(chain, tmp_path, raw):
     running = begin(raw, tmp_path / "out" / "results", {"simcam": chain.profile},
                     detector={"enabled": True})  # fmt: skip
     running.lock.close()
-    found = {}
+    groups = {}
     for group in running.context.groups.values():
-        found.setdefault(group.kind, []).append(group)
-    return found, running.context.planned_products
+        groups.setdefault(group.kind, []).append(group)
+    return groups, running.context.planned_products
 
 
 def test_filters_that_differ_in_capitals_have_flats_of_their_own(tmp_path):
@@ -59,7 +59,7 @@ def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, mode
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "said"),
+    ("name", "values", "meaning"),
     [
         ("gain", ("1.0", "2.0"), ("g1.0", "g2.0")),
         ("ccdsum", ("1 1", "2 2"), ("1x1", "2x2")),
@@ -72,14 +72,16 @@ def test_readout_modes_that_look_alike_have_products_of_their_own(tmp_path, mode
         ("exptime", ("60.0", "60.00000001"), None),
     ],
 )
-def test_a_number_in_the_name_of_a_master_tells_its_meaning(name, values, said):
+def test_a_number_in_the_name_of_a_master_tells_its_meaning(name, values, meaning):
     groups = [
         Group(f"combined/n/file{n}.fits", "n", "cam", ((name, value),), (), ("n",), kind="dark")
         for n, value in enumerate(values)
     ]
-    expected = ["file0", "file1"] if said is None else [f"dark {words}".strip() for words in said]
+    expected = (
+        ["file0", "file1"] if meaning is None else [f"dark {words}".strip() for words in meaning]
+    )
     assert list(master_names(groups, night="n").values()) == expected
     if name != "exptime":
         setups = [(("camera", "cam"), (name, value)) for value in values]
-        expected = [f"cam {words}".strip() for words in said]
+        expected = [f"cam {words}".strip() for words in meaning]
         assert list(setups_in_words(setups).values()) == expected

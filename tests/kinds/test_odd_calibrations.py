@@ -126,9 +126,11 @@ def test_a_card_without_a_gain_is_none(tmp_path, gain):
         '  - {name: A, data: {python: "[:, :10]"}, gain: {keyword: GAIN9}}\n'
         '  - {name: B, data: {python: "[:, 10:]"}, gain: 2}\n',
     )
-    found = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=gain)], file="a.fits")
-    assert [amplifier.gain for amplifier in found.amplifiers] == [None, 2]
-    assert found.notes[0].startswith("warning: gain: none is known of amplifier A (found B 2 e-")
+    frame_geometry = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=gain)], file="a.fits")
+    assert [amplifier.gain for amplifier in frame_geometry.amplifiers] == [None, 2]
+    assert frame_geometry.notes[0].startswith(
+        "warning: gain: none is known of amplifier A (found B 2 e-"
+    )
     known = camera.geometry([header(20, 9, INSTRUME="PROBE", GAIN9=1.5)], file="a.fits")
     assert known.notes == ()
 

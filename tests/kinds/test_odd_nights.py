@@ -66,11 +66,11 @@ def test_a_night_of_every_form_of_file_has_one_set_of_masters(tmp_path):
             rewrite(plain[stem], writer, suffix=suffix)
     rewrite(plain["science_r1"], as_extension)
     done = run(tmp_path, chain)
-    found = members_of(done)
-    assert {product: len(names) for product, names in found.items()} == {
-        product: 3 for product in (*FLATS.values(), *DARKS.values(), *found)
+    members = members_of(done)
+    assert {product: len(names) for product, names in members.items()} == {
+        product: 3 for product in (*FLATS.values(), *DARKS.values(), *members)
     }
-    assert len(found) == 5
+    assert len(members) == 5
     check_truth(done, chain)
 
 
@@ -88,9 +88,9 @@ def test_units_wheels_and_gains_in_other_spellings_part_nothing(tmp_path):
             wheels = ((band, "Clear"), ("Open", f" {band} "))[number % 2]
             edit(path, FILTER=None, FILTER1=wheels[0], FILTER2=wheels[1])
     done = run(tmp_path, chain)
-    found = members_of(done)
-    assert sorted(map(len, found.values())) == [3] * 5
-    assert all("_g1.2" in product for product in found)
+    members = members_of(done)
+    assert sorted(map(len, members.values())) == [3] * 5
+    assert all("_g1.2" in product for product in members)
     check_truth(done, chain)
 
 
@@ -101,9 +101,9 @@ def test_darks_without_a_temperature_are_with_those_of_the_only_one(tmp_path):
         cards = {"SET-TEMP": None} if "SET-TEMP" in fits.getheader(path) else {}
         edit(path, **cards, **({"CCD-TEMP": None} if path.stem.endswith("0_2") else {}))
     done = run(tmp_path, chain)
-    found = members_of(done)
+    members = members_of(done)
     for seconds, product in DARKS.items():
-        assert found[product] == [f"dark{seconds}_{n}.fits" for n in (1, 2, 3)]
+        assert members[product] == [f"dark{seconds}_{n}.fits" for n in (1, 2, 3)]
     check_truth(done, chain)
 
 
@@ -162,12 +162,12 @@ def test_flats_of_one_filter_in_several_spellings_are_one_group(tmp_path):
     edit(tmp_path / "raw/science_g1.fits", FILTER="Bessell g")
     edit(tmp_path / "raw/science_r1.fits", FILTER="ND2+r")
     done = run(tmp_path, chain)
-    found = members_of(done)
+    members = members_of(done)
     named = {
         FLATS["g"].replace("_g.", "_Bessell_g."): "g",
         FLATS["r"].replace("_r.", "_r+ND2."): "r",
     }
     for product, band in named.items():
-        assert found[product] == [f"flat_{band}{n}.fits" for n in (1, 2, 3)]
+        assert members[product] == [f"flat_{band}{n}.fits" for n in (1, 2, 3)]
         assert done.open(f"calibrated/science_{band}1.fits")[0].header["FLATIM"] == product
     check_truth(done, chain)

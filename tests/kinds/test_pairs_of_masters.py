@@ -38,14 +38,14 @@ def use(product, lag=0, variance=1.0, scale=1.0, **more):
 def pair(biases, darks, of_darks, *, others=(), ageing=0.01, **rules):
     """Return the products of bias and dark that are taken."""
     known = {each.product: each for each in others}
-    found = best_pair_first(
+    steps = best_pair_first(
         (Step("bias", tuple(biases)), Step("dark", tuple(darks))),
         Rules(**rules),
         ageing,
         of_darks.get,
         lambda products: [known[each] for each in products if each in known],
     )
-    return tuple(step.uses[0].product for step in found)
+    return tuple(step.uses[0].product for step in steps)
 
 
 def test_the_bias_of_the_dark_is_taken_where_it_cancels():
@@ -122,8 +122,8 @@ def test_the_variance_of_two_biases_is_that_of_levels_that_wander(k, days):
     taken = use("b", to_bias, 1.3**2 + ageing * abs(to_bias))
     dark = use("d", to_dark, 1.0, scale=k)
     of_dark = use("b", bias_to_dark, 1.3**2 + ageing * abs(bias_to_dark))
-    found = variance_of_biases(taken, dark, of_dark, ageing)
-    assert found == pytest.approx(same, rel=0.05, abs=1e-9)
+    variance = variance_of_biases(taken, dark, of_dark, ageing)
+    assert variance == pytest.approx(same, rel=0.05, abs=1e-9)
 
 
 # -- whole nights ----------------------------------------------------------------------------------
@@ -149,15 +149,17 @@ def test_the_noise_of_what_is_subtracted_is_what_header_and_plan_say(tmp_path, s
     # Hot pixels have more noise of their own than the median that the cards are.
     good = chain.good() & (chain.dark(60.0) < 3 * np.median(chain.dark(60.0)))
     variance = (off * gain)[good].var()
-    said = header["MBNOISE"] ** 2 + header["MDNOISE"] ** 2
-    assert said == pytest.approx(variance, rel=0.1)
+    stated = header["MBNOISE"] ** 2 + header["MDNOISE"] ** 2
+    assert stated == pytest.approx(variance, rel=0.1)
     assert (header["MBNOISE"] > 0) == same_night
     (block,) = night_plan.blocks_of(done.context, "2024-03-10")
     parts = block.noises[0].budget.parts
     assert parts["bias"] + parts["dark"] == pytest.approx(variance, rel=0.15)
-    found = verdicts.verify(product, raw=tmp_path / "raw", results=tmp_path / "results", whole=True)
-    assert (found.verdict, found.reason) == ("verified", "")
-    assert "standard errors to 2e-05" in found.compared
+    outcome = verdicts.verify(
+        product, raw=tmp_path / "raw", results=tmp_path / "results", whole=True
+    )
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
+    assert "standard errors to 2e-05" in outcome.compared
 
 
 @pytest.mark.parametrize(("darks", "night"), [((), "2024-03-01"), (((900.0, 3),), "2024-03-10")])

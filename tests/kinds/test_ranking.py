@@ -35,8 +35,8 @@ def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
     shelf = shelf_of(masters)
     frame = ObservedAs((), night, exptime, "g", **temperatures)
-    found = rank_candidates(shelf, kind, frame, NOISE, rules or Rules(), exptime)
-    return [(each.master.product, each.grade, each.lag, each.scale) for each in found]
+    candidates = rank_candidates(shelf, kind, frame, NOISE, rules or Rules(), exptime)
+    return [(each.master.product, each.grade, each.lag, each.scale) for each in candidates]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_an_exact_dark_goes_before_one_scaled_down_and_that_before_one_scaled_up
 
 def test_a_dark_of_another_temperature_is_no_candidate():
     cold, warm = master("dark", set_temperature=-20.0), master("dark", set_temperature=-10.0)
-    (found,) = order("dark", [warm, cold], set_temperature=-20.0)
-    assert found == (cold.product, "A", 0, 1.0)
+    (candidate,) = order("dark", [warm, cold], set_temperature=-20.0)
+    assert candidate == (cold.product, "A", 0, 1.0)
 
 
 def test_frames_with_the_same_candidates_ask_the_same_question():

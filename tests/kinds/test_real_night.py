@@ -89,14 +89,14 @@ def product(night):
     def name(kind, what=""):
         ending = re.escape(f"{what and '_' + what}.fits")
         pattern = rf"combined/{NIGHT}/{kind}_apogee-usb-net[^_]*_1536x24_1x1_Monochrome{ending}"
-        (found,) = (each for each in night.records if re.fullmatch(pattern, each))
-        return found
+        (one_product,) = (each for each in night.records if re.fullmatch(pattern, each))
+        return one_product
 
     return name
 
 
 def test_every_calibration_frame_is_in_the_group_it_belongs_to(night, product):
-    found = {
+    members = {
         p: set(r.data["members"])
         for p, r in night.records.items()
         if r.kind in ("bias", "dark", "flat")
@@ -104,9 +104,9 @@ def test_every_calibration_frame_is_in_the_group_it_belongs_to(night, product):
     wanted = {product("bias"): BIASES}
     wanted |= {product("dark", f"{t}s"): files for t, files in DARKS.items()}
     wanted |= {product("flat", band): files for band, files in FLATS.items()}
-    assert found == wanted
+    assert members == wanted
     assert {r.status for r in night.records.values()} == {ledger.MADE}
-    assert sum(map(len, found.values())) == 60
+    assert sum(map(len, members.values())) == 60
 
 
 def test_every_flat_has_the_dark_of_its_own_exposure(night, product):

@@ -91,8 +91,8 @@ def test_ccdproc_and_astropy_open_them(tmp_path):
     assert str(ccd.unit) == "electron"
     assert ccd.uncertainty.uncertainty_type == "std"
     assert ccd.mask.shape == ccd.shape == (101, 103)
-    found = ImageFileCollection(done.results / "calibrated")
-    assert list(found.summary["calgrade"]) == ["A", "A", "A"]
+    collection = ImageFileCollection(done.results / "calibrated")
+    assert list(collection.summary["calgrade"]) == ["A", "A", "A"]
 
 
 def test_the_table_has_a_line_for_each_step_of_each_frame(tmp_path):
@@ -126,16 +126,16 @@ CHAINS = {
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_what_there_is_is_applied_and_what_is_missing_is_said(tmp_path, name):
-    options, grade, applied, said = CHAINS[name]
+    options, grade, applied, note = CHAINS[name]
     chain = take(tmp_path, **(FEW | options))
     done = run(tmp_path, chain)
     record, header = done.records[SCIENCE], done.open(SCIENCE)[0].header
     steps = [step for step in ("bias", "dark", "flat") if f"{step.upper()}IM" in header]
     assert (record.data["grade"], header["CALGRADE"]) == (grade, grade)
     assert steps == applied
-    assert said in "; ".join(map(str, header["HISTORY"]))
+    assert note in "; ".join(map(str, header["HISTORY"]))
     lines = [line for line in done.lines if line.startswith("calibrated without ")]
-    assert bool(lines) == ("no " in said)
+    assert bool(lines) == ("no " in note)
     table = pd.read_csv(done.results / "associations.csv").set_index(["frame", "step"])
     for step in ("bias", "dark", "flat"):
         assert (table.master[SCIENCE, step] == table.master[SCIENCE, step]) == (step in applied)
@@ -470,6 +470,6 @@ def test_compressed_frames_are_the_same_pixels_and_are_made_again_alone(tmp_path
         ccd = CCDData.read(path, hdu=1)
         assert (str(ccd.unit), ccd.uncertainty.uncertainty_type) == ("electron", "std")
         assert ccd.mask.any()
-    found = ImageFileCollection(done.results / "calibrated")
-    assert list(found.summary["calgrade"]) == ["A", "A", "A"]
+    collection = ImageFileCollection(done.results / "calibrated")
+    assert list(collection.summary["calgrade"]) == ["A", "A", "A"]
     assert set(plan_of(tmp_path, chain)[1]) == frames

@@ -99,8 +99,8 @@ def test_a_window_is_calibrated_with_the_masters_of_the_whole_chip(night):
         assert (header[f"{kind}IM"], header[f"{kind}KEY"]) == (own[f"{kind}IM"], own[f"{kind}KEY"])
         assert f"{kind}CUT" not in own
     assert (header["CALGRADE"], own["CALGRADE"]) == ("B", "A")
-    said = " ".join(" ".join(map(str, header["HISTORY"])).split())
-    assert "grade B: flat cut to its pixels [31:90,21:70]" in said
+    history = " ".join(" ".join(map(str, header["HISTORY"])).split())
+    assert "grade B: flat cut to its pixels [31:90,21:70]" in history
 
 
 def test_table_plan_and_story_tell_of_the_cut(night):
@@ -124,10 +124,10 @@ def test_table_plan_and_story_tell_of_the_cut(night):
     for row in rows:
         assert "cut to its pixels [31:90" in ",".join(row)
         assert row[-2:] == ["B", "yes"]
-    told = product_explanation.explain_product(results, "calibrated/window_science_g1.fits")
+    explanation = product_explanation.explain_product(results, "calibrated/window_science_g1.fits")
     for words in ("chosen: ", "nights before the frame: 0, "):
-        assert sum(f"{words}cut to its pixels [31:90,21:70]" in line or
-                   f"{words}own night; cut" in line for line in told) == 3, told  # fmt: skip
+        ends = (f"{words}cut to its pixels [31:90,21:70]", f"{words}own night; cut")
+        assert sum(any(end in line for end in ends) for line in explanation) == 3, explanation
 
 
 def test_what_was_cut_is_verified(night):
@@ -228,11 +228,11 @@ def test_of_two_windows_of_one_size_each_has_its_own_larger_one(night):
     session = begin(night, night.parent / "results", {"simcam": PROFILE})
     session.lock.close()
     groups = session.context.groups
-    found = [
+    cuts = [
         [[use.cut for use in step.uses] for step in groups[f"calibrated/{name}.fits"].steps]
         for name in ("window_science_g1", "right")
     ]
-    assert found == [[["[11:50,21:70]"]] * 3, [[]] * 3]
+    assert cuts == [[["[11:50,21:70]"]] * 3, [[]] * 3]
 
 
 def _origin_and_other_binning(raw):

@@ -42,7 +42,7 @@ def picture(folder, name, what, seed):
 
 def tiles(folder, number):
     """Frames of three types by turns; every third is science and calibrated as well."""
-    found = []
+    shown = []
     for n in range(number):
         kind = KINDS[n % 3]
         pictures = [picture(folder, f"f{n}", "reduced", n)]
@@ -52,9 +52,9 @@ def tiles(folder, number):
         time = f"2024-03-01T{n // 60:02d}:{n % 60:02d}:00"
         notes = (("grade C", "no dark"),) if n == 2 else ()
         words = f"{kind}, V, 5 s"
-        found.append(Tile(f"f{n}.fits", kind, words, time, marks, tuple(pictures), notes))
+        shown.append(Tile(f"f{n}.fits", kind, words, time, marks, tuple(pictures), notes))
     gone = Tile(ODD, "science", "science", "", (("set aside", "it is empty"),))
-    return [*found, gone]
+    return [*shown, gone]
 
 
 def night(folder, number):
@@ -244,13 +244,13 @@ def test_tables_sort_by_number_and_filter(tmp_path):
     const said = table.closest("details").querySelector("[role=status]").textContent;
     return [rising, sorted, falling, column(0), said, button("Level").title];
     """
-    rising, sorted_, falling, filtered, said, title = act(page, script)
+    rising, sorted_, falling, filtered, count, title = act(page, script)
     # f0, f3 ... f42 are biases, of levels 1000, 997 ...: as text, 1000 would come before 973.
     levels = [f"{1000 - n:.1f}" for n in range(0, 45, 3)]
     assert falling == levels
     assert rising == levels[::-1]
     assert sorted_ == ["ascending"]
-    assert (filtered, said) == (["f27.fits"], "1 of 15 rows")
+    assert (filtered, count) == (["f27.fits"], "1 of 15 rows")
     assert title == "Level of the overscan in adu, one for each amplifier"
 
 

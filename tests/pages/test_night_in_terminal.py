@@ -65,58 +65,58 @@ def test_frames_of_one_group_share_a_line_with_their_number():
 
 
 def test_what_is_not_well_is_named_with_its_reason():
-    said = text()
-    assert "set aside   x1: the file is no FITS file\n" in said
-    assert "incomplete  y1: the file is incomplete" in said
+    output = text()
+    assert "set aside   x1: the file is no FITS file\n" in output
+    assert "incomplete  y1: the file is incomplete" in output
 
 
 def test_many_frames_set_aside_are_counted():
     many = [frame(f"x{n}", "", status="set aside", reason="r") for n in range(9)]
-    said = text(frames=many).splitlines()
-    assert sum(line.endswith(": r") for line in said) == 5
-    assert said[-1].strip() == "and 4 more, see inventory.csv"
+    output = text(frames=many).splitlines()
+    assert sum(line.endswith(": r") for line in output) == 5
+    assert output[-1].strip() == "and 4 more, see inventory.csv"
 
 
 def test_masters_and_grades():
     refused = BIAS | {"group": "bias_b", "product": "", "note": "two levels"}
-    said = text(
+    output = text(
         biases=[BIAS | {"note": "noisy"}, refused],
         steps=[STEP, STEP | {"step": "bias", "grade": "A"}, STEP | {"frame": "s2", "grade": "A"}],
     )
-    assert "bias (bias_cam)   7 frames  level 1139.2 adu, read noise 10.00 adu" in said
-    assert "bias (bias_b): not made: two levels" in said
-    assert "calibrated  2 frames: 1 of grade A, 1 of grade C" in said
-    assert "1 frame: none (dark)" in said
-    assert "warnings    bias_cam: noisy" in said
-    assert said.count("bias_b") == 1
+    assert "bias (bias_cam)   7 frames  level 1139.2 adu, read noise 10.00 adu" in output
+    assert "bias (bias_b): not made: two levels" in output
+    assert "calibrated  2 frames: 1 of grade A, 1 of grade C" in output
+    assert "1 frame: none (dark)" in output
+    assert "warnings    bias_cam: noisy" in output
+    assert output.count("bias_b") == 1
 
 
 def test_every_amplifier_has_its_figures():
     other = BIAS | {"level": "965.24", "amplifier": "right"}
     tables = terminal.Tables(FRAMES, biases=[BIAS | {"amplifier": "left"}, other])
-    said = terminal.night_text("2020-01-01", tables, width=200)
-    assert "level 1139.2 / 965.2 adu, read noise 10.00 / 10.00 adu (left / right)" in said
+    output = terminal.night_text("2020-01-01", tables, width=200)
+    assert "level 1139.2 / 965.2 adu, read noise 10.00 / 10.00 adu (left / right)" in output
 
 
 def test_warnings_on_frames_are_told_once_for_each_kind():
     why = "warning: the overscan has a noise of {} adu; look at it; warning: another"
     odd = [frame(f"w{n}", "flat", reason=why.format(20 + n / 4)) for n in range(3)]
-    said = text(frames=[*FRAMES, *odd, frame("w9", "flat", reason="other words")])
-    said = " ".join(said.split())
+    output = text(frames=[*FRAMES, *odd, frame("w9", "flat", reason="other words")])
+    output = " ".join(output.split())
     assert (
         "warnings w0 (the first of 3 frames): the overscan has a noise of 20.0 adu; look at it"
         " w0 (the first of 3 frames): another set aside"
-    ) in said
-    assert "other words" not in said
+    ) in output
+    assert "other words" not in output
 
 
 def test_reasons_go_on_in_the_next_line_of_a_narrow_terminal():
     why = "no dark for 600 s of a camera with a long name: there is none at all"
-    said = terminal.night_text(
+    output = terminal.night_text(
         "2020-01-01", terminal.Tables(FRAMES, steps=[STEP | {"reason": why}]), width=50
     )
-    assert why in " ".join(said.split())
-    assert max(map(len, said.splitlines())) <= 50
+    assert why in " ".join(output.split())
+    assert max(map(len, output.splitlines())) <= 50
 
 
 def test_flats_are_called_by_their_light_and_by_their_name_where_it_is_the_same():
@@ -126,12 +126,12 @@ def test_flats_are_called_by_their_light_and_by_their_name_where_it_is_the_same(
         "group": "flat_cam_Gr_3_slit_1",
         "signal_to_noise": "276.2",
     }
-    said = text(flats=[flat, flat | {"light": "g'", "group": "flat_cam_g"}])
-    assert "flat Gr#3         7 frames" in said
-    assert "flat g'           7 frames" in said
-    said = text(flats=[flat, flat | {"group": "flat_cam_Gr_3_slit_5"}])
-    assert "flat Gr#3 (flat_cam_Gr_3_slit_1)" in said
-    assert "flat Gr#3 (flat_cam_Gr_3_slit_5)" in said
+    output = text(flats=[flat, flat | {"light": "g'", "group": "flat_cam_g"}])
+    assert "flat Gr#3         7 frames" in output
+    assert "flat g'           7 frames" in output
+    output = text(flats=[flat, flat | {"group": "flat_cam_Gr_3_slit_5"}])
+    assert "flat Gr#3 (flat_cam_Gr_3_slit_1)" in output
+    assert "flat Gr#3 (flat_cam_Gr_3_slit_5)" in output
 
 
 def test_frames_of_two_cameras_have_lines_of_their_own():
@@ -154,19 +154,19 @@ def test_frames_of_two_cameras_have_lines_of_their_own():
 def test_darks_whose_exposures_are_written_alike_have_their_names():
     dark = {"night": "2020-01-01", "frames": "3", "unit": "adu", "rate": "0.1", "hot": "4",
             "product": "p", "note": ""}  # fmt: skip
-    said = text(
+    output = text(
         darks=[
             dark | {"group": f"dark_cam_{seconds}s", "seconds": seconds}
             for seconds in ("300.0", "300.4", "20.0")
         ]
     )
     for words in ("dark 300 s (dark_cam_300.0s)", "dark 300 s (dark_cam_300.4s)", "dark 20 s  "):
-        assert said.count(words) == 1, words
+        assert output.count(words) == 1, words
 
 
 def test_lines_are_cut_at_the_width_of_the_terminal():
-    said = terminal.night_text("2020-01-01", terminal.Tables(FRAMES), width=30, page="p" * 50)
-    *lines, last = said.splitlines()
+    output = terminal.night_text("2020-01-01", terminal.Tables(FRAMES), width=30, page="p" * 50)
+    *lines, last = output.splitlines()
     assert max(map(len, lines)) == 30
     assert last.endswith("p" * 50)
 
@@ -184,9 +184,9 @@ def results(tmp_path):
 def test_the_last_night_is_the_default(tmp_path, capsys):
     folder = results(tmp_path)
     assert script.main([f"results={folder}"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("night 2020-01-01  cam\n9 frames: all 9 readable\n")
-    assert said.endswith("\nothers      2019-12-31; night=NIGHT prints one\n")
+    output = capsys.readouterr().out
+    assert output.startswith("night 2020-01-01  cam\n9 frames: all 9 readable\n")
+    assert output.endswith("\nothers      2019-12-31; night=NIGHT prints one\n")
     assert script.main([f"results={folder}", "2019-12-31"]) == 0
     assert capsys.readouterr().out.startswith("night 2019-12-31  cam\n")
 
@@ -217,7 +217,7 @@ def text_of_page(others):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "results: is not given; write results=FOLDER"),
         (["results=/nix"], "there is no inventory"),
@@ -225,11 +225,11 @@ def text_of_page(others):
         (["results=HERE", "a", "b"], "is not understood (found 'b')"),
     ],
 )
-def test_a_wrong_call_is_one_line(tmp_path, capsys, words, said):
+def test_a_wrong_call_is_one_line(tmp_path, capsys, words, message):
     folder = results(tmp_path)
     assert script.main([word.replace("HERE", str(folder)) for word in words]) == 1
     captured = capsys.readouterr()
-    assert said in captured.err
+    assert message in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
 
@@ -249,8 +249,8 @@ def test_a_night_of_many_kinds_fits_the_screen(height):
     frames += [frame(f"x{n}", "", status="set aside", reason="no FITS") for n in range(9)]
     steps = [STEP | {"frame": f"calibrated/s{n}.fits"} for n in range(4)]
     tables = terminal.Tables(frames, [BIAS] * 9, steps=steps)
-    said = terminal.night_text("2020-01-01", tables, page="p" * 150, width=80, height=height)
-    lines = said.splitlines()
+    output = terminal.night_text("2020-01-01", tables, page="p" * 150, width=80, height=height)
+    lines = output.splitlines()
     whole = terminal.night_text("2020-01-01", tables, page="p" * 150).splitlines()
     assert len(lines) + 1 + 1 <= height  # the page takes two lines, the prompt one
     assert lines[:2] == whole[:2]
@@ -259,8 +259,8 @@ def test_a_night_of_many_kinds_fits_the_screen(height):
     assert {"type", "masters", "calibrated", "set", "page"} <= labels
     # Whatever is left out is counted.
     counted = sum(int(line.split()[2]) for line in lines if "... and" in line and "more" in line)
-    told = [line for line in lines if line and not line.strip().startswith("... and")]
-    assert len(told) + counted >= len([line for line in whole if line])
+    entries = [line for line in lines if line and not line.strip().startswith("... and")]
+    assert len(entries) + counted >= len([line for line in whole if line])
 
 
 def test_frames_that_were_not_calibrated_are_not_counted_as_calibrated():
@@ -273,9 +273,9 @@ def test_frames_that_were_not_calibrated_are_not_counted_as_calibrated():
         STEP | own | {"grade": "A", "reason": "own night"},
         STEP | own | {"step": "flat", "reason": why},
     ]
-    said = " ".join(text(steps=steps).split())
-    assert f"calibrated 1 frame: 1 of grade A; 1 frame not calibrated 1 frame: {why} (not" in said
-    assert "grade C" not in said
+    output = " ".join(text(steps=steps).split())
+    assert f"calibrated 1 frame: 1 of grade A; 1 frame not calibrated 1 frame: {why} (not" in output
+    assert "grade C" not in output
     assert "calibrated 0 frames; 1 frame not" in " ".join(text(steps=steps[1:]).split())
 
 
@@ -284,7 +284,7 @@ def test_reasons_beyond_the_fifth_are_counted():
         STEP | {"frame": f"calibrated/s{n}.fits", "grade": "B", "reason": f"{n} nights before"}
         for n in range(1, 8)
     ]
-    said = text(steps=steps)
-    assert "1 frame: 5 nights before" in said
-    assert "6 nights before" not in said
-    assert "and 2 more reasons, see associations.csv" in said
+    output = text(steps=steps)
+    assert "1 frame: 5 nights before" in output
+    assert "6 nights before" not in output
+    assert "and 2 more reasons, see associations.csv" in output

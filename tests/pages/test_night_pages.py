@@ -51,18 +51,18 @@ def fill(raw, frames, **cards):
 
 
 @pytest.mark.parametrize(
-    ("claim", "said"), [(6.0, ""), (9.0, "% less than the 9"), (4.0, "% more than the 4")]
+    ("claim", "sentence"), [(6.0, ""), (9.0, "% less than the 9"), (4.0, "% more than the 4")]
 )
-def test_a_read_noise_that_is_not_what_is_claimed_is_said(claim, said, tmp_path):
+def test_a_read_noise_that_is_not_what_is_claimed_is_said(claim, sentence, tmp_path):
     """Simulated are 4 adu and so 6 electrons."""
     fill(tmp_path / "raw", biases(5))
     text = text_of(made(tmp_path, PROFILE % claim))
-    assert ("that are claimed" in text) == bool(said)
-    if said:
+    assert ("that are claimed" in text) == bool(sentence)
+    if sentence:
         percent = {9.0: 33, 4.0: 50}[claim]
-        found = re.search(r"test A: the read noise is ([\d.]+) electrons, (\d+) " + said, text)
-        assert float(found[1]) == pytest.approx(6, rel=0.06)
-        assert int(found[2]) == pytest.approx(percent, abs=8)
+        match = re.search(r"test A: the read noise is ([\d.]+) electrons, (\d+) " + sentence, text)
+        assert float(match[1]) == pytest.approx(6, rel=0.06)
+        assert int(match[2]) == pytest.approx(percent, abs=8)
 
 
 def test_amplifiers_without_signal_are_named(tmp_path):
@@ -113,7 +113,7 @@ def test_two_biases_say_their_read_noise_though_they_are_not_combined(count, tmp
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "sentence"),
     [
         ({}, "The median of the overscan [67:72,1:40] was subtracted row by row, and the pixels"),
         (
@@ -124,9 +124,9 @@ def test_two_biases_say_their_read_noise_though_they_are_not_combined(count, tmp
         ({"subtract": False}, "No overscan was subtracted, and the pixels [1:64,1:40] were kept"),
     ],
 )
-def test_the_recipe_is_told(recipe, said, tmp_path):
+def test_the_recipe_is_told(recipe, sentence, tmp_path):
     fill(tmp_path / "raw", biases(1))
-    assert said in text_of(made(tmp_path, reduction=recipe))
+    assert sentence in text_of(made(tmp_path, reduction=recipe))
 
 
 def test_what_a_picture_of_a_frame_shows(tmp_path):
@@ -209,12 +209,12 @@ def test_a_combined_bias_noisier_than_predicted_is_said(tmp_path):
     ratio = np.sqrt((16 / 8 + 4) / (16 / 8 + 1))
     assert row["combined_noise"] / row["predicted_noise"] == pytest.approx(ratio, rel=0.06)
     percent = round(100 * (row["combined_noise"] / row["predicted_noise"] - 1))
-    said = (
+    sentence = (
         f"{percent} % more than the {row['predicted_noise']:.3g} adu that the read noise predicts"
     )
-    assert said in row["note"]
-    assert said in text_of(run)
-    assert any(said in line for line in run.lines)
+    assert sentence in row["note"]
+    assert sentence in text_of(run)
+    assert any(sentence in line for line in run.lines)
 
 
 def test_that_combining_is_switched_off_is_said(tmp_path):
@@ -294,10 +294,10 @@ def test_groups_of_several_nights_are_shown_on_the_last_of_them(tmp_path):
     run = made(tmp_path, bias={"group_by": ["ccdsum"]})
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
     assert (row["night"], row["frames"]) == ("all", 8)
-    said = "combined with those of other nights: see night 2020-03-02."
+    sentence = "combined with those of other nights: see night 2020-03-02."
     first, last = (text_of(run, f"nights/2020-03-0{n}/report.html") for n in (1, 2))
-    assert said in first
-    assert said not in last
+    assert sentence in first
+    assert sentence not in last
     assert "Combined bias: 8 biases, noise of a pixel" in last
     assert f"{row['group']}.fits" in last
     assert "1 combined bias made of 1 group of biases." in text_of(run, "report.html")
@@ -337,7 +337,7 @@ def test_a_page_shows_the_figures_of_thirty_nights_and_none_after_its_own(tmp_pa
         for product in (f"combined/{night}/b.fits", f"combined/{night}/a.fits"):
             context.groups[product] = Group(product, night, "test", (), (), (night,), kind="bias")
     for place in (0, 28, 29, 30, 39):
-        found = [group.product for group in trend_groups(BIAS_KIND, context, nights[place])]
+        products = [group.product for group in trend_groups(BIAS_KIND, context, nights[place])]
         shown = nights[max(0, place - 29) : place + 1]
-        assert found == [f"combined/{night}/{x}.fits" for night in shown for x in "ab"]
+        assert products == [f"combined/{night}/{x}.fits" for night in shown for x in "ab"]
         assert len(shown) == min(place + 1, 30)

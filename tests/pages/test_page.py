@@ -182,7 +182,7 @@ class Reader(html.parser.HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
     def values(self, name):
-        return [value for _, found, value in self.attributes if found == name]
+        return [value for _, key, value in self.attributes if key == name]
 
 
 PAGES = {"night": lambda: night_page_html(night()), "index": lambda: index_page(index())}
@@ -260,25 +260,25 @@ def test_the_summary_says_in_plain_words_what_was_done():
 
 
 def test_words_of_files_stand_in_their_own_letters():
-    said = "look at `overscan:` in <the> profile"
-    page = night_page_html(replace(night(), notes=(said, "an odd ` alone")))
+    note = "look at `overscan:` in <the> profile"
+    page = night_page_html(replace(night(), notes=(note, "an odd ` alone")))
     assert "look at <code>overscan:</code> in &lt;the&gt; profile" in page
     assert "an odd ` alone" in page
 
 
 @pytest.mark.parametrize(
-    ("levels", "said"),
+    ("levels", "claim"),
     [
         (((9.0,), (9.0,)), "the level of the overscan was subtracted from each."),
         (((), ()), "no overscan was subtracted."),
         (((9.0,), ()), "subtracted from 1 of them, none from the others."),
     ],
 )
-def test_no_more_is_claimed_than_was_done(levels, said):
+def test_no_more_is_claimed_than_was_done(levels, claim):
     two = (replace(frame, levels=each) for frame, each in zip(frames(2), levels, strict=True))
     text = Reader(night_page_html(assembled("n", tuple(two)))).text
     assert "2 frames reduced: " in text
-    assert said in text
+    assert claim in text
 
 
 def test_every_frame_has_its_row():
@@ -452,15 +452,15 @@ def test_a_browser_renders_the_page(name, tmp_path):
     page = tmp_path / f"{name}.html"
     page.write_text(PAGES[name](), encoding="utf-8")
     text, shot = seen(page, width=900, height=5000)
-    found, given = Reader(text), Reader(page.read_text(encoding="utf-8"))
-    assert found.text == given.text
-    assert found.rows == given.rows
-    assert found.tags["img"] == given.tags["img"] > 0
+    rendered, given = Reader(text), Reader(page.read_text(encoding="utf-8"))
+    assert rendered.text == given.text
+    assert rendered.rows == given.rows
+    assert rendered.tags["img"] == given.tags["img"] > 0
     pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
     assert pixels.shape[1] == 900
     drawn = (np.abs(pixels - (250, 20, 200)).max(axis=2) < 40).sum()
     each = 800 * 330  # what one picture takes of a window of this width
-    assert drawn > 0.8 * each * found.tags["img"]
+    assert drawn > 0.8 * each * rendered.tags["img"]
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_what_is_not_as_it_should_be_stands_with_its_bias():
 
 
 @pytest.mark.parametrize(
-    ("grades", "uncalibrated", "level", "said"),
+    ("grades", "uncalibrated", "level", "state"),
     [
         ((("A", 1), ("B", 3)), 0, 4, "calibrated: 1 of grade A, 3 of grade B"),
         ((("B", 2), ("C", 2)), 0, 3, "calibrated: 2 of grade B, 2 of grade C"),
@@ -490,13 +490,15 @@ def test_what_is_not_as_it_should_be_stands_with_its_bias():
         ((), 0, 4, "2 of 2 combined biases"),
     ],
 )
-def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(grades, uncalibrated, level, said):
+def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(
+    grades, uncalibrated, level, state
+):
     line = NightLine(
         "2016-01-16", "p.html", ("lfc",), (("bias", 8),), 8, combined=2, groups=2,
         grades=grades, uncalibrated=uncalibrated,
     )  # fmt: skip
     assert calendar.level(line) == level
-    assert calendar.words_on_state(line).endswith(f", {said}")
+    assert calendar.words_on_state(line).endswith(f", {state}")
     text = Reader(index_page(IndexPage(nights=(line,)))).text
     assert ("Calibrated frames" in text) == bool(grades or uncalibrated)
 
@@ -591,12 +593,12 @@ def test_words_of_pictures_can_be_read_on_their_grounds():
             before_after._DATA_GROUND,
         ),
     }
-    found = {
+    contrasts = {
         (text, ground): round(contrast(text, ground), 2)
         for text, others in grounds.items()
         for ground in others
     }
-    assert {pair: ratio for pair, ratio in found.items() if ratio < 4.5} == {}
+    assert {pair: ratio for pair, ratio in contrasts.items() if ratio < 4.5} == {}
 
 
 def test_a_remark_has_no_line_break_between_a_number_and_its_unit():

@@ -59,8 +59,8 @@ def profile(given):
 
 
 def test_the_profile_shows_the_leaked_light_at_its_columns():
-    found = profile(frame())
-    values = dict(zip(found.columns.tolist(), found.lines[0], strict=True))
+    columns_profile = profile(frame())
+    values = dict(zip(columns_profile.columns.tolist(), columns_profile.lines[0], strict=True))
     error = 5 * 1.2 * NOISE / math.sqrt(NY)
     for column, leak in zip(range(DATA, DATA + 3), LEAK, strict=True):
         assert values[column] == pytest.approx(LEVEL + leak, abs=error)
@@ -100,8 +100,8 @@ def test_a_strip_of_rows_has_the_profile_of_the_same_strip_in_columns(along):
 )
 def test_strips_far_apart_are_not_drawn_together(spans, groups):
     given = frame(strips=tuple(OverscanStrip((0, NY, x0, x1)) for x0, x1 in spans))
-    found = [[strip.region[2] for strip in group] for group in strip_groups(given)]
-    assert found == groups
+    regions = [[strip.region[2] for strip in group] for group in strip_groups(given)]
+    assert regions == groups
 
 
 def test_quadrants_with_overscan_in_the_same_columns_have_a_line_each():
@@ -109,8 +109,10 @@ def test_quadrants_with_overscan_in_the_same_columns_have_a_line_each():
     raw[40:] += 50
     strips = (OverscanStrip((0, 40, 30, 40), "low"), OverscanStrip((40, 80, 30, 40), "high"))
     given = frame(raw=raw, reduced=raw[:, :30], strips=strips, data=(), header_region=None)
-    (found,) = take_panels(given, 100).profiles
-    assert [float(line.mean()) for line in found.lines] == pytest.approx([1000, 1050], abs=2)
+    (columns_profile,) = take_panels(given, 100).profiles
+    assert [float(line.mean()) for line in columns_profile.lines] == pytest.approx(
+        [1000, 1050], abs=2
+    )
 
 
 def test_what_is_taken_holds_on_to_no_pixels_of_the_frame():

@@ -38,12 +38,12 @@ def test_boxes_have_their_colours_to_the_edge():
     raster = Raster(8, 6, ground="#ffffff")
     raster.fill(2, 1, 5, 4, "#123456")
     raster.outline(0, 0, 8, 6, "#aa0000")
-    found = seen(raster)
-    assert (found[2:4, 2:5] == rgb("#123456")).all()
-    assert (found[[0, -1]] == rgb("#aa0000")).all()
-    assert (found[:, [0, -1]] == rgb("#aa0000")).all()
-    assert (found[1:4, 1] == 255).all()
-    assert (found[4, 1:-1] == 255).all()
+    pixels = seen(raster)
+    assert (pixels[2:4, 2:5] == rgb("#123456")).all()
+    assert (pixels[[0, -1]] == rgb("#aa0000")).all()
+    assert (pixels[:, [0, -1]] == rgb("#aa0000")).all()
+    assert (pixels[1:4, 1] == 255).all()
+    assert (pixels[4, 1:-1] == 255).all()
 
 
 def test_a_colour_too_many_is_the_nearest_one():
@@ -59,8 +59,8 @@ def test_letters_lie_between_their_colour_and_whatever_ground_they_are_on():
     raster = Raster(200, 40, ground="#ffffff")
     raster.fill(100, 0, 200, 40, "#0000ff")
     raster.text(100, 20, "MMMMMMMM", "#ff0000", points=14, anchor="mm")
-    found = seen(raster)
-    left, right = found[:, :100], found[:, 100:]
+    pixels = seen(raster)
+    left, right = pixels[:, :100], pixels[:, 100:]
     assert (left == rgb("#ff0000")).all(axis=2).sum() > 100
     assert (right == rgb("#ff0000")).all(axis=2).sum() > 100
     assert (left[..., 1] == left[..., 2]).all()  # from white to red
@@ -94,11 +94,11 @@ def test_upright_text_is_as_tall_as_it_was_wide():
 def test_a_line_goes_through_its_points_and_ends_at_its_box():
     raster = Raster(100, 60, ground="#ffffff")
     raster.curve([(0, 30), (50, 30), (150, -40)], "#000000", 2, (10, 5, 90, 55))
-    found = seen(raster)[..., 0]
-    assert (found[29:31, 12:45] == 0).all()
-    assert (found[:, :10] == 255).all()
-    assert (found[:5] == 255).all()
-    assert found[9, 80] < 60 or found[8, 80] < 60  # half of the way up to (150, -40)
+    pixels = seen(raster)[..., 0]
+    assert (pixels[29:31, 12:45] == 0).all()
+    assert (pixels[:, :10] == 255).all()
+    assert (pixels[:5] == 255).all()
+    assert pixels[9, 80] < 60 or pixels[8, 80] < 60  # half of the way up to (150, -40)
 
 
 def test_the_same_picture_is_the_same_bytes_and_says_nothing_else():
@@ -109,9 +109,9 @@ def test_the_same_picture_is_the_same_bytes_and_says_nothing_else():
 
     png = draw().png()
     assert png == draw().png()
-    found = seen(draw())
-    assert found.shape[1] == 1320
-    marked = (found[50:80] != rgb(style.PAPER)).any(axis=(0, 2))
+    pixels = seen(draw())
+    assert pixels.shape[1] == 1320
+    marked = (pixels[50:80] != rgb(style.PAPER)).any(axis=(0, 2))
     assert marked[17:500].any()
     assert not marked[round(110 * 5.2) :].any()  # the name was shortened
 
@@ -201,9 +201,10 @@ def test_a_panel_draws_values_at_their_places():
     panel.band(2, 4, "#00ff00")
     panel.bars(np.array([5.0, 6.0, 7.0]), [3.0, 20.0], "#0000ff")
     panel.curve([0, 9, 9], [np.nan, 0, 5], "#ff0000", 2)
-    found = seen(raster)
+    pixels = seen(raster)
     green, blue, red = (
-        np.argwhere((found == each).all(axis=2)) for each in ([0, 255, 0], [0, 0, 255], [255, 0, 0])
+        np.argwhere((pixels == each).all(axis=2))
+        for each in ([0, 255, 0], [0, 0, 255], [255, 0, 0])
     )
     assert green.min(axis=0).tolist() == [110, 130]
     assert green.max(axis=0).tolist() == [219, 149]

@@ -60,41 +60,41 @@ def pages(tmp_path_factory):
 
 
 def test_every_column_of_every_table_has_a_name_and_a_word_on_hovering(pages):
-    found = [column for page in pages for column in Headings(page.read_text("utf-8")).columns]
-    sections = {section for section, _, _ in found}
+    headings = [column for page in pages for column in Headings(page.read_text("utf-8")).columns]
+    sections = {section for section, _, _ in headings}
     assert {"darks-and-flats", "calibrated", "choices", "detector"} <= sections
-    lacking = [(section, name) for section, hint, name in found if not hint or not name]
+    lacking = [(section, name) for section, hint, name in headings if not hint or not name]
     # A kind says it in `Section.hints`, or `ccdflow.pages.glossary` does.
     assert lacking == []
 
 
 def test_a_unit_stands_in_brackets_behind_its_heading(pages):
     """One way of writing it: `hint_of` finds a word by the heading without its unit."""
-    found = {name for page in pages for _, _, name in Headings(page.read_text("utf-8")).columns}
-    assert {"Gain (e⁻/adu)", "Read noise (e⁻)", "Exposure (s)"} <= found
-    assert not [name for name in found if "e-" in name]
+    headings = {name for page in pages for _, _, name in Headings(page.read_text("utf-8")).columns}
+    assert {"Gain (e⁻/adu)", "Read noise (e⁻)", "Exposure (s)"} <= headings
+    assert not [name for name in headings if "e-" in name]
     units = r"(?:m?s|adu|e⁻(?:/adu)?|%|pixels?)"
-    assert [name for name in found if re.search(rf"(?:, | ){units}$", name)] == []
+    assert [name for name in headings if re.search(rf"(?:, | ){units}$", name)] == []
 
 
 def test_explain_tells_that_products_of_a_detector_are_no_frames(pages):
     results = pages[1].parent
-    told = {}
+    explanations = {}
     for path in (results / "detector" / "simcam").rglob("*.fits"):
         product = path.relative_to(results).as_posix()
-        told[path.name.partition("_10")[0]] = "\n".join(
+        explanations[path.name.partition("_10")[0]] = "\n".join(
             product_explanation.explain_product(results, product)
         )
-    assert f"odd, camera simcam\n  night    {small_chain.NIGHT}\n" in told["pixels"]
-    assert "  from     combined/" in told["pixels"]
-    assert "map of bad pixels" in told["bad_pixels_all"]
+    assert f"odd, camera simcam\n  night    {small_chain.NIGHT}\n" in explanations["pixels"]
+    assert "  from     combined/" in explanations["pixels"]
+    assert "map of bad pixels" in explanations["bad_pixels_all"]
     assert (
         f"1 with darks or flats; a pixel of the mask, that of {small_chain.NIGHT},"
-        in (told["bad_pixels_all"])
+        in (explanations["bad_pixels_all"])
     )
-    assert "  from     detector/simcam/" in told["bad_pixels_all"]
-    for said in told.values():
-        assert not re.search("unknown|None|frames combined|no overscan", said)
+    assert "  from     detector/simcam/" in explanations["bad_pixels_all"]
+    for text in explanations.values():
+        assert not re.search("unknown|None|frames combined|no overscan", text)
 
 
 def test_no_page_shows_a_character_as_an_escape(pages):

@@ -30,17 +30,17 @@ def results(**times):
 
 
 def test_the_bar_is_of_whole_commands_and_the_start_is_told_apart():
-    found = results(
+    measured = results(
         combine_py=[(4.0, 5.0), (4.2, 5.2), (9.0, 5.1)],
         workflow=[(7.0, 6.0), (6.3, 6.1), (6.2, 7.0)],
         start=[(2.0, 2.0)],
         rebuilt=[(6.0, 6.0)],
     )
-    wall, cpu = combining_job.bars(found)
+    wall, cpu = combining_job.bars(measured)
     assert wall.measured == pytest.approx(6.3 / 4.2)
     assert cpu.measured == pytest.approx(6.1 / 5.1)
     assert (wall.limit, wall.verdict, cpu.verdict) == (1.2, "MISSED", "reached")
-    lines = combining_job.table(found).splitlines()
+    lines = combining_job.table(measured).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == list(combining_job.WHAT)
     assert "nothing left to do" in lines[4]
 

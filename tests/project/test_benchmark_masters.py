@@ -67,11 +67,11 @@ def test_a_wrong_master_stops_the_run(frames, tmp_path):
     assert own == {"bias": 0, "dark": 0, "flat": 0}
     wrong = reference["dark"] + np.arange(SHAPE[1]) % 2 * 2.0
     fits.writeto(products["dark"], wrong.astype(np.float32), overwrite=True)
-    found = masters.differences(products, reference, noises)
-    assert found["dark"] == pytest.approx(1 / noises["dark"], rel=0.01)
+    largest = masters.differences(products, reference, noises)
+    assert largest["dark"] == pytest.approx(1 / noises["dark"], rel=0.01)
     measured = measure.run([sys.executable, "-c", ""], log=tmp_path / "log")
     with pytest.raises(measure.BenchmarkError, match="ccdproc: its dark is 0"):
-        masters.check(masters.Result(contender="ccdproc", measured=measured, differences=found))
+        masters.check(masters.Result(contender="ccdproc", measured=measured, differences=largest))
     products["flat"].unlink()
     with pytest.raises(measure.BenchmarkError, match=r"no product .*combined_flat\.fits"):
         masters.differences(products, reference, noises)

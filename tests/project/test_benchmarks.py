@@ -132,13 +132,13 @@ def test_frame_bars_compare_the_time_a_frame_of_the_median_run():
 
     runs = [result("ccdflow", wall) for wall in (30.0, 10.0, 20.0)]
     runs += [result("guide", 20.0, count=20), result("floor", 10.0), result("iraf", 39.0)]
-    found = {bar.name: bar for bar in frames.bars(frames.typical(runs))}
-    assert found["faster than the guide's loop"].measured == pytest.approx(10.0)
-    assert found["time of the floor"].measured == pytest.approx(2.0)
-    assert found["time of the floor"].verdict == "MISSED"
-    assert found["faster than IRAF with pigz"].verdict == "MISSED"
-    assert found["faster than one process a frame"].verdict == "not measured"
-    assert found["peak memory"].measured == pytest.approx(500)
+    bars = {bar.name: bar for bar in frames.bars(frames.typical(runs))}
+    assert bars["faster than the guide's loop"].measured == pytest.approx(10.0)
+    assert bars["time of the floor"].measured == pytest.approx(2.0)
+    assert bars["time of the floor"].verdict == "MISSED"
+    assert bars["faster than IRAF with pigz"].verdict == "MISSED"
+    assert bars["faster than one process a frame"].verdict == "not measured"
+    assert bars["peak memory"].measured == pytest.approx(500)
 
 
 def test_agreement_is_in_units_of_the_largest_member():
@@ -181,8 +181,8 @@ def test_scale_bars_take_the_steps_of_the_right_archive():
 
 
 def test_scale_bars_of_what_was_not_run_are_not_measured():
-    found = scale.bars([step("first run", 10, 999, 9.99)], nights=100, few=10, many=1000)
-    assert {bar.verdict for bar in found} == {"not measured"}
+    bars = scale.bars([step("first run", 10, 999, 9.99)], nights=100, few=10, many=1000)
+    assert {bar.verdict for bar in bars} == {"not measured"}
 
 
 class Sums:
@@ -225,12 +225,12 @@ def test_the_contact_sheets_share_is_that_of_a_frame_alone(tmp_path):
         "ccdflow, all": result("ccdflow, all", 31.0, 200),
         "ccdflow, sheet": result("ccdflow, sheet", 5.0, 20, line),
     }
-    found = {bar.name: bar for bar in frames.bars(chosen)}
+    bars = {bar.name: bar for bar in frames.bars(chosen)}
     # 2 ms of 100 ms.
-    assert found["contact sheet, of the frames' CPU time"].measured == pytest.approx(2.0)
-    assert found["contact sheet, of the frames' CPU time"].verdict == "reached"
-    assert found["everything beside the frames alone"].measured == pytest.approx(1.55)
-    assert found["everything beside the frames alone"].verdict == "MISSED"
+    assert bars["contact sheet, of the frames' CPU time"].measured == pytest.approx(2.0)
+    assert bars["contact sheet, of the frames' CPU time"].verdict == "reached"
+    assert bars["everything beside the frames alone"].measured == pytest.approx(1.55)
+    assert bars["everything beside the frames alone"].verdict == "MISSED"
     del chosen["ccdflow, sheet"]
     verdicts = {bar.name: bar.verdict for bar in frames.bars(chosen)}
     assert verdicts["contact sheet, of the frames' CPU time"] == "not measured"

@@ -31,18 +31,18 @@ def named_tests(name):
     section = CONTRACT.partition(f"## docs/{name}\n")[2].partition("\n## ")[0]
     parts = section.split("\n- **")[1:]
     events, texts = zip(*(part.split("**", 1) for part in parts), strict=True)
-    found = dict(zip((" ".join(event.split()) for event in events), texts, strict=True))
-    assert len(found) == len(parts), "two rows of one name"
-    return found
+    tests_by_row = dict(zip((" ".join(event.split()) for event in events), texts, strict=True))
+    assert len(tests_by_row) == len(parts), "two rows of one name"
+    return tests_by_row
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_each_row_has_its_tests(name):
-    found = rows(name)
-    assert len(found) >= TABLES[name][1]
+    table = rows(name)
+    assert len(table) >= TABLES[name][1]
     # A bar in a text would shift what runs into what does not; two rows could contradict.
-    assert {len(cells) for cells in found} == {3}
-    events = [cells[0] for cells in found]
+    assert {len(cells) for cells in table} == {3}
+    events = [cells[0] for cells in table]
     assert all(events)
     assert list(named_tests(name)) == events
 

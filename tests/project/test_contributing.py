@@ -23,6 +23,8 @@ PLACES = (
     ROOT / "tests",
     ROOT / "scripts" / "ccdflow" / "camera",
 )
+# Names that CONTRIBUTING.md gives as bad ones, and the stem of a file's name.
+BAD_NAMES, OTHER_NAMES = {"_ABOVE"}, {"PROVENANCE"}
 NAMED = sorted(set(re.findall(r"`([\w./-]+(?:\.(?:py|yaml|json|md|txt|smk)|/))`", TEXT)))
 
 
@@ -39,8 +41,8 @@ def test_modules_that_documents_name_exist():
     documents = (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md")
     for path in (*documents, *sorted((ROOT / "docs" / "decisions").glob("*.md"))):
         for name in re.findall(rf"`((?:{packages})/[\w/]*(?:\.py)?)", path.read_text("utf-8")):
-            found = library / name
-            if not (found.exists() or found.with_suffix(".py").exists()):
+            module = library / name
+            if not (module.exists() or module.with_suffix(".py").exists()):
                 wrong.append((path.name, name))
     assert wrong == []
 
@@ -76,6 +78,16 @@ def test_names_in_the_recipes_are_those_of_the_code():
     ):  # fmt: skip
         assert isinstance(getattr(owner, name), int)
         assert re.search(rf"`(\w+\.)?{name}`", TEXT), name
+
+
+def test_constants_and_functions_in_backticks_exist():
+    """A name of the code: ``_OWN_CARDS``, ``NEW_CARDS``, ``load_camera``, ``CardList.set``."""
+    files = [*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests").rglob("test_*.py")]
+    code = "".join(path.read_text("utf-8") for path in files if path != Path(__file__))
+    names = set(re.findall(r"`((?:[A-Za-z]\w*\.)?[A-Za-z_]\w*)`", TEXT))
+    named = {part for name in names for part in name.split(".") if re.search("[A-Z_]", part)}
+    assert len(named) > 15
+    assert named - set(re.findall(r"[A-Za-z_]\w*", code)) == BAD_NAMES | OTHER_NAMES
 
 
 def test_only_kinds_and_run_read_the_settings_of_a_context():

@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_examples_give_their_figures(name, least):
     blocks = re.findall(r"```pycon\n(.*?)```", (DOCS / f"{name}.md").read_text("utf-8"), re.DOTALL)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, name, name, 0)
-    said = []
-    done = doctest.DocTestRunner().run(test, out=said.append)
-    assert (done.failed, said) == (0, [])
+    failures = []
+    done = doctest.DocTestRunner().run(test, out=failures.append)
+    assert (done.failed, failures) == (0, [])
     assert done.attempted >= least

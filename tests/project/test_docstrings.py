@@ -61,12 +61,12 @@ def is_inherited(holder, name):
     """Tell whether a base class, or its base, has a method of this name."""
     for base in holder.bases:
         known = getattr(base, "attr", getattr(base, "id", ""))
-        found = classes().get(known)
-        if found is None:
+        known_class = classes().get(known)
+        if known_class is None:
             if hasattr(getattr(builtins, known, None), name):
                 return True
-        elif is_inherited(found, name) or any(
-            isinstance(node, ast.FunctionDef) and node.name == name for node in found.body
+        elif is_inherited(known_class, name) or any(
+            isinstance(node, ast.FunctionDef) and node.name == name for node in known_class.body
         ):
             return True
     return False
@@ -81,14 +81,14 @@ def parameters(node):
 
 def raised(node):
     """Return the names of the errors for a caller that a function itself raises."""
-    found, left = set(), list(node.body)
+    names, left = set(), list(node.body)
     while left:
         each = left.pop()
         if isinstance(each, ast.Raise) and isinstance(each.exc, ast.Call):
-            found.add(getattr(each.exc.func, "attr", getattr(each.exc.func, "id", "")))
+            names.add(getattr(each.exc.func, "attr", getattr(each.exc.func, "id", "")))
         if not isinstance(each, ast.FunctionDef | ast.ClassDef | ast.Lambda):
             left += ast.iter_child_nodes(each)
-    return found & ERRORS
+    return names & ERRORS
 
 
 def has_section(text, name):
@@ -187,9 +187,9 @@ def test_described_parameters_are_those_of_the_function():
 
 def test_errors_for_the_caller_are_named():
     lacking = [
-        (place, sorted(found))
+        (place, sorted(errors))
         for place, node, text, _ in public()
-        if (found := raised(node)) and not has_section(text, "Raises")
+        if (errors := raised(node)) and not has_section(text, "Raises")
     ]
     assert lacking == []
 
@@ -282,13 +282,13 @@ def test_errors_have_a_remedy():
 
 def test_no_docstring_and_no_comment_begins_with_what():
     """The noun instead: "The rows of a night", not "What a night has"."""
-    found = []
+    lines = []
     for module in modules():
         texts = [docstring_of(node).value.value for node in holders(module) if docstring_of(node)]
         texts += re.findall(r"^ *#:? (What .*)", module.text, re.MULTILINE)
         begun = [text.partition("\n")[0] for text in texts if text.startswith("What ")]
-        found += [f"{module.path.name}: {line}" for line in begun]
-    assert found == []
+        lines += [f"{module.path.name}: {line}" for line in begun]
+    assert lines == []
 
 
 def own_nodes(node):

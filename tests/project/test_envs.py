@@ -61,47 +61,49 @@ def test_constraints_agree_with_the_requirements():
 def test_constraints_hold_all_that_the_requirements_bring():
     constraints = pip_pins("constraints.txt")
     installed = {
-        re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower(): found.version
-        for found in metadata.distributions()
+        re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower(): package.version
+        for package in metadata.distributions()
     }
     # What else somebody installed here is nobody's dependency, and venv brings its own tools.
     foreign = set(installed) - _brought_by(all_pins())
-    found = {name: version for name, version in installed.items() if name not in foreign}
-    assert found == {name: version for name, version in constraints.items() if name in found}
-    assert len(found) > 80
+    dependencies = {name: version for name, version in installed.items() if name not in foreign}
+    assert dependencies == {
+        name: version for name, version in constraints.items() if name in dependencies
+    }
+    assert len(dependencies) > 80
 
 
 def _brought_by(names):
-    found, todo = set(), list(names)
+    brought, todo = set(), list(names)
     while todo:
         name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
-        if name in found:
+        if name in brought:
             continue
         try:
             needed = metadata.requires(name) or []
         except metadata.PackageNotFoundError:
             continue
-        found.add(name)
+        brought.add(name)
         todo += [re.match(r"[\w.-]+", line)[0] for line in needed if "extra ==" not in line]
-    return found
+    return brought
 
 
 @pytest.mark.parametrize(
-    ("found", "executor"),
+    ("spec", "executor"),
     [
         (object(), "slurm"),
         (None, "slurm, without its plugin: give `make slurm` first, see docs/slurm.md"),
     ],
 )
 def test_the_profile_of_slurm_names_the_remedy_where_its_plugin_is_absent(
-    monkeypatch, found, executor
+    monkeypatch, spec, executor
 ):
-    monkeypatch.setattr(importlib.util, "find_spec", {"snakemake_executor_plugin_slurm": found}.get)
+    monkeypatch.setattr(importlib.util, "find_spec", {"snakemake_executor_plugin_slurm": spec}.get)
     profile = (ROOT / "profiles" / "slurm" / "config.yaml").read_text()
     # As Snakemake reads a profile.
     assert yte.process_yaml(profile, require_use_yte=True)["executor"] == executor
     document = " ".join((ROOT / "docs" / "slurm.md").read_text().split())
-    assert f"invalid choice: '{executor}'" in document or found
+    assert f"invalid choice: '{executor}'" in document or spec
 
 
 def test_every_import_of_the_library_is_a_direct_dependency():
@@ -124,8 +126,8 @@ def _imports(path):
 
 def test_no_file_of_the_project_names_a_registry():
     pattern = re.compile(r"index-url|find-links|https?://\S*(/simple|\.whl|\.tar\.gz|conda\.)")
-    found = [name for name in _texts() if pattern.search((ROOT / name).read_text("utf-8"))]
-    assert found == ["tests/project/test_envs.py"]
+    names = [name for name in _texts() if pattern.search((ROOT / name).read_text("utf-8"))]
+    assert names == ["tests/project/test_envs.py"]
 
 
 def _texts():

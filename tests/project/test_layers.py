@@ -13,7 +13,7 @@ from library_trees import docstring_of, holders, modules
 import architecture
 from ccdflow import maskbits, robust
 from ccdflow.kinds import CHAIN
-from ccdflow.run.watch import warm_state
+from ccdflow.run.context import Lookup
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "scripts" / "ccdflow"
@@ -29,26 +29,26 @@ def may_know():
     """Return {package: the packages it may import}, as the document has it."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     table = text.partition("Inside the library")[2].partition("\n\n| ")[2].partition("\n\n")[0]
-    found = {}
+    layers = {}
     for line in table.splitlines()[2:]:
         names, _, allowed = line.strip("| ").split(" | ")
         for name in re.findall(r"`(\w+)/?`", names):
-            found[name] = set(re.findall(r"`(\w+)/?`", allowed))
-    return found
+            layers[name] = set(re.findall(r"`(\w+)/?`", allowed))
+    return layers
 
 
 @cache
 def imports_of(path):
     """Return the packages of the library that a module imports."""
-    found = set()
+    names_imported = set()
     for node in ast.walk(trees()[path]):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
             _, *below = node.module.split(".")
-            found |= {below[0]} if below else {alias.name for alias in node.names}
+            names_imported |= {below[0]} if below else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
-            found |= {name[1] for name in names if name[0] == "ccdflow" and len(name) > 1}
-    return found - {"__version__"}
+            names_imported |= {name[1] for name in names if name[0] == "ccdflow" and len(name) > 1}
+    return names_imported - {"__version__"}
 
 
 def packages():
@@ -81,11 +81,11 @@ def errors_of_the_library():
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
     }
-    found, more = {}, {name for name, value in vars(builtins).items() if is_error(value)}
+    classes, more = {}, {name for name, value in vars(builtins).items() if is_error(value)}
     while more:
         new = {name: base for name, own in bases.items() for base in own & more}
-        found, more = found | new, new.keys()
-    return found
+        classes, more = classes | new, new.keys()
+    return classes
 
 
 def is_error(value):
@@ -105,9 +105,9 @@ def test_the_document_has_each_class_of_errors():
     table = table_of_errors()
     assert table.keys() == errors.keys()
     for name, base in errors.items():
-        said = re.match(r"an? `(\w+)`: ", table[name][0])
+        match = re.match(r"an? `(\w+)`: ", table[name][0])
         is_own = base in errors and base != "CcdflowError"
-        assert (said and said[1]) == (base if is_own else None), name
+        assert (match and match[1]) == (base if is_own else None), name
 
 
 @pytest.mark.parametrize(("column", "verb"), [(1, "raise|return|kind="), (2, "except|isinstance")])
@@ -154,7 +154,7 @@ def test_no_circle():
 
 def test_no_circle_among_the_folders_of_a_package():
     """Folders inside a package import each other one way only; the package's own files may."""
-    found = set()
+    imports = set()
     for path, _, tree in modules():
         parts = path.relative_to(ROOT / "scripts").parts
         if len(parts) == 4:
@@ -163,18 +163,18 @@ def test_no_circle_among_the_folders_of_a_package():
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
                     below = [*node.module.split(".")[2:], *(alias.name for alias in node.names)]
                     if below[0] != own and (LIBRARY / parts[1] / below[0]).is_dir():
-                        found.add((parts[1], own, below[0]))
-    both = {each for each in found if (each[0], each[2], each[1]) in found}
+                        imports.add((parts[1], own, below[0]))
+    both = {each for each in imports if (each[0], each[2], each[1]) in imports}
     assert both == set()
 
 
 def modules_imported(tree):
     """Return the modules of the library that a module imports, at its top or in a function."""
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def test_no_circle_among_modules():
@@ -201,7 +201,7 @@ LOOKUPS_OF_FRAMES = {
 
 def names_of_lookups():
     """Return the first word of the name of each lookup in the library."""
-    found = set()
+    names = set()
     for tree in trees().values():
         for node in ast.walk(tree):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
@@ -209,13 +209,15 @@ def names_of_lookups():
                 name = node.args[0]
                 name = name.elts[0] if isinstance(name, ast.Tuple) else name
                 if isinstance(name, ast.Constant):
-                    found.add(name.value)
-    return found
+                    names.add(name.value)
+                elif isinstance(name, ast.Attribute) and ast.unparse(name.value) == "Lookup":
+                    names.add(Lookup[name.attr])
+    return names
 
 
 def test_every_lookup_is_kept_or_made_anew_by_a_watch():
-    """A lookup that is renamed would silently be made anew for each frame."""
-    kept = {*warm_state._OF_MASTERS, *warm_state._OF_SETUPS}
+    """A lookup that no list names would silently be made anew for each frame."""
+    kept = {name for name in Lookup if name.is_of_masters or name.is_of_setups}
     assert not kept & LOOKUPS_OF_FRAMES
     assert kept | LOOKUPS_OF_FRAMES == names_of_lookups()
 

@@ -34,12 +34,12 @@ print(astropy.utils.data.get_free_space_in_dir("/", unit=True).unit, units.Quant
 def test_a_start_has_one_thread_and_others_still_get_what_they_import():
     has_it = find_spec("numcodecs") is not None
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
-    said = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-c", LOOK, str(ROOT / "scripts"), str(has_it)],
         env=environment, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
-    assert json.loads(said[0]) == [1, False, False, None, "1"]
-    assert said[1:] == ["numcodecs.abc"] * has_it + ["byte astropy.units.quantity"]
+    assert json.loads(lines[0]) == [1, False, False, None, "1"]
+    assert lines[1:] == ["numcodecs.abc"] * has_it + ["byte astropy.units.quantity"]
 
 
 def test_astropy_has_the_names_that_are_left_out_in_annotations_alone():

@@ -38,15 +38,15 @@ def test_every_card_and_extension_is_documented(profile, tmp_path):
         bias={"uncertainty": True, "count": True},
     )  # fmt: skip
     made = [product for product, record in run.records.items() if record.status == "made"]
-    found = set()
+    names = set()
     for product in made:
         for hdu in run.open(product):
-            found |= {re.sub(r"0\d$", "nn", keyword) for keyword in hdu.header} | {hdu.name}
-    found = {re.sub(r"(IM(?:COM|OUT))0nn", r"\g<1>001", name) for name in found}
+            names |= {re.sub(r"0\d$", "nn", keyword) for keyword in hdu.header} | {hdu.name}
+    names = {re.sub(r"(IM(?:COM|OUT))0nn", r"\g<1>001", name) for name in names}
     assert len(made) == 7
-    assert {"MASK", "UNCERT", "COUNT", "LONGSTRN", "NCOMBINE"} <= found
-    assert {"AMPBAD", "AMPBADnn"} & found
-    assert sorted(found - raw - STANDARD - NAMES - {"PRIMARY"}) == []
+    assert {"MASK", "UNCERT", "COUNT", "LONGSTRN", "NCOMBINE"} <= names
+    assert {"AMPBAD", "AMPBADnn"} & names
+    assert sorted(names - raw - STANDARD - NAMES - {"PRIMARY"}) == []
 
 
 def test_every_column_of_the_table_is_documented():

@@ -19,17 +19,17 @@ def verbs():
 
 
 def test_every_verb_is_in_the_help():
-    said = subprocess.run(["make", "-s", "-C", ROOT, "help"], capture_output=True, text=True)
-    assert set(re.findall(r"^  make (\S+) +\S", said.stdout, re.MULTILINE)) == verbs()
+    done = subprocess.run(["make", "-s", "-C", ROOT, "help"], capture_output=True, text=True)
+    assert set(re.findall(r"^  make (\S+) +\S", done.stdout, re.MULTILINE)) == verbs()
     assert {"demo", "test", "bench", "bench-scale", "torture", "new-camera"} <= verbs()
 
 
 def test_make_alone_gives_the_help():
-    alone, said = (
+    alone, help_text = (
         subprocess.run(["make", "-s", "-C", ROOT, *verb], capture_output=True, text=True).stdout
         for verb in ([], ["help"])
     )
-    assert alone == said != ""
+    assert alone == help_text != ""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -57,11 +57,11 @@ OF_DEVELOPERS = {"test", "docs", "check"}
 
 def commands_of(verb, folder):
     """Return the commands of a verb where no environment is yet."""
-    said = subprocess.run(
+    done = subprocess.run(
         ["make", "-n", "-C", ROOT, verb, f"VENV={folder}", "FRAME=bias.fits"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return said.stdout
+    return done.stdout
 
 
 @pytest.mark.parametrize("document", OBSERVERS)

@@ -63,7 +63,7 @@ def test_a_check_changes_nothing(root):
 
 
 @pytest.mark.parametrize(
-    ("version", "before", "said"),
+    ("version", "before", "message"),
     [
         ("0.3.0", None, "the first section is of something else"),
         ("2", None, "VERSION: is no version"),
@@ -76,11 +76,11 @@ def test_a_check_changes_nothing(root):
         ),
     ],
 )
-def test_what_does_not_agree_is_one_line_and_changes_nothing(root, version, before, said):
+def test_what_does_not_agree_is_one_line_and_changes_nothing(root, version, before, message):
     if before is not None:
         before(root)
     state = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         make(root, version)
     assert "\n" not in str(caught.value)
     state = {path: data for path, data in state.items() if ".git/" not in str(path)}

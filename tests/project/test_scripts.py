@@ -20,6 +20,7 @@ from snakemake.cli import parse_args
 from ccdflow import commandline
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
+from ccdflow.run import forked_frames
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -28,8 +29,8 @@ SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 def examples(name):
     """Return the arguments of each example in a script's docstring."""
     doc = importlib.import_module(name).__doc__
-    _, found, text = doc.partition("Example")
-    assert found, f"{name}.py shows no example"
+    _, heading, text = doc.partition("Example")
+    assert heading, f"{name}.py shows no example"
     lines = re.findall(rf"^python scripts/{name}\.py (.*)$", text, re.MULTILINE)
     assert lines, f"the example of {name}.py is no command line"
     return [shlex.split(line) for line in lines]
@@ -43,9 +44,9 @@ def test_help_has_the_purpose_and_the_example(name, capsys):
     except SystemExit as ended:
         status = ended.code
     assert status in (0, None)
-    said = capsys.readouterr().out
-    assert script.__doc__.strip() in said
-    assert "==SUPPRESS==" not in said
+    output = capsys.readouterr().out
+    assert script.__doc__.strip() in output
+    assert "==SUPPRESS==" not in output
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -66,9 +67,9 @@ def test_examples_are_understood(name):
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ("daily", "batch")])
 def test_an_unknown_word_is_one_line(name, capsys):
     assert importlib.import_module(name).main(["resluts=there"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("ccdflow: resluts: unknown word; allowed: ")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("ccdflow: resluts: unknown word; allowed: ")
+    assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -211,10 +212,10 @@ def test_what_is_no_frame_is_one_line_with_a_remedy(tmp_path, capsys, name, word
 )  # fmt: skip
 def test_a_number_that_cannot_be_is_one_line_with_what_is_allowed(name, words, allowed, capsys):
     assert importlib.import_module(name).main([*words[:-1], words[-1]]) == 1
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     option, number = words[-2:]
     assert (
-        said
+        message
         == f"ccdflow: {option}: is not allowed (found '{number}'); allowed: {allowed}; see --help\n"
     )
 
@@ -229,9 +230,9 @@ def test_the_telescope_never_writes_over_an_original(tmp_path, monkeypatch, caps
     os.link("source/a.fits", "beside/a.fits")
     telescope = importlib.import_module("telescope")
     assert telescope.main(["source=source", f"raw={raw}", "--every", "0"]) == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "original" in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "original" in message
     assert [path.read_bytes() for path in Path().rglob("*.fits")] == [b"original"] * 2
 
 
@@ -245,9 +246,9 @@ def test_ctrl_c_ends_the_telescope_with_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(telescope, "observe", observe)
     (tmp_path / "source").mkdir()
     assert telescope.main([f"source={tmp_path}/source", f"raw={tmp_path}/raw"]) == 130
-    said = capsys.readouterr()
-    assert "1 frame arrived" in said.out + said.err
-    assert (said.out + said.err).count("\n") == 1
+    captured = capsys.readouterr()
+    assert "1 frame arrived" in captured.out + captured.err
+    assert (captured.out + captured.err).count("\n") == 1
 
 
 # What Python imports first of all: a module that sends Ctrl-C as soon as a script imports anything
@@ -317,9 +318,9 @@ def test_no_product_takes_the_place_of_a_file(frames, monkeypatch, capsys, name,
     monkeypatch.chdir(frames)
     before = {path.name: path.read_bytes() for path in frames.iterdir()}
     assert importlib.import_module(name).main(shlex.split(words)) == 1
-    said = capsys.readouterr().err
-    assert problem in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert problem in message
+    assert message.count("\n") == 1
     assert {path.name: path.read_bytes() for path in frames.iterdir()} == before
 
 
@@ -362,8 +363,8 @@ def test_a_combination_has_the_unit_of_its_members(frames, tmp_path, capsys):
     assert fits.getheader(tmp_path / "of.fits")["BUNIT"] == "electron"
     fits.setval(names[1], "BUNIT", value="adu")
     assert combine.main([f"out={tmp_path / 'two.fits'}", *names]) == 1
-    said = capsys.readouterr().err
-    assert f"{names[1]}: BUNIT: is in another unit than {names[0]} (found 'adu')" in said
+    message = capsys.readouterr().err
+    assert f"{names[1]}: BUNIT: is in another unit than {names[0]} (found 'adu')" in message
     assert not (tmp_path / "two.fits").exists()
 
 
@@ -389,10 +390,10 @@ def test_a_full_disk_is_one_line(frames, monkeypatch, capsys, name):
     monkeypatch.chdir(frames)
     monkeypatch.setattr(atomic_write, "write_all", full_disk)
     assert importlib.import_module(name).main(["out=new", "a.fits", "b.fits"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("ccdflow: new: No space left on device; ")
-    assert said.endswith("; this concerns 2 frames\n") == (name == "calibrate")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("ccdflow: new: No space left on device; ")
+    assert message.endswith("; this concerns 2 frames\n") == (name == "calibrate")
+    assert message.count("\n") == 1
     assert not any(path.name.startswith(".") for path in frames.rglob("*"))
 
 
@@ -408,9 +409,9 @@ def test_a_pipe_is_not_waited_for(frames, capsys, name):
     os.mkfifo(frames / "pipe.fits")
     words = [f"out={frames / 'new'}", str(frames / "pipe.fits")]
     assert importlib.import_module(name).main(words) == 1
-    said = capsys.readouterr().err
-    assert "pipe.fits: " in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "pipe.fits: " in message
+    assert message.count("\n") == 1
 
 
 def children():
@@ -422,7 +423,7 @@ def children():
 def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(frames, monkeypatch, capsys):
     calibrate = importlib.import_module("calibrate")
     monkeypatch.chdir(frames)
-    monkeypatch.setattr(calibrate.threading, "active_count", lambda: 1)
+    monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 1)
     real, parent, before = calibrate.calibrate, os.getpid(), children()
 
     def killed(path, out, options, store):

@@ -20,12 +20,12 @@ MOUNTS = """\
 def events(tmp_path):
     """The events of a folder with a folder in it."""
     (tmp_path / "raw" / "night").mkdir(parents=True)
-    found = arrivals.Events(tmp_path / "raw")
-    yield found
-    found.close()
+    folder_events = arrivals.Events(tmp_path / "raw")
+    yield folder_events
+    folder_events.close()
 
 
-def told(events):
+def news_of(events):
     news = events.news(0.001)
     return news.complete, news.begun, news.is_more
 
@@ -35,32 +35,32 @@ def test_a_file_is_complete_when_it_is_closed_or_gets_its_name(events):
     with (raw / "a.fits").open("wb") as file:
         file.write(b"half")
         file.flush()
-        assert told(events) == (set(), {"a.fits"}, False)
+        assert news_of(events) == (set(), {"a.fits"}, False)
         file.write(b"whole")
-    assert told(events) == ({"a.fits"}, set(), False)
+    assert news_of(events) == ({"a.fits"}, set(), False)
     (raw / "night" / "b.fits.part").write_bytes(b"whole")
-    assert told(events) == (set(), set(), False)
+    assert news_of(events) == (set(), set(), False)
     (raw / "night" / "b.fits.part").rename(raw / "night" / "b.fits")
-    assert told(events) == ({"night/b.fits"}, set(), False)
+    assert news_of(events) == ({"night/b.fits"}, set(), False)
     (raw / ".hidden.fits").write_bytes(b"")
-    assert told(events) == (set(), set(), False)
+    assert news_of(events) == (set(), set(), False)
 
 
 def test_what_goes_away_and_folders_that_come_lead_to_a_look(events):
     raw = events.raw
     (raw / "a.fits").write_bytes(b"")
-    told(events)
+    news_of(events)
     (raw / "a.fits").unlink()
-    assert told(events) == (set(), set(), True)
+    assert news_of(events) == (set(), set(), True)
     (raw / "later").mkdir()
-    assert told(events) == (set(), set(), True)
+    assert news_of(events) == (set(), set(), True)
     (raw / "later" / "c.fits").write_bytes(b"")
-    assert told(events) == ({"later/c.fits"}, set(), False)
+    assert news_of(events) == ({"later/c.fits"}, set(), False)
     # A folder that is moved has the names of its new place.
     (raw / "later").rename(raw / "moved")
-    assert told(events)[2]
+    assert news_of(events)[2]
     (raw / "moved" / "d.fits").write_bytes(b"")
-    assert told(events) == ({"moved/d.fits"}, set(), False)
+    assert news_of(events) == ({"moved/d.fits"}, set(), False)
     assert not events.is_lost
 
 
@@ -72,7 +72,7 @@ def test_a_folder_behind_a_link_is_watched_and_a_circle_is_not_followed(tmp_path
     (other / "round").symlink_to(raw)
     events = arrivals.Events(raw)
     (other / "a.fits").write_bytes(b"")
-    assert "link/a.fits" in told(events)[0]
+    assert "link/a.fits" in news_of(events)[0]
     events.close()
 
 
@@ -83,7 +83,7 @@ def test_a_raw_folder_that_goes_is_lost(events, is_moved):
         events.raw.rename(events.raw.with_name("other"))
     else:
         events.raw.rmdir()
-    assert told(events)[2]
+    assert news_of(events)[2]
     assert events.is_lost
 
 
@@ -92,8 +92,8 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
     stamp = atomic_write.stamp_of(events.raw / "a.fits")
-    found = [quiet.of_news(events.news(0.001)) for _ in range(4)]
-    assert found == [{}, {}, {"a.fits": stamp}, {}]
+    complete = [quiet.of_news(events.news(0.001)) for _ in range(4)]
+    assert complete == [{}, {}, {"a.fits": stamp}, {}]
 
 
 def test_a_file_that_grows_is_not_at_rest(tmp_path):
@@ -140,5 +140,5 @@ def test_where_the_kernel_cannot_tell_frames_are_looked_for(tmp_path, monkeypatc
         raise error
 
     monkeypatch.setattr(arrivals, "Events", refuse)
-    source, said = arrivals.source(tmp_path, "events", None)
-    assert (source.way, said) == ("polling", why)
+    source, reason = arrivals.source(tmp_path, "events", None)
+    assert (source.way, reason) == ("polling", why)

@@ -82,57 +82,57 @@ def kinds(session, batch):
     return [session.plan.jobs[product].kind for product in batch.products]
 
 
-def names(found):
-    return [batch.name for batch in found]
+def names(parts):
+    return [batch.name for batch in parts]
 
 
 def test_nights_are_bundled_up_to_the_limit_and_evenly(make_session):
     session = make_session({f"2024-03-0{n}": 4 for n in range(1, 8)}, most=12)
-    found = batches.split(session, each_night=False, write=False)
-    assert names(found) == [
+    parts = batches.split(session, each_night=False, write=False)
+    assert names(parts) == [
         "2024-03-01_to_2024-03-02",
         "2024-03-03_to_2024-03-04",
         "2024-03-05_to_2024-03-06",
         "2024-03-07",
     ]
-    assert [batch.size.frames for batch in found] == [8, 8, 8, 4]
+    assert [batch.size.frames for batch in parts] == [8, 8, 8, 4]
 
 
 def test_on_a_cluster_each_night_is_a_batch_with_what_is_made_of_it_alone(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2}, most=12)
-    found = batches.split(session, each_night=True, write=False)
-    assert names(found) == ["2024-03-01", "2024-03-02"]
-    assert kinds(session, found[0]) == [FRAME] * 4 + [BIAS, PICTURE, QUALITY]
+    parts = batches.split(session, each_night=True, write=False)
+    assert names(parts) == ["2024-03-01", "2024-03-02"]
+    assert kinds(session, parts[0]) == [FRAME] * 4 + [BIAS, PICTURE, QUALITY]
 
 
 def test_pages_and_the_overview_are_left_to_the_main_process(make_session):
     session = make_session({"2024-03-01": 4, "2024-03-02": 2})
-    found = batches.split(session, each_night=True, write=False)
-    handed_on = {product for batch in found for product in batch.products}
+    parts = batches.split(session, each_night=True, write=False)
+    handed_on = {product for batch in parts for product in batch.products}
     left = {job.kind for product, job in session.plan.jobs.items() if product not in handed_on}
     assert left == {PAGE, INDEX}
 
 
 def test_a_big_night_is_split_into_parts_and_its_bias_made_after_them(make_session):
     session = make_session({"2024-03-01": 25, "2024-03-02": 3}, most=10)
-    found = batches.split(session, each_night=False, write=False)
-    assert names(found) == [
+    parts = batches.split(session, each_night=False, write=False)
+    assert names(parts) == [
         "2024-03-01_part1of3",
         "2024-03-01_part2of3",
         "2024-03-01_part3of3",
         "2024-03-02",
     ]
-    assert [batch.size.frames for batch in found] == [9, 9, 7, 3]
-    assert set(kinds(session, found[0])) == {FRAME}
-    assert BIAS in kinds(session, found[3])
-    products = [product for batch in found for product in batch.products]
+    assert [batch.size.frames for batch in parts] == [9, 9, 7, 3]
+    assert set(kinds(session, parts[0])) == {FRAME}
+    assert BIAS in kinds(session, parts[3])
+    products = [product for batch in parts for product in batch.products]
     assert len(products) == len(set(products))
 
 
 def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_session):
     session = make_session({"2024-03-01": 2, "2024-03-02": 2}, shared_group=True)
-    found = batches.split(session, each_night=True, write=True)
-    nights, later = found[:2], found[2:]
+    parts = batches.split(session, each_night=True, write=True)
+    nights, later = parts[:2], parts[2:]
     assert [set(kinds(session, batch)) for batch in nights] == [{FRAME, PICTURE}] * 2
     assert names(later) == ["2024-03-01_bias", "2024-03-02_bias"]
     for batch in later:
@@ -143,7 +143,7 @@ def test_what_needs_frames_of_two_nights_is_a_batch_that_waits_for_both(make_ses
         # What both nights have made is known there, and nothing else has to be read.
         rows = batches.read_batch(path, CHAIN).context.store.rows
         assert rows.keys() == session.context.store.rows.keys()
-    products = [product for batch in found for product in batch.products]
+    products = [product for batch in parts for product in batch.products]
     assert len(products) == len(set(products)) == len(session.plan.jobs) - 3
 
 
@@ -154,10 +154,10 @@ def test_here_what_needs_two_batches_and_what_needs_that_is_a_process_if_it_is_m
     """Five biases of all frames and their five pictures are left to Snakemake, or gathered."""
     nights = {f"2024-03-0{n}": 3 for n in range(1, 6)}
     session = make_session(nights, most=most, shared_group=True)
-    found = batches.split(session, each_night=False, write=False)
-    own = [batch for batch in found if batch.name.endswith(f"_{BIAS}")]
+    parts = batches.split(session, each_night=False, write=False)
+    own = [batch for batch in parts if batch.name.endswith(f"_{BIAS}")]
     assert [len(batch.products) for batch in own] == sizes
-    assert {batch.before for batch in own} <= {tuple(b.done for b in found if b not in own)}
+    assert {batch.before for batch in own} <= {tuple(b.done for b in parts if b not in own)}
     held = [kind for batch in own for kind in kinds(session, batch)]
     assert held.count(BIAS) == held.count(QUALITY) == sum(sizes) / 2
 
@@ -169,9 +169,9 @@ def test_records_of_batches_have_their_names(make_session):
     session.plan.jobs[product] = Job(
         "masters picture", product, key_of(product), "new", "2024-03-02", masters
     )
-    found = batches.split(session, each_night=True, write=False)
-    assert names(found) == ["2024-03-01", "2024-03-02", "2024-03-02_masters_picture"]
-    for batch in found:
+    parts = batches.split(session, each_night=True, write=False)
+    assert names(parts) == ["2024-03-01", "2024-03-02", "2024-03-02_masters_picture"]
+    for batch in parts:
         # Snakemake gives back the name as the record has it.
         assert batch.done == f".ccdflow/done/batches/{batch.name}.{batch.key}.json"
 
@@ -191,10 +191,10 @@ def test_without_a_new_frame_many_jobs_are_batches_all_the_same(make_session, mo
     files = [f"{night}/{n:03d}.fits.gz" for night in nights for n in range(2)]
     session = make_session(nights, done=files, most=most)
     assert batches.are_wanted(session.plan) == (most < 9)
-    found = batches.split(session, each_night=False, write=False)
-    held = sorted(kind for batch in found for kind in kinds(session, batch))
+    parts = batches.split(session, each_night=False, write=False)
+    held = sorted(kind for batch in parts for kind in kinds(session, batch))
     assert held == sorted([BIAS, PICTURE, QUALITY] * 3 * (most < 9))
-    assert not any(batch.before for batch in found)
+    assert not any(batch.before for batch in parts)
 
 
 def test_a_key_stands_for_the_jobs(make_session):
@@ -261,13 +261,13 @@ def test_a_batch_is_closed_when_all_its_jobs_have_left_a_record(make_session):
     (batch,) = batches.split(session, each_night=True)
     path, results = session.context.results / batch.path, session.context.results
     for product in batch.products:
-        assert not batches.close(session.context, path)
+        assert not batches.record_batch(session.context, path)
         assert not (results / batch.done).exists()
         job = session.plan.jobs[product]
         ledger.write_record(results, Record(product, job.kind, job.key), job.done)
         # The session's own jobs are the plan's: the batch has those of the batch only.
         context = batches.read_batch(path, CHAIN).context
-    assert batches.close(context, path)
+    assert batches.record_batch(context, path)
     record = ledger.read_record(results / batch.done)
     assert (record.kind, record.data) == ("batch", {"frames": 2, "aside": 0, "others": 3})
 
@@ -278,8 +278,8 @@ def test_a_batch_waits_for_those_of_an_earlier_run_that_make_the_same(make_sessi
         ".ccdflow/orders/old.json": {"reduced/2024-03-01/001.fits", "reduced/gone.fits"},
         ".ccdflow/orders/other.json": {"reduced/elsewhere.fits"},
     }
-    found = batches.split(session, each_night=True)
-    waits = [batches.batches_awaited(session.context.results / batch.path) for batch in found]
+    parts = batches.split(session, each_night=True)
+    waits = [batches.batches_awaited(session.context.results / batch.path) for batch in parts]
     assert waits == [[".ccdflow/orders/old.json"], []]
 
 
@@ -324,9 +324,9 @@ def test_a_batch_of_another_version_is_refused_in_one_line(make_session, change,
     for read in (batches.size_of, batches.records_before, batches.batches_awaited):
         with pytest.raises(UserError, match=r"another version of ccdflow wrote this batch; start"):
             read(path)
-    said = []
-    assert batches.make_all(path, chain=CHAIN, threads=1, say=said.append) == 1
-    assert [line.partition(": ")[0] for line in said] == [str(path)]
+    lines = []
+    assert batches.make_all(path, chain=CHAIN, threads=1, say=lines.append) == 1
+    assert [line.partition(": ")[0] for line in lines] == [str(path)]
     assert not any(
         (session.context.results / job.done).exists() for job in session.plan.jobs.values()
     )
@@ -382,8 +382,8 @@ def test_time_is_shared_among_the_threads():
 
 def test_a_batch_reads_the_records_that_other_batches_leave(make_session):
     session = make_session({"a": 25}, most=10)
-    found = batches.split(session, each_night=True)
-    bias = next(batch for batch in found if "combined/a/bias.fits" in batch.products)
+    parts = batches.split(session, each_night=True)
+    bias = next(batch for batch in parts if "combined/a/bias.fits" in batch.products)
     again = batches.read_batch(session.context.results / bias.path, CHAIN)
     first = paths.reduced_frame("a/000.fits.gz")
     assert first not in again.context.jobs

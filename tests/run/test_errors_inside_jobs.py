@@ -105,8 +105,10 @@ def check(archive, tmp_path, injection, kind, place, error):
     made = {name for name, record in records.items() if record.status == ledger.MADE}
     if came_by and victim not in made:
         assert made_before - made <= {victim} | after(jobs, victim)
-        said = [line for line in lines if victim.removesuffix(".fits").partition("/")[2] in line]
-        assert len([text for text in said if text.startswith(SAID)]) == 1, lines
+        messages = [
+            line for line in lines if victim.removesuffix(".fits").partition("/")[2] in line
+        ]
+        assert len([text for text in messages if text.startswith(SAID)]) == 1, lines
         if records[victim].status == ledger.GONE:
             assert place in RAW
         elif records[victim].status == ledger.SET_ASIDE:
@@ -193,13 +195,13 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
     chain, raw, before, jobs = archive
     results, whole_results = tmp_path / "work" / "results", raw.parent / "whole" / "results"
     made = {**INSIDE, **MORE, "FrameError": lambda: FrameError("on purpose", file="x")}[error]
-    found = pairs(injection, archive, tmp_path)
+    places = pairs(injection, archive, tmp_path)
     results.parent.mkdir()
     go(chain, raw, results)
     wanted = {name for name, record in before.items() if record.status == ledger.MADE}
     wanted = {name: (whole_results / name).read_bytes() for name in wanted}
     count, wrong = 0, []
-    for kind, place in found:
+    for kind, place in places:
         if error == "FrameError" and place not in RAW:
             continue
         victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in wanted)[0]

@@ -118,8 +118,10 @@ class Archive:
     def check_mended(self):
         """The next run makes what a run without a fault makes, and leaves nothing to do."""
         self.go()
-        found = products(self.results)
-        wrong = sorted(n for n in {*found, *self.wanted} if found.get(n) != self.wanted.get(n))
+        contents = products(self.results)
+        wrong = sorted(
+            n for n in {*contents, *self.wanted} if contents.get(n) != self.wanted.get(n)
+        )
         assert wrong == []
         _, _, rest = self.go()
         assert rest == {}
@@ -147,23 +149,23 @@ def check_job(archive, place, name, *, lasting):
             break
     else:
         return False
-    victim, found = archive.victim, products(archive.results)
+    victim, contents = archive.victim, products(archive.results)
     if archive.done.full:
         assert name in FULL
         assert "make room" in archive.done.full
     else:
         touched = {victim} | after(archive.jobs, victim)
-        wrong = {n for n, content in archive.wanted.items() if found.get(n) != content}
+        wrong = {n for n, content in archive.wanted.items() if contents.get(n) != content}
         assert {n for n in wrong if n not in touched and not is_shown(n)} == set(), lines
-        lost = archive.wanted.keys() - found.keys() - touched
+        lost = archive.wanted.keys() - contents.keys() - touched
         # Small pictures are parts of a list.
         assert {n for n in lost if f"/{paths.SMALL}/" not in n} == set(), lines
         if records.get(victim) is None or records[victim].status != ledger.MADE:
             named = victim.removesuffix(".fits").partition("/")[2] or victim
-            said = [line for line in lines if named in line and line.startswith(SAID)]
-            said += [text for n, text in archive.done.unrecorded.items() if n == victim]
-            assert len(said) == 1, lines
-            assert "make room" not in said[0] or name in FULL, said
+            messages = [line for line in lines if named in line and line.startswith(SAID)]
+            messages += [text for n, text in archive.done.unrecorded.items() if n == victim]
+            assert len(messages) == 1, lines
+            assert "make room" not in messages[0] or name in FULL, messages
     archive.check_mended()
     return True
 
@@ -203,18 +205,18 @@ def test_a_fault_at_each_touch_in_a_job(archive):
 
 def check_main(archive, place, name, *, lasting):
     """A fault in the run's own work costs one line; the next run mends all."""
-    said, lines = "", []
+    message, lines = "", []
     shutil.rmtree(archive.results, ignore_errors=True)
     try:
         _, lines, _ = archive.strike(place, system(name), lasting=lasting)
     except UserError as error:
-        said = str(error)
-    assert said.count("\n") == 0
-    assert "make room" not in said or name in FULL
-    if not said:
-        found = products(archive.results) if archive.results.is_dir() else {}
-        wrong = {n for n, content in found.items() if archive.wanted.get(n) != content}
-        lost = archive.wanted.keys() - found.keys()
+        message = str(error)
+    assert message.count("\n") == 0
+    assert "make room" not in message or name in FULL
+    if not message:
+        contents = products(archive.results) if archive.results.is_dir() else {}
+        wrong = {n for n, content in contents.items() if archive.wanted.get(n) != content}
+        lost = archive.wanted.keys() - contents.keys()
         words = ("cannot be read", "left for the next run", "set aside", "failed", "not foreseen")
         assert not wrong | lost or any(w in line for line in lines for w in words), (wrong, lost)
     struck = bool(archive.touches.struck)

@@ -39,7 +39,7 @@ def together(monkeypatch):
 
 
 def found_in(top, cores, *, is_raw=True, name="raw/"):
-    return looked_at(top, cores, is_raw=is_raw, name=name).found
+    return looked_at(top, cores, is_raw=is_raw, name=name).hashes
 
 
 def looked_at(top, cores, *, is_raw=True, name="raw/"):
@@ -108,8 +108,8 @@ def test_files_that_are_passed_over_are_those_of_a_walk(folders, tmp_path):
         (raw / name).write_bytes(b"x")
     # A walk does not follow the link, below which the look finds all once more.
     (raw / "linked").symlink_to(raw / "n1")
-    found = looked_at(folders, 1)
-    names = [name.removeprefix("raw/") for name in found.passed_over]
+    looks = looked_at(folders, 1)
+    names = [name.removeprefix("raw/") for name in looks.passed_over]
     assert sorted(names) == sorted(files_passed_over(raw))
     lines = passed_over_lines(names)
     assert [line.partition(" with ")[0] for line in lines[:1]] == ["passed over: 2 files"]

@@ -138,11 +138,11 @@ def test_cards_are_those_that_astropy_finds():
         "GAIN", "FILTER", "ESO DET GAIN", "BROKEN", "EMPTY", "HISTORY", "COMMENT", "ABSENT", "END",
         "NOVALUE", "FLAG", "gain", "GAIN2", "Filter", "ESO DET NONE", "",
     ):  # fmt: skip
-        found = cards.contents(header, keyword), cards.has_card(header, keyword)
+        answer = cards.contents(header, keyword), cards.has_card(header, keyword)
         count = whole.count(keyword) if keyword in whole else 0
         expected = [whole.cards[(keyword, number)] for number in range(count)]
         contents = [cards._parse_by_astropy(keyword, card) for card in expected]
-        assert found == ([each for each in contents if each is not None], count > 0), keyword
+        assert answer == ([each for each in contents if each is not None], count > 0), keyword
 
 
 def test_a_card_that_was_changed_is_read_as_it_is_now():

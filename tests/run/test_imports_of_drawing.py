@@ -25,8 +25,8 @@ def load(name):
     ready.wait()
     return drawing_module(name).__name__
 with ThreadPoolExecutor(len(names)) as pool:
-    found = list(pool.map(load, names))
-assert found == [f"ccdflow.pages.pictures.{name}" for name in names]
+    loaded = list(pool.map(load, names))
+assert loaded == [f"ccdflow.pages.pictures.{name}" for name in names]
 """
 
 

@@ -12,7 +12,6 @@ from workflow.sandbox import SMALL, Sandbox, frame_bytes
 
 from ccdflow.errors import UserError
 from ccdflow.files import rawfile
-from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run import session
 from ccdflow.run.rawframes import header_store, inventory, inventory_table, rawfolder, rawnames
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
@@ -134,7 +133,7 @@ def test_files_that_would_become_one_product(box):
         )
     (box.raw / "n1/alpha1.fits").unlink()
     update(box, store)
-    assert store.rows[ALL[1]].shown == ("ok", "")
+    assert store.rows[ALL[1]].status_and_reason == ("ok", "")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +153,9 @@ def test_a_cut_file_may_be_arriving_but_not_for_long(box, content, status, reaso
     for wait, expected in ((10, status), (-10, status), (200, "set aside"), (-200, "set aside")):
         update(box, store, settle=60, now=now + wait)
         row = store.rows["n1/new.fits"]
-        assert row.shown[0] == expected
-        said = "still being written: " if expected == "arriving" else ""
-        assert row.reason.startswith(said + reason)
+        assert row.status_and_reason[0] == expected
+        start = "still being written: " if expected == "arriving" else ""
+        assert row.reason.startswith(start + reason)
         store.rows.pop("n1/new.fits")
 
 
@@ -197,10 +196,10 @@ def test_a_good_frame_that_is_written_once_more_is_what_it_was(box):
         assert read == [ALL[0]]
         assert store.rows[ALL[0]] == dataclasses.replace(before, stamp=())
     update(box, store, settle=60, now=now + 100)
-    assert store.rows[ALL[0]].shown[0] == "set aside"
+    assert store.rows[ALL[0]].status_and_reason[0] == "set aside"
     box.write(ALL[0], content)
     update(box, store, settle=60, now=now + 100)
-    assert store.rows[ALL[0]].shown == ("ok", "")
+    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
 
 
 def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(box, monkeypatch):
@@ -214,7 +213,10 @@ def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(box, monkey
 
     monkeypatch.setattr(inventory, "read_row", late)
     update(box, store)
-    assert store.rows[ALL[0]].shown == ("arriving", "it went away while its header was read")
+    assert store.rows[ALL[0]].status_and_reason == (
+        "arriving",
+        "it went away while its header was read",
+    )
     _, gone = update(box, store)
     assert gone == [ALL[0]]
 
@@ -231,14 +233,14 @@ def test_a_file_that_cannot_be_read_is_tried_again(box):
         read, gone = update(box, store)
         assert (read, gone) == ([ALL[0], "n1/never.fits"], [])
         was, never = store.rows[ALL[0]], store.rows["n1/never.fits"]
-        assert was.shown[0] == "raw file missing"
-        assert was.shown[1].startswith("cannot be read (No such file or directory)")
+        assert was.status_and_reason[0] == "raw file missing"
+        assert was.status_and_reason[1].startswith("cannot be read (No such file or directory)")
         assert was.geometry
-        assert never.shown[0] == "set aside"
+        assert never.status_and_reason[0] == "set aside"
     path.unlink()
     (box.root / "away").rename(path)
     update(box, store)
-    assert store.rows[ALL[0]].shown == ("ok", "")
+    assert store.rows[ALL[0]].status_and_reason == ("ok", "")
 
 
 def test_damage_behind_an_old_fingerprint_is_found(box):
@@ -253,7 +255,7 @@ def test_damage_behind_an_old_fingerprint_is_found(box):
     update(box, store)
     row = store.rows[ALL[0]]
     assert row.fingerprint == before.fingerprint
-    assert row.shown[0] == "set aside"
+    assert row.status_and_reason[0] == "set aside"
     # What it is stays known: from scratch it is known, too.
     assert (row.facts, row.geometry) == (before.facts, before.geometry)
 
@@ -271,8 +273,8 @@ def test_raw_folder_without_frames(box):
 def test_links_are_followed_but_not_in_circles(box):
     (box.raw / "n1/again").symlink_to(box.raw)
     (box.raw / "linked").symlink_to(box.raw / "n1/deep")
-    found = rawfolder.list_raw(box.raw)
-    assert sorted(found) == ["linked/er/beta.FIT", *ALL]
+    names = rawfolder.list_raw(box.raw)
+    assert sorted(names) == ["linked/er/beta.FIT", *ALL]
 
 
 _KEYWORDS = (
@@ -319,14 +321,14 @@ def test_any_header_becomes_a_row(box, cards):
 @pytest.mark.parametrize("target", ["/proc/self", "/proc", "/sys"])
 def test_a_link_into_the_kernels_trees_is_not_followed(box, target):
     (box.raw / "odd").symlink_to(target)
-    found, problems = rawfolder.look_through(box.raw)
+    stamps, problems = rawfolder.look_through(box.raw)
     tree = "/" + target.split("/")[1]
     assert problems == {
         "odd/": f"leads into {tree}; it is not followed: remove the link, or lead it to the folder"
         " of the frames"
     }
-    assert found
-    assert not [name for name in found if name.startswith("odd/")]
+    assert stamps
+    assert not [name for name in stamps if name.startswith("odd/")]
 
 
 def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
@@ -334,7 +336,7 @@ def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
         rawfolder.look_through("/proc/self")
     # Mounted below the raw folder.
     (box.raw / "odd").mkdir()
-    look, found = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
+    look, stamps = rawfolder._Walk.look, rawfolder.list_raw(box.raw)
 
     def mounted(walk, prefix, above, link):
         walk.systems = {box.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
@@ -342,7 +344,7 @@ def test_the_kernels_trees_are_no_raw_folder(box, monkeypatch):
 
     monkeypatch.setattr(rawfolder._Walk, "look", mounted)
     assert rawfolder.look_through(box.raw) == (
-        found,
+        stamps,
         {"odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
          " without it"},
     )  # fmt: skip
@@ -355,15 +357,15 @@ def test_a_link_into_the_results_is_not_followed(box, target):
     before = rawfolder.list_raw(box.raw)
     (box.raw / "odd").symlink_to(box.root / target)
     (box.raw / "other").symlink_to(box.raw / "n1")
-    found, problems = rawfolder.look_through(box.raw, box.results)
+    stamps, problems = rawfolder.look_through(box.raw, box.results)
     place = "odd/results/" if target == "." else "odd/"
     assert problems == {
         place: "leads into the results folder; it is not followed: remove the link, or lead it to"
         " the folder of the frames"
     }
-    assert not [name for name in found if "reduced" in name]
-    assert found.keys() >= before.keys()
-    assert any(name.startswith("other/") for name in found)
+    assert not [name for name in stamps if "reduced" in name]
+    assert stamps.keys() >= before.keys()
+    assert any(name.startswith("other/") for name in stamps)
 
 
 def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box, monkeypatch):
@@ -378,10 +380,10 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(box,
             (place / f"to{other}").symlink_to(box.root / "away" / str(other))
     (box.raw / "first").symlink_to(box.root / "away" / "0")
     (box.raw / "second").symlink_to(box.root / "away")
-    found, problems = rawfolder.look_through(box.raw)
+    stamps, problems = rawfolder.look_through(box.raw)
     assert sorted(problems) == ["first/", "second/"]
     assert problems["first/"].startswith("leads into a tree of more than 50 folders")
-    assert found == before
+    assert stamps == before
 
 
 # -- results on a disk that does not tell capitals -----------------------------------------------
@@ -442,12 +444,12 @@ def test_want_of_memory_is_no_fault_of_the_frame(box, known, monkeypatch):
         patch.setattr(rawfile.RawFile, "layout", short)
         update(box, store)
     row = store.rows[file]
-    status, reason = row.shown
+    status, reason = row.status_and_reason
     assert status == ("raw file missing" if known else "set aside")
     assert reason.startswith("the memory did not suffice to read it; end other programs or use")
     assert (row.stamp, file in store.tracebacks, bool(row.gone)) == ((), False, known)
     assert update(box, store)[0] == [file]
-    assert store.rows[file].shown == ("ok", "")
+    assert store.rows[file].status_and_reason == ("ok", "")
 
 
 def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeypatch):
@@ -465,62 +467,3 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(box, monkeyp
     update(box, store, now=later)
     row = store.rows[file]
     assert (row.status, row.camera, row.stamp != ()) == ("set aside", "alpha", True)
-
-
-# -- verdicts of a job ---------------------------------------------------------------------------
-
-
-def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(box, monkeypatch):
-    box.run()
-    (box.results / "reduced/n1/alpha1.fits").unlink()
-
-    def broken(context, job, row, raw):
-        raise ValueError("a fault of the moment")
-
-    monkeypatch.setattr(reduce_job, "_reduce", broken)
-    for attempts in (1, 1, 0):
-        outcome = box.run()
-        assert [job for job in outcome.jobs if job.startswith("reduced/")] == [
-            "reduced/n1/alpha1.fits"
-        ] * attempts
-        row = load_store(box.results).rows["n1/alpha1.fits.gz"]
-        assert (row.status, "a fault of the moment" in row.reason) == ("set aside", True)
-    monkeypatch.undo()
-    assert box.run().jobs == []
-    os.utime(box.raw / "n1/alpha1.fits.gz")
-    box.run()
-    assert (box.results / "reduced/n1/alpha1.fits").is_file()
-
-
-def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypatch):
-    expected = box.run() and {
-        path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")
-    }
-    (box.results / "reduced/n1/alpha1.fits").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(reduce_job, "_reduce", lambda *_: 1 / 0)
-        box.run()
-    assert "reduced/n1/alpha1.fits" in box.run().jobs
-    found = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
-    assert found == expected
-    assert box.run().jobs == []
-
-
-# -- small pictures ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
-def test_a_small_picture_that_is_damaged_in_place_is_made_again(box, how):
-    """Its folder's time tells nothing of a file that is written over."""
-    box.run()
-    path = next((box.results / "nights").rglob("frames/reduced*alpha1*.png"))
-    sound = path.read_bytes()
-    if how == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(sound[:99] if how == "cut" else sound[:70] + b"\0" + sound[71:])
-    assert [job for job in box.run().jobs if job.endswith("frames.json")] == [
-        "nights/2024-03-01/frames.json"
-    ]
-    assert path.read_bytes() == sound
-    assert box.run().jobs == []

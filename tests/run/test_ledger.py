@@ -116,11 +116,11 @@ def test_records_of_a_run_that_was_killed_are_believed_when_their_products_are(t
     (tmp_path / lost.product).unlink()
     (tmp_path / bad.product).write_bytes((tmp_path / bad.product).read_bytes()[:-2880])
     records = ledger.Ledger()
-    found, unmade = ledger.fold(tmp_path, records, verify=True)
-    assert sorted(found) == sorted(map(str, [*files, torn]))
+    record_files, unmade = ledger.fold(tmp_path, records, verify=True)
+    assert sorted(record_files) == sorted(map(str, [*files, torn]))
     assert sorted(r.product for r in unmade) == [refused.product, aside.product]
     assert sorted(records) == [refused.product, good.product]
-    ledger.remove_records(tmp_path, found)
+    ledger.remove_records(tmp_path, record_files)
     assert not (tmp_path / paths.DONE).exists()
 
 

@@ -58,12 +58,12 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
     for seed in range(100):
         session, most = drawn(seed, tmp_path)
         jobs = session.plan.jobs
-        found = batches.split(session, each_night=each_night, write=False)
-        home = {product: batch for batch in found for product in batch.products}
-        assert sum(len(batch.products) for batch in found) == len(home)
-        assert len({batch.name for batch in found}) == len({batch.done for batch in found})
+        parts = batches.split(session, each_night=each_night, write=False)
+        home = {product: batch for batch in parts for product in batch.products}
+        assert sum(len(batch.products) for batch in parts) == len(home)
+        assert len({batch.name for batch in parts}) == len({batch.done for batch in parts})
         earlier, places = [], list(jobs)
-        for batch in found:
+        for batch in parts:
             own = [jobs[product] for product in batch.products]
             assert own == sorted(own, key=lambda job: places.index(job.product))
             needed = {home[need].done for job in own for need in job.needs} - {batch.done}
@@ -79,23 +79,23 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
         hindered = [job for job in alone if any(need not in home for need in job.needs)]
         if each_night or len(alone) > most:
             assert alone == hindered
-        gathered += any(batch.before for batch in found)
+        gathered += any(batch.before for batch in parts)
         left_here += len(alone) > len(hindered)
     # The cases above were there.
     assert gathered > 20
     assert each_night or left_here > 10
 
 
-def recorded_without(dead, made, found, listed, jobs):
+def recorded_without(dead, made, parts, listed, jobs):
     """Return the records there are once Snakemake has ended and a batch has done a part only."""
     records = {jobs[product].done for product in dead.products[:made]}
     stopped = {dead.done}
-    for batch in found:
+    for batch in parts:
         if batch is dead or stopped & set(batch.before):
             stopped.add(batch.done)
         else:
             records |= {batch.done, *(jobs[product].done for product in batch.products)}
-    elsewhere = {product for batch in found for product in batch.products}
+    elsewhere = {product for batch in parts for product in batch.products}
     for product in (each for each in jobs if each not in elsewhere):
         if set(listed.records_of(jobs[product].needs)) <= {f"results/{each}" for each in records}:
             records.add(jobs[product].done)
@@ -111,13 +111,13 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
     for seed in range(100):
         session, _ = drawn(seed, tmp_path)
         jobs, rng = session.plan.jobs, random.Random(seed)
-        found = batches.split(session, each_night=each_night, write=False)
-        if not found:
+        parts = batches.split(session, each_night=each_night, write=False)
+        if not parts:
             continue
-        listed = job_list.JobList("results", session, found)
-        dead = rng.choice(found)
+        listed = job_list.JobList("results", session, parts)
+        dead = rng.choice(parts)
         made = rng.randint(0, len(dead.products))
-        records = recorded_without(dead, made, found, listed, jobs)
+        records = recorded_without(dead, made, parts, listed, jobs)
         there = {f"results/{each}" for each in records}
         monkeypatch.setattr(job_list.os.path, "exists", there.__contains__)
         concerned = set(dead.products[made:])

@@ -93,8 +93,8 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     make_all(run)
     assert run.end() == ""
     assert run.end() == "", "said twice"
-    said = run.stream.getvalue()
-    assert said.count("12 reduced frames, 2 combined biases") == 1
+    output = run.stream.getvalue()
+    assert output.count("12 reduced frames, 2 combined biases") == 1
     again = begin()
     assert again.targets == []
     assert "nothing to do" in again.stream.getvalue()
@@ -134,27 +134,27 @@ def test_products_asked_for_by_name_cut_the_plan_down(begin, run_settings):
 
 
 @pytest.mark.parametrize(
-    ("told", "kinds"),
+    ("options", "kinds"),
     [
         ({"forced": frozenset({"combine"})}, {"bias"}),
         ({"all_forced": True}, {"frame", "bias", "quality", "page", "table", "trends", "index"}),
     ],
 )
-def test_rules_that_are_forced_are_kinds_of_products(begin, told, kinds):
+def test_rules_that_are_forced_are_kinds_of_products(begin, options, kinds):
     run = begin()
     make_all(run)
     run.end()
-    again = begin(**told, is_dry=True)
+    again = begin(**options, is_dry=True)
     assert {job.kind for job in again.session.plan.jobs.values()} == kinds
 
 
 def test_a_former_name_of_a_setting_is_reported_first(run_settings):
-    said = io.StringIO()
+    output = io.StringIO()
     notices = settings.notices({"frames_per_order": 7})
-    steward.Steward(run_settings, lambda: CHAIN, notices=notices, stream=said).begin(
+    steward.Steward(run_settings, lambda: CHAIN, notices=notices, stream=output).begin(
         Host(is_dry=True)
     )
-    first, second = said.getvalue().splitlines()[:2]
+    first, second = output.getvalue().splitlines()[:2]
     assert first == f"ccdflow: {notices[0]}"
     assert " to reduce: " in second
 
@@ -196,10 +196,10 @@ def test_nothing_is_made_after_the_last_line(begin):
     run = begin()
     make_all(run)
     assert run.end() == ""
-    said, done = run.stream.getvalue(), run.progress.count
+    output, done = run.stream.getvalue(), run.progress.count
     # The records are in the ledger now, so that each job looks as if it had not run.
     run.make_remaining()
-    assert (run.stream.getvalue(), run.progress.count) == (said, done)
+    assert (run.stream.getvalue(), run.progress.count) == (output, done)
     assert not any((run.session.context.results / job.done).exists()
                    for job in run.session.plan.jobs.values())  # fmt: skip
 
@@ -242,8 +242,8 @@ def test_a_view_has_all_products_and_tells_which_are_out_of_date(begin, run_sett
     lost = "reduced/2020-02-29/2.fits"
     (run.session.context.results / lost).unlink()
     drawn = steward.Steward(run_settings, lambda: CHAIN, stream=io.StringIO())
-    found = drawn.view(Host())
-    assert len(found) == 12 + 2 + 2 + 2 + 3
+    products = drawn.view(Host())
+    assert len(products) == 12 + 2 + 2 + 2 + 3
     needs, newer = drawn.view_needs("reduced/2020-02-29/3.fits")
     assert (needs, newer) == ([f"{run_settings['raw']}/2020-02-29/3.fits"], [])
     assert drawn.view_needs(lost)[1] == [snakemake_views.CHANGED]
@@ -271,9 +271,9 @@ def workflow(**changes):
 
 
 def test_what_snakemake_was_told(tmp_path):
-    told = host.read_host(workflow(), ["snakemake", "-np"])
-    assert (told.cores, told.latency, told.targets) == (3, 7, ("results/a.fits",))
-    assert (told.all_lines, told.makes, told.all_forced) == (True, False, False)
+    call = host.read_host(workflow(), ["snakemake", "-np"])
+    assert (call.cores, call.latency, call.targets) == (3, 7, ("results/a.fits",))
+    assert (call.all_lines, call.makes, call.all_forced) == (True, False, False)
 
 
 @pytest.mark.parametrize("name", host.NEEDED)

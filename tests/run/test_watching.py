@@ -10,7 +10,7 @@ import pytest
 import small_chain
 from browser import act, needs_chromium
 from small_frames import begin
-from watched_folders import SETTINGS, Told, from_scratch, settings_of, wait_until, watch_of
+from watched_folders import SETTINGS, WatchOutput, from_scratch, settings_of, wait_until, watch_of
 from workflow.sandbox import products
 
 from ccdflow import kinds
@@ -29,9 +29,9 @@ def night(tmp_path_factory):
 
 def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_path):
     top, chain = night
-    raw, results, told, rounds = tmp_path / "raw", tmp_path / "results", Told(), []
+    raw, results, output, rounds = tmp_path / "raw", tmp_path / "results", WatchOutput(), []
     values = settings_of(raw, results, chain)
-    watched = watch_of(values, told, after=rounds.append)
+    watched = watch_of(values, output, after=rounds.append)
     thread = threading.Thread(target=watched.run, daemon=True)
     thread.start()
     count = len(list(observe(top / "raw", raw, every=0.1)))
@@ -46,48 +46,48 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_p
     after.lock.close()
     assert after.plan.jobs == {}
     assert products(results) == from_scratch(raw, tmp_path / "other" / "results", chain)
-    said = [line for line in told.lines if "grade" in line]
-    assert all("level" in line and "sky" in line for line in said)
-    assert sorted(line.partition("  ")[0] for line in said) == [
+    lines = [line for line in output.lines if "grade" in line]
+    assert all("level" in line and "sky" in line for line in lines)
+    assert sorted(line.partition("  ")[0] for line in lines) == [
         "science_g1.fits",
         "science_g2.fits",
     ]
-    assert not any("traceback" in line.lower() for line in told.lines)
+    assert not any("traceback" in line.lower() for line in output.lines)
 
 
 def is_idle(watched):
     """Tell whether no round comes any more: nothing is new for a while."""
     before = dict(watched._seen._marks)
     time.sleep(0.5)
-    return watched._seen._marks == before and not watched._due
+    return watched._seen._marks == before and not watched._whole_round_at
 
 
 def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_path):
     top, chain = night
-    raw, told = tmp_path / "raw", Told()
+    raw, output = tmp_path / "raw", WatchOutput()
     values = settings_of(raw, tmp_path / "results", chain)
     raw.rmdir()
-    watched = watch_of(values, told)
+    watched = watch_of(values, output)
     thread = threading.Thread(target=watched.run, daemon=True)
     thread.start()
-    wait_until(lambda: told.lines)
+    wait_until(lambda: output.lines)
     time.sleep(0.2)
-    assert len(told.lines) == 1
-    assert told.lines[0] == f"waiting: there is no folder {raw} yet"
+    assert len(output.lines) == 1
+    assert output.lines[0] == f"waiting: there is no folder {raw} yet"
     raw.mkdir()
-    wait_until(lambda: len(told.lines) == 2)
-    assert told.lines[1] == f"waiting: no frame has arrived in {raw} yet"
+    wait_until(lambda: len(output.lines) == 2)
+    assert output.lines[1] == f"waiting: no frame has arrived in {raw} yet"
     shutil.copytree(top / "raw", raw, dirs_exist_ok=True)
-    wait_until(lambda: any("grade" in line for line in told.lines))
-    assert told.lines.count("goes on") == 1
+    wait_until(lambda: any("grade" in line for line in output.lines))
+    assert output.lines.count("goes on") == 1
     watched.end()
     thread.join(60)
 
 
 def test_the_live_page_leads_to_the_night_and_is_no_product():
     script = live_page.live_script("nights/a/report.html", 7, lines=["</script>é"], beat=9)
-    told = json.loads(script.removeprefix("live(").removesuffix(");\n"))
-    assert told == {"page": "nights/a/report.html", "time": 7, "lines": ["</script>é"],
+    state = json.loads(script.removeprefix("live(").removesuffix(");\n"))
+    assert state == {"page": "nights/a/report.html", "time": 7, "lines": ["</script>é"],
                     "state": "watching", "beat": 9}  # fmt: skip
     assert script.isascii()
     assert "</" not in script
@@ -102,7 +102,7 @@ def test_the_open_page_says_whether_the_watch_lives(tmp_path):
     page.write_text(live_page.live_page(), "utf-8")
     (tmp_path / "night.html").write_text("<p>a night</p>")
     states = [("watching", 0), ("a full disk", 0), ("watching", -60), ("ended", 0)]
-    said, lines, shown = act(
+    texts, lines, shown = act(
         page,
         f"""
         const said = [];
@@ -116,9 +116,9 @@ def test_the_open_page_says_whether_the_watch_lives(tmp_path):
                 document.querySelector("iframe").getAttribute("src")];
     """,
     )
-    assert said[:2] == ["Watching.", "Waiting: a full disk"]
-    assert said[2].startswith("No sign of life of the watch since")
-    assert said[3].startswith("The watch ended at")
+    assert texts[:2] == ["Watching.", "Waiting: a full disk"]
+    assert texts[2].startswith("No sign of life of the watch since")
+    assert texts[3].startswith("The watch ended at")
     assert lines == [["<b>last; warning", "warned"], ["first", ""]]
     assert shown == "night.html?7"
 
@@ -126,9 +126,9 @@ def test_the_open_page_says_whether_the_watch_lives(tmp_path):
 def test_only_the_page_of_the_watch_renews_itself():
     templates = Path(live_page.__file__).parent / "templates"
     renews = ("setInterval", "location.reload", "http-equiv")
-    found = [
+    names = [
         path.name
         for path in templates.iterdir()
         if path.is_file() and any(w in path.read_text() for w in renews)
     ]
-    assert found == [live_page.PAGE]
+    assert names == [live_page.PAGE]

@@ -62,8 +62,8 @@ def test_a_watch_that_is_killed_again_and_again(seed, tmp_path):
     scratch = tmp_path / "scratch"
     run = command("watch.py", raw, scratch, cameras, "--once")
     assert subprocess.run(run, stdout=subprocess.DEVNULL, check=False).returncode == 0
-    found = products(results)
-    assert {n: v for n, v in found.items() if n not in SHOWN_BY_THE_WATCH} == products(scratch)
+    contents = products(results)
+    assert {n: v for n, v in contents.items() if n not in SHOWN_BY_THE_WATCH} == products(scratch)
     assert not list(results.rglob(".*.part"))
 
 
@@ -96,8 +96,8 @@ def test_a_watch_killed_at_ten_random_moments_and_then_snakemake(tmp_path):
     assert "Nothing to be done" in again.stdout + again.stderr
     scratch = tmp_path / "scratch"
     assert snakemake(raw, scratch, cameras).returncode == 0
-    found = products(results)
-    assert {n: v for n, v in found.items() if n not in SHOWN_BY_THE_WATCH} == products(scratch)
+    contents = products(results)
+    assert {n: v for n, v in contents.items() if n not in SHOWN_BY_THE_WATCH} == products(scratch)
     assert not list(results.rglob(".*.part"))
 
 

@@ -14,7 +14,7 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import begin
-from watched_folders import SETTINGS, Told, from_scratch, settings_of, wait_until, watch_of
+from watched_folders import SETTINGS, WatchOutput, from_scratch, settings_of, wait_until, watch_of
 from workflow.sandbox import products
 
 from ccdflow import kinds, paths
@@ -23,7 +23,7 @@ from ccdflow.kinds import night_page
 from ccdflow.kinds.matching import association
 from ccdflow.run import ledger, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
-from ccdflow.run.watch import arrivals, page_pace, watching
+from ccdflow.run.watch import arrivals, looks, page_pace, watching
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -40,7 +40,7 @@ def evening(tmp_path_factory):
         # Old frames are not read again by each round.
         os.utime(path, (1e9, 1e9))
     shutil.copytree(top / "all", top / "raw", ignore=shutil.ignore_patterns(*LATE))
-    watch_of(settings_of(top / "raw", top / "results", chain), Told()).round()
+    watch_of(settings_of(top / "raw", top / "results", chain), WatchOutput()).round()
     return top, chain
 
 
@@ -57,9 +57,9 @@ class Night:
         self.raw, self.results = tmp_path / "raw", tmp_path / "results"
         shutil.copytree(self.source / "raw", self.raw)
         shutil.copytree(self.source / "results", self.results)
-        self.told = Told()
+        self.output = WatchOutput()
         self.values = settings_of_copy(self.raw, self.results, self.chain)
-        self.watch = watch_of(self.values, self.told, **others)
+        self.watch = watch_of(self.values, self.output, **others)
         self.watch.round(rawfolder.list_raw(self.raw))
 
     def arrive(self, name, *, of=None, content=None, **cards):
@@ -116,7 +116,7 @@ def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(night):
     # The whole plan wants none of it otherwise: tables and overview alone are left.
     assert kinds_of(night.watch.round()) == ARCHIVE
     assert night.is_as_from_scratch()
-    (line,) = [line for line in night.told.lines if line.startswith("science_g2.fits")]
+    (line,) = [line for line in night.output.lines if line.startswith("science_g2.fits")]
     assert all(word in line for word in ("level", "noise", "sky", "grade A"))
 
 
@@ -128,13 +128,13 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     monkeypatch.setattr(page_pace, "_MOST", 1e6)
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
     page = night.results / "nights/2024-03-01/report.html"
-    before, count = atomic_write.stamp_of(page), len(night.told.lines)
+    before, count = atomic_write.stamp_of(page), len(night.output.lines)
     done = [night.arrive(f"fast_{n}.fits", of=LATE[0], OBJECT=f"field {n}") for n in (1, 2)]
     assert [kinds_of(each) for each in done] == [FRAME, FRAME]
     assert [each.nights for each in done] == [[], []], "the live page has nothing new to show"
     assert before == atomic_write.stamp_of(page) != ()
     # The width of the stars, which comes with the night's list, is still missing in their lines.
-    assert len(night.told.lines) == count
+    assert len(night.output.lines) == count
     assert night.watch._pace.owed == {"2024-03-01"}
     assert night.watch._pace.wait(1.0) == 1.0
     assert not night.watch._pace.is_due()
@@ -145,7 +145,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     assert kinds_of(quiet) == {"page"}
     assert quiet.nights == ["2024-03-01"]
     assert all(f"fast_{n}.fits" in page.read_text() for n in (1, 2))
-    lines = night.told.lines[count:]
+    lines = night.output.lines[count:]
     assert [line.partition("  ")[0] for line in lines] == ["fast_1.fits", "fast_2.fits"]
     assert all("grade" in line for line in lines)
     assert not night.watch._pace.owed
@@ -161,7 +161,7 @@ def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(night, monkey
     done = night.watch.round()
     assert "page" in kinds_of(done)
     assert not night.watch._pace.owed
-    assert sum(line.startswith("fast.fits  ") for line in night.told.lines) == 1
+    assert sum(line.startswith("fast.fits  ") for line in night.output.lines) == 1
     assert night.is_as_from_scratch()
 
 
@@ -224,7 +224,7 @@ def test_a_run_after_a_short_round_takes_its_products_in(night):
     # The watch is killed: nothing but the records is left of the round.
     night.arrive(*LATE)
     assert {job.kind for job in night.plan().values()} == ARCHIVE
-    again = watch_of(night.values, Told())
+    again = watch_of(night.values, WatchOutput())
     assert kinds_of(again.round()) == ARCHIVE
     assert night.is_as_from_scratch()
 
@@ -251,10 +251,10 @@ def test_what_another_run_did_is_noticed(night):
     running.lock.close()
     done = night.watch.notice({LATE[0]: atomic_write.stamp_of(night.raw / LATE[0])})
     assert (done.is_short, done.records) == (False, [])
-    (line,) = [line for line in night.told.lines if "another run is at work" in line]
+    (line,) = [line for line in night.output.lines if "another run is at work" in line]
     assert line.startswith(f"waiting: another run is at work here (process {os.getpid()} on ")
     assert "results folder" not in line
-    assert "goes on" in night.told.lines
+    assert "goes on" in night.output.lines
 
 
 def test_notes_that_another_process_wrote_are_read_again(night):
@@ -284,12 +284,12 @@ def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(night, monkeypa
         done = night.arrive(*LATE)
         assert "no space is left" in done.problem
         assert done.is_short == is_short
-    (line,) = [line for line in night.told.lines if line.startswith("waiting: ")]
+    (line,) = [line for line in night.output.lines if line.startswith("waiting: ")]
     assert line.endswith("make room; the watch goes on by itself")
-    assert not any("run again" in line for line in night.told.lines)
+    assert not any("run again" in line for line in night.output.lines)
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
     assert night.arrive(*LATE).problem == ""
-    assert night.told.lines.count("goes on") == 1
+    assert night.output.lines.count("goes on") == 1
     assert night.is_as_from_scratch()
 
 
@@ -299,19 +299,19 @@ def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(evening, tmp_
 
     night = Night(evening, tmp_path, after=full)
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
-    assert "waiting: live.js: No space left on device" in night.told.lines
+    assert "waiting: live.js: No space left on device" in night.output.lines
 
 
 def test_a_bad_frame_has_a_line_and_costs_no_other(night):
     night.watch.values["limits"] = night.values["limits"] | {"settle": 0}
     night.watch.round()
     night.arrive("bad.fits", content=b"no FITS file at all" * 200)
-    (line,) = [line for line in night.told.lines if line.startswith("bad.fits")]
+    (line,) = [line for line in night.output.lines if line.startswith("bad.fits")]
     assert line.startswith("bad.fits: set aside: ")
     assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
     night.watch.round()
-    found = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
-    assert found.loc["bad.fits", "status"] == rows.SET_ASIDE
+    table = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
+    assert table.loc["bad.fits", "status"] == rows.SET_ASIDE
 
 
 def test_midnight_passes_between_two_frames_and_back(night):
@@ -350,7 +350,7 @@ def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(night):
     done = night.arrive(*LATE)
     assert done.is_short
     assert kinds_of(done) == {*FRAME, "page"}
-    assert not any("set aside" in line for line in night.told.lines)
+    assert not any("set aside" in line for line in night.output.lines)
     night.watch.round()
     assert night.is_as_from_scratch()
 
@@ -358,9 +358,9 @@ def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(night):
 def test_a_frame_that_is_written_anew_is_made_anew(night):
     night.arrive(*LATE)
     first = (night.results / "calibrated" / LATE[0]).read_bytes()
-    assert night.told.lines[-1].startswith(f"{LATE[0]}  science  ")
+    assert night.output.lines[-1].startswith(f"{LATE[0]}  science  ")
     done = night.arrive(LATE[0], of="science_g1.fits", OBJECT="another")
-    assert any(line.startswith(f"{LATE[0]}  again  science  ") for line in night.told.lines)
+    assert any(line.startswith(f"{LATE[0]}  again  science  ") for line in night.output.lines)
     assert not done.is_short
     assert kinds_of(done) >= FRAME
     assert (night.results / "calibrated" / LATE[0]).read_bytes() != first
@@ -375,13 +375,13 @@ def test_a_frame_that_is_read_once_more_and_is_the_same_leads_to_nothing(night):
 
 def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
     night.arrive(*LATE)
-    night.watch._looked = 0.0
+    night.watch.looks.look_at_once()
     (night.raw / LATE[0]).unlink()
-    night.watch._look()
+    night.watch.looks.look()
     assert night.watch._is_due()
     night.watch.notice({})
-    found = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
-    assert found.loc[LATE[0], "status"] == rows.RAW_MISSING
+    table = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
+    assert table.loc[LATE[0], "status"] == rows.RAW_MISSING
     assert (night.results / "calibrated" / LATE[0]).is_file()
     assert not night.watch._is_due()
 
@@ -391,26 +391,26 @@ def test_two_files_of_one_product_are_left_to_a_whole_round(night):
     packed = gzip.compress((night.raw / LATE[0]).read_bytes())
     done = night.arrive("science_g2.fits.gz", content=packed)
     assert not done.is_short
-    assert sum("would become the same product" in line for line in night.told.lines) == 2
+    assert sum("would become the same product" in line for line in night.output.lines) == 2
 
 
 def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path, monkeypatch):
     night = Night(evening, tmp_path, way="polling", limit=0.1)
-    gate, read = threading.Event(), watching._read_through
+    gate, read = threading.Event(), looks._read_through
 
     def hang(path):
         if path.name == "hangs.fits":
             gate.wait(60)
         read(path)
 
-    monkeypatch.setattr(watching, "_read_through", hang)
+    monkeypatch.setattr(looks, "_read_through", hang)
     for name, of in (("hangs.fits", "science_g1.fits"), (LATE[0], LATE[0])):
         shutil.copyfile(night.source / "all" / of, night.raw / name)
     thread = threading.Thread(target=night.watch.run, daemon=True)
     thread.start()
     try:
         wait_until((night.results / "calibrated" / LATE[0]).is_file)
-        wait_until(lambda: any("has not been read within 0.1 s" in t for t in night.told.lines))
+        wait_until(lambda: any("has not been read within 0.1 s" in t for t in night.output.lines))
         assert not (night.results / "calibrated" / "hangs.fits").exists()
         gate.set()
         wait_until((night.results / "calibrated" / "hangs.fits").is_file)
@@ -419,7 +419,7 @@ def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path
         night.watch.end()
         thread.join(60)
     assert not thread.is_alive()
-    assert sum("hangs.fits has not" in line for line in night.told.lines) == 1
+    assert sum("hangs.fits has not" in line for line in night.output.lines) == 1
 
 
 def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, monkeypatch):
@@ -433,7 +433,7 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
     thread = threading.Thread(target=night.watch.run, daemon=True)
     thread.start()
     try:
-        wait_until(lambda: any("has not answered for 0.1 s" in t for t in night.told.lines))
+        wait_until(lambda: any("has not answered for 0.1 s" in t for t in night.output.lines))
         night.watch.end()
         thread.join(20)
         assert not thread.is_alive()
@@ -467,8 +467,9 @@ class Source:
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])
 def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch, problem, tries):
     clock, asked = Clock(), []
-    watching.claim_folder(night.watch)
-    monkeypatch.setattr(watching, "time", clock)
+    night.watch.claim.take_within_limit()
+    for module in (watching, looks):
+        monkeypatch.setattr(module, "time", clock)
     shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
 
     def fails(results):
@@ -480,32 +481,33 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
     monkeypatch.setattr(lock, "take_lock", fails)
     source = Source(set(LATE))
     for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
-        night.watch._looked = clock.now
+        night.watch.looks._last_end = clock.now
         night.watch._step(source)
     assert len(asked) == tries
     monkeypatch.undo()
     night.watch._not_before = 0.0
     night.watch._step(source)
     assert (night.results / "calibrated" / LATE[0]).is_file()
-    night.watch._lock.close()
+    night.watch.claim.give_up()
 
 
 def test_looks_through_a_large_folder_leave_time_for_frames(night, monkeypatch):
-    clock, looks, listed = Clock(), [], rawfolder.list_raw
+    clock, begun, listed = Clock(), [], rawfolder.list_raw
 
     def slow(raw, results):
-        looks.append(clock.now)
+        begun.append(clock.now)
         clock.now += 2.0
         return listed(raw, results)
 
-    monkeypatch.setattr(watching, "time", clock)
+    for module in (watching, looks):
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(rawfolder, "list_raw", slow)
     source = Source(set())
     for _ in range(100):
         night.watch._step(source)
         clock.now += 1.0
     # Two seconds of a look, forty until the next one.
-    assert [at - looks[0] for at in looks] == [0.0, 42.0, 84.0]
+    assert [at - begun[0] for at in begun] == [0.0, 42.0, 84.0]
 
 
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(night):

@@ -8,12 +8,11 @@ import sys
 import threading
 
 import pytest
-from watched_folders import Told, wait_until, watch_of
+from watched_folders import WatchOutput, wait_until, watch_of
 
 from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.run import lock, read_only_plan
-from ccdflow.run.watch import watching
 
 watch = importlib.import_module("watch")
 
@@ -67,11 +66,11 @@ def test_a_terminal_that_is_gone_ends_nothing_and_the_page_tells_the_end(
 def test_a_second_watch_on_a_results_folder_ends_with_one_line(folders, capsys):
     top, arguments = folders
     results = top / "results"
-    told = Told()
-    first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), told)
+    output = WatchOutput()
+    first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), output)
     thread = threading.Thread(target=first.run, daemon=True)
     thread.start()
-    wait_until(lambda: any("no frame has arrived" in line for line in told.lines))
+    wait_until(lambda: any("no frame has arrived" in line for line in output.lines))
     assert watch.main(arguments) == 1
     out, error = capsys.readouterr()
     assert (out, error.count("\n")) == ("", 1)
@@ -87,17 +86,19 @@ def test_a_second_watch_on_a_results_folder_ends_with_one_line(folders, capsys):
 
 def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(folders):
     top, _ = folders
-    told, results = Told(), top / "results"
-    first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), told)
-    watching.claim_folder(first)
+    output, results = WatchOutput(), top / "results"
+    first = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), output)
+    first.claim.take_within_limit()
     results.rename(top / "moved")
     with lock.take_lock(results, paths.WATCH_LOCK):
-        watching._notice_alone(first, {})
-        assert "waiting: another watch is at work here" in told.lines[-1]
+        first._notice_alone({})
+        assert "waiting: another watch is at work here" in output.lines[-1]
         with pytest.raises(lock.Busy):
-            watching.claim_folder(first)
-    watching.claim_folder(first)
-    first._lock.close()
+            first.claim.take_within_limit()
+    first.claim.take_within_limit()
+    assert first.claim.is_held
+    first.claim.give_up()
+    assert not first.claim.is_held
 
 
 def test_control_characters_of_names_are_written_as_escapes(tmp_path, capsys):
@@ -108,15 +109,17 @@ def test_control_characters_of_names_are_written_as_escapes(tmp_path, capsys):
 
 def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     top, _ = folders
-    watched = watch_of(read_only_plan.settings_of({"raw": "raw", "results": "results"}), Told())
+    watched = watch_of(
+        read_only_plan.settings_of({"raw": "raw", "results": "results"}), WatchOutput()
+    )
     assert "was not looked through; start again" in watch._words_on_work_left(watched)
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")
-    watched._look()
+    watched.looks.look()
     assert watch._words_on_work_left(watched).endswith(
         "2 frames wait: start again, or run snakemake"
     )
-    watched._seen.add(watched._found)
+    watched._seen.add(watched.looks.unseen_files)
     assert watch._words_on_work_left(watched) == "nothing is half made"
 
 

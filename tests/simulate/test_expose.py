@@ -56,9 +56,9 @@ def variance_of_reading(detector):
     return detector.per_column("read_noise") ** 2 + gain**2 / 12
 
 
-def holds(found, expected, error, *, most=5.0):
+def holds(values, expected, error, *, most=5.0):
     """Assert that values lie within their errors: none beyond `most`, spread 1."""
-    pull = np.ravel((found - expected) / error)
+    pull = np.ravel((values - expected) / error)
     assert np.abs(pull).max() < most
     if pull.size > 30:
         assert pull.std() == pytest.approx(1, abs=5 / np.sqrt(2 * pull.size))
@@ -95,12 +95,12 @@ def test_overscan_follows_the_level_of_its_own_amplifier(clean, number):
 
 
 def test_structure_of_the_bias(detector):
-    found, _ = mean_of(replace(detector, structure=0.0), "bias", 0, 1)
+    mean_image, _ = mean_of(replace(detector, structure=0.0), "bias", 0, 1)
     with_structure = simulate.expose(detector, "bias", 0, rng=0).raw[:, :103] * 1.0
     without = simulate.expose(replace(detector, structure=0.0), "bias", 0, rng=0).raw[:, :103]
     # The same noise: the difference is the structure, but for rounding.
     assert np.abs(with_structure - without - detector.structure).max() <= 1
-    holds(found, 0, np.sqrt(variance_of_reading(detector)))
+    holds(mean_image, 0, np.sqrt(variance_of_reading(detector)))
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -137,9 +137,9 @@ def test_an_amplifier_that_is_not_linear(clean):
     bent = replace(clean, amplifiers=bent, illumination=clean.illumination)
     for light, missing in ((4_000, 0.002), (40_000, 0.02), (80_000, 0.04)):
         sky = simulate.Sky(light)
-        found, _ = mean_of(bent, "flat", 1, 1, filter="g", sky=sky)
-        error = np.sqrt((light + 40) / found.size)
-        assert light - found.mean() == pytest.approx(missing * light, abs=5 * error)
+        mean_image, _ = mean_of(bent, "flat", 1, 1, filter="g", sky=sky)
+        error = np.sqrt((light + 40) / mean_image.size)
+        assert light - mean_image.mean() == pytest.approx(missing * light, abs=5 * error)
 
 
 def test_the_converter_ends_and_says_so(clean):
@@ -164,9 +164,9 @@ def test_rates_of_hot_pixels_from_darks_of_three_exposures(detector):
     rate = detector.hot_pixels[:, 2] + detector.dark_current + glow
     variance = (rate * times[:, None] + variance_of_reading(detector)[columns]) / 3
     weight = times[:, None] / variance
-    found = (weight * values).sum(axis=0) / (weight * times[:, None]).sum(axis=0)
+    slopes = (weight * values).sum(axis=0) / (weight * times[:, None]).sum(axis=0)
     error = (weight * times[:, None]).sum(axis=0) ** -0.5
-    holds(found, rate, error)
+    holds(slopes, rate, error)
     assert rate.min() < 0.5
     assert rate.max() > 95
     assert np.all(error < 0.5)
@@ -207,10 +207,10 @@ def test_dark_current_doubles_every_six_degrees_and_glow_does_not(detector):
     far[:60, :60] = False
     rates, glows = [], []
     for temperature in (-106, -100, -94, -88):
-        found, taken = mean_of(warm, "dark", 100, 1, temperature=temperature)
+        mean_image, taken = mean_of(warm, "dark", 100, 1, temperature=temperature)
         assert taken.temperature == temperature
-        rates.append(found[far].mean() / 100)
-        glows.append(found[good & corner].mean() / 100 - rates[-1])
+        rates.append(mean_image[far].mean() / 100)
+        glows.append(mean_image[good & corner].mean() / 100 - rates[-1])
     error = np.sqrt((np.array(rates) * 100 + 45) / far.sum()) / 100
     holds(np.array(rates), np.array([0.5, 1, 2, 4]), error)
     glow = warm.glow.image(SHAPE)[good & corner].mean()
@@ -259,19 +259,19 @@ def test_ratio_of_two_flats_gives_the_dust_that_has_come(detector):
 def test_flats_show_the_response_in_each_filter_and_low_pixels_columns(detector):
     sky = simulate.Sky(60_000)
     for band in ("g", "r"):
-        found, taken = mean_of(detector, "flat", 1, 6, filter=band, sky=sky)
+        mean_image, taken = mean_of(detector, "flat", 1, 6, filter=band, sky=sky)
         free = (detector.defects() & (8 | 32 | 4096)) == 0
         expected = taken.light + taken.dark + taken.glow
         error = np.sqrt((expected + variance_of_reading(detector)) / 6)
-        holds(found[free], expected[free], error[free], most=5.5)
+        holds(mean_image[free], expected[free], error[free], most=5.5)
         assert detector.response(band)[50, 51] > 1.05 * detector.response(band)[1, 1]
     rows, columns, part = detector.low_pixels.T
-    near = np.array([np.median(found[int(y), max(0, int(x) - 4) : int(x) + 5]) for y, x in
+    near = np.array([np.median(mean_image[int(y), max(0, int(x) - 4) : int(x) + 5]) for y, x in
                      zip(rows, columns, strict=True)])  # fmt: skip
-    here = found[rows.astype(int), columns.astype(int)]
+    here = mean_image[rows.astype(int), columns.astype(int)]
     np.testing.assert_allclose(here / near, part, atol=0.05)
     dead = detector.dead_columns[0]
-    assert np.abs(found[:, dead]).max() < 60
+    assert np.abs(mean_image[:, dead]).max() < 60
     assert not np.array_equal(detector.illumination["g"], detector.illumination["r"])
 
 
@@ -301,11 +301,11 @@ def test_shutter_is_found_as_the_intercept_of_flats_of_several_exposures(detecto
 def test_sum_in_an_aperture_is_the_flux_of_a_star(clean, fwhm, beta):
     stars = np.array([[30.3, 25.8, 900.0], [60.9, 75.2, 300.0]])
     sky = simulate.Sky(5.0, stars=stars, fwhm=fwhm, beta=beta)
-    found, taken = mean_of(clean, "science", 60, 1, filter="g", sky=sky)
+    mean_image, taken = mean_of(clean, "science", 60, 1, filter="g", sky=sky)
     y, x = np.indices(SHAPE)
     for row, column, flux in stars:
         inside = np.hypot(y - row, x - column) < 20
-        total = (found - 60 * 5)[inside].sum()
+        total = (mean_image - 60 * 5)[inside].sum()
         error = np.sqrt(60 * flux + inside.sum() * (300 + 50))
         lost = 0.0
         if beta:
@@ -337,21 +337,21 @@ def test_a_star_outside_leaves_only_what_reaches_the_frame():
 def test_twilight_has_a_gradient_and_stars(clean):
     stars = simulate.draw_stars(SHAPE, 8, flux=(500, 5_000), seed=2, margin=10)
     sky = simulate.Sky(4_000, gradient=(0.05, -0.02), stars=stars, fwhm=3.0)
-    found, _ = mean_of(clean, "flat", 5, 4, filter="g", sky=sky)
+    mean_image, _ = mean_of(clean, "flat", 5, 4, filter="g", sky=sky)
     y, x = (np.linspace(-1, 1, n) for n in SHAPE)
     far = np.ones(SHAPE, dtype=bool)
     for row, column, _ in stars:
         far &= np.hypot(np.arange(101)[:, None] - row, np.arange(103) - column) > 12
     design = [np.ones(SHAPE), y[:, None] + 0 * x, x + 0 * y[:, None]]
     (level, slope_y, slope_x), *_ = np.linalg.lstsq(
-        np.array([plane[far] for plane in design]).T, found[far], rcond=None
+        np.array([plane[far] for plane in design]).T, mean_image[far], rcond=None
     )
     error = np.sqrt(20_000 / 4 / far.sum())
     assert level == pytest.approx(20_000, abs=5 * error)
     assert slope_y / level == pytest.approx(0.05, abs=5 * 2 * error / level)
     assert slope_x / level == pytest.approx(-0.02, abs=5 * 2 * error / level)
     plane = level * design[0] + slope_y * design[1] + slope_x * design[2]
-    more = (found - plane)[~far].sum()
+    more = (mean_image - plane)[~far].sum()
     assert more == pytest.approx(5 * stars[:, 2].sum(), abs=5 * np.sqrt(20_000 * (~far).sum()))
 
 
@@ -362,8 +362,8 @@ def test_traps_take_the_same_from_faint_and_bright(detector):
     ((row, column, depth),) = detector.traps
     row, column = int(row), int(column)
     for light in (5_000, 40_000):
-        found, taken = mean_of(detector, "flat", 1, 4, filter="g", sky=simulate.Sky(light))
-        lost = (taken.light + taken.dark + taken.glow - found)[:, column]
+        mean_image, taken = mean_of(detector, "flat", 1, 4, filter="g", sky=simulate.Sky(light))
+        lost = (taken.light + taken.dark + taken.glow - mean_image)[:, column]
         error = np.sqrt((light + 60) / 4)
         behind = lost[row:].mean()
         assert behind == pytest.approx(depth, abs=5 * error / np.sqrt(101 - row))
@@ -412,14 +412,14 @@ def test_a_bright_star_bleeds_in_a_frame_and_is_said_to_be_saturated(detector):
 def test_cosmic_rays_are_as_many_as_their_rate_and_add_what_the_truth_says(clean):
     taken = simulate.expose(clean, "dark", 300, rng=5, cosmic_rays=1e-5)
     rays = taken.cosmics
-    found = electrons(clean, taken)
+    charges = electrons(clean, taken)
     where = tuple(rays[:, :2].astype(int).T)
     assert len(set(zip(*where, strict=True))) == len(rays)
     error = np.sqrt(variance_of_reading(clean))
-    holds(found[where], rays[:, 2], error[where[1]])
+    holds(charges[where], rays[:, 2], error[where[1]])
     rest = np.ones(SHAPE, dtype=bool)
     rest[where] = False
-    assert np.abs(found / error)[rest].max() < 5
+    assert np.abs(charges / error)[rest].max() < 5
     rng = np.random.default_rng(1)
     events = [len(simulate.draw_cosmics(rng, (50, 50), 100, 4e-7)) > 0 for _ in range(2000)]
     # Some rays leave the frame from where they came in, but their first pixel is in it.

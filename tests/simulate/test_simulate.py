@@ -147,12 +147,12 @@ def test_full_size_sections_are_the_lfcs():
 
 
 def test_times_agree_and_all_frames_are_of_one_night(night, truth):
-    for file, told in truth.frames.items():
+    for file, figures in truth.frames.items():
         header = fits.getheader(night / file)
         start = Time(f"{header['DATE-OBS']}T{header['UT']}")
-        assert start.isot[:19] == told["start"]
+        assert start.isot[:19] == figures["start"]
         assert abs(start.jd - header["JD"]) < 1e-6
-        assert told["night"] == "2016-01-15"
+        assert figures["night"] == "2016-01-15"
 
 
 def test_darks_may_have_another_date(tmp_path):
@@ -185,12 +185,12 @@ def test_overscan_median_of_each_row_is_the_injected_level(night, truth, file):
     assert np.std(strip - injected[:, None]) == pytest.approx(
         noise, rel=5 / np.sqrt(2 * strip.size)
     )
-    found = np.median(strip, axis=1) - injected
+    offsets = np.median(strip, axis=1) - injected
     # Error of the median of n normal deviates: 1.253 sigma / sqrt(n).
     error = 1.253 * truth.camera["read_noise_adu"] / 5
-    assert abs(found.mean()) < 5 * error / np.sqrt(found.size)
-    assert found.std() == pytest.approx(error, rel=5 / np.sqrt(2 * found.size))
-    assert np.abs(found).max() < 5 * error
+    assert abs(offsets.mean()) < 5 * error / np.sqrt(offsets.size)
+    assert offsets.std() == pytest.approx(error, rel=5 / np.sqrt(2 * offsets.size))
+    assert np.abs(offsets).max() < 5 * error
 
 
 @pytest.mark.parametrize("region", ["overscan", "data"])
@@ -203,8 +203,8 @@ def test_rows_drift_by_the_injected_amount_in_overscan_and_science_alike(night, 
 
 
 def test_level_and_row_drift_are_of_the_size_the_camera_has(truth):
-    for file, told in truth.frames.items():
-        assert abs(told["level"] - 1140) < 6
+    for file, figures in truth.frames.items():
+        assert abs(figures["level"] - 1140) < 6
         assert truth.drift[file].std() == pytest.approx(2.0)
         assert truth.drift[file].mean() == pytest.approx(0.0, abs=1e-9)
     levels = [truth.frames[file]["level"] for file in BIASES]
@@ -216,16 +216,16 @@ def test_level_and_row_drift_are_of_the_size_the_camera_has(truth):
 )
 def test_leaked_columns_are_higher_by_the_injected_light_and_the_next_is_clean(night, truth, file):
     raw = pixels(night, file)
-    told = truth.frames[file]
-    level = told["level"] + truth.drift[file][:, None]
+    figures = truth.frames[file]
+    level = figures["level"] + truth.drift[file][:, None]
     leaked = np.array(truth.camera["leaked"])
     assert leaked.tolist() == list(range(129, 136))
-    leak = np.array(told["leak"])
+    leak = np.array(figures["leak"])
     above = raw[:, leaked - 1] - level
-    found = above.mean(axis=0)
+    mean_above = above.mean(axis=0)
     noise = np.sqrt(truth.camera["read_noise_adu"] ** 2 + leak / truth.camera["gain"])
-    assert np.all(np.abs(found - leak) < 5 * noise / np.sqrt(258))
-    assert found[-1] > 5 * noise[-1] / np.sqrt(258)
+    assert np.all(np.abs(mean_above - leak) < 5 * noise / np.sqrt(258))
+    assert mean_above[-1] > 5 * noise[-1] / np.sqrt(258)
     assert np.std((above - leak) / noise) == pytest.approx(1, rel=5 / np.sqrt(2 * above.size))
     clean = (raw[:, 135:136] - level).mean()
     assert abs(clean) < 5 * truth.camera["read_noise_adu"] / np.sqrt(258)
@@ -259,28 +259,30 @@ def test_dark_current_grows_with_the_exposure(night, truth, first, exptime):
     cold[rows, cols] = False
     for file in files:
         cold[tuple(truth.cosmics[file][:, :2].astype(int).T)] = False
-    found = np.mean([science(night, file, truth)[cold].mean() for file in files])
+    mean_signal = np.mean([science(night, file, truth)[cold].mean() for file in files])
     rate = truth.camera["dark_current"] + truth.glow[cold].mean(dtype=float)
     expected = rate * exptime / truth.camera["gain"]
-    assert abs(found - expected) < 5 * 10.2 / np.sqrt(3 * cold.sum())
+    assert abs(mean_signal - expected) < 5 * 10.2 / np.sqrt(3 * cold.sum())
 
 
 def test_hot_pixels_are_where_the_truth_says(night, truth):
     y, x, rate = truth.hot_pixels[np.argmax(truth.hot_pixels[:, 2])]
-    found = science(night, "darks/ccd.013.0.fits.gz", truth)[int(y), int(x)]
+    signal = science(night, "darks/ccd.013.0.fits.gz", truth)[int(y), int(x)]
     electrons = (rate + truth.camera["dark_current"] + truth.glow[int(y), int(x)]) * 300
-    assert found * 1.1 == pytest.approx(electrons, abs=5 * np.sqrt(electrons + 11**2))
+    assert signal * 1.1 == pytest.approx(electrons, abs=5 * np.sqrt(electrons + 11**2))
 
 
 def test_the_corner_glows_in_darks_by_the_injected_rate(night, truth):
     files = [f"darks/ccd.{n:03d}.0.fits.gz" for n in (13, 14, 15)]
     rows, columns = slice(0, 6), slice(0, 6)
-    found = np.mean([science(night, file, truth)[rows, columns].sum() for file in files]) * 1.1
+    glow_signal = (
+        np.mean([science(night, file, truth)[rows, columns].sum() for file in files]) * 1.1
+    )
     rate = (truth.glow + truth.camera["dark_current"])[rows, columns].sum(dtype=float)
     for y, x, hot in truth.hot_pixels:
         rate += hot * (y < 6 and x < 6)
     assert rate > 100
-    assert found == pytest.approx(300 * rate, abs=5 * np.sqrt((300 * rate + 36 * 11**2) / 3))
+    assert glow_signal == pytest.approx(300 * rate, abs=5 * np.sqrt((300 * rate + 36 * 11**2) / 3))
     assert truth.glow[0, 0] == 10
     assert truth.glow[-20:, -20:].max() < 1e-4
 
@@ -309,14 +311,14 @@ def test_cosmic_rays_hit_the_pixels_that_the_truth_names(tmp_path):
 
 def test_light_of_a_science_frame_is_incident_light_times_response(night, truth):
     file = "ccd.037.0.fits.gz"
-    found = science(night, file, truth) * 1.1
+    signal = science(night, file, truth) * 1.1
     light = truth.incident(file) * truth.response("g'")
     electrons = light + 300.062 * (truth.glow + truth.camera["dark_current"])
     bad = np.zeros(light.shape, dtype=bool)
     for listed in (truth.hot_pixels, truth.cosmics[file]):
         bad[tuple(listed[:, :2].astype(int).T)] = True
     bad |= electrons > 60_000
-    pull = ((found - electrons) / np.sqrt(electrons + 11**2))[~bad]
+    pull = ((signal - electrons) / np.sqrt(electrons + 11**2))[~bad]
     assert abs(pull.mean()) < 5 / np.sqrt(pull.size)
     assert pull.std() == pytest.approx(1, rel=5 / np.sqrt(2 * pull.size))
     assert truth.incident(file).max() > 20 * truth.frames[file]["signal"]
@@ -574,8 +576,8 @@ def test_an_archive_is_not_mixed_with_other_files(tmp_path):
 def test_command_line_says_what_was_written_and_where(tmp_path, capsys):
     folder = tmp_path / "night"
     assert command_line.main([str(folder), "--scale", "0.0078125", "--seed", "5"]) == 0
-    said = capsys.readouterr().out
-    assert f"24 simulated frames of 48 x 32 are in {folder}" in said
+    output = capsys.readouterr().out
+    assert f"24 simulated frames of 48 x 32 are in {folder}" in output
     assert simulate.read_truth(folder).parameters["seed"] == 5
 
 

@@ -101,17 +101,19 @@ class Cluster:
         """Return the processes of the jobs on a node, and the daemons that look after them."""
         ours = f"SLURM_CONF={self.configuration}".encode()
         there = f"SLURMD_NODENAME={node}".encode()
-        found = set()
+        identifiers = set()
         for identifier, parent, _ in _processes():
             try:
                 words = Path(f"/proc/{identifier}/environ").read_bytes().split(b"\0")
             except OSError:
                 continue
             if ours in words and there in words:
-                found |= {identifier, parent}
+                identifiers |= {identifier, parent}
         # The daemons first, which would tell the controller that the job has failed.
-        daemons = {i for i, _, command in _processes() if command.startswith("slurmstepd")} & found
-        return [*daemons, *(i for i in found - daemons if self._is_ours(i, there))]
+        daemons = {
+            i for i, _, command in _processes() if command.startswith("slurmstepd")
+        } & identifiers
+        return [*daemons, *(i for i in identifiers - daemons if self._is_ours(i, there))]
 
     def _is_ours(self, identifier, there):
         try:

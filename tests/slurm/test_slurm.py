@@ -106,8 +106,10 @@ class Run:
 
     def job(self, night):
         """Return Slurm's last id of a night's job, or None."""
-        found = re.findall(rf"slurm_logs/rule_night/{night}[^/]*/(\d+)\.log", self.snakemake_log)
-        return found[-1] if found else None
+        identifiers = re.findall(
+            rf"slurm_logs/rule_night/{night}[^/]*/(\d+)\.log", self.snakemake_log
+        )
+        return identifiers[-1] if identifiers else None
 
     @property
     def job_logs(self):
@@ -166,8 +168,8 @@ def products(snapshot, results):
 
     What a process that was killed left under a temporary name is removed by the next run.
     """
-    found = snapshot(results, times=False).items()
-    return {path: content for path, content in found if "/." not in f"/{path}"}
+    contents = snapshot(results, times=False).items()
+    return {path: content for path, content in contents if "/." not in f"/{path}"}
 
 
 def some_nights(raw, folder, nights):
@@ -184,15 +186,15 @@ def some_nights(raw, folder, nights):
 def children(results, night):
     """Return the processes that make the batches of a night."""
     text = f"{results}/.ccdflow/batches/{night}".encode()
-    found = []
+    identifiers = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if any(word.startswith(text) for word in command):
-            found.append(int(folder.name))
-    return found
+            identifiers.append(int(folder.name))
+    return identifiers
 
 
 def test_nights_a_bad_frame_and_a_new_night(slurm, start, raw, alone, tmp_path, snapshot):

@@ -148,11 +148,11 @@ def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
     dark : bool
         Whether the reader's system is set to dark colours.
     """
-    found, errors, _ = _browser().open(
+    result, errors, _ = _browser().open(
         page, width=width, height=height, scripts=scripts, script=script, dark=dark
     )
     assert errors == []
-    return found
+    return result
 
 
 def seen(page, *, width, height):

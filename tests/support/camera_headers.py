@@ -35,10 +35,10 @@ def profile(tmp_path, text, name="probe"):
     return load_camera(path)
 
 
-def rebuilt(found, arrays):
+def rebuilt(frame_geometry, arrays):
     """The product image that a geometry tells to make, without any level taken off."""
-    image = np.full(found.shape, -1)
-    for amplifier in found.amplifiers:
+    image = np.full(frame_geometry.shape, -1)
+    for amplifier in frame_geometry.amplifiers:
         part = arrays[amplifier.hdu][amplifier.data.slices]
         part = part[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
         image[amplifier.place.slices] = part

@@ -75,8 +75,8 @@ def go(chain, raw, results, *, make=kinds_module.make):
 
 def after(jobs, product):
     """Return the products that are made of a product, by way of others as well."""
-    found, count = {product}, 0
-    while len(found) > count:
-        count = len(found)
-        found |= {name for name, job in jobs.items() if set(job.needs) & found}
-    return found - {product}
+    products, count = {product}, 0
+    while len(products) > count:
+        count = len(products)
+        products |= {name for name, job in jobs.items() if set(job.needs) & products}
+    return products - {product}

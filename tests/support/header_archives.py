@@ -70,11 +70,11 @@ class Archive:
         """Return {step: (night, name) of its master, or why there is none}, and the grade."""
         context = self.plan(**options)
         (group,) = (g for g in context.groups.values() if g.product == f"calibrated/{file}")
-        found = {}
+        choices = {}
         for step in group.steps:
             use = association.first_use(context, step)
             missing = association.why_missing(context, step)
-            found[step.kind] = missing or Path(use.product).parent.name
+            choices[step.kind] = missing or Path(use.product).parent.name
             grade = "C" if missing else use.grade
-            found["grade"] = max(found.get("grade", "A"), grade)
-        return found
+            choices["grade"] = max(choices.get("grade", "A"), grade)
+        return choices

@@ -154,7 +154,7 @@ def outcome_of(raw, results):
     after = begin(raw, results, {})
     after.lock.close()
     for file, row in after.context.store.rows.items():
-        made.status[file], made.reasons[file] = row.shown
+        made.status[file], made.reasons[file] = row.status_and_reason
     for text in getattr(after.context.store, "tracebacks", {}).values():
         made.raised[text[-200:]] = text
     return made

@@ -25,19 +25,19 @@ class Module:
 
 
 @cache
-def modules():
-    """Return the `Module` of each file of `scripts/`, sorted by path."""
-    paths = sorted((ROOT / "scripts").rglob("*.py"))
+def modules(folder="scripts"):
+    """Return the `Module` of each file of a folder of the project, sorted by path."""
+    paths = sorted((ROOT / folder).rglob("*.py"))
     return [Module(path, path.read_text("utf-8")) for path in paths]
 
 
 @cache
 def holders(module):
     """Return the classes and functions of a module, and the module itself, as syntax trees."""
-    found, left = [], [module.tree]
+    trees, left = [], [module.tree]
     while left:
         node = left.pop()
-        found.append(node)
+        trees.append(node)
         # Whatever has a docstring stands in a body of statements.
         inner = [*node.body]
         while inner:
@@ -46,7 +46,7 @@ def holders(module):
                 left.append(each)
             elif isinstance(each, ast.stmt) and not isinstance(each, ast.Expr | ast.Assign):
                 inner += [n for n in ast.iter_child_nodes(each) if isinstance(n, ast.stmt)]
-    return found
+    return trees
 
 
 def docstring_of(node):

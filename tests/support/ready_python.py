@@ -254,14 +254,14 @@ class _Run:
     def heed(self):
         """Pass on a signal; where the process that waited has gone, kill the fork."""
         try:
-            said = self.connection.recv(1)
+            word = self.connection.recv(1)
         except OSError:
-            said = b""
-        self.is_awaited = bool(said)
-        if said == _KILL_ALL:
+            word = b""
+        self.is_awaited = bool(word)
+        if word == _KILL_ALL:
             os.killpg(self.process, signal.SIGKILL)
         else:
-            os.kill(self.process, said[0] if said else signal.SIGKILL)
+            os.kill(self.process, word[0] if word else signal.SIGKILL)
 
     def answer(self, status):
         """Tell the exit status of the fork."""
@@ -301,8 +301,8 @@ def _serve(folder, number):
                 for stream in run.streams:
                     os.close(stream)
         for process in list(runs):
-            found, status = os.waitpid(process, os.WNOHANG)
-            if found:
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
                 runs.pop(process).answer(os.waitstatus_to_exitcode(status))
     sys.exit()
 

@@ -46,12 +46,12 @@ class Chain:
     detector: simulate.Detector
     taken: dict = field(repr=False)
 
-    def of(self, kind, *, filter=None, exptime=None):
-        """Return the files of a kind, in the order in which they were taken."""
+    def of(self, image_type, *, filter=None, exptime=None):
+        """Return the files of an image type, in the order in which they were taken."""
         return [
             file
             for file, one in self.taken.items()
-            if one.kind == kind
+            if one.image_type == image_type
             and (filter is None or one.filter == filter)
             and (exptime is None or one.exptime == exptime)
         ]
@@ -168,19 +168,19 @@ def make(
         stars=simulate.draw_stars(detector.shape, stars, flux=(50, 5_000), seed=seed, margin=8),
         fwhm=fwhm,
     )
-    shots = [("bias", n, {"kind": "bias"} | common) for n in range(biases)]
+    shots = [("bias", n, {"image_type": "bias"} | common) for n in range(biases)]
     for exptime, count in darks:
-        one = {"kind": "dark", "exptime": exptime} | dark
+        one = {"image_type": "dark", "exptime": exptime} | dark
         shots += [(f"dark{exptime:g}_", n, one) for n in range(count)]
     for band, count, *own in flats:
         exptime = own[0] if own else flat_exptime
         name = f"flat_{band}" + (f"{exptime:g}_" if own else "")
         for n in range(count):
             light = replace(lamp, rate=lamp.rate * (1 + lamp_drift) ** n)
-            one = {"kind": "flat", "exptime": exptime, "filter": band, "sky": light} | common
+            one = {"image_type": "flat", "exptime": exptime, "filter": band, "sky": light} | common
             shots.append((name, n, one))
     for band, exptime, count in science:
-        one = {"kind": "science", "exptime": exptime, "filter": band, "sky": field_of_stars}
+        one = {"image_type": "science", "exptime": exptime, "filter": band, "sky": field_of_stars}
         shots += [(f"science_{band}", n, one | common) for n in range(count)]
     plan = [_shot(place, *shot, suffix, dark_days) for place, shot in enumerate(shots)]
     taken = simulate.expose_night(folder, detector, plan, seed=seed)
@@ -190,5 +190,5 @@ def make(
 def _shot(place, name, number, options, suffix, dark_days):
     """Return the shot at a place of the plan, three minutes after the one before."""
     start = EVENING + timedelta(minutes=3 * place)
-    start += timedelta(days=dark_days * (options["kind"] == "dark"))
+    start += timedelta(days=dark_days * (options["image_type"] == "dark"))
     return simulate.Shot(f"{name}{number + 1}{suffix}", start=start, **options)

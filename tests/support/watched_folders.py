@@ -14,7 +14,7 @@ SETTINGS = {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
 
 
 @dataclass
-class Told:
+class WatchOutput:
     """Lines that a watch said."""
 
     lines: list = field(default_factory=list)
@@ -33,8 +33,8 @@ def settings_of(raw, results, chain):
     return started.context.settings
 
 
-def watch_of(values, told, **others):
-    return watching.Watch(values, chain=kinds.CHAIN, cores=2, say=told, pause=0.02, **others)
+def watch_of(values, output, **others):
+    return watching.Watch(values, chain=kinds.CHAIN, cores=2, say=output, pause=0.02, **others)
 
 
 def from_scratch(raw, results, chain):

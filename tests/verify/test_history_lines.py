@@ -19,8 +19,8 @@ WRITERS = {
     "kinds/masters/master_maker.py": ("remarks",),
     "kinds/masters/combining.py": ("_make",),
     "kinds/masters/selecting.py": ("select_without_odd_flags",),
-    "detector/warnings.py": ("warnings_on_bias", "_WHOLE_NUMBERS"),
-    "detector/dark_figures.py": ("warnings_on_dark",),
+    "detector/bias_warnings.py": ("warnings_on_bias", "_WHOLE_NUMBERS"),
+    "detector/dark_warnings.py": ("warnings_on_dark",),
     "kinds/masters/flat_maker.py": ("_gain_warnings",),
     "detector/member_selection.py": ("_explain", "same_pixels"),
     "detector/dark_flat_selection.py": ("_limit_outliers", "_temperature_outliers"),
@@ -53,8 +53,8 @@ def nodes_of(path):
 def texts_of(node):
     """Return the texts in a function or constant that are words of a sentence."""
     doc = ast.get_docstring(node, clean=False) if isinstance(node, ast.FunctionDef) else None
-    found = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
-    texts = [text for text in found if isinstance(text, str) and text != doc]
+    constants = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+    texts = [text for text in constants if isinstance(text, str) and text != doc]
     return [text for text in map(plain, texts) if len(re.findall(r"\b[a-z]{2,}\b", text)) > 2]
 
 
@@ -78,13 +78,13 @@ def name_of(call):
 
 
 def test_every_sentence_is_in_the_documents():
-    said = plain((TOP / "docs" / "products.md").read_text("utf-8"))
+    document = plain((TOP / "docs" / "products.md").read_text("utf-8"))
     lost, count = [], 0
     for module, names in WRITERS.items():
         for name, node in nodes_of(LIBRARY / module):
             for text in texts_of(node) if name in names else ():
                 count += 1
-                if text not in said and not own_comment(text, node):
+                if text not in document and not own_comment(text, node):
                     lost.append((module, text))
     assert lost == []
     assert count > 40
@@ -105,11 +105,11 @@ def test_no_other_function_writes_a_sentence():
 
 
 def header(*lines, **cards):
-    found = fits.Header(cards)
+    with_history = fits.Header(cards)
     for line in lines:
         for start in range(0, len(line), 72):
-            found.add_history(line[start : start + 72])
-    return found
+            with_history.add_history(line[start : start + 72])
+    return with_history
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_a_frame_that_was_left_out_keeps_its_sentence():
 
 
 def test_the_grades_are_those_that_the_documents_have():
-    said = plain((TOP / "docs" / "products.md").read_text("utf-8"))
+    document = plain((TOP / "docs" / "products.md").read_text("utf-8"))
     for words in (
         "temperature unknown",
         "left out: more noise than structure",
         "cut to its pixels",
     ):
-        assert words in said
+        assert words in document
         assert any(words in pattern.pattern for pattern, _ in grading._GRADES)

@@ -84,18 +84,18 @@ def add(value):
 )
 def test_a_changed_frame_with_right_checksums_differs(copy, change, reason):
     rewrite(copy[1] / FRAME, change)
-    found = look(FRAME, copy)
-    assert found.verdict == "differs"
-    assert reason in found.reason
+    outcome = look(FRAME, copy)
+    assert outcome.verdict == "differs"
+    assert reason in outcome.reason
 
 
 def test_a_member_exchanged_under_the_same_name_makes_the_combined_bias_differ(copy):
     results = copy[1]
     rewrite(results / FRAME, add(40.0))
-    found = look(combined_of(results), copy)
-    assert (found.verdict, found.reason) == ("differs", "at least 1 pixel differs")
+    outcome = look(combined_of(results), copy)
+    assert (outcome.verdict, outcome.reason) == ("differs", "at least 1 pixel differs")
     # The pixel of the exchanged member is clipped: one value of five is gone.
-    assert 0 < found.largest < 5
+    assert 0 < outcome.largest < 5
 
 
 @pytest.mark.parametrize("change", [card("IMGLEVEL", 7.5), card("CLIPSIG", 2.0), add(1e-3)])
@@ -128,8 +128,8 @@ def test_a_raw_frame_that_was_replaced_is_found_and_one_that_is_gone_is_no_succe
     (raw / "b3.fits.gz").write_bytes(gzip.compress(bytes(content)))
     assert look(FRAME, copy).verdict == "differs"
     (raw / "b3.fits.gz").unlink()
-    found = look(FRAME, copy)
-    assert (found.verdict, found.reason) == (
+    outcome = look(FRAME, copy)
+    assert (outcome.verdict, outcome.reason) == (
         "cannot be made again",
         "the raw file b3.fits.gz is missing",
     )
@@ -178,8 +178,8 @@ def test_frames_of_the_first_version_of_the_header_are_verified(tmp_path):
     def look(product):
         return verdicts.verify(product, raw=raw, results=results)
 
-    found = {product: look(product) for product in selection.files_of(results)}
-    assert Counter((v.verdict, v.cause) for v in found.values()) == {
+    outcomes = {product: look(product) for product in selection.files_of(results)}
+    assert Counter((v.verdict, v.cause) for v in outcomes.values()) == {
         ("verified", ""): 13, ("cannot be made again", "missing"): 1,
         ("cannot be made again", "older"): 2,
     }  # fmt: skip

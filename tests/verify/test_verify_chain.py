@@ -40,11 +40,15 @@ KINDS = ("reduced/science", "combined/bias", "combined/dark", "combined/flat", "
 
 def test_every_product_is_verified(night):
     products = selection.files_of(night[1])
-    found = {product: look(product, night) for product in products}
-    assert {p: (v.verdict, v.reason) for p, v in found.items() if v.verdict != "verified"} == {}
-    assert {product.partition("/")[0] for product in found} == {"reduced", "combined", "calibrated"}
+    outcomes = {product: look(product, night) for product in products}
+    assert {p: (v.verdict, v.reason) for p, v in outcomes.items() if v.verdict != "verified"} == {}
+    assert {product.partition("/")[0] for product in outcomes} == {
+        "reduced",
+        "combined",
+        "calibrated",
+    }
     ny, nx = small_chain.SHAPE
-    assert {verdict.pixels for verdict in found.values()} == {ny * nx}
+    assert {verdict.pixels for verdict in outcomes.values()} == {ny * nx}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,8 +95,8 @@ def _pixel(step):
 def test_a_change_with_right_checksums_differs(copy, kind, change, hdu, reason):
     product = one(copy[1], kind)
     rewrite(copy[1] / product, change, hdu=hdu)
-    found = look(product, copy)
-    assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+    outcome = look(product, copy)
+    assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
 
 
 @pytest.mark.parametrize("kind", ["combined/bias", "combined/dark", "combined/flat"])
@@ -109,12 +113,12 @@ def test_a_master_exchanged_under_its_name_is_found_and_a_newer_one_is_no_succes
     assert look(product, copy).verdict == "differs"
     master.write_bytes(sound)
     rewrite(master, card("CCDFKEY", "0123456789abcdef"))
-    found = look(product, copy)
-    assert found.verdict == "cannot be made again"
-    assert "was replaced by another" in found.reason
+    outcome = look(product, copy)
+    assert outcome.verdict == "cannot be made again"
+    assert "was replaced by another" in outcome.reason
     master.unlink()
-    found = look(product, copy)
-    assert (found.verdict, "is missing" in found.reason) == ("cannot be made again", True)
+    outcome = look(product, copy)
+    assert (outcome.verdict, "is missing" in outcome.reason) == ("cannot be made again", True)
 
 
 def test_a_night_that_was_never_verified_has_the_page_it_had(copy, night):

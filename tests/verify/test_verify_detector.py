@@ -41,8 +41,8 @@ def night(tmp_path_factory):
 
 
 def of(night, start):
-    (found,) = [n for n in selection.files_of(night[1]) if n.rpartition("/")[2].startswith(start)]
-    return found
+    (product,) = [n for n in selection.files_of(night[1]) if n.rpartition("/")[2].startswith(start)]
+    return product
 
 
 def look(night, product, **how):
@@ -63,15 +63,15 @@ def forged(night, product, change):
 
 
 def test_all_products_of_the_detector_are_verified(night):
-    found = {start: look(night, of(night, start)) for start in ("pixels_", "shutter_", "bad_")}
-    assert {start: (v.verdict, v.reason) for start, v in found.items()} == dict.fromkeys(
-        found, ("verified", "")
+    outcomes = {start: look(night, of(night, start)) for start in ("pixels_", "shutter_", "bad_")}
+    assert {start: (v.verdict, v.reason) for start, v in outcomes.items()} == dict.fromkeys(
+        outcomes, ("verified", "")
     )
-    assert {start: v.unit for start, v in found.items()} == {
+    assert {start: v.unit for start, v in outcomes.items()} == {
         "pixels_": "sigma", "shutter_": "s", "bad_": "",
     }  # fmt: skip
     ny, nx = small_chain.SHAPE
-    assert found["pixels_"].pixels == ny * nx
+    assert outcomes["pixels_"].pixels == ny * nx
     header = fits.getheader(night[1] / of(night, "pixels_"))
     assert header["LOOKED"] == "dark deep flat levels"
     with fits.open(night[1] / of(night, "pixels_")) as hdus:
@@ -172,8 +172,8 @@ def sigma(hdus):
     ],
 )
 def test_a_forged_bit_line_or_sigma_of_a_night_differs(night, change, reason):
-    found = forged(night, of(night, "pixels_"), change)
-    assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+    outcome = forged(night, of(night, "pixels_"), change)
+    assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
 
 
 @pytest.mark.parametrize(("name", "factor"), [("EXCESS", 1.001), ("ERROR", 1.01)])
@@ -181,8 +181,10 @@ def test_a_forged_cell_of_a_shutter_differs(night, name, factor):
     def change(hdus):
         hdus[name].data[2, 3] += (factor - 1) * np.abs(hdus[name].data).max()
 
-    found = forged(night, of(night, "shutter_"), change)
-    assert (found.verdict, f"1 cells of {name}" in found.reason) == ("differs", True), found.reason
+    outcome = forged(night, of(night, "shutter_"), change)
+    assert (outcome.verdict, f"1 cells of {name}" in outcome.reason) == ("differs", True), (
+        outcome.reason
+    )
 
 
 def other(value):
@@ -225,10 +227,10 @@ def test_the_notes_of_the_run_have_the_settings(night):
             hdus[0].header["HOTRATE"] += 1e-6
             hdus.writeto(path, overwrite=True, checksum=True)
         assert look(night, product).verdict == "verified"
-        found = look(night, product, made=made)
+        outcome = look(night, product, made=made)
     finally:
         path.write_bytes(sound)
-    assert (found.verdict, "HOTRATE is 0.5 in the notes" in found.reason) == ("differs", True)
+    assert (outcome.verdict, "HOTRATE is 0.5 in the notes" in outcome.reason) == ("differs", True)
 
 
 def test_amplifiers_without_gains_are_compared_each_with_itself():

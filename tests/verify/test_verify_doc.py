@@ -17,10 +17,10 @@ PAGE = ROOT / "docs" / "verify.md"
 
 def said_by(lines):
     """Return the last line that some lines of Python print."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         exec(compile(lines, str(PAGE), "exec"), {})
-    return said.getvalue().splitlines()[-1]
+    return output.getvalue().splitlines()[-1]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def guide(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("number", "said", "other"),
+    ("number", "part", "other"),
     [
         (1, '"CLIPSIG"] *', '"CLIPSIG"] * 0.4 *'),
         (2, "> limit", "> limit / 4"),
@@ -59,12 +59,12 @@ def guide(tmp_path_factory):
     ids=["bias", "dark", "flat", "calibrated"],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_the_lines_for_each_kind_print_true(guide, monkeypatch, lines, number, said, other):
+def test_the_lines_for_each_kind_print_true(guide, monkeypatch, lines, number, part, other):
     """As they stand; with another limit, level or flat they print False."""
     monkeypatch.chdir(guide)
     assert said_by(lines[number]) == "True"
-    assert said in lines[number]
-    assert said_by(lines[number].replace(said, other)) == "False"
+    assert part in lines[number]
+    assert said_by(lines[number].replace(part, other)) == "False"
 
 
 def test_each_product_takes_ten_lines(lines):

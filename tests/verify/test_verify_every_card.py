@@ -67,9 +67,9 @@ def test_every_card_that_is_not_believed_is_compared(night, kind, step):
     try:
         for name, keyword, content in tampered(sound, step):
             path.write_bytes(content)
-            found = verdicts.verify(product, raw=raw, results=results, whole=True)
+            outcome = verdicts.verify(product, raw=raw, results=results, whole=True)
             count += 1
-            if found.verdict == "verified":
+            if outcome.verdict == "verified":
                 believed.add((name, keyword))
     finally:
         path.write_bytes(sound)
@@ -94,13 +94,13 @@ def test_models_along_the_overscan_are_made_again_by_astropy(tmp_path, model, or
     results = tmp_path / "results"
     header = fits.getheader(results / "reduced/b.fits")
     assert (header["OSCMODEL"], header["OSCITERS"]) == (model, rounds)
-    found = verdicts.verify("reduced/b.fits", raw=tmp_path / "raw", results=results)
-    assert (found.verdict, found.reason, found.largest) == ("verified", "", 0.0)
+    outcome = verdicts.verify("reduced/b.fits", raw=tmp_path / "raw", results=results)
+    assert (outcome.verdict, outcome.reason, outcome.largest) == ("verified", "", 0.0)
     with fits.open(results / "reduced/b.fits", memmap=False) as hdus:
         hdus[0].header["OSCORDER"] = order + 1
         hdus.writeto(results / "reduced/b.fits", overwrite=True, checksum=True)
-    found = verdicts.verify("reduced/b.fits", raw=tmp_path / "raw", results=results)
-    assert found.verdict == "differs"
+    outcome = verdicts.verify("reduced/b.fits", raw=tmp_path / "raw", results=results)
+    assert outcome.verdict == "differs"
 
 
 @pytest.mark.parametrize("method", ["average", "median"])
@@ -113,13 +113,17 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     results = tmp_path / "results"
     run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=how)
     (product,) = [p for p in selection.files_of(results) if p.startswith("combined/")]
-    found = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
-    assert (found.verdict, found.reason, "ccdproc" in found.compared) == ("verified", "", True)
+    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
+    assert (outcome.verdict, outcome.reason, "ccdproc" in outcome.compared) == (
+        "verified",
+        "",
+        True,
+    )
     with fits.open(results / product, memmap=False) as hdus:
         hdus[0].header["CLIPITER"] = 1
         hdus.writeto(results / product, overwrite=True, checksum=True)
-    found = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
-    assert found.verdict == "differs"
+    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, whole=True)
+    assert outcome.verdict == "differs"
 
 
 def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
@@ -171,8 +175,8 @@ def test_a_product_that_nothing_verifies_says_so(night, tmp_path):
     path.parent.mkdir(parents=True)
     fits.PrimaryHDU(np.zeros((3, 3), "f4")).writeto(path, checksum=True)
     assert selection.files_of(tmp_path / "results") == ["other/x.fits"]
-    found = verdicts.verify("other/x.fits", raw=night[0], results=tmp_path / "results")
-    assert (found.verdict, found.reason) == (
+    outcome = verdicts.verify("other/x.fits", raw=night[0], results=tmp_path / "results")
+    assert (outcome.verdict, outcome.reason) == (
         "cannot be made again",
         "nothing verifies a product of the kind 'other'",
     )

@@ -34,7 +34,7 @@ NUMBERS = {
 
 def choices():
     """Return every (block, option, value) that the schema lists, but for the defaults."""
-    schema, found = json.loads(SCHEMA.read_text()), []
+    schema, allowed_values = json.loads(SCHEMA.read_text()), []
     master = schema["$defs"]["master"]["properties"]
     for block in BLOCKS:
         own = schema["properties"][block]
@@ -46,8 +46,10 @@ def choices():
             items = option.get("items", {}).get("enum", [])
             values = [*values, *([one] for one in items)]
             values += NUMBERS.get(f"{block}.{name}", ())
-            found += [(block, name, value) for value in values if value != option.get("default")]
-    return found
+            allowed_values += [
+                (block, name, value) for value in values if value != option.get("default")
+            ]
+    return allowed_values
 
 
 EVERY = choices()
@@ -80,7 +82,7 @@ def raw(tmp_path_factory):
 def rounds():
     """Return the choices in rounds, each with the next choice of each block."""
     by_block = [[each for each in EVERY if each[0] == block] for block in BLOCKS]
-    return [[one for one in found if one] for found in zip_longest(*by_block)]
+    return [[one for one in choices_of_round if one] for choices_of_round in zip_longest(*by_block)]
 
 
 ROUNDS = rounds()

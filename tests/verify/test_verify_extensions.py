@@ -50,15 +50,15 @@ def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
     with fits.open(night[1] / product) as hdus:
         assert (hdus[0].header["OSCMODEL"], "OSCMODEL" in hdus[1].header) == ("polynomial", False)
         assert hdus[1].header["OSCNOISE"] < 1
-    found = look(product, night)
-    assert (found.verdict, found.reason) == ("verified", "")
+    outcome = look(product, night)
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
 @pytest.mark.parametrize("kind", ["dark", "flat", "bias"])
 def test_combined_frames_are_clipped_as_their_images_say(night, kind):
     product = one(night[1], f"combined/{kind}")
-    found = look(product, night)
-    assert (found.verdict, found.reason) == ("verified", "")
+    outcome = look(product, night)
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
 def tampered(night, kind, change, **how):
@@ -70,10 +70,10 @@ def tampered(night, kind, change, **how):
         with fits.open(path, memmap=False, **how) as hdus:
             change(hdus)
             hdus.writeto(path, overwrite=True, checksum=True)
-        found = look(product, night)
+        outcome = look(product, night)
     finally:
         path.write_bytes(sound)
-    return found.verdict, found.reason
+    return outcome.verdict, outcome.reason
 
 
 def test_an_image_that_says_another_clipping_than_the_first_header_differs(night):
@@ -109,8 +109,8 @@ def packed(tmp_path_factory, request):
 
 def test_the_first_header_of_a_packed_frame_is_compared(packed):
     """Anybody reads it there, though the header of the image behind it is the right one."""
-    found = look(one(packed[1], "calibrated/science"), packed)
-    assert (found.verdict, found.reason) == ("verified", "")
+    outcome = look(one(packed[1], "calibrated/science"), packed)
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
     as_tables = {"disable_image_compression": True}
     for keyword, value in (
         ("OBJECT", "another"), ("EXPTIME", 61.0), ("FLATIM", "combined/x.fits"), ("OBSERVER", "me"),
@@ -122,9 +122,9 @@ def test_the_first_header_of_a_packed_frame_is_compared(packed):
             if value is None:
                 del hdus[0].header[keyword]
 
-        found = tampered(packed, "calibrated/science", change, **as_tables)
-        assert found[0] == "differs", keyword
-        assert f"the card {keyword} is not in the header " in found[1]
+        outcome = tampered(packed, "calibrated/science", change, **as_tables)
+        assert outcome[0] == "differs", keyword
+        assert f"the card {keyword} is not in the header " in outcome[1]
 
     def rename(hdus):
         hdus[1].header["EXTNAME"] = "OTHER"
@@ -244,8 +244,8 @@ def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tm
     product = one(tmp_path / "results", "calibrated/science")
     header = fits.getheader(tmp_path / "results" / product)
     assert ("DARKIM" in header, header["MBNOISE"] > 1) == (False, True)
-    found = look(product, (chain.raw, tmp_path / "results"))
-    assert (found.verdict, found.reason) == ("verified", "")
+    outcome = look(product, (chain.raw, tmp_path / "results"))
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,14 @@ PUBLIC = {"ccdproc", "astropy", "numpy", "scipy", "astroscrappy"}
 @cache
 def imported(path):
     """Return the modules that a module imports, wherever in it."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= names if node.module == "ccdflow" else {node.module}
-    return found
+            modules |= names if node.module == "ccdflow" else {node.module}
+    return modules
 
 
 def standard(name):
@@ -70,7 +70,7 @@ def test_only_verifying_imports_ccdproc_and_no_run_imports_scipy_stats():
 
 def test_the_bits_are_those_that_the_documents_give():
     """They are said twice, on purpose; they must not differ."""
-    said = {name: value for name, value in vars(mask_bits).items() if name.isupper()}
-    assert said.pop("MAD_TO_SIGMA") == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
+    constants = {name: value for name, value in vars(mask_bits).items() if name.isupper()}
+    assert constants.pop("MAD_TO_SIGMA") == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
     bits = {name: value for name, value in vars(maskbits).items() if name.isupper()}
-    assert said == {name: value for name, value in bits.items() if isinstance(value, int)}
+    assert constants == {name: value for name, value in bits.items() if isinstance(value, int)}

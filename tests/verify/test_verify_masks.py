@@ -55,8 +55,8 @@ def test_every_bit_of_a_mask_is_made_again(night, monkeypatch):
     path = night[1] / SCIENCE
     header, mask = fits.getheader(path), fits.getdata(path, "MASK")
     assert (header["BPMNTS"], header["BPMSHARE"], header["COSMICS"]) == (2, 0.7, "found")
-    found = look(night)
-    assert (found.verdict, found.reason) == ("verified", "")
+    outcome = look(night)
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
     (expected,) = kept
     assert (expected.must == mask).all()
     assert (expected.may == mask).all()
@@ -74,10 +74,10 @@ def test_a_bit_that_was_flipped_differs(night, bit, is_set):
         hdu.data[y, x] ^= bit
 
     rewrite(path, change, hdu="MASK")
-    found = look(night)
+    outcome = look(night)
     path.write_bytes(sound)
-    assert found.verdict == "differs"
-    assert found.reason == f"1 pixels of the mask have other bits than they must (of {bit})"
+    assert outcome.verdict == "differs"
+    assert outcome.reason == f"1 pixels of the mask have other bits than they must (of {bit})"
 
 
 @pytest.mark.parametrize("keyword", ["BPMIM02", "BPMSHARE", "CRFWHM"])
@@ -85,10 +85,10 @@ def test_a_mask_whose_sources_are_not_named_cannot_be_made_again(night, keyword)
     path = night[1] / SCIENCE
     sound = path.read_bytes()
     rewrite(path, lambda hdu: hdu.header.remove(keyword))
-    found = look(night)
+    outcome = look(night)
     path.write_bytes(sound)
-    assert (found.verdict, found.cause) == ("cannot be made again", "older")
-    assert f"the header lacks {keyword}: it" in found.reason
+    assert (outcome.verdict, outcome.cause) == ("cannot be made again", "older")
+    assert f"the header lacks {keyword}: it" in outcome.reason
 
 
 @pytest.mark.parametrize(("keyword", "value"), [("CRCONTR", 50.0), ("LINRAW01", 2100.0)])
@@ -96,6 +96,6 @@ def test_an_argument_that_was_changed_differs(night, keyword, value):
     path = night[1] / SCIENCE
     sound = path.read_bytes()
     rewrite(path, lambda hdu: hdu.header.__setitem__(keyword, value))
-    found = look(night)
+    outcome = look(night)
     path.write_bytes(sound)
-    assert found.verdict == "differs"
+    assert outcome.verdict == "differs"

@@ -42,8 +42,8 @@ def look(product, folders):
 def test_frames_that_were_left_whole_are_verified(untrimmed):
     """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
     products = selection.files_of(untrimmed[1])
-    found = {product: look(product, untrimmed) for product in products}
-    assert {p: v.reason for p, v in found.items() if v.verdict != "verified"} == {}
+    outcomes = {product: look(product, untrimmed) for product in products}
+    assert {p: v.reason for p, v in outcomes.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
     assert {k for k in kinds if any(f"{k}" in product for product in products)} == kinds
     header = fits.getheader(untrimmed[1] / one(untrimmed[1], "calibrated/science"))
@@ -58,10 +58,12 @@ def test_an_error_of_a_frame_that_was_left_whole_is_found(untrimmed, kind):
         with fits.open(path, memmap=False) as hdus:
             hdus["UNCERT"].data[50, 41] *= 1.001
             hdus.writeto(path, overwrite=True, checksum=True)
-        found = look(one(untrimmed[1], kind), untrimmed)
+        outcome = look(one(untrimmed[1], kind), untrimmed)
     finally:
         path.write_bytes(sound)
-    assert (found.verdict, "1 standard errors" in found.reason) == ("differs", True), found.reason
+    assert (outcome.verdict, "1 standard errors" in outcome.reason) == ("differs", True), (
+        outcome.reason
+    )
 
 
 @pytest.mark.parametrize(

@@ -201,14 +201,14 @@ def test_hdus_and_cards_that_were_changed_lost_or_added_differ(copy, kind, chang
     with fits.open(copy[1] / product, memmap=False) as hdus:
         change(hdus)
         hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
-    found = look(product, copy)
+    outcome = look(product, copy)
     if reason is None:
         # No file has it but the notes of the run.
-        assert (found.verdict, found.reason) == ("verified", "")
-        found = look(product, copy, knows=True)
-        assert (found.verdict, "of the run" in found.reason) == ("differs", True)
+        assert (outcome.verdict, outcome.reason) == ("verified", "")
+        outcome = look(product, copy, knows=True)
+        assert (outcome.verdict, "of the run" in outcome.reason) == ("differs", True)
     else:
-        assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+        assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
 
 
 def test_tiles_whose_cards_nobody_can_read_are_no_success(tmp_path):
@@ -219,16 +219,16 @@ def test_tiles_whose_cards_nobody_can_read_are_no_success(tmp_path):
     with fits.open(path, disable_image_compression=True) as hdus:
         del hdus[1].header["ZBITPIX"]
         hdus.writeto(path, overwrite=True, checksum=True)
-    found = verdicts.verify("reduced/x.fits", raw=tmp_path, results=tmp_path)
-    assert (found.verdict, found.cause) == ("cannot be made again", "unreadable")
-    assert "ZBITPIX" in found.reason
+    outcome = verdicts.verify("reduced/x.fits", raw=tmp_path, results=tmp_path)
+    assert (outcome.verdict, outcome.cause) == ("cannot be made again", "unreadable")
+    assert "ZBITPIX" in outcome.reason
 
 
 def test_a_page_has_no_verdict_on_what_was_made_again_since(copy):
     """A damaged frame that a run makes again has its key, and another time of its file."""
     results, product = copy[1], one(copy[1], FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
-    assert said(copy, words=[product])[1] == 1
+    assert report_of(copy, words=[product])[1] == 1
     time, jobs, records = (results / product).stat().st_mtime_ns, {}, ledger.load_ledger(results)
     row = SimpleNamespace(file=product.removeprefix("reduced/"))
 
@@ -257,8 +257,8 @@ def test_the_same_pixels_stored_scaled_differ(copy):
         stored.header["BZERO"], stored.header["BSCALE"] = 512.0, 2.0
         stored.add_checksum()
         stored.writeto(path, overwrite=True)
-    found = look(product, copy)
-    assert (found.verdict, found.reason) == (
+    outcome = look(product, copy)
+    assert (outcome.verdict, outcome.reason) == (
         "differs", "HDU 0 has BSCALE, and no product is stored scaled"
     )  # fmt: skip
 
@@ -271,8 +271,8 @@ def test_the_header_of_one_frame_on_the_pixels_of_another_differs(copy):
         hdu.data = other
 
     rewrite(paths[0], change)
-    found = look(f"reduced/{paths[0].name}", copy)
-    assert (found.verdict, "pixels differ" in found.reason) == ("differs", True)
+    outcome = look(f"reduced/{paths[0].name}", copy)
+    assert (outcome.verdict, "pixels differ" in outcome.reason) == ("differs", True)
 
 
 def minus_zero(data):
@@ -295,8 +295,8 @@ def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, 
     rewrite(copy[1] / product, lambda hdu: change(hdu.data))
     assert fits.getdata(copy[1] / product).tobytes() != before
     assert look(product, copy).verdict == by_header
-    found = look(product, copy, knows=True)
-    assert (found.verdict, bool(found.reason)) == ("differs", True)
+    outcome = look(product, copy, knows=True)
+    assert (outcome.verdict, bool(outcome.reason)) == ("differs", True)
 
 
 def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
@@ -333,13 +333,13 @@ def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind)
     product = one(results, kind)
     rewrite(results / product, card("CCDFKEY", "0123456789abcdef"))
     assert look(product, copy).verdict == "verified"
-    found = look(product, copy, knows=True)
-    assert found.verdict == "differs"
-    assert "CCDFKEY is " in found.reason
-    assert "its card has 0123456789abcdef" in found.reason
+    outcome = look(product, copy, knows=True)
+    assert outcome.verdict == "differs"
+    assert "CCDFKEY is " in outcome.reason
+    assert "its card has 0123456789abcdef" in outcome.reason
 
 
-def said(folders, **how):
+def report_of(folders, **how):
     text, status = command.report(*folders, noted=noted_records(folders[1]), **how)
     return text.splitlines(), status
 
@@ -362,8 +362,8 @@ def test_the_notes_of_the_run_have_the_settings(copy, kind, change, reason):
     with fits.open(copy[1] / product, memmap=False) as hdus:
         change(hdus)
         hdus.writeto(copy[1] / product, overwrite=True, checksum=True)
-    found = look(product, copy, knows=True)
-    assert (found.verdict, reason in found.reason) == ("differs", True), found.reason
+    outcome = look(product, copy, knows=True)
+    assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
 
 
 def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
@@ -385,8 +385,8 @@ def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
     header["CHECKSUM"] = hdu._char_encode(~total)
     content[:start] = header.tostring().encode()
     (copy[1] / product).write_bytes(content)
-    found = look(product, copy)
-    assert found.reason == "bytes behind the pixels of HDU 0 are not 0"
+    outcome = look(product, copy)
+    assert outcome.reason == "bytes behind the pixels of HDU 0 are not 0"
 
 
 def test_what_is_known_holds_as_long_as_no_byte_changed(copy):
@@ -394,8 +394,8 @@ def test_what_is_known_holds_as_long_as_no_byte_changed(copy):
     raw, results = copy
     product = one(results, FRAME)
     source = raw / fits.getval(results / product, "RAWFILE")
-    assert said(copy, words=[product])[1] == 0
-    assert "(0 now, the others before)" in said(copy, words=[product])[0][-1]
+    assert report_of(copy, words=[product])[1] == 0
+    assert "(0 now, the others before)" in report_of(copy, words=[product])[0][-1]
     for path, place in ((results / product, -3000), (source, -2900)):
         sound, times = path.read_bytes(), path.stat()
         changed = bytearray(sound)
@@ -403,22 +403,22 @@ def test_what_is_known_holds_as_long_as_no_byte_changed(copy):
         path.write_bytes(changed)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         assert (path.stat().st_size, path.stat().st_mtime_ns) == (len(sound), times.st_mtime_ns)
-        lines, status = said(copy, words=[product])
+        lines, status = report_of(copy, words=[product])
         assert (status, lines[0].startswith(f"ccdflow: differs: {product}: ")) == (1, True)
         path.write_bytes(sound)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        assert said(copy, words=[product])[1] == 0
+        assert report_of(copy, words=[product])[1] == 0
 
 
 def test_verdicts_that_were_edited_do_not_count(copy):
     results = copy[1]
     product = one(results, FRAME)
     rewrite(results / product, lambda hdu: hdu.data.__setitem__((3, 3), 7.0))
-    assert said(copy, words=[product])[1] == 1
+    assert report_of(copy, words=[product])[1] == 1
     path = results / table.NAME
     path.write_text(path.read_text().replace(",differs,", ",verified,"))
     assert table.read_verdicts(results) == ({}, 1)
-    lines, status = said(copy, words=[product])
+    lines, status = report_of(copy, words=[product])
     assert status == 1
     assert lines[1] == "ccdflow: verification.csv: 1 lines were edited; their verdicts do not count"
 
@@ -435,10 +435,10 @@ def test_verdicts_that_were_edited_do_not_count(copy):
 )
 def test_a_table_that_is_spoilt_is_written_anew(copy, spoil):
     products = [one(copy[1], FRAME), one(copy[1], "combined/bias")]
-    assert said(copy, words=products)[1] == 0
+    assert report_of(copy, words=products)[1] == 0
     path = copy[1] / table.NAME
     path.write_bytes(spoil(path.read_bytes()))
-    lines, status = said(copy, words=products)
+    lines, status = report_of(copy, words=products)
     assert (status, f"2 of 2 products verified with ccdproc {table.CCDPROC}" in lines[-1]) == (
         0,
         True,
@@ -458,8 +458,8 @@ def test_another_product_under_the_name_of_one_differs(copy, link, kind):
     (copy[1] / product).unlink()
     link(other, copy[1] / product)
     for knows in (False, True):
-        found = look(product, copy, knows=knows)
-        assert found.verdict == "differs", found.reason
+        outcome = look(product, copy, knows=knows)
+        assert outcome.verdict == "differs", outcome.reason
 
 
 def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
@@ -468,7 +468,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     stranger.parent.mkdir()
     shutil.copy(results / one(results, FRAME), stranger)
     (results / one(results, SCIENCE)).unlink()
-    lines, status = said(copy, every=True)
+    lines, status = report_of(copy, every=True)
     assert status == 1
     assert (
         "ccdflow: cannot be made again (stranger): reduced/other/mine.fits: no run here has noted"
@@ -481,7 +481,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
         ("stranger", 1, ", 1 cannot be made again, 1 cannot be made again, as expected"),
         (["stranger", "missing"], 0, ", 2 cannot be made again, as expected"),
     ):
-        lines, ended = said(copy, every=True, expected=words)
+        lines, ended = report_of(copy, every=True, expected=words)
         assert (ended, lines[-1].endswith(end)) == (status, True)
 
 
@@ -491,25 +491,25 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
     product = one(results, FRAME)
     source = raw / fits.getval(results / product, "RAWFILE")
     away = source.rename(source.with_name("away"))
-    lines, status = said(copy, words=[product])
+    lines, status = report_of(copy, words=[product])
     expected = (
         f"ccdflow: cannot be made again (missing): {product}: the raw file {source.name} is missing"
     )
     assert (lines[0], status) == (expected, 1)
-    assert said(copy, words=[product], expected=["model"])[1] == 1
-    lines, status = said(copy, words=[product], expected=["missing"])
+    assert report_of(copy, words=[product], expected=["model"])[1] == 1
+    lines, status = report_of(copy, words=[product], expected=["missing"])
     assert (status, "again (missing, as expected): reduced/" in lines[0]) == (0, True)
     assert lines[-1].endswith(", 1 cannot be made again, as expected")
     away.rename(source)
-    assert said(copy, words=[product])[1] == 0
+    assert report_of(copy, words=[product])[1] == 0
 
 
 def test_a_header_too_odd_to_follow_is_no_success_and_says_why(copy):
     product = one(copy[1], DARK)
     rewrite(copy[1] / product, card("NCOMBINE", "several"))
-    found = look(product, copy)
-    assert found.verdict == "cannot be made again"
-    assert found.reason.startswith("its header cannot be followed: TypeError: ")
+    outcome = look(product, copy)
+    assert outcome.verdict == "cannot be made again"
+    assert outcome.reason.startswith("its header cannot be followed: TypeError: ")
 
 
 def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(night):
@@ -518,10 +518,10 @@ def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(night):
     assert kinds == set(verdicts.VERIFIERS)
     products = noted_records(night[1])
     assert {kind for kind, *_ in products.values()} == set(MADE)
-    found = verdicts.verify(
+    outcome = verdicts.verify(
         one(night[1], FRAME), raw=night[0], results=night[1], made=NotedProduct("kind of tomorrow")
     )
-    assert (found.verdict, found.reason) == (
+    assert (outcome.verdict, outcome.reason) == (
         "cannot be made again",
         "nothing verifies a product of the kind 'kind of tomorrow'",
     )
@@ -532,7 +532,7 @@ def test_a_results_folder_that_is_only_read_is_verified(copy, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(table, "write_verdicts", refuse)
-    lines, status = said(copy, words=[one(copy[1], FRAME)])
+    lines, status = report_of(copy, words=[one(copy[1], FRAME)])
     assert "verification.csv cannot be written (Permission denied)" in lines[0]
     assert "1 of 1 products verified" in lines[1]
     assert (len(lines), status) == (2, 0)

@@ -238,11 +238,11 @@ class Model(RuleBasedStateMachine):
         noted = snapshot(self.box.results, state=True)
         dry = self.box.plan()
         assert snapshot(self.box.results, state=True) == noted, "-n wrote something"
-        said = lines_on_plan(dry.plan)
+        lines = lines_on_plan(dry.plan)
         outcome = self.box.run(cores=cores)
         assert outcome.jobs == list(dry.plan.jobs), "-n said something else than what was done"
         self.check_run(outcome)
-        self.check_words(said, dry.plan)
+        self.check_words(lines, dry.plan)
         self.check_untouched(before, outcome, dry.plan)
         self.check_again()
         self.check_from_scratch()
@@ -277,14 +277,14 @@ class Model(RuleBasedStateMachine):
         if not killed:
             self.unsure -= maybe - set(skipped)
 
-    def check_words(self, said, made):
+    def check_words(self, lines, made):
         """The lines before the jobs name every reason, and are few."""
-        assert len(said) <= 20
-        text = "\n".join(said)
+        assert len(lines) <= 20
+        text = "\n".join(lines)
         for job in made.jobs.values():
             assert job.why in text
         if not made.jobs:
-            assert said[0].startswith("nothing to do")
+            assert lines[0].startswith("nothing to do")
 
     def check_untouched(self, before, outcome, made):
         """Nothing was written but by the jobs, and nothing lost but by being set aside."""
@@ -332,14 +332,14 @@ class Model(RuleBasedStateMachine):
             return
         clean = self.clean()
         clean.run(cores=2)
-        wanted, found = products(clean.results), products(self.box.results)
-        unasked = set(found) - set(wanted)
+        wanted, contents = products(clean.results), products(self.box.results)
+        unasked = set(contents) - set(wanted)
         for name in unasked:
             assert self.is_unasked(name), f"{name} is left over"
-            del found[name]
-        assert found.keys() == wanted.keys()
+            del contents[name]
+        assert contents.keys() == wanted.keys()
         for name, content in wanted.items():
-            assert found[name] == content, f"{name} is not as a run from scratch makes it"
+            assert contents[name] == content, f"{name} is not as a run from scratch makes it"
         check_records(self.box, clean, set(wanted))
         type(self).compared += 1
         folders = {tuple(name.split("/")[:3]) for name in wanted if "/" in name}

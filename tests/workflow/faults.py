@@ -125,11 +125,11 @@ def one_fault(root, kind, place):
 
 def finished(results):
     """Return {product: key} of what is known to be finished, in the ledger or by its record."""
-    found = {p: r.key for p, r in ledger.load_ledger(results).items() if r.status == ledger.MADE}
+    keys = {p: r.key for p, r in ledger.load_ledger(results).items() if r.status == ledger.MADE}
     for _, record in ledger.unfolded_records(results):
         if record is not None and record.status == ledger.MADE and record.kind != "order":
-            found[record.product] = record.key
-    return found
+            keys[record.product] = record.key
+    return keys
 
 
 def check(root, before, reference):

@@ -88,12 +88,12 @@ def _begin(box, process):
 
 def check(box, before, known, wanted):
     """What stands under its own name is whole, what was finished is there; return how many."""
-    found = snapshot(box.results).contents
-    whole = {name: content for name, content in found.items() if not name.endswith(".part")}
+    contents = snapshot(box.results).contents
+    whole = {name: content for name, content in contents.items() if not name.endswith(".part")}
     for name, content in whole.items():
         assert name == "inventory.csv" or content == wanted[name], f"{name} is not whole"
     for name in before.keys() & wanted.keys():
-        assert name == "inventory.csv" or found.get(name) == before[name], f"{name} is lost"
+        assert name == "inventory.csv" or contents.get(name) == before[name], f"{name} is lost"
     later = finished(box.results)
     for product, key in known.items():
         assert later.get(product) == key, f"{product} was finished, and is not known to be"

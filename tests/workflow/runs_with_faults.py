@@ -56,10 +56,10 @@ def hold(results):
         where = f"{result['kind']} at {result['place']}, {result.get('where')}"
         assert not result["problems"], f"{where}: {result['problems']}"
         assert not result.get("crash"), f"{where}: {result['crash']}"
-        said = result["error"] or str(result.get("failures"))
+        message = result["error"] or str(result.get("failures"))
         # A small picture that cannot be left is made by the job of the night's contact sheet.
         place = result.get("where", "")
         is_needed = not place.startswith(("mkdir", "rmdir")) and "/frames/." not in place
         words = ("cannot be written", "Errno", "failed: ", "no space is left", "Input/output error")
-        known = any(word in said for word in words) or said == "killed"
+        known = any(word in message for word in words) or message == "killed"
         assert known or not is_needed, f"{where}: nothing was said of it"

@@ -230,7 +230,7 @@ class Sandbox:
             jobs = list(work.plan.jobs.values())[:stop_after]
             jobs = jobs[::-1] if last_first else jobs
             done = worker.work(
-                work.context, jobs, threads=cores, make=make, is_wide=is_wide(work.context)
+                work.context, jobs, threads=cores, make=make, is_wide=kinds.CHAIN.is_wide
             )
             failed = {**done.unrecorded, **({"": done.full} if done.full else {})}
             if failed and not keep_going:
@@ -354,11 +354,6 @@ def _unlike(some, others):
 def make(context, job, *, threads=1):
     """Make a job's product; looked up at each call, for tests that replace what makes it."""
     return kinds.make(context, job, threads=threads)
-
-
-def is_wide(context):
-    """Return what tells of a job whether it works with all threads itself."""
-    return lambda job: context.chain.by_name(job.kind).todo == "make"
 
 
 def own_lines(output):

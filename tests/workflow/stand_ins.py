@@ -28,9 +28,9 @@ def use_stand_ins(patch):
 
 def stand_in(*values, **named):
     """Return a PNG of one pixel that carries a hash of the arguments."""
-    found = hashlib.sha256()
-    _feed(found, [values, sorted(named.items())])
-    text = b"drawn from\0" + found.hexdigest().encode()
+    digest = hashlib.sha256()
+    _feed(digest, [values, sorted(named.items())])
+    text = b"drawn from\0" + digest.hexdigest().encode()
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in (
@@ -42,15 +42,15 @@ def stand_in(*values, **named):
     )
 
 
-def _feed(found, value):
+def _feed(digest, value):
     if isinstance(value, np.ndarray):
-        found.update(f"{value.shape}{value.dtype}".encode() + value.tobytes())
+        digest.update(f"{value.shape}{value.dtype}".encode() + value.tobytes())
     elif is_dataclass(value):
-        _feed(found, [getattr(value, field.name) for field in fields(value)])
+        _feed(digest, [getattr(value, field.name) for field in fields(value)])
     elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        found.update(b"(")
+        digest.update(b"(")
         for each in value:
-            _feed(found, each)
-        found.update(b")")
+            _feed(digest, each)
+        digest.update(b")")
     else:
-        found.update(repr(value).encode())
+        digest.update(repr(value).encode())

@@ -12,10 +12,10 @@ def grades(results):
     """Return {calibrated frame: the worst grade of its steps}."""
     with (results / "associations.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    found = {}
+    worst = {}
     for row in rows:
-        found[row["frame"]] = max(found.get(row["frame"], "A"), row["grade"])
-    return found
+        worst[row["frame"]] = max(worst.get(row["frame"], "A"), row["grade"])
+    return worst
 
 
 @pytest.mark.parametrize("nights", [pytest.param(20, marks=pytest.mark.torture)])

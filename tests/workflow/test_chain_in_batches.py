@@ -16,12 +16,12 @@ def test_batches_make_the_same_bytes(run_workflow, tmp_path):
     chain = small_chain.make(tmp_path / "raw" / "one", biases=11)
     (tmp_path / "cameras").mkdir()
     (tmp_path / "cameras" / "simcam.yaml").write_text(chain.profile)
-    found = []
+    contents = []
     for name, more in (("whole", ()), ("batches", ("frames_per_batch=10",))):
         folder = f"cameras={tmp_path / 'cameras'}"
         run = run_workflow(tmp_path / "raw", tmp_path / name, config=[folder, *more])
         assert run.status == 0, run.output
-        found.append(products(tmp_path / name))
-    assert found[0] == found[1]
-    assert sum(name.startswith("calibrated/") for name in found[0]) == len(chain.of("science"))
-    assert sum(name.startswith("combined/") for name in found[0]) == 5
+        contents.append(products(tmp_path / name))
+    assert contents[0] == contents[1]
+    assert sum(name.startswith("calibrated/") for name in contents[0]) == len(chain.of("science"))
+    assert sum(name.startswith("combined/") for name in contents[0]) == 5

@@ -45,7 +45,7 @@ def run(top, *arguments):
 
 
 def test_each_example_runs(folder):
-    said, python = {}, ready_python.interpreter()
+    outputs, python = {}, ready_python.interpreter()
     for name in ORDER:
         doc = (ROOT / "scripts" / f"{name}.py").read_text("utf-8").split('"""')[1]
         start = f"python scripts/{name}.py "
@@ -56,16 +56,16 @@ def test_each_example_runs(folder):
             env={**os.environ, "PATH": f"{Path(python).parent}:{os.environ['PATH']}"},
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        said[name] = done.stdout
-    assert "the table of all 24 raw frames" in said["demo"]
-    assert said["verify"].startswith("ccdflow: 1 of 1 products verified")
-    assert said["combine"].startswith("demo/bias.fits: 6 frames")
-    assert said["calibrate"] == "demo/by-hand: 1 frame, in electron\n"
-    assert "Profile: demo/lfc.yaml" in said["new_camera"]
-    assert said["simulate"].startswith("24 simulated frames of 160 x 258 are in demo/small")
-    assert "2016-01-15" in said["tonight"]
-    assert "ccd.037.0.fits" in said["explain"]
-    assert said["daily"] == ""
+        outputs[name] = done.stdout
+    assert "the table of all 24 raw frames" in outputs["demo"]
+    assert outputs["verify"].startswith("ccdflow: 1 of 1 products verified")
+    assert outputs["combine"].startswith("demo/bias.fits: 6 frames")
+    assert outputs["calibrate"] == "demo/by-hand: 1 frame, in electron\n"
+    assert "Profile: demo/lfc.yaml" in outputs["new_camera"]
+    assert outputs["simulate"].startswith("24 simulated frames of 160 x 258 are in demo/small")
+    assert "2016-01-15" in outputs["tonight"]
+    assert "ccd.037.0.fits" in outputs["explain"]
+    assert outputs["daily"] == ""
     drawn = (folder / "docs" / "architecture.svg").read_text("utf-8")
     assert drawn == (ROOT / "docs" / "architecture.svg").read_text("utf-8")
     bias = fits.getdata(folder / "demo" / "bias.fits")

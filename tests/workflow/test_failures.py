@@ -102,10 +102,10 @@ def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, box):
     short = {(NIGHTS[0], "alpha"): 3, (NIGHTS[0], "beta"): 3, (NIGHTS[1], "beta"): 3}
     assert counts == full | short | {(NIGHTS[4], "alpha"): 3}
 
-    said = failures(run)
-    assert len(said) == 9
+    messages = failures(run)
+    assert len(messages) == 9
     for product, error in faults.items():
-        (line,) = [line for line in said if line.startswith(f"failed: {product}: ")]
+        (line,) = [line for line in messages if line.startswith(f"failed: {product}: ")]
         cause, remedy = ERRORS[error]
         assert cause in line
         assert remedy in line

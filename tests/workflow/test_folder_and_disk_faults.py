@@ -122,9 +122,9 @@ def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, ref
         REMOVING_FAILS: ("OSError: [Errno 5] Input/output error: '", "check the disk"),
         FOLDERS_FAIL: ("OSError: [Errno 28] No space left on device: '", "make room"),
     }[code]
-    (said,) = [text for text in own(run) if text.startswith("the run ended early (")]
-    assert line in said
-    assert f"all finished products are whole; {remedy}" in said
+    (line_of_end,) = [text for text in own(run) if text.startswith("the run ended early (")]
+    assert line in line_of_end
+    assert f"all finished products are whole; {remedy}" in line_of_end
     check_next(box, reference)
 
 
@@ -243,7 +243,7 @@ def test_a_current_folder_in_which_snakemake_cannot_keep_its_notes(tmp_path, mon
 def test_ctrl_c_while_the_plan_is_made_ends_it_at_once_with_one_line(monkeypatch):
     """Snakemake would finish the plan first, and then show a traceback."""
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(host, "stop", lambda *said, **how: pytest.fail(f"{said} {how}"))
+    monkeypatch.setattr(host, "stop", lambda *words, **how: pytest.fail(f"{words} {how}"))
 
     def plan():
         with host.ended_by_ctrl_c():

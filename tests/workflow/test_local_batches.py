@@ -69,14 +69,14 @@ def products(snapshot):
 
 def processes_with(text):
     """Return the ids of the processes on whose command line a text stands."""
-    found = []
+    identifiers = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if text.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+                identifiers.append(int(folder.name))
         except OSError:
             continue
-    return found
+    return identifiers
 
 
 def wait_until(condition, seconds=90):
@@ -192,8 +192,8 @@ def test_a_batch_of_which_a_killed_child_did_a_part_is_taken_up_where_it_was(
         f"values |= {{'raw': {str(raw)!r}, 'results': {str(results)!r}}}\n"
         "values = settings.load_settings(values)\n"
         "work = session.start(values, chain=CHAIN, dry=False)\n"
-        "found = batches.split(work, each_night=True)\n"
-        "print([str(values['results'] + '/' + o.path) for o in found][0])\n"
+        "parts = batches.split(work, each_night=True)\n"
+        "print([str(values['results'] + '/' + o.path) for o in parts][0])\n"
     )
     made = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -40,13 +40,13 @@ def check_rest(box, reasons, *, is_tried_again=False):
     assert set(outcome.jobs) >= GOOD
     assert all((box.results / product).is_file() for product in GOOD)
     assert len(list((box.results / "combined").rglob("*.fits"))) == 1
-    shown = {file: load_store(box.results).rows[file].shown for file in reasons}
+    shown = {file: load_store(box.results).rows[file].status_and_reason for file in reasons}
     for file, reason in reasons.items():
         assert shown[file][0] == "set aside", file
         assert reason in shown[file][1], file
     if is_tried_again:
         assert {*map(paths.reduced_frame, reasons)} <= {*box.run().jobs}
-        assert {f: load_store(box.results).rows[f].shown for f in reasons} == shown
+        assert {f: load_store(box.results).rows[f].status_and_reason for f in reasons} == shown
     assert box.run().jobs == []
     table = read_inventory(box.results / "inventory.csv").set_index("file")
     assert {table.loc[shown_name(file), "status"] for file in reasons} == {"set aside"}

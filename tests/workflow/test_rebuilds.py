@@ -154,11 +154,11 @@ def test_nothing_changed(box, monkeypatch):
         monkeypatch.setattr(rawfile, name, refuse)
     monkeypatch.setattr(checksum, "signature", refuse)
     before = snapshot(box.results, state=True)
-    _, said = check(box, [])
+    _, output = check(box, [])
     after = snapshot(box.results, state=True)
     changed = set(before.changed(after))
     assert changed <= {".ccdflow/lock"}
-    assert said == "nothing to do: 16 frames reduced and up to date"
+    assert output == "nothing to do: 16 frames reduced and up to date"
 
 
 def test_raw_touched(box):
@@ -195,8 +195,8 @@ def test_new_night(box):
     fill(box, THIRD)
     frames = [(THIRD, camera, n) for camera in ("alpha", "beta") for n in range(4)]
     expected = reduced(*frames) | of_night(THIRD, "alpha", "beta") | TABLES
-    _, said = check(box, expected | shown(THIRD, "before_after.png"))
-    assert said.startswith(f"8 of 24 frames to reduce: 8 new; night {THIRD}\n2 combined biases")
+    _, output = check(box, expected | shown(THIRD, "before_after.png"))
+    assert output.startswith(f"8 of 24 frames to reduce: 8 new; night {THIRD}\n2 combined biases")
     check_from_scratch(box)
 
 
@@ -204,8 +204,8 @@ def test_late_frame_in_an_old_night(box):
     box.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST)
     # The second night's page shows the level of the nights before it.
     later = shown(SECOND, "report.html")
-    _, said = check(box, reduced((FIRST, "alpha", 9)) | of_night(FIRST, "alpha") | later | TABLES)
-    assert said.splitlines()[:2] == [
+    _, output = check(box, reduced((FIRST, "alpha", 9)) | of_night(FIRST, "alpha") | later | TABLES)
+    assert output.splitlines()[:2] == [
         f"1 of 17 frames to reduce: 1 new; night {FIRST}",
         f"1 combined bias to make: 1 its frames changed; night {FIRST}",
     ]
@@ -224,8 +224,8 @@ def test_raw_content_changed(box, times):
     box.put(frame(SECOND, "alpha", 1), 99, camera="alpha", night=SECOND)
     if times == "kept":
         os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-    _, said = check(box, reduced((SECOND, "alpha", 1)) | of_night(SECOND, "alpha") | TABLES)
-    assert said.startswith(f"1 of 16 frames to reduce: 1 raw changed; night {SECOND}\n")
+    _, output = check(box, reduced((SECOND, "alpha", 1)) | of_night(SECOND, "alpha") | TABLES)
+    assert output.startswith(f"1 of 16 frames to reduce: 1 raw changed; night {SECOND}\n")
     check_from_scratch(box)
 
 
@@ -250,8 +250,8 @@ def of_camera(camera, size="200x100"):
 )
 def test_camera_recipe_edited(box, change):
     box.profile("alpha", reduction=change)
-    _, said = check(box, of_camera("alpha") | PAGES | TABLES)
-    assert f"8 of 16 frames to reduce: 8 camera alpha edited; nights {FIRST}, {SECOND}" in said
+    _, output = check(box, of_camera("alpha") | PAGES | TABLES)
+    assert f"8 of 16 frames to reduce: 8 camera alpha edited; nights {FIRST}, {SECOND}" in output
     check_from_scratch(box)
 
 
@@ -260,14 +260,14 @@ def test_camera_region_edited(box):
     box.profile("alpha", amplifiers=[{"name": "A", **regions}])
     # The combined biases get another name, for they have another size.
     lost = {bias(night, "alpha") for night in (FIRST, SECOND)}
-    _, said = check(
+    _, output = check(
         box,
         of_camera("alpha", "196x100") | PAGES | TABLES,
         moved={f"set_aside/{product}" for product in lost},
         lost=lost,
     )
-    assert "8 camera alpha edited" in said
-    assert f"{bias(FIRST, 'alpha')} to be moved into set_aside/" in said
+    assert "8 camera alpha edited" in output
+    assert f"{bias(FIRST, 'alpha')} to be moved into set_aside/" in output
     check_from_scratch(box)
 
 
@@ -329,8 +329,8 @@ def test_settings_of_combining(box):
         for n in (FIRST, SECOND)
         for name in ("bias_quality.png", "report.html")
     }
-    _, said = check(box, combined | shown_too | TABLES)
-    assert said.startswith("4 combined biases to make: 4 settings changed; nights")
+    _, output = check(box, combined | shown_too | TABLES)
+    assert output.startswith("4 combined biases to make: 4 settings changed; nights")
 
 
 def test_fewer_types(box, original):
@@ -361,15 +361,15 @@ def test_no_combining(box, original):
 
 def test_release_with_new_arithmetic(box, monkeypatch):
     monkeypatch.setattr(reduction, "PIXELS", reduction.PIXELS + 1)
-    _, said = check(box, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
-    assert said.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
+    _, output = check(box, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
+    assert output.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
 
 
 def test_release_with_a_new_header(box, monkeypatch):
     """No pixel is made again; who asks for it gets the headers, and nothing is combined again."""
     monkeypatch.setattr(reduction, "HEADER", reduction.HEADER + 1)
-    _, said = check(box, [])
-    assert "16 frames with a header of an older version: `-R reduce` writes it anew" in said
+    _, output = check(box, [])
+    assert "16 frames with a header of an older version: `-R reduce` writes it anew" in output
     frames = {paths.reduced_frame(file) for file in box.plan().context.store.rows}
     outcome = box.run(forced={"frame"})
     assert set(outcome.jobs) == frames
@@ -388,7 +388,7 @@ def test_release_without_new_arithmetic(box, monkeypatch):
 def test_raw_deleted(box):
     gone = frame(FIRST, "alpha", 0)
     (box.raw / gone).unlink()
-    outcome, said = check(box, [])
+    outcome, output = check(box, [])
     assert (
         outcome.lines[0]
         == f"raw file missing: {gone}: it was deleted or moved; its product is kept"
@@ -396,7 +396,7 @@ def test_raw_deleted(box):
     assert outcome.lines[-1].endswith(
         "1 raw file missing; table: " + str(box.results / "inventory.csv")
     )
-    assert "beside them: 1 raw file missing" in said
+    assert "beside them: 1 raw file missing" in output
     table = read_inventory(box.results / "inventory.csv").set_index("file")
     assert table.loc[gone, "status"] == "raw file missing"
     assert table.loc[gone, "reason"] == "it was deleted or moved; its product is kept"
@@ -432,14 +432,14 @@ def test_raw_deleted_and_its_product_damaged(box, original, how):
     product = box.results / paths.reduced_frame(gone)
     content = flipped(product.read_bytes())
     product.write_bytes(content if how == "flipped" else content[: len(content) // 2])
-    _, said = check(
+    _, output = check(
         box,
         of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
         lost={paths.reduced_frame(gone)},
         moved={paths.set_aside(paths.reduced_frame(gone))},
     )
     moved = f"{paths.reduced_frame(gone)} to be moved into set_aside/"
-    assert f"{moved}: raw file missing, and the product is damaged" in said
+    assert f"{moved}: raw file missing, and the product is damaged" in output
     assert (box.results / paths.set_aside(paths.reduced_frame(gone))).is_file()
     assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
     check(box, [])
@@ -538,9 +538,9 @@ def test_product_deleted(box):
     for product in PRODUCTS:
         content = (box.results / product).read_bytes()
         (box.results / product).unlink()
-        _, said = check(box, [product], lists=())
+        _, output = check(box, [product], lists=())
         assert (box.results / product).read_bytes() == content
-        assert "1 product missing" in said
+        assert "1 product missing" in output
 
 
 @pytest.mark.parametrize("how", ["bit", "cut", "empty", "times kept"])
@@ -553,9 +553,9 @@ def test_product_damaged(box, how):
         path.write_bytes({"cut": bad[: len(bad) // 2], "empty": b""}.get(how, bad))
         if how == "times kept":
             os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-        _, said = check(box, [product], lists=())
+        _, output = check(box, [product], lists=())
         assert path.read_bytes() == content
-        assert "1 product damaged" in said
+        assert "1 product damaged" in output
 
 
 def test_small_pictures_deleted_or_damaged(box):
@@ -637,13 +637,13 @@ def test_raw_gone_bad(box):
     was = (box.results / product).read_bytes()
     path = box.raw / bad
     path.write_bytes(flipped(path.read_bytes()))
-    outcome, said = check(
+    outcome, output = check(
         box,
         of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
         moved={f"set_aside/{product}"},
         lost={product},
     )
-    assert f"{product} to be moved into set_aside/: gzip stream is damaged" in said
+    assert f"{product} to be moved into set_aside/: gzip stream is damaged" in output
     assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
     assert outcome.status == 0
     assert (box.results / f"set_aside/{product}").read_bytes() == was
@@ -780,11 +780,11 @@ def test_the_rows_by_snakemake(tmp_path):
     os.utime(box.raw / frame(SECOND, "beta", 1), ns=(old.st_atime_ns, old.st_mtime_ns))
     made = reduced((FIRST, "alpha", 9), (SECOND, "beta", 1)) | TABLES
     made |= of_night(FIRST, "alpha") | of_night(SECOND, "beta")
-    outcome, said = check(box, resized(made), run=by_snakemake)
-    assert said.startswith(
+    outcome, output = check(box, resized(made), run=by_snakemake)
+    assert output.startswith(
         f"2 of 17 frames to reduce: 1 new, night {FIRST}; 1 raw changed, night {SECOND}\n"
     )
-    assert outcome.lines[: len(said.splitlines())] == said.splitlines()
+    assert outcome.lines[: len(output.splitlines())] == output.splitlines()
 
     # One camera edited.
     box.profile("beta", reduction={"statistic": "mean"})

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from sandbox import SMALL, Sandbox
@@ -183,6 +184,15 @@ def test_a_release_or_a_new_version_breaks_it(box, monkeypatch):
     assert held(box)
 
 
+def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
+    top = Path(seal.__file__).parents[1]
+    files = [p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    sizes_and_times = {path.relative_to(top).as_posix(): path.stat() for path in files}
+    _, stamps = seal._stamps_of_code()
+    assert dict(stamps) == {n: (s.st_size, s.st_mtime_ns) for n, s in sizes_and_times.items()}
+    assert {"__init__.py", "run/seal.py"} < set(sizes_and_times)
+
+
 def test_a_kind_names_other_files_that_it_looks_at(box, monkeypatch, tmp_path):
     beside = tmp_path / "mask.txt"
     beside.write_text("1")
@@ -257,23 +267,23 @@ def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(box,
     box.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
     assert box.run().jobs
     assert box.run().jobs == []
-    found = read_seal(box)
+    content = read_seal(box)
     # Which of the pages is written last is by chance: two jobs run at a time.
     made = session.start(box.values(), chain=kinds.CHAIN, dry=True).context.ledger
     newest = max(atomic_write.stamp_of(box.results / product)[2] for product in made)
     assert newest >= atomic_write.stamp_of(box.results / paths.INDEX_PAGE)[2]
-    assert (found["boot"], found["until"]) == (ledger.boot_id(), newest / 1e9 + 3600)
+    assert (content["boot"], content["until"]) == (ledger.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "boot_id", lambda: "another")
         assert held(box) is None
     with monkeypatch.context() as patch:
-        patch.setattr(seal.time, "time", lambda: found["until"] + 1)
-        patch.setattr(ledger.time, "time", lambda: found["until"] + 1)
+        patch.setattr(seal.time, "time", lambda: content["until"] + 1)
+        patch.setattr(ledger.time, "time", lambda: content["until"] + 1)
         assert held(box) is None
         # A run an hour later knows that they are on the disk.
         assert box.run().jobs == []
-        found = read_seal(box)
-        assert (found["boot"], found["until"]) == ("", 0)
+        content = read_seal(box)
+        assert (content["boot"], content["until"]) == ("", 0)
 
 
 def read_seal(box):

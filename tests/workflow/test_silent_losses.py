@@ -62,9 +62,9 @@ def test_a_product_of_any_ending_is_kept(box, how):
             content[-3000] ^= 1
             path.write_bytes(content)
         kept[paths.reduced_frame(name)] = content
-    said = plan_description.lines_on_plan(box.plan().plan)
+    lines = plan_description.lines_on_plan(box.plan().plan)
     for product in kept:
-        assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in said)
+        assert any(line.startswith(f"{product} to be moved into set_aside/: ") for line in lines)
     box.run()
     for product, content in kept.items():
         assert not (box.results / product).exists()
@@ -331,7 +331,7 @@ def test_a_link_that_leads_nowhere_any_more_is_known_by_its_name_alone(box):
     (box.results / "reduced/undated/b1.fits").unlink()
     box.run()
     row = load_store(box.results).rows["undated/b1.fits.gz"]
-    assert row.shown[0] == "set aside"
+    assert row.status_and_reason[0] == "set aside"
     assert (row.camera, row.geometry, row.facts["imagetyp"]) == ("", "", "")
     check_from_scratch(box)
 
@@ -368,15 +368,15 @@ def test_a_file_that_cannot_be_read_and_its_product_damaged(box, code, is_known,
             assert box.run().jobs == []
         product.write_bytes(before[:280])
         dry = box.plan().plan
-        said = "raw file missing, and the product is damaged"
-        assert said in "\n".join(plan_description.lines_on_plan(dry))
+        reason = "raw file missing, and the product is damaged"
+        assert reason in "\n".join(plan_description.lines_on_plan(dry))
         jobs = box.run().jobs
         assert jobs == list(dry.jobs)
         assert jobs
         assert not [name for name in jobs if name.startswith("reduced/")]
         moved = box.results / paths.set_aside(paths.reduced_frame(file))
         assert (product.exists(), moved.stat().st_size) == (False, 280)
-        assert load_store(box.results).rows[file].shown[0] == "set aside"
+        assert load_store(box.results).rows[file].status_and_reason[0] == "set aside"
         after = products(box.results)
         assert box.run().jobs == []
         assert products(box.results) == after
@@ -397,7 +397,7 @@ def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(box, name, monkeyp
     refuse_raw(monkeypatch, file, errno.EIO)
     assert f"nights/{NIGHT}/report.html" in box.run().jobs
     row = load_store(box.results).rows[file]
-    assert (row.shown[0], row.camera) == ("set aside", "")
+    assert (row.status_and_reason[0], row.camera) == ("set aside", "")
     assert row.reason.startswith("would become the same product as")
     assert not (box.results / "reduced/sub/c1.fits").is_file()
     check_from_scratch(box)

@@ -27,10 +27,10 @@ def whole(raw, tmp_path_factory, run_workflow):
 
 def products(snapshot, results):
     """What was asked for: not the small picture that the job of a frame leaves."""
-    found = snapshot(results, times=False).items()
+    contents = snapshot(results, times=False).items()
     return {
         name: content
-        for name, content in found
+        for name, content in contents
         if not name.startswith(".ccdflow/") and "/frames/" not in name
     }
 

@@ -79,7 +79,7 @@ def test_the_next_master_is_told_although_no_frame_waits_for_it(
     assert "associations.csv" in made
     assert not [product for product in made if product.startswith("calibrated/")]
     assert list(box.plan().plan.jobs) == []
-    row = dict(zip(*(line.split(",") for line in said(box).splitlines()[:2]), strict=True))
+    row = dict(zip(*(line.split(",") for line in reasons_of(box).splitlines()[:2]), strict=True))
     assert row["master"] == f"combined/{night}/bias_alpha_40x24.fits"
     assert row["runner_up"] == f"combined/{other}/bias_alpha_40x24.fits"
 
@@ -88,21 +88,21 @@ def check_another_reason(box, config, bad):
     """Those who go without it are made as from scratch; nothing is left over, nothing differs."""
     box.config |= config
     box.run()
-    before = said(box)
+    before = reasons_of(box)
     file = f"{NIGHTS[0]}/{bad}.fits.gz"
     box.write(file, b"no frame")
     box.run()
     assert list(box.plan().plan.jobs) == []
-    assert said(box) != before
+    assert reasons_of(box) != before
     same_as_from_scratch(box)
     # The frame comes back, and with it what was said before.
     put(box, NIGHTS[0], bad[:-1].upper(), int(bad[-1]))
     box.run()
-    assert said(box) == before
+    assert reasons_of(box) == before
     same_as_from_scratch(box)
 
 
-def said(box):
+def reasons_of(box):
     """Return why each step of each frame has no master, by the table."""
     return (box.results / "associations.csv").read_text()
 

@@ -18,32 +18,32 @@ ELLIPSIS = "..."
 
 def commands(block):
     """Return [(command, the lines that are shown of its output)] of a block."""
-    found = []
+    shown_commands = []
     for line in block.splitlines():
         if line.startswith("$ "):
-            found.append((line[2:], []))
+            shown_commands.append((line[2:], []))
         else:
-            found[-1][1].append(line)
-    return found
+            shown_commands[-1][1].append(line)
+    return shown_commands
 
 
-def differences(shown, said):
+def differences(shown, printed):
     """Return the shown lines that were not said, in their order; ``...`` leaves any number out."""
-    said, missing, is_free = iter(said), [], False
+    printed, missing, is_free = iter(printed), [], False
     for line in shown:
         if line == ELLIPSIS:
             is_free = True
             continue
-        found = next((other for other in said if other == line or not is_free), None)
-        if found != line:
-            missing.append((line, found))
+        next_line = next((other for other in printed if other == line or not is_free), None)
+        if next_line != line:
+            missing.append((line, next_line))
         is_free = False
-    rest = [] if shown and shown[-1] == ELLIPSIS else [line for line in said if line]
+    rest = [] if shown and shown[-1] == ELLIPSIS else [line for line in printed if line]
     return [*missing, *(("", line) for line in rest)]
 
 
 @pytest.mark.parametrize(
-    ("shown", "said", "count"),
+    ("shown", "printed", "count"),
     [
         (["a", "b"], ["a", "b"], 0),
         (["a", ELLIPSIS, "c"], ["a", "x", "y", "c"], 0),
@@ -52,8 +52,8 @@ def differences(shown, said):
         (["a"], ["a", "b"], 1),
     ],
 )
-def test_lines_are_compared_in_their_order(shown, said, count):
-    assert len(differences(shown, said)) == count
+def test_lines_are_compared_in_their_order(shown, printed, count):
+    assert len(differences(shown, printed)) == count
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_tutorial_says_what_its_commands_say(folder, monkeypatch):
                 env={**os.environ, "PATH": path, "COLUMNS": "200"},
             )  # fmt: skip
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-            said = (done.stderr + done.stdout).splitlines()
-            wrong += [(command, *found) for found in differences(shown, said)]
+            printed = (done.stderr + done.stdout).splitlines()
+            wrong += [(command, *difference) for difference in differences(shown, printed)]
     assert wrong == []
     assert len(BLOCKS) == 10

@@ -58,9 +58,9 @@ def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    said = run()
-    assert f"version: {OLDEST}" in said or OLDEST in run("--version")
-    assert "6 reduced frames, 1 combined bias" in own_lines(said)[-1]
+    output = run()
+    assert f"version: {OLDEST}" in output or OLDEST in run("--version")
+    assert "6 reduced frames, 1 combined bias" in own_lines(output)[-1]
     assert box.snakemake().status == 0
     assert products(other.results) == products(box.results)
     assert "nothing to do" in run()

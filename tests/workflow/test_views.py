@@ -70,20 +70,20 @@ def test_the_summary_tells_which_products_are_current(box, tmp_path):
         }
 
     before = products(box.results)
-    found = status()
+    states = status()
     small = {name for name in before if "/frames/" in name}
-    assert found.keys() == before.keys() - {"inventory.csv"} - small
-    assert set(found.values()) == {("ok", "no update")}
+    assert states.keys() == before.keys() - {"inventory.csv"} - small
+    assert set(states.values()) == {("ok", "no update")}
 
     lost = box.results / "reduced" / NIGHT / "5.fits"
     lost.rename(tmp_path / "lost.fits")
     whole = (box.raw / NIGHT / "4.fits.gz").read_bytes()
     box.put(f"{NIGHT}/4.fits.gz", 99, night=NIGHT, size=SMALL)
-    found = status()
-    assert found[f"reduced/{NIGHT}/5.fits"] == ("missing", "update pending")
-    assert found[f"reduced/{NIGHT}/4.fits"] == ("updated input files", "update pending")
-    assert found["reduced/2024-03-02/4.fits"] == ("ok", "no update")
-    assert found[f"nights/{NIGHT}/report.html"][1] == "update pending"
+    states = status()
+    assert states[f"reduced/{NIGHT}/5.fits"] == ("missing", "update pending")
+    assert states[f"reduced/{NIGHT}/4.fits"] == ("updated input files", "update pending")
+    assert states["reduced/2024-03-02/4.fits"] == ("ok", "no update")
+    assert states[f"nights/{NIGHT}/report.html"][1] == "update pending"
     box.write(f"{NIGHT}/4.fits.gz", whole)
     (tmp_path / "lost.fits").rename(lost)
     assert products(box.results) == before
@@ -104,9 +104,9 @@ def test_a_dry_run_says_what_is_made_of_what(box):
 
 
 def test_rules_say_what_they_map_to_what(box):
-    said = box.snakemake("--list-rules").output
+    output = box.snakemake("--list-rules").output
     for rule in ("night", *(kind.rule for kind in kinds.CHAIN)):
-        assert re.search(rf"^{rule} \(.* -> .*\)$", said, re.M), rule
+        assert re.search(rf"^{rule} \(.* -> .*\)$", output, re.M), rule
 
 
 MODULE = """

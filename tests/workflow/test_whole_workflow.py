@@ -182,20 +182,20 @@ def test_fitsverify_finds_nothing_that_the_raw_frame_had_not(night):
 
 def complaints(path):
     """Return the warnings and errors of fitsverify, without the number of the card."""
-    said = subprocess.run(["fitsverify", path], capture_output=True, text=True).stdout
-    assert "Verification found" in said
-    lines = re.findall(r"^\*\*\* (?:Warning|Error): +(.*)$", said, re.MULTILINE)
+    report = subprocess.run(["fitsverify", path], capture_output=True, text=True).stdout
+    assert "Verification found" in report
+    lines = re.findall(r"^\*\*\* (?:Warning|Error): +(.*)$", report, re.MULTILINE)
     return {re.sub(r"#\d+", "#", line) for line in lines}
 
 
 def test_the_demonstration_ends_by_saying_what_was_made(night):
     script = Path(__file__).parents[2] / "scripts" / "demo.py"
-    said = subprocess.run(
+    done = subprocess.run(
         [ready_python.interpreter(), script, f"raw={night.raw}", f"results={night.results}"],
         capture_output=True,
         text=True,
     )
-    assert said.returncode == 0, said.stderr
+    assert done.returncode == 0, done.stderr
     rows, size = night.rows, sum(path.stat().st_size for path in products(night))
     for part in (
         "inventory.csv\n      the table of all 24 raw frames: 7 bias, 9 dark, 6 flat, 2 science\n",
@@ -206,7 +206,7 @@ def test_the_demonstration_ends_by_saying_what_was_made(night):
         "before_after.png\n",
         "report.html\n",
     ):
-        assert part in said.stdout
+        assert part in done.stdout
 
 
 # -- bad input -------------------------------------------------------------------------------------

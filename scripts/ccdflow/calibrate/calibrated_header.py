@@ -204,7 +204,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
             cards.set(keyword, gain, "[electron/adu] of flats, for noise")
         if readout.is_saturation_measured:
             keyword = "SATMEAS" if len(readouts) == 1 else f"SATMEA{number:02d}"
-            # Rounded, it would flag other pixels than those of the mask.
+            # A rounded value would flag other pixels than the mask does.
             cards.set(
                 keyword, float(readout.saturation), "[adu] raw value of full pixels, by flats"
             )

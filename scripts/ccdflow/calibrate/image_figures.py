@@ -136,33 +136,43 @@ class ImageSample:
 
     def _noises(self):
         """Return the noise that the masters add, as applied, and the level of a row."""
-        masters, work = self._work.masters, self._work
-        levels, noises = [], {}
-        factor = max(work.factor(readout) for readout in work.readouts)
-        if self._noise:
-            for kind, scale in (("bias", abs(masters.bias_share)), ("dark", masters.scale)):
-                if work.plane(kind) is not None:
-                    # The noise of a bias is slow to compute, and not needed if the bias cancels.
-                    noise = work.noise.median(kind) if scale else 0.0
-                    noises[f"{kind}_noise"] = scale * factor * noise
-            # A dark that was made less another bias brings that one's noise with it.
-            others = [work.noise.other_bias(readout) for readout in work.readouts]
-            if any(others):
-                own = noises.get("bias_noise", 0.0)
-                other = sum(others) / len(others)
-                noises["bias_noise"] = (own**2 + factor**2 * other) ** 0.5
-            if work.plane("flat") is not None:
-                noises["flat_noise"] = work.noise.median("flat")
-            shares = 1.0
-            for kind, share in (("bias", masters.bias_share), ("dark", masters.scale)):
-                use = getattr(masters, kind)
-                if use is not None and use.master.frames:
-                    shares += share**2 / use.master.frames
-            levels = [
-                work.factor(readout) * (readout.level_variance * shares) ** 0.5
-                for readout in work.readouts
-            ]
-        return {**noises, "level_noise": levels}
+        if not self._noise:
+            return {"level_noise": []}
+        factor = max(self._work.factor(readout) for readout in self._work.readouts)
+        noises = self._with_other_bias(self._noise_of_bias_and_dark(factor), factor)
+        if self._work.plane("flat") is not None:
+            noises["flat_noise"] = self._work.noise.median("flat")
+        return {**noises, "level_noise": self._level_noises()}
+
+    def _noise_of_bias_and_dark(self, factor):
+        """Return the median noise of bias and dark as applied, times `factor`."""
+        masters, work, noises = self._work.masters, self._work, {}
+        for kind, scale in (("bias", abs(masters.bias_share)), ("dark", masters.scale)):
+            if work.plane(kind) is not None:
+                # The noise of a bias is slow to compute, and not needed if the bias cancels.
+                noise = work.noise.median(kind) if scale else 0.0
+                noises[f"{kind}_noise"] = scale * factor * noise
+        return noises
+
+    def _with_other_bias(self, noises, factor):
+        """Return the noises; that of the bias includes another bias that a dark was made less."""
+        others = [self._work.noise.other_bias(readout) for readout in self._work.readouts]
+        if not any(others):
+            return noises
+        own, other = noises.get("bias_noise", 0.0), sum(others) / len(others)
+        return noises | {"bias_noise": (own**2 + factor**2 * other) ** 0.5}
+
+    def _level_noises(self):
+        """Return the noise of the level of a row, of each amplifier, in the product's unit."""
+        masters, shares = self._work.masters, 1.0
+        for kind, share in (("bias", masters.bias_share), ("dark", masters.scale)):
+            use = getattr(masters, kind)
+            if use is not None and use.master.frames:
+                shares += share**2 / use.master.frames
+        return [
+            self._work.factor(readout) * (readout.level_variance * shares) ** 0.5
+            for readout in self._work.readouts
+        ]
 
 
 def _median_of_amplifier(image, readout, part):

@@ -21,7 +21,7 @@ _TILE = 24
 _STRIP_PIXELS = 1 << 16
 # The level of the measured variances is taken from this many rows of an amplifier.
 _SCALE_ROWS = 128
-# Predicted variances are scaled down by no more than this: none becomes 0.
+# Predicted variances are scaled down by no more than this, so that no variance becomes 0.
 _LEAST_SCALE = 1e-3
 # Adu. The level of a flat whose header lacks it: half of 16 bits.
 _USUAL_LEVEL = 30_000.0

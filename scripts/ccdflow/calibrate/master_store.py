@@ -495,7 +495,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
 
 def _check_flat(data, absent, name):
     """Raise `FrameError` for a flat without lit pixels, or whose mean is not about 1."""
-    # A sample is faster and shows whether this is a flat. If it is none, all pixels count.
+    # A sample is faster and shows whether this is a flat. If it is no flat, all pixels count.
     sample = data[:: max(1, data.shape[0] // _CHECKED_ROWS)]
     lit = sample[sample >= maskbits.UNLIT_BELOW]
     lit = lit if lit.size else data[~absent & (data >= maskbits.UNLIT_BELOW)]

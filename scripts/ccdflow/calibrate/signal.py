@@ -33,7 +33,7 @@ _ROWS_OF_A_TILE = 8
 _COLUMN_STEP = 4
 # In a tile with fewer columns each column counts.
 _WIDE_TILE = 32
-# One row in so many gives the least variance, which varies slowly.
+# The least variance varies slowly: one row in this many gives it.
 _SAMPLED_ROWS = 4
 # Numbers of float32 in a line of the processor's cache.
 _CACHE_LINE = 16

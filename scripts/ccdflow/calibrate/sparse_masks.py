@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.maskbits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, flagged_indices
 
-# Bits that describe the members of a master: its values there are none.
+# Bits of pixels for which the members gave no good value: the master has no value there.
 _OF_MEMBERS = SATURATED | NOT_FINITE | NO_DATA
 
 

@@ -16,7 +16,7 @@ _TOLERANCE = timedelta(minutes=1)
 _AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 _SCALE_TOLERANCE = timedelta(seconds=70)
 _DAY = timedelta(days=1)
-# A card with the day only may have that of the evening, or of the place.
+# A card with the day only may have the day of the evening, or the local day.
 _DAY_TOLERANCE = timedelta(days=1.5)
 # Times of day in other cards than these may be local.
 _UNIVERSAL = re.compile(r".*(?:UT|GMT|OBS).*")

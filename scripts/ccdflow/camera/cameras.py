@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ccdflow.camera import facts
-from ccdflow.camera.amplifiers.assembly import resolve
+from ccdflow.camera.amplifiers.assembly import geometry_of_drafts
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
 from ccdflow.camera.amplifiers.profilesections import drafts_from_profile
 from ccdflow.camera.geometry import AmplifierSpec, Cards
@@ -220,7 +220,7 @@ class Camera:
         }
         if self.measures_gain:
             figures["gain"] = None
-        return resolve(
+        return geometry_of_drafts(
             [replace(draft, **figures) for draft in drafts] if figures else drafts,
             headers,
             camera=self.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
@@ -149,7 +150,13 @@ class FrameFacts:
 
 
 def default_cards():
-    """Return the cards of `KEYWORDS` as CardSpec tuples by name."""
+    """Return the cards of `KEYWORDS` as CardSpec tuples by name, in a dict of the caller's own."""
+    return dict(_usual_cards())
+
+
+@cache
+def _usual_cards():
+    """Return the cards of `KEYWORDS`, made once: each profile begins with them."""
     return {name: tuple(CardSpec(k) for k in _split(text)) for name, text in KEYWORDS.items()}
 
 

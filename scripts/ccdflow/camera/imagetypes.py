@@ -53,7 +53,7 @@ SYNONYMS = {
 
 # The same, by the word.
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
-# Words for the light of a flat: that of the sky, and that of a lamp.
+# Words for the light of a flat: of the sky, and of a lamp.
 _LIGHTS = {
     "sky": re.compile(r"sky|twi(?:l|f|ght)?|dusk|dawn|sflat"),
     "lamp": re.compile(

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from ccdflow.files.values import as_number
 
-AGREES = 0.05
+LONGITUDE_TOLERANCE = 0.05
 """Degrees: the longitude must agree with the sidereal time. Sound headers do to 0.001; 12 s of
 the clock are 0.05."""
 
@@ -162,11 +162,11 @@ def with_sign_of(claimed, implied):
     Returns
     -------
     longitude : float
-        `claimed` itself where neither sign agrees within `AGREES` degrees.
+        `claimed` itself where neither sign agrees within `LONGITUDE_TOLERANCE` degrees.
     agrees : bool
     """
     for longitude in (claimed, -claimed):
-        if abs(wrapped_degrees(longitude - implied)) <= AGREES:
+        if abs(wrapped_degrees(longitude - implied)) <= LONGITUDE_TOLERANCE:
             return longitude, True
     return claimed, False
 

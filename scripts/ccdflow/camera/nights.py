@@ -222,8 +222,8 @@ def _folder_night(folder):
     folder = PurePosixPath(folder).as_posix()
     if day is not None:
         return day.isoformat()
-    # The raw folder itself has the night ''. A folder of one of these names gets another one, so
-    # that its night is neither that of the raw folder nor that of a folder named like the result.
+    # The raw folder itself has the night ''. A folder of one of these names gets another name, so
+    # that no other folder has its night.
     if re.fullmatch("(folder )*undated", folder):
         return f"folder {folder}"
     return "" if folder == "." else folder

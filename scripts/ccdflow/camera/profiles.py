@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ccdflow import schemas, yamltext
@@ -83,7 +84,15 @@ def load_camera(path):
         If it is not YAML or not valid: names the file, the key, the value and the allowed values.
     """
     path = Path(path)
-    profile = yamltext.read_yaml(path)
+    return _camera_of_text(path, yamltext.read_text(path))
+
+
+# A watch reads all profiles at each round. The text is part of the key, so that an edited profile
+# is another one; a camera cannot be changed, and may be shared.
+@lru_cache(maxsize=256)
+def _camera_of_text(path, text):
+    """Return the camera of a profile's text; `path` is named in errors."""
+    profile = yamltext.parse_yaml(text, file=path)
     if not isinstance(profile, dict):
         raise UserError(
             "the file holds no profile",

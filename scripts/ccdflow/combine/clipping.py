@@ -205,8 +205,8 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
     """
     n = len(values)
     clip_by = None if recipe.clip is None else recipe.clip_by
-    value = mean if recipe.method == "average" else middle(values, np.float64)
-    centre = middle(values, values.dtype)
+    value = mean if recipe.method == "average" else median_of_sorted(values, np.float64)
+    centre = median_of_sorted(values, values.dtype)
     half = n // 2
     np.subtract(centre, values[:half], out=values[:half])
     np.subtract(values[half:], centre, out=values[half:])
@@ -214,7 +214,7 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
     if clip_by == "std":
         is_unclipped = _are_within_deviations(values, centre, mean, recipe.clip)
     if clip_by == "mad" or (want_spread and recipe.method == "median"):
-        mad = middle_deviation(values, spare)
+        mad = mad_of_sorted(values, spare)
     if clip_by == "mad":
         is_unclipped = _is_unclipped(values, centre, mad, recipe.clip)
     if not want_spread:
@@ -270,7 +270,7 @@ def _is_unclipped_of_many(ordered, clip):
     The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
     """
     n = ordered.shape[1]
-    centre = middle(ordered.T, ordered.dtype)
+    centre = median_of_sorted(ordered.T, ordered.dtype)
     largest = np.maximum(centre - ordered[:, 0], ordered[:, -1] - centre)
     # The k values nearest to the median are neighbours, ordered[i] to ordered[i + k - 1]. The k-th
     # deviation is the larger of f(i) = centre - ordered[i] and g(i) = ordered[i + k - 1] - centre.
@@ -309,7 +309,7 @@ def _is_within(largest, centre, mad, clip):
     return limit - largest >= margin
 
 
-def middle(ordered, dtype):
+def median_of_sorted(ordered, dtype):
     """Return the median of sorted values along the first axis.
 
     Parameters
@@ -329,7 +329,7 @@ def middle(ordered, dtype):
     return (ordered[half - 1].astype(dtype) + ordered[half]) / 2
 
 
-def middle_deviation(deviations, spare):
+def mad_of_sorted(deviations, spare):
     """Return the median deviation of sorted values from their median, along the first axis.
 
     The k values nearest to the median are neighbours in the sorted order, and the farthest of them
@@ -531,9 +531,9 @@ def _kept_median(values, keep):
             continue
         columns = np.flatnonzero(counts == count)
         part = np.take(ordered[:count], columns, axis=1)
-        centre[columns] = middle(part, np.float64)
+        centre[columns] = median_of_sorted(part, np.float64)
         deviations = np.abs(part - centre[columns])
-        mad[columns] = middle_deviation(deviations, np.empty((count + 1, len(columns))))
+        mad[columns] = mad_of_sorted(deviations, np.empty((count + 1, len(columns))))
     return centre, mad
 
 

@@ -25,7 +25,7 @@ NO_CLIPPING = "none"
 """Value of CLIPDEV if no value is rejected."""
 # More members have keywords with five digits.
 _MOST_SHORT = 999
-# Their beginnings, by those of three digits.
+# Their first letters, by the first letters of keywords with three digits.
 _LONG = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 

@@ -319,8 +319,7 @@ def amplifier_ratios(flat, amplifiers):
     good = (flat.mask == 0) & (flat.count > 0)
     ratios = {}
     for amplifier in amplifiers:
-        y0, y1, x0, x1 = amplifier.region
-        part, is_good = flat.image[y0:y1, x0:x1], good[y0:y1, x0:x1]
+        part, is_good = flat.image[amplifier.region.slices], good[amplifier.region.slices]
         ratios[amplifier.name] = (
             float(part.mean(where=is_good, dtype=np.float64)) if is_good.any() else float("nan")
         )

@@ -173,9 +173,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
     models = []
     with ThreadPoolExecutor(threads) as pool:
         for amplifier in amplifiers:
-            y0, y1, x0, x1 = amplifier.region
-            is_inside = (rows >= y0) & (rows < y1)
-            frames = sample[:, is_inside, x0:x1]
+            frames = sample[:, amplifier.region.has_rows(rows), amplifier.region.columns]
             assumed = amplifier if light else replace(amplifier, gain=None)
             if light and frames.size and np.isnan(frames).all():
                 # An amplifier that is masked in all members.
@@ -217,13 +215,13 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, light):
     if abs(factor - 1) <= max(_LEAST_DIFFERENCE, _LEAST_ERRORS * error):
         return amplifier
     # Frames that hardly scatter are rounded all the same.
-    least = min(1.0, DIGITAL_NOISE / amplifier.fixed**0.5)
+    least = min(1.0, DIGITAL_NOISE / amplifier.variance_without_light**0.5)
     return replace(amplifier, factor=amplifier.factor * max(factor, least))
 
 
 def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
     """Return the moments of consecutive differences divided by their predicted noise."""
-    boxes = _box_medians(frames) if amplifier.slope else np.zeros(frames.shape[1:])
+    boxes = _box_medians(frames) if amplifier.variance_per_light else np.zeros(frames.shape[1:])
 
     def pull_of(pair):
         i, j = pair
@@ -275,11 +273,11 @@ def expected_light(noise, rows, sample):
     """
     grids = []
     for amplifier in noise.amplifiers:
-        y0, y1, x0, x1 = amplifier.region
-        indices = np.flatnonzero((rows >= y0) & (rows < y1))
+        region = amplifier.region
+        indices = np.flatnonzero(region.has_rows(rows))
         if indices.size:
-            frames = sample[:, indices, x0:x1]
-            grids.append(LightGrid(amplifier.region, *_grid_of(rows[indices] - y0, frames)))
+            frames = sample[:, indices, region.columns]
+            grids.append(LightGrid(region, *_grid_of(rows[indices] - region.y0, frames)))
     return ExpectedLight(tuple(grids), noise.shape[1])
 
 
@@ -318,7 +316,7 @@ def _noise_of_header(amplifier, *, are_equal):
     if amplifier.read_noise is not None:
         return amplifier
     if are_equal:
-        # Biases that are the same number everywhere: their noise is that of rounding.
+        # All pixels of these biases have one value: only rounding makes noise.
         return replace(amplifier, read_noise=DIGITAL_NOISE)
     raise FrameError(
         f"the read noise of amplifier {amplifier.name} is neither known nor to be measured",
@@ -368,7 +366,8 @@ def _moments_of_pair(frames, levels, i, j):
 def _predicted_variance(amplifier, light, *levels):
     """Return the variance of the difference of two members of these levels."""
     light = np.maximum(light, 0.0)
-    return sum((amplifier.fixed + amplifier.slope * light * level) / level**2 for level in levels)
+    dark, per_light = amplifier.variance_without_light, amplifier.variance_per_light
+    return sum((dark + per_light * light * level) / level**2 for level in levels)
 
 
 def _amplifier_without_gaps(amplifier, pairs, *, light):
@@ -380,7 +379,7 @@ def _amplifier_without_gaps(amplifier, pairs, *, light):
         excess = np.mean([pair.excess(start) for pair in pairs])
         photons = [max(pair.light, 0.0) * (1 / pair.first + 1 / pair.second) for pair in pairs]
         weight = np.mean(photons)
-        dark = np.mean([start.fixed * pair.inverse_squares for pair in pairs])
+        dark = np.mean([start.variance_without_light * pair.inverse_squares for pair in pairs])
         if weight > 0 and excess > dark:
             amplifier = replace(amplifier, gain=float(weight / excess))
     if amplifier.read_noise is None:

@@ -82,16 +82,16 @@ def locate(path, *, hdu=0, mask=False):
             "cannot be combined: not a FITS file", file=path, remedy=_REDUCED_REMEDY
         ) from error
     allowed = {8: "u1", 16: ">i2"} if mask else {-32: ">f4", -64: ">f8"}
-    is_flat = header.get("NAXIS") == 2
-    if not is_flat or header.get("BITPIX") not in allowed:
+    is_two_dimensional = header.get("NAXIS") == 2
+    if not is_two_dimensional or header.get("BITPIX") not in allowed:
         kind = "mask of uint8 or int16" if mask else "image of float32 or float64 pixels"
-        keyword = "BITPIX" if is_flat else "NAXIS"
+        keyword = "BITPIX" if is_two_dimensional else "NAXIS"
         raise FrameError(
             f"cannot be combined: not a two-dimensional {kind}",
             file=path,
             keyword=keyword,
             value=header.get(keyword),
-            allowed=", ".join(map(str, allowed)) if is_flat else 2,
+            allowed=", ".join(map(str, allowed)) if is_two_dimensional else 2,
             remedy=_REDUCED_REMEDY,
         )
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:

@@ -13,9 +13,6 @@ from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.headertext import is_commentary
 from ccdflow.files.rawheader import CARD
 
-# The last card of a header.
-_END = b"END".ljust(CARD)
-
 
 @dataclass(frozen=True)
 class ProductHdu:
@@ -78,7 +75,7 @@ def read_hdus(path, count):
 def _header_text(file, path):
     """Return the text of the header at which a file stands; raise if the file is cut."""
     text = file.read(2 * fits_structure.BLOCK)
-    while (end := _end_of_header(text)) is None:
+    while (end := fits_structure.end_of_header(text)) is None:
         block = file.read(fits_structure.BLOCK)
         if not block:
             raise FrameError(
@@ -88,17 +85,6 @@ def _header_text(file, path):
             )
         text += block
     return text[:end]
-
-
-def _end_of_header(text):
-    """Return the end of a header within a text; None if the header goes on."""
-    place = text.find(_END)
-    while place % CARD:
-        if place < 0:
-            return None
-        place = text.find(_END, place + 1)
-    end = -(-(place + CARD) // fits_structure.BLOCK) * fits_structure.BLOCK
-    return end if end <= len(text) else None
 
 
 def _hdu(text, path, offset):

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from ccdflow.combine.pixel_region import PixelRegion, check_region
 from ccdflow.errors import UserError
 
 DIGITAL_NOISE = 1 / np.sqrt(12)
@@ -28,8 +29,8 @@ class AmplifierNoise:
     ----------
     name : str
         Its name.
-    region : tuple of int
-        ``(y0, y1, x0, x1)``: its pixels in the image, from 0, ends not included.
+    region : ccdflow.combine.pixel_region.PixelRegion
+        Its pixels in the image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
     read_noise : float or None
         Noise of a pixel without light, in the unit of the members (adu, or electrons if `gain` is
         1); None if unknown.
@@ -42,13 +43,14 @@ class AmplifierNoise:
     """
 
     name: str
-    region: tuple[int, int, int, int]
+    region: PixelRegion
     read_noise: float | None = None
     gain: float | None = None
     level_noise: float = 0.0
     factor: float = 1.0
 
     def __post_init__(self):
+        object.__setattr__(self, "region", PixelRegion(*self.region))
         for keyword, value, least in (
             ("read_noise", self.read_noise, 0.0),
             ("gain", self.gain, float(np.finfo(np.float32).tiny)),
@@ -65,13 +67,13 @@ class AmplifierNoise:
                 )
 
     @property
-    def fixed(self):
+    def variance_without_light(self):
         """Variance of a pixel without light."""
         single = max(self.read_noise or 0.0, DIGITAL_NOISE)
         return self.factor**2 * (single**2 + self.level_noise**2)
 
     @property
-    def slope(self):
+    def variance_per_light(self):
         """Variance added by a unit of light."""
         return self.factor**2 / self.gain if self.gain else 0.0
 
@@ -82,15 +84,15 @@ class LightGrid:
 
     Attributes
     ----------
-    region : tuple of int
-        ``(y0, y1, x0, x1)`` of the amplifier.
+    region : ccdflow.combine.pixel_region.PixelRegion
+        Of the amplifier.
     rows, columns : numpy.ndarray
         Shapes ``(k,)`` and ``(m,)``: the places of the values in the amplifier, ascending.
     values : numpy.ndarray
         Shape ``(k, m)``, in the unit of the members.
     """
 
-    region: tuple[int, int, int, int]
+    region: PixelRegion
     rows: np.ndarray
     columns: np.ndarray
     values: np.ndarray
@@ -98,7 +100,7 @@ class LightGrid:
     @cached_property
     def _lines(self):
         """Light of the rows of the grid at all columns, shape (k, nx), and the steps between."""
-        low, part = _between_knots(self.columns, np.arange(self.region[3] - self.region[2]))
+        low, part = _between_knots(self.columns, np.arange(self.region.x1 - self.region.x0))
         high = np.minimum(low + 1, len(self.columns) - 1)
         lines = self.values[:, low] + part * (self.values[:, high] - self.values[:, low])
         return lines, np.diff(lines, axis=0, append=lines[-1:])
@@ -106,7 +108,7 @@ class LightGrid:
     @cached_property
     def _knots(self):
         """For each row of the amplifier the grid row before it, and the fraction of the way on."""
-        return _between_knots(self.rows, np.arange(self.region[1] - self.region[0]))
+        return _between_knots(self.rows, np.arange(self.region.y1 - self.region.y0))
 
     def write(self, first, out):
         """Write the light of whole rows of the image, from row `first` on, to `out`, (k, nx).
@@ -145,8 +147,8 @@ class LightGrid:
             Of the same shape.
         """
         lines, steps = self._lines
-        low, part = (each[rows - self.region[0]] for each in self._knots)
-        columns = columns - self.region[2]
+        low, part = (each[rows - self.region.y0] for each in self._knots)
+        columns = columns - self.region.x0
         return lines[low, columns] + part * steps[low, columns]
 
 
@@ -210,8 +212,8 @@ class ExpectedLight:
         """
         light = np.zeros(rows.shape)
         for grid in self.grids:
-            y0, y1, x0, x1 = grid.region
-            is_inside = (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
+            region = grid.region
+            is_inside = region.has_rows(rows) & (columns >= region.x0) & (columns < region.x1)
             light[is_inside] = grid.at(rows[is_inside], columns[is_inside])
         return light
 
@@ -244,15 +246,7 @@ class NoiseModel:
 
     def __post_init__(self):
         for amplifier in self.amplifiers:
-            y0, y1, x0, x1 = amplifier.region
-            if not (0 <= y0 < y1 <= self.shape[0] and 0 <= x0 < x1 <= self.shape[1]):
-                raise UserError(
-                    f"the region of amplifier {amplifier.name} is not inside the image",
-                    keyword="region",
-                    value=amplifier.region,
-                    allowed=f"(y0, y1, x0, x1) within {self.shape}",
-                    remedy="give the region in pixels of the trimmed image",
-                )
+            check_region(amplifier, self.shape)
             if amplifier.read_noise is None:
                 raise UserError(
                     f"the read noise of amplifier {amplifier.name} is not known",
@@ -265,15 +259,14 @@ class NoiseModel:
         """Distinct rows, shape (bands, nx), and the band of every row of the image."""
         edges = {0, self.shape[0]}
         for amplifier in self.amplifiers:
-            edges.update(amplifier.region[:2])
+            edges |= {amplifier.region.y0, amplifier.region.y1}
         starts = sorted(edges)[:-1]
         fixed = np.full((len(starts), self.shape[1]), np.inf)
         slope = np.zeros_like(fixed)
         for amplifier in self.amplifiers:
-            y0, y1, x0, x1 = amplifier.region
-            rows = [index for index, start in enumerate(starts) if y0 <= start < y1]
-            fixed[rows, x0:x1] = amplifier.fixed
-            slope[rows, x0:x1] = amplifier.slope
+            rows, columns = amplifier.region.has_rows(np.array(starts)), amplifier.region.columns
+            fixed[rows, columns] = amplifier.variance_without_light
+            slope[rows, columns] = amplifier.variance_per_light
         bands = np.searchsorted(starts, np.arange(self.shape[0]), side="right") - 1
         return fixed, slope, bands
 

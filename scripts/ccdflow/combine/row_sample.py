@@ -6,7 +6,8 @@ import numpy as np
 
 # Memory for the rows of all frames: 128 rows of 12 LFC frames.
 _SAMPLE_BYTES = 12_600_000
-# With very many frames a few rows may take more memory: this many, up to so many times the limit.
+# Of very many frames at least this many rows are sampled, if they take at most this many times
+# the memory above.
 _FEWEST_ROWS, _MOST_EXCESS = 16, 5
 
 
@@ -40,18 +41,17 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
     return np.arange(min(step // 2, ny - 1), ny, step)
 
 
-def rows_within(rows, start, stop):
+def rows_within(rows, region):
     """Return the rows that lie in a region, as a slice: an index by it makes no copy.
 
     Parameters
     ----------
     rows : numpy.ndarray of int
         In ascending order, as `sampled_rows` returns them.
-    start, stop : int
-        The first row of the region, and the first one after it.
+    region : ccdflow.combine.pixel_region.PixelRegion or ccdflow.camera.sections.Region
 
     Returns
     -------
     slice
     """
-    return slice(*np.searchsorted(rows, (start, stop)).tolist())
+    return slice(*np.searchsorted(rows, (region.y0, region.y1)).tolist())

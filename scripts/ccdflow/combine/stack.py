@@ -253,11 +253,11 @@ def combine_arrays(
     [[100.5  100.55 100.5 ]] [[12 11 12]] 1
     """
     n, ny, nx = stack.shape
-    flat = stack.reshape(n, ny * nx)
+    rows_of_pixels = stack.reshape(n, ny * nx)
     native = stack.dtype.newbyteorder("=")
 
     def read(index, start, out):
-        np.copyto(out, flat[index, start : start + len(out)])
+        np.copyto(out, rows_of_pixels[index, start : start + len(out)])
 
     job = CombineJob(
         read=read,

@@ -99,8 +99,7 @@ def figures_of_dark(dark):
     """
     figures = []
     for amplifier in dark.noise.amplifiers:
-        y0, y1, x0, x1 = amplifier.region
-        part = slice(y0, y1), slice(x0, x1)
+        part = amplifier.region.slices
         image, errors = dark.image[part], dark.uncertainty[part]
         good = (dark.mask[part] == 0) & np.isfinite(image) & np.isfinite(errors)
         effect = benefit_of(image, errors, good, gain=amplifier.gain or 1.0)

@@ -11,6 +11,7 @@ import numpy as np
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.moments import CLIP
 from ccdflow.combine.noise import DIGITAL_NOISE
+from ccdflow.combine.pixel_region import PixelRegion, check_region
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import (
@@ -22,7 +23,6 @@ from ccdflow.detector.frame_figures import (
     white_part,
     without_outliers,
 )
-from ccdflow.errors import UserError
 from ccdflow.robust import median_of_each
 
 # This many drawn samples give a ratio of variances to 1 %.
@@ -351,8 +351,8 @@ class AmplifierValues:
     ----------
     name : str
         Its name.
-    region : tuple of int
-        ``(y0, y1, x0, x1)``: its pixels in the combined image, from 0, ends not included.
+    region : ccdflow.combine.pixel_region.PixelRegion
+        Its pixels in the combined image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
     gain : float or None
         Electrons per adu.
     read_noise : float or None
@@ -362,10 +362,13 @@ class AmplifierValues:
     """
 
     name: str
-    region: tuple[int, int, int, int]
+    region: PixelRegion
     gain: float | None = None
     read_noise: float | None = None
     along: str = "rows"
+
+    def __post_init__(self):
+        object.__setattr__(self, "region", PixelRegion(*self.region))
 
 
 @dataclass(frozen=True)
@@ -451,9 +454,9 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
     UserError
         If the region is not inside the image.
     """
-    y0, y1, x0, x1 = _checked_region(amplifier, combined.image.shape)
-    rows = rows_within(combined.sample_rows, y0, y1)
-    frames = combined.sample[:, rows, x0:x1]
+    region = check_region(amplifier, combined.image.shape)
+    rows = rows_within(combined.sample_rows, region)
+    frames = combined.sample[:, rows, region.columns]
     n = len(frames)
     # The figures of rows then describe columns.
     turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
@@ -461,7 +464,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
     noise = _read_noise_of_pairs(pairs)
     combined_noise = measure_combined_noise(turned, combined.recipe)
     single = member_structure(frames, noise.value)
-    image = combined.image[combined.sample_rows[rows], x0:x1]
+    image = combined.image[combined.sample_rows[rows], region.columns]
     combined_structure = measure_structure(image, combined_noise.value)
     level = drift(levels, hours)
     missing, factor = _missing_values(frames)
@@ -492,7 +495,7 @@ def measure_amplifier(combined, amplifier, levels=(), hours=None, overscan_noise
         disagreement=disagreement(turned, np.fmin(noise.value, overscan_noise)),
         pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in pairs),
         clipped_fraction=max(
-            0.0, 1 - missing - float(combined.count[y0:y1, x0:x1].mean(dtype=np.float64)) / n
+            0.0, 1 - missing - float(combined.count[region.slices].mean(dtype=np.float64)) / n
         ),
     )
 
@@ -562,17 +565,3 @@ def _missing_values(frames):
     count = np.count_nonzero(finite, axis=0)
     factor = np.sqrt(np.mean(len(frames) / count[count > 0])) if count.any() else 1.0
     return 1 - float(finite.mean()), float(factor)
-
-
-def _checked_region(amplifier, shape):
-    """Return the region of an amplifier; raise where it is not inside the image."""
-    y0, y1, x0, x1 = amplifier.region
-    if not (0 <= y0 < y1 <= shape[0] and 0 <= x0 < x1 <= shape[1]):
-        raise UserError(
-            f"the region of amplifier {amplifier.name} is not inside the image",
-            keyword="region",
-            value=amplifier.region,
-            allowed=f"(y0, y1, x0, x1) within {shape}",
-            remedy="give the region in pixels of the trimmed image",
-        )
-    return amplifier.region

@@ -22,13 +22,11 @@ HOT_SIGMA = 5.0
 
 # Standard errors of a drift of the levels, by their noise and by their scatter about a line.
 _DRIFT_SIGMA = 5.0
-# The same by the scatter alone, for a normal distribution: that of few levels is hardly known.
+# The same by the scatter alone, for a normal distribution: few levels hardly show their scatter.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
 # A glow has this many standard errors: there are many boxes.
 _GLOW_SIGMA = 6
-# Warn if measured and predicted noise differ by this part, and by this many standard errors.
-_RATIO_OFF, _RATIO_SIGMA = 0.05, 5
 # Percentiles of the dark current that the figures have.
 _PERCENTILES = (1, 16, 50, 84, 99, 99.9)
 
@@ -100,7 +98,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
-        part = _slices(amplifier.region)
+        part = amplifier.region.slices
         limit = _hot_limit(amplifier, seconds, hot_rate)
         values, errors = dark.image[part], dark.uncertainty[part]
         # Hot pixels that are flagged already count here, so that a second call finds the same.
@@ -118,12 +116,6 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
 def _hot_limit(amplifier, seconds, hot_rate):
     """Return the limit of a hot pixel above the median, in the unit of the dark."""
     return hot_rate * seconds / (amplifier.gain or 1.0)
-
-
-def _slices(region):
-    """Return the slices of a region (y0, y1, x0, x1)."""
-    y0, y1, x0, x1 = region
-    return slice(y0, y1), slice(x0, x1)
 
 
 def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
@@ -154,7 +146,7 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE):
 
 def _measure(dark, amplifier, mask, seconds, hours, hot_rate):
     """Return the figures of an amplifier of a combined dark."""
-    part = _slices(amplifier.region)
+    part = amplifier.region.slices
     gain = amplifier.gain or 1.0
     per_second = gain / seconds
     values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
@@ -184,19 +176,17 @@ def member_levels(combined, region):
     Parameters
     ----------
     combined : ccdflow.combine.stack.Combined
-    region : (int, int, int, int)
-        y0, y1, x0, x1.
+    region : ccdflow.combine.pixel_region.PixelRegion
 
     Returns
     -------
     list of float
         Adu.
     """
-    y0, y1, x0, x1 = region
-    is_inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
+    members = combined.sample[:, region.has_rows(combined.sample_rows), region.columns]
     return [
         float(np.median(frame[np.isfinite(frame)])) if np.isfinite(frame).any() else math.nan
-        for frame in combined.sample[:, is_inside, x0:x1]
+        for frame in members
     ]
 
 
@@ -214,9 +204,9 @@ def _level_error(amplifier, rows, level):
     -------
     float
     """
-    y0, y1, x0, x1 = amplifier.region
-    pixels = np.count_nonzero((rows >= y0) & (rows < y1)) * (x1 - x0)
-    variance = amplifier.fixed + amplifier.slope * max(level, 0.0)
+    region = amplifier.region
+    pixels = np.count_nonzero(region.has_rows(rows)) * (region.x1 - region.x0)
+    variance = amplifier.variance_without_light + amplifier.variance_per_light * max(level, 0.0)
     # All rows may have one overscan level.
     common = amplifier.factor * amplifier.level_noise
     return float(np.hypot(np.sqrt(np.pi / 2 * variance / max(pixels, 1)), common))
@@ -302,34 +292,3 @@ def _glow(values, good, per_second):
     return Estimate(
         (excess if excess > _GLOW_SIGMA * error else 0.0) * per_second, error * per_second
     )
-
-
-def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
-    """Return warnings on a combined dark, in words.
-
-    Parameters
-    ----------
-    figures : DarkFigures
-    unit : {'adu', 'electron'}
-        Of the members' levels.
-    drift_fraction : float
-        Warn about levels that drift, and span more than this fraction of the dark level.
-
-    Returns
-    -------
-    list of str
-    """
-    sentences = []
-    level = abs(figures.drift.level.value)
-    if figures.is_drifting and figures.drift.span > drift_fraction * level:
-        direction = "rose" if figures.drift.slope.value > 0 else "fell"
-        sentences.append(
-            f"the level of its frames {direction} by {figures.drift.span:.3g} from {level:.3g}"
-            f" {unit}: light that leaks in, or a detector that was not yet cold"
-        )
-    ratio = figures.noise_ratio
-    if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(
-        _RATIO_OFF, _RATIO_SIGMA * ratio.error
-    ):
-        sentences.append(f"its noise is {ratio.value:.3f} times the predicted noise")
-    return sentences

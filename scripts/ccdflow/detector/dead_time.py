@@ -31,12 +31,12 @@ _MOST_CELLS = 16
 # A cell has at least this many pixels along a side.
 _LEAST_SIDE = 16
 # The lamp is not steady if the levels of flats of one exposure scatter by more.
-_STEADY = 0.02
+_MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this: no error is zero.
 _LEAST_LAMP = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
 _MANY_RESIDUALS = 50
-# A value and its error, of nothing that tells.
+# Value and error where no lamp was steady.
 _UNKNOWN = (np.nan, np.nan)
 
 
@@ -83,12 +83,12 @@ class DeadTime:
         return largest * abs(inverse)
 
 
-def edges(size):
+def cell_edges(size):
     """Return the first pixels of the cells along an axis, and its end: (cells + 1,) int.
 
     Examples
     --------
-    >>> print(edges(64)[:4])
+    >>> print(cell_edges(64)[:4])
     [ 0 16 32 48]
     """
     cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
@@ -114,7 +114,7 @@ def cell_sums(values, rows, shape):
     count : numpy.ndarray
         Likewise, without the first axis.
     """
-    y_edges, x_edges = edges(shape[0]), edges(shape[1])
+    y_edges, x_edges = cell_edges(shape[0]), cell_edges(shape[1])
     good = np.isfinite(values).all(axis=0)
     values_or_zero = np.where(good, values, 0)
     cells = np.searchsorted(y_edges, np.arange(rows.start, rows.stop), side="right") - 1
@@ -175,11 +175,11 @@ def measure_dead_time(series):
     error = weights**-0.5 * _scale(chi2, freedom)
     ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
 
-    def split(values):
-        by_series = np.split(values, ends)
-        return tuple(part.reshape(shape) for part, shape in zip(by_series, shapes, strict=True))
+    def split_by_image(values):
+        by_image = np.split(values, ends)
+        return tuple(part.reshape(shape) for part, shape in zip(by_image, shapes, strict=True))
 
-    return DeadTime(split(excess), split(error), mean, mean_error, float(chi2))
+    return DeadTime(split_by_image(excess), split_by_image(error), mean, mean_error, float(chi2))
 
 
 def _scale(chi2, freedom):
@@ -212,12 +212,12 @@ def _lines(series, mean):
     wy, wxy = (np.sum(weights * ratios * x**power, axis=0) for power in range(2))
     determinant = total * wxx - wx**2
     with np.errstate(divide="ignore", invalid="ignore"):
-        flat = (wxx * wy - wx * wxy) / determinant
+        intercept = (wxx * wy - wx * wxy) / determinant
         slope = (total * wxy - wx * wy) / determinant
-        excess = -slope / flat
+        excess = -slope / intercept
         error = np.sqrt(total + 2 * excess * -wx + excess**2 * wxx)
-        error /= np.sqrt(determinant) * np.abs(flat)
-    squares = weights * (ratios - flat - slope * x) ** 2
+        error /= np.sqrt(determinant) * np.abs(intercept)
+    squares = weights * (ratios - intercept - slope * x) ** 2
     freedom = int(np.isfinite(excess).sum()) * (len(x) - 2)
     return excess, error, float(np.nansum(squares)), freedom
 
@@ -232,7 +232,7 @@ def _mean_dead_time(series):
         return _UNKNOWN
     rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated]
     lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_LAMP)
-    if lamp > _STEADY:
+    if lamp > _MOST_LAMP_SCATTER:
         return _UNKNOWN
     averages = np.array([levels[members].mean() for members in sets])
     errors = averages * lamp / np.sqrt([len(members) for members in sets])
@@ -251,7 +251,7 @@ def _weighted_mean(pairs):
 # -- correction ------------------------------------------------------------------------------------
 
 
-def plane(cells, shape):
+def interpolate_cells(cells, shape):
     """Return the value of each pixel from the values of cells: (ny, nx) float32.
 
     Linear between the centres of the cells, beyond those at the edge the parabola through three; a
@@ -285,8 +285,8 @@ def _fill_cells(cells):
 
 def _weights(size):
     """Return the part of each cell along an axis in each pixel: (size, cells)."""
-    edges_of_cells = edges(size)
-    centres = (edges_of_cells[:-1] + edges_of_cells[1:] - 1) / 2
+    edges = cell_edges(size)
+    centres = (edges[:-1] + edges[1:] - 1) / 2
     if len(centres) == 1:
         return np.ones((size, 1))
     pixels = np.arange(size)
@@ -305,7 +305,7 @@ def _weights(size):
 
 
 def _parabola(places, nodes):
-    """Return the weights of values at three nodes in the parabola through them: (len(at), 3)."""
+    """Return the weights of three nodes in the parabola through them, (len(places), 3)."""
     to_first, to_second, to_third = (places[:, None] - nodes[None, :]).T
     first, second, third = nodes
     return np.stack(
@@ -318,7 +318,7 @@ def _parabola(places, nodes):
     )
 
 
-def correction(excess, error, mean, seconds, of_flat, shape):
+def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     """Return the factor that a frame over its flat is multiplied by, and its relative variance.
 
     The flat, a mean of flats of exposures t_i, holds the mean of (t_i - delta) / (t_i - mean), and
@@ -333,7 +333,7 @@ def correction(excess, error, mean, seconds, of_flat, shape):
         alone are corrected.
     seconds : float
         Exposure of the frame.
-    of_flat : sequence of float
+    flat_exposures : sequence of float
         Exposures of the members of the flat.
     shape : (int, int)
 
@@ -348,24 +348,24 @@ def correction(excess, error, mean, seconds, of_flat, shape):
         If the frame's exposure, or one of the flat's, is no longer than the dead time.
     """
     mean_or_zero = 0.0 if np.isnan(mean) else mean
-    excess_of_pixels = plane(excess, shape)
-    if min(seconds, *of_flat) - mean_or_zero <= float(excess_of_pixels.max()):
+    excess_of_pixels = interpolate_cells(excess, shape)
+    if min(seconds, *flat_exposures) - mean_or_zero <= float(excess_of_pixels.max()):
         raise FrameError(
             "the exposure, or that of a flat, is no longer than the dead time of the shutter",
             keyword="EXPTIME",
-            value=min(seconds, *of_flat),
+            value=min(seconds, *flat_exposures),
             allowed=f"above {mean_or_zero + float(excess_of_pixels.max()):.4g} s",
             remedy="leave it out, or take `shutter: measured` out of the profile",
         )
     flat = np.zeros(shape, np.float32)
-    for exposure in of_flat:
+    for exposure in flat_exposures:
         flat += 1 - excess_of_pixels / np.float32(exposure - mean_or_zero)
-    flat /= np.float32(len(of_flat))
+    flat /= np.float32(len(flat_exposures))
     exposed_part = (np.float32(seconds - mean_or_zero) - excess_of_pixels) / np.float32(seconds)
     if np.isnan(mean):
         exposed_part = 1 - excess_of_pixels / np.float32(seconds)
     factor = flat / exposed_part
     inverse = 1 / (seconds - mean_or_zero) - np.mean(
-        [1 / (exposure - mean_or_zero) for exposure in of_flat]
+        [1 / (exposure - mean_or_zero) for exposure in flat_exposures]
     )
-    return factor, np.square(plane(error, shape) * np.float32(inverse))
+    return factor, np.square(interpolate_cells(error, shape) * np.float32(inverse))

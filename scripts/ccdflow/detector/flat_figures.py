@@ -43,7 +43,7 @@ _GAIN_ERROR = 0.02
 # A gain differs from the header's if it is off by this many standard errors, as well.
 _GAIN_SIGMAS = 5.0
 # Pairs of consecutive flats share one: their variances are correlated by a quarter, and the
-# variance of their mean is this many times that of independent ones.
+# variance of their mean is this many times larger than without the correlation.
 _CORRELATED = 1.5
 # The median of the square of a standard normal value.
 _MEDIAN_OF_CHI_SQUARE = 0.45494
@@ -194,8 +194,7 @@ def measure_flat(flat, *, hours=None):
 
 def _measure(flat, amplifier, hours):
     """Return the figures of an amplifier of a combined flat."""
-    y0, y1, x0, x1 = amplifier.region
-    part = slice(y0, y1), slice(x0, x1)
+    part = amplifier.region.slices
     image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]
     good = (mask == 0) & (errors > 0)
     quality = float(np.median(image[good] / errors[good])) if good.any() else math.nan
@@ -237,10 +236,9 @@ def measure_gain_of_flats(flat, amplifier):
         Electrons per unit of the members. Unknown where there are too few flats, pixels or
         electrons for an error of 2 %, and where flats are full: they scatter too little.
     """
-    y0, y1, x0, x1 = amplifier.region
-    rows = np.flatnonzero((flat.sample_rows >= y0) & (flat.sample_rows < y1))
+    rows = np.flatnonzero(amplifier.region.has_rows(flat.sample_rows))
     rows = rows[:: max(1, len(rows) // _GAIN_ROWS)]
-    frames = flat.sample[:_GAIN_FRAMES, rows, x0:x1].astype(np.float64)
+    frames = flat.sample[:_GAIN_FRAMES, rows, amplifier.region.columns].astype(np.float64)
     levels = flat.levels[: len(frames)]
     read_variance = amplifier.read_noise**2
     pairs = [
@@ -306,11 +304,6 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 def gain_differs(gain, measured, error):
     """Tell whether a measured gain is not that of the profile or header.
 
-    >>> gain_differs(1.10, 1.19, 0.004), gain_differs(1.19, 1.175, 0.004)
-    (True, False)
-    >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
-    (False, False)
-
     Parameters
     ----------
     gain : float
@@ -321,6 +314,13 @@ def gain_differs(gain, measured, error):
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> gain_differs(1.10, 1.19, 0.004), gain_differs(1.19, 1.175, 0.004)
+    (True, False)
+    >>> gain_differs(1.10, 1.19, 0.05), gain_differs(1.10, float("nan"), float("nan"))
+    (False, False)
     """
     difference = abs(measured - gain)
     return difference > GAIN_DIFFERS * gain and difference > _GAIN_SIGMAS * error

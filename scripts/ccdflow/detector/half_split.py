@@ -21,22 +21,21 @@ def half_split(combined, region):
     ----------
     combined : ccdflow.combine.stack.Combined
         With a sample of its members and a noise model.
-    region : tuple of int
-        ``(y0, y1, x0, x1)`` of an amplifier.
+    region : ccdflow.combine.pixel_region.PixelRegion
+        Of an amplifier.
 
     Returns
     -------
     ccdflow.detector.frame_figures.Estimate
         Measured over predicted noise; 1 if the uncertainty is right.
     """
-    y0, y1, x0, x1 = region
-    is_inside = (combined.sample_rows >= y0) & (combined.sample_rows < y1)
-    frames = combined.sample[:, is_inside, x0:x1].astype(np.float64)
+    is_inside = region.has_rows(combined.sample_rows)
+    frames = combined.sample[:, is_inside, region.columns].astype(np.float64)
     n = len(frames)
     if n < 2 or combined.noise is None or not frames.size:
         return UNKNOWN
     rows = combined.sample_rows[is_inside]
-    places = (rows[:, None] * combined.image.shape[1] + np.arange(x0, x1)).ravel()
+    places = (rows[:, None] * combined.image.shape[1] + np.arange(region.x0, region.x1)).ravel()
     levels = np.ones(n) if combined.levels is None else combined.levels
     terms, expected = combined.noise.terms_at(places), combined.noise.expected_at(places)
     noise = PixelNoise(*terms, levels, expected=expected)
@@ -44,7 +43,7 @@ def half_split(combined, region):
     # The variance of a half's mean is the sum of its members' variances over the square of their
     # number.
     variance = sum(half.sum(axis=0) / len(half) ** 2 for half in (single[::2], single[1::2]))
-    variance = variance.reshape(len(rows), x1 - x0)
+    variance = variance.reshape(len(rows), region.x1 - region.x0)
     difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)
     moments = clipped_moments(difference / np.sqrt(variance))
     if moments.count < 2:

@@ -386,7 +386,7 @@ def figures_of(stats, limits):
     pixels = max(min(frame.pixels for frame in stats), 1)
     # The error of a noise from differences of neighbours, as a fraction of it.
     error = (0.75 / pixels) ** 0.5
-    # The scatter of a group has `sigma` of these errors as its limit, as a frame has.
+    # The limit of a group's scatter is `sigma` of these errors, like the limit of a frame.
     errors_in_limit = limits.sigma / limits.disagree
     yield Figure(
         "noise",

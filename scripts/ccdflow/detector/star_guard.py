@@ -22,7 +22,7 @@ FWHM = 2.3548
 _STAR_SIGMA = 4.0
 # A star gives the width if its peak is this many errors of a pixel above the sky ...
 _PEAK_SIGMA = 30.0
-# ... and its four neighbours are this many: those of a hit are not.
+# ... and its four neighbours are this many errors above it: the neighbours of a hit are darker.
 _FLANK_SIGMA = 3.0
 # The width needs at least this many such stars.
 _FEWEST_STARS = 5
@@ -36,7 +36,7 @@ _USUAL_WIDTH = 0.85
 _SHARP_SHARE = 0.5
 # The sky beside a star is taken this many pixels away.
 _SKY_DISTANCE = 6
-# The sky is the median of so many pixels of a row, then of as many medians of a column.
+# The sky is a median of this many pixels of a row, then of this many such medians of a column.
 _SKY_BOX = 9
 # A hit inside a star must exceed the star's profile by this many errors.
 _STAR_EXCESS_SIGMA = 4.0
@@ -113,7 +113,7 @@ class Stars:
         width = _USUAL_WIDTH if np.isnan(self.width) else self.width
         errors = self._errors[y, x]
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
-        # A median around a star has some of its light; the lowest median beside it has none.
+        # A median around a star has some of its light; the lowest one beside it has no such light.
         sky = np.min(
             [self._pixels_at(self._sky, y + dy, x + dx) for dy in steps for dx in steps], axis=0
         )

@@ -13,7 +13,7 @@ BOX = 12
 
 # Brightest peaks that are measured.
 _CANDIDATES = 60
-# A width needs at least this many stars: the median of fewer may be that of a galaxy.
+# A width needs at least this many stars: a galaxy may be the median of fewer.
 _FEWEST_STARS = 3
 # A cosmic ray has fewer pixels above half of its peak, a galaxy or a blend is not round.
 _FEWEST_PIXELS = 5

@@ -11,7 +11,7 @@ from ccdflow.detector.member_selection import Thresholds
 _FEWEST_OF_A_KIND = 2
 
 
-def two_kinds(statistics, thresholds=None):
+def split_populations(statistics, thresholds=None):
     """Split frames at the widest gap of the figure in which they differ most.
 
     Parameters

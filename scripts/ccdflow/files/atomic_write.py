@@ -87,7 +87,7 @@ class Part:
 
 @contextmanager
 def _naming(path):
-    """Name a file in the errors of the system: those of writing name none."""
+    """Name a file in the errors of the system: errors of writing do not name it."""
     try:
         yield
     except OSError as error:

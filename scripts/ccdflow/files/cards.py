@@ -469,7 +469,7 @@ def as_integer(value):
 
 
 def _is_match(value, pattern):
-    """Tell whether a value is that of one pattern, see `matches`."""
+    """Tell whether a value matches one pattern, see `matches`."""
     if value is None:
         return False
     if isinstance(pattern, bool) or isinstance(value, bool):

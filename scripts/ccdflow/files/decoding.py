@@ -26,7 +26,7 @@ from ccdflow.files.scaling import scaling_of
 _UNSIGNED = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
 
 
-def array(data, hdu, name=None):
+def stored_pixels(data, hdu, name=None):
     """Return the stored pixels of an image HDU as (ny, nx), big-endian, a view where possible.
 
     Parameters

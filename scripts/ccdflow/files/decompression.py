@@ -7,7 +7,7 @@ import io
 import lzma
 
 from ccdflow.files.file_errors import IncompleteRawFile, damaged_error
-from ccdflow.files.streams import CHUNK, Slices
+from ccdflow.files.streams import CHUNK, Slices, StreamUnpacker
 
 # Bytes that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
 _MEMORY = 1 << 28
@@ -16,6 +16,8 @@ _PACKINGS = (
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\x00", "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)),
 )
+# Their errors for damaged bytes.
+_ERRORS = (OSError, ValueError, lzma.LZMAError)
 
 
 def packing_of(start):
@@ -23,7 +25,7 @@ def packing_of(start):
     return next((packing for packing in _PACKINGS if start.startswith(packing[0])), None)
 
 
-class Unpacked(io.RawIOBase):
+class UnpackedFile(io.RawIOBase):
     """The unpacked bytes of a file, forwards only, never more than a megabyte of them held.
 
     Parameters
@@ -37,14 +39,10 @@ class Unpacked(io.RawIOBase):
     """
 
     def __init__(self, file, name, packing):
-        magic, self._packing, self._make = packing
-        self._name, self._slices = name, Slices(file, name, self._packing, magic)
+        magic, self._packing, make = packing
+        slices = Slices(file, name, self._packing, magic)
+        self._name, self._unpacker = name, StreamUnpacker(slices, make, _ERRORS)
         self._buffer = b""
-        self._begin()
-
-    def _begin(self):
-        """Begin a new stream."""
-        self._unpack, self._has_output = self._make(), False
 
     def readable(self):
         """Return True: the file is open for reading."""
@@ -61,20 +59,8 @@ class Unpacked(io.RawIOBase):
 
     def _more(self):
         """Return some unpacked bytes, b'' at the end."""
-        unpacked = b""
-        while not unpacked:
-            if self._unpack.eof:
-                unused = len(self._unpack.unused_data)
-                if not self._slices.next_stream(unused, CHUNK, gave=self._has_output):
-                    return b""
-                self._begin()
-            packed = self._slices.take(CHUNK) if self._unpack.needs_input else b""
-            if self._unpack.needs_input and not packed:
-                problem = f"{self._packing} stream ends early: the file is truncated"
-                raise damaged_error(self._name, problem, IncompleteRawFile)
-            try:
-                unpacked = self._unpack.decompress(packed, CHUNK)
-            except (OSError, ValueError, lzma.LZMAError) as error:
-                raise self._slices.damaged(error) from None
-            self._has_output = self._has_output or bool(unpacked)
+        unpacked = self._unpacker.read(CHUNK)
+        if not unpacked and not self._unpacker.is_complete:
+            problem = f"{self._packing} stream ends early: the file is truncated"
+            raise damaged_error(self._name, problem, IncompleteRawFile)
         return unpacked

@@ -22,6 +22,8 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 # Some programs put these characters at the end of a card instead of blanks.
 _ENDINGS = b"\0\r\n\t"
+# The keyword of the last card of a header.
+_END = b"END     "
 # No disk holds a thousandth of these bytes, and arithmetic with them is fast.
 _MOST_BYTES = 10**18
 
@@ -113,6 +115,27 @@ def readable_header(text):
         cards = (bytes(text[start : start + CARD]) for start in range(0, len(text), CARD))
         text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)
     return text.translate(_ALLOWED).decode("ascii")
+
+
+def end_of_header(text):
+    """Return the end of the padded header that a text begins with; None if the header goes on.
+
+    Parameters
+    ----------
+    text : bytes
+        Whole cards of a header whose END is padded with blanks, and what follows.
+
+    Returns
+    -------
+    int or None
+    """
+    place = text.find(_END)
+    while place % CARD:
+        if place < 0:
+            return None
+        place = text.find(_END, place + 1)
+    end = -(-(place + CARD) // BLOCK) * BLOCK
+    return end if end <= len(text) else None
 
 
 def has_end_card(block):
@@ -265,7 +288,7 @@ def uncompressed_header(header):
         if isinstance(value, int):
             image[keyword[1:]] = value
         else:
-            # The table's own card is not that of the image.
+            # The card of the table is not a card of the image.
             image.remove(keyword[1:], ignore_missing=True)
         image.remove(keyword, ignore_missing=True, remove_all=True)
     return image

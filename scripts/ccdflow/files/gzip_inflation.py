@@ -7,13 +7,18 @@ import zlib
 from isal import igzip, igzip_lib, isal_zlib
 
 from ccdflow.files.file_errors import IncompleteRawFile, damaged_error, too_long_error
-from ccdflow.files.streams import CHUNK, FIRST_SLICE, Slices
+from ccdflow.files.streams import CHUNK, FIRST_SLICE, Slices, StreamUnpacker
 
 GZIP_MAGIC = b"\x1f\x8b"
 """The first bytes of a gzip file."""
 
 
-class Stream:
+def _new_decompressor():
+    """Return a decompressor of one stream of gzip."""
+    return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+
+
+class RawStream:
     """The inflated bytes of a raw file, read forwards, never more than `CHUNK` of them at a time.
 
     A few bytes of gzip may inflate to gigabytes; only the bytes asked for are held.
@@ -33,39 +38,22 @@ class Stream:
     def __init__(self, file, path, packed, start=b""):
         self._file = file
         self._path = path
-        self._inflate = self._slices = None
+        self._unpacker = None
         self._buffer = bytearray()
         self._start = 0
         self.crc = 0
         self.end_seen = False
         self._first = _InflatedStart(start if packed else b"")
         if packed:
-            self._slices = Slices(file, path, "gzip", GZIP_MAGIC)
-            self._begin_member()
-
-    def _begin_member(self):
-        """Begin a new stream of gzip."""
-        self._inflate, self._has_output = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), False
+            slices = Slices(file, path, "gzip", GZIP_MAGIC)
+            self._unpacker = StreamUnpacker(slices, _new_decompressor, (igzip_lib.error,))
 
     def _more(self, size):
         """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
-        inflated = b""
-        if self._inflate is None:
+        if self._unpacker is None:
             inflated = self._file.read(min(size, CHUNK))
-        while self._inflate is not None and not inflated:
-            if self._inflate.eof:
-                unused = len(self._inflate.unused_data)
-                if not self._slices.next_stream(unused, size, gave=self._has_output):
-                    break
-                self._begin_member()
-            packed = self._slices.take(size) if self._inflate.needs_input else b""
-            if self._inflate.needs_input and not packed:
-                break
-            try:
-                inflated = self._inflate.decompress(packed, CHUNK)
-            except igzip_lib.error as error:
-                raise self._slices.damaged(error) from None
-            self._has_output = self._has_output or bool(inflated)
+        else:
+            inflated = self._unpacker.read(size)
         self.end_seen = not inflated
         self.crc = isal_zlib.crc32(inflated, self.crc)
         return inflated
@@ -106,7 +94,7 @@ class Stream:
             count += len(self._more(CHUNK))
         if count > most:
             raise too_long_error(self._path, most)
-        if self._inflate is not None and not self._inflate.eof:
+        if self._unpacker is not None and not self._unpacker.is_complete:
             raise damaged_error(
                 self._path, "gzip stream ends early: the file is truncated", IncompleteRawFile
             )
@@ -143,7 +131,7 @@ class _InflatedStart:
         return self._inflated[offset : offset + size]
 
 
-class Inflated:
+class GzipFile:
     """A gzip file's inflated bytes, put straight into the reader's buffer.
 
     ``igzip.open`` gives the same bytes by way of two more copies, each into new pages. The reader

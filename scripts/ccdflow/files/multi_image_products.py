@@ -16,7 +16,6 @@ from ccdflow.files import atomic_write, checksum, fits_structure
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.headertext import CardList
-from ccdflow.files.rawheader import CARD
 
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 1 << 14
@@ -100,7 +99,7 @@ def _unit(file, start, name):
     if not start and file.read(6) != b"SIMPLE":
         raise DamagedProduct("not a FITS file", file=name, remedy=_PRODUCT_REMEDY)
     file.seek(start)
-    while (end := _end_of_header(text)) is None:
+    while (end := fits_structure.end_of_header(text)) is None:
         block = file.read(_HEADER_BYTES)
         if not block:
             raise DamagedProduct("the product is cut", file=name, remedy="make it again")
@@ -129,15 +128,6 @@ def _unit(file, start, name):
             remedy=_PRODUCT_REMEDY,
         ) from error
     return ProductUnit(header, cards, start + end, shape, fits_structure.DTYPES[header["BITPIX"]])
-
-
-def _end_of_header(text):
-    """Return where a header ends that begins a text, None if it goes on."""
-    for start in range(0, len(text) - len(text) % CARD, CARD):
-        if text.startswith(b"END     ", start):
-            end = -(-(start + CARD) // BLOCK) * BLOCK
-            return end if end <= len(text) else None
-    return None
 
 
 def read_rows(file, unit, first, buffer, *, name):

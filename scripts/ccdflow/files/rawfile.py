@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from ccdflow.errors import FrameError
 from ccdflow.files.atomic_write import open_at_once
-from ccdflow.files.decompression import Unpacked, packing_of
+from ccdflow.files.decompression import UnpackedFile, packing_of
 from ccdflow.files.file_errors import (
     ChangedRawFile,
     IncompleteRawFile,
@@ -39,7 +39,7 @@ from ccdflow.files.fits_structure import (
     parse_header,
     tiled_size,
 )
-from ccdflow.files.gzip_inflation import GZIP_MAGIC, Inflated, Stream, fill
+from ccdflow.files.gzip_inflation import GZIP_MAGIC, GzipFile, RawStream, fill
 from ccdflow.files.rawheader import Remembered
 from ccdflow.files.streams import FIRST_SLICE
 from ccdflow.files.thread_buffers import thread_buffer
@@ -58,7 +58,7 @@ _MOST_HDUS = 2000
 BEYOND = 1 << 16
 """Bytes read behind the promised end: in a damaged stream they lead to the checksum."""
 
-# Bytes of the header and trailer of a gzip file: none is shorter.
+# Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
 # A gzip file may be this many bytes larger than twice its promised content.
 _PACKING_OVERHEAD = 2 << 20
@@ -134,7 +134,7 @@ class RawFile(io.RawIOBase):
         self._begin(())
 
     def _begin(self, hdus):
-        """Begin at the first byte; the next headers are compared with those of some HDUs."""
+        """Begin at the first byte; the next headers are compared with the headers of some HDUs."""
         self._source = None
         self._heads = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
         self._crc = self._length = 0
@@ -144,8 +144,8 @@ class RawFile(io.RawIOBase):
         """Return the reader of the file's unpacked bytes, from the first one on."""
         self._file.seek(0)
         if self._packing:
-            return Unpacked(self._file, self._name, self._packing)
-        return Inflated(self._file) if self._packed else self._file
+            return UnpackedFile(self._file, self._name, self._packing)
+        return GzipFile(self._file) if self._packed else self._file
 
     def layout(self, *, memory=None, whole=True):
         """Return the layout by the headers, inflating no more of the file than they need.
@@ -173,9 +173,9 @@ class RawFile(io.RawIOBase):
         crc, promised = _trailer(self._file, size, name) if self._packed else (None, size)
         self._file.seek(0)
         source = self._unpacking_reader() if self._packing else self._file
-        stream = Stream(source, name, self._packed, self._start)
+        stream = RawStream(source, name, self._packed, self._start)
         if self._packing:
-            # Neither bzip2 nor xz has the unpacked length in front.
+            # Files of bzip2 and xz do not state their unpacked length.
             promised = math.inf
         self.headers = []
         hdus = _read_hdus(stream, promised, memory, name, self.headers)
@@ -358,7 +358,7 @@ _sizes = Remembered()
 
 
 def _sizes_of(headers, name):
-    """Return the bytes of data that a header promises, and those of its tiles' image."""
+    """Return the sizes that a header promises, bytes: its data, and the image in its tiles."""
     return data_size(headers[0], name), tiled_size(headers[0], name)
 
 

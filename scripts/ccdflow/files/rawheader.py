@@ -398,7 +398,7 @@ class Remembered:
 
 
 def _no_texts(texts):
-    """Return the texts of no card: for a function that looks at none."""
+    """Return no texts: for a function that looks at no card."""
     return ()
 
 

@@ -80,7 +80,7 @@ class RowStream:
             return gzip_inflation.fill(self._file, view)
 
 
-class Writer:
+class RowWriter:
     """A FITS file of one image that is written by blocks of rows, its header last.
 
     The file gets its name when it is whole (`ccdflow.files.atomic_write.Part`).

@@ -1,4 +1,4 @@
-"""The packed bytes of a file, of which several streams may follow one another."""
+"""The packed bytes of a file that has one or more streams, and their unpacking."""
 
 from __future__ import annotations
 
@@ -105,3 +105,64 @@ class Slices:
         ccdflow.errors.FrameError
         """
         return damaged_error(self._name, f"{self._packing} stream is damaged ({problem})")
+
+
+class StreamUnpacker:
+    """The unpacked bytes of a file of one or more packed streams, some of them at a time.
+
+    Parameters
+    ----------
+    slices : Slices
+        The packed bytes.
+    make : callable
+        Returns a decompressor of one stream: of `bz2`, `lzma` or `isal.igzip_lib`.
+    errors : tuple of type
+        Errors of the decompressor for damaged bytes.
+    """
+
+    def __init__(self, slices, make, errors):
+        self._slices, self._make, self._errors = slices, make, errors
+        self._begin_stream()
+
+    def _begin_stream(self):
+        self._decompressor, self._has_output = self._make(), False
+
+    @property
+    def is_complete(self):
+        """Whether the last byte that was read ends a stream: otherwise the file is truncated."""
+        return self._decompressor.eof
+
+    def read(self, size):
+        """Return some unpacked bytes, b'' at the end of the file.
+
+        Parameters
+        ----------
+        size : int
+            Bytes of the file that are read at a time.
+
+        Returns
+        -------
+        bytes
+            At most `CHUNK`.
+
+        Raises
+        ------
+        FrameError
+            If a stream is damaged, or something else follows it.
+        """
+        unpacked = b""
+        while not unpacked:
+            if self._decompressor.eof:
+                unused = len(self._decompressor.unused_data)
+                if not self._slices.next_stream(unused, size, gave=self._has_output):
+                    break
+                self._begin_stream()
+            packed = self._slices.take(size) if self._decompressor.needs_input else b""
+            if self._decompressor.needs_input and not packed:
+                break
+            try:
+                unpacked = self._decompressor.decompress(packed, CHUNK)
+            except self._errors as error:
+                raise self._slices.damaged(error) from None
+            self._has_output = self._has_output or bool(unpacked)
+        return unpacked

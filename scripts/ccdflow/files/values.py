@@ -41,7 +41,7 @@ SECONDS = {
 
 # No camera exposes for less or more than these, seconds.
 _POSSIBLE_SECONDS = 1e-9, 1e9
-# A smaller gain or read noise is none: figures divided by it would overflow.
+# A smaller gain or read noise counts as absent: figures divided by it would overflow.
 _LEAST_ELECTRONS = 1e-6
 
 ELECTRONS = dict.fromkeys([

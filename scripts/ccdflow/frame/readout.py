@@ -11,7 +11,7 @@ from ccdflow.camera.sections import Region
 ROUNDING = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
 
-# Adu. Below this gap the rounding of two values is that of a series.
+# Adu. For a smaller mean gap of two values the first terms of a series are used.
 _SMALL_GAP = 1e-2
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
 from ccdflow.files.thread_buffers import thread_buffer
-from ccdflow.frame import flaws, overscan, pixels, subtraction_checks
+from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
 from ccdflow.frame.products import product_images
 
 PIXELS = 1
@@ -77,7 +77,7 @@ def reduce_frame(stored, geometry, recipe):
     ----------
     stored : dict of int to (numpy.ndarray, int)
         For each HDU used: the stored pixels (ny, nx) and the offset to add, as
-        `ccdflow.files.decoding.array` returns them. Not changed.
+        `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
 
@@ -136,9 +136,9 @@ def _measure_amplifier(stored, offset, amplifier, recipe):
     strips = [pixels.native_values(stored[strip.slices], offset) for strip in amplifier.overscan]
     level = overscan.measure_overscan(strips, amplifier, recipe)
     lines = pixels.native_values(
-        stored[subtraction_checks.sampled_lines(amplifier.data, amplifier.along)], offset
+        stored[strip_samples.sampled_lines(amplifier.data, amplifier.along)], offset
     )
-    return level, subtraction_checks.sample_of_amplifier(lines, strips, level, amplifier)
+    return level, strip_samples.sample_of_amplifier(lines, strips, level, amplifier)
 
 
 def _make_image(stored, product_image, overscans, recipe):

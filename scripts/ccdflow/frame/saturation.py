@@ -13,7 +13,7 @@ _FEWEST_SATURATED = 3
 _EXCESS_SIGMA = 5.0
 # Columns to either side with which it is compared.
 _COLUMNS_APART = 6
-# Every so many columns give the scatter, which is no smaller than this.
+# One column in this many gives the scatter, which is no smaller than the second number.
 _SCATTER_STEP, _LEAST_SCATTER = 8, 1e-6
 # Rows beyond the end of a run that are compared at once.
 _ROWS_AT_ONCE = 64

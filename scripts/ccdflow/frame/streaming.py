@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.files import checksum, decoding, fits_structure
 from ccdflow.files.thread_buffers import thread_buffer
-from ccdflow.frame import flaws, overscan, pixels, subtraction_checks
+from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced
@@ -119,7 +119,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
     Parameters
     ----------
     rows : ccdflow.files.rowio.RowStream
-    writer : ccdflow.files.rowio.Writer
+    writer : ccdflow.files.rowio.RowWriter
     geometry, recipe
         After approval by `can_stream`.
     sample : sequence of int
@@ -179,7 +179,7 @@ class _FrameReduction:
         )
         self._sampled = {
             a.name: (
-                *subtraction_checks.sampled_lines(a.data, "rows"),
+                *strip_samples.sampled_lines(a.data, "rows"),
                 *flaws.sampling_steps(a.data),
             )
             for a in geometry.amplifiers
@@ -254,7 +254,7 @@ class _FrameReduction:
                 noise = overscan.noise_about_levels(strips, "rows")
                 overscans[name] = Overscan(levels, float(np.mean(levels)), noise, levels)
                 lines = pixels.native_values(np.concatenate(self._lines[name]), self._offset)
-                samples[name] = subtraction_checks.sample_of_amplifier(
+                samples[name] = strip_samples.sample_of_amplifier(
                     lines, strips, overscans[name], amplifier
                 )
             sample = np.concatenate(self._flags[name])

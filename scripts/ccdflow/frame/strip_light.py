@@ -26,9 +26,9 @@ _MOST_READ_NOISE = 30.0
 # the EFOSC2 is 1.6 times its card's.
 _READ_NOISES = 2.5
 # Largest difference between the levels of a strip and of its neighbours, as a fraction of the light
-# that makes such noise: vignetting changes a flat by less than 2 % over as many columns.
+# that makes such noise: vignetting changes a flat by less than 2 % over such a width.
 _SAME_LEVEL = 0.1
-# The noise of the strip is that of its neighbours within this factor: the response of pixels
+# The noise of the strip equals its neighbours' within this factor: the response of pixels
 # differs more over the neighbours, which are spread. A true overscan beside a flat is 40
 # times quieter.
 _SAME_NOISE = 1.5
@@ -89,7 +89,7 @@ def compare_strip(sample, amplifier):
 
     Parameters
     ----------
-    sample : ccdflow.frame.subtraction_checks.Sample
+    sample : ccdflow.frame.strip_samples.Sample
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
@@ -144,7 +144,7 @@ def compare_strips(samples, amplifiers):
 
     Parameters
     ----------
-    samples : dict of str to ccdflow.frame.subtraction_checks.Sample
+    samples : dict of str to ccdflow.frame.strip_samples.Sample
         By the name of the amplifier.
     amplifiers : sequence of ccdflow.camera.geometry.Amplifier
 

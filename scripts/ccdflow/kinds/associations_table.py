@@ -17,13 +17,13 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, reduced_product
+from ccdflow.run.context import Lookup, calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
 # A dry run has a paragraph for this many nights.
 _NIGHTS = 3
-# The overview names this many frames without masters, the last lines as many harmful darks.
+# The overview names this many frames without masters, the last lines this many harmful darks.
 _MOST_NAMED = 8
 
 COLUMNS = (
@@ -68,7 +68,7 @@ class Associations(Kind):
             return
         groups = _groups(context)
         needs = [group.product for group in groups] + _candidates(context, groups)
-        # A master that is refused while the run goes on gives way to another, or to none.
+        # Where a master is refused during the run, another one or no master takes its place.
         is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
         if _has_frames(context):
             basis = self.basis(context, None)
@@ -182,7 +182,7 @@ class Associations(Kind):
         more = [f"... and {unnamed} more such darks"] if unnamed > 0 else []
         return lines[:_MOST_NAMED] + more
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the masters that frames of a night may take: its page tells which comes next."""
         if not SCIENCE.configuration(context)["enabled"]:
             return []
@@ -193,7 +193,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             return {}
         groups = SCIENCE.night_groups(context, night)
-        digests = _digests_by_steps(context, groups, night_plan.step_line)
+        digests = _digests_by_steps(context, groups, night_plan.plain_step)
         choices = [[group.product, *digests[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
@@ -290,7 +290,7 @@ def _has_frames(context):
 
 def _digest_of(context, groups):
     """Return the hash of the lines of some frames."""
-    digests = _digests_by_steps(context, groups, _step_line)
+    digests = _digests_by_steps(context, groups, _table_cells)
     records = {}
     for night in dict.fromkeys(group.night for group in groups):
         records |= {group.product: each for group, each in SCIENCE.night_records(context, night)}
@@ -390,7 +390,7 @@ def _blocks(context, night):
 
 def _groups(context):
     return context.lookup(
-        ("groups", SCIENCE.name),
+        (Lookup.GROUPS, SCIENCE.name),
         lambda: sorted(
             (group for group in context.groups.values() if group.kind == SCIENCE.name),
             key=lambda group: group.product,
@@ -420,8 +420,8 @@ def _is_refused(context, group, record):
     return Calibration(context, group).is_refused
 
 
-def _digests_by_steps(context, groups, line):
-    """Return {identity of some frames' steps: the hash of the line on each of them}.
+def _digests_by_steps(context, groups, values_of):
+    """Return {identity of some frames' steps: the hash of the values of each of them}.
 
     Frames that share the object of their steps are of one class (`StepsOfClass`), and have the same
     answers.
@@ -431,15 +431,18 @@ def _digests_by_steps(context, groups, line):
         # Thousands have the same steps.
         first_groups.setdefault(id(group.steps), group)
     return {
-        steps: [_digest_of_answer(context, line, answer) for answer in answers_of(context, group)]
+        steps: [
+            _digest_of_answer(context, values_of, answer) for answer in answers_of(context, group)
+        ]
         for steps, group in first_groups.items()
     }
 
 
-def _digest_of_answer(context, line, answer):
+def _digest_of_answer(context, values_of, answer):
     # The answer is kept beside its hash, so that its id stays its own.
     return context.planned(
-        ("step line", line.__name__, id(answer)), lambda: (digest(line(context, answer)), answer)
+        ("step line", values_of.__name__, id(answer)),
+        lambda: (digest(values_of(context, answer)), answer),
     )[0]
 
 
@@ -449,10 +452,10 @@ def table_lines(context):
         record = context.outcome(group.product)
         is_calibrated = "no" if _is_refused(context, group, record) else "yes"
         for answer in answers_of(context, group):
-            yield [group.product, group.night, *_step_line(context, answer), is_calibrated]
+            yield [group.product, group.night, *_table_cells(context, answer), is_calibrated]
 
 
-def _step_line(context, answer):
+def _table_cells(context, answer):
     """Return the cells of a step behind frame and night."""
     step, use = answer.step, answer.use
     if use is None:

@@ -27,6 +27,7 @@ class BadPixels(Kind):
     words = ("map of bad pixels", "maps of bad pixels")
     short = "maps of bad pixels"
     todo = "make"
+    takes_all_cores = True
     place = "detector/"
     version = 4
     why_moved = "there are no such darks or flats any more"

@@ -91,12 +91,12 @@ class CalibrationPicture(NightPicture):
         context = planner.context
         nights = self.nights(context)
         for night in sorted(night for night in nights if not context.is_closed(night)):
-            for product in self.shown(context, night):
+            for product in self.products_on_page(context, night):
                 groups = self.drawn_groups(context, night)
                 needs = [group.product for group in groups]
                 planner.want(self, product, night, self._basis(context, night), needs=needs)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the picture of a night that has such products."""
         is_drawn = context.settings["pictures"]["per_type"] != 0 and self.drawn_groups(
             context, night
@@ -161,7 +161,7 @@ class CalibrationPicture(NightPicture):
         -------
         tuple of ccdflow.pages.contents.Picture
         """
-        for product in self.shown(context, night):
+        for product in self.products_on_page(context, night):
             record, path = context.outcome(product), context.results / product
             if record is not None and record.status == ledger.MADE and path.is_file():
                 return (Picture(path.read_bytes(), self.alt),)

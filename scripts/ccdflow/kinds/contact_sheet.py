@@ -44,7 +44,7 @@ class Sheet(NightPicture):
         """Want the list of each night that has frames, with all its pictures."""
         context = planner.context
         for night in shown_nights(context):
-            for product in self.shown(context, night):
+            for product in self.products_on_page(context, night):
                 if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL}/"):
                     # A line of the run names the folder, into which nothing can be written.
                     planner.keep(product)
@@ -62,7 +62,7 @@ class Sheet(NightPicture):
 
     def _needs(self, context, night):
         groups = SCIENCE.night_groups(context, night)
-        return [*FRAME.shown(context, night), *(group.product for group in groups)]
+        return [*FRAME.products_on_page(context, night), *(group.product for group in groups)]
 
     def _is_whole(self, context, product):
         """Tell whether the pictures of a list are as it names them."""
@@ -108,9 +108,9 @@ class Sheet(NightPicture):
         """Return the rows of the night, and the groups of its calibrated frames."""
         return context.rows_of(job.night), SCIENCE.night_groups(context, job.night)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the list of a night that has frames to draw."""
-        is_wanted = is_drawn(context) and FRAME.shown(context, night)
+        is_wanted = is_drawn(context) and FRAME.products_on_page(context, night)
         return [self.product(night)] if is_wanted else []
 
     def page_basis(self, context, night):
@@ -120,7 +120,7 @@ class Sheet(NightPicture):
     def sections(self, context, night):
         """Return the contact sheet, and the strip of time."""
         listed = {}
-        for product in self.shown(context, night):
+        for product in self.products_on_page(context, night):
             # The list may not have been made.
             with suppress(FileNotFoundError):
                 listed = json.loads(atomic_write.read_bytes(context.results / product))["frames"]

@@ -74,11 +74,11 @@ class NightDetector(MeasurementKind):
             if not kind.is_enabled(context):
                 continue
             for master in kind.groups(context):
-                if context.is_closed(master.shown):
+                if context.is_closed(master.night_of_page):
                     continue
                 row = context.store.rows[master.files[0]]
                 setup = detector_setup_of(context, row)
-                by_setup.setdefault((master.shown, setup), []).append(master)
+                by_setup.setdefault((master.night_of_page, setup), []).append(master)
         groups, names = {}, names_of_setups(by_setup)
         for (night, setup), masters in by_setup.items():
             camera = dict(setup)["camera"]

@@ -159,7 +159,7 @@ class Frame(Kind):
         """Return the lines on frames with warnings."""
         return frame_warnings.lines_on_frames(_warnings_of_frames(context, records)[0])
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the frames of a night that the configuration asks for."""
         return [
             reduced_product(row.file)

@@ -90,13 +90,13 @@ class FramesPicture(NightPicture):
         """Want the picture of each night that has frames."""
         context = planner.context
         for night in shown_nights(context):
-            for product in self.shown(context, night):
+            for product in self.products_on_page(context, night):
                 with_gone = picture_basis(context, night, gone=True)
                 if planner.is_current(self, product, with_gone):
                     # It shows a frame whose raw file is gone, so it cannot be drawn again.
                     planner.keep(product)
                     continue
-                basis, needs = picture_basis(context, night), FRAME.shown(context, night)
+                basis, needs = picture_basis(context, night), FRAME.products_on_page(context, night)
                 planner.want(self, product, night, basis, needs=needs)
 
     def basis(self, context, job):
@@ -111,9 +111,11 @@ class FramesPicture(NightPicture):
         """Return the rows of the night."""
         return context.rows_of(job.night), []
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the picture of a night that has frames to draw."""
-        is_drawn = context.settings["pictures"]["per_type"] != 0 and FRAME.shown(context, night)
+        is_drawn = context.settings["pictures"]["per_type"] != 0 and FRAME.products_on_page(
+            context, night
+        )
         return [self.product(night)] if is_drawn else []
 
     def page_basis(self, context, night):
@@ -312,7 +314,7 @@ def raw_values(context, row, hdu):
     with raw:
         layout = raw.layout(whole=False)
         data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)
-    stored, offset = decoding.array(data, layout.hdus[hdu], row.file)
+    stored, offset = decoding.stored_pixels(data, layout.hdus[hdu], row.file)
     image = stored.astype(np.float32)
     image += offset
     return image

@@ -31,6 +31,8 @@ class Kind(PartlyPlanned, OnPages):
         The plural in the progress line.
     todo : str
         The verb for its making, in the first lines. Kinds with the verb "write" share a line.
+    takes_all_cores : bool
+        Whether the making of a product spreads over all cores: no other job runs beside it then.
     stage : int
         The place in the batches of a cluster: after the kinds of lower stages. The main process
         makes products of stage 0 at the end.
@@ -60,6 +62,7 @@ class Kind(PartlyPlanned, OnPages):
     is_always_counted = False
     short = "pages"
     todo = "write"
+    takes_all_cores = False
     stage = 0
     version = 1
     header = 1
@@ -321,6 +324,10 @@ class Chain(tuple):
         """The folders of products, relative to the results folder, without a slash."""
         places = dict.fromkeys(kind.place for kind in self)
         return [place.rstrip("/") for place in places if place.endswith("/")]
+
+    def is_wide(self, job):
+        """Tell whether a job takes all cores, so that no other one runs beside it."""
+        return self.by_name(job.kind).takes_all_cores
 
     def make(self, context, job, *, threads=1):
         """Make a job's product and return its record; see `Kind.make`.

@@ -87,7 +87,7 @@ class OnPages:
 
     name = ""
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the products that a night's page shows, or needs to have been made before.
 
         Parameters
@@ -115,7 +115,10 @@ class OnPages:
         dict of str to list of str
             By the name of the kind; {} where none is shown.
         """
-        keys = [getattr(context.outcome(each), "key", "") for each in self.shown(context, night)]
+        keys = [
+            getattr(context.outcome(each), "key", "")
+            for each in self.products_on_page(context, night)
+        ]
         return {self.name: keys} if keys else {}
 
     def page_basis(self, context, night):
@@ -133,7 +136,7 @@ class OnPages:
         """
         keys = [
             [product, record.key]
-            for product in self.shown(context, night)
+            for product in self.products_on_page(context, night)
             if (record := context.outcome(product)) is not None
         ]
         return {self.name: keys} if keys else {}

@@ -54,7 +54,9 @@ class NightPage(Kind):
         """Want the page of each night."""
         context = planner.context
         for night in shown_nights(context):
-            needs = [need for kind in context.chain for need in kind.shown(context, night)]
+            needs = [
+                need for kind in context.chain for need in kind.products_on_page(context, night)
+            ]
             product = paths.night_page(night)
             planner.want(self, product, night, basis_of_page(context, night), needs=needs)
 
@@ -123,7 +125,7 @@ def undrawn_products(context, night):
         product
         for kind in context.chain
         if isinstance(kind, frame_pictures.NightPicture)
-        for product in kind.shown(context, night)
+        for product in kind.products_on_page(context, night)
     ]
     records = filter(None, map(context.outcome, products))
     return [[r.product, r.reason] for r in records if r.status in NOT_NOW]

@@ -36,7 +36,7 @@ class QualityPicture(NightPicture):
         """Want the picture of each night that has groups of biases."""
         context = planner.context
         for night in shown_nights(context):
-            for product in self.shown(context, night):
+            for product in self.products_on_page(context, night):
                 needs = [group.product for group in BIAS_KIND.night_groups(context, night)]
                 basis = quality_basis(context, night)
                 planner.want(self, product, night, basis, needs=needs)
@@ -54,7 +54,7 @@ class QualityPicture(NightPicture):
         groups = BIAS_KIND.night_groups(context, job.night)
         return [context.store.rows[file] for group in groups for file in group.files], groups
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the picture of a night that has groups of biases."""
         return [self.product(night)] if BIAS_KIND.night_groups(context, night) else []
 
@@ -64,9 +64,11 @@ class QualityPicture(NightPicture):
 
     def overview(self, context):
         """Return the trend over the last nights."""
-        groups = sorted(BIAS_KIND.groups(context), key=lambda group: (group.shown, group.product))
-        nights = set(sorted({group.shown for group in groups})[-_MOST_NIGHTS:])
-        shown = [group for group in groups if group.shown in nights]
+        groups = sorted(
+            BIAS_KIND.groups(context), key=lambda group: (group.night_of_page, group.product)
+        )
+        nights = set(sorted({group.night_of_page for group in groups})[-_MOST_NIGHTS:])
+        shown = [group for group in groups if group.night_of_page in nights]
         section = trend_section(trend(context, shown))
         if BIAS_KIND.configuration(context)["enabled"]:
             return section

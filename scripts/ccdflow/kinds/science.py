@@ -69,23 +69,28 @@ class Science(Kind):
         if not settings["enabled"]:
             planner.keep_all_of(self)
             return
-        frames, types = FramePlanner(planner, self, Calibration), {}
+        FramePlanner(planner, self, Calibration).want_all(self._frames(planner))
+        self._keep_products_without_row(planner)
+
+    def _frames(self, planner):
+        """Yield row, product and record of the reduced frame of each frame that is wanted."""
+        context, types = planner.context, {}
+        settings, outcome = self.configuration(context), context.outcome
         for row in context.rows_in_order():
-            type_ = _type(row.facts.values())
+            type_, status, file = _type(row.facts.values()), row.status, row.file
             if type_ not in types:
                 is_enabled = type_is_enabled(context.settings, type_)
                 types[type_] = is_enabled and type_ in settings["types"]
-            if row.status == SET_ASIDE and not row.gone:
+            if status == SET_ASIDE and not row.gone:
                 # The product of the raw file as it was is moved away.
                 continue
-            if row.status != OK or not types[type_]:
+            if status != OK or not types[type_]:
                 # A product that is not wanted, or whose frame is being copied, is not touched.
-                planner.keep(calibrated(row.file))
+                planner.keep(calibrated(file))
             elif row.geometry:
-                frame = context.outcome(reduced_product(row.file))
+                frame = outcome(reduced_product(file))
                 if frame is not None and frame.status == ledger.MADE:
-                    frames.want(row, calibrated(row.file), frame)
-        self._keep_products_without_row(planner)
+                    yield row, calibrated(file), frame
 
     def _keep_products_without_row(self, planner):
         """Keep products whose raw file has no row: the notes on it may be lost."""
@@ -214,7 +219,7 @@ class Science(Kind):
 
         return context.planned(("calibrated records", night), make)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the calibrated frames of a night."""
         return [group.product for group in self.night_groups(context, night)]
 

@@ -38,7 +38,7 @@ _LEAST_RATIO = 1.25
 _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3
-# Lines do not describe the flats if their squared scatter, over that of noise, exceeds this.
+# Lines do not describe the flats if their squared scatter exceeds the noise's by this factor.
 _MOST_CHI2 = 4.0
 # The sentence is on frames with a larger relative error.
 _LEAST_ERROR = 1e-3
@@ -111,10 +111,10 @@ class Shutter(MeasurementKind):
         """Return {product: Group} of flats of several exposures of one detector and night."""
         alike = {}
         for flat in FLAT_KIND.groups(context):
-            if context.is_closed(flat.shown):
+            if context.is_closed(flat.night_of_page):
                 continue
             setup = detector_setup_of(context, context.store.rows[flat.files[0]])
-            alike.setdefault((flat.shown, setup), []).append(flat)
+            alike.setdefault((flat.night_of_page, setup), []).append(flat)
         groups, named = {}, names_of_setups(alike)
         for (night, setup), flats in alike.items():
             series = {}

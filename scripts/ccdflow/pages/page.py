@@ -252,7 +252,7 @@ def _index_summary(page):
 
 
 def _nights_words(nights):
-    """Return the number of nights in words, and that of frames without a date."""
+    """Return in words the number of nights, and the number of frames without a date."""
     dated = count(sum(line.night != UNDATED for line in nights), "night")
     undated = sum(line.frames for line in nights if line.night == UNDATED)
     return f"{dated} and {count(undated, 'frame')} without a date" if undated else dated

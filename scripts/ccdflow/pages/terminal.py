@@ -246,7 +246,7 @@ def _masters(tables):
         )
         lines.append(_master("bias", _words_on_master("", row, tables.biases), row, figures))
     for row in _groups(tables.darks):
-        # The table's unit is that of the signal, and the rate is a second's.
+        # The table has the unit of the signal; the rate is that per second.
         unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
         figures = _figures(
             _amplifiers(row, tables.darks),

@@ -59,7 +59,7 @@ def with_error(value, error):
 
 
 def span(values, digits=3):
-    """Write figures in short: the one there is, or the least and the largest; '' for none.
+    """Write figures in short: a single one as it is, several as least and largest; '' for none.
 
     Parameters
     ----------

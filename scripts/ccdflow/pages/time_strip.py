@@ -10,6 +10,11 @@ from ccdflow.pages.text_formatting import type_rank
 
 # Distances of the clock's lines, hours: a minute to a day.
 _TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
+# Room above and below the values of a panel: part of their range, but at least this part of the
+# largest value, and never nothing.
+_ROOM_OF_RANGE, _ROOM_OF_VALUE, _LEAST_ROOM = 0.08, 2e-4, 1e-6
+# Room left and right of the first and last frame: part of the time between, but at least a minute.
+_ROOM_OF_TIME, _LEAST_TIME = 0.02, 1 / 60
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,7 @@ class TimePoint:
         Hours since the first midnight of the night's frames, UT.
     value : float
         In the unit of its panel.
-    kind : str
-        Image type.
+    image_type : str
     words : str
         Text on hovering: file, value and unit.
     number : int
@@ -32,7 +36,7 @@ class TimePoint:
 
     hours: float
     value: float
-    kind: str
+    image_type: str
     words: str
     number: int = -1
 
@@ -58,7 +62,9 @@ class TimePanel:
         """Lowest and highest value of the scale, in the panel's unit; never equal."""
         values = [point.value for point in self.points]
         low, high = min(values), max(values)
-        room = max(0.08 * (high - low), 2e-4 * max(abs(low), abs(high)), 1e-6)
+        room = max(
+            _ROOM_OF_RANGE * (high - low), _ROOM_OF_VALUE * max(abs(low), abs(high)), _LEAST_ROOM
+        )
         return low - room, high + room
 
     @property
@@ -83,14 +89,14 @@ class TimePanels:
     panels : tuple of TimePanel
     start, end : float
         Hours at the left and at the right edge.
-    kinds : tuple of str
+    image_types : tuple of str
         The image types that occur.
     """
 
     panels: tuple[TimePanel, ...]
     start: float
     end: float
-    kinds: tuple[str, ...]
+    image_types: tuple[str, ...]
 
     def x(self, point):
         """Return how far right a point lies in the panel, 0 to 1000."""
@@ -141,8 +147,8 @@ def strip_section(panels):
     hours = [point.hours for panel in panels for point in panel.points]
     if not hours:
         return None
-    room = max(0.02 * (max(hours) - min(hours)), 1 / 60)
-    kinds = {point.kind for panel in panels for point in panel.points}
-    kinds = tuple(sorted(kinds, key=lambda kind: (type_rank(kind), kind)))
-    strip = TimePanels(panels, min(hours) - room, max(hours) + room, kinds)
+    room = max(_ROOM_OF_TIME * (max(hours) - min(hours)), _LEAST_TIME)
+    image_types = {point.image_type for panel in panels for point in panel.points}
+    image_types = tuple(sorted(image_types, key=lambda each: (type_rank(each), each)))
+    strip = TimePanels(panels, min(hours) - room, max(hours) + room, image_types)
     return Section("clock", "Through the night", template="strip.html.j2", content=strip, order=20)

@@ -188,7 +188,7 @@ def _join(jobs, planned, parts, home):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
-    a product of no batch is in neither.
+    a product outside all batches is left to the main process.
     """
     apart = []
     for job in jobs:
@@ -323,7 +323,7 @@ def _size(context, jobs):
 
 @cache
 def _form():
-    """Return a hash of the names that a batch's file is written with: those of this version."""
+    """Return a hash of the names of fields that this version writes into a batch's file."""
     classes = (Job, Group, Step, Use, Size, Row, ledger.Record)
     names = [[each.name for each in fields(kept)] for kept in classes]
     return digest([__version__, FACTS, names])
@@ -448,7 +448,7 @@ def batches_awaited(path):
 
 # -- making it -------------------------------------------------------------------------------------
 
-FULL = 28
+DISK_FULL_STATUS = 28
 """Exit status for a full disk."""
 
 
@@ -470,8 +470,9 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     Returns
     -------
     int
-        Exit status: 0 if each job has left a record or the batch was withdrawn; `FULL` if the disk
-        is full; 1 if a job has left no record, or another version of ccdflow wrote the batch.
+        Exit status: 0 if each job has left a record or the batch was withdrawn; `DISK_FULL_STATUS`
+        if the disk is full; 1 if a job has left no record, or another version of ccdflow wrote the
+        batch.
     """
     freed_pages.keep()
     if parent is not None:
@@ -504,12 +505,10 @@ def _make_claimed(path, chain, threads, parent, say):
     meter = _Meter(context, mode="plain" if parent is None else "none")
     reporter = claims.Reporter(path, lambda: meter.progress.count)
     reporter.start()
-    outcome = worker.work(
+    outcome = worker.work_plan(
         context,
         session.plan.jobs.values(),
         threads=threads,
-        make=chain.make,
-        is_wide=lambda job: chain.by_name(job.kind).todo == "make",
         on_done=meter.tick,
     )
     meter.progress.end()
@@ -517,8 +516,8 @@ def _make_claimed(path, chain, threads, parent, say):
         say(f"{product}: its record cannot be written: {reason}")
     if outcome.full:
         say(outcome.full)
-        return FULL
-    if not close(context, path):
+        return DISK_FULL_STATUS
+    if not record_batch(context, path):
         return 1
     reporter.end()
     return 0
@@ -562,7 +561,7 @@ def tally(context):
     return BatchCount(frames, aside, others)
 
 
-def close(context, path):
+def record_batch(context, path):
     """Leave the record of a finished batch, if each of its jobs has left one.
 
     Parameters

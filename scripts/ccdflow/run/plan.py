@@ -229,6 +229,32 @@ class Planner:
         attempt = self._attempt(product, key) if self._records else 0
         jobs[product] = Job(kind.name, product, key, why, night, after[0], attempt, after[1])
 
+    def want_all(self, kind, wanted):
+        """Put many products of a kind into the plan that are not current: as `want` does it.
+
+        Parameters
+        ----------
+        kind : ccdflow.kinds.kind.Kind
+        wanted : iterable of (str, str, str, str, tuple, callable or None)
+            Of each: product, night, key, a product that comes first, ``after`` and ``basis`` as
+            for `want`; no basis of one that the ledger does not know.
+        """
+        context, name, count = self.context, kind.name, 0
+        jobs, records, plan_product = context.jobs, context.ledger, context.planned_products.add
+        # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
+        has_remains = bool(context.unreadable or self._records)
+        for product, night, key, first, after, basis in wanted:
+            if has_remains or product in records:
+                self.want(kind, product, night, basis, needs=(first,), after=after, key=key)
+                continue
+            count += 1
+            plan_product(product)
+            needs, spare = after
+            needs = (first, *needs) if first in jobs else needs
+            jobs[product] = Job(name, product, key, "new", night, needs, 0, spare)
+        if count:
+            self.planned_counts[name] += count
+
     def _attempt(self, product, key):
         """Return the first attempt of a job that has no record yet."""
         attempt = 0

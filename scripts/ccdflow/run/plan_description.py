@@ -131,7 +131,7 @@ def _lines_on_moves(plan):
     moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
     named = set(moved[:_MOST_LINES])
     why = {
-        product: row.shown[1]
+        product: row.status_and_reason[1]
         for file, row in (rows.items() if named else ())
         if (product := reduced_product(file)) in named and product not in plan.dropped
     }
@@ -210,10 +210,10 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
     rows = [
         row
         for row in store.rows.values()
-        if row.shown[0] != OK and paths.reduced_frame(row.file) not in leave_out
+        if row.status_and_reason[0] != OK and paths.reduced_frame(row.file) not in leave_out
     ]
-    for row in sorted(rows, key=lambda row: (rank[row.shown[0]], row.file)):
-        status, reason = row.shown
+    for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
+        status, reason = row.status_and_reason
         if status == ARRIVING:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]

@@ -147,7 +147,7 @@ def start(
             held = None if dry else stack.enter_context(lock.take_lock(results))
             reading = replace(reading, is_folding=rawnames.is_folding(results))
             state = None
-            # A dry run leaves no seal: where there is none, nobody asks for the state.
+            # A dry run leaves no seal. So the state is needed only where there is a seal already.
             asks = sealed and (not dry or seal.has_seal(results))
             if (asks or made is not None) and not forced and not requested:
                 state = seal.state_of(
@@ -520,7 +520,9 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     lines += unknown_lines(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {
-        reduced_product(f) for f, row in context.store.rows.items() if row.shown[0] == ARRIVING
+        reduced_product(f)
+        for f, row in context.store.rows.items()
+        if row.status_and_reason[0] == ARRIVING
     }
     unmade |= {record.product for record in (*failed, *left)}
     records, counts = records_by_kind(context.ledger), []

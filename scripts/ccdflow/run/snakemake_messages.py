@@ -23,7 +23,7 @@ def signals_in(text):
 
 def is_of_full_disk(text):
     """Tell whether a batch ended because its disk is full."""
-    return f"exit status {batches.FULL}" in text
+    return f"exit status {batches.DISK_FULL_STATUS}" in text
 
 
 def is_of_late_records(text):
@@ -37,7 +37,7 @@ def is_of_missing_records(text):
 
 
 def crash_in(text):
-    """Return (cause, error) of a crash of Snakemake itself, None if a message is of none.
+    """Return (cause, error) of a crash of Snakemake itself; None for any other message.
 
     Snakemake prepares each job: it removes old records and makes folders. An error there ends the
     run with a traceback, which its log file keeps.

@@ -162,9 +162,7 @@ class Steward:
             ):
                 print(line, file=self.stream, flush=True)
             return
-        # Snakemake's thread yields at each system call and waits this long to go on. With the
-        # usual interval, five times longer, the cores are idle for a third of the time.
-        sys.setswitchinterval(0.0003)
+        sys.setswitchinterval(worker.SWITCH_SECONDS)
         if self.batches:
             # Each count is a file, which may be on a network.
             self.progress.watch(self._done_elsewhere, every=5.0 if len(self.batches) > 50 else None)
@@ -306,12 +304,10 @@ class Steward:
         """
         if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
             return
-        outcome = worker.work(
+        outcome = worker.work_plan(
             self.session.context,
             self.jobs.remaining(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
-            make=self.chain.make,
-            is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
             on_done=self._tick,
         )
         for product, reason in outcome.unrecorded.items():

@@ -12,6 +12,13 @@ from heapq import heapify, heappop, heappush
 
 from ccdflow.run import failures, ledger
 
+SWITCH_SECONDS = 0.0003
+"""Seconds for which a thread goes on while others wait, as `sys.setswitchinterval` takes them.
+
+A thread yields at each system call and waits this long to go on. With Python's own, longer
+interval the cores are idle for a third of the time.
+"""
+
 
 def attempt(context, job, *, make, threads=1):
     """Make a job's product and leave its record; an error becomes a record as well.
@@ -67,6 +74,27 @@ class Outcome:
     records: dict[str, ledger.Record] = field(default_factory=dict)
     unrecorded: dict[str, str] = field(default_factory=dict)
     full: str = ""
+
+
+def work_plan(context, jobs, *, threads, on_done=None):
+    """Make the products of these jobs as their kinds do, each after the jobs that it needs.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    jobs : iterable of ccdflow.run.job.Job
+    threads : int
+    on_done : callable, optional
+        See `work`, which also names the errors.
+
+    Returns
+    -------
+    Outcome
+    """
+    chain = context.chain
+    return work(
+        context, jobs, threads=threads, make=chain.make, is_wide=chain.is_wide, on_done=on_done
+    )
 
 
 def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
@@ -169,7 +197,7 @@ class _Pool:
         return self.threads if self.is_wide(job) else 1
 
     def _do(self, place):
-        """Do a job and note its record or the reason for none."""
+        """Do a job and note its record, or the reason why there is no record."""
         job, record, reason, full = self.jobs[place], None, "", ""
         width = self._width(job)
         try:

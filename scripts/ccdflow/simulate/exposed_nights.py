@@ -59,7 +59,7 @@ class Shot:
     ----------
     file : str
         Path in the night's folder, with ``/`` between folders; compressed if it ends in ``.gz``.
-    kind : {'bias', 'dark', 'flat', 'science'}
+    image_type : {'bias', 'dark', 'flat', 'science'}
     start : datetime.datetime
         UT at which the shutter opens.
     exptime : float
@@ -83,7 +83,7 @@ class Shot:
     """
 
     file: str
-    kind: str
+    image_type: str
     start: datetime
     exptime: float = 0.0
     filter: str | None = None
@@ -138,7 +138,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", truth=
         own = shot.detector or detector
         taken[shot.file] = expose(
             own,
-            shot.kind,
+            shot.image_type,
             shot.exptime,
             rng=np.random.default_rng([seed, text_seed(shot.file)]),
             filter=shot.filter,
@@ -168,8 +168,8 @@ def _cards(shot, taken, instrument):
         "BZERO": 32768.0,
         "BSCALE": 1.0,
         "INSTRUME": instrument,
-        "OBJECT": shot.object or shot.kind,
-        "IMAGETYP": _TYPES[shot.kind],
+        "OBJECT": shot.object or shot.image_type,
+        "IMAGETYP": _TYPES[shot.image_type],
         "EXPTIME": float(shot.exptime),
         "DATE-OBS": shot.start.isoformat(timespec="milliseconds"),
         "FILTER": shot.filter,
@@ -247,9 +247,9 @@ def _detector_arrays(detector):
 
 def _frame_arrays(one):
     arrays = {"cosmics": one.cosmics, "level": one.level, "saturated": one.saturated}
-    if one.kind != "bias":
+    if one.image_type != "bias":
         arrays["dark"] = one.dark + one.glow
-    if one.kind in ("flat", "science"):
+    if one.image_type in ("flat", "science"):
         arrays |= {"incident": one.incident, "light": one.light}
     return arrays
 

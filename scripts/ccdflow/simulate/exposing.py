@@ -11,8 +11,8 @@ from ccdflow.simulate import charge
 from ccdflow.simulate.seeds import check_number
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
-KINDS = ("bias", "dark", "flat", "science")
-"""The kinds of frames that can be exposed."""
+IMAGE_TYPES = ("bias", "dark", "flat", "science")
+"""The image types that can be exposed."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Exposure:
     ----------
     raw : numpy.ndarray
         uint16, `Detector.raw_shape`, in adu.
-    kind, filter : str
+    image_type, filter : str
     exptime, temperature : float
         Seconds, degrees Celsius.
     incident : numpy.ndarray
@@ -47,7 +47,7 @@ class Exposure:
     """
 
     raw: np.ndarray
-    kind: str
+    image_type: str
     filter: str
     exptime: float
     temperature: float
@@ -65,7 +65,7 @@ class Exposure:
 
 def expose(
     detector,
-    kind,
+    image_type,
     exptime,
     *,
     rng,
@@ -84,7 +84,7 @@ def expose(
     Parameters
     ----------
     detector : Detector
-    kind : {'bias', 'dark', 'flat', 'science'}
+    image_type : {'bias', 'dark', 'flat', 'science'}
     exptime : float
         Seconds; 0 for a bias.
     rng : numpy.random.Generator or int
@@ -109,10 +109,10 @@ def expose(
     Raises
     ------
     UserError
-        A kind that is not known; light on a bias or dark, none on a flat or science frame; a bias
-        with an exposure time.
+        An unknown image type; light on a bias or dark, none on a flat or science frame; a bias with
+        an exposure time.
     """
-    _check(kind, exptime, filter, sky)
+    _check(image_type, exptime, filter, sky)
     rng = np.random.default_rng(rng)
     temperature = detector.temperature if temperature is None else temperature
     incident, response, light = _light(detector, exptime, filter, sky, dust)
@@ -125,26 +125,27 @@ def expose(
     add_pixels(electrons, cosmics)
     raw, saturated, level = read_out(detector, electrons, rng=rng)
     return Exposure(
-        raw=raw, kind=kind, filter=filter or "", exptime=exptime, temperature=temperature,
-        incident=incident, response=response, light=light, dark=dark, glow=glow, cosmics=cosmics,
-        blinking=on, electrons=electrons, saturated=saturated, level=level,
+        raw=raw, image_type=image_type, filter=filter or "", exptime=exptime,
+        temperature=temperature, incident=incident, response=response, light=light, dark=dark,
+        glow=glow, cosmics=cosmics, blinking=on, electrons=electrons, saturated=saturated,
+        level=level,
     )  # fmt: skip
 
 
-def _check(kind, exptime, filter, sky):
+def _check(image_type, exptime, filter, sky):
     """Raise unless these properties of a frame go together."""
-    if kind not in KINDS:
+    if image_type not in IMAGE_TYPES:
         raise UserError(
             "unknown kind of frame",
-            value=kind,
-            allowed=", ".join(KINDS),
+            value=image_type,
+            allowed=", ".join(IMAGE_TYPES),
             remedy="expose an arc or a test frame as one of these, of the same light",
         )
-    check_number("exptime", exptime, least=0, most=0 if kind == "bias" else None)
-    lit = kind in ("flat", "science")
+    check_number("exptime", exptime, least=0, most=0 if image_type == "bias" else None)
+    lit = image_type in ("flat", "science")
     if lit != (sky is not None) or lit != (filter is not None):
         raise UserError(
-            f"a {kind} has {'light in a filter' if lit else 'neither light nor a filter'}",
+            f"a {image_type} has {'light in a filter' if lit else 'neither light nor a filter'}",
             keyword="sky, filter",
             value=(sky, filter),
             allowed="both" if lit else "neither",

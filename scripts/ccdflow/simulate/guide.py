@@ -98,7 +98,7 @@ def _light(frame):
 
 
 def _draw_stars(camera, rng):
-    """Return row, column and electrons of stars, (n, 3); their density is that of a field."""
+    """Return row, column and electrons of stars, (n, 3), as dense as in a field."""
     count = max(6, round(400 * camera.nx * camera.ny / (2048 * 4128)))
     return np.column_stack(
         [

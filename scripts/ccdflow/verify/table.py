@@ -51,7 +51,7 @@ class Entry:
 _UNWRITTEN = "the verdicts stand here alone, and the next verification makes all of them again"
 # Verdicts that the last line counts.
 _COUNTED = (DIFFERS, CANNOT, f"{CANNOT}, as expected")
-# Columns of an `Entry` beside those of its verdict, and all of them.
+# Columns of an `Entry` beside the columns of its verdict, and all columns.
 _OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
 
@@ -89,7 +89,7 @@ def read_verdicts(results):
     try:
         return {row["product"]: _entry(row) for row in rows}, edited
     except (KeyError, ValueError, TypeError):
-        # A table with other columns is that of another version.
+        # Another version wrote a table with other columns.
         return {}, edited
 
 

@@ -43,8 +43,8 @@ def fail_on_purpose(module):
 def drawing_modules():
     """Return the names of the modules that draw, as `stand_ins` has them, without importing it."""
     text = (Path(__file__).parents[1] / "stand_ins.py").read_text()
-    found = text[text.index("DRAWERS = ") :].partition("= ")[2].partition("\n}")[0]
-    return tuple(ast.literal_eval(f"{found}}}"))
+    entries = text[text.index("DRAWERS = ") :].partition("= ")[2].partition("\n}")[0]
+    return tuple(ast.literal_eval(f"{entries}}}"))
 
 
 CHANGES = {

@@ -20,7 +20,9 @@ SPARSE = 0.1
 """Amplifiers that fill less than this part of the detector get an image each."""
 
 
-def resolve(drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file):
+def geometry_of_drafts(
+    drafts, headers, *, camera, source, layout, binning_cards=(), notes=(), file
+):
     """Check the drafts of a frame's amplifiers and put them together.
 
     Parameters
@@ -96,7 +98,7 @@ def _missing_gains(drafts):
     if not unknown or len(unknown) == len(drafts):
         return []
     gains = ", ".join(f"{draft.name} {draft.gain:g}" for draft in drafts if draft.gain)
-    # Notes stand in a row behind each other with semicolons between them: this one has none.
+    # Notes are joined by semicolons, so this text has none.
     return [
         f"warning: gain: none is known of amplifier {', '.join(unknown)} (found {gains} e-/adu,"
         " allowed: a gain of each amplifier or of none): calibrated frames stay in adu until the"

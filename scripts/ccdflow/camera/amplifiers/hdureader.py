@@ -81,7 +81,7 @@ class HduReader:
         self.shape = array_shape(headers[index], file=file)
         self.frame = Region(0, self.shape[0], 0, self.shape[1])
         self.binning = binning(headers, index, specs=cards.binning)
-        # The primary's cards then hold for this HDU too, where it has none of its own.
+        # With INHERIT the primary's cards hold for this HDU too, where it lacks a card.
         self.inherits = card_value(headers[index], "INHERIT") is True
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
 
@@ -155,7 +155,7 @@ class HduReader:
         return None
 
     def section(self, keywords, suffix=""):
-        """Return the first of these cards as a Section within the frame, or None.
+        """Return the first of these cards as a DirectedSection within the frame, or None.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class HduReader:
         return section
 
     def parsed(self, keyword, text, *, shape=None):
-        """Return the text of a card as a Section, wherever it lies.
+        """Return the text of a card as a DirectedSection, wherever it lies.
 
         Parameters
         ----------

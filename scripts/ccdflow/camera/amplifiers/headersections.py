@@ -283,7 +283,7 @@ def _left_over(shape, kept):
 
 
 def _detector(reader, suffix):
-    """Return the amplifier's sections of the detector, as ((card, Section), ...)."""
+    """Return the amplifier's sections of the detector, as ((card, DirectedSection), ...)."""
     sections = []
     for name, keywords in DETECTOR.items():
         text = reader.text(keywords, suffix)

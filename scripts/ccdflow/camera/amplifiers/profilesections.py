@@ -141,7 +141,7 @@ def _draft(headers, spec, index, shape, cards, *, file):
 
     def value(entry, specs, largest=MOST_ELECTRONS):
         if isinstance(entry, CardSpec):
-            # A gain of 0 is none, as it is in the usual cards.
+            # A gain of 0 counts as no gain, in the usual cards as well.
             return as_electrons(find(headers, entry, (index, 0)), most=largest) or None
         return card_number(headers, specs, index, most=largest) if entry is None else entry
 

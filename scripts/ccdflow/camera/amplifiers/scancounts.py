@@ -31,7 +31,7 @@ ESO = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 """Cards of ESO, without the number of the output, with the pixels before and behind a line and a
 column."""
 
-# No chip of ESO has as many outputs.
+# More outputs than any chip of ESO has.
 _OUTPUTS = range(1, 33)
 
 

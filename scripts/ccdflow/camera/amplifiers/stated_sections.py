@@ -172,7 +172,7 @@ def _span(region, axis):
     return (region.y0, region.y1) if axis else (region.x0, region.x1)
 
 
-# Sentences on a section, by its card; that of CCDSEC is for all others.
+# Sentences on a section, by its card; all cards not listed have the sentence of CCDSEC.
 _SENTENCES = {
     "DATASEC": "{text} are data",
     "BIASSEC": "the overscan is {text}, outside the frame",

@@ -74,7 +74,7 @@ def _about_narrow_strips(used):
 
 
 def _is_part_of_strip(axis, region, strip):
-    start, stop = ends_on(axis, region)
+    start, stop = axis.ends_of(region)
     return strip.start <= start and stop <= strip.stop
 
 
@@ -85,23 +85,6 @@ def _columns_in_words(axis, start, stop):
     return f"{axis.name.capitalize()} {start + 1} to {stop} are"
 
 
-def ends_on(axis, region):
-    """Return where a region begins and stops along an axis.
-
-    Parameters
-    ----------
-    axis : AxisLevels
-        Its name is 'columns' or 'rows'.
-    region : ccdflow.camera.sections.Region
-
-    Returns
-    -------
-    (int, int)
-        First index, and the one after the last.
-    """
-    return (region.x0, region.x1) if axis.name == "columns" else (region.y0, region.y1)
-
-
 def _finding_on_strip(axis, strip, used):
     """Return the finding on a strip: level, noise, and the part that the overscans `used` take."""
     text = (
@@ -110,7 +93,7 @@ def _finding_on_strip(axis, strip, used):
     )
     if not used:
         return text + "; not used, and not kept."
-    parts = {ends_on(axis, region) for region in used}
+    parts = {axis.ends_of(region) for region in used}
     if parts == {(strip.start, strip.stop)}:
         return text + ": used as overscan."
     listed = " and ".join(f"{start + 1} to {stop}" for start, stop in sorted(parts))

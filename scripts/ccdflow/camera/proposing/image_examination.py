@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.camera.proposing.findings import ends_on, sentences_on_image
+from ccdflow.camera.proposing.findings import sentences_on_image
 from ccdflow.camera.proposing.lit_blocks import find_amplifiers, with_header_section
 from ccdflow.camera.proposing.lit_columns import (
     LEAST_ERROR,
@@ -213,7 +213,7 @@ def _is_missed(strip, columns, rows, shape):
     if strip is None:
         return False
     axis = columns if _is_upright(strip, shape) else rows
-    start, stop = ends_on(axis, strip)
+    start, stop = axis.ends_of(strip)
     if any(dark_strip.start < stop and start < dark_strip.stop for dark_strip in axis.strips):
         return False
     return float(np.median(axis.noises[start:stop])) <= NOISIEST * axis.read_noise

@@ -19,7 +19,7 @@ _LEAST_BLOCK = 1 / 20
 _LEAST_KEPT = 0.98
 # Part of the dark columns that must agree with each other, or the level is not sure.
 _LEAST_AGREEING = 0.5
-# Strips of amplifiers that share a row are as wide as the widest, to this part.
+# Strips of amplifiers that share a row have at least this part of the widest strip's width.
 _LIKE_WIDEST = 0.7
 # A bias and the strips step alike if they differ by at most this part of the step.
 _STEP_TOLERANCE = 0.3

@@ -107,6 +107,20 @@ class AxisLevels:
     strips: tuple[Strip, ...]
     faded: bool = False
 
+    def ends_of(self, region):
+        """Return where a region begins and stops along this axis.
+
+        Parameters
+        ----------
+        region : ccdflow.camera.sections.Region
+
+        Returns
+        -------
+        (int, int)
+            First index, and the one after the last.
+        """
+        return (region.x0, region.x1) if self.name == "columns" else (region.y0, region.y1)
+
 
 def see_axis(image, name, *, read_noise=None, level_error=0.0):
     """Tell lit from dark columns of an image, and find the overscan among the dark ones.
@@ -173,7 +187,7 @@ def without_drift(image, strip, read_noise):
         Offsets of whole rows, rms, adu.
     """
     levels = np.median(image[:, slice(*strip)], axis=1)
-    # The median of k pixels is 1.25 times as noisy as their mean.
+    # The median of k pixels is 1.25 times noisier than their mean.
     error = 1.25 * read_noise / np.sqrt(strip[1] - strip[0])
     if np.std(levels) < 2 * error:
         return image, 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.camera.binning import binning
-from ccdflow.camera.proposing.findings import ends_on
 from ccdflow.camera.sections import parse_fits
 from ccdflow.errors import FrameError
 
@@ -66,7 +65,7 @@ def _are_left_out(axis, claimed):
     section = dict(claimed).get("TRIMSEC") or dict(claimed).get("DATASEC")
     if section is None:
         return False
-    start, stop = ends_on(axis, section)
+    start, stop = axis.ends_of(section)
     return all(strip.stop <= start or strip.start >= stop for strip in axis.strips)
 
 

@@ -27,11 +27,11 @@ _FULL_VARIANCE_PART = 0.5
 _PIXELS = 100_000
 # This many pairs of flats of one exposure are used.
 _PAIRS = 4
-# The usual scatter is that of bins below this part of the highest value.
+# Bins below this part of the highest value give the usual scatter.
 _FAINT_PART = 0.6
 # A bin gives the usual scatter if its photon noise has at least this part of the read variance.
 _LIT_PART = 0.5
-# Adu: a smaller scatter is that of the converter's steps.
+# Adu: the converter's steps alone make a scatter up to this.
 _LEAST_NOISE = 1.5
 # A difference beyond this many sigma is a hit.
 _CLIP_SIGMA = 5.0

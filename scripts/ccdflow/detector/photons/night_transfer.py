@@ -18,7 +18,7 @@ from ccdflow.detector.photons.photon_transfer import (
 # Exposures within this fraction of each other count as one.
 _SAME_EXPOSURE = 0.01
 # If levels of flats scatter by more, the lamp is too unsteady to show linearity.
-_STEADY = 0.02
+_MOST_LAMP_SCATTER = 0.02
 # Every level is taken to have at least this relative error: no lamp is steadier.
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full give no gain.
@@ -183,7 +183,7 @@ def _linearity_of_filter(times, levels, sets, level):
         return None
     rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated]
     lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_ERROR)
-    if lamp > _STEADY:
+    if lamp > _MOST_LAMP_SCATTER:
         return None
     means = np.array([levels[members].mean() for members in sets])
     errors = means * lamp / np.sqrt([len(members) for members in sets])

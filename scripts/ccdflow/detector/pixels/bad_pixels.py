@@ -26,7 +26,7 @@ _HIT_SIGMA = 6.0
 _SAMPLE_ROWS = 128
 # Pixels that are fitted at once: they fit in the processor's cache.
 _STRIP_PIXELS = 1 << 17
-# Factors of the noise up to this are those of chance.
+# Chance alone gives factors of the noise up to this.
 _SAME_NOISE = 1.05
 # A pixel stands out at this many errors above the usual rate: it has the weights of its own light.
 _OWN_LIGHT_SIGMA = 3
@@ -111,8 +111,8 @@ class DarkFit:
         self._usual = np.zeros(len(self.exposures))
         self.rate = 0.0
         self.scales = (1.0, 1.0, 1.0, 1.0)
-        # The noise is that of a usual pixel's light: the light of the pixel itself would bias the
-        # line.
+        # The noise follows from the light of a usual pixel: the light of the pixel itself would
+        # bias the line.
         for _ in range(_ROUNDS):
             lines = self._fit(sample, refine=False)
             self.rate = float(np.nanmedian(lines.rate))

@@ -86,7 +86,7 @@ def response(pairs, *, low_sigma=LOW, parts=(np.s_[:, :],)):
     Response
     """
     sigma = _contrast(pairs, parts)
-    # The response of good pixels differs as well: by as much as the median pixel shows.
+    # The response of good pixels differs as well; the median pixel shows how much.
     sampled = sigma[::4, ::4]
     usual = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(sampled[np.isfinite(sampled)]))))
     sigma *= np.float32(1 / usual)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander, legvander2d
 
 # Side of the blocks whose interpolated medians each pixel is compared with: a running median over
-# as many pixels takes ten times as long.
+# blocks of this size takes ten times longer.
 _NEIGHBOURS = 8
 # Blocks on a side of the image that the polynomial of a flat's illumination is fitted to.
 _BLOCKS = 24

@@ -134,7 +134,7 @@ class Calibration:
         packing = (
             {"compress": self.compress, "tiles": compressed_images.TILES} if self.compress else {}
         )
-        measured = self._measured
+        measured = self._measurement_basis
         return {
             **({"detector": measured} if measured else {}),
             **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
@@ -155,7 +155,7 @@ class Calibration:
         }
 
     @property
-    def _measured(self):
+    def _measurement_basis(self):
         """The measurements of its detector and shutter: frames of all filters have the same."""
         return self.context.planned(
             ("measured", self.group.measurements), lambda: self.detector.basis + self.shutter.basis

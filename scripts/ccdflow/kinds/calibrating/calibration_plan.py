@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 
+from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups, shelves
 from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import Group, Step
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
@@ -107,7 +111,7 @@ def steps_of_class(context, kinds, row):
     StepsOfClass
     """
     ranked = context.lookup(
-        ("shelves", *[kind.name for kind in kinds]),
+        (Lookup.SHELVES, *[kind.name for kind in kinds]),
         lambda: [association.shelves_of(context, kind) for kind in kinds],
     )
     answers = [shelf.steps_like(row) for shelf in ranked]
@@ -189,6 +193,27 @@ def _shared_by(steps):
     return 0 if all(use.scale == 1 for step in steps for use in step.uses) else 1
 
 
+def _name_of_step(context, step):
+    """Return what is equal for steps of a class of frames that give a frame the same key and needs.
+
+    Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
+    but their names counts.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Planning
+    step : ccdflow.run.job.Step
+        It is kept, so that its id stays its own.
+
+    Returns
+    -------
+    hashable
+    """
+    if step.kind != DARK or not step.uses or first_use(context, step) is not step.uses[0]:
+        return id(step)
+    return (step.uses[0], *[use.product for use in step.uses])
+
+
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has thousands.
 @dataclass(slots=True)
 class _SharedCalibration:
@@ -216,24 +241,30 @@ class _Class:
     Attributes
     ----------
     night : str
+    nights : (str,)
+        The night, as `ccdflow.run.job.Group` has it.
     steps : StepsOfClass
+    questions : Questions
+        Those of ``steps``.
     pixels, shared : tuple
         As `ccdflow.run.job.Group` has them.
     by_questions : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
         The steps of frames and their calibration, by the numbers of their questions; behind them
         the exposure, and the temperatures, of frames that differ in these as well.
-    calibrations : dict of int to _SharedCalibration
-        By the `id` of their steps.
+    calibrations : dict of tuple to _SharedCalibration
+        By the `_name_of_step` of their steps.
     """
 
     night: str
+    nights: tuple[str, ...]
     steps: StepsOfClass
+    questions: Questions
     pixels: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
     by_questions: dict[tuple[object, ...], tuple[tuple[Step, ...], _SharedCalibration]] = field(
         default_factory=dict
     )
-    calibrations: dict[int, _SharedCalibration] = field(default_factory=dict)
+    calibrations: dict[tuple[object, ...], _SharedCalibration] = field(default_factory=dict)
 
 
 def _measurements_for(context, row):
@@ -260,41 +291,44 @@ class FramePlanner:
         self._classes, self._kinds, self._measured = {}, {}, {}
         self._first_of_epochs = {}
 
-    def want(self, row, product, frame):
-        """Want one calibrated frame.
+    def want_all(self, frames):
+        """Want calibrated frames.
 
         Parameters
         ----------
-        row : ccdflow.run.rawframes.rows.Row
-        product : str
-        frame : ccdflow.run.ledger.Record
-            Of the reduced frame.
+        frames : iterable of (ccdflow.run.rawframes.rows.Row, str, ccdflow.run.ledger.Record)
+            Of each: its row, the product, and the record of its reduced frame.
         """
-        values = row.facts.values()
-        alike = row.camera, row.geometry, row.recipe, _alike(values)
-        class_ = self._classes.get(alike)
-        if class_ is None:
-            class_ = self._classes[alike] = self._class(row)
-        seconds, degrees, questions = _seconds(values), _degrees(values), class_.steps.questions
-        asked = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
-        chosen = class_.by_questions.get(asked)
-        if chosen is None:
-            chosen = self._choose(row, product, class_, seconds, degrees)
-        steps, common = chosen
-        self._context.groups[product] = self._group(row, product, class_, steps)
-        likewise = common.likewise
-        key, more = likewise.key(frame.key, degrees), {}
-        if common.is_open and (more := self._open(product)):
-            key = digest([key, more])
-        self._planner.want(
-            self._kind,
-            product,
-            class_.night,
-            lambda: {**likewise.basis(frame.key, degrees), **more},
-            needs=(frame.product,),
-            after=common.after,
-            key=key,
-        )
+        self._planner.want_all(self._kind, self._jobs_of(frames))
+
+    def _jobs_of(self, frames):
+        """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
+        # A loop over all frames of an archive: what each step of it costs counts.
+        context, kind, classes = self._context, self._kind.name, self._classes
+        groups, records = context.groups, context.ledger
+        for row, product, frame in frames:
+            file, camera, values = row.file, row.camera, row.facts.values()
+            alike = camera, row.geometry, row.recipe, _alike(values)
+            class_ = classes.get(alike)
+            if class_ is None:
+                class_ = classes[alike] = self._class(row)
+            seconds, degrees, questions = _seconds(values), _degrees(values), class_.questions
+            asked = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
+            chosen = class_.by_questions.get(asked)
+            if chosen is None:
+                chosen = self._choose(row, product, class_, seconds, degrees)
+            steps, common = chosen
+            night, likewise, basis = class_.night, common.likewise, None
+            groups[product] = Group(
+                product, night, camera, class_.shared, (file,), class_.nights, kind, steps,
+                class_.pixels,
+            )  # fmt: skip
+            key = likewise.key(frame.key, degrees)
+            if product in records:
+                more = self._open(product) if common.is_open else {}
+                key = digest([key, more]) if more else key
+                basis = partial(likewise.basis, frame.key, degrees, more)
+            yield product, night, key, frame.product, common.after, basis
 
     def _choose(self, row, product, class_, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any."""
@@ -303,19 +337,18 @@ class FramePlanner:
             if name in class_.by_questions:
                 return class_.by_questions[name]
         steps = class_.steps.choose(row)
-        common = class_.calibrations.get(id(steps))
+        of_steps = tuple([_name_of_step(self._context, step) for step in steps])
+        common = class_.calibrations.get(of_steps)
         if common is None:
             common = self._shared_calibration(row, product, class_, steps)
-            class_.calibrations[id(steps)] = common
+            class_.calibrations[of_steps] = common
         chosen = steps, common
         class_.by_questions[(*asked, *(seconds, degrees)[: _shared_by(steps)])] = chosen
         return chosen
 
     def _open(self, product):
-        """Return the entry of the basis of a frame that may take another flat than it has."""
-        is_forced = self._planner.is_forced(self._kind, product)
-        is_new = product not in self._context.ledger
-        return {} if is_new or is_forced else {MAY_CHANGE: True}
+        """Return the entry of the basis of an earlier frame that may take another flat."""
+        return {} if self._planner.is_forced(self._kind, product) else {MAY_CHANGE: True}
 
     def _class(self, row):
         """Return what all frames of a row's class share."""
@@ -333,14 +366,8 @@ class FramePlanner:
         name = (row.night, row.camera, row.geometry, *_readout(row.facts))
         if name not in self._measured:
             self._measured[name] = _measurements_for(context, row)
-        return _Class(row.night, steps, *self._measured[name])
-
-    def _group(self, row, product, class_, steps):
-        night = class_.night
-        return Group(
-            product, night, row.camera, class_.shared, (row.file,), (night,),
-            kind=self._kind.name, steps=steps, measurements=class_.pixels,
-        )  # fmt: skip
+        night = row.night
+        return _Class(night, (night,), steps, steps.questions, *self._measured[name])
 
     def _shared_calibration(self, row, product, class_, steps):
         """Return the needs of frames of these steps, and the part of their key that they share."""
@@ -348,7 +375,10 @@ class FramePlanner:
         # Frames of a class whose steps are equal have one object of them.
         needs, spare = association.needs_of(context, steps)
         after = self._planner.order_of((*needs, *class_.pixels), spare)
-        group = self._group(row, product, class_, steps)
+        group = Group(
+            product, class_.night, row.camera, class_.shared, (row.file,), class_.nights,
+            kind=self._kind.name, steps=steps, measurements=class_.pixels,
+        )  # fmt: skip
         # The key holds the masters that are taken, not the runners-up: exposures that differ by a
         # thousandth change only the scale of these. Frames of the same answers, camera and recipe
         # differ in their reduced frame and temperature.
@@ -389,9 +419,9 @@ class Likewise:
                 ("text of measurements", measurements), lambda: canonical_text(measured)
             )
             before = before.replace(canonical_text(self._MEASURED), text)
-        self._hash = hashlib.sha256(before.encode())
+        self._copy = hashlib.sha256(f'{before}"'.encode()).copy
 
-    def basis(self, frame, degrees):
+    def basis(self, frame, degrees, more):
         """Return the basis of one whose reduced frame has a key.
 
         Parameters
@@ -400,12 +430,14 @@ class Likewise:
             Key of the reduced frame.
         degrees : tuple
             The frame's temperatures as in its header: set point and sensor.
+        more : dict
+            More entries of it.
 
         Returns
         -------
         dict
         """
-        return self._basis_at(frame, self._warmer(degrees))
+        return {**self._basis_at(frame, self._warmer(degrees)), **more}
 
     def _warmer(self, degrees):
         """Return by how many degrees the dark is warmer than a frame, None where unknown."""
@@ -434,18 +466,19 @@ class Likewise:
         end = self._ends_of_degrees.get(degrees)
         if end is None:
             end = self._ends_of_degrees[degrees] = self._end(degrees)
-        hashed = self._hash.copy()
+        hashed = self._copy()
         # A key has hexadecimal digits only, so that quotes are all that JSON adds.
-        hashed.update(f'"{frame}"{end}'.encode())
+        hashed.update(frame.encode() + end)
         return short_digest(hashed)
 
     def _end(self, degrees):
-        """Return the text of the basis behind the key of the reduced frame."""
+        """Return the text of the basis behind the key of the reduced frame, encoded."""
         if self._dark is None:
-            return self._between
+            return f'"{self._between}'.encode()
         warmer = self._warmer(degrees)
         if warmer not in self._ends:
-            self._ends[warmer] = f"{self._between}{canonical_text(warmer)}{self._after}"
+            text = f'"{self._between}{canonical_text(warmer)}{self._after}'
+            self._ends[warmer] = text.encode()
         return self._ends[warmer]
 
 

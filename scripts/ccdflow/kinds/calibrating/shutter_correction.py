@@ -18,7 +18,7 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
 from ccdflow.kinds.shutter import SHUTTER, corrects
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced_product
+from ccdflow.run.context import Lookup, reduced_product
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3
@@ -70,7 +70,7 @@ def map_for(context, row):
         return maps
 
     key = (*pixels_of(detector_setup_of(context, row)), epoch_of(context, row.camera, row.night))
-    nights = context.lookup(("maps by night", SHUTTER.name), make).get(key, {})
+    nights = context.lookup((Lookup.MAPS_BY_NIGHT, SHUTTER.name), make).get(key, {})
     before = [night for night in nights if night <= row.night]
     chosen = max(before) if before else min(nights, default=None)
     return () if chosen is None else (nights[chosen],)
@@ -210,7 +210,7 @@ class Correction:
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
         return [
-            dead_time.correction(
+            dead_time.shutter_factor(
                 excess, error, self._mean, self._seconds, self._exposures_of_flat, image.data.shape
             )
             for image, excess, error in zip(master.images, cells[::2], cells[1::2], strict=True)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ccdflow.combine import combined_header, moments
 from ccdflow.combine.member_noise import measured_noise, sample_members
-from ccdflow.detector import bias_figures, warnings
+from ccdflow.combine.pixel_region import PixelRegion
+from ccdflow.detector import bias_figures, bias_warnings
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import claimed_read_noise
 from ccdflow.kinds.masters.master_maker import MasterMaker
@@ -48,7 +49,7 @@ class BiasMaker(MasterMaker):
         gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         values = bias_figures.AmplifierValues(
             amplifier.name,
-            (place.y0, place.y1, place.x0, place.x1),
+            PixelRegion(place.y0, place.y1, place.x0, place.x1),
             gain,
             claim if claim is not None else claimed_read_noise(work),
             amplifier.along,
@@ -71,7 +72,7 @@ class BiasMaker(MasterMaker):
             **{name: short_number(value) for name, value in figures.items()},
             "gain": math.nan if gain is None else gain,
             "subtracted": subtracted,
-            "cut_off": warnings.is_cut_off(frames, above, figures["read_noise"]),
+            "cut_off": bias_warnings.is_cut_off(frames, above, figures["read_noise"]),
             "levels": levels,
             "hours": [short_number(hour) for hour in hours],
             "pairs": [short_number(pair) for pair in pairs],
@@ -79,13 +80,13 @@ class BiasMaker(MasterMaker):
 
     def warnings_of(self, work, figures):
         """Return the warnings on an amplifier, a sentence each."""
-        return warnings.warnings_on_bias(figures, self.recipe(work))
+        return bias_warnings.warnings_on_bias(figures, self.recipe(work))
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write the figures of one image, and the noise by which it was clipped."""
         super().write_image_cards(cards, combined, figures, texts, unit)
         if combined.noise is not None:
-            noises = [one.fixed**0.5 for one in combined.noise.amplifiers]
+            noises = [one.variance_without_light**0.5 for one in combined.noise.amplifiers]
             combined_header.write_clipping_noise_cards(cards, noises, unit)
 
 

@@ -159,7 +159,7 @@ class CombineWork:
         numpy.ndarray of shape (n, k, nx)
         """
         place = self.place(amplifier)
-        inside = rows_within(combined.sample_rows, place.y0, place.y1)
+        inside = rows_within(combined.sample_rows, place)
         return combined.sample[:, inside, place.x0 : place.x1]
 
     def hdus(self):

@@ -15,6 +15,7 @@ from ccdflow.detector import (
     benefit,
     dark_figures,
     dark_flat_selection,
+    dark_warnings,
     frame_figures,
     member_selection,
 )
@@ -141,7 +142,7 @@ class DarkMaker(ExposedMasterMaker):
                 "level_span": short_number(figures.drift.span),
                 "noise_ratio": short_number(figures.noise_ratio.value),
                 "noise_ratio_error": short_number(figures.noise_ratio.error),
-                "said": dark_figures.warnings_on_dark(figures, unit=unit),
+                "said": dark_warnings.warnings_on_dark(figures, unit=unit),
             }
             for figures, structure in zip(measured, benefits, strict=True)
         ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ccdflow.camera.identity import cards_between, value_of
 from ccdflow.combine.members import read_hdus
-from ccdflow.detector.two_populations import two_kinds
+from ccdflow.detector.two_populations import split_populations
 from ccdflow.kinds.masters.selecting import as_statistics
 
 
@@ -25,7 +25,7 @@ def two_kinds_in_words(context, members):
         Continues the sentence of the reason; '' where they are not of two kinds.
     """
     figures = [record.data.get("statistics") or [] for _, record in members]
-    kinds = two_kinds([as_statistics(own[0]) for own in figures]) if all(figures) else None
+    kinds = split_populations([as_statistics(own[0]) for own in figures]) if all(figures) else None
     if kinds is None:
         return ""
     headers = [_header(context, record) for _, record in members]

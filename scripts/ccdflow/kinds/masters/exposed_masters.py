@@ -11,7 +11,7 @@ from ccdflow.run import ledger
 class ExposedMasterKind(MasterKind):
     """A master of exposed frames: other masters are subtracted, and the noise model clips."""
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the masters of a night."""
         return [group.product for group in self.night_groups(context, night)]
 

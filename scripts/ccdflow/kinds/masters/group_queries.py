@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 from ccdflow.kinds.masters.memory_limits import megabytes_allowed
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced_product
+from ccdflow.run.context import Lookup, reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 TREND_NIGHTS = 30
@@ -49,10 +49,10 @@ def groups_by_night(kind, context):
     def make():
         groups = {}
         for group in kind.groups(context):
-            groups.setdefault(group.shown, []).append(group)
+            groups.setdefault(group.night_of_page, []).append(group)
         return groups
 
-    return context.lookup(("groups by night", kind.name), make)
+    return context.lookup((Lookup.GROUPS_BY_NIGHT, kind.name), make)
 
 
 def trend_groups(kind, context, night):
@@ -70,7 +70,7 @@ def trend_groups(kind, context, night):
     list of ccdflow.run.job.Group
     """
     by_night = groups_by_night(kind, context)
-    nights = context.lookup(("nights of groups", kind.name), lambda: sorted(by_night))
+    nights = context.lookup((Lookup.NIGHTS_OF_GROUPS, kind.name), lambda: sorted(by_night))
     end = bisect_right(nights, night)
     shown = nights[max(0, end - TREND_NIGHTS) : end]
     return [group for other in shown for group in by_night[other]]
@@ -95,10 +95,10 @@ def nights_elsewhere(kind, context, night):
         others = {}
         for group in kind.groups(context):
             for earlier in group.nights[:-1]:
-                others.setdefault(earlier, set()).add(group.shown)
+                others.setdefault(earlier, set()).add(group.night_of_page)
         return others
 
-    return sorted(context.lookup(("groups elsewhere", kind.name), make).get(night, ()))
+    return sorted(context.lookup((Lookup.GROUPS_ELSEWHERE, kind.name), make).get(night, ()))
 
 
 def masters_carried(context, group):

@@ -75,7 +75,7 @@ def _rows_alike(kind, context):
                 if name != "night" and (name != "optics" or row.facts[name])
             ),
         ]
-        # Undated frames stay with those of their folder, even where others are combined over
+        # Undated frames stay with the frames of their folder, even where others are combined over
         # nights.
         night = row.night if "night" in by or row.is_undated else "all"
         if night == "all" and (epoch := setups.epoch_of(context, row.camera, row.night)):

@@ -8,7 +8,7 @@ from ccdflow.kinds.masters import combining, group_queries, grouping, master_lin
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.run.context import reduced_product, type_is_enabled
+from ccdflow.run.context import Lookup, reduced_product, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
 
 
@@ -47,6 +47,7 @@ class MasterKind(Kind):
     not_in_name = ("part",)
     split_by_tolerance = ()
     todo = "make"
+    takes_all_cores = True
     place = "combined/"
     reach = MASTERS
     header = 4
@@ -203,7 +204,7 @@ class MasterKind(Kind):
     def groups(self, context):
         """Return all groups of this kind, sorted by product."""
         return context.lookup(
-            ("groups", self.name),
+            (Lookup.GROUPS, self.name),
             lambda: sorted(
                 (group for group in context.groups.values() if group.kind == self.name),
                 key=lambda group: group.product,
@@ -267,7 +268,7 @@ class MasterKind(Kind):
             return []
         return master_lines.lines_on_masters(self, records)
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the masters of a night, and those whose figures its page shows beside them."""
         trend = group_queries.trend_groups(self, context, night)
         groups = [*self.night_groups(context, night), *trend]

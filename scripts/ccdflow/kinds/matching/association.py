@@ -15,6 +15,7 @@ from ccdflow.detector import benefit
 from ccdflow.kinds.matching import measured_flats, pairs, shelves
 from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
+from ccdflow.run.context import Lookup
 
 STEPS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
@@ -86,16 +87,26 @@ def pair_masters(context, steps, rows, night):
 
 def _best_pair(context, pair, rows, night):
     """Return the steps of bias and dark that add the least variance together."""
-    of_bias, of_dark = [shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)]
-    own = pairs.best_pair_first(
-        pair,
-        shelves.rules(context),
-        of_bias.ageing(rows[0]),
-        of_dark.bias_of,
-        lambda products: of_bias.uses_for(products, rows, night),
+    of_bias, of_dark, rules, same = context.lookup(
+        ("pairs of bias and dark",),
+        lambda: (
+            *[shelves_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
+            shelves.rules(context),
+            {},
+        ),
     )
+    bias = pair[0]
+
+    def uses_of(products):
+        # Frames of a night and its darks of all exposures ask for the same biases. The step tells
+        # the frames, and is kept, so that its id stays its own.
+        return context.planned(
+            ("biases of darks", id(bias), *products),
+            lambda: (of_bias.uses_for(products, rows, night), bias),
+        )[0]
+
+    own = pairs.best_pair_first(pair, rules, of_bias.ageing(rows[0]), of_dark.bias_of, uses_of)
     # One object for all that are equal.
-    same = context.lookup(("pairs of bias and dark",), dict)
     return tuple(
         step if step is before else same.setdefault(step, step)
         for step, before in zip(own, pair, strict=True)
@@ -114,7 +125,7 @@ def shelves_of(context, kind):
     -------
     ccdflow.kinds.matching.shelves.Shelves
     """
-    return context.lookup(("shelf", kind.name), lambda: Shelves(context, kind))
+    return context.lookup((Lookup.SHELF, kind.name), lambda: Shelves(context, kind))
 
 
 def passed_over(context, name, group, nights):

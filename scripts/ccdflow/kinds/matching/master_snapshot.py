@@ -6,6 +6,7 @@ from dataclasses import astuple
 
 from ccdflow.kinds.matching.association import shelves_of
 from ccdflow.kinds.matching.candidates import DetectorNoise
+from ccdflow.run.context import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
 
@@ -23,7 +24,7 @@ def kept_of(context, kind):
     dict or None
         Plain values; None where no frame looked for such a master.
     """
-    shelves = context.lookups.get(("shelf", kind.name))
+    shelves = context.lookups.get((Lookup.SHELF, kind.name))
     if shelves is None:
         # Nobody asked for a master: what was kept before holds.
         return None if context.closed is None else context.closed.first["kept"][kind.name]
@@ -66,7 +67,7 @@ def check_kept(context, kind, kept, *, is_new):
     NeedsWholePlan
         If they are others: the choices of closed nights may change.
     """
-    is_asked = is_new or ("shelf", kind.name) in context.lookups
+    is_asked = is_new or (Lookup.SHELF, kind.name) in context.lookups
     if kept is None or not is_asked:
         # No closed night asked for this kind, or its masters are unchanged.
         return

@@ -131,9 +131,12 @@ def _decide_flat(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
-    known = {use.product: _measured_figures(context, use) for use in rivals}
-    if not any(known.values()) and not any(product in context.ledger for product in products):
+    is_first_plan = not any(product in context.ledger for product in products)
+    if is_first_plan and all(map(context.will_be_made, products)):
         # Nothing is measured yet.
+        return step
+    known = {use.product: _measured_figures(context, use) for use in rivals}
+    if is_first_plan and not any(known.values()):
         return step
     first = first_of(products, _foreseen(context, rivals, known))
     if first is None or (first == products[0] and not any(known.values())):

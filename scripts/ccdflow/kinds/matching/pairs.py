@@ -176,9 +176,9 @@ def rank_of(use, rules):
     tuple
         Masters compete that have the same.
     """
-    is_later = rules.direction != "nearest" and (use.lag or 0) < 0
-    is_other = rules.same_night and use.lag != 0
-    return use.lag if is_later else None, is_other, use.lag is None, use.cut
+    lag = use.lag
+    is_later = lag is not None and lag < 0 and rules.direction != "nearest"
+    return lag if is_later else None, rules.same_night and lag != 0, lag is None, use.cut
 
 
 def _ranks_of_darks(uses, rules):

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, is_same_exposure
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, Rules
+from ccdflow.kinds.matching.candidates import Choice, DetectorNoise, ObservedAs, Rules
 from ccdflow.kinds.matching.ranking import candidate_at, rank_candidates, rescale_candidate
 from ccdflow.kinds.matching.shelf import is_too_long, shelf_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
@@ -262,13 +262,21 @@ class FramesAlike:
         -------
         ObservedAs
         """
-        return replace(self.frame, exptime=seconds, set_temperature=set_point, temperature=sensor)
+        # `dataclasses.replace` is slow.
+        like = self.frame
+        return ObservedAs(
+            like.setup, like.night, seconds, like.filter, set_point, sensor, like.wheels
+        )
 
     def of(self, night):
         """Return the frames of another night that are like these."""
         alike = self._nights.get(night)
         if alike is None:
-            frame = replace(self.frame, night=night)
+            like = self.frame
+            frame = ObservedAs(
+                like.setup, night, like.exptime, like.filter, like.set_temperature,
+                like.temperature, like.wheels,
+            )  # fmt: skip
             alike = self._nights[night] = FramesAlike(self._source, frame, self._nights)
         return alike
 
@@ -338,25 +346,28 @@ class FramesAlike:
             self._answers[asked] = rescaled, True
         return self._answers[asked][0]
 
-    def candidate(self, product, set_point, sensor):
-        """Return the `Candidate` of a master of another place in the list; None without a master.
+    def candidates(self, products, set_point, sensor):
+        """Return the `Candidate` of masters of other places in the list, of those that are there.
 
         Parameters
         ----------
-        product : str
-            Of a bias or flat.
+        products : iterable of str
+            Of biases or flats.
         set_point, sensor : float or None
             Degrees.
 
         Returns
         -------
-        Candidate or None
+        list of Candidate
         """
-        degrees = set_point, sensor
+        degrees, single = (set_point, sensor), self._single
         asked, _ = question(self._shelf, self._kind, None, degrees, self._rules)
-        if (product, asked) not in self._single:
-            self._single[product, asked] = self._candidate(product, *degrees)
-        return self._single[product, asked]
+        candidates = []
+        for product in products:
+            if (product, asked) not in single:
+                single[product, asked] = self._candidate(product, *degrees)
+            candidates.append(single[product, asked])
+        return [candidate for candidate in candidates if candidate is not None]
 
     def _candidate(self, product, set_point, sensor):
         place = None if self._shelf is None else self._shelf.place_of(product)

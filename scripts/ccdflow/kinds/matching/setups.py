@@ -11,6 +11,7 @@ from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.candidates import ObservedAs
 from ccdflow.pages.text_formatting import light_words
+from ccdflow.run.context import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
 
@@ -47,7 +48,7 @@ def setup_of(context, row, kind):
     """
     own = (_with_optics if kind.name == FLAT else _without_optics)(row.facts)
     return context.lookup(
-        ("setup", kind.name, row.camera, row.geometry, row.recipe, own),
+        (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, own),
         lambda: _setup(context, row, kind),
     )
 
@@ -107,7 +108,7 @@ def spellings(context):
         rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
         return _spellings(rows)
 
-    return context.lookup(("spelled", "readmode"), make)
+    return context.lookup((Lookup.SPELLED, "readmode"), make)
 
 
 def _spellings(rows):
@@ -144,7 +145,7 @@ def restore_spellings(context, before):
     if any(before.get(key, text) != text for key, text in _texts_of(rows)):
         raise NeedsWholePlan("a readout mode or a filter has two spellings")
     now = _spellings(rows)
-    context.lookup(("spelled", "readmode"), lambda: now | before)
+    context.lookup((Lookup.SPELLED, "readmode"), lambda: now | before)
 
 
 def _layout(context, row):
@@ -159,7 +160,7 @@ def _layout(context, row):
         ]
         return digest([geometry, context.store.shared[row.recipe]])
 
-    return context.lookup(("layout", row.geometry, row.recipe), make)
+    return context.lookup((Lookup.LAYOUT, row.geometry, row.recipe), make)
 
 
 def common_geometry(context, row):
@@ -182,7 +183,7 @@ def common_geometry(context, row):
         common = _in_first_hdu(geometry)
         return row.geometry if common is geometry else digest(common)
 
-    return context.lookup(("geometry", row.geometry), make)
+    return context.lookup((Lookup.GEOMETRY, row.geometry), make)
 
 
 def _in_first_hdu(geometry):
@@ -212,7 +213,8 @@ def epoch_of(context, camera, night):
     str
     """
     profile = context.lookup(
-        ("profile", camera), lambda: next((c for c in context.cameras if c.name == camera), None)
+        (Lookup.PROFILE, camera),
+        lambda: next((c for c in context.cameras if c.name == camera), None),
     )
     return "" if profile is None else profile.epoch_of(night)
 

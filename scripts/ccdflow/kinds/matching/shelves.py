@@ -28,6 +28,7 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import Step, Use
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
@@ -189,7 +190,7 @@ class Shelves:
         frame = about_members(self._context, first, middles, self.kind, night=night)
         setup, setting = setup_of(self._context, first, self.kind), first.facts["setting"]
         more = self._context.lookup(
-            ("telling", self.kind.name, setup, setting), lambda: self._more(setup, setting)
+            (Lookup.TELLING, self.kind.name, setup, setting), lambda: self._more(setup, setting)
         )
         return replace(frame, setup=(*frame.setup, *more)) if more else frame
 
@@ -263,9 +264,8 @@ class Shelves:
             return []
         frame = self._setup_with_settings(rows[0], middles_of(rows), night)
         alike = self._masters.alike(self.kind.name, frame)
-        degrees = frame.set_temperature, frame.temperature
-        candidates = [alike.candidate(product, *degrees) for product in products]
-        return [_use(candidate, None) for candidate in candidates if candidate is not None]
+        candidates = alike.candidates(products, frame.set_temperature, frame.temperature)
+        return [_use(candidate, None) for candidate in candidates]
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
@@ -486,7 +486,7 @@ def degrees_of_use(use, row):
     -------
     float or None
     """
-    return degrees_warmer_than(use, [row.facts[name] for name in DEGREES])
+    return degrees_warmer_than(use, [row.facts[name] for name in DEGREES]) if use.degrees else None
 
 
 def degrees_warmer_than(use, degrees):
@@ -503,12 +503,13 @@ def degrees_warmer_than(use, degrees):
     -------
     float or None
     """
-    return _degrees_apart(use.degrees, tuple(degrees)) if use.degrees else None
+    return degrees_apart(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
 
 
+# Frames of a night differ by hundredths of a degree, and have the same values as others.
 @lru_cache(maxsize=20_000)
-def _degrees_apart(of_master, of_frame):
-    return degrees_apart(of_master, list(map(number_or_none, of_frame)))
+def _numbers_of(degrees):
+    return tuple(map(number_or_none, degrees))
 
 
 def _is_later(use):

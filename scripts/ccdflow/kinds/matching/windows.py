@@ -21,6 +21,7 @@ from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
 from ccdflow.frame.placement import axes, detector_section
 from ccdflow.frame.products import product_images
+from ccdflow.run.context import Lookup
 
 # CCDSEC [1:512,1:512], DETSEC [1:512,1:512].
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
@@ -212,7 +213,7 @@ def placed_as(cards, larger):
 def _kin_of(context, row, setup):
     """Return the shared values of frames of all windows of one chip."""
     shared = tuple(each for each in setup if each[0] not in _OF_WINDOW)
-    recipe = context.lookup(("kin", row.recipe), lambda: _without_order(context, row))
+    recipe = context.lookup((Lookup.KIN, row.recipe), lambda: _without_order(context, row))
     return shared, _PLACES.sub("", row.facts["part"]).strip(", "), recipe
 
 

@@ -9,6 +9,7 @@ from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, detector_setup_of, pixels_of
 from ccdflow.run import ledger
+from ccdflow.run.context import Lookup
 
 
 def pixels_for(context, row):
@@ -38,18 +39,20 @@ def pixels_for(context, row):
 
     own = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
     setup = context.lookup(
-        ("detector's setup", row.camera, row.geometry, own), lambda: detector_setup_of(context, row)
+        (Lookup.DETECTOR_SETUP, row.camera, row.geometry, own),
+        lambda: detector_setup_of(context, row),
     )
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
 
     def choose():
         none = ([], {})
-        in_order, nights = context.lookup(("pixels by night", DETECTOR.name), make).get(key, none)
+        by_key = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), make)
+        in_order, nights = by_key.get(key, none)
         end, most = bisect_right(in_order, row.night), context.settings["detector"]["nights"]
         chosen = in_order[max(0, end - most) : end] if end else in_order[:1]
         return tuple(product for night in reversed(chosen) for product in nights[night])
 
-    return context.lookup(("pixels for", row.night, *key), choose)
+    return context.lookup((Lookup.PIXELS_FOR, row.night, *key), choose)
 
 
 def measurements_of(context, products):

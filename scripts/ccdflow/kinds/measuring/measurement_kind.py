@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import MASTERS, Size
 
 
@@ -11,6 +12,7 @@ class MeasurementKind(Kind):
     """A measurement of a detector by masters of a night and their members."""
 
     todo = "make"
+    takes_all_cores = True
     stage = 5
     place = "detector/"
     reach = MASTERS
@@ -24,7 +26,7 @@ class MeasurementKind(Kind):
             own = [group for group in context.groups.values() if group.kind == self.name]
             return sorted(own, key=lambda group: (group.night, group.product))
 
-        return context.lookup(("groups", self.name), make)
+        return context.lookup((Lookup.GROUPS, self.name), make)
 
     def basis(self, context, job):
         """Return the sources of a measurement: its masters as they turned out."""
@@ -75,11 +77,11 @@ class MeasurementKind(Kind):
         list of ccdflow.run.job.Group
         """
         by_night = context.lookup(
-            ("by night", self.name), lambda: _groups_by_night(self.groups(context))
+            (Lookup.BY_NIGHT, self.name), lambda: _groups_by_night(self.groups(context))
         )
         return by_night.get(night, [])
 
-    def shown(self, context, night):
+    def products_on_page(self, context, night):
         """Return the measurements that a night's page shows."""
         return [group.product for group in self.night_groups(context, night)]
 

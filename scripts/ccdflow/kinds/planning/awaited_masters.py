@@ -46,7 +46,7 @@ def masters_awaited(context, night, frames, masters):
         product, '' and 0.
     """
     if not is_dated(night):
-        # Its place among the nights is that of its name.
+        # An undated night has its place among the nights by its name.
         return [list(_ANYTHING)] if frames or masters else []
     awaited, known = {}, set()
     for group in (*frames, *masters):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 
-# A wish makes a master of at most this many times its frames: four times as many halve its noise.
+# A wish multiplies the frames of a master by at most this: four times the frames halve its noise.
 _FRAMES_FACTOR = 4
 # A wish is for at most this many further frames.
 _MOST_FURTHER_FRAMES = 20

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import ledger
+from ccdflow.run.context import Lookup
 from ccdflow.run.job import Group, Use
 
 # The noise of a master is taken from this many of its rows.
@@ -323,8 +325,82 @@ def _lines(context, kind, groups):
     return [_planned_master(context, kind, uses) for uses in alike.values()]
 
 
-def step_line(context, answer):
-    """Return a page's text on a step, as plain values.
+# The order of the fields below is part of the keys of night pages.
+
+
+class StepWithMaster(NamedTuple):
+    """All that a page tells of a step whose master was found.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    product : str
+        The master.
+    lag : int or None
+        Days from the night of the master to that of the frame; negative for a later night.
+    scale : float
+        Factor of the master.
+    variance : float
+        That it adds, as predicted.
+    is_measured : bool
+        Whether the electrons of the master are measured.
+    reasons : list of str
+        How near the master is, and how it is applied.
+    place : int
+        Of the master among the candidates, from 0.
+    rival : str
+        The product of the next candidate; '' without one.
+    why_lost : str
+        Why that one was not taken.
+    """
+
+    kind: str
+    product: str
+    lag: int | None
+    scale: float
+    variance: float
+    is_measured: bool
+    reasons: list[str]
+    place: int
+    rival: str
+    why_lost: str
+
+
+class StepWithoutMaster(NamedTuple):
+    """All that a page tells of a step for which there is no master.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    is_needed : bool
+    missing : str
+        Why there is no master that is needed.
+    """
+
+    kind: str
+    is_needed: bool
+    missing: str
+
+
+class StepLeftOut(NamedTuple):
+    """All that a page tells of a step whose master was left out.
+
+    Attributes
+    ----------
+    kind, is_needed, missing
+        As of a `StepWithoutMaster`.
+    why_none : str
+        Why the master was left out.
+    """
+
+    kind: str
+    is_needed: bool
+    missing: str
+    why_none: str
+
+
+def plain_step(context, answer):
+    """Return all that a page tells of a step, as plain values that can be hashed.
 
     Parameters
     ----------
@@ -333,16 +409,25 @@ def step_line(context, answer):
 
     Returns
     -------
-    list
+    StepWithMaster, StepWithoutMaster or StepLeftOut
     """
     step, use = answer.step, answer.use
     if use is None:
-        left_out = [answer.why_none] if answer.left_out else []
-        return [step.kind, step.needed, answer.missing, *left_out]
-    rival, why = rival_of(context, answer)
-    values = [step.kind, use.product, use.lag, use.scale, use.variance, use.is_measured]
-    values.append(reasons_of(answer, shelves.rules(context)))
-    return [*values, step.uses.index(use), "" if rival is None else rival.product, why]
+        without = StepWithoutMaster(step.kind, step.needed, answer.missing)
+        return StepLeftOut(*without, answer.why_none) if answer.left_out else without
+    rival, why_lost = rival_of(context, answer)
+    return StepWithMaster(
+        kind=step.kind,
+        product=use.product,
+        lag=use.lag,
+        scale=use.scale,
+        variance=use.variance,
+        is_measured=use.is_measured,
+        reasons=reasons_of(answer, shelves.rules(context)),
+        place=step.uses.index(use),
+        rival="" if rival is None else rival.product,
+        why_lost=why_lost,
+    )
 
 
 def _planned_master(context, kind, answers):
@@ -367,11 +452,12 @@ def _planned_master(context, kind, answers):
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
-        unmeasured=_unmeasured_words(context, answer.step),
+        unmeasured=_count_unmeasured(context, answer.step),
     )
 
 
-def _unmeasured_words(context, step):
+def _count_unmeasured(context, step):
+    """Return the number of competing flats without measured electrons; 0 for a single flat."""
     rivals = competing_flats(context, step)
     return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
 
@@ -597,7 +683,7 @@ def _response(context, group, use):
         lit = sample[sample > 0]
         return float(np.median(lit)) if lit.size else 1.0
 
-    return context.lookup(("response", use.product, record.key), make)
+    return context.lookup((Lookup.RESPONSE, use.product, record.key), make)
 
 
 def _master_in_budget(context, kind, use, record, noise, seconds):

@@ -135,14 +135,14 @@ def _rival_words(line):
 
 def _words_of(group, use, frames, level=""):
     """Return the words of the master of a group that is used, with its number of frames."""
-    shared, night = dict(group.shared), group.shown
+    shared, night = dict(group.shared), group.night_of_page
     is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and day_of(night) is not None else night
     if group.kind == DARK:
         return f"{frames} x {float(shared['exptime']):g} s of {date}"
     if group.kind == FLAT:
         names = (shared.get("filter"), shared.get("grism"))
-        # Those of the sky and those of a lamp, where there are both.
+        # Where there are flats of the sky and of a lamp, the light tells them apart.
         light = f"{light_words(names)} {shared.get('light', '')}".strip()
         return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"
@@ -325,7 +325,7 @@ def _traits_of_darks(noise, block):
 
 def _traits_of_flats(noise, block, *, has_more):
     """Return the filter of further flats in words, and the level of new ones."""
-    # New ones join no others, and are as good if they are as bright as those taken.
+    # New flats do not join others; they are of equal use if they have the level of those taken.
     level = "" if has_more else _level(products=set(noise.products), block=block)
     return (f" {noise.light}" if noise.light else "") + (f" of {level} each" if level else "")
 

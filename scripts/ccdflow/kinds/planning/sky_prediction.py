@@ -9,7 +9,7 @@ from ccdflow.kinds.science import SCIENCE
 from ccdflow.run import ledger
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
-# The sky of a frame not yet calibrated is that of this many calibrated ones of camera and filter.
+# This many calibrated frames of camera and filter predict the sky of a frame.
 _SKIES = 5
 
 

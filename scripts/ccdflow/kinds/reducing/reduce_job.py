@@ -187,7 +187,7 @@ def _stream(frame):
         size = len(frame.header(headers.first_header, like_it))
         _header_sizes[frame.header_form] = size
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
-    with rowio.Writer(frame.target, size) as writer:
+    with rowio.RowWriter(frame.target, size) as writer:
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
@@ -210,7 +210,7 @@ def _whole(frame):
     fingerprint = frame.row.fingerprint
     data = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
     stored = {
-        hdu: decoding.array(data, layout.hdus[hdu], name)
+        hdu: decoding.stored_pixels(data, layout.hdus[hdu], name)
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
     _refuse_negatives(frame, stored)
@@ -243,7 +243,7 @@ def _refuse_negatives(frame, stored):
     for hdu, (values, _) in stored.items():
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
         rows = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
-        # A frame that is reduced while it is inflated gives as many rows.
+        # The same rows count in a frame that is reduced while it is inflated.
         negatives.add(values[min(r.y0 for r in rows) : max(r.y1 for r in rows)])
         negatives.check(frame.row.file)
 
@@ -264,7 +264,7 @@ def _figures(frame, made, samples, even):
     if warnings := _warnings_that_count(frame, made):
         figures["warnings"] = warnings
     if _is_unstated(frame):
-        # Beside other frames it may show that the overscan of its profile is none.
+        # Other frames beside it may show that the strip in its profile is no overscan.
         dark = [rows.is_strip_dark for rows in made.rows.values()]
         figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
     if even:

@@ -150,7 +150,7 @@ def _draw_combined(context, group, data, name):
             rejected=data["rejected"] / data["pixels"] if data.get("pixels") else math.nan,
             recipe=data["recipe"],
         ),
-        title=f"Combined {name}: night {group.shown}",
+        title=f"Combined {name}: night {group.night_of_page}",
     )
 
 
@@ -193,13 +193,13 @@ def trend(context, groups, highlight=None):
     tuple of ccdflow.pages.contents.Picture
     """
     group_figures = list(night_figures(context, groups))
-    if len({group.shown for group, _ in group_figures}) < 2:
+    if len({group.night_of_page for group, _ in group_figures}) < 2:
         return ()
     pictures = drawing_module("trend_picture")
     names = names_of_groups(groups)
     points = [
         pictures.TrendPoint(
-            night=group.shown,
+            night=group.night_of_page,
             camera=names[group.product],
             amplifier=figures["amplifier"],
             level=figures["level"],

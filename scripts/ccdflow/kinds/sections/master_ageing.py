@@ -85,13 +85,13 @@ def _candidates(context):
     for name in association.STEPS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
-            if day_of(group.shown) is not None:
+            if day_of(group.night_of_page) is not None:
                 series = _series_of(context, kind, group, known)
                 groups_of.setdefault((name, series), []).append(group)
     ordered = {
-        key: sorted(groups, key=lambda group: (group.shown, group.product))[-_MOST_MASTERS:]
+        key: sorted(groups, key=lambda group: (group.night_of_page, group.product))[-_MOST_MASTERS:]
         for key, groups in groups_of.items()
-        if len({group.shown for group in groups}) >= _FEWEST_NIGHTS
+        if len({group.night_of_page for group in groups}) >= _FEWEST_NIGHTS
     }
     first = sorted(ordered, key=lambda key: (association.STEPS.index(key[0]), key[1]))
     return {key: ordered[key] for key in first[:_SERIES]}
@@ -102,7 +102,7 @@ def _series_of(context, kind, group, known):
     row = context.store.rows[group.files[0]]
     alike = (
         setups.setup_of(context, row, kind),
-        setups.epoch_of(context, row.camera, group.shown),
+        setups.epoch_of(context, row.camera, group.night_of_page),
         group.shared,
     )
     if (kind.name, *alike) not in known:
@@ -111,7 +111,7 @@ def _series_of(context, kind, group, known):
 
 
 def _series_name(context, kind, group, row):
-    setup = setups.observed_as(context, [row], kind, night=group.shown).setup
+    setup = setups.observed_as(context, [row], kind, night=group.night_of_page).setup
     shared = dict(group.shared)
     own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
     own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))
@@ -171,7 +171,7 @@ def _read(context, kind, group):
         # The level of a row is as noisy as its overscan, and no structure that ages.
         sample -= np.nanmedian(sample, axis=1, keepdims=True)
     degrees = group_temperature(group)
-    return sample, variance, day_of(group.shown), degrees
+    return sample, variance, day_of(group.night_of_page), degrees
 
 
 def _factor(kind, group, amplifier):

@@ -33,7 +33,7 @@ def master_names(groups, *, prefix="", night=""):
     dict of str to ccdflow.pages.contents.Named
     """
     groups = {group.product: group for group in groups}
-    first = {product: (_first_words(each), each.shown) for product, each in groups.items()}
+    first = {product: (_first_words(each), each.night_of_page) for product, each in groups.items()}
     named = {}
     for product, group in groups.items():
         words, shown = first[product]

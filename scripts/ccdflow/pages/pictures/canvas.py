@@ -38,6 +38,24 @@ STEPS = (1, 2, 5, 10)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """The markers of the series of a plot, in their order."""
 
+# Room around the headline and the explanation, inches.
+_MARGIN, _EDGE_MARGIN = 0.15, 0.12
+# Room above the headline together with that below it, and above the explanation, inches.
+_HEADLINE_ROOM, _EXPLANATION_ROOM = 0.2, 0.2
+# Room above the heading of a row of panels, inches.
+_ABOVE_HEADING = 0.08
+# Height of a line of the headline, of the explanation, and of a legend, inches.
+_HEADLINE_LINE, _EXPLANATION_LINE, _LEGEND_LINE = 0.25, 0.17, 0.17
+# Letters of a line of the headline.
+_HEADLINE_LETTERS = 95
+# Width of a letter of a legend and of a panel's title, and of the mark beside an entry, inches.
+_LEGEND_LETTER, _TITLE_LETTER, _LEGEND_MARK = 0.062, 0.085, 0.52
+# A legend inside a panel wider than this has two columns, inches.
+_TWO_COLUMNS = 8
+# Room above a legend inside a panel, inches; the part of the panel that it may take.
+_ABOVE_LEGEND, _MOST_LEGEND = 0.1, 0.6
+# Room above and below the values on a vertical scale, part of their range.
+_SCALE_ROOM = 0.12
 # At most this many entries of a legend fit beside a panel.
 _LEGEND_ENTRIES = 8
 _FONT = "DejaVu Sans"
@@ -116,19 +134,19 @@ def new_figure(title, explanation, *, height):
     place : AxesMaker
         Makes axes in it, in inches right of and below the corner under the headline.
     """
-    headline = textwrap.wrap(drawable_text(title), 95) or [""]
+    headline = textwrap.wrap(drawable_text(title), _HEADLINE_LETTERS) or [""]
     lines = explanation_lines(explanation)
-    above = 0.2 + 0.25 * len(headline)
-    total = above + height + 0.2 + 0.17 * len(lines)
+    above = _HEADLINE_ROOM + _HEADLINE_LINE * len(headline)
+    total = above + height + _EXPLANATION_ROOM + _EXPLANATION_LINE * len(lines)
     figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
     figure.set_label(explanation)
     place = AxesMaker(figure, above, total)
     figure.text(
-        0.15 / WIDTH, 1 - 0.12 / total, "\n".join(headline), va="top", fontsize=13,
+        _MARGIN / WIDTH, 1 - _EDGE_MARGIN / total, "\n".join(headline), va="top", fontsize=13,
         fontweight="bold",
     )  # fmt: skip
-    figure.text(0.15 / WIDTH, 0.12 / total, "\n".join(lines), va="bottom", color=MUTED)
+    figure.text(_MARGIN / WIDTH, _EDGE_MARGIN / total, "\n".join(lines), va="bottom", color=MUTED)
     return figure, place
 
 
@@ -166,12 +184,12 @@ class AxesMaker:
         top : float
             Inches below the corner under the headline.
         """
-        where = 1 - (self.above + top + 0.08) / self.total
-        self.figure.text(0.15 / WIDTH, where, text, va="top", fontsize=10.5, fontweight="bold")
+        where = 1 - (self.above + top + _ABOVE_HEADING) / self.total
+        self.figure.text(_MARGIN / WIDTH, where, text, va="top", fontsize=10.5, fontweight="bold")
 
 
 def png_bytes(figure):
-    """Render to a PNG of 256 colours, none off by more than 6 of 255: a third of the weight."""
+    """Render to a PNG of 256 colours, each within 6 of 255: a third of the size of all colours."""
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     stream = io.BytesIO()
@@ -217,16 +235,16 @@ def legend(axes):
         labels = labels[: _LEGEND_ENTRIES - 1]
         labels[-1] += f"  (and {left_out} more)"
     inches = axes.get_position().width * WIDTH
-    needed = 0.062 * sum(map(len, labels)) + 0.52 * len(labels)
-    needed += 0.085 * len(axes.get_title(loc="left"))
+    needed = _LEGEND_LETTER * sum(map(len, labels)) + _LEGEND_MARK * len(labels)
+    needed += _TITLE_LETTER * len(axes.get_title(loc="left"))
     if needed < inches:
         axes.legend(
             handles, labels, ncols=len(labels), loc="lower right", bbox_to_anchor=(1.0, 1.0),
             borderaxespad=0.1,
         )  # fmt: skip
     else:
-        columns = 1 + (inches > 8)
-        _make_room(axes, 0.1 + 0.17 * math.ceil(len(labels) / columns))
+        columns = 1 + (inches > _TWO_COLUMNS)
+        _make_room(axes, _ABOVE_LEGEND + _LEGEND_LINE * math.ceil(len(labels) / columns))
         axes.legend(handles, labels, ncols=columns, loc="upper right")
 
 
@@ -234,10 +252,10 @@ def _make_room(axes, inches):
     """Raise the upper end of the vertical scale, so that the curves end so far below it."""
     low, high = axes.get_ylim()
     free = inches / (axes.get_position().height * axes.figure.get_figheight())
-    axes.set_ylim(low, low + (high - low) / (1 - min(free, 0.6)))
+    axes.set_ylim(low, low + (high - low) / (1 - min(free, _MOST_LEGEND)))
 
 
-def widen(axes, values, *, least=1e-3):
+def set_vertical_scale(axes, values, *, least=1e-3):
     """Set the vertical scale for values, wide enough that noise does not look like jumps.
 
     Parameters
@@ -254,7 +272,7 @@ def widen(axes, values, *, least=1e-3):
         return
     low, high = float(finite.min()), float(finite.max())
     least *= max(abs(low), abs(high), 1.0)
-    room = max(0.12 * (high - low), least)
+    room = max(_SCALE_ROOM * (high - low), least)
     axes.set_ylim(low - room, high + room)
 
 

@@ -11,6 +11,17 @@ from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawa
 _ROW = 0.26
 # Room for the labels at the left, inches.
 _LABELS = 2.6
+# Room above the matrix, right of it, and above and below it together, for the names of the nights:
+# inches.
+_ABOVE_MATRIX, _RIGHT_OF_MATRIX, _AROUND_MATRIX = 0.1, 0.3, 1.1
+# A matrix of few nights has the width of this many: its cells stay narrow.
+_FEWEST_COLUMNS = 8
+# Half the width and height of a cell's colour, in columns and rows: a gap is left between two.
+_HALF_WIDTH, _HALF_HEIGHT = 0.47, 0.45
+# From the matrix to a label at its left and to a night's name below it, pixels.
+_TO_LABEL, _TO_NIGHT = 6, 8
+# Letters of a label that are shown.
+_LABEL = 40
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
 _MARKS = {"other": "o", "missing": "x"}
 # Letters of a night's name that are shown.
@@ -41,24 +52,27 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     """
     if not nights or not labels:
         raise UserError("there is no night to draw", remedy="leave this picture out")
-    raster, top = new_picture(title, explanation, _ROW * len(labels) + 1.1)
-    columns = max(len(nights), 8)
-    box = _LABELS, top + 0.1, WIDTH - _LABELS - 0.3, _ROW * len(labels)
+    raster, top = new_picture(title, explanation, _ROW * len(labels) + _AROUND_MATRIX)
+    columns = max(len(nights), _FEWEST_COLUMNS)
+    width = WIDTH - _LABELS - _RIGHT_OF_MATRIX
+    box = _LABELS, top + _ABOVE_MATRIX, width, _ROW * len(labels)
     panel = PlotPanel(raster, box, (-0.5, columns - 0.5), (len(labels) - 0.5, -0.5), ground=PAPER)
     left, _, _, bottom = panel.corners
     places = {night: place for place, night in enumerate(nights)}
     rows = {label: place for place, label in enumerate(labels)}
     for (label, night), (count, state) in cells.items():
         x, y = places[night], rows[label]
-        panel.block(x - 0.47, x + 0.47, y - 0.45, y + 0.45, _COLOURS[state])
+        panel.block(
+            x - _HALF_WIDTH, x + _HALF_WIDTH, y - _HALF_HEIGHT, y + _HALF_HEIGHT, _COLOURS[state]
+        )
         text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
         raster.text(panel.x(x), panel.y(y), text, INK, points=NUMBER, anchor="mm")
     for label, place in rows.items():
-        name = drawable_text(label)[:40]
-        raster.text(left - 6, panel.y(place), name, MUTED, points=NUMBER, anchor="rm")
+        name = drawable_text(label)[:_LABEL]
+        raster.text(left - _TO_LABEL, panel.y(place), name, MUTED, points=NUMBER, anchor="rm")
     for night, place in places.items():
         name = drawable_text(night)[:_NIGHT]
         half = font(NUMBER, bold=False).getlength(name) / 2
-        at = panel.x(place), bottom + 8 + half
+        at = panel.x(place), bottom + _TO_NIGHT + half
         raster.text(*at, name, MUTED, points=NUMBER, upright=True)
     return raster.png()

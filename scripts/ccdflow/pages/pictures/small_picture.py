@@ -94,7 +94,7 @@ def draw_small_picture(image, *, key, unit="adu"):
     values += np.float32(1.5)
     if finite is not None:
         values[~finite] = 0
-    # Each line begins with the number of its filter: 0, none.
+    # Each line begins with the number of its PNG filter; 0: not filtered.
     lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)
     lines[:, 1:] = values[::-1]
     rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]

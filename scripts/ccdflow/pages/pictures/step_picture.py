@@ -15,12 +15,20 @@ from ccdflow.pages.pictures.canvas import (
     line_style,
     new_figure,
     png_bytes,
-    widen,
+    set_vertical_scale,
 )
-from ccdflow.pages.pictures.style import INK, LEFT, MUTED, WIDTH, drawable_text
-from ccdflow.pages.pictures.trend_picture import night_ticks, positions
+from ccdflow.pages.pictures.style import INK, MUTED, NIGHTS_STEP, drawable_text
+from ccdflow.pages.pictures.trend_picture import night_panel_box, night_ticks, positions
 
 _STEP_COLOUR = "#b34a4a"
+# Room below the last panel, inches.
+_BELOW_LAST = 0.25
+# Lines of at least this many nights have small markers, which would otherwise hide one another.
+_MANY_NIGHTS = 60
+# Sizes of markers, points.
+_MARKER, _SMALL_MARKER = 4.5, 2.5
+# Least room above and below the values: part of their level for a bias level, for a ratio.
+_LEAST_OF_LEVEL, _LEAST_OF_RATIO = 0.5, 0.05
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,11 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
         " profile."
     )
     with drawing():
-        figure, place = new_figure(title, explanation, height=2.05 * len(panels) + 0.25)
+        figure, place = new_figure(
+            title, explanation, height=NIGHTS_STEP * len(panels) + _BELOW_LAST
+        )
         for row, panel in enumerate(panels):
-            axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
+            axes = place(night_panel_box(row))
             unit = f"less median, {panel.unit}" if panel.is_level else "over median"
             label_axes(axes, panel.words[0].upper() + panel.words[1:], "", unit)
             _draw_lines(axes, panel, where)
@@ -119,12 +129,12 @@ def _draw_lines(axes, panel, where):
             values = values - middle
         elif middle > 0:
             values = values / middle
-        size = 4.5 if len(chosen) < 60 else 2.5
+        size = _MARKER if len(chosen) < _MANY_NIGHTS else _SMALL_MARKER
         unit = panel.unit.replace("e-", "e⁻")
         label = f"{drawable_text(line.name)}: {middle:.4g} {unit}".rstrip()
         axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
         drawn += values.tolist()
-    widen(axes, drawn, least=0.5 if panel.is_level else 0.05)
+    set_vertical_scale(axes, drawn, least=_LEAST_OF_LEVEL if panel.is_level else _LEAST_OF_RATIO)
 
 
 def _mark_nights(axes, where, nights, *, color, linestyle="-", named=False):

@@ -43,6 +43,18 @@ LEFT = 0.75
 SCALE_ROOM = 1.15
 """Room for the colour scale of an image and the numbers of the next panel."""
 
+NIGHTS_TOP = 0.35
+"""Room above the first panel of figures over the nights: its title and legend."""
+
+NIGHTS_HEIGHT = 1.35
+"""Height of a panel of figures over the nights."""
+
+NIGHTS_STEP = 2.05
+"""From one panel of figures over the nights to the next."""
+
+RIGHT = 0.2
+"""Room right of such a panel, for the end of its last night's name."""
+
 BELOW = 0.72
 """Room for the label of a horizontal axis and the title of the panel below it."""
 

@@ -16,9 +16,18 @@ from ccdflow.pages.pictures.canvas import (
     line_style,
     new_figure,
     png_bytes,
-    widen,
+    set_vertical_scale,
 )
-from ccdflow.pages.pictures.style import FAINT, LEFT, WIDTH, drawable_text
+from ccdflow.pages.pictures.style import (
+    FAINT,
+    LEFT,
+    NIGHTS_HEIGHT,
+    NIGHTS_STEP,
+    NIGHTS_TOP,
+    RIGHT,
+    WIDTH,
+    drawable_text,
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,8 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
     series = sorted({(point.camera, point.amplifier) for point in points})
     cameras = {point.camera for point in points}
     explanation = (
-        "Each point is one night's biases. What should stay the same is the electronics' own: a "
-        "jump is worth a look at what was changed that day."
+        "Each point is one night's biases. The electronics set these figures: after a jump, "
+        "look for what was changed that day."
     )
     with drawing():
         figure, place = new_figure(title, explanation, height=6.4)
@@ -88,7 +97,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             ("noise_ratio", "Noise of the combined bias, measured over predicted", "ratio"),
         )
         for row, (key, name, axis) in enumerate(panels):
-            axes = place((LEFT, 0.35 + 2.05 * row, WIDTH - LEFT - 0.2, 1.35))
+            axes = place(night_panel_box(row))
             for number, which in enumerate(series):
                 _draw_trend(
                     axes,
@@ -104,7 +113,9 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
                 axes.margins(y=0.6)
             if key == "noise_ratio":
                 # A few percent are the statistics of the measurement.
-                widen(axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2)
+                set_vertical_scale(
+                    axes, [1.0, *(p.noise_ratio for p in points if p.noise_ratio > 0)], least=0.2
+                )
             label_axes(axes, name, "", axis)
             night_ticks(axes, where)
             if highlight in where:
@@ -112,6 +123,11 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             if row == 0:
                 legend(axes)
         return png_bytes(figure)
+
+
+def night_panel_box(row):
+    """Return left, top, width and height, inches, of a panel over the nights; rows from 0."""
+    return LEFT, NIGHTS_TOP + NIGHTS_STEP * row, WIDTH - LEFT - RIGHT, NIGHTS_HEIGHT
 
 
 def positions(nights):

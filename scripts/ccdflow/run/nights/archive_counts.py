@@ -38,7 +38,7 @@ def summary(context, night, records):
     rows = context.rows_of(night)
     good = [row for row in rows if row.status == OK and not row.gone]
     return {
-        "statuses": Counter(row.shown[0] for row in rows),
+        "statuses": Counter(row.status_and_reason[0] for row in rows),
         "asked": sum(is_of_enabled_type(row, context.settings) for row in good),
         "types": Counter(row.facts["type"] for row in good),
         "records": Counter(record.kind for record in records),
@@ -75,7 +75,7 @@ def store_for_lines(context):
 
 def statuses(context):
     """Return how many frames of the archive have each status, as the table shows it."""
-    counts = Counter(row.shown[0] for row in context.store.rows.values())
+    counts = Counter(row.status_and_reason[0] for row in context.store.rows.values())
     return _sum(context, "statuses", counts)
 
 

@@ -189,7 +189,7 @@ class ClosedNights:
 
 
 class _Parsed(dict):
-    """The values of cells, of which each is parsed when it is asked for."""
+    """The values of cells: each is parsed when it is asked for."""
 
     def __init__(self, cells):
         super().__init__()
@@ -388,7 +388,9 @@ def _note(context, night, homes):
     """Return the note of a night: plain values by the names of their columns."""
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
-    groups = [g for g in context.groups.values() if reach[g.kind] == MASTERS and g.shown == night]
+    groups = [
+        g for g in context.groups.values() if reach[g.kind] == MASTERS and g.night_of_page == night
+    ]
     summaries = {archive_counts.NAME: archive_counts.summary(context, night, records)}
     for kind in context.chain:
         summaries |= kind.summary(context, night, records)

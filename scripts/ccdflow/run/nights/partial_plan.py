@@ -18,7 +18,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run import ledger, plan
-from ccdflow.run.context import Context
+from ccdflow.run.context import Context, Lookup
 from ccdflow.run.job import MASTERS
 from ccdflow.run.nights import archive_counts, closed_nights
 from ccdflow.run.nights.night_notes import (
@@ -116,7 +116,7 @@ class _Changes:
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
         self.products = {name for name in self.folders if not name.startswith("raw/")}
-        self.found = {file: at for folder in self.raw for file, at in self._list_frames(folder)}
+        self.stamps = {file: at for folder in self.raw for file, at in self._list_frames(folder)}
 
     def _list_frames(self, folder):
         """Yield (file, stamp) of the raw frames of a folder."""
@@ -162,7 +162,7 @@ class _Changes:
         segments = {paths.segment(row.night) for row in rows.values()}
         changed = set(self.raw)
         for file in rows:
-            if posixpath.dirname(file) in changed and file not in self.found:
+            if posixpath.dirname(file) in changed and file not in self.stamps:
                 raise NeedsWholePlan(f"{file} is gone")
             if not is_plain_name(file):
                 raise NeedsWholePlan(f"{file!r} is no plain name")
@@ -223,7 +223,7 @@ class _Opening:
         store, records = self._store(opened), OpenLedger(self._notes, sorted(opened))
         taken = self._take_in(store, records)
         inventory.update(
-            store, self._reading, only=self._changes.found, cores=cores, progress=progress
+            store, self._reading, only=self._changes.stamps, cores=cores, progress=progress
         )
         rows = dict(store.rows)
         more = {row.night for row in rows.values() if nights.is_closed(row.night)}
@@ -294,7 +294,7 @@ class _Opening:
         masters = {}
         for group in context.groups.values():
             if reach[group.kind] == MASTERS:
-                masters.setdefault(group.shown, {})[group.product] = group
+                masters.setdefault(group.night_of_page, {})[group.product] = group
         made = {job.night for job in partial.jobs.values() if reach[job.kind] == MASTERS}
         new = []
         for night in nights.opened | masters.keys():
@@ -311,7 +311,7 @@ class _Opening:
     def _check_order(self, new):
         """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""
         last = max(filter(is_dated, self._nights.closed), default="")
-        if not all(is_dated(group.shown) and group.shown > last for group in new):
+        if not all(is_dated(group.night_of_page) and group.night_of_page > last for group in new):
             raise NeedsWholePlan("a night with masters of its own is not the last one")
 
     def _check_copies(self, context, new):
@@ -330,7 +330,7 @@ def _restore_closed_nights(context):
         for group in nights.groups_of(night):
             context.groups[group.product] = group
     nights.products = frozenset(context.groups)
-    context.lookup("rows by night", lambda: RowsByNight(rows, nights.notes))
+    context.lookup(Lookup.ROWS_BY_NIGHT, lambda: RowsByNight(rows, nights.notes))
     for kind in context.chain:
         kind.restore(context, nights.first["kept"][kind.name])
 

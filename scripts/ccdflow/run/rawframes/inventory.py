@@ -447,7 +447,7 @@ def _is_young(stamp, now, settings):
 
 
 def _is_doubtful(before, stamp, fingerprint):
-    """Tell whether a file that looks as it did may be damaged where headers do not show it."""
+    """Tell whether a file of the same fingerprint may be damaged where headers do not show it."""
     if before is None or before.fingerprint != fingerprint:
         return False
     return before.stamp != stamp or before.status == SET_ASIDE

@@ -29,7 +29,7 @@ def cells(row):
     """Return the cells of a row under `COLUMNS`: they depend on this row alone."""
     return (
         shown_name(row.file), shown_name(row.night), row.camera, *_facts(row.facts),
-        row.fingerprint, *row.shown,
+        row.fingerprint, *row.status_and_reason,
     )  # fmt: skip
 
 

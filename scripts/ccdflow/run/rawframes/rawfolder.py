@@ -90,7 +90,7 @@ def look_through(raw, results=None):
     if place := walk.systems.get(raw.stat().st_dev):
         raise _no_raw_folder(raw, f"the folder is a part of {place}, the kernel's own tree")
     walk.go()
-    stamps, problems = walk.found, walk.problems
+    stamps, problems = walk.stamps, walk.problems
     if not stamps and problems:
         name, problem = min(problems.items())
         raise UserError(
@@ -161,7 +161,7 @@ class _Walk:
         self.raw = raw
         self.results = _identity(results)
         self.places = [os.path.realpath(each) for each in (raw, results) if each]
-        self.found, self.problems = {}, {}
+        self.stamps, self.problems = {}, {}
         # Folders yet to be looked into: path, those above it, and the link that led there.
         self.open = [("", frozenset(), "")]
         # By link, the number of folders that it led to.
@@ -215,7 +215,7 @@ class _Walk:
             f"{_ENDLESS} of more than {MOST_LINKED} folders, or {DEEPEST} below each other;"
             f" {_REMOVE}"
         )
-        self.found = {name: at for name, at in self.found.items() if not name.startswith(link)}
+        self.stamps = {name: at for name, at in self.stamps.items() if not name.startswith(link)}
         return True
 
     def is_of_results(self, path):
@@ -240,7 +240,7 @@ class _Walk:
             own = link or (f"{name}/" if is_link else "")
             self.open.append((f"{name}/", above, own))
         elif paths.is_raw_name(entry.name):
-            self.found[name] = atomic_write.stamp_of(entry)
+            self.stamps[name] = atomic_write.stamp_of(entry)
 
 
 def _identity(folder):

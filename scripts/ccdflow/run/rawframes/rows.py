@@ -39,7 +39,7 @@ FACTS = (
 
 # Facts that only tell groups apart and choose masters.
 _NOT_SHOWN = {"setting", "set_temperature", "temperature", "optics"}
-# Facts that pages show where there is a value: older pages know of none.
+# Facts that pages show only where there is a value: pages of older versions do not have them.
 _LATER = ("grism",)
 
 UNDATED = "undated"
@@ -177,7 +177,7 @@ class Row:
         return bool(self.gone) and self.stamp == ()
 
     @property
-    def shown(self):
+    def status_and_reason(self):
         """Status and reason as they stand in the table."""
         if self.gone:
             return RAW_MISSING, f"{self.gone}; its product is kept"

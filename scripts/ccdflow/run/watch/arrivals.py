@@ -232,7 +232,7 @@ class SeenFrames:
         self._marks = {}
 
     def new(self, stamps):
-        """Return those of some {file: stamp} that were not seen as they are."""
+        """Return the entries of {file: stamp} that were not seen with this stamp."""
         return {file: at for file, at in stamps.items() if self._marks.get(file) != hash(at)}
 
     def gone(self, stamps):

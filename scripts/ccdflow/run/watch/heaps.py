@@ -2,8 +2,8 @@
 
 glibc gives each thread a heap of its own, up to eight a core, and each grows to the most that any
 round asked of it. A watch has new threads in each round: few heaps, emptied after a whole round,
-stay as small as one round needs. It also puts blocks as large as the largest that was ever given
-back into the heaps, where a small one behind them keeps their room: large blocks stay outside.
+stay as small as one round needs. glibc also returns freed large blocks to these heaps, where a
+small block behind them pins their memory: large blocks stay outside.
 """
 
 from __future__ import annotations

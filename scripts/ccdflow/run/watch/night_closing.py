@@ -18,8 +18,9 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import is_dated
 from ccdflow.run.seal import is_read_again
 
-# Nights are closed when they have this part of the frames of the open ones: a note is written anew.
-_PART = 0.25
+# Nights are closed when they have at least this share of the frames of the nights that are open:
+# all notes are written anew each time.
+_LEAST_CLOSED_SHARE = 0.25
 
 
 def close_nights(session):
@@ -39,7 +40,7 @@ def close_nights(session):
     if session.looked is None or session.unmoved or context.unreadable:
         return False
     done, open_ = _done(session)
-    if not done or sum(row.night in done for row in rows) < _PART * len(rows):
+    if not done or sum(row.night in done for row in rows) < _LEAST_CLOSED_SHARE * len(rows):
         return False
     try:
         again = partial_plan.plan_again(context)
@@ -50,7 +51,8 @@ def close_nights(session):
         return False
     open_ |= {job.night for job in again.jobs.values()}
     unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_}
-    # No folder has this hash, nor has one that is not there any more.
+    # No folder has the empty hash, and a removed folder has no hash: the next plan opens these
+    # nights.
     folders = {**session.looked.folders, **dict.fromkeys(unsound, "")}
     ended = replace(again.context, jobs={}, elsewhere={})
     closed_nights.note_all_nights(ended, replace(session.looked, folders=folders))

@@ -15,7 +15,7 @@ from functools import cached_property
 from ccdflow import paths
 from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
-from ccdflow.run.context import Context, Planning, is_of_enabled_type, reduced_product
+from ccdflow.run.context import Context, Lookup, Planning, is_of_enabled_type, reduced_product
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, Job
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
@@ -26,14 +26,6 @@ from ccdflow.run.rawframes.rows import ARRIVING, OK, Row
 
 # The notes of a results folder: another process that did anything has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
-# Lookups of masters and setups by a context; a frame of the sky changes none of them.
-_OF_MASTERS = (
-    "groups", "groups by night", "nights of groups", "groups elsewhere", "by night", "shelf",
-)  # fmt: skip
-_OF_SETUPS = (
-    "shelves", "setup", "layout", "geometry", "profile", "spelled", "telling", "maps by night",
-    "pixels by night", "pixels for", "detector's setup", "response", "kin",
-)  # fmt: skip
 
 
 class PartOfAll(dict):
@@ -43,7 +35,7 @@ class PartOfAll(dict):
     ----------
     some : dict
     everything : dict
-        What is put in or removed is put in there or removed there as well.
+        Changes are made in both mappings.
     """
 
     def __init__(self, some, everything):
@@ -165,7 +157,7 @@ class WarmState:
         """The groups that each night's page shows, by product."""
         nights = {}
         for group in self.context.groups.values():
-            nights.setdefault(group.shown, {})[group.product] = group
+            nights.setdefault(group.night_of_page, {})[group.product] = group
         return nights
 
     @cached_property
@@ -180,7 +172,8 @@ class WarmState:
         return {
             name: value
             for name, value in self.context.lookups.items()
-            if name[0] in _OF_SETUPS or (name[0] in _OF_MASTERS and name[1] in masters)
+            if isinstance(name[0], Lookup)
+            and (name[0].is_of_setups or (name[0].is_of_masters and name[1] in masters))
         }
 
     # -- the plan ----------------------------------------------------------------------------------
@@ -295,7 +288,11 @@ class WarmState:
             groups=PartOfAll(groups, everything.groups),
             jobs={},
             elsewhere={},
-            _lookups={**self._kept, ("rows by product"): by_product, "rows by night": by_night},
+            _lookups={
+                **self._kept,
+                Lookup.ROWS_BY_PRODUCT: by_product,
+                Lookup.ROWS_BY_NIGHT: by_night,
+            },
         )
 
     # -- the work ----------------------------------------------------------------------------------
@@ -314,13 +311,10 @@ class WarmState:
         -------
         ccdflow.run.worker.Outcome
         """
-        chain = part.context.chain
-        outcome = worker.work(
+        outcome = worker.work_plan(
             part.context,
             part.jobs,
             threads=cores,
-            make=chain.make,
-            is_wide=lambda job: chain.by_name(job.kind).todo == "make",
             on_done=on_done,
         )
         for record in outcome.records.values():
@@ -328,12 +322,12 @@ class WarmState:
                 record = replace(record, boot=ledger.boot_id())
                 self.context.ledger[record.product] = self.made[record.product] = record
         for product, group in part.context.groups.items():
-            self._groups.setdefault(group.shown, {})[product] = group
+            self._groups.setdefault(group.night_of_page, {})[product] = group
         return outcome
 
 
 def _kinds_of(chain, light, nights):
-    """Return the kinds to plan: the first, those of frames of the sky, those of nights."""
+    """Return the kinds to plan: the first, the kinds of frames of the sky, the kinds of nights."""
     reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
     return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 

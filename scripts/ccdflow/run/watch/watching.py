@@ -13,24 +13,24 @@ import gc
 import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccdflow import paths, settings
-from ccdflow.errors import CcdflowError, UserError
+from ccdflow import settings
+from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures, ledger, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.job import FRAMES
 from ccdflow.run.nights import note_lines
-from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import ARRIVING
 from ccdflow.run.watch import (
     arrivals,
     complaints,
+    folder_claim,
     frame_lines,
     heaps,
+    looks,
     night_closing,
     page_pace,
     warm_state,
@@ -47,16 +47,8 @@ _PATIENCE = 10.0
 _REST = 2.0
 # The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
 _REST_TIMES = 5
-# Seconds after which the folder is looked through even where the kernel reports frames, for missed
-# ones.
-_LOOK = 10.0
-# At least this many times the last look: a look goes through all frames of the archive, and with a
-# million of them one every ten seconds would never end.
-_LOOK_TIMES = 20
 # In a round of more jobs no line waits for the width of the stars.
 _MOST_JOBS = 200
-# If this many files give no answer, no other one is tried.
-_MOST_AWAY = 8
 
 
 @dataclass
@@ -131,26 +123,25 @@ class Watch:
         self._patience = Patience(limit)
         self._quiet = arrivals.SettledFiles(values["raw"])
         self._warm = None
-        # Files as the last round found them; those of them that were incomplete.
+        # The files as the last round found them, and the incomplete files among them.
         self._seen, self._arriving = arrivals.SeenFrames(), set()
-        # The end of the last look through the raw folder, and the seconds that it took.
-        self._looked, self._look_took, self._gone = 0.0, 0.0, set()
-        # Files of the last look that no round had seen.
-        self._found = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
-        # Files that no round has done yet; none is tried before this time.
-        self._untried, self._not_before = {}, 0.0
+        # Files that no round has done yet, and the time before which no file is tried.
+        self._waiting_files, self._not_before = {}, 0.0
         # When a whole round is due, how long the last one took, and the last sign of life.
-        self._due, self._took, self._moved = 0.0, 0.0, 0.0
+        self._whole_round_at, self._round_seconds, self._sign_of_life = 0.0, 0.0, 0.0
         # When the last product of a single frame was made.
-        self._framed = 0.0
+        self._last_frame_at = 0.0
         self._complaints = complaints.Complaints(say, waits or (lambda _: None))
         # Nights whose pages were put off, and the lines of their frames, which wait for the widths
         # of stars in the nights' lists.
-        self._pace, self._begun = page_pace.PagePace(), {}
-        # The lock that no other watch on this folder gets while this one goes on.
-        self._lock = None
+        self._pace, self._open_lines = page_pace.PagePace(), {}
+        self.looks = looks.Looks(
+            values["raw"], values["results"], seen=self._seen, patience=self._patience,
+            complain=self._complaints.complain, pause=pause,
+        )  # fmt: skip
+        self.claim = folder_claim.FolderClaim(values["results"], self._patience)
 
     def end(self):
         """End the watch after the round that is at work."""
@@ -164,17 +155,16 @@ class Watch:
     @property
     def waiting(self):
         """The number of frames that no round has done; None if the folder was never read."""
-        if self._found is None:
+        if self.looks.unseen_files is None:
             return None
-        return len(self._seen.new({**self._found, **self._untried}))
+        return len(self._seen.new({**self.looks.unseen_files, **self._waiting_files}))
 
     # -- the loop ----------------------------------------------------------------------------------
 
     def run(self):
         """Watch until `end` is called; then make all products that are left."""
-        claim_folder(self)
-        # As in a run: threads that wait for the disk let others go on at once.
-        sys.setswitchinterval(0.0003)
+        self.claim.take_within_limit()
+        sys.setswitchinterval(worker.SWITCH_SECONDS)
         heaps.keep_few()
         source = self._open()
         try:
@@ -184,15 +174,14 @@ class Watch:
                     source = self._open()
         finally:
             source.close()
-        if self._due and not self.is_left:
+        if self._whole_round_at and not self.is_left:
             self._wait_for(self.round)
-        if self._lock is not None:
-            self._lock.close()
+        self.claim.give_up()
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
         # Frames that came before it was opened are found by a look.
-        self._looked = 0.0
+        self.looks.look_at_once()
         source, why = arrivals.source(self.values["raw"], self._way, self.is_ended.wait)
         if why:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({why})")
@@ -210,74 +199,22 @@ class Watch:
         # A folder that is looked through tells by the pause whether a frame still grows.
         stamps, news = None, source.news(self._pace.wait(self.pause) if is_told else self.pause)
         ready = self._quiet.of_news(news)
-        pause = max(_LOOK, _LOOK_TIMES * self._look_took)
-        is_time_to_look = time.monotonic() - self._looked >= pause
-        if news.is_more or is_time_to_look or not self._looked:
-            stamps = self._look()
+        if news.is_more or self.looks.is_due:
+            stamps = self.looks.look()
             if stamps is not None:
-                ready |= self._quiet.settled(self._found)
-        ready = self._untried = self._seen.new({**self._untried, **ready})
+                ready |= self._quiet.settled(self.looks.unseen_files)
+        ready = self._waiting_files = self._seen.new({**self._waiting_files, **ready})
         if source.way == arrivals.POLLING:
-            ready = self._answering(ready)
+            ready = self.looks.readable_files(ready)
         is_needed = ready or self._is_due() or self._pace.is_due()
         if is_needed and time.monotonic() >= self._not_before:
-            self._wait_for(lambda: _notice_alone(self, ready))
+            self._wait_for(lambda: self._notice_alone(ready))
         return stamps
-
-    def _look(self):
-        """Return the names and times of all raw frames; None where the folder cannot be read."""
-        raw, began = self.values["raw"], time.monotonic()
-        try:
-            stamps = self._patience.ask(
-                "look", lambda: rawfolder.list_raw(raw, self.values["results"])
-            )
-        except NoAnswer:
-            self._complaints.complain(
-                f"{raw} has not answered for {self._patience.seconds:g} s", "look"
-            )
-            return None
-        except (CcdflowError, OSError) as error:
-            self._complaints.complain(
-                complaints.problem_in_words(error, self.values["raw"]), "look"
-            )
-            return None
-        self._complaints.complain("", "look")
-        self._looked = time.monotonic()
-        self._look_took = self._looked - began
-        self._found, self._gone = self._seen.new(stamps), self._seen.gone(stamps)
-        return stamps
-
-    def _answering(self, ready):
-        """Return those files that can be read to their end within the limit.
-
-        Files read here come from memory afterwards. A folder of another machine may hang.
-        """
-        readable, raw = {}, Path(self.values["raw"])
-        for file, stamp in ready.items():
-            name = f"read {file}"
-            away = self._patience.hanging
-            if len(away) >= _MOST_AWAY and name not in away:
-                # More of them would tell nothing new.
-                continue
-            try:
-                self._patience.ask(
-                    name, lambda path=raw / file: _read_through(path), wait=self.pause
-                )
-            except NoAnswer:
-                late = f"{raw / file} has not been read within {self._patience.seconds:g} s"
-                self._complaints.complain(late if self._patience.is_late(name) else "", name)
-                continue
-            except OSError:
-                # The round reports the cause.
-                pass
-            self._complaints.complain("", name)
-            readable[file] = stamp
-        return readable
 
     def _is_due(self):
         """Tell whether a whole round is due, or a file has gone."""
-        is_time = self._due and time.monotonic() >= self._due
-        return bool(self._gone or is_time or self._profiles != self._profiles_now())
+        is_time = self._whole_round_at and time.monotonic() >= self._whole_round_at
+        return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 
     def _profiles_now(self):
         """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
@@ -286,11 +223,11 @@ class Watch:
 
     def _wait_for(self, work):
         """Do a round; say where it does not come back, and go on waiting."""
-        self._moved = time.monotonic()
+        self._sign_of_life = time.monotonic()
         while True:
             try:
                 self._patience.ask(
-                    complaints.ROUND, work, wait=self.pause, moved=lambda: self._moved
+                    complaints.ROUND, work, wait=self.pause, moved=lambda: self._sign_of_life
                 )
             except NoAnswer:
                 places = f"{self.values['raw']} or {self.values['results']}"
@@ -304,6 +241,17 @@ class Watch:
                 return
 
     # -- rounds ------------------------------------------------------------------------------------
+
+    def _notice_alone(self, ready):
+        """Do a round, unless another watch has taken a results folder that was replaced."""
+        try:
+            self.claim.take()
+        except (UserError, OSError) as error:
+            problem = complaints.problem_in_words(error, self.values["raw"])
+            self._complaints.complain(problem)
+            self._hold(Round(problem=problem))
+        else:
+            self.notice(ready)
 
     def notice(self, ready):
         """Do a short round for new frames where that is enough, else a whole one.
@@ -319,14 +267,14 @@ class Watch:
         """
         is_short = ready or self._pace.is_due()
         if is_short and self._warm is not None and not self._is_due():
-            done = self._short_round(ready)
-            if done is not None:
-                return done
+            outcome = self._short_round(ready)
+            if outcome is not None:
+                return outcome
         return self.round(ready)
 
     def _short_round(self, ready):
         """Make the products of new frames and of their night; None where that is not enough."""
-        done, draws = Round(is_short=True), self._pace.may_draw()
+        outcome, draws = Round(is_short=True), self._pace.may_draw()
         try:
             with lock.take_lock(Path(self.values["results"])):
                 if not self._warm.is_current():
@@ -334,28 +282,28 @@ class Watch:
                 began = time.monotonic()
                 part = self._warm.plan(ready, owed=self._pace.owed, draws=draws)
                 lines = frame_lines.FrameLines(
-                    part.context, part.jobs, self.say, is_short=True, begun=self._begun,
+                    part.context, part.jobs, self.say, is_short=True, begun=self._open_lines,
                     put_off=part.put_off,
                 )  # fmt: skip
-                planned = self._framed = time.monotonic()
-                outcome = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
+                planned = self._last_frame_at = time.monotonic()
+                made = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 if not part.put_off:
                     lines.end()
-                seconds = time.monotonic() - self._framed + planned - began
+                seconds = time.monotonic() - self._last_frame_at + planned - began
                 self._pace.note(part.put_off, seconds)
         except note_lines.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
-            done.problem = complaints.problem_in_words(error, self.values["raw"])
-            done.is_busy = isinstance(error, lock.Busy)
+            outcome.problem = complaints.problem_in_words(error, self.values["raw"])
+            outcome.is_busy = isinstance(error, lock.Busy)
         else:
-            done.records = list(outcome.records.values())
-            done.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
-            done.problem = outcome.full or "; ".join(outcome.unrecorded.values())
+            outcome.records = list(made.records.values())
+            outcome.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
+            outcome.problem = made.full or "; ".join(made.unrecorded.values())
             self._note_rows(part.rows)
-            done.arriving = len(self._arriving & ready.keys())
-        self._end(done, ready)
-        return done
+            outcome.arriving = len(self._arriving & ready.keys())
+        self._end(outcome, ready)
+        return outcome
 
     def _note_rows(self, rows):
         """Keep which frames are incomplete; say which ones are set aside."""
@@ -366,22 +314,22 @@ class Watch:
                 self._arriving.discard(row.file)
         self._complaints.name_set_aside(rows)
 
-    def _end(self, done, ready):
+    def _end(self, outcome, ready):
         """Note the end of a short round, and when a whole one is due."""
-        self._complaints.complain(done.problem)
+        self._complaints.complain(outcome.problem)
         now = time.monotonic()
-        if done.problem:
+        if outcome.problem:
             # The frames are new at the next look as well.
-            self._warm, self._due = None, now + _PATIENCE
+            self._warm, self._whole_round_at = None, now + _PATIENCE
             self._pace.forget()
-            self._hold(done)
+            self._hold(outcome)
             return
         self._seen.add(ready)
-        is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in done.records)
-        if done.records or done.arriving:
-            wait = 0.0 if is_odd else max(_REST, _REST_TIMES * self._took)
-            self._due = min(self._due or now + wait, now + wait)
-        self._show(done)
+        is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in outcome.records)
+        if outcome.records or outcome.arriving:
+            wait = 0.0 if is_odd else max(_REST, _REST_TIMES * self._round_seconds)
+            self._whole_round_at = min(self._whole_round_at or now + wait, now + wait)
+        self._show(outcome)
 
     def round(self, new_frames=None):
         """Make all that is wanted now.
@@ -396,61 +344,61 @@ class Watch:
         -------
         Round
         """
-        done, began = Round(), time.monotonic()
+        outcome, began = Round(), time.monotonic()
         self._pace.forget()
         self._profiles = self._profiles_now()
         try:
-            self._round(done)
+            self._round(outcome)
         except (UserError, OSError) as error:
             self._warm = None
-            done.problem = complaints.problem_in_words(error, self.values["raw"])
-            done.is_busy = isinstance(error, lock.Busy)
-        self._complaints.complain(done.problem)
-        if not done.problem:
-            self._seen.remove(self._gone)
+            outcome.problem = complaints.problem_in_words(error, self.values["raw"])
+            outcome.is_busy = isinstance(error, lock.Busy)
+        self._complaints.complain(outcome.problem)
+        if not outcome.problem:
+            self._seen.remove(self.looks.lost_files)
             self._seen.add(new_frames or {})
-            self._gone = set()
-        self._hold(done)
-        is_open = done.problem or done.arriving
-        self._due = time.monotonic() + _PATIENCE if is_open else 0.0
-        self._took = time.monotonic() - began
-        self._show(done)
-        if done.is_made:
+            self.looks.lost_files = set()
+        self._hold(outcome)
+        is_open = outcome.problem or outcome.arriving
+        self._whole_round_at = time.monotonic() + _PATIENCE if is_open else 0.0
+        self._round_seconds = time.monotonic() - began
+        self._show(outcome)
+        if outcome.is_made:
             self._let_go()
-        return done
+        return outcome
 
     def _let_go(self):
-        """Free all that was kept for frames of before, of which there may never be more."""
+        """Free what was kept for earlier frames, which may be the last ones of their kind."""
         forget_names()
         ledger.forget_texts()
         for kind in self.chain:
             kind.let_go()
-        # Figures are rings of objects, and Python looks for old ones the more rarely the more there
-        # is beside them.
+        # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
+        # number of objects grows.
         gc.collect()
         heaps.give_back()
 
-    def _hold(self, done):
+    def _hold(self, outcome):
         """Let some time pass after a problem, unless the folder is busy: a lock costs nothing."""
-        is_long = done.problem and not done.is_busy
+        is_long = outcome.problem and not outcome.is_busy
         self._not_before = time.monotonic() + (_PATIENCE if is_long else 0.0)
 
-    def _show(self, done):
-        if done.is_made:
+    def _show(self, outcome):
+        if outcome.is_made:
             try:
-                self.after(done)
+                self.after(outcome)
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
-    def _round(self, done):
+    def _round(self, outcome):
         """Do a whole round: plan, make, finish; once more where nights were closed after it."""
-        if self._plan_and_work(done, may_close=True):
-            # Contexts and their lookups are rings of objects: they keep all that was planned.
+        if self._plan_and_work(outcome, may_close=True):
+            # Contexts and their lookups are reference cycles: they keep all that was planned.
             gc.collect()
-            self._plan_and_work(done, may_close=False)
+            self._plan_and_work(outcome, may_close=False)
 
-    def _plan_and_work(self, done, *, may_close):
-        """Return whether nights were closed, of which the next plan need not know much."""
+    def _plan_and_work(self, outcome, *, may_close):
+        """Plan and work; return whether nights were closed: the next plan has less to read then."""
         results, last = Path(self.values["results"]), self._warm
         # All that the last round left is given up but the notes: the new plan needs its room.
         self._warm, made = None, {} if last is None else last.made
@@ -473,10 +421,10 @@ class Watch:
         )  # fmt: skip
         before.clear()
         try:
-            self._work(running, done)
+            self._work(running, outcome)
             closed = running.context.closed
             is_stale = closed is not None and not closed.is_beside(results)
-            if done.problem or is_stale:
+            if outcome.problem or is_stale:
                 return is_stale
             if may_close and night_closing.close_nights(running):
                 return True
@@ -486,39 +434,37 @@ class Watch:
             running.lock.close()
 
     def _note_life(self):
-        self._moved = time.monotonic()
+        self._sign_of_life = time.monotonic()
 
-    def _work(self, running, done):
+    def _work(self, running, outcome):
         """Make the products of a round and say what came of it."""
         context, jobs = running.context, list(running.plan.jobs.values())
         rows = context.store.rows.values()
-        done.arriving = sum(row.status == ARRIVING for row in rows)
+        outcome.arriving = sum(row.status == ARRIVING for row in rows)
         self._note_rows(rows)
         began = time.monotonic()
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
             lines = frame_lines.FrameLines(
-                context, jobs, self.say, is_short=is_short, begun=self._begun
+                context, jobs, self.say, is_short=is_short, begun=self._open_lines
             )
-            outcome = worker.work(
+            made = worker.work_plan(
                 context,
                 jobs,
                 threads=self.cores,
-                make=self.chain.make,
-                is_wide=lambda job: self.chain.by_name(job.kind).todo == "make",
                 on_done=self._teller(lines),
             )
             lines.end()
-            done.records += outcome.records.values()
-            done.problem = outcome.full
-            done.problem = done.problem or "; ".join(outcome.unrecorded.values())
-        done.nights = sorted({*done.nights, *(job.night for job in jobs if job.night)})
+            outcome.records += made.records.values()
+            outcome.problem = made.full
+            outcome.problem = outcome.problem or "; ".join(made.unrecorded.values())
+        outcome.nights = sorted({*outcome.nights, *(job.night for job in jobs if job.night)})
         session.finish(running)
         if jobs:
             for line in failures.lines_on_failures(context.results, running.failed):
                 self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
-                self.chain, outcome.records.values(), time.monotonic() - began
+                self.chain, made.records.values(), time.monotonic() - began
             )
             if line:
                 self.say(line)
@@ -529,63 +475,7 @@ class Watch:
         def tell(record):
             self._note_life()
             if self.chain.by_name(record.kind).reach == FRAMES:
-                self._framed = self._moved
+                self._last_frame_at = self._sign_of_life
             lines.add(record)
 
         return tell
-
-
-def _read_through(path):
-    """Read a file to its end, so that it is in memory."""
-    with path.open("rb", buffering=0) as file:
-        while file.read(1 << 22):
-            pass
-
-
-def claim_folder(watch):
-    """Keep other watches off the results folder until this one has ended.
-
-    Two of them would make each frame twice: between its rounds a watch leaves the lock of
-    runs to `snakemake`.
-
-    Parameters
-    ----------
-    watch : Watch
-
-    Raises
-    ------
-    Busy
-        If another watch is at work there.
-    """
-    # The first round says all other problems.
-    with suppress(NoAnswer, OSError):
-        try:
-            watch._patience.ask("claim", lambda: _claim(watch))
-        except lock.Busy:
-            raise
-        except UserError:
-            pass
-
-
-def _claim(watch):
-    """Take the lock of watches, or make sure that it is still where other ones look for it."""
-    results = Path(watch.values["results"])
-    held = watch._lock
-    if held is not None and not lock.is_in_place(held, results, paths.WATCH_LOCK):
-        # The folder was replaced.
-        held.close()
-        held = watch._lock = None
-    if held is None:
-        watch._lock = lock.take_lock(results, paths.WATCH_LOCK)
-
-
-def _notice_alone(watch, ready):
-    """Do a round, unless another watch has taken a results folder that was replaced."""
-    try:
-        _claim(watch)
-    except (UserError, OSError) as error:
-        problem = complaints.problem_in_words(error, watch.values["raw"])
-        watch._complaints.complain(problem)
-        watch._hold(Round(problem=problem))
-    else:
-        watch.notice(ready)

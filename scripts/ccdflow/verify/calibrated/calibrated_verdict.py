@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -33,6 +35,7 @@ from ccdflow.verify.comparing.comparing import (
 from ccdflow.verify.comparing.extensions import check_extensions, check_packed, same_names
 from ccdflow.verify.comparing.source_cards import CALIBRATED, same_cards
 from ccdflow.verify.reading.accounts import (
+    CalibratedAccount,
     account_of_calibrated,
     product_of,
     raw_file,
@@ -112,9 +115,8 @@ def verify_calibrated(headers, path, results):
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
             difference, note = _verify_image(
-                hdus=hdus, frame=frame, hdu=hdu, headers=headers, account=account, files=files,
-                results=results,
-            )  # fmt: skip
+                OpenedFrame(headers, hdus, frame, account, files, results), hdu
+            )
             largest = max(largest, difference)
             notes |= {note} - {""}
             pixels += hdus[hdu].data.size
@@ -122,59 +124,112 @@ def verify_calibrated(headers, path, results):
     return {"compared": compared, "pixels": pixels, "largest": largest}
 
 
-def _verify_image(hdus, frame, hdu, headers, account, files, results):
+@dataclass(frozen=True)
+class OpenedFrame:
+    """A calibrated frame, opened, and what it is compared with.
+
+    Attributes
+    ----------
+    headers : list of astropy.io.fits.Header
+        Of the calibrated frame.
+    hdus : list of astropy.io.fits.ImageHDU
+        The same, uncompressed; the first one may be a primary HDU.
+    frame : astropy.io.fits.HDUList
+        The reduced frame.
+    account : ccdflow.verify.reading.accounts.CalibratedAccount
+    files : dict of str to pathlib.Path
+        The masters' files by their kind.
+    results : pathlib.Path
+    """
+
+    headers: list[fits.Header]
+    hdus: list[fits.ImageHDU]
+    frame: fits.HDUList
+    account: CalibratedAccount
+    files: dict[str, Path]
+    results: Path
+
+    @property
+    def first(self):
+        """The first header of the calibrated frame."""
+        return self.headers[0]
+
+    @property
+    def by_name(self):
+        """The HDUs of the calibrated frame by their names."""
+        return {each.name: each for each in self.hdus}
+
+    def number_of_image(self, hdu):
+        """Return the number of an image among the images, from 0."""
+        return [n for n, each in enumerate(self.headers) if "NAMPS" in each].index(hdu)
+
+
+def _verify_image(opened, hdu):
     """Return the largest difference of an image's pixels, and how its errors were compared."""
-    header, reduced = with_shared(headers[hdu], headers[0]), frame[hdu].header
-    cuts = {kind: master.cut for kind, master in account.masters.items()}
-    planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in files.items()}
-    number_of_image = [n for n, each in enumerate(headers) if "NAMPS" in each].index(hdu)
-    if "SHUTCOR" in headers[0]:
-        must_have(headers[0], "FLATIM")
-        planes["flat"] = shutters.flat_over_factor(
-            planes["flat"], headers[0], frame[0].header, results, number_of_image
-        )
-    bias = planes["bias"].header if "bias" in planes else None
-    readouts = readouts_of(header, headers[0], reduced, bias)
-    unit, converts, in_electrons = _unit_of(reduced, readouts)
-    image = remade_calibration.CalibratedImage(
-        account=account, reduced=frame[hdu].data, planes=planes, readouts=readouts,
-        unit=unit, converts=converts,
-    )  # fmt: skip
-    stored_pixels, suffix = _pixels_of(hdus[hdu]), str(hdu) if hdu else ""
-    _check_steps(header, headers[0], image, account)
-    _check_gain(header, headers[0], image, reduced, results)
+    header, reduced = with_shared(opened.headers[hdu], opened.first), opened.frame[hdu].header
+    image, in_electrons = _image_of(opened, hdu, header)
+    stored_pixels = _pixels_of(opened.hdus[hdu])
+    _check_steps(header, opened.first, image, opened.account)
+    _check_gain(header, opened.first, image, reduced, opened.results)
     _check_renamed(header, reduced)
-    is_measured = "GAINMEAS" in headers[0] or "SHUTCOR" in headers[0]
+    is_measured = "GAINMEAS" in opened.first or "SHUTCOR" in opened.first
     largest = _same_pixels(stored_pixels, image, half_step(header), is_measured=is_measured)
     noise = standard_errors.variance_terms_of(
-        header, readouts, planes, account, converts=converts, in_electrons=in_electrons
-    )
+        header, image.readouts, image.planes, opened.account, converts=image.converts,
+        in_electrons=in_electrons,
+    )  # fmt: skip
     smooth = None if noise is None else remade_calibration.smooth_of(image)
     remade_calibration.check_sky(header, image, noise, smooth)
     remade_calibration.check_saturation(header, image, reduced)
-    names = {each.name: each for each in hdus}
-    compared, errors, error_step = "", None, 0.0
+    stored = masking.StoredPlanes(
+        pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0, noise=noise,
+        in_electrons=in_electrons, number=opened.number_of_image(hdu),
+    )  # fmt: skip
+    names, suffix, compared = opened.by_name, str(hdu) if hdu else "", ""
     if f"UNCERT{suffix}" in names and noise is not None:
         uncertainty = names[f"UNCERT{suffix}"]
-        errors, error_step = _pixels_of(uncertainty), half_step(uncertainty.header)
-        _check_noise(header, image, noise)
-        # Pixels that are stored in steps are not those that the errors are made of.
-        exact_pixels = None if "QUANSTEP" in header else stored_pixels
-        compared = remade_calibration.check_errors(
-            errors, image, noise=noise, smooth=smooth, calibrated=exact_pixels, step=error_step
+        stored = replace(
+            stored, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
         )
-        _check_unit(uncertainty.header, header["BUNIT"])
+        compared = _verify_errors(header, uncertainty.header, image, stored, smooth)
     if f"MASK{suffix}" in names:
         mask = _pixels_of(names[f"MASK{suffix}"])
-        stored = masking.StoredPlanes(
-            pixels=stored_pixels, step=half_step(header), errors=errors, error_step=error_step,
-            noise=noise, in_electrons=in_electrons, number=number_of_image,
-        )  # fmt: skip
-        _check_mask(
-            mask=mask, image=image, frame=frame, hdu=hdu, header=header, first=headers[0],
-            stored=stored, results=results,
-        )  # fmt: skip
+        _check_mask(mask, image, MaskSources(opened, hdu, header, stored))
     return largest, compared
+
+
+def _image_of(opened, hdu, header):
+    """Return the `CalibratedImage` of an HDU, and whether its reduced frame is in electrons."""
+    account, first, reduced = opened.account, opened.first, opened.frame[hdu].header
+    cuts = {kind: master.cut for kind, master in account.masters.items()}
+    planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in opened.files.items()}
+    if "SHUTCOR" in first:
+        must_have(first, "FLATIM")
+        planes["flat"] = shutters.flat_over_factor(
+            planes["flat"], first, opened.frame[0].header, opened.results,
+            opened.number_of_image(hdu),
+        )  # fmt: skip
+    bias = planes["bias"].header if "bias" in planes else None
+    readouts = readouts_of(header, first, reduced, bias)
+    unit, converts, in_electrons = _unit_of(reduced, readouts)
+    image = remade_calibration.CalibratedImage(
+        account=account, reduced=opened.frame[hdu].data, planes=planes, readouts=readouts,
+        unit=unit, converts=converts,
+    )  # fmt: skip
+    return image, in_electrons
+
+
+def _verify_errors(header, error_header, image, stored, smooth):
+    """Compare the standard errors of an image, and return how they were compared."""
+    _check_noise(header, image, stored.noise)
+    # Pixels that are stored in steps are not those that the errors are made of.
+    exact_pixels = None if "QUANSTEP" in header else stored.pixels
+    compared = remade_calibration.check_errors(
+        stored.errors, image, noise=stored.noise, smooth=smooth, calibrated=exact_pixels,
+        step=stored.error_step,
+    )  # fmt: skip
+    _check_unit(error_header, header["BUNIT"])
+    return compared
 
 
 def _check_unit(header, unit):
@@ -353,18 +408,42 @@ def _check_dark(first, reduced, dark, scale):
         same_figure(first, "DARKDTMP", degrees[1] - degrees[0], least=0.05)
 
 
-def _check_mask(mask, image, frame, hdu, header, first, stored, results):
+@dataclass(frozen=True)
+class MaskSources:
+    """All but masters and image that the mask of an image follows from.
+
+    Attributes
+    ----------
+    opened : OpenedFrame
+    hdu : int
+        The image.
+    header : astropy.io.fits.Header
+        Of the image, with the cards that all images share.
+    stored : ccdflow.verify.calibrated.masking.StoredPlanes
+    """
+
+    opened: OpenedFrame
+    hdu: int
+    header: fits.Header
+    stored: masking.StoredPlanes
+
+
+def _check_mask(mask, image, sources):
     """Raise unless a mask has the bits that its sources give, and no others.
 
     Parameters
     ----------
-    stored : ccdflow.verify.calibrated.masking.StoredPlanes
+    mask : numpy.ndarray of shape (ny, nx), int16
+        The product's.
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    sources : MaskSources
     """
+    opened, header, stored = sources.opened, sources.header, sources.stored
     bits_of_sources = np.zeros(mask.shape, np.int16)
     for plane in image.planes.values():
         bits_of_sources |= plane.flags
-    suffix = str(hdu) if hdu else ""
-    reduced = frame[hdu].header
+    frame, suffix = opened.frame, str(sources.hdu) if sources.hdu else ""
+    reduced = frame[sources.hdu].header
     if f"MASK{suffix}" in [each.name for each in frame]:
         bits_of_sources |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
@@ -382,7 +461,7 @@ def _check_mask(mask, image, frame, hdu, header, first, stored, results):
     expected.add(SATURATED, sure, possible=possible)
     masking.add_uncovered(expected, image)
     masking.add_not_linear(expected, mask, image, header, reduced)
-    masking.add_bad_pixels(expected, first, results, stored.number)
+    masking.add_bad_pixels(expected, opened.first, opened.results, stored.number)
     masking.add_scaled_dark(expected, image, stored)
     masking.add_neighbours(expected, mask, stored.pixels, stored.step)
     if stored.errors is not None:

@@ -15,7 +15,7 @@ from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 # on purpose.
 # Rounds of L.A.Cosmic.
 _ROUNDS = 4
-# Relative and absolute tolerance of CRFWHM, pixels; and that of pixels that are stored in steps.
+# Relative and absolute tolerance of CRFWHM, pixels; the same where pixels are stored in steps.
 _WIDTH, _WIDTH_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
 # Pixels of a row and of a column whose medians are the surroundings of a star.
 _LONG = 9

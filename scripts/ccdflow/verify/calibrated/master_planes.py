@@ -17,7 +17,7 @@ _LEAST_FLAT = 1e-3
 # Response below which a pixel is not lit.
 _UNLIT_BELOW = 0.2
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
-# Errors by which a pixel's own light stands out: as calibrate/master_noise.py has it.
+# Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
 _OWN_LIGHT_SIGMA = 4.0
 # Rows and columns of the tiles of a dark.
 _TILE = 24

@@ -36,8 +36,8 @@ _KEPT_VARIANCE = 0.97334
 _SATURATION_MARGIN = 3.0
 # Relative, of the noise of the sky: pixels are float32, and the median of their squares jumps.
 _SKY_PART = 1e-3
-# SATURATE is that of the most sensitive pixels but one in a thousand, whose response is this at
-# least.
+# SATURATE follows from the response that this part of a flat's pixels does not exceed, and from no
+# smaller response than the second number.
 _BRIGHTEST, _LEAST_FLAT = 0.999, 1e-3
 # Halvings of an interval: float64 has 53 bits.
 _HALVINGS = 60

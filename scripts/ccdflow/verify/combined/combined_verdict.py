@@ -190,14 +190,14 @@ class _RemadeImage:
             counts=self._counts,
         )
         self.makers.add(remade.maker)
-        # A dark is a small difference of large numbers: it is rounded as those are.
+        # A dark is a small difference of large numbers, whose rounding it has.
         scale = remade.scale if account.has_light else 1.0
         other = np.where(np.isnan(remade.image), np.nan, remade.other)
         nearer = np.abs(image - other) < np.abs(image - remade.image)
         nearest = np.where(nearer, other, remade.image)
         steps = tolerances.STEPS + 2 * bool(account.levels)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
-        kept_values.decide(
+        kept_values.match_doubtful_pixels(
             image,
             nearest,
             remade=remade,

@@ -80,10 +80,11 @@ def standard_errors(stack, kept, method):
         return np.where(count > 1, scatter / np.sqrt(count), np.nan)
 
 
-def decide(image, nearest, remade, method, gains, rows, limit):
-    """Exchange pixels that no decision makes where several values are near the limit, in place.
+def match_doubtful_pixels(image, nearest, remade, method, gains, rows, limit):
+    """Try all choices of the doubtful values of a pixel; keep the result closest to the product.
 
-    Each of those values may have been kept or rejected: all choices are tried.
+    A value near the limit of rejection is doubtful: it may have been kept or rejected. `nearest`
+    is changed in place, where it differs from the product by more than is allowed.
 
     Parameters
     ----------

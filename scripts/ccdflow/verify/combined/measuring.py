@@ -34,7 +34,7 @@ _CLIP_ROUNDS = 20
 # Scatter of rounding to whole numbers: sigma is no smaller.
 _LEAST_SIGMA = 12**-0.5
 # Consecutive differences share a frame, so their variances are correlated by 1/4: the variance of
-# their mean is this many times that of independent ones.
+# their mean is this many times larger than without the correlation.
 _CORRELATED = 1.5
 # Normal values that are combined to measure the variance of a statistic, and the least and largest
 # number of trials: the ratio is known to 0.6 % by 3,000 trials of 100 values, and compared to 3 %.
@@ -47,7 +47,7 @@ _GAIN_FRAMES = 5
 _GAIN_LIGHT = 30
 # A gain needs this many pixels: fewer leave an error above 5 %.
 _GAIN_PIXELS = 1000
-# Rounds of clipping for a gain: twice as many as the products' own, so that it has settled.
+# Rounds of clipping for a gain: twice the number of the products', so that it has settled.
 _GAIN_ROUNDS = 6
 # The median of the square of a standard normal value (chi square of one degree of freedom).
 _MEDIAN_OF_SQUARES = 0.4549

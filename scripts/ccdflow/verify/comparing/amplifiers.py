@@ -16,8 +16,8 @@ ROUNDING = 1 / 12
 _MANY = 2000
 # Values that are drawn at most, trials at most, and the seed: the same figures each time.
 _DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
-# A level's variance may be off by this part (6 % of its noise), and by this, adu^2; that of a level
-# for the whole frame by half of a pixel's rounding.
+# A level's variance may be off by this part (6 % of its noise), and by this, adu^2. The variance of
+# one level for the whole frame may be off by half of a pixel's rounding.
 _LEVEL_PART, _LEAST_LEVEL = 0.12, 0.002
 # The recipe of the overscan.
 _SHARED = ("OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS")

@@ -6,7 +6,7 @@ from ccdflow.verify.comparing.amplifiers import card, tails_of
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.accounts import is_of_first_version
 
-# All of them are there or none, of an amplifier where they are numbered.
+# The cards of a group are all there or all absent, numbered ones for each amplifier.
 _TOGETHER = (
     ("LTV1", "LTV2", "LTM1_1", "LTM2_2"),
     ("CLIPSIG", "CLIPITER"),

@@ -62,7 +62,7 @@ def check_sums(content):
         # Cards of the camera that break the standard are kept as they are.
         warnings.simplefilter("ignore")
         try:
-            # The sums of tiles are those of the table that holds them.
+            # The checksums of tiles are in the header of the table that holds the tiles.
             as_stored = {"lazy_load_hdus": False, "disable_image_compression": True}
             with fits.open(io.BytesIO(content), **as_stored) as hdus:
                 headers = [hdu.header for hdu in hdus]

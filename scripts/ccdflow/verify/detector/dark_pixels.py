@@ -20,7 +20,7 @@ from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, VARIES
 _SAMPLE = 128
 # This many pixels of each dark are read at once.
 _STRIP = 1 << 17
-# Chance of a good pixel to be off its line by as much as a bad one.
+# Chance that a good pixel departs from its line like a bad one.
 _CHANCE = 1e-6
 # The rate of a hot pixel is this many standard errors above the median.
 _SIGMA = 5.0

@@ -17,7 +17,7 @@ import numpy as np
 _TILE = 64
 # Rows of a tile that are sampled.
 _ROWS = 8
-# One column in so many of those counts.
+# One column in this many counts in those rows.
 _COLUMNS = 4
 # That holds for tiles of this many columns; in narrower ones each column counts.
 _WIDE = 32
@@ -27,7 +27,7 @@ _STANDS_OUT = 4.0
 _SHARP = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _BRIGHT = 2500.0
-# One row in so many gives the least variance.
+# One row in this many gives the least variance.
 _SAMPLED = 4
 
 

@@ -24,7 +24,7 @@ _ROWS = 64
 # Exposures of a smaller relative difference count as one.
 _SAME = 0.01
 # A lamp that scatters by more is not steady.
-_STEADY = 0.02
+_MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this.
 _LEAST_LAMP = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
@@ -323,7 +323,7 @@ def _mean_of(series):
         for same_exposure in repeated
     ]
     lamp = max(float(np.sqrt(np.mean(np.square(spread)))), _LEAST_LAMP)
-    if lamp > _STEADY:
+    if lamp > _MOST_LAMP_SCATTER:
         return np.nan, np.nan
     levels = np.array([series.levels[same_exposure].mean() for same_exposure in sets])
     errors = levels * lamp / np.sqrt([len(same_exposure) for same_exposure in sets])

@@ -9,30 +9,30 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ccdflow.camera.proposing.findings import ends_on
+from ccdflow.pages.pictures.style import FAINT, INK, PAPER, SERIES, WHITE
 
-INK, PAPER, GRID = "#30363b", "#fbfaf7", "#d8d6d0"
-"""Colours of text, ground and lines."""
+# Colours of science pixels, of sections that the header claims, and of the overscan that is used.
+_DATA, _CLAIM, _USED = SERIES[:3]
+# The colour of columns of the overscan that are left out.
+_LEFT_OUT = "#c0392b"
 
-DATA, USED, OUT, CLAIM = "#1f6fa8", "#2b8a6b", "#c0392b", "#c65d12"
-"""Colours of science pixels, overscan used, columns left out, and sections that the header claims.
-"""
-
-MOST_IMAGES = 4
-"""A file of more images shows the first of them: they are alike."""
+# A file of more images shows the first of them: they are alike.
+_MOST_IMAGES = 4
 
 # Pixels of a side of the drawn image, at least.
 _THUMBNAIL = 400
 
 
-def proposal_picture(proposal, images, *, title):
+def proposal_picture(findings, images, *, title):
     """Draw the image, the levels along it, and the strips from near.
 
     Parameters
     ----------
-    proposal : ccdflow.camera.proposing.proposal.Proposal
+    findings : sequence
+        Of each image that was looked at: what was found in it, as a
+        `ccdflow.camera.proposing.image_examination.ImageFindings`.
     images : list of numpy.ndarray or None
-        The pixels of each HDU that were looked at, shape (ny, nx), adu; not changed.
+        The pixels of each HDU, shape (ny, nx), adu; not changed.
     title : str
 
     Returns
@@ -40,7 +40,7 @@ def proposal_picture(proposal, images, *, title):
     bytes
         A PNG.
     """
-    images_shown = proposal.seen[:MOST_IMAGES]
+    images_shown = findings[:_MOST_IMAGES]
     figure = Figure(
         figsize=(13, 0.9 + 4.3 * len(images_shown)), facecolor=PAPER, layout="constrained"
     )
@@ -52,7 +52,7 @@ def proposal_picture(proposal, images, *, title):
         panels = [figure.add_subplot(grid[number, column]) for column in range(3)]
         for panel in panels:
             _style_panel(panel)
-        prefix = f"HDU {seen.hdu}: " if len(proposal.seen) > 1 else ""
+        prefix = f"HDU {seen.hdu}: " if len(findings) > 1 else ""
         _draw_image(panels[0], images[seen.hdu], seen, prefix)
         _draw_levels(panels[1], axis)
         _draw_strip(panels[2], seen, axis)
@@ -66,12 +66,12 @@ def _axis_of(seen):
 
 
 def _style_panel(panel):
-    panel.set_facecolor("white")
+    panel.set_facecolor(WHITE)
     panel.tick_params(colors=INK, labelsize=8)
-    panel.grid(color=GRID, linewidth=0.5)
+    panel.grid(color=FAINT, linewidth=0.5)
     panel.set_axisbelow(True)
     for side in panel.spines.values():
-        side.set_color(GRID)
+        side.set_color(FAINT)
 
 
 def _draw_image(panel, image, seen, prefix):
@@ -94,14 +94,14 @@ def _draw_image(panel, image, seen, prefix):
     )
     panel.grid(visible=False)
     for name, data, strips in seen.amplifiers:
-        _outline(panel, data, DATA)
+        _outline(panel, data, _DATA)
         for strip in strips:
-            _outline(panel, strip, USED)
+            _outline(panel, strip, _USED)
         middle = ((data.x0 + data.x1) / 2, (data.y0 + data.y1) / 2)
-        panel.text(*middle, name, color=DATA, ha="center", va="center", fontsize=11, weight="bold")
+        panel.text(*middle, name, color=_DATA, ha="center", va="center", fontsize=11, weight="bold")
     for keyword, region in seen.claimed:
         if keyword == "BIASSEC":
-            _outline(panel, region, CLAIM, dashed=True)
+            _outline(panel, region, _CLAIM, dashed=True)
     text = f"{prefix}data (blue), overscan (green)"
     if "BIASSEC" in dict(seen.claimed):
         text += ", BIASSEC (dashed)"
@@ -132,7 +132,7 @@ def _draw_levels(panel, axis):
     panel.plot(positions, axis.levels - base, color=INK, linewidth=0.8)
     panel.set_yscale("symlog", linthresh=max(5 * axis.read_noise, 1))
     for strip in axis.strips:
-        panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=USED, alpha=0.25, linewidth=0)
+        panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=_USED, alpha=0.25, linewidth=0)
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
     panel.set_ylabel(f"adu above {base:.0f}", fontsize=8, color=INK)
     panel.set_title(f"mean of the {axis.name}, log scale", fontsize=9, color=INK, loc="left")
@@ -143,7 +143,7 @@ def _draw_strip(panel, seen, axis):
     if not axis.strips:
         _write_why_no_strip(panel, seen)
         return
-    used = {x for region in _used_overscan(seen) for x in ends_on(axis, region)}
+    used = {x for region in _used_overscan(seen) for x in axis.ends_of(region)}
     first, last = _range_near_strips(axis, used)
     level = min(strip.level for strip in axis.strips)
     strips_shown = [s for s in axis.strips if s.start >= first and s.stop <= last]
@@ -202,9 +202,9 @@ def _draw_points(panel, axis, first, last, strips, used, level):
     is_other = ~(np.array(in_used) | np.array(in_left))
     values = axis.levels[first:last] - level
     for flags, colour, label, marker in (
-        (np.array(in_used), USED, "used as overscan", "o"),
-        (np.array(in_left), OUT, "left out", "X"),
-        (is_other, DATA, "science, or not used", "s"),
+        (np.array(in_used), _USED, "used as overscan", "o"),
+        (np.array(in_left), _LEFT_OUT, "left out", "X"),
+        (is_other, _DATA, "science, or not used", "s"),
     ):
         low, high = panel.get_ylim()
         if (flags & (values > low) & (values < high)).any():
@@ -213,7 +213,7 @@ def _draw_points(panel, axis, first, last, strips, used, level):
             )
     for strip in strips:
         if strip.start in used:
-            panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=USED, alpha=0.12, linewidth=0)
+            panel.axvspan(strip.start + 0.5, strip.stop + 0.5, color=_USED, alpha=0.12, linewidth=0)
 
 
 def _name_strips(panel, seen, axis, level, room):
@@ -223,14 +223,14 @@ def _name_strips(panel, seen, axis, level, room):
     strips = {(strip.start, strip.stop): strip for strip in axis.strips}
     for name, _, regions in seen.amplifiers:
         for region in regions:
-            strip = strips.get(ends_on(axis, region))
+            strip = strips.get(axis.ends_of(region))
             if strip is None:
                 continue
             panel.text(
                 (strip.start + strip.stop + 1) / 2,
                 strip.level - level + 0.6 * room,
                 name,
-                color=USED,
+                color=_USED,
                 ha="center",
                 weight="bold",
                 clip_on=True,
@@ -242,13 +242,13 @@ def _draw_claim(panel, seen, axis, first, last):
     region = dict(seen.claimed).get("BIASSEC")
     if region is None:
         return
-    start, stop = ends_on(axis, region)
+    start, stop = axis.ends_of(region)
     if stop <= first or start >= last:
         return
     panel.plot(
         [max(start, first) + 0.5, min(stop, last) + 0.5],
         [0.03, 0.03],
-        color=CLAIM,
+        color=_CLAIM,
         linewidth=4,
         solid_capstyle="butt",
         transform=panel.get_xaxis_transform(),

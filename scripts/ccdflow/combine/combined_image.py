@@ -1,0 +1,46 @@
+"""The file of frames that are combined by hand: one image, and a card for each member."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from ccdflow import __version__
+from ccdflow.files import atomic_write, checksum, fits_structure
+from ccdflow.files.headertext import printable_text
+
+
+def write_combined_image(path, result, files, *, unit="adu"):
+    """Write a combined image as float32, with a card for each member.
+
+    Parameters
+    ----------
+    path : path-like
+    result : ccdflow.combine.stack.Combined
+    files : list of str
+        The members, in their order.
+    unit : str
+        Of their pixels.
+    """
+    data = result.image.astype(">f4")
+    header = fits.Header()
+    header["SIMPLE"] = True
+    header["BITPIX"] = -32
+    header["NAXIS"] = 2
+    header["NAXIS1"] = data.shape[1]
+    header["NAXIS2"] = data.shape[0]
+    header["BUNIT"] = unit
+    header["NCOMBINE"] = (len(files), "number of frames combined")
+    header["COMBMETH"] = str(result.recipe)
+    header["NREJECT"] = (int(result.clipped.sum()), "values rejected")
+    header["CCDFLOW"] = (__version__, "version of ccdflow")
+    for number, name in enumerate(files, start=1):
+        digits = f"{number:03d}"
+        header["IMCMB"[: 8 - len(digits)] + digits] = printable_text(Path(name).name)
+    padding = bytes(-data.nbytes % fits_structure.BLOCK)
+    sum_of_data = checksum.sum_words(data)
+    atomic_write.write_whole(
+        path, [checksum.header_bytes(header, sum_of_data), np.ravel(data), padding]
+    )

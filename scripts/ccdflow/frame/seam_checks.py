@@ -1,0 +1,118 @@
+"""A check whether two amplifiers meet where the geometry splits them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from ccdflow.frame.line_noise import ROWS_OF_A_PIXEL, clipped_means, noise_of_neighbours
+from ccdflow.frame.strip_samples import MOST_COLUMNS
+from ccdflow.robust import median
+
+SEAM = "seam"
+"""The name of the warning on a seam."""
+
+# Columns on either side of a seam whose medians give its step: a median of 8 values has less than
+# half of the error of one.
+_SEAM_COLUMNS = 8
+# A seam needs this many times the columns above: two times in each of the two amplifiers.
+_FEWEST_SEAM_PARTS = 4
+# A seam is looked for if the levels differ by more than this many errors of a column.
+_STEP_ERRORS = 5
+# Adu. An error of a column is no smaller: columns of a simulated frame may not scatter at all.
+_LEAST_ERROR = 1e-3
+# A step of the image is the step of the levels if they differ by at most this fraction.
+_SAME_STEP_PART = 0.3
+
+
+def seam_warnings(samples, amplifiers):
+    """Return warnings on two amplifiers that meet elsewhere than at the split between them.
+
+    The level of the wrong amplifier is then subtracted from the columns between the true seam and
+    the split: their image steps by the difference of the levels at both ends, up and down again.
+
+    Parameters
+    ----------
+    samples : dict of str to ccdflow.frame.strip_samples.Sample
+        By the name of the amplifier.
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+
+    Returns
+    -------
+    list of (str, str)
+        Kind and text of each warning.
+    """
+    warnings = []
+    for pair in combinations([a for a in amplifiers if a.name in samples], 2):
+        left, right = sorted(pair, key=lambda a: a.data.x0)
+        if left.along != "rows" or left.hdu != right.hdu or left.data.x1 != right.data.x0:
+            continue
+        if (left.data.y0, left.data.y1) != (right.data.y0, right.data.y1):
+            continue
+        seam = _find_seam(samples[left.name], samples[right.name], left.data, right.data)
+        if seam is not None:
+            column, step = seam
+            warnings.append(
+                (
+                    SEAM,
+                    f"amplifiers {left.name} and {right.name} are split at column"
+                    f" {right.data.x0 + 1}, and the image steps by {abs(step):.2g} adu, as their"
+                    f" levels do, at column {column + 1}: the columns between have the level of the"
+                    " wrong amplifier; give `amplifiers:` with their `data` in the camera's"
+                    " profile",
+                )
+            )
+    return warnings
+
+
+def _find_seam(left, right, left_data, right_data):
+    """Return (column, step in adu) of a seam that is not at the split, or None.
+
+    Parameters
+    ----------
+    left, right : ccdflow.frame.strip_samples.Sample
+        Of the two amplifiers.
+    left_data, right_data : ccdflow.camera.sections.Region
+        Their data: the split is between the two.
+
+    Returns
+    -------
+    (int, float) or None
+        The column, counted from 0, is the first one of the amplifier on the right.
+    """
+    step = float(median(right.own) - median(left.own))
+    (values, columns), split = _profile_across(left, right, left_data, right_data)
+    (error,), _ = noise_of_neighbours(values)
+    span = _SEAM_COLUMNS
+    is_small = abs(step) < _STEP_ERRORS * max(error, _LEAST_ERROR)
+    if is_small or len(values) < _FEWEST_SEAM_PARTS * span:
+        return None
+    places = np.arange(span, len(values) - span)
+    # One median of all windows: one for each would take most of the time of a small frame.
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(values, span), axis=1)
+    steps = medians[places] - medians[places - span]
+    # Columns with the other amplifier's level are off by minus or plus the step.
+    at_split = steps[split - span] if span <= split < len(values) - span else 0.0
+    if abs(at_split + step) > _SAME_STEP_PART * abs(step):
+        return None
+    is_far = np.abs(places - split) >= span
+    if not is_far.any():
+        return None
+    best = int(np.argmin(np.where(is_far, np.abs(steps - step), np.inf)))
+    if abs(steps[best] - step) > _SAME_STEP_PART * abs(step):
+        return None
+    nearby = range(max(span, places[best] - span // 2), places[best] + span // 2 + 1)
+    steepest = max(nearby, key=lambda x: np.sign(step) * (values[x] - values[x - 1]))
+    return int(columns[steepest]), step
+
+
+def _profile_across(left, right, left_data, right_data):
+    """Return ((means of sampled columns less their levels, the columns), index of the split)."""
+    means, columns = [], []
+    for sample, data in ((left, left_data), (right, right_data)):
+        levels = np.asarray(sample.levels, dtype=np.float64)[:ROWS_OF_A_PIXEL, np.newaxis]
+        means.append(clipped_means(sample.lines[:ROWS_OF_A_PIXEL] - levels))
+        stride = max(1, (data.x1 - data.x0) // MOST_COLUMNS)
+        columns.append(np.arange(data.x0, data.x1, stride))
+    return (np.concatenate(means), np.concatenate(columns)), len(means[0])

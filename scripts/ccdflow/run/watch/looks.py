@@ -1,0 +1,129 @@
+"""Looks through a raw folder for frames that no round has seen, and for those that are gone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ccdflow.errors import CcdflowError
+from ccdflow.run.rawframes import rawfolder
+from ccdflow.run.watch import complaints
+from ccdflow.run.watch.timed_calls import NoAnswer
+
+# Seconds after which the folder is looked through even where the kernel reports frames, for missed
+# ones.
+_LOOK = 10.0
+# At least this many times the last look: a look goes through all frames of the archive, and with a
+# million of them one every ten seconds would never end.
+_LOOK_TIMES = 20
+# If this many files give no answer, no other one is tried.
+_MOST_AWAY = 8
+
+
+class Looks:
+    """The looks of a watch through its raw folder.
+
+    Parameters
+    ----------
+    raw, results : path-like
+    seen : ccdflow.run.watch.arrivals.SeenFrames
+        The files of earlier rounds.
+    patience : ccdflow.run.watch.timed_calls.Patience
+    complain : callable
+        Takes a problem, or '' when it has passed, and the name of the call.
+    pause : float
+        Seconds for which a file that does not answer is waited for.
+
+    Attributes
+    ----------
+    unseen_files : dict of str to tuple or None
+        Files of the last look that no round had seen, with their stamps; None before the first.
+    lost_files : set of str
+        Files of earlier rounds that are gone.
+    """
+
+    def __init__(self, raw, results, *, seen, patience, complain, pause):
+        self._raw, self._results, self._seen = raw, results, seen
+        self._patience, self._complain, self._pause = patience, complain, pause
+        self.unseen_files, self.lost_files = None, set()
+        # The end of the last look, 0 where the next one is due at once, and the seconds it took.
+        self._last_end, self._seconds = 0.0, 0.0
+
+    def look_at_once(self):
+        """Let the next look be due now."""
+        self._last_end = 0.0
+
+    @property
+    def is_due(self):
+        """Whether the folder is to be looked through now."""
+        pause = max(_LOOK, _LOOK_TIMES * self._seconds)
+        return not self._last_end or time.monotonic() - self._last_end >= pause
+
+    def look(self):
+        """Look through the folder for new files and for lost ones.
+
+        Returns
+        -------
+        dict of str to tuple or None
+            All raw frames with their times; None where the folder cannot be read.
+        """
+        began = time.monotonic()
+        try:
+            stamps = self._patience.ask(
+                "look", lambda: rawfolder.list_raw(self._raw, self._results)
+            )
+        except NoAnswer:
+            late = f"{self._raw} has not answered for {self._patience.seconds:g} s"
+            self._complain(late, "look")
+            return None
+        except (CcdflowError, OSError) as error:
+            self._complain(complaints.problem_in_words(error, self._raw), "look")
+            return None
+        self._complain("", "look")
+        self._last_end = time.monotonic()
+        self._seconds = self._last_end - began
+        self.unseen_files, self.lost_files = self._seen.new(stamps), self._seen.gone(stamps)
+        return stamps
+
+    def readable_files(self, files):
+        """Return those files that can be read to their end within the limit.
+
+        Files read here come from memory afterwards. A folder of another machine may hang.
+
+        Parameters
+        ----------
+        files : dict of str to tuple
+            With their stamps.
+
+        Returns
+        -------
+        dict of str to tuple
+        """
+        readable, raw = {}, Path(self._raw)
+        for file, stamp in files.items():
+            name = f"read {file}"
+            away = self._patience.hanging
+            if len(away) >= _MOST_AWAY and name not in away:
+                # More of them would tell nothing new.
+                continue
+            try:
+                self._patience.ask(
+                    name, lambda path=raw / file: _read_through(path), wait=self._pause
+                )
+            except NoAnswer:
+                late = f"{raw / file} has not been read within {self._patience.seconds:g} s"
+                self._complain(late if self._patience.is_late(name) else "", name)
+                continue
+            except OSError:
+                # The round reports the cause.
+                pass
+            self._complain("", name)
+            readable[file] = stamp
+        return readable
+
+
+def _read_through(path):
+    """Read a file to its end, so that it is in memory."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 22):
+            pass
