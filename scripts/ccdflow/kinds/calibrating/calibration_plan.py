@@ -299,9 +299,9 @@ class FramePlanner:
         frames : iterable of (ccdflow.run.rawframes.rows.Row, str, ccdflow.run.ledger.Record)
             Of each: its row, the product, and the record of its reduced frame.
         """
-        self._planner.want_all(self._kind, self._jobs_of(frames))
+        self._planner.want_all(self._kind, self._frame_values(frames))
 
-    def _jobs_of(self, frames):
+    def _frame_values(self, frames):
         """Yield the values of each frame for `ccdflow.run.plan.Planner.want_all`."""
         # A loop over all frames of an archive: what each step of it costs counts.
         context, kind, classes = self._context, self._kind.name, self._classes

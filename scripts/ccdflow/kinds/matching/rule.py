@@ -351,7 +351,7 @@ class FramesAlike:
 
         Parameters
         ----------
-        products : iterable of str
+        products : sequence of str
             Of biases or flats.
         set_point, sensor : float or None
             Degrees.
@@ -362,11 +362,10 @@ class FramesAlike:
         """
         degrees, single = (set_point, sensor), self._single
         asked, _ = question(self._shelf, self._kind, None, degrees, self._rules)
-        candidates = []
         for product in products:
             if (product, asked) not in single:
                 single[product, asked] = self._candidate(product, *degrees)
-            candidates.append(single[product, asked])
+        candidates = [single[product, asked] for product in products]
         return [candidate for candidate in candidates if candidate is not None]
 
     def _candidate(self, product, set_point, sensor):
