@@ -122,11 +122,24 @@ def _is_abandoned(path):
             return True
         except PermissionError:
             return False
-        return owner[1] == os.getpid()
+        return owner[1] == os.getpid() or _is_zombie(owner[1])
     try:
         return time.time() - path.stat().st_mtime > _FOREIGN_PART_AGE
     except OSError:
         return False
+
+
+def _is_zombie(process):
+    """Tell whether a process has ended and only its number is left, as in a container without init.
+
+    It is told on Linux alone.
+    """
+    try:
+        text = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return False
+    # The name of the program is in brackets, and may have blanks and brackets itself.
+    return text.rpartition(b")")[2].split()[:1] == [b"Z"]
 
 
 def write_whole(path, parts):

@@ -1,0 +1,32 @@
+"""Tests of temporary files: those of processes that have ended are removed."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ccdflow.files import atomic_write
+
+
+def test_a_temporary_file_of_a_process_that_has_ended_but_was_not_waited_for_is_removed(tmp_path):
+    """As in a container whose first process waits for no others."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        os.read(reading, 1)
+        os._exit(0)
+    part = tmp_path / f".frames.json.{socket.gethostname()}-{process}-1.part"
+    part.touch()
+    try:
+        atomic_write.remove_abandoned(part)
+        assert part.exists()
+    finally:
+        os.write(writing, b"x")
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+    try:
+        atomic_write.remove_abandoned(part)
+        assert not part.exists()
+    finally:
+        os.waitpid(process, 0)
+        os.close(reading)
+        os.close(writing)
