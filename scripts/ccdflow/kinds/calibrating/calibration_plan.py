@@ -47,11 +47,6 @@ _seconds, _degrees = value_picker("exptime"), value_picker(*setups.DEGREES)
 _readout = picker(*SETUP_FACTS, "part")
 
 
-def alike_of(row):
-    """Return all that decides which masters a frame takes, but exposure and temperature."""
-    return row.camera, row.geometry, row.recipe, _alike(row.facts.values())
-
-
 class Questions:
     """The questions that frames ask of some masters: equal ones have one number.
 
@@ -96,7 +91,7 @@ class Questions:
 
 
 def steps_of_class(context, kinds, row):
-    """Return the `StepsOfClass` of a frame and those that are `alike_of` it.
+    """Return the `StepsOfClass` of a frame: of all that differ in exposure and temperature alone.
 
     Parameters
     ----------
@@ -121,7 +116,7 @@ def steps_of_class(context, kinds, row):
 
 
 class StepsOfClass:
-    """The masters of frames that are `alike_of` each other: by exposure and temperature.
+    """The masters of frames that differ in exposure and temperature alone, by these two.
 
     Parameters
     ----------
