@@ -18,8 +18,8 @@ import ready_python
 import yaml
 from astropy.io import fits
 
-from ccdflow import kinds, settings
-from ccdflow.run import session, worker
+from ccdflow import kinds, paths, settings
+from ccdflow.run import ledger, session, worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,12 +212,14 @@ class Sandbox:
         return session.start(self.values(), chain=kinds.CHAIN, dry=True)
 
     def run(
-        self, *, cores=2, stop_after=None, keep_going=False, forced=frozenset(), last_first=False
-    ):
+        self, *, cores=2, stop_after=None, keep_going=False, may_lose=False, forced=frozenset(),
+        last_first=False,
+    ):  # fmt: skip
         """Run all jobs in this process, in the order of the plan, as the rules do.
 
         ``stop_after`` ends it so many jobs on, without a word, as a kill does. With ``keep_going``
-        a job that cannot write costs only what needs it. With ``last_first`` the last job of the
+        a job that cannot write costs only what needs it. With ``may_lose`` jobs may fail, and raw
+        files may change under them, which is an error else. With ``last_first`` the last job of the
         plan that may be done is done next, as it may come about where many run side by side.
         """
         values = self.values()
@@ -235,6 +237,8 @@ class Sandbox:
             failed = {**done.unrecorded, **({"": done.full} if done.full else {})}
             if failed and not keep_going:
                 raise OSError(next(iter(failed.values())))
+            if not (keep_going or may_lose):
+                self._check_records(done.records)
             if stop_after is not None:
                 return Outcome([job.product for job in jobs], [], -9)
             lines, is_failure = session.finish(work)
@@ -244,6 +248,19 @@ class Sandbox:
             work.lock.close()
         lines = [f"{product}: {error}" for product, error in failed.items()] + lines
         return Outcome([job.product for job in jobs], lines, int(is_failure or bool(failed)))
+
+    def _check_records(self, records):
+        """Fail with the log of each job that failed, or whose raw file changed under it."""
+        unmade = {
+            product: (record.reason, self._log_of(record))
+            for product, record in records.items()
+            if record.status in (ledger.FAILED, ledger.GONE)
+        }
+        assert not unmade, unmade
+
+    def _log_of(self, record):
+        log = self.results / paths.log(record.product, record.key)
+        return log.read_text() if log.is_file() else ""
 
     def _check_seal(self, work):
         """Plan in full beside a seal that holds: there is nothing to do, and the same is said."""
