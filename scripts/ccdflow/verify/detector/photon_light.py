@@ -120,7 +120,6 @@ def lines_between_middles(middles, values, places):
     middles = np.asarray(middles)
     if len(middles) == 1:
         return np.repeat(values, len(places), axis=0)
-    middles = np.asarray(middles)
     upper = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
     lower = upper - 1
     part = (places - middles[lower]) / (middles[upper] - middles[lower])
