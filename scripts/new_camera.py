@@ -166,11 +166,12 @@ def brighter_images(one, other):
     Parameters
     ----------
     one, other : sequence of (numpy.ndarray or None)
-        Images of two files.
+        Images of two files, (ny, nx) each.
 
     Returns
     -------
     list of (numpy.ndarray or None)
+        (ny, nx) each.
     """
     return [
         a if a is None or np.nanmedian(a) >= np.nanmedian(b) else b

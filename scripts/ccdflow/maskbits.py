@@ -79,7 +79,7 @@ def flagged_indices(mask):
 
     Returns
     -------
-    numpy.ndarray of int64
+    numpy.ndarray of shape (k,), int64
 
     Examples
     --------

@@ -73,7 +73,7 @@ CARDS = {
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def frame_and_masters(tmp_path_factory):
     folder = tmp_path_factory.mktemp("night")
     random = np.random.default_rng(21)
     sky = Sky.of(seed=21)
@@ -103,12 +103,12 @@ def run(night, tmp_path, *, store=None, k=1.0, without=(), frame=None, **more):
     return out, target
 
 
-def test_blocks_of_a_file_are_the_whole_array(night, tmp_path, monkeypatch):
-    _, _, paths, reduced, _ = night
+def test_blocks_of_a_file_are_the_whole_array(frame_and_masters, tmp_path, monkeypatch):
+    _, _, paths, reduced, _ = frame_and_masters
     for k, pixels in ((1.0, 6000), (0.4, 900)):
         monkeypatch.setattr(blocks, "_STRIP_PIXELS", pixels)
         monkeypatch.setattr(blocks, "_STRIPS", 5)
-        out, target = run(night, tmp_path, k=k)
+        out, target = run(frame_and_masters, tmp_path, k=k)
         known = readouts(level=1000.0, saturation=65535.0)
         data, error, mask = calibrate_arrays(reduced, known, uses(paths, MasterStore(), k=k))
         with fits.open(target) as hdus:
@@ -118,9 +118,11 @@ def test_blocks_of_a_file_are_the_whole_array(night, tmp_path, monkeypatch):
         assert out.unit == "electron"
 
 
-def test_product_is_whole_and_others_read_it(night, tmp_path):
+def test_product_is_whole_and_others_read_it(frame_and_masters, tmp_path):
     out, target = run(
-        night, tmp_path, grading=Grading(reasons=("dark of 3 nights before",), grade="B")
+        frame_and_masters,
+        tmp_path,
+        grading=Grading(reasons=("dark of 3 nights before",), grade="B"),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -142,15 +144,18 @@ def test_product_is_whole_and_others_read_it(night, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
-def test_fitsverify_finds_no_fault_in_a_calibrated_frame(night, tmp_path):
-    _, target = run(night, tmp_path)
+def test_fitsverify_finds_no_fault_in_a_calibrated_frame(frame_and_masters, tmp_path):
+    _, target = run(frame_and_masters, tmp_path)
     report = subprocess.run(["fitsverify", target], capture_output=True, text=True, check=True)
     assert "found 0 warning(s) and 0 error(s)" in report.stdout
 
 
-def test_no_card_lies(night, tmp_path):
+def test_no_card_lies(frame_and_masters, tmp_path):
     out, target = run(
-        night, tmp_path, k=0.4, grading=Grading(grade="B", reasons=("scaled down by 0.4",))
+        frame_and_masters,
+        tmp_path,
+        k=0.4,
+        grading=Grading(grade="B", reasons=("scaled down by 0.4",)),
     )
     header = fits.getheader(target)
     assert (header["BIASIM"], header["BIASKEY"]) == ("bias.fits", "bias-key")
@@ -183,10 +188,10 @@ def test_no_card_lies(night, tmp_path):
         assert header[card] == pytest.approx(noise, rel=1e-4)
 
 
-def test_every_card_is_documented(night, tmp_path):
+def test_every_card_is_documented(frame_and_masters, tmp_path):
     text = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
     names = set(re.findall(r"`([A-Za-z0-9_-]+)`", text))
-    _, path, paths, *_ = night
+    _, path, paths, *_ = frame_and_masters
     used = uses(paths, MasterStore(), k=0.4)
     used = FrameMasters(*(replace(use, lag=3, degrees=0.1) for use in used.uses))
     known = [readouts(level=1000.0, saturation=65535.0)]
@@ -207,11 +212,11 @@ def test_every_card_is_documented(night, tmp_path):
     assert [name for name in sorted(cards - names) if not re.fullmatch(structure, name)] == []
 
 
-def test_saturate_is_where_pixels_saturate(night, tmp_path):
-    full = night[3].copy()
+def test_saturate_is_where_pixels_saturate(frame_and_masters, tmp_path):
+    full = frame_and_masters[3].copy()
     full[::9] = 65535 - 1000
     frame = write(tmp_path / "full.fits", (full, CARDS))
-    _, target = run(night, tmp_path, frame=frame)
+    _, target = run(frame_and_masters, tmp_path, frame=frame)
     with fits.open(target) as hdus:
         is_full = (hdus["MASK"].data & maskbits.SATURATED) > 0
         assert is_full[::9].all()
@@ -220,13 +225,15 @@ def test_saturate_is_where_pixels_saturate(night, tmp_path):
         assert hdus[0].data[::9].min() == pytest.approx(hdus[0].header["SATURATE"], rel=0.02)
 
 
-def test_image_only_and_unknown_gain(night, tmp_path):
-    out, target = run(night, tmp_path, form=ProductForm(uncertainty=False, mask=False))
+def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
+    out, target = run(frame_and_masters, tmp_path, form=ProductForm(uncertainty=False, mask=False))
     with fits.open(target) as hdus:
         assert len(hdus) == 1
     known = tuple(replace(r, gain=None) for r in readouts())
     target = tmp_path / "adu.fits"
-    out = calibrate_file(night[1], target, uses(night[2], MasterStore()), [known])
+    out = calibrate_file(
+        frame_and_masters[1], target, uses(frame_and_masters[2], MasterStore()), [known]
+    )
     assert out.unit == "adu"
     assert "gain" in out.uncertain
     with fits.open(target) as hdus:
@@ -246,9 +253,9 @@ def test_a_master_has_the_gains_of_all_its_images(tmp_path):
     assert master_store.read_master(path, "bias").gains == (1.25,)
 
 
-def test_an_image_for_each_amplifier(night, tmp_path):
+def test_an_image_for_each_amplifier(frame_and_masters, tmp_path):
     """Extensions stay extensions: each with its own uncertainty and mask."""
-    _, _, paths, reduced, _ = night
+    _, _, paths, reduced, _ = frame_and_masters
     parts, known = (slice(0, 210), slice(210, 410)), []
     for part, readout in zip(parts, readouts(), strict=True):
         width = part.stop - part.start
@@ -287,12 +294,12 @@ def test_an_image_for_each_amplifier(night, tmp_path):
     assert ccd.uncertainty.array.shape == (300, 200)
 
 
-def test_a_stored_mask_comes_along(night, tmp_path):
-    _, _, _, reduced, _ = night
+def test_a_stored_mask_comes_along(frame_and_masters, tmp_path):
+    _, _, _, reduced, _ = frame_and_masters
     stored = np.zeros(SHAPE, np.uint8)
     stored[3, 5], stored[9, 400] = 1, 4
     frame = write(tmp_path / "m.fits", (reduced, CARDS), (stored, {"EXTNAME": "MASK"}))
-    _, target = run(night, tmp_path, frame=frame)
+    _, target = run(frame_and_masters, tmp_path, frame=frame)
     mask = fits.getdata(target, "MASK")
     assert (mask[3, 5], mask[9, 400]) == (1, 4)
     assert np.count_nonzero(mask & 7) == 2
@@ -301,24 +308,24 @@ def test_a_stored_mask_comes_along(night, tmp_path):
 # -- faults ----------------------------------------------------------------------------------------
 
 
-def test_a_damaged_frame_leaves_the_old_product(night, tmp_path):
-    _, target = run(night, tmp_path)
+def test_a_damaged_frame_leaves_the_old_product(frame_and_masters, tmp_path):
+    _, target = run(frame_and_masters, tmp_path)
     before = target.read_bytes()
     damaged = tmp_path / "damaged.fits"
-    content = bytearray(night[1].read_bytes())
+    content = bytearray(frame_and_masters[1].read_bytes())
     content[-5000] ^= 64
     damaged.write_bytes(content)
     with pytest.raises(FrameError, match="checksum"):
-        run(night, tmp_path, frame=damaged)
+        run(frame_and_masters, tmp_path, frame=damaged)
     damaged.write_bytes(content[:-20_000])
     with pytest.raises(FrameError, match="cut"):
-        run(night, tmp_path, frame=damaged)
+        run(frame_and_masters, tmp_path, frame=damaged)
     assert target.read_bytes() == before
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_full_disk_leaves_the_old_product(night, tmp_path, monkeypatch):
-    _, target = run(night, tmp_path)
+def test_a_full_disk_leaves_the_old_product(frame_and_masters, tmp_path, monkeypatch):
+    _, target = run(frame_and_masters, tmp_path)
     before = target.read_bytes()
 
     def full(part, data, place):
@@ -326,22 +333,22 @@ def test_a_full_disk_leaves_the_old_product(night, tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic_write.Part, "write_at", full)
     with pytest.raises(OSError, match="No space"):
-        run(night, tmp_path)
+        run(frame_and_masters, tmp_path)
     assert target.read_bytes() == before
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_frame_that_was_corrected_already_is_refused(night, tmp_path):
-    _, target = run(night, tmp_path)
+def test_a_frame_that_was_corrected_already_is_refused(frame_and_masters, tmp_path):
+    _, target = run(frame_and_masters, tmp_path)
     again = tmp_path / "again.fits"
     shutil.copy(target, again)
     with pytest.raises(FrameError, match="bias was corrected already"):
-        run(night, tmp_path, frame=again)
+        run(frame_and_masters, tmp_path, frame=again)
 
 
 @pytest.mark.parametrize("problem", ["missing", "cut", "camera", "shape"])
-def test_masters_that_do_not_fit_are_one_line(night, tmp_path, problem):
-    _, frame, paths, *_ = night
+def test_masters_that_do_not_fit_are_one_line(frame_and_masters, tmp_path, problem):
+    _, frame, paths, *_ = frame_and_masters
     path = tmp_path / "bias.fits"
     words = {"missing": "cannot be read", "cut": "cut", "camera": "another camera's"}
     if problem == "cut":
@@ -452,7 +459,7 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
 # -- shared masters --------------------------------------------------------------------------------
 
 
-def test_threads_share_masters_and_make_the_same_bytes(night, tmp_path, monkeypatch):
+def test_threads_share_masters_and_make_the_same_bytes(frame_and_masters, tmp_path, monkeypatch):
     reads = []
     real = master_store.read_master
 
@@ -464,7 +471,9 @@ def test_threads_share_masters_and_make_the_same_bytes(night, tmp_path, monkeypa
     store = MasterStore()
 
     def one(number):
-        _, target = run(night, tmp_path / str(number), store=store, k=(1.0, 0.4)[number % 2])
+        _, target = run(
+            frame_and_masters, tmp_path / str(number), store=store, k=(1.0, 0.4)[number % 2]
+        )
         return target.read_bytes()
 
     with ThreadPoolExecutor(4) as pool:
@@ -474,7 +483,7 @@ def test_threads_share_masters_and_make_the_same_bytes(night, tmp_path, monkeypa
     assert made[0] != made[1]
 
 
-def test_masters_that_no_frame_takes_any_more_are_let_go(night, monkeypatch):
+def test_masters_that_no_frame_takes_any_more_are_let_go(frame_and_masters, monkeypatch):
     """A watch lets go after each whole round; frames of the sky may be five minutes apart."""
     reads, real = [], master_store.read_master
 
@@ -483,7 +492,7 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(night, monkeypatch):
         return real(path, kind, **more)
 
     monkeypatch.setattr(master_store, "read_master", counted)
-    store, paths = MasterStore(), night[2]
+    store, paths = MasterStore(), frame_and_masters[2]
     for _ in range(3):
         store.get(paths["bias"], "bias")
         for _ in range(3):
@@ -498,33 +507,37 @@ def test_masters_that_no_frame_takes_any_more_are_let_go(night, monkeypatch):
 
 
 @pytest.mark.parametrize("k", [1.0, 0.4])
-def test_planes_of_masters_are_shared_by_frames_of_other_levels(night, tmp_path, k):
+def test_planes_of_masters_are_shared_by_frames_of_other_levels(frame_and_masters, tmp_path, k):
     """Each frame has an overscan level of its own: the noise of its masters has not."""
     store, sizes = MasterStore(), []
     for level in (1000.0, 1000.7, 1003.2):
-        used = uses(night[2], store, k=k)
+        used = uses(frame_and_masters[2], store, k=k)
         target = tmp_path / f"{level}.fits"
-        calibrate_file(night[1], target, used, [readouts(level=level)], key="k")
+        calibrate_file(frame_and_masters[1], target, used, [readouts(level=level)], key="k")
         sizes.append(sum(use.master.nbytes for use in used.uses))
     assert len(set(sizes)) == 1
-    used = uses(night[2], MasterStore(), k=k)
-    calibrate_file(night[1], tmp_path / "alone.fits", used, [readouts(level=1003.2)], key="k")
+    used = uses(frame_and_masters[2], MasterStore(), k=k)
+    calibrate_file(
+        frame_and_masters[1], tmp_path / "alone.fits", used, [readouts(level=1003.2)], key="k"
+    )
     assert (tmp_path / "alone.fits").read_bytes() == target.read_bytes()
 
 
-def test_few_exposures_keep_planes_of_a_master(night, tmp_path):
+def test_few_exposures_keep_planes_of_a_master(frame_and_masters, tmp_path):
     """A night of many exposure times takes no memory for each of them."""
     store, sizes = MasterStore(), []
     for number, k in enumerate((0.9, 0.8, 0.7, 0.6, 0.9)):
-        used = uses(night[2], store, k=k)
-        calibrate_file(night[1], tmp_path / f"{number}.fits", used, [readouts()], key="k")
+        used = uses(frame_and_masters[2], store, k=k)
+        calibrate_file(
+            frame_and_masters[1], tmp_path / f"{number}.fits", used, [readouts()], key="k"
+        )
         sizes.append(sum(use.master.nbytes for use in used.uses))
     assert sizes[1] == sizes[2] == sizes[4]
     assert (tmp_path / "0.fits").read_bytes() == (tmp_path / "4.fits").read_bytes()
 
 
-def test_a_master_made_anew_is_read_anew_and_old_ones_go(night, tmp_path):
-    paths = night[2]
+def test_a_master_made_anew_is_read_anew_and_old_ones_go(frame_and_masters, tmp_path):
+    paths = frame_and_masters[2]
     path = tmp_path / "bias.fits"
     shutil.copy(paths["bias"], path)
     store = MasterStore(memory=1)
@@ -562,8 +575,8 @@ logout
 
 @pytest.mark.skipif(shutil.which("irafcl") is None, reason="IRAF is not installed")
 @pytest.mark.parametrize("seconds", [300.0, 120.0])
-def test_pixels_are_those_of_iraf(night, tmp_path, seconds):
-    _, _, paths, reduced, _ = night
+def test_pixels_are_those_of_iraf(frame_and_masters, tmp_path, seconds):
+    _, _, paths, reduced, _ = frame_and_masters
     with fits.open(paths["flat"]) as hdus:
         flat = hdus[0].data
     kinds = {"f": ("object", seconds), "z": ("zero", 0.0), "d": ("dark", 300.0), "l": ("flat", 1.0)}

@@ -38,7 +38,7 @@ EPS = np.finfo(np.float32).eps
 
 
 @cache
-def night(seed, hot):
+def sky_and_masters(seed, hot):
     """A detector and its masters, the same for all levels: they are the slow part."""
     sky = Sky.of(seed=seed, hot=hot)
     return sky, masters(sky, np.random.default_rng([seed, hot]))
@@ -48,7 +48,7 @@ def calibrated(level, k, seeds, *, hot=200, without=()):
     """Yield (product less truth, standard error, mask, sky) of frames of one level."""
     for seed in seeds:
         random = np.random.default_rng([seed, level, int(10 * k)])
-        sky, made = night(seed, hot)
+        sky, made = sky_and_masters(seed, hot)
         scene = np.full(SHAPE, float(level))
         light = scene * sky.flat + k * sky.dark * gain_map()
         reduced = expose(light, sky.bias, random)

@@ -55,7 +55,7 @@ def science_plan(seed):
     ]  # fmt: skip
 
 
-def night(seed, folder):
+def compare_night_with_truth(seed, folder):
     """Take a night, reduce it, and return what is compared: {name of the frame: what it has}."""
     detector = simulate.draw_detector(
         SHAPE, seed=seed, shutter=0.0, faults=simulate.FaultCounts(filling=0, blinking=0)
@@ -134,7 +134,7 @@ def figures_of_nights(tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"night{seed}")
         places = stars_of(seed, (0.0, 0.0))[:, [1, 0]].round().astype(int).T
         stars = {"faint": [], "bright": []}
-        for frame in night(seed, folder):
+        for frame in compare_night_with_truth(seed, folder):
             if frame.name.startswith("level"):
                 for number, part in enumerate(HALVES):
                     pull = (frame.off / frame.error)[:, part][frame.good[:, part]]

@@ -13,7 +13,7 @@ from ccdflow.kinds.measuring.noise_sentences import (
 from ccdflow.run import ledger
 
 
-def night(*frames):
+def context_and_records(*frames):
     """A context and the records of frames: (filter, grism, measured, predicted, missing)."""
     rows, groups, records = {}, {}, []
     for number, (band, grism, measured, predicted, missing) in enumerate(frames):
@@ -42,7 +42,7 @@ def night(*frames):
 def test_noise_that_is_a_fifth_off_is_said_with_its_likely_reason(
     measured, grism, missing, expected
 ):
-    context, records = night(*[("g", grism, measured, 10.0, missing)] * 3)
+    context, records = context_and_records(*[("g", grism, measured, 10.0, missing)] * 3)
     (sentence,) = noise_sentences(context, records)
     assert sentence.startswith("cam: the noise of 3 calibrated frames (g")
     assert expected in sentence
@@ -51,22 +51,22 @@ def test_noise_that_is_a_fifth_off_is_said_with_its_likely_reason(
 
 def test_noise_within_ten_percent_is_none_to_speak_of():
     frames = [("g", "", 10.9, 10.0, ()), ("r", "", 9.1, 10.0, ()), ("i", "", None, 10.0, ())]
-    assert noise_sentences(*night(*frames, ("z", "", 10.0, None, ()))) == []
+    assert noise_sentences(*context_and_records(*frames, ("z", "", 10.0, None, ()))) == []
     # One odd frame of three is not the camera.
-    assert noise_sentences(*night(*frames[:1] * 2, ("g", "", 30.0, 10.0, ()))) == []
-    assert len(noise_sentences(*night(*frames, ("V", "", 11.2, 10.0, ())))) == 1
+    assert noise_sentences(*context_and_records(*frames[:1] * 2, ("g", "", 30.0, 10.0, ()))) == []
+    assert len(noise_sentences(*context_and_records(*frames, ("V", "", 11.2, 10.0, ())))) == 1
 
 
 def test_spectra_over_a_flat_have_the_lamp_in_them():
     frames = [("", "Gr#3", 10, 10, ()), ("", "Gr#3", 10, 10, ()), ("", "Gr#5", 10, 10, ("flat",))]
-    (sentence,) = lamp_sentences(*night(*frames, ("g", "", 10, 10, ())))
+    (sentence,) = lamp_sentences(*context_and_records(*frames, ("g", "", 10, 10, ())))
     assert sentence.startswith(
         "cam: 2 spectra (Gr#3) were divided by flats that have the spectrum of"
     )
 
 
 def test_nights_noted_one_by_one_read_like_nights_noted_together():
-    off = [night(*[("g", "", noise, 10.0, ())] * 2) for noise in (12.0, 13.0, 14.0)]
+    off = [context_and_records(*[("g", "", noise, 10.0, ())] * 2) for noise in (12.0, 13.0, 14.0)]
     for number, (context, _) in enumerate(off):
         for group in context.groups.values():
             group.night = f"2024-03-0{number}"

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import small_chain
 import steady_cameras
-from nights_with_step import PROFILE, night, write_archive, write_night
+from nights_with_step import PROFILE, name_of_night, write_archive, write_night
 from small_frames import begin, run_jobs
 
 from ccdflow import settings as settings_module
@@ -323,7 +323,8 @@ def lines_on_trends(run):
 def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
     folder, run = archive
     (row,) = pd.read_csv(run.results / "events.csv").itertuples()
-    assert (row.night, row.night_before, row.epoch) == (night(STEP), night(STEP - 1), night(STEP))
+    step = name_of_night(STEP)
+    assert (row.night, row.night_before, row.epoch) == (step, name_of_night(STEP - 1), step)
     assert (row.camera, row.setup, row.amplifier, row.figure) == (
         "test",
         "64x40",
@@ -333,10 +334,10 @@ def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
     assert row.after / row.before == pytest.approx(FACTOR, rel=0.05)
     assert row.change_error < 0.1 * row.change
     (line,) = lines_on_trends(run)
-    assert f"test: a step with night {night(STEP)}: read noise of A" in line
-    assert line.endswith(f'put into {folder}/cameras/test.yaml the line epochs: ["{night(STEP)}"]')
+    assert f"test: a step with night {step}: read noise of A" in line
+    assert line.endswith(f'put into {folder}/cameras/test.yaml the line epochs: ["{step}"]')
     page = (run.results / "report.html").read_text()
-    assert f"Steps: bias level, no step; read noise with {night(STEP)}." in page
+    assert f"Steps: bias level, no step; read noise with {step}." in page
     assert str(folder) not in page
     assert to_make(folder, run.results) == set()
     # The line is put into the profile.
@@ -354,7 +355,7 @@ def test_a_step_is_a_row_a_line_and_a_section_and_gone_with_its_epoch(archive):
 def test_a_night_at_the_end_makes_itself_the_table_and_the_overview(archive):
     folder, run = archive
     write_night(folder / "raw", NIGHTS, noise=4 * FACTOR)
-    name = night(NIGHTS)
+    name = name_of_night(NIGHTS)
     assert to_make(folder, run.results) == {
         *(f"reduced/{name}/b{place}.fits" for place in range(3)),
         f"combined/{name}/bias_test_64x40.fits",
@@ -367,13 +368,13 @@ def test_a_night_at_the_end_makes_itself_the_table_and_the_overview(archive):
 
 def test_nights_in_another_order_make_the_same_table(archive, tmp_path):
     folder, run = archive
-    late = tmp_path / "raw" / night(3)
+    late = tmp_path / "raw" / name_of_night(3)
     (tmp_path / "raw").mkdir()
     for path in sorted((folder / "raw").iterdir()):
         (tmp_path / "raw" / path.name).symlink_to(path)
     late.unlink()
     first = make(tmp_path, tmp_path / "results")
-    late.symlink_to(folder / "raw" / night(3))
+    late.symlink_to(folder / "raw" / name_of_night(3))
     second = make(tmp_path, tmp_path / "results")
     one, other = (r.records["events.csv"] for r in (first, second))
     assert one.key != other.key

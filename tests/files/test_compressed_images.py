@@ -1,5 +1,6 @@
 """Products of compressed tiles: what astropy reads of them, their headers, checksums and bytes."""
 
+import shutil
 import subprocess
 import warnings
 
@@ -195,7 +196,14 @@ def test_other_programs_open_it(tmp_path, compress):
     assert np.array_equal(ccd.data, made, equal_nan=True)
     assert (ccd.mask == (arrays[2] > 0)).all()
     assert np.allclose(ccd.uncertainty.array, arrays[1], rtol=1e-2)
-    done = subprocess.run(["fitsverify", "-q", path], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
+@pytest.mark.parametrize("compress", ["lossless", "quantised"])
+def test_fitsverify_finds_no_fault_in_it(tmp_path, compress):
+    write(tmp_path / "a.fits", images(), compress=compress, odd=False)
+    command = ["fitsverify", "-q", tmp_path / "a.fits"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("verification OK")
 
 

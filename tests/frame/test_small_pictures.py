@@ -157,7 +157,7 @@ amplifiers:
 ALL = ("frame", "bias", "dark", "flat", "science", "sheet", "page", "index")
 
 
-def night(tmp_path, **config):
+def run_of_five_frames(tmp_path, **config):
     """Four biases of another time each, a science frame with stars, and one that is cut."""
     raw = tmp_path / "raw"
     cards = {"INSTRUME": "TESTCAM", "DATE-OBS": "2020-02-29T22:10:00", "CCD-TEMP": -90.5}
@@ -175,7 +175,7 @@ def night(tmp_path, **config):
 
 
 def test_the_picture_that_a_frames_job_leaves_is_that_of_its_product(tmp_path):
-    run = night(tmp_path)
+    run = run_of_five_frames(tmp_path)
     folder = run.results / "nights/2020-02-29/frames"
     names = {path.name for path in folder.iterdir()}
     for number in range(5):
@@ -191,13 +191,13 @@ def test_the_picture_that_a_frames_job_leaves_is_that_of_its_product(tmp_path):
 
 
 def test_without_pictures_there_are_none(tmp_path):
-    run = night(tmp_path, pictures={"per_type": 0})
+    run = run_of_five_frames(tmp_path, pictures={"per_type": 0})
     assert [path.name for path in (run.results / "nights/2020-02-29").iterdir()] == ["report.html"]
     assert "Contact sheet" not in (run.results / "nights/2020-02-29/report.html").read_text()
 
 
 def test_the_sheet_marks_what_is_odd_and_the_strip_has_what_drifts(tmp_path):
-    text = (night(tmp_path).results / "nights/2020-02-29/report.html").read_text()
+    text = (run_of_five_frames(tmp_path).results / "nights/2020-02-29/report.html").read_text()
     for panel in ("Bias level", "Noise", "Sky", "Temperature"):
         assert f"<b>{panel}</b>" in text
     assert "Width of stars" not in text
@@ -288,7 +288,7 @@ def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
 
 
 def test_what_the_last_run_did(tmp_path):
-    run = night(tmp_path)
+    run = run_of_five_frames(tmp_path)
     text = (run.results / paths.LAST_RUN).read_text()
     assert text.startswith("window.ccdflowLastRun={")
     assert '["reduced frames",5,"new"]' in text

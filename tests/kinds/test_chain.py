@@ -235,11 +235,11 @@ def toy(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
     first, *rest = kinds.CHAIN
     monkeypatch.setattr(kinds, "CHAIN", Chain((first, Levels(), *rest)))
-    box = Sandbox(tmp_path / "box")
+    sandbox = Sandbox(tmp_path / "box")
     for night in ("2024-03-01", "2024-03-02"):
         for number in range(3):
-            box.put(f"{night}/b{number}.fits.gz", hash_of(night, number), night=night)
-    return box
+            sandbox.put(f"{night}/b{number}.fits.gz", hash_of(night, number), night=night)
+    return sandbox
 
 
 def hash_of(night, number):

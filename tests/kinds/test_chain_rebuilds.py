@@ -43,7 +43,7 @@ def of(night, *names):
 MAP = {f"detector/simcam/bad_pixels_all_{MINE}.fits"}
 
 
-class Archive:
+class RebuiltChain:
     """A folder with raw frames and results."""
 
     def __init__(self, root, profile):
@@ -97,7 +97,7 @@ def original(tmp_path_factory):
     (root / "late").mkdir()
     for name in LATE:
         (root / f"raw/n2/{name}.fits").rename(root / f"late/{name}.fits")
-    archive = Archive(root, chain.profile)
+    archive = RebuiltChain(root, chain.profile)
     archive.run()
     assert archive.left() == set()
     return archive
@@ -106,7 +106,7 @@ def original(tmp_path_factory):
 @pytest.fixture
 def archive(original, tmp_path):
     shutil.copytree(original.root, tmp_path / "box")
-    return Archive(tmp_path / "box", original.profile)
+    return RebuiltChain(tmp_path / "box", original.profile)
 
 
 # By the late frame: what is made again of the second night. Its bad pixels come from all of its

@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from header_archives import AFTER, BEFORE, NIGHT, Archive
+from header_archives import AFTER, BEFORE, NIGHT, HeaderArchive
 from offered_masters import frame, master
 
 import tonight
@@ -27,7 +27,7 @@ from ccdflow.run.rawframes.rows import digest
 
 @pytest.fixture
 def archive(tmp_path):
-    return Archive(tmp_path)
+    return HeaderArchive(tmp_path)
 
 
 def plan_lines(archive, night, **options):

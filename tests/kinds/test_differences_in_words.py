@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from astropy.io import fits
-from header_archives import BEFORE, NIGHT, Archive
+from header_archives import BEFORE, NIGHT, HeaderArchive
 from offered_masters import frame, master
 
 from ccdflow.kinds.explaining import product_explanation
@@ -17,7 +17,7 @@ from ccdflow.run.job import Group, Step
 
 @pytest.fixture
 def archive(tmp_path):
-    return Archive(tmp_path)
+    return HeaderArchive(tmp_path)
 
 
 def plan_lines(archive, night):

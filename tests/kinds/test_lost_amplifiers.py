@@ -15,7 +15,7 @@ COLUMNS = {"A": np.r_[0:52, 103:119], "B": np.r_[52:103, 119:135]}
 NIGHT = "combined/2024-03-01"
 
 
-def night(folder, name, value, files="*.fits"):
+def night_with_lost_amplifier(folder, name, value, files="*.fits"):
     """Make a night in which an amplifier has one value in all pixels of some frames."""
     chain = small_chain.make(folder / "raw", biases=4, flats=(("g", 4),), darks=((60.0, 3),),
                              science=(("g", 60.0, 1),))  # fmt: skip
@@ -34,7 +34,7 @@ def night(folder, name, value, files="*.fits"):
     ],
 )
 def test_the_other_amplifier_is_calibrated(tmp_path, name, value, flag, bit):
-    chain = night(tmp_path, name, value)
+    chain = night_with_lost_amplifier(tmp_path, name, value)
     done = run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile}, kinds=KINDS)
     for kind in ("bias", "dark", "flat"):
         (record,) = (r for p, r in done.records.items() if p.startswith(f"{NIGHT}/{kind}"))
@@ -60,7 +60,7 @@ def test_the_other_amplifier_is_calibrated(tmp_path, name, value, flag, bit):
 
 
 def test_a_dead_amplifier_is_masked_without_any_master_that_knows(tmp_path):
-    chain = night(tmp_path, "B", 1000, "science*.fits")
+    chain = night_with_lost_amplifier(tmp_path, "B", 1000, "science*.fits")
     bias = {"enabled": False}
     config = {"bias": bias, "dark": bias, "flat": bias}
     done = run_jobs(
@@ -72,7 +72,7 @@ def test_a_dead_amplifier_is_masked_without_any_master_that_knows(tmp_path):
 
 
 def test_a_flat_of_which_one_amplifier_is_dead_is_left_out(tmp_path):
-    chain = night(tmp_path, "B", 1000, "flat_g2.fits")
+    chain = night_with_lost_amplifier(tmp_path, "B", 1000, "flat_g2.fits")
     done = run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile}, kinds=KINDS)
     record = done.records[f"{NIGHT}/flat_simcam_103x101_1x1_g.fits"]
     assert record.status == ledger.MADE

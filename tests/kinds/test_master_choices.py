@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from header_archives import AFTER, BEFORE, NIGHT, Archive
+from header_archives import AFTER, BEFORE, NIGHT, HeaderArchive
 
 
 @pytest.fixture
 def archive(tmp_path):
-    return Archive(tmp_path)
+    return HeaderArchive(tmp_path)
 
 
 OWN = {"bias": NIGHT, "dark": NIGHT, "flat": NIGHT, "grade": "A"}

@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.temperatures import temperatures_apart
 FRAME = frame()
 
 
-def night(offset):
+def night_after(offset):
     return (date.fromisoformat(NIGHT) + timedelta(days=offset)).isoformat()
 
 
@@ -26,7 +26,7 @@ def best(kind, masters, *, frame=FRAME, noise=None, **rules):
 
 
 def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
-    tonight, week = master(BIAS, NIGHT), master(BIAS, night(-7), frames=50)
+    tonight, week = master(BIAS, NIGHT), master(BIAS, night_after(-7), frames=50)
     choice = best(BIAS, [tonight, week])
     assert choice.master == week
     # 100 / 50 e2, and a week of 0.01 e2 a day.
@@ -35,17 +35,17 @@ def test_many_frames_of_last_week_beat_three_of_tonight_on_a_steady_camera():
 
 
 def test_and_do_not_on_one_that_drifts():
-    tonight, week = master(BIAS, NIGHT), master(BIAS, night(-7), frames=50)
+    tonight, week = master(BIAS, NIGHT), master(BIAS, night_after(-7), frames=50)
     drifts = DetectorNoise(read_noise=10.0, bias_ageing=5.0)
     assert best(BIAS, [tonight, week], noise=drifts).master == tonight
     assert best(BIAS, [tonight, week], same_night=True).master == tonight
 
 
 def test_a_later_night_counts_only_where_no_earlier_one_has_a_master():
-    later, earlier = master(BIAS, night(1), frames=50), master(BIAS, night(-30))
+    later, earlier = master(BIAS, night_after(1), frames=50), master(BIAS, night_after(-30))
     assert best(BIAS, [later, earlier]).master == earlier
     assert best(BIAS, [later, earlier], direction="nearest").master == later
-    far = master(BIAS, night(2), frames=500)
+    far = master(BIAS, night_after(2), frames=500)
     choice = best(BIAS, [far, later])
     assert (choice.master, choice.lag, choice.grade) == (later, -1, "B")
 
@@ -79,13 +79,13 @@ def test_the_scale_is_that_of_the_frames_own_exposure_whichever_frame_comes_firs
 
 
 def test_a_dark_scaled_up_is_kept_when_a_night_is_added():
-    up, later = master(DARK, night(-1), exptime=200.0), master(DARK, night(9))
+    up, later = master(DARK, night_after(-1), exptime=200.0), master(DARK, night_after(9))
     assert best(DARK, [up, later]).master == up
     assert best(DARK, [up, later], direction="nearest").master == later
     # A dark that may not be scaled so far is none at all.
-    short = master(DARK, night(-1), exptime=20.0)
+    short = master(DARK, night_after(-1), exptime=20.0)
     assert best(DARK, [short, later]).master == later
-    later_up = master(DARK, night(2), exptime=200.0)
+    later_up = master(DARK, night_after(2), exptime=200.0)
     assert best(DARK, [later_up, later]).master == later
 
 
@@ -96,21 +96,23 @@ def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_week
     def taken(*masters):
         return best(DARK, masters, frame=asked, noise=noise).master
 
-    old = master(DARK, night(-304), frames=3, exptime=60.0)
+    old = master(DARK, night_after(-304), frames=3, exptime=60.0)
     tonight = master(DARK, NIGHT, frames=20, exptime=62.0)
     assert taken(old, tonight) == tonight
     # With one of this month at hand the exact ones go first; of equal age the exact one does.
-    month, older = (master(DARK, night(-n), frames=3, exptime=60.0) for n in (30, 31))
+    month, older = (master(DARK, night_after(-n), frames=3, exptime=60.0) for n in (30, 31))
     assert taken(month, tonight) == month
     assert taken(older, tonight) == tonight
-    assert taken(old, replace(tonight, about=replace(tonight.about, night=night(-304)))) == old
+    assert (
+        taken(old, replace(tonight, about=replace(tonight.about, night=night_after(-304)))) == old
+    )
     # By what both add, not by age alone.
-    many = master(DARK, night(-40), frames=99, exptime=60.0)
+    many = master(DARK, night_after(-40), frames=99, exptime=60.0)
     few = master(DARK, NIGHT, frames=3, exptime=62.0)
     assert taken(many, few) == many
     # A dark that is scaled up, or of a later night, does not compete.
     short = master(DARK, NIGHT, frames=99, exptime=50.0)
-    later = master(DARK, night(1), frames=99, exptime=60.0)
+    later = master(DARK, night_after(1), frames=99, exptime=60.0)
     assert taken(old, short, later) == old
 
 
@@ -168,7 +170,7 @@ def test_refusals_name_the_criterion_and_what_there_is():
 
 
 def test_nights_without_a_date_are_taken_last():
-    undated, dated = master(BIAS, "undated", frames=500), master(BIAS, night(-900))
+    undated, dated = master(BIAS, "undated", frames=500), master(BIAS, night_after(-900))
     assert best(BIAS, [undated, dated]).master == dated
     choice = best(BIAS, [undated])
     assert (choice.lag, choice.grade) == (None, "B")
@@ -189,7 +191,7 @@ def archive(rng, masters=12):
     for _ in range(masters):
         made = master(
             rng.choice([BIAS, DARK, FLAT]),
-            night(rng.randint(-40, 40)),
+            night_after(rng.randint(-40, 40)),
             frames=rng.randint(1, 40),
             exptime=rng.choice([7.0, 70.0, 299.9, 300.0, 301.0, 900.0]),
             filter=rng.choice(["g'", "i'"]),
@@ -199,7 +201,7 @@ def archive(rng, masters=12):
         )
         masters_by_name[made.product] = made
     asked = frame(
-        night=night(rng.randint(-40, 40)),
+        night=night_after(rng.randint(-40, 40)),
         exptime=rng.choice([None, 0.0, 30.0, 300.0, 800.0]),
         filter=rng.choice(["g'", "i'"]),
         setup=rng.choice(setups),
@@ -396,16 +398,16 @@ def drifting(rng):
         where = {"setup": setups[day >= swap], "set_temperature": -20.0 + 5 * (day >= step)}
         if rng.random() > lost:
             count = rng.choice([3, 5, 10, 30])
-            masters.append(master(BIAS, night(day), frames=count, **where))
+            masters.append(master(BIAS, night_after(day), frames=count, **where))
         if rng.random() > lost:
             seconds = rng.choice([150.0, 300.0, 600.0])
             count = rng.choice([3, 5, 9, 20])
-            masters.append(master(DARK, night(day), frames=count, exptime=seconds, **where))
-        frames.append(frame(night=night(day), **where))
+            masters.append(master(DARK, night_after(day), frames=count, exptime=seconds, **where))
+        frames.append(frame(night=night_after(day), **where))
 
     def drift(one, other):
         first, last = sorted(day_of(each) for each in (one, other))
-        is_across = first < day_of(night(jump)) <= last
+        is_across = first < day_of(night_after(jump)) <= last
         return ageing * (last - first) + size * is_across
 
     noise = DetectorNoise(READ_NOISE, 0.0, bias_ageing=estimate, dark_ageing=estimate / 300.0**2)

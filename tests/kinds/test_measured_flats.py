@@ -27,7 +27,7 @@ CAMERAS = {"testcam": LFC_LIKE.format(name="TESTCAM").replace("-116.9", "0")}
 EARLY, OLD, OWN, LATER = "2024-03-08", "2024-03-09", "2024-03-10", "2024-03-12"
 
 
-class Archive:
+class FlatArchive:
     """Raw frames of 40 rows and 64 columns: gain 1.5, read noise 6 electrons, no dark current."""
 
     def __init__(self, folder):
@@ -76,7 +76,7 @@ def _calibrate(config):
 
 @pytest.fixture
 def archive(tmp_path):
-    night_archive = Archive(tmp_path)
+    night_archive = FlatArchive(tmp_path)
     for night, number in ((OLD, 4), (OWN, 6)):
         night_archive.take("bias", night, number)
     return night_archive

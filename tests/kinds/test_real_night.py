@@ -69,7 +69,7 @@ def write(path, cards):
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def reducer_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reducer")
     (folder / "raw").mkdir()
     headers = json.loads(lzma.decompress(HEADERS.read_bytes()))
@@ -83,49 +83,49 @@ def night(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def product(night):
+def product(reducer_run):
     """Name a master by its kind and exposure or filter, whatever the camera is called."""
 
     def name(kind, what=""):
         ending = re.escape(f"{what and '_' + what}.fits")
         pattern = rf"combined/{NIGHT}/{kind}_apogee-usb-net[^_]*_1536x24_1x1_Monochrome{ending}"
-        (one_product,) = (each for each in night.records if re.fullmatch(pattern, each))
+        (one_product,) = (each for each in reducer_run.records if re.fullmatch(pattern, each))
         return one_product
 
     return name
 
 
-def test_every_calibration_frame_is_in_the_group_it_belongs_to(night, product):
+def test_every_calibration_frame_is_in_the_group_it_belongs_to(reducer_run, product):
     members = {
         p: set(r.data["members"])
-        for p, r in night.records.items()
+        for p, r in reducer_run.records.items()
         if r.kind in ("bias", "dark", "flat")
     }
     wanted = {product("bias"): BIASES}
     wanted |= {product("dark", f"{t}s"): files for t, files in DARKS.items()}
     wanted |= {product("flat", band): files for band, files in FLATS.items()}
     assert members == wanted
-    assert {r.status for r in night.records.values()} == {ledger.MADE}
+    assert {r.status for r in reducer_run.records.values()} == {ledger.MADE}
     assert sum(map(len, members.values())) == 60
 
 
-def test_every_flat_has_the_dark_of_its_own_exposure(night, product):
+def test_every_flat_has_the_dark_of_its_own_exposure(reducer_run, product):
     for band, seconds in DARK_OF_FLAT.items():
-        cards = night.open(product("flat", band))[0].header
+        cards = reducer_run.open(product("flat", band))[0].header
         assert cards["BIASIM"] == product("bias")
         assert cards["DARKIM"] == product("dark", f"{seconds}s")
 
 
-def test_every_frame_has_its_bias_its_dark_and_the_flat_of_its_filter(night, product):
-    table = pd.read_csv(night.results / "associations.csv").set_index(["frame", "step"])
+def test_every_frame_has_its_bias_its_dark_and_the_flat_of_its_filter(reducer_run, product):
+    table = pd.read_csv(reducer_run.results / "associations.csv").set_index(["frame", "step"])
     assert len(table) == 20 * 3
     for band, seconds in DARK_OF_FRAME.items():
         frames = sorted(
-            p for p in night.records if re.fullmatch(rf"calibrated/.*{band}1\.fits?", p)
+            p for p in reducer_run.records if re.fullmatch(rf"calibrated/.*{band}1\.fits?", p)
         )
         assert len(frames) == 5
         for frame in frames:
-            cards = night.open(frame)[0].header
+            cards = reducer_run.open(frame)[0].header
             assert cards["BIASIM"] == product("bias")
             assert cards["DARKIM"] == product("dark", f"{seconds}s")
             assert cards["DARKSCAL"] == 1.0

@@ -10,7 +10,7 @@ from ccdflow.run.rawframes.header_store import load_store
 
 
 @pytest.fixture
-def box(tmp_path):
+def sandbox(tmp_path):
     made = Sandbox(tmp_path / "box")
     for number in range(3):
         made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL)
@@ -18,54 +18,56 @@ def box(tmp_path):
     return made
 
 
-def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(box, monkeypatch):
-    box.run()
-    (box.results / "reduced/n1/alpha1.fits").unlink()
+def test_an_unforeseen_error_of_a_job_is_a_verdict_when_it_comes_twice(sandbox, monkeypatch):
+    sandbox.run()
+    (sandbox.results / "reduced/n1/alpha1.fits").unlink()
 
     def broken(context, job, row, raw):
         raise ValueError("a fault of the moment")
 
     monkeypatch.setattr(reduce_job, "_reduce", broken)
     for attempts in (1, 1, 0):
-        outcome = box.run()
+        outcome = sandbox.run()
         assert [job for job in outcome.jobs if job.startswith("reduced/")] == [
             "reduced/n1/alpha1.fits"
         ] * attempts
-        row = load_store(box.results).rows["n1/alpha1.fits.gz"]
+        row = load_store(sandbox.results).rows["n1/alpha1.fits.gz"]
         assert (row.status, "a fault of the moment" in row.reason) == ("set aside", True)
     monkeypatch.undo()
-    assert box.run().jobs == []
-    os.utime(box.raw / "n1/alpha1.fits.gz")
-    box.run()
-    assert (box.results / "reduced/n1/alpha1.fits").is_file()
+    assert sandbox.run().jobs == []
+    os.utime(sandbox.raw / "n1/alpha1.fits.gz")
+    sandbox.run()
+    assert (sandbox.results / "reduced/n1/alpha1.fits").is_file()
 
 
-def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(box, monkeypatch):
-    expected = box.run() and {
-        path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")
+def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(sandbox, monkeypatch):
+    expected = sandbox.run() and {
+        path.name: path.read_bytes() for path in (sandbox.results / "reduced").rglob("*.fits")
     }
-    (box.results / "reduced/n1/alpha1.fits").unlink()
+    (sandbox.results / "reduced/n1/alpha1.fits").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(reduce_job, "_reduce", lambda *_: 1 / 0)
-        box.run()
-    assert "reduced/n1/alpha1.fits" in box.run().jobs
-    contents = {path.name: path.read_bytes() for path in (box.results / "reduced").rglob("*.fits")}
+        sandbox.run()
+    assert "reduced/n1/alpha1.fits" in sandbox.run().jobs
+    contents = {
+        path.name: path.read_bytes() for path in (sandbox.results / "reduced").rglob("*.fits")
+    }
     assert contents == expected
-    assert box.run().jobs == []
+    assert sandbox.run().jobs == []
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
-def test_a_small_picture_that_is_damaged_in_place_is_made_again(box, how):
+def test_a_small_picture_that_is_damaged_in_place_is_made_again(sandbox, how):
     """Its folder's time tells nothing of a file that is written over."""
-    box.run()
-    path = next((box.results / "nights").rglob("frames/reduced*alpha1*.png"))
+    sandbox.run()
+    path = next((sandbox.results / "nights").rglob("frames/reduced*alpha1*.png"))
     sound = path.read_bytes()
     if how == "gone":
         path.unlink()
     else:
         path.write_bytes(sound[:99] if how == "cut" else sound[:70] + b"\0" + sound[71:])
-    assert [job for job in box.run().jobs if job.endswith("frames.json")] == [
+    assert [job for job in sandbox.run().jobs if job.endswith("frames.json")] == [
         "nights/2024-03-01/frames.json"
     ]
     assert path.read_bytes() == sound
-    assert box.run().jobs == []
+    assert sandbox.run().jobs == []

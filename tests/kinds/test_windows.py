@@ -61,7 +61,7 @@ def windowed(raw, name, *, rows=ROWS, columns=COLUMNS, new="", **cards):
 
 
 @pytest.fixture
-def night(tmp_path):
+def raw_of_whole_chip(tmp_path):
     """A night of frames of the whole chip, by their own sections: its raw folder."""
     own = simulate.SimulatedAmplifier((0, 103), gain=1.6, read_noise=5.0, level=1000.0)
     detector = simulate.draw_detector(CHIP, amplifiers=[own], shutter=0.0)
@@ -77,9 +77,9 @@ def run(raw, **config):
     return run_jobs(raw, raw.parent / "results", {"simcam": PROFILE}, kinds=KINDS, **config)
 
 
-def test_a_window_is_calibrated_with_the_masters_of_the_whole_chip(night):
-    windowed(night, "science_g1.fits")
-    done = run(night)
+def test_a_window_is_calibrated_with_the_masters_of_the_whole_chip(raw_of_whole_chip):
+    windowed(raw_of_whole_chip, "science_g1.fits")
+    done = run(raw_of_whole_chip)
     whole, part = (done.open(f"calibrated/{n}science_g1.fits") for n in ("", "window_"))
     image, inside = part[0].data, (ROWS, COLUMNS)
     assert image.shape == (50, 60)
@@ -103,10 +103,10 @@ def test_a_window_is_calibrated_with_the_masters_of_the_whole_chip(night):
     assert "grade B: flat cut to its pixels [31:90,21:70]" in history
 
 
-def test_table_plan_and_story_tell_of_the_cut(night):
-    windowed(night, "science_g1.fits")
-    results = night.parent / "results"
-    begun = begin(night, results, {"simcam": PROFILE})
+def test_table_plan_and_story_tell_of_the_cut(raw_of_whole_chip):
+    windowed(raw_of_whole_chip, "science_g1.fits")
+    results = raw_of_whole_chip.parent / "results"
+    begun = begin(raw_of_whole_chip, results, {"simcam": PROFILE})
     lines = [
         " ".join(line.split()) for line in ASSOCIATIONS.dry_run_lines(Planning.of(begun.context))
     ]
@@ -117,7 +117,7 @@ def test_table_plan_and_story_tell_of_the_cut(night):
     )
     assert sum("own night" in line and "cut to its pixels [31:90,21:70]" in line
                and line.endswith("grade B") for line in lines) == 3  # fmt: skip
-    run(night)
+    run(raw_of_whole_chip)
     rows = [line.split(",") for line in (results / "associations.csv").read_text().splitlines()]
     rows = [row for row in rows if row[0] == "calibrated/window_science_g1.fits"]
     assert [row[2] for row in rows] == ["bias", "dark", "flat"]
@@ -130,28 +130,30 @@ def test_table_plan_and_story_tell_of_the_cut(night):
         assert sum(any(end in line for end in ends) for line in explanation) == 3, explanation
 
 
-def test_what_was_cut_is_verified(night):
-    windowed(night, "science_g1.fits")
+def test_what_was_cut_is_verified(raw_of_whole_chip):
+    windowed(raw_of_whole_chip, "science_g1.fits")
     for number in (1, 2, 3):
-        windowed(night, f"flat_g{number}.fits")
-    results = run(night).results
+        windowed(raw_of_whole_chip, f"flat_g{number}.fits")
+    results = run(raw_of_whole_chip).results
     flat = "combined/2024-03-01/flat_simcam_60x50_1x1_g1.6_g.fits"
     for product in ("calibrated/window_science_g1.fits", flat):
-        verdict = verdicts.verify(product, raw=night, results=results, whole=True)
+        verdict = verdicts.verify(product, raw=raw_of_whole_chip, results=results, whole=True)
         assert (verdict.verdict, verdict.reason) == ("verified", "")
     with fits.open(results / "calibrated/window_science_g1.fits", mode="update") as hdus:
         hdus[0].header["DARKCUT"] = "[30:89,21:70]"
         hdus[0].add_checksum()
-    verdict = verdicts.verify("calibrated/window_science_g1.fits", raw=night, results=results)
+    verdict = verdicts.verify(
+        "calibrated/window_science_g1.fits", raw=raw_of_whole_chip, results=results
+    )
     assert verdict.verdict == "differs"
 
 
-def test_masters_of_the_window_go_before_larger_ones(night):
-    windowed(night, "science_g1.fits")
+def test_masters_of_the_window_go_before_larger_ones(raw_of_whole_chip):
+    windowed(raw_of_whole_chip, "science_g1.fits")
     for number in (1, 2, 3):
-        windowed(night, f"dark60_{number}.fits")
-        windowed(night, f"flat_g{number}.fits")
-    done = run(night)
+        windowed(raw_of_whole_chip, f"dark60_{number}.fits")
+        windowed(raw_of_whole_chip, f"flat_g{number}.fits")
+    done = run(raw_of_whole_chip)
     header = done.open("calibrated/window_science_g1.fits")[0].header
     assert "BIASCUT" in header
     assert "DARKCUT" not in header
@@ -174,15 +176,15 @@ def test_masters_of_the_window_go_before_larger_ones(night):
     assert flat[0].data[flat["MASK"].data == 0].mean() == pytest.approx(1, abs=1e-3)
 
 
-def test_the_masters_that_a_larger_one_stands_back_for_are_named(night):
+def test_the_masters_that_a_larger_one_stands_back_for_are_named(raw_of_whole_chip):
     """Where the window's own dark is refused, the larger one is the next candidate."""
-    windowed(night, "science_g1.fits")
+    windowed(raw_of_whole_chip, "science_g1.fits")
     for number in (1, 2, 3):
-        windowed(night, f"dark60_{number}.fits", new=f"window{number}.fits")
+        windowed(raw_of_whole_chip, f"dark60_{number}.fits", new=f"window{number}.fits")
     for number in (2, 3):
-        with fits.open(night / f"window{number}.fits", mode="update") as hdus:
+        with fits.open(raw_of_whole_chip / f"window{number}.fits", mode="update") as hdus:
             hdus[0].data[:, :60] += 400 * number
-    done = run(night)
+    done = run(raw_of_whole_chip)
     small = "combined/2024-03-01/dark_simcam_60x50_1x1_g1.6_60s.fits"
     assert done.records[small].status == ledger.REFUSED
     header = done.open("calibrated/window_science_g1.fits")[0].header
@@ -203,29 +205,33 @@ def by_origin(raw, columns=COLUMNS, rows=ROWS):
             hdus[0].header.update({"XORGSUBF": x, "YORGSUBF": y, "XBINNING": 1, "YBINNING": 1})
 
 
-def test_origins_alone_tell_where_a_window_lies(night):
-    windowed(night, "science_g1.fits")
-    by_origin(night)
-    done = run(night)
+def test_origins_alone_tell_where_a_window_lies(raw_of_whole_chip):
+    windowed(raw_of_whole_chip, "science_g1.fits")
+    by_origin(raw_of_whole_chip)
+    done = run(raw_of_whole_chip)
     whole, part = (done.open(f"calibrated/{n}science_g1.fits") for n in ("", "window_"))
     np.testing.assert_array_equal(part[0].data, whole[0].data[ROWS, COLUMNS])
     np.testing.assert_array_equal(part["MASK"].data, whole["MASK"].data[ROWS, COLUMNS])
     assert {part[0].header[f"{kind}CUT"] for kind in ("BIAS", "DARK", "FLAT")} == {"[31:90,21:70]"}
 
 
-def test_of_two_windows_of_one_size_each_has_its_own_larger_one(night):
+def test_of_two_windows_of_one_size_each_has_its_own_larger_one(raw_of_whole_chip):
     """Masters of the left half; a frame in it, and one of the same size that is not."""
-    for path in sorted(night.glob("[bdf]*.fits")):
+    for path in sorted(raw_of_whole_chip.glob("[bdf]*.fits")):
         windowed(
-            night, path.name, rows=slice(0, 101), columns=slice(0, 60), new=f"half_{path.name}"
+            raw_of_whole_chip,
+            path.name,
+            rows=slice(0, 101),
+            columns=slice(0, 60),
+            new=f"half_{path.name}",
         )
         path.unlink()
-    windowed(night, "science_g1.fits", columns=slice(10, 50))
-    windowed(night, "science_g1.fits", columns=slice(40, 80), new="right.fits")
-    by_origin(night, columns=slice(10, 50))
-    fits.setval(night / "right.fits", "XORGSUBF", value=40)
-    fits.setval(night / "right.fits", "YORGSUBF", value=ROWS.start)
-    session = begin(night, night.parent / "results", {"simcam": PROFILE})
+    windowed(raw_of_whole_chip, "science_g1.fits", columns=slice(10, 50))
+    windowed(raw_of_whole_chip, "science_g1.fits", columns=slice(40, 80), new="right.fits")
+    by_origin(raw_of_whole_chip, columns=slice(10, 50))
+    fits.setval(raw_of_whole_chip / "right.fits", "XORGSUBF", value=40)
+    fits.setval(raw_of_whole_chip / "right.fits", "YORGSUBF", value=ROWS.start)
+    session = begin(raw_of_whole_chip, raw_of_whole_chip.parent / "results", {"simcam": PROFILE})
     session.lock.close()
     groups = session.context.groups
     cuts = [
@@ -288,9 +294,9 @@ def _larger_than_the_masters(raw):
         _other_offset, _larger_than_the_masters, _origin_and_other_binning,
     ],
 )  # fmt: skip
-def test_what_is_no_window_of_the_masters_takes_none(night, spoil):
-    spoil(night)
-    session = begin(night, night.parent / "results", {"simcam": PROFILE})
+def test_what_is_no_window_of_the_masters_takes_none(raw_of_whole_chip, spoil):
+    spoil(raw_of_whole_chip)
+    session = begin(raw_of_whole_chip, raw_of_whole_chip.parent / "results", {"simcam": PROFILE})
     session.lock.close()
     group = session.context.groups["calibrated/window_science_g1.fits"]
     for step in group.steps:
@@ -298,13 +304,13 @@ def test_what_is_no_window_of_the_masters_takes_none(night, spoil):
         assert step.missing
 
 
-def test_a_bias_is_not_cut_where_the_level_is_in_it(night):
+def test_a_bias_is_not_cut_where_the_level_is_in_it(raw_of_whole_chip):
     """Without overscan the level of a window may be another than that of the whole chip."""
-    for path in sorted(night.glob("*.fits")):
+    for path in sorted(raw_of_whole_chip.glob("*.fits")):
         with fits.open(path, mode="update") as hdus:
             del hdus[0].header["BIASSEC"]
-    windowed(night, "science_g1.fits", BIASSEC=None)
-    session = begin(night, night.parent / "results", {"simcam": PROFILE})
+    windowed(raw_of_whole_chip, "science_g1.fits", BIASSEC=None)
+    session = begin(raw_of_whole_chip, raw_of_whole_chip.parent / "results", {"simcam": PROFILE})
     session.lock.close()
     bias, dark, flat = session.context.groups["calibrated/window_science_g1.fits"].steps
     assert bias.uses == ()

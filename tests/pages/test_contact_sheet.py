@@ -57,7 +57,7 @@ def tiles(folder, number):
     return [*shown, gone]
 
 
-def night(folder, number):
+def page_of_night(folder, number):
     """Write the page of a night of so many frames, and return its path."""
     own = tiles(folder, number)
     points = tuple(
@@ -110,7 +110,7 @@ const picture = document.getElementById("large-picture");
 @needs_chromium
 @pytest.mark.parametrize("width", [1300, 400])
 def test_a_click_opens_a_frame_and_keys_go_on(tmp_path, width):
-    page = night(tmp_path, 9)
+    page = page_of_night(tmp_path, 9)
     script = (
         OPEN
         + """
@@ -137,7 +137,7 @@ def test_a_click_opens_a_frame_and_keys_go_on(tmp_path, width):
 
 @needs_chromium
 def test_scales_and_states_of_a_frame(tmp_path):
-    page = night(tmp_path, 6)
+    page = page_of_night(tmp_path, 6)
     script = (
         OPEN
         + """
@@ -180,7 +180,7 @@ def test_scales_and_states_of_a_frame(tmp_path):
 
 @needs_chromium
 def test_order_choice_and_the_marked_ones(tmp_path):
-    page = night(tmp_path, 9)
+    page = page_of_night(tmp_path, 9)
     script = (
         OPEN
         + """
@@ -210,7 +210,7 @@ def test_order_choice_and_the_marked_ones(tmp_path):
 
 @needs_chromium
 def test_a_dot_of_the_strip_opens_its_frame(tmp_path):
-    page = night(tmp_path, 6)
+    page = page_of_night(tmp_path, 6)
     script = (
         OPEN
         + """
@@ -225,7 +225,7 @@ def test_a_dot_of_the_strip_opens_its_frame(tmp_path):
 
 @needs_chromium
 def test_tables_sort_by_number_and_filter(tmp_path):
-    page = night(tmp_path, 45)
+    page = page_of_night(tmp_path, 45)
     script = """
     const table = document.querySelector('table.frames');
     table.closest("details").open = true;
@@ -256,7 +256,7 @@ def test_tables_sort_by_number_and_filter(tmp_path):
 
 @needs_chromium
 def test_five_hundred_frames_are_a_small_page_that_loads_what_is_looked_at(tmp_path):
-    page = night(tmp_path, 500)
+    page = page_of_night(tmp_path, 500)
     assert page.stat().st_size < 2e6
     script = """
     const images = [...document.querySelectorAll("#sheet-tiles img")];
@@ -269,7 +269,7 @@ def test_five_hundred_frames_are_a_small_page_that_loads_what_is_looked_at(tmp_p
 @needs_chromium
 @pytest.mark.parametrize("width", [1300, 400])
 def test_nothing_is_wider_than_the_window(tmp_path, width):
-    page = night(tmp_path, 30)
+    page = page_of_night(tmp_path, 30)
     script = """
     for (const each of document.querySelectorAll("details")) each.open = true;
     const beyond = [...document.querySelectorAll("body *")]
@@ -303,7 +303,7 @@ def test_what_is_wider_than_the_window_says_so_and_the_clock_can_be_read(tmp_pat
     return [seen, labels.length > 2, apart, inside, grade.textContent, grade.title,
       grade.closest("li").className];
     """
-    seen, *clock, grade, why, group = act(night(tmp_path, 30), script, width=width)
+    seen, *clock, grade, why, group = act(page_of_night(tmp_path, 30), script, width=width)
     fits = [[False, False, False]] * 3
     wide = [[True, False, True], [True, True, True], [True, True, False]]
     assert seen == (fits if width == 1300 else wide)
@@ -365,7 +365,7 @@ def test_the_overview_holds_with_3000_nights(tmp_path):
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("which", ["night", "large", "overview"])
 def test_axe_finds_no_fault(tmp_path, which, dark):
-    page = overview(tmp_path, 40) if which == "overview" else night(tmp_path, 12)
+    page = overview(tmp_path, 40) if which == "overview" else page_of_night(tmp_path, 12)
     opened = "document.querySelector('.tile[data-open]').click();" if which == "large" else ""
     script = (
         opened
@@ -394,7 +394,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_every_column_says_what_it_is(tmp_path):
-    assert all(Reader(night(tmp_path, 3).read_text()).titles)
+    assert all(Reader(page_of_night(tmp_path, 3).read_text()).titles)
     (tmp_path / "o").mkdir()
     assert all(Reader(overview(tmp_path / "o", 3).read_text()).titles)
 

@@ -63,7 +63,7 @@ def frames(number, kind="bias", **values):
     )
 
 
-def night(**changes):
+def night_content(**changes):
     values = {
         "night": "2016-01-16",
         "frames": (
@@ -185,7 +185,7 @@ class Reader(html.parser.HTMLParser):
         return [value for _, key, value in self.attributes if key == name]
 
 
-PAGES = {"night": lambda: night_page_html(night()), "index": lambda: index_page(index())}
+PAGES = {"night": lambda: night_page_html(night_content()), "index": lambda: index_page(index())}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -229,7 +229,7 @@ def test_a_page_can_be_read_aloud(name):
 
 
 def test_every_figure_handed_over_is_on_the_page():
-    text = Reader(night_page_html(night())).text
+    text = Reader(night_page_html(night_content())).text
     for shown in (
         "2016-01-16", "lfc, kast_blue", "70.001", "1140.2", "11.13", "949.0 / 981.3", "flat_g",
         "g'", "set aside", "the gzip stream ends early", "passed by",
@@ -243,11 +243,11 @@ def test_every_figure_handed_over_is_on_the_page():
     ):  # fmt: skip
         assert shown in text
     for name in ("before", "combined", "quality", "trend"):
-        assert f"alt of {name}" in Reader(night_page_html(night())).values("alt")
+        assert f"alt of {name}" in Reader(night_page_html(night_content())).values("alt")
 
 
 def test_the_summary_says_in_plain_words_what_was_done():
-    text = Reader(night_page_html(night())).text
+    text = Reader(night_page_html(night_content())).text
     assert (
         "11 frames, taken with lfc and kast_blue: 6 biases, 3 flats, 1 arc and 1 of unknown type."
         in text
@@ -261,7 +261,7 @@ def test_the_summary_says_in_plain_words_what_was_done():
 
 def test_words_of_files_stand_in_their_own_letters():
     note = "look at `overscan:` in <the> profile"
-    page = night_page_html(replace(night(), notes=(note, "an odd ` alone")))
+    page = night_page_html(replace(night_content(), notes=(note, "an odd ` alone")))
     assert "look at <code>overscan:</code> in &lt;the&gt; profile" in page
     assert "an odd ` alone" in page
 
@@ -282,12 +282,12 @@ def test_no_more_is_claimed_than_was_done(levels, claim):
 
 
 def test_every_frame_has_its_row():
-    page = Reader(night_page_html(night()))
+    page = Reader(night_page_html(night_content()))
     assert page.rows == {"frames": 11, "aside": 1, "left-out": 1, "amplifiers": 2}
 
 
 def test_hundreds_of_frames_are_folded_away_and_few_are_not():
-    page = Reader(night_page_html(night(frames=(*frames(400, "science"), *frames(4)))))
+    page = Reader(night_page_html(night_content(frames=(*frames(400, "science"), *frames(4)))))
     assert page.rows["frames"] == 404
     assert "400 frames" in page.text
     opened = [name for tag, name, _ in page.attributes if tag == "details"]
@@ -295,7 +295,7 @@ def test_hundreds_of_frames_are_folded_away_and_few_are_not():
 
 
 def test_names_are_shown_as_they_are_and_do_no_harm():
-    text = night_page_html(night())
+    text = night_page_html(night_content())
     page = Reader(text)
     assert page.tags["b"] == 0
     assert "a <b>&\"' {{x}}\\n\\t\\udcff;é名.fits.gz" in page.text
@@ -303,7 +303,7 @@ def test_names_are_shown_as_they_are_and_do_no_harm():
     harm = "</title><script>alert(1)</script>"
     harmed = Reader(
         night_page_html(
-            night(
+            night_content(
                 night=harm,
                 notes=(harm,),
                 before_after=(Picture(png(), f'"{harm}', harm, harm),),
@@ -333,7 +333,9 @@ def test_names_are_shown_as_they_are_and_do_no_harm():
     ],
 )
 def test_links_lead_to_files_whatever_their_names(path, reference):
-    page = Reader(night_page_html(night(frames=(ShownFrame("x", product=path),), combined=())))
+    page = Reader(
+        night_page_html(night_content(frames=(ShownFrame("x", product=path),), combined=()))
+    )
     assert reference in page.values("href")
 
 
@@ -358,8 +360,8 @@ def test_biases_that_were_not_combined_are_not_called_missing():
 
 
 def test_one_camera_is_not_repeated_in_every_row():
-    assert ">Camera</th>" in night_page_html(night())
-    one = night(frames=frames(3), combined=())
+    assert ">Camera</th>" in night_page_html(night_content())
+    one = night_content(frames=frames(3), combined=())
     assert ">Camera</th>" not in night_page_html(one)
 
 
@@ -372,10 +374,10 @@ def test_figures_that_are_not_known_are_a_dash():
 
 def test_a_picture_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"title of x: a picture of .* is no PNG"):
-        night_page_html(night(trend=(Picture(b"GIF89a..", "alt", title="title of x"),)))
+        night_page_html(night_content(trend=(Picture(b"GIF89a..", "alt", title="title of x"),)))
     bad = CombinedBias("c", pictures=(Picture(png(), " "),))
     with pytest.raises(ValueError, match="no alternative text"):
-        night_page_html(night(combined=(bad,)))
+        night_page_html(night_content(combined=(bad,)))
     with pytest.raises(ValueError, match=r"a picture of All nights is no PNG"):
         index_page(index(sections=(trend_section((Picture(b"", "alt"),)),)))
 
@@ -475,7 +477,7 @@ def test_what_is_not_as_it_should_be_stands_with_its_bias():
     bias = CombinedBias(
         "lfc_full", product="a.fits", members=("m",), remarks=("its noise is high",)
     )
-    text = night_page_html(night(combined=(bias,)))
+    text = night_page_html(night_content(combined=(bias,)))
     assert "<li>Lfc_full: its noise is high.</li>" in text
     assert '<p class="missing">Its noise is high.</p>' in text
 

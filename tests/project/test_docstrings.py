@@ -5,6 +5,7 @@ import builtins
 import doctest
 import importlib
 import importlib.util
+import itertools
 import re
 from functools import cache
 
@@ -352,3 +353,31 @@ def test_containers_of_a_class_tell_what_they_hold():
                     bare.append(f"{place}: {holder.name}.{field.target.id}")
     assert bare == []
     assert fields > 200
+
+
+_SHAPE = re.compile(
+    r"[Ss]hapes?\b|\([^()]*\b(?:n|m|k|nx|ny|rows|columns|count)\b[^()]*\)|\(\.\.\.|\(\d, \d"
+    r"|\bflattened\b|See `|[Aa]s (?:for|in|of) |[Aa]s `|scalar|[Ll]ike "
+)
+
+
+def arrays_described(text):
+    """Yield the entry and its lines of each array in the sections of a docstring."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"(?:[\w*][\w, *]* : )?(?:\(|\w+ (?:of|or) |[\w ]+ )*numpy\.ndarray", line):
+            below = itertools.takewhile(
+                lambda other: other.startswith("    ") or not other, lines[number + 1 :]
+            )
+            yield line, " ".join([line, *below])
+
+
+def test_arrays_have_a_shape():
+    """A caller must know (ny, nx) from (nx, ny), and one row from an image."""
+    described = [
+        (place, entry, whole)
+        for place, _, text, _ in public()
+        for entry, whole in arrays_described(text)
+    ]
+    assert len(described) > 300
+    assert [(place, entry) for place, entry, whole in described if not _SHAPE.search(whole)] == []

@@ -52,7 +52,7 @@ OBSERVERS = [
     "README.md",
     *(f"docs/{name}.md" for name in ("index", "tutorial", "laptop", "server")),
 ]
-OF_DEVELOPERS = {"test", "docs", "check"}
+OF_DEVELOPERS = {"dev-env", "test", "docs", "check"}
 
 
 def commands_of(verb, folder):

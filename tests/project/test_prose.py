@@ -5,6 +5,7 @@ import re
 from library_trees import ROOT
 
 LONGEST = 112
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 NOT_PROSE = re.compile(r"\||    |\s*(?:[-*] )?!?\[[^]]*\]\([^)]*\)\W*$")
 
 
@@ -29,3 +30,17 @@ def test_no_line_of_prose_is_long():
             elif len(line) > LONGEST and not is_code and not NOT_PROSE.match(line):
                 long.append(f"{document.relative_to(ROOT)}:{number}: {len(line)} letters")
     assert long == []
+
+
+PARTS = ["Problem", "Decision", "Cost", "Tried or rejected"]
+
+
+def test_a_decision_tells_problem_decision_cost_and_alternatives():
+    """In this order, each once, so that a reader finds the part that he looks for."""
+    decisions = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert len(decisions) > 20
+    for path in decisions:
+        text = path.read_text("utf-8")
+        found = re.findall(rf"^\*\*({'|'.join(PARTS)})\b", text, re.MULTILINE)
+        assert found == PARTS, path.name
+        assert f"(decisions/{path.name})" in ARCHITECTURE, path.name

@@ -37,7 +37,7 @@ def system(name):
     return lambda: OSError(number, os.strerror(number), "x")
 
 
-class Archive:
+class FaultyNight:
     """A night with everything, watched; and how a run of it ends without a fault."""
 
     def __init__(self, top, patch):
@@ -130,7 +130,7 @@ class Archive:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        yield Archive(tmp_path_factory.mktemp("system"), patch)
+        yield FaultyNight(tmp_path_factory.mktemp("system"), patch)
 
 
 def check_job(archive, place, name, *, lasting):

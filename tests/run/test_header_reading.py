@@ -17,7 +17,7 @@ from ccdflow.run.rawframes.rows import digest
 
 
 @pytest.fixture
-def box(tmp_path):
+def sandbox(tmp_path):
     """Some frames of two cameras, and files that are none."""
     made = Sandbox(tmp_path / "box")
     for number in range(40):
@@ -28,25 +28,25 @@ def box(tmp_path):
     return made
 
 
-def settings_of(box, **changes):
-    return dataclasses.replace(session.reading_settings(box.values()), **changes)
+def settings_of(sandbox, **changes):
+    return dataclasses.replace(session.reading_settings(sandbox.values()), **changes)
 
 
-def rows(box, **more):
+def rows(sandbox, **more):
     store = HeaderStore()
-    inventory.update(store, settings_of(box, **more.pop("changes", {})), now=0, **more)
+    inventory.update(store, settings_of(sandbox, **more.pop("changes", {})), now=0, **more)
     return store
 
 
-def test_several_processes_read_the_same_rows(box, monkeypatch):
-    alone = rows(box)
+def test_several_processes_read_the_same_rows(sandbox, monkeypatch):
+    alone = rows(sandbox)
     monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
     monkeypatch.setattr(header_reading, "_CHUNK", 3)
     counts = []
     with monkeypatch.context() as patch:
         # This process reads none of them.
         patch.setattr(inventory, "read_row", None)
-        together = rows(box, cores=2, progress=lambda *count: counts.append(count))
+        together = rows(sandbox, cores=2, progress=lambda *count: counts.append(count))
     assert list(together.rows) == list(alone.rows)
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
         f: r.as_dict() for f, r in alone.rows.items()
@@ -55,8 +55,8 @@ def test_several_processes_read_the_same_rows(box, monkeypatch):
     assert counts == [(number, 42) for number in range(1, 43)]
 
 
-def test_a_process_that_dies_costs_no_row(box, monkeypatch):
-    alone = rows(box)
+def test_a_process_that_dies_costs_no_row(sandbox, monkeypatch):
+    alone = rows(sandbox)
     monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
     monkeypatch.setattr(header_reading, "_CHUNK", 3)
     ask, asked = helper_processes.ask, []
@@ -69,20 +69,20 @@ def test_a_process_that_dies_costs_no_row(box, monkeypatch):
         return ask(process, chunk)
 
     monkeypatch.setattr(header_reading, "ask", kill)
-    together = rows(box, cores=2)
+    together = rows(sandbox, cores=2)
     assert len(asked) == 14
     assert {f: r.as_dict() for f, r in together.rows.items()} == {
         f: r.as_dict() for f, r in alone.rows.items()
     }
 
 
-def test_a_young_file_with_the_same_bytes_is_not_inflated_again(box, monkeypatch):
+def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeypatch):
     """One in which a byte changed behind unchanged times is."""
     big = "n0/big.fits.gz"
-    box.put(big, 50, size=MEDIUM)
+    sandbox.put(big, 50, size=MEDIUM)
     young = {"settle": 1000.0}
-    store, now = HeaderStore(), (box.raw / "n0/00.fits.gz").stat().st_mtime
-    inventory.update(store, settings_of(box, **young), now=now)
+    store, now = HeaderStore(), (sandbox.raw / "n0/00.fits.gz").stat().st_mtime
+    inventory.update(store, settings_of(sandbox, **young), now=now)
     inflated, read_all = [], rawfile.RawFile.read_all
 
     def counted(raw, *arguments, **named):
@@ -90,32 +90,32 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(box, monkeypatch
         return read_all(raw, *arguments, **named)
 
     monkeypatch.setattr(rawfile.RawFile, "read_all", counted)
-    inventory.update(store, settings_of(box, **young), now=now)
+    inventory.update(store, settings_of(sandbox, **young), now=now)
     assert inflated == []
     assert store.rows["n0/00.fits.gz"].stamp == ()
     # The times are not looked at: the last reading was of a young file.
-    path = box.raw / big
+    path = sandbox.raw / big
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
-    inventory.update(store, settings_of(box, **young), now=now + 5000)
+    inventory.update(store, settings_of(sandbox, **young), now=now + 5000)
     assert inflated == [big]
     assert store.rows[big].status == "set aside"
     row = store.rows["n0/00.fits.gz"]
     assert (row.status, row.packed, len(row.stamp)) == ("ok", "", 3)
-    inventory.update(store, settings_of(box, **young), now=now + 5000)
+    inventory.update(store, settings_of(sandbox, **young), now=now + 5000)
     assert inflated == [big] * 2
 
 
-def test_the_checksum_of_a_young_file_is_kept_on_the_disk(box):
-    now = (box.raw / "n0/00.fits.gz").stat().st_mtime
+def test_the_checksum_of_a_young_file_is_kept_on_the_disk(sandbox):
+    now = (sandbox.raw / "n0/00.fits.gz").stat().st_mtime
     store = HeaderStore()
-    inventory.update(store, settings_of(box, settle=1000.0), now=now)
+    inventory.update(store, settings_of(sandbox, settle=1000.0), now=now)
     packed = store.rows["n0/00.fits.gz"].packed
-    assert packed == f"{rawfile.isal_zlib.crc32((box.raw / 'n0/00.fits.gz').read_bytes()):08x}"
-    box.results.mkdir(exist_ok=True)
-    header_store.save_store(box.results, store)
-    again = load_store(box.results).rows["n0/00.fits.gz"]
+    assert packed == f"{rawfile.isal_zlib.crc32((sandbox.raw / 'n0/00.fits.gz').read_bytes()):08x}"
+    sandbox.results.mkdir(exist_ok=True)
+    header_store.save_store(sandbox.results, store)
+    again = load_store(sandbox.results).rows["n0/00.fits.gz"]
     assert again == store.rows["n0/00.fits.gz"]
     assert dataclasses.replace(again, packed="") != again
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from types import SimpleNamespace
 
@@ -102,6 +103,12 @@ def recorded_without(dead, made, parts, listed, jobs):
     return records
 
 
+def of_files(there):
+    """Return what the list of jobs uses of `os`, on a disk that has these files only."""
+    path = SimpleNamespace(exists=there.__contains__, relpath=os.path.relpath)
+    return SimpleNamespace(path=path)
+
+
 @pytest.mark.parametrize("each_night", [False, True])
 def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
     each_night, tmp_path, monkeypatch
@@ -119,7 +126,7 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
         made = rng.randint(0, len(dead.products))
         records = recorded_without(dead, made, parts, listed, jobs)
         there = {f"results/{each}" for each in records}
-        monkeypatch.setattr(job_list.os.path, "exists", there.__contains__)
+        monkeypatch.setattr(job_list, "os", of_files(there))
         concerned = set(dead.products[made:])
         for product, job in jobs.items():
             if concerned & set(job.needs):

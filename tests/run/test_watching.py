@@ -19,7 +19,7 @@ from ccdflow.simulate.telescope import observe
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def raw_night(tmp_path_factory):
     """A night of raw frames, and the settings that reduce it."""
     top = tmp_path_factory.mktemp("night")
     chain = small_chain.make(top / "raw", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
@@ -27,8 +27,8 @@ def night(tmp_path_factory):
     return top, chain
 
 
-def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(night, tmp_path):
-    top, chain = night
+def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(raw_night, tmp_path):
+    top, chain = raw_night
     raw, results, output, rounds = tmp_path / "raw", tmp_path / "results", WatchOutput(), []
     values = settings_of(raw, results, chain)
     watched = watch_of(values, output, after=rounds.append)
@@ -62,8 +62,8 @@ def is_idle(watched):
     return watched._seen._marks == before and not watched._whole_round_at
 
 
-def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(night, tmp_path):
-    top, chain = night
+def test_a_raw_folder_that_is_away_is_said_once_and_costs_nothing(raw_night, tmp_path):
+    top, chain = raw_night
     raw, output = tmp_path / "raw", WatchOutput()
     values = settings_of(raw, tmp_path / "results", chain)
     raw.rmdir()

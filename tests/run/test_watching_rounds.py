@@ -102,67 +102,67 @@ def kinds_of(done):
 
 
 @pytest.fixture
-def night(evening, tmp_path, monkeypatch):
+def watched_night(evening, tmp_path, monkeypatch):
     # Each round renews its pages.
     monkeypatch.setattr(page_pace, "_TIMES", 0)
     return Night(evening, tmp_path)
 
 
-def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(night):
-    done = night.arrive(*LATE)
+def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(watched_night):
+    done = watched_night.arrive(*LATE)
     assert done.is_short
     assert kinds_of(done) == {*FRAME, "page"}
     assert done.nights == [small_chain.NIGHT]
     # The whole plan wants none of it otherwise: tables and overview alone are left.
-    assert kinds_of(night.watch.round()) == ARCHIVE
-    assert night.is_as_from_scratch()
-    (line,) = [line for line in night.output.lines if line.startswith("science_g2.fits")]
+    assert kinds_of(watched_night.watch.round()) == ARCHIVE
+    assert watched_night.is_as_from_scratch()
+    (line,) = [line for line in watched_night.output.lines if line.startswith("science_g2.fits")]
     assert all(word in line for word in ("level", "noise", "sky", "grade A"))
 
 
 def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet(
-    night, monkeypatch
+    watched_night, monkeypatch
 ):
     # A page that took some milliseconds would be due again after the seconds of this test.
     monkeypatch.setattr(page_pace, "_TIMES", 1e6)
     monkeypatch.setattr(page_pace, "_MOST", 1e6)
-    assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
-    page = night.results / "nights/2024-03-01/report.html"
-    before, count = atomic_write.stamp_of(page), len(night.output.lines)
-    done = [night.arrive(f"fast_{n}.fits", of=LATE[0], OBJECT=f"field {n}") for n in (1, 2)]
+    assert kinds_of(watched_night.arrive(*LATE)) == {*FRAME, "page"}
+    page = watched_night.results / "nights/2024-03-01/report.html"
+    before, count = atomic_write.stamp_of(page), len(watched_night.output.lines)
+    done = [watched_night.arrive(f"fast_{n}.fits", of=LATE[0], OBJECT=f"field {n}") for n in (1, 2)]
     assert [kinds_of(each) for each in done] == [FRAME, FRAME]
     assert [each.nights for each in done] == [[], []], "the live page has nothing new to show"
     assert before == atomic_write.stamp_of(page) != ()
     # The width of the stars, which comes with the night's list, is still missing in their lines.
-    assert len(night.output.lines) == count
-    assert night.watch._pace.owed == {"2024-03-01"}
-    assert night.watch._pace.wait(1.0) == 1.0
-    assert not night.watch._pace.is_due()
-    night.watch._pace._next = 0.0
-    assert night.watch._pace.wait(1.0) == 0.0
-    quiet = night.watch.notice({})
+    assert len(watched_night.output.lines) == count
+    assert watched_night.watch._pace.owed == {"2024-03-01"}
+    assert watched_night.watch._pace.wait(1.0) == 1.0
+    assert not watched_night.watch._pace.is_due()
+    watched_night.watch._pace._next = 0.0
+    assert watched_night.watch._pace.wait(1.0) == 0.0
+    quiet = watched_night.watch.notice({})
     assert quiet.is_short
     assert kinds_of(quiet) == {"page"}
     assert quiet.nights == ["2024-03-01"]
     assert all(f"fast_{n}.fits" in page.read_text() for n in (1, 2))
-    lines = night.output.lines[count:]
+    lines = watched_night.output.lines[count:]
     assert [line.partition("  ")[0] for line in lines] == ["fast_1.fits", "fast_2.fits"]
     assert all("grade" in line for line in lines)
-    assert not night.watch._pace.owed
-    night.watch.round()
-    assert night.is_as_from_scratch()
+    assert not watched_night.watch._pace.owed
+    watched_night.watch.round()
+    assert watched_night.is_as_from_scratch()
 
 
-def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(night, monkeypatch):
+def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(watched_night, monkeypatch):
     monkeypatch.setattr(page_pace, "_TIMES", 1e6)
     monkeypatch.setattr(page_pace, "_MOST", 1e6)
-    night.arrive(*LATE)
-    night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
-    done = night.watch.round()
+    watched_night.arrive(*LATE)
+    watched_night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
+    done = watched_night.watch.round()
     assert "page" in kinds_of(done)
-    assert not night.watch._pace.owed
-    assert sum(line.startswith("fast.fits  ") for line in night.output.lines) == 1
-    assert night.is_as_from_scratch()
+    assert not watched_night.watch._pace.owed
+    assert sum(line.startswith("fast.fits  ") for line in watched_night.output.lines) == 1
+    assert watched_night.is_as_from_scratch()
 
 
 def test_pages_take_a_quarter_of_the_time_however_fast_frames_come(monkeypatch):
@@ -185,7 +185,7 @@ def test_pages_take_a_quarter_of_the_time_however_fast_frames_come(monkeypatch):
     assert pace.wait(1.0) == pytest.approx(0.5), "a long page waits for no longer than that"
 
 
-def test_a_page_asks_once_which_master_a_frame_takes(night, monkeypatch):
+def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch):
     asked, is_writing, decide, write = Counter(), [], association._taken_uses, night_page.write_page
 
     def decided(context, step):
@@ -201,14 +201,14 @@ def test_a_page_asks_once_which_master_a_frame_takes(night, monkeypatch):
 
     monkeypatch.setattr(association, "_taken_uses", decided)
     monkeypatch.setattr(night_page, "write_page", written)
-    assert night.arrive(LATE[0]).is_short
+    assert watched_night.arrive(LATE[0]).is_short
     # The two frames share three steps, and the flats have a dark of their own.
     assert sorted(asked.values()) == [1, 1, 1, 1]
 
 
-def test_a_whole_round_has_the_room_of_the_last_one(night, monkeypatch):
-    night.arrive(*LATE)
-    last = [weakref.ref(night.watch._warm), weakref.ref(night.watch._warm.context)]
+def test_a_whole_round_has_the_room_of_the_last_one(watched_night, monkeypatch):
+    watched_night.arrive(*LATE)
+    last = [weakref.ref(watched_night.watch._warm), weakref.ref(watched_night.watch._warm.context)]
     work, left = worker.work, []
 
     def look(*arguments, **options):
@@ -216,61 +216,71 @@ def test_a_whole_round_has_the_room_of_the_last_one(night, monkeypatch):
         return work(*arguments, **options)
 
     monkeypatch.setattr(worker, "work", look)
-    assert kinds_of(night.watch.round()) == ARCHIVE
+    assert kinds_of(watched_night.watch.round()) == ARCHIVE
     assert left == [[None, None]]
 
 
-def test_a_run_after_a_short_round_takes_its_products_in(night):
+def test_a_run_after_a_short_round_takes_its_products_in(watched_night):
     # The watch is killed: nothing but the records is left of the round.
-    night.arrive(*LATE)
-    assert {job.kind for job in night.plan().values()} == ARCHIVE
-    again = watch_of(night.values, WatchOutput())
+    watched_night.arrive(*LATE)
+    assert {job.kind for job in watched_night.plan().values()} == ARCHIVE
+    again = watch_of(watched_night.values, WatchOutput())
     assert kinds_of(again.round()) == ARCHIVE
-    assert night.is_as_from_scratch()
+    assert watched_night.is_as_from_scratch()
 
 
-def test_a_bias_is_reduced_at_once_and_its_master_comes_with_the_next_whole_round(night):
-    done = night.arrive("bias4.fits", of="bias1.fits", OBJECT="one more")
+def test_a_bias_is_reduced_at_once_and_its_master_comes_with_the_next_whole_round(watched_night):
+    done = watched_night.arrive("bias4.fits", of="bias1.fits", OBJECT="one more")
     assert done.is_short
     assert kinds_of(done) == {"frame"}
     # A frame of the sky does not take the old master.
-    done = night.arrive(*LATE)
+    done = watched_night.arrive(*LATE)
     assert not done.is_short
     assert {"bias", *FRAME} < kinds_of(done)
     # Nor does one that was made before keep it.
     assert "calibrated/science_g1.fits" in {record.product for record in done.records}
-    assert night.is_as_from_scratch()
+    assert watched_night.is_as_from_scratch()
 
 
-def test_what_another_run_did_is_noticed(night):
-    shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
-    running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
-    assert night.watch.notice({LATE[0]: (1,)}).problem.startswith("another run is at work")
+def test_what_another_run_did_is_noticed(watched_night):
+    shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
+    running = begin(
+        watched_night.raw,
+        watched_night.results,
+        {"simcam": watched_night.chain.profile},
+        **SETTINGS,
+    )
+    assert watched_night.watch.notice({LATE[0]: (1,)}).problem.startswith("another run is at work")
     worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
     session.finish(running)
     running.lock.close()
-    done = night.watch.notice({LATE[0]: atomic_write.stamp_of(night.raw / LATE[0])})
+    done = watched_night.watch.notice({LATE[0]: atomic_write.stamp_of(watched_night.raw / LATE[0])})
     assert (done.is_short, done.records) == (False, [])
-    (line,) = [line for line in night.output.lines if "another run is at work" in line]
+    (line,) = [line for line in watched_night.output.lines if "another run is at work" in line]
     assert line.startswith(f"waiting: another run is at work here (process {os.getpid()} on ")
     assert "results folder" not in line
-    assert "goes on" in night.output.lines
+    assert "goes on" in watched_night.output.lines
 
 
-def test_notes_that_another_process_wrote_are_read_again(night):
+def test_notes_that_another_process_wrote_are_read_again(watched_night):
     # Between two short rounds, without the watch having met its lock.
-    running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
+    running = begin(
+        watched_night.raw,
+        watched_night.results,
+        {"simcam": watched_night.chain.profile},
+        **SETTINGS,
+    )
     running.context.ledger.pop(f"reduced/{LATE[0]}", None)
     running.context.ledger["reduced/bias1.fits"] = ledger.Record("reduced/bias1.fits", "frame", "x")
     session.finish(running)
     running.lock.close()
-    done = night.arrive(*LATE)
+    done = watched_night.arrive(*LATE)
     assert not done.is_short
     assert any(record.product == "reduced/bias1.fits" for record in done.records)
-    assert night.plan() == {}
+    assert watched_night.plan() == {}
 
 
-def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(night, monkeypatch):
+def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(watched_night, monkeypatch):
     make = type(kinds.CHAIN).make
 
     def full(self, context, job, *, threads=1):
@@ -281,16 +291,16 @@ def test_a_full_disk_in_a_short_round_is_said_once_and_made_good(night, monkeypa
     monkeypatch.setattr(type(kinds.CHAIN), "make", full)
     # The first round is a short one, the second a whole one.
     for is_short in (True, False):
-        done = night.arrive(*LATE)
+        done = watched_night.arrive(*LATE)
         assert "no space is left" in done.problem
         assert done.is_short == is_short
-    (line,) = [line for line in night.output.lines if line.startswith("waiting: ")]
+    (line,) = [line for line in watched_night.output.lines if line.startswith("waiting: ")]
     assert line.endswith("make room; the watch goes on by itself")
-    assert not any("run again" in line for line in night.output.lines)
+    assert not any("run again" in line for line in watched_night.output.lines)
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
-    assert night.arrive(*LATE).problem == ""
-    assert night.output.lines.count("goes on") == 1
-    assert night.is_as_from_scratch()
+    assert watched_night.arrive(*LATE).problem == ""
+    assert watched_night.output.lines.count("goes on") == 1
+    assert watched_night.is_as_from_scratch()
 
 
 def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(evening, tmp_path):
@@ -302,96 +312,104 @@ def test_a_live_page_that_cannot_be_written_does_not_end_the_watch(evening, tmp_
     assert "waiting: live.js: No space left on device" in night.output.lines
 
 
-def test_a_bad_frame_has_a_line_and_costs_no_other(night):
-    night.watch.values["limits"] = night.values["limits"] | {"settle": 0}
-    night.watch.round()
-    night.arrive("bad.fits", content=b"no FITS file at all" * 200)
-    (line,) = [line for line in night.output.lines if line.startswith("bad.fits")]
+def test_a_bad_frame_has_a_line_and_costs_no_other(watched_night):
+    watched_night.watch.values["limits"] = watched_night.values["limits"] | {"settle": 0}
+    watched_night.watch.round()
+    watched_night.arrive("bad.fits", content=b"no FITS file at all" * 200)
+    (line,) = [line for line in watched_night.output.lines if line.startswith("bad.fits")]
     assert line.startswith("bad.fits: set aside: ")
-    assert kinds_of(night.arrive(*LATE)) == {*FRAME, "page"}
-    night.watch.round()
-    table = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
+    assert kinds_of(watched_night.arrive(*LATE)) == {*FRAME, "page"}
+    watched_night.watch.round()
+    table = inventory_table.read_inventory(watched_night.results / paths.INVENTORY).set_index(
+        "file"
+    )
     assert table.loc["bad.fits", "status"] == rows.SET_ASIDE
 
 
-def test_midnight_passes_between_two_frames_and_back(night):
+def test_midnight_passes_between_two_frames_and_back(watched_night):
     # The profile has no longitude: nights change at noon UT, whatever the order of arrival.
     for name, date in (("a", "2024-03-02T11:00:00"), ("b", "2024-03-02T13:00:00"),
                        ("c", "2024-03-02T11:30:00")):  # fmt: skip
-        done = night.arrive(f"{name}.fits", of=LATE[0], **{"DATE-OBS": date, "OBJECT": name})
+        done = watched_night.arrive(
+            f"{name}.fits", of=LATE[0], **{"DATE-OBS": date, "OBJECT": name}
+        )
         assert done.is_short
         assert done.nights == ["2024-03-02" if name == "b" else small_chain.NIGHT]
-    assert kinds_of(night.watch.round()) == ARCHIVE
-    assert night.plan() == {}
+    assert kinds_of(watched_night.watch.round()) == ARCHIVE
+    assert watched_night.plan() == {}
 
 
-def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(night):
-    night.arrive(*LATE)
-    done = night.arrive("new.fits", of=LATE[0], INSTRUME="NEWCAM")
+def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(watched_night):
+    watched_night.arrive(*LATE)
+    done = watched_night.arrive("new.fits", of=LATE[0], INSTRUME="NEWCAM")
     assert not done.problem
-    kept = night.watch._warm.context.store.rows
+    kept = watched_night.watch._warm.context.store.rows
     assert (kept["new.fits"].camera, kept[LATE[0]].camera) == ("newcam", "simcam")
     generic = kept["new.fits"].geometry
-    night.watch.round()
-    assert not night.watch._is_due()
-    text = night.chain.profile.replace("simcam", "newcam").replace("SIMCAM", "NEWCAM")
-    (Path(night.values["cameras"]) / "newcam.yaml").write_text(text)
-    assert night.watch._is_due()
-    assert "reduced/new.fits" in {record.product for record in night.watch.round().records}
-    kept = night.watch._warm.context.store.rows
+    watched_night.watch.round()
+    assert not watched_night.watch._is_due()
+    text = watched_night.chain.profile.replace("simcam", "newcam").replace("SIMCAM", "NEWCAM")
+    (Path(watched_night.values["cameras"]) / "newcam.yaml").write_text(text)
+    assert watched_night.watch._is_due()
+    assert "reduced/new.fits" in {record.product for record in watched_night.watch.round().records}
+    kept = watched_night.watch._warm.context.store.rows
     assert kept["new.fits"].geometry not in (generic, "")
 
 
-def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(night):
-    content = (night.source / "all" / LATE[0]).read_bytes()
+def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(watched_night):
+    content = (watched_night.source / "all" / LATE[0]).read_bytes()
     for part in (0, 100, len(content) // 2):
-        done = night.arrive(LATE[0], content=content[:part])
+        done = watched_night.arrive(LATE[0], content=content[:part])
         assert (done.is_short, done.records, done.arriving) == (True, [], 1)
-    done = night.arrive(*LATE)
+    done = watched_night.arrive(*LATE)
     assert done.is_short
     assert kinds_of(done) == {*FRAME, "page"}
-    assert not any("set aside" in line for line in night.output.lines)
-    night.watch.round()
-    assert night.is_as_from_scratch()
+    assert not any("set aside" in line for line in watched_night.output.lines)
+    watched_night.watch.round()
+    assert watched_night.is_as_from_scratch()
 
 
-def test_a_frame_that_is_written_anew_is_made_anew(night):
-    night.arrive(*LATE)
-    first = (night.results / "calibrated" / LATE[0]).read_bytes()
-    assert night.output.lines[-1].startswith(f"{LATE[0]}  science  ")
-    done = night.arrive(LATE[0], of="science_g1.fits", OBJECT="another")
-    assert any(line.startswith(f"{LATE[0]}  again  science  ") for line in night.output.lines)
+def test_a_frame_that_is_written_anew_is_made_anew(watched_night):
+    watched_night.arrive(*LATE)
+    first = (watched_night.results / "calibrated" / LATE[0]).read_bytes()
+    assert watched_night.output.lines[-1].startswith(f"{LATE[0]}  science  ")
+    done = watched_night.arrive(LATE[0], of="science_g1.fits", OBJECT="another")
+    assert any(
+        line.startswith(f"{LATE[0]}  again  science  ") for line in watched_night.output.lines
+    )
     assert not done.is_short
     assert kinds_of(done) >= FRAME
-    assert (night.results / "calibrated" / LATE[0]).read_bytes() != first
-    assert night.plan() == {}
+    assert (watched_night.results / "calibrated" / LATE[0]).read_bytes() != first
+    assert watched_night.plan() == {}
 
 
-def test_a_frame_that_is_read_once_more_and_is_the_same_leads_to_nothing(night):
-    night.arrive(*LATE)
-    done = night.arrive(*LATE)
+def test_a_frame_that_is_read_once_more_and_is_the_same_leads_to_nothing(watched_night):
+    watched_night.arrive(*LATE)
+    done = watched_night.arrive(*LATE)
     assert (done.is_short, done.records) == (True, [])
 
 
-def test_the_product_of_a_frame_that_is_deleted_is_kept(night):
-    night.arrive(*LATE)
-    night.watch.looks.look_at_once()
-    (night.raw / LATE[0]).unlink()
-    night.watch.looks.look()
-    assert night.watch._is_due()
-    night.watch.notice({})
-    table = inventory_table.read_inventory(night.results / paths.INVENTORY).set_index("file")
+def test_the_product_of_a_frame_that_is_deleted_is_kept(watched_night):
+    watched_night.arrive(*LATE)
+    watched_night.watch.looks.look_at_once()
+    (watched_night.raw / LATE[0]).unlink()
+    watched_night.watch.looks.look()
+    assert watched_night.watch._is_due()
+    watched_night.watch.notice({})
+    table = inventory_table.read_inventory(watched_night.results / paths.INVENTORY).set_index(
+        "file"
+    )
     assert table.loc[LATE[0], "status"] == rows.RAW_MISSING
-    assert (night.results / "calibrated" / LATE[0]).is_file()
-    assert not night.watch._is_due()
+    assert (watched_night.results / "calibrated" / LATE[0]).is_file()
+    assert not watched_night.watch._is_due()
 
 
-def test_two_files_of_one_product_are_left_to_a_whole_round(night):
-    night.arrive(*LATE)
-    packed = gzip.compress((night.raw / LATE[0]).read_bytes())
-    done = night.arrive("science_g2.fits.gz", content=packed)
+def test_two_files_of_one_product_are_left_to_a_whole_round(watched_night):
+    watched_night.arrive(*LATE)
+    packed = gzip.compress((watched_night.raw / LATE[0]).read_bytes())
+    done = watched_night.arrive("science_g2.fits.gz", content=packed)
     assert not done.is_short
-    assert sum("would become the same product" in line for line in night.output.lines) == 2
+    assert sum("would become the same product" in line for line in watched_night.output.lines) == 2
 
 
 def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path, monkeypatch):
@@ -465,12 +483,14 @@ class Source:
 
 
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])
-def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch, problem, tries):
+def test_a_frame_is_tried_again_until_the_problem_has_passed(
+    watched_night, monkeypatch, problem, tries
+):
     clock, asked = Clock(), []
-    night.watch.claim.take_within_limit()
+    watched_night.watch.claim.take_within_limit()
     for module in (watching, looks):
         monkeypatch.setattr(module, "time", clock)
-    shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
+    shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
 
     def fails(results):
         asked.append(clock.now)
@@ -481,17 +501,17 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(night, monkeypatch,
     monkeypatch.setattr(lock, "take_lock", fails)
     source = Source(set(LATE))
     for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
-        night.watch.looks._last_end = clock.now
-        night.watch._step(source)
+        watched_night.watch.looks._last_end = clock.now
+        watched_night.watch._step(source)
     assert len(asked) == tries
     monkeypatch.undo()
-    night.watch._not_before = 0.0
-    night.watch._step(source)
-    assert (night.results / "calibrated" / LATE[0]).is_file()
-    night.watch.claim.give_up()
+    watched_night.watch._not_before = 0.0
+    watched_night.watch._step(source)
+    assert (watched_night.results / "calibrated" / LATE[0]).is_file()
+    watched_night.watch.claim.give_up()
 
 
-def test_looks_through_a_large_folder_leave_time_for_frames(night, monkeypatch):
+def test_looks_through_a_large_folder_leave_time_for_frames(watched_night, monkeypatch):
     clock, begun, listed = Clock(), [], rawfolder.list_raw
 
     def slow(raw, results):
@@ -504,13 +524,13 @@ def test_looks_through_a_large_folder_leave_time_for_frames(night, monkeypatch):
     monkeypatch.setattr(rawfolder, "list_raw", slow)
     source = Source(set())
     for _ in range(100):
-        night.watch._step(source)
+        watched_night.watch._step(source)
         clock.now += 1.0
     # Two seconds of a look, forty until the next one.
     assert [at - begun[0] for at in begun] == [0.0, 42.0, 84.0]
 
 
-def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(night):
-    night.watch._warm.reading = replace(night.watch._warm.reading, is_folding=True)
-    assert not night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short
-    assert night.arrive(*LATE).is_short
+def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(watched_night):
+    watched_night.watch._warm.reading = replace(watched_night.watch._warm.reading, is_folding=True)
+    assert not watched_night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short
+    assert watched_night.arrive(*LATE).is_short

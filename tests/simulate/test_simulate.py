@@ -60,15 +60,15 @@ BIASES = [f"ccd.{n:03d}.0.fits.gz" for n in range(1, 7)]
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def simulated_night(tmp_path_factory):
     folder = tmp_path_factory.mktemp("night")
     simulate.simulate_night(folder, scale=SCALE)
     return folder
 
 
 @pytest.fixture(scope="module")
-def truth(night):
-    return simulate.read_truth(night)
+def truth(simulated_night):
+    return simulate.read_truth(simulated_night)
 
 
 def pixels(folder, file):
@@ -98,32 +98,32 @@ def files_of(folder):
 # --------------------------------------------------------------------------- names and headers
 
 
-def test_folder_holds_the_guides_frames_and_bystanders_and_nothing_else(night):
+def test_folder_holds_the_guides_frames_and_bystanders_and_nothing_else(simulated_night):
     expected = {row[0] for row in GUIDE_TABLE} | {f"darks/{row[0]}" for row in DARKS_TABLE}
     expected |= {".DS_Store", "observing_log.csv", "truth.json", "truth.npz"}
-    assert set(files_of(night)) == expected
+    assert set(files_of(simulated_night)) == expected
     assert len({row[0] for row in GUIDE_TABLE} & {row[0] for row in DARKS_TABLE}) == 6
 
 
-def test_tables_of_the_guide_come_back(night):
+def test_tables_of_the_guide_come_back(simulated_night):
     def row(path, *keywords):
         header = fits.getheader(path)
         return (path.name, *(header[keyword] for keyword in keywords))
 
-    top = [row(p, "IMAGETYP", "FILTER", "EXPTIME") for p in sorted(night.glob("*.gz"))]
-    darks = [row(p, "IMAGETYP", "EXPTIME") for p in sorted(night.glob("darks/*.gz"))]
+    top = [row(p, "IMAGETYP", "FILTER", "EXPTIME") for p in sorted(simulated_night.glob("*.gz"))]
+    darks = [row(p, "IMAGETYP", "EXPTIME") for p in sorted(simulated_night.glob("darks/*.gz"))]
     assert top == GUIDE_TABLE
     assert darks == DARKS_TABLE
 
 
-def test_header_of_frame_14(night):
-    with fits.open(night / "ccd.014.0.fits.gz") as hdus:
+def test_header_of_frame_14(simulated_night):
+    with fits.open(simulated_night / "ccd.014.0.fits.gz") as hdus:
         hdus.verify("exception")
         header, data = hdus[0].header, hdus[0].data
         assert data.dtype.kind == "u"
         assert data.dtype.itemsize == 2
         assert data.shape == (258, 160)
-    raw_header = fits.getheader(night / "ccd.014.0.fits.gz")
+    raw_header = fits.getheader(simulated_night / "ccd.014.0.fits.gz")
     assert list(raw_header) == KEYWORDS
     expected = {
         "BZERO": 32768, "BSCALE": 1, "DATE": "2016-01-16", "LATITUDE": 33.4, "LONGITUD": -116.9,
@@ -146,9 +146,9 @@ def test_full_size_sections_are_the_lfcs():
     assert simulate.LFC.section(simulate.LFC.data_columns) == "[1:2048,1:4128]"
 
 
-def test_times_agree_and_all_frames_are_of_one_night(night, truth):
+def test_times_agree_and_all_frames_are_of_one_night(simulated_night, truth):
     for file, figures in truth.frames.items():
-        header = fits.getheader(night / file)
+        header = fits.getheader(simulated_night / file)
         start = Time(f"{header['DATE-OBS']}T{header['UT']}")
         assert start.isot[:19] == figures["start"]
         assert abs(start.jd - header["JD"]) < 1e-6
@@ -163,9 +163,9 @@ def test_darks_may_have_another_date(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
-def test_fitsverify_objects_only_to_the_cards_the_camera_really_writes(night):
+def test_fitsverify_objects_only_to_the_cards_the_camera_really_writes(simulated_night):
     result = subprocess.run(
-        ["fitsverify", "-l", night / "ccd.037.0.fits.gz"], capture_output=True, text=True
+        ["fitsverify", "-l", simulated_night / "ccd.037.0.fits.gz"], capture_output=True, text=True
     )
     complaints = [line for line in result.stdout.splitlines() if line.startswith("***")]
     assert len(complaints) == 2
@@ -177,8 +177,8 @@ def test_fitsverify_objects_only_to_the_cards_the_camera_really_writes(night):
 
 
 @pytest.mark.parametrize("file", ["ccd.003.0.fits.gz", "ccd.014.0.fits.gz", "ccd.043.0.fits.gz"])
-def test_overscan_median_of_each_row_is_the_injected_level(night, truth, file):
-    strip = pixels(night, file)[:, columns(truth.camera["overscan"])]
+def test_overscan_median_of_each_row_is_the_injected_level(simulated_night, truth, file):
+    strip = pixels(simulated_night, file)[:, columns(truth.camera["overscan"])]
     assert strip.shape == (258, 25)
     injected = truth.frames[file]["level"] + truth.drift[file]
     noise = np.hypot(truth.camera["read_noise_adu"], 1 / np.sqrt(12))
@@ -194,9 +194,14 @@ def test_overscan_median_of_each_row_is_the_injected_level(night, truth, file):
 
 
 @pytest.mark.parametrize("region", ["overscan", "data"])
-def test_rows_drift_by_the_injected_amount_in_overscan_and_science_alike(night, truth, region):
+def test_rows_drift_by_the_injected_amount_in_overscan_and_science_alike(
+    simulated_night, truth, region
+):
     drift = np.concatenate([truth.drift[file] for file in BIASES])
-    rows = [np.median(pixels(night, f)[:, columns(truth.camera[region])], axis=1) for f in BIASES]
+    rows = [
+        np.median(pixels(simulated_night, f)[:, columns(truth.camera[region])], axis=1)
+        for f in BIASES
+    ]
     slope, _ = np.polyfit(drift, np.concatenate(rows), 1)
     # The overscan's 25 columns give the larger error: 2.5 adu a row.
     assert slope == pytest.approx(1, abs=5 * 2.5 / (drift.std() * np.sqrt(drift.size)))
@@ -214,8 +219,10 @@ def test_level_and_row_drift_are_of_the_size_the_camera_has(truth):
 @pytest.mark.parametrize(
     "file", ["ccd.001.0.fits.gz", "ccd.017.0.fits.gz", "darks/ccd.013.0.fits.gz"]
 )
-def test_leaked_columns_are_higher_by_the_injected_light_and_the_next_is_clean(night, truth, file):
-    raw = pixels(night, file)
+def test_leaked_columns_are_higher_by_the_injected_light_and_the_next_is_clean(
+    simulated_night, truth, file
+):
+    raw = pixels(simulated_night, file)
     figures = truth.frames[file]
     level = figures["level"] + truth.drift[file][:, None]
     leaked = np.array(truth.camera["leaked"])
@@ -236,47 +243,50 @@ def test_flats_leak_more_than_biases(truth):
     assert truth.frames["ccd.001.0.fits.gz"]["leak"][0] == pytest.approx(40)
 
 
-def test_structure_of_the_biases_is_the_injected_gradient(night, truth):
+def test_structure_of_the_biases_is_the_injected_gradient(simulated_night, truth):
     assert truth.structure[0] + 1140 > 1350
     assert np.abs(truth.structure[128 * 400 // 2048 :]).max() < 5
-    residual = np.mean([science(night, file, truth) for file in BIASES], axis=0)
+    residual = np.mean([science(simulated_night, file, truth) for file in BIASES], axis=0)
     error = truth.camera["read_noise_adu"] / np.sqrt(6 * 258)
     assert np.abs(residual.mean(axis=0)).max() < 5 * error
 
 
-def test_noise_of_a_bias_is_read_noise_and_digitisation(night, truth):
-    difference = science(night, BIASES[0], truth) - science(night, BIASES[1], truth)
+def test_noise_of_a_bias_is_read_noise_and_digitisation(simulated_night, truth):
+    difference = science(simulated_night, BIASES[0], truth) - science(
+        simulated_night, BIASES[1], truth
+    )
     expected = np.hypot(truth.camera["read_noise"] / truth.camera["gain"], 1 / np.sqrt(12))
     relative_error = 1 / np.sqrt(2 * difference.size)
     assert difference.std() / np.sqrt(2) == pytest.approx(expected, rel=5 * relative_error)
 
 
 @pytest.mark.parametrize(("first", "exptime"), [(13, 300), (17, 70), (23, 7)])
-def test_dark_current_grows_with_the_exposure(night, truth, first, exptime):
+def test_dark_current_grows_with_the_exposure(simulated_night, truth, first, exptime):
     files = [f"darks/ccd.{first + n:03d}.0.fits.gz" for n in range(3)]
     cold = np.ones((258, 128), dtype=bool)
     rows, cols = truth.hot_pixels[:, :2].astype(int).T
     cold[rows, cols] = False
     for file in files:
         cold[tuple(truth.cosmics[file][:, :2].astype(int).T)] = False
-    mean_signal = np.mean([science(night, file, truth)[cold].mean() for file in files])
+    mean_signal = np.mean([science(simulated_night, file, truth)[cold].mean() for file in files])
     rate = truth.camera["dark_current"] + truth.glow[cold].mean(dtype=float)
     expected = rate * exptime / truth.camera["gain"]
     assert abs(mean_signal - expected) < 5 * 10.2 / np.sqrt(3 * cold.sum())
 
 
-def test_hot_pixels_are_where_the_truth_says(night, truth):
+def test_hot_pixels_are_where_the_truth_says(simulated_night, truth):
     y, x, rate = truth.hot_pixels[np.argmax(truth.hot_pixels[:, 2])]
-    signal = science(night, "darks/ccd.013.0.fits.gz", truth)[int(y), int(x)]
+    signal = science(simulated_night, "darks/ccd.013.0.fits.gz", truth)[int(y), int(x)]
     electrons = (rate + truth.camera["dark_current"] + truth.glow[int(y), int(x)]) * 300
     assert signal * 1.1 == pytest.approx(electrons, abs=5 * np.sqrt(electrons + 11**2))
 
 
-def test_the_corner_glows_in_darks_by_the_injected_rate(night, truth):
+def test_the_corner_glows_in_darks_by_the_injected_rate(simulated_night, truth):
     files = [f"darks/ccd.{n:03d}.0.fits.gz" for n in (13, 14, 15)]
     rows, columns = slice(0, 6), slice(0, 6)
     glow_signal = (
-        np.mean([science(night, file, truth)[rows, columns].sum() for file in files]) * 1.1
+        np.mean([science(simulated_night, file, truth)[rows, columns].sum() for file in files])
+        * 1.1
     )
     rate = (truth.glow + truth.camera["dark_current"])[rows, columns].sum(dtype=float)
     for y, x, hot in truth.hot_pixels:
@@ -309,9 +319,9 @@ def test_cosmic_rays_hit_the_pixels_that_the_truth_names(tmp_path):
     assert not truth.cosmics["ccd.001.0.fits.gz"].size
 
 
-def test_light_of_a_science_frame_is_incident_light_times_response(night, truth):
+def test_light_of_a_science_frame_is_incident_light_times_response(simulated_night, truth):
     file = "ccd.037.0.fits.gz"
-    signal = science(night, file, truth) * 1.1
+    signal = science(simulated_night, file, truth) * 1.1
     light = truth.incident(file) * truth.response("g'")
     electrons = light + 300.062 * (truth.glow + truth.camera["dark_current"])
     bad = np.zeros(light.shape, dtype=bool)
@@ -324,18 +334,18 @@ def test_light_of_a_science_frame_is_incident_light_times_response(night, truth)
     assert truth.incident(file).max() > 20 * truth.frames[file]["signal"]
 
 
-def test_photon_noise_of_the_flats_gives_the_gain(night, truth):
-    one, two = (science(night, f"ccd.{n:03d}.0.fits.gz", truth) for n in (14, 16))
+def test_photon_noise_of_the_flats_gives_the_gain(simulated_night, truth):
+    one, two = (science(simulated_night, f"ccd.{n:03d}.0.fits.gz", truth) for n in (14, 16))
     variance = np.var(one - two) / 2 - truth.camera["read_noise_adu"] ** 2 - 1 / 12
     gain = (one.mean() + two.mean()) / 2 / variance
     assert gain == pytest.approx(1.1, rel=5 * np.sqrt(2 / one.size))
 
 
-def test_flats_hold_the_response_of_the_detector(night, truth):
+def test_flats_hold_the_response_of_the_detector(simulated_night, truth):
     camera = simulate.LFC.scaled(SCALE)
     file = "ccd.018.0.fits.gz"
     light = truth.frames[file]["signal"] * simulate.flat_response(camera, "i'", seed=2016)
-    residual = science(night, file, truth) * 1.1 - light
+    residual = science(simulated_night, file, truth) * 1.1 - light
     assert np.std(residual / np.sqrt(light + 11**2)) == pytest.approx(1, rel=0.02)
     # Pixel response (1 %), dust and vignetting stand out of the photon noise (0.7 %).
     assert np.std(light / light.mean()) > 0.015
@@ -365,16 +375,16 @@ def test_a_star_leaves_its_electrons_and_a_bright_one_saturates():
 # --------------------------------------------------------------------------- files
 
 
-def test_same_seed_same_bytes_whatever_the_threads(night, tmp_path):
+def test_same_seed_same_bytes_whatever_the_threads(simulated_night, tmp_path):
     simulate.simulate_night(tmp_path, scale=SCALE, workers=1)
-    assert files_of(tmp_path) == files_of(night)
+    assert files_of(tmp_path) == files_of(simulated_night)
     # The gzip header holds neither time nor name, which would differ from one writing to the next.
     assert (tmp_path / "ccd.001.0.fits.gz").read_bytes()[3:8] == bytes(5)
 
 
-def test_another_seed_gives_other_pixels_under_the_same_names(night, tmp_path):
+def test_another_seed_gives_other_pixels_under_the_same_names(simulated_night, tmp_path):
     simulate.simulate_night(tmp_path, scale=SCALE, seed=7)
-    ours, others = files_of(tmp_path), files_of(night)
+    ours, others = files_of(tmp_path), files_of(simulated_night)
     assert ours.keys() == others.keys()
     assert {name for name in ours if ours[name] == others[name]} == {
         "observing_log.csv",
@@ -382,9 +392,9 @@ def test_another_seed_gives_other_pixels_under_the_same_names(night, tmp_path):
     }
 
 
-def test_what_is_there_is_left_alone_and_what_is_missing_comes_back(night, tmp_path):
+def test_what_is_there_is_left_alone_and_what_is_missing_comes_back(simulated_night, tmp_path):
     folder = tmp_path / "night"
-    shutil.copytree(night, folder)
+    shutil.copytree(simulated_night, folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     simulate.simulate_night(folder, scale=SCALE)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
@@ -394,11 +404,11 @@ def test_what_is_there_is_left_alone_and_what_is_missing_comes_back(night, tmp_p
     simulate.simulate_night(folder, scale=SCALE)
     changed = {p.name for p, time in before.items() if p.is_file() and p.stat().st_mtime_ns != time}
     assert changed == {lost.name, "truth.json", "truth.npz"}
-    assert files_of(folder) == files_of(night)
+    assert files_of(folder) == files_of(simulated_night)
 
 
 def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
-    night, tmp_path, monkeypatch
+    simulated_night, tmp_path, monkeypatch
 ):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -410,7 +420,7 @@ def test_an_unfinished_simulation_has_no_truth_and_is_finished_by_the_next_call(
     with pytest.raises(UserError, match="no finished simulation here"):
         simulate.read_truth(tmp_path)
     simulate.simulate_night(tmp_path, scale=SCALE)
-    assert files_of(tmp_path) == files_of(night)
+    assert files_of(tmp_path) == files_of(simulated_night)
 
 
 def test_other_parameters_are_refused_unless_asked_to_overwrite(tmp_path):

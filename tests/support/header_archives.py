@@ -23,7 +23,7 @@ PROFILE = LFC_LIKE.format(name="TESTCAM").replace("-116.9", "0")
 TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
 
 
-class Archive:
+class HeaderArchive:
     """Raw frames of nights; cards are given by their names, ``CCD_TEMP`` for ``CCD-TEMP``."""
 
     def __init__(self, folder):

@@ -10,7 +10,7 @@ PROFILE = LFC_LIKE.format(name="TESTCAM")
 FIRST = date(2020, 3, 1)
 
 
-def night(number):
+def name_of_night(number):
     """Return the name of a night."""
     return (FIRST + timedelta(days=number)).isoformat()
 
@@ -21,7 +21,7 @@ def write_night(raw, number, *, noise=4.0, level=1000, frames=3):
         # Three in the morning at Greenwich is the evening before in California.
         day = FIRST + timedelta(days=number + 1)
         cards = bias_cards(place, **{"DATE-OBS": f"{day}T03:{place:02d}:00"})
-        write_raw(raw / night(number) / f"b{place}.fits", (frame, cards))
+        write_raw(raw / name_of_night(number) / f"b{place}.fits", (frame, cards))
 
 
 def write_archive(raw, nights, *, step=None, factor=1.2):

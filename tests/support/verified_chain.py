@@ -1,8 +1,32 @@
-"""The kinds of products that tests verify in a chain, and the first product of one."""
+"""A chain of products that tests verify: its kinds, a night of it, and the first product of one."""
+
+import shutil
+
+import small_chain
+from small_frames import run_jobs
 
 from ccdflow.verify import selection
 
 MADE = ("frame", "bias", "dark", "flat", "science")
+
+
+def make_chain(top, how=None, *, kinds=MADE, **options):
+    """Take a small night below a folder and make its products: (raw folder, results folder).
+
+    ``how`` is settings; ``options`` are those of `small_chain.make`.
+    """
+    chain = small_chain.make(top / "raw", **options)
+    results = top / "results"
+    run_jobs(chain.raw, results, {"simcam": chain.profile}, kinds=kinds, **(how or {}))
+    return chain.raw, results
+
+
+def copy_folders(folders, top):
+    """Copy raw frames and results below a folder; return (raw folder, results folder)."""
+    copies = top / "raw", top / "results"
+    for folder, target in zip(folders, copies, strict=True):
+        shutil.copytree(folder, target)
+    return copies
 
 
 def one(results, kind):

@@ -1,7 +1,6 @@
 """Products made again by ccdproc: sound ones are verified, and nothing that was changed passes."""
 
 import gzip
-import shutil
 import sys
 import tarfile
 from collections import Counter
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from edited_products import card, rewrite
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
+from verified_chain import copy_folders
 
 from ccdflow.verify import selection, table, verdicts
 
@@ -22,7 +22,7 @@ FRAME = "reduced/b3.fits"
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def combined_biases(tmp_path_factory):
     """Five biases with outliers, reduced and combined: (raw folder, results folder)."""
     top = tmp_path_factory.mktemp("night")
     rng = np.random.default_rng(5)
@@ -35,12 +35,9 @@ def night(tmp_path_factory):
 
 
 @pytest.fixture
-def copy(night, tmp_path):
+def copy(combined_biases, tmp_path):
     """The same night, to be spoilt."""
-    raw, results = tmp_path / "raw", tmp_path / "results"
-    shutil.copytree(night[0], raw)
-    shutil.copytree(night[1], results)
-    return raw, results
+    return copy_folders(combined_biases, tmp_path)
 
 
 def combined_of(results):
@@ -53,13 +50,13 @@ def look(product, folders, **how):
     return verdicts.verify(product, raw=raw, results=results, **how)
 
 
-def test_sound_products_are_verified_to_the_last_pixel(night):
-    frame = look(FRAME, night)
+def test_sound_products_are_verified_to_the_last_pixel(combined_biases):
+    frame = look(FRAME, combined_biases)
     assert (frame.verdict, frame.pixels, frame.largest) == ("verified", 40 * 64, 0.0)
-    combined = look(combined_of(night[1]), night, whole=True)
+    combined = look(combined_of(combined_biases[1]), combined_biases, whole=True)
     assert (combined.verdict, combined.pixels) == ("verified", 40 * 64)
     # The bands are as many rows as there are.
-    assert look(combined_of(night[1]), night).pixels == 40 * 64
+    assert look(combined_of(combined_biases[1]), combined_biases).pixels == 40 * 64
 
 
 def add(value):

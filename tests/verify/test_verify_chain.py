@@ -7,27 +7,24 @@ import pytest
 import small_chain
 from astropy.io import fits
 from edited_products import card, rewrite
-from small_frames import run_jobs
-from verified_chain import MADE, one
+from verified_chain import make_chain, one
 
 from ccdflow.kinds.sections import verification
 from ccdflow.verify import selection, verdicts
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def reduced_chain(tmp_path_factory):
     """The tiny night of two amplifiers: (raw folder, results folder)."""
     top = tmp_path_factory.mktemp("chain")
-    chain = small_chain.make(top / "raw")
-    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, kinds=MADE)
-    return chain.raw, top / "results"
+    return make_chain(top)
 
 
 @pytest.fixture
-def copy(night, tmp_path):
+def copy(reduced_chain, tmp_path):
     """The same night, to be spoilt."""
-    shutil.copytree(night[1], tmp_path / "results")
-    return night[0], tmp_path / "results"
+    shutil.copytree(reduced_chain[1], tmp_path / "results")
+    return reduced_chain[0], tmp_path / "results"
 
 
 def look(product, folders):
@@ -38,9 +35,9 @@ def look(product, folders):
 KINDS = ("reduced/science", "combined/bias", "combined/dark", "combined/flat", "calibrated/science")
 
 
-def test_every_product_is_verified(night):
-    products = selection.files_of(night[1])
-    outcomes = {product: look(product, night) for product in products}
+def test_every_product_is_verified(reduced_chain):
+    products = selection.files_of(reduced_chain[1])
+    outcomes = {product: look(product, reduced_chain) for product in products}
     assert {p: (v.verdict, v.reason) for p, v in outcomes.items() if v.verdict != "verified"} == {}
     assert {product.partition("/")[0] for product in outcomes} == {
         "reduced",
@@ -121,7 +118,7 @@ def test_a_master_exchanged_under_its_name_is_found_and_a_newer_one_is_no_succes
     assert (outcome.verdict, "is missing" in outcome.reason) == ("cannot be made again", True)
 
 
-def test_a_night_that_was_never_verified_has_the_page_it_had(copy, night):
+def test_a_night_that_was_never_verified_has_the_page_it_had(copy, reduced_chain):
     class Context:
         results = copy[1]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
-from small_frames import run_jobs
+from verified_chain import make_chain
 
 from ccdflow import simulate
 from ccdflow.detector.pixels import response
@@ -27,17 +27,15 @@ STRUCTURE = re.compile(
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def measured_night(tmp_path_factory):
     """Darks of two exposures, flats of two levels under a shutter: (raw, results)."""
     top = tmp_path_factory.mktemp("detector")
     detector = simulate.draw_detector(small_chain.SHAPE, seed=3, shutter=0.02)
-    chain = small_chain.make(
-        top / "raw", detector=detector, flats=(("g", 3, 8.0), ("g", 3, 2.0)), flat_exptime=8.0,
-        science=(("g", 60.0, 1),), lamp_drift=0.0,
-    )  # fmt: skip
     how = {"detector": {"enabled": True}}
-    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, kinds=MADE, **how)
-    return chain.raw, top / "results"
+    return make_chain(
+        top, how, kinds=MADE, detector=detector, flats=(("g", 3, 8.0), ("g", 3, 2.0)),
+        flat_exptime=8.0, science=(("g", 60.0, 1),), lamp_drift=0.0,
+    )  # fmt: skip
 
 
 def of(night, start):
@@ -62,8 +60,11 @@ def forged(night, product, change):
         path.write_bytes(sound)
 
 
-def test_all_products_of_the_detector_are_verified(night):
-    outcomes = {start: look(night, of(night, start)) for start in ("pixels_", "shutter_", "bad_")}
+def test_all_products_of_the_detector_are_verified(measured_night):
+    outcomes = {
+        start: look(measured_night, of(measured_night, start))
+        for start in ("pixels_", "shutter_", "bad_")
+    }
     assert {start: (v.verdict, v.reason) for start, v in outcomes.items()} == dict.fromkeys(
         outcomes, ("verified", "")
     )
@@ -72,9 +73,9 @@ def test_all_products_of_the_detector_are_verified(night):
     }  # fmt: skip
     ny, nx = small_chain.SHAPE
     assert outcomes["pixels_"].pixels == ny * nx
-    header = fits.getheader(night[1] / of(night, "pixels_"))
+    header = fits.getheader(measured_night[1] / of(measured_night, "pixels_"))
     assert header["LOOKED"] == "dark deep flat levels"
-    with fits.open(night[1] / of(night, "pixels_")) as hdus:
+    with fits.open(measured_night[1] / of(measured_night, "pixels_")) as hdus:
         lines = hdus["PIXELS"].data
         assert {name: bool(lines[name].any()) for name in ("DARK", "FLAT", "LEVELS")} == {
             "DARK": True, "FLAT": True, "LEVELS": True,
@@ -102,17 +103,19 @@ def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several
     assert again.sigma.ravel()[made.weak.index] == pytest.approx(made.weak.sigma, abs=2e-3)
 
 
-def test_a_sample_has_tables_and_maps_of_frames_that_are_small(night, monkeypatch):
+def test_a_sample_has_tables_and_maps_of_frames_that_are_small(measured_night, monkeypatch):
     """The guide's own are too large: a line says how many are left out."""
-    made = {product: NotedProduct(*one) for product, one in noted_records(night[1]).items()}
+    made = {
+        product: NotedProduct(*one) for product, one in noted_records(measured_night[1]).items()
+    }
     row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
     monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
-    table, shutter = (of(night, start) for start in ("pixels_", "shutter_"))
-    chosen, large = selection.sample_of_products(night[1], made)
+    table, shutter = (of(measured_night, start) for start in ("pixels_", "shutter_"))
+    chosen, large = selection.sample_of_products(measured_night[1], made)
     assert {table, shutter} <= set(chosen)
     assert large == []
     monkeypatch.setattr(selection, "MOST_BYTES", 100_000)
-    fewer, large = selection.sample_of_products(night[1], made)
+    fewer, large = selection.sample_of_products(measured_night[1], made)
     assert (sorted(set(chosen) - set(fewer)), sorted(large)) == ([table, shutter],) * 2
 
 
@@ -171,17 +174,17 @@ def sigma(hdus):
         (sigma, "1 numbers in SIGMA are not"),
     ],
 )
-def test_a_forged_bit_line_or_sigma_of_a_night_differs(night, change, reason):
-    outcome = forged(night, of(night, "pixels_"), change)
+def test_a_forged_bit_line_or_sigma_of_a_night_differs(measured_night, change, reason):
+    outcome = forged(measured_night, of(measured_night, "pixels_"), change)
     assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
 
 
 @pytest.mark.parametrize(("name", "factor"), [("EXCESS", 1.001), ("ERROR", 1.01)])
-def test_a_forged_cell_of_a_shutter_differs(night, name, factor):
+def test_a_forged_cell_of_a_shutter_differs(measured_night, name, factor):
     def change(hdus):
         hdus[name].data[2, 3] += (factor - 1) * np.abs(hdus[name].data).max()
 
-    outcome = forged(night, of(night, "shutter_"), change)
+    outcome = forged(measured_night, of(measured_night, "shutter_"), change)
     assert (outcome.verdict, f"1 cells of {name}" in outcome.reason) == ("differs", True), (
         outcome.reason
     )
@@ -197,9 +200,9 @@ def other(value):
 
 @pytest.mark.parametrize("start", ["pixels_", "shutter_", "bad_pixels_"])
 @pytest.mark.parametrize("what", ["changed", "deleted"])
-def test_no_card_can_be_changed_or_deleted(night, start, what):
-    product = of(night, start)
-    path = night[1] / product
+def test_no_card_can_be_changed_or_deleted(measured_night, start, what):
+    product = of(measured_night, start)
+    path = measured_night[1] / product
     cards = [k for k in fits.getheader(path) if not STRUCTURE.fullmatch(k)]
     believed = set()
     for keyword in cards[:: 1 if len(cards) < 30 else 5]:
@@ -210,24 +213,24 @@ def test_no_card_can_be_changed_or_deleted(night, start, what):
             else:
                 hdus[0].header[keyword] = other(hdus[0].header[keyword])
 
-        if forged(night, product, change).verdict == "verified":
+        if forged(measured_night, product, change).verdict == "verified":
             believed.add(keyword)
     # Limits that give the same pixels, counts of nights, and the camera's epoch.
     assert believed <= {"HOTRATE", "LOWSIGMA", "BPNIGHTS", "BPSHARE", "EPOCH", "NNIGHTS", "BUNIT"}
 
 
-def test_the_notes_of_the_run_have_the_settings(night):
-    product = of(night, "pixels_")
-    made = NotedProduct(*noted_records(night[1])[product])
-    assert look(night, product, made=made).verdict == "verified"
-    path = night[1] / product
+def test_the_notes_of_the_run_have_the_settings(measured_night):
+    product = of(measured_night, "pixels_")
+    made = NotedProduct(*noted_records(measured_night[1])[product])
+    assert look(measured_night, product, made=made).verdict == "verified"
+    path = measured_night[1] / product
     sound = path.read_bytes()
     try:
         with fits.open(io.BytesIO(sound), memmap=False) as hdus:
             hdus[0].header["HOTRATE"] += 1e-6
             hdus.writeto(path, overwrite=True, checksum=True)
-        assert look(night, product).verdict == "verified"
-        outcome = look(night, product, made=made)
+        assert look(measured_night, product).verdict == "verified"
+        outcome = look(measured_night, product, made=made)
     finally:
         path.write_bytes(sound)
     assert (outcome.verdict, "HOTRATE is 0.5 in the notes" in outcome.reason) == ("differs", True)

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import small_chain
 from astropy.io import fits
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
-from verified_chain import MADE, one
+from verified_chain import make_chain, one
 
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import Weak
@@ -24,12 +23,10 @@ BELIEVED = re.compile("|".join(source_cards.BELIEVED))
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def reduced_chain(tmp_path_factory):
     """The tiny night of two amplifiers: (raw folder, results folder)."""
     top = tmp_path_factory.mktemp("cards")
-    chain = small_chain.make(top / "raw", flats=(("g", 4),), science=(("g", 60.0, 1),))
-    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, kinds=MADE)
-    return chain.raw, top / "results"
+    return make_chain(top, flats=(("g", 4),), science=(("g", 60.0, 1),))
 
 
 def other(value):
@@ -59,8 +56,8 @@ def tampered(sound, step):
     ["reduced/science", "combined/bias", "combined/dark", "combined/flat", "calibrated/science"],
 )
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.torture)])
-def test_every_card_that_is_not_believed_is_compared(night, kind, step):
-    raw, results = night
+def test_every_card_that_is_not_believed_is_compared(reduced_chain, kind, step):
+    raw, results = reduced_chain
     product = one(results, kind)
     path, believed, count = results / product, set(), 0
     sound = path.read_bytes()
@@ -170,12 +167,12 @@ def _lines(index, **columns):
     return np.rec.fromarrays(list(values.values()), names=list(values))
 
 
-def test_a_product_that_nothing_verifies_says_so(night, tmp_path):
+def test_a_product_that_nothing_verifies_says_so(reduced_chain, tmp_path):
     path = tmp_path / "results" / "other" / "x.fits"
     path.parent.mkdir(parents=True)
     fits.PrimaryHDU(np.zeros((3, 3), "f4")).writeto(path, checksum=True)
     assert selection.files_of(tmp_path / "results") == ["other/x.fits"]
-    outcome = verdicts.verify("other/x.fits", raw=night[0], results=tmp_path / "results")
+    outcome = verdicts.verify("other/x.fits", raw=reduced_chain[0], results=tmp_path / "results")
     assert (outcome.verdict, outcome.reason) == (
         "cannot be made again",
         "nothing verifies a product of the kind 'other'",

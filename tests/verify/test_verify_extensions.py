@@ -27,7 +27,7 @@ PROFILE = (
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def night_of_extensions(tmp_path_factory):
     """A night of two image HDUs with a narrow overscan: (raw folder, results folder)."""
     top = tmp_path_factory.mktemp("extensions")
     counts = {"darks": ((60.0, 4),), "flats": (("g", 4),), "science": (("g", 60.0, 1),)}
@@ -44,20 +44,22 @@ def look(product, folders):
     return verdicts.verify(product, raw=folders[0], results=folders[1], whole=True)
 
 
-def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(night):
+def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
+    night_of_extensions,
+):
     """Rows share a model's noise: a level's is a sixth of that of one row's median."""
-    product = one(night[1], "calibrated/science")
-    with fits.open(night[1] / product) as hdus:
+    product = one(night_of_extensions[1], "calibrated/science")
+    with fits.open(night_of_extensions[1] / product) as hdus:
         assert (hdus[0].header["OSCMODEL"], "OSCMODEL" in hdus[1].header) == ("polynomial", False)
         assert hdus[1].header["OSCNOISE"] < 1
-    outcome = look(product, night)
+    outcome = look(product, night_of_extensions)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
 @pytest.mark.parametrize("kind", ["dark", "flat", "bias"])
-def test_combined_frames_are_clipped_as_their_images_say(night, kind):
-    product = one(night[1], f"combined/{kind}")
-    outcome = look(product, night)
+def test_combined_frames_are_clipped_as_their_images_say(night_of_extensions, kind):
+    product = one(night_of_extensions[1], f"combined/{kind}")
+    outcome = look(product, night_of_extensions)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
@@ -76,22 +78,22 @@ def tampered(night, kind, change, **how):
     return outcome.verdict, outcome.reason
 
 
-def test_an_image_that_says_another_clipping_than_the_first_header_differs(night):
+def test_an_image_that_says_another_clipping_than_the_first_header_differs(night_of_extensions):
     def change(hdus):
         hdus[2].header["CLIPDEV"] = "mad"
 
-    verdict, reason = tampered(night, "combined/bias", change)
+    verdict, reason = tampered(night_of_extensions, "combined/bias", change)
     assert (verdict, reason) == ("differs", "CLIPDEV is noise, and its card has mad")
-    assert tampered(night, "combined/dark", change)[0] == "differs"
+    assert tampered(night_of_extensions, "combined/dark", change)[0] == "differs"
 
 
 @pytest.mark.parametrize("kind", ["combined/bias", "calibrated/science"])
-def test_an_image_of_another_name_differs(night, kind):
+def test_an_image_of_another_name_differs(night_of_extensions, kind):
     def change(hdus):
         hdus[1].header["EXTNAME"] = "IM3"
 
     expected = "differs", "EXTNAME is IM1 in its source, and its card has IM3"
-    assert tampered(night, kind, change) == expected
+    assert tampered(night_of_extensions, kind, change) == expected
 
 
 @pytest.fixture(
@@ -171,13 +173,13 @@ def test_a_verdict_does_not_hold_where_a_product_that_the_frame_names_is_gone(tm
         ("calibrated/science", 1, ("BUNIT", "GAIN", "MODRN", "SKYLVL")),
     ],
 )
-def test_a_card_that_was_deleted_differs_and_is_named(night, kind, hdu, keywords):
+def test_a_card_that_was_deleted_differs_and_is_named(night_of_extensions, kind, hdu, keywords):
     for keyword in keywords:
 
         def change(hdus, keyword=keyword):
             del hdus[hdu].header[keyword]
 
-        verdict, reason = tampered(night, kind, change)
+        verdict, reason = tampered(night_of_extensions, kind, change)
         assert (verdict, keyword in reason) == ("differs", True), (keyword, reason)
 
 
@@ -189,7 +191,7 @@ def test_a_card_that_was_deleted_differs_and_is_named(night, kind, hdu, keywords
         ("calibrated/science", (16, 32, 64, 1024, 2048, 4096, 8192, 16384)),
     ],
 )
-def test_bits_that_no_mask_of_a_kind_has_differ(night, kind, bits):
+def test_bits_that_no_mask_of_a_kind_has_differ(night_of_extensions, kind, bits):
     """This night has no cosmic rays looked for, no bad pixels named and no saturated pixel."""
     for bit in bits:
 
@@ -198,7 +200,7 @@ def test_bits_that_no_mask_of_a_kind_has_differ(night, kind, bits):
             assert not (mask & (bit | 1)).any()
             mask[33, 44] |= bit
 
-        verdict, reason = tampered(night, kind, change)
+        verdict, reason = tampered(night_of_extensions, kind, change)
         assert (verdict, reason.startswith("1 pixels of the mask ")) == ("differs", True), bit
 
 
@@ -212,19 +214,19 @@ def test_bits_that_no_mask_of_a_kind_has_differ(night, kind, bits):
         ({"NCOSMIC": 1, "COSMICS": "discarded"}, "NCOSMIC is 0"),
     ],
 )
-def test_the_cards_on_cosmic_rays_agree_with_the_mask(night, cards, reason):
+def test_the_cards_on_cosmic_rays_agree_with_the_mask(night_of_extensions, cards, reason):
     def change(hdus):
         hdus[1].header.update(cards)
 
-    verdict, why = tampered(night, "calibrated/science", change)
+    verdict, why = tampered(night_of_extensions, "calibrated/science", change)
     assert (verdict == "differs", reason in why) == (bool(reason), True), why
 
 
-def test_the_cards_on_bad_pixels_come_together(night):
+def test_the_cards_on_bad_pixels_come_together(night_of_extensions):
     def change(hdus):
         hdus[0].header["BPMNTS"] = 0
 
-    verdict, reason = tampered(night, "calibrated/science", change)
+    verdict, reason = tampered(night_of_extensions, "calibrated/science", change)
     assert (verdict, "are there together" in reason) == ("differs", True)
 
 
@@ -295,10 +297,10 @@ def test_a_grade_follows_from_the_steps_that_the_header_names(masters, grade, li
         grading.check_grade(header, named)
 
 
-def test_a_line_of_history_that_ccdflow_does_not_write_differs(night):
+def test_a_line_of_history_that_ccdflow_does_not_write_differs(night_of_extensions):
     def change(hdus):
         hdus[0].header.add_history("ccdflow: this is a lie")
 
     for kind in ("reduced/science", "calibrated/science"):
-        verdict, reason = tampered(night, kind, change)
+        verdict, reason = tampered(night_of_extensions, kind, change)
         assert (verdict, "this is a lie" in reason) == ("differs", True)

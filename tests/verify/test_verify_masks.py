@@ -21,7 +21,7 @@ BITS = [
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def masked_night(tmp_path_factory):
     """A frame with full stars, hits, a dark that is too short, and bad pixels of two nights."""
     top = tmp_path_factory.mktemp("masks")
     counts = {"biases": 3, "darks": ((30.0, 3),)}
@@ -43,7 +43,7 @@ def look(night):
     return verdicts.verify(SCIENCE, raw=night[0], results=night[1])
 
 
-def test_every_bit_of_a_mask_is_made_again(night, monkeypatch):
+def test_every_bit_of_a_mask_is_made_again(masked_night, monkeypatch):
     """Each pixel must have just the bits that it has: no other mask would pass."""
     kept, check = [], masking.ExpectedMask.check
 
@@ -52,10 +52,10 @@ def test_every_bit_of_a_mask_is_made_again(night, monkeypatch):
         check(expected, mask)
 
     monkeypatch.setattr(masking.ExpectedMask, "check", note)
-    path = night[1] / SCIENCE
+    path = masked_night[1] / SCIENCE
     header, mask = fits.getheader(path), fits.getdata(path, "MASK")
     assert (header["BPMNTS"], header["BPMSHARE"], header["COSMICS"]) == (2, 0.7, "found")
-    outcome = look(night)
+    outcome = look(masked_night)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
     (expected,) = kept
     assert (expected.must == mask).all()
@@ -65,8 +65,8 @@ def test_every_bit_of_a_mask_is_made_again(night, monkeypatch):
 
 
 @pytest.mark.parametrize(("bit", "is_set"), [(64, True), (1024, False)])
-def test_a_bit_that_was_flipped_differs(night, bit, is_set):
-    path = night[1] / SCIENCE
+def test_a_bit_that_was_flipped_differs(masked_night, bit, is_set):
+    path = masked_night[1] / SCIENCE
     sound, mask = path.read_bytes(), fits.getdata(path, "MASK")
     y, x = np.argwhere((mask & bit != 0) if is_set else mask == 0)[3]
 
@@ -74,28 +74,28 @@ def test_a_bit_that_was_flipped_differs(night, bit, is_set):
         hdu.data[y, x] ^= bit
 
     rewrite(path, change, hdu="MASK")
-    outcome = look(night)
+    outcome = look(masked_night)
     path.write_bytes(sound)
     assert outcome.verdict == "differs"
     assert outcome.reason == f"1 pixels of the mask have other bits than they must (of {bit})"
 
 
 @pytest.mark.parametrize("keyword", ["BPMIM02", "BPMSHARE", "CRFWHM"])
-def test_a_mask_whose_sources_are_not_named_cannot_be_made_again(night, keyword):
-    path = night[1] / SCIENCE
+def test_a_mask_whose_sources_are_not_named_cannot_be_made_again(masked_night, keyword):
+    path = masked_night[1] / SCIENCE
     sound = path.read_bytes()
     rewrite(path, lambda hdu: hdu.header.remove(keyword))
-    outcome = look(night)
+    outcome = look(masked_night)
     path.write_bytes(sound)
     assert (outcome.verdict, outcome.cause) == ("cannot be made again", "older")
     assert f"the header lacks {keyword}: it" in outcome.reason
 
 
 @pytest.mark.parametrize(("keyword", "value"), [("CRCONTR", 50.0), ("LINRAW01", 2100.0)])
-def test_an_argument_that_was_changed_differs(night, keyword, value):
-    path = night[1] / SCIENCE
+def test_an_argument_that_was_changed_differs(masked_night, keyword, value):
+    path = masked_night[1] / SCIENCE
     sound = path.read_bytes()
     rewrite(path, lambda hdu: hdu.header.__setitem__(keyword, value))
-    outcome = look(night)
+    outcome = look(masked_night)
     path.write_bytes(sound)
     assert outcome.verdict == "differs"

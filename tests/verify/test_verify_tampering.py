@@ -10,11 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import small_chain
 from astropy.io import fits
 from edited_products import card, rewrite
-from small_frames import run_jobs
-from verified_chain import MADE, one
+from verified_chain import MADE, copy_folders, make_chain, one
 
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.sections import verification
@@ -31,21 +29,17 @@ SCIENCE, FRAME, DARK = "calibrated/science", "reduced/science", "combined/dark"
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory):
+def sound_night(tmp_path_factory):
     """The tiny night with errors of biases and packed calibrated frames: (raw, results)."""
     top = tmp_path_factory.mktemp("tampered")
-    chain = small_chain.make(top / "raw", flats=(("g", 4),), science=(("g", 60.0, 2),))
     how = {"bias": {"uncertainty": True, "count": True}}
-    run_jobs(chain.raw, top / "results", {"simcam": chain.profile}, kinds=MADE, **how)
-    return chain.raw, top / "results"
+    return make_chain(top, how, flats=(("g", 4),), science=(("g", 60.0, 2),))
 
 
 @pytest.fixture
-def copy(night, tmp_path):
+def copy(sound_night, tmp_path):
     """The same night, to be spoilt."""
-    for name, folder in zip(("raw", "results"), night, strict=True):
-        shutil.copytree(folder, tmp_path / name)
-    return tmp_path / "raw", tmp_path / "results"
+    return copy_folders(sound_night, tmp_path)
 
 
 def look(product, folders, *, knows=False):
@@ -512,14 +506,17 @@ def test_a_header_too_odd_to_follow_is_no_success_and_says_why(copy):
     assert outcome.reason.startswith("its header cannot be followed: TypeError: ")
 
 
-def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(night):
+def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(sound_night):
     """A new kind in a folder of images cannot be forgotten; those of pages and tables are none."""
     kinds = {kind.name for kind in CHAIN if kind.place.endswith("/") and kind.place != "nights/"}
     assert kinds == set(verdicts.VERIFIERS)
-    products = noted_records(night[1])
+    products = noted_records(sound_night[1])
     assert {kind for kind, *_ in products.values()} == set(MADE)
     outcome = verdicts.verify(
-        one(night[1], FRAME), raw=night[0], results=night[1], made=NotedProduct("kind of tomorrow")
+        one(sound_night[1], FRAME),
+        raw=sound_night[0],
+        results=sound_night[1],
+        made=NotedProduct("kind of tomorrow"),
     )
     assert (outcome.verdict, outcome.reason) == (
         "cannot be made again",

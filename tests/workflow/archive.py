@@ -2,7 +2,7 @@
 
 From that it says which frames a run has to reduce. After each run the next one must find nothing to
 do, nothing else may have been written, and the products must be those of a run from scratch, byte
-for byte. `events.Archive` adds the events.
+for byte. `events.EventArchive` adds the events.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def pick(values, number):
     return values[number % len(values)]
 
 
-def check_records(box, clean, products):
+def check_records(sandbox, clean, products):
     """What is noted of a product is a function of its key, as its bytes are.
 
     Pages, tables and later runs show it. The fate of a product that was not taken, for example,
     would be that of the run that made it.
     """
-    old, new = ledger.load_ledger(box.results), ledger.load_ledger(clean.results)
+    old, new = ledger.load_ledger(sandbox.results), ledger.load_ledger(clean.results)
     for product, record in new.items():
         before = old.get(product)
         # A list of small pictures keeps the times of their folder.
@@ -106,7 +106,7 @@ class Model(RuleBasedStateMachine):
         self.root = Path(os.environ["CCDFLOW_TORTURE"]) / f"archive-{os.getpid()}"
         shutil.rmtree(self.root, ignore_errors=True)
         config = {kind: {"minimum": 2} for kind in ("dark", "flat")}
-        self.box = Sandbox(self.root / "box", config | {"detector": {"enabled": True}})
+        self.sandbox = Sandbox(self.root / "box", config | {"detector": {"enabled": True}})
         # What each raw file holds: (content, whether it is whole).
         self.files = {}
         # From what each reduced frame was made, and its bytes.
@@ -133,7 +133,10 @@ class Model(RuleBasedStateMachine):
         scandir, opener = os.scandir, rawfile.open_at_once
 
         def check(path):
-            tops = {str(self.box.raw): 0, str(self.box.raw).replace("/box/", "/box-clean/"): 0}
+            tops = {
+                str(self.sandbox.raw): 0,
+                str(self.sandbox.raw).replace("/box/", "/box-clean/"): 0,
+            }
             for top in tops if self.shut else ():
                 if os.path.relpath(path, top) in self.shut:
                     raise PermissionError(13, "Permission denied", str(path))
@@ -155,21 +158,21 @@ class Model(RuleBasedStateMachine):
     def identity(self, file):
         """Return what a reduced frame depends on."""
         content = self.files[file][0]
-        profile = self.box.profiles[content[2]]
+        profile = self.sandbox.profiles[content[2]]
         how = {"statistic": "median", "dtype": "float32"}
-        how |= self.box.config.get("reduction", {}) | profile.get("reduction", {})
+        how |= self.sandbox.config.get("reduction", {}) | profile.get("reduction", {})
         # Without a model, what it would reject plays no part.
         how.pop("reject_sigma", None)
         return (file, *content, str(profile["amplifiers"]), str(how), self.arithmetic)
 
     def asks_for(self, kind):
         """Tell whether the configuration asks for frames of a type."""
-        types = self.box.config.get("types", "all")
+        types = self.sandbox.config.get("types", "all")
         return types == "all" or kind in types
 
     def measures_detector(self):
         """Tell whether the configuration asks for what darks and flats say of a detector."""
-        config = self.box.config
+        config = self.sandbox.config
         made = [self.asks_for(kind) and config[kind].get("enabled", True) for kind in DARK_FLAT]
         return config["detector"]["enabled"] and all(made)
 
@@ -215,7 +218,7 @@ class Model(RuleBasedStateMachine):
     def put(self, file, content, *, whole=True):
         """Write a raw file of the model's content, and note it."""
         seed, kind, camera, night = content
-        self.box.put(
+        self.sandbox.put(
             file, seed, kind=kind, camera=camera, night=night, size=SMALL,
             packed=file.lower().endswith(".gz"), **light_of(seed, kind),
         )  # fmt: skip
@@ -227,19 +230,19 @@ class Model(RuleBasedStateMachine):
     @event(done=st.integers(0, 40), cores=st.sampled_from((1, 3)))
     def killed_run(self, done, cores):
         if self.readable():
-            self.check_run(self.box.run(cores=cores, stop_after=done), killed=True)
+            self.check_run(self.sandbox.run(cores=cores, stop_after=done), killed=True)
 
     @rule(cores=st.sampled_from((1, 3)))
     def run(self, cores):
         """Run, and hold what it did against what it had to do."""
         if not self.readable():
             return
-        before = snapshot(self.box.results)
-        noted = snapshot(self.box.results, state=True)
-        dry = self.box.plan()
-        assert snapshot(self.box.results, state=True) == noted, "-n wrote something"
+        before = snapshot(self.sandbox.results)
+        noted = snapshot(self.sandbox.results, state=True)
+        dry = self.sandbox.plan()
+        assert snapshot(self.sandbox.results, state=True) == noted, "-n wrote something"
         lines = lines_on_plan(dry.plan)
-        outcome = self.box.run(cores=cores)
+        outcome = self.sandbox.run(cores=cores)
         assert outcome.jobs == list(dry.plan.jobs), "-n said something else than what was done"
         self.check_run(outcome)
         self.check_words(lines, dry.plan)
@@ -288,7 +291,7 @@ class Model(RuleBasedStateMachine):
 
     def check_untouched(self, before, outcome, made):
         """Nothing was written but by the jobs, and nothing lost but by being set aside."""
-        after = snapshot(self.box.results)
+        after = snapshot(self.sandbox.results)
         for name in before.changed(after):
             own = name == "inventory.csv" or name.startswith("set_aside/")
             by = {name, *self.lists(name)}
@@ -308,21 +311,21 @@ class Model(RuleBasedStateMachine):
 
     def check_again(self):
         """The next run has nothing to do, and writes nothing but the notes that it leaves."""
-        before = snapshot(self.box.results, state=True)
-        assert list(self.box.plan().plan.jobs) == []
-        assert snapshot(self.box.results, state=True) == before
+        before = snapshot(self.sandbox.results, state=True)
+        assert list(self.sandbox.plan().plan.jobs) == []
+        assert snapshot(self.sandbox.results, state=True) == before
         if self.is_long:
             # A real one closes the nights: the run after the next event opens those that changed.
-            before = snapshot(self.box.results)
-            assert self.box.run().jobs == []
-            assert snapshot(self.box.results) == before
+            before = snapshot(self.sandbox.results)
+            assert self.sandbox.run().jobs == []
+            assert snapshot(self.sandbox.results) == before
 
     def check_from_scratch(self):
         """A run from scratch makes the same bytes, where no raw file is gone."""
-        store = load_store(self.box.results)
+        store = load_store(self.sandbox.results)
         known = set(map(paths.reduced_frame, store.rows))
         frames = {
-            name for name in ledger.load_ledger(self.box.results) if name.startswith("reduced/")
+            name for name in ledger.load_ledger(self.sandbox.results) if name.startswith("reduced/")
         }
         gone = {file for file, row in store.rows.items() if row.gone}
         assert not {file for file in self.files if self.is_readable(file)} & gone
@@ -332,7 +335,7 @@ class Model(RuleBasedStateMachine):
             return
         clean = self.clean()
         clean.run(cores=2)
-        wanted, contents = products(clean.results), products(self.box.results)
+        wanted, contents = products(clean.results), products(self.sandbox.results)
         unasked = set(contents) - set(wanted)
         for name in unasked:
             assert self.is_unasked(name), f"{name} is left over"
@@ -340,7 +343,7 @@ class Model(RuleBasedStateMachine):
         assert contents.keys() == wanted.keys()
         for name, content in wanted.items():
             assert contents[name] == content, f"{name} is not as a run from scratch makes it"
-        check_records(self.box, clean, set(wanted))
+        check_records(self.sandbox, clean, set(wanted))
         type(self).compared += 1
         folders = {tuple(name.split("/")[:3]) for name in wanted if "/" in name}
         type(self).kinds_made |= {
@@ -352,13 +355,13 @@ class Model(RuleBasedStateMachine):
         """Return a sandbox with the same raw frames and no results."""
         shut, self.shut = self.shut, set()
         try:
-            return self.box.clean()
+            return self.sandbox.clean()
         finally:
             self.shut = shut
 
     def is_unasked(self, product):
         """Tell whether a product stays because the configuration does not ask for such now."""
-        config = self.box.config
+        config = self.sandbox.config
         folder, _, rest = product.partition("/")
         if folder == "combined":
             kind = rest.rpartition("/")[2].partition("_")[0]
@@ -378,8 +381,8 @@ class Model(RuleBasedStateMachine):
     def all_is_whole(self):
         """No product has a temporary name, and none under its own is half-written."""
         type(self).events += 1
-        if not self.box.results.is_dir():
+        if not self.sandbox.results.is_dir():
             return
-        records = ledger.load_ledger(self.box.results)
-        assert not [p for p in self.box.results.rglob("*.part")]
+        records = ledger.load_ledger(self.sandbox.results)
+        assert not [p for p in self.sandbox.results.rglob("*.part")]
         assert all(record.status != ledger.GONE for record in records.values())

@@ -19,7 +19,7 @@ from ccdflow.frame import reduction
 REGIONS = ("[:, :-8]", "[2:, :-8]", "[:, 4:-8]")
 
 
-class Archive(OddEvents):
+class EventArchive(OddEvents):
     """Events on an archive, each followed by a run, or by none."""
 
     # -- events on raw files -----------------------------------------------------------------------
@@ -65,22 +65,22 @@ class Archive(OddEvents):
     @event()
     def touch_all(self):
         for file in self.readable():
-            os.utime(self.box.raw / file, (1.7e9, 1.7e9))
+            os.utime(self.sandbox.raw / file, (1.7e9, 1.7e9))
 
     @event()
     def copy_and_back(self):
-        other = self.box.root / "other disk"
+        other = self.sandbox.root / "other disk"
         shut, self.shut = self.shut, set()
-        shutil.copytree(self.box.raw, other, copy_function=shutil.copy, symlinks=True)
+        shutil.copytree(self.sandbox.raw, other, copy_function=shutil.copy, symlinks=True)
         self.shut = shut
-        shutil.rmtree(self.box.raw)
-        other.rename(self.box.raw)
+        shutil.rmtree(self.sandbox.raw)
+        other.rename(self.sandbox.raw)
 
     @precondition(lambda self: len(self.files) > 4)
     @event(number=ANY)
     def delete(self, number):
         file = pick(self.files, number)
-        (self.box.raw / file).unlink()
+        (self.sandbox.raw / file).unlink()
         self.links.pop(file, None)
         self.shut.discard(file)
         self.deleted[file] = self.files.pop(file)
@@ -97,7 +97,7 @@ class Archive(OddEvents):
     @event(number=ANY, how=st.sampled_from(("flip", "cut", "empty", "text", "end", "later")))
     def damage(self, number, how):
         file = pick(self.readable(), number)
-        path = self.box.raw / file
+        path = self.sandbox.raw / file
         content = bytearray(path.read_bytes())
         if len(content) < 100:
             return
@@ -109,7 +109,7 @@ class Archive(OddEvents):
             content[-6] ^= 4
         else:
             content = {"cut": content[: len(content) * 2 // 3], "empty": b"", "text": b"no"}[how]
-        self.box.write(file, bytes(content))
+        self.sandbox.write(file, bytes(content))
         self.links.pop(file, None)
         whole = how in ("flip", "later", "end") and not file.lower().endswith(".gz")
         if whole:
@@ -131,9 +131,9 @@ class Archive(OddEvents):
     def unpack(self, number, keep):
         file = pick(self.readable(whole=True), number)
         if file.lower().endswith(".gz"):
-            path = self.box.raw / file
+            path = self.sandbox.raw / file
             other = file[: -len(".gz")]
-            self.box.write(other, gzip.decompress(path.read_bytes()))
+            self.sandbox.write(other, gzip.decompress(path.read_bytes()))
             self.files[other] = self.files[file]
             if not keep:
                 path.unlink()
@@ -152,24 +152,24 @@ class Archive(OddEvents):
         amplifier = {"name": "A", "data": {"python": region}, "overscan": {"python": "[:, -6:]"}}
         if region.startswith("[2"):
             amplifier["overscan"] = {"python": "[2:, -6:]"}
-        self.box.profile(
+        self.sandbox.profile(
             camera, amplifiers=[amplifier], reduction={"dtype": dtype, "statistic": statistic}
         )
 
     @event(camera=st.sampled_from(CAMERAS), text=st.sampled_from(("one", "two")))
     def edit_description(self, camera, text):
-        self.box.profile(camera, **{**self.box.profiles[camera], "description": text})
+        self.sandbox.profile(camera, **{**self.sandbox.profiles[camera], "description": text})
 
     @event(types=st.sampled_from(("all", "all", ["bias"], ["bias", "dark", "science"], ["flat"])))
     def edit_types(self, types):
-        self.box.config["types"] = types
+        self.sandbox.config["types"] = types
 
     @event(
         kind=st.sampled_from(MASTERS), enabled=st.sampled_from((True, True, False)),
         minimum=st.sampled_from((2, 3)), clip=st.sampled_from((5.0, None)), count=st.booleans(),
     )  # fmt: skip
     def edit_combine(self, kind, enabled, minimum, clip, count):
-        self.box.config[kind] = {
+        self.sandbox.config[kind] = {
             "enabled": enabled, "minimum": minimum, "clip": clip, "count": count,
         }  # fmt: skip
 
@@ -180,7 +180,7 @@ class Archive(OddEvents):
         uncertainty=st.booleans(),
     )
     def edit_calibrate(self, **values):
-        self.box.config["calibrate"] = values
+        self.sandbox.config["calibrate"] = values
 
     @event(
         enabled=st.sampled_from((True, True, False)),
@@ -188,21 +188,21 @@ class Archive(OddEvents):
         nights=st.sampled_from((1, 10)),
     )
     def edit_detector(self, **values):
-        self.box.config["detector"] = values
+        self.sandbox.config["detector"] = values
 
     @event(camera=st.sampled_from(CAMERAS), night=st.sampled_from((None, *NIGHTS)))
     def edit_epochs(self, camera, night):
         """From a night on the camera is another one, or it is one after all."""
-        values = {name: v for name, v in self.box.profiles[camera].items() if name != "epochs"}
-        self.box.profile(camera, **values, **({"epochs": [night]} if night else {}))
+        values = {name: v for name, v in self.sandbox.profiles[camera].items() if name != "epochs"}
+        self.sandbox.profile(camera, **values, **({"epochs": [night]} if night else {}))
 
     @event(per_type=st.sampled_from((0, 1, "all")))
     def edit_pictures(self, per_type):
-        self.box.config["pictures"] = {"per_type": per_type}
+        self.sandbox.config["pictures"] = {"per_type": per_type}
 
     @event(sigma=st.sampled_from((1.0, 2.0)), statistic=st.sampled_from(("median", "mean")))
     def edit_reduction(self, sigma, statistic):
-        self.box.config["reduction"] = {"reject_sigma": sigma, "statistic": statistic}
+        self.sandbox.config["reduction"] = {"reject_sigma": sigma, "statistic": statistic}
 
     @event(version=st.sampled_from((1, 2)))
     def new_release(self, version):
@@ -213,11 +213,11 @@ class Archive(OddEvents):
 
     def standing(self):
         """Return the products that are there."""
-        if not self.box.results.is_dir():
+        if not self.sandbox.results.is_dir():
             return []
         return [
             name
-            for name in snapshot(self.box.results).stamps
+            for name in snapshot(self.sandbox.results).stamps
             if name != "inventory.csv" and not name.startswith("set_aside/")
         ]
 
@@ -225,14 +225,14 @@ class Archive(OddEvents):
     @event(number=ANY)
     def delete_product(self, number):
         name = pick(self.standing(), number)
-        (self.box.results / name).unlink()
+        (self.sandbox.results / name).unlink()
         self.forget(name)
 
     @precondition(lambda self: self.standing())
     @event(number=ANY, place=ANY, cut=st.booleans())
     def damage_product(self, number, place, cut):
         name = pick(self.standing(), number)
-        path = self.box.results / name
+        path = self.sandbox.results / name
         content = bytearray(path.read_bytes())
         if not content:
             return
@@ -246,7 +246,7 @@ class Archive(OddEvents):
     @precondition(lambda self: self.standing())
     @event(number=ANY)
     def touch_product(self, number):
-        os.utime(self.box.results / pick(self.standing(), number), (1.6e9, 1.6e9))
+        os.utime(self.sandbox.results / pick(self.standing(), number), (1.6e9, 1.6e9))
 
     def forget(self, product):
         """A product is not what it was."""
@@ -257,7 +257,7 @@ class Archive(OddEvents):
         how=st.sampled_from(("lose", "cut", "flip", "empty")),
     )
     def lose_notes(self, name, how):
-        path = self.box.results / name
+        path = self.sandbox.results / name
         if not path.is_file() or not path.stat().st_size:
             return
         content = bytearray(path.read_bytes())
@@ -272,20 +272,20 @@ class Archive(OddEvents):
             # Records of a run that was killed are not in it yet.
             self.made = {p: of for p, of in self.made.items() if p in self.pending}
 
-    @precondition(lambda self: self.box.results.is_dir())
+    @precondition(lambda self: self.sandbox.results.is_dir())
     @event(copied=st.booleans())
     def move_results(self, copied):
-        other = self.box.root / "moved"
+        other = self.sandbox.root / "moved"
         if copied:
-            shutil.copytree(self.box.results, other)
-            shutil.rmtree(self.box.results)
+            shutil.copytree(self.sandbox.results, other)
+            shutil.rmtree(self.sandbox.results)
         else:
-            self.box.results.rename(other)
-        other.rename(self.box.results)
+            self.sandbox.results.rename(other)
+        other.rename(self.sandbox.results)
 
 
 # Events that others have to come before, and of which there are few.
 OFTEN = {"link": 2, "retarget": 5, "break_link": 5, "mend_link": 5, "shut_folder": 2, "open_up": 2}
 for _name, _times in OFTEN.items():
     for _number in range(1, _times):
-        setattr(Archive, f"{_name}_{_number}", getattr(Archive, _name))
+        setattr(EventArchive, f"{_name}_{_number}", getattr(EventArchive, _name))

@@ -164,14 +164,14 @@ def check(root, before, reference):
         if content == reference.get(name) and left.get(name) != content:
             problems.append(f"{name} was finished and is lost")
     known = finished(results)
-    box = Sandbox.at(root)
-    again = box.plan().plan.jobs
+    sandbox = Sandbox.at(root)
+    again = sandbox.plan().plan.jobs
     problems += [
         f"{product} was finished and is made again"
         for product, job in again.items()
         if known.get(product) == job.key
     ]
-    box.run(cores=1)
+    sandbox.run(cores=1)
     after = {n: c for n, c in snapshot(results).contents.items() if not n.startswith("set_aside/")}
     wanted = {n: c for n, c in reference.items() if not n.startswith("set_aside/")}
     if after != wanted:
@@ -180,7 +180,7 @@ def check(root, before, reference):
     moved = [n for n in reference if n.startswith("set_aside/")]
     kept = snapshot(results).contents
     problems += [f"{name} was not kept" for name in moved if kept.get(name) != reference[name]]
-    if box.plan().plan.jobs:
+    if sandbox.plan().plan.jobs:
         problems.append("after that there still is something to do")
     return {"problems": problems, "again": len(again)}
 

@@ -17,7 +17,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 
 
-def kill_runs(box, *, kills, seed, alone=False):
+def kill_runs(sandbox, *, kills, seed, alone=False):
     """Run the workflow on a sandbox again and again, killed, until it has been killed so often.
 
     Each run goes on where the one before was killed; when one comes to its end, its products are
@@ -25,7 +25,7 @@ def kill_runs(box, *, kills, seed, alone=False):
 
     Parameters
     ----------
-    box : Sandbox
+    sandbox : Sandbox
         Without results.
     kills : int
     seed : int
@@ -39,46 +39,46 @@ def kill_runs(box, *, kills, seed, alone=False):
         came to their end, ``products`` found whole.
     """
     rng = random.Random(seed)
-    clean = box.clean()
+    clean = sandbox.clean()
     clean.run()
     wanted = products(clean.results)
     # By a fork: it is killed once it holds the results folder, when its imports are done.
     begun = time.monotonic()
-    assert box.snakemake().status == 0
+    assert sandbox.snakemake().status == 0
     length = time.monotonic() - begun
-    assert products(box.results) == wanted
-    shutil.rmtree(box.results)
+    assert products(sandbox.results) == wanted
+    shutil.rmtree(sandbox.results)
     counts = Counter()
     while counts["kills"] < kills:
-        before = products(box.results) if box.results.is_dir() else {}
-        known = finished(box.results)
-        process = box.start()
-        _begin(box, process)
+        before = products(sandbox.results) if sandbox.results.is_dir() else {}
+        known = finished(sandbox.results)
+        process = sandbox.start()
+        _begin(sandbox, process)
         try:
             output, _ = process.communicate(timeout=rng.uniform(0, length))
         except subprocess.TimeoutExpired:
             (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
             process.communicate()
             counts["kills"] += 1
-            counts["in jobs"] += len(products(box.results)) > len(before)
+            counts["in jobs"] += len(products(sandbox.results)) > len(before)
         else:
             assert process.returncode == 0, output
-            assert products(box.results) == wanted
+            assert products(sandbox.results) == wanted
             counts["runs"] += 1
-        counts["products"] += check(box, before, known, wanted)
+        counts["products"] += check(sandbox, before, known, wanted)
         if process.returncode == 0:
-            shutil.rmtree(box.results)
-    last = box.snakemake()
+            shutil.rmtree(sandbox.results)
+    last = sandbox.snakemake()
     assert last.status == 0, last.output
-    assert products(box.results) == wanted
-    again = box.snakemake()
+    assert products(sandbox.results) == wanted
+    again = sandbox.snakemake()
     assert (again.status, again.jobs) == (0, []), again.output
     return counts
 
 
-def _begin(box, process):
+def _begin(sandbox, process):
     """Wait until a run holds the results folder."""
-    lock = box.results / paths.LOCK
+    lock = sandbox.results / paths.LOCK
     mark = f"process {process.pid} "
     for _ in range(3000):
         if process.poll() is not None or (lock.is_file() and lock.read_text().startswith(mark)):
@@ -86,16 +86,16 @@ def _begin(box, process):
         time.sleep(0.01)
 
 
-def check(box, before, known, wanted):
+def check(sandbox, before, known, wanted):
     """What stands under its own name is whole, what was finished is there; return how many."""
-    contents = snapshot(box.results).contents
+    contents = snapshot(sandbox.results).contents
     whole = {name: content for name, content in contents.items() if not name.endswith(".part")}
     for name, content in whole.items():
         assert name == "inventory.csv" or content == wanted[name], f"{name} is not whole"
     for name in before.keys() & wanted.keys():
         assert name == "inventory.csv" or contents.get(name) == before[name], f"{name} is lost"
-    later = finished(box.results)
+    later = finished(sandbox.results)
     for product, key in known.items():
         assert later.get(product) == key, f"{product} was finished, and is not known to be"
-    assert ledger.load_ledger(box.results).keys() <= {*later, *wanted}
+    assert ledger.load_ledger(sandbox.results).keys() <= {*later, *wanted}
     return len(whole)

@@ -35,10 +35,10 @@ class OddEvents(Model):
         seed=ANY,
     )
     def add_odd_name(self, folder, ending, camera, kind, dated, seed):
-        place = self.box.raw / folder
+        place = self.sandbox.raw / folder
         if folder == "linked" and not place.is_symlink():
-            (self.box.root / "elsewhere").mkdir(exist_ok=True)
-            place.symlink_to(self.box.root / "elsewhere")
+            (self.sandbox.root / "elsewhere").mkdir(exist_ok=True)
+            place.symlink_to(self.sandbox.root / "elsewhere")
         number = sum(file.startswith(f"{folder}/") for file in self.files)
         file = f"{folder}/{camera}{number}{ending}"
         if number < 5 and file not in self.files:
@@ -48,7 +48,7 @@ class OddEvents(Model):
 
     def disk(self):
         """Return the folder to which links lead."""
-        folder = self.box.root / "disk"
+        folder = self.sandbox.root / "disk"
         folder.mkdir(exist_ok=True)
         return folder
 
@@ -59,7 +59,7 @@ class OddEvents(Model):
         if through:
             first = target.with_name(f"{target.name}.link")
             first.symlink_to(target)
-        path = self.box.raw / file
+        path = self.sandbox.raw / file
         path.unlink()
         path.symlink_to(first if through else target)
         self.links[file] = target
@@ -69,7 +69,7 @@ class OddEvents(Model):
     def link(self, number, seed, through):
         """The same bytes by way of a link."""
         file = pick(self.readable(), number)
-        self.lead_to(file, (self.box.raw / file).read_bytes(), seed, through=through)
+        self.lead_to(file, (self.sandbox.raw / file).read_bytes(), seed, through=through)
 
     @precondition(lambda self: self.linked())
     @event(number=ANY, seed=ANY, through=st.booleans())
@@ -78,7 +78,7 @@ class OddEvents(Model):
         file = pick(self.linked(), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
-        self.lead_to(file, (self.box.raw / file).read_bytes(), seed, through=through)
+        self.lead_to(file, (self.sandbox.raw / file).read_bytes(), seed, through=through)
 
     @precondition(lambda self: self.linked() and len(self.readable()) > 3)
     @event(number=ANY)
@@ -95,12 +95,12 @@ class OddEvents(Model):
     @event(number=ANY)
     def mend_link(self, number):
         file = pick([file for file, target in self.links.items() if target is None], number)
-        target = (self.box.raw / file).readlink()
+        target = (self.sandbox.raw / file).readlink()
         target = target.readlink() if target.is_symlink() else target
         # What it led to was whole, or is now.
         self.put(file, self.files[file][0])
-        (self.box.raw / file).rename(target)
-        (self.box.raw / file).symlink_to(target)
+        (self.sandbox.raw / file).rename(target)
+        (self.sandbox.raw / file).symlink_to(target)
         self.links[file] = target
 
     # -- permissions -------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ class OddEvents(Model):
     def shut_file(self, number):
         """Take the permission to read a file; its time of change is another one then."""
         file = pick(self.readable(), number)
-        (self.box.raw / file).chmod(0o200)
+        (self.sandbox.raw / file).chmod(0o200)
         self.shut.add(file)
 
     @precondition(lambda self: self.folders())
@@ -129,7 +129,7 @@ class OddEvents(Model):
     def open_up(self, number):
         """Give a permission back."""
         name = pick(self.shut, number)
-        (self.box.raw / name).chmod(0o755 if (self.box.raw / name).is_dir() else 0o644)
+        (self.sandbox.raw / name).chmod(0o755 if (self.sandbox.raw / name).is_dir() else 0o644)
         self.shut.discard(name)
 
     @precondition(lambda self: self.shut or None in self.links.values() or self.deleted)
@@ -149,20 +149,20 @@ class OddEvents(Model):
     def results_shut_in_a_run(self, number):
         """A folder of reduced frames that may not be read: its products stay as they are."""
         name = pick(self.reduced_folders(), number)
-        before = products(self.box.results)
+        before = products(self.sandbox.results)
         scandir = os.scandir
 
         def refused(path="."):
-            if str(path) == str(self.box.results / name):
+            if str(path) == str(self.sandbox.results / name):
                 raise PermissionError(13, "Permission denied", str(path))
             return scandir(path)
 
         self.patch.setattr(os, "scandir", refused)
         try:
-            outcome = self.box.run()
+            outcome = self.sandbox.run()
         finally:
             self.patch.setattr(os, "scandir", scandir)
-        now = products(self.box.results)
+        now = products(self.sandbox.results)
         skipped = {product for product in before if product.startswith(f"{name}/")}
         assert {product: now.get(product) for product in skipped} == {
             product: before[product] for product in skipped
@@ -174,7 +174,7 @@ class OddEvents(Model):
 
     def reduced_folders(self):
         """Return the folders of reduced frames."""
-        top = self.box.results / "reduced"
+        top = self.sandbox.results / "reduced"
         return [f"reduced/{path.name}" for path in top.glob("*") if path.is_dir()]
 
     # -- while a run goes on -----------------------------------------------------------------------
@@ -185,7 +185,7 @@ class OddEvents(Model):
         """Another frame takes a file's name just before it is opened for the n-th time."""
         file = pick(self.readable(whole=True), number)
         _, kind, camera, night = self.files[file][0]
-        path, product = self.box.raw / file, paths.reduced_frame(file)
+        path, product = self.sandbox.raw / file, paths.reduced_frame(file)
         new = frame_bytes(
             seed, kind=kind, camera=camera, night=night, size=SMALL, **light_of(seed, kind)
         )
@@ -200,18 +200,18 @@ class OddEvents(Model):
             if str(name) == str(path):
                 count.append(name)
                 if len(count) == when:
-                    self.box.write(file, new)
+                    self.sandbox.write(file, new)
             return opener(name, flags)
 
         self.patch.setattr(rawfile, "open_at_once", opened)
         try:
-            outcome = self.box.run(cores=cores, keep_going=True)
+            outcome = self.sandbox.run(cores=cores, keep_going=True)
         finally:
             self.patch.setattr(rawfile, "open_at_once", opener)
         self.unsure.add(product)
         self.check_run(outcome)
         if len(count) < when:
-            self.box.write(file, new)
+            self.sandbox.write(file, new)
         self.made.pop(product, None)
         self.unsure.add(product)
         self.files[file] = ((seed, kind, camera, night), True)

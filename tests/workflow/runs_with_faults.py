@@ -14,11 +14,11 @@ FIRST, SECOND = "2024-03-01", "2024-03-02"
 HERE = Path(__file__).parent
 
 
-def fill(box, *, frames=3, size=SMALL, nights=(FIRST, SECOND)):
+def fill(sandbox, *, frames=3, size=SMALL, nights=(FIRST, SECOND)):
     for night in nights:
         for camera in ("alpha", "beta"):
             for number in range(frames):
-                box.put(
+                sandbox.put(
                     f"{night}/{camera}{number}.fits.gz",
                     [number, len(camera), int(night[-1])],
                     night=night,
@@ -30,15 +30,15 @@ def fill(box, *, frames=3, size=SMALL, nights=(FIRST, SECOND)):
 
 def put_faults(folder, kind, first, step):
     """Put faults at every ``step`` th place of a run that reduces anew and sets aside."""
-    box = Sandbox(folder / "box", {"bias": {"minimum": 2}})
-    fill(box)
-    box.run()
-    box.profile("alpha", reduction={"dtype": "float64"})
-    box.put(f"{FIRST}/beta5.fits.gz", 5, night=FIRST, camera="beta", size=SMALL)
-    box.write(f"{SECOND}/beta1.fits.gz", b"no")
-    box.keep()
+    sandbox = Sandbox(folder / "box", {"bias": {"minimum": 2}})
+    fill(sandbox)
+    sandbox.run()
+    sandbox.profile("alpha", reduction={"dtype": "float64"})
+    sandbox.put(f"{FIRST}/beta5.fits.gz", 5, night=FIRST, camera="beta", size=SMALL)
+    sandbox.write(f"{SECOND}/beta1.fits.gz", b"no")
+    sandbox.keep()
     report = folder / "report"
-    folders = (HERE / "hooks", HERE, HERE.parent / "support", box.project / "scripts")
+    folders = (HERE / "hooks", HERE, HERE.parent / "support", sandbox.project / "scripts")
     done = subprocess.run(
         [sys.executable, HERE / "faults.py", folder, report, kind, str(first), str(step)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},

@@ -160,6 +160,19 @@ class Sandbox:
         for camera in ("alpha", "beta"):
             self.profile(camera)
 
+    def copied(self, root):
+        """Return a copy of the raw frames and results in another folder, with nothing to do."""
+        own = Sandbox(root, dict(self.config))
+        for name in ("raw", "results"):
+            shutil.copytree(getattr(self, name), getattr(own, name), dirs_exist_ok=True)
+        assert own.run().jobs == []
+        return own
+
+    def put_small(self, start, number, **options):
+        """Write some small raw frames, whose names are a start and a number from 0 on."""
+        for seed in range(number):
+            self.put(f"{start}{seed}.fits.gz", seed, size=SMALL, **options)
+
     @property
     def given(self):
         """The configuration: the strips are narrow, and yet each row has its own level."""

@@ -26,13 +26,13 @@ NIGHTS = [f"2024-03-{day:02}" for day in range(1, 6)]
 LATER = "2024-03-08"
 
 
-def take(box, night, *kinds_of_frames):
+def take(sandbox, night, *kinds_of_frames):
     """Put frames of a night into the raw folder, each with pixels of its own."""
     for kind in kinds_of_frames:
-        count = len(list((box.raw / night).glob("*"))) if (box.raw / night).is_dir() else 0
+        count = len(list((sandbox.raw / night).glob("*"))) if (sandbox.raw / night).is_dir() else 0
         seed = int(night[-2:]) * 100 + count
         light = {"OBJECT": 500, "FLAT": 20000}.get(kind, 300)
-        box.put(
+        sandbox.put(
             f"{night}/{count}.fits",
             seed,
             packed=False,
@@ -56,114 +56,113 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def box(original, tmp_path, monkeypatch):
+def sandbox(original, tmp_path, monkeypatch):
     """An archive of its own, of which all nights are closed."""
     use_stand_ins(monkeypatch)
-    own = Sandbox(tmp_path / "box", dict(original.config))
-    for name in ("raw", "results"):
-        shutil.copytree(getattr(original, name), getattr(own, name), dirs_exist_ok=True)
-    assert own.run().jobs == []
+    own = original.copied(tmp_path / "box")
     assert (own.results / paths.CLOSED_NIGHTS).is_file()
     return own
 
 
-def opened(box):
+def opened(sandbox):
     """Return the nights that the next run opens, None where it plans all of them."""
     with pytest.MonkeyPatch.context() as patch:
         # Plan only: what a plan has found out is not written.
         patch.setattr(session, "retire", lambda *_: {})
         patch.setattr(session, "save_session", lambda *_: None)
-        started = session.start(box.values(), chain=kinds.CHAIN, dry=False, sealed=True)
+        started = session.start(sandbox.values(), chain=kinds.CHAIN, dry=False, sealed=True)
         started.lock.close()
     nights = {row.night for row in started.context.store.rows.values()}
     return sorted(nights) if started.context.closed else None
 
 
-def run(box):
+def run(sandbox):
     """Run, and return the nights that were opened."""
-    nights = opened(box)
-    box.run()
+    nights = opened(sandbox)
+    sandbox.run()
     return nights
 
 
-def check(box):
+def check(sandbox):
     """The next run has nothing to do; a run from scratch makes the same bytes."""
-    assert run(box) is not None
-    assert box.run().jobs == []
-    clean = box.clean()
+    assert run(sandbox) is not None
+    assert sandbox.run().jobs == []
+    clean = sandbox.clean()
     clean.run()
-    assert products(box.results) == products(clean.results)
+    assert products(sandbox.results) == products(clean.results)
 
 
-def test_a_late_frame_opens_its_night_and_the_last(box):
-    take(box, NIGHTS[3], "OBJECT")
-    assert run(box) == [NIGHTS[3], NIGHTS[-1]]
-    assert len(load_store(box.results).rows) == 16
-    check(box)
+def test_a_late_frame_opens_its_night_and_the_last(sandbox):
+    take(sandbox, NIGHTS[3], "OBJECT")
+    assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
+    assert len(load_store(sandbox.results).rows) == 16
+    check(sandbox)
 
 
-def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(box):
-    take(box, LATER, "BIAS", "BIAS", "OBJECT")
-    assert run(box) == [NIGHTS[-1], LATER]
-    check(box)
-    take(box, LATER, "BIAS", "OBJECT")
-    assert run(box) == [LATER], "the night goes on"
-    assert box.run().jobs == []
+def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox):
+    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    assert run(sandbox) == [NIGHTS[-1], LATER]
+    check(sandbox)
+    take(sandbox, LATER, "BIAS", "OBJECT")
+    assert run(sandbox) == [LATER], "the night goes on"
+    assert sandbox.run().jobs == []
 
 
-def test_nights_that_wait_for_a_master_are_opened_by_it(box):
+def test_nights_that_wait_for_a_master_are_opened_by_it(sandbox):
     """All frames lack a flat: the first one that there is changes what is said of all of them."""
-    box.config["flat"] = {"enabled": True, "minimum": 2}
-    box.run()
-    assert box.run().jobs == []
-    take(box, LATER, "BIAS", "BIAS", "OBJECT")
-    assert run(box) == [NIGHTS[-1], LATER]
-    take(box, "2024-03-09", "FLAT", "FLAT", "BIAS", "BIAS")
-    assert opened(box) is None
-    box.run()
-    assert "calibrated without flat" not in " ".join(box.run().lines)
+    sandbox.config["flat"] = {"enabled": True, "minimum": 2}
+    sandbox.run()
+    assert sandbox.run().jobs == []
+    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    assert run(sandbox) == [NIGHTS[-1], LATER]
+    take(sandbox, "2024-03-09", "FLAT", "FLAT", "BIAS", "BIAS")
+    assert opened(sandbox) is None
+    sandbox.run()
+    assert "calibrated without flat" not in " ".join(sandbox.run().lines)
 
 
-def test_a_product_that_was_removed_opens_its_night(box):
-    (box.results / paths.calibrated_frame(f"{NIGHTS[2]}/2.fits")).unlink()
-    assert opened(box) == [NIGHTS[2], NIGHTS[-1]]
-    assert paths.calibrated_frame(f"{NIGHTS[2]}/2.fits") in box.run().jobs
-    assert box.run().jobs == []
+def test_a_product_that_was_removed_opens_its_night(sandbox):
+    (sandbox.results / paths.calibrated_frame(f"{NIGHTS[2]}/2.fits")).unlink()
+    assert opened(sandbox) == [NIGHTS[2], NIGHTS[-1]]
+    assert paths.calibrated_frame(f"{NIGHTS[2]}/2.fits") in sandbox.run().jobs
+    assert sandbox.run().jobs == []
 
 
-def test_a_frame_that_is_set_aside_late_stands_in_all_tables(box):
-    path = box.raw / NIGHTS[1] / "2.fits"
+def test_a_frame_that_is_set_aside_late_stands_in_all_tables(sandbox):
+    path = sandbox.raw / NIGHTS[1] / "2.fits"
     path.write_bytes(path.read_bytes()[:4000])
-    assert opened(box) == [NIGHTS[1], NIGHTS[-1]]
-    assert any("set aside" in line for line in box.run().lines)
-    assert f"calibrated/{NIGHTS[1]}" not in (box.results / paths.ASSOCIATIONS).read_text()
-    box.run()
-    assert opened(box) is None or box.run().jobs == []
+    assert opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
+    assert any("set aside" in line for line in sandbox.run().lines)
+    assert f"calibrated/{NIGHTS[1]}" not in (sandbox.results / paths.ASSOCIATIONS).read_text()
+    sandbox.run()
+    assert opened(sandbox) is None or sandbox.run().jobs == []
 
 
 OF_ALL = {
-    "bias of an old night": lambda box: take(box, NIGHTS[3], "BIAS"),
-    "raw frame gone": lambda box: (box.raw / NIGHTS[2] / "2.fits").unlink(),
-    "night before all": lambda box: take(box, "2024-02-20", "BIAS", "BIAS"),
-    "copy of an old bias": lambda box: copy_bias(box),
-    "master removed": lambda box: next((box.results / "combined" / NIGHTS[2]).iterdir()).unlink(),
-    "table edited": lambda box: (box.results / paths.INVENTORY).write_text("mine"),
-    "masters' table removed": lambda box: (box.results / paths.ASSOCIATIONS).unlink(),
-    "setting": lambda box: box.config.update(strict=True),
-    "profile": lambda box: box.profile("alpha", reduction={"statistic": "mean"}),
-    "note damaged": lambda box: damage(box.results / paths.CLOSED_NIGHTS),
-    "file among products": lambda box: (
-        (box.results / "reduced" / "odd").mkdir()
-        or (box.results / "reduced" / "odd" / "x.fits").write_bytes(b"x")
+    "bias of an old night": lambda sandbox: take(sandbox, NIGHTS[3], "BIAS"),
+    "raw frame gone": lambda sandbox: (sandbox.raw / NIGHTS[2] / "2.fits").unlink(),
+    "night before all": lambda sandbox: take(sandbox, "2024-02-20", "BIAS", "BIAS"),
+    "copy of an old bias": lambda sandbox: copy_bias(sandbox),
+    "master removed": lambda sandbox: next(
+        (sandbox.results / "combined" / NIGHTS[2]).iterdir()
+    ).unlink(),
+    "table edited": lambda sandbox: (sandbox.results / paths.INVENTORY).write_text("mine"),
+    "masters' table removed": lambda sandbox: (sandbox.results / paths.ASSOCIATIONS).unlink(),
+    "setting": lambda sandbox: sandbox.config.update(strict=True),
+    "profile": lambda sandbox: sandbox.profile("alpha", reduction={"statistic": "mean"}),
+    "note damaged": lambda sandbox: damage(sandbox.results / paths.CLOSED_NIGHTS),
+    "file among products": lambda sandbox: (
+        (sandbox.results / "reduced" / "odd").mkdir()
+        or (sandbox.results / "reduced" / "odd" / "x.fits").write_bytes(b"x")
     ),
 }
 
 
-def copy_bias(box):
-    take(box, LATER, "BIAS", "BIAS")
-    shutil.copy(box.raw / NIGHTS[0] / "0.fits", box.raw / LATER / "2.fits")
+def copy_bias(sandbox):
+    take(sandbox, LATER, "BIAS", "BIAS")
+    shutil.copy(sandbox.raw / NIGHTS[0] / "0.fits", sandbox.raw / LATER / "2.fits")
     # Its header says the first night.
-    take(box, NIGHTS[0], "BIAS")
+    take(sandbox, NIGHTS[0], "BIAS")
 
 
 def damage(path):
@@ -173,130 +172,134 @@ def damage(path):
 
 
 @pytest.mark.parametrize("change", OF_ALL.values(), ids=OF_ALL)
-def test_all_nights_are_planned_where_others_may_change(box, change):
-    change(box)
-    assert opened(box) is None
+def test_all_nights_are_planned_where_others_may_change(sandbox, change):
+    change(sandbox)
+    assert opened(sandbox) is None
 
 
-def test_notes_beside_the_notes_count_wherever_the_results_lie(box):
+def test_notes_beside_the_notes_count_wherever_the_results_lie(sandbox):
     """A copy has other times: all is planned, and nothing is made again."""
-    take(box, LATER, "BIAS", "BIAS", "OBJECT")
-    box.run()
-    assert (box.results / paths.LATE_NOTES).is_file()
-    records = ledger.load_ledger(box.results)
+    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    sandbox.run()
+    assert (sandbox.results / paths.LATE_NOTES).is_file()
+    records = ledger.load_ledger(sandbox.results)
     assert list(records) == sorted(records)
     assert f"reduced/{LATER}/2.fits" in records
-    other = box.root / "other"
-    shutil.copytree(box.results, other)
-    shutil.rmtree(box.results)
-    other.rename(box.results)
-    assert opened(box) is None
-    assert box.run().jobs == []
-    assert not (box.results / paths.LATE_NOTES).exists(), "the notes are one again"
-    assert ledger.load_ledger(box.results).keys() == records.keys()
+    other = sandbox.root / "other"
+    shutil.copytree(sandbox.results, other)
+    shutil.rmtree(sandbox.results)
+    other.rename(sandbox.results)
+    assert opened(sandbox) is None
+    assert sandbox.run().jobs == []
+    assert not (sandbox.results / paths.LATE_NOTES).exists(), "the notes are one again"
+    assert ledger.load_ledger(sandbox.results).keys() == records.keys()
 
 
-def test_lines_count_only_beside_the_notes_that_they_were_written_for(box):
-    take(box, NIGHTS[3], "OBJECT")
-    box.run()
+def test_lines_count_only_beside_the_notes_that_they_were_written_for(sandbox):
+    take(sandbox, NIGHTS[3], "OBJECT")
+    sandbox.run()
     late = f"{NIGHTS[3]}/3.fits"
-    assert late in load_store(box.results).rows
-    path = box.results / paths.HEADERS
+    assert late in load_store(sandbox.results).rows
+    path = sandbox.results / paths.HEADERS
     first, *lines = notes.read_checked(path)
     notes.write_checked(path, [first, *lines[:-1]])
-    store = load_store(box.results)
+    store = load_store(sandbox.results)
     assert late not in store.rows
     assert len(store.rows) == 14
-    assert paths.reduced_frame(late) in ledger.load_ledger(box.results), "the ledger is as it was"
+    assert paths.reduced_frame(late) in ledger.load_ledger(sandbox.results), (
+        "the ledger is as it was"
+    )
 
 
-def test_a_plan_of_some_nights_reads_no_line_of_the_others(box):
+def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
     """Rows of closed nights may hold anything: nobody looks at them."""
-    path = box.results / paths.CLOSED_NIGHTS
+    path = sandbox.results / paths.CLOSED_NIGHTS
     before = note_columns.read_columns(path)
     cells = {name: before.cells(name) for name in before}
     for name in ("rows", "records"):
         cells[name][before.names.index(NIGHTS[1])] = note_columns.cell([[10**9, 5]])
     note_columns.write_columns(path, cells.items(), first=before.first, names=before.names)
-    take(box, NIGHTS[3], "OBJECT")
-    assert opened(box) == [NIGHTS[3], NIGHTS[-1]]
-    take(box, NIGHTS[1], "OBJECT")
-    assert opened(box) is None
+    take(sandbox, NIGHTS[3], "OBJECT")
+    assert opened(sandbox) == [NIGHTS[3], NIGHTS[-1]]
+    take(sandbox, NIGHTS[1], "OBJECT")
+    assert opened(sandbox) is None
 
 
-def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(box, monkeypatch):
+def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeypatch):
     """Their folders are as they were, by the look at all folders."""
-    take(box, NIGHTS[1], "OBJECT")
+    take(sandbox, NIGHTS[1], "OBJECT")
     looks, stamp_of = [], product_stamps.atomic_write.stamp_of
     monkeypatch.setattr(
         product_stamps,
         "atomic_write",
         SimpleNamespace(stamp_of=lambda path: looks.append(str(path)) or stamp_of(path)),
     )
-    assert opened(box) == [NIGHTS[1], NIGHTS[-1]]
+    assert opened(sandbox) == [NIGHTS[1], NIGHTS[-1]]
     of_masters = {path.split("/combined/")[1][:10] for path in looks if "/combined/" in path}
     assert of_masters <= {NIGHTS[1], NIGHTS[-1]}
 
 
-def test_lines_that_are_lost_are_not_missed(box):
+def test_lines_that_are_lost_are_not_missed(sandbox):
     """The note of a new night is of lines beside the notes: without them all is planned."""
-    take(box, LATER, "BIAS", "BIAS", "OBJECT")
-    box.run()
-    assert box.run().jobs == []
-    take(box, NIGHTS[3], "OBJECT")
-    assert opened(box) == [NIGHTS[3], LATER]
-    damage(box.results / paths.LATE_NOTES)
-    assert opened(box) is None
-    outcome = box.run()
+    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    sandbox.run()
+    assert sandbox.run().jobs == []
+    take(sandbox, NIGHTS[3], "OBJECT")
+    assert opened(sandbox) == [NIGHTS[3], LATER]
+    damage(sandbox.results / paths.LATE_NOTES)
+    assert opened(sandbox) is None
+    outcome = sandbox.run()
     assert f"reduced/{LATER}/0.fits" in outcome.jobs, "nobody knows of what it was made"
-    assert not (box.results / paths.LATE_NOTES).exists()
+    assert not (sandbox.results / paths.LATE_NOTES).exists()
 
 
-def test_what_came_after_the_nights_were_closed_and_has_gone_is_missed(box):
+def test_what_came_after_the_nights_were_closed_and_has_gone_is_missed(sandbox):
     """Folders look as they did when the nights were closed, and yet a frame is missing."""
-    take(box, NIGHTS[3], "OBJECT")
-    take(box, LATER, "OBJECT")
-    box.run()
+    take(sandbox, NIGHTS[3], "OBJECT")
+    take(sandbox, LATER, "OBJECT")
+    sandbox.run()
     late = f"{NIGHTS[3]}/3.fits"
     products_of_it = [
-        box.results / of(late) for of in (paths.reduced_frame, paths.calibrated_frame)
+        sandbox.results / of(late) for of in (paths.reduced_frame, paths.calibrated_frame)
     ]
-    for path in (box.raw / late, *products_of_it):
+    for path in (sandbox.raw / late, *products_of_it):
         path.unlink()
-    assert opened(box) is None
-    take(box, NIGHTS[3], "OBJECT")
-    assert opened(box) == [NIGHTS[3], NIGHTS[-1], LATER]
-    shutil.rmtree(box.raw / LATER)
-    assert opened(box) is None
-    outcome = box.run()
+    assert opened(sandbox) is None
+    take(sandbox, NIGHTS[3], "OBJECT")
+    assert opened(sandbox) == [NIGHTS[3], NIGHTS[-1], LATER]
+    shutil.rmtree(sandbox.raw / LATER)
+    assert opened(sandbox) is None
+    outcome = sandbox.run()
     assert {paths.reduced_frame(late), paths.calibrated_frame(late)} <= {*outcome.jobs}
     assert any(f"{LATER}/0.fits" in line and "missing" in line for line in outcome.lines)
 
 
-def test_a_night_without_one_of_its_raw_files_is_closed_as_well(box):
-    (box.raw / NIGHTS[1] / "2.fits").unlink()
-    box.run()
-    lines = box.run().lines
-    take(box, NIGHTS[3], "OBJECT")
-    assert opened(box) == [NIGHTS[3], NIGHTS[-1]]
+def test_a_night_without_one_of_its_raw_files_is_closed_as_well(sandbox):
+    (sandbox.raw / NIGHTS[1] / "2.fits").unlink()
+    sandbox.run()
+    lines = sandbox.run().lines
+    take(sandbox, NIGHTS[3], "OBJECT")
+    assert opened(sandbox) == [NIGHTS[3], NIGHTS[-1]]
     gone = [line for line in lines if "raw file missing" in line]
-    assert gone[:-1] == [line for line in box.run().lines if "raw file missing" in line][:-1] != []
-    box.put(f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL)
-    assert opened(box) is None, "which frames are members may change"
+    assert (
+        gone[:-1] == [line for line in sandbox.run().lines if "raw file missing" in line][:-1] != []
+    )
+    sandbox.put(f"{NIGHTS[1]}/9.fits", 9, packed=False, kind="OBJECT", night=NIGHTS[1], size=SMALL)
+    assert opened(sandbox) is None, "which frames are members may change"
 
 
 # -- a watch, which closes nights while one goes on ------------------------------------------------
 
 
-def watch_of(box):
-    return watching.Watch(box.values(), chain=kinds.CHAIN, say=lambda _: None, pause=0.02)
+def watch_of(sandbox):
+    return watching.Watch(sandbox.values(), chain=kinds.CHAIN, say=lambda _: None, pause=0.02)
 
 
-def arrive(box, watched, night, kind):
+def arrive(sandbox, watched, night, kind):
     """Let a frame of a night arrive; return the round that it leads to."""
-    before = set(rawfolder.list_raw(box.raw))
-    take(box, night, kind)
-    stamps = rawfolder.list_raw(box.raw)
+    before = set(rawfolder.list_raw(sandbox.raw))
+    take(sandbox, night, kind)
+    stamps = rawfolder.list_raw(sandbox.raw)
     return watched.notice({file: stamps[file] for file in set(stamps) - before})
 
 
@@ -306,48 +309,48 @@ def kept(watched):
 
 
 @pytest.fixture
-def watched(box):
+def watched(sandbox):
     """A watch on the archive; nights without a note, as after a watch of long ago."""
-    (box.results / paths.CLOSED_NIGHTS).unlink()
-    watch = watch_of(box)
-    watch.round(rawfolder.list_raw(box.raw))
+    (sandbox.results / paths.CLOSED_NIGHTS).unlink()
+    watch = watch_of(sandbox)
+    watch.round(rawfolder.list_raw(sandbox.raw))
     return watch
 
 
-def test_a_watch_keeps_the_open_night_alone_and_makes_what_a_run_makes(box, watched):
+def test_a_watch_keeps_the_open_night_alone_and_makes_what_a_run_makes(sandbox, watched):
     assert kept(watched) == [NIGHTS[-1]]
-    done = [arrive(box, watched, LATER, kind) for kind in ("BIAS", "BIAS", "OBJECT")]
+    done = [arrive(sandbox, watched, LATER, kind) for kind in ("BIAS", "BIAS", "OBJECT")]
     # Biases are reduced at once; the frame of the sky waits for their master.
     assert [each.is_short for each in done] == [True, True, False]
     assert {record.kind for record in done[-1].records} >= {"bias", "science"}
     assert kept(watched) == [LATER], "the night before has ended"
-    assert arrive(box, watched, LATER, "OBJECT").is_short
+    assert arrive(sandbox, watched, LATER, "OBJECT").is_short
     assert watched.round().problem == ""
-    assert box.plan().plan.jobs == {}
-    clean = box.clean()
+    assert sandbox.plan().plan.jobs == {}
+    clean = sandbox.clean()
     clean.run()
-    assert products(box.results) == products(clean.results)
+    assert products(sandbox.results) == products(clean.results)
 
 
-def test_a_late_frame_of_a_closed_night_leads_to_a_whole_round(box, watched):
-    done = arrive(box, watched, NIGHTS[2], "OBJECT")
+def test_a_late_frame_of_a_closed_night_leads_to_a_whole_round(sandbox, watched):
+    done = arrive(sandbox, watched, NIGHTS[2], "OBJECT")
     assert not done.is_short
     assert f"calibrated/{NIGHTS[2]}/3.fits" in {record.product for record in done.records}
     assert kept(watched) == [NIGHTS[2], NIGHTS[-1]]
     watched.round()
     assert kept(watched) == [NIGHTS[-1]], "it is closed again"
-    assert box.plan().plan.jobs == {}
+    assert sandbox.plan().plan.jobs == {}
 
 
-def test_frames_that_are_read_again_keep_their_night_open(box):
+def test_frames_that_are_read_again_keep_their_night_open(sandbox):
     """A young frame may change and keep its times: its folder's hash proves nothing."""
-    watch = watch_of(box)
-    take(box, "2024-03-09", "BIAS", "BIAS")
+    watch = watch_of(sandbox)
+    take(sandbox, "2024-03-09", "BIAS", "BIAS")
     watch.values["limits"]["settle"] = 1000.0
-    take(box, LATER, "OBJECT")
+    take(sandbox, LATER, "OBJECT")
     watch.round()
     assert kept(watch) == [LATER, "2024-03-09"]
-    folders = note_columns.read_columns(box.results / paths.CLOSED_NIGHTS).first["folders"]
+    folders = note_columns.read_columns(sandbox.results / paths.CLOSED_NIGHTS).first["folders"]
     assert folders[f"raw/{NIGHTS[3]}"]
     assert [folders[f"raw/{night}"] for night in (LATER, "2024-03-09")] == ["", ""]
 
@@ -359,15 +362,15 @@ def count_objects():
 
 
 def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
-    box, watched, monkeypatch
+    sandbox, watched, monkeypatch
 ):
     """Growth over two nights of three frames each."""
     monkeypatch.setattr(merging, "_MANY", 1)
     counts = []
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
-        take(box, night, "BIAS", "BIAS", "OBJECT")
-        assert watched.round(rawfolder.list_raw(box.raw)).problem == ""
+        take(sandbox, night, "BIAS", "BIAS", "OBJECT")
+        assert watched.round(rawfolder.list_raw(sandbox.raw)).problem == ""
         assert kept(watched) == [night]
         counts.append(count_objects())
     growth = counts[3] - counts[1]
@@ -378,7 +381,9 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     assert sum(growth.values()) < 2 * 40
 
 
-def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(box, watched, monkeypatch):
+def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
+    sandbox, watched, monkeypatch
+):
     """Rings of objects keep them until Python looks for rings."""
     nights = watched._warm.context.closed
     last = [weakref.ref(watched._warm), weakref.ref(nights), weakref.ref(nights.notes)]
@@ -393,17 +398,19 @@ def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(box, wa
     gc.disable()
     try:
         monkeypatch.setattr(session, "start", look)
-        take(box, LATER, "BIAS", "BIAS", "OBJECT")
+        take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
         watched.round()
     finally:
         gc.enable()
     assert left[0] == [None, None, None]
 
 
-def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(box, watched, monkeypatch):
+def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(
+    sandbox, watched, monkeypatch
+):
     """The watch is killed between a short round and the next whole one."""
-    arrive(box, watched, LATER, "OBJECT")
-    again = watch_of(box)
+    arrive(sandbox, watched, LATER, "OBJECT")
+    again = watch_of(sandbox)
     with monkeypatch.context() as patch:
         # No plan of all nights.
         patch.setattr(session, "_begin", None)
@@ -411,10 +418,10 @@ def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(box, watc
     assert made
     assert not made & {"frame", "science"}
     assert kept(again) == [LATER]
-    assert box.plan().plan.jobs == {}
+    assert sandbox.plan().plan.jobs == {}
 
 
-def test_a_night_with_a_failed_frame_stays_open(box, watched, monkeypatch):
+def test_a_night_with_a_failed_frame_stays_open(sandbox, watched, monkeypatch):
     make = type(kinds.CHAIN).make
 
     def failing(self, context, job, *, threads=1):
@@ -423,79 +430,84 @@ def test_a_night_with_a_failed_frame_stays_open(box, watched, monkeypatch):
         return make(self, context, job, threads=threads)
 
     monkeypatch.setattr(type(kinds.CHAIN), "make", failing)
-    take(box, "2024-03-09", "OBJECT")
-    assert arrive(box, watched, LATER, "OBJECT").problem == ""
+    take(sandbox, "2024-03-09", "OBJECT")
+    assert arrive(sandbox, watched, LATER, "OBJECT").problem == ""
     watched.round()
     assert LATER in kept(watched)
     monkeypatch.setattr(type(kinds.CHAIN), "make", make)
     watched.round()
-    assert box.plan().plan.jobs == {}
+    assert sandbox.plan().plan.jobs == {}
 
 
-def test_late_notes_that_are_many_are_merged(box, monkeypatch):
+def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     """Rows and records are those that they were, where the note of the nights has them."""
-    take(box, LATER, "BIAS", "BIAS", "OBJECT")
-    take(box, NIGHTS[3], "OBJECT")
-    box.run()
-    box.run()
-    before = load_store(box.results), ledger.load_ledger(box.results)
-    assert merging.merge_late_notes(box.results) is False, "they are few"
+    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    take(sandbox, NIGHTS[3], "OBJECT")
+    sandbox.run()
+    sandbox.run()
+    before = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
+    assert merging.merge_late_notes(sandbox.results) is False, "they are few"
     monkeypatch.setattr(merging, "_MANY", 1)
     monkeypatch.setattr(merging, "_PART", 0)
-    assert merging.merge_late_notes(box.results)
-    assert not (box.results / paths.LATE_NOTES).exists()
-    store, records = load_store(box.results), ledger.load_ledger(box.results)
+    assert merging.merge_late_notes(sandbox.results)
+    assert not (sandbox.results / paths.LATE_NOTES).exists()
+    store, records = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
     assert (store.rows, store.shared, store.table) == (
         before[0].rows, before[0].shared, before[0].table
     )  # fmt: skip
     assert {name: each.as_dict() for name, each in records.items()} == {
         name: each.as_dict() for name, each in before[1].items()
     }
-    assert not ledger.save_ledger(box.results, records), "a whole plan writes the same bytes"
+    assert not ledger.save_ledger(sandbox.results, records), "a whole plan writes the same bytes"
     # Each night's lines are found in their new places, and those of no night as well.
-    nights = closed_nights.read_closed_nights(box.results)
-    merged = night_notes.NightNotes(box.results, nights)
+    nights = closed_nights.read_closed_nights(sandbox.results)
+    merged = night_notes.NightNotes(sandbox.results, nights)
     assert {f for n in nights.nights for f in merged.rows(n)} == store.rows.keys()
     assert {p for n in ("", *nights.nights) for p in merged.records(n)} == records.keys()
-    take(box, NIGHTS[1], "OBJECT")
+    take(sandbox, NIGHTS[1], "OBJECT")
     # The last calibrated night is opened as well.
-    assert opened(box) == [NIGHTS[1], LATER]
+    assert opened(sandbox) == [NIGHTS[1], LATER]
 
 
-def test_a_merge_that_is_stopped_half_way_loses_nothing(box, monkeypatch):
-    take(box, LATER, "BIAS", "BIAS", "OBJECT")
-    box.run()
-    assert merging.merge_late_notes(box.results) is False
-    box.run()
-    rows, records = load_store(box.results).rows, ledger.load_ledger(box.results).keys()
+def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
+    take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
+    sandbox.run()
+    assert merging.merge_late_notes(sandbox.results) is False
+    sandbox.run()
+    rows, records = load_store(sandbox.results).rows, ledger.load_ledger(sandbox.results).keys()
     monkeypatch.setattr(merging, "_MANY", 1)
     monkeypatch.setattr(merging, "_merge_records", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        merging.merge_late_notes(box.results)
-    assert (load_store(box.results).rows, ledger.load_ledger(box.results).keys()) == (rows, records)
-    assert opened(box) is None
+        merging.merge_late_notes(sandbox.results)
+    assert (load_store(sandbox.results).rows, ledger.load_ledger(sandbox.results).keys()) == (
+        rows,
+        records,
+    )
+    assert opened(sandbox) is None
 
 
-def test_a_night_that_stays_open_and_is_deleted_whole_is_missed(box, watched):
+def test_a_night_that_stays_open_and_is_deleted_whole_is_missed(sandbox, watched):
     """The note has no hash of its folder: a folder that is not there any more changed as well."""
-    arrive(box, watched, LATER, "OBJECT")
+    arrive(sandbox, watched, LATER, "OBJECT")
     watched.round()
-    take(box, "2024-03-09", "OBJECT")
+    take(sandbox, "2024-03-09", "OBJECT")
     watched.round()
     watched.round()
-    shutil.rmtree(box.raw / "2024-03-09")
-    assert opened(box) is None
+    shutil.rmtree(sandbox.raw / "2024-03-09")
+    assert opened(sandbox) is None
     watched.round()
-    gone = {row.file: row.gone for row in load_store(box.results).rows.values() if row.gone}
+    gone = {row.file: row.gone for row in load_store(sandbox.results).rows.values() if row.gone}
     assert list(gone) == ["2024-03-09/0.fits"]
 
 
-def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round(box, watched):
+def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round(sandbox, watched):
     """A plan of the new frame alone would write the page of its night without all the others."""
-    box.put("late/0.fits", 999, packed=False, kind="OBJECT", night=NIGHTS[2], size=SMALL, light=500)
-    done = watched.notice({"late/0.fits": rawfolder.list_raw(box.raw)["late/0.fits"]})
+    sandbox.put(
+        "late/0.fits", 999, packed=False, kind="OBJECT", night=NIGHTS[2], size=SMALL, light=500
+    )
+    done = watched.notice({"late/0.fits": rawfolder.list_raw(sandbox.raw)["late/0.fits"]})
     assert not done.is_short
-    page = (box.results / paths.night_page(NIGHTS[2])).read_text()
+    page = (sandbox.results / paths.night_page(NIGHTS[2])).read_text()
     assert f"{NIGHTS[2]}/2.fits" in page
     assert "late/0.fits" in page
-    assert box.plan().plan.jobs == {}
+    assert sandbox.plan().plan.jobs == {}

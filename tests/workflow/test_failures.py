@@ -28,7 +28,7 @@ ERRORS = {
 }
 
 
-def fill(box, nights=NIGHTS, frames=FRAMES):
+def fill(sandbox, nights=NIGHTS, frames=FRAMES):
     """Put nights of tiny frames into a sandbox: four biases of each camera, the rest flats."""
     for night in nights:
         flats = [
@@ -40,22 +40,22 @@ def fill(box, nights=NIGHTS, frames=FRAMES):
             if number < BIASES:
                 seed, camera = [int(night[-2:]), number], ("alpha", "beta")[number % 2]
                 content = frame_bytes(seed, camera=camera, size=TINY, night=night)
-            box.write(f"{night}/{number:03d}.fits", content)
+            sandbox.write(f"{night}/{number:03d}.fits", content)
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     """Six nights of tiny frames, and the products of a run to which nothing happened."""
-    box = Sandbox(tmp_path_factory.mktemp("archive") / "box", {"combine": {"minimum": 3}})
-    fill(box)
+    sandbox = Sandbox(tmp_path_factory.mktemp("archive") / "box", {"combine": {"minimum": 3}})
+    fill(sandbox)
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
-        assert box.run().status == 0
-    return box, products(box.results)
+        assert sandbox.run().status == 0
+    return sandbox, products(sandbox.results)
 
 
 @pytest.fixture
-def box(raw, tmp_path):
+def sandbox(raw, tmp_path):
     """A sandbox of its own on the same raw frames."""
     made = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
     shutil.rmtree(made.raw)
@@ -72,17 +72,17 @@ def failures(run):
 
 
 @pytest.mark.parametrize("cores", [2, pytest.param(8, marks=pytest.mark.torture)])
-def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, box):
+def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, sandbox):
     # Of each night one, among them biases, the first frame of all and the last.
     places = [(0, 0), (1, 1), (2, 8), (3, 11), (4, 2), (5, 10), (5, 11), (0, 3)]
     faults = {frame(*place): error for place, error in zip(places, ERRORS, strict=True)}
     blocked = frame(2, 9)
-    (box.results / blocked).mkdir(parents=True)
+    (sandbox.results / blocked).mkdir(parents=True)
 
-    run = box.snakemake(cores=cores, faults=faults)
+    run = sandbox.snakemake(cores=cores, faults=faults)
     assert run.status == 1
     assert "Traceback" not in run.output
-    made = products(box.results)
+    made = products(sandbox.results)
     wanted = raw[1]
     lost = {name for name in wanted if name.startswith("reduced/")} - made.keys()
     assert lost == {*faults, blocked}
@@ -96,7 +96,7 @@ def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, box):
     for name in made:
         if name.startswith("combined/") and name.split("/")[1] not in concerned:
             assert made[name] == wanted[name]
-    with (box.results / "bias_quality.csv").open() as file:
+    with (sandbox.results / "bias_quality.csv").open() as file:
         counts = {(row["night"], row["camera"]): int(row["frames"]) for row in csv.DictReader(file)}
     full = {(night, camera): 4 for night in NIGHTS for camera in ("alpha", "beta")}
     short = {(NIGHTS[0], "alpha"): 3, (NIGHTS[0], "beta"): 3, (NIGHTS[1], "beta"): 3}
@@ -110,70 +110,70 @@ def test_frames_that_fail_cost_no_other_frame_group_or_page(cores, raw, box):
         assert cause in line
         assert remedy in line
         assert "make room" not in line
-        log = box.results.parent / line.rpartition("log: ")[2]
-        assert log.is_relative_to(box.results / ".ccdflow" / "logs")
+        log = sandbox.results.parent / line.rpartition("log: ")[2]
+        assert log.is_relative_to(sandbox.results / ".ccdflow" / "logs")
         assert "Traceback (most recent call last)" in log.read_text()
-    with (box.results / "inventory.csv").open() as file:
+    with (sandbox.results / "inventory.csv").open() as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     assert Counter(row["status"] for row in rows.values()) == {"ok": 6 * FRAMES - 9, "arriving": 9}
     assert rows[f"{NIGHTS[0]}/000.fits"]["reason"].startswith("failed: ValueError: no such thing")
     assert "failed" in made[f"nights/{NIGHTS[0]}/report.html"].decode()
 
-    (box.results / blocked).rmdir()
-    again = box.snakemake()
+    (sandbox.results / blocked).rmdir()
+    again = sandbox.snakemake()
     assert again.status == 0, again.output
     assert {name for name in again.jobs if name.startswith("reduced/")} == lost
-    assert products(box.results) == wanted
-    assert not (box.results / ".ccdflow" / "logs").exists()
-    assert "nothing to do" in box.snakemake("-n").output
+    assert products(sandbox.results) == wanted
+    assert not (sandbox.results / ".ccdflow" / "logs").exists()
+    assert "nothing to do" in sandbox.snakemake("-n").output
 
 
 # tests/run/test_errors_of_jobs.py lets the jobs of each kind fail, without Snakemake.
 @pytest.mark.torture
-def test_jobs_of_other_kinds_that_fail_cost_only_themselves(raw, box):
+def test_jobs_of_other_kinds_that_fail_cost_only_themselves(raw, sandbox):
     wanted = raw[1]
     bias = next(name for name in wanted if name.startswith(f"combined/{NIGHTS[1]}"))
     names = [bias, f"nights/{NIGHTS[2]}/report.html", f"nights/{NIGHTS[3]}/before_after.png"]
     names += [f"nights/{NIGHTS[4]}/bias_quality.png", "bias_quality.csv"]
-    run = box.snakemake(faults=dict.fromkeys(names, "RuntimeError('on purpose')"))
+    run = sandbox.snakemake(faults=dict.fromkeys(names, "RuntimeError('on purpose')"))
     assert run.status == 1
-    made = products(box.results)
+    made = products(sandbox.results)
     assert wanted.keys() - made.keys() == set(names)
     assert len(failures(run)) == len(names)
     assert "on purpose" in made[f"nights/{NIGHTS[1]}/report.html"].decode()
 
-    again = box.snakemake()
+    again = sandbox.snakemake()
     assert again.status == 0, again.output
     assert set(names) <= set(again.jobs)
     assert not [name for name in again.jobs if name.startswith("reduced/")]
-    assert products(box.results) == wanted
+    assert products(sandbox.results) == wanted
 
 
 @pytest.mark.torture
-def test_a_product_that_was_made_before_stays_as_it_was(raw, box):
+def test_a_product_that_was_made_before_stays_as_it_was(raw, sandbox):
     """It is made again, with another setting, and that fails."""
-    shutil.copytree(raw[0].results, box.results)
+    shutil.copytree(raw[0].results, sandbox.results)
     product = frame(3, 10)
-    before = (box.results / product).read_bytes()
+    before = (sandbox.results / product).read_bytes()
     for camera in ("alpha", "beta"):
-        box.profile(camera, **raw[0].profiles[camera])
-    box.config["types"] = ["flat"]
-    box.profile("alpha", reduction={"statistic": "mean"})
-    run = box.snakemake(faults={product: "ValueError('on purpose')"})
+        sandbox.profile(camera, **raw[0].profiles[camera])
+    sandbox.config["types"] = ["flat"]
+    sandbox.profile("alpha", reduction={"statistic": "mean"})
+    run = sandbox.snakemake(faults={product: "ValueError('on purpose')"})
     assert run.status == 1
     assert len(failures(run)) == 1
-    assert (box.results / product).read_bytes() == before
-    again = box.snakemake()
+    assert (sandbox.results / product).read_bytes() == before
+    again = sandbox.snakemake()
     assert again.status == 0
     assert product in again.jobs
-    assert (box.results / product).read_bytes() != before
+    assert (sandbox.results / product).read_bytes() != before
 
 
 def test_a_full_disk_ends_the_run_early_with_one_line(tmp_path, monkeypatch):
-    box = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
-    fill(box, NIGHTS[:2], 24)
+    sandbox = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
+    fill(sandbox, NIGHTS[:2], 24)
     faults = {frame(0, number): "OSError(28, 'No space left on device')" for number in range(15)}
-    run = box.snakemake(faults=faults)
+    run = sandbox.snakemake(faults=faults)
     assert run.status == 1
     assert [line for line in run.lines if "make room, and run again" in line] == [
         line for line in run.lines if "no space is left" in line
@@ -181,8 +181,8 @@ def test_a_full_disk_ends_the_run_early_with_one_line(tmp_path, monkeypatch):
     assert len([line for line in run.lines if "no space is left" in line]) == 1
     assert "Traceback" not in run.output
     assert "Error in rule" not in run.output
-    assert len(list((box.results / "reduced").rglob("*.fits"))) < 24
+    assert len(list((sandbox.results / "reduced").rglob("*.fits"))) < 24
     # The next run, by the library for its speed.
     use_stand_ins(monkeypatch)
-    again = box.run()
+    again = sandbox.run()
     assert again.status == 0, again.lines

@@ -20,7 +20,7 @@ def quick_pictures(monkeypatch):
 
 
 @pytest.fixture
-def box(tmp_path):
+def sandbox(tmp_path):
     made = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     fill(made)
     return made
@@ -41,42 +41,42 @@ def test_faults_at_some_places(tmp_path, first, kind):
 
 
 def test_kill_9_and_the_same_command_again(tmp_path):
-    box = Sandbox(tmp_path / "box")
-    fill(box, frames=6)
-    counts = kill_runs(box, kills=1, seed=1)
+    sandbox = Sandbox(tmp_path / "box")
+    fill(sandbox, frames=6)
+    counts = kill_runs(sandbox, kills=1, seed=1)
     assert counts["kills"] == 1
 
 
-def test_two_runs_at_once(box):
+def test_two_runs_at_once(sandbox):
     """The second says so and stops, whatever it was to do; a dry run may look."""
-    lock = lock_module.take_lock(box.results)
+    lock = lock_module.take_lock(sandbox.results)
     try:
-        box.raw.joinpath(FIRST, "alpha0.fits.gz").touch()
-        before = snapshot(box.results, state=True)
+        sandbox.raw.joinpath(FIRST, "alpha0.fits.gz").touch()
+        before = snapshot(sandbox.results, state=True)
         # It does not wait for the lock: that run would be killed after minutes.
-        second = box.snakemake()
+        second = sandbox.snakemake()
         assert second.status == 1
         (line,) = second.lines
         assert line.startswith(
-            f"{box.results}: another run is at work here (process {os.getpid()} on"
+            f"{sandbox.results}: another run is at work here (process {os.getpid()} on"
         )
         assert line.endswith("wait until it has finished, or give another results folder")
         assert "Traceback" not in second.output
-        assert snapshot(box.results, state=True) == before
+        assert snapshot(sandbox.results, state=True) == before
         with pytest.raises(lock_module.Busy):
-            box.run()
-        assert len(box.plan().plan.jobs) > 10
+            sandbox.run()
+        assert len(sandbox.plan().plan.jobs) > 10
     finally:
         lock.close()
-    assert box.run().status == 0
+    assert sandbox.run().status == 0
 
 
-def test_the_lock_goes_with_the_process(box):
+def test_the_lock_goes_with_the_process(sandbox):
     """There is nothing to unlock by hand, whatever stands in the file."""
-    box.run()
-    lock = box.results / ".ccdflow" / "lock"
+    sandbox.run()
+    lock = sandbox.results / ".ccdflow" / "lock"
     lock.write_text("process 1 on another machine since yesterday")
-    assert box.run().jobs == []
+    assert sandbox.run().jobs == []
 
 
 can_mount = pytest.mark.skipif(
@@ -103,9 +103,9 @@ class Disk:
 
 
 @pytest.fixture
-def disk(box):
+def disk(sandbox):
     try:
-        made = Disk(box.results, 150)
+        made = Disk(sandbox.results, 150)
     except subprocess.CalledProcessError:
         pytest.skip("a small disk cannot be mounted here")
     yield made
@@ -113,57 +113,57 @@ def disk(box):
 
 
 @can_mount
-def test_disk_full(box, disk):
-    clean = box.clean()
+def test_disk_full(sandbox, disk):
+    clean = sandbox.clean()
     clean.run()
     wanted = products(clean.results)
     assert sum(map(len, wanted.values())) > 150_000
-    full = box.snakemake()
+    full = sandbox.snakemake()
     assert full.status == 1
     assert "make room, and run again" in full.output
     assert "Traceback" not in full.output
-    left = products(box.results)
+    left = products(sandbox.results)
     assert 3 < len(left) < len(wanted)
     for name, content in left.items():
         assert content == wanted[name] or name == "inventory.csv"
-    known = {name for name in finished(box.results) if name.startswith("reduced/")}
+    known = {name for name in finished(sandbox.results) if name.startswith("reduced/")}
     disk.remount("size=100m")
-    again = box.snakemake()
+    again = sandbox.snakemake()
     assert again.status == 0, again.output
-    assert products(box.results) == wanted
+    assert products(sandbox.results) == wanted
     assert known
     assert not known & set(again.jobs)
 
 
 @can_mount
-def test_results_read_only(box, disk):
+def test_results_read_only(sandbox, disk):
     disk.remount("size=100m")
-    box.run()
-    before = products(box.results)
-    box.put(f"{FIRST}/alpha7.fits.gz", 7, night=FIRST, camera="alpha", size=SMALL)
+    sandbox.run()
+    before = products(sandbox.results)
+    sandbox.put(f"{FIRST}/alpha7.fits.gz", 7, night=FIRST, camera="alpha", size=SMALL)
     disk.remount("ro")
-    refused = box.snakemake()
+    refused = sandbox.snakemake()
     assert refused.status == 1
     assert refused.lines == [
-        f"{box.results}: the results folder cannot be written (Read-only file system); mend the "
-        "permissions; no result was changed"
+        f"{sandbox.results}: the results folder cannot be written (Read-only file system); mend "
+        "the permissions; no result was changed"
     ]
-    dry = box.snakemake("-n")
+    dry = sandbox.snakemake("-n")
     assert dry.status == 0
     assert dry.lines[0] == f"1 of 13 frames to reduce: 1 new; night {FIRST}"
-    assert products(box.results) == before
+    assert products(sandbox.results) == before
     disk.remount("rw")
-    assert box.snakemake().status == 0
+    assert sandbox.snakemake().status == 0
 
 
-def test_dry_run_without_results_makes_none(box):
-    dry = box.snakemake("-n")
+def test_dry_run_without_results_makes_none(sandbox):
+    dry = sandbox.snakemake("-n")
     assert dry.status == 0
-    assert not box.results.exists()
+    assert not sandbox.results.exists()
     assert own_lines(dry.output)[0].startswith("12 of 12 frames to reduce: 12 new; nights")
 
 
-def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
+def test_raw_file_replaced_while_the_run_goes_on(sandbox, monkeypatch):
     """It is left for the next run, and counts neither as damaged nor as what it was."""
     from ccdflow import kinds
 
@@ -172,45 +172,45 @@ def test_raw_file_replaced_while_the_run_goes_on(box, monkeypatch):
 
     def replaced(context, job, **options):
         if job.product.endswith(f"{FIRST}/alpha1.fits"):
-            box.put(file, 77, night=FIRST, camera="alpha", size=SMALL)
+            sandbox.put(file, 77, night=FIRST, camera="alpha", size=SMALL)
         return make(context, job, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(kinds, "make", replaced)
-        first = box.run(may_lose=True)
+        first = sandbox.run(may_lose=True)
     assert first.status == 0
     assert first.lines[0].startswith(f"left for the next run: {file}: ")
-    assert not (box.results / "reduced" / FIRST / "alpha1.fits").exists()
-    second = box.run()
+    assert not (sandbox.results / "reduced" / FIRST / "alpha1.fits").exists()
+    second = sandbox.run()
     assert f"reduced/{FIRST}/alpha1.fits" in second.jobs
-    clean = box.clean()
+    clean = sandbox.clean()
     clean.run()
-    assert products(clean.results) == products(box.results)
+    assert products(clean.results) == products(sandbox.results)
 
 
-def test_raw_file_gone_while_the_run_goes_on(box, monkeypatch):
+def test_raw_file_gone_while_the_run_goes_on(sandbox, monkeypatch):
     """A product of it that was there stays where it is."""
     from ccdflow import kinds
 
-    box.run()
+    sandbox.run()
     product = f"reduced/{FIRST}/alpha1.fits"
-    content = (box.results / product).read_bytes()
-    box.profile("alpha", reduction={"statistic": "mean"})
+    content = (sandbox.results / product).read_bytes()
+    sandbox.profile("alpha", reduction={"statistic": "mean"})
     make = kinds.make
 
     def gone(context, job, **options):
         if job.product == product:
-            (box.raw / FIRST / "alpha1.fits.gz").unlink()
+            (sandbox.raw / FIRST / "alpha1.fits.gz").unlink()
         return make(context, job, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(kinds, "make", gone)
-        assert box.run(may_lose=True).status == 0
-    assert (box.results / product).read_bytes() == content
-    again = box.run()
+        assert sandbox.run(may_lose=True).status == 0
+    assert (sandbox.results / product).read_bytes() == content
+    again = sandbox.run()
     assert (
         again.lines[0]
         == f"raw file missing: {FIRST}/alpha1.fits.gz: it was deleted or moved; its product is kept"
     )
-    assert (box.results / product).read_bytes() == content
-    assert box.run().jobs == []
+    assert (sandbox.results / product).read_bytes() == content
+    assert sandbox.run().jobs == []

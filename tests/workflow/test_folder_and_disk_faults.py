@@ -66,23 +66,23 @@ def long(*values):
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    box = Sandbox(tmp_path_factory.mktemp("whole") / "box", {"bias": {"minimum": 2}})
-    fill(box)
-    box.snakemake()
-    return products(box.results)
+    sandbox = Sandbox(tmp_path_factory.mktemp("whole") / "box", {"bias": {"minimum": 2}})
+    fill(sandbox)
+    sandbox.snakemake()
+    return products(sandbox.results)
 
 
 @pytest.fixture
-def box(tmp_path, monkeypatch):
+def sandbox(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
     made = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     fill(made)
     return made
 
 
-def fill(box):
+def fill(sandbox):
     for number in range(4):
-        box.put(f"n/a{number}.fits.gz", number, size=SMALL)
+        sandbox.put(f"n/a{number}.fits.gz", number, size=SMALL)
 
 
 def own(run):
@@ -96,18 +96,18 @@ def own(run):
     return run.lines
 
 
-def check_next(box, reference):
+def check_next(sandbox, reference):
     """The next run, by the library for its speed, makes the rest; the one after it, nothing."""
-    again = box.run()
+    again = sandbox.run()
     assert again.status == 0, again.lines
-    assert products(box.results) == reference
-    assert box.run().jobs == []
+    assert products(sandbox.results) == reference
+    assert sandbox.run().jobs == []
 
 
-def test_a_run_whose_terminal_has_gone_makes_all_products(box, reference):
-    assert box.snakemake(code=READER_GOES).status == 0
-    assert products(box.results) == reference
-    assert box.run().jobs == []
+def test_a_run_whose_terminal_has_gone_makes_all_products(sandbox, reference):
+    assert sandbox.snakemake(code=READER_GOES).status == 0
+    assert products(sandbox.results) == reference
+    assert sandbox.run().jobs == []
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_run_whose_terminal_has_gone_makes_all_products(box, reference):
     [REMOVING_FAILS, pytest.param(FOLDERS_FAIL, marks=pytest.mark.torture)],
     ids=["remove", "make"],
 )
-def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, reference, code):
-    run = box.snakemake(code=code)
+def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(sandbox, reference, code):
+    run = sandbox.snakemake(code=code)
     assert run.status == 1
     line, remedy = {
         REMOVING_FAILS: ("OSError: [Errno 5] Input/output error: '", "check the disk"),
@@ -125,7 +125,7 @@ def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, ref
     (line_of_end,) = [text for text in own(run) if text.startswith("the run ended early (")]
     assert line in line_of_end
     assert f"all finished products are whole; {remedy}" in line_of_end
-    check_next(box, reference)
+    check_next(sandbox, reference)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,13 @@ def test_notes_that_cannot_be_removed_or_made_end_the_run_with_one_line(box, ref
     [pytest.param(MOVED_AT_ONCE, marks=pytest.mark.torture), MOVED_LATER],
     ids=["at once", "later"],
 )
-def test_notes_moved_while_the_run_goes_on(box, reference, code):
-    run = box.snakemake(code=code)
-    line = f"{box.results}/.ccdflow was moved or replaced while the run went on; the next run makes"
+def test_notes_moved_while_the_run_goes_on(sandbox, reference, code):
+    run = sandbox.snakemake(code=code)
+    notes = f"{sandbox.results}/.ccdflow"
+    line = f"{notes} was moved or replaced while the run went on; the next run makes"
     assert [text.startswith(line) for text in own(run)].count(True) == 1
     assert run.status == (code == MOVED_LATER)
-    check_next(box, reference)
+    check_next(sandbox, reference)
 
 
 @pytest.mark.parametrize(
@@ -146,15 +147,15 @@ def test_notes_moved_while_the_run_goes_on(box, reference, code):
     [MOVED_LATER, pytest.param(MOVED_AT_ONCE, marks=pytest.mark.torture)],
     ids=["later", "at once"],
 )
-def test_results_moved_while_the_run_goes_on(box, reference, code):
+def test_results_moved_while_the_run_goes_on(sandbox, reference, code):
     """What was made before lies where the folder was moved to, the rest where it was wanted."""
-    elsewhere = box.root / "moved"
+    elsewhere = sandbox.root / "moved"
     results = code.replace("/.ccdflow", "").replace("/../away", "/../moved")
     assert results.count("/../moved") == 1
-    run = box.snakemake(code=results)
-    line = f"{box.results} was moved to {elsewhere} while the run went on; move it back before"
+    run = sandbox.snakemake(code=results)
+    line = f"{sandbox.results} was moved to {elsewhere} while the run went on; move it back before"
     assert [text.startswith(line) for text in own(run)].count(True) == 1
-    check_next(box, reference)
+    check_next(sandbox, reference)
     # The table was as the run found the archive; a job that was writing leaves its part.
     moved = {
         name: content
@@ -164,23 +165,23 @@ def test_results_moved_while_the_run_goes_on(box, reference, code):
     assert moved.items() <= reference.items()
 
 
-def test_a_home_that_cannot_be_written_costs_nothing(box, reference):
+def test_a_home_that_cannot_be_written_costs_nothing(sandbox, reference):
     home = {"HOME": "/proc/none", "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "MPLCONFIGDIR": ""}
-    run = box.snakemake(env=home)
+    run = sandbox.snakemake(env=home)
     assert run.status == 0, run.output
     assert "/proc/none" not in run.output
-    assert products(box.results) == reference
+    assert products(sandbox.results) == reference
 
 
 @pytest.mark.parametrize(
     "name",
     [".ccdflow", ".ccdflow/done", *long(".ccdflow/logs", ".ccdflow/batches")],
 )
-def test_a_file_where_a_folder_of_notes_has_to_be(box, reference, name):
-    path = box.results / name
+def test_a_file_where_a_folder_of_notes_has_to_be(sandbox, reference, name):
+    path = sandbox.results / name
     path.parent.mkdir(parents=True)
     path.write_text("in the way")
-    run = box.snakemake()
+    run = sandbox.snakemake()
     assert run.status == 1
     (line,) = own(run)
     assert line.startswith(
@@ -188,40 +189,40 @@ def test_a_file_where_a_folder_of_notes_has_to_be(box, reference, name):
     )
     assert path.read_text() == "in the way"
     path.unlink()
-    check_next(box, reference)
+    check_next(sandbox, reference)
 
 
 @pytest.mark.parametrize(
     "name",
     ["ledger.json", "lock", *long("headers.json", "../inventory.csv")],
 )
-def test_a_folder_where_a_file_of_notes_has_to_be(box, reference, name):
-    path = box.results / ".ccdflow" / name
+def test_a_folder_where_a_file_of_notes_has_to_be(sandbox, reference, name):
+    path = sandbox.results / ".ccdflow" / name
     path.mkdir(parents=True)
     (path / "mine").write_text("in the way")
-    run = box.snakemake()
+    run = sandbox.snakemake()
     assert run.status == 1
     text = "the results folder cannot be written (Is a directory); a file or folder is in the way"
     assert [text in line for line in own(run)].count(True) == 1
     assert (path / "mine").read_text() == "in the way"
-    path.rename(box.root / "elsewhere")
-    check_next(box, reference)
+    path.rename(sandbox.root / "elsewhere")
+    check_next(sandbox, reference)
 
 
 @pytest.mark.parametrize("which", ["raw", "results"])
-def test_a_file_where_raw_or_results_have_to_be(box, reference, which):
-    path = getattr(box, which)
+def test_a_file_where_raw_or_results_have_to_be(sandbox, reference, which):
+    path = getattr(sandbox, which)
     if which == "raw":
-        path.rename(box.root / "kept")
+        path.rename(sandbox.root / "kept")
     path.write_text("in the way")
-    run = box.snakemake()
+    run = sandbox.snakemake()
     assert run.status == 1
     assert len(own(run)) == 1
     assert str(path) in run.lines[0]
     path.unlink()
     if which == "raw":
-        (box.root / "kept").rename(path)
-    check_next(box, reference)
+        (sandbox.root / "kept").rename(path)
+    check_next(sandbox, reference)
 
 
 def test_a_current_folder_in_which_snakemake_cannot_keep_its_notes(tmp_path, monkeypatch):
@@ -262,16 +263,16 @@ def test_ctrl_c_while_the_plan_is_made_ends_it_at_once_with_one_line(monkeypatch
 
 
 @pytest.mark.torture
-def test_a_file_in_the_place_of_snakemakes_notes(box, reference):
-    (box.root / "work").mkdir()
-    (box.root / "work/.snakemake").write_text("mine")
-    run = box.snakemake()
+def test_a_file_in_the_place_of_snakemakes_notes(sandbox, reference):
+    (sandbox.root / "work").mkdir()
+    (sandbox.root / "work/.snakemake").write_text("mine")
+    run = sandbox.snakemake()
     assert run.status == 1
     (line,) = own(run)
-    assert line.startswith(f"{box.root}/work/.snakemake: Snakemake cannot keep its notes")
-    assert not box.results.exists()
-    (box.root / "work/.snakemake").unlink()
-    check_next(box, reference)
+    assert line.startswith(f"{sandbox.root}/work/.snakemake: Snakemake cannot keep its notes")
+    assert not sandbox.results.exists()
+    (sandbox.root / "work/.snakemake").unlink()
+    check_next(sandbox, reference)
 
 
 def test_a_current_folder_that_is_gone_is_one_line_of_a_script(tmp_path, monkeypatch, capsys):
@@ -296,20 +297,20 @@ def test_an_error_of_the_system_is_one_line_of_a_script_with_its_remedy(capsys):
     assert capsys.readouterr().err == line
 
 
-def test_notes_on_headers_lost_and_a_raw_file_renamed(box):
+def test_notes_on_headers_lost_and_a_raw_file_renamed(sandbox):
     """The product of the old name is named, counts nowhere, and goes once it is deleted."""
-    box.run()
-    (box.results / ".ccdflow" / "headers.json").unlink()
-    (box.raw / "n/a1.fits.gz").rename(box.raw / "n/z.fits.gz")
-    outcome = box.run()
+    sandbox.run()
+    (sandbox.results / ".ccdflow" / "headers.json").unlink()
+    (sandbox.raw / "n/a1.fits.gz").rename(sandbox.raw / "n/z.fits.gz")
+    outcome = sandbox.run()
     assert "reduced/n/z.fits" in outcome.jobs
     text = "no raw file is known for 1 reduced frame (reduced/n/a1.fits): kept, in no table"
     assert [line.startswith(text) for line in outcome.lines].count(True) == 1
-    assert (box.results / "reduced/n/a1.fits").is_file()
-    again = box.run()
+    assert (sandbox.results / "reduced/n/a1.fits").is_file()
+    again = sandbox.run()
     assert again.jobs == []
-    (box.results / "reduced/n/a1.fits").unlink()
-    assert not [line for line in box.run().lines if "no raw file is known" in line]
-    clean = box.clean()
+    (sandbox.results / "reduced/n/a1.fits").unlink()
+    assert not [line for line in sandbox.run().lines if "no raw file is known" in line]
+    clean = sandbox.clean()
     clean.run()
-    assert products(clean.results) == products(box.results)
+    assert products(clean.results) == products(sandbox.results)

@@ -25,34 +25,33 @@ GOOD = {f"reduced/a{number}.fits" for number in range(3)}
 
 
 @pytest.fixture
-def box(tmp_path, monkeypatch):
+def sandbox(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
     made = Sandbox(tmp_path / "box", {"combine": {"minimum": 2}})
-    for number in range(3):
-        made.put(f"a{number}.fits.gz", number, camera="alpha", size=SMALL)
+    made.put_small("a", 3)
     return made
 
 
-def check_rest(box, reasons, *, is_tried_again=False):
+def check_rest(sandbox, reasons, *, is_tried_again=False):
     """All else is made, each odd file is a row with its reason, and then nothing is to do."""
-    outcome = box.run()
+    outcome = sandbox.run()
     assert outcome.status == 0
     assert set(outcome.jobs) >= GOOD
-    assert all((box.results / product).is_file() for product in GOOD)
-    assert len(list((box.results / "combined").rglob("*.fits"))) == 1
-    shown = {file: load_store(box.results).rows[file].status_and_reason for file in reasons}
+    assert all((sandbox.results / product).is_file() for product in GOOD)
+    assert len(list((sandbox.results / "combined").rglob("*.fits"))) == 1
+    shown = {file: load_store(sandbox.results).rows[file].status_and_reason for file in reasons}
     for file, reason in reasons.items():
         assert shown[file][0] == "set aside", file
         assert reason in shown[file][1], file
     if is_tried_again:
-        assert {*map(paths.reduced_frame, reasons)} <= {*box.run().jobs}
-        assert {f: load_store(box.results).rows[f].status_and_reason for f in reasons} == shown
-    assert box.run().jobs == []
-    table = read_inventory(box.results / "inventory.csv").set_index("file")
+        assert {*map(paths.reduced_frame, reasons)} <= {*sandbox.run().jobs}
+        assert {f: load_store(sandbox.results).rows[f].status_and_reason for f in reasons} == shown
+    assert sandbox.run().jobs == []
+    table = read_inventory(sandbox.results / "inventory.csv").set_index("file")
     assert {table.loc[shown_name(file), "status"] for file in reasons} == {"set aside"}
-    clean = box.clean()
+    clean = sandbox.clean()
     clean.run()
-    assert products(clean.results) == products(box.results)
+    assert products(clean.results) == products(sandbox.results)
 
 
 def card(keyword, value):
@@ -88,11 +87,11 @@ HEADERS = {
 }
 
 
-def test_headers_that_no_frame_has(box):
+def test_headers_that_no_frame_has(sandbox):
     files = {f"{name.replace('*', '')}.fits": odd for name, odd in HEADERS.items()}
     for file, (content, _) in files.items():
-        box.write(file, content)
-    check_rest(box, {file: reason for file, (_, reason) in files.items()})
+        sandbox.write(file, content)
+    check_rest(sandbox, {file: reason for file, (_, reason) in files.items()})
 
 
 def tiles(*cards):
@@ -123,92 +122,92 @@ TILES = {
 }
 
 
-def test_tiles_that_no_frame_has(box):
+def test_tiles_that_no_frame_has(sandbox):
     for name, cards in TILES.items():
-        box.write(f"{name}.fits.fz", tiles(*cards))
-    check_rest(box, dict.fromkeys((f"{name}.fits.fz" for name in TILES), ""))
+        sandbox.write(f"{name}.fits.fz", tiles(*cards))
+    check_rest(sandbox, dict.fromkeys((f"{name}.fits.fz" for name in TILES), ""))
 
 
-def test_a_name_of_megabytes_in_a_gzip_header(box):
-    content = (box.raw / "a0.fits.gz").read_bytes()
+def test_a_name_of_megabytes_in_a_gzip_header(sandbox):
+    content = (sandbox.raw / "a0.fits.gz").read_bytes()
     flags = bytes([content[3] | 8])
     named = content[:3] + flags + content[4:10] + b"n" * (5 << 20) + b"\0" + content[10:]
-    box.write("odd.fits.gz", named)
-    check_rest(box, {"odd.fits.gz": ""})
+    sandbox.write("odd.fits.gz", named)
+    check_rest(sandbox, {"odd.fits.gz": ""})
 
 
-def test_bytes_behind_a_frame_are_bounded(box):
+def test_bytes_behind_a_frame_are_bounded(sandbox):
     """Empty members of gzip, gigabytes of zeros, and these with a forged end."""
-    content = (box.raw / "a0.fits.gz").read_bytes()
-    box.write("members.fits.gz", content + gzip.compress(b"") * 40000 + b"x")
+    content = (sandbox.raw / "a0.fits.gz").read_bytes()
+    sandbox.write("members.fits.gz", content + gzip.compress(b"") * 40000 + b"x")
     for name in ("zeros.fits.gz", "forged.fits.gz"):
-        box.write(name, content)
-        os.truncate(box.raw / name, 10 << 30)
-    with (box.raw / "forged.fits.gz").open("r+b") as file:
+        sandbox.write(name, content)
+        os.truncate(sandbox.raw / name, 10 << 30)
+    with (sandbox.raw / "forged.fits.gz").open("r+b") as file:
         file.seek(-8, os.SEEK_END)
         file.write(content[-8:])
-    check_rest(box, dict.fromkeys(("members.fits.gz", "zeros.fits.gz", "forged.fits.gz"), ""))
+    check_rest(sandbox, dict.fromkeys(("members.fits.gz", "zeros.fits.gz", "forged.fits.gz"), ""))
 
 
-def test_a_file_beside_a_folder_of_its_name(box):
-    box.put("c.fits.gz", 21, camera="alpha", size=SMALL)
-    box.run()
-    kept = (box.results / "reduced/c.fits").read_bytes()
-    box.put("c.fits/b.fits.gz", 22, camera="alpha", size=SMALL)
-    assert "reduced/c.fits/b.fits" in box.run().jobs
-    row = load_store(box.results).rows["c.fits.gz"]
+def test_a_file_beside_a_folder_of_its_name(sandbox):
+    sandbox.put("c.fits.gz", 21, camera="alpha", size=SMALL)
+    sandbox.run()
+    kept = (sandbox.results / "reduced/c.fits").read_bytes()
+    sandbox.put("c.fits/b.fits.gz", 22, camera="alpha", size=SMALL)
+    assert "reduced/c.fits/b.fits" in sandbox.run().jobs
+    row = load_store(sandbox.results).rows["c.fits.gz"]
     assert "would become the same product as the folder of c.fits/b.fits.gz" in row.reason
-    assert (box.results / "set_aside/reduced/c.fits").read_bytes() == kept
-    assert box.run().jobs == []
+    assert (sandbox.results / "set_aside/reduced/c.fits").read_bytes() == kept
+    assert sandbox.run().jobs == []
 
 
-def test_what_is_no_regular_file(box):
+def test_what_is_no_regular_file(sandbox):
     """Nobody waits for a pipe, and no device is read."""
-    os.mkfifo(box.raw / "pipe.fits.gz")
-    (box.raw / "zero.fits").symlink_to("/dev/zero")
+    os.mkfifo(sandbox.raw / "pipe.fits.gz")
+    (sandbox.raw / "zero.fits").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(os.path.relpath(box.raw / "sock.fits"))
-    assert set(box.run().jobs) >= GOOD
+        made.bind(os.path.relpath(sandbox.raw / "sock.fits"))
+    assert set(sandbox.run().jobs) >= GOOD
     for file in ("pipe.fits.gz", "zero.fits", "sock.fits"):
-        assert load_store(box.results).rows[file].reason.startswith("not a regular file"), file
-    assert box.run().jobs == []
+        assert load_store(sandbox.results).rows[file].reason.startswith("not a regular file"), file
+    assert sandbox.run().jobs == []
 
 
-def test_a_frame_becomes_a_folder_of_its_name_and_a_frame_again(box):
+def test_a_frame_becomes_a_folder_of_its_name_and_a_frame_again(sandbox):
     """What was made of what is gone is moved: it stands in the way."""
-    aside = box.results / "set_aside" / "reduced"
-    box.put("x.fits", 21, size=SMALL, packed=False)
-    box.run()
-    first = (box.results / "reduced/x.fits").read_bytes()
-    (box.raw / "x.fits").unlink()
-    box.put("x.fits/y.fits", 22, size=SMALL, packed=False)
-    box.run()
-    second = (box.results / "reduced/x.fits/y.fits").read_bytes()
+    aside = sandbox.results / "set_aside" / "reduced"
+    sandbox.put("x.fits", 21, size=SMALL, packed=False)
+    sandbox.run()
+    first = (sandbox.results / "reduced/x.fits").read_bytes()
+    (sandbox.raw / "x.fits").unlink()
+    sandbox.put("x.fits/y.fits", 22, size=SMALL, packed=False)
+    sandbox.run()
+    second = (sandbox.results / "reduced/x.fits/y.fits").read_bytes()
     assert (aside / "x.fits").read_bytes() == first
-    assert box.run().jobs == []
-    shutil.rmtree(box.raw / "x.fits")
-    box.put("x.fits", 21, size=SMALL, packed=False)
-    box.run()
-    assert (box.results / "reduced/x.fits").read_bytes() == first
+    assert sandbox.run().jobs == []
+    shutil.rmtree(sandbox.raw / "x.fits")
+    sandbox.put("x.fits", 21, size=SMALL, packed=False)
+    sandbox.run()
+    assert (sandbox.results / "reduced/x.fits").read_bytes() == first
     assert [path.read_bytes() for path in aside.glob("*/y.fits")] == [second]
-    assert box.run().jobs == []
-    clean = box.clean()
+    assert sandbox.run().jobs == []
+    clean = sandbox.clean()
     clean.run()
-    assert products(clean.results) == products(box.results)
+    assert products(clean.results) == products(sandbox.results)
 
 
-def test_links_in_a_circle(box):
+def test_links_in_a_circle(sandbox):
     links = {"latest": "latest", "x.fits": "x.fits", "p": "q", "q": "p"}
     for name, target in links.items():
-        (box.raw / name).symlink_to(target)
-    check_rest(box, dict.fromkeys(links, "Too many levels of symbolic links"))
+        (sandbox.raw / name).symlink_to(target)
+    check_rest(sandbox, dict.fromkeys(links, "Too many levels of symbolic links"))
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_folder_that_may_not_be_read(box, inside, monkeypatch):
+def test_a_folder_that_may_not_be_read(sandbox, inside, monkeypatch):
     """As lost+found, for who is not root."""
-    box.put("lost+found/b.fits.gz" if inside else "b.fits.gz", 20, camera="alpha", size=SMALL)
-    (box.raw / "lost+found").mkdir(exist_ok=True)
+    sandbox.put("lost+found/b.fits.gz" if inside else "b.fits.gz", 20, camera="alpha", size=SMALL)
+    (sandbox.raw / "lost+found").mkdir(exist_ok=True)
     scandir = os.scandir
 
     def refused(path):
@@ -218,14 +217,14 @@ def test_a_folder_that_may_not_be_read(box, inside, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", refused)
-        check_rest(box, {"lost+found/": "cannot be read (Permission denied)"})
+        check_rest(sandbox, {"lost+found/": "cannot be read (Permission denied)"})
 
 
-def test_a_folder_that_could_not_be_read_for_a_moment(box, monkeypatch):
+def test_a_folder_that_could_not_be_read_for_a_moment(sandbox, monkeypatch):
     """Its frames come back, and it leaves no row, though a folder of products has its name."""
-    box.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
-    box.run()
-    before, scandir = products(box.results), os.scandir
+    sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL)
+    sandbox.run()
+    before, scandir = products(sandbox.results), os.scandir
 
     def refused(path):
         if str(path).rstrip("/").endswith("raw/sub"):
@@ -234,38 +233,38 @@ def test_a_folder_that_could_not_be_read_for_a_moment(box, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", refused)
-        lines = box.run().lines
+        lines = sandbox.run().lines
     assert "1 set aside, 1 raw file missing" in lines[-1]
     assert "raw file missing: sub/b.fits.gz: sub/ cannot be read; its product is kept" in lines
-    box.run()
-    assert load_store(box.results).rows.keys() == {
+    sandbox.run()
+    assert load_store(sandbox.results).rows.keys() == {
         "sub/b.fits.gz",
         *(f"a{n}.fits.gz" for n in range(3)),
     }
-    assert products(box.results) == before
-    assert box.run().jobs == []
+    assert products(sandbox.results) == before
+    assert sandbox.run().jobs == []
 
 
-def test_names_that_are_no_text(box):
+def test_names_that_are_no_text(sandbox):
     files = [*map(os.fsdecode, (b"n\xff\xfe/f.fits", b"a\xffb.fits", b"new\nline.fits"))]
     for seed, file in enumerate(files, 8):
         content = frame_bytes(seed, camera="alpha", size=SMALL)
-        box.write(file, content.replace(b"DATE-OBS=", b"NODATE  ="))
-    check_rest(box, dict.fromkeys(files, "control character or is not valid UTF-8"))
+        sandbox.write(file, content.replace(b"DATE-OBS=", b"NODATE  ="))
+    check_rest(sandbox, dict.fromkeys(files, "control character or is not valid UTF-8"))
 
 
-def test_a_path_of_thousands_of_bytes(box):
+def test_a_path_of_thousands_of_bytes(sandbox):
     file = "/".join(["d" * 200] * 12) + "/f.fits"
-    box.write(file, frame_bytes(8, camera="alpha", size=SMALL))
-    check_rest(box, {file: "too long"})
+    sandbox.write(file, frame_bytes(8, camera="alpha", size=SMALL))
+    check_rest(sandbox, {file: "too long"})
 
 
-def test_two_profiles_that_recognise_one_frame(box):
+def test_two_profiles_that_recognise_one_frame(sandbox):
     from sandbox import _PROFILE
 
-    box.profile("gamma", recognise={"NOTE": "odd"}, **{k: v for k, v in _PROFILE.items()})
-    box.put("odd.fits.gz", 30, camera="alpha", size=SMALL, note="odd")
-    check_rest(box, {"odd.fits.gz": "two camera profiles recognise this frame equally well"})
+    sandbox.profile("gamma", recognise={"NOTE": "odd"}, **{k: v for k, v in _PROFILE.items()})
+    sandbox.put("odd.fits.gz", 30, camera="alpha", size=SMALL, note="odd")
+    check_rest(sandbox, {"odd.fits.gz": "two camera profiles recognise this frame equally well"})
 
 
 ERRORS = [
@@ -279,7 +278,7 @@ def error_of(kind):
 
 
 @pytest.mark.parametrize("place", ["opening", "header", "pixels"])
-def test_whatever_reading_raises_costs_one_frame(box, place, monkeypatch):
+def test_whatever_reading_raises_costs_one_frame(sandbox, place, monkeypatch):
     """Each error in the reading of a frame of its own."""
     where = {
         "opening": (rawfile, "open_raw"),
@@ -294,7 +293,7 @@ def test_whatever_reading_raises_costs_one_frame(box, place, monkeypatch):
             continue
         file = f"odd_{kind.__name__}.fits.gz"
         odd[file], reasons[file] = kind, f"not foreseen ({kind.__name__}"
-        box.put(file, 30 + len(odd), camera="alpha", size=(25, 40, 8))
+        sandbox.put(file, 30 + len(odd), camera="alpha", size=(25, 40, 8))
     if place == "opening":
         reasons["odd_OSError.fits.gz"] = "cannot be read (why)"
     if place != "pixels":
@@ -309,8 +308,8 @@ def test_whatever_reading_raises_costs_one_frame(box, place, monkeypatch):
         return real(subject, *arguments, **options)
 
     monkeypatch.setattr(*where, broken)
-    check_rest(box, reasons, is_tried_again=place == "pixels")
-    logs = list((box.results / paths.FAILED_READS).glob("*.log"))
+    check_rest(sandbox, reasons, is_tried_again=place == "pixels")
+    logs = list((sandbox.results / paths.FAILED_READS).glob("*.log"))
     assert len(logs) == sum(reason.startswith("not foreseen") for reason in reasons.values())
     assert all("Traceback" in log.read_text() for log in logs)
 
@@ -323,28 +322,28 @@ _card = st.binary(min_size=0, max_size=90).map(lambda raw: raw.ljust(80)[:80])
     max_examples=int(os.environ.get("HEADERS", 10)), deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
-def test_random_bytes_as_cards_cost_no_other_frame(box, cards, seed):
+def test_random_bytes_as_cards_cost_no_other_frame(sandbox, cards, seed):
     content = with_cards(seed=seed)
     end = content.index(b"END" + b" " * 77)
     text = content[:end] + b"".join(cards) + b"END".ljust(80)
-    box.write("odd.fits", text.ljust(-(-len(text) // 2880) * 2880) + content[2880:])
-    outcome = box.run()
+    sandbox.write("odd.fits", text.ljust(-(-len(text) // 2880) * 2880) + content[2880:])
+    outcome = sandbox.run()
     assert outcome.status == 0
-    assert all((box.results / product).is_file() for product in GOOD)
-    assert box.run().jobs == []
-    assert load_store(box.results).rows["odd.fits"].status in ("ok", "set aside")
+    assert all((sandbox.results / product).is_file() for product in GOOD)
+    assert sandbox.run().jobs == []
+    assert load_store(sandbox.results).rows["odd.fits"].status in ("ok", "set aside")
 
 
 # -- verdicts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["header", "pixels"])
-def test_a_frame_that_was_misread_once_is_read_again(box, place, monkeypatch):
+def test_a_frame_that_was_misread_once_is_read_again(sandbox, place, monkeypatch):
     """By the next run, without a change to the file."""
     name, open_raw = "a1.fits.gz", rawfile.open_raw
-    content = bytearray((box.raw / name).read_bytes())
+    content = bytearray((sandbox.raw / name).read_bytes())
     content[1 if place == "header" else -40] ^= 8
-    bad = box.root / "bad.fits.gz"
+    bad = sandbox.root / "bad.fits.gz"
     bad.write_bytes(content)
 
     def misread(path, file=None):
@@ -352,23 +351,23 @@ def test_a_frame_that_was_misread_once_is_read_again(box, place, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(rawfile, "open_raw", misread)
-        assert any(line.startswith(f"set aside: {name}") for line in box.run().lines)
-    assert "reduced/a1.fits" in box.run().jobs
-    assert box.run().jobs == []
+        assert any(line.startswith(f"set aside: {name}") for line in sandbox.run().lines)
+    assert "reduced/a1.fits" in sandbox.run().jobs
+    assert sandbox.run().jobs == []
 
 
-def test_a_verdict_that_two_runs_gave_is_asked_for_again(box):
+def test_a_verdict_that_two_runs_gave_is_asked_for_again(sandbox):
     """A verdict stays with the file's times; -F, or the product's name, has it read once more."""
-    box.write("odd.fits", b"no FITS")
+    sandbox.write("odd.fits", b"no FITS")
     for _ in range(3):
-        box.run()
-    row = load_store(box.results).rows["odd.fits"]
+        sandbox.run()
+    row = load_store(sandbox.results).rows["odd.fits"]
     assert row.stamp
     reading = {}
     from ccdflow.run import session
 
     for again in (frozenset(), {"reduced/other.fits"}, {"reduced/odd.fits"}, None):
-        store, opened = load_store(box.results), []
+        store, opened = load_store(sandbox.results), []
         with pytest.MonkeyPatch.context() as patch:
             real = rawfile.open_raw
             patch.setattr(
@@ -376,6 +375,6 @@ def test_a_verdict_that_two_runs_gave_is_asked_for_again(box):
                 "open_raw",
                 lambda path, name, o=opened, r=real: (o.append(name), r(path, name))[1],
             )
-            inventory.update(store, session.reading_settings(box.values()), again=again)
+            inventory.update(store, session.reading_settings(sandbox.values()), again=again)
         reading[str(again)] = opened
     assert list(reading.values()) == [[], [], ["odd.fits"], ["odd.fits"]]

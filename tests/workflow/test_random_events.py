@@ -2,7 +2,7 @@
 
 import os
 
-from events import Archive
+from events import EventArchive
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sandbox import Sandbox
@@ -14,9 +14,9 @@ NIGHT = "2024-03-01"
 
 def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
-    monkeypatch.setattr(Archive, "is_long", bool(os.environ.get("N")))
+    monkeypatch.setattr(EventArchive, "is_long", bool(os.environ.get("N")))
     run_state_machine_as_test(
-        Archive,
+        EventArchive,
         settings=settings(
             max_examples=int(os.environ.get("N", 2)),
             stateful_step_count=int(os.environ.get("STEPS", 12)),
@@ -27,7 +27,13 @@ def test_whatever_happens_the_products_are_those_of_a_run_from_scratch(tmp_path,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(Archive.events, "events,", Archive.runs, "runs,", dict(Archive.drawn.most_common()))
+    print(
+        EventArchive.events,
+        "events,",
+        EventArchive.runs,
+        "runs,",
+        dict(EventArchive.drawn.most_common()),
+    )
     print("runs that opened some of the nights:", Sandbox.opened)
 
 
@@ -36,7 +42,7 @@ def test_a_file_without_permission_whose_product_is_damaged_after_another_was_re
 ):
     """No event gives files back the permission that another event took."""
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
-    archive = Archive()
+    archive = EventArchive()
     for number in range(3):
         archive.put(f"{NIGHT}/alpha{number}.fits.gz", (number, "BIAS", "alpha", NIGHT))
     archive.replace_while_it_is_read(cores=1, number=0, seed=7, when=1)
@@ -45,6 +51,8 @@ def test_a_file_without_permission_whose_product_is_damaged_after_another_was_re
     archive.damage_product(cut=True, number=sorted(archive.standing()).index(product), place=280)
     archive.run(1)
     assert (
-        archive.box.run().lines[0].startswith(f"set aside: {NIGHT}/alpha2.fits.gz: cannot be read")
+        archive.sandbox.run()
+        .lines[0]
+        .startswith(f"set aside: {NIGHT}/alpha2.fits.gz: cannot be read")
     )
     archive.teardown()

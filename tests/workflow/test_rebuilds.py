@@ -49,12 +49,12 @@ def of_night(night, *cameras):
     )
 
 
-def fill(box, night, cameras=("alpha", "beta"), **options):
+def fill(sandbox, night, cameras=("alpha", "beta"), **options):
     for camera in cameras:
         for number in range(4):
             kind = "FLAT" if number == 3 else "BIAS"
             seed = [int(night[-2:]), len(camera), number]
-            box.put(
+            sandbox.put(
                 frame(night, camera, number), seed, kind=kind, camera=camera, night=night, **options
             )
 
@@ -79,14 +79,10 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def box(original, tmp_path, monkeypatch):
+def sandbox(original, tmp_path, monkeypatch):
     """A copy of the archive and its results, with nothing to do."""
     use_stand_ins(monkeypatch)
-    own = Sandbox(tmp_path / "box", dict(CONFIG))
-    for name in ("raw", "results"):
-        shutil.copytree(getattr(original, name), getattr(own, name), dirs_exist_ok=True)
-    assert own.run().jobs == []
-    return own
+    return original.copied(tmp_path / "box")
 
 
 def nights_of(products):
@@ -103,130 +99,132 @@ def small(products):
     }
 
 
-def check(box, expected, *, lost=(), moved=(), unmade=(), run=None, lists=None):
+def check(sandbox, expected, *, lost=(), moved=(), unmade=(), run=None, lists=None):
     """Run, and hold what ran and what was written to what was expected; then nothing is to do.
 
     The list of a night's small pictures is made where one of its frames is, or is lost; in other
     cases ``lists`` are the nights for which it is made. Returns the outcome of the run, and what
     `snakemake -n` would have said before it.
     """
-    before = snapshot(box.results)
+    before = snapshot(sandbox.results)
     drawn = small(set(expected) - set(unmade))
     nights = nights_of([*expected, *lost]) if lists is None else lists
     lost = {*lost, *(small([*lost, *unmade]) & set(before.stamps))}
     expected = {*expected, *(f"nights/{night}/{paths.SHEET}" for night in nights)}
-    dry = box.plan().plan
-    outcome = (run or box.run)()
-    after = snapshot(box.results)
+    dry = sandbox.plan().plan
+    outcome = (run or sandbox.run)()
+    after = snapshot(sandbox.results)
     assert sorted(outcome.jobs) == sorted(expected)
     assert sorted(dry.jobs) == sorted(expected)
     written = {name for name in before.changed(after) if name != "inventory.csv"}
     assert written == (set(expected) - set(unmade)) | set(moved) | drawn
     assert set(before.lost(after)) == set(lost)
-    assert list(box.plan().plan.jobs) == []
+    assert list(sandbox.plan().plan.jobs) == []
     return outcome, "\n".join(lines_on_plan(dry))
 
 
-def check_from_scratch(box):
-    clean = box.clean()
+def check_from_scratch(sandbox):
+    clean = sandbox.clean()
     clean.run(cores=1)
-    assert products(clean.results) == products(box.results)
+    assert products(clean.results) == products(sandbox.results)
 
 
-def check_as_at_first(box, original):
+def check_as_at_first(sandbox, original):
     """Frames and settings are again those of the archive: its products are of one run."""
-    assert products(original.raw) == products(box.raw)
-    given, first = box.values(), original.values()
+    assert products(original.raw) == products(sandbox.raw)
+    given, first = sandbox.values(), original.values()
     folders = ("raw", "results", "cameras")
     assert given == first | {name: given[name] for name in folders}
-    assert box.profiles == original.profiles
-    assert products(original.results) == products(box.results)
+    assert sandbox.profiles == original.profiles
+    assert products(original.results) == products(sandbox.results)
 
 
 # -- nothing changed -------------------------------------------------------------------------------
 
 
-def test_nothing_changed(box, monkeypatch):
+def test_nothing_changed(sandbox, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a file was opened for its pixels")
 
     for name in ("read_layout", "open_raw"):
         monkeypatch.setattr(rawfile, name, refuse)
     monkeypatch.setattr(checksum, "signature", refuse)
-    before = snapshot(box.results, state=True)
-    _, output = check(box, [])
-    after = snapshot(box.results, state=True)
+    before = snapshot(sandbox.results, state=True)
+    _, output = check(sandbox, [])
+    after = snapshot(sandbox.results, state=True)
     changed = set(before.changed(after))
     assert changed <= {".ccdflow/lock"}
     assert output == "nothing to do: 16 frames reduced and up to date"
 
 
-def test_raw_touched(box):
-    for path in box.raw.rglob("*.gz"):
+def test_raw_touched(sandbox):
+    for path in sandbox.raw.rglob("*.gz"):
         os.utime(path)
-    check(box, [])
+    check(sandbox, [])
 
 
-def test_raw_copied_elsewhere_and_back(box):
-    elsewhere = box.root / "elsewhere"
-    shutil.copytree(box.raw, elsewhere, copy_function=shutil.copy)
-    shutil.rmtree(box.raw)
-    elsewhere.rename(box.raw)
-    check(box, [])
+def test_raw_copied_elsewhere_and_back(sandbox):
+    elsewhere = sandbox.root / "elsewhere"
+    shutil.copytree(sandbox.raw, elsewhere, copy_function=shutil.copy)
+    shutil.rmtree(sandbox.raw)
+    elsewhere.rename(sandbox.raw)
+    check(sandbox, [])
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied"])
-def test_results_moved(box, how):
-    other = Sandbox(box.root / "other disk", dict(CONFIG))
+def test_results_moved(sandbox, how):
+    other = Sandbox(sandbox.root / "other disk", dict(CONFIG))
     for name in ("raw", "results"):
         target = getattr(other, name)
         shutil.rmtree(target, ignore_errors=True)
         if how == "renamed":
-            getattr(box, name).rename(target)
+            getattr(sandbox, name).rename(target)
         else:
-            shutil.copytree(getattr(box, name), target, copy_function=shutil.copy)
+            shutil.copytree(getattr(sandbox, name), target, copy_function=shutil.copy)
     check(other, [])
 
 
 # -- raw frames come and change --------------------------------------------------------------------
 
 
-def test_new_night(box):
-    fill(box, THIRD)
+def test_new_night(sandbox):
+    fill(sandbox, THIRD)
     frames = [(THIRD, camera, n) for camera in ("alpha", "beta") for n in range(4)]
     expected = reduced(*frames) | of_night(THIRD, "alpha", "beta") | TABLES
-    _, output = check(box, expected | shown(THIRD, "before_after.png"))
+    _, output = check(sandbox, expected | shown(THIRD, "before_after.png"))
     assert output.startswith(f"8 of 24 frames to reduce: 8 new; night {THIRD}\n2 combined biases")
-    check_from_scratch(box)
+    check_from_scratch(sandbox)
 
 
-def test_late_frame_in_an_old_night(box):
-    box.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST)
+def test_late_frame_in_an_old_night(sandbox):
+    sandbox.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST)
     # The second night's page shows the level of the nights before it.
     later = shown(SECOND, "report.html")
-    _, output = check(box, reduced((FIRST, "alpha", 9)) | of_night(FIRST, "alpha") | later | TABLES)
+    _, output = check(
+        sandbox, reduced((FIRST, "alpha", 9)) | of_night(FIRST, "alpha") | later | TABLES
+    )
     assert output.splitlines()[:2] == [
         f"1 of 17 frames to reduce: 1 new; night {FIRST}",
         f"1 combined bias to make: 1 its frames changed; night {FIRST}",
     ]
-    check_from_scratch(box)
+    check_from_scratch(sandbox)
 
 
-def test_late_frame_that_is_no_bias(box):
-    box.put(frame(SECOND, "beta", 9), 9, kind="FLAT", camera="beta", night=SECOND)
-    check(box, reduced((SECOND, "beta", 9)) | shown(SECOND, "report.html") | {"report.html"})
+def test_late_frame_that_is_no_bias(sandbox):
+    sandbox.put(frame(SECOND, "beta", 9), 9, kind="FLAT", camera="beta", night=SECOND)
+    check(sandbox, reduced((SECOND, "beta", 9)) | shown(SECOND, "report.html") | {"report.html"})
 
 
 @pytest.mark.parametrize("times", ["new", "kept"])
-def test_raw_content_changed(box, times):
-    path = box.raw / frame(SECOND, "alpha", 1)
+def test_raw_content_changed(sandbox, times):
+    path = sandbox.raw / frame(SECOND, "alpha", 1)
     old = path.stat()
-    box.put(frame(SECOND, "alpha", 1), 99, camera="alpha", night=SECOND)
+    sandbox.put(frame(SECOND, "alpha", 1), 99, camera="alpha", night=SECOND)
     if times == "kept":
         os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-    _, output = check(box, reduced((SECOND, "alpha", 1)) | of_night(SECOND, "alpha") | TABLES)
+    _, output = check(sandbox, reduced((SECOND, "alpha", 1)) | of_night(SECOND, "alpha") | TABLES)
     assert output.startswith(f"1 of 16 frames to reduce: 1 raw changed; night {SECOND}\n")
-    check_from_scratch(box)
+    check_from_scratch(sandbox)
 
 
 # -- settings --------------------------------------------------------------------------------------
@@ -248,39 +246,39 @@ def of_camera(camera, size="200x100"):
 @pytest.mark.parametrize(
     "change", [{"statistic": "mean"}, {"dtype": "float64"}, {"model": "spline"}]
 )
-def test_camera_recipe_edited(box, change):
-    box.profile("alpha", reduction=change)
-    _, output = check(box, of_camera("alpha") | PAGES | TABLES)
+def test_camera_recipe_edited(sandbox, change):
+    sandbox.profile("alpha", reduction=change)
+    _, output = check(sandbox, of_camera("alpha") | PAGES | TABLES)
     assert f"8 of 16 frames to reduce: 8 camera alpha edited; nights {FIRST}, {SECOND}" in output
-    check_from_scratch(box)
+    check_from_scratch(sandbox)
 
 
-def test_camera_region_edited(box):
+def test_camera_region_edited(sandbox):
     regions = {"data": {"python": "[:, 4:-8]"}, "overscan": {"python": "[:, -6:]"}}
-    box.profile("alpha", amplifiers=[{"name": "A", **regions}])
+    sandbox.profile("alpha", amplifiers=[{"name": "A", **regions}])
     # The combined biases get another name, for they have another size.
     lost = {bias(night, "alpha") for night in (FIRST, SECOND)}
     _, output = check(
-        box,
+        sandbox,
         of_camera("alpha", "196x100") | PAGES | TABLES,
         moved={f"set_aside/{product}" for product in lost},
         lost=lost,
     )
     assert "8 camera alpha edited" in output
     assert f"{bias(FIRST, 'alpha')} to be moved into set_aside/" in output
-    check_from_scratch(box)
+    check_from_scratch(sandbox)
 
 
-def test_default_recipe_edited(box):
+def test_default_recipe_edited(sandbox):
     # The profile of beta says its own, so that the default is not its matter.
-    box.profile("beta", reduction={"statistic": "median"})
-    check(box, [])
-    box.config["reduction"] = {"statistic": "mean"}
-    check(box, of_camera("alpha") | PAGES | TABLES)
+    sandbox.profile("beta", reduction={"statistic": "median"})
+    check(sandbox, [])
+    sandbox.config["reduction"] = {"statistic": "mean"}
+    check(sandbox, of_camera("alpha") | PAGES | TABLES)
 
 
-def test_settings_that_change_no_pixel(box):
-    before = dict(box.config)
+def test_settings_that_change_no_pixel(sandbox):
+    before = dict(sandbox.config)
     for change in (
         {"strict": True},
         {"progress": "none"},
@@ -289,238 +287,240 @@ def test_settings_that_change_no_pixel(box):
         {"limits": {"settle": 0, "frame_memory": 50, "combine_memory": 500}},
         {"reduction": {"order": 7}},
     ):
-        box.config = before | change
-        check(box, [])
+        sandbox.config = before | change
+        check(sandbox, [])
 
 
-def test_thread_count(box):
-    check(box, [], run=lambda: box.run(cores=1))
-    check(box, [], run=lambda: box.run(cores=7))
+def test_thread_count(sandbox):
+    check(sandbox, [], run=lambda: sandbox.run(cores=1))
+    check(sandbox, [], run=lambda: sandbox.run(cores=7))
 
 
-def test_camera_text_that_changes_no_pixel(box):
-    box.profile("alpha", description="the blue one", types=[{"imagetyp": "ZERO", "type": "bias"}])
-    with (box.cameras / "beta.yaml").open("a") as file:
+def test_camera_text_that_changes_no_pixel(sandbox):
+    sandbox.profile(
+        "alpha", description="the blue one", types=[{"imagetyp": "ZERO", "type": "bias"}]
+    )
+    with (sandbox.cameras / "beta.yaml").open("a") as file:
         file.write("# a comment\n")
-    (box.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
-    check(box, [])
+    (sandbox.cameras / "gamma.yaml").write_text("recognise: {INSTRUME: gamma}\n")
+    check(sandbox, [])
 
 
-def test_colour_of_a_picture(box, monkeypatch):
+def test_colour_of_a_picture(sandbox, monkeypatch):
     monkeypatch.setattr(frame_pictures, "PICTURES", frame_pictures.PICTURES + 1)
-    check(box, PAGES)
+    check(sandbox, PAGES)
 
 
-def test_number_of_pictures(box):
-    box.config["pictures"] = {"per_type": "all"}
+def test_number_of_pictures(sandbox):
+    sandbox.config["pictures"] = {"per_type": "all"}
     drawn = {
         f"nights/{n}/{name}"
         for n in (FIRST, SECOND)
         for name in ("before_after.png", "report.html")
     }
-    check(box, drawn)
+    check(sandbox, drawn)
 
 
-def test_settings_of_combining(box):
-    box.config["bias"] = {"minimum": 2, "clip": 4.0}
+def test_settings_of_combining(sandbox):
+    sandbox.config["bias"] = {"minimum": 2, "clip": 4.0}
     combined = {bias(night, camera) for night in (FIRST, SECOND) for camera in ("alpha", "beta")}
     shown_too = {
         f"nights/{n}/{name}"
         for n in (FIRST, SECOND)
         for name in ("bias_quality.png", "report.html")
     }
-    _, output = check(box, combined | shown_too | TABLES)
+    _, output = check(sandbox, combined | shown_too | TABLES)
     assert output.startswith("4 combined biases to make: 4 settings changed; nights")
 
 
-def test_fewer_types(box, original):
+def test_fewer_types(sandbox, original):
     """What is not asked for is not touched, and is as it was when it is asked for again."""
-    box.config["types"] = ["flat"]
+    sandbox.config["types"] = ["flat"]
     left = {name for name in PAGES if not name.endswith("bias_quality.png")}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
     nights = (FIRST, SECOND)
     biases = small(reduced(*(name for name in ALL if name[2] != 3)))
-    check(box, left | TABLES, lost=lost | biases, lists=nights)
-    box.config["types"] = "all"
+    check(sandbox, left | TABLES, lost=lost | biases, lists=nights)
+    sandbox.config["types"] = "all"
     # No frame is reduced for its small picture.
-    check(box, PAGES | TABLES, moved=biases, lists=nights)
-    check_as_at_first(box, original)
+    check(sandbox, PAGES | TABLES, moved=biases, lists=nights)
+    check_as_at_first(sandbox, original)
 
 
-def test_no_combining(box, original):
-    box.config["bias"] = {"enabled": False}
+def test_no_combining(sandbox, original):
+    sandbox.config["bias"] = {"enabled": False}
     lost = {f"nights/{night}/bias_quality.png" for night in (FIRST, SECOND)}
     shown_now = {f"nights/{n}/report.html" for n in (FIRST, SECOND)} | {paths.INDEX_PAGE}
-    outcome, _ = check(box, shown_now, lost=lost)
+    outcome, _ = check(sandbox, shown_now, lost=lost)
     assert "no combined bias" not in "".join(outcome.lines)
-    box.config["bias"] = CONFIG["bias"]
+    sandbox.config["bias"] = CONFIG["bias"]
     pages = {name for name in PAGES if not name.endswith("after.png")}
-    check(box, pages | {paths.INDEX_PAGE})
-    check_as_at_first(box, original)
+    check(sandbox, pages | {paths.INDEX_PAGE})
+    check_as_at_first(sandbox, original)
 
 
-def test_release_with_new_arithmetic(box, monkeypatch):
+def test_release_with_new_arithmetic(sandbox, monkeypatch):
     monkeypatch.setattr(reduction, "PIXELS", reduction.PIXELS + 1)
-    _, output = check(box, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
+    _, output = check(sandbox, of_camera("alpha") | of_camera("beta") | PAGES | TABLES)
     assert output.startswith("16 of 16 frames to reduce: 16 new arithmetic; nights")
 
 
-def test_release_with_a_new_header(box, monkeypatch):
+def test_release_with_a_new_header(sandbox, monkeypatch):
     """No pixel is made again; who asks for it gets the headers, and nothing is combined again."""
     monkeypatch.setattr(reduction, "HEADER", reduction.HEADER + 1)
-    _, output = check(box, [])
+    _, output = check(sandbox, [])
     assert "16 frames with a header of an older version: `-R reduce` writes it anew" in output
-    frames = {paths.reduced_frame(file) for file in box.plan().context.store.rows}
-    outcome = box.run(forced={"frame"})
+    frames = {paths.reduced_frame(file) for file in sandbox.plan().context.store.rows}
+    outcome = sandbox.run(forced={"frame"})
     assert set(outcome.jobs) == frames
-    plan = box.plan().plan
+    plan = sandbox.plan().plan
     assert (plan.jobs, plan.older_headers) == ({}, {})
 
 
-def test_release_without_new_arithmetic(box, monkeypatch):
+def test_release_without_new_arithmetic(sandbox, monkeypatch):
     monkeypatch.setattr("ccdflow.__version__", "99.0")
-    check(box, [])
+    check(sandbox, [])
 
 
 # -- raw frames go ---------------------------------------------------------------------------------
 
 
-def test_raw_deleted(box):
+def test_raw_deleted(sandbox):
     gone = frame(FIRST, "alpha", 0)
-    (box.raw / gone).unlink()
-    outcome, output = check(box, [])
+    (sandbox.raw / gone).unlink()
+    outcome, output = check(sandbox, [])
     assert (
         outcome.lines[0]
         == f"raw file missing: {gone}: it was deleted or moved; its product is kept"
     )
     assert outcome.lines[-1].endswith(
-        "1 raw file missing; table: " + str(box.results / "inventory.csv")
+        "1 raw file missing; table: " + str(sandbox.results / "inventory.csv")
     )
     assert "beside them: 1 raw file missing" in output
-    table = read_inventory(box.results / "inventory.csv").set_index("file")
+    table = read_inventory(sandbox.results / "inventory.csv").set_index("file")
     assert table.loc[gone, "status"] == "raw file missing"
     assert table.loc[gone, "reason"] == "it was deleted or moved; its product is kept"
     # The rest of its night goes on, and it is still a member of its group.
-    box.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
+    sandbox.put(frame(FIRST, "alpha", 8), 8, camera="alpha", night=FIRST)
     later = shown(SECOND, "report.html")
-    check(box, reduced((FIRST, "alpha", 8)) | of_night(FIRST, "alpha") | later | TABLES)
-    combined = box.results / bias(FIRST, "alpha")
+    check(sandbox, reduced((FIRST, "alpha", 8)) | of_night(FIRST, "alpha") | later | TABLES)
+    combined = sandbox.results / bias(FIRST, "alpha")
     assert f"'{gone}'".encode() in combined.read_bytes()
     # It was never away, as far as products are concerned.
-    box.put(gone, [1, 5, 0], camera="alpha", night=FIRST)
-    check(box, [])
-    check_from_scratch(box)
+    sandbox.put(gone, [1, 5, 0], camera="alpha", night=FIRST)
+    check(sandbox, [])
+    check_from_scratch(sandbox)
 
 
-def test_raw_deleted_and_its_product_too(box):
-    (box.raw / frame(FIRST, "alpha", 1)).unlink()
+def test_raw_deleted_and_its_product_too(sandbox):
+    (sandbox.raw / frame(FIRST, "alpha", 1)).unlink()
     product = paths.reduced_frame(frame(FIRST, "alpha", 1))
-    (box.results / product).unlink()
+    (sandbox.results / product).unlink()
     lost = small([product])
     expected = of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES
-    check(box, expected, lost=lost, lists={FIRST})
-    check_from_scratch(box)
+    check(sandbox, expected, lost=lost, lists={FIRST})
+    check_from_scratch(sandbox)
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut"])
-def test_raw_deleted_and_its_product_damaged(box, original, how):
+def test_raw_deleted_and_its_product_damaged(sandbox, original, how):
     """It cannot be made again: it is moved away, and its group goes on without it."""
     gone = frame(FIRST, "alpha", 1)
-    kept = (box.raw / gone).read_bytes()
-    (box.raw / gone).unlink()
-    check(box, [])
-    product = box.results / paths.reduced_frame(gone)
+    kept = (sandbox.raw / gone).read_bytes()
+    (sandbox.raw / gone).unlink()
+    check(sandbox, [])
+    product = sandbox.results / paths.reduced_frame(gone)
     content = flipped(product.read_bytes())
     product.write_bytes(content if how == "flipped" else content[: len(content) // 2])
     _, output = check(
-        box,
+        sandbox,
         of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
         lost={paths.reduced_frame(gone)},
         moved={paths.set_aside(paths.reduced_frame(gone))},
     )
     moved = f"{paths.reduced_frame(gone)} to be moved into set_aside/"
     assert f"{moved}: raw file missing, and the product is damaged" in output
-    assert (box.results / paths.set_aside(paths.reduced_frame(gone))).is_file()
-    assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
-    check(box, [])
-    (box.raw / gone).write_bytes(kept)
+    assert (sandbox.results / paths.set_aside(paths.reduced_frame(gone))).is_file()
+    assert f"'{gone}'".encode() not in (sandbox.results / bias(FIRST, "alpha")).read_bytes()
+    check(sandbox, [])
+    (sandbox.raw / gone).write_bytes(kept)
     check(
-        box,
+        sandbox,
         reduced((FIRST, "alpha", 1))
         | of_night(FIRST, "alpha")
         | shown(SECOND, "report.html")
         | TABLES,
     )
-    shutil.rmtree(box.results / "set_aside")
-    check_as_at_first(box, original)
+    shutil.rmtree(sandbox.results / "set_aside")
+    check_as_at_first(sandbox, original)
 
 
-def test_raw_deleted_and_the_notes_on_it_lost(box):
+def test_raw_deleted_and_the_notes_on_it_lost(sandbox):
     """Its product stays where it is: it may be all that is left."""
     gone = frame(FIRST, "alpha", 1)
-    (box.raw / gone).unlink()
-    check(box, [])
-    (box.results / paths.HEADERS).unlink()
-    product = box.results / paths.reduced_frame(gone)
+    (sandbox.raw / gone).unlink()
+    check(sandbox, [])
+    (sandbox.results / paths.HEADERS).unlink()
+    product = sandbox.results / paths.reduced_frame(gone)
     before = product.read_bytes()
-    box.run()
+    sandbox.run()
     assert product.read_bytes() == before
-    assert box.run().jobs == []
+    assert sandbox.run().jobs == []
 
 
-def test_folder_of_products_behind_a_link(box, tmp_path):
+def test_folder_of_products_behind_a_link(sandbox, tmp_path):
     elsewhere = tmp_path / "elsewhere"
-    (box.results / "reduced" / FIRST).rename(elsewhere)
-    (box.results / "reduced" / FIRST).symlink_to(elsewhere)
-    (elsewhere / "back").symlink_to(box.results / "reduced")
-    check(box, [])
+    (sandbox.results / "reduced" / FIRST).rename(elsewhere)
+    (sandbox.results / "reduced" / FIRST).symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(sandbox.results / "reduced")
+    check(sandbox, [])
 
 
-def test_raw_deleted_and_its_camera_edited(box):
+def test_raw_deleted_and_its_camera_edited(sandbox):
     """What cannot be made again stays, but is not mixed with what was made anew."""
     gone = frame(FIRST, "alpha", 0)
-    (box.raw / gone).unlink()
-    box.profile("alpha", reduction={"statistic": "mean"})
+    (sandbox.raw / gone).unlink()
+    sandbox.profile("alpha", reduction={"statistic": "mean"})
     kept = {paths.reduced_frame(gone)}
-    check(box, (of_camera("alpha") - kept) | PAGES | TABLES)
-    assert f"'{gone}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
-    assert (box.results / paths.reduced_frame(gone)).exists()
+    check(sandbox, (of_camera("alpha") - kept) | PAGES | TABLES)
+    assert f"'{gone}'".encode() not in (sandbox.results / bias(FIRST, "alpha")).read_bytes()
+    assert (sandbox.results / paths.reduced_frame(gone)).exists()
 
 
-def test_raw_of_a_whole_night_deleted(box):
+def test_raw_of_a_whole_night_deleted(sandbox):
     """The night stays as it is, even when its camera is edited."""
-    shutil.rmtree(box.raw / FIRST)
-    check(box, [])
-    box.profile("alpha", reduction={"statistic": "mean"})
+    shutil.rmtree(sandbox.raw / FIRST)
+    check(sandbox, [])
+    sandbox.profile("alpha", reduction={"statistic": "mean"})
     of_second = {name for name in of_camera("alpha") | PAGES if SECOND in name}
-    check(box, of_second | TABLES)
+    check(sandbox, of_second | TABLES)
 
 
-def test_raw_folder_not_there(box):
+def test_raw_folder_not_there(sandbox):
     """A disk that is not mounted is no archive whose frames are gone."""
-    before = snapshot(box.results)
-    box.raw.rename(box.root / "away")
+    before = snapshot(sandbox.results)
+    sandbox.raw.rename(sandbox.root / "away")
     with pytest.raises(UserError, match=r"raw: there is no such folder"):
-        box.run()
-    box.raw.mkdir()
+        sandbox.run()
+    sandbox.raw.mkdir()
     with pytest.raises(UserError, match=r"raw: the folder holds no raw frame"):
-        box.run()
-    assert snapshot(box.results) == before
+        sandbox.run()
+    assert snapshot(sandbox.results) == before
 
 
-def test_raw_renamed(box):
+def test_raw_renamed(sandbox):
     """It is a raw file that is gone and one that is new; it is not averaged twice."""
     old, new = frame(FIRST, "alpha", 0), frame(FIRST, "alpha", 7)
-    (box.raw / old).rename(box.raw / new)
+    (sandbox.raw / old).rename(sandbox.raw / new)
     later = shown(SECOND, "report.html")
     check(
-        box,
+        sandbox,
         reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES,
     )
-    header = (box.results / bias(FIRST, "alpha")).read_bytes()
+    header = (sandbox.results / bias(FIRST, "alpha")).read_bytes()
     assert f"'{new}'".encode() in header
     assert f"'{old}'".encode() not in header
-    assert (box.results / paths.reduced_frame(old)).exists()
+    assert (sandbox.results / paths.reduced_frame(old)).exists()
 
 
 # -- products --------------------------------------------------------------------------------------
@@ -534,35 +534,35 @@ PRODUCTS = [
 ]
 
 
-def test_product_deleted(box):
+def test_product_deleted(sandbox):
     for product in PRODUCTS:
-        content = (box.results / product).read_bytes()
-        (box.results / product).unlink()
-        _, output = check(box, [product], lists=())
-        assert (box.results / product).read_bytes() == content
+        content = (sandbox.results / product).read_bytes()
+        (sandbox.results / product).unlink()
+        _, output = check(sandbox, [product], lists=())
+        assert (sandbox.results / product).read_bytes() == content
         assert "1 product missing" in output
 
 
 @pytest.mark.parametrize("how", ["bit", "cut", "empty", "times kept"])
-def test_product_damaged(box, how):
+def test_product_damaged(sandbox, how):
     for product in PRODUCTS:
-        path = box.results / product
+        path = sandbox.results / product
         old, content = path.stat(), path.read_bytes()
         bad = bytearray(content)
         bad[len(bad) // 3] ^= 1
         path.write_bytes({"cut": bad[: len(bad) // 2], "empty": b""}.get(how, bad))
         if how == "times kept":
             os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-        _, output = check(box, [product], lists=())
+        _, output = check(sandbox, [product], lists=())
         assert path.read_bytes() == content
         assert "1 product damaged" in output
 
 
-def test_small_pictures_deleted_or_damaged(box):
+def test_small_pictures_deleted_or_damaged(sandbox):
     """They come back by the night's list alone: no frame is reduced, and no page made, again."""
-    folder = box.results / "nights" / FIRST / paths.SMALL
+    folder = sandbox.results / "nights" / FIRST / paths.SMALL
     sheet = f"nights/{FIRST}/{paths.SHEET}"
-    before = products(box.results)
+    before = products(sandbox.results)
     for how in ("one", "cut", "foreign", "all", "list"):
         one, *_ = sorted(folder.iterdir())
         if how == "one":
@@ -575,40 +575,42 @@ def test_small_pictures_deleted_or_damaged(box):
         elif how == "all":
             shutil.rmtree(folder)
         else:
-            (box.results / sheet).unlink()
-        assert list(box.plan().plan.jobs) == [sheet], how
-        assert box.run().jobs == [sheet]
-        assert products(box.results) == before
-        assert box.run().jobs == []
+            (sandbox.results / sheet).unlink()
+        assert list(sandbox.plan().plan.jobs) == [sheet], how
+        assert sandbox.run().jobs == [sheet]
+        assert products(sandbox.results) == before
+        assert sandbox.run().jobs == []
 
 
-def test_products_touched(box):
+def test_products_touched(sandbox):
     for product in PRODUCTS:
-        os.utime(box.results / product)
-    check(box, [])
+        os.utime(sandbox.results / product)
+    check(sandbox, [])
 
 
-def test_product_of_another_setting_put_back(box):
+def test_product_of_another_setting_put_back(sandbox):
     """A whole file with the right pixels under the right name, but of another making."""
     product = paths.reduced_frame(frame(FIRST, "alpha", 3))
-    old = (box.results / product).read_bytes()
+    old = (sandbox.results / product).read_bytes()
     # The gain stands in the header; no pixel depends on it.
-    box.profile("alpha", amplifiers=[{**box.profiles["alpha"]["amplifiers"][0], "gain": 1.6}])
-    box.run()
-    new = (box.results / product).read_bytes()
+    sandbox.profile(
+        "alpha", amplifiers=[{**sandbox.profiles["alpha"]["amplifiers"][0], "gain": 1.6}]
+    )
+    sandbox.run()
+    new = (sandbox.results / product).read_bytes()
     assert new[-4 * 200 * 100 :] == old[-4 * 200 * 100 :]
     assert new != old
-    (box.results / product).write_bytes(old)
-    check(box, [product], lists=())
-    assert (box.results / product).read_bytes() == new
+    (sandbox.results / product).write_bytes(old)
+    check(sandbox, [product], lists=())
+    assert (sandbox.results / product).read_bytes() == new
 
 
 @pytest.mark.parametrize("name", [paths.LEDGER, paths.HEADERS, paths.INVENTORY])
-def test_own_notes_lost(box, name):
+def test_own_notes_lost(sandbox, name):
     """Lost notes cost time, never a product, and are never believed when damaged."""
-    before = products(box.results)
+    before = products(sandbox.results)
     everything = {n for n in before if "/frames/" not in n} - {"inventory.csv"}
-    path = box.results / name
+    path = sandbox.results / name
     for how in ("lost", "cut", "bit"):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
@@ -616,10 +618,10 @@ def test_own_notes_lost(box, name):
             path.unlink()
         else:
             path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
-        outcome = box.run()
+        outcome = sandbox.run()
         assert set(outcome.jobs) == (everything if name == paths.LEDGER else set()), how
-        assert products(box.results) == before
-        assert box.run().jobs == []
+        assert products(sandbox.results) == before
+        assert sandbox.run().jobs == []
 
 
 # -- frames that are bad ---------------------------------------------------------------------------
@@ -631,14 +633,14 @@ def flipped(content, place=0.5):
     return bytes(content)
 
 
-def test_raw_gone_bad(box):
+def test_raw_gone_bad(sandbox):
     bad = frame(FIRST, "alpha", 1)
     product = paths.reduced_frame(bad)
-    was = (box.results / product).read_bytes()
-    path = box.raw / bad
+    was = (sandbox.results / product).read_bytes()
+    path = sandbox.raw / bad
     path.write_bytes(flipped(path.read_bytes()))
     outcome, output = check(
-        box,
+        sandbox,
         of_night(FIRST, "alpha") | shown(SECOND, "report.html") | TABLES,
         moved={f"set_aside/{product}"},
         lost={product},
@@ -646,80 +648,82 @@ def test_raw_gone_bad(box):
     assert f"{product} to be moved into set_aside/: gzip stream is damaged" in output
     assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
     assert outcome.status == 0
-    assert (box.results / f"set_aside/{product}").read_bytes() == was
-    header = (box.results / bias(FIRST, "alpha")).read_bytes()
+    assert (sandbox.results / f"set_aside/{product}").read_bytes() == was
+    header = (sandbox.results / bias(FIRST, "alpha")).read_bytes()
     assert f"'{bad}'".encode() not in header
-    check_from_scratch(box)
+    check_from_scratch(sandbox)
 
 
-def test_bad_file_replaced_by_a_good_one(box, original):
+def test_bad_file_replaced_by_a_good_one(sandbox, original):
     bad = frame(FIRST, "alpha", 1)
-    good = (box.raw / bad).read_bytes()
+    good = (sandbox.raw / bad).read_bytes()
     for content in (flipped(good), good[: len(good) // 2], b"", b"not FITS at all"):
-        box.write(bad, content)
-        outcome = box.run()
+        sandbox.write(bad, content)
+        outcome = sandbox.run()
         assert outcome.lines[0].startswith(f"set aside: {bad}: "), content[:20]
-    box.write(bad, good)
+    sandbox.write(bad, good)
     later = shown(SECOND, "report.html")
-    check(box, reduced((FIRST, "alpha", 1)) | of_night(FIRST, "alpha") | later | TABLES)
-    check_as_at_first(box, original)
+    check(sandbox, reduced((FIRST, "alpha", 1)) | of_night(FIRST, "alpha") | later | TABLES)
+    check_as_at_first(sandbox, original)
 
 
-def test_new_frame_found_bad_while_it_is_inflated(box):
+def test_new_frame_found_bad_while_it_is_inflated(sandbox):
     """Its night is finished without it in the same run."""
     # The header is in the first 8192 bytes, the damage is not.
     content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)
     bad = frame(FIRST, "alpha", 7)
-    box.write(bad, flipped(content, 0.95))
+    sandbox.write(bad, flipped(content, 0.95))
     later = shown(SECOND, "report.html")
     product = paths.reduced_frame(bad)
-    outcome, _ = check(box, {product} | of_night(FIRST, "alpha") | later | TABLES, unmade={product})
+    outcome, _ = check(
+        sandbox, {product} | of_night(FIRST, "alpha") | later | TABLES, unmade={product}
+    )
     assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream is damaged")
     assert ", 1 set aside; table: " in outcome.lines[-1]
-    assert f"'{bad}'".encode() not in (box.results / bias(FIRST, "alpha")).read_bytes()
-    table = read_inventory(box.results / "inventory.csv").set_index("file")
+    assert f"'{bad}'".encode() not in (sandbox.results / bias(FIRST, "alpha")).read_bytes()
+    table = read_inventory(sandbox.results / "inventory.csv").set_index("file")
     assert table.loc[bad, "status"] == "set aside"
     assert table.loc[bad, "reason"].startswith("gzip stream is damaged")
-    check_from_scratch(box)
+    check_from_scratch(sandbox)
 
 
-def test_frame_still_being_written(box):
+def test_frame_still_being_written(sandbox):
     """It is no damaged one, and costs nothing; when it is whole it is reduced."""
-    box.config["limits"] = {"settle": 1000, "frame_memory": 50}
+    sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     new = frame(FIRST, "alpha", 7)
     content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)
     for size in (0, 10, len(content) // 2, len(content) - 1):
-        box.write(new, content[:size])
-        outcome, _ = check(box, [])
+        sandbox.write(new, content[:size])
+        outcome, _ = check(sandbox, [])
         assert outcome.lines[0].startswith(f"left for the next run: {new}: still being written: ")
         assert outcome.status == 0
-    box.write(new, content)
+    sandbox.write(new, content)
     later = shown(SECOND, "report.html")
-    check(box, reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES)
+    check(sandbox, reduced((FIRST, "alpha", 7)) | of_night(FIRST, "alpha") | later | TABLES)
 
 
-def test_clock_that_is_wrong(box):
+def test_clock_that_is_wrong(sandbox):
     """A cut file from the future, or from long ago, is a damaged one."""
-    box.config["limits"] = {"settle": 1000, "frame_memory": 50}
+    sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     bad = frame(FIRST, "beta", 3)
-    box.write(bad, (box.raw / bad).read_bytes()[:-20])
+    sandbox.write(bad, (sandbox.raw / bad).read_bytes()[:-20])
     for shift in (-1e6, 1e6):
-        now = (box.raw / bad).stat().st_ctime
-        os.utime(box.raw / bad, (now + shift, now + shift))
-        outcome = box.run()
+        now = (sandbox.raw / bad).stat().st_ctime
+        os.utime(sandbox.raw / bad, (now + shift, now + shift))
+        outcome = sandbox.run()
         assert outcome.lines[0].startswith(f"set aside: {bad}: gzip stream ends early")
 
 
-def test_strict(box):
+def test_strict(sandbox):
     """What was set aside makes each run a failure, also one with nothing to do."""
-    box.config["strict"] = True
-    assert box.run().status == 0
-    box.write(frame(FIRST, "alpha", 1), b"no")
-    assert box.run().status == 1
-    outcome = box.run()
+    sandbox.config["strict"] = True
+    assert sandbox.run().status == 0
+    sandbox.write(frame(FIRST, "alpha", 1), b"no")
+    assert sandbox.run().status == 1
+    outcome = sandbox.run()
     assert (outcome.jobs, outcome.status) == ([], 1)
-    box.config["strict"] = False
-    assert box.run().status == 0
+    sandbox.config["strict"] = False
+    assert sandbox.run().status == 0
 
 
 # -- the same, by Snakemake ------------------------------------------------------------------------
@@ -738,13 +742,13 @@ def keep_compiled(checkout):
 
 def test_the_rows_by_snakemake(tmp_path):
     """The rows of the table as a user runs them, one after the other on one results folder."""
-    box = Sandbox(tmp_path / "box", dict(CONFIG))
+    sandbox = Sandbox(tmp_path / "box", dict(CONFIG))
     for night in (FIRST, SECOND):
-        fill(box, night, size=LARGE)
-    assert min(path.stat().st_size for path in box.raw.rglob("*.gz")) > 1_000_000
+        fill(sandbox, night, size=LARGE)
+    assert min(path.stat().st_size for path in sandbox.raw.rglob("*.gz")) > 1_000_000
 
     def by_snakemake():
-        outcome = box.snakemake()
+        outcome = sandbox.snakemake()
         assert outcome.status == 0, outcome.output
         return outcome
 
@@ -752,53 +756,53 @@ def test_the_rows_by_snakemake(tmp_path):
         return {product.replace("200x100", "1632x400") for product in products}
 
     everything = of_camera("alpha") | of_camera("beta") | PAGES | TABLES
-    check(box, resized(everything), run=by_snakemake)
+    check(sandbox, resized(everything), run=by_snakemake)
 
     # Raw files touched, all moved to another path, and the code checked out anew, there.
-    for path in box.raw.rglob("*.gz"):
+    for path in sandbox.raw.rglob("*.gz"):
         os.utime(path)
-    box.root = box.root.rename(tmp_path / "other path")
-    shutil.rmtree(box.root / "work")
-    box.project = tmp_path / "checkout"
+    sandbox.root = sandbox.root.rename(tmp_path / "other path")
+    shutil.rmtree(sandbox.root / "work")
+    sandbox.project = tmp_path / "checkout"
     for name in ("rules", "scripts", "config", "profiles"):
-        shutil.copytree(ROOT / name, box.project / name, copy_function=shutil.copy)
-    shutil.copy(ROOT / "Snakefile", box.project)
-    keep_compiled(box.project)
-    state = snapshot(box.results, state=True)
-    dry = box.snakemake("-n")
+        shutil.copytree(ROOT / name, sandbox.project / name, copy_function=shutil.copy)
+    shutil.copy(ROOT / "Snakefile", sandbox.project)
+    keep_compiled(sandbox.project)
+    state = snapshot(sandbox.results, state=True)
+    dry = sandbox.snakemake("-n")
     assert dry.lines[0] == "nothing to do: 16 frames reduced and up to date"
-    assert snapshot(box.results, state=True) == state, "-n wrote something"
-    outcome, _ = check(box, [], run=by_snakemake)
+    assert snapshot(sandbox.results, state=True) == state, "-n wrote something"
+    outcome, _ = check(sandbox, [], run=by_snakemake)
     assert outcome.lines[0] == "nothing to do: 16 frames reduced and up to date"
     # From here on by the checkout of the tests: its modules are imported already.
-    box.project = ROOT
+    sandbox.project = ROOT
 
     # A late frame in one night, another one's content changed, its times kept.
-    box.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST, size=LARGE)
-    old = (box.raw / frame(SECOND, "beta", 1)).stat()
-    box.put(frame(SECOND, "beta", 1), 99, camera="beta", night=SECOND, size=LARGE)
-    os.utime(box.raw / frame(SECOND, "beta", 1), ns=(old.st_atime_ns, old.st_mtime_ns))
+    sandbox.put(frame(FIRST, "alpha", 9), 9, camera="alpha", night=FIRST, size=LARGE)
+    old = (sandbox.raw / frame(SECOND, "beta", 1)).stat()
+    sandbox.put(frame(SECOND, "beta", 1), 99, camera="beta", night=SECOND, size=LARGE)
+    os.utime(sandbox.raw / frame(SECOND, "beta", 1), ns=(old.st_atime_ns, old.st_mtime_ns))
     made = reduced((FIRST, "alpha", 9), (SECOND, "beta", 1)) | TABLES
     made |= of_night(FIRST, "alpha") | of_night(SECOND, "beta")
-    outcome, output = check(box, resized(made), run=by_snakemake)
+    outcome, output = check(sandbox, resized(made), run=by_snakemake)
     assert output.startswith(
         f"2 of 17 frames to reduce: 1 new, night {FIRST}; 1 raw changed, night {SECOND}\n"
     )
     assert outcome.lines[: len(output.splitlines())] == output.splitlines()
 
     # One camera edited.
-    box.profile("beta", reduction={"statistic": "mean"})
-    check(box, resized(of_camera("beta") | PAGES | TABLES), run=by_snakemake)
+    sandbox.profile("beta", reduction={"statistic": "mean"})
+    check(sandbox, resized(of_camera("beta") | PAGES | TABLES), run=by_snakemake)
 
     # A raw file deleted; products deleted and damaged.
-    (box.raw / frame(FIRST, "beta", 0)).unlink()
+    (sandbox.raw / frame(FIRST, "beta", 0)).unlink()
     lost = paths.reduced_frame(frame(SECOND, "alpha", 2))
-    (box.results / lost).unlink()
+    (sandbox.results / lost).unlink()
     (damaged,) = resized([bias(FIRST, "beta")])
-    content = bytearray((box.results / damaged).read_bytes())
+    content = bytearray((sandbox.results / damaged).read_bytes())
     content[10000] ^= 1
-    (box.results / damaged).write_bytes(content)
-    outcome, _ = check(box, {lost, damaged}, run=by_snakemake, lists=())
+    (sandbox.results / damaged).write_bytes(content)
+    outcome, _ = check(sandbox, {lost, damaged}, run=by_snakemake, lists=())
     assert (
         f"raw file missing: {frame(FIRST, 'beta', 0)}: it was deleted or moved; its product is kept"
         in (outcome.lines)
@@ -806,17 +810,17 @@ def test_the_rows_by_snakemake(tmp_path):
 
     # A new frame that is bad, found while it is inflated; that is a failure if one wants it so.
     bad = frame(SECOND, "alpha", 8)
-    good = box.put(bad, 8, camera="alpha", night=SECOND, size=LARGE)
-    box.write(bad, flipped(good))
+    good = sandbox.put(bad, 8, camera="alpha", night=SECOND, size=LARGE)
+    sandbox.write(bad, flipped(good))
     product = paths.reduced_frame(bad)
     made = {product} | of_night(SECOND, "alpha") | TABLES
-    outcome, _ = check(box, resized(made), unmade={product}, run=by_snakemake)
+    outcome, _ = check(sandbox, resized(made), unmade={product}, run=by_snakemake)
     assert any(line.startswith(f"set aside: {bad}: gzip stream") for line in outcome.lines)
-    strict = box.snakemake(config=["strict=true"])
+    strict = sandbox.snakemake(config=["strict=true"])
     assert strict.status == 1
     assert strict.jobs == []
     assert any(line.startswith(f"set aside: {bad}: gzip stream") for line in strict.lines)
 
     # And is replaced by a good one.
-    box.write(bad, good)
-    check(box, resized(made), run=by_snakemake)
+    sandbox.write(bad, good)
+    check(sandbox, resized(made), run=by_snakemake)

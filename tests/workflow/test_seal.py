@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -26,32 +25,28 @@ def original(tmp_path_factory):
         use_stand_ins(patch)
         made = Sandbox(tmp_path_factory.mktemp("sealed") / "box", dict(CONFIG))
         for night in NIGHTS:
-            for number in range(3):
-                made.put(f"{night}/{number}.fits.gz", number, night=night, size=SMALL)
+            made.put_small(f"{night}/", 3, night=night)
         made.run()
         assert made.run().jobs == []
         return made
 
 
 @pytest.fixture
-def box(original, tmp_path, monkeypatch):
+def sandbox(original, tmp_path, monkeypatch):
     """A sealed archive of its own."""
     use_stand_ins(monkeypatch)
-    own = Sandbox(tmp_path / "box", dict(CONFIG))
-    for name in ("raw", "results"):
-        shutil.copytree(getattr(original, name), getattr(own, name), dirs_exist_ok=True)
-    assert own.run().jobs == []
+    own = original.copied(tmp_path / "box")
     assert held(own)
     return own
 
 
-def held(box, **more):
+def held(sandbox, **more):
     """Return the seal that a dry run goes by, or None."""
-    return session.start(box.values(**more), chain=kinds.CHAIN, dry=True, sealed=True).seal
+    return session.start(sandbox.values(**more), chain=kinds.CHAIN, dry=True, sealed=True).seal
 
 
-def test_nothing_is_opened_and_the_same_is_said(box, monkeypatch):
-    full = session.start(box.values(), chain=kinds.CHAIN, dry=True)
+def test_nothing_is_opened_and_the_same_is_said(sandbox, monkeypatch):
+    full = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True)
     expected = full.describe(), session.finish(full)
 
     def refuse(*_, **__):
@@ -60,18 +55,18 @@ def test_nothing_is_opened_and_the_same_is_said(box, monkeypatch):
     monkeypatch.setattr(header_store, "load_store", refuse)
     monkeypatch.setattr(ledger, "load_ledger", refuse)
     monkeypatch.setattr(rawfile, "open_raw", refuse)
-    quick = session.start(box.values(), chain=kinds.CHAIN, dry=False, sealed=True)
+    quick = session.start(sandbox.values(), chain=kinds.CHAIN, dry=False, sealed=True)
     quick.lock.close()
     assert (quick.describe(), session.finish(quick)) == expected
     assert expected[0] == ["nothing to do: 6 frames reduced and up to date"]
 
 
-def test_the_kinds_are_not_even_imported(box, monkeypatch):
+def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
     def refuse():
         raise AssertionError("the kinds were imported")
 
     late = LateChain(refuse)
-    quick = session.start(box.values(), chain=late, dry=True, sealed=True)
+    quick = session.start(sandbox.values(), chain=late, dry=True, sealed=True)
     assert quick.seal is not None
     assert plan_description.other_products(quick.plan) == ""
     assert (quick.describe(), session.finish(quick)[1]) == (quick.seal.described, False)
@@ -79,25 +74,25 @@ def test_the_kinds_are_not_even_imported(box, monkeypatch):
     # Other code or settings may have other kinds: these are asked.
     monkeypatch.setattr("ccdflow.__version__", "99.0")
     late = LateChain(lambda: kinds.CHAIN)
-    assert session.start(box.values(), chain=late, dry=True, sealed=True).seal is None
+    assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal is None
     assert late.is_loaded
 
 
 @pytest.mark.parametrize("name", ["versions", "looks_at"])
-def test_kinds_that_are_there_are_asked(box, monkeypatch, name):
+def test_kinds_that_are_there_are_asked(sandbox, monkeypatch, name):
     """The facts that a seal has noted serve a chain alone that nobody has imported."""
     late = LateChain(lambda: kinds.CHAIN)
     assert len(late) == len(kinds.CHAIN)
-    assert session.start(box.values(), chain=late, dry=True, sealed=True).seal
-    beside = box.results.parent / "mask.txt"
+    assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal
+    beside = sandbox.results.parent / "mask.txt"
     beside.write_text("1")
     changed = {"versions": [99, 99], "looks_at": lambda self, settings: [beside]}
     monkeypatch.setattr(Kind, name, changed[name])
-    assert session.start(box.values(), chain=late, dry=True, sealed=True).seal is None
+    assert session.start(sandbox.values(), chain=late, dry=True, sealed=True).seal is None
 
 
-def raw(box, number=0):
-    return box.raw / NIGHTS[0] / f"{number}.fits.gz"
+def raw(sandbox, number=0):
+    return sandbox.raw / NIGHTS[0] / f"{number}.fits.gz"
 
 
 def rewrite(path, *, keep_times=False):
@@ -111,40 +106,52 @@ def rewrite(path, *, keep_times=False):
 
 
 CHANGES = {
-    "raw content, same size and mtime": lambda box: rewrite(raw(box), keep_times=True),
-    "raw touched": lambda box: os.utime(raw(box)),
-    "raw deleted": lambda box: raw(box).unlink(),
-    "raw renamed": lambda box: raw(box).rename(raw(box, 7)),
-    "raw moved to another night": lambda box: raw(box).rename(box.raw / NIGHTS[1] / "7.fits.gz"),
-    "two raw files change places": lambda box: swap(raw(box, 0), raw(box, 1)),
-    "raw added": lambda box: box.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL),
-    "raw of another packing": lambda box: (box.raw / "x.fits.zip").write_bytes(b"PK"),
-    "raw folder renamed": lambda box: (box.raw / NIGHTS[0]).rename(box.raw / "2024-03-05"),
-    "product damaged": lambda box: rewrite(product(box), keep_times=True),
-    "product deleted": lambda box: product(box).unlink(),
-    "a file among the products": lambda box: product(box).with_name("x.fits").write_bytes(b"x"),
-    "combined bias deleted": lambda box: next((box.results / "combined").rglob("*.fits")).unlink(),
-    "page deleted": lambda box: (box.results / paths.night_page(NIGHTS[0])).unlink(),
-    "overview deleted": lambda box: (box.results / paths.INDEX_PAGE).unlink(),
-    "table edited": lambda box: (box.results / paths.INVENTORY).write_text("mine"),
-    "ledger lost": lambda box: (box.results / paths.LEDGER).unlink(),
-    "inventory damaged": lambda box: rewrite(box.results / paths.HEADERS, keep_times=True),
-    "seal damaged": lambda box: rewrite(box.results / paths.SEAL),
-    "seal lost": lambda box: (box.results / paths.SEAL).unlink(),
-    "profile edited": lambda box: box.profile("alpha", reduction={"statistic": "mean"}),
-    "setting": lambda box: box.config.update(strict=True),
-    "record left by a killed run": lambda box: leave(box, f"{paths.DONE}/reduced/x.json"),
-    "batch of an earlier run": lambda box: leave(box, f"{paths.BATCHES}/x.0123456789abcdef.json"),
-    "temporary file of a killed run": lambda box: leave(box, "reduced/.x.fits.host-1-1.part"),
+    "raw content, same size and mtime": lambda sandbox: rewrite(raw(sandbox), keep_times=True),
+    "raw touched": lambda sandbox: os.utime(raw(sandbox)),
+    "raw deleted": lambda sandbox: raw(sandbox).unlink(),
+    "raw renamed": lambda sandbox: raw(sandbox).rename(raw(sandbox, 7)),
+    "raw moved to another night": lambda sandbox: raw(sandbox).rename(
+        sandbox.raw / NIGHTS[1] / "7.fits.gz"
+    ),
+    "two raw files change places": lambda sandbox: swap(raw(sandbox, 0), raw(sandbox, 1)),
+    "raw added": lambda sandbox: sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL),
+    "raw of another packing": lambda sandbox: (sandbox.raw / "x.fits.zip").write_bytes(b"PK"),
+    "raw folder renamed": lambda sandbox: (sandbox.raw / NIGHTS[0]).rename(
+        sandbox.raw / "2024-03-05"
+    ),
+    "product damaged": lambda sandbox: rewrite(product(sandbox), keep_times=True),
+    "product deleted": lambda sandbox: product(sandbox).unlink(),
+    "a file among the products": lambda sandbox: (
+        product(sandbox).with_name("x.fits").write_bytes(b"x")
+    ),
+    "combined bias deleted": lambda sandbox: next(
+        (sandbox.results / "combined").rglob("*.fits")
+    ).unlink(),
+    "page deleted": lambda sandbox: (sandbox.results / paths.night_page(NIGHTS[0])).unlink(),
+    "overview deleted": lambda sandbox: (sandbox.results / paths.INDEX_PAGE).unlink(),
+    "table edited": lambda sandbox: (sandbox.results / paths.INVENTORY).write_text("mine"),
+    "ledger lost": lambda sandbox: (sandbox.results / paths.LEDGER).unlink(),
+    "inventory damaged": lambda sandbox: rewrite(sandbox.results / paths.HEADERS, keep_times=True),
+    "seal damaged": lambda sandbox: rewrite(sandbox.results / paths.SEAL),
+    "seal lost": lambda sandbox: (sandbox.results / paths.SEAL).unlink(),
+    "profile edited": lambda sandbox: sandbox.profile("alpha", reduction={"statistic": "mean"}),
+    "setting": lambda sandbox: sandbox.config.update(strict=True),
+    "record left by a killed run": lambda sandbox: leave(sandbox, f"{paths.DONE}/reduced/x.json"),
+    "batch of an earlier run": lambda sandbox: leave(
+        sandbox, f"{paths.BATCHES}/x.0123456789abcdef.json"
+    ),
+    "temporary file of a killed run": lambda sandbox: leave(
+        sandbox, "reduced/.x.fits.host-1-1.part"
+    ),
 }
 
 
-def product(box):
-    return box.results / paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")
+def product(sandbox):
+    return sandbox.results / paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")
 
 
-def leave(box, name):
-    path = box.results / name
+def leave(sandbox, name):
+    path = sandbox.results / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{}")
 
@@ -157,31 +164,31 @@ def swap(one, other):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_whatever_changes_breaks_it(box, change):
-    change(box)
-    assert held(box) is None
+def test_whatever_changes_breaks_it(sandbox, change):
+    change(sandbox)
+    assert held(sandbox) is None
 
 
 # The whole disk takes 17 s.
 @pytest.mark.parametrize("target", ["/proc", pytest.param("/", marks=pytest.mark.torture)])
-def test_a_link_that_leads_everywhere_is_not_followed(box, target):
+def test_a_link_that_leads_everywhere_is_not_followed(sandbox, target):
     """Nor is there a seal: the frames behind a link that is not followed are looked for again."""
-    (box.raw / "away").symlink_to(target)
-    assert held(box) is None
-    box.run()
-    assert box.run().jobs == []
-    assert held(box) is None
+    (sandbox.raw / "away").symlink_to(target)
+    assert held(sandbox) is None
+    sandbox.run()
+    assert sandbox.run().jobs == []
+    assert held(sandbox) is None
 
 
-def test_a_release_or_a_new_version_breaks_it(box, monkeypatch):
+def test_a_release_or_a_new_version_breaks_it(sandbox, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ccdflow.__version__", "99.0")
-        assert held(box) is None
+        assert held(sandbox) is None
     for kind in kinds.CHAIN:
         with monkeypatch.context() as patch:
             patch.setattr(type(kind), "versions", [99, 99])
-            assert held(box) is None, kind
-    assert held(box)
+            assert held(sandbox) is None, kind
+    assert held(sandbox)
 
 
 def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
@@ -193,18 +200,18 @@ def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
     assert {"__init__.py", "run/seal.py"} < set(sizes_and_times)
 
 
-def test_a_kind_names_other_files_that_it_looks_at(box, monkeypatch, tmp_path):
+def test_a_kind_names_other_files_that_it_looks_at(sandbox, monkeypatch, tmp_path):
     beside = tmp_path / "mask.txt"
     beside.write_text("1")
     monkeypatch.setattr(Kind, "looks_at", lambda self, settings: [beside])
-    assert box.run().jobs == []
-    assert held(box)
+    assert sandbox.run().jobs == []
+    assert held(sandbox)
     beside.write_text("2")
-    assert held(box) is None
+    assert held(sandbox) is None
 
 
-def test_what_is_forced_or_asked_for_is_planned(box):
-    values = box.values()
+def test_what_is_forced_or_asked_for_is_planned(sandbox):
+    values = sandbox.values()
     for named in (
         {"forced": {"frame"}},
         {"requested": {paths.reduced_frame(f"{NIGHTS[0]}/0.fits.gz")}},
@@ -212,99 +219,99 @@ def test_what_is_forced_or_asked_for_is_planned(box):
         assert session.start(values, chain=kinds.CHAIN, dry=True, sealed=True, **named).seal is None
 
 
-def test_a_dry_run_without_a_seal_does_not_look_for_what_one_would_hold(box, monkeypatch):
-    expected = session.finish(session.start(box.values(), chain=kinds.CHAIN, dry=True))
-    (box.results / paths.SEAL).unlink()
+def test_a_dry_run_without_a_seal_does_not_look_for_what_one_would_hold(sandbox, monkeypatch):
+    expected = session.finish(session.start(sandbox.values(), chain=kinds.CHAIN, dry=True))
+    (sandbox.results / paths.SEAL).unlink()
     monkeypatch.setattr(seal, "state_of", None)
-    planned = session.start(box.values(), chain=kinds.CHAIN, dry=True, sealed=True)
+    planned = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True, sealed=True)
     assert (planned.state, session.finish(planned)) == (None, expected)
 
 
-def test_a_young_raw_file_leaves_none(box):
+def test_a_young_raw_file_leaves_none(sandbox):
     """The next run reads it again: bytes may still be written to it with its times unchanged."""
-    box.config["limits"] = {"settle": 3600, "frame_memory": 50}
-    assert box.run().jobs == []
-    assert held(box)
-    box.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
-    assert box.run().jobs
-    assert box.run().jobs == []
-    assert held(box) is None
+    sandbox.config["limits"] = {"settle": 3600, "frame_memory": 50}
+    assert sandbox.run().jobs == []
+    assert held(sandbox)
+    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
+    assert sandbox.run().jobs
+    assert sandbox.run().jobs == []
+    assert held(sandbox) is None
 
 
-def test_a_known_raw_file_that_cannot_be_read_leaves_none(box, monkeypatch):
+def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
     """The next run reads it again: its disk may be mended with its times unchanged."""
     opener = rawfile.open_at_once
 
     def refused(path, flags):
-        if str(path) == str(raw(box)):
+        if str(path) == str(raw(sandbox)):
             raise OSError(5, "Input/output error", str(path))
         return opener(path, flags)
 
-    os.utime(raw(box))
+    os.utime(raw(sandbox))
     with monkeypatch.context() as patch:
         patch.setattr(rawfile, "open_at_once", refused)
         for _ in range(2):
-            assert "1 raw file missing" in box.run().lines[-1]
-            assert held(box) is None
-    assert "raw file missing" not in box.run().lines[-1]
-    assert held(box)
+            assert "1 raw file missing" in sandbox.run().lines[-1]
+            assert held(sandbox) is None
+    assert "raw file missing" not in sandbox.run().lines[-1]
+    assert held(sandbox)
 
 
-def test_a_raw_file_deleted_while_it_was_to_be_read_again_leaves_one(box):
+def test_a_raw_file_deleted_while_it_was_to_be_read_again_leaves_one(sandbox):
     """It is missing for good, and nothing of it is read."""
-    box.config["limits"] = {"settle": 3600, "frame_memory": 50}
-    box.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
-    assert box.run().jobs
-    (box.raw / NIGHTS[0] / "9.fits.gz").unlink()
+    sandbox.config["limits"] = {"settle": 3600, "frame_memory": 50}
+    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
+    assert sandbox.run().jobs
+    (sandbox.raw / NIGHTS[0] / "9.fits.gz").unlink()
     for _ in range(2):
-        outcome = box.run()
+        outcome = sandbox.run()
         assert outcome.jobs == []
         assert "1 raw file missing" in outcome.lines[-1]
-    assert held(box)
+    assert held(sandbox)
 
 
-def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(box, monkeypatch):
-    box.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
-    assert box.run().jobs
-    assert box.run().jobs == []
-    content = read_seal(box)
+def test_a_stop_of_the_machine_breaks_it_until_the_products_are_an_hour_old(sandbox, monkeypatch):
+    sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL)
+    assert sandbox.run().jobs
+    assert sandbox.run().jobs == []
+    content = read_seal(sandbox)
     # Which of the pages is written last is by chance: two jobs run at a time.
-    made = session.start(box.values(), chain=kinds.CHAIN, dry=True).context.ledger
-    newest = max(atomic_write.stamp_of(box.results / product)[2] for product in made)
-    assert newest >= atomic_write.stamp_of(box.results / paths.INDEX_PAGE)[2]
+    made = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True).context.ledger
+    newest = max(atomic_write.stamp_of(sandbox.results / product)[2] for product in made)
+    assert newest >= atomic_write.stamp_of(sandbox.results / paths.INDEX_PAGE)[2]
     assert (content["boot"], content["until"]) == (ledger.boot_id(), newest / 1e9 + 3600)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "boot_id", lambda: "another")
-        assert held(box) is None
+        assert held(sandbox) is None
     with monkeypatch.context() as patch:
         patch.setattr(seal.time, "time", lambda: content["until"] + 1)
         patch.setattr(ledger.time, "time", lambda: content["until"] + 1)
-        assert held(box) is None
+        assert held(sandbox) is None
         # A run an hour later knows that they are on the disk.
-        assert box.run().jobs == []
-        content = read_seal(box)
+        assert sandbox.run().jobs == []
+        content = read_seal(sandbox)
         assert (content["boot"], content["until"]) == ("", 0)
 
 
-def read_seal(box):
-    return json.loads((box.results / paths.SEAL).read_text().split("\n")[1])
+def read_seal(sandbox):
+    return json.loads((sandbox.results / paths.SEAL).read_text().split("\n")[1])
 
 
-def test_a_disk_that_takes_no_seal_is_no_failure(box, monkeypatch):
-    (box.results / paths.SEAL).unlink()
+def test_a_disk_that_takes_no_seal_is_no_failure(sandbox, monkeypatch):
+    (sandbox.results / paths.SEAL).unlink()
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(seal.notes, "write_checked", full)
-    outcome = box.run()
+    outcome = sandbox.run()
     assert (outcome.jobs, outcome.status) == ([], 0)
 
 
-def test_the_command_line_says_the_same_by_the_seal(box):
-    (box.results / paths.SEAL).unlink()
-    without = box.snakemake()
-    assert (without.status, read_seal(box)["described"]) == (0, without.lines[:1])
-    sealed, dry = box.snakemake(), box.snakemake("-n")
+def test_the_command_line_says_the_same_by_the_seal(sandbox):
+    (sandbox.results / paths.SEAL).unlink()
+    without = sandbox.snakemake()
+    assert (without.status, read_seal(sandbox)["described"]) == (0, without.lines[:1])
+    sealed, dry = sandbox.snakemake(), sandbox.snakemake("-n")
     assert (sealed.status, sealed.lines) == (0, without.lines)
     assert (dry.status, dry.lines[0]) == (0, without.lines[0])

@@ -19,7 +19,7 @@ ALL = {
 
 
 @pytest.fixture
-def box(tmp_path, monkeypatch):
+def sandbox(tmp_path, monkeypatch):
     use_stand_ins(monkeypatch)
     made = Sandbox(tmp_path / "box", dict(ALL))
     for night in NIGHTS:
@@ -29,8 +29,8 @@ def box(tmp_path, monkeypatch):
     return made
 
 
-def put(box, night, kind, number):
-    box.put(
+def put(sandbox, night, kind, number):
+    sandbox.put(
         f"{night}/{kind.lower()}{number}.fits.gz", number, kind=kind, camera="alpha",
         night=night, size=SMALL, light=LIGHT.get(kind, 300),
     )  # fmt: skip
@@ -51,13 +51,13 @@ CASES = [
 
 @pytest.mark.torture
 @pytest.mark.parametrize(("config", "bad"), CASES[1:])
-def test_any_master_that_is_refused_for_another_reason(box, config, bad):
+def test_any_master_that_is_refused_for_another_reason(sandbox, config, bad):
     """As below, with every kind of master."""
-    check_another_reason(box, config, bad)
+    check_another_reason(sandbox, config, bad)
 
 
-def test_a_master_that_is_refused_for_another_reason(box):
-    check_another_reason(box, *CASES[0])
+def test_a_master_that_is_refused_for_another_reason(sandbox):
+    check_another_reason(sandbox, *CASES[0])
 
 
 @pytest.mark.parametrize(("direction", "other"), [("causal", "2024-02-28"), ("nearest", NIGHTS[1])])
@@ -67,49 +67,51 @@ def test_the_next_master_is_told_although_no_frame_waits_for_it(
     """The frame keeps its bias; of another night comes the runner-up, the last job to be done."""
     use_stand_ins(monkeypatch)
     config = {"calibrate": {"direction": direction}, "dark": {"enabled": False}}
-    box = Sandbox(tmp_path / "box", {**ALL, **config, "flat": {"enabled": False}})
+    sandbox = Sandbox(tmp_path / "box", {**ALL, **config, "flat": {"enabled": False}})
     night = NIGHTS[0]
     for number in range(4):
-        put(box, night, "BIAS", number)
-    put(box, night, "OBJECT", 0)
-    box.run()
+        put(sandbox, night, "BIAS", number)
+    put(sandbox, night, "OBJECT", 0)
+    sandbox.run()
     for number in range(2):
-        put(box, other, "BIAS", 10 + number)
-    made = box.run(cores=1, last_first=True).jobs
+        put(sandbox, other, "BIAS", 10 + number)
+    made = sandbox.run(cores=1, last_first=True).jobs
     assert "associations.csv" in made
     assert not [product for product in made if product.startswith("calibrated/")]
-    assert list(box.plan().plan.jobs) == []
-    row = dict(zip(*(line.split(",") for line in reasons_of(box).splitlines()[:2]), strict=True))
+    assert list(sandbox.plan().plan.jobs) == []
+    row = dict(
+        zip(*(line.split(",") for line in reasons_of(sandbox).splitlines()[:2]), strict=True)
+    )
     assert row["master"] == f"combined/{night}/bias_alpha_40x24.fits"
     assert row["runner_up"] == f"combined/{other}/bias_alpha_40x24.fits"
 
 
-def check_another_reason(box, config, bad):
+def check_another_reason(sandbox, config, bad):
     """Those who go without it are made as from scratch; nothing is left over, nothing differs."""
-    box.config |= config
-    box.run()
-    before = reasons_of(box)
+    sandbox.config |= config
+    sandbox.run()
+    before = reasons_of(sandbox)
     file = f"{NIGHTS[0]}/{bad}.fits.gz"
-    box.write(file, b"no frame")
-    box.run()
-    assert list(box.plan().plan.jobs) == []
-    assert reasons_of(box) != before
-    same_as_from_scratch(box)
+    sandbox.write(file, b"no frame")
+    sandbox.run()
+    assert list(sandbox.plan().plan.jobs) == []
+    assert reasons_of(sandbox) != before
+    same_as_from_scratch(sandbox)
     # The frame comes back, and with it what was said before.
-    put(box, NIGHTS[0], bad[:-1].upper(), int(bad[-1]))
-    box.run()
-    assert reasons_of(box) == before
-    same_as_from_scratch(box)
+    put(sandbox, NIGHTS[0], bad[:-1].upper(), int(bad[-1]))
+    sandbox.run()
+    assert reasons_of(sandbox) == before
+    same_as_from_scratch(sandbox)
 
 
-def reasons_of(box):
+def reasons_of(sandbox):
     """Return why each step of each frame has no master, by the table."""
-    return (box.results / "associations.csv").read_text()
+    return (sandbox.results / "associations.csv").read_text()
 
 
-def same_as_from_scratch(box):
-    clean = box.clean()
+def same_as_from_scratch(sandbox):
+    clean = sandbox.clean()
     clean.run(cores=1)
     wanted = products(clean.results)
-    assert products(box.results) == wanted
-    check_records(box, clean, set(wanted))
+    assert products(sandbox.results) == wanted
+    check_records(sandbox, clean, set(wanted))

@@ -12,7 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from events import Archive
+from events import EventArchive
 from faults import KINDS
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RULE_MARKER, run_state_machine_as_test
@@ -72,9 +72,9 @@ def test_a_fault_at_every_place(tmp_path, tell, kind):
 def test_kills(tmp_path, tell, how):
     """SIGKILL at random moments; once of a run that hands its frames on to other processes."""
     alone = how != "all"
-    box = Sandbox(tmp_path / "box", {"frames_per_batch": 8} if alone else {})
-    fill(box, frames=8)
-    counts = kill_runs(box, kills=KILLS // 2, seed=SEED + alone, alone=alone)
+    sandbox = Sandbox(tmp_path / "box", {"frames_per_batch": 8} if alone else {})
+    fill(sandbox, frames=8)
+    counts = kill_runs(sandbox, kills=KILLS // 2, seed=SEED + alone, alone=alone)
     assert counts["kills"] >= KILLS // 2
     tell(
         f"{counts['kills']} runs killed ({how}), {counts['in jobs']} of them after they had made"
@@ -86,11 +86,11 @@ def test_kills(tmp_path, tell, how):
 
 def test_events(tmp_path, tell, monkeypatch):
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
-    Archive.events = Archive.runs = Archive.jobs = Sandbox.opened = 0
-    monkeypatch.setattr(Archive, "is_long", True)
+    EventArchive.events = EventArchive.runs = EventArchive.jobs = Sandbox.opened = 0
+    monkeypatch.setattr(EventArchive, "is_long", True)
     steps = 40
     run_state_machine_as_test(
-        seed(SEED)(Archive),
+        seed(SEED)(EventArchive),
         settings=settings(
             max_examples=-(-EVENTS // steps),
             stateful_step_count=steps,
@@ -100,18 +100,21 @@ def test_events(tmp_path, tell, monkeypatch):
             suppress_health_check=list(HealthCheck),
         ),
     )
-    tell(f"{Archive.events} events in random order, {Archive.runs} runs, {Archive.jobs} jobs")
-    assert Archive.events >= EVENTS / 2
+    tell(
+        f"{EventArchive.events} events in random order, {EventArchive.runs} runs,"
+        f" {EventArchive.jobs} jobs"
+    )
+    assert EventArchive.events >= EVENTS / 2
     # `Sandbox.run` holds each against a plan of all nights. Random events seldom leave closed
     # nights: test_closed_nights.py has the runs that open some of them.
     tell(f"{Sandbox.opened} runs opened some of the nights")
-    assert drawn_kinds() <= Archive.drawn.keys()
-    tell(f"drawn: {dict(Archive.drawn.most_common())}")
+    assert drawn_kinds() <= EventArchive.drawn.keys()
+    tell(f"drawn: {dict(EventArchive.drawn.most_common())}")
 
 
 def drawn_kinds():
     """Return the names of all kinds of events."""
-    rules = (getattr(method, RULE_MARKER, None) for method in vars(Archive).values())
+    rules = (getattr(method, RULE_MARKER, None) for method in vars(EventArchive).values())
     odd = (getattr(method, RULE_MARKER, None) for method in vars(OddEvents).values())
     return {each.function.__name__ for each in (*rules, *odd) if each is not None}
 
@@ -119,68 +122,70 @@ def drawn_kinds():
 def test_events_by_snakemake(tmp_path, tell):
     """Some of the events, each followed by a run of Snakemake, against a run from scratch."""
     chance = random.Random(SEED)
-    box = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
-    fill(box)
+    sandbox = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
+    fill(sandbox)
     counts = Counter()
     for number in range(25):
         event = _EVENTS[number % len(_EVENTS)] if number < len(_EVENTS) else chance.choice(_EVENTS)
-        event(box, chance)
-        expected = list(box.plan().plan.jobs)
-        outcome = box.snakemake(cores=chance.choice((1, 2, 4)))
+        event(sandbox, chance)
+        expected = list(sandbox.plan().plan.jobs)
+        outcome = sandbox.snakemake(cores=chance.choice((1, 2, 4)))
         assert outcome.status == 0, outcome.output
         assert outcome.jobs == sorted(expected)
         counts["runs"] += 1
         counts["jobs"] += len(outcome.jobs)
-        clean = box.clean()
+        clean = sandbox.clean()
         clean.run()
-        assert products(clean.results) == products(box.results), event.__name__
-        assert list(box.plan().plan.jobs) == []
+        assert products(clean.results) == products(sandbox.results), event.__name__
+        assert list(sandbox.plan().plan.jobs) == []
     tell(f"{counts['runs']} events followed by Snakemake, {counts['jobs']} jobs, as from scratch")
 
 
-def _frames(box):
-    return sorted(path.relative_to(box.raw).as_posix() for path in box.raw.rglob("*.gz"))
+def _frames(sandbox):
+    return sorted(path.relative_to(sandbox.raw).as_posix() for path in sandbox.raw.rglob("*.gz"))
 
 
-def _nothing(box, chance):
+def _nothing(sandbox, chance):
     """At first, everything."""
 
 
-def _add(box, chance):
+def _add(sandbox, chance):
     number = chance.randrange(100, 10**6)
-    box.put(f"{FIRST}/alpha{number}.fits.gz", number, night=FIRST, camera="alpha", size=SMALL)
+    sandbox.put(f"{FIRST}/alpha{number}.fits.gz", number, night=FIRST, camera="alpha", size=SMALL)
 
 
-def _change(box, chance):
-    file = chance.choice([name for name in _frames(box) if "alpha" in name])
-    box.put(file, chance.random().hex().encode()[2], night=file[:10], camera="alpha", size=SMALL)
+def _change(sandbox, chance):
+    file = chance.choice([name for name in _frames(sandbox) if "alpha" in name])
+    sandbox.put(
+        file, chance.random().hex().encode()[2], night=file[:10], camera="alpha", size=SMALL
+    )
 
 
-def _touch(box, chance):
-    for path in box.raw.rglob("*.gz"):
+def _touch(sandbox, chance):
+    for path in sandbox.raw.rglob("*.gz"):
         os.utime(path)
 
 
-def _edit(box, chance):
-    box.profile("beta", reduction={"statistic": chance.choice(("mean", "median"))})
+def _edit(sandbox, chance):
+    sandbox.profile("beta", reduction={"statistic": chance.choice(("mean", "median"))})
 
 
-def _lose(box, chance):
-    name = chance.choice(sorted(products(box.results)))
-    (box.results / name).unlink()
+def _lose(sandbox, chance):
+    name = chance.choice(sorted(products(sandbox.results)))
+    (sandbox.results / name).unlink()
 
 
-def _damage(box, chance):
+def _damage(sandbox, chance):
     name = chance.choice(
-        [name for name in sorted(products(box.results)) if name != "inventory.csv"]
+        [name for name in sorted(products(sandbox.results)) if name != "inventory.csv"]
     )
-    content = bytearray((box.results / name).read_bytes())
+    content = bytearray((sandbox.results / name).read_bytes())
     content[chance.randrange(len(content))] ^= 1
-    (box.results / name).write_bytes(content)
+    (sandbox.results / name).write_bytes(content)
 
 
-def _spoil(box, chance):
-    path = box.raw / chance.choice(_frames(box))
+def _spoil(sandbox, chance):
+    path = sandbox.raw / chance.choice(_frames(sandbox))
     content = bytearray(path.read_bytes())
     content[chance.randrange(20, len(content) - 9)] ^= 4
     path.write_bytes(content)

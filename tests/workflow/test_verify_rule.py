@@ -11,7 +11,7 @@ NIGHT = "2024-03-01"
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory):
+def sandbox(tmp_path_factory):
     """Six biases of one night, reduced and combined."""
     made = Sandbox(tmp_path_factory.mktemp("verify") / "box", {"combine": {"minimum": 3}})
     for number in range(6):
@@ -21,36 +21,36 @@ def box(tmp_path_factory):
     return made
 
 
-def table(box):
-    with (box.results / "verification.csv").open(newline="") as file:
+def table(sandbox):
+    with (sandbox.results / "verification.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_a_sample_then_all_then_the_page_once(box):
-    page = box.results / f"nights/{NIGHT}/report.html"
+def test_a_sample_then_all_then_the_page_once(sandbox):
+    page = sandbox.results / f"nights/{NIGHT}/report.html"
     before = page.read_bytes()
-    run = box.snakemake("verify")
+    run = sandbox.snakemake("verify")
     assert run.status == 0, run.output
     assert "2 of 2 products verified with ccdproc" in run.output
-    assert {line["verdict"] for line in table(box)} == {"verified"}
-    run = box.snakemake("verify", config=("verify_all=true",))
+    assert {line["verdict"] for line in table(sandbox)} == {"verified"}
+    run = sandbox.snakemake("verify", config=("verify_all=true",))
     assert "7 of 7 products verified" in run.output
     assert "(5 now, the others before)" in run.output
     # Verifying makes no product; the next run shows the verdicts, and the one after has nothing.
     assert page.read_bytes() == before
-    assert box.snakemake().status == 0
+    assert sandbox.snakemake().status == 0
     assert "7 of 7 products that were looked at are verified" in page.read_text()
-    assert "nothing to do" in box.snakemake().output
+    assert "nothing to do" in sandbox.snakemake().output
 
 
-def test_what_is_not_verified_ends_with_status_1_unless_it_is_expected(box):
-    path = box.results / "reduced/3.fits"
+def test_what_is_not_verified_ends_with_status_1_unless_it_is_expected(sandbox):
+    path = sandbox.results / "reduced/3.fits"
     sound = path.read_bytes()
     content = bytearray(sound)
     content[-3000] ^= 1
     path.write_bytes(content)
-    (box.raw / "5.fits.gz").rename(box.raw.parent / "away")
-    run = box.snakemake("verify", config=("verify_all=true",))
+    (sandbox.raw / "5.fits.gz").rename(sandbox.raw.parent / "away")
+    run = sandbox.snakemake("verify", config=("verify_all=true",))
     assert run.status != 0
     assert "differs: reduced/3.fits: the checksum of HDU 0 is wrong" in run.output
     assert "cannot be made again (missing): reduced/5.fits: the raw file " in run.output
@@ -58,6 +58,6 @@ def test_what_is_not_verified_ends_with_status_1_unless_it_is_expected(box):
     assert "4 of 7 products verified" in run.output
     assert ", 2 differ, 1 cannot be made again\n" in run.output
     path.write_bytes(sound)
-    run = box.snakemake("verify", config=("verify_all=true", "verify_expected=missing"))
+    run = sandbox.snakemake("verify", config=("verify_all=true", "verify_expected=missing"))
     assert run.status == 0, run.output
     assert ", 1 cannot be made again, as expected\n" in run.output

@@ -38,11 +38,11 @@ def oldest(tmp_path_factory):
 
 
 def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
-    box = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
+    sandbox = Sandbox(tmp_path / "box", {"combine": {"minimum": 3}})
     for number in range(6):
         kind = "FLAT" if number == 5 else "BIAS"
-        box.put(f"{NIGHT}/{number}.fits.gz", number, night=NIGHT, kind=kind, size=SMALL)
-    other = box.clean()
+        sandbox.put(f"{NIGHT}/{number}.fits.gz", number, night=NIGHT, kind=kind, size=SMALL)
+    other = sandbox.clean()
 
     def run(*arguments):
         (other.root / "work").mkdir(exist_ok=True)
@@ -61,7 +61,7 @@ def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
     output = run()
     assert f"version: {OLDEST}" in output or OLDEST in run("--version")
     assert "6 reduced frames, 1 combined bias" in own_lines(output)[-1]
-    assert box.snakemake().status == 0
-    assert products(other.results) == products(box.results)
+    assert sandbox.snakemake().status == 0
+    assert products(other.results) == products(sandbox.results)
     assert "nothing to do" in run()
     assert "reduce" in run("--rulegraph")

@@ -19,7 +19,7 @@ NIGHT = "2024-03-01"
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory):
+def sandbox(tmp_path_factory):
     """Twelve frames of two nights, reduced."""
     made = Sandbox(tmp_path_factory.mktemp("views") / "box", {"combine": {"minimum": 3}})
     for night in (NIGHT, "2024-03-02"):
@@ -45,8 +45,8 @@ CHAIN = {
 
 
 @pytest.mark.parametrize("view", ["--rulegraph", "--dag"])
-def test_drawings_show_the_chain_though_all_is_made(box, view):
-    drawn = box.snakemake(view)
+def test_drawings_show_the_chain_though_all_is_made(sandbox, view):
+    drawn = sandbox.snakemake(view)
     assert drawn.status == 0, drawn.output
     assert edges(drawn.output) >= CHAIN
     if view == "--dag":
@@ -54,44 +54,44 @@ def test_drawings_show_the_chain_though_all_is_made(box, view):
         assert drawn.output.count('label = "reduce') == 12
 
 
-def test_the_drawing_of_files_names_products(box):
-    drawn = box.snakemake("--filegraph").output
+def test_the_drawing_of_files_names_products(sandbox):
+    drawn = sandbox.snakemake("--filegraph").output
     assert {"reduce", "combine", "page"} <= set(re.findall(r"<b><font [^>]*>(\w+)<", drawn))
     assert ".ccdflow/done" not in drawn
 
 
-def test_the_summary_tells_which_products_are_current(box, tmp_path):
+def test_the_summary_tells_which_products_are_current(sandbox, tmp_path):
     def status():
-        lines = [line.split("\t") for line in box.snakemake("--summary").output.splitlines()]
+        lines = [line.split("\t") for line in sandbox.snakemake("--summary").output.splitlines()]
         return {
-            line[0].removeprefix(f"{box.results}/"): (line[-2], line[-1])
+            line[0].removeprefix(f"{sandbox.results}/"): (line[-2], line[-1])
             for line in lines
             if len(line) == 6 and line[0] != "output_file"
         }
 
-    before = products(box.results)
+    before = products(sandbox.results)
     states = status()
     small = {name for name in before if "/frames/" in name}
     assert states.keys() == before.keys() - {"inventory.csv"} - small
     assert set(states.values()) == {("ok", "no update")}
 
-    lost = box.results / "reduced" / NIGHT / "5.fits"
+    lost = sandbox.results / "reduced" / NIGHT / "5.fits"
     lost.rename(tmp_path / "lost.fits")
-    whole = (box.raw / NIGHT / "4.fits.gz").read_bytes()
-    box.put(f"{NIGHT}/4.fits.gz", 99, night=NIGHT, size=SMALL)
+    whole = (sandbox.raw / NIGHT / "4.fits.gz").read_bytes()
+    sandbox.put(f"{NIGHT}/4.fits.gz", 99, night=NIGHT, size=SMALL)
     states = status()
     assert states[f"reduced/{NIGHT}/5.fits"] == ("missing", "update pending")
     assert states[f"reduced/{NIGHT}/4.fits"] == ("updated input files", "update pending")
     assert states["reduced/2024-03-02/4.fits"] == ("ok", "no update")
     assert states[f"nights/{NIGHT}/report.html"][1] == "update pending"
-    box.write(f"{NIGHT}/4.fits.gz", whole)
+    sandbox.write(f"{NIGHT}/4.fits.gz", whole)
     (tmp_path / "lost.fits").rename(lost)
-    assert products(box.results) == before
+    assert products(sandbox.results) == before
 
 
-def test_a_dry_run_says_what_is_made_of_what(box):
-    few = box.snakemake("-n", "-F").output.splitlines()
-    all_ = box.snakemake("-np", "-F").output.splitlines()
+def test_a_dry_run_says_what_is_made_of_what(sandbox):
+    few = sandbox.snakemake("-n", "-F").output.splitlines()
+    all_ = sandbox.snakemake("-np", "-F").output.splitlines()
     line = f"  {NIGHT}/0.fits.gz -> reduced/{NIGHT}/0.fits (asked for again)"
     assert line in few
     assert "  ... and 4 more; -np names all" in few
@@ -103,8 +103,8 @@ def test_a_dry_run_says_what_is_made_of_what(box):
     assert not [each for each in few + all_ if ".ccdflow/done" in each]
 
 
-def test_rules_say_what_they_map_to_what(box):
-    output = box.snakemake("--list-rules").output
+def test_rules_say_what_they_map_to_what(sandbox):
+    output = sandbox.snakemake("--list-rules").output
     for rule in ("night", *(kind.rule for kind in kinds.CHAIN)):
         assert re.search(rf"^{rule} \(.* -> .*\)$", output, re.M), rule
 
@@ -124,16 +124,16 @@ use rule * from ccdflow
 """
 
 
-def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(box, tmp_path):
+def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(sandbox, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "Snakefile").write_text(MODULE.format(root=ROOT))
     (other / "settings.yaml").write_text(
         yaml.safe_dump(
-            {"raw": str(box.raw), "results": "results", "cameras": str(box.cameras)}
+            {"raw": str(sandbox.raw), "results": "results", "cameras": str(sandbox.cameras)}
             | {"limits": {"settle": 0, "frame_memory": 50}}
             | {name: {"enabled": False} for name in ("flat", "detector")}
-            | box.given
+            | sandbox.given
         )
     )
     command = [
@@ -146,7 +146,7 @@ def test_as_a_module_of_another_workflow_it_makes_the_same_bytes(box, tmp_path):
     run = subprocess.run(command, check=False, **options)
     assert run.returncode == 0, run.stderr
     assert "12 reduced frames, 2 combined biases" in run.stderr
-    assert products(other / "results") == products(box.results)
+    assert products(other / "results") == products(sandbox.results)
     again = subprocess.run(command, check=False, **options)
     assert "nothing to do" in again.stderr
     broken = subprocess.run([*command, "-F"], check=False, **options | {

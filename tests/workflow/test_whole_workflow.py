@@ -49,7 +49,7 @@ class Night:
 
 
 @pytest.fixture(scope="module", params=[FEW, pytest.param(ALL, marks=pytest.mark.torture)])
-def night(request, tmp_path_factory, run_workflow, snapshot):
+def guide_night(request, tmp_path_factory, run_workflow, snapshot):
     """The guide's night as it is simulated for the demonstration, and what was made of it."""
     folder = tmp_path_factory.mktemp("night")
     raw, results = folder / "raw", folder / "results"
@@ -64,52 +64,54 @@ def night(request, tmp_path_factory, run_workflow, snapshot):
     shutil.rmtree(folder)
 
 
-def test_the_run_succeeds_and_says_how_things_stand(night):
-    assert night.run.status == 0, night.run.output
-    assert night.run.lines[0] == "24 of 24 frames to reduce: 24 new; night 2016-01-15"
-    assert night.run.lines[-1] == (
+def test_the_run_succeeds_and_says_how_things_stand(guide_night):
+    assert guide_night.run.status == 0, guide_night.run.output
+    assert guide_night.run.lines[0] == "24 of 24 frames to reduce: 24 new; night 2016-01-15"
+    assert guide_night.run.lines[-1] == (
         "24 reduced frames, 1 combined bias, 3 combined darks, 2 combined flats,"
-        f" 2 calibrated frames, 0 set aside; table: {night.results}/inventory.csv"
+        f" 2 calibrated frames, 0 set aside; table: {guide_night.results}/inventory.csv"
     )
 
 
-def test_the_guides_inventory_of_14(night):
-    table = night.table
+def test_the_guides_inventory_of_14(guide_night):
+    table = guide_night.table
     table = table[~table["file"].str.contains("/")]
     columns = ["file", "imagetyp", "filter", "exptime", "naxis1", "naxis2"]
     assert table[columns].to_numpy().tolist() == [
-        ["ccd.001.0.fits.gz", "BIAS", "i'", 0.0, 2080, night.rows],
-        ["ccd.002.0.fits.gz", "BIAS", "i'", 0.0, 2080, night.rows],
-        ["ccd.003.0.fits.gz", "BIAS", "i'", 0.0, 2080, night.rows],
-        ["ccd.004.0.fits.gz", "BIAS", "i'", 0.0, 2080, night.rows],
-        ["ccd.005.0.fits.gz", "BIAS", "i'", 0.0, 2080, night.rows],
-        ["ccd.006.0.fits.gz", "BIAS", "i'", 0.0, 2080, night.rows],
-        ["ccd.014.0.fits.gz", "FLATFIELD", "g'", 70.001, 2080, night.rows],
-        ["ccd.015.0.fits.gz", "FLATFIELD", "g'", 70.011, 2080, night.rows],
-        ["ccd.016.0.fits.gz", "FLATFIELD", "g'", 70.001, 2080, night.rows],
-        ["ccd.017.0.fits.gz", "FLATFIELD", "i'", 7.0, 2080, night.rows],
-        ["ccd.018.0.fits.gz", "FLATFIELD", "i'", 7.0, 2080, night.rows],
-        ["ccd.019.0.fits.gz", "FLATFIELD", "i'", 7.0, 2080, night.rows],
-        ["ccd.037.0.fits.gz", "OBJECT", "g'", 300.062, 2080, night.rows],
-        ["ccd.043.0.fits.gz", "OBJECT", "i'", 300.014, 2080, night.rows],
+        ["ccd.001.0.fits.gz", "BIAS", "i'", 0.0, 2080, guide_night.rows],
+        ["ccd.002.0.fits.gz", "BIAS", "i'", 0.0, 2080, guide_night.rows],
+        ["ccd.003.0.fits.gz", "BIAS", "i'", 0.0, 2080, guide_night.rows],
+        ["ccd.004.0.fits.gz", "BIAS", "i'", 0.0, 2080, guide_night.rows],
+        ["ccd.005.0.fits.gz", "BIAS", "i'", 0.0, 2080, guide_night.rows],
+        ["ccd.006.0.fits.gz", "BIAS", "i'", 0.0, 2080, guide_night.rows],
+        ["ccd.014.0.fits.gz", "FLATFIELD", "g'", 70.001, 2080, guide_night.rows],
+        ["ccd.015.0.fits.gz", "FLATFIELD", "g'", 70.011, 2080, guide_night.rows],
+        ["ccd.016.0.fits.gz", "FLATFIELD", "g'", 70.001, 2080, guide_night.rows],
+        ["ccd.017.0.fits.gz", "FLATFIELD", "i'", 7.0, 2080, guide_night.rows],
+        ["ccd.018.0.fits.gz", "FLATFIELD", "i'", 7.0, 2080, guide_night.rows],
+        ["ccd.019.0.fits.gz", "FLATFIELD", "i'", 7.0, 2080, guide_night.rows],
+        ["ccd.037.0.fits.gz", "OBJECT", "g'", 300.062, 2080, guide_night.rows],
+        ["ccd.043.0.fits.gz", "OBJECT", "i'", 300.014, 2080, guide_night.rows],
     ]
 
 
-def test_the_guides_list_of_six_reduced_biases(night):
-    reduced = ccdproc.ImageFileCollection(night.results / "reduced")
+def test_the_guides_list_of_six_reduced_biases(guide_night):
+    reduced = ccdproc.ImageFileCollection(guide_night.results / "reduced")
     biases = reduced.summary[reduced.summary["imagetyp"] == "BIAS"]
     assert [tuple(row) for row in biases["file", "imagetyp", "naxis1", "naxis2"]] == [
-        (f"ccd.00{number}.0.fits", "BIAS", 2048, night.rows) for number in range(1, 7)
+        (f"ccd.00{number}.0.fits", "BIAS", 2048, guide_night.rows) for number in range(1, 7)
     ]
 
 
-def test_the_frames_of_darks_stand_in_the_table_and_mirror_the_tree(night):
-    table = night.table
+def test_the_frames_of_darks_stand_in_the_table_and_mirror_the_tree(guide_night):
+    table = guide_night.table
     assert len(table) == 24
     assert set(table["status"]) == {"ok"}
     assert table["type"].value_counts().to_dict() == {"dark": 9, "bias": 7, "flat": 6, "science": 2}
     assert set(table["night"]) == {"2016-01-15"}
-    made = sorted(p.relative_to(night.results / "reduced").as_posix() for p in products(night))
+    made = sorted(
+        p.relative_to(guide_night.results / "reduced").as_posix() for p in products(guide_night)
+    )
     assert made == sorted(file.removesuffix(".gz") for file in table["file"])
 
 
@@ -117,67 +119,67 @@ def products(night):
     return sorted(path for path in (night.results / "reduced").rglob("*") if path.is_file())
 
 
-def test_every_pixel_is_that_of_the_guides_own_calls(night):
+def test_every_pixel_is_that_of_the_guides_own_calls(guide_night):
     unlike = []
-    for file in night.table["file"]:
-        ccd = CCDData.read(night.raw / file, unit="adu")
+    for file in guide_night.table["file"]:
+        ccd = CCDData.read(guide_night.raw / file, unit="adu")
         ccd = ccdproc.subtract_overscan(ccd, overscan=ccd[:, 2055:], median=True)
         ccd = ccdproc.trim_image(ccd[:, :2048])
-        made = fits.getdata(night.results / "reduced" / file.removesuffix(".gz"))
+        made = fits.getdata(guide_night.results / "reduced" / file.removesuffix(".gz"))
         assert made.dtype == np.dtype(">f4")
         if not np.array_equal(made, ccd.data.astype(np.float32)):
             unlike.append(file)
     assert unlike == []
 
 
-def test_the_combined_bias_has_the_noise_of_seven(night):
-    image = fits.getdata(night.combined)
-    header = fits.getheader(night.combined)
-    assert image.shape == (night.rows, 2048)
+def test_the_combined_bias_has_the_noise_of_seven(guide_night):
+    image = fits.getdata(guide_night.combined)
+    header = fits.getheader(guide_night.combined)
+    assert image.shape == (guide_night.rows, 2048)
     assert header["NCOMBINE"] == 7
     # From rows next to each other, so that neither columns nor the drift of the level count.
     noise = np.std(image[1::2] - image[::2]) / np.sqrt(2)
-    camera = json.loads((night.raw / simulate.TRUTH_FILE).read_text())["camera"]
+    camera = json.loads((guide_night.raw / simulate.TRUTH_FILE).read_text())["camera"]
     expected = np.hypot(camera["read_noise"] / camera["gain"], np.sqrt(1 / 12)) / np.sqrt(7)
     # The level of a row, the median of 25 overscan pixels, brings noise of its own: 5 %.
     assert expected < noise < 1.08 * expected
 
 
-def test_pictures_and_pages_are_there(night):
-    folder = night.results / "nights" / "2016-01-15"
+def test_pictures_and_pages_are_there(guide_night):
+    folder = guide_night.results / "nights" / "2016-01-15"
     assert (folder / "before_after.png").read_bytes().startswith(b"\x89PNG")
-    for page in (folder / "report.html", night.results / "report.html"):
+    for page in (folder / "report.html", guide_night.results / "report.html"):
         assert "2016-01-15" in page.read_text("utf-8")
 
 
-def test_raw_frames_are_untouched(night, snapshot):
-    assert snapshot(night.raw) == night.raw_before
+def test_raw_frames_are_untouched(guide_night, snapshot):
+    assert snapshot(guide_night.raw) == guide_night.raw_before
 
 
-def test_a_second_run_finds_nothing_to_do_and_touches_nothing(night, run_workflow, snapshot):
-    again = run_workflow(night.raw, night.results)
+def test_a_second_run_finds_nothing_to_do_and_touches_nothing(guide_night, run_workflow, snapshot):
+    again = run_workflow(guide_night.raw, guide_night.results)
     assert again.status == 0, again.output
     assert "Nothing to be done" in again.output
-    after = snapshot(night.results)
+    after = snapshot(guide_night.results)
     state = ".ccdflow/"
     assert {k: v for k, v in after.items() if not k.startswith(state)} == {
-        k: v for k, v in night.results_after.items() if not k.startswith(state)
+        k: v for k, v in guide_night.results_after.items() if not k.startswith(state)
     }
 
 
-def test_a_dry_run_of_what_is_done_lists_no_job(night, run_workflow):
-    dry = run_workflow(night.raw, night.results, "-n")
+def test_a_dry_run_of_what_is_done_lists_no_job(guide_night, run_workflow):
+    dry = run_workflow(guide_night.raw, guide_night.results, "-n")
     assert dry.status == 0, dry.output
     assert set(dry.jobs) <= {"all"}
 
 
-def test_fitsverify_finds_nothing_that_the_raw_frame_had_not(night):
+def test_fitsverify_finds_nothing_that_the_raw_frame_had_not(guide_night):
     if shutil.which("fitsverify") is None:
         pytest.skip("fitsverify is not installed")
     for file in ("ccd.001.0.fits.gz", "ccd.014.0.fits.gz", "darks/ccd.013.0.fits.gz"):
-        made = complaints(night.results / "reduced" / file.removesuffix(".gz"))
-        assert made <= complaints(night.raw / file)
-    assert complaints(night.combined) <= complaints(night.raw / "ccd.001.0.fits.gz")
+        made = complaints(guide_night.results / "reduced" / file.removesuffix(".gz"))
+        assert made <= complaints(guide_night.raw / file)
+    assert complaints(guide_night.combined) <= complaints(guide_night.raw / "ccd.001.0.fits.gz")
 
 
 def complaints(path):
@@ -188,15 +190,20 @@ def complaints(path):
     return {re.sub(r"#\d+", "#", line) for line in lines}
 
 
-def test_the_demonstration_ends_by_saying_what_was_made(night):
+def test_the_demonstration_ends_by_saying_what_was_made(guide_night):
     script = Path(__file__).parents[2] / "scripts" / "demo.py"
     done = subprocess.run(
-        [ready_python.interpreter(), script, f"raw={night.raw}", f"results={night.results}"],
+        [
+            ready_python.interpreter(),
+            script,
+            f"raw={guide_night.raw}",
+            f"results={guide_night.results}",
+        ],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    rows, size = night.rows, sum(path.stat().st_size for path in products(night))
+    rows, size = guide_night.rows, sum(path.stat().st_size for path in products(guide_night))
     for part in (
         "inventory.csv\n      the table of all 24 raw frames: 7 bias, 9 dark, 6 flat, 2 science\n",
         f"trimmed: 24 of 2048 x {rows} float32; {size / 1e6:.0f} MB\n",

@@ -35,14 +35,14 @@ def is_same_exposure(seconds, reference):
 
     Parameters
     ----------
-    seconds : float or numpy.ndarray
+    seconds : float or numpy.ndarray of any shape
         Seconds.
     reference : float
         Seconds; the tolerance is of this one.
 
     Returns
     -------
-    bool or numpy.ndarray of bool
+    bool or numpy.ndarray of the same shape, bool
 
     Examples
     --------

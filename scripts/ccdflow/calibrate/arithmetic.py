@@ -155,7 +155,7 @@ class ImageCalibration:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray
+        rows : slice or numpy.ndarray of int, shape (k,)
             Rows of the image.
         values : numpy.ndarray
             (k, nx), native float32; values that are not finite stay so.

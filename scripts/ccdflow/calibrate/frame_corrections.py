@@ -56,7 +56,7 @@ def sparse_mask(pixels, shape):
 
     Parameters
     ----------
-    pixels : dict of str to numpy.ndarray
+    pixels : dict of str to numpy.ndarray of shape (k,)
         ``row``, ``column`` (from 0) and ``bits`` of each pixel.
     shape : (int, int)
         (ny, nx).

@@ -453,7 +453,7 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray, optional
         (ny, nx) integers, bits of `ccdflow.maskbits`.
-    error : numpy.ndarray or callable, optional
+    error : numpy.ndarray of shape (ny, nx), or callable, optional
         Standard errors, or a function that returns them.
     scatter : bool
         See `MasterImage`.

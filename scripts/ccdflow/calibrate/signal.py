@@ -45,9 +45,9 @@ class Tiles:
 
     Attributes
     ----------
-    edges : numpy.ndarray
+    edges : numpy.ndarray of int, shape (k + 1,)
         First row of each tile, and the end of the last.
-    rows : list of numpy.ndarray
+    rows : list of numpy.ndarray of int, shape (k,)
         Sampled rows of each tile.
     """
 
@@ -119,13 +119,13 @@ class Background:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray
+        rows : slice or numpy.ndarray of int, shape (k,)
             Rows of the image, in order.
-        out : numpy.ndarray
+        out : numpy.ndarray of shape (k, nx)
 
         Returns
         -------
-        numpy.ndarray
+        numpy.ndarray of shape (k, nx)
             ``out``, the signal in the unit of the sample.
         """
         low, part = self._low[rows], self._part[rows]
@@ -214,7 +214,7 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, stri
     -------
     indices : numpy.ndarray
         Indices in the flattened block, int.
-    light : numpy.ndarray
+    light : numpy.ndarray of the same shape, float32
         Their expected signal.
     """
     indices, deviation = _candidates(image, background, variance, scratch, strip or len(variance))

@@ -92,7 +92,7 @@ def expected_noise(sigmas):
 
     Parameters
     ----------
-    sigmas : numpy.ndarray
+    sigmas : numpy.ndarray of any shape
         Standard errors of a sample of pixels.
 
     Returns

@@ -149,7 +149,7 @@ class PixelVariance:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray
+        rows : slice or numpy.ndarray of int, shape (k,)
             Rows of the image.
         light : numpy.ndarray
             (k, nx): the expected signal of the calibrated pixels, never negative.

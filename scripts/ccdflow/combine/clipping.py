@@ -404,7 +404,7 @@ def solve_exactly(values, recipe, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of shape (n, k), float64
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
     noise : PixelNoise, optional

@@ -37,7 +37,7 @@ def open_image(source):
 
     Parameters
     ----------
-    source : numpy.ndarray or ccdflow.combine.member_reader.Member
+    source : numpy.ndarray of shape (ny, nx), or ccdflow.combine.member_reader.Member
 
     Returns
     -------
@@ -135,7 +135,7 @@ class Preparation:
         ----------
         values : numpy.ndarray
             Shape ``(n, k)``.
-        places : slice or numpy.ndarray of int
+        places : slice or numpy.ndarray of int, shape (k,)
             Indices of the pixels in the image.
         """
         for pixels, factors, _ in self.terms:

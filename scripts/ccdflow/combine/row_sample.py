@@ -29,7 +29,7 @@ def sampled_rows(ny, nx, n, *, wanted=128, itemsize=4):
 
     Returns
     -------
-    numpy.ndarray of int
+    numpy.ndarray of int, shape (k,)
         At most about `wanted` rows, fewer for very many frames.
     """
     affordable = _SAMPLE_BYTES // (n * nx * itemsize)

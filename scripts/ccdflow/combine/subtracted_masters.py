@@ -29,7 +29,7 @@ class SubtractedMaster:
     ----------
     pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the frames.
-    uncertainty : numpy.ndarray, Member, float or None
+    uncertainty : numpy.ndarray of shape (ny, nx), Member, float or None
         Its standard error; None if unknown.
     seconds : float or None
         Exposure time of a dark; None for a bias.
@@ -50,7 +50,7 @@ class SubtractedMaster:
 
         Parameters
         ----------
-        rows : numpy.ndarray of int, optional
+        rows : numpy.ndarray of int, shape (k,), optional
             Rows to use; default: all.
 
         Returns

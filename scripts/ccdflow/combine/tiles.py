@@ -196,7 +196,7 @@ class CombineJob:
 
         Parameters
         ----------
-        places : numpy.ndarray of int or slice
+        places : numpy.ndarray of int, shape (k,), or slice
             Indices of the pixels (float64 result), or a slice (result in the type of the members).
 
         Returns
@@ -395,7 +395,7 @@ class _Worker:
 
         Returns
         -------
-        numpy.ndarray of int
+        numpy.ndarray of int, shape (k,)
             Indices of the loaded pixels, all of them checked, that are not proved.
         """
         job, totals, width = self.job, self.totals, stop - start

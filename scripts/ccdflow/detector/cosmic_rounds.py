@@ -38,7 +38,7 @@ def with_margin(values, dtype=np.float32):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of shape (ny + 12, nx + 12)
         Of 12 rows and columns more.
     """
     return np.pad(values.astype(dtype, copy=False), _MARGIN, mode="reflect")

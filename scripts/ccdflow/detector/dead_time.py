@@ -112,7 +112,7 @@ def cell_sums(values, rows, shape):
     sums : numpy.ndarray
         (n, rows of cells, cells in a row), float64; 0 in cells that the rows do not touch.
     count : numpy.ndarray
-        Likewise, without the first axis.
+        (rows of cells, cells in a row), likewise.
     """
     y_edges, x_edges = cell_edges(shape[0]), cell_edges(shape[1])
     good = np.isfinite(values).all(axis=0)
@@ -140,9 +140,9 @@ class FlatSeries:
     means : list of numpy.ndarray
         Of each image, (n, rows of cells, cells in a row), adu above bias and dark; NaN in a cell
         without good pixels.
-    variances : list of numpy.ndarray
+    variances : list of numpy.ndarray of the same shapes
         Of these means, adu^2: the scatter of the flats corrects their level.
-    counts : list of numpy.ndarray
+    counts : list of numpy.ndarray of the same shapes
         Good pixels of each cell.
     """
 
@@ -326,7 +326,7 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
 
     Parameters
     ----------
-    excess, error : numpy.ndarray
+    excess, error : numpy.ndarray of shape (rows of cells, cells in a row)
         Of the cells of one image, see `DeadTime`.
     mean : float
         Mean dead time, seconds. With NaN the frame keeps its mean, and differences between pixels

@@ -111,7 +111,7 @@ def frame_statistics(image, overscan=()):
     ----------
     image : numpy.ndarray
         Shape ``(ny, nx)``, adu; NaN is ignored. At least 8 x 8 pixels.
-    overscan : sequence of float or numpy.ndarray
+    overscan : sequence of float, or numpy.ndarray of shape (k,)
         Overscan levels that were subtracted, in adu; empty if there was no overscan.
 
     Returns
@@ -148,7 +148,7 @@ class CleanImage:
     ----------
     values : numpy.ndarray of shape (ny, nx)
         Less the mean level; 0 where `good` is False.
-    good : numpy.ndarray of bool
+    good : numpy.ndarray of shape (ny, nx), bool
     level : float
         The mean of the good pixels.
     """

@@ -35,7 +35,7 @@ def star_width(image, *, step, small, top=math.inf):
         Shape (ny, nx); may be a memory map.
     step : int
         Pixels of the image along a pixel of the small one.
-    small : numpy.ndarray
+    small : numpy.ndarray of shape (rows, columns)
         The small image, finite or NaN.
     top : float, optional
         Peaks from this value on are left out as saturated.

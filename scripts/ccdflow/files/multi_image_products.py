@@ -339,7 +339,7 @@ def swap(block):
 
     Parameters
     ----------
-    block : numpy.ndarray
+    block : numpy.ndarray of any shape
         Native int16, float32 or float64.
 
     Returns

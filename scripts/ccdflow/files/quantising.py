@@ -41,7 +41,7 @@ class Quantised:
 
     Attributes
     ----------
-    numbers : numpy.ndarray
+    numbers : numpy.ndarray of shape (k,)
         int32, the pixels in their order; `EMPTY` where there is no value.
     step, zero : float
     """
@@ -143,7 +143,7 @@ def restored_pixels(quantised, start):
 
     Returns
     -------
-    numpy.ndarray, float32
+    numpy.ndarray of shape (k,), float32
         NaN where a pixel is empty.
     """
     numbers = quantised.numbers

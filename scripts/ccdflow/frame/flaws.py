@@ -111,7 +111,7 @@ def flag_of(sample, offset, amplifier):
 
     Parameters
     ----------
-    sample : numpy.ndarray
+    sample : numpy.ndarray of any shape
         Stored pixels of its data region, see `sampling_steps`.
     offset : int
         To be added to the stored pixels.

@@ -23,14 +23,14 @@ class Overscan:
 
     Attributes
     ----------
-    levels : numpy.ndarray
+    levels : numpy.ndarray of shape (k,)
         The subtracted level, adu: one for each row, one for each column, or a single one.
     level : float
         Mean of ``levels``, adu.
     noise : float
         Standard deviation of an overscan pixel about the level of its row or column, adu, after
         clipping at 5 sigma; the only estimate of the read noise from this frame alone.
-    own : numpy.ndarray
+    own : numpy.ndarray of shape (k,)
         The statistic of each row or column itself, adu; equal to ``levels`` without a model.
     """
 
@@ -45,7 +45,7 @@ def measure_overscan(strips, amplifier, recipe):
 
     Parameters
     ----------
-    strips : list of numpy.ndarray
+    strips : list of numpy.ndarray of shape (ny, nx)
         Its strips in native byte order, adu, each as long as its data; pixels that are not finite
         are ignored.
     amplifier : ccdflow.camera.geometry.Amplifier
@@ -147,7 +147,7 @@ def check_levels(levels, amplifier):
 
     Parameters
     ----------
-    levels : numpy.ndarray
+    levels : numpy.ndarray of shape (k,)
         Adu, one a row or column of the data.
     amplifier : ccdflow.camera.geometry.Amplifier
         Its overscan is named in the error.

@@ -22,14 +22,14 @@ def native_values(part, offset):
 
     Parameters
     ----------
-    part : numpy.ndarray
+    part : numpy.ndarray of any shape
         Stored pixels, any byte order.
     offset : int
         To be added to the stored pixels: 0, 2**15, 2**31 or 2**63.
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of the same shape
     """
     if not offset:
         return part.astype(part.dtype.newbyteorder("="), copy=False)
@@ -73,7 +73,7 @@ def is_exact(dtype, levels):
     ----------
     dtype : numpy.dtype
         Of the raw pixels.
-    levels : numpy.ndarray or None
+    levels : numpy.ndarray of shape (k,), or None
         Adu; None where none is subtracted.
 
     Returns
@@ -115,7 +115,7 @@ def to_big_endian(out):
 
     Parameters
     ----------
-    out : numpy.ndarray
+    out : numpy.ndarray of any shape
         Native float32 or float64; afterwards its bytes are those of the FITS file.
 
     Returns

@@ -133,7 +133,7 @@ def small_image(image):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of shape (rows, columns)
         float32.
     """
     small = SmallImage(image.shape)

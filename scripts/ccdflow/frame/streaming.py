@@ -32,7 +32,7 @@ class Streamed:
     ----------
     reduced : ccdflow.frame.reduction.Reduced
         Its image has shape, type and checksum sum, but only a placeholder for the pixels.
-    sample : numpy.ndarray
+    sample : numpy.ndarray of shape (k, nx)
         Some rows of the product, native byte order, as selected by
         `ccdflow.combine.row_sample.sampled_rows`.
     """

@@ -86,7 +86,7 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
 
     Parameters
     ----------
-    lines : numpy.ndarray
+    lines : numpy.ndarray of shape (rows, columns)
         Pixels of its frame that `sampled_lines` selects, adu.
     strips : list of numpy.ndarray
         Its strips, adu, as for `ccdflow.frame.overscan.measure_overscan`.

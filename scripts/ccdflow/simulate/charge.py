@@ -57,7 +57,7 @@ def bend(electrons, nonlinearity, full_scale):
 
     Parameters
     ----------
-    electrons : numpy.ndarray
+    electrons : numpy.ndarray of any shape
     nonlinearity : float
         Part that is missing at `full_scale`; half of it is missing at half of that.
     full_scale : float
@@ -65,7 +65,7 @@ def bend(electrons, nonlinearity, full_scale):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of the same shape
         In adu, as the charge.
     """
     return electrons * (1 - nonlinearity * electrons / full_scale)

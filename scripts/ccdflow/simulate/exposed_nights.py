@@ -260,7 +260,7 @@ def read_night(folder):
     Returns
     -------
     dict of str to numpy.ndarray
-        By the names in the table of this module.
+        By the names in the table of this module, with their shapes.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def write_arrays(path, arrays):
     Parameters
     ----------
     path : path-like
-    arrays : dict of str to numpy.ndarray
+    arrays : dict of str to numpy.ndarray of any shape
     """
     with atomic_write.Part(path, buffered=True) as part:
         np.savez(part.file, **arrays)

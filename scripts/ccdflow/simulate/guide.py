@@ -36,7 +36,7 @@ class Realisation:
         Light in a pixel of response 1, electrons.
     stars : numpy.ndarray of shape (n, 3)
         Row, column (zero-based, among the science pixels) and electrons.
-    leak : numpy.ndarray
+    leak : numpy.ndarray of shape (k,)
         Light in each leaked column, adu; the nearest to the science pixels first.
     cosmics : numpy.ndarray of shape (n, 3)
         Row, column and electrons of each pixel that a cosmic ray hit.
@@ -118,7 +118,7 @@ def render(camera, detector, frame, drawn, *, response=None):
     detector : Detector
     frame : LogLine
     drawn : Realisation
-    response : numpy.ndarray, optional
+    response : numpy.ndarray of shape (ny, nx), optional
         `flat_response` in the frame's filter; needed where light fell on the detector.
 
     Returns

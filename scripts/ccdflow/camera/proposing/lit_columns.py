@@ -181,7 +181,7 @@ def without_drift(image, strip, read_noise):
 
     Returns
     -------
-    image : numpy.ndarray
+    image : numpy.ndarray of shape (rows, columns)
         The same where there is no drift to speak of.
     error : float
         Offsets of whole rows, rms, adu.

@@ -47,12 +47,12 @@ def high_parts(sums):
 
     Parameters
     ----------
-    sums : numpy.ndarray
+    sums : numpy.ndarray of shape (k, nx), float32
         As `sums_of_parts` returns them.
 
     Returns
     -------
-    numpy.ndarray of bool
+    numpy.ndarray of shape (k, nx), bool
     """
     # Imported here, because scipy adds 0.15 s to the start of runs that need none of it.
     from scipy import ndimage
@@ -79,6 +79,6 @@ def expand(parts, ny):
 
     Returns
     -------
-    numpy.ndarray of bool
+    numpy.ndarray of shape (ny, nx), bool
     """
     return np.repeat(parts, ROWS, axis=0)[:ny]

@@ -41,8 +41,8 @@ def split_levels(levels):
     Returns
     -------
     (numpy.ndarray, numpy.ndarray) or None
-        Indices of the faint and the bright ones; None where they are of one level, or a level has
-        fewer than two.
+        Indices of the faint and the bright ones, (k,) each; None where they are of one level, or a
+        level has fewer than two.
     """
     levels = np.asarray(levels, float)
     order = np.argsort(levels, kind="stable")

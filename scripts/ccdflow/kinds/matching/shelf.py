@@ -45,9 +45,9 @@ class Shelf:
         Seconds; NaN where it is not known.
     bias_variances : numpy.ndarray of shape (n,)
         Of the bias that was subtracted from the members.
-    exposures : numpy.ndarray
+    exposures : numpy.ndarray of shape (k,)
         Each exposure time once.
-    temperatures : tuple of numpy.ndarray
+    temperatures : tuple of numpy.ndarray of shape (k,)
         Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
         not known.
     pairs : numpy.ndarray of shape (n,)
@@ -183,7 +183,7 @@ def is_too_long(scale, scale_up):
 
     Parameters
     ----------
-    scale : float or numpy.ndarray
+    scale : float or numpy.ndarray of any shape
     scale_up : float
         The factor that is allowed.
 

@@ -56,14 +56,14 @@ def temperature_differences(set_points, sensors, degrees):
 
     Parameters
     ----------
-    set_points, sensors : numpy.ndarray
+    set_points, sensors : numpy.ndarray of shape (n,)
         Of the masters, NaN where they are not known.
     degrees : (float or None, float or None)
         Set point and sensor of the frame.
 
     Returns
     -------
-    numpy.ndarray of float64
+    numpy.ndarray of shape (n,), float64
         At least 0.
     """
     by_set_point = np.abs(set_points - number_or_nan(degrees[0]))
@@ -85,14 +85,14 @@ def degrees_warmer(set_points, sensors, degrees, rules):
 
     Parameters
     ----------
-    set_points, sensors : numpy.ndarray
+    set_points, sensors : numpy.ndarray of shape (n,)
     degrees : (float or None, float or None)
         Set point and sensor of the frame.
     rules : ccdflow.kinds.matching.candidates.Rules
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of shape (n,)
         Degrees, of each master.
     """
     by_set_point = set_points - number_or_nan(degrees[0])

@@ -155,7 +155,7 @@ class Terms:
     shelf : Shelf
     places : numpy.ndarray of int of shape (n,)
         Of each master its place on the shelf: oldest first, undated ones last.
-    dated : numpy.ndarray
+    dated : numpy.ndarray of shape (k,)
         The days of those that have one.
     scale : numpy.ndarray of shape (n,)
     exact, up, known : numpy.ndarray of bool of shape (n,)
@@ -242,7 +242,7 @@ class Terms:
 
         Returns
         -------
-        slice or numpy.ndarray of int
+        slice or numpy.ndarray of int, shape (k,)
         """
         count, dated = len(self.places), self.dated
         if math.isnan(day) or math.isinf(reach):

@@ -31,7 +31,7 @@ def write_small_picture(context, row, job, image):
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
     job : ccdflow.run.job.Job
-    image : numpy.ndarray
+    image : numpy.ndarray of shape (rows, columns)
         Its small image, float32, adu.
     """
     path = f"{context.results}/{paths.small_picture(row.night, job.product)}"

@@ -131,7 +131,7 @@ def check_image(image, title, name):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of shape (ny, nx)
     title : str
         The name of the image in the error.
     name : str
@@ -253,13 +253,12 @@ def middle_half(pixels, *, axis):
 
     Parameters
     ----------
-    pixels : numpy.ndarray
+    pixels : numpy.ndarray of any shape
     axis : int
 
     Returns
     -------
-    numpy.ndarray, float64
-        Without that axis.
+    numpy.ndarray of the shape without that axis, float64
     """
     values = np.moveaxis(np.asarray(pixels, dtype=np.float32), axis, 0)
     if not np.isfinite(values).all():
@@ -274,13 +273,12 @@ def medians(pixels, *, axis):
 
     Parameters
     ----------
-    pixels : numpy.ndarray
+    pixels : numpy.ndarray of any shape
     axis : int
 
     Returns
     -------
-    numpy.ndarray, float64
-        Without that axis.
+    numpy.ndarray of the shape without that axis, float64
     """
     values = np.asarray(pixels, dtype=float)
     if np.isfinite(values).all():

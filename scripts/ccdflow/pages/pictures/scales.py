@@ -165,7 +165,7 @@ def scale_of(values, kind):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of any shape
     kind : {'linear', 'asinh'}
 
     Returns

@@ -75,11 +75,11 @@ class ExpectedMask:
         ----------
         bit : int
             Of the mask.
-        where : numpy.ndarray of bool
+        where : numpy.ndarray of the shape of the place, bool
             The pixels of the place that must have it.
         place : index, optional
             The part of the image; all of it by default.
-        possible : numpy.ndarray of bool, optional
+        possible : numpy.ndarray of the same shape, bool, optional
             Further pixels that may have it.
         """
         self.must[place][where] |= bit

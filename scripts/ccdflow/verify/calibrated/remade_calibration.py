@@ -85,7 +85,7 @@ class CalibratedImage:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray
+        rows : slice or numpy.ndarray of int, shape (k,)
             Of the image.
 
         Returns
@@ -179,7 +179,7 @@ def saturated_pixels(image, cards, header, readouts, *, more=0.0):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of shape (ny, nx)
     cards, header : astropy.io.fits.Header
         Of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier

@@ -117,6 +117,7 @@ class VarianceTerms:
         Returns
         -------
         (numpy.ndarray, numpy.ndarray)
+            Each of the shape of the part.
         """
         plane, first = self.planes["dark"], readout.place[0].start
         variance = plane.errors[place].astype(np.float64) ** 2
@@ -182,18 +183,18 @@ class VarianceTerms:
 
         Parameters
         ----------
-        before : numpy.ndarray
+        before : numpy.ndarray of any shape
             Variance without light, before the flat.
-        light : numpy.ndarray
+        light : numpy.ndarray of the same shape
             In the product's unit, after the flat.
-        flat, of_flat : numpy.ndarray or float
+        flat, of_flat : numpy.ndarray of the same shape, or float
             The flat and its relative variance.
-        photon : numpy.ndarray or float
+        photon : numpy.ndarray of the same shape, or float
             Variance of a unit of light.
 
         Returns
         -------
-        numpy.ndarray
+        numpy.ndarray of the same shape
         """
         flat_light = light * flat
         return before + flat_light**2 * of_flat + flat_light * photon

@@ -20,12 +20,12 @@ def part_in_rows(place, rows):
     ----------
     place : (slice, slice)
         In the image.
-    rows : slice or numpy.ndarray of int
+    rows : slice or numpy.ndarray of int, shape (k,)
         Rows of the image.
 
     Returns
     -------
-    (slice or numpy.ndarray, slice)
+    (slice or numpy.ndarray of int, shape (k,); slice)
     """
     if not isinstance(rows, slice):
         indices = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))
@@ -45,7 +45,7 @@ def middle_of(stack, keep, method):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of shape (...)
     """
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")
@@ -67,7 +67,7 @@ def standard_errors(stack, kept, method):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of shape (...)
     """
     values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):

@@ -70,7 +70,7 @@ def rows_measured_on(ny, nx, count, row_count):
 
     Returns
     -------
-    numpy.ndarray of int
+    numpy.ndarray of int, shape (k,)
     """
     affordable = _SAMPLE_BYTES // (count * nx * 4)
     row_count = min(row_count, max(affordable, min(16, 5 * affordable)))
@@ -237,7 +237,7 @@ def combination(values, account):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of shape (...)
     """
     return _combination(values, *_combining_settings(account))
 

@@ -40,7 +40,7 @@ class RemadeRows:
     ----------
     image : numpy.ndarray
         (ny, nx), float64.
-    other : numpy.ndarray
+    other : numpy.ndarray of shape (ny, nx)
         The same, with values near the limit of rejection kept, where `image` rejects them.
     scale : float
         The largest value that went into a sum: float32 is rounded at its scale.
@@ -48,7 +48,7 @@ class RemadeRows:
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
     rejected : (numpy.ndarray, numpy.ndarray)
         How many values of each pixel are rejected in `image` and in `other`.
-    invalid : numpy.ndarray
+    invalid : numpy.ndarray of shape (ny, nx), int
         How many are not finite.
     variances : (numpy.ndarray, numpy.ndarray) or None
         By the noise model, of the mean of the kept values; the second where a decision on its
@@ -161,7 +161,7 @@ def prepare_rows(account, results, hdu, rows):
     account : ccdflow.verify.reading.accounts.CombinedAccount
     results : pathlib.Path
     hdu : int
-    rows : slice or numpy.ndarray
+    rows : slice or numpy.ndarray of int, shape (k,)
 
     Returns
     -------

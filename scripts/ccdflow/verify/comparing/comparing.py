@@ -170,7 +170,7 @@ def check_bits(mask, possible):
     ----------
     mask : numpy.ndarray
         (ny, nx), whole numbers.
-    possible : int or numpy.ndarray
+    possible : int or numpy.ndarray of shape (ny, nx)
         The bits, of all pixels or of each.
     """
     if wrong := np.count_nonzero(mask & ~np.asarray(possible, mask.dtype)):
@@ -209,7 +209,7 @@ def other_bits(product, again):
 
     Parameters
     ----------
-    product, again : numpy.ndarray
+    product, again : numpy.ndarray of any shape
         The product's pixels, and those made again.
 
     Returns
@@ -255,13 +255,13 @@ def difference_within(image, again, dtype, steps, scale=1.0, *, more=0.0):
 
     Parameters
     ----------
-    image, again : numpy.ndarray
+    image, again : numpy.ndarray of any shape
         The product's pixels, and those made again.
     dtype : dtype
         Type whose steps count.
     steps : float
         Allowed steps.
-    scale : float or numpy.ndarray
+    scale : float or numpy.ndarray of the same shape
         Least value at which a step is taken.
     more : float
         Allowed beside the steps, adu.

@@ -63,9 +63,9 @@ class PixelLines:
 
     Attributes
     ----------
-    rate, error : numpy.ndarray
+    rate, error : numpy.ndarray of shape (...)
         (...,): electrons a second.
-    offset, offset_error, misfit, scatter : numpy.ndarray
+    offset, offset_error, misfit, scatter : numpy.ndarray of shape (...)
         Electrons without exposure, and the error; chi^2 of the exposures about the line, and of the
         frames about the means of their exposures.
     """

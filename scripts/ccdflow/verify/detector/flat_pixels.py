@@ -83,7 +83,7 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
     Parameters
     ----------
     pairs : iterable of (numpy.ndarray, numpy.ndarray)
-        Pixels of a combined flat and their errors, infinite where they do not count.
+        Pixels of a combined flat and their errors, (ny, nx) each, infinite where they do not count.
     bits : OpenBits
         Changed in place.
     low_sigma : float
@@ -189,7 +189,7 @@ def faint_and_bright(levels):
     Returns
     -------
     (numpy.ndarray, numpy.ndarray) or None
-        Sorted indices into ``levels``.
+        Sorted indices into ``levels``, (k,) each.
     """
     order = np.argsort(levels, kind="stable")
     if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
@@ -289,7 +289,7 @@ def weak_pixels(sigma):
     Returns
     -------
     (numpy.ndarray, numpy.ndarray)
-        Flat indices of the weak pixels, and of those that float32 may count among them.
+        Flat indices of the weak pixels, and of those that float32 may count among them, (k,) each.
     """
     flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
     return tuple(np.flatnonzero(flat < -_WEAK - sign * NEAR) for sign in (1, -1))

@@ -122,7 +122,7 @@ class NightMaster:
         hdu : int
         suffix : str
             Number behind the names of its extensions.
-        rows : numpy.ndarray of int
+        rows : numpy.ndarray of int, shape (k,)
 
         Returns
         -------

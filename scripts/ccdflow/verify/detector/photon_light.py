@@ -43,6 +43,7 @@ def tiles(ny, size=_TILE):
     Returns
     -------
     (numpy.ndarray, list of numpy.ndarray)
+        Of int, (k + 1,) and (rows in a tile,).
     """
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
@@ -120,7 +121,6 @@ def lines_between_middles(middles, values, places):
     middles = np.asarray(middles)
     if len(middles) == 1:
         return np.repeat(values, len(places), axis=0)
-    middles = np.asarray(middles)
     upper = np.clip(np.searchsorted(middles, places), 1, len(middles) - 1)
     lower = upper - 1
     part = (places - middles[lower]) / (middles[upper] - middles[lower])
@@ -139,15 +139,15 @@ class MeasuredLight:
 
     Attributes
     ----------
-    places : numpy.ndarray
+    places : numpy.ndarray of int, shape (k,)
         Their places in the block, flattened.
-    light : numpy.ndarray
+    light : numpy.ndarray of shape (k,)
         Their own light.
     others : numpy.ndarray
         (4, k): what they would have if a decision had gone the other way.
-    near : numpy.ndarray
+    near : numpy.ndarray of shape (k,)
         How near the nearest decision was: 0 on its limit.
-    brightest : numpy.ndarray
+    brightest : numpy.ndarray of shape (k,)
         The largest of the pixel and its neighbours: light is rounded as that is.
     """
 

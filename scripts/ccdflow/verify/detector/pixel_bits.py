@@ -55,7 +55,7 @@ class OpenBits:
         ----------
         bit : int
             Of the mask.
-        value, limit : numpy.ndarray or float
+        value, limit : numpy.ndarray of the shape of the place, or float
             Of the pixels of the place. A value that is NaN is above no limit.
         place : index, optional
             Part of the image.
@@ -72,7 +72,7 @@ class OpenBits:
         Parameters
         ----------
         bit : int
-        must, may : numpy.ndarray of bool
+        must, may : numpy.ndarray of the shape of the place, bool
             Of the pixels of the place.
         place : index, optional
         """

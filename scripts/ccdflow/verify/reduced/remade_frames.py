@@ -247,7 +247,7 @@ def turn_image(image, flip):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of shape (ny, nx)
     """
     return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
 
