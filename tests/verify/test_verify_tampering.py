@@ -514,7 +514,11 @@ def test_a_header_too_odd_to_follow_is_no_success_and_says_why(copy):
 
 def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(night):
     """A new kind in a folder of images cannot be forgotten; those of pages and tables are none."""
-    kinds = {kind.name for kind in CHAIN if kind.place.endswith("/") and kind.place != "nights/"}
+    kinds = {
+        kind.name
+        for kind in CHAIN
+        if kind.path_prefix.endswith("/") and kind.path_prefix != "nights/"
+    }
     assert kinds == set(verdicts.VERIFIERS)
     products = noted_records(night[1])
     assert {kind for kind, *_ in products.values()} == set(MADE)

@@ -28,13 +28,13 @@ class BadPixels(Kind):
     short = "maps of bad pixels"
     todo = "make"
     takes_all_cores = True
-    place = "detector/"
+    path_prefix = "detector/"
     version = 4
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
         """Tell whether a path is that of a map."""
-        return product.startswith(self.place) and product.count("/") == 2
+        return product.startswith(self.path_prefix) and product.count("/") == 2
 
     def plan(self, planner):
         """Want the map of each detector and epoch."""

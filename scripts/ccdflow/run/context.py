@@ -45,7 +45,7 @@ class Lookup(StrEnum):
     GEOMETRY = "geometry"
     PROFILE = "profile"
     SPELLED = "spelled"
-    TELLING = "telling"
+    DISTINGUISHING_CARDS = "cards that tell masters apart"
     MAPS_BY_NIGHT = "maps by night"
     PIXELS_BY_NIGHT = "pixels by night"
     PIXELS_FOR = "pixels for"
