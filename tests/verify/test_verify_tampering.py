@@ -22,7 +22,7 @@ from ccdflow.run import host, ledger
 from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
-from ccdflow.verify.reading.outcome import NotedProduct
+from ccdflow.verify.reading.verdict import NotedProduct
 
 REJECTED = (
     "ccdflow: amplifier B: 12 % of the values were rejected, where noise alone would have 1 %"

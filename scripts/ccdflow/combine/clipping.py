@@ -470,8 +470,8 @@ def _lower_median(values, keep):
     """
     ordered = np.sort(np.where(keep, values, np.inf), axis=0)
     counts = np.count_nonzero(keep, axis=0)
-    place = np.maximum((counts - 1) // 2, 0)
-    centre = np.take_along_axis(ordered, place[None], axis=0)[0]
+    middle_index = np.maximum((counts - 1) // 2, 0)
+    centre = np.take_along_axis(ordered, middle_index[None], axis=0)[0]
     return np.where(counts > 0, centre, np.nan)
 
 

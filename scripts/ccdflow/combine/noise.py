@@ -87,7 +87,7 @@ class LightGrid:
     region : ccdflow.combine.pixel_region.PixelRegion
         Of the amplifier.
     rows, columns : numpy.ndarray
-        Shapes ``(k,)`` and ``(m,)``: the places of the values in the amplifier, ascending.
+        Shapes ``(k,)`` and ``(m,)``: the positions of the values in the amplifier, ascending.
     values : numpy.ndarray
         Shape ``(k, m)``, in the unit of the members.
     """
@@ -152,15 +152,15 @@ class LightGrid:
         return lines[low, columns] + part * steps[low, columns]
 
 
-def _between_knots(knots, places):
-    """Return the knot before each place, and the fraction of the way from it to the next one.
+def _between_knots(knots, positions):
+    """Return the knot before each position, and the fraction of the way from it to the next one.
 
     Before the first and behind the last knot the fraction is less than 0 or more than 1.
     """
     if len(knots) == 1:
-        return np.zeros(len(places), int), np.zeros(len(places))
-    low = np.clip(np.searchsorted(knots, places, side="right") - 1, 0, len(knots) - 2)
-    return low, (places - knots[low]) / (knots[low + 1] - knots[low])
+        return np.zeros(len(positions), int), np.zeros(len(positions))
+    low = np.clip(np.searchsorted(knots, positions, side="right") - 1, 0, len(knots) - 2)
+    return low, (positions - knots[low]) / (knots[low + 1] - knots[low])
 
 
 @dataclass(frozen=True)

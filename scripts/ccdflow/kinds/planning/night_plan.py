@@ -346,7 +346,7 @@ class StepWithMaster(NamedTuple):
         Whether the electrons of the master are measured.
     reasons : list of str
         How near the master is, and how it is applied.
-    place : int
+    rank : int
         Of the master among the candidates, from 0.
     rival : str
         The product of the next candidate; '' without one.
@@ -361,7 +361,7 @@ class StepWithMaster(NamedTuple):
     variance: float
     is_measured: bool
     reasons: list[str]
-    place: int
+    rank: int
     rival: str
     why_lost: str
 
@@ -424,7 +424,7 @@ def plain_step(context, answer):
         variance=use.variance,
         is_measured=use.is_measured,
         reasons=reasons_of(answer, shelves.rules(context)),
-        place=step.uses.index(use),
+        rank=step.uses.index(use),
         rival="" if rival is None else rival.product,
         why_lost=why_lost,
     )

@@ -38,10 +38,10 @@ def ageing_picture(series, *, title, explanation):
     wide = (WIDTH - 3 * LEFT) / 2
     rows = (len(series) + 1) // 2
     with drawing():
-        figure, place = new_figure(title, explanation, height=_STEP * rows)
+        figure, make_axes = new_figure(title, explanation, height=_STEP * rows)
         for number, (name, unit, points, in_use) in enumerate(series):
             left, top = LEFT + number % 2 * (wide + LEFT), 0.3 + _STEP * (number // 2)
-            axes = place((left, top, wide, _PANEL))
+            axes = make_axes((left, top, wide, _PANEL))
             days, excess, errors = np.array(points, float).T
             axes.errorbar(
                 days, excess, errors, fmt="o", color=SERIES[0], markersize=3, linewidth=0.8

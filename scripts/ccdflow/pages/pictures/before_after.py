@@ -228,9 +228,9 @@ def _say_off_scale(panel, values, unit):
     farthest = beyond[np.argmax(np.abs(beyond - (low + high) / 2))]
     is_left = bool(np.isin(values[: values.size // 2], beyond).any())
     left, top, right, bottom = panel.corners
-    place = left + 9 if is_left else right - 9
+    x = left + 9 if is_left else right - 9
     # Below the words "image" and "used" at the upper edge.
     y = panel.between_lines(top + max(24, round(0.16 * (bottom - top))), 2 * _TEXT_LINE)
     for line, text in enumerate(("off scale:", f"{farthest:.0f} {unit}")):
         anchor = "la" if is_left else "ra"
-        panel.raster.text(place, y + _TEXT_LINE * line, text, MUTED, points=NUMBER, anchor=anchor)
+        panel.raster.text(x, y + _TEXT_LINE * line, text, MUTED, points=NUMBER, anchor=anchor)

@@ -73,10 +73,10 @@ def image_rows(rows, *, title, explanation, scale="linear"):
         for number, (headline, own) in enumerate(line):
             left = number * WIDTH / pairs
             write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
-            for place, (small, unit, name) in enumerate(own):
-                shift = place * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
+            for index, (small, unit, name) in enumerate(own):
+                shift = index * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
                 box = left + LEFT + shift, top + 0.5, widest, height
-                draw_image(raster, box, small, unit, name, scale=scale, has_rows=not place)
+                draw_image(raster, box, small, unit, name, scale=scale, has_rows=not index)
         top += height + 1.05
     return raster.png()
 

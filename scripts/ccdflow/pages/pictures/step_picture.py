@@ -101,11 +101,11 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
         " profile."
     )
     with drawing():
-        figure, place = new_figure(
+        figure, make_axes = new_figure(
             title, explanation, height=NIGHTS_STEP * len(panels) + _BELOW_LAST
         )
         for row, panel in enumerate(panels):
-            axes = place(night_panel_box(row))
+            axes = make_axes(night_panel_box(row))
             unit = f"less median, {panel.unit}" if panel.is_level else "over median"
             label_axes(axes, panel.words[0].upper() + panel.words[1:], "", unit)
             _draw_lines(axes, panel, where)

@@ -23,8 +23,8 @@ from ccdflow.verify.comparing.amplifiers import tails_of
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
-from ccdflow.verify.reading.outcome import MODEL, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
+from ccdflow.verify.reading.verdict import MODEL, OLDER, CannotRemake
 
 # Part by which a limit is moved, to see which values are decided by the rounding.
 _ON_LIMIT = 5e-4
@@ -511,8 +511,8 @@ def _light_of_noise(centre, light, fixed, slope, count):
 
 def _lower_median(stack, keep):
     ordered = np.sort(np.where(keep, stack, np.inf), axis=0)
-    place = np.maximum((keep.sum(axis=0) - 1) // 2, 0)
-    return np.take_along_axis(ordered, place[None], axis=0)[0]
+    middle_index = np.maximum((keep.sum(axis=0) - 1) // 2, 0)
+    return np.take_along_axis(ordered, middle_index[None], axis=0)[0]
 
 
 def _noise_terms(models, rows, shape, lacking="MODRN"):
