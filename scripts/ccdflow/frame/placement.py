@@ -69,7 +69,7 @@ def axes(amplifier):
 
 
 def _axis_shift(first, last, start, flipped):
-    """Return the `AxisShift` of raw pixels from first to last that begin at a start in the image."""
+    """Return the `AxisShift` of raw pixels that begin at `start` in the image."""
     return AxisShift(-1, start + last + 1) if flipped else AxisShift(1, start - first)
 
 
