@@ -220,7 +220,7 @@ class ExpectedLight:
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Noise of every pixel of an image: variance = fixed + slope x light.
+    """Noise of every pixel of an image: variance = read_variance + photon_slope x light.
 
     Attributes
     ----------
@@ -261,24 +261,26 @@ class NoiseModel:
         for amplifier in self.amplifiers:
             edges |= {amplifier.region.y0, amplifier.region.y1}
         starts = sorted(edges)[:-1]
-        fixed = np.full((len(starts), self.shape[1]), np.inf)
-        slope = np.zeros_like(fixed)
+        read_variance = np.full((len(starts), self.shape[1]), np.inf)
+        photon_slope = np.zeros_like(read_variance)
         for amplifier in self.amplifiers:
             rows, columns = amplifier.region.has_rows(np.array(starts)), amplifier.region.columns
-            fixed[rows, columns] = amplifier.variance_without_light
-            slope[rows, columns] = amplifier.variance_per_light
+            read_variance[rows, columns] = amplifier.variance_without_light
+            photon_slope[rows, columns] = amplifier.variance_per_light
         bands = np.searchsorted(starts, np.arange(self.shape[0]), side="right") - 1
-        return fixed, slope, bands
+        return read_variance, photon_slope, bands
 
     def uniform_terms(self, dtype=np.float64):
-        """Return (fixed, slope) of all pixels, shape ``(1,)``; None if pixels differ."""
-        fixed, slope, _ = self._patterns
-        if (fixed != fixed[0, 0]).any() or (slope != slope[0, 0]).any():
+        """Return (read_variance, photon_slope) of all pixels, (1,) each; None if pixels differ."""
+        read_variance, photon_slope, _ = self._patterns
+        if (read_variance != read_variance[0, 0]).any() or (
+            photon_slope != photon_slope[0, 0]
+        ).any():
             return None
-        return fixed[0, :1].astype(dtype), slope[0, :1].astype(dtype)
+        return read_variance[0, :1].astype(dtype), photon_slope[0, :1].astype(dtype)
 
     def terms_at(self, positions):
-        """Return (fixed, slope) of some pixels, float64, shape ``(k,)``.
+        """Return (read_variance, photon_slope) of some pixels, float64, shape ``(k,)``.
 
         Parameters
         ----------
@@ -290,13 +292,13 @@ class NoiseModel:
         (numpy.ndarray, numpy.ndarray)
             Of shape (k,) each.
         """
-        fixed, slope, bands = self._patterns
+        read_variance, photon_slope, bands = self._patterns
         rows, columns = np.divmod(positions, self.shape[1])
         bands_of_pixels = bands[rows]
-        return fixed[bands_of_pixels, columns], slope[bands_of_pixels, columns]
+        return read_variance[bands_of_pixels, columns], photon_slope[bands_of_pixels, columns]
 
     def terms(self, start, stop, dtype=np.float64):
-        """Return (fixed, slope) of the pixels from `start` to `stop`, shape ``(stop - start,)``.
+        """Return (read_variance, photon_slope) of the pixels from `start` to `stop`.
 
         Parameters
         ----------
@@ -309,8 +311,11 @@ class NoiseModel:
         (numpy.ndarray, numpy.ndarray)
             Of shape (stop - start,) each.
         """
-        fixed, slope, bands = self._patterns
-        return tuple(_pattern_pixels(each, bands, start, stop, dtype) for each in (fixed, slope))
+        read_variance, photon_slope, bands = self._patterns
+        return tuple(
+            _pattern_pixels(each, bands, start, stop, dtype)
+            for each in (read_variance, photon_slope)
+        )
 
     def expected_between(self, start, stop, dtype=np.float64):
         """Return the expected light of the pixels from `start` to `stop`, or None.
@@ -336,9 +341,9 @@ class NoiseModel:
         return self.expected.at(*np.divmod(positions, self.shape[1]))
 
     def rows(self, rows):
-        """Return (fixed, slope) of whole rows, shape ``(k, nx)``."""
-        fixed, slope, bands = self._patterns
-        return fixed[bands[rows]], slope[bands[rows]]
+        """Return (read_variance, photon_slope) of whole rows, shape ``(k, nx)``."""
+        read_variance, photon_slope, bands = self._patterns
+        return read_variance[bands[rows]], photon_slope[bands[rows]]
 
     def scaled(self, factors):
         """Return the model with these ratios of measured to predicted noise, one an amplifier."""

@@ -209,18 +209,20 @@ class CombineJob:
         if isinstance(positions, slice):
             dtype = self.preparation.dtype
             terms = self.noise.uniform_terms(dtype)
-            fixed, slope = terms or self.noise.terms(positions.start, positions.stop, dtype)
+            read_variance, photon_slope = terms or self.noise.terms(
+                positions.start, positions.stop, dtype
+            )
             expected = self.noise.expected_between(
                 positions.start, positions.stop, self.preparation.dtype
             )
         else:
-            fixed, slope = self.noise.terms_at(positions)
+            read_variance, photon_slope = self.noise.terms_at(positions)
             expected = self.noise.expected_at(positions)
         charge = self.preparation.charge(positions)
         dark, factors = (None, None) if charge is None else charge
         return PixelNoise(
-            fixed=fixed,
-            slope=slope,
+            read_variance=read_variance,
+            photon_slope=photon_slope,
             levels=self.preparation.levels,
             dark=dark,
             factors=factors,

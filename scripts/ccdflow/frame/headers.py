@@ -215,7 +215,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         if is_numbered:
             set_card("", "AMPNAM", printable_text(amplifier.name), "amplifier")
         if is_numbered or not recipe.trim:
-            place = amplifier.place if recipe.trim else amplifier.data
+            place = recipe.region_of(amplifier)
             set_card("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
         if overscan is not None:
             used = " ".join(strip.to_fits() for strip in amplifier.overscan)

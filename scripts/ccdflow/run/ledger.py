@@ -137,7 +137,7 @@ class Record:
     product : str
         Path relative to the results folder.
     kind : str
-        frame, bias, picture, page or table.
+        The name of its kind.
     key : str
         Key of the product's sources and settings.
     status : str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import drawing, label_axes, new_figure, png_bytes
 from ccdflow.pages.pictures.style import LEFT, MUTED, SERIES, WIDTH, drawable_text
 
@@ -30,11 +29,11 @@ def ageing_picture(series, *, title, explanation):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no series.
     """
     if not series:
-        raise UserError("there are no masters to compare", remedy="leave this picture out")
+        raise ValueError("there are no masters to compare")
     wide = (WIDTH - 3 * LEFT) / 2
     rows = (len(series) + 1) // 2
     with drawing():

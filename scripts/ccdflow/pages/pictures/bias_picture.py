@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter_colour, new_picture
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable_text
@@ -78,11 +77,11 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no amplifier.
     """
     if not amplifiers:
-        raise UserError("there is no amplifier to draw", remedy="leave this picture out")
+        raise ValueError("there is no amplifier to draw")
     explanation = (
         "A sound detector keeps its level, has the read noise that is claimed for it, and is "
         "averaged down as the root of the number of frames. Structure is what the means of rows "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawable_text, font
@@ -47,11 +46,11 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no night or no kind of frame.
     """
     if not nights or not labels:
-        raise UserError("there is no night to draw", remedy="leave this picture out")
+        raise ValueError("there is no night to draw")
     raster, top = new_picture(title, explanation, _ROW * len(labels) + _AROUND_MATRIX)
     columns = max(len(nights), _FEWEST_COLUMNS)
     width = WIDTH - _LABELS - _RIGHT_OF_MATRIX

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
@@ -54,12 +53,14 @@ def image_rows(rows, *, title, explanation, scale="linear"):
 
     Raises
     ------
+    ValueError
+        If there is no row.
     UserError
-        If there is no row, or an image has not two axes.
+        If an image has not two axes.
     """
     shrunk_rows = [_shrink_images(row) for row in rows]
     if not shrunk_rows:
-        raise UserError("there is no image to draw", remedy="give at least one")
+        raise ValueError("there is no image to draw")
     is_tall = min(small.ratio for _, own in shrunk_rows for small, *_ in own) > _TALL
     pairs = 2 if is_tall and len(shrunk_rows) > 1 else 1
     widest = _NARROW if pairs == 2 else _WIDEST

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
@@ -86,12 +85,12 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no night to draw.
     """
     nights = {night for panel in panels for line in panel.lines for night in line.values}
     if not nights:
-        raise UserError("there is no night to draw", remedy="leave this picture out")
+        raise ValueError("there is no night to draw")
     nights |= {night for panel in panels for night in panel.steps} | set(epochs)
     nights = sorted(nights)
     where = dict(zip(nights, positions(nights), strict=True))

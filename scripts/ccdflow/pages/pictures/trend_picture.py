@@ -8,7 +8,6 @@ from datetime import date
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
@@ -76,11 +75,11 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no point.
     """
     if not points:
-        raise UserError("there is no night to draw", remedy="leave this picture out")
+        raise ValueError("there is no night to draw")
     nights = sorted({point.night for point in points})
     where = dict(zip(nights, positions(nights), strict=True))
     series = sorted({(point.camera, point.amplifier) for point in points})

@@ -154,7 +154,7 @@ class _RemadeImage:
     def sample(self, count):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
         rows = measuring.rows_measured_on(*self.shape, len(self.account.members), count)
-        stack, bits, _, _ = remade_combination.prepare_rows(
+        stack, bits, *_ = remade_combination.prepare_rows(
             self.account, self.results, self.hdu, rows
         )
         stack[bits != 0] = np.nan
