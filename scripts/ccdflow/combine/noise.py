@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ccdflow.combine.pixel_region import PixelRegion, check_region
+from ccdflow.camera.sections import Region
 from ccdflow.errors import UserError
 
 DIGITAL_NOISE = 1 / np.sqrt(12)
@@ -29,7 +29,7 @@ class AmplifierNoise:
     ----------
     name : str
         Its name.
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
         Its pixels in the image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
     read_noise : float or None
         Noise of a pixel without light, in the unit of the members (adu, or electrons if `gain` is
@@ -43,14 +43,14 @@ class AmplifierNoise:
     """
 
     name: str
-    region: PixelRegion
+    region: Region
     read_noise: float | None = None
     gain: float | None = None
     level_noise: float = 0.0
     factor: float = 1.0
 
     def __post_init__(self):
-        object.__setattr__(self, "region", PixelRegion(*self.region))
+        object.__setattr__(self, "region", Region.of_ends(self.region))
         for keyword, value, least in (
             ("read_noise", self.read_noise, 0.0),
             ("gain", self.gain, float(np.finfo(np.float32).tiny)),
@@ -78,13 +78,44 @@ class AmplifierNoise:
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
+def check_region(amplifier, shape):
+    """Return the region of an amplifier, if it is inside the image.
+
+    Parameters
+    ----------
+    amplifier : object
+        With its `name` and `region`, such as an `AmplifierNoise`.
+    shape : (int, int)
+        (ny, nx) of the image.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+
+    Raises
+    ------
+    UserError
+        If it is not.
+    """
+    region = amplifier.region
+    if not region.within(shape):
+        raise UserError(
+            f"the region of amplifier {amplifier.name} is not inside the image",
+            keyword="region",
+            value=astuple(region),
+            allowed=f"(y0, y1, x0, x1) within {shape}",
+            remedy="give the region in pixels of the trimmed image",
+        )
+    return region
+
+
 @dataclass(frozen=True)
 class LightGrid:
     """Smooth light of one amplifier: values on a grid, between them and beyond them a line.
 
     Attributes
     ----------
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
         Of the amplifier.
     rows, columns : numpy.ndarray
         Shapes ``(k,)`` and ``(m,)``: the positions of the values in the amplifier, ascending.
@@ -92,7 +123,7 @@ class LightGrid:
         Shape ``(k, m)``, in the unit of the members.
     """
 
-    region: PixelRegion
+    region: Region
     rows: np.ndarray
     columns: np.ndarray
     values: np.ndarray
@@ -120,14 +151,14 @@ class LightGrid:
         out : numpy.ndarray of shape (k, nx)
             Only the amplifier's own pixels are written.
         """
-        y0, y1, x0, x1 = self.region
-        start, stop = max(first, y0), min(first + len(out), y1)
+        y0, columns = self.region.y0, self.region.columns
+        start, stop = max(first, y0), min(first + len(out), self.region.y1)
         lines, steps = self._lines
         low, part = (each[start - y0 : stop - y0] for each in self._knots)
         while start < stop:
             # Rows between the same two rows of the grid.
             count = int(np.searchsorted(low, low[0], side="right"))
-            pixels = out[start - first : start - first + count, x0:x1]
+            pixels = out[start - first : start - first + count, columns]
             dtype = out.dtype.type
             np.multiply(part[:count, None].astype(dtype), steps[low[0]].astype(dtype), out=pixels)
             pixels += lines[low[0]].astype(dtype)

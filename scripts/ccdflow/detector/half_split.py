@@ -21,7 +21,7 @@ def half_split(combined, region):
     ----------
     combined : ccdflow.combine.stack.Combined
         With a sample of its members and a noise model.
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
         Of an amplifier.
 
     Returns
