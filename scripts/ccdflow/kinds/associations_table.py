@@ -17,7 +17,7 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, calibrated, reduced_product
+from ccdflow.run.context import Lookup, SameObject, calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -439,11 +439,11 @@ def _digests_by_steps(context, groups, values_of):
 
 
 def _digest_of_answer(context, values_of, answer):
-    # The answer is kept beside its hash, so that its id stays its own.
+    """Return the hash of an answer's values; frames of the same answer share it."""
     return context.planned(
-        ("step line", values_of.__name__, id(answer)),
-        lambda: (digest(values_of(context, answer)), answer),
-    )[0]
+        ("step line", values_of.__name__, SameObject(answer)),
+        lambda: digest(values_of(context, answer)),
+    )
 
 
 def table_lines(context):

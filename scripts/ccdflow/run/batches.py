@@ -438,7 +438,7 @@ def read_batch(path, chain):
         for product, job in jobs.items()
         if ledger.readable_record(results / job.done) is None
     }
-    return Session(plan.Plan(context, undone, []), dry=False)
+    return Session(plan.Plan(context, undone, []), is_dry=False)
 
 
 def batches_awaited(path):

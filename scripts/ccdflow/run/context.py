@@ -70,6 +70,28 @@ class Lookup(StrEnum):
         return not is_of_rows and not self.is_of_masters
 
 
+class SameObject:
+    """A key of `Context.planned` for one object: equal for the same object alone, which it keeps.
+
+    An object's id is given to another one once it is gone; a key that holds it cannot be.
+
+    Parameters
+    ----------
+    held : object
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held):
+        self._held = held
+
+    def __hash__(self):
+        return id(self._held)
+
+    def __eq__(self, other):
+        return isinstance(other, SameObject) and other._held is self._held
+
+
 @dataclass(frozen=True)
 class Context:
     """The context that jobs work with.
