@@ -21,7 +21,7 @@ import sys
 from ccdflow import commandline
 from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command
-from ccdflow.verify.reading.outcome import EXPECTABLE
+from ccdflow.verify.reading.verdict import EXPECTABLE
 
 
 def parse(arguments=None):

@@ -83,11 +83,11 @@ class _WithoutUnits:
         self._loader.exec_module(module)
 
 
-def _import_without_units(name, *where, **named):
+def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
     """Import as Python does; the names of `_ANNOTATIONS` become empty classes."""
-    if name == _UNITS and _ANNOTATIONS in where:
-        return SimpleNamespace(**{each: type(each, (), {}) for each in _ANNOTATIONS})
-    return builtins.__import__(name, *where, **named)
+    if name == _UNITS and names == _ANNOTATIONS:
+        return SimpleNamespace(**{unit: type(unit, (), {}) for unit in _ANNOTATIONS})
+    return builtins.__import__(name, globals_, locals_, names, level)
 
 
 def _is_being_imported(module):

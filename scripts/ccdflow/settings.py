@@ -209,8 +209,8 @@ def _check_folders(settings, folders):
         )
     for name in folders:
         # A folder of products may be a link.
-        place = Path(os.path.realpath(results / name))
-        if place == raw or place in raw.parents or raw in place.parents:
+        product_folder = Path(os.path.realpath(results / name))
+        if product_folder == raw or product_folder in raw.parents or raw in product_folder.parents:
             raise UserError(
                 "the raw folder lies where products are written",
                 file=NAME,

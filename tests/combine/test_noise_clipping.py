@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 
+from ccdflow.camera.sections import Region
 from ccdflow.combine import tiles
 from ccdflow.combine.clipping import PixelNoise, estimate, kept_by
 from ccdflow.combine.combine_recipe import CombineRecipe
@@ -395,7 +396,7 @@ def test_the_region_of_an_amplifier_has_its_places_in_an_image_and_among_rows():
     image = np.arange(24).reshape(6, 4)
     np.testing.assert_array_equal(image[region.slices], [[9, 10], [13, 14], [17, 18]])
     np.testing.assert_array_equal(region.has_rows(np.array([0, 2, 4, 5])), [0, 1, 1, 0])
-    assert region == (2, 5, 1, 3)
+    assert region == Region(2, 5, 1, 3)
 
 
 # -- by hand ---------------------------------------------------------------------------------------

@@ -48,12 +48,12 @@ def with_the_older_table(contents):
     older words for a missing file.
     """
     table = [line.split(",") for line in contents["inventory.csv"].decode().splitlines()]
-    place, status = table[0].index("grism"), table[0].index("status")
+    grism, status = table[0].index("grism"), table[0].index("status")
     for row in table:
         if row[0].endswith("/cut.fits.gz"):
             assert row[4] == "bias"
             row[2:status] = [""] * (status - 2)
-    cells = [",".join(row[:place] + row[place + 1 :]) + "\n" for row in table]
+    cells = [",".join(row[:grism] + row[grism + 1 :]) + "\n" for row in table]
     older = "orphan,the raw file is gone; its product"
     text = "".join(cells).replace("raw file missing,it was deleted or moved; its product", older)
     return {**contents, "inventory.csv": text.encode()}
@@ -185,10 +185,10 @@ class Levels(Kind):
     counted = words
     short = "lists of levels"
     stage = 2
-    place = "levels/"
+    path_prefix = "levels/"
 
     def has_name(self, product):
-        return product.startswith(self.place)
+        return product.startswith(self.path_prefix)
 
     def products_on_page(self, context, night):
         frames = [row for row in context.rows_of(night) if row.status == "ok"]
@@ -342,7 +342,7 @@ def test_each_kind_has_a_rule_words_a_block_and_a_row_in_the_documents(kind):
     assert all(kind.words), "the kind has no words"
     assert kind.words[0] != kind.words[1], "the kind has no plural"
     assert kind.todo in ("reduce", "make", "calibrate", "write")
-    assert kind.place, "the kind has no place"
+    assert kind.path_prefix, "the kind has no path prefix"
     if kind.type:
         blocks = schemas.read_schema("config.schema.json")["properties"]
         assert kind.block in blocks, "config/schemas/config.schema.json lacks its block"

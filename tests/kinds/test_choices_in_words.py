@@ -293,7 +293,7 @@ def test_steps_have_the_hashes_of_their_values_in_order(archive):
         night_plan.plain_step(context, answer) for answer in answers_of(context, group)
     )
     assert bias._fields[:3] == ("kind", "product", "lag")
-    assert (bias.kind, bias.lag, bias.scale, bias.place, bias.rival) == ("bias", 0, 1.0, 0, "")
+    assert (bias.kind, bias.lag, bias.scale, bias.rank, bias.rival) == ("bias", 0, 1.0, 0, "")
     assert digest(bias) == digest(
         ["bias", bias.product, 0, 1.0, bias.variance, False, ["own night"], 0, "", ""]
     )

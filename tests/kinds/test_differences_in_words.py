@@ -10,7 +10,7 @@ from offered_masters import frame, master
 from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.matching.rule import Masters
-from ccdflow.kinds.planning import night_plan, plan_sentences
+from ccdflow.kinds.planning import night_noise, night_plan, plan_sentences
 from ccdflow.kinds.planning.budget import BudgetedFrame, Wish
 from ccdflow.run.job import Group, Step
 
@@ -69,7 +69,7 @@ def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
     line = night_plan.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
     exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
-    noise = night_plan.GroupNoise("V 60 s", "V", (group.product,), exposure, sky_is_measured=True)
+    noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, sky_is_measured=True)
     block = night_plan.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))
     assert noise.wishes == [
         Wish("flat", 5, has_more=False, gain=0.0, gain_of_reading=0.0, is_missing=True)

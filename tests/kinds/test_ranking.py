@@ -198,11 +198,11 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
     assert min(ways.values()) > 30
 
 
-def test_the_place_of_a_master_of_several_nights_is_its_first():
+def test_the_index_of_a_master_of_several_nights_is_its_first():
     nights = "2024-03-12", "2024-03-10", "2024-03-11"
     masters = [master("bias", night) for night in nights]
     both = OfferedMaster(masters[1].product, "bias", masters[0].about, 10)
     shelf = shelf_of([masters[1], both, masters[2]])
-    place = shelf.place_of(masters[1].product)
-    assert shelf.masters[place].about.night == "2024-03-10"
-    assert shelf.place_of("bias of another setup") is None
+    index = shelf.index_of(masters[1].product)
+    assert shelf.masters[index].about.night == "2024-03-10"
+    assert shelf.index_of("bias of another setup") is None

@@ -73,7 +73,7 @@ def make_session(tmp_path):
             settings, Path(settings["raw"]), Path(settings["results"]), store, records, CHAIN,
             jobs=jobs, groups=groups,
         )  # fmt: skip
-        return Session(plan.Plan(context, jobs, []), dry=False)
+        return Session(plan.Plan(context, jobs, []), is_dry=False)
 
     return make
 

@@ -45,8 +45,8 @@ def test_each_job_is_made_once_and_after_what_it_needs(context, threads):
         ended[job.product] = time.monotonic()
         return record(job)
 
-    outcome = worker.work(context, jobs, threads=threads, make=make)
-    assert outcome.records.keys() == {each.product for each in jobs}
+    result = worker.work(context, jobs, threads=threads, make=make)
+    assert result.records.keys() == {each.product for each in jobs}
     for each in jobs:
         assert all(ended[need] <= began[each.product] for need in each.needs)
         assert ledger.read_record(context.results / each.done) == record(each)
@@ -135,9 +135,9 @@ def test_a_full_disk_ends_it_early(context):
             raise OSError(28, "No space left on device")
         return record(job)
 
-    outcome = worker.work(context, [job(f"{n}") for n in range(100)], threads=2, make=make)
-    assert "make room, and run again" in outcome.full
-    assert len(outcome.records) < 20
+    result = worker.work(context, [job(f"{n}") for n in range(100)], threads=2, make=make)
+    assert "make room, and run again" in result.full
+    assert len(result.records) < 20
     assert not list(context.results.rglob("5.fits*"))
 
 
@@ -145,9 +145,9 @@ def test_a_record_that_cannot_be_written_is_told_and_costs_nobody_else(context):
     jobs = [job(f"{n}") for n in range(4)]
     (context.results / jobs[2].done).mkdir(parents=True)
     make = lambda context, job, *, threads: record(job)  # noqa: E731
-    outcome = worker.work(context, jobs, threads=2, make=make)
-    assert outcome.records.keys() == {product(n) for n in (0, 1, 3)}
-    (reason,) = outcome.unrecorded.values()
+    result = worker.work(context, jobs, threads=2, make=make)
+    assert result.records.keys() == {product(n) for n in (0, 1, 3)}
+    (reason,) = result.unrecorded.values()
     assert "a file or folder is in the way" in reason
 
 

@@ -17,7 +17,7 @@ from ccdflow.verify import selection, verdicts
 from ccdflow.verify.detector import flat_pixels
 from ccdflow.verify.detector.flat_pixels import contrast_of
 from ccdflow.verify.detector.pixel_bits import OpenBits
-from ccdflow.verify.reading.outcome import NotedProduct
+from ccdflow.verify.reading.verdict import NotedProduct
 
 MADE = ("frame", "bias", "dark", "flat", "detector", "shutter", "science", "bad pixels")
 STRUCTURE = re.compile(

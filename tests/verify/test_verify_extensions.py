@@ -12,7 +12,7 @@ from ccdflow.verify import table, verdicts
 from ccdflow.verify.calibrated import calibrated_verdict, grading
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.outcome import NotedProduct
+from ccdflow.verify.reading.verdict import NotedProduct
 
 AMPLIFIER = """\
   - {{name: {}, hdu: {}, data: {{python: "[:, {}]"}}, overscan: {{python: "[:, {}]"}}, gain: {},

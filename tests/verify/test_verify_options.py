@@ -13,7 +13,7 @@ from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector import detector_products
 from ccdflow.verify.reading import stored_rows
 from ccdflow.verify.reading.amplifier_places import place_of
-from ccdflow.verify.reading.outcome import CannotRemake
+from ccdflow.verify.reading.verdict import CannotRemake
 
 ONE_AMPLIFIER = """\
 recognise: {INSTRUME: "SIMCAM"}

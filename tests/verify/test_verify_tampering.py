@@ -20,7 +20,7 @@ from ccdflow.run import host, ledger
 from ccdflow.run.noted_products import noted_records
 from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
-from ccdflow.verify.reading.outcome import NotedProduct
+from ccdflow.verify.reading.verdict import NotedProduct
 
 REJECTED = (
     "ccdflow: amplifier B: 12 % of the values were rejected, where noise alone would have 1 %"
@@ -508,7 +508,11 @@ def test_a_header_too_odd_to_follow_is_no_success_and_says_why(copy):
 
 def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(sound_night):
     """A new kind in a folder of images cannot be forgotten; those of pages and tables are none."""
-    kinds = {kind.name for kind in CHAIN if kind.place.endswith("/") and kind.place != "nights/"}
+    kinds = {
+        kind.name
+        for kind in CHAIN
+        if kind.path_prefix.endswith("/") and kind.path_prefix != "nights/"
+    }
     assert kinds == set(verdicts.VERIFIERS)
     products = noted_records(sound_night[1])
     assert {kind for kind, *_ in products.values()} == set(MADE)

@@ -224,7 +224,7 @@ def test_a_dry_run_without_a_seal_does_not_look_for_what_one_would_hold(sandbox,
     (sandbox.results / paths.SEAL).unlink()
     monkeypatch.setattr(seal, "state_of", None)
     planned = session.start(sandbox.values(), chain=kinds.CHAIN, dry=True, sealed=True)
-    assert (planned.state, session.finish(planned)) == (None, expected)
+    assert (planned.state_to_seal, session.finish(planned)) == (None, expected)
 
 
 def test_a_young_raw_file_leaves_none(sandbox):

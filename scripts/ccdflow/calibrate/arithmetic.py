@@ -11,12 +11,8 @@ import numpy as np
 
 from ccdflow import maskbits
 from ccdflow.calibrate import signal
-from ccdflow.calibrate.applied_masters import (
-    ELECTRONS,
-    check_masters,
-    has_noise,
-    unit_of_calibrated,
-)
+from ccdflow.calibrate.applied_masters import check_masters, has_noise
+from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.errors import FrameError
 
@@ -26,25 +22,15 @@ _SATURATION_MARGIN = 3.0
 _HOT_RATE = 20.0
 
 
-class ImageCalibration:
+class ImageCalibration(ImageMasters):
     """The calibration of one image of frames, a block of rows at a time.
 
     Parameters
     ----------
-    shape : (int, int)
-        (ny, nx) of the image.
-    readouts : tuple of ccdflow.frame.readout.Readout
-        The amplifiers of this image.
-    masters : FrameMasters
-        Approved by `check_masters`.
-    index : int
-        Index of the masters' image.
-    unit : str
-        BUNIT of the reduced frame.
+    shape, readouts, masters, index, unit, name
+        See `ccdflow.calibrate.image_masters.ImageMasters`.
     noise : bool
         Whether variances are needed; gain and read noise must then be known.
-    name : str, optional
-        Name of the frame, for errors.
 
     Raises
     ------
@@ -53,17 +39,7 @@ class ImageCalibration:
     """
 
     def __init__(self, shape, readouts, masters, *, index=0, unit="adu", noise=True, name=None):
-        self.shape = shape
-        self.readouts = tuple(readouts)
-        area = sum(readout.region.size for readout in self.readouts)
-        self.is_covered = area == shape[0] * shape[1]
-        self.masters = masters
-        self.unit = unit_of_calibrated(unit, self.readouts)
-        # The unit of the reduced frame in units of the product, and its value in electrons.
-        in_electrons = unit.lower() in ELECTRONS
-        self.converts = self.unit == "electron" and not in_electrons
-        self.is_in_electrons = in_electrons
-        self._images = [self._image(use, index, name) for use in masters.uses]
+        super().__init__(shape, readouts, masters, index=index, unit=unit, name=name)
         if noise and not has_noise(self.readouts):
             raise FrameError(
                 "the noise cannot be predicted: gain or read noise is unknown",
@@ -72,60 +48,8 @@ class ImageCalibration:
                 allowed="numbers for each amplifier",
                 remedy="give them in the camera's profile",
             )
-        self._by_kind = dict(
-            zip((use.master.kind for use in masters.uses), self._images, strict=True)
-        )
         self._offset = None
         self.noise = PixelVariance(self) if noise else None
-
-    def _image(self, use, index, name):
-        """Return the image of a master that is applied to this one; it has the frame's shape."""
-        images = use.master.images
-        if index >= len(images) or images[index].data.shape != self.shape:
-            shape = "no such image" if index >= len(images) else images[index].data.shape[::-1]
-            raise FrameError(
-                f"the {use.master.kind} has another shape than the frame",
-                file=name,
-                keyword="NAXIS1, NAXIS2",
-                value=f"{shape} in {use.master.name}",
-                allowed=str(self.shape[::-1]),
-                remedy="combine frames of this window and binning",
-            )
-        return images[index]
-
-    def plane(self, kind):
-        """Return a master's `ccdflow.calibrate.master_store.MasterImage`, or None."""
-        return self._by_kind.get(kind)
-
-    def factor(self, readout):
-        """Return one unit of the reduced frame in units of the product."""
-        return readout.gain if self.converts else 1.0
-
-    def photon(self, readout):
-        """Return one electron in units of the product: variance over signal."""
-        if self.is_in_electrons:
-            return 1.0
-        # A gain that was measured tells the noise; the pixels keep the profile's or header's.
-        return self.factor(readout) / readout.photon_gain
-
-    def pieces(self, rows):
-        """Yield (readout, slices in the block, slices in the image) of amplifiers in these rows.
-
-        Parameters
-        ----------
-        rows : slice
-
-        Yields
-        ------
-        (ccdflow.frame.readout.Readout, (slice, slice), (slice, slice))
-        """
-        for readout in self.readouts:
-            region = readout.region
-            low, high = max(region.y0, rows.start), min(region.y1, rows.stop)
-            if low < high:
-                columns = slice(region.x0, region.x1)
-                in_block = (slice(low - rows.start, high - rows.start), columns)
-                yield readout, in_block, (slice(low, high), columns)
 
     # -- pixels --------------------------------------------------------------------------------
 
@@ -161,7 +85,7 @@ class ImageCalibration:
             (k, nx), native float32; values that are not finite stay so.
         """
         flat = self.plane("flat")
-        if self._images and self.offset is not None:
+        if self.images and self.offset is not None:
             values -= self.offset[rows]
         if flat is not None:
             values /= flat.data[rows]
@@ -215,7 +139,7 @@ class ImageCalibration:
                 covered[in_block] = True
             out[~covered] |= maskbits.NO_DATA
         self._flag_not_linear(rows, reduced, out, highest)
-        for image in self._images:
+        for image in self.images:
             image.flags.put(rows.start, out)
         for readout, in_block, _ in self.pieces(rows):
             if readout.is_dead:

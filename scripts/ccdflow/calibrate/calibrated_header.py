@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,17 +11,26 @@ from ccdflow import maskbits
 from ccdflow.files.hdus import hdu_header, versions
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
-# Cards of the form of an HDU, such as NAXIS1 or EXTNAME.
-_STRUCTURE = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN"
-    r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT"
-)
-# Cards of these names in the frame do not describe this product.
-_OWN_CARDS = re.compile(
-    r"(BIAS|DARK|FLAT)(IM|KEY|DT|CUT)|DARK(SCAL|DTMP)|FLATLVL|M[BDF]NOISE|OSCNO(ISE|I\d\d)"
-    r"|SKY(LVL|RMS|PRED)|CALGRADE|(ZERO|DARK|FLAT)COR|REDKEY|N(SAT|HOT|UNCAL|COSMIC)|COSMICS"
-    r"|BPM(IM|KEY)(\d\d)?|BPM(NTS|SHARE)|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|GAINMEAS|SATME(AS|A\d\d)|SHUT(COR|KEY|MEAN)"
-)
+# Cards of the form of an HDU; a # stands for a digit.
+_STRUCTURE = frozenset([
+    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "NAXIS##", "NAXIS###", "EXTEND", "PCOUNT",
+    "GCOUNT", "CHECKSUM", "DATASUM", "LONGSTRN", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT",
+])  # fmt: skip
+# Cards of calibrated frames, by their content; of such names in the reduced frame none describes
+# this product. A # stands for a digit of an amplifier's or a map's number.
+_OWN_CARDS = frozenset([
+    # Masters: file, key, days between, cut; scale and temperature of the dark; level of the flat.
+    "BIASIM", "BIASKEY", "BIASDT", "BIASCUT", "DARKIM", "DARKKEY", "DARKDT", "DARKCUT",
+    "FLATIM", "FLATKEY", "FLATDT", "FLATCUT", "DARKSCAL", "DARKDTMP", "FLATLVL",
+    "ZEROCOR", "DARKCOR", "FLATCOR", "REDKEY", "CALGRADE",
+    # Noise of masters, of the overscan's level, and of the sky.
+    "MBNOISE", "MDNOISE", "MFNOISE", "OSCNOISE", "OSCNOI##", "SKYLVL", "SKYRMS", "SKYPRED",
+    # Counts of pixels by their flags; cosmic rays.
+    "NSAT", "NHOT", "NUNCAL", "NCOSMIC", "COSMICS", "CRSIGMA", "CRCONTR", "CRFWHM",
+    # Bad pixels, linearity, gain and saturation as measured; the shutter.
+    "BPMIM", "BPMIM##", "BPMKEY", "BPMKEY##", "BPMNTS", "BPMSHARE", "LINRAW", "LINRAW##",
+    "GAINMEAS", "SATMEAS", "SATMEA##", "SHUTCOR", "SHUTKEY", "SHUTMEAN",
+])  # fmt: skip
 # These cards of the camera describe raw pixels; readers would take them for the product's.
 _RENAMED = {
     "GAIN": "RAWGAIN",
@@ -98,9 +106,18 @@ def primary_cards(unit, masters, *, key, grading, corrections=None):
 
 def _cards_of_frame(cards):
     """Return the cards of a reduced frame that its calibrated frame keeps."""
-    return CardList(cards).without(
-        lambda keyword: bool(_STRUCTURE.fullmatch(keyword) or _OWN_CARDS.fullmatch(keyword))
-    )
+    return CardList(cards).without(_is_of_product)
+
+
+def _is_of_product(keyword):
+    """Tell whether cards of a keyword are written anew for this product.
+
+    >>> [_is_of_product(keyword) for keyword in ("NAXIS2", "BPMIM02", "BPMIM2", "FILTER")]
+    [True, True, False, False]
+    """
+    stem = keyword.rstrip("0123456789")
+    form = stem + "#" * (len(keyword) - len(stem))
+    return form in _STRUCTURE or form in _OWN_CARDS
 
 
 def _write_master_cards(cards, use):

@@ -101,13 +101,13 @@ class Background:
             levels[np.isnan(levels)] = np.median(finite) if finite.size else 0.0
         middles = width * np.arange(levels.shape[1]) + (width - 1) / 2
         self.level = float(np.median(levels))
-        low, part = _interpolation_places(middles, sample.shape[1])
+        low, part = _interpolation_indices(middles, sample.shape[1])
         high = np.minimum(low + 1, len(middles) - 1)
         grid = levels[:, low] + part * (levels[:, high] - levels[:, low])
         # Picked columns lie one below the other: rows of such an array are slow to add.
         self._grid = np.ascontiguousarray(grid, np.float32)
         middle_rows = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
-        self._low, part = _interpolation_places(middle_rows, tiles.edges[-1])
+        self._low, part = _interpolation_indices(middle_rows, tiles.edges[-1])
         self._part = part.astype(np.float32)
         # Between the middles it is no lower than at them; beyond, the ends are the lowest.
         ends = np.empty((2, sample.shape[1]), np.float32)
@@ -141,15 +141,15 @@ class Background:
         return out
 
 
-def _interpolation_places(middles, length):
-    """Return the index of the middle before each place, and the fraction of the way to the next.
+def _interpolation_indices(middles, length):
+    """Return the index of the middle before each position, and the fraction of the way to the next.
 
     Parameters
     ----------
     middles : numpy.ndarray of shape (n,)
         In increasing order.
     length : int
-        Number of places, from 0.
+        Number of positions, from 0.
 
     Returns
     -------
@@ -158,9 +158,9 @@ def _interpolation_places(middles, length):
     """
     if len(middles) == 1:
         return np.zeros(length, int), np.zeros(length)
-    places = np.arange(length)
-    low = np.clip(np.searchsorted(middles, places, side="right") - 1, 0, len(middles) - 2)
-    return low, (places - middles[low]) / (middles[low + 1] - middles[low])
+    positions = np.arange(length)
+    low = np.clip(np.searchsorted(middles, positions, side="right") - 1, 0, len(middles) - 2)
+    return low, (positions - middles[low]) / (middles[low + 1] - middles[low])
 
 
 def _tile_medians(tiles, width, sample):
@@ -226,8 +226,8 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, stri
     level = background.reshape(-1)[indices]
     divisor = np.float32(1) if flat is None else flat.reshape(-1)[indices]
     photons = np.float32(photon) / divisor
-    places = indices + image.shape[1]
-    return indices, _expected_signal(image, places, level, pixel_variance, photons)
+    in_image = indices + image.shape[1]
+    return indices, _expected_signal(image, in_image, level, pixel_variance, photons)
 
 
 def _candidates(image, background, variance, scratch, strip):
@@ -290,9 +290,10 @@ def _expected_signal(image, indices, level, variance, photon):
     # A pixel of an outermost column is its own neighbour.
     column = indices % width
     left, right = indices - (column > 0), indices + (column < width - 1)
-    edges = [pixels[places] for places in (left, right, indices - width, indices + width)]
+    edges = [pixels[neighbours] for neighbours in (left, right, indices - width, indices + width)]
     corners = [
-        pixels[places] for places in (left - width, right - width, left + width, right + width)
+        pixels[neighbours]
+        for neighbours in (left - width, right - width, left + width, right + width)
     ]
     least = values
     for neighbour in (*edges, *corners):

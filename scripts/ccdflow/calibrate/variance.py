@@ -13,6 +13,8 @@ import numpy as np
 
 from ccdflow.calibrate import signal
 
+# Every 8th row and 4th column: 20,000 pixels of a small chip give a median noise to a hundredth.
+_SAMPLED = np.s_[::8, ::4]
 # Number of rows processed at a time for a whole image.
 _ROWS = 32
 
@@ -24,31 +26,31 @@ class PixelVariance:
 
     Parameters
     ----------
-    work : ccdflow.calibrate.arithmetic.ImageCalibration
+    image : ccdflow.calibrate.image_masters.ImageMasters
         Of amplifiers whose gain and read noise are known.
     """
 
-    def __init__(self, work):
-        self._work = work
+    def __init__(self, image):
+        self._image = image
         # The level of a frame and its saturation differ from frame to frame; its noise does not.
-        self._readouts = tuple(readout.of_noise for readout in work.readouts)
+        self._readouts = tuple(readout.of_noise for readout in image.readouts)
         self._planes = {}
-        self._photons = {work.photon(readout) for readout in self._readouts}
+        self._photons = {image.photon(readout) for readout in self._readouts}
 
     def of_master(self, kind):
         """Return the variance of a master: adu^2; of a flat, relative to its value squared."""
         if kind not in self._planes:
-            use = getattr(self._work.masters, kind)
-            self._planes[kind] = self._work.plane(kind).variance(use.master, self._readouts)
+            use = getattr(self._image.masters, kind)
+            self._planes[kind] = self._image.plane(kind).variance(use.master, self._readouts)
         return self._planes[kind]
 
     def median(self, kind):
         """Return the median noise of a master in adu; of a flat, relative to its value."""
 
         def make():
-            return float(np.median(self.of_master(kind)[::8, ::4])) ** 0.5
+            return float(np.median(self.of_master(kind)[_SAMPLED])) ** 0.5
 
-        return self._work.plane(kind).figure(("noise", self._readouts), make)
+        return self._image.plane(kind).figure(("noise", self._readouts), make)
 
     # -- without light -----------------------------------------------------------------------------
 
@@ -61,62 +63,62 @@ class PixelVariance:
 
     def _constant(self):
         """Return the variance without light, which frames with the same masters share."""
-        work, masters = self._work, self._work.masters
-        planes = {kind: work.plane(kind) for kind in ("flat", "dark", "bias")}
+        image, masters = self._image, self._image.masters
+        planes = {kind: image.plane(kind) for kind in ("flat", "dark", "bias")}
         planes = {kind: plane for kind, plane in planes.items() if plane is not None}
         if not planes:
             return self._make_constant()
         numbers = tuple((kind, plane.number) for kind, plane in planes.items())
-        key = ("constant", self._readouts, masters.scale, work.is_in_electrons, numbers)
+        key = ("constant", self._readouts, masters.scale, image.is_in_electrons, numbers)
         return next(iter(planes.values())).recent(key, self._make_constant)
 
     def _make_constant(self):
         """Return the part of the variance that no pixel's light changes, (ny, nx) float32."""
-        work = self._work
+        image = self._image
         for kind in ("bias", "dark"):
-            if work.plane(kind) is not None and self._master_share(kind):
+            if image.plane(kind) is not None and self._master_share(kind):
                 self.median(kind)
-        variances = np.empty(work.shape, np.float32)
-        scratch = np.empty((_ROWS, work.shape[1]), np.float32)
-        flat = work.plane("flat")
-        for first in range(0, work.shape[0], _ROWS):
-            rows = slice(first, min(first + _ROWS, work.shape[0]))
+        variances = np.empty(image.shape, np.float32)
+        scratch = np.empty((_ROWS, image.shape[1]), np.float32)
+        flat = image.plane("flat")
+        for first in range(0, image.shape[0], _ROWS):
+            rows = slice(first, min(first + _ROWS, image.shape[0]))
             term = scratch[: rows.stop - first]
             self._write_before_flat(rows, variances[rows], term)
             if flat is not None:
                 np.square(flat.data[rows], out=term)
                 variances[rows] /= term
-        if work.masters.scale == 1:
+        if image.masters.scale == 1:
             # The usual dark: these planes are in the sum and no longer needed.
-            work.plane("dark").forget(self._readouts)
+            image.plane("dark").forget(self._readouts)
         return variances
 
     def _master_share(self, kind):
         """Return the factor of the variance of a combined bias or dark."""
-        masters = self._work.masters
+        masters = self._image.masters
         return (masters.bias_share if kind == "bias" else masters.scale) ** 2
 
     def _write_before_flat(self, rows, out, scratch):
         """Write the variance of some rows without light, before the flat, to ``out``."""
-        work = self._work
-        if not work.is_covered:
+        image = self._image
+        if not image.is_covered:
             out[...] = 0
-        for readout, in_block, in_image in work.pieces(rows):
-            factor = work.factor(readout) ** 2
+        for readout, in_block, in_image in image.pieces(rows):
+            factor = image.factor(readout) ** 2
             constant = readout.read_noise**2 + readout.rounding + readout.level_variance
             constant += self.other_bias(readout)
             part, term = out[in_block], scratch[in_block]
             part[...] = np.float32(factor * constant)
             for kind in ("bias", "dark"):
                 share = self._master_share(kind)
-                if share and work.plane(kind) is not None:
+                if share and image.plane(kind) is not None:
                     variance = self.of_master(kind)[in_image]
                     np.multiply(variance, np.float32(factor * share), out=term)
                     part += term
-            if work.plane("dark") is not None:
-                use = work.masters.dark
-                light = work.plane("dark").signal(use.master, self._readouts)[in_image]
-                share = work.masters.scale * work.factor(readout) * work.photon(readout)
+            if image.plane("dark") is not None:
+                use = image.masters.dark
+                light = image.plane("dark").signal(use.master, self._readouts)[in_image]
+                share = image.masters.scale * image.factor(readout) * image.photon(readout)
                 np.multiply(light, np.float32(share), out=term)
                 part += term
 
@@ -133,7 +135,7 @@ class PixelVariance:
         -------
         float
         """
-        masters = self._work.masters
+        masters = self._image.masters
         if masters.dark is None or not masters.dark.master.bias_key:
             return 0.0
         if masters.bias is not None and masters.dark.master.bias_key == masters.bias.master.key:
@@ -158,7 +160,7 @@ class PixelVariance:
         scratch : numpy.ndarray
             (k, nx), float32; overwritten.
         """
-        flat = self._work.plane("flat")
+        flat = self._image.plane("flat")
         if flat is None:
             self._write_photons(rows, light, scratch)
         else:
@@ -184,22 +186,22 @@ class PixelVariance:
 
     def _photons_in(self, rows):
         """Return the variance of one photon in some rows: a number, or (k, nx) where it differs."""
-        if len(self._photons) == 1 and self._work.is_covered:
+        if len(self._photons) == 1 and self._image.is_covered:
             return np.float32(next(iter(self._photons)))
         return self._photon_map(rows)
 
     def _photon_map(self, rows):
         """Return the variance of one photon in some rows, (k, nx); 0 outside all amplifiers."""
         if isinstance(rows, slice):
-            variances = np.zeros((rows.stop - rows.start, self._work.shape[1]), np.float32)
-            for readout, in_block, _ in self._work.pieces(rows):
-                variances[in_block] = self._work.photon(readout)
+            variances = np.zeros((rows.stop - rows.start, self._image.shape[1]), np.float32)
+            for readout, in_block, _ in self._image.pieces(rows):
+                variances[in_block] = self._image.photon(readout)
             return variances
-        variances = np.zeros((len(rows), self._work.shape[1]), np.float32)
+        variances = np.zeros((len(rows), self._image.shape[1]), np.float32)
         for readout in self._readouts:
             region = readout.region
             in_block = (rows >= region.y0) & (rows < region.y1)
-            variances[in_block, region.x0 : region.x1] = self._work.photon(readout)
+            variances[in_block, region.x0 : region.x1] = self._image.photon(readout)
         return variances
 
     def write(self, rows, image, background, out, scratch, strip=None):
@@ -223,7 +225,7 @@ class PixelVariance:
         if background.is_negative:
             np.maximum(light, 0, out=light)
         self.of_light(rows, light, out, spare)
-        flat = self._work.plane("flat")
+        flat = self._image.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
         indices, structure = signal.pixels_of_structure(
@@ -262,7 +264,7 @@ class PixelVariance:
         photon = np.float32(next(iter(self._photons)))
         if len(self._photons) > 1:
             photon = picked(self._photon_map(rows))
-        flat = self._work.plane("flat")
+        flat = self._image.plane("flat")
         variance = picked(out)
         if flat is not None:
             photon = photon / picked(flat.data[rows])

@@ -136,10 +136,10 @@ def read_day(text, *, order=""):
     match = _ASCTIME.search(text)
     if match:
         return _day(_year(match[5]), _month(match[1]), match[2], f"{match[3]} {match[4]}")
-    for pattern, places in ((_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3))):
+    for pattern, groups in ((_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3))):
         match = pattern.search(text)
         if match:
-            return _day(*(int(match[place]) for place in places), text[match.end() :])
+            return _day(*(int(match[group]) for group in groups), text[match.end() :])
     for pattern, (year, month, day) in (
         (_NAMED_MIDDLE, (1, 2, 3)), (_NAMED, (3, 2, 1)), (_NAMED_FIRST, (3, 1, 2)),
     ):  # fmt: skip

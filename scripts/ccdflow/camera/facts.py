@@ -10,7 +10,7 @@ from functools import cache
 from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
-from ccdflow.camera.header_reader import FactPlaces, HeaderReader
+from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
 from ccdflow.camera.nights import moment_of, night_of
@@ -186,13 +186,17 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     FrameError
         If the file holds no image.
     """
-    places = remembered("places", lambda headers: FactPlaces(headers, cards, file=file), headers)
-    reader = HeaderReader(headers, cards, file=file, places=places)
+    positions = remembered(
+        "positions", lambda headers: FactPositions(headers, cards, file=file), headers
+    )
+    reader = HeaderReader(headers, cards, file=file, positions=positions)
     exptime = reader.seconds()
     # A rule may want a name of the file. Places depend on cards that are not looked at again.
     keep = at_once if any(rule.files for rule in rules) else remembered
     (imagetyp, kind, reason), of_type = keep(
-        ("type", places), lambda headers: _type_of(headers, cards, rules, file, places), headers
+        ("type", positions),
+        lambda headers: _type_of(headers, cards, rules, file, positions),
+        headers,
     )
     reader.warn_all(of_type)
     moment = moment_of(reader)
@@ -229,9 +233,9 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     return _facts_with_short_texts(facts)
 
 
-def _type_of(headers, cards, rules, file, places):
+def _type_of(headers, cards, rules, file, positions):
     """Return the image type of a frame as `frame_type` does, and the warnings on its cards."""
-    reader = HeaderReader(headers, cards, file=file, places=places)
+    reader = HeaderReader(headers, cards, file=file, positions=positions)
     return frame_type(reader, rules), reader.warnings
 
 

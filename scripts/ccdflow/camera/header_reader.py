@@ -6,7 +6,7 @@ from itertools import chain
 
 from ccdflow.camera.gains import is_gain_setting
 from ccdflow.camera.image_hdus import required_image_hdus
-from ccdflow.files.card_search import CardPlaces, Reading, contents_at, first_readable
+from ccdflow.files.card_search import CardPositions, Reading, contents_at, first_readable
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
@@ -42,7 +42,7 @@ _TRUE_GAIN = (
 )
 
 
-class FactPlaces(CardPlaces):
+class FactPositions(CardPositions):
     """Where the cards of facts stand, and which HDUs hold an image.
 
     Parameters
@@ -71,7 +71,7 @@ class HeaderReader:
         The cards that are tried in order, by the fact they tell (`ccdflow.camera.facts.KEYWORDS`).
     file : str
         Named in errors.
-    places : FactPlaces, optional
+    positions : FactPositions, optional
         Of these headers and cards, where they are known.
 
     Attributes
@@ -80,10 +80,12 @@ class HeaderReader:
         Warnings: cards that cannot be read, and values that were guessed.
     """
 
-    def __init__(self, headers, cards, *, file, places=None):
+    def __init__(self, headers, cards, *, file, positions=None):
         self.headers, self.cards, self.file = headers, cards, file
-        self._places = FactPlaces(headers, cards, file=file) if places is None else places
-        self.images = self._places.images
+        self._positions = (
+            FactPositions(headers, cards, file=file) if positions is None else positions
+        )
+        self.images = self._positions.images
         self.warnings = []
         self._known, self._made = {}, {}
 
@@ -128,10 +130,10 @@ class HeaderReader:
         ccdflow.files.card_search.Reading
         """
         if name not in self._known:
-            places = self._places_of(name, keywords)
-            if not places:
+            positions = self._positions_of(name, keywords)
+            if not positions:
                 return self._known.setdefault(name, _NOTHING)
-            contents_in_order = contents_at(self.headers, places)
+            contents_in_order = contents_at(self.headers, positions)
             reading = first_readable(contents_in_order, reader, problem=problem, silent=AMBIGUOUS)
             for text in reading.problems:
                 ending = f"; {remedy}" if remedy else ""
@@ -168,14 +170,14 @@ class HeaderReader:
         ------
         ccdflow.files.cards.Content
         """
-        return contents_at(self.headers, self._places_of(name, keywords))
+        return contents_at(self.headers, self._positions_of(name, keywords))
 
-    def _places_of(self, name, keywords=None):
-        places = self._places.known(name)
-        if places is None:
+    def _positions_of(self, name, keywords=None):
+        positions = self._positions.known(name)
+        if positions is None:
             specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
-            places = self._places.find(name, specs, self.order(name))
-        return places
+            positions = self._positions.find(name, specs, self.order(name))
+        return positions
 
     def every(self, name, reader, problem):
         """Return [(value, content)] of all readable cards, in order; warn if none is readable.
@@ -194,8 +196,8 @@ class HeaderReader:
         list of (object, ccdflow.files.cards.Content)
         """
         readable, problems = [], []
-        places = self._places_of(name)
-        for content in contents_at(self.headers, places) if places else ():
+        positions = self._positions_of(name)
+        for content in contents_at(self.headers, positions) if positions else ():
             value = reader(content)
             if value is not None:
                 readable.append((value, content))
@@ -276,7 +278,7 @@ class HeaderReader:
         list of ccdflow.files.cards.Content
         """
         order = (0, self.images[0])
-        return list(contents_at(self.headers, self._places.named(order, pattern, excluded)))
+        return list(contents_at(self.headers, self._positions.named(order, pattern, excluded)))
 
     def gain(self):
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""

@@ -33,6 +33,9 @@ from ccdflow.files.values import Broken, as_number
 _LATITUDES = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
 # Geocentric coordinates of the site, m.
 _PLACE = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
+# A zone of so many and more is in seconds: hours are fewer than 15, minutes of a zone fewer than
+# 870, and a quarter of an hour is 900 s.
+_LEAST_SECONDS = 900
 # A night has one date where half a day is taken off its local times.
 _HALF_DAY = timedelta(hours=12)
 
@@ -375,7 +378,7 @@ def _zone(reader):
         """Return the time zone of a card as a timedelta east, None without one."""
         number = as_number(content.value)
         if number is not None:
-            hours = number / 3600 if abs(number) >= 900 else number
+            hours = number / 3600 if abs(number) >= _LEAST_SECONDS else number
             hours = hours / 60 if abs(hours) > MOST_HOURS else hours
             hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
             return timedelta(hours=hours) if abs(hours) <= MOST_HOURS else None

@@ -49,6 +49,11 @@ class Region:
     x1: int
 
     @classmethod
+    def of_ends(cls, ends):
+        """Return the region of ``(y0, y1, x0, x1)``, or of a region: the same."""
+        return ends if isinstance(ends, cls) else cls(*ends)
+
+    @classmethod
     def from_fits(cls, text, *, shape=None, file=None, keyword=None, error=FrameError):
         """Read a FITS section; blanks are ignored and reversed ranges put in order.
 
@@ -127,7 +132,27 @@ class Region:
         >>> Region.from_fits("[2056:2080,1:4128]").slices
         (slice(0, 4128, None), slice(2055, 2080, None))
         """
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+        return slice(self.y0, self.y1), self.columns
+
+    @property
+    def columns(self):
+        """The slice of its columns."""
+        return slice(self.x0, self.x1)
+
+    def has_rows(self, rows):
+        """Tell which rows of an array it has.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of int
+            Shape ``(k,)``.
+
+        Returns
+        -------
+        numpy.ndarray of bool
+            Shape ``(k,)``.
+        """
+        return (rows >= self.y0) & (rows < self.y1)
 
     @property
     def shape(self):

@@ -24,13 +24,13 @@ _BRIGHT_SIGMA = 3.0
 class PixelNoise:
     """The noise of the values of some pixels in each member.
 
-    A value of a member of level L is (charge / L), so its variance about `centre` is (fixed +
-    slope max(L light + k dark, 0)) / L^2. `light` is the centre, or the expected light if the
-    centre is not significantly brighter.
+    A value of a member of level L is (charge / L), so its variance about `centre` is
+    (read_variance + photon_slope max(L light + k dark, 0)) / L^2. `light` is the centre, or the
+    expected light if the centre is not significantly brighter.
 
     Attributes
     ----------
-    fixed, slope : numpy.ndarray
+    read_variance, photon_slope : numpy.ndarray
         Shape ``(k,)``, or ``(1,)`` if all pixels are alike: variance without light, and the
         variance added by a unit of light.
     levels : numpy.ndarray
@@ -43,8 +43,8 @@ class PixelNoise:
         Shape ``(k,)``: light of the pixels, estimated from their surroundings.
     """
 
-    fixed: np.ndarray
-    slope: np.ndarray
+    read_variance: np.ndarray
+    photon_slope: np.ndarray
     levels: np.ndarray
     dark: np.ndarray | None = None
     factors: np.ndarray | None = None
@@ -52,7 +52,7 @@ class PixelNoise:
 
     def part(self, columns):
         """Return the noise of a subset of the pixels."""
-        names = ("fixed", "slope", "dark", "expected")
+        names = ("read_variance", "photon_slope", "dark", "expected")
         values = {name: getattr(self, name) for name in names}
         parts = {
             name: value if value is None or len(value) == 1 else value[columns]
@@ -64,8 +64,8 @@ class PixelNoise:
         """Return the light that sets the noise of pixels with this centre, (k,)."""
         if self.expected is None:
             return centre
-        limit = self.slope * np.maximum(self.expected, 0)
-        limit += self.fixed
+        limit = self.photon_slope * np.maximum(self.expected, 0)
+        limit += self.read_variance
         limit /= len(self.levels)
         np.sqrt(limit, out=limit)
         limit *= _BRIGHT_SIGMA
@@ -78,7 +78,7 @@ class PixelNoise:
         light = self.light(centre) * levels
         if self.dark is not None:
             light += self.factors[:, None] * self.dark
-        return (self.fixed + self.slope * np.maximum(light, 0)) / levels**2
+        return (self.read_variance + self.photon_slope * np.maximum(light, 0)) / levels**2
 
     def least_variance(self, low):
         """Return a lower bound of the variances, shape ``(k,)``, for centres above `low`."""
@@ -88,8 +88,8 @@ class PixelNoise:
             largest = (np.abs(self.factors) / self.levels**2).max()
             light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * largest
         np.maximum(light, 0, out=light)
-        light *= self.slope
-        light += self.fixed / self.levels.max() ** 2
+        light *= self.photon_slope
+        light += self.read_variance / self.levels.max() ** 2
         return light
 
     def of_mean(self, centre, keep=None):
@@ -121,8 +121,8 @@ class PixelNoise:
         if self.dark is not None:
             light += self.dark * darks
         np.maximum(light, 0, out=light)
-        light *= self.slope
-        light += self.fixed * squares
+        light *= self.photon_slope
+        light += self.read_variance * squares
         with np.errstate(invalid="ignore", divide="ignore"):
             light /= count**2
         return light
@@ -470,8 +470,8 @@ def _lower_median(values, keep):
     """
     ordered = np.sort(np.where(keep, values, np.inf), axis=0)
     counts = np.count_nonzero(keep, axis=0)
-    place = np.maximum((counts - 1) // 2, 0)
-    centre = np.take_along_axis(ordered, place[None], axis=0)[0]
+    middle_index = np.maximum((counts - 1) // 2, 0)
+    centre = np.take_along_axis(ordered, middle_index[None], axis=0)[0]
     return np.where(counts > 0, centre, np.nan)
 
 

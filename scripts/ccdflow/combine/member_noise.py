@@ -78,11 +78,11 @@ def sample_members(
         def fill(first):
             raw = np.empty((n, nx), source)
             with np.errstate(invalid="ignore"):
-                for place in range(first, len(rows), threads):
-                    start = int(rows[place]) * nx
+                for column in range(first, len(rows), threads):
+                    start = int(rows[column]) * nx
                     for index, line in enumerate(raw):
                         read(index, start, line)
-                    sample[:, place] = _prepared_values(raw, start, preparation)
+                    sample[:, column] = _prepared_values(raw, start, preparation)
 
         for part in [pool.submit(fill, first) for first in range(threads)]:
             part.result()
@@ -305,10 +305,10 @@ def _grid_of(rows, frames):
     return *middles, np.where(finite, light, np.median(light[finite]) if finite.any() else 0.0)
 
 
-def _middles(places, length):
-    """Return the mean places of boxes of some length; a last one below a quarter is left out."""
-    count = max((len(places) + 3 * length // 4) // length, 1)
-    return np.array([places[n * length : (n + 1) * length].mean() for n in range(count)])
+def _middles(positions, length):
+    """Return the mean positions of boxes of some length; a last one below a quarter is left out."""
+    count = max((len(positions) + 3 * length // 4) // length, 1)
+    return np.array([positions[n * length : (n + 1) * length].mean() for n in range(count)])
 
 
 def _noise_of_header(amplifier, *, are_equal):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-from ccdflow.combine.pixel_region import PixelRegion, check_region
+from ccdflow.camera.sections import Region
 from ccdflow.errors import UserError
 
 DIGITAL_NOISE = 1 / np.sqrt(12)
@@ -29,7 +29,7 @@ class AmplifierNoise:
     ----------
     name : str
         Its name.
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
         Its pixels in the image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
     read_noise : float or None
         Noise of a pixel without light, in the unit of the members (adu, or electrons if `gain` is
@@ -43,14 +43,14 @@ class AmplifierNoise:
     """
 
     name: str
-    region: PixelRegion
+    region: Region
     read_noise: float | None = None
     gain: float | None = None
     level_noise: float = 0.0
     factor: float = 1.0
 
     def __post_init__(self):
-        object.__setattr__(self, "region", PixelRegion(*self.region))
+        object.__setattr__(self, "region", Region.of_ends(self.region))
         for keyword, value, least in (
             ("read_noise", self.read_noise, 0.0),
             ("gain", self.gain, float(np.finfo(np.float32).tiny)),
@@ -78,21 +78,52 @@ class AmplifierNoise:
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
+def check_region(amplifier, shape):
+    """Return the region of an amplifier, if it is inside the image.
+
+    Parameters
+    ----------
+    amplifier : object
+        With its `name` and `region`, such as an `AmplifierNoise`.
+    shape : (int, int)
+        (ny, nx) of the image.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+
+    Raises
+    ------
+    UserError
+        If it is not.
+    """
+    region = amplifier.region
+    if not region.within(shape):
+        raise UserError(
+            f"the region of amplifier {amplifier.name} is not inside the image",
+            keyword="region",
+            value=astuple(region),
+            allowed=f"(y0, y1, x0, x1) within {shape}",
+            remedy="give the region in pixels of the trimmed image",
+        )
+    return region
+
+
 @dataclass(frozen=True)
 class LightGrid:
     """Smooth light of one amplifier: values on a grid, between them and beyond them a line.
 
     Attributes
     ----------
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
         Of the amplifier.
     rows, columns : numpy.ndarray
-        Shapes ``(k,)`` and ``(m,)``: the places of the values in the amplifier, ascending.
+        Shapes ``(k,)`` and ``(m,)``: the positions of the values in the amplifier, ascending.
     values : numpy.ndarray
         Shape ``(k, m)``, in the unit of the members.
     """
 
-    region: PixelRegion
+    region: Region
     rows: np.ndarray
     columns: np.ndarray
     values: np.ndarray
@@ -120,14 +151,14 @@ class LightGrid:
         out : numpy.ndarray of shape (k, nx)
             Only the amplifier's own pixels are written.
         """
-        y0, y1, x0, x1 = self.region
-        start, stop = max(first, y0), min(first + len(out), y1)
+        y0, columns = self.region.y0, self.region.columns
+        start, stop = max(first, y0), min(first + len(out), self.region.y1)
         lines, steps = self._lines
         low, part = (each[start - y0 : stop - y0] for each in self._knots)
         while start < stop:
             # Rows between the same two rows of the grid.
             count = int(np.searchsorted(low, low[0], side="right"))
-            pixels = out[start - first : start - first + count, x0:x1]
+            pixels = out[start - first : start - first + count, columns]
             dtype = out.dtype.type
             np.multiply(part[:count, None].astype(dtype), steps[low[0]].astype(dtype), out=pixels)
             pixels += lines[low[0]].astype(dtype)
@@ -152,15 +183,15 @@ class LightGrid:
         return lines[low, columns] + part * steps[low, columns]
 
 
-def _between_knots(knots, places):
-    """Return the knot before each place, and the fraction of the way from it to the next one.
+def _between_knots(knots, positions):
+    """Return the knot before each position, and the fraction of the way from it to the next one.
 
     Before the first and behind the last knot the fraction is less than 0 or more than 1.
     """
     if len(knots) == 1:
-        return np.zeros(len(places), int), np.zeros(len(places))
-    low = np.clip(np.searchsorted(knots, places, side="right") - 1, 0, len(knots) - 2)
-    return low, (places - knots[low]) / (knots[low + 1] - knots[low])
+        return np.zeros(len(positions), int), np.zeros(len(positions))
+    low = np.clip(np.searchsorted(knots, positions, side="right") - 1, 0, len(knots) - 2)
+    return low, (positions - knots[low]) / (knots[low + 1] - knots[low])
 
 
 @dataclass(frozen=True)
@@ -220,7 +251,7 @@ class ExpectedLight:
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Noise of every pixel of an image: variance = fixed + slope x light.
+    """Noise of every pixel of an image: variance = read_variance + photon_slope x light.
 
     Attributes
     ----------
@@ -261,24 +292,26 @@ class NoiseModel:
         for amplifier in self.amplifiers:
             edges |= {amplifier.region.y0, amplifier.region.y1}
         starts = sorted(edges)[:-1]
-        fixed = np.full((len(starts), self.shape[1]), np.inf)
-        slope = np.zeros_like(fixed)
+        read_variance = np.full((len(starts), self.shape[1]), np.inf)
+        photon_slope = np.zeros_like(read_variance)
         for amplifier in self.amplifiers:
             rows, columns = amplifier.region.has_rows(np.array(starts)), amplifier.region.columns
-            fixed[rows, columns] = amplifier.variance_without_light
-            slope[rows, columns] = amplifier.variance_per_light
+            read_variance[rows, columns] = amplifier.variance_without_light
+            photon_slope[rows, columns] = amplifier.variance_per_light
         bands = np.searchsorted(starts, np.arange(self.shape[0]), side="right") - 1
-        return fixed, slope, bands
+        return read_variance, photon_slope, bands
 
     def uniform_terms(self, dtype=np.float64):
-        """Return (fixed, slope) of all pixels, shape ``(1,)``; None if pixels differ."""
-        fixed, slope, _ = self._patterns
-        if (fixed != fixed[0, 0]).any() or (slope != slope[0, 0]).any():
+        """Return (read_variance, photon_slope) of all pixels, (1,) each; None if pixels differ."""
+        read_variance, photon_slope, _ = self._patterns
+        if (read_variance != read_variance[0, 0]).any() or (
+            photon_slope != photon_slope[0, 0]
+        ).any():
             return None
-        return fixed[0, :1].astype(dtype), slope[0, :1].astype(dtype)
+        return read_variance[0, :1].astype(dtype), photon_slope[0, :1].astype(dtype)
 
     def terms_at(self, positions):
-        """Return (fixed, slope) of some pixels, float64, shape ``(k,)``.
+        """Return (read_variance, photon_slope) of some pixels, float64, shape ``(k,)``.
 
         Parameters
         ----------
@@ -290,13 +323,13 @@ class NoiseModel:
         (numpy.ndarray, numpy.ndarray)
             Of shape (k,) each.
         """
-        fixed, slope, bands = self._patterns
+        read_variance, photon_slope, bands = self._patterns
         rows, columns = np.divmod(positions, self.shape[1])
         bands_of_pixels = bands[rows]
-        return fixed[bands_of_pixels, columns], slope[bands_of_pixels, columns]
+        return read_variance[bands_of_pixels, columns], photon_slope[bands_of_pixels, columns]
 
     def terms(self, start, stop, dtype=np.float64):
-        """Return (fixed, slope) of the pixels from `start` to `stop`, shape ``(stop - start,)``.
+        """Return (read_variance, photon_slope) of the pixels from `start` to `stop`.
 
         Parameters
         ----------
@@ -309,8 +342,11 @@ class NoiseModel:
         (numpy.ndarray, numpy.ndarray)
             Of shape (stop - start,) each.
         """
-        fixed, slope, bands = self._patterns
-        return tuple(_pattern_pixels(each, bands, start, stop, dtype) for each in (fixed, slope))
+        read_variance, photon_slope, bands = self._patterns
+        return tuple(
+            _pattern_pixels(each, bands, start, stop, dtype)
+            for each in (read_variance, photon_slope)
+        )
 
     def expected_between(self, start, stop, dtype=np.float64):
         """Return the expected light of the pixels from `start` to `stop`, or None.
@@ -336,9 +372,9 @@ class NoiseModel:
         return self.expected.at(*np.divmod(positions, self.shape[1]))
 
     def rows(self, rows):
-        """Return (fixed, slope) of whole rows, shape ``(k, nx)``."""
-        fixed, slope, bands = self._patterns
-        return fixed[bands[rows]], slope[bands[rows]]
+        """Return (read_variance, photon_slope) of whole rows, shape ``(k, nx)``."""
+        read_variance, photon_slope, bands = self._patterns
+        return read_variance[bands[rows]], photon_slope[bands[rows]]
 
     def scaled(self, factors):
         """Return the model with these ratios of measured to predicted noise, one an amplifier."""

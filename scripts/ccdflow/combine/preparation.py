@@ -128,18 +128,18 @@ class Preparation:
         """The reciprocal levels in the type of the members, (n,)."""
         return (1 / self.scales).astype(self.dtype)
 
-    def apply(self, values, places):
+    def apply(self, values, positions):
         """Prepare raw `values` in place.
 
         Parameters
         ----------
         values : numpy.ndarray
             Shape ``(n, k)``.
-        places : slice or numpy.ndarray of int, shape (k,)
+        positions : slice or numpy.ndarray of int, shape (k,)
             Indices of the pixels in the image.
         """
         for pixels, factors, _ in self.terms:
-            part = np.asarray(pixels[places], dtype=self.dtype)
+            part = np.asarray(pixels[positions], dtype=self.dtype)
             if (factors == factors[0]).all():
                 part = part if factors[0] == 1 else part * self.dtype.type(factors[0])
                 np.subtract(values[:, : part.size], part, out=values[:, : part.size])
@@ -171,14 +171,14 @@ class Preparation:
             if ceiling is not None and not values[index].max() < ceiling:
                 line[values[index] >= ceiling] |= SATURATED
 
-    def charge(self, places):
+    def charge(self, positions):
         """Return the charge subtracted from each member: pixels, shape (k,), and factors, (n,).
 
         None if there is none. Several masters of charge are refused beforehand.
         """
         for pixels, factors, is_charge in self.terms:
             if is_charge:
-                return np.asarray(pixels[places], dtype=np.float64), factors
+                return np.asarray(pixels[positions], dtype=np.float64), factors
         return None
 
 

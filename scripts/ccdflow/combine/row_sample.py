@@ -48,7 +48,7 @@ def rows_within(rows, region):
     ----------
     rows : numpy.ndarray of int
         In ascending order, as `sampled_rows` returns them.
-    region : ccdflow.combine.pixel_region.PixelRegion or ccdflow.camera.sections.Region
+    region : ccdflow.camera.sections.Region
 
     Returns
     -------

@@ -191,12 +191,12 @@ class CombineJob:
         tiles = _READ_PIXELS // width if not self.halo else 1
         return max(1, min(tiles, 1 + free // read_bytes, self.size // (threads * width)))
 
-    def noise_at(self, places):
+    def noise_at(self, positions):
         """Return the noise of some pixels; None without a model.
 
         Parameters
         ----------
-        places : numpy.ndarray of int, shape (k,), or slice
+        positions : numpy.ndarray of int, shape (k,), or slice
             Indices of the pixels (float64 result), or a slice (result in the type of the members).
 
         Returns
@@ -206,21 +206,23 @@ class CombineJob:
         """
         if self.noise is None:
             return None
-        if isinstance(places, slice):
+        if isinstance(positions, slice):
             dtype = self.preparation.dtype
             terms = self.noise.uniform_terms(dtype)
-            fixed, slope = terms or self.noise.terms(places.start, places.stop, dtype)
+            read_variance, photon_slope = terms or self.noise.terms(
+                positions.start, positions.stop, dtype
+            )
             expected = self.noise.expected_between(
-                places.start, places.stop, self.preparation.dtype
+                positions.start, positions.stop, self.preparation.dtype
             )
         else:
-            fixed, slope = self.noise.terms_at(places)
-            expected = self.noise.expected_at(places)
-        charge = self.preparation.charge(places)
+            read_variance, photon_slope = self.noise.terms_at(positions)
+            expected = self.noise.expected_at(positions)
+        charge = self.preparation.charge(positions)
         dark, factors = (None, None) if charge is None else charge
         return PixelNoise(
-            fixed=fixed,
-            slope=slope,
+            read_variance=read_variance,
+            photon_slope=photon_slope,
             levels=self.preparation.levels,
             dark=dark,
             factors=factors,
@@ -260,23 +262,23 @@ class Totals:
                 :, low - start : high - start
             ]
 
-    def put(self, job, places, exact):
+    def put(self, job, positions, exact):
         """Store exact results.
 
         Parameters
         ----------
         job : CombineJob
-        places : numpy.ndarray of int
+        positions : numpy.ndarray of int
             Pixels of the flattened image.
         exact : Exact
             Their values, counts and spreads.
         """
-        self.image[places] = exact.value
-        self.count[places] = exact.count
+        self.image[positions] = exact.value
+        self.count[positions] = exact.count
         if job.uncertainty == "noise":
-            self.uncertainty[places] = np.sqrt(exact.variance)
+            self.uncertainty[positions] = np.sqrt(exact.variance)
         elif job.uncertainty:
-            self.uncertainty[places] = exact.spread / np.sqrt(exact.count)
+            self.uncertainty[positions] = exact.spread / np.sqrt(exact.count)
 
 
 def run_tiles(job, threads, memory):
@@ -452,12 +454,12 @@ class _Worker:
         """Store the exact results of the collected pixels."""
         if not self.waiting:
             return
-        places = self.positions[: self.waiting]
+        positions = self.positions[: self.waiting]
         values = self.doubtful[:, : self.waiting]
         bits = None if self.bits is None else self.doubtful_bits[:, : self.waiting]
-        noise = self.job.noise_at(places)
+        noise = self.job.noise_at(positions)
         exact = solve_exactly(self.masked(values, bits), self.job.recipe, noise)
-        self.finish(places, values, bits, exact, noise)
+        self.finish(positions, values, bits, exact, noise)
         self.waiting = 0
 
     def masked(self, values, bits):
@@ -466,9 +468,9 @@ class _Worker:
             return values
         return np.where(bits & self.job.preparation.bits != 0, np.nan, values)
 
-    def finish(self, places, values, bits, exact, noise):
+    def finish(self, positions, values, bits, exact, noise):
         """Store exact results, and count the excluded values."""
-        self.totals.put(self.job, places, exact)
+        self.totals.put(self.job, positions, exact)
         self.clipped += exact.clipped
         self.invalid += exact.invalid
         if bits is None:
@@ -477,20 +479,20 @@ class _Worker:
         empty = np.flatnonzero(exact.count == 0)
         if len(empty):
             noise_of_empty = None if noise is None else noise.part(empty)
-            self.put_masked(places[empty], values[:, empty], bits[:, empty], noise_of_empty)
+            self.put_masked(positions[empty], values[:, empty], bits[:, empty], noise_of_empty)
 
-    def put_masked(self, places, values, bits, noise):
+    def put_masked(self, positions, values, bits, noise):
         """Store the values of pixels that all members mask, with their mask.
 
         Their count of good values is 0. Mask bits common to all members are kept.
         """
         finite = np.isfinite(values)
         exact = combine_kept(values, finite, self.job.recipe, noise)
-        self.totals.put(self.job, places, exact)
-        self.totals.count[places] = 0
+        self.totals.put(self.job, positions, exact)
+        self.totals.count[positions] = 0
         is_empty = exact.count == 0
         common = np.bitwise_and.reduce(np.where(finite, bits, -1), axis=0)
-        self.totals.mask[places] = np.where(is_empty, NO_DATA, common)
+        self.totals.mask[positions] = np.where(is_empty, NO_DATA, common)
         self.empty += np.count_nonzero(is_empty)
 
 

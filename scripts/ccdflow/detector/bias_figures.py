@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ccdflow.camera.sections import Region
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.moments import CLIP
-from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.combine.pixel_region import PixelRegion, check_region
+from ccdflow.combine.noise import DIGITAL_NOISE, check_region
 from ccdflow.combine.row_sample import rows_within
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import (
@@ -351,7 +351,7 @@ class AmplifierValues:
     ----------
     name : str
         Its name.
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
         Its pixels in the combined image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
     gain : float or None
         Electrons per adu.
@@ -362,13 +362,13 @@ class AmplifierValues:
     """
 
     name: str
-    region: PixelRegion
+    region: Region
     gain: float | None = None
     read_noise: float | None = None
     along: str = "rows"
 
     def __post_init__(self):
-        object.__setattr__(self, "region", PixelRegion(*self.region))
+        object.__setattr__(self, "region", Region.of_ends(self.region))
 
 
 @dataclass(frozen=True)

@@ -131,11 +131,11 @@ class _Replaced:
         around = y[:, None, None] + steps[:, None], x[:, None, None] + steps
         is_left_out = (hits | self._bad)[around].reshape(len(y), steps.size**2)
         counts = (~is_left_out).sum(axis=1)
-        place = np.maximum(counts - 1, 0) // 2
+        middle_index = np.maximum(counts - 1, 0) // 2
         for plane, source in zip(self.planes, self._sources, strict=False):
             values = np.where(is_left_out, np.inf, source[around].reshape(is_left_out.shape))
             values.sort(axis=1)
-            middle = values[np.arange(len(y)), place]
+            middle = values[np.arange(len(y)), middle_index]
             if not counts.all():
                 middle[counts == 0] = self._level(source)
             plane[y, x] = middle
@@ -168,7 +168,7 @@ def _parts(boxes, shape, reach):
     at_edges : list of ((slice, slice), (slice, slice))
         Parts at its edges, where filters end, with their cores in them.
     """
-    step, places, at_edges = 2 * reach + _WIDTH_OF_A_HIT, [], []
+    step, centres, at_edges = 2 * reach + _WIDTH_OF_A_HIT, [], []
     for box in boxes:
         ends = [(side.start - 2 * reach, side.stop + 2 * reach) for side in box]
         firsts = [np.arange(low, high - 2 * reach, step) for low, high in ends]
@@ -176,7 +176,7 @@ def _parts(boxes, shape, reach):
         if min(first[0] for first in firsts) >= 0 and all(
             end <= size for end, size in zip(last, shape, strict=True)
         ):
-            places.append(np.stack(np.meshgrid(*firsts, indexing="ij"), -1).reshape(-1, 2))
+            centres.append(np.stack(np.meshgrid(*firsts, indexing="ij"), -1).reshape(-1, 2))
             continue
         window, core = [], []
         for (low, high), size in zip(ends, shape, strict=True):
@@ -185,7 +185,7 @@ def _parts(boxes, shape, reach):
             stop = window[-1].stop - window[-1].start - (0 if high > size else reach)
             core.append(slice(begin, stop))
         at_edges.append((tuple(window), tuple(core)))
-    return np.concatenate(places) if places else np.zeros((0, 2), int), at_edges
+    return np.concatenate(centres) if centres else np.zeros((0, 2), int), at_edges
 
 
 def _find_inside(find, planes, firsts, reach, hits):
@@ -211,8 +211,8 @@ def _find_inside(find, planes, firsts, reach, hits):
     in_parts = find(*(plane[pixels].reshape(side, -1) for plane in planes))
     core = slice(reach, side - reach)
     in_cores = in_parts.reshape(side, len(firsts), side)[core, :, core]
-    places = rows[:, core, None], columns[:, None, core]
-    np.logical_or.at(hits, places, in_cores.swapaxes(0, 1))
+    pixels = rows[:, core, None], columns[:, None, core]
+    np.logical_or.at(hits, pixels, in_cores.swapaxes(0, 1))
 
 
 def _parts_at_edges(at_edges, shape):
@@ -255,9 +255,9 @@ def _find_at_edge(find, planes, windows, across, hits):
     index = (deep, rows) if along else (rows, deep)
     in_parts, begin = find(*(np.ascontiguousarray(plane[index]) for plane in planes)), 0
     for window, core in windows:
-        place = [None, None]
-        place[along] = slice(begin + core[along].start, begin + core[along].stop)
+        part = [None, None]
+        part[along] = slice(begin + core[along].start, begin + core[along].stop)
         first = window[across].start - deep.start
-        place[across] = slice(first + core[across].start, first + core[across].stop)
-        hits[window][core] |= in_parts[tuple(place)]
+        part[across] = slice(first + core[across].start, first + core[across].stop)
+        hits[window][core] |= in_parts[tuple(part)]
         begin += window[along].stop - window[along].start

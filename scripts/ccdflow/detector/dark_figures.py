@@ -176,7 +176,7 @@ def member_levels(combined, region):
     Parameters
     ----------
     combined : ccdflow.combine.stack.Combined
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
 
     Returns
     -------

@@ -170,7 +170,7 @@ def measure_dead_time(series):
     lines = [_lines(flats, mean_or_zero) for flats in series]
     weights = sum(error**-2 for _, error, _, _ in lines)
     excess = sum(value / error**2 for value, error, _, _ in lines) / weights
-    squares, freedom = (sum(line[place] for line in lines) for place in (2, 3))
+    squares, freedom = (sum(line[column] for line in lines) for column in (2, 3))
     chi2 = squares / freedom if freedom else np.nan
     error = weights**-0.5 * _scale(chi2, freedom)
     ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
@@ -277,9 +277,9 @@ def _fill_cells(cells):
     if len(known) == cells.size or not len(known):
         return np.nan_to_num(cells)
     filled = cells.copy()
-    for place in np.argwhere(~np.isfinite(cells)):
-        nearest = known[np.argmin(np.square(known - place).sum(axis=1))]
-        filled[tuple(place)] = cells[tuple(nearest)]
+    for cell in np.argwhere(~np.isfinite(cells)):
+        nearest = known[np.argmin(np.square(known - cell).sum(axis=1))]
+        filled[tuple(cell)] = cells[tuple(nearest)]
     return filled
 
 
@@ -304,9 +304,9 @@ def _weights(size):
     return weights
 
 
-def _parabola(places, nodes):
-    """Return the weights of three nodes in the parabola through them, (len(places), 3)."""
-    to_first, to_second, to_third = (places[:, None] - nodes[None, :]).T
+def _parabola(positions, nodes):
+    """Return the weights of three nodes in the parabola through them, (len(positions), 3)."""
+    to_first, to_second, to_third = (positions[:, None] - nodes[None, :]).T
     first, second, third = nodes
     return np.stack(
         [

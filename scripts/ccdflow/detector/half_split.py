@@ -21,7 +21,7 @@ def half_split(combined, region):
     ----------
     combined : ccdflow.combine.stack.Combined
         With a sample of its members and a noise model.
-    region : ccdflow.combine.pixel_region.PixelRegion
+    region : ccdflow.camera.sections.Region
         Of an amplifier.
 
     Returns
@@ -35,11 +35,11 @@ def half_split(combined, region):
     if n < 2 or combined.noise is None or not frames.size:
         return UNKNOWN
     rows = combined.sample_rows[is_inside]
-    places = (rows[:, None] * combined.image.shape[1] + np.arange(region.x0, region.x1)).ravel()
+    indices = (rows[:, None] * combined.image.shape[1] + np.arange(region.x0, region.x1)).ravel()
     levels = np.ones(n) if combined.levels is None else combined.levels
-    terms, expected = combined.noise.terms_at(places), combined.noise.expected_at(places)
+    terms, expected = combined.noise.terms_at(indices), combined.noise.expected_at(indices)
     noise = PixelNoise(*terms, levels, expected=expected)
-    single = noise.variances(combined.image.reshape(-1)[places].astype(np.float64))
+    single = noise.variances(combined.image.reshape(-1)[indices].astype(np.float64))
     # The variance of a half's mean is the sum of its members' variances over the square of their
     # number.
     variance = sum(half.sum(axis=0) / len(half) ** 2 for half in (single[::2], single[1::2]))

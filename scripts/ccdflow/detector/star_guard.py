@@ -99,14 +99,14 @@ class Stars:
         """Keep of the hits in stars those that no star can be, (ny, nx) bool, in place."""
         from scipy import ndimage
 
-        places = np.nonzero(hits & self._extended)
-        is_sharp = self._is_sharp(*places)
+        pixels = np.nonzero(hits & self._extended)
+        is_sharp = self._is_sharp(*pixels)
         # The middle of a wide track is as smooth as a star: it is flagged with its edges.
         labels, count = ndimage.label(hits, CONNECTED)
-        tracks = labels[places]
+        tracks = labels[pixels]
         sharp_pixels = np.bincount(tracks, is_sharp, count + 1)
         share = sharp_pixels / np.maximum(np.bincount(tracks, None, count + 1), 1)
-        hits[places] = is_sharp | (share[tracks] > _SHARP_SHARE)
+        hits[pixels] = is_sharp | (share[tracks] > _SHARP_SHARE)
 
     def _is_sharp(self, y, x):
         """Tell which pixels are sharper than a star can be along a row, column or diagonal."""

@@ -179,12 +179,12 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LIMIT):
     errors = np.full(values.size, np.nan) if errors is None else np.asarray(errors, float)
     is_told = np.isfinite(errors)
     errors = np.where(is_told, errors, np.median(errors[is_told]) if is_told.any() else 0.0)
-    place = measured[_has_company(values[measured], errors[measured], floor)]
-    if place.size < 2 * FEWEST:
+    indices = measured[_has_company(values[measured], errors[measured], floor)]
+    if indices.size < 2 * FEWEST:
         return []
-    series = _Nights(days[place], values[place], errors[place], floor)
+    series = _Nights(days[indices], values[indices], errors[indices], floor)
     steps = [series.event(*cut) for cut in series.cut(limit, least)]
-    return [_event_of_all_nights(event, place, values, series.scatter) for event in steps]
+    return [_event_of_all_nights(event, indices, values, series.scatter) for event in steps]
 
 
 def _has_company(values, errors, floor):
@@ -236,19 +236,19 @@ def _deviation(values):
     return _NARROWING_BY_CLIPPING * math.sqrt(float(np.mean(size[size <= limit] ** 2)))
 
 
-def _event_of_all_nights(event, place, values, scatter):
+def _event_of_all_nights(event, indices, values, scatter):
     """Return an event by the indices of all nights; its first one may have been left out.
 
     Parameters
     ----------
     event : Event
         By the indices of the nights that do not stand alone.
-    place : numpy.ndarray
+    indices : numpy.ndarray
         Those nights among all.
     values : numpy.ndarray
     scatter : float
     """
-    first, last = int(place[event.first]), int(place[event.last_before])
+    first, last = int(indices[event.first]), int(indices[event.last_before])
     between = np.arange(last + 1, first)
     same_state = between[np.abs(values[between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter]
     first = int(same_state[0]) if same_state.size else first

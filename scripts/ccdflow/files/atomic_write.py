@@ -56,16 +56,16 @@ class Part:
         with _naming(self._path):
             write_all(self.file, memoryview(data).cast("B"))
 
-    def write_at(self, data, place):
-        """Write all of some bytes at a place of the file.
+    def write_at(self, data, offset):
+        """Write all of some bytes at an offset of the file.
 
         Parameters
         ----------
         data : bytes-like
-        place : int
+        offset : int
             Offset in the file, bytes.
         """
-        self.file.seek(place)
+        self.file.seek(offset)
         self.write(data)
 
     def keep(self):

@@ -73,8 +73,8 @@ def first_readable(candidates, reader, *, problem, silent=()):
     return Reading(None, None, tuple(dict.fromkeys(problems)))
 
 
-class CardPlaces:
-    """The places of cards in headers: the same in all headers with the same keywords.
+class CardPositions:
+    """The positions of cards in headers: the same in all headers with the same keywords.
 
     Parameters
     ----------
@@ -89,14 +89,14 @@ class CardPlaces:
         self._keywords = [keywords_of(header) for header in headers]
         hdus = {spec.hdu for spec in specs if spec.hdu is not None}
         self._hdus = {hdu: hdu_indices(headers, hdu) for hdu in hdus}
-        self._places_by_name = {}
+        self._positions_by_name = {}
 
     def known(self, name):
-        """Return the places that were looked for under a name, or None."""
-        return self._places_by_name.get(name)
+        """Return the positions that were looked for under a name, or None."""
+        return self._positions_by_name.get(name)
 
     def find(self, name, specs, order):
-        """Look for cards, and remember their places under a name.
+        """Look for cards, and remember their positions under a name.
 
         Parameters
         ----------
@@ -109,25 +109,25 @@ class CardPlaces:
         Returns
         -------
         list of (str, int, int or None, CardSpec)
-            Keyword, HDU, and place among the cards of that header; None for cards that only
+            Keyword, HDU, and position among the cards of that header; None for cards that only
             astropy can look for.
         """
-        places = [place for spec in specs for place in self._places(spec, order)]
-        self._places_by_name[name] = places
-        return places
+        cards = [card for spec in specs for card in self._positions(spec, order)]
+        self._positions_by_name[name] = cards
+        return cards
 
-    def _places(self, spec, order):
-        """Yield the places of one card, as `find` returns them."""
+    def _positions(self, spec, order):
+        """Yield the positions of one card, as `find` returns them."""
         for index in dict.fromkeys(self._hdus.get(spec.hdu, order)):
-            places = (None,)
+            positions = (None,)
             if spec.name:
-                places = self._indexes[index].get(spec.name, ())
-                places = places[::-1] if spec.occurrence == "last" else places
-            for place in places:
-                yield spec.keyword, index, place, spec
+                positions = self._indexes[index].get(spec.name, ())
+                positions = positions[::-1] if spec.occurrence == "last" else positions
+            for position in positions:
+                yield spec.keyword, index, position, spec
 
     def named(self, order, pattern, excluded):
-        """Return the places of all cards with such a name.
+        """Return the positions of all cards with such a name.
 
         Parameters
         ----------
@@ -142,36 +142,36 @@ class CardPlaces:
             As `find` returns them.
         """
         name = (pattern, excluded)
-        if name not in self._places_by_name:
+        if name not in self._positions_by_name:
             specs = (
                 CardSpec(keyword, hdu)
                 for hdu in dict.fromkeys(order)
                 for keyword in dict.fromkeys(self._keywords[hdu])
                 if pattern.fullmatch(keyword) and not excluded.fullmatch(keyword)
             )
-            self._places_by_name[name] = [
-                place for spec in specs for place in self._places(spec, (spec.hdu,))
+            self._positions_by_name[name] = [
+                position for spec in specs for position in self._positions(spec, (spec.hdu,))
             ]
-        return self._places_by_name[name]
+        return self._positions_by_name[name]
 
 
-def contents_at(headers, places):
-    """Yield the contents of cards at some places, without those of an unknown value.
+def contents_at(headers, positions):
+    """Yield the contents of cards at some positions, without those of an unknown value.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
         One for each HDU.
-    places : iterable of (str, int, int or None, CardSpec)
-        As `CardPlaces` returns them, for headers of the same keywords.
+    positions : iterable of (str, int, int or None, CardSpec)
+        As `CardPositions` returns them, for headers of the same keywords.
 
     Yields
     ------
     ccdflow.files.cards.Content
     """
-    for keyword, index, place, spec in places:
-        if place is not None:
-            content = content_at(headers[index], keyword, place)
+    for keyword, index, position, spec in positions:
+        if position is not None:
+            content = content_at(headers[index], keyword, position)
             if content is not None and not is_silent(content.value):
                 yield content
             continue

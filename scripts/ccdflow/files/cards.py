@@ -180,7 +180,7 @@ def _cards_of_keyword(header, keyword):
     if name and is_text(header):
         return [_parsed_text(keyword, text) for text in header.cards_of(name)]
     if name:
-        cards = [header._cards[place] for place in header._keyword_indices.get(name, ())]
+        cards = [header._cards[index] for index in header._keyword_indices.get(name, ())]
     elif keyword not in header:
         return []
     else:
@@ -188,23 +188,23 @@ def _cards_of_keyword(header, keyword):
     return [_content_of_card(keyword, card) for card in cards]
 
 
-def content_at(header, keyword, place):
-    """Return the content of the card at a place; None for a blank one.
+def content_at(header, keyword, index):
+    """Return the content of the card at an index; None for a blank one.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     keyword : str
         The keyword of the card there.
-    place : int
+    index : int
 
     Returns
     -------
     Content or None
     """
     if is_text(header):
-        return _parsed_text(keyword, header.text_at(place))
-    return _content_of_card(keyword, header._cards[place])
+        return _parsed_text(keyword, header.text_at(index))
+    return _content_of_card(keyword, header._cards[index])
 
 
 def first_value(header, keyword, default=None):

@@ -168,9 +168,9 @@ def signature(path):
     try:
         with Path(path).open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            place = 0
-            while place < size:
-                header, place, datasum = _checked_hdu(file, place, size, str(path))
+            offset = 0
+            while offset < size:
+                header, offset, datasum = _checked_hdu(file, offset, size, str(path))
                 headers.append(header)
                 first_sum = first_sum or datasum
     except (OSError, FrameError):
@@ -192,8 +192,8 @@ def _checked_hdu(file, start, size, name):
     if card_value(header, "CHECKSUM") is None or end > size:
         raise damaged_error(name, "an HDU has no checksum or is cut")
     total = sum_words(text)
-    for place in range(first, end, _SUM_BYTES):
-        part = thread_buffer("sum", min(_SUM_BYTES, end - place))
+    for offset in range(first, end, _SUM_BYTES):
+        part = thread_buffer("sum", min(_SUM_BYTES, end - offset))
         if fill(file, part) < len(part):
             raise damaged_error(name, "an HDU is cut")
         total = fits_sum_of(total, sum_words(part))

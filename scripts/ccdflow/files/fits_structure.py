@@ -36,7 +36,7 @@ _MOST_COLUMNS = 999
 
 @dataclass(frozen=True)
 class Hdu:
-    """The place of an HDU in the (inflated) file.
+    """The extent of an HDU in the (inflated) file.
 
     Attributes
     ----------
@@ -129,25 +129,25 @@ def end_of_header(text):
     -------
     int or None
     """
-    place = text.find(_END)
-    while place % CARD:
-        if place < 0:
+    offset = text.find(_END)
+    while offset % CARD:
+        if offset < 0:
             return None
-        place = text.find(_END, place + 1)
-    end = -(-(place + CARD) // BLOCK) * BLOCK
+        offset = text.find(_END, offset + 1)
+    end = -(-(offset + CARD) // BLOCK) * BLOCK
     return end if end <= len(text) else None
 
 
 def has_end_card(block):
     """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
     block = bytes(block)
-    place = block.find(b"END")
-    while place >= 0:
-        if place % CARD == 0:
-            tail = block[place + 3 : place + CARD]
+    offset = block.find(b"END")
+    while offset >= 0:
+        if offset % CARD == 0:
+            tail = block[offset + 3 : offset + CARD]
             if tail.startswith(b"     ") or not tail.strip(_ENDINGS):
                 return True
-        place = block.find(b"END", place + 1)
+        offset = block.find(b"END", offset + 1)
     return False
 
 

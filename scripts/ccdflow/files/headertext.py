@@ -119,13 +119,13 @@ class CardList:
         if isinstance(value, float):
             value += 0.0  # -0.0 equals 0.0: the cache would return one for the other
         new = (keyword, card_text(keyword, value, comment))
-        places = [place for place, card in enumerate(self._cards) if card[0] == keyword]
-        if not places:
+        indices = [index for index, card in enumerate(self._cards) if card[0] == keyword]
+        if not indices:
             self._cards.append(new)
             return
-        self._cards[places[0]] = new
-        for place in reversed(places[1:]):
-            del self._cards[place]
+        self._cards[indices[0]] = new
+        for index in reversed(indices[1:]):
+            del self._cards[index]
 
     def add_comment(self, text):
         """Append a text as COMMENT cards."""

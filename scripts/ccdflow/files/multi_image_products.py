@@ -183,10 +183,9 @@ def _row_bytes(unit):
 
 
 def _read_into(file, parts, name):
-    """Fill views with the bytes of a file; `parts` are pairs of a place in it and a view."""
+    """Fill views with the bytes of a file; `parts` are pairs of an offset in it and a view."""
     try:
-        for place, buffer in parts:
-            offset, view = place, buffer
+        for offset, view in parts:
             while view:
                 count = os.preadv(file, [view], offset)
                 if not count:

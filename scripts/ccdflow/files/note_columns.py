@@ -38,13 +38,13 @@ class Columns:
         self._path, self._stamp = file.name, _stamp(file)
         head = json.loads(file.readline())
         self.first, self.names = head["first"], head["names"]
-        self._places = {name: place for name, *place in head["columns"]}
+        self._extents = {name: extent for name, *extent in head["columns"]}
 
     def __contains__(self, column):
-        return column in self._places
+        return column in self._extents
 
     def __iter__(self):
-        return iter(self._places)
+        return iter(self._extents)
 
     def cells(self, column):
         """Return the cells of a column: bytes each, b"" where there is no value.
@@ -62,7 +62,7 @@ class Columns:
         OSError
             If they cannot be read, or the file is another one by now.
         """
-        start, length = self._places[column]
+        start, length = self._extents[column]
         with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
             if _stamp(file) != self._stamp:
                 raise OSError(f"{self._path} was written anew")
@@ -92,10 +92,10 @@ def read_columns(path):
             if not notes.is_as_written(file):
                 return None
             file.seek(max(0, file.tell() - len(_END % 0)))
-            place = file.read().strip()
-            if not place.isdigit():
+            start = file.read().strip()
+            if not start.isdigit():
                 return None
-            file.seek(int(place))
+            file.seek(int(start))
             return Columns(file)
     except OSError:
         return None
@@ -139,15 +139,15 @@ def write_columns(path, columns, *, first, names):
     OSError
         If it cannot be written.
     """
-    places = []
+    extents = []
 
     def parts(start):
         for name, cells in columns:
             text = b"\n".join([*cells, b""])
-            places.append([name, start, len(text)])
+            extents.append([name, start, len(text)])
             start += len(text)
             yield text
-        yield cell({"first": first, "names": names, "columns": places}) + b"\n"
+        yield cell({"first": first, "names": names, "columns": extents}) + b"\n"
         yield _END % start
 
     notes.write_checked_bytes(path, parts(notes.START))

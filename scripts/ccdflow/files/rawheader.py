@@ -1,7 +1,7 @@
 """Headers of raw files as the texts of their cards, which become astropy's when they are asked for.
 
 Thousands of frames have most of their cards alike, and the same keywords in the same order. So the
-keyword of a card's text is found once, and the places of keywords once for all headers with the
+keyword of a card's text is found once, and the positions of keywords once for all headers with the
 same ones (`Layout`). `Remembered` keeps the result of a function of headers for all headers
 whose cards that it read are the same.
 """
@@ -58,18 +58,18 @@ class Layout:
     Attributes
     ----------
     keywords : tuple of str
-    places : dict of str to tuple of int
+    positions : dict of str to tuple of int
         Where the cards of a name stand.
     """
 
-    __slots__ = ("keywords", "places")
+    __slots__ = ("keywords", "positions")
 
     def __init__(self, heads):
         self.keywords = tuple(keyword for keyword, _ in heads)
-        places = {}
-        for place, (_, name) in enumerate(heads):
-            places.setdefault(name, []).append(place)
-        self.places = {name: tuple(starts) for name, starts in places.items()}
+        positions = {}
+        for position, (_, name) in enumerate(heads):
+            positions.setdefault(name, []).append(position)
+        self.positions = {name: tuple(starts) for name, starts in positions.items()}
 
 
 class RawHeader(fits.Header):
@@ -81,7 +81,7 @@ class RawHeader(fits.Header):
         The cards; None once they are astropy's, which callers may change.
     layout : Layout
     seen : set of int or None
-        Gets the places of the cards that are read; None where they are not noted.
+        Gets the positions of the cards that are read; None where they are not noted.
     """
 
     texts = layout = seen = None
@@ -103,7 +103,7 @@ class RawHeader(fits.Header):
     def __contains__(self, keyword):
         """Tell whether there is a card of a keyword."""
         if self._has_plain(keyword):
-            return keyword.rstrip() in self.layout.places
+            return keyword.rstrip() in self.layout.positions
         return super().__contains__(keyword)
 
     def __getitem__(self, keyword):
@@ -134,28 +134,28 @@ class RawHeader(fits.Header):
         -------
         list of str
         """
-        places = self.layout.places.get(name)
-        if not places:
+        positions = self.layout.positions.get(name)
+        if not positions:
             return []
         if self.seen is not None:
-            self.seen.update(places)
+            self.seen.update(positions)
         texts = self.texts
-        return [texts[place] for place in places]
+        return [texts[position] for position in positions]
 
-    def text_at(self, place):
-        """Return the text of the card at a place, which counts as seen.
+    def text_at(self, position):
+        """Return the text of the card at a position, which counts as seen.
 
         Parameters
         ----------
-        place : int
+        position : int
 
         Returns
         -------
         str
         """
         if self.seen is not None:
-            self.seen.add(place)
-        return self.texts[place]
+            self.seen.add(position)
+        return self.texts[position]
 
 
 def parse_raw_header(text):
@@ -192,10 +192,10 @@ def parse_raw_header(text):
 
 def _end_of(text):
     """Return where the card END begins, or the length of a text without one."""
-    place = text.find(_END)
-    while place > 0 and place % CARD:
-        place = text.find(_END, place + 1)
-    return len(text) if place < 0 else place
+    position = text.find(_END)
+    while position > 0 and position % CARD:
+        position = text.find(_END, position + 1)
+    return len(text) if position < 0 else position
 
 
 def _learn(card):
@@ -296,7 +296,7 @@ def indexed_names(header):
     -------
     collections.abc.Mapping
     """
-    return header.layout.places if is_text(header) else header._keyword_indices
+    return header.layout.positions if is_text(header) else header._keyword_indices
 
 
 def keywords_of(header):
@@ -378,20 +378,20 @@ class Remembered:
         self._keep(key, seen, texts, result)
         return result
 
-    def _keep(self, key, places, texts, result):
+    def _keep(self, key, positions, texts, result):
         """Keep a result under the texts of the cards that were seen."""
         table = self._tables.get(key)
         if table is None:
             if len(self._tables) >= _MOST_TABLES:
                 self._tables.clear()
             table = self._tables[key] = {}
-        if places not in table and len(table) >= _MOST_SETS:
+        if positions not in table and len(table) >= _MOST_SETS:
             # A result that depends on fewer cards may stand under more.
-            places = places.union(*table)
+            positions = positions.union(*table)
             table.clear()
-        if places not in table:
-            table[places] = itemgetter(*sorted(places)) if places else _no_texts, {}
-        pick, answers = table[places]
+        if positions not in table:
+            table[positions] = itemgetter(*sorted(positions)) if positions else _no_texts, {}
+        pick, answers = table[positions]
         if len(answers) >= _MOST_ANSWERS:
             answers.clear()
         answers[pick(texts)] = (result,)
@@ -403,7 +403,7 @@ def _no_texts(texts):
 
 
 def _result_and_places(function, headers):
-    """Return the result of a function, and the places of the cards that it read.
+    """Return the result of a function, and the positions of the cards that it read.
 
     Places are counted through all headers.
     """
@@ -413,12 +413,12 @@ def _result_and_places(function, headers):
     try:
         result = function(headers)
     finally:
-        places_of_headers = [header.seen for header in headers]
+        positions_of_headers = [header.seen for header in headers]
         for header in headers:
             header.seen = None
     seen, first = set(), 0
-    for length, places in zip(lengths, places_of_headers, strict=True):
-        seen.update(first + place for place in places)
+    for length, positions in zip(lengths, positions_of_headers, strict=True):
+        seen.update(first + position for position in positions)
         first += length
     return result, frozenset(seen)
 

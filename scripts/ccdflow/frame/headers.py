@@ -56,12 +56,12 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
     """
     origin = {"file": file, "fingerprint": fingerprint, "key": key}
     parts = []
-    places = product_images(geometry, recipe)
-    if places[0].hdu:
+    images_of_product = product_images(geometry, recipe)
+    if images_of_product[0].hdu:
         primary = _cards_to_keep(layout.texts[0])
         _write_history(primary, geometry, recipe, reduced, **origin)
         parts.append(hdu_header(primary, None, 0, primary=True))
-    for product_image, image in zip(places, reduced.images, strict=True):
+    for product_image, image in zip(images_of_product, reduced.images, strict=True):
         if not parts:
             first = first_header(layout, geometry, recipe, reduced, **origin)
             parts += [first, *_data_unit(image)]
@@ -70,7 +70,7 @@ def product_parts(layout, geometry, recipe, reduced, *, file, fingerprint, key):
         _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
         name = _extension_name(layout.hdus[product_image.raw_hdu])
         parts += [hdu_header(cards, image.data, image.words, name=name), *_data_unit(image)]
-    for product_image, image in zip(places, reduced.images, strict=True):
+    for product_image, image in zip(images_of_product, reduced.images, strict=True):
         if image.mask is not None:
             parts += mask_hdu(image.mask, f"MASK{product_image.suffix}")
     return parts
@@ -215,7 +215,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         if is_numbered:
             set_card("", "AMPNAM", printable_text(amplifier.name), "amplifier")
         if is_numbered or not recipe.trim:
-            place = amplifier.place if recipe.trim else amplifier.data
+            place = recipe.region_of(amplifier)
             set_card("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
         if overscan is not None:
             used = " ".join(strip.to_fits() for strip in amplifier.overscan)

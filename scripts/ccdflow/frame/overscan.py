@@ -245,7 +245,7 @@ def smooth(levels, recipe):
     FrameError
         If too few levels are left to fit.
     """
-    places = np.arange(len(levels))
+    positions = np.arange(len(levels))
     good = np.isfinite(levels)
     fewest = recipe.order + (4 if recipe.model == "spline" else 1)
     for _ in range(recipe.reject_iterations + 1):
@@ -257,7 +257,7 @@ def smooth(levels, recipe):
                 allowed=f"{fewest} or more",
                 remedy="lower the order in the camera's profile",
             )
-        curve = _fitted_levels(places, levels, good, recipe)
+        curve = _fitted_levels(positions, levels, good, recipe)
         still_good = good & ~_are_outliers(levels - curve, good, recipe.reject_sigma)
         if recipe.reject_iterations == 0 or np.array_equal(still_good, good):
             break
@@ -272,7 +272,7 @@ def _are_outliers(residuals, good, sigma):
         return np.abs(residuals - centre) > sigma * spread
 
 
-def _fitted_levels(places, levels, good, recipe):
+def _fitted_levels(positions, levels, good, recipe):
     """Return the levels of a model along the overscan, outliers left out."""
     # Imported here, because either adds 0.3 s to the start of runs that do not fit its model.
     if recipe.model == "polynomial":
@@ -281,15 +281,15 @@ def _fitted_levels(places, levels, good, recipe):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = fitting.LinearLSQFitter()(
-                models.Polynomial1D(recipe.order), places[good], levels[good]
+                models.Polynomial1D(recipe.order), positions[good], levels[good]
             )
-        return model(places)
+        return model(positions)
     from scipy.interpolate import LSQUnivariateSpline
 
-    ends = places[good][[0, -1]].astype(float)
+    ends = positions[good][[0, -1]].astype(float)
     knots = np.linspace(*ends, recipe.order + 1)[1:-1]
     try:
-        return LSQUnivariateSpline(places[good], levels[good], knots, k=3)(places)
+        return LSQUnivariateSpline(positions[good], levels[good], knots, k=3)(positions)
     except ValueError:
         raise FrameError(
             f"the overscan has too few good rows for a spline of {recipe.order} pieces",

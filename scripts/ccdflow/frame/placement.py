@@ -68,9 +68,9 @@ def axes(amplifier):
     )
 
 
-def _axis_shift(first, last, place, flipped):
-    """Return the `AxisShift` of raw pixels from first to last that begin at a place."""
-    return AxisShift(-1, place + last + 1) if flipped else AxisShift(1, place - first)
+def _axis_shift(first, last, start, flipped):
+    """Return the `AxisShift` of raw pixels that begin at `start` in the image."""
+    return AxisShift(-1, start + last + 1) if flipped else AxisShift(1, start - first)
 
 
 def is_about_raw_pixels(keyword):

@@ -127,7 +127,7 @@ def readout_of(
         rounding = 0.0 if measured else ROUNDING
         variance = level_variance(amplifier, recipe, read_noise**2 + rounding)
     return Readout(
-        region=amplifier.place if recipe.trim else amplifier.data,
+        region=recipe.region_of(amplifier),
         name=amplifier.name,
         gain=gain,
         measured_gain=measured_gain,

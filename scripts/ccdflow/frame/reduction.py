@@ -161,7 +161,7 @@ def _make_image(stored, product_image, overscans, recipe):
             levels = _levels(overscans[amplifier.name], amplifier.along)
             pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
         if mask is not None:
-            part = mask[(amplifier.place if recipe.trim else amplifier.data).slices]
+            part = mask[recipe.region_of(amplifier).slices]
             part = _turned_view(part, amplifier) if recipe.trim else part
             part[...] = flaws.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
     words = pixels.to_big_endian(pixels_of_image)

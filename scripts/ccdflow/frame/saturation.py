@@ -30,10 +30,10 @@ def flag_neighbours(mask, pixels):
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
     # Few pixels have a flag: looking at these alone is much faster.
-    places = flagged_indices(mask)
-    places = places[mask.reshape(-1)[places] & SATURATED != 0]
-    rows = np.unique(places // mask.shape[1])
-    if not rows.size or rows.size * mask.shape[1] < places.size * 2:
+    indices = flagged_indices(mask)
+    indices = indices[mask.reshape(-1)[indices] & SATURATED != 0]
+    rows = np.unique(indices // mask.shape[1])
+    if not rows.size or rows.size * mask.shape[1] < indices.size * 2:
         # Half of the pixels of these rows: an amplifier that is saturated throughout.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))

@@ -88,21 +88,21 @@ def _find_seam(left, right, left_data, right_data):
     is_small = abs(step) < _STEP_ERRORS * max(error, _LEAST_ERROR)
     if is_small or len(values) < _FEWEST_SEAM_PARTS * span:
         return None
-    places = np.arange(span, len(values) - span)
+    positions = np.arange(span, len(values) - span)
     # One median of all windows: one for each would take most of the time of a small frame.
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, span), axis=1)
-    steps = medians[places] - medians[places - span]
+    steps = medians[positions] - medians[positions - span]
     # Columns with the other amplifier's level are off by minus or plus the step.
     at_split = steps[split - span] if span <= split < len(values) - span else 0.0
     if abs(at_split + step) > _SAME_STEP_PART * abs(step):
         return None
-    is_far = np.abs(places - split) >= span
+    is_far = np.abs(positions - split) >= span
     if not is_far.any():
         return None
     best = int(np.argmin(np.where(is_far, np.abs(steps - step), np.inf)))
     if abs(steps[best] - step) > _SAME_STEP_PART * abs(step):
         return None
-    nearby = range(max(span, places[best] - span // 2), places[best] + span // 2 + 1)
+    nearby = range(max(span, positions[best] - span // 2), positions[best] + span // 2 + 1)
     steepest = max(nearby, key=lambda x: np.sign(step) * (values[x] - values[x - 1]))
     return int(columns[steepest]), step
 

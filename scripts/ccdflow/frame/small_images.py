@@ -105,10 +105,10 @@ class SmallImage:
         """
         squares = self._squares
         sampled = rows[-first % squares.row_step :: squares.row_step]
-        place, count = -(-first // squares.row_step), len(sampled)
+        first_sampled, count = -(-first // squares.row_step), len(sampled)
         # Summed while they are in the processor's cache; a product with ones takes a third of the
         # time of `reduceat`, and each row's is its own, whatever the block.
-        sums = self._sums[place : place + count]
+        sums = self._sums[first_sampled : first_sampled + count]
         uncut = sampled[:, : squares.cut_start].reshape(count, squares.whole, squares.step)
         np.matmul(uncut, squares.ones, out=sums[:, : squares.whole])
         if squares.cut.size:

@@ -17,7 +17,7 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, calibrated, reduced_product
+from ccdflow.run.context import Lookup, SameObject, calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -53,7 +53,7 @@ class Associations(Kind):
     version = 6
     words = ("table of masters", "tables of masters")
     short = "tables"
-    place = paths.ASSOCIATIONS
+    path_prefix = paths.ASSOCIATIONS
 
     @property
     def versions(self):
@@ -64,7 +64,7 @@ class Associations(Kind):
         """Want the table where there are frames to calibrate."""
         context = planner.context
         if not SCIENCE.configuration(context)["enabled"]:
-            planner.keep(self.place)
+            planner.keep(self.path_prefix)
             return
         groups = _groups(context)
         needs = [group.product for group in groups] + _candidates(context, groups)
@@ -72,7 +72,7 @@ class Associations(Kind):
         is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
         if _has_frames(context):
             basis = self.basis(context, None)
-            planner.want(self, self.place, "", basis, needs=needs, is_open=is_open)
+            planner.want(self, self.path_prefix, "", basis, needs=needs, is_open=is_open)
 
     def basis(self, context, job):
         """Return the basis of the table: each line of it."""
@@ -110,7 +110,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"] or context.closed is not None:
             return True
         steps = sum(len(group.steps) for group in _groups(context))
-        path = context.results / self.place
+        path = context.results / self.path_prefix
         return not steps or (path.is_file() and tables.number_of_lines(path) == steps + 1)
 
     def summary(self, context, night, records):
@@ -139,8 +139,8 @@ class Associations(Kind):
             return set()
         summaries = context.summaries(_SUMMARY)
         closed = [night for night in summaries if summaries[night]["lines"]]
-        record = context.ledger.get(self.place)
-        stamp = atomic_write.stamp_of(context.results / self.place)
+        record = context.ledger.get(self.path_prefix)
+        stamp = atomic_write.stamp_of(context.results / self.path_prefix)
         if closed and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("the table of masters is not as it was written")
         last = max((group.night for group in _groups(context)), default="")
@@ -204,7 +204,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"] or not _has_frames(context):
             return {}
         coverage_now = digest(_coverage(context).values())
-        grades = getattr(context.outcome(self.place), "key", "")
+        grades = getattr(context.outcome(self.path_prefix), "key", "")
         return {"coverage": [_SECTIONS, coverage_now], "grades": grades}
 
     def overview(self, context):
@@ -439,11 +439,11 @@ def _digests_by_steps(context, groups, values_of):
 
 
 def _digest_of_answer(context, values_of, answer):
-    # The answer is kept beside its hash, so that its id stays its own.
+    """Return the hash of an answer's values; frames of the same answer share it."""
     return context.planned(
-        ("step line", values_of.__name__, id(answer)),
-        lambda: (digest(values_of(context, answer)), answer),
-    )[0]
+        ("step line", values_of.__name__, SameObject(answer)),
+        lambda: digest(values_of(context, answer)),
+    )
 
 
 def table_lines(context):
@@ -460,12 +460,12 @@ def _table_cells(context, answer):
     step, use = answer.step, answer.use
     if use is None:
         return [step.kind, "", "", "", "", "", "", "", "", answer.why_none, answer.grade]
-    place = step.uses.index(use)
+    index = step.uses.index(use)
     rival, _ = night_plan.rival_of(context, answer)
     return [
         step.kind,
         use.product,
-        place + 1,
+        index + 1,
         "" if use.lag is None else use.lag,
         float(f"{use.scale:.6g}"),
         float(f"{use.variance:.6g}"),

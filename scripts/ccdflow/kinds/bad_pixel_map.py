@@ -28,13 +28,13 @@ class BadPixels(Kind):
     short = "maps of bad pixels"
     todo = "make"
     takes_all_cores = True
-    place = "detector/"
+    path_prefix = "detector/"
     version = 4
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
         """Tell whether a path is that of a map."""
-        return product.startswith(self.place) and product.count("/") == 2
+        return product.startswith(self.path_prefix) and product.count("/") == 2
 
     def plan(self, planner):
         """Want the map of each detector and epoch."""
@@ -125,9 +125,9 @@ class BadPixels(Kind):
             ("NCOMBINE", len(made), "measurements"),
         ]
         # Nights beyond 999 have no card: FITS keywords have eight letters.
-        for place, each in enumerate(made[:999], start=1):
-            cards += [(f"IMCOM{place:03d}", printable_text(each.product), "measurement")]
-            cards += [(f"IMKEY{place:03d}", each.key, "its CCDFKEY")]
+        for position, each in enumerate(made[:999], start=1):
+            cards += [(f"IMCOM{position:03d}", printable_text(each.product), "measurement")]
+            cards += [(f"IMKEY{position:03d}", each.key, "its CCDFKEY")]
         return pixel_tables.write_product(context, record, cards, images, PIXELS=_columns(tables))
 
 
@@ -136,7 +136,7 @@ BAD_PIXELS = BadPixels()
 
 
 def _columns(tables):
-    """Return the columns of the map: place, bits, first and last night of each pixel."""
+    """Return the columns of the map: index, bits, first and last night of each pixel."""
     names = ("IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED")
     # An undated night has the name of its folder.
     width = max(

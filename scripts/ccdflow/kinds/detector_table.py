@@ -28,17 +28,17 @@ class DetectorTable(Kind):
     plans_some_nights = True
     words = ("table of detectors", "tables of detectors")
     short = "tables"
-    place = paths.DETECTOR
+    path_prefix = paths.DETECTOR
 
     def plan(self, planner):
         """Want the table if there are measurements; keep it if none is made."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
-            planner.keep(self.place)
+            planner.keep(self.path_prefix)
             return
         needs = [group.product for group in DETECTOR.groups(context)]
         if needs:
-            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+            planner.want(self, self.path_prefix, "", self.basis(context, None), needs=needs)
 
     def basis(self, context, job):
         """Return the sources of the table: all measurements."""

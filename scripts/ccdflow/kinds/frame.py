@@ -39,14 +39,14 @@ class Frame(Kind):
     short = "frames"
     todo = "reduce"
     stage = 1
-    place = "reduced/"
+    path_prefix = "reduced/"
     reach = FRAMES
     reports_frames = True
     why_moved = "raw file missing, and the product is damaged or stands in the way of another"
 
     def has_name(self, product):
         """Tell whether a path is that of a reduced frame."""
-        return product.startswith(self.place)
+        return product.startswith(self.path_prefix)
 
     def is_stray(self, context, product):
         """Return False: a reduced frame may be all that is left of a raw file."""

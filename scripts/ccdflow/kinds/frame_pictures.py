@@ -38,7 +38,7 @@ class NightPicture(Kind):
 
     file = ""
     short = "pictures"
-    place = "nights/"
+    path_prefix = "nights/"
     reach = NIGHTS
 
     def has_name(self, product):

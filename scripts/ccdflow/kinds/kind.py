@@ -34,14 +34,14 @@ class Kind(PartlyPlanned, OnPages):
     takes_all_cores : bool
         Whether the making of a product spreads over all cores: no other job runs beside it then.
     stage : int
-        The place in the batches of a cluster: after the kinds of lower stages. The main process
+        The order among the batches of a cluster: after the kinds of lower stages. The main process
         makes products of stage 0 at the end.
     version : int
         Raised when a change alters the product's pixels or text: all of them are made again.
     header : int
         Raised when a change alters the cards of a product and no pixel: a product that is there
         keeps the header it has until it is asked for with ``-R``.
-    place : str
+    path_prefix : str
         The folder of its products, with a slash at the end; or its one file.
     why_moved : str
         The reason in words when a product without a row is moved to `set_aside/`.
@@ -66,7 +66,7 @@ class Kind(PartlyPlanned, OnPages):
     stage = 0
     version = 1
     header = 1
-    place = ""
+    path_prefix = ""
     reach = ARCHIVE
     reports_frames = False
     type = ""
@@ -100,7 +100,7 @@ class Kind(PartlyPlanned, OnPages):
 
     def has_name(self, product):
         """Tell whether a path relative to the results folder is that of a product of this kind."""
-        return product == self.place
+        return product == self.path_prefix
 
     def is_stray(self, context, product):
         """Tell whether a file of such a name without a record is moved away.
@@ -322,8 +322,8 @@ class Chain(tuple):
     @property
     def folders(self):
         """The folders of products, relative to the results folder, without a slash."""
-        places = dict.fromkeys(kind.place for kind in self)
-        return [place.rstrip("/") for place in places if place.endswith("/")]
+        prefixes = dict.fromkeys(kind.path_prefix for kind in self)
+        return [prefix.rstrip("/") for prefix in prefixes if prefix.endswith("/")]
 
     def is_wide(self, job):
         """Tell whether a job takes all cores, so that no other one runs beside it."""

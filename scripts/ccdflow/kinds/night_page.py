@@ -38,7 +38,7 @@ class NightPage(Kind):
     rule = "page"
     plans_some_nights = True
     words = ("night's page", "nights' pages")
-    place = "nights/"
+    path_prefix = "nights/"
     reach = NIGHTS
 
     @property

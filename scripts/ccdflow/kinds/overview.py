@@ -29,7 +29,7 @@ class Overview(Kind):
     rule = "index_page"
     plans_some_nights = True
     words = ("overview of all nights", "overviews")
-    place = paths.INDEX_PAGE
+    path_prefix = paths.INDEX_PAGE
 
     def plan(self, planner):
         """Want the overview."""
@@ -40,7 +40,7 @@ class Overview(Kind):
             # Its grades fill the calendar.
             paths.ASSOCIATIONS,
         ]
-        planner.want(self, self.place, "", index_basis(context), needs=needs)
+        planner.want(self, self.path_prefix, "", index_basis(context), needs=needs)
 
     def basis(self, context, job):
         """Return the sources of the overview."""

@@ -61,11 +61,11 @@ class MasterTable(Kind):
         """Want the table; keep it if no such masters are made."""
         context = planner.context
         if not self.master.configuration(context)["enabled"]:
-            planner.keep(self.place)
+            planner.keep(self.path_prefix)
             return
         needs = [group.product for group in self.master.groups(context)]
         if needs or self.is_always:
-            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+            planner.want(self, self.path_prefix, "", self.basis(context, None), needs=needs)
 
     def basis(self, context, job):
         """Return the sources of the table: all masters of the kind."""
@@ -91,7 +91,7 @@ class BiasTable(MasterTable):
     plans_some_nights = True
     words = ("table of bias quality", "tables of bias quality")
     version = 3
-    place = paths.BIAS_QUALITY
+    path_prefix = paths.BIAS_QUALITY
     master = BIAS_KIND
     columns = COLUMNS
     is_always = True
@@ -104,7 +104,7 @@ class DarkTable(MasterTable):
     rule = "dark_table"
     plans_some_nights = True
     words = ("table of darks", "tables of darks")
-    place = paths.DARK_QUALITY
+    path_prefix = paths.DARK_QUALITY
     master = DARK_KIND
     columns = DARK_COLUMNS
 
@@ -117,7 +117,7 @@ class FlatTable(MasterTable):
     plans_some_nights = True
     words = ("table of flats", "tables of flats")
     version = 4
-    place = paths.FLAT_QUALITY
+    path_prefix = paths.FLAT_QUALITY
     master = FLAT_KIND
     columns = FLAT_COLUMNS
 

@@ -43,14 +43,14 @@ class Science(Kind):
     stage = 6
     version = ARITHMETIC
     header = 3
-    place = "calibrated/"
+    path_prefix = "calibrated/"
     reach = FRAMES
     reports_frames = True
     why_moved = "its reduced frame is not there any more"
 
     def has_name(self, product):
         """Tell whether a path is that of a calibrated frame."""
-        return product.startswith(self.place)
+        return product.startswith(self.path_prefix)
 
     def configuration(self, context):
         """Return this kind's block of the settings."""

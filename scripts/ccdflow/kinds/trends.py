@@ -55,19 +55,21 @@ class Trends(Kind):
     words = ("table of steps", "tables of steps")
     short = "tables"
     version = 2
-    place = paths.EVENTS
+    path_prefix = paths.EVENTS
 
     def plan(self, planner):
         """Want the table if any night has figures of a detector."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
-            planner.keep(self.place)
+            planner.keep(self.path_prefix)
             return
         needs = [group.product for groups in groups_with_figures(context) for group in groups]
         if needs:
             # The overview needs all groups, and shows the steps: it waits for this product as well.
-            context.groups[self.place] = Group(self.place, "", "", (), (), kind=self.name)
-            planner.want(self, self.place, "", self.basis(context, None), needs=needs)
+            context.groups[self.path_prefix] = Group(
+                self.path_prefix, "", "", (), (), kind=self.name
+            )
+            planner.want(self, self.path_prefix, "", self.basis(context, None), needs=needs)
 
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""
@@ -112,12 +114,12 @@ class Trends(Kind):
 
     def index_basis(self, context):
         """Return the sources of the overview: the steps, and so all nights."""
-        record = context.outcome(self.place) if DETECTOR.is_enabled(context) else None
+        record = context.outcome(self.path_prefix) if DETECTOR.is_enabled(context) else None
         return {} if record is None else {"trends": record.key}
 
     def overview(self, context):
         """Return the section on steps: pictures of the last nights, and the table."""
-        record = context.outcome(self.place) if DETECTOR.is_enabled(context) else None
+        record = context.outcome(self.path_prefix) if DETECTOR.is_enabled(context) else None
         if record is None or record.status != ledger.MADE:
             return None
         groups = [

@@ -35,9 +35,9 @@ from ccdflow.pages.text_formatting import (
 _NOTHING = ("", "-", "–")
 
 
-def _format_fixed(values, places):
-    """Write the figures of all amplifiers with ``places`` digits after the point."""
-    shown = [f"{value:.{places}f}" if math.isfinite(value) else "–" for value in values]
+def _format_fixed(values, decimals):
+    """Write the figures of all amplifiers with ``decimals`` digits after the point."""
+    shown = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
     return " / ".join(shown).replace("-", "−") if shown else "–"
 
 
@@ -178,14 +178,14 @@ class Column:
 
     Attributes
     ----------
-    place : int
+    index : int
         Of its cells in the rows.
     heading, hint : str
     is_number : bool
         Whether all its values are numbers.
     """
 
-    place: int
+    index: int
     heading: str
     hint: str
     is_number: bool
@@ -194,13 +194,13 @@ class Column:
 def columns(section):
     """Return the columns of a section's table that have a value."""
     shown = []
-    for place, heading in enumerate(section.headings):
-        known = [cell for row in section.rows if (cell := row[place]) not in _NOTHING]
+    for index, heading in enumerate(section.headings):
+        known = [cell for row in section.rows if (cell := row[index]) not in _NOTHING]
         if not known and section.rows:
             continue
         is_number = bool(known) and all(map(is_figure, known))
         hint = hint_of(heading, section)
-        shown.append(Column(place, with_signs(heading or REMARKS), hint, is_number))
+        shown.append(Column(index, with_signs(heading or REMARKS), hint, is_number))
     return shown
 
 

@@ -54,8 +54,8 @@ def with_error(value, error):
     # An error of 0 is a coincidence: three levels that lie on a line.
     if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
         return figure(value)
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
 
 
 def span(values, digits=3):

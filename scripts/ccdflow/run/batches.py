@@ -438,7 +438,7 @@ def read_batch(path, chain):
         for product, job in jobs.items()
         if ledger.readable_record(results / job.done) is None
     }
-    return Session(plan.Plan(context, undone, []), dry=False)
+    return Session(plan.Plan(context, undone, []), is_dry=False)
 
 
 def batches_awaited(path):
@@ -505,17 +505,17 @@ def _make_claimed(path, chain, threads, parent, say):
     meter = _Meter(context, mode="plain" if parent is None else "none")
     reporter = claims.Reporter(path, lambda: meter.progress.count)
     reporter.start()
-    outcome = worker.work_plan(
+    result = worker.work_plan(
         context,
         session.plan.jobs.values(),
         threads=threads,
         on_done=meter.tick,
     )
     meter.progress.end()
-    for product, reason in outcome.unrecorded.items():
+    for product, reason in result.unrecorded.items():
         say(f"{product}: its record cannot be written: {reason}")
-    if outcome.full:
-        say(outcome.full)
+    if result.full:
+        say(result.full)
         return DISK_FULL_STATUS
     if not record_batch(context, path):
         return 1

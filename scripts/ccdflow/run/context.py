@@ -45,7 +45,7 @@ class Lookup(StrEnum):
     GEOMETRY = "geometry"
     PROFILE = "profile"
     SPELLED = "spelled"
-    TELLING = "telling"
+    DISTINGUISHING_CARDS = "cards that tell masters apart"
     MAPS_BY_NIGHT = "maps by night"
     PIXELS_BY_NIGHT = "pixels by night"
     PIXELS_FOR = "pixels for"
@@ -68,6 +68,28 @@ class Lookup(StrEnum):
         """Whether the answers are on setups, cameras and masters: frames of the sky change none."""
         is_of_rows = self in (Lookup.ROWS_BY_PRODUCT, Lookup.ROWS_BY_NIGHT)
         return not is_of_rows and not self.is_of_masters
+
+
+class SameObject:
+    """A key of `Context.planned` for one object: equal for the same object alone, which it keeps.
+
+    An object's id is given to another one once it is gone; a key that holds it cannot be.
+
+    Parameters
+    ----------
+    held : object
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held):
+        self._held = held
+
+    def __hash__(self):
+        return id(self._held)
+
+    def __eq__(self, other):
+        return isinstance(other, SameObject) and other._held is self._held
 
 
 @dataclass(frozen=True)

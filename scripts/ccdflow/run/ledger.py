@@ -137,7 +137,7 @@ class Record:
     product : str
         Path relative to the results folder.
     kind : str
-        frame, bias, picture, page or table.
+        The name of its kind.
     key : str
         Key of the product's sources and settings.
     status : str
@@ -414,15 +414,15 @@ def line_beside(record, night):
     return _BETWEEN.join((short, record.basis.text, record.data.text, record.basis.common))
 
 
-def line_among(line, place):
+def line_among(line, index_of_common):
     """Return the line that a record beside the notes has among them.
 
     Parameters
     ----------
     line : str
         As `line_beside` returns it.
-    place : callable
-        Called with the text of the part of the basis that records share; returns its place.
+    index_of_common : callable
+        Called with the text of the part of the basis that records share; returns its index.
 
     Returns
     -------
@@ -430,7 +430,7 @@ def line_among(line, place):
     """
     short, own, data, common = line.split(_BETWEEN)
     *values, night = _decode(short)[0]
-    short = _compact([*values, place(common or "{}")])
+    short = _compact([*values, index_of_common(common or "{}")])
     return values[0], _BETWEEN.join((short, own, data)), night
 
 
@@ -450,18 +450,18 @@ def save_ledger(results, ledger):
     if ledger.is_saved:
         return False
     bases = dict.fromkeys(record.basis.common for record in ledger.values())
-    places = {text: place for place, text in enumerate(bases)}
+    indices_of_common = {text: index for index, text in enumerate(bases)}
     first = {"fields": _SHORT, "bases": [json.loads(text or "{}") for text in bases]}
-    lines = (_line(ledger[product], places) for product in sorted(ledger))
+    lines = (_line(ledger[product], indices_of_common) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact(first)], lines))
     ledger.saved = dict(ledger)
     ledger.is_scattered = False
     return written
 
 
-def _line(record, places):
+def _line(record, index_of_common):
     values = [getattr(record, name) for name in _SHORT]
-    short = _compact([*values, places[record.basis.common]])
+    short = _compact([*values, index_of_common[record.basis.common]])
     return _BETWEEN.join((short, record.basis.text, record.data.text))
 
 

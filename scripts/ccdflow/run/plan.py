@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import filterfalse
+from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.run import ledger
@@ -73,6 +74,24 @@ class Plan:
                 open_ += set(job.needs) - set(job.spare)
         for product in set(self.jobs) - wanted:
             del self.jobs[product]
+
+
+class Predecessors(NamedTuple):
+    """The products of a plan that are made before another one.
+
+    Attributes
+    ----------
+    pending : tuple of str
+        All of them.
+    spare : tuple of str
+        Those of them that are only looked at where others turn out to be refused.
+    """
+
+    pending: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
+
+
+_NO_PREDECESSORS = Predecessors()
 
 
 def make_plan(context, forced=frozenset(), *, stamps=None):
@@ -151,8 +170,8 @@ class Planner:
             if kind.has_name(product):
                 self.keep(product)
 
-    def order_of(self, needs, spare):
-        """Return the products of this plan that come before another, of those planned so far.
+    def predecessors_of(self, needs, spare):
+        """Return the `Predecessors` of a product among those planned so far.
 
         Parameters
         ----------
@@ -161,15 +180,14 @@ class Planner:
 
         Returns
         -------
-        pending, spare : tuple of str
-            All of them; and those that are only looked at where others turn out to be refused.
+        Predecessors
         """
         is_pending = self.context.jobs.__contains__
         if not spare:
-            return tuple(filter(is_pending, dict.fromkeys(needs))), ()
+            return Predecessors(tuple(filter(is_pending, dict.fromkeys(needs))))
         needs = tuple(needs)
         pending = tuple(filter(is_pending, dict.fromkeys((*needs, *spare))))
-        return pending, tuple(filterfalse(set(needs).__contains__, pending))
+        return Predecessors(pending, tuple(filterfalse(set(needs).__contains__, pending)))
 
     def want(
         self,
@@ -180,7 +198,7 @@ class Planner:
         *,
         needs=(),
         spare=(),
-        after=((), ()),
+        after=_NO_PREDECESSORS,
         key="",
         is_open=False,
     ):
@@ -197,8 +215,9 @@ class Planner:
         spare : iterable of str
             Products that come first where they are made. A request of this product by name does
             without them.
-        after : (tuple of str, tuple of str)
-            More of both, as `order_of` returned them: thousands of products come after the same.
+        after : Predecessors
+            More of both, as `predecessors_of` returned them: thousands of products come after the
+            same.
         key : str
             The hash of the basis, where the caller has it by a shorter way.
         is_open : bool
@@ -219,15 +238,15 @@ class Planner:
             return
         why = why or "asked for again"
         jobs = self.context.jobs
+        pending, spare_ones = after
         if spare:
-            pending, spare = self.order_of(needs, spare)
-            after = pending + after[0], spare + after[1]
+            own = self.predecessors_of(needs, spare)
+            pending, spare_ones = own.pending + pending, own.spare + spare_ones
         elif needs:
             # Most products come after a few others.
-            pending = [need for need in dict.fromkeys(needs) if need in jobs]
-            after = (*pending, *after[0]), after[1]
+            pending = (*[need for need in dict.fromkeys(needs) if need in jobs], *pending)
         attempt = self._attempt(product, key) if self._records else 0
-        jobs[product] = Job(kind.name, product, key, why, night, after[0], attempt, after[1])
+        jobs[product] = Job(kind.name, product, key, why, night, pending, attempt, spare_ones)
 
     def want_all(self, kind, wanted):
         """Put many products of a kind into the plan that are not current: as `want` does it.
@@ -235,7 +254,7 @@ class Planner:
         Parameters
         ----------
         kind : ccdflow.kinds.kind.Kind
-        wanted : iterable of (str, str, str, str, tuple, callable or None)
+        wanted : iterable of (str, str, str, str, Predecessors, callable or None)
             Of each: product, night, key, a product that comes first, ``after`` and ``basis`` as
             for `want`; no basis of one that the ledger does not know.
         """

@@ -74,13 +74,13 @@ def product_stamps(results, chain, raw):
         Why a folder (its path ends in ``/``) cannot be looked into.
     """
     sweep = _Sweep(raw)
-    for place in dict.fromkeys(kind.place for kind in chain):
-        if place.endswith("/"):
-            name = place.rstrip("/")
+    for prefix in dict.fromkeys(kind.path_prefix for kind in chain):
+        if prefix.endswith("/"):
+            name = prefix.rstrip("/")
             path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
             sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
         else:
-            sweep.stamps[place] = atomic_write.stamp_of(Path(results) / place)
+            sweep.stamps[prefix] = atomic_write.stamp_of(Path(results) / prefix)
     return sweep.stamps, sweep.problems
 
 

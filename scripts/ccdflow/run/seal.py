@@ -85,7 +85,7 @@ class KindFacts:
         Hash of code and settings, which all of the others follow from.
     versions : list
         [name, versions] of each kind.
-    places : list of str
+    path_prefixes : list of str
         Of their products.
     looks_at : list of str
         Paths of files that planning looks at besides.
@@ -93,7 +93,7 @@ class KindFacts:
 
     origin: str
     versions: list[list[object]]
-    places: list[str]
+    path_prefixes: list[str]
     looks_at: list[str]
 
 
@@ -162,11 +162,11 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
             chain, settings, hash_of(json.dumps([settings, code], sort_keys=True))
         )
         parts = [settings, [camera.text for camera in cameras], code, READING, *kinds.versions]
-        for place in kinds.places:
-            if place.endswith("/"):
-                folders.append(Folder(os.fspath(results / place.rstrip("/")), place))
+        for prefix in kinds.path_prefixes:
+            if prefix.endswith("/"):
+                folders.append(Folder(os.fspath(results / prefix.rstrip("/")), prefix))
             else:
-                tables.append((place, atomic_write.stamp_of(results / place)))
+                tables.append((prefix, atomic_write.stamp_of(results / prefix)))
         looks.look(FolderLook(raw, rawfolder.devices()), folders)
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
@@ -189,7 +189,7 @@ def _facts_of_kinds(chain, settings, origin):
     return KindFacts(
         origin,
         versions=[[kind.name, kind.versions] for kind in chain],
-        places=list(dict.fromkeys(kind.place for kind in chain)),
+        path_prefixes=list(dict.fromkeys(kind.path_prefix for kind in chain)),
         looks_at=[str(path) for kind in chain for path in kind.looks_at(settings)],
     )
 

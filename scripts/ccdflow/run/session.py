@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 from ccdflow import paths
 from ccdflow.camera.imagetypes import is_of_unknown_type
@@ -54,34 +56,34 @@ class Session:
     Attributes
     ----------
     plan : ccdflow.run.plan.Plan
-    dry : bool
+    is_dry : bool
         If True, nothing is written.
     lock : file object or None
     busy : dict of str to set of str
         Products still at work in jobs of an earlier run, by the path of their batch.
-    failed, left : list of ccdflow.run.ledger.Record
+    failed, postponed : list of ccdflow.run.ledger.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
     unmoved : dict of str to Exception
         Products that no longer belong among the others, but cannot be moved or deleted.
     seal : ccdflow.run.seal.Seal or None
         The valid seal: nothing is to be done, and inventory and ledger were not read.
-    state : ccdflow.run.seal.State or None
+    state_to_seal : ccdflow.run.seal.State or None
         The state of the archive before the plan was made, for a new seal.
-    looked : ccdflow.run.seal.State or None
+    archive_state : ccdflow.run.seal.State or None
         The same state also where no seal is left, for a watch that closes nights.
     """
 
     plan: plan.Plan
-    dry: bool
-    lock: object = None
+    is_dry: bool
+    lock: TextIO | None = None
     busy: dict[str, set[str]] = field(default_factory=dict)
     failed: list[ledger.Record] = field(default_factory=list)
-    left: list[ledger.Record] = field(default_factory=list)
+    postponed: list[ledger.Record] = field(default_factory=list)
     unmoved: dict[str, Exception] = field(default_factory=dict)
-    seal: object = None
-    state: object = None
-    looked: object = None
+    seal: seal.Seal | None = None
+    state_to_seal: seal.State | None = None
+    archive_state: seal.State | None = None
 
     def describe(self):
         """Return the first lines of the run: the products to be made and moved."""
@@ -95,6 +97,47 @@ class Session:
     def context(self):
         """The run's context."""
         return self.plan.context
+
+
+@dataclass(frozen=True)
+class Opening:
+    """All that a run begins with.
+
+    Attributes
+    ----------
+    settings : dict
+    reading : ccdflow.run.rawframes.inventory.Settings
+        Those on which the reading of headers depends.
+    chain : ccdflow.kinds.kind.Chain
+    is_dry : bool
+    lock : file object or None
+        Held until the run ends; None for a dry run.
+    forced, requested : frozenset of str
+    notes, made, progress, cores
+        See `start`.
+    """
+
+    settings: dict[str, object]
+    reading: inventory.Settings
+    chain: tuple[object, ...]
+    is_dry: bool
+    lock: TextIO | None
+    forced: frozenset[str] = frozenset()
+    requested: frozenset[str] = frozenset()
+    notes: Callable[[], tuple[header_store.HeaderStore, ledger.Ledger]] | None = None
+    made: dict[str, ledger.Record] | None = None
+    progress: Callable[[int, int], None] | None = None
+    cores: int = 1
+
+    @property
+    def raw(self):
+        """The raw folder, a `pathlib.Path`."""
+        return Path(self.settings["raw"])
+
+    @property
+    def results(self):
+        """The results folder, a `pathlib.Path`."""
+        return Path(self.settings["results"])
 
 
 def start(
@@ -144,12 +187,15 @@ def start(
             reading = reading_settings(settings)
             lock.check_places(results)
             # Release the lock if the start fails.
-            held = None if dry else stack.enter_context(lock.take_lock(results))
-            reading = replace(reading, is_folding=rawnames.is_folding(results))
+            lock_file = None if dry else stack.enter_context(lock.take_lock(results))
+            opening = Opening(
+                settings, replace(reading, is_folding=rawnames.is_folding(results)), chain, dry,
+                lock_file, frozenset(forced), frozenset(requested), notes, made, progress, cores,
+            )  # fmt: skip
             state = None
             # A dry run leaves no seal. So the state is needed only where there is a seal already.
-            asks = sealed and (not dry or seal.has_seal(results))
-            if (asks or made is not None) and not forced and not requested:
+            is_seal_wanted = sealed and (not dry or seal.has_seal(results))
+            if (is_seal_wanted or made is not None) and not forced and not requested:
                 state = seal.state_of(
                     settings, reading.cameras, chain, cores=cores, has_records=made is not None
                 )
@@ -157,17 +203,11 @@ def start(
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:
-                session = _sealed_session(settings, reading, chain, dry, held, valid_seal)
+                session = _sealed_session(opening, valid_seal)
             else:
-                options = {"progress": progress, "cores": cores}
-                session = _session_of_some_nights(
-                    settings, reading, chain, dry, held, state=state, options=options, made=made,
-                )  # fmt: skip
-                session = session or _begin(
-                    settings, reading, chain, dry, held,
-                    forced=forced, requested=requested, notes=notes, options=options, made=made,
-                )  # fmt: skip
-                session.state, session.looked = state if sealed else None, state
+                session = _session_of_some_nights(opening, state) or _begin(opening)
+                session.state_to_seal = state if sealed else None
+                session.archive_state = state
         except OSError as error:
             raise lock.error_of_system(results, error) from None
         stack.pop_all()
@@ -189,19 +229,18 @@ def _no_collection():
             gc.enable()
 
 
-def _sealed_session(settings, reading, chain, dry, held, seal_left):
+def _sealed_session(opening, valid_seal):
     """Return the session of a run that has nothing to do, without inventory and ledger."""
-    results = Path(settings["results"])
     empty = Context(
-        settings, Path(settings["raw"]), results, header_store.HeaderStore(), ledger.Ledger(),
-        chain, cameras=reading.cameras,
+        opening.settings, opening.raw, opening.results, header_store.HeaderStore(),
+        ledger.Ledger(), opening.chain, cameras=opening.reading.cameras,
     )  # fmt: skip
-    if not dry:
+    if not opening.is_dry:
         try:
-            remove_logs(results)
+            remove_logs(opening.results)
         except OSError as error:
-            raise lock.error_of_writing(results, error) from None
-    return Session(plan.Plan(empty, {}, []), dry, held, seal=seal_left)
+            raise lock.error_of_writing(opening.results, error) from None
+    return Session(plan.Plan(empty, {}, []), opening.is_dry, opening.lock, seal=valid_seal)
 
 
 def read_notes(results):
@@ -215,48 +254,47 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _session_of_some_nights(settings, reading, chain, dry, held, *, state, options, made):
+def _session_of_some_nights(opening, state):
     """Return the session of a run that plans some nights only, None where all are to be planned."""
-    if dry or state is None:
+    if opening.is_dry or state is None:
         # A dry run names the jobs of all nights.
         return None
     try:
         opened_plan, files = partial_plan.plan_changed_nights(
-            settings, reading, chain, state, made=made, **options
-        )
+            opening.settings, opening.reading, opening.chain, state,
+            made=opening.made, progress=opening.progress, cores=opening.cores,
+        )  # fmt: skip
     except NeedsWholePlan:
         return None
-    results = Path(settings["results"])
-    session = Session(opened_plan, dry, held)
+    session = Session(opened_plan, opening.is_dry, opening.lock)
     try:
-        remove_logs(results)
+        remove_logs(opening.results)
         _retire_planned(session)
         save_session(session, files)
     except OSError as error:
-        raise lock.error_of_writing(results, error) from None
+        raise lock.error_of_writing(opening.results, error) from None
     return session
 
 
-def _begin(
-    settings, reading, chain, dry, held, *, forced=(), requested=(), notes=None, options=None,
-    made=None,
-):  # fmt: skip
+def _begin(opening):
     """Return the session of a plan of all nights."""
-    again = None if chain.first.name in forced else frozenset(forced) | frozenset(requested)
-    results = Path(settings["results"])
-    busy = {} if dry else claims.withdraw(results)
-    store, records = notes() if notes else read_notes(results)
-    files, unmade = ledger.fold(results, records, verify=True, known=made)
+    results, chain, forced = opening.results, opening.chain, opening.forced
+    again = None if chain.first.name in forced else forced | opening.requested
+    busy = {} if opening.is_dry else claims.withdraw(results)
+    store, records = opening.notes() if opening.notes else read_notes(results)
+    files, unmade = ledger.fold(results, records, verify=True, known=opening.made)
     take_aside(store, unmade)
-    gone = inventory.update(store, reading, again=again, **(options or {}))
+    gone = inventory.update(
+        store, opening.reading, again=again, progress=opening.progress, cores=opening.cores
+    )
     mark_gone(store, records, gone, results)
-    outdated = frozenset(inventory.outdated_files(store, reading))
+    outdated = frozenset(inventory.outdated_files(store, opening.reading))
     context = Context(
-        settings, Path(settings["raw"]), results, store, records, chain, outdated,
-        cameras=reading.cameras,
+        opening.settings, opening.raw, results, store, records, chain, outdated,
+        cameras=opening.reading.cameras,
     )  # fmt: skip
-    session = Session(plan.make_plan(context, forced), dry, held, busy)
-    if not dry:
+    session = Session(plan.make_plan(context, forced), opening.is_dry, opening.lock, busy)
+    if not opening.is_dry:
         try:
             remove_logs(results)
             _retire_planned(session)
@@ -413,9 +451,9 @@ def finish(session):
 def _finish(session):
     """Return the closing lines, and whether a job failed."""
     context, moved, whole_plan = session.context, [], session.plan
-    is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.dry)
-    described = session.describe() if session.state and is_idle else []
-    if not session.dry:
+    is_idle = not (whole_plan.jobs or whole_plan.retire or session.busy or session.is_dry)
+    described = session.describe() if session.state_to_seal and is_idle else []
+    if not session.is_dry:
         if session.lock is not None:
             moved = list(filter(None, [lock.moved_line(session.lock, context.results)]))
         _fold_records(session)
@@ -424,12 +462,13 @@ def _finish(session):
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     lines = moved + removal.lines_on_unmoved(session.unmoved)
     # The look for the seal has seen all files of the raw folder.
-    passed = session.state.passed_over if session.state else None
-    lines += closing_lines(ended, () if moved else session.failed, session.left, passed=passed)
+    state, failed = session.state_to_seal, () if moved else session.failed
+    passed = state.passed_over if state else None
+    lines += closing_lines(ended, failed, session.postponed, passed=passed)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved:
         seal.leave_seal(
-            whole_plan, session.state, described=described, closing=lines, is_failure=is_failure
+            whole_plan, state, described=described, closing=lines, is_failure=is_failure
         )
     return lines, is_failure
 
@@ -439,10 +478,12 @@ def _finish_whole(session):
     context = session.context
     settings = context.settings
     reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
-    whole = _begin(settings, reading, context.chain, session.dry, session.lock)
+    whole = _begin(Opening(settings, reading, context.chain, session.is_dry, session.lock))
     ended = AfterSources.of(replace(whole.context, jobs={}, elsewhere={}))
     unmoved = session.unmoved | whole.unmoved
-    lines = removal.lines_on_unmoved(unmoved) + closing_lines(ended, session.failed, session.left)
+    lines = removal.lines_on_unmoved(unmoved) + closing_lines(
+        ended, session.failed, session.postponed
+    )
     if session.plan.jobs:
         last_run.write_last_run(session)
     return lines, bool(session.failed or unmoved) or fails(ended)
@@ -455,7 +496,7 @@ def _fold_records(session):
     take_aside(context.store, unmade)
     session.failed = [record for record in unmade if record.status == ledger.FAILED]
     first = context.chain.first.name
-    session.left = [r for r in unmade if r.status == ledger.GONE and r.kind != first]
+    session.postponed = [r for r in unmade if r.status == ledger.GONE and r.kind != first]
     kept = _unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in kept]
     session.unmoved |= retire(context, leaving)
@@ -496,13 +537,13 @@ def fails(context):
     )
 
 
-def closing_lines(context, failed=(), left=(), *, passed=None):
+def closing_lines(context, failed=(), postponed=(), *, passed=None):
     """Return the closing lines of a run.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    failed, left : list of ccdflow.run.ledger.Record
+    failed, postponed : list of ccdflow.run.ledger.Record
         Failed jobs of this run, and those left for the next one beside frames.
     passed : iterable of str, optional
         Files of the raw folder that are not read, where they are known: no look is needed then.
@@ -513,7 +554,7 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
     """
     rows = archive_counts.store_for_lines(context)
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
-    lines += [f"left for the next run: {record.product}: {record.reason}" for record in left]
+    lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
     lines += set_aside_lines(rows, most=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
     lines += warning_lines(rows)
@@ -524,7 +565,7 @@ def closing_lines(context, failed=(), left=(), *, passed=None):
         for f, row in context.store.rows.items()
         if row.status_and_reason[0] == ARRIVING
     }
-    unmade |= {record.product for record in (*failed, *left)}
+    unmade |= {record.product for record in (*failed, *postponed)}
     records, counts = records_by_kind(context.ledger), []
     of_closed_nights, made_in_closed_nights = archive_counts.records(context)
     for kind in context.chain:

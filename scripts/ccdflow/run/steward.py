@@ -304,17 +304,17 @@ class Steward:
         """
         if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
             return
-        outcome = worker.work_plan(
+        result = worker.work_plan(
             self.session.context,
             self.jobs.remaining(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
             on_done=self._tick,
         )
-        for product, reason in outcome.unrecorded.items():
+        for product, reason in result.unrecorded.items():
             self.say(f"{product}: its record cannot be written: {reason}")
-        if outcome.full:
-            self.full_disk = outcome.full
-            self.say(outcome.full)
+        if result.full:
+            self.full_disk = result.full
+            self.say(result.full)
 
     def end(self):
         """Take in the records of the jobs and write the last lines of a run.

@@ -58,7 +58,7 @@ def attempt(context, job, *, make, threads=1):
 
 
 @dataclass
-class Outcome:
+class WorkResult:
     """The result of a call of the executor.
 
     Attributes
@@ -89,7 +89,7 @@ def work_plan(context, jobs, *, threads, on_done=None):
 
     Returns
     -------
-    Outcome
+    WorkResult
     """
     chain = context.chain
     return work(
@@ -116,7 +116,7 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
 
     Returns
     -------
-    Outcome
+    WorkResult
         If the disk was full, some jobs are missing from it.
 
     Raises
@@ -134,7 +134,7 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
         worker.join()
     if pool.error is not None:
         raise pool.error
-    return pool.outcome
+    return pool.result
 
 
 class _Pool:
@@ -150,15 +150,15 @@ class _Pool:
         self.context, self.jobs, self.threads, self.make = context, jobs, threads, make
         self.is_wide = is_wide or (lambda job: False)
         self.on_done = on_done or (lambda record: None)
-        self.outcome, self.error = Outcome(), None
-        places = {job.product: place for place, job in enumerate(jobs)}
+        self.result, self.error = WorkResult(), None
+        index_of = {job.product: index for index, job in enumerate(jobs)}
         self.followers = [[] for _ in jobs]
         self.missing = [0] * len(jobs)
-        for place, job in enumerate(jobs):
-            for need in set(job.needs) & places.keys():
-                self.followers[places[need]].append(place)
-                self.missing[place] += 1
-        self.ready = [place for place, count in enumerate(self.missing) if not count]
+        for index, job in enumerate(jobs):
+            for need in set(job.needs) & index_of.keys():
+                self.followers[index_of[need]].append(index)
+                self.missing[index] += 1
+        self.ready = [index for index, count in enumerate(self.missing) if not count]
         heapify(self.ready)
         self.remaining, self.running, self.stopped = len(jobs), 0, False
         self.changed = threading.Condition()
@@ -166,8 +166,8 @@ class _Pool:
     def run(self):
         """Make products until none is left (one thread's work)."""
         try:
-            while (place := self._next()) is not None:
-                self._do(place)
+            while (index := self._next()) is not None:
+                self._do(index)
         except BaseException as error:
             with self.changed:
                 # A later thread's error often follows from the first one.
@@ -176,7 +176,7 @@ class _Pool:
                 self.changed.notify_all()
 
     def _next(self):
-        """Return the place of the next job that can be done; None without such a job."""
+        """Return the index of the next job that can be done; None without such a job."""
         with self.changed:
             while self.remaining and not self.stopped:
                 if self.ready and self._fits(self.jobs[self.ready[0]]):
@@ -196,9 +196,9 @@ class _Pool:
     def _width(self, job):
         return self.threads if self.is_wide(job) else 1
 
-    def _do(self, place):
+    def _do(self, index):
         """Do a job and note its record, or the reason why there is no record."""
-        job, record, reason, full = self.jobs[place], None, "", ""
+        job, record, reason, full = self.jobs[index], None, "", ""
         width = self._width(job)
         try:
             record = attempt(self.context, job, make=self.make, threads=width)
@@ -213,8 +213,8 @@ class _Pool:
             self.running -= width
             self.remaining -= 1
             if full:
-                self.outcome.full, self.stopped = full, True
-            for follower in self.followers[place]:
+                self.result.full, self.stopped = full, True
+            for follower in self.followers[index]:
                 self.missing[follower] -= 1
                 if not self.missing[follower]:
                     heappush(self.ready, follower)
@@ -222,6 +222,6 @@ class _Pool:
 
     def _note(self, job, record, reason):
         if record is not None:
-            self.outcome.records[job.product] = record
+            self.result.records[job.product] = record
         elif reason:
-            self.outcome.unrecorded[job.product] = reason
+            self.result.unrecorded[job.product] = reason

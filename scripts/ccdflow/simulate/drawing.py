@@ -217,21 +217,21 @@ def _draw_columns(rng, nx, count):
 
 
 def _draw_places(rng, shape, counts, bad_columns):
-    """Return places (row, column), an array of shape (n, 2) for each count, none given twice."""
+    """Return pixels (row, column), an array of shape (n, 2) for each count, none given twice."""
     free = np.ones(shape, dtype=bool)
     free[:, list(bad_columns)] = False
-    at = np.flatnonzero(free)
-    _check_room(sum(counts), at.size, "pixels")
-    chosen = rng.choice(at, sum(counts), replace=False)
-    places = np.column_stack(np.unravel_index(chosen, shape)).astype(float)
-    return np.split(places, np.cumsum(counts)[:-1])
+    free_pixels = np.flatnonzero(free)
+    _check_room(sum(counts), free_pixels.size, "pixels")
+    chosen = rng.choice(free_pixels, sum(counts), replace=False)
+    pixels = np.column_stack(np.unravel_index(chosen, shape)).astype(float)
+    return np.split(pixels, np.cumsum(counts)[:-1])
 
 
-def _check_room(count, room, places):
+def _check_room(count, room, noun):
     """Refuse more faults than there are pixels or columns."""
     if count > room:
         raise UserError(
-            f"more faults than {places}",
+            f"more faults than {noun}",
             keyword="shape",
             value=count,
             allowed=f"{room} at most",

@@ -18,6 +18,23 @@ _BLOCK_ROWS = 256
 # Electrons a second in a pixel, of the flat-field lamp and of the night sky.
 _LAMP = {"g'": 330.0, "i'": 3300.0}
 _SKY = {"g'": 1.5, "i'": 5.0}
+# Standard deviation of the bias level, adu: of a night's from the camera's, and of a frame's from
+# its night's. The guide's nights differ by an adu, its frames by a few tenths.
+_NIGHT_SCATTER = 1.0
+_FRAME_SCATTER = 0.3
+# Adu an hour by which the level sinks through a night, as the electronics warm up.
+_SINKING = 0.1
+# Stars in a frame of the guide's camera, (ny, nx); fewer in a smaller one, but so many at least
+# that a picture shows some.
+_STARS = 400
+_STARS_SHAPE = (4128, 2048)
+_LEAST_STARS = 6
+# Electrons of the faintest star, seen in one frame; the exponent of the Pareto distribution of
+# fluxes, which is that of counts of stars, many faint and few bright; and the brightest, which
+# saturates without filling the frame.
+_FAINTEST_STAR = 3e3
+_FLUX_EXPONENT = 0.7
+_BRIGHTEST_STAR = 5e6
 
 
 @dataclass(frozen=True)
@@ -69,7 +86,7 @@ def realise(camera, frame, *, seed):
     names = (camera.instrument, frame.file, frame.start.isoformat())
     own = (seed, *map(text_seed, names))
     rng = generator(*own, 3)
-    level = _night_level(camera, frame, seed) + rng.normal(0.0, 0.3)
+    level = _night_level(camera, frame, seed) + rng.normal(0.0, _FRAME_SCATTER)
     drift = row_drift(rng, camera.ny, camera.row_drift)
     signal = _light(frame)
     stars = _draw_stars(camera, rng) if frame.imagetyp == "OBJECT" else np.empty((0, 3))
@@ -87,8 +104,8 @@ def realise(camera, frame, *, seed):
 def _night_level(camera, frame, seed):
     """Return the level at the time of a frame: another one each night, and sinking through it."""
     night, hours = frame.since_noon
-    offset = generator(seed, night.toordinal()).normal(0.0, 1.0)
-    return camera.level + offset - 0.1 * hours
+    offset = generator(seed, night.toordinal()).normal(0.0, _NIGHT_SCATTER)
+    return camera.level + offset - _SINKING * hours
 
 
 def _light(frame):
@@ -99,12 +116,13 @@ def _light(frame):
 
 def _draw_stars(camera, rng):
     """Return row, column and electrons of stars, (n, 3), as dense as in a field."""
-    count = max(6, round(400 * camera.nx * camera.ny / (2048 * 4128)))
+    share = camera.nx * camera.ny / (_STARS_SHAPE[0] * _STARS_SHAPE[1])
+    count = max(_LEAST_STARS, round(_STARS * share))
     return np.column_stack(
         [
             rng.uniform(0, camera.ny - 1, count),
             rng.uniform(0, camera.nx - 1, count),
-            np.minimum(3e3 * (1 + rng.pareto(0.7, count)), 5e6),
+            np.minimum(_FAINTEST_STAR * (1 + rng.pareto(_FLUX_EXPONENT, count)), _BRIGHTEST_STAR),
         ]
     )
 

@@ -39,8 +39,8 @@ def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
     hits = [_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
     if not hits:
         return np.empty((0, 3))
-    places = [np.array([rng.uniform(0, ny), rng.uniform(0, nx)]) for _ in hits]
-    y, x = np.concatenate([np.floor(t[:, :2] + p) for t, p in zip(hits, places, strict=True)]).T
+    positions = [np.array([rng.uniform(0, ny), rng.uniform(0, nx)]) for _ in hits]
+    y, x = np.concatenate([np.floor(t[:, :2] + p) for t, p in zip(hits, positions, strict=True)]).T
     electrons = np.concatenate([track[:, 2] for track in hits])
     inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
     index = (y[inside] * nx + x[inside]).astype(np.int64)

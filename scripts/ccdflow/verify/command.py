@@ -8,7 +8,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from ccdflow.errors import UserError
 from ccdflow.verify import selection, table
-from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
+from ccdflow.verify.reading.verdict import CANNOT, DIFFERS, STRANGER, NotedProduct, Verdict
 
 # Lines on files, products and notes that the verdicts leave out.
 _STRANGER = "no run here has noted it: it is no product of this results folder"
@@ -66,7 +66,7 @@ def report(raw, results, *, noted, words=(), every=False, whole=False, expected=
     raw, results : pathlib.Path
         Folders.
     noted : dict of str to (kind, key, content, basis)
-        Products that runs have noted: `ccdflow.verify.reading.outcome.NotedProduct` of each.
+        Products that runs have noted: `ccdflow.verify.reading.verdict.NotedProduct` of each.
     words : sequence of str
         Products; where there are none, a sample.
     every : bool

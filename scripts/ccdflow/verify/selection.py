@@ -12,8 +12,8 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.verify.reading.accounts import product_of
-from ccdflow.verify.reading.outcome import NotedProduct
 from ccdflow.verify.reading.source_files import files_named, size_and_times
+from ccdflow.verify.reading.verdict import NotedProduct
 
 # Kinds of products by their folder, and by the beginning of their name in it.
 _BY_FOLDER = {"reduced": "frame", "calibrated": "science"}

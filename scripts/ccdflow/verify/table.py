@@ -12,8 +12,8 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files import atomic_write, line_checksums
 from ccdflow.verify.reading.accounts import read_headers
-from ccdflow.verify.reading.outcome import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict
 from ccdflow.verify.reading.source_files import files_named, size_and_times
+from ccdflow.verify.reading.verdict import CANNOT, DIFFERS, MISSING, VERIFIED, CannotRemake, Verdict
 
 NAME = paths.VERIFICATION
 """The table of verdicts."""
@@ -65,7 +65,7 @@ def hash_with_sources(product, content, raw, results, made):
     content : bytes
         Of its file.
     raw, results : pathlib.Path
-    made : ccdflow.verify.reading.outcome.NotedProduct
+    made : ccdflow.verify.reading.verdict.NotedProduct
 
     Returns
     -------
@@ -126,7 +126,7 @@ def verify_products(products, *, made, raw, results, whole=False, threads=2):
     ----------
     products : list of str
         Relative to the results folder.
-    made : dict of str to ccdflow.verify.reading.outcome.NotedProduct
+    made : dict of str to ccdflow.verify.reading.verdict.NotedProduct
         Of all products that may be in the table.
     raw, results : path-like
         Folders.

@@ -17,7 +17,7 @@ from astropy.io.fits.verify import VerifyError
 from ccdflow.verify.comparing.comparing import Differs, check_sums
 from ccdflow.verify.comparing.noted_settings import check_settings
 from ccdflow.verify.reading.accounts import read_headers
-from ccdflow.verify.reading.outcome import (
+from ccdflow.verify.reading.verdict import (
     CANNOT,
     DIFFERS,
     MODEL,
@@ -90,7 +90,7 @@ def verify(product, *, raw, results, whole=False, made=None, content=None):
         Folders.
     whole : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
-    made : ccdflow.verify.reading.outcome.NotedProduct, optional
+    made : ccdflow.verify.reading.verdict.NotedProduct, optional
         What a run noted of it; by default its name gives the kind.
     content : bytes, optional
         Of its file, where it was read.

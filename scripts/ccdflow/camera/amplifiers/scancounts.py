@@ -67,7 +67,7 @@ def drafts_from_counts(reader, given, stated, detector):
         return _side_by_side(reader, scaled, amplifiers, given)
     if given is None and counts != scaled:
         raise reader.contradiction(
-            "the frame is binned: do the numbers of overscan columns count binned pixels?",
+            "the frame is binned, and no card says whether overscan columns count binned pixels",
             "PRESCAN, OVERSCAN",
             counts,
         )

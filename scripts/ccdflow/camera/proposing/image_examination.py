@@ -38,6 +38,9 @@ BRIGHT = (
 _BRIGHT = 3000.0
 # Noise, adu, of a frame that holds light: no bias has both above these.
 _NOISE_OF_LIGHT = 15.0
+# A frame whose median noise is above this many read noises is lit: read noise alone varies by less
+# from column to column, and photons of a hundred electrons double it.
+_LIT_NOISE = 1.5
 
 BLANK = (
     "All or most of this image is at one value: it is saturated, or dead. Nothing can be seen in "
@@ -192,7 +195,7 @@ def _has_light(columns, rows, kind):
         return False
     if columns.strips or rows.strips or kind == "flat":
         return True
-    return np.median(columns.noises) > 1.5 * columns.read_noise or _is_bright(columns, kind)
+    return np.median(columns.noises) > _LIT_NOISE * columns.read_noise or _is_bright(columns, kind)
 
 
 def _is_bright(columns, kind):

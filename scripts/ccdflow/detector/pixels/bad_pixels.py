@@ -167,10 +167,10 @@ class DarkFit:
             stands_out |= ~np.isfinite(rate)
             if hits is not None:
                 stands_out |= hits.any(axis=0)
-            places = np.nonzero(stands_out)
-            if places[0].size:
-                hits = None if hits is None else hits[:, *places]
-                self._refine(lines, darks[:, *places], hits, places)
+            pixels = np.nonzero(stands_out)
+            if pixels[0].size:
+                hits = None if hits is None else hits[:, *pixels]
+                self._refine(lines, darks[:, *pixels], hits, pixels)
         return lines
 
     def _hits(self, darks):
@@ -188,7 +188,7 @@ class DarkFit:
         is_hit &= is_hit.sum(axis=0) == 1
         return is_hit
 
-    def _refine(self, lines, values, hits, places):
+    def _refine(self, lines, values, hits, pixels):
         """Fit pixels that stand out with the weights of their own light, in place."""
         values = values.astype(np.float64)
         kept = np.isfinite(values)
@@ -213,7 +213,7 @@ class DarkFit:
             ("rate", rate), ("rate_error", error), ("offset", offset),
             ("offset_error", offset_error), ("misfit", misfit), ("scatter", scatter),
         ):  # fmt: skip
-            getattr(lines, name)[places] = refined
+            getattr(lines, name)[pixels] = refined
 
 
 def _usual_line(times, means, variances):

@@ -150,20 +150,20 @@ def _outliers_by_boxes(flat, size, limits):
             wide = margins[
                 y : y + values.shape[0] + size[0] - 1, x : x + values.shape[1] + size[1] - 1
             ]
-            places = np.nonzero(_doubtful_pixels(values, wide, size, (low, high), limits))
-            is_bad[part][places] = _outliers_by_sorting(
-                values[places], boxes[part], places, (low, high), limits
+            pixels = np.nonzero(_doubtful_pixels(values, wide, size, (low, high), limits))
+            is_bad[part][pixels] = _outliers_by_sorting(
+                values[pixels], boxes[part], pixels, (low, high), limits
             )
     _put_results_near_nan(flat, is_bad, size, sorted_by_scipy)
     return is_bad
 
 
-def _outliers_by_sorting(values, boxes, places, ranks, limits):
+def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
     """Tell which of some values are beyond the limits of their boxes, by sorting these."""
     is_bad = np.zeros(values.size, bool)
     for first in range(0, values.size, _AT_ONCE):
         chunk = slice(first, first + _AT_ONCE)
-        box_values = boxes[places[0][chunk], places[1][chunk]].reshape(
+        box_values = boxes[pixels[0][chunk], pixels[1][chunk]].reshape(
             -1, boxes.shape[2] * boxes.shape[3]
         )
         box_values.partition(sorted(set(ranks)), axis=1)

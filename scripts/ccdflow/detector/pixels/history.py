@@ -27,7 +27,7 @@ class NightBadPixels:
     looked : frozenset of str
         Those of `SOURCES` that could tell in this night.
     index : numpy.ndarray
-        int64, (n,): places in the flattened image, sorted.
+        int64, (n,): indices in the flattened image, sorted.
     bits : dict of str to numpy.ndarray
         int16, (n,): the bits that each of the sources gives.
     weak : ccdflow.detector.pixels.response.Weak, optional
@@ -48,7 +48,7 @@ class History:
     Attributes
     ----------
     index : numpy.ndarray
-        int64, (n,): places in the flattened image of all that were ever seen bad, sorted.
+        int64, (n,): indices in the flattened image of all that were ever seen bad, sorted.
     bits : numpy.ndarray
         int16, (n,): the flag of each; 0 for one that is not bad any more, or was by
         chance.
@@ -127,11 +127,11 @@ def _history_of_source(nights, index, source, share):
         if source not in night.looked:
             continue
         bits = night.bits[source]
-        places = np.searchsorted(index, night.index[bits != 0])
-        entries["first"][places] = np.minimum(entries["first"][places], number)
-        entries["last"][places] = number
-        entries["bits"][places] = bits[bits != 0]
-        entries["seen"][places] += 1
+        positions = np.searchsorted(index, night.index[bits != 0])
+        entries["first"][positions] = np.minimum(entries["first"][positions], number)
+        entries["last"][positions] = number
+        entries["bits"][positions] = bits[bits != 0]
+        entries["seen"][positions] += 1
         entries["looked"] += entries["first"] <= number
     entries["bits"][entries["seen"] < share * entries["looked"] - 1e-9] = 0
     return entries
@@ -153,11 +153,11 @@ def _jointly_low(nights, share):
     entries = {"index": index} | _never_bad(index.size, len(nights))
     total = np.zeros(index.size)
     for number, weak in weak_by_night:
-        places = np.searchsorted(index, weak.index)
-        entries["first"][places] = np.minimum(entries["first"][places], number)
-        entries["last"][places] = number
-        entries["seen"][places] += 1
-        total[places] += weak.sigma
+        positions = np.searchsorted(index, weak.index)
+        entries["first"][positions] = np.minimum(entries["first"][positions], number)
+        entries["last"][positions] = number
+        entries["seen"][positions] += 1
+        total[positions] += weak.sigma
         entries["looked"] += entries["first"] <= number
     noise_share = float(np.mean([weak.own for _, weak in weak_by_night])) if weak_by_night else 1.0
     n = entries["looked"]
@@ -169,9 +169,9 @@ def _jointly_low(nights, share):
 
 
 def _entries_among_all(entries, index, nights):
-    """Return the entries of some pixels among all, by their places."""
+    """Return the entries of some pixels among all, by their indices."""
     all_entries = _never_bad(index.size, nights)
-    places = np.searchsorted(index, entries["index"])
+    positions = np.searchsorted(index, entries["index"])
     for name, values in all_entries.items():
-        values[places] = entries[name]
+        values[positions] = entries[name]
     return all_entries

@@ -72,11 +72,11 @@ def _rank_of_boxes(strip, size, rank, out):
     halves = [[np.ascontiguousarray(values[:, n::2]) for values in columns] for n in (0, 1)]
     pairs = (nx + 1) // 2
 
-    def column(place):
-        first = place // 2
-        return [values[:, first : first + pairs] for values in halves[place % 2]]
+    def column(index):
+        first = index // 2
+        return [values[:, first : first + pairs] for values in halves[index % 2]]
 
-    common = of_common.run([v for place in range(1, size[1]) for v in column(place)])
+    common = of_common.run([v for index in range(1, size[1]) for v in column(index)])
     for n in (0, 1):
         (ranks,) = of_box.run([*common, *column(n * size[1])])
         out[:, n::2] = ranks[:, : (nx + 1 - n) // 2]

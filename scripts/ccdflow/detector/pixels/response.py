@@ -34,7 +34,7 @@ class Weak:
     Attributes
     ----------
     index : numpy.ndarray
-        int64, (n,): places in the flattened image, sorted.
+        int64, (n,): indices in the flattened image, sorted.
     sigma : numpy.ndarray
         float32, (n,): by how much they are off their neighbours, all below -`WEAK`.
     own : float

@@ -33,10 +33,10 @@ def surrounding_medians(image):
 def _stretch_blocks(values, axis):
     """Return the values at block centres, interpolated to pixels along one axis."""
     count = values.shape[axis]
-    places = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
-    low = np.minimum(places.astype(int), max(count - 2, 0))
+    positions = np.clip((np.arange(count * _NEIGHBOURS) + 0.5) / _NEIGHBOURS - 0.5, 0, count - 1)
+    low = np.minimum(positions.astype(int), max(count - 2, 0))
     high = np.minimum(low + 1, count - 1)
-    part = (places - low).reshape((-1, 1) if axis == 0 else (1, -1))
+    part = (positions - low).reshape((-1, 1) if axis == 0 else (1, -1))
     part = part.astype(np.float32)
     return (1 - part) * values.take(low, axis) + part * values.take(high, axis)
 

@@ -225,7 +225,7 @@ class Calibration:
             path,
             chain,
             readouts,
-            places=[image.hdu for image in self._images],
+            hdus=[image.hdu for image in self._images],
             unit=done.unit,
             is_spectrum=bool(grism := self.row.facts["grism"]) and not is_open(grism),
             name=self.group.product,

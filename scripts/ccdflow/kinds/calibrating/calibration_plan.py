@@ -21,6 +21,7 @@ from ccdflow.kinds.measuring import measured_nights
 from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
 from ccdflow.run.context import Lookup
 from ccdflow.run.job import Group, Step
+from ccdflow.run.plan import Predecessors
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
 MAY_CHANGE = "a flat that competes is made again"
@@ -216,7 +217,7 @@ class _SharedCalibration:
 
     Attributes
     ----------
-    after : (tuple of str, tuple of str)
+    after : ccdflow.run.plan.Predecessors
         The masters of this plan that are made before, and those of them that are only substitutes.
     likewise : Likewise
         The basis and key of such frames.
@@ -224,7 +225,7 @@ class _SharedCalibration:
         Whether flats that are made in this run may make them take another flat than planned.
     """
 
-    after: tuple[tuple[str, ...], tuple[str, ...]]
+    after: Predecessors
     likewise: Likewise
     is_open: bool
 
@@ -369,7 +370,7 @@ class FramePlanner:
         context, facts = self._context, row.facts
         # Frames of a class whose steps are equal have one object of them.
         needs, spare = association.needs_of(context, steps)
-        after = self._planner.order_of((*needs, *class_.pixels), spare)
+        after = self._planner.predecessors_of((*needs, *class_.pixels), spare)
         group = Group(
             product, class_.night, row.camera, class_.shared, (row.file,), class_.nights,
             kind=self._kind.name, steps=steps, measurements=class_.pixels,

@@ -161,10 +161,10 @@ class DetectorCorrection:
             if len(usable) > 1:
                 text = "part of the nights in which a bad pixel is bad"
                 cards.append(("BPMSHARE", float(share), text))
-            for place, record in enumerate(usable[-2::-1][:98], start=2):
+            for number, record in enumerate(usable[-2::-1][:98], start=2):
                 cards += [
-                    (f"BPMIM{place:02d}", record.product, "the one before it"),
-                    (f"BPMKEY{place:02d}", record.key, "its CCDFKEY"),
+                    (f"BPMIM{number:02d}", record.product, "the one before it"),
+                    (f"BPMKEY{number:02d}", record.key, "its CCDFKEY"),
                 ]
         geometry = self._context.store.geometry(self._row.geometry)
         gains = {g for a in geometry.amplifiers if (g := self.gain(a)) is not None}

@@ -95,7 +95,7 @@ class MasterHelp:
         )
 
 
-def measure_effects(path, chain, readouts, *, places, unit, is_spectrum, name):
+def measure_effects(path, chain, readouts, *, hdus, unit, is_spectrum, name):
     """Return the effect of each master on a frame, for its record.
 
     Parameters
@@ -106,7 +106,7 @@ def measure_effects(path, chain, readouts, *, places, unit, is_spectrum, name):
         The masters as they were applied.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         The amplifiers of each image.
-    places : sequence of int
+    hdus : sequence of int
         The HDU of each image.
     unit : str
         Of the calibrated frame.
@@ -122,12 +122,12 @@ def measure_effects(path, chain, readouts, *, places, unit, is_spectrum, name):
     """
     units = read_units(path, name=name)
     effects = defaultdict(list)
-    for index, (place, amplifiers) in enumerate(zip(places, readouts, strict=True)):
-        header_unit = str(card_value(units[place].header, "BUNIT") or "adu")
+    for index, (hdu, amplifiers) in enumerate(zip(hdus, readouts, strict=True)):
+        header_unit = str(card_value(units[hdu].header, "BUNIT") or "adu")
         converts = unit == "electron" and header_unit.lower() not in ELECTRONS
         of_image = effects_of(
             path,
-            units[place],
+            units[hdu],
             amplifiers,
             chain,
             index=index,

@@ -9,7 +9,6 @@ import numpy as np
 
 from ccdflow.combine import combined_header, moments
 from ccdflow.combine.member_noise import measured_noise, sample_members
-from ccdflow.combine.pixel_region import PixelRegion
 from ccdflow.detector import bias_figures, bias_warnings
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import claimed_read_noise
@@ -44,12 +43,12 @@ class BiasMaker(MasterMaker):
 
     def measure(self, work, combined, amplifier, unit):
         """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
-        place, frames = work.place(amplifier), work.sampled(combined, amplifier)
+        frames = work.sampled(combined, amplifier)
         claim = amplifier.read_noise
         gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         values = bias_figures.AmplifierValues(
             amplifier.name,
-            PixelRegion(place.y0, place.y1, place.x0, place.x1),
+            work.place(amplifier),
             gain,
             claim if claim is not None else claimed_read_noise(work),
             amplifier.along,

@@ -45,7 +45,7 @@ def explain_left_out(context, members, kept, left_out):
     members, kept : list of (str, ccdflow.run.ledger.Record)
         All frames of the group, and those that are combined.
     left_out : sequence of ccdflow.detector.member_selection.LeftOut
-        Their indices are places in `members`.
+        Their indices are those of `members`.
 
     Returns
     -------

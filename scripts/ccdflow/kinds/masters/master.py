@@ -48,7 +48,7 @@ class MasterKind(Kind):
     split_by_tolerance = ()
     todo = "make"
     takes_all_cores = True
-    place = "combined/"
+    path_prefix = "combined/"
     reach = MASTERS
     header = 4
 
@@ -66,7 +66,7 @@ class MasterKind(Kind):
     def has_name(self, product):
         """Tell whether a path is that of a master of this type."""
         name = product.rpartition("/")[2]
-        return product.startswith(self.place) and name.startswith(self.type)
+        return product.startswith(self.path_prefix) and name.startswith(self.type)
 
     def is_stray(self, context, product):
         """Tell whether a file that no record is about was made by ccdflow: a key is in it."""

@@ -290,7 +290,6 @@ def amplifier_noise(amplifier, reduction, measured=None):
     -------
     ccdflow.combine.noise.AmplifierNoise
     """
-    place = reduction.region_of(amplifier)
     noise = measured
     if noise is None and amplifier.read_noise and amplifier.gain:
         noise = amplifier.read_noise / amplifier.gain
@@ -299,7 +298,7 @@ def amplifier_noise(amplifier, reduction, measured=None):
         single = noise**2 + (0.0 if measured else ROUNDING)
         level = math.sqrt(level_variance(amplifier, reduction, single))
     return AmplifierNoise(
-        amplifier.name, (place.y0, place.y1, place.x0, place.x1), noise, amplifier.gain, level
+        amplifier.name, reduction.region_of(amplifier), noise, amplifier.gain, level
     )
 
 

@@ -73,13 +73,13 @@ def select_without_odd_flags(frames, select_alike):
     return widen_selection(select_alike([frames[index] for index in good]), good, left_out.values())
 
 
-def widen_selection(selection, places, left_out):
+def widen_selection(selection, indices, left_out):
     """Return a selection of some frames as one of all.
 
     Parameters
     ----------
     selection : ccdflow.detector.member_selection.Selection
-    places : list of int
+    indices : list of int
         Their indices among all frames.
     left_out : iterable of ccdflow.detector.member_selection.LeftOut
         The others.
@@ -88,10 +88,10 @@ def widen_selection(selection, places, left_out):
     -------
     ccdflow.detector.member_selection.Selection
     """
-    own = (replace(out, index=places[out.index]) for out in selection.left_out)
+    own = (replace(out, index=indices[out.index]) for out in selection.left_out)
     return replace(
         selection,
-        kept=tuple(places[index] for index in selection.kept),
+        kept=tuple(indices[index] for index in selection.kept),
         left_out=tuple(sorted((*left_out, *own), key=lambda out: out.index)),
     )
 

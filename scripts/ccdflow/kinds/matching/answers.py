@@ -80,25 +80,25 @@ def reasons_of(answer, rules):
     list of str
     """
     use, uses = answer.use, answer.step.uses
-    place = uses.index(use)
+    index = uses.index(use)
     reasons = ["own night"] if use.lag == 0 else []
     for remark in use.remarks:
         is_lag = match_sentences.is_later(use) and remark == match_sentences.lag_words(use.lag)
-        why = _why_later(use, place, uses, rules) if is_lag else ""
+        why = _why_later(use, index, uses, rules) if is_lag else ""
         if remark == TEMPERATURE_UNKNOWN:
             why = _temperatures(use, uses, rules)
         reasons.append(f"{remark} ({why})" if why else remark)
     if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")
-    if place:
-        nights = dict.fromkeys(Path(each.product).parent.name for each in uses[:place])
+    if index:
+        nights = dict.fromkeys(Path(each.product).parent.name for each in uses[:index])
         reasons.append(
-            f"{'that' if place == 1 else 'those'} of {', '.join(nights)} could not be made"
+            f"{'that' if index == 1 else 'those'} of {', '.join(nights)} could not be made"
         )
     return reasons
 
 
-def _why_later(use, place, uses, rules):
+def _why_later(use, index, uses, rules):
     """Return why a master of a later night is taken, '' where its nearness is the reason."""
     if rules.direction == "nearest":
         return ""
@@ -106,7 +106,7 @@ def _why_later(use, place, uses, rules):
     if not earlier:
         # Of a longer list the earlier ones, which would be scaled up, may have been cut off.
         return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
-    if earlier[0] in uses[:place]:
+    if earlier[0] in uses[:index]:
         return "nothing earlier could be made"
     when = match_sentences.lag_words(earlier[0].lag) if earlier[0].lag else "of the own night"
     return f"one {when} {match_sentences.why_lost(use, earlier[0], rules)}"

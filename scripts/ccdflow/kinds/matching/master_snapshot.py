@@ -29,7 +29,7 @@ def kept_of(context, kind):
         # Nobody asked for a master: what was kept before holds.
         return None if context.closed is None else context.closed.first["kept"][kind.name]
     noises = [[setup, astuple(noise)] for setup, noise in shelves.noises.items()]
-    return {"noises": noises, "telling": shelves.telling}
+    return {"noises": noises, "telling": shelves.card_hashes}
 
 
 def restore_noises(context, kind, kept):
@@ -71,6 +71,6 @@ def check_kept(context, kind, kept, *, is_new):
     if kept is None or not is_asked:
         # No closed night asked for this kind, or its masters are unchanged.
         return
-    now = shelves_of(context, kind).telling
+    now = shelves_of(context, kind).card_hashes
     if any(now.get(setup) != masters for setup, masters in kept["telling"].items()):
         raise NeedsWholePlan(f"other cards tell the masters of {kind.name} apart")

@@ -146,9 +146,9 @@ def _decide_flat(context, step):
         for use in rivals
     ]
     uses.sort(key=lambda use: (use.product != first, use.variance))
-    place = step.uses.index(rivals[0])
-    rest = [use for use in step.uses[place:] if use.product not in products]
-    return replace(step, uses=(*step.uses[:place], *uses, *rest))
+    index = step.uses.index(rivals[0])
+    rest = [use for use in step.uses[index:] if use.product not in products]
+    return replace(step, uses=(*step.uses[:index], *uses, *rest))
 
 
 def _as_measured(use, variance):

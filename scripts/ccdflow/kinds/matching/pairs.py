@@ -58,7 +58,7 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     """Return the steps of bias and dark with the pair first that adds the least variance.
 
     Only masters that nothing but their variance ranks compete: a later night, an exact dark of
-    these weeks, a cut from a larger window keep their places.
+    these weeks, a cut from a larger window keep their ranks.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
     of_darks = [bias_of(use.product) for use in dark.uses]
     biases = _competing_biases(bias.uses, of_darks, rules, uses_of)
     variances = [each.variance for each in biases]
-    places = {each.product: place for place, each in enumerate(biases)}
+    index_of_bias = {each.product: index for index, each in enumerate(biases)}
     darks, best = [], []
     for use, own in zip(dark.uses, of_darks, strict=True):
         left = variances
@@ -90,8 +90,8 @@ def best_pair_first(steps, rules, ageing, bias_of, uses_of):
             # As `variance_of_biases` has it: most biases are another than the dark's.
             of_bias = use.scale**2 * own.variance
             left = [variance + of_bias for variance in variances]
-            if (place := places.get(own.product)) is not None:
-                left[place] = variance_of_biases(biases[place], use, own, ageing)
+            if (index := index_of_bias.get(own.product)) is not None:
+                left[index] = variance_of_biases(biases[index], use, own, ageing)
         least = min(left)
         darks.append(use if use.left == least else _with_left(use, least))
         best.append(biases[left.index(least)])
@@ -129,7 +129,7 @@ def _competing_biases(uses, of_darks, rules, uses_of):
 
 
 def _order_of_darks(darks, ranks):
-    """Return the places of the darks: those of the first rank by the variance of their pair."""
+    """Return the indices of the darks: those of the first rank by the variance of their pair."""
     some = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
     others = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
     # Equal ones keep their order.

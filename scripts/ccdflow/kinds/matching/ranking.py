@@ -125,12 +125,12 @@ def _rank_recent(terms, night, rules):
     start = max(0, end - _LAST_ONES)
     fixed, warming, left, ties = unscaled.fixed, unscaled.warming, unscaled.left, unscaled.ties
     ranked = []
-    for place in range(start, end):
+    for index in range(start, end):
         # The sums are those of `Ranking`, and so is their rounding.
-        lag = day - days[place]
-        ageing = a_day * lag + warming[place]
-        variance = fixed[place] + ageing
-        ranked.append((variance + left[place], lag, ties[place], place, variance, ageing))
+        lag = day - days[index]
+        ageing = a_day * lag + warming[index]
+        variance = fixed[index] + ageing
+        ranked.append((variance + left[index], lag, ties[index], index, variance, ageing))
     ranked.sort()
     if start:
         least = unscaled.least[start - 1] + a_day * (day - days[start - 1])
@@ -139,21 +139,21 @@ def _rank_recent(terms, night, rules):
     return tuple(
         [
             _unscaled_candidate(
-                unscaled.masters[place], night, lag, variance, ageing,
-                warmer=unscaled.warmer[place], is_known=unscaled.known[place],
+                unscaled.masters[index], night, lag, variance, ageing,
+                warmer=unscaled.warmer[index], is_known=unscaled.known[index],
             )
-            for _, lag, _, place, variance, ageing in ranked[:MOST_CANDIDATES]
+            for _, lag, _, index, variance, ageing in ranked[:MOST_CANDIDATES]
         ]
     )  # fmt: skip
 
 
-def candidate_at(shelf, place, kind, frame, noise, rules):
+def candidate_at(shelf, index, kind, frame, noise, rules):
     """Return the `Candidate` that a bias or flat is for a frame, as `rank_candidates` makes it.
 
     Parameters
     ----------
     shelf : Shelf
-    place : int
+    index : int
         Of the master on its shelf.
     kind : {'bias', 'flat'}
     frame : ObservedAs
@@ -164,13 +164,13 @@ def candidate_at(shelf, place, kind, frame, noise, rules):
     -------
     Candidate
     """
-    terms, master = terms_of(shelf, kind, frame, noise, rules, None), shelf.masters[place]
-    lag = number_or_nan(day_of(frame.night)) - float(shelf.days[place])
+    terms, master = terms_of(shelf, kind, frame, noise, rules, None), shelf.masters[index]
+    lag = number_or_nan(day_of(frame.night)) - float(shelf.days[index])
     if master.about.night == frame.night:
         lag = 0.0
-    ageing = terms.a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(terms.warming[place])
-    variance = float(terms.fixed[place]) + ageing
-    warmer = float(terms.warmer[place])
+    ageing = terms.a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(terms.warming[index])
+    variance = float(terms.fixed[index]) + ageing
+    warmer = float(terms.warmer[index])
     return _unscaled_candidate(
         master, frame.night, lag, variance, ageing, warmer=warmer, is_known=True
     )
@@ -203,9 +203,9 @@ class Ranking:
         self._ageing = terms.a_day * apart + terms.warming[some]
         self._variance = terms.fixed[some] + self._ageing
         self._added = self._variance + terms.left[some]
-        self._order = self._first_places(apart, undated, rules)
+        self._order = self._first_indices(apart, undated, rules)
 
-    def _first_places(self, apart, undated, rules):
+    def _first_indices(self, apart, undated, rules):
         """Return the indices of the masters that come first; note what else than variance decides.
 
         Parameters
@@ -255,7 +255,7 @@ class Ranking:
         for another reason than their variance, it is infinite.
         """
         terms, order = self._terms, self._order
-        if len(self._own) == len(terms.places):
+        if len(self._own) == len(terms.indices):
             return 0
         if len(order) < MOST_CANDIDATES:
             return math.inf
@@ -272,17 +272,17 @@ class Ranking:
     def candidates(self):
         """Return the first of them as `Candidate`."""
         terms, order, some = self._terms, self._order, self._some
-        places = order + some.start if isinstance(some, slice) else some[order]
+        indices = order + some.start if isinstance(some, slice) else some[order]
         columns = RankedMaster(
-            [terms.shelf.masters[place] for place in terms.places[places].tolist()],
+            [terms.shelf.masters[index] for index in terms.indices[indices].tolist()],
             lag=self._lags[order].tolist(),
             is_own=self._own[order].tolist(),
-            scale=terms.scale[places].tolist(),
-            is_exact=terms.exact[places].tolist(),
-            is_scaled_up=terms.up[places].tolist(),
-            is_known=terms.known[places].tolist(),
+            scale=terms.scale[indices].tolist(),
+            is_exact=terms.exact[indices].tolist(),
+            is_scaled_up=terms.up[indices].tolist(),
+            is_known=terms.known[indices].tolist(),
             variance=self._variance[order].tolist(),
-            warmer=terms.warmer[places].tolist(),
+            warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
         )
         return tuple(map(_candidate, map(RankedMaster._make, zip(*columns, strict=True))))
@@ -293,22 +293,22 @@ def _none_if_unset(flags):
     return flags if np.count_nonzero(flags) else None
 
 
-def _sort_first(keys, places):
+def _sort_first(keys, ties):
     """Return the indices that come first by some keys, the most important key first.
 
     Parameters
     ----------
     keys : list of numpy.ndarray of shape (n,)
-    places : numpy.ndarray of int of shape (n,)
+    ties : numpy.ndarray of int of shape (n,)
         They decide between equal ones.
 
     Returns
     -------
     numpy.ndarray of int
     """
-    if len(places) <= _FEW:
-        return np.lexsort([places, *reversed(keys)])[:MOST_CANDIDATES]
-    some = np.arange(len(places))
+    if len(ties) <= _FEW:
+        return np.lexsort([ties, *reversed(keys)])[:MOST_CANDIDATES]
+    some = np.arange(len(ties))
     for key in keys:
         values = key[some]
         last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
@@ -316,9 +316,7 @@ def _sort_first(keys, places):
         if values.min() < last:
             # Later keys decide among equals only.
             break
-    return some[np.lexsort([places[some], *(key[some] for key in reversed(keys))])][
-        :MOST_CANDIDATES
-    ]
+    return some[np.lexsort([ties[some], *(key[some] for key in reversed(keys))])][:MOST_CANDIDATES]
 
 
 def _unscaled_candidate(master, night, lag, variance, ageing, *, warmer, is_known):

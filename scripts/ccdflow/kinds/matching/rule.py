@@ -347,7 +347,7 @@ class FramesAlike:
         return self._answers[asked][0]
 
     def candidates(self, products, set_point, sensor):
-        """Return the `Candidate` of masters of other places in the list, of those that are there.
+        """Return the `Candidate` of masters by their products, of those that are there.
 
         Parameters
         ----------
@@ -369,11 +369,11 @@ class FramesAlike:
         return [candidate for candidate in candidates if candidate is not None]
 
     def _candidate(self, product, set_point, sensor):
-        place = None if self._shelf is None else self._shelf.place_of(product)
-        if place is None:
+        index = None if self._shelf is None else self._shelf.index_of(product)
+        if index is None:
             return None
         frame = self.one(None, set_point, sensor)
-        return candidate_at(self._shelf, place, self._kind, frame, self._noise, self._rules)
+        return candidate_at(self._shelf, index, self._kind, frame, self._noise, self._rules)
 
     def _choose(self, frame, seconds):
         candidates = ()

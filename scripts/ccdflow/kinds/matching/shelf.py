@@ -31,8 +31,8 @@ class Shelf:
     Attributes
     ----------
     masters : tuple of OfferedMaster
-    places : numpy.ndarray of shape (n,)
-        Of each master its place in the order of products, which decides between equal ones.
+    product_order : numpy.ndarray of shape (n,)
+        Of each master its position in the order of products, which decides between equal ones.
     days : numpy.ndarray of shape (n,)
         Its night as a day, NaN where it has none.
     nights : numpy.ndarray of shape (n,)
@@ -51,13 +51,13 @@ class Shelf:
         Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
         not known.
     pairs : numpy.ndarray of shape (n,)
-        Of each master the place of its pair of temperatures.
+        Of each master the index of its pair of temperatures.
     terms : dict
         What `ccdflow.kinds.matching.terms.terms_of` keeps of a few questions.
     """
 
     masters: tuple[OfferedMaster, ...]
-    places: np.ndarray
+    product_order: np.ndarray
     days: np.ndarray
     nights: np.ndarray
     numbers: dict[str, int]
@@ -73,12 +73,12 @@ class Shelf:
     _by_product: dict[str, int] = field(default_factory=dict)
     terms: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
-    def place_of(self, product):
-        """Return the place of a master on the shelf, None where it is not there."""
+    def index_of(self, product):
+        """Return the index of a master on the shelf, None where it is not there."""
         if not self._by_product:
             # A master of several nights is there for each of them: its first one is meant.
-            for place in np.argsort(self.places):
-                self._by_product.setdefault(self.masters[place].product, int(place))
+            for index in np.argsort(self.product_order):
+                self._by_product.setdefault(self.masters[index].product, int(index))
         return self._by_product.get(product)
 
     def exposure_flags(self, seconds, rules):
@@ -147,15 +147,15 @@ def shelf_of(masters):
     """Return the `Shelf` of masters of a kind, setup and filter, given in the order of products."""
     masters = tuple(masters)
     days = _column([day_of(master.about.night) for master in masters])
-    places = np.argsort(days, kind="stable")
-    masters, days = tuple(masters[place] for place in places), days[places]
+    order = np.argsort(days, kind="stable")
+    masters, days = tuple(masters[index] for index in order), days[order]
     abouts = [master.about for master in masters]
     exptimes = _column([about.exptime for about in abouts])
     nights, numbers = _number_values(about.night for about in abouts)
     pairs, degrees = _number_values((about.set_temperature, about.temperature) for about in abouts)
     return Shelf(
         masters=masters,
-        places=places,
+        product_order=order,
         days=days,
         nights=nights,
         numbers=numbers,

@@ -34,7 +34,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
 
 # All by which masters are chosen, but night, exposure, temperature; of flats the light as well.
-_place = picker(*IN_SETUP, "part", "setting", "datasec", "trimsec", "rdnoise")
+_settings_of = picker(*IN_SETUP, "part", "setting", "datasec", "trimsec", "rdnoise")
 _light = picker("filter", "grism", "optics")
 _section = picker("datasec", "trimsec", "ccdsum")
 
@@ -100,26 +100,27 @@ class Shelves:
         self.kind = kind
         self._context = context
         self.noises = context.lookup(("noises", kind.name), dict)
-        self._steps, self._ageing, self._like, self._larger = {}, {}, {}, {}
+        self._steps_by_choice, self._ageing_by_camera = {}, {}
+        self._steps_alike, self._larger_by_window = {}, {}
         self._biases_of_darks = {}
-        masters, few = [], []
+        masters, masters_below_minimum = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
-        self._telling, self._common = self._cards_that_tell()
+        self._distinguishing_cards, self._common_cards = self._compare_cards()
         self._chips = windows.Chips(context)
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
             first, count = context.store.rows[group.files[0]], len(group.files)
             middles, _, variance = self._members[group.product]
             self._chips.add(first, setup_of(context, first, kind))
-            offered = masters if count >= self.minimum else few
+            offered = masters if count >= self.minimum else masters_below_minimum
             for night in group.nights or (group.night,):
-                what = self._setup_with_settings(first, middles, night)
-                offered.append(OfferedMaster(group.product, kind.name, what, count, variance))
-        own = rules(context)
-        self._is_causal = own.direction != "nearest"
-        self._masters = rule.Masters(masters, own, self.noises.get)
-        self._few = rule.Masters(few, own, self.noises.get)
+                about = self._setup_with_settings(first, middles, night)
+                offered.append(OfferedMaster(group.product, kind.name, about, count, variance))
+        rules_of_run = rules(context)
+        self._is_causal = rules_of_run.direction != "nearest"
+        self._masters = rule.Masters(masters, rules_of_run, self.noises.get)
+        self._below_minimum = rule.Masters(masters_below_minimum, rules_of_run, self.noises.get)
 
     def _members_of_groups(self):
         """Return {product: its `values_of_members`}; those of closed nights were noted."""
@@ -132,14 +133,14 @@ class Shelves:
         return members
 
     @property
-    def telling(self):
+    def card_hashes(self):
         """The cards that tell masters apart or must agree: {hash of a setup: hash of these}."""
         return {
-            digest(setup): digest([names, sorted(self._common[setup].items())])
-            for setup, names in self._telling.items()
+            digest(setup): digest([keywords, sorted(self._common_cards[setup].items())])
+            for setup, keywords in self._distinguishing_cards.items()
         }
 
-    def _cards_that_tell(self):
+    def _compare_cards(self):
         """Return the cards in which masters differ, and those in which a frame must agree.
 
         A card that all have alike tells no master from another, whatever it says; the temperature
@@ -147,64 +148,75 @@ class Shelves:
 
         Returns
         -------
-        telling : dict of tuple to list of str
+        distinguishing : dict of tuple to list of str
             Keywords by setup.
         common : dict of tuple to dict of str to str
             Cards that all have alike, by setup.
         """
-        texts = {}
+        settings_by_setup = {}
         for group in self.groups.values():
             row = self._context.store.rows[group.files[0]]
             setup = setup_of(self._context, row, self.kind)
-            texts.setdefault(setup, {}).update(dict.fromkeys(self._members[group.product][1]))
-        by = self.kind.configuration(self._context)["group_by"]
-        telling, common = {}, {}
-        for setup, texts_of_setup in texts.items():
-            differing = identity.differing_keywords(texts_of_setup)
-            telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
+            settings = dict.fromkeys(self._members[group.product][1])
+            settings_by_setup.setdefault(setup, {}).update(settings)
+        group_by = self.kind.configuration(self._context)["group_by"]
+        distinguishing, common = {}, {}
+        for setup, settings in settings_by_setup.items():
+            differing = identity.differing_keywords(settings)
+            distinguishing[setup] = [
+                keyword for keyword in differing if not identity.is_of(keyword, ("temperature",))
+            ]
             common[setup] = {
-                name: value
-                for name, value in identity.cards_of(next(iter(texts_of_setup))).items()
-                if name not in differing and identity.is_decisive(name, by)
+                keyword: value
+                for keyword, value in identity.cards_of(next(iter(settings))).items()
+                if keyword not in differing and identity.is_decisive(keyword, group_by)
             }
-        return telling, common
+        return distinguishing, common
 
     def _larger_windows(self, frame, row):
         """Return [(the frame as one of a larger window, its region there)], smallest first."""
-        of_frame, facts = setup_of(self._context, row, self.kind), row.facts
-        name = (of_frame, row.geometry, row.recipe, facts["setting"], *_section(facts))
-        if name not in self._larger:
-            larger = self._chips.larger(self._context, row, of_frame, self.kind.name)
-            self._larger[name] = [
-                (setup, self._more(setup, facts["setting"], of_larger=of_larger), cut)
-                for setup, of_larger, cut in larger
+        setup, facts = setup_of(self._context, row, self.kind), row.facts
+        window = (setup, row.geometry, row.recipe, facts["setting"], *_section(facts))
+        if window not in self._larger_by_window:
+            larger_windows = self._chips.larger(self._context, row, setup, self.kind.name)
+            self._larger_by_window[window] = [
+                (
+                    larger_setup,
+                    self._card_entries(larger_setup, facts["setting"], of_larger=of_larger),
+                    region,
+                )
+                for larger_setup, of_larger, region in larger_windows
             ]
-        rest = [pair for pair in frame.setup[len(of_frame) :] if pair[0] == match_sentences.EPOCH]
+        epoch = [pair for pair in frame.setup[len(setup) :] if pair[0] == match_sentences.EPOCH]
         return [
-            (replace(frame, setup=(*setup, *rest, *more)), cut)
-            for setup, more, cut in self._larger[name]
+            (replace(frame, setup=(*larger_setup, *epoch, *entries)), region)
+            for larger_setup, entries, region in self._larger_by_window[window]
         ]
 
     def _setup_with_settings(self, first, middles, night):
         """Return the setup of a frame or master, with the settings that tell masters apart."""
         frame = about_members(self._context, first, middles, self.kind, night=night)
         setup, setting = setup_of(self._context, first, self.kind), first.facts["setting"]
-        more = self._context.lookup(
-            (Lookup.TELLING, self.kind.name, setup, setting), lambda: self._more(setup, setting)
+        entries = self._context.lookup(
+            (Lookup.DISTINGUISHING_CARDS, self.kind.name, setup, setting),
+            lambda: self._card_entries(setup, setting),
         )
-        return replace(frame, setup=(*frame.setup, *more)) if more else frame
+        return replace(frame, setup=(*frame.setup, *entries)) if entries else frame
 
-    def _more(self, setup, setting, *, of_larger=None):
+    def _card_entries(self, setup, setting, *, of_larger=None):
         """Return the entries of a frame's cards for its setup; a window lies as in `of_larger`."""
         cards = identity.cards_of(setting)
         if of_larger is not None:
             cards = windows.placed_as(cards, identity.cards_of(of_larger))
-        entries = [f"{name} {cards.get(name, 'absent')}" for name in self._telling.get(setup, ())]
-        more = ((identity.SETTING, ", ".join(entries)),) if entries else ()
-        for name, value in self._common.get(setup, {}).items():
-            if cards.get(name, value) != value:
-                more += ((f"{name} {value}", cards[name]),)
-        return more
+        texts = [
+            f"{keyword} {cards.get(keyword, 'absent')}"
+            for keyword in self._distinguishing_cards.get(setup, ())
+        ]
+        entries = ((identity.SETTING, ", ".join(texts)),) if texts else ()
+        for keyword, value in self._common_cards.get(setup, {}).items():
+            if cards.get(keyword, value) != value:
+                entries += ((f"{keyword} {value}", cards[keyword]),)
+        return entries
 
     def step(self, rows, night):
         """Return the `Step` of the members of a master.
@@ -269,25 +281,26 @@ class Shelves:
 
     def ageing(self, row):
         """Return the electrons^2 by which a bias departs from the truth, for each day between."""
-        if row.camera not in self._ageing:
-            self._ageing[row.camera] = detector_noise_of(self._context, row).bias_ageing
-        return self._ageing[row.camera]
+        if row.camera not in self._ageing_by_camera:
+            noise = detector_noise_of(self._context, row)
+            self._ageing_by_camera[row.camera] = noise.bias_ageing
+        return self._ageing_by_camera[row.camera]
 
     def steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
         light = _light(row.facts) if self.kind.name == FLAT else ()
-        name = (row.camera, row.geometry, row.recipe, *_place(row.facts), *light)
+        settings = (row.camera, row.geometry, row.recipe, *_settings_of(row.facts), *light)
         # The frames of an epoch have the same setup.
-        name = name, epoch_of(self._context, row.camera, row.night)
-        if name not in self._like:
-            self._like[name] = self._steps_like(row)
-        return self._like[name].of(row.night)
+        key = settings, epoch_of(self._context, row.camera, row.night)
+        if key not in self._steps_alike:
+            self._steps_alike[key] = self._find_steps_like(row)
+        return self._steps_alike[key].of(row.night)
 
-    def _steps_like(self, row):
+    def _find_steps_like(self, row):
         """Return the `StepsAlike` of frames that differ from one in exposure and temperature."""
-        like = self._setup_with_settings(row, middles_of([row]), row.night)
-        self._note_noise(like.setup, row)
-        alike = self._alike((like, None), *self._larger_windows(like, row))
+        frame = self._setup_with_settings(row, middles_of([row]), row.night)
+        self._note_noise(frame.setup, row)
+        alike = self._alike((frame, None), *self._larger_windows(frame, row))
         return StepsAlike(self.kind.name, alike, self._chosen, {})
 
     def _step(self, frame, row):
@@ -304,37 +317,40 @@ class Shelves:
         elif self._context.closed is not None and known != detector_noise_of(self._context, row):
             raise NeedsWholePlan("frames of one setup say two noises: the first one counts")
 
-    def _alike(self, *of):
+    def _alike(self, *frames_and_regions):
         """Return [(frames alike, region of theirs in a larger window)] of [(frame, region)]."""
-        first = of[0][0].setup
-        for frame, _ in of:
-            self.noises.setdefault(frame.setup, self.noises[first])
-        return [(self._masters.alike(self.kind.name, frame), cut) for frame, cut in of]
+        own_setup = frames_and_regions[0][0].setup
+        for frame, _ in frames_and_regions:
+            self.noises.setdefault(frame.setup, self.noises[own_setup])
+        kind = self.kind.name
+        return [(self._masters.alike(kind, frame), region) for frame, region in frames_and_regions]
 
-    def _chosen(self, alike, *how):
+    def _chosen(self, alike, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
         of_window, larger = alike[0][0], alike[1:]
-        choice = of_window.choose(*how)
+        choice = of_window.choose(seconds, *degrees)
         if choice.candidates and not larger:
             # Most frames of a class are of these.
             return self._step_of_choices((id(choice),), choice)
         cut_choices = []
         if choice.needed:
-            cut_choices = [(of_larger.choose(*how), cut) for of_larger, cut in larger]
-            cut_choices = [(other, cut) for other, cut in cut_choices if other.candidates]
+            cut_choices = [
+                (of_larger.choose(seconds, *degrees), region) for of_larger, region in larger
+            ]
+            cut_choices = [pair for pair in cut_choices if pair[0].candidates]
         missing = ""
         if not cut_choices and not choice.candidates:
-            missing = self._why_missing(of_window.one(*how), choice)
-        name = (id(choice), missing, *[(id(other), cut) for other, cut in cut_choices])
-        return self._step_of_choices(name, choice, cut_choices, missing)
+            missing = self._why_missing(of_window.one(seconds, *degrees), choice)
+        key = (id(choice), missing, *[(id(cut), region) for cut, region in cut_choices])
+        return self._step_of_choices(key, choice, cut_choices, missing)
 
-    def _step_of_choices(self, name, choice, cut_choices=(), missing=""):
-        """Return the `Step` with the masters of some choices: the same object for the same name."""
-        known = self._steps.get(name)
+    def _step_of_choices(self, key, choice, cut_choices=(), missing=""):
+        """Return the `Step` with the masters of some choices: the same object for the same key."""
+        known = self._steps_by_choice.get(key)
         if known is None:
             step = Step(self.kind.name, self._uses(choice, cut_choices), choice.needed, missing)
             # The choices are kept, so that their ids stay their own.
-            known = self._steps[name] = step, choice, cut_choices
+            known = self._steps_by_choice[key] = step, choice, cut_choices
         return known[0]
 
     def _uses(self, choice, cut_choices):
@@ -345,24 +361,27 @@ class Shelves:
             for candidate in choice.candidates:
                 uses.setdefault(candidate.master.product, _use(candidate, None))
             return tuple(uses.values())
-        for other, cut in ((choice, None), *cut_choices):
-            for candidate in other.candidates:
-                uses.setdefault(candidate.master.product, _use(candidate, cut))
-        some = list(uses.values())
+        for choice_of_window, region in ((choice, None), *cut_choices):
+            for candidate in choice_of_window.candidates:
+                uses.setdefault(candidate.master.product, _use(candidate, region))
+        uses_in_order = list(uses.values())
         if self._is_causal:
             # A window's own master of a later night comes after an earlier larger one: a night that
             # is added changes no frame that had a master.
-            some.sort(key=_is_later)
-        return tuple(some[:MOST_CANDIDATES])
+            uses_in_order.sort(key=_is_later)
+        return tuple(uses_in_order[:MOST_CANDIDATES])
 
     def _why_missing(self, frame, choice):
-        few = self._few.choose(self.kind.name, frame) if choice.needed else choice
-        if not few.candidates:
+        """Return why there is no master for a frame; where one has too few members, its name."""
+        below_minimum = choice
+        if choice.needed:
+            below_minimum = self._below_minimum.choose(self.kind.name, frame)
+        if not below_minimum.candidates:
             return match_sentences.with_degrees(
                 match_sentences.with_exposure(choice.missing, frame), frame
             )
-        of_night = (candidate for candidate in few.candidates if candidate.lag == 0)
-        master = next(of_night, few.best).master
+        of_night = (candidate for candidate in below_minimum.candidates if candidate.lag == 0)
+        master = next(of_night, below_minimum.best).master
         product, count = master.product, master.frames
         return match_sentences.too_few_words(self.kind.name, product, count, self.minimum)
 
@@ -379,17 +398,19 @@ class Shelves:
         -------
         list of (OfferedMaster, str)
         """
-        frame, name = self._setup_with_settings(rows[0], middles_of(rows), night), self.kind.name
-        larger = {
-            cut_frame.setup: cut_frame for cut_frame, _ in self._larger_windows(frame, rows[0])
+        frame, kind = self._setup_with_settings(rows[0], middles_of(rows), night), self.kind.name
+        frames_in_larger = {
+            larger.setup: larger for larger, _ in self._larger_windows(frame, rows[0])
         }
         passed = []
-        for master, why in self._masters.passed_over(name, frame, nights):
-            cut = larger.get(master.about.setup)
-            why = why if cut is None else self._masters.why_not(name, cut, master)
+        for master, why in self._masters.passed_over(kind, frame, nights):
+            larger = frames_in_larger.get(master.about.setup)
+            if larger is not None:
+                why = self._masters.why_not(kind, larger, master)
             passed += [(master, why)] if why else []
         why = f"fewer than the minimum of {self.minimum}"
-        return passed + [(master, why) for master in self._few.fitting(name, frame, nights)]
+        below_minimum = self._below_minimum.fitting(kind, frame, nights)
+        return passed + [(master, why) for master in below_minimum]
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
@@ -435,9 +456,21 @@ class StepsAlike:
         """Return all of set point and temperature that the choice depends on."""
         return tuple([each.of_degrees(*degrees) for each, _ in self.alike])
 
-    def step(self, *how):
-        """Return the `Step` of a frame of an exposure, a set point and a temperature."""
-        return self.chosen(self.alike, *how)
+    def step(self, seconds, *degrees):
+        """Return the `Step` of a frame.
+
+        Parameters
+        ----------
+        seconds : float or None
+            Its exposure.
+        *degrees : float or None
+            Its set point and its temperature.
+
+        Returns
+        -------
+        ccdflow.run.job.Step
+        """
+        return self.chosen(self.alike, seconds, *degrees)
 
 
 def detector_noise_of(context, row):

@@ -153,8 +153,8 @@ class Terms:
     Attributes
     ----------
     shelf : Shelf
-    places : numpy.ndarray of int of shape (n,)
-        Of each master its place on the shelf: oldest first, undated ones last.
+    indices : numpy.ndarray of int of shape (n,)
+        Of each master its index on the shelf: oldest first, undated ones last.
     dated : numpy.ndarray of shape (k,)
         The days of those that have one.
     scale : numpy.ndarray of shape (n,)
@@ -171,7 +171,7 @@ class Terms:
     """
 
     shelf: Shelf
-    places: np.ndarray
+    indices: np.ndarray
     scale: np.ndarray
     exact: np.ndarray
     up: np.ndarray
@@ -186,7 +186,7 @@ class Terms:
     @cached_property
     def days(self):
         """The days of the masters, NaN where they have none."""
-        return self.shelf.days[self.places]
+        return self.shelf.days[self.indices]
 
     @cached_property
     def dated(self):
@@ -196,12 +196,12 @@ class Terms:
     @cached_property
     def nights(self):
         """The numbers of the masters' nights."""
-        return self.shelf.nights[self.places]
+        return self.shelf.nights[self.indices]
 
     @cached_property
     def ties(self):
-        """The masters' places in the order of products."""
-        return self.shelf.places[self.places]
+        """The masters' positions in the order of products."""
+        return self.shelf.product_order[self.indices]
 
     @cached_property
     def unscaled(self):
@@ -209,7 +209,7 @@ class Terms:
         own = np.flatnonzero(self.exact & np.isfinite(self.days))
         variances = (self.fixed[own] + self.warming[own]) + self.left[own]
         return Unscaled(
-            masters=[self.shelf.masters[place] for place in self.places[own].tolist()],
+            masters=[self.shelf.masters[index] for index in self.indices[own].tolist()],
             days=self.days[own].tolist(),
             fixed=self.fixed[own].tolist(),
             warming=self.warming[own].tolist(),
@@ -244,7 +244,7 @@ class Terms:
         -------
         slice or numpy.ndarray of int, shape (k,)
         """
-        count, dated = len(self.places), self.dated
+        count, dated = len(self.indices), self.dated
         if math.isnan(day) or math.isinf(reach):
             return slice(0, count)
         first = int(dated.searchsorted(day - reach))
@@ -321,7 +321,7 @@ def _terms_of_darks(shelf, kind, frame, noise, rules, seconds):
     none = np.zeros(np.count_nonzero(usable))
     return Terms(
         shelf=shelf,
-        places=np.flatnonzero(usable),
+        indices=np.flatnonzero(usable),
         scale=scale[usable],
         exact=exact[usable],
         up=up[usable],
@@ -347,7 +347,7 @@ def _terms_of_others(shelf, kind, frame, noise, rules, seconds):
         a_day, warming = noise.flat_ageing, noise.flat_warming
     return Terms(
         shelf=shelf,
-        places=np.arange(count),
+        indices=np.arange(count),
         scale=np.ones(count),
         exact=np.ones(count, bool),
         up=np.zeros(count, bool),

@@ -47,8 +47,8 @@ def cards_of_pixels(night, findings, settings):
 
 def _noise_cards(noises, gains):
     cards = []
-    for place, (noise, gain) in enumerate(zip(noises, gains, strict=True), start=1):
-        tail = "" if len(noises) == 1 else f"{place:02d}"
+    for number, (noise, gain) in enumerate(zip(noises, gains, strict=True), start=1):
+        tail = "" if len(noises) == 1 else f"{number:02d}"
         cards.append((f"MODRN{tail}", float(f"{noise:.9g}"), "[adu] read noise"))
         if gain > 0:
             cards.append((f"MODGN{tail}", float(f"{gain:.9g}"), "[electron/adu] gain"))
@@ -70,20 +70,22 @@ def cards_of_shutter(night, series):
     """
     of_flats, of_frames = [], []
     flats = [(number, flat) for number, own in enumerate(series, start=1) for flat in own]
-    for place, (number, flat) in enumerate(flats, start=1):
-        of_flats.append((f"SERIES{place:02d}", number, "flats of one light have one number"))
+    for position, (number, flat) in enumerate(flats, start=1):
+        of_flats.append((f"SERIES{position:02d}", number, "flats of one light have one number"))
         for kind, master in night.masters_of(flat).items():
             word = kind.upper()
-            of_flats.append((f"{word}IM{place:02d}", printable_text(master.product), f"its {kind}"))
-            of_flats.append((f"{word}KY{place:02d}", master.key, "its CCDFKEY"))
+            of_flats.append(
+                (f"{word}IM{position:02d}", printable_text(master.product), f"its {kind}")
+            )
+            of_flats.append((f"{word}KY{position:02d}", master.key, "its CCDFKEY"))
         for file, seconds in zip(flat.data["members"], night.seconds(flat), strict=True):
-            of_frames.append((printable_text(reduced_product(file)), place, float(seconds)))
+            of_frames.append((printable_text(reduced_product(file)), position, float(seconds)))
     cards = list(of_flats)
-    for place, (name, of, seconds) in enumerate(of_frames[:_HIGHEST_NUMBER], start=1):
+    for position, (name, of, seconds) in enumerate(of_frames[:_HIGHEST_NUMBER], start=1):
         cards += [
-            (f"IMCOM{place:03d}", name, "flat"),
-            (f"IMFLT{place:03d}", of, "number of its group"),
-            (f"IMSEC{place:03d}", seconds, "[s] exposure"),
+            (f"IMCOM{position:03d}", name, "flat"),
+            (f"IMFLT{position:03d}", of, "number of its group"),
+            (f"IMSEC{position:03d}", seconds, "[s] exposure"),
         ]
     first = [image.amplifiers[0] for image in night.images]
     noises = [night.read_noise(each)[0] for each in first]

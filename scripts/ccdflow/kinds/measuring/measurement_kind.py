@@ -14,7 +14,7 @@ class MeasurementKind(Kind):
     todo = "make"
     takes_all_cores = True
     stage = 5
-    place = "detector/"
+    path_prefix = "detector/"
     reach = MASTERS
 
     # -- planning ----------------------------------------------------------------------------------

@@ -62,8 +62,8 @@ def write_product(context, record, cards, images=(), **tables):
     target = context.results / record.product
     atomic_write.write_whole(target, [content])
     with fits.open(io.BytesIO(content), lazy_load_hdus=False) as written:
-        places = [hdu.fileinfo() for hdu in written]
-    headers = [content[place["hdrLoc"] : place["datLoc"]] for place in places]
+        extents = [hdu.fileinfo() for hdu in written]
+    headers = [content[extent["hdrLoc"] : extent["datLoc"]] for extent in extents]
     return ledger.Record(
         record.product,
         record.kind,
@@ -196,7 +196,7 @@ def _arrays(hdu):
 
 
 def _places(table, number, nx):
-    """Return the places of an image's pixels, and which lines of a table they are."""
+    """Return the indices of an image's pixels, and which lines of a table they are."""
     own = table["IMAGE"] == number
     return (table["Y"][own] - 1).astype(np.int64) * nx + table["X"][own] - 1, own
 

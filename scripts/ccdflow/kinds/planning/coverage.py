@@ -63,14 +63,20 @@ class Coverage:
 
         Within a night they are in the order of the labels.
         """
-        places = [place for place, (_, own) in self.cells.items() if own == state]
+        labels_and_nights = [
+            label_and_night for label_and_night, (_, own) in self.cells.items() if own == state
+        ]
         order = {label: number for number, label in enumerate(self.labels)}
-        places.sort(key=lambda place: order.get(place[0], len(order)))
-        return sorted(places, key=lambda place: place[1], reverse=True)
+        labels_and_nights.sort(
+            key=lambda label_and_night: order.get(label_and_night[0], len(order))
+        )
+        return sorted(
+            labels_and_nights, key=lambda label_and_night: label_and_night[1], reverse=True
+        )
 
     def values(self):
         """Return all of it as plain values."""
-        cells = sorted([*place, *cell] for place, cell in self.cells.items())
+        cells = sorted([*label_and_night, *cell] for label_and_night, cell in self.cells.items())
         return [self.nights, self.earlier, self.labels, cells, self.left_out]
 
 
@@ -105,9 +111,16 @@ def coverage_of(context):
                 states[label, night] = max(states.get((label, night), ""), state, key=_worse)
                 ranks[label] += number * (not counts[label, night])
     chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:LABELS]
-    cells = {place: (count, OWN) for place, count in counts.items() if count}
-    cells |= {place: (counts[place], state) for place, state in states.items()}
-    cells = {place: cell for place, cell in cells.items() if place[0] in chosen}
+    cells = {label_and_night: (count, OWN) for label_and_night, count in counts.items() if count}
+    cells |= {
+        label_and_night: (counts[label_and_night], state)
+        for label_and_night, state in states.items()
+    }
+    cells = {
+        label_and_night: cell
+        for label_and_night, cell in cells.items()
+        if label_and_night[0] in chosen
+    }
     return Coverage(
         tuple(shown),
         len(nights) - len(shown),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import drawing, label_axes, new_figure, png_bytes
 from ccdflow.pages.pictures.style import LEFT, MUTED, SERIES, WIDTH, drawable_text
 
@@ -30,18 +29,18 @@ def ageing_picture(series, *, title, explanation):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no series.
     """
     if not series:
-        raise UserError("there are no masters to compare", remedy="leave this picture out")
+        raise ValueError("there are no masters to compare")
     wide = (WIDTH - 3 * LEFT) / 2
     rows = (len(series) + 1) // 2
     with drawing():
-        figure, place = new_figure(title, explanation, height=_STEP * rows)
+        figure, make_axes = new_figure(title, explanation, height=_STEP * rows)
         for number, (name, unit, points, in_use) in enumerate(series):
             left, top = LEFT + number % 2 * (wide + LEFT), 0.3 + _STEP * (number // 2)
-            axes = place((left, top, wide, _PANEL))
+            axes = make_axes((left, top, wide, _PANEL))
             days, excess, errors = np.array(points, float).T
             axes.errorbar(
                 days, excess, errors, fmt="o", color=SERIES[0], markersize=3, linewidth=0.8

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import (
     across,
@@ -67,8 +66,10 @@ def overview(frames, *, title="Before and after"):
 
     Raises
     ------
+    ValueError
+        If there is no frame.
     UserError
-        If there is no frame, or one is not fit to be drawn.
+        If a frame is not fit to be drawn.
     """
     drawn, left_out = [], 0
     for frame in frames:
@@ -77,7 +78,7 @@ def overview(frames, *, title="Before and after"):
         else:
             left_out += 1
     if not drawn:
-        raise UserError("there is no frame to draw", remedy="give at least one frame")
+        raise ValueError("there is no frame to draw")
     explanation = (
         "Left: as read from the camera. Middle: as reduced; each with a scale of its own. Right: "
         "the overscan, column by column (or row by row, where it lies above or below the image); "
@@ -228,9 +229,9 @@ def _say_off_scale(panel, values, unit):
     farthest = beyond[np.argmax(np.abs(beyond - (low + high) / 2))]
     is_left = bool(np.isin(values[: values.size // 2], beyond).any())
     left, top, right, bottom = panel.corners
-    place = left + 9 if is_left else right - 9
+    x = left + 9 if is_left else right - 9
     # Below the words "image" and "used" at the upper edge.
     y = panel.between_lines(top + max(24, round(0.16 * (bottom - top))), 2 * _TEXT_LINE)
     for line, text in enumerate(("off scale:", f"{farthest:.0f} {unit}")):
         anchor = "la" if is_left else "ra"
-        panel.raster.text(place, y + _TEXT_LINE * line, text, MUTED, points=NUMBER, anchor=anchor)
+        panel.raster.text(x, y + _TEXT_LINE * line, text, MUTED, points=NUMBER, anchor=anchor)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter_colour, new_picture
 from ccdflow.pages.pictures.style import INK, LEFT, MUTED, SERIES, drawable_text
@@ -78,11 +77,11 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no amplifier.
     """
     if not amplifiers:
-        raise UserError("there is no amplifier to draw", remedy="leave this picture out")
+        raise ValueError("there is no amplifier to draw")
     explanation = (
         "A sound detector keeps its level, has the read noise that is claimed for it, and is "
         "averaged down as the root of the number of frames. Structure is what the means of rows "
@@ -164,10 +163,11 @@ def _draw_drift(raster, box, amplifiers, unit):
         for (colour, text, mark), (_, _, centre) in zip(entries, lines, strict=False)
         if math.isfinite(centre)
     ]
-    places = [time for times, _, _ in lines for time in times]
-    room = 0.05 * (max(places) - min(places)) or 0.5
+    positions = [time for times, _, _ in lines for time in times]
+    room = 0.05 * (max(positions) - min(positions)) or 0.5
     panel = PlotPanel.with_legend(
-        raster, box, x_range=(min(places) - room, max(places) + room), y_range=_wide_scale(every),
+        raster, box, x_range=(min(positions) - room, max(positions) + room),
+        y_range=_wide_scale(every),
         title="Bias level through the night", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, axis_name, f"less its median ({unit})", is_whole=not scale)
@@ -202,8 +202,8 @@ def _draw_pairs(raster, box, amplifiers, unit):
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
     for number, amplifier in enumerate(amplifiers):
-        places = range(1, len(amplifier.pair_noise) + 1)
-        panel.dots(places, amplifier.pair_noise, _colour(number), MARKS[number % len(MARKS)])
+        positions = range(1, len(amplifier.pair_noise) + 1)
+        panel.dots(positions, amplifier.pair_noise, _colour(number), MARKS[number % len(MARKS)])
         if math.isfinite(amplifier.claimed_noise):
             panel.dashes(amplifier.claimed_noise, _colour(number))
     return panel.legend(entries)
@@ -225,9 +225,9 @@ def _draw_structure(raster, box, amplifiers, unit):
     largest = max(value + error for _, value, error, _ in rows)
     panel = PlotPanel(raster, box, (0, 1.15 * largest or 1.0), (len(rows) - 0.4, -0.6))
     panel.named_rows("Structure left over", f"rms of the means ({unit})", [row[0] for row in rows])
-    for place, (_, value, error, colour) in enumerate(rows):
-        panel.block(0, value, place - 0.25, place + 0.25, lighter_colour(colour, _PALE))
-        panel.block(max(0.0, value - error), value + error, place, place, INK)
+    for position, (_, value, error, colour) in enumerate(rows):
+        panel.block(0, value, position - 0.25, position + 0.25, lighter_colour(colour, _PALE))
+        panel.block(max(0.0, value - error), value + error, position, position, INK)
     return panel.legend([(INK, "± 1 standard error")])
 
 
@@ -260,9 +260,9 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     for values, colour in curves:
         panel.curve(counts, values, colour, 1)
     for number, amplifier in enumerate(amplifiers):
-        places, noises = (
+        positions, noises = (
             zip(*amplifier.combined_noise, strict=True) if amplifier.combined_noise else ((), ())
         )
         mark = f"{MARKS[number % len(MARKS)]}, hollow"
-        panel.dots(places, noises, _colour(number), mark, size=6)
+        panel.dots(positions, noises, _colour(number), mark, size=6)
     return panel.legend(entries)

@@ -131,7 +131,7 @@ def new_figure(title, explanation, *, height):
     -------
     figure : Figure
         The figure.
-    place : AxesMaker
+    make_axes : AxesMaker
         Makes axes in it, in inches right of and below the corner under the headline.
     """
     headline = textwrap.wrap(drawable_text(title), _HEADLINE_LETTERS) or [""]
@@ -141,13 +141,13 @@ def new_figure(title, explanation, *, height):
     figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
     figure.set_label(explanation)
-    place = AxesMaker(figure, above, total)
+    make_axes = AxesMaker(figure, above, total)
     figure.text(
         _MARGIN / WIDTH, 1 - _EDGE_MARGIN / total, "\n".join(headline), va="top", fontsize=13,
         fontweight="bold",
     )  # fmt: skip
     figure.text(_MARGIN / WIDTH, _EDGE_MARGIN / total, "\n".join(lines), va="bottom", color=MUTED)
-    return figure, place
+    return figure, make_axes
 
 
 @dataclass(frozen=True)

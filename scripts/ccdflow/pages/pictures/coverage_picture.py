@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import INK, MUTED, NUMBER, PAPER, WIDTH, drawable_text, font
@@ -47,32 +46,32 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no night or no kind of frame.
     """
     if not nights or not labels:
-        raise UserError("there is no night to draw", remedy="leave this picture out")
+        raise ValueError("there is no night to draw")
     raster, top = new_picture(title, explanation, _ROW * len(labels) + _AROUND_MATRIX)
     columns = max(len(nights), _FEWEST_COLUMNS)
     width = WIDTH - _LABELS - _RIGHT_OF_MATRIX
     box = _LABELS, top + _ABOVE_MATRIX, width, _ROW * len(labels)
     panel = PlotPanel(raster, box, (-0.5, columns - 0.5), (len(labels) - 0.5, -0.5), ground=PAPER)
     left, _, _, bottom = panel.corners
-    places = {night: place for place, night in enumerate(nights)}
-    rows = {label: place for place, label in enumerate(labels)}
+    column_of = {night: column for column, night in enumerate(nights)}
+    row_of = {label: row for row, label in enumerate(labels)}
     for (label, night), (count, state) in cells.items():
-        x, y = places[night], rows[label]
+        x, y = column_of[night], row_of[label]
         panel.block(
             x - _HALF_WIDTH, x + _HALF_WIDTH, y - _HALF_HEIGHT, y + _HALF_HEIGHT, _COLOURS[state]
         )
         text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
         raster.text(panel.x(x), panel.y(y), text, INK, points=NUMBER, anchor="mm")
-    for label, place in rows.items():
+    for label, row in row_of.items():
         name = drawable_text(label)[:_LABEL]
-        raster.text(left - _TO_LABEL, panel.y(place), name, MUTED, points=NUMBER, anchor="rm")
-    for night, place in places.items():
+        raster.text(left - _TO_LABEL, panel.y(row), name, MUTED, points=NUMBER, anchor="rm")
+    for night, column in column_of.items():
         name = drawable_text(night)[:_NIGHT]
         half = font(NUMBER, bold=False).getlength(name) / 2
-        at = panel.x(place), bottom + _TO_NIGHT + half
+        at = panel.x(column), bottom + _TO_NIGHT + half
         raster.text(*at, name, MUTED, points=NUMBER, upright=True)
     return raster.png()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
@@ -54,12 +53,14 @@ def image_rows(rows, *, title, explanation, scale="linear"):
 
     Raises
     ------
+    ValueError
+        If there is no row.
     UserError
-        If there is no row, or an image has not two axes.
+        If an image has not two axes.
     """
     shrunk_rows = [_shrink_images(row) for row in rows]
     if not shrunk_rows:
-        raise UserError("there is no image to draw", remedy="give at least one")
+        raise ValueError("there is no image to draw")
     is_tall = min(small.ratio for _, own in shrunk_rows for small, *_ in own) > _TALL
     pairs = 2 if is_tall and len(shrunk_rows) > 1 else 1
     widest = _NARROW if pairs == 2 else _WIDEST
@@ -73,10 +74,10 @@ def image_rows(rows, *, title, explanation, scale="linear"):
         for number, (headline, own) in enumerate(line):
             left = number * WIDTH / pairs
             write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
-            for place, (small, unit, name) in enumerate(own):
-                shift = place * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
+            for index, (small, unit, name) in enumerate(own):
+                shift = index * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT))
                 box = left + LEFT + shift, top + 0.5, widest, height
-                draw_image(raster, box, small, unit, name, scale=scale, has_rows=not place)
+                draw_image(raster, box, small, unit, name, scale=scale, has_rows=not index)
         top += height + 1.05
     return raster.png()
 

@@ -28,8 +28,8 @@ _ENLARGED = 3
 def shades():
     """Return the colours of images, the darkest first."""
     stops = np.array([list(bytes.fromhex(each[1:])) for each in _STOPS], float)
-    places = np.linspace(0, len(stops) - 1, _SHADES)
-    mixed = [np.interp(places, np.arange(len(stops)), channel) for channel in stops.T]
+    fractions = np.linspace(0, len(stops) - 1, _SHADES)
+    mixed = [np.interp(fractions, np.arange(len(stops)), channel) for channel in stops.T]
     return ["#" + bytes(each).hex() for each in np.rint(np.stack(mixed, 1)).astype(np.uint8)]
 
 
@@ -66,7 +66,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     values = image.values
     finite = np.isfinite(values)
     chosen = scale_of(values, scale)
-    places = chosen.place(np.where(finite, values, chosen.low)).clip(0, 1)
+    fractions = chosen.place(np.where(finite, values, chosen.low)).clip(0, 1)
     ny, nx = image.shape
     rows, columns = values.shape
     # The blocks at the far edges may reach beyond the image.
@@ -74,7 +74,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
         round((right - left) * columns * image.step / nx),
         round((bottom - top) * rows * image.step / ny),
     )
-    drawn = _shade_numbers(raster, _resize(places, size))
+    drawn = _shade_numbers(raster, _resize(fractions, size))
     if not finite.all():
         drawn[_resize(finite.astype(float), size) < 0.5] = raster.colour(FAINT)
     raster.put(left, top, drawn[: bottom - top, : right - left][::-1])
@@ -86,10 +86,10 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     return corners
 
 
-def _shade_numbers(raster, places):
+def _shade_numbers(raster, fractions):
     """Return the numbers of the colours of values in [0, 1]."""
     numbers = np.array([raster.colour(each) for each in shades()], np.uint8)
-    return numbers[np.minimum((places * _SHADES).astype(int), _SHADES - 1)]
+    return numbers[np.minimum((fractions * _SHADES).astype(int), _SHADES - 1)]
 
 
 def _resize(values, size):
@@ -139,8 +139,8 @@ def _draw_scale(raster, corners, scale, unit, ends):
     if ends[1]:
         raster.wedge([(left, first), (right, first), (middle, top)], colours[-1])
     values, texts = scale.ticks(max(2, min(6, (last - first) // 24)))
-    for place, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
-        y = last - place * (last - first)
+    for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
+        y = last - fraction * (last - first)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
         raster.text(right + TICK + 4, y, text, MUTED, points=NUMBER, anchor="lm")
     raster.text(left, top - 7, unit, MUTED, points=NUMBER)

@@ -195,19 +195,19 @@ class PlotPanel:
                 points = list(zip(xs[part].tolist(), ys[part].tolist(), strict=True))
                 self.raster.curve(points, colour, width * DPI / 72, (left, top, right, bottom))
 
-    def steps(self, places, values, colour, width=1.1):
+    def steps(self, positions, values, colour, width=1.1):
         """Draw values as steps, each as wide as from the middle to its neighbours'.
 
         Parameters
         ----------
-        places, values : numpy.ndarray of shape (n,)
+        positions, values : numpy.ndarray of shape (n,)
             Values on the two scales.
         colour : str
             ``#rrggbb``.
         width : float, optional
             Points.
         """
-        edges = np.concatenate([[places[0] - 0.5], places[:-1] + 0.5, [places[-1] + 0.5]])
+        edges = np.concatenate([[positions[0] - 0.5], positions[:-1] + 0.5, [positions[-1] + 0.5]])
         self.curve(np.repeat(edges, 2)[1:-1], np.repeat(values, 2), colour, width)
 
     def axes(self, title, xlabel, ylabel, *, most=6, is_whole=True):
@@ -263,9 +263,9 @@ class PlotPanel:
             ``y`` itself where the lines leave no such room in the panel.
         """
         lines = [round(self.y(value)) for value in self._upright_ticks()]
-        for place in range(y, self.corners[3] - height):
-            if not any(place - 2 <= line <= place + height for line in lines):
-                return place
+        for position in range(y, self.corners[3] - height):
+            if not any(position - 2 <= line <= position + height for line in lines):
+                return position
         return y
 
     def block(self, left, right, lower, upper, colour):
@@ -326,8 +326,8 @@ class PlotPanel:
             raster.fill(x, top, x + 1, bottom, FAINT)
             raster.fill(x, bottom, x + 1, bottom + _TICK, EDGE)
             raster.text(x, bottom + _TICK + 4, text, MUTED, points=NUMBER, anchor="mt")
-        for place, name in enumerate(names):
-            y = round(self.y(place))
+        for position, name in enumerate(names):
+            y = round(self.y(position))
             raster.fill(left - _TICK, y, left, y + 1, EDGE)
             raster.text(left - _TICK - 4, y, name, MUTED, points=NUMBER, anchor="rm")
         raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")

@@ -262,11 +262,11 @@ def new_picture(title, explanation, height):
     raster = Raster(pixels(WIDTH), total)
     raster.explanation = explanation
     for number, line in enumerate(headline):
-        place = pixels(0.12 + 0.25 * number)
-        raster.text(pixels(0.15), place, line, INK, points=HEADLINE, bold=True, anchor="la")
+        y = pixels(0.12 + 0.25 * number)
+        raster.text(pixels(0.15), y, line, INK, points=HEADLINE, bold=True, anchor="la")
     for number, line in enumerate(reversed(lines)):
-        place = total - pixels(0.15 + 0.17 * number)
-        raster.text(pixels(0.15), place, line, MUTED, points=LABEL)
+        y = total - pixels(0.15 + 0.17 * number)
+        raster.text(pixels(0.15), y, line, MUTED, points=LABEL)
     return raster, above
 
 
@@ -286,5 +286,5 @@ def write_heading(raster, text, left, top, width):
     text = drawable_text(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
-    place = pixels(left), pixels(top + 0.08)
-    raster.text(*place, text, INK, points=HEADING, bold=True, anchor="la")
+    corner = pixels(left), pixels(top + 0.08)
+    raster.text(*corner, text, INK, points=HEADING, bold=True, anchor="la")

@@ -74,11 +74,11 @@ def tick_labels(values):
     """
     largest = max(map(abs, values), default=0.0)
     step = min((b - a for a, b in itertools.pairwise(values)), default=largest) or 1.0
-    places = max(0, -math.floor(math.log10(step) + 1e-9))
-    if largest >= _LARGE or places > 6:
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if largest >= _LARGE or decimals > 6:
         digits = max(0, math.floor(math.log10(largest / step) + 1e-9))
         return [f"{value:.{digits}e}".replace("-", "−") for value in values]
-    return [f"{value + 0.0:.{places}f}".replace("-", "−") for value in values]
+    return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values]
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ class Asinh:
         digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]
         near = 1 - math.floor(math.log10(self.width))
         rounded = [
-            round(each, near if abs(each - self.centre) < 3 * self.width else places)
-            for each, places in zip(values.tolist(), digits, strict=True)
+            round(each, near if abs(each - self.centre) < 3 * self.width else decimals)
+            for each, decimals in zip(values.tolist(), digits, strict=True)
         ]
         chosen = sorted({each for each in rounded if self.low <= each <= self.high})
         return chosen, [f"{value:.10g}".replace("-", "−") for value in chosen]

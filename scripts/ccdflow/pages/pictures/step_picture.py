@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
@@ -86,12 +85,12 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no night to draw.
     """
     nights = {night for panel in panels for line in panel.lines for night in line.values}
     if not nights:
-        raise UserError("there is no night to draw", remedy="leave this picture out")
+        raise ValueError("there is no night to draw")
     nights |= {night for panel in panels for night in panel.steps} | set(epochs)
     nights = sorted(nights)
     where = dict(zip(nights, positions(nights), strict=True))
@@ -101,11 +100,11 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
         " profile."
     )
     with drawing():
-        figure, place = new_figure(
+        figure, make_axes = new_figure(
             title, explanation, height=NIGHTS_STEP * len(panels) + _BELOW_LAST
         )
         for row, panel in enumerate(panels):
-            axes = place(night_panel_box(row))
+            axes = make_axes(night_panel_box(row))
             unit = f"less median, {panel.unit}" if panel.is_level else "over median"
             label_axes(axes, panel.words[0].upper() + panel.words[1:], "", unit)
             _draw_lines(axes, panel, where)

@@ -8,7 +8,6 @@ from datetime import date
 
 import numpy as np
 
-from ccdflow.errors import UserError
 from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
@@ -76,11 +75,11 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
 
     Raises
     ------
-    UserError
+    ValueError
         If there is no point.
     """
     if not points:
-        raise UserError("there is no night to draw", remedy="leave this picture out")
+        raise ValueError("there is no night to draw")
     nights = sorted({point.night for point in points})
     where = dict(zip(nights, positions(nights), strict=True))
     series = sorted({(point.camera, point.amplifier) for point in points})
@@ -90,14 +89,14 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
         "look for what was changed that day."
     )
     with drawing():
-        figure, place = new_figure(title, explanation, height=6.4)
+        figure, make_axes = new_figure(title, explanation, height=6.4)
         panels = (
             ("level", "Bias level, less its median", unit),
             ("read_noise", "Read noise of one frame", unit),
             ("noise_ratio", "Noise of the combined bias, measured over predicted", "ratio"),
         )
         for row, (key, name, axis) in enumerate(panels):
-            axes = place(night_panel_box(row))
+            axes = make_axes(night_panel_box(row))
             for number, which in enumerate(series):
                 _draw_trend(
                     axes,
@@ -164,14 +163,14 @@ def night_ticks(axes, where):
     ----------
     axes : matplotlib.axes.Axes
     where : dict of str to float
-        Places on the axis by night, ascending.
+        Positions on the axis by night, ascending.
     """
     first, last = min(where.values()), max(where.values())
     apart = (last - first) / 7 or 1.0
     ticks, names = [], []
-    for night, place in where.items():
-        if not ticks or place - ticks[-1] >= apart:
-            ticks.append(place)
+    for night, position in where.items():
+        if not ticks or position - ticks[-1] >= apart:
+            ticks.append(position)
             names.append(drawable_text(night if len(night) <= 16 else night[:15] + "…"))
     axes.set_xticks(ticks, names)
     room = 0.03 * (last - first) or 0.5

@@ -29,7 +29,7 @@ from ccdflow.run.rawframes.rows import (
 READING = 10
 """Raise it when a change to the reading of headers alters a cell of the table."""
 
-# The places of geometry and recipe in the plain values of a row.
+# The indices of geometry and recipe in the plain values of a row.
 _GEOMETRY, _RECIPE = (3 + OWN.index(name) for name in ("geometry", "recipe"))
 
 

@@ -7,6 +7,7 @@ it and holds no times, so it changes only with its values.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import dataclass, fields, replace
@@ -43,6 +44,8 @@ from ccdflow.run.rawframes.rows import (
     unread_row,
 )  # fmt: skip
 from ccdflow.run.tracebacks import text_of
+
+_LOG = logging.getLogger(__name__)
 
 _WENT_AWAY = "it went away while its header was read"
 
@@ -379,9 +382,10 @@ def _as_far_as_read(row, raw, settings, basis):
         known = _row_values(row.file, camera, raw.headers, basis.remembered(camera.name))
     except MemoryError:
         return replace(row, stamp=())
-    except Exception:
+    except Exception as error:
         # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one reason
         # already.
+        _LOG.debug("%s: no camera for a frame that is set aside: %s", row.file, error)
         return row
     return replace(row, camera=camera.name, basis=basis.hash_of(camera.name), facts=known["facts"])
 

@@ -92,8 +92,8 @@ def _blocked_by(store, missing):
     """
     rows = (row for row in store.rows.values() if row.status == OK and row.file not in missing)
     files = {paths.reduced_frame(row.file) for row in rows}
-    places = {parent for file in files for parent in _folders_of(file)}
-    return lambda product: product in places or not files.isdisjoint(_folders_of(product))
+    parents = {parent for file in files for parent in _folders_of(file)}
+    return lambda product: product in parents or not files.isdisjoint(_folders_of(product))
 
 
 def _folders_of(product):

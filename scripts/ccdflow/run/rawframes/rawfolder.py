@@ -87,8 +87,8 @@ def look_through(raw, results=None):
     if not is_there:
         raise _no_raw_folder(raw, "there is no such folder", NoFolder)
     walk = _Walk(raw, results)
-    if place := walk.systems.get(raw.stat().st_dev):
-        raise _no_raw_folder(raw, f"the folder is a part of {place}, the kernel's own tree")
+    if mount_point := walk.systems.get(raw.stat().st_dev):
+        raise _no_raw_folder(raw, f"the folder is a part of {mount_point}, the kernel's own tree")
     walk.go()
     stamps, problems = walk.stamps, walk.problems
     if not stamps and problems:
@@ -160,7 +160,7 @@ class _Walk:
     def __init__(self, raw, results):
         self.raw = raw
         self.results = _identity(results)
-        self.places = [os.path.realpath(each) for each in (raw, results) if each]
+        self.roots = [os.path.realpath(each) for each in (raw, results) if each]
         self.stamps, self.problems = {}, {}
         # Folders yet to be looked into: path, those above it, and the link that led there.
         self.open = [("", frozenset(), "")]
@@ -201,10 +201,14 @@ class _Walk:
 
     def is_of_kernel(self, prefix, status, link):
         """Tell whether a folder is one of the kernel's own trees; note the problem."""
-        if place := self.systems.get(status.st_dev):
-            what = f"leads into {place}; {_REMOVE}" if link else f"is a part of {place}; {_UNMOUNT}"
+        if mount_point := self.systems.get(status.st_dev):
+            what = (
+                f"leads into {mount_point}; {_REMOVE}"
+                if link
+                else f"is a part of {mount_point}; {_UNMOUNT}"
+            )
             self.problems[link or prefix] = what
-        return bool(place)
+        return bool(mount_point)
 
     def is_too_much(self, above, link):
         """Tell whether a link leads to too much; note the problem."""
@@ -221,7 +225,7 @@ class _Walk:
     def is_of_results(self, path):
         """Tell whether a link leads below the results folder, and not back into the raw folder."""
         target = os.path.realpath(path)
-        is_below = [target == place or target.startswith(f"{place}/") for place in self.places]
+        is_below = [target == folder or target.startswith(f"{folder}/") for folder in self.roots]
         return is_below == [False, True]
 
     def note(self, entry, prefix, above, link):
@@ -254,17 +258,17 @@ def _identity(folder):
 
 def devices():
     """Return {device: path} of the kernel's own trees, {} on a system without such a list."""
-    places = {}
+    mount_points = {}
     try:
         lines = Path(_MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return places
+        return mount_points
     for line in lines:
         mount, _, source = line.partition(" - ")
-        _, _, device, _, place, *_ = mount.split(" ")
+        _, _, device, _, mount_point, *_ = mount.split(" ")
         if source.split(" ")[0] in _KERNELS:
-            places.setdefault(os.makedev(*map(int, device.split(":"))), place)
-    return places
+            mount_points.setdefault(os.makedev(*map(int, device.split(":"))), mount_point)
+    return mount_points
 
 
 def _cannot_be_read(error):

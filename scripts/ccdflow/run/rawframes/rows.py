@@ -49,8 +49,8 @@ UNDATED = "undated"
 _DATED = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-_PLACES = {name: place for place, name in enumerate(FACTS)}
-_SHOWN = itemgetter(*(_PLACES[n] for n in FACTS if n not in _NOT_SHOWN and n not in _LATER))
+_INDEX_OF_FACT = {name: index for index, name in enumerate(FACTS)}
+_SHOWN = itemgetter(*(_INDEX_OF_FACT[n] for n in FACTS if n not in _NOT_SHOWN and n not in _LATER))
 
 
 class Facts(Mapping):
@@ -74,7 +74,7 @@ class Facts(Mapping):
         return cls("" if value is None else value for value in facts)
 
     def __getitem__(self, name):
-        return self._values[_PLACES[name]]
+        return self._values[_INDEX_OF_FACT[name]]
 
     def __iter__(self):
         return iter(FACTS)
@@ -103,7 +103,7 @@ def value_picker(*names):
 
     A loop over all frames that needs several of them asks each frame for its values once.
     """
-    return itemgetter(*(_PLACES[name] for name in names))
+    return itemgetter(*(_INDEX_OF_FACT[name] for name in names))
 
 
 def is_dated(night):

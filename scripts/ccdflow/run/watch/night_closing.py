@@ -37,7 +37,7 @@ def close_nights(session):
         Whether the notes were written anew. A plan that was made with the former ones is outdated.
     """
     context, rows = session.context, session.context.store.rows.values()
-    if session.looked is None or session.unmoved or context.unreadable:
+    if session.archive_state is None or session.unmoved or context.unreadable:
         return False
     done, open_ = _done(session)
     if not done or sum(row.night in done for row in rows) < _LEAST_CLOSED_SHARE * len(rows):
@@ -53,9 +53,9 @@ def close_nights(session):
     unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_}
     # No folder has the empty hash, and a removed folder has no hash: the next plan opens these
     # nights.
-    folders = {**session.looked.folders, **dict.fromkeys(unsound, "")}
+    folders = {**session.archive_state.folders, **dict.fromkeys(unsound, "")}
     ended = replace(again.context, jobs={}, elsewhere={})
-    closed_nights.note_all_nights(ended, replace(session.looked, folders=folders))
+    closed_nights.note_all_nights(ended, replace(session.archive_state, folders=folders))
     merging.merge_late_notes(context.results)
     return True
 

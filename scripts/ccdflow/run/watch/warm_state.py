@@ -298,7 +298,7 @@ class WarmState:
     # -- the work ----------------------------------------------------------------------------------
 
     def work(self, part, *, cores, on_done):
-        """Make the products of a plan; return the `ccdflow.run.worker.Outcome`.
+        """Make the products of a plan; return the `ccdflow.run.worker.WorkResult`.
 
         Parameters
         ----------
@@ -309,21 +309,21 @@ class WarmState:
 
         Returns
         -------
-        ccdflow.run.worker.Outcome
+        ccdflow.run.worker.WorkResult
         """
-        outcome = worker.work_plan(
+        result = worker.work_plan(
             part.context,
             part.jobs,
             threads=cores,
             on_done=on_done,
         )
-        for record in outcome.records.values():
+        for record in result.records.values():
             if record.status in (ledger.MADE, ledger.REFUSED):
                 record = replace(record, boot=ledger.boot_id())
                 self.context.ledger[record.product] = self.made[record.product] = record
         for product, group in part.context.groups.items():
             self._groups.setdefault(group.night_of_page, {})[product] = group
-        return outcome
+        return result
 
 
 def _kinds_of(chain, light, nights):

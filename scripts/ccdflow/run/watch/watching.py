@@ -230,8 +230,8 @@ class Watch:
                     complaints.ROUND, work, wait=self.pause, moved=lambda: self._sign_of_life
                 )
             except NoAnswer:
-                places = f"{self.values['raw']} or {self.values['results']}"
-                still = f"{places} has not answered for {self._patience.seconds:g} s"
+                folders = f"{self.values['raw']} or {self.values['results']}"
+                still = f"{folders} has not answered for {self._patience.seconds:g} s"
                 self._complaints.complain(
                     f"{still}: the frame at work waits for it", complaints.ROUND
                 )
@@ -267,14 +267,14 @@ class Watch:
         """
         is_short = ready or self._pace.is_due()
         if is_short and self._warm is not None and not self._is_due():
-            outcome = self._short_round(ready)
-            if outcome is not None:
-                return outcome
+            this_round = self._short_round(ready)
+            if this_round is not None:
+                return this_round
         return self.round(ready)
 
     def _short_round(self, ready):
         """Make the products of new frames and of their night; None where that is not enough."""
-        outcome, draws = Round(is_short=True), self._pace.may_draw()
+        this_round, draws = Round(is_short=True), self._pace.may_draw()
         try:
             with lock.take_lock(Path(self.values["results"])):
                 if not self._warm.is_current():
@@ -294,16 +294,16 @@ class Watch:
         except note_lines.NeedsWholePlan:
             return None
         except (UserError, OSError) as error:
-            outcome.problem = complaints.problem_in_words(error, self.values["raw"])
-            outcome.is_busy = isinstance(error, lock.Busy)
+            this_round.problem = complaints.problem_in_words(error, self.values["raw"])
+            this_round.is_busy = isinstance(error, lock.Busy)
         else:
-            outcome.records = list(made.records.values())
-            outcome.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
-            outcome.problem = made.full or "; ".join(made.unrecorded.values())
+            this_round.records = list(made.records.values())
+            this_round.nights = sorted({job.night for job in part.jobs if job.night} - part.put_off)
+            this_round.problem = made.full or "; ".join(made.unrecorded.values())
             self._note_rows(part.rows)
-            outcome.arriving = len(self._arriving & ready.keys())
-        self._end(outcome, ready)
-        return outcome
+            this_round.arriving = len(self._arriving & ready.keys())
+        self._end(this_round, ready)
+        return this_round
 
     def _note_rows(self, rows):
         """Keep which frames are incomplete; say which ones are set aside."""
@@ -314,22 +314,22 @@ class Watch:
                 self._arriving.discard(row.file)
         self._complaints.name_set_aside(rows)
 
-    def _end(self, outcome, ready):
+    def _end(self, this_round, ready):
         """Note the end of a short round, and when a whole one is due."""
-        self._complaints.complain(outcome.problem)
+        self._complaints.complain(this_round.problem)
         now = time.monotonic()
-        if outcome.problem:
+        if this_round.problem:
             # The frames are new at the next look as well.
             self._warm, self._whole_round_at = None, now + _PATIENCE
             self._pace.forget()
-            self._hold(outcome)
+            self._hold(this_round)
             return
         self._seen.add(ready)
-        is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in outcome.records)
-        if outcome.records or outcome.arriving:
+        is_odd = any(r.status not in (ledger.MADE, ledger.REFUSED) for r in this_round.records)
+        if this_round.records or this_round.arriving:
             wait = 0.0 if is_odd else max(_REST, _REST_TIMES * self._round_seconds)
             self._whole_round_at = min(self._whole_round_at or now + wait, now + wait)
-        self._show(outcome)
+        self._show(this_round)
 
     def round(self, new_frames=None):
         """Make all that is wanted now.
@@ -344,28 +344,28 @@ class Watch:
         -------
         Round
         """
-        outcome, began = Round(), time.monotonic()
+        this_round, began = Round(), time.monotonic()
         self._pace.forget()
         self._profiles = self._profiles_now()
         try:
-            self._round(outcome)
+            self._round(this_round)
         except (UserError, OSError) as error:
             self._warm = None
-            outcome.problem = complaints.problem_in_words(error, self.values["raw"])
-            outcome.is_busy = isinstance(error, lock.Busy)
-        self._complaints.complain(outcome.problem)
-        if not outcome.problem:
+            this_round.problem = complaints.problem_in_words(error, self.values["raw"])
+            this_round.is_busy = isinstance(error, lock.Busy)
+        self._complaints.complain(this_round.problem)
+        if not this_round.problem:
             self._seen.remove(self.looks.lost_files)
             self._seen.add(new_frames or {})
             self.looks.lost_files = set()
-        self._hold(outcome)
-        is_open = outcome.problem or outcome.arriving
+        self._hold(this_round)
+        is_open = this_round.problem or this_round.arriving
         self._whole_round_at = time.monotonic() + _PATIENCE if is_open else 0.0
         self._round_seconds = time.monotonic() - began
-        self._show(outcome)
-        if outcome.is_made:
+        self._show(this_round)
+        if this_round.is_made:
             self._let_go()
-        return outcome
+        return this_round
 
     def _let_go(self):
         """Free what was kept for earlier frames, which may be the last ones of their kind."""
@@ -378,26 +378,26 @@ class Watch:
         gc.collect()
         heaps.give_back()
 
-    def _hold(self, outcome):
+    def _hold(self, this_round):
         """Let some time pass after a problem, unless the folder is busy: a lock costs nothing."""
-        is_long = outcome.problem and not outcome.is_busy
+        is_long = this_round.problem and not this_round.is_busy
         self._not_before = time.monotonic() + (_PATIENCE if is_long else 0.0)
 
-    def _show(self, outcome):
-        if outcome.is_made:
+    def _show(self, this_round):
+        if this_round.is_made:
             try:
-                self.after(outcome)
+                self.after(this_round)
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
-    def _round(self, outcome):
+    def _round(self, this_round):
         """Do a whole round: plan, make, finish; once more where nights were closed after it."""
-        if self._plan_and_work(outcome, may_close=True):
+        if self._plan_and_work(this_round, may_close=True):
             # Contexts and their lookups are reference cycles: they keep all that was planned.
             gc.collect()
-            self._plan_and_work(outcome, may_close=False)
+            self._plan_and_work(this_round, may_close=False)
 
-    def _plan_and_work(self, outcome, *, may_close):
+    def _plan_and_work(self, this_round, *, may_close):
         """Plan and work; return whether nights were closed: the next plan has less to read then."""
         results, last = Path(self.values["results"]), self._warm
         # All that the last round left is given up but the notes: the new plan needs its room.
@@ -421,10 +421,10 @@ class Watch:
         )  # fmt: skip
         before.clear()
         try:
-            self._work(running, outcome)
+            self._work(running, this_round)
             closed = running.context.closed
             is_stale = closed is not None and not closed.is_beside(results)
-            if outcome.problem or is_stale:
+            if this_round.problem or is_stale:
                 return is_stale
             if may_close and night_closing.close_nights(running):
                 return True
@@ -436,11 +436,11 @@ class Watch:
     def _note_life(self):
         self._sign_of_life = time.monotonic()
 
-    def _work(self, running, outcome):
+    def _work(self, running, this_round):
         """Make the products of a round and say what came of it."""
         context, jobs = running.context, list(running.plan.jobs.values())
         rows = context.store.rows.values()
-        outcome.arriving = sum(row.status == ARRIVING for row in rows)
+        this_round.arriving = sum(row.status == ARRIVING for row in rows)
         self._note_rows(rows)
         began = time.monotonic()
         if jobs:
@@ -455,10 +455,10 @@ class Watch:
                 on_done=self._teller(lines),
             )
             lines.end()
-            outcome.records += made.records.values()
-            outcome.problem = made.full
-            outcome.problem = outcome.problem or "; ".join(made.unrecorded.values())
-        outcome.nights = sorted({*outcome.nights, *(job.night for job in jobs if job.night)})
+            this_round.records += made.records.values()
+            this_round.problem = made.full
+            this_round.problem = this_round.problem or "; ".join(made.unrecorded.values())
+        this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
         session.finish(running)
         if jobs:
             for line in failures.lines_on_failures(context.results, running.failed):

@@ -42,8 +42,8 @@ from ccdflow.verify.reading.accounts import (
     uncompressed_hdus,
 )
 from ccdflow.verify.reading.mask_bits import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
-from ccdflow.verify.reading.outcome import MISSING, REPLACED, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, open_product
+from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
 
 STEPS = 2
 """float32 steps by which a calibrated pixel may differ."""
@@ -78,7 +78,7 @@ def verify_calibrated(headers, path, results):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+        Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from astropy.nddata import CCDData
 from scipy import ndimage
 
 from ccdflow.verify.comparing.comparing import same_value
-from ccdflow.verify.reading.outcome import OLDER, CannotRemake
+from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # All numbers are those of detector/cosmics.py, cosmic_rounds.py and star_guard.py, written again
 # on purpose.
@@ -156,8 +156,8 @@ def _clear_lines(hits):
     most_hits = _PART_ON_EDGE + _TIMES_ON_EDGE * hits.mean()
     for axis in (0, 1):
         size = hits.shape[axis]
-        for place in (*range(_EDGE), *range(size - _EDGE, size)):
-            line = hits[place] if axis == 0 else hits[:, place]
+        for index in (*range(_EDGE), *range(size - _EDGE, size)):
+            line = hits[index] if axis == 0 else hits[:, index]
             if line.sum() >= max(most_hits * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
     return hits

@@ -25,8 +25,8 @@ from ccdflow.verify.reading.mask_bits import (
     SATURATED,
     UNCALIBRATED,
 )
-from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file
+from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # The reason where a header of an older version names only some of its tables.
 _NOT_ALL = "it names not all of its measurements of bad pixels"

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from ccdflow.verify.detector.photon_light import SmoothLight, tiles
 from ccdflow.verify.reading.mask_bits import NO_DATA, NOT_FINITE, SATURATED, UNCALIBRATED, UNLIT
-from ccdflow.verify.reading.outcome import REPLACED, CannotRemake
+from ccdflow.verify.reading.verdict import REPLACED, CannotRemake
 
 # Response below which a flat divides nothing: the pixel is not calibrated.
 _LEAST_FLAT = 1e-3

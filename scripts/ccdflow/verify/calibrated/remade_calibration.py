@@ -39,6 +39,10 @@ _SKY_PART = 1e-3
 # SATURATE follows from the response that this part of a flat's pixels does not exceed, and from no
 # smaller response than the second number.
 _BRIGHTEST, _LEAST_FLAT = 0.999, 1e-3
+# Every 8th row and 4th column, of which the product's medians are.
+_SAMPLED = np.s_[::8, ::4]
+# Every 4th row and column of a flat, of which its product's brightest response is.
+_SAMPLED_OF_FLAT = np.s_[::4, ::4]
 # Halvings of an interval: float64 has 53 bits.
 _HALVINGS = 60
 
@@ -304,8 +308,8 @@ def check_noise_cards(header, image, noise):
         plane = image.planes.get(kind)
         if plane is None or not plane.is_modelled:
             continue
-        part = plane.errors[::8, ::4].astype(np.float64)
-        part = part / plane.data[::8, ::4] if kind == "flat" else part
+        part = plane.errors[_SAMPLED].astype(np.float64)
+        part = part / plane.data[_SAMPLED] if kind == "flat" else part
         value = float(np.median(part**2)) ** 0.5
         value *= 1.0 if kind == "flat" else noise.scale * factor
         same_value(keyword, header.get(keyword), value, part=DERIVED)
@@ -360,10 +364,10 @@ def check_saturation(header, image, reduced):
         for kind, scale in (("bias", 1.0), ("dark", image.scale)):
             if kind in image.planes:
                 part = image.planes[kind].data[readout.place]
-                value -= scale * float(np.median(part[::8, ::4]))
+                value -= scale * float(np.median(part[_SAMPLED]))
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
-            value /= max(float(np.quantile(part[::4, ::4], _BRIGHTEST)), _LEAST_FLAT)
+            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST)), _LEAST_FLAT)
         levels.append(value * (readout.gain if image.converts else 1.0))
     same_value("SATURATE", header.get("SATURATE"), min(levels), part=DERIVED)
 

@@ -10,8 +10,8 @@ from astropy.io import fits
 
 from ccdflow.verify.comparing.amplifiers import number_of_card
 from ccdflow.verify.reading.accounts import NamedMaster, product_of
-from ccdflow.verify.reading.outcome import MISSING, MODEL, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, open_product
+from ccdflow.verify.reading.verdict import MISSING, MODEL, CannotRemake
 
 # Cells along an axis of a map at most, and pixels along a side of one at least: docs/detector.md.
 _MOST_CELLS = 16
@@ -90,9 +90,9 @@ def _stretch_cells(cells, shape):
     Lines between the centres of cells, and a parabola through three beyond them.
     """
     finite_cells = np.argwhere(np.isfinite(cells))
-    for place in np.argwhere(~np.isfinite(cells)) if len(finite_cells) else ():
-        nearest = finite_cells[np.argmin(((finite_cells - place) ** 2).sum(axis=1))]
-        cells[tuple(place)] = cells[tuple(nearest)]
+    for cell in np.argwhere(~np.isfinite(cells)) if len(finite_cells) else ():
+        nearest = finite_cells[np.argmin(((finite_cells - cell) ** 2).sum(axis=1))]
+        cells[tuple(cell)] = cells[tuple(nearest)]
     cells = np.nan_to_num(cells)
     return _interpolate_cells(_interpolate_cells(cells, shape[0]).T, shape[1]).T
 

@@ -32,8 +32,8 @@ from ccdflow.verify.comparing.source_cards import COMBINED, same_cards, shared_b
 from ccdflow.verify.reading.accounts import account_of_combined, gains_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import HOT, UNLIT
-from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import open_product
+from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
 # Bands of rows of an image that are made again.
 _BANDS = 16
@@ -61,7 +61,7 @@ def verify_combined(headers, path, results, whole):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+        Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
     ------
@@ -154,7 +154,7 @@ class _RemadeImage:
     def sample(self, count):
         """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
         rows = measuring.rows_measured_on(*self.shape, len(self.account.members), count)
-        stack, bits, _, _ = remade_combination.prepare_rows(
+        stack, bits, *_ = remade_combination.prepare_rows(
             self.account, self.results, self.hdu, rows
         )
         stack[bits != 0] = np.nan
@@ -169,9 +169,9 @@ class _RemadeImage:
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):
                 y, x = place_of(self.header, tail)
-                places = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
+                indices = np.flatnonzero((sampled >= y.start) & (sampled < y.stop))
                 light[y, x] = measuring.smooth_light(
-                    sampled[places] - y.start, stack[:, places, x], y.stop - y.start
+                    sampled[indices] - y.start, stack[:, indices, x], y.stop - y.start
                 )
             self._light = light
         return self._light[rows]

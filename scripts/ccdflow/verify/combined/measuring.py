@@ -123,20 +123,20 @@ def smooth_light(sampled, sample, ny):
     numpy.ndarray
         (ny, nx)
     """
-    places = sampled, np.arange(sample.shape[2])
+    positions = sampled, np.arange(sample.shape[2])
     middles = [
         np.array(
-            [part.mean() for part in np.split(place, range(length, len(place), length))
-             if 4 * len(part) >= length or len(place) < length]
+            [part.mean() for part in np.split(along, range(length, len(along), length))
+             if 4 * len(part) >= length or len(along) < length]
         )
-        for place, length in zip(places, _BOX_SHAPE, strict=True)
+        for along, length in zip(positions, _BOX_SHAPE, strict=True)
     ]  # fmt: skip
     boxes = box_medians(sample)[:: _BOX_SHAPE[0], :: _BOX_SHAPE[1]][
         : len(middles[0]), : len(middles[1])
     ]
     finite = boxes[np.isfinite(boxes)]
     boxes[np.isnan(boxes)] = np.median(finite) if finite.size else 0.0
-    lines = lines_between_middles(middles[1], boxes.T, places[1]).T
+    lines = lines_between_middles(middles[1], boxes.T, positions[1]).T
     return lines_between_middles(middles[0], lines, np.arange(ny))
 
 

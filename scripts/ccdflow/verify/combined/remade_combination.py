@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import ccdproc
 import numpy as np
@@ -23,8 +24,8 @@ from ccdflow.verify.comparing.amplifiers import tails_of
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
-from ccdflow.verify.reading.outcome import MODEL, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
+from ccdflow.verify.reading.verdict import MODEL, OLDER, CannotRemake
 
 # Part by which a limit is moved, to see which values are decided by the rounding.
 _ON_LIMIT = 5e-4
@@ -71,6 +72,41 @@ class RemadeRows:
     stack: np.ndarray | None = None
     kept: tuple[np.ndarray, np.ndarray] | None = None
     mask: np.ndarray | None = None
+
+
+class PreparedRows(NamedTuple):
+    """Some rows of all members of a combined frame, less their masters, over their levels.
+
+    Attributes
+    ----------
+    stack, bits : numpy.ndarray
+        (n, ny, nx): values, and their mask; a value with any bit is left out.
+    dark : numpy.ndarray or None
+        (ny, nx): the dark that was subtracted.
+    scale : float
+        The largest value that went into a sum.
+    """
+
+    stack: np.ndarray
+    bits: np.ndarray
+    dark: np.ndarray | None
+    scale: float
+
+    @property
+    def is_masked(self):
+        """Whether each value is masked, (n, ny, nx) bool."""
+        return self.bits != 0
+
+    def levels(self, account):
+        """Return the level of each member, (n, 1, 1); 1 where the members were not divided."""
+        return np.array(account.levels or [1.0] * len(self.stack))[:, None, None]
+
+    def charge(self, account):
+        """Return the charge subtracted from each member, (n, ny, nx); 0.0 without a dark."""
+        if self.dark is None:
+            return 0.0
+        factors = np.array(account.masters["dark"].factors)[:, None, None]
+        return factors * np.nan_to_num(self.dark.astype(np.float64))
 
 
 def bands(rows, count, height):
@@ -120,32 +156,16 @@ def combine_rows(account, results, hdu, rows, gains, surroundings=None, *, count
     CannotRemake
         If ccdproc does not clip by the deviation of the header, or MODRN is absent.
     """
-    stack, bits, dark, scale = prepare_rows(account, results, hdu, rows)
-    masked = bits != 0
+    prepared = prepare_rows(account, results, hdu, rows)
+    stack = prepared.stack
     if account.clip is not None and account.deviation == "noise":
-        remade = _combine_by_noise(
-            stack=stack,
-            masked=masked,
-            account=account,
-            hdu=hdu,
-            rows=rows,
-            dark=dark,
-            scale=scale,
-            surroundings=surroundings,
-        )
+        remade = _combine_by_noise(prepared, account, hdu, rows, surroundings)
     else:
-        remade = _combine_by_ccdproc(stack, masked, account, scale, counts=counts)
-        remade = _with_variances(
-            remade=remade,
-            stack=stack,
-            masked=masked,
-            account=account,
-            hdu=hdu,
-            rows=rows,
-            dark=dark,
-            surroundings=surroundings,
+        remade = _combine_by_ccdproc(
+            stack, prepared.is_masked, account, prepared.scale, counts=counts
         )
-    remade = replace(remade, stack=stack, mask=_common_mask(stack, bits))
+        remade = _with_variances(remade, prepared, account, hdu, rows, surroundings)
+    remade = replace(remade, stack=stack, mask=_common_mask(stack, prepared.bits))
     for place, factor in gains:
         part_of_amplifier = part_in_rows(place, rows)
         for image in (remade.image, remade.other):
@@ -165,12 +185,7 @@ def prepare_rows(account, results, hdu, rows):
 
     Returns
     -------
-    stack, bits : numpy.ndarray
-        (n, ny, nx): values, and their mask; a value with any bit is left out.
-    dark : numpy.ndarray or None
-        (ny, nx): the dark that was subtracted.
-    scale : float
-        The largest value that went into a sum.
+    PreparedRows
 
     Raises
     ------
@@ -194,7 +209,7 @@ def prepare_rows(account, results, hdu, rows):
     if account.levels:
         values = [v.astype(np.float64) / L for v, L in zip(values, account.levels, strict=True)]
         scale /= min(account.levels)
-    return np.array(values, dtype=np.float64), bits, dark, scale
+    return PreparedRows(np.array(values, dtype=np.float64), bits, dark, scale)
 
 
 def _subtract_master(values, kind, master, factor):
@@ -376,17 +391,14 @@ def _values_that_count(values, masked):
 # -- by a noise model ------------------------------------------------------------------------------
 
 
-def _combine_by_noise(stack, masked, account, hdu, rows, dark, scale, surroundings):
+def _combine_by_noise(prepared, account, hdu, rows, surroundings):
     """Combine with limits of the noise model, moved a little to either side."""
+    stack, masked = prepared.stack, prepared.is_masked
     lacking = "MODRN" if account.has_light else "CLIPRN"
     fixed, slope = _noise_terms(account.models[hdu], rows, stack.shape[1:], lacking)
-    levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
+    levels, charge = prepared.levels(account), prepared.charge(account)
     good = np.isfinite(stack) & ~masked
     is_empty = ~good.any(axis=0)
-    charge = 0.0
-    if dark is not None:
-        factors = np.array(account.masters["dark"].factors)[:, None, None]
-        charge = factors * np.nan_to_num(dark.astype(np.float64))
     # Light near a dark's pixel; flats have so much of it that their own will do.
     light = None if account.levels or not account.masters else surroundings(rows)
     keep = {-1: good.copy(), 1: good.copy()}
@@ -415,7 +427,13 @@ def _combine_by_noise(stack, masked, account, hdu, rows, dark, scale, surroundin
     variances = variances if account.method == "average" else None
     kept = keep[-1], keep[1]
     return RemadeRows(
-        *images, scale, maker, rejected, _count_invalid(stack, masked), variances, kept=kept
+        *images,
+        prepared.scale,
+        maker,
+        rejected,
+        _count_invalid(stack, masked),
+        variances,
+        kept=kept,
     )
 
 
@@ -445,19 +463,15 @@ def _variances(image, kept, model, levels, charge, light):
     return variance_of(chosen), variance_of(np.where(is_doubtful, other, chosen))
 
 
-def _with_variances(remade, stack, masked, account, hdu, rows, dark, surroundings):
+def _with_variances(remade, prepared, account, hdu, rows, surroundings):
     """Add the variances of the noise model to rows of darks or flats that ccdproc combined."""
     if not account.masters and not account.levels:
         return remade
     if account.method != "average" or not account.models.get(hdu):
         return remade
-    model = _noise_terms(account.models[hdu], rows, stack.shape[1:])
-    levels = np.array(account.levels or [1.0] * len(stack))[:, None, None]
-    charge = 0.0
-    if dark is not None:
-        factors = np.array(account.masters["dark"].factors)[:, None, None]
-        charge = factors * np.nan_to_num(dark.astype(np.float64))
-    kept = kept_by_scatter(stack, masked, account)
+    model = _noise_terms(account.models[hdu], rows, prepared.stack.shape[1:])
+    levels, charge = prepared.levels(account), prepared.charge(account)
+    kept = kept_by_scatter(prepared.stack, prepared.is_masked, account)
     light = None if account.levels else surroundings(rows)
     return replace(
         remade,
@@ -511,8 +525,8 @@ def _light_of_noise(centre, light, fixed, slope, count):
 
 def _lower_median(stack, keep):
     ordered = np.sort(np.where(keep, stack, np.inf), axis=0)
-    place = np.maximum((keep.sum(axis=0) - 1) // 2, 0)
-    return np.take_along_axis(ordered, place[None], axis=0)[0]
+    middle_index = np.maximum((keep.sum(axis=0) - 1) // 2, 0)
+    return np.take_along_axis(ordered, middle_index[None], axis=0)[0]
 
 
 def _noise_terms(models, rows, shape, lacking="MODRN"):

@@ -199,17 +199,17 @@ def level_noise(header, tail, read_noise, rounding):
     if not strips:
         return 0.0
     axis, first = card(header, "OSCAXIS", tail, "rows"), header
-    places = [slices_of(strip) for strip in strips.split()]
+    strip_slices = [slices_of(strip) for strip in strips.split()]
     if axis == "frame":
-        count = sum((y.stop - y.start) * (x.stop - x.start) for y, x in places)
+        count = sum((y.stop - y.start) * (x.stop - x.start) for y, x in strip_slices)
     else:
         count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
-                    for y, x in places)  # fmt: skip
+                    for y, x in strip_slices)  # fmt: skip
     single = (read_noise**2 + rounding) ** 0.5
     noise = _scatter_of_medians(count, first.get("OSCSTAT", "median"), round(single, 4))
     if axis == "frame" or not first.get("OSCMODEL"):
         return noise
-    kept = slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else places[0]
+    kept = slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else strip_slices[0]
     along = kept[0] if axis == "rows" else kept[1]
     terms = first["OSCORDER"] + (3 if first["OSCMODEL"] == "spline" else 1)
     return noise * min(1.0, terms / (along.stop - along.start)) ** 0.5

@@ -92,22 +92,22 @@ def check_order(header, source, order, own):
 
 
 def _ranks(order):
-    """Return {keyword, or (beginning of one, True): (place, place among those of a number)}."""
+    """Return {keyword, or (beginning of one, True): (rank, rank among those of a number)}."""
     ranks = {}
-    for place, entry in enumerate(order):
+    for rank, entry in enumerate(order):
         if isinstance(entry, str):
-            ranks[entry] = place, 0
+            ranks[entry] = rank, 0
         else:
-            ranks |= {(word, True): (place, n) for n, word in enumerate(entry)}
+            ranks |= {(word, True): (rank, n) for n, word in enumerate(entry)}
     return ranks
 
 
 def _rank_of(keyword, ranks):
-    """Return what a card's place is told by: (1, place, number, place of that number); or None."""
+    """Return what ranks a card: (1, rank, number, rank of that number); or None."""
     if keyword in ranks:
         return 1, ranks[keyword][0], 0, 0
     match = _NUMBER.fullmatch(keyword)
     if match is None or (match[1], True) not in ranks:
         return None
-    place, place_of_kind = ranks[match[1], True]
-    return 1, place, int(match[2]), place_of_kind
+    rank, rank_of_kind = ranks[match[1], True]
+    return 1, rank, int(match[2]), rank_of_kind

@@ -66,18 +66,18 @@ def check_sums(content):
             as_stored = {"lazy_load_hdus": False, "disable_image_compression": True}
             with fits.open(io.BytesIO(content), **as_stored) as hdus:
                 headers = [hdu.header for hdu in hdus]
-                places = [hdu.fileinfo() for hdu in hdus]
+                extents = [hdu.fileinfo() for hdu in hdus]
         except Exception as error:
             # Any error of astropy means that the file is not as it was written.
             raise Differs(f"its headers cannot be read: {error}") from None
     end, first, cards, content = 0, "0", 0, memoryview(content)
-    for number, (header, place) in enumerate(zip(headers, places, strict=True)):
+    for number, (header, extent) in enumerate(zip(headers, extents, strict=True)):
         if not {"CHECKSUM", "DATASUM"} <= set(header):
             raise Differs(f"HDU {number} has no checksum")
-        start, end = place["datLoc"], place["datLoc"] + place["datSpan"]
-        if _sum_of_words(content[place["hdrLoc"] : end]) != 0xFFFFFFFF:
+        start, end = extent["datLoc"], extent["datLoc"] + extent["datSpan"]
+        if _sum_of_words(content[extent["hdrLoc"] : end]) != 0xFFFFFFFF:
             raise Differs(f"the checksum of HDU {number} is wrong")
-        cards = zlib.crc32(content[place["hdrLoc"] : start], cards)
+        cards = zlib.crc32(content[extent["hdrLoc"] : start], cards)
         datasum = str(_sum_of_words(content[start:end]))
         if datasum != str(header["DATASUM"]).strip():
             raise Differs(f"the DATASUM of HDU {number} is wrong")

@@ -13,8 +13,8 @@ from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, DEAD, HOT, VARIES
-from ccdflow.verify.reading.outcome import OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file
+from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # Bits that a source may give, by the column of PIXELS.
 _ALLOWED = {
@@ -40,7 +40,7 @@ def verify_detector(headers, path, results):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+        Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
     ------

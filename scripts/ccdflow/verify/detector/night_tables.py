@@ -19,8 +19,8 @@ from ccdflow.verify.detector.pixel_bits import NEAR, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
-from ccdflow.verify.reading.outcome import MISSING, MODEL, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
+from ccdflow.verify.reading.verdict import MISSING, MODEL, OLDER, CannotRemake
 
 SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 """The words of LOOKED: where bad pixels were looked for."""
@@ -297,7 +297,7 @@ def verify_night(first, hdus, results):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+        Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
     ------

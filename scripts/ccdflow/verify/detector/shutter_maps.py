@@ -11,8 +11,8 @@ import numpy as np
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
 from ccdflow.verify.comparing.comparing import DERIVED, Differs, same_figure, same_value
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.outcome import MISSING, OLDER, CannotRemake
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
+from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
 # Numbers without another note are those of detector/dead_time.py, written again on purpose.
 # Cells along an axis of a map, at most.
@@ -149,7 +149,7 @@ def verify_shutter(first, hdus, results):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+        Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from astropy.io import fits
 
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
-from ccdflow.verify.reading.outcome import OLDER, UNREADABLE, CannotRemake
+from ccdflow.verify.reading.verdict import OLDER, UNREADABLE, CannotRemake
 
 # Endings of packed raw files, which products lose.
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.verify.reading.outcome import UNREADABLE, CannotRemake
+from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
 
 # [1:2048,1:4096].
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")

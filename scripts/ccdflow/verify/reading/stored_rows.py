@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.reading.outcome import MISSING, REPLACED, UNREADABLE, CannotRemake
+from ccdflow.verify.reading.verdict import MISSING, REPLACED, UNREADABLE, CannotRemake
 
 # Bytes of a FITS block.
 _BLOCK = 2880

@@ -60,7 +60,7 @@ def verify_frame(headers, path, raw):
     Returns
     -------
     dict
-        Fields of a `ccdflow.verify.reading.outcome.Verdict`.
+        Fields of a `ccdflow.verify.reading.verdict.Verdict`.
 
     Raises
     ------

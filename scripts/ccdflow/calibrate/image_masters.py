@@ -1,0 +1,98 @@
+"""The masters that are applied to one image of frames, and the units of its pixels."""
+
+from __future__ import annotations
+
+from ccdflow.calibrate.applied_masters import ELECTRONS, unit_of_calibrated
+from ccdflow.errors import FrameError
+
+
+class ImageMasters:
+    """One image of frames: its amplifiers, its unit, and the images of its masters.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx) of the image.
+    readouts : tuple of ccdflow.frame.readout.Readout
+        The amplifiers of this image.
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+        Approved by `check_masters`.
+    index : int
+        Index of the masters' image.
+    unit : str
+        BUNIT of the reduced frame.
+    name : str, optional
+        Name of the frame, for errors.
+
+    Raises
+    ------
+    FrameError
+        If a master has another shape.
+    """
+
+    def __init__(self, shape, readouts, masters, *, index=0, unit="adu", name=None):
+        self.shape = shape
+        self.readouts = tuple(readouts)
+        area = sum(readout.region.size for readout in self.readouts)
+        self.is_covered = area == shape[0] * shape[1]
+        self.masters = masters
+        self.unit = unit_of_calibrated(unit, self.readouts)
+        # The unit of the reduced frame in units of the product, and its value in electrons.
+        in_electrons = unit.lower() in ELECTRONS
+        self.converts = self.unit == "electron" and not in_electrons
+        self.is_in_electrons = in_electrons
+        self._planes = {use.master.kind: self._image(use, index, name) for use in masters.uses}
+
+    @property
+    def images(self):
+        """The image of each master, a list of `ccdflow.calibrate.master_store.MasterImage`."""
+        return list(self._planes.values())
+
+    def _image(self, use, index, name):
+        """Return the image of a master that is applied to this one; it has the frame's shape."""
+        images = use.master.images
+        if index >= len(images) or images[index].data.shape != self.shape:
+            shape = "no such image" if index >= len(images) else images[index].data.shape[::-1]
+            raise FrameError(
+                f"the {use.master.kind} has another shape than the frame",
+                file=name,
+                keyword="NAXIS1, NAXIS2",
+                value=f"{shape} in {use.master.name}",
+                allowed=str(self.shape[::-1]),
+                remedy="combine frames of this window and binning",
+            )
+        return images[index]
+
+    def plane(self, kind):
+        """Return a master's `ccdflow.calibrate.master_store.MasterImage`, or None."""
+        return self._planes.get(kind)
+
+    def factor(self, readout):
+        """Return one unit of the reduced frame in units of the product."""
+        return readout.gain if self.converts else 1.0
+
+    def photon(self, readout):
+        """Return one electron in units of the product: variance over signal."""
+        if self.is_in_electrons:
+            return 1.0
+        # A gain that was measured tells the noise; the pixels keep the profile's or header's.
+        return self.factor(readout) / readout.photon_gain
+
+    def pieces(self, rows):
+        """Yield (readout, slices in the block, slices in the image) of amplifiers in these rows.
+
+        Parameters
+        ----------
+        rows : slice
+
+        Yields
+        ------
+        (ccdflow.frame.readout.Readout, (slice, slice), (slice, slice))
+        """
+        for readout in self.readouts:
+            region = readout.region
+            low, high = max(region.y0, rows.start), min(region.y1, rows.stop)
+            if low < high:
+                columns = slice(region.x0, region.x1)
+                in_block = (slice(low - rows.start, high - rows.start), columns)
+                yield readout, in_block, (slice(low, high), columns)

@@ -1,0 +1,255 @@
+"""The noise of a night's frames as its plan foretells it: their read noise, sky and masters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import numpy as np
+
+from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
+from ccdflow.files.stored_images import stored_image
+from ccdflow.frame.products import product_images
+from ccdflow.frame.readout import level_share
+from ccdflow.kinds.matching import match_sentences
+from ccdflow.kinds.matching.answers import NO_FLAT_LEVEL_IN, answers_of
+from ccdflow.kinds.matching.association import first_use
+from ccdflow.kinds.matching.measured_flats import figure_of
+from ccdflow.kinds.matching.setups import about_members, middles_of
+from ccdflow.kinds.matching.shelves import detector_noise_of
+from ccdflow.kinds.planning import budget, sky_prediction
+from ccdflow.kinds.planning.budget import Applied, BudgetedFrame
+from ccdflow.pages.text_formatting import light_words
+from ccdflow.run import ledger
+from ccdflow.run.context import Lookup
+
+# The noise of a master is taken from this many of its rows.
+_SAMPLE_ROWS = 64
+
+
+@dataclass(frozen=True)
+class GroupNoise:
+    """The noise of the frames of one filter and exposure that take the same masters.
+
+    Attributes
+    ----------
+    name : str
+        Filter and exposure.
+    light : str
+        Filter and grism.
+    products : tuple of str
+        The frames.
+    frame : ccdflow.kinds.planning.budget.BudgetedFrame
+        One of the frames: all of them have the same budget.
+    sky_is_measured : bool
+        Whether the sky is that of these frames.
+    read_noise_is_measured : bool
+        Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
+    who : str
+        The first of the frames, where others of this filter and exposure take other masters.
+    degrees : str
+        The temperature of the frames in words; '' where it is unknown.
+    """
+
+    name: str
+    light: str
+    products: tuple[str, ...]
+    frame: BudgetedFrame
+    sky_is_measured: bool
+    read_noise_is_measured: bool = True
+    who: str = ""
+    degrees: str = ""
+
+    @property
+    def budget(self):
+        """The `ccdflow.kinds.planning.budget.Budget`."""
+        return budget.budget_of(self.frame)
+
+    @property
+    def wishes(self):
+        """Which further frames would gain most."""
+        return budget.wishes(self.frame)
+
+
+def noise_of_group(context, name, groups, *, foretell):
+    """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    name : str
+        Filter and exposure.
+    groups : list of ccdflow.run.job.Group
+        The frames.
+    foretell : bool
+        Whether a sky or read noise that is not measured is taken from other products.
+
+    Returns
+    -------
+    GroupNoise or None
+    """
+    group = groups[0]
+    row = context.store.rows[group.files[0]]
+    amplifiers = context.store.geometry(row.geometry).amplifiers
+    if not all(a.gain for a in amplifiers) or not isinstance(row.facts["exptime"], int | float):
+        return None
+    answers = answers_of(context, group)
+    skies = map(partial(sky_prediction.measured_sky, context), groups)
+    measured = [sky for sky in skies if sky is not None]
+    sky = median(measured) if measured else None
+    if sky is None and foretell:
+        sky = sky_prediction.predicted_sky(context, row, row.facts["exptime"])
+    read_noise = _read_noise(context, answers, foretell=foretell)
+    return GroupNoise(
+        name,
+        light_words((row.facts["filter"], row.facts["grism"])),
+        tuple(group.product for group in groups),
+        _budgeted_frame(context, group, answers, read_noise=read_noise, sky=sky),
+        bool(measured),
+        read_noise is not None,
+        degrees=_degrees_of(context, groups),
+    )
+
+
+def _budgeted_frame(context, group, answers, *, read_noise, sky):
+    """Return the `BudgetedFrame` of a frame; ``read_noise`` and ``sky`` as far as known."""
+    row = context.store.rows[group.files[0]]
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    seconds, noise = row.facts["exptime"], detector_noise_of(context, row)
+    uses = {answer.kind: answer.use for answer in answers}
+    records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
+    dark = uses.get(DARK)
+    amplifier = geometry.amplifiers[0]
+    has_level = recipe.subtract and amplifier.overscan
+    return BudgetedFrame(
+        exptime=seconds,
+        read_noise=read_noise or noise.read_noise,
+        dark_rate=_rate(records.get("dark"), noise),
+        level_share=level_share(amplifier, recipe) if has_level else 0.0,
+        sky=sky,
+        response=_response(context, group, uses.get("flat")),
+        masters={
+            kind: _master_in_budget(context, kind, uses[kind], record, noise, seconds)
+            for kind, record in records.items()
+        },
+        needed=tuple(answer.kind for answer in answers if _may_have_master(answer)),
+        is_bias_in_dark=dark is not None and has_bias(context, dark, uses.get(BIAS)),
+        other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
+    )
+
+
+def _may_have_master(answer):
+    """Tell whether frames have the master of an answer, or would take one if there was any."""
+    return answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
+
+
+def _degrees_of(context, groups):
+    """Return the temperatures of some frames in words: ``-90 C``, or ``-90 C and -85 C``."""
+    bias = context.chain.by_name("bias")
+    rows = [context.store.rows[group.files[0]] for group in groups]
+    texts = (
+        match_sentences.degrees_words(
+            about_members(context, row, middles_of([row]), bias, night="")
+        )
+        for row in rows
+    )
+    return " and ".join(dict.fromkeys(filter(None, texts)))
+
+
+def _read_noise(context, answers, *, foretell):
+    """Return the read noise that the frame's bias shows, electrons; None if it is not measured.
+
+    While planning it is foretold by the next of its biases that is made.
+    """
+    bias = next((answer for answer in answers if answer.kind == BIAS), None)
+    if bias is None or bias.use is None:
+        return None
+    others = bias.step.uses if foretell else ()
+    noises = (
+        figure_of(context.outcome(use.product), "read_noise_electrons")
+        for use in (bias.use, *others)
+    )
+    return next(filter(None, noises), None)
+
+
+def _other_bias(context, dark, noise, seconds):
+    """Return the bias of a dark's members as the budget takes it; None without a bias."""
+    use = _bias_of(context, dark)
+    if use is None:
+        return None
+    return _master_in_budget(context, BIAS, use, context.outcome(use.product), noise, seconds)
+
+
+def _response(context, group, use):
+    """Return the flat of a median pixel of some rows; 1 where there is no combined flat yet."""
+    record = None if use is None else context.outcome(use.product)
+    path = None if use is None else context.results / use.product
+    if record is None or record.status != ledger.MADE or not record.data or not path.is_file():
+        return 1.0
+
+    def make():
+        row = context.store.rows[group.files[0]]
+        geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+        data = stored_image(path, product_images(geometry, recipe)[0].hdu)
+        sample = np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
+        lit = sample[sample > 0]
+        return float(np.median(lit)) if lit.size else 1.0
+
+    return context.lookup((Lookup.RESPONSE, use.product, record.key), make)
+
+
+def _master_in_budget(context, kind, use, record, noise, seconds):
+    """Return a master as the budget takes it."""
+    members = record.data.get("members") if record is not None else None
+    group = context.groups.get(use.product)
+    frames = len(members or (group.files if group else (None,)))
+    days = abs(use.lag or 0)
+    if kind == FLAT:
+        quality = figure_of(record, "signal_to_noise")
+        single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
+        ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
+        return Applied(frames, noise=single, ageing=ageing, is_own=use.lag == 0)
+    ageing = noise.bias_ageing * days + (noise.bias_warming * use.warmer) ** 2
+    exptime = 0.0
+    if kind == DARK:
+        ageing = noise.dark_ageing * seconds**2 * days
+        exptime = seconds / use.scale
+    # More darks of a shorter exposure do not mend that they are scaled up.
+    joins = use.lag == 0 and use.scale <= match_sentences.STRETCHED
+    return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
+
+
+def _rate(record, noise):
+    quality = record.data.get("quality", ()) if record is not None else ()
+    if any(figures["unit"] != "electron" for figures in quality):
+        return noise.dark_rate
+    return figure_of(record, "rate") or noise.dark_rate
+
+
+def has_bias(context, dark, bias):
+    """Tell whether a dark's members were made less the same bias as a frame.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    dark : ccdflow.run.job.Use
+    bias : ccdflow.run.job.Use or None
+        Of the frame.
+
+    Returns
+    -------
+    bool
+    """
+    of_dark = _bias_of(context, dark)
+    return bias is not None and of_dark is not None and of_dark.product == bias.product
+
+
+def _bias_of(context, dark):
+    """Return the `Use` of the bias that a dark's members had subtracted; None without a bias."""
+    group = context.groups.get(dark.product)
+    biases = (
+        [first_use(context, step) for step in group.steps if step.kind == BIAS] if group else []
+    )
+    return biases[0] if biases else None
