@@ -7,6 +7,8 @@ twice.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ccdflow import maskbits
@@ -127,6 +129,21 @@ class ImageCalibration:
                 in_block = (slice(low - rows.start, high - rows.start), columns)
                 yield readout, in_block, (slice(low, high), columns)
 
+    @property
+    def lines_without_level(self):
+        """Parts whose level is not known, and whether they are rows: for `lines_filled`.
+
+        The outermost rows of the image have a copy beside them.
+        """
+        return [
+            (
+                replace(part, y0=part.y0 or -1, y1=part.y1 + (part.y1 == self.shape[0])),
+                (part.x0, part.x1) == (readout.region.x0, readout.region.x1),
+            )
+            for readout in self.readouts
+            for part in readout.without_level
+        ]
+
     # -- pixels --------------------------------------------------------------------------------
 
     @property
@@ -220,6 +237,9 @@ class ImageCalibration:
         for readout, in_block, _ in self.pieces(rows):
             if readout.is_dead:
                 out[in_block] |= maskbits.DEAD
+            for lost in readout.without_level:
+                low, high = max(lost.y0 - rows.start, 0), max(lost.y1 - rows.start, 0)
+                out[low:high, lost.x0 : lost.x1] |= maskbits.NO_DATA
         if self.masters.scale > 1:
             self._flag_hot(rows, out)
 

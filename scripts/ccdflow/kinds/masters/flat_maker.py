@@ -49,13 +49,13 @@ class FlatMaker(ExposedMasterMaker):
         image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
         rows, sample = self._sample(members, image, reduction)
         noises = [n for n in members.noises(image, reduction) if n.name not in flags]
-        parts = members.saturated_parts(image, reduction, rows, sample)
+        parts = members.lost_parts(image, reduction, rows, sample)
         stats = [
             flat_figures.flat_statistics(
                 frame,
                 gain=noises[0].gain,
                 read_noise=noises[0].read_noise or 0.0,
-                saturated=part,
+                lost=part,
             )
             for frame, part in zip(sample, parts, strict=True)
         ]
