@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from chain_runs import DARKS, FEW, FLATS, KINDS, take
-from small_frames import run_jobs
+from small_frames import amplifier, geometry, run_jobs
 
+from ccdflow.camera.reduction_recipe import ReductionRecipe
+from ccdflow.frame import reduction
 from ccdflow.maskbits import NO_DATA
 from ccdflow.verify import verdicts
 
@@ -81,11 +83,6 @@ def test_they_are_verified_and_another_card_is_found(night, product):
 
 def test_the_mask_of_a_reduced_frame_has_them_in_its_own_orientation():
     """A turned amplifier and one with levels along columns; the bit is that of no data."""
-    from test_subtraction_checks import amplifier, geometry
-
-    from ccdflow.camera.reduction_recipe import ReductionRecipe
-    from ccdflow.frame import reduction
-
     frame = np.full((40, 60), 1000, np.uint16) + np.arange(60, dtype=np.uint16) % 3
     frame[5:8, 50:] = 65535
     for changes, expected in (

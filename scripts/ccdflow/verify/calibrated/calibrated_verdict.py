@@ -223,6 +223,7 @@ def _image_of(opened, hdu, header):
     image = remade_calibration.CalibratedImage(
         account=account, reduced=opened.frame[hdu].data, planes=planes, readouts=readouts,
         unit=unit, converts=converts,
+        without_level=tuple(p for r in readouts for p in places_without_level(reduced, r.tail)),
     )  # fmt: skip
     return image, in_electrons
 
@@ -459,7 +460,7 @@ def _check_mask(mask, image, sources):
         bits_of_sources[
             remade_calibration.saturated_pixels(image.reduced, header, reduced, image.readouts)
         ] |= SATURATED
-    for place in (p for r in image.readouts for p in places_without_level(reduced, r.tail)):
+    for place in image.without_level:
         bits_of_sources[place] |= NO_DATA
     expected = masking.ExpectedMask(bits_of_sources)
     # Full pixels lie close together: the level's card has too few digits to part them.
