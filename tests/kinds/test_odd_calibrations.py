@@ -15,6 +15,7 @@ from test_chain_faults import row_of
 from ccdflow import simulate
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.run import ledger
+from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
 # One of each step, for nights of two cameras.
@@ -116,6 +117,23 @@ def test_a_dark_and_a_flat_without_values_are_said_to_have_none(tmp_path):
     about = rf"dark60_2.fits: amplifier A: its {re.escape(none)} is 0.0[56]\d*, above the limit"
     assert re.search(about, lines)
     assert f"flat_g2.fits: its {none} or saturated is 0.103084, above the limit of 0.05" in lines
+
+
+def test_a_flat_of_slightly_another_shape_is_told_and_combined(tmp_path):
+    """By 1 % rms and more it would be left out."""
+    chain = take(tmp_path, **{**FEW, "flats": (("g", 5), ("r", 3))})
+    y, x = np.mgrid[-1:1:101j, -1:1:103j]
+    with fits.open(chain.raw / "flat_g2.fits", mode="update") as hdus:
+        raw = hdus[0].data[:, :103].astype(float)
+        hdus[0].data[:, :103] = 1000 + (raw - 1000) * (1 + 0.013 * np.sin(5 * x + 4 * y))
+    done = run(tmp_path, chain)
+    flat = FLATS["g"]
+    assert "flat_g2.fits" in done.records[flat].data["members"]
+    (line,) = (line for line in done.lines if "the shape of" in line)
+    assert re.search(r"the shape of flat_g2.fits differs by (0\.[89]\d*|1) % from that", line)
+    assert "another filter than its card says, or another light: look at it" in line
+    verdict = verdicts.verify(flat, raw=chain.raw, results=done.results, whole=True)
+    assert (verdict.verdict, verdict.reason) == ("verified", ""), verdict.reason
 
 
 def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):

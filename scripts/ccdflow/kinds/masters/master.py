@@ -55,7 +55,7 @@ class MasterKind(Kind):
     takes_all_cores = True
     place = "combined/"
     reach = MASTERS
-    header = 4
+    header = 5
 
     def configuration(self, context):
         """Return this kind's block of the settings."""
