@@ -689,6 +689,8 @@ FRAME_CARDS = {
     1: "09a7efd8f131feff40c20b4041673479b3b043ca3c2a2a71f405549ed31e27df",
     # 2: axis of the overscan, HDU, flip and saturation of an amplifier.
     2: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
+    # 3: OSCSAT of rows with a saturated overscan; these frames have none.
+    3: "9faa042dac22cc7c83f04c342b3a9d4590c2a5d4c7a3456c372d83d24d13647b",
 }
 # 2: other biases are left out; of these none was. HEADER 2 of the frames: OSCAXIS is shared.
 # HEADER 3 of the masters: the words of NINVALID.

@@ -35,6 +35,7 @@ from ccdflow.detector.dark_flat_selection import (
 from ccdflow.detector.dark_warnings import warnings_on_dark
 from ccdflow.detector.flat_figures import flat_statistics, measure_flat, measure_gain_of_flats
 from ccdflow.detector.frame_figures import frame_statistics
+from ccdflow.detector.lost_pixels import LostPart
 from ccdflow.errors import UserError
 
 
@@ -188,7 +189,7 @@ def test_darks_of_another_temperature_or_saturated_are_left_out():
     selection = select_darks(
         stats,
         temperatures=[-100.0, -100.2, -97.0, np.nan, -100.1, -100.0],
-        saturated=[0, 0, 0, 0, 0.4, 0],
+        lost=[LostPart(part) for part in (0, 0, 0, 0, 0.4, 0)],
     )
     assert selection.kept == (0, 1, 3, 5)
     assert [out.figure for out in selection.left_out] == ["temperature", "saturated fraction"]
@@ -219,7 +220,7 @@ def test_darks_of_two_levels_have_no_common_level():
 
 def test_all_saturated_leaves_none():
     stats = dark_statistics(darks(truth(), 2))
-    selection = select_darks(stats, saturated=[1.0, 1.0])
+    selection = select_darks(stats, lost=[LostPart(1.0)] * 2)
     assert not selection.agrees
     assert selection.kept == ()
     assert selection.reason.startswith("no frame is left (the first: its saturated fraction is 1")
@@ -260,7 +261,7 @@ def flat_stats(folder, t, frames):
         members, subtract=[bias], masks=MemberMasks(ceilings=[60_000.0] * len(frames))
     )
     return [
-        flat_statistics(rows, gain=1.7, read_noise=6.0, saturated=np.mean(frame >= 60_000))
+        flat_statistics(rows, gain=1.7, read_noise=6.0, lost=LostPart(np.mean(frame >= 60_000)))
         for rows, frame in zip(sample, frames, strict=True)
     ]
 

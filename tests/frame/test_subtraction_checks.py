@@ -397,7 +397,8 @@ def test_rows_with_a_saturated_level_are_counted(count):
     (text,), image = strip_filled(slice(20, 20 + count), slice(None))
     assert np.median(image[20]) < -60_000
     assert text.startswith(f"the overscan is saturated (65535 adu) in {count} of its 120 rows, and")
-    assert "as many rows of the image are wrong by it; allowed: a strip without light;" in text
+    assert "as many rows of the image have no level: masters of exposed frames leave them" in text
+    assert "calibrated frames mask them (bit 4); allowed: a strip without light;" in text
     assert "leave the frame out, or take a strip" in text
     # A fit leaves out a few rows, and not most of them.
     texts, image = strip_filled(slice(20, 20 + count), slice(None), model="polynomial")

@@ -1,5 +1,6 @@
 """Nights with frames that are odd in one way: each is a line with a remedy, and costs no other."""
 
+import re
 import shutil
 import warnings
 
@@ -14,6 +15,7 @@ from test_chain_faults import row_of
 from ccdflow import simulate
 from ccdflow.detector.frame_figures import frame_statistics
 from ccdflow.run import ledger
+from ccdflow.verify import verdicts
 
 SCIENCE = "calibrated/science_g1.fits"
 # One of each step, for nights of two cameras.
@@ -100,6 +102,40 @@ def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
     assert done.records[SCIENCE].data["grade"] == "C"
 
 
+def test_a_dark_and_a_flat_without_values_are_said_to_have_none(tmp_path):
+    """Not to be saturated: the dark is NaN in a part, the flat in another, which is full beside."""
+    chain = take(tmp_path, **FEW)
+    for name, rows, full in (("dark60_2", 6, 0), ("flat_g2", 8, 4)):
+        path = chain.raw / f"{name}.fits"
+        with fits.open(path) as hdus:
+            data, cards = hdus[0].data.astype(np.float32), hdus[0].header.copy()
+        data[:rows, :103], data[rows : rows + full, :103] = np.nan, 65535
+        fits.writeto(path, data, cards, overwrite=True)
+    done = run(tmp_path, chain)
+    lines = " ".join(line for line in done.lines if line.startswith("left out of its combined"))
+    none = "fraction of pixels that are not finite (NaN or infinite)"
+    about = rf"dark60_2.fits: amplifier A: its {re.escape(none)} is 0.0[56]\d*, above the limit"
+    assert re.search(about, lines)
+    assert f"flat_g2.fits: its {none} or saturated is 0.103084, above the limit of 0.05" in lines
+
+
+def test_a_flat_of_slightly_another_shape_is_told_and_combined(tmp_path):
+    """By 1 % rms and more it would be left out."""
+    chain = take(tmp_path, **{**FEW, "flats": (("g", 5), ("r", 3))})
+    y = np.linspace(-1, 1, 101)[:, None]
+    with fits.open(chain.raw / "flat_g2.fits", mode="update") as hdus:
+        raw = hdus[0].data[:, :103].astype(float)
+        hdus[0].data[:, :103] = 1000 + (raw - 1000) * (1 + 0.013 * np.sin(5 * y))
+    done = run(tmp_path, chain)
+    flat = FLATS["g"]
+    assert "flat_g2.fits" in done.records[flat].data["members"]
+    (line,) = (line for line in done.lines if "the shape of" in line)
+    assert re.search(r"the shape of flat_g2.fits differs by (0\.[89]\d*|1) % from that", line)
+    assert "another filter than its card says, or another light: look at it" in line
+    verdict = verdicts.verify(flat, raw=chain.raw, results=done.results, whole=True)
+    assert (verdict.verdict, verdict.reason) == ("verified", ""), verdict.reason
+
+
 def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):
     chain = take(tmp_path, **FEW)
     text = chain.profile.replace("gain: 1.2\n", "gain: {keyword: GAIN9}\n")
@@ -116,6 +152,25 @@ def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):
     (line,) = (line for line in done.lines if "gain: none is known" in line)
     assert "of amplifier A (found B 1.55 e-/adu, allowed: a gain of each amplifier or" in line
     assert "calibrated frames stay in adu until" in line
+
+
+def test_a_gain_that_half_of_a_night_lacks_is_said_and_the_remedy_works(tmp_path):
+    """Science frames without GAIN take no master of frames with it, until the user says so."""
+    chain = take(tmp_path, **FEWEST)
+    for path in (tmp_path / "raw").glob("*.fits"):
+        if not path.name.startswith("science"):
+            edit(path, GAIN=1.2)
+    done = run(tmp_path, chain)
+    assert done.records[SCIENCE].data["grade"] == "C"
+    (line,) = (line for line in done.lines if line.startswith("warning: simcam: science_g1.fits"))
+    assert "no gain in its header, as in 1 of the 10 frames of its night; the others" in line
+    assert "have 1.2: frames with and without it share no masters" in line
+    assert "leave gain out of `group_by:` of bias, dark and flat in config/config.yaml" in line
+    assert "warning: no gain in its header" in row_of(done, "science_g1.fits").reason
+    by = {"group_by": ["night", "ccdsum", "window", "readmode"]}
+    done = run(tmp_path, chain, bias=by, dark=by, flat=by)
+    assert done.records[SCIENCE].data["grade"] == "A"
+    assert not any("no gain in its header" in line for line in done.lines)
 
 
 @pytest.mark.parametrize("gain", [0.0, "unknown", -1.0])

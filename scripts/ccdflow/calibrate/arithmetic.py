@@ -144,6 +144,9 @@ class ImageCalibration(ImageMasters):
         for readout, in_block, _ in self.pieces(rows):
             if readout.is_dead:
                 out[in_block] |= maskbits.DEAD
+            for lost in readout.without_level:
+                low, high = max(lost.y0 - rows.start, 0), max(lost.y1 - rows.start, 0)
+                out[low:high, lost.x0 : lost.x1] |= maskbits.NO_DATA
         if self.masters.scale > 1:
             self._flag_hot(rows, out)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ccdflow.calibrate.applied_masters import ELECTRONS, unit_of_calibrated
 from ccdflow.errors import FrameError
 
@@ -96,3 +98,18 @@ class ImageMasters:
                 columns = slice(region.x0, region.x1)
                 in_block = (slice(low - rows.start, high - rows.start), columns)
                 yield readout, in_block, (slice(low, high), columns)
+
+    @property
+    def lines_without_level(self):
+        """Parts whose level is not known, and whether they are rows: for `lines_filled`.
+
+        The outermost rows of the image have a copy beside them.
+        """
+        return [
+            (
+                replace(part, y0=part.y0 or -1, y1=part.y1 + (part.y1 == self.shape[0])),
+                (part.x0, part.x1) == (readout.region.x0, readout.region.x1),
+            )
+            for readout in self.readouts
+            for part in readout.without_level
+        ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ccdflow.calibrate import signal
+from ccdflow.calibrate.filled_lines import lines_filled
 
 # Every 8th row and 4th column: 20,000 pixels of a small chip give a median noise to a hundredth.
 _SAMPLED = np.s_[::8, ::4]
@@ -228,15 +229,16 @@ class PixelVariance:
         flat = self._image.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        indices, structure = signal.pixels_of_structure(
-            image,
-            light,
-            variance=out,
-            flat=divisor,
-            photon=photon,
-            scratch=scratch[1:],
-            strip=strip,
-        )
+        with lines_filled(image, rows.start - 1, self._work.lines_without_level):
+            indices, structure = signal.pixels_of_structure(
+                image,
+                light,
+                variance=out,
+                flat=divisor,
+                photon=photon,
+                scratch=scratch[1:],
+                strip=strip,
+            )
         if indices.size:
             self._replace_signal(rows, indices, light, structure, out)
 

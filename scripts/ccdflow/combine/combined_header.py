@@ -8,7 +8,13 @@ import re
 import numpy as np
 
 from ccdflow.files.hdus import versions
-from ccdflow.files.headertext import EXTENSION_NAMES, CardList, card_text, printable_text
+from ccdflow.files.headertext import (
+    EXTENSION_NAMES,
+    CardList,
+    card_text,
+    printable_sentence,
+    printable_text,
+)
 
 # Cards of the members that describe a single frame, or the storage of its array.
 _OF_ONE_FRAME = re.compile(
@@ -111,7 +117,7 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
     for keyword, (file, reason) in zip(names, left_out, strict=True):
         cards.set(keyword, printable_text(file), "left out")
         cards.add_history(
-            f"ccdflow: {printable_text(file)} was left out: {printable_text(reason.text)}"
+            f"ccdflow: {printable_text(file)} was left out: {printable_sentence(reason.text)}"
         )
 
 
@@ -172,7 +178,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
         Of the pixels.
     """
     for text in remarks:
-        cards.add_history(f"ccdflow: {printable_text(text)}")
+        cards.add_history(f"ccdflow: {printable_sentence(text)}")
     cards.set("NREJECT", int(combined.clipped.sum()), "values rejected, of all members")
     cards.set("NINVALID", int(combined.invalid.sum()), "values masked or not finite, left out")
     cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")

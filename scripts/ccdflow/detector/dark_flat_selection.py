@@ -8,7 +8,6 @@ import numpy as np
 
 from ccdflow.detector.frame_figures import BOXES, FINE
 from ccdflow.detector.member_selection import (
-    TOO_BRIGHT,
     TOO_FAINT,
     Figure,
     LeftOut,
@@ -41,7 +40,8 @@ class DarkThresholds(Thresholds):
     temperature : float
         A dark farther than this many degrees from the group's median temperature is left out.
     saturated : float
-        A dark with more than this fraction of saturated pixels is left out.
+        A dark with more than this fraction of pixels that are saturated, or have no value for
+        another reason, is left out.
     """
 
     dark_level: float = 0.03
@@ -49,7 +49,7 @@ class DarkThresholds(Thresholds):
     saturated: float = 0.01
 
 
-def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
+def select_darks(stats, *, temperatures=None, lost=(), thresholds=None):
     """Choose the darks of a group to combine.
 
     A light leak shows in the level and coarse structure; another detector or mode shows in the
@@ -61,8 +61,8 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
         One for each dark of the group.
     temperatures : sequence of float, optional
         Detector temperatures, degrees; NaN for an unknown one, which is not judged.
-    saturated : sequence of float, optional
-        Fraction of saturated pixels of each.
+    lost : sequence of ccdflow.detector.lost_pixels.LostPart, optional
+        The part of the pixels of each that has no value.
     thresholds : DarkThresholds, optional
         The defaults if not given.
 
@@ -77,7 +77,7 @@ def select_darks(stats, *, temperatures=None, saturated=None, thresholds=None):
     """
     check_any(stats)
     limits = thresholds or DarkThresholds()
-    first = _limit_outliers(TOO_BRIGHT, saturated, limits.saturated)
+    first = _lost_outliers(lost, limits.saturated)
     first += _temperature_outliers(temperatures, limits.temperature)
     return _select_within_limits(
         first,
@@ -100,14 +100,23 @@ def _dark_figures(stats, limits):
             yield figure
 
 
-def _limit_outliers(name, values, limit, *, below=False, unit=""):
-    """Return the frames with a value above a limit, or (if `below`) below it or NaN."""
+def _lost_outliers(lost, limit):
+    """Return the frames of which more than a part of the pixels has no value."""
     left_out = []
-    for index, value in enumerate(() if values is None else values):
-        if not (value >= limit if below else not value > limit):
-            side = "below" if below else "above"
-            text = f"its {name} is {value:.6g}{unit}, {side} the limit of {limit:.6g}{unit}"
-            left_out.append(LeftOut(index, name, float(value), float(limit), text))
+    for index, each in enumerate(lost):
+        if each.part > limit:
+            text = f"its {each.figure} is {each.part:.6g}, above the limit of {limit:.6g}"
+            left_out.append(LeftOut(index, each.figure, float(each.part), float(limit), text))
+    return left_out
+
+
+def _faint_outliers(values, limit):
+    """Return the frames with a signal to noise below a limit, or NaN."""
+    left_out = []
+    for index, value in enumerate(values):
+        if not value >= limit:
+            text = f"its {TOO_FAINT} is {value:.6g}, below the limit of {limit:.6g}"
+            left_out.append(LeftOut(index, TOO_FAINT, float(value), float(limit), text))
     return left_out
 
 
@@ -170,7 +179,8 @@ class FlatThresholds:
     signal_to_noise : float
         A flat with fewer electrons in a pixel is too faint.
     saturated : float
-        A flat with more than this fraction of saturated pixels is left out.
+        A flat with more than this fraction of pixels that are saturated, or have no value for
+        another reason, is left out.
     shape, spot : float
         Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
         32 x 32 boxes), as fractions of the level: skies and lamps differ by that much.
@@ -206,13 +216,8 @@ def select_flats(stats, thresholds=None):
     """
     check_any(stats)
     limits = thresholds or FlatThresholds()
-    first = _limit_outliers(TOO_BRIGHT, [flat.saturated for flat in stats], limits.saturated)
-    first += _limit_outliers(
-        TOO_FAINT,
-        [flat.signal_to_noise for flat in stats],
-        limits.signal_to_noise,
-        below=True,
-    )
+    first = _lost_outliers([flat.lost for flat in stats], limits.saturated)
+    first += _faint_outliers([flat.signal_to_noise for flat in stats], limits.signal_to_noise)
     return _select_within_limits(
         first,
         stats,

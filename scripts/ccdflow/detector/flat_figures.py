@@ -11,6 +11,7 @@ import numpy as np
 from ccdflow.detector.bias_figures import drift
 from ccdflow.detector.frame_figures import FINE, UNKNOWN, Estimate
 from ccdflow.detector.half_split import half_split
+from ccdflow.detector.lost_pixels import NONE_LOST, LostPart
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
 
@@ -57,8 +58,8 @@ class FlatStatistics:
     ----------
     level : float
         Median of the good pixels minus bias and dark, in electrons if the gain is known.
-    saturated : float
-        Fraction of its pixels that are saturated.
+    lost : ccdflow.detector.lost_pixels.LostPart
+        The part of its pixels that has no value: saturated ones, mostly.
     signal_to_noise : float
         Of a pixel at this level.
     shape, spots : tuple of float
@@ -71,7 +72,7 @@ class FlatStatistics:
     """
 
     level: float
-    saturated: float
+    lost: LostPart
     signal_to_noise: float
     shape: tuple[float, ...]
     spots: tuple[float, ...]
@@ -79,7 +80,7 @@ class FlatStatistics:
     pixels: int
 
 
-def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
+def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
     """Measure one flat on some of its rows.
 
     Parameters
@@ -91,8 +92,8 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
         Electrons per unit of the sample; 1 if unknown.
     read_noise : float
         In the unit of the sample.
-    saturated : float
-        Fraction of saturated pixels.
+    lost : ccdflow.detector.lost_pixels.LostPart
+        The part of its pixels that has no value.
 
     Returns
     -------
@@ -107,7 +108,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, saturated=0.0):
     relative = sample / level if level > 0 else np.full_like(sample, np.nan)
     return FlatStatistics(
         level=level * gain,
-        saturated=float(saturated),
+        lost=lost,
         signal_to_noise=float(signal_to_noise),
         shape=_boxes(relative, COARSE),
         spots=_boxes(relative, FINE),

@@ -271,8 +271,8 @@ def leave_out(selection, further, thresholds=None):
     )
 
 
-TOO_BRIGHT, TOO_FAINT = "saturated fraction", "signal to noise in a pixel"
-"""The figures by which a saturated and a faint flat is left out."""
+TOO_FAINT = "signal to noise in a pixel"
+"""The figure by which a faint flat is left out."""
 
 
 def same_pixels(frames, names):

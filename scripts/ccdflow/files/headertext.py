@@ -228,11 +228,32 @@ def is_commentary(keyword):
     return keyword in _COMMENTARY
 
 
+def printable_sentence(text):
+    """Return a sentence as `printable_text` does, with its signs of per cent as they are.
+
+    Names of files in it are printable texts already.
+
+    Parameters
+    ----------
+    text : str
+
+    Examples
+    --------
+    >>> printable_sentence("12 % more noise, at −80 °C")
+    '12 % more noise, at %E2%88%9280 %C2%B0C'
+    """
+    return quote(text, safe=f"{_PLAIN}%")
+
+
+# Characters that need no escape in a header.
+_PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
+
+
 def printable_text(text):
     """Return a text with percent signs and numbers in place of characters that FITS does not allow.
 
     Escaped, too, are letters that astropy takes for a string's end: a quote before a blank or a
     slash, and an ampersand at the end.
     """
-    text = quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~")
+    text = quote(text, safe=_PLAIN)
     return _ENDS.sub(lambda match: quote(match[0], safe=""), text)

@@ -29,7 +29,7 @@ _NO_NAMES = ("COMPRESSED_IMAGE",)
 # Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
 _OWN_CARDS = re.compile(
     r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT)(\d\d)?|AMPFLIP"
-    r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS)"
+    r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OSCSAT\d\d"
     r"|BIASLVL|OVERRMS|AMPBAD|RAWFILE|RAWFP|CCDF(KEY|CAM)|(CCDP|ASTRP|NUMPY)VER"
 )
 
@@ -243,6 +243,9 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]
             set_card("AMPBAD", "AMPBAD", flag, "throughout this amplifier")
+        if amplifier.name in reduced.without_level:
+            parts = " ".join(part.to_fits() for part in reduced.without_level[amplifier.name])
+            set_card("OSCSAT", "OSCSAT", parts, "no level here: overscan saturated")
 
 
 def _set_numbered(cards, number, name, numbered, value, comment):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.errors import FrameError
+from ccdflow.frame.flaws import saturation_of
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
 # Pixels beyond this many sigma are outliers, and the least sigma of that limit, adu: most of whole
@@ -26,7 +27,7 @@ class Overscan:
     levels : numpy.ndarray of shape (k,)
         The subtracted level, adu: one for each row, one for each column, or a single one.
     level : float
-        Mean of ``levels``, adu.
+        Mean of ``levels``, adu, without those of a saturated overscan.
     noise : float
         Standard deviation of an overscan pixel about the level of its row or column, adu, after
         clipping at 5 sigma; the only estimate of the read noise from this frame alone.
@@ -64,7 +65,30 @@ def measure_overscan(strips, amplifier, recipe):
     levels = _model_levels(own, amplifier.along, recipe)
     check_levels(levels, amplifier)
     noise = noise_about_levels(strips, amplifier.along)
-    return Overscan(levels, float(np.mean(levels)), noise, own)
+    top = saturation_of(strips[0].dtype, 0, amplifier)
+    return Overscan(levels, mean_level(levels, own, top), noise, own)
+
+
+def mean_level(levels, own, top):
+    """Return the mean of levels without those of rows or columns whose overscan is saturated.
+
+    Parameters
+    ----------
+    levels, own : numpy.ndarray
+        See `Overscan`.
+    top : float or None
+        Value of a saturated pixel, adu; None where it is unknown.
+
+    Returns
+    -------
+    float
+        Adu; the mean of all where all are saturated.
+    """
+    is_sound = own < (np.inf if top is None else top)
+    # Levels of a model have none of a saturated row in them.
+    if levels is not own or is_sound.all() or not is_sound.any():
+        return float(np.mean(levels))
+    return float(np.mean(levels[is_sound]))
 
 
 def levels_along(strips, along, recipe):

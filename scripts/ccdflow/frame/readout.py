@@ -49,6 +49,8 @@ class Readout:
         Raw value above which the response is not linear, adu.
     is_dead : bool
         Whether all pixels of the frame's amplifier have one value.
+    without_level : tuple of ccdflow.camera.sections.Region
+        Parts of the image whose overscan is saturated: their level is not known.
     """
 
     region: Region
@@ -64,13 +66,14 @@ class Readout:
     linear: float | None = None
     is_saturation_measured: bool = False
     is_dead: bool = False
+    without_level: tuple[Region, ...] = ()
 
     @property
     def of_noise(self):
         """The same readout without the values that add no noise and differ from frame to frame."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,
-            is_saturation_measured=False, is_dead=False,
+            is_saturation_measured=False, is_dead=False, without_level=(),
         )  # fmt: skip
 
     @property
@@ -90,6 +93,7 @@ def readout_of(
     measured_gain=None,
     full_well=None,
     is_dead=False,
+    without_level=(),
 ):
     """Return the `Readout` of an amplifier of a geometry.
 
@@ -111,6 +115,8 @@ def readout_of(
     full_well : float, optional
         Adu above bias at which a pixel is full, measured: where the amplifier has no saturation.
     is_dead : bool
+        See `Readout`.
+    without_level : tuple of ccdflow.camera.sections.Region
         See `Readout`.
 
     Returns
@@ -140,6 +146,7 @@ def readout_of(
         subtracted=level is not None,
         linear=amplifier.linear,
         is_dead=is_dead,
+        without_level=without_level,
     )
 
 

@@ -15,12 +15,13 @@ from ccdflow.camera.sections import Region
 from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
 from ccdflow.frame.products import product_images
+from ccdflow.frame.saturated_lines import regions_without_level
 
 PIXELS = 1
 """Increase it when a change alters any pixel of a product: all frames are then reduced and combined
 again. tests/combine/test_combined_biases.py compares it with known pixels."""
 
-HEADER = 2
+HEADER = 3
 """Increase it when a change alters a product's cards and no pixel: an existing frame keeps its
 header until the user requests a new one (`-R reduce`), and a run reports the number of such
 frames."""
@@ -61,6 +62,9 @@ class Reduced:
         Effect of the overscan subtraction on the noise shared by a row, by amplifier.
     warnings : tuple of (str, str)
         Kind and text of each warning.
+    without_level : dict of str to tuple of ccdflow.camera.sections.Region
+        Parts of the product's image whose overscan is saturated, by amplifier; only those that have
+        such parts.
     """
 
     images: tuple[Image, ...]
@@ -68,6 +72,7 @@ class Reduced:
     flags: dict[str, str]
     rows: dict[str, subtraction_checks.RowNoise] = field(default_factory=dict)
     warnings: tuple[tuple[str, str], ...] = ()
+    without_level: dict[str, tuple[Region, ...]] = field(default_factory=dict)
 
 
 def reduce_frame(stored, geometry, recipe):
@@ -121,12 +126,41 @@ def reduce_frame(stored, geometry, recipe):
         flag = flaws.flag_of(sample, offset, amplifier)
         if flag:
             amplifier_flags[amplifier.name] = flag
+    without_level = parts_without_level(
+        geometry.amplifiers, recipe, overscans, samples, amplifier_flags
+    )
     images = tuple(
-        _make_image(stored, place, overscans, recipe) for place in product_images(geometry, recipe)
+        _make_image(stored, place, overscans, recipe, without_level)
+        for place in product_images(geometry, recipe)
     )
     rows, warnings = subtraction_checks.judge_subtraction(samples, geometry.amplifiers, recipe)
     warnings = [*warnings, *flaws.not_finite_warnings(not_finite, geometry.amplifiers)]
-    return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings))
+    return Reduced(images, overscans, amplifier_flags, rows, tuple(warnings), without_level)
+
+
+def parts_without_level(amplifiers, recipe, overscans, samples, flags):
+    """Return the parts of a product whose overscan is saturated, by the amplifier's name.
+
+    Parameters
+    ----------
+    amplifiers : sequence of ccdflow.camera.geometry.Amplifier
+    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+    overscans : dict of str to ccdflow.frame.overscan.Overscan or None
+    samples : dict of str to ccdflow.frame.strip_samples.Sample
+        Of the amplifiers with an overscan.
+    flags : dict of str to str
+        An amplifier that is saturated or dead throughout is told as such.
+
+    Returns
+    -------
+    dict of str to tuple of ccdflow.camera.sections.Region
+    """
+    parts = {
+        a.name: regions_without_level(overscans[a.name], a, recipe, samples[a.name].top)
+        for a in amplifiers
+        if a.name not in flags and a.name in samples and samples[a.name].full_rows
+    }
+    return {name: regions for name, regions in parts.items() if regions}
 
 
 def _measure_amplifier(stored, offset, amplifier, recipe):
@@ -141,7 +175,7 @@ def _measure_amplifier(stored, offset, amplifier, recipe):
     return level, strip_samples.sample_of_amplifier(lines, strips, level, amplifier)
 
 
-def _make_image(stored, product_image, overscans, recipe):
+def _make_image(stored, product_image, overscans, recipe, without_level):
     """Return an image of the product from its amplifiers' reduced pixels."""
     dtype = np.dtype(recipe.dtype)
     ny, nx = product_image.shape
@@ -164,6 +198,8 @@ def _make_image(stored, product_image, overscans, recipe):
             part = mask[recipe.region_of(amplifier).slices]
             part = _turned_view(part, amplifier) if recipe.trim else part
             part[...] = flaws.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
+            for region in without_level.get(amplifier.name, ()):
+                mask[region.slices] |= maskbits.NO_DATA
     words = pixels.to_big_endian(pixels_of_image)
     return Image(pixels_of_image.view(dtype.newbyteorder(">")), words, mask)
 

@@ -17,7 +17,7 @@ from ccdflow.files.thread_buffers import thread_buffer
 from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan
-from ccdflow.frame.reduction import Image, Reduced
+from ccdflow.frame.reduction import Image, Reduced, parts_without_level
 
 BLOCK_PIXELS = 1 << 18
 """Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. Half as many take 3
@@ -252,7 +252,9 @@ class _FrameReduction:
                 levels = np.concatenate(self._levels[name])
                 strips = [np.concatenate(parts) for parts in zip(*self._strips[name], strict=True)]
                 noise = overscan.noise_about_levels(strips, "rows")
-                overscans[name] = Overscan(levels, float(np.mean(levels)), noise, levels)
+                top = flaws.saturation_of(strips[0].dtype, 0, amplifier)
+                level = overscan.mean_level(levels, levels, top)
+                overscans[name] = Overscan(levels, level, noise, levels)
                 lines = pixels.native_values(np.concatenate(self._lines[name]), self._offset)
                 samples[name] = strip_samples.sample_of_amplifier(
                     lines, strips, overscans[name], amplifier
@@ -269,6 +271,10 @@ class _FrameReduction:
         warnings = [
             *warnings, *flaws.not_finite_warnings(self._not_finite, self._geometry.amplifiers)
         ]  # fmt: skip
+        without_level = parts_without_level(
+            self._geometry.amplifiers, self._recipe, overscans, samples, amplifier_flags
+        )
         return Streamed(
-            Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings)), sample
+            Reduced((image,), overscans, amplifier_flags, rows, tuple(warnings), without_level),
+            sample,
         )

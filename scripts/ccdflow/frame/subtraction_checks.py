@@ -209,12 +209,15 @@ def _saturation_warnings(sample, recipe):
     most = 0 if recipe.model is None else _FULL_ROWS_OF_A_FIT * sample.rows
     if sample.full_rows > most:
         consequence = (
-            "the levels of all rows are" if recipe.model else "as many rows of the image are"
+            "the levels of all rows are wrong by it"
+            if recipe.model
+            else "as many rows of the image have no level: masters of exposed frames leave them"
+            " out, calibrated frames mask them (bit 4)"
         )
         yield (
             SATURATED_OVERSCAN,
             f"the overscan is saturated ({top:.6g} adu) in {sample.full_rows} of its {sample.rows}"
-            f" rows, and {consequence} wrong by it; {remedy}; look at the raw frame: charge of a"
+            f" rows, and {consequence}; {remedy}; look at the raw frame: charge of a"
             " bright source may run into the overscan; leave the frame out, or take a strip at"
             " `overscan:` that the charge does not reach, in the camera's profile",
         )

@@ -192,7 +192,11 @@ class Frame(Kind):
     def summary(self, context, night, records):
         """Return the hash of a night's frames, and the findings in them."""
         rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
-        gathered = frame_warnings.gather(rows, {r.product: r for r in records}.get)
+        gathered = frame_warnings.gather(
+            rows,
+            {r.product: r for r in records}.get,
+            frame_warnings.separating_settings(context),
+        )
         return {_DIGEST: frames_digest(context, night), _GATHERED: gathered}
 
     def kept(self, context):
@@ -237,7 +241,8 @@ def _warnings_of_frames(context, records):
     NeedsWholePlan
         If frames of closed nights would get another flag in the table.
     """
-    own = frame_warnings.gather(*frame_warnings.rows_and_records(context, records))
+    rows, record_of = frame_warnings.rows_and_records(context, records)
+    own = frame_warnings.gather(rows, record_of, frame_warnings.separating_settings(context))
     closed = list(context.summaries(_GATHERED).values())
     warned = frame_warnings.frames_with_warning([own, *closed])
     if closed:

@@ -203,7 +203,9 @@ def _sentences_on_left_out(context, night):
 def _sentences_on_odd_frames(context, night):
     """Return sentences on frames with warnings."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
-    warned = frame_warnings.warned_frames(rows.values(), context.outcome)
+    warned = frame_warnings.warned_frames(
+        rows.values(), context.outcome, frame_warnings.separating_settings(context)
+    )
     return frame_warnings.sentences_on_warnings(warned)
 
 

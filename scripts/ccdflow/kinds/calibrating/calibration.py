@@ -21,6 +21,7 @@ from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, shelves
 from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.reducing.lost_lines import parts_without_level, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
@@ -140,6 +141,7 @@ class Calibration:
             **({"search": cosmics.VERSION} if self.settings["cosmic_rays"] else {}),
             "arithmetic": self.kind.version,
             "frame": getattr(self.frame, "key", ""),
+            **({"without_level": lost} if (lost := without_level_of(self.frame)) else {}),
             "masters": [
                 [kind, use.product, self.context.outcome(use.product).key]
                 for kind, use in self.uses.items()
@@ -246,6 +248,7 @@ class Calibration:
             for use in map(self.uses.get, ("bias", "flat"))
         )
         levels, flags = (self.frame.data.get(name, {}) for name in ("levels", "flags"))
+        without_level = parts_without_level(self.frame)
 
         def readout(amplifier):
             """Return the `Readout` of an amplifier, with the figures that were measured."""
@@ -260,6 +263,7 @@ class Calibration:
                 measured_gain=self.detector.gain_of_noise(amplifier, flat),
                 full_well=self.detector.full_well(amplifier),
                 is_dead=flags.get(amplifier.name) == "dead",
+                without_level=without_level.get(amplifier.name, ()),
             )
 
         return [

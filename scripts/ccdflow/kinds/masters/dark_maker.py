@@ -44,7 +44,7 @@ class DarkMaker(ExposedMasterMaker):
     def _select_alike(self, context, group, records):
         """Return the selection of the darks that look alike, copies left out first."""
         members = Members(context, group, records)
-        statistics, saturated, copies = self._statistics(members)
+        statistics, lost, copies = self._statistics(members)
         if copies:
             # Two copies of a frame have half the noise of a difference: neither would seem to
             # belong.
@@ -55,25 +55,26 @@ class DarkMaker(ExposedMasterMaker):
 
         def choose(stats):
             return dark_flat_selection.select_darks(
-                stats, temperatures=members.temperatures, saturated=saturated
+                stats, temperatures=members.temperatures, lost=lost
             )
 
         return selecting.select(statistics, choose)
 
     def _statistics(self, members):
-        """Return the figures of each amplifier in each dark, and the saturated part of each.
+        """Return the figures of each amplifier in each dark, and the part of each without a value.
 
         Returns
         -------
         statistics : list of list of dict
-        saturated : list of float
+        lost : list of ccdflow.detector.lost_pixels.LostPart
+            Of the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
             Those with another one's pixels.
         """
         row = members.rows[0]
         reduction, images = recipe_and_images(members.context, row)
         names = [printable_text(file) for file, _ in members.records_of_files]
-        statistics, saturated_parts, copies = [[] for _ in members.records_of_files], [], []
+        statistics, lost_parts, copies = [[] for _ in members.records_of_files], [], []
         for image in images:
             bias = members.master("bias", image)
             rows, sample = sample_members(
@@ -82,7 +83,7 @@ class DarkMaker(ExposedMasterMaker):
                 masks=members.masks(image, reduction),
             )
             copies = copies or member_selection.same_pixels(sample, names)
-            saturated_parts.append(members.saturated_parts(image, reduction, rows, sample))
+            lost_parts.append(members.lost_parts(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue
@@ -96,7 +97,9 @@ class DarkMaker(ExposedMasterMaker):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     own = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(own)})
-        return statistics, [float(max(part)) for part in zip(*saturated_parts, strict=True)], copies
+        of_frames = zip(*lost_parts, strict=True)
+        lost = [max(of_images, key=lambda lost: lost.part) for of_images in of_frames]
+        return statistics, lost, copies
 
     def combined_images(self, work, hdus_of_members):
         """Yield each image of the combined dark, its hot pixels flagged."""

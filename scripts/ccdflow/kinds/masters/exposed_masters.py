@@ -11,6 +11,8 @@ from ccdflow.run import ledger
 class ExposedMasterKind(MasterKind):
     """A master of exposed frames: other masters are subtracted, and the noise model clips."""
 
+    leaves_out_bad_pixels = True
+
     def products_on_page(self, context, night):
         """Return the masters of a night."""
         return [group.product for group in self.night_groups(context, night)]

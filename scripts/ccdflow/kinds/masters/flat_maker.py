@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ccdflow.camera.filters import is_open
 from ccdflow.combine import combined_header
 from ccdflow.combine.flats import (
     ScaledDark,
@@ -17,8 +18,9 @@ from ccdflow.combine.flats import (
 )
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.preparation import Subtracted
-from ccdflow.detector import dark_flat_selection, flat_figures, member_selection
+from ccdflow.detector import dark_flat_selection, flat_figures, flat_shapes, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
+from ccdflow.files.headertext import printable_text
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
 from ccdflow.kinds.masters.exposed_maker import ExposedMasterMaker
@@ -49,13 +51,13 @@ class FlatMaker(ExposedMasterMaker):
         image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
         rows, sample = self._sample(members, image, reduction)
         noises = [n for n in members.noises(image, reduction) if n.name not in flags]
-        parts = members.saturated_parts(image, reduction, rows, sample)
+        parts = members.lost_parts(image, reduction, rows, sample)
         stats = [
             flat_figures.flat_statistics(
                 frame,
                 gain=noises[0].gain,
                 read_noise=noises[0].read_noise or 0.0,
-                saturated=part,
+                lost=part,
             )
             for frame, part in zip(sample, parts, strict=True)
         ]
@@ -133,6 +135,7 @@ class FlatMaker(ExposedMasterMaker):
         in_electrons = combined_header.is_electrons(unit)
         gains = [1.0 if in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
+        odd = _shape_warnings(work, combined, image)
         return [
             {
                 "amplifier": figures.amplifier,
@@ -153,7 +156,8 @@ class FlatMaker(ExposedMasterMaker):
                 "measured_gain": short_number(figures.measured_gain.value),
                 "measured_gain_error": short_number(figures.measured_gain.error),
                 "said": _light_warnings(figures)
-                + _gain_warnings(gain, figures.measured_gain, unit),
+                + _gain_warnings(gain, figures.measured_gain, unit)
+                + odd.get(figures.amplifier, []),
             }
             for figures, gain in zip(measured, gains, strict=True)
         ]
@@ -229,6 +233,31 @@ def _times(work, image, combined, factors):
         arrays[2][:, inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
     pixels, uncertainty, sample = arrays
     return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
+
+
+def _shape_warnings(work, combined, image):
+    """Return the sentence on a flat of another shape, by the amplifier that shows it best."""
+    grisms = [row.facts["grism"] for row in work.members.rows]
+    if any(grism and not is_open(grism) for grism in grisms):
+        return {}
+    odd_shapes = {}
+    for amplifier in image.amplifiers:
+        odd = None
+        if amplifier.name not in work.flags:
+            odd = flat_shapes.odd_shape(work.sampled(combined, amplifier))
+        if odd is not None:
+            odd_shapes[amplifier.name] = odd
+    if not odd_shapes:
+        return {}
+    name = max(odd_shapes, key=lambda name: odd_shapes[name].distance / odd_shapes[name].limit)
+    odd = odd_shapes[name]
+    sentence = (
+        f"the shape of {printable_text(work.files[odd.index])} differs by"
+        f" {100 * odd.distance:.2g} % from that of the other flats (rms in 8 x 8 boxes, slopes"
+        f" taken off), more than {100 * odd.limit:.2g} %, and it is combined with them: another"
+        " filter than its card says, or another light: look at it"
+    )
+    return {name: [sentence]}
 
 
 def _light_warnings(figures):

@@ -8,6 +8,7 @@ from ccdflow.kinds.masters import combining, group_queries, grouping, master_lin
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
+from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import Lookup, reduced_product, type_is_enabled
 from ccdflow.run.job import MASTERS, Size
 
@@ -33,6 +34,9 @@ class MasterKind(Kind):
         Values that members must share whatever the configuration says.
     not_in_name : tuple of str
         Values that members share and that are not in a product's name.
+    leaves_out_bad_pixels : bool
+        Whether pixels that are masked in a member, or have no level, are left out of it: clipping
+        does without.
     split_by_tolerance : tuple of str
         Settings (`ccdflow.camera.identity`) that `split` looks at, within a tolerance.
     """
@@ -46,11 +50,12 @@ class MasterKind(Kind):
     always_grouped_by = ()
     not_in_name = ("part",)
     split_by_tolerance = ()
+    leaves_out_bad_pixels = False
     todo = "make"
     takes_all_cores = True
     path_prefix = "combined/"
     reach = MASTERS
-    header = 4
+    header = 5
 
     def configuration(self, context):
         """Return this kind's block of the settings."""
@@ -105,14 +110,17 @@ class MasterKind(Kind):
         dict
         """
         settings = self.configuration(context)
+        members = group_queries.reduced_members(context, group)
         basis = {
             "arithmetic": self.version,
             "settings": {name: settings[name] for name in self.pixel_settings},
             "shared": list(map(list, group.shared)),
-            "members": [
-                [file, record.key] for file, record in group_queries.reduced_members(context, group)
-            ],
+            "members": [[file, record.key] for file, record in members],
         }
+        if self.leaves_out_bad_pixels and (
+            lost := {file: parts for file, record in members if (parts := without_level_of(record))}
+        ):
+            basis["without_level"] = lost
         if masters := association.keys_of(context, group.steps):
             basis["masters"] = masters
         if missing := self.lacks(context, group):

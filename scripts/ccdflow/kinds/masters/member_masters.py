@@ -12,19 +12,33 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector.flat_figures import gain_differs
+from ccdflow.detector.lost_pixels import (
+    NO_LEVEL_WORDS,
+    NOT_FINITE_WORDS,
+    SATURATED_WORDS,
+    LostPart,
+)
 from ccdflow.files.headertext import printable_text
+from ccdflow.files.stored_images import StoredImage
 from ccdflow.files.values import number_or_none
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
-from ccdflow.maskbits import DEAD, SATURATED
+from ccdflow.kinds.reducing.lost_lines import parts_without_level
+from ccdflow.maskbits import DEAD, NO_DATA, SATURATED
 from ccdflow.run.context import Context, reduced_product
 from ccdflow.run.job import Group
 from ccdflow.run.ledger import Record
 
 # The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}
+
+
+# Below this part no pixels are missed: no limit is as low.
+_LEAST_LOST = 0.005
+# A cause of fewer than this part of the pixels without a value is not named.
+_LEAST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ class Members:
         -------
         MemberMasks
         """
-        planes = None
+        planes = self._planes_without_level(image)
         if reduction.mask:
             results = self.context.results
             name = f"MASK{image.suffix}"
@@ -106,12 +120,28 @@ class Members:
             flaws=self._flaws(image, reduction),
         )
 
+    def _planes_without_level(self, image):
+        """Return masks of the members with a saturated overscan; None where all are sound."""
+        names = {amplifier.name for amplifier in image.amplifiers}
+        planes = []
+        for _, record in self.records_of_files:
+            parts = [
+                part
+                for name, of_amplifier in parts_without_level(record).items()
+                if name in names
+                for part in of_amplifier
+            ]
+            planes.append(np.zeros(image.shape, np.uint8) if parts else None)
+            for part in parts:
+                planes[-1][part.slices] = NO_DATA
+        return None if all(plane is None for plane in planes) else planes
+
     @property
     def flags(self):
         """The amplifiers that are without signal in all members, by their names: a dict."""
         return selecting.common_flags(self.records_of_files)
 
-    def saturated_parts(self, image, reduction, rows, sample):
+    def lost_parts(self, image, reduction, rows, sample):
         """Return the part of each member's pixels that has no value, of amplifiers with signal.
 
         Overscan of frames that were left whole, and gaps between amplifiers, are no part of it.
@@ -127,16 +157,51 @@ class Members:
 
         Returns
         -------
-        numpy.ndarray of shape (n,)
-            0 where no amplifier has signal.
+        list of LostPart
+            Of each member; 0 where no amplifier has signal.
         """
         inside = np.zeros(sample.shape[1:], bool)
         for amplifier in image.amplifiers:
             if amplifier.name not in self.flags:
                 place = reduction.region_of(amplifier)
                 inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
-        lost = np.count_nonzero(np.isnan(sample) & inside, axis=(1, 2))
-        return lost / max(np.count_nonzero(inside), 1)
+        lost, whole = np.isnan(sample) & inside, max(np.count_nonzero(inside), 1)
+        counts = np.count_nonzero(lost, axis=(1, 2))
+        planes = self._planes_without_level(image) or [None] * len(sample)
+        return [
+            LostPart(count / whole)
+            if count <= _LEAST_LOST * whole
+            else LostPart(count / whole, self._causes(image, number, rows, lost[number], plane))
+            for number, (count, plane) in enumerate(zip(counts.tolist(), planes, strict=True))
+        ]
+
+    def _causes(self, image, number, rows, lost, plane):
+        """Return the words on why sampled pixels of a member have no value, the most first.
+
+        Parameters
+        ----------
+        image : ccdflow.frame.products.ProductImage
+        number : int
+            Of the member.
+        rows : numpy.ndarray of shape (k,)
+        lost : numpy.ndarray of shape (k, nx)
+            The sampled pixels without a value.
+        plane : numpy.ndarray of shape (ny, nx), or None
+            Mask of the pixels without a level.
+        """
+        member = self.members(image)[number]
+        stored = StoredImage(member.path, member.offset, member.dtype, member.shape)
+        is_empty = ~np.isfinite(np.asarray(stored[rows]))
+        has_no_level = np.zeros(lost.shape, bool) if plane is None else plane[rows] != 0
+        parts = {
+            NOT_FINITE_WORDS: is_empty,
+            NO_LEVEL_WORDS: has_no_level & ~is_empty,
+            SATURATED_WORDS: ~has_no_level & ~is_empty,
+        }
+        counts = {words: int(np.count_nonzero(lost & part)) for words, part in parts.items()}
+        least = _LEAST_SHARE * max(np.count_nonzero(lost), 1)
+        causes = sorted((words for words in counts if counts[words] > least), key=counts.get)
+        return tuple(reversed(causes))
 
     def _flaws(self, image, reduction):
         """Return the mask bits of the amplifiers of an image that have no signal, or None."""

@@ -261,6 +261,11 @@ def _figures(frame, made, samples, even):
             name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
             for name, rows in made.rows.items()
         }
+    if made.without_level:
+        figures["without_level"] = {
+            name: [[part.y0, part.y1, part.x0, part.x1] for part in parts]
+            for name, parts in made.without_level.items()
+        }
     if warnings := _warnings_that_count(frame, made):
         figures["warnings"] = warnings
     if _is_unstated(frame):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER
-from ccdflow.kinds.sections import strip_sizes
+from ccdflow.kinds.sections import absent_settings, strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
 # Types whose frames are left out of their masters, each with a line.
@@ -60,7 +60,12 @@ def rows_and_records(context, records):
     return rows, {record.product: record for record in records}.get
 
 
-def warned_frames(rows, record_of):
+def separating_settings(context):
+    """Return the settings by which masters are told apart: those of any `group_by`, a set."""
+    return {name for kind in _COMBINED for name in context.settings[kind]["group_by"]}
+
+
+def warned_frames(rows, record_of, group_by):
     """Gather the warnings about frames.
 
     Parameters
@@ -68,13 +73,15 @@ def warned_frames(rows, record_of):
     rows : iterable of ccdflow.run.rawframes.rows.Row
     record_of : callable
         Gives the record of a reduced frame by the product's name, None where there is none.
+    group_by : collection of str
+        `separating_settings` of the run.
 
     Returns
     -------
     dict of str to Warned
         By raw file.
     """
-    return frames_with_warning([gather(rows, record_of)])
+    return frames_with_warning([gather(rows, record_of, group_by)])
 
 
 class Warned(NamedTuple):
@@ -91,12 +98,12 @@ class Warned(NamedTuple):
     texts: list[tuple[str, str]]
 
 
-def gather(rows, record_of):
+def gather(rows, record_of, group_by):
     """Return the warnings of some frames, and the figures by which all frames are judged.
 
     Parameters
     ----------
-    rows, record_of
+    rows, record_of, group_by
         As `warned_frames` takes them; all frames of a night are in one call.
 
     Returns
@@ -130,7 +137,11 @@ def gather(rows, record_of):
             even.append([row.file, row.camera, data["even"]])
         elif data.get("statistics"):
             levels[row.camera, row.facts["type"]].append(data["statistics"][0]["level"])
-    for file, texts in strip_sizes.size_warnings(rows, data_of).items():
+    by_night = (
+        strip_sizes.size_warnings(rows, data_of),
+        absent_settings.absent_settings(rows, group_by),
+    )
+    for file, texts in (of_file for found in by_night for of_file in found.items()):
         texts_of[file] += texts
     open_ = _noises_to_judge(noises)
     return {

@@ -55,7 +55,9 @@ class NightTiles:
             key=lambda frame: (frame.time or "~", frame.file),
         )
         self.rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING}
-        self._warned = frame_warnings.warned_frames(self.rows.values(), context.outcome)
+        self._warned = frame_warnings.warned_frames(
+            self.rows.values(), context.outcome, frame_warnings.separating_settings(context)
+        )
 
     def sheet(self):
         """Return the section with the contact sheet; None where there is nothing to show."""

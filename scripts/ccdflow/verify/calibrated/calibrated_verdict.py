@@ -19,6 +19,7 @@ from ccdflow.verify.calibrated.master_planes import plane_of
 from ccdflow.verify.comparing.amplifiers import (
     card,
     number_of_card,
+    places_without_level,
     readouts_of,
     tails_of,
     with_shared,
@@ -41,7 +42,14 @@ from ccdflow.verify.reading.accounts import (
     raw_file,
     uncompressed_hdus,
 )
-from ccdflow.verify.reading.mask_bits import COSMIC, HOT, NOT_FINITE, SATURATED, UNCALIBRATED
+from ccdflow.verify.reading.mask_bits import (
+    COSMIC,
+    HOT,
+    NO_DATA,
+    NOT_FINITE,
+    SATURATED,
+    UNCALIBRATED,
+)
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, REPLACED, CannotRemake
 
@@ -215,6 +223,7 @@ def _image_of(opened, hdu, header):
     image = remade_calibration.CalibratedImage(
         account=account, reduced=opened.frame[hdu].data, planes=planes, readouts=readouts,
         unit=unit, converts=converts,
+        without_level=tuple(p for r in readouts for p in places_without_level(reduced, r.tail)),
     )  # fmt: skip
     return image, in_electrons
 
@@ -451,6 +460,8 @@ def _check_mask(mask, image, sources):
         bits_of_sources[
             remade_calibration.saturated_pixels(image.reduced, header, reduced, image.readouts)
         ] |= SATURATED
+    for place in image.without_level:
+        bits_of_sources[place] |= NO_DATA
     expected = masking.ExpectedMask(bits_of_sources)
     # Full pixels lie close together: the level's card has too few digits to part them.
     measured = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]

@@ -62,6 +62,8 @@ class CalibratedImage:
         That the product is to have.
     converts : bool
         Whether adu become electrons.
+    without_level : tuple of (slice, slice)
+        Parts whose overscan is saturated.
     """
 
     account: CalibratedAccount
@@ -70,6 +72,19 @@ class CalibratedImage:
     readouts: list[VerifiedAmplifier]
     unit: str
     converts: bool
+    without_level: tuple[tuple[slice, slice], ...] = ()
+
+    @cached_property
+    def has_remade_errors(self):
+        """Which pixels have errors that are made again: (ny, nx) bool.
+
+        The light of pixels beside rows without a level is estimated in another way.
+        """
+        remade = self.covered.copy()
+        for y, x in self.without_level:
+            beside = (slice(max(each.start - 1, 0), each.stop + 1) for each in (y, x))
+            remade[tuple(beside)] = False
+        return remade
 
     @cached_property
     def covered(self):
@@ -416,9 +431,9 @@ def check_errors(error, image, noise, smooth, calibrated, step):
         is_wrong, expected = standard_errors.wrong_in(
             stored_errors, pixels.astype(float), rows=rows, noise=noise, smooth=smooth, step=step
         )
-        wrong += int(np.count_nonzero(is_wrong & image.covered[rows]))
+        wrong += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
         # The overscan of a frame that was left whole has no error that is made again.
-        has_error = image.covered[rows] & np.isfinite(stored_errors) & (expected > 0)
+        has_error = image.has_remade_errors[rows] & np.isfinite(stored_errors) & (expected > 0)
         if has_error.any():
             ratios.append(np.median(stored_errors[has_error] / expected[has_error]))
     if noise.is_exact and wrong:

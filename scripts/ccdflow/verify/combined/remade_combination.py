@@ -20,7 +20,7 @@ from astropy.stats import mad_std, sigma_clip
 
 from ccdflow.verify.combined.kept_values import middle_of, part_in_rows
 from ccdflow.verify.combined.measuring import finite_median
-from ccdflow.verify.comparing.amplifiers import tails_of
+from ccdflow.verify.comparing.amplifiers import places_without_level, tails_of
 from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.mask_bits import DEAD, MAD_TO_SIGMA, NO_DATA, SATURATED
@@ -244,6 +244,9 @@ def _masks(paths, hdu, rows, values, account):
             y, x = place_of(header, tail)
             inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
             bits[number][inside, x] |= DEAD if header[f"AMPBAD{tail}"] == "dead" else SATURATED
+        for y, x in (p for tail in tails_of(header) for p in places_without_level(header, tail)):
+            inside = np.isin(np.arange(header["NAXIS2"])[rows], np.r_[y])
+            bits[number][inside, x] |= NO_DATA
     return bits
 
 

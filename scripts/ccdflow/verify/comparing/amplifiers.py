@@ -81,6 +81,23 @@ def card(header, name, tail, absent=None):
     return header.get(f"{numbered.get(name, name)[:6]}{tail}" if tail else name, absent)
 
 
+def places_without_level(header, tail):
+    """Return the parts of an image whose overscan is saturated, as OSCSAT names them.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Of a reduced image.
+    tail : str
+        Number of the amplifier, two digits; '' for the only one.
+
+    Returns
+    -------
+    list of (slice, slice)
+    """
+    return [slices_of(section) for section in str(card(header, "OSCSAT", tail, "")).split()]
+
+
 def with_shared(header, first):
     """Return an image's header with the recipe of the overscan, which the first HDU alone may have.
 

@@ -24,9 +24,9 @@ REDUCED_ORDER = (
     *VERSIONS, "RAWFILE", "RAWFP", "CCDFKEY", "CCDFCAM",
     "OSCSTAT", "OSCMODEL", "OSCORDER", "OSCSIGMA", "OSCITERS", "NAMPS",
     ("AMPNAM", "DATSEC", "OVERSC", "OSCAXI", "BIASLV", "OVRRMS", "TRIM", "AMPHDU", "AMPFLP",
-     "AMPSAT", "GAIN", "AMPBAD"),
+     "AMPSAT", "GAIN", "AMPBAD", "OSCSAT"),
     "DATSEC", "OVERSCAN", "OSCAXIS", "BIASLVL", "OVERRMS", "TRIM", "AMPHDU", "AMPFLIP", "AMPSAT",
-    "AMPGAIN", "AMPBAD", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
+    "AMPGAIN", "AMPBAD", "OSCSAT", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
 )  # fmt: skip
 """The cards of a reduced frame, in their order; those of a tuple are counted."""
 

@@ -62,6 +62,9 @@ _WARNINGS = {
         rf"the flats show a gain of (?P<GAINMEAS>{_NUMBER}) \+- {_NUMBER} electrons per \S+,"
         rf" profile or header say (?P<AMPGAIN>{_NUMBER}): UNCERT is made with what the flats"
         " show; if you trust it, write `gain:` into the camera's profile",
+        rf"the shape of .* differs by {_NUMBER} % from that of the other flats \(rms in 8 x 8"
+        rf" boxes, slopes taken off\), more than {_NUMBER} %, and it is combined with them: another"
+        " filter than its card says, or another light: look at it",
     ),
 }
 # Sentences on one amplifier.

@@ -17,6 +17,10 @@ from ccdflow.verify.reading.verdict import OLDER, UNREADABLE, CannotRemake
 _PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 
 
+# Adu: a level of 16-bit pixels without a saturation of their own is saturated from here on.
+_HIGHEST = 65535.0
+
+
 @dataclass(frozen=True)
 class AmplifierAccount:
     """One amplifier of an image, as the header tells it.
@@ -37,6 +41,9 @@ class AmplifierAccount:
     flip : {'', 'x', 'y', 'xy'}
     level, noise : float or None
         The mean level that was subtracted, and the noise of the overscan, adu.
+    full : float or None
+        Adu: lines whose overscan has such a level have none, and do not count in ``level``; None
+        where OSCSAT names no such lines.
     """
 
     name: str
@@ -48,6 +55,7 @@ class AmplifierAccount:
     flip: str
     level: float | None
     noise: float | None
+    full: float | None = None
 
 
 @dataclass(frozen=True)
@@ -297,6 +305,7 @@ def _amplifier(header, tail):
         flip=(card("AMPFLIP") if not tail else header.get(f"AMPFLP{tail}")) or "",
         level=_number_or_none(card("BIASLVL")),
         noise=_number_or_none(card("OVERRMS")),
+        full=card("AMPSAT", _HIGHEST) if card("OSCSAT") else None,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, NoConvergence
 
-from ccdflow.verify.comparing.amplifiers import card, tails_of
+from ccdflow.verify.comparing.amplifiers import card, places_without_level, tails_of
 from ccdflow.verify.comparing.card_order import REDUCED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required
 from ccdflow.verify.comparing.comparing import (
@@ -83,6 +83,7 @@ def verify_frame(headers, path, raw):
             pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
             _check_mask(hdus, hdu, account, source.images)
     _check_overscan(account, source.images)
+    _check_saturated_lines(headers, account, source.images)
     for number in sorted({0, *account.images}):
         hdus_used = [a.hdu for a in account.images.get(number, ())]
         source_headers = [
@@ -158,6 +159,8 @@ def _check_mask(hdus, hdu, account, raw):
         if top is not None:
             part[values >= top] |= SATURATED
             certain[place] |= SATURATED
+        for lost in places_without_level(header, tail):
+            expected[lost] |= NO_DATA
     stored = hdus[f"MASK{hdu or ''}"].data
     if len(account.images[hdu]) == 1 and amplifier.kept is None and not is_told:
         # An older version left the frame whole, and wrote no card with the amplifier's part.
@@ -185,6 +188,32 @@ def _check_overscan(account, raw):
             raise Differs(
                 f"the noise{of_amplifier} is {noise:.6g}, and its card has {amplifier.noise}"
             )
+
+
+def _check_saturated_lines(headers, account, raw):
+    """Compare OSCSAT with the rows or columns whose raw overscan has a saturated level."""
+    for hdu, amplifiers in account.images.items():
+        header = headers[hdu]
+        for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
+            # An older version wrote no such card.
+            if not (named := places_without_level(header, tail)):
+                continue
+            top = card(header, "AMPSAT", tail)
+            pixels = raw[amplifier.hdu]
+            top = _highest_raw_value(pixels.data.dtype) if top is None else top
+            of_rows = amplifier.axis == "rows"
+            values = remade_frames.overscan_of(pixels, amplifier).data
+            middle = np.median if account.statistic == "median" else np.mean
+            is_full = middle(values, axis=1 if of_rows else 0) >= (np.inf if top is None else top)
+            flip = ("y" if of_rows else "x") in amplifier.flip
+            expected, told = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
+            place = place_of(header, tail) if amplifier.kept is None else amplifier.place
+            lines = np.expand_dims(is_full[::-1] if flip else is_full, 1 if of_rows else 0)
+            expected[place] = lines
+            for part in named:
+                told[part] = True
+            if account.model or amplifier.axis == "frame" or not np.array_equal(expected, told):
+                raise Differs("OSCSAT has other parts than those whose raw overscan is saturated")
 
 
 def _check_image(header, raw, amplifiers):

@@ -278,7 +278,9 @@ def overscan_figures(account, raw):
             if account.model and amplifier.axis != "frame":
                 level = float(np.mean(_model_of_overscan(values, 1, account)))
             else:
-                level = float(np.mean(middle(values, axis=1)))
+                levels = middle(values, axis=1)
+                is_sound = levels < (amplifier.full or np.inf)
+                level = float(np.mean(levels[is_sound] if is_sound.any() else levels))
             pixels = raw[amplifier.hdu].data
             yield (
                 amplifier,

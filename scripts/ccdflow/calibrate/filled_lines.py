@@ -1,0 +1,60 @@
+"""Lines without a level, filled for a while: their neighbours' light is estimated around them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+
+
+@contextmanager
+def lines_filled(image, first, regions):
+    """Fill parts of an image whose level is not known with the lines beside them.
+
+    They would be a deep shadow for the pixels beside them. A part gets the values of its nearest
+    line with a level; a part of one line gets the mean of both. Its inner lines are NaN.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (k, nx), float: rows of an image. Inside the context it has the other values.
+    first : int
+        The row of the image that they begin with.
+    regions : sequence of (ccdflow.camera.sections.Region, bool)
+        The parts, in the whole image, and whether they are rows of an amplifier, not columns.
+
+    Examples
+    --------
+    >>> from ccdflow.camera.sections import Region
+    >>> image = np.array([[1.0, 2.0], [-9, -9], [-9, -9], [-9, -9], [3.0, 4.0]])
+    >>> with lines_filled(image, 7, [(Region(8, 11, 0, 2), True)]):
+    ...     print(image.tolist())
+    [[1.0, 2.0], [1.0, 2.0], [nan, nan], [3.0, 4.0], [3.0, 4.0]]
+    >>> print(image[2])
+    [-9. -9.]
+    """
+    places = [
+        (slice(max(part.y0 - first, 0), max(part.y1 - first, 0)), slice(part.x0, part.x1))
+        for part, _ in regions
+    ]
+    own_values = [image[place].copy() for place in places]
+    for place in places:
+        image[place] = np.nan
+    for (part, is_of_rows), (rows, columns) in zip(regions, places, strict=True):
+        if is_of_rows:
+            _fill(image, part.y0 - first, part.y1 - first, columns)
+        else:
+            _fill(image.T, part.x0, part.x1, rows)
+    yield
+    for place, values in zip(places, own_values, strict=True):
+        image[place] = values
+
+
+def _fill(lines, low, high, across):
+    """Fill the outermost of some lines with the lines beside them, where these are there."""
+    beside = {}
+    for place, neighbour in ((low, low - 1), (high - 1, high)):
+        if 0 <= place < len(lines) and 0 <= neighbour < len(lines):
+            beside.setdefault(place, []).append(lines[neighbour, across].copy())
+    for place, values in beside.items():
+        lines[place, across] = sum(values) / len(values)

@@ -1,0 +1,48 @@
+"""The part of a frame's pixels that has no value, and the words on its causes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SATURATED_WORDS = "saturated"
+"""Of pixels at the upper end of the converter, or masked."""
+
+NOT_FINITE_WORDS = "not finite (NaN or infinite)"
+"""Of pixels without a number in the raw frame."""
+
+NO_LEVEL_WORDS = "without a level (the overscan of their rows is saturated)"
+"""Of pixels whose level is not known."""
+
+
+@dataclass(frozen=True)
+class LostPart:
+    """The part of a frame's pixels that has no value.
+
+    Attributes
+    ----------
+    part : float
+        Of the pixels of amplifiers with signal, 0 to 1.
+    causes : tuple of str
+        Why, in words, the most frequent cause first.
+
+    Examples
+    --------
+    >>> LostPart(0.1).figure
+    'saturated fraction'
+    >>> LostPart(0.1, (NOT_FINITE_WORDS, SATURATED_WORDS)).figure
+    'fraction of pixels that are not finite (NaN or infinite) or saturated'
+    """
+
+    part: float
+    causes: tuple[str, ...] = (SATURATED_WORDS,)
+
+    @property
+    def figure(self):
+        """The name of the figure by which a frame is left out."""
+        if self.causes == (SATURATED_WORDS,):
+            return "saturated fraction"
+        return f"fraction of pixels that are {' or '.join(self.causes)}"
+
+
+NONE_LOST = LostPart(0.0)
+"""All pixels have a value."""

@@ -1,0 +1,67 @@
+"""Warnings on frames whose headers lack a setting that others of their night have."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ccdflow.run.rawframes.rows import OK
+
+# Kind of the warning, of each column of a row, and its words: the setting, and what to do if all
+# frames were taken with one.
+_SETTINGS = {
+    "gain": (
+        "gain",
+        "if all have that gain, write it as `gain:` of each amplifier into the camera's profile,"
+        " and leave gain out of `group_by:` of bias, dark and flat in config/config.yaml",
+    ),
+    "readmode": (
+        "readout mode",
+        "if all were read like that, leave readmode out of `group_by:` of bias, dark and flat in"
+        " config/config.yaml",
+    ),
+}
+# Types of masters, and those that take or make them.
+_MASTERS, _CONCERNED = ("bias", "dark", "flat"), ("bias", "dark", "flat", "science", "arc")
+
+
+def absent_settings(rows, group_by):
+    """Return warnings on frames without a setting that others of their night and size have.
+
+    Frames that have it and frames that do not have no masters in common: whether the setting was
+    the same is not known.
+
+    Parameters
+    ----------
+    rows : iterable of ccdflow.run.rawframes.rows.Row
+        All frames of a night.
+    group_by : collection of str
+        The settings by which masters are told apart.
+
+    Returns
+    -------
+    dict of str to list of (str, str)
+        Kind and text of the warnings, by raw file.
+    """
+    alike = defaultdict(list)
+    for row in rows:
+        if row.facts["type"] in _CONCERNED and row.status == OK:
+            size = row.facts["naxis1"], row.facts["naxis2"], row.facts["ccdsum"]
+            alike[row.night, row.camera, size].append(row)
+    warnings = defaultdict(list)
+    for frames in alike.values():
+        if not any(row.facts["type"] in _MASTERS for row in frames):
+            continue
+        for name in filter(group_by.__contains__, _SETTINGS):
+            absent = [row for row in frames if row.facts[name] in (None, "")]
+            values = sorted({str(row.facts[name]) for row in frames} - {"None", ""})
+            if not absent or not values:
+                continue
+            setting, remedy = _SETTINGS[name]
+            text = (
+                f"no {setting} in its header, as in {len(absent)} of the {len(frames)} frames of"
+                f" its night; the others have {' or '.join(values)}: frames with and without it"
+                f" share no masters; allowed: the card in all of them; {remedy}"
+            )
+            for row in absent:
+                warnings[row.file].append((f"absent {name}", text))
+    return dict(warnings)
