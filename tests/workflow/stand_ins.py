@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 
@@ -50,6 +50,8 @@ def _feed(digest, value):
         digest.update(f"{value.shape}{value.dtype}".encode() + value.tobytes())
     elif is_dataclass(value):
         _feed(digest, [getattr(value, field.name) for field in fields(value)])
+    elif isinstance(value, Mapping):
+        _feed(digest, list(value.items()))
     elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
         digest.update(b"(")
         for each in value:

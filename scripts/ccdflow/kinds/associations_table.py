@@ -17,7 +17,7 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import Lookup, SameObject, calibrated, reduced_product
+from ccdflow.run.context import SameObject, calibrated, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -66,7 +66,7 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             planner.keep(self.path_prefix)
             return
-        groups = _groups(context)
+        groups = SCIENCE.calibrated_groups(context)
         needs = [group.product for group in groups] + _candidates(context, groups)
         # Where a master is refused during the run, another one or no master takes its place.
         is_open = bool(context.jobs) and any(map(context.will_be_made, _sources(context)))
@@ -77,7 +77,7 @@ class Associations(Kind):
     def basis(self, context, job):
         """Return the basis of the table: each line of it."""
         nights = {}
-        for group in _groups(context):
+        for group in SCIENCE.calibrated_groups(context):
             nights.setdefault(group.night, []).append(group)
         digests = {night: _digest_of(context, groups) for night, groups in nights.items()}
         for night, summary in context.summaries(_SUMMARY).items():
@@ -109,7 +109,7 @@ class Associations(Kind):
         """Tell whether each line of the table is one line of its file."""
         if not SCIENCE.configuration(context)["enabled"] or context.closed is not None:
             return True
-        steps = sum(len(group.steps) for group in _groups(context))
+        steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
         path = context.results / self.path_prefix
         return not steps or (path.is_file() and tables.number_of_lines(path) == steps + 1)
 
@@ -143,7 +143,7 @@ class Associations(Kind):
         stamp = atomic_write.stamp_of(context.results / self.path_prefix)
         if closed and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("the table of masters is not as it was written")
-        last = max((group.night for group in _groups(context)), default="")
+        last = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")
         nights = {max(closed)} if closed and max(closed) > last else set()
         return nights | awaited_masters.waiting_for(context, new)
 
@@ -155,11 +155,11 @@ class Associations(Kind):
         Those of this run; where nothing is to be calibrated, those of the last night.
         """
         nights = {}
-        for group in _groups(context):
+        for group in SCIENCE.calibrated_groups(context):
             if context.will_be_made(group.product):
                 nights.setdefault(group.night, []).append(group)
         if not nights:
-            groups = _groups(context)
+            groups = SCIENCE.calibrated_groups(context)
             last = max((group.night for group in groups), default="")
             nights = {last: [group for group in groups if group.night == last]} if last else {}
         return plan_sentences.paragraphs(context, nights, most=_NIGHTS)
@@ -168,7 +168,7 @@ class Associations(Kind):
         """Return the lines on darks that do more harm than good."""
         if not SCIENCE.configuration(context)["enabled"]:
             return []
-        harmful = _harmful_darks(context, _groups(context))
+        harmful = _harmful_darks(context, SCIENCE.calibrated_groups(context))
         frames = Counter({dark: len(products) for dark, products in harmful.items()})
         for summary in context.summaries(_SUMMARY).values():
             frames.update(summary["harm"])
@@ -285,7 +285,7 @@ def _rule_words(context):
 def _has_frames(context):
     """Tell whether any frame of the archive is calibrated."""
     closed = context.summaries(_SUMMARY).values()
-    return bool(_groups(context)) or any(notes["lines"] for notes in closed)
+    return bool(SCIENCE.calibrated_groups(context)) or any(notes["lines"] for notes in closed)
 
 
 def _digest_of(context, groups):
@@ -388,16 +388,6 @@ def _blocks(context, night):
     return night_plan.blocks_of(context, night)
 
 
-def _groups(context):
-    return context.lookup(
-        (Lookup.GROUPS, SCIENCE.name),
-        lambda: sorted(
-            (group for group in context.groups.values() if group.kind == SCIENCE.name),
-            key=lambda group: group.product,
-        ),
-    )
-
-
 def _candidates(context, groups):
     """Return the masters that frames may take, where any is made by this run."""
     return association.candidates_of(groups) if context.jobs else []
@@ -405,9 +395,9 @@ def _candidates(context, groups):
 
 def _sources(context):
     """Yield the reduced frames and masters of all calibrated frames."""
-    for group in _groups(context):
+    for group in SCIENCE.calibrated_groups(context):
         yield from map(reduced_product, group.files)
-    yield from association.candidates_of(_groups(context))
+    yield from association.candidates_of(SCIENCE.calibrated_groups(context))
 
 
 def _is_refused(context, group, record):
@@ -448,7 +438,7 @@ def _digest_of_answer(context, values_of, answer):
 
 def table_lines(context):
     """Yield the cells of each line of the table: of each frame and step."""
-    for group in _groups(context):
+    for group in SCIENCE.calibrated_groups(context):
         record = context.outcome(group.product)
         is_calibrated = "no" if _is_refused(context, group, record) else "yes"
         for answer in answers_of(context, group):

@@ -169,8 +169,26 @@ class Science(Kind):
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
+    def calibrated_groups(self, context):
+        """Return the frames that are calibrated, as groups, sorted by product.
+
+        A frame that a job of this run has set aside is none of them, as in the next run: pages and
+        tables that told of it would be made anew then.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
+        return context.planned(
+            ("calibrated",), lambda: _without_set_aside(context, self._all_groups(context))
+        )
+
     def night_groups(self, context, night):
-        """Return the frames of a night that are calibrated, as groups, sorted by product.
+        """Return those of `calibrated_groups` that are of a night.
 
         Parameters
         ----------
@@ -182,13 +200,24 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return self._groups_by_night(context).get(night, [])
+        return context.planned(
+            ("calibrated", night),
+            lambda: _without_set_aside(context, self._groups_by_night(context).get(night, ())),
+        )
+
+    def _all_groups(self, context):
+        """Return all frames of the plan that are calibrated, sorted by product."""
+
+        def make():
+            own = (group for group in context.groups.values() if group.kind == self.name)
+            return sorted(own, key=attrgetter("product"))
+
+        return context.lookup(("calibrated",), make)
 
     def _groups_by_night(self, context):
         def make():
-            own = [group for group in context.groups.values() if group.kind == self.name]
             by_night = {}
-            for group in sorted(own, key=attrgetter("product")):
+            for group in self._all_groups(context):
                 by_night.setdefault(group.night, []).append(group)
             return by_night
 
@@ -323,6 +352,20 @@ SCIENCE = Science()
 """The kind of calibrated frames."""
 
 
+def _without_set_aside(context, groups):
+    """Return the groups of frames that no job of this run has set aside."""
+    return [group for group in groups if not context.is_set_aside(group.files[0])]
+
+
+def _is_of_set_aside(context, record):
+    """Tell whether a calibrated frame was refused because its raw frame is set aside.
+
+    Another line tells of the raw frame, and the next run plans no such product.
+    """
+    group = context.groups.get(record.product)
+    return group is not None and context.is_set_aside(group.files[0])
+
+
 def _summary_of(context, records):
     """Return the values of some calibrated frames in the last lines.
 
@@ -344,7 +387,11 @@ def _summary_of(context, records):
             count_and_first = without.setdefault(what, {}).setdefault(text, [0, product])
             count_and_first[0] += 1
             count_and_first[1] = min(count_and_first[1], product)
-    refused = [[r.product, r.reason] for r in records if r.status == ledger.REFUSED]
+    refused = [
+        [record.product, record.reason]
+        for record in records
+        if record.status == ledger.REFUSED and not _is_of_set_aside(context, record)
+    ]
     helps = master_help.sums_of_effects(records)
     noise = noise_sentences.nights_off(context, records, spectra=False)
     return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}

@@ -12,6 +12,7 @@ from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.job import Group, Job
 from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.rows import SET_ASIDE
 
 if TYPE_CHECKING:
     from ccdflow.camera.cameras import Camera
@@ -213,6 +214,20 @@ class Context:
             return replace(record, key="")
         return record or _record_of_same_key(before, job)
 
+    def is_set_aside(self, file):
+        """Tell whether a raw frame is set aside, be it by a job of this run.
+
+        The next run has no product of such a frame in its plan.
+        """
+        row = self.store.rows.get(file)
+        if row is not None and row.status == SET_ASIDE:
+            return True
+        product = reduced_product(file)
+        if product not in self.jobs and product not in self.elsewhere:
+            return False
+        record = self.outcome(product)
+        return record is not None and record.status == ledger.SET_ASIDE
+
     def problem_of(self, product):
         """Return why a product's folder cannot be looked into, or ''."""
         for folder, problem in self.unreadable.items():
@@ -294,6 +309,10 @@ class Planning(Context):
     def will_be_made(self, product):
         """Tell whether the plan will make a product."""
         return product in self.jobs
+
+    def is_set_aside(self, file):
+        """Return False: no frame that is planned has been set aside."""
+        return False
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done."""

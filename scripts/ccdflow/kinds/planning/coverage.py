@@ -153,7 +153,7 @@ def night_coverage(context, night):
     """
     rows, frames, alike = context.rows_of(night), Counter(), {}
     for row in rows:
-        if row.status == OK:
+        if row.status == OK and not context.is_set_aside(row.file):
             # Hundreds of frames have one setup and label.
             alike.setdefault(_named_by(row), []).append(row)
     for first, *others in alike.values():
