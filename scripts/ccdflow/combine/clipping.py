@@ -12,6 +12,8 @@ import numpy as np
 
 from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
+from ccdflow.combine.ordering import mad_of_sorted, median_of_sorted
+from ccdflow.combine.unclipped_pixels import is_unclipped_of_many, is_within
 from ccdflow.robust import MAD_TO_SIGMA
 
 # A centre this many standard errors above the expected light is brighter, and counts itself.
@@ -172,8 +174,9 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
         np.subtract(values, centre, out=values)
         return value, _sample_spread(values, value - centre), proven
     if clip_by == "mad" and recipe.method == "average" and not want_spread and order.is_by_pixel:
-        proven &= _is_unclipped_of_many(order.by_pixel(values), recipe.clip)
-        return total / n, None, proven
+        value = total / n
+        proven &= is_unclipped_of_many(values, value, order, recipe.clip)
+        return value, None, proven
     order.sort(values)
     value, spread, is_unclipped = _estimate_sorted(
         values, total / n, recipe, want_spread=want_spread, spare=order.spare
@@ -264,97 +267,9 @@ def _are_within_deviations(deviations, centre, mean, clip):
     return largest + error <= clip * np.sqrt(np.maximum(variance, 0)) * (1 - 1e-6)
 
 
-def _is_unclipped_of_many(ordered, clip):
-    """Tell whether no deviation can exceed the limit, from values sorted by pixel, (width, n).
-
-    The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
-    """
-    n = ordered.shape[1]
-    centre = median_of_sorted(ordered.T, ordered.dtype)
-    largest = np.maximum(centre - ordered[:, 0], ordered[:, -1] - centre)
-    # The k values nearest to the median are neighbours, ordered[i] to ordered[i + k - 1]. The k-th
-    # deviation is the larger of f(i) = centre - ordered[i] and g(i) = ordered[i + k - 1] - centre.
-    # f falls with i and g grows, so the MAD is at least min(f(j), g(j + 1)), whatever j is.
-    k = (n + 1) // 2
-    step = max(1, round(0.3 * n**0.5))
-    bounds = [
-        np.minimum(centre - ordered[:, j], ordered[:, j + k] - centre)
-        for j in (n // 4 - step, n // 4, n // 4 + step)
-    ]
-    proven = _is_within(largest, centre, np.maximum.reduce(bounds), clip)
-    unproven = np.flatnonzero(~proven)
-    unproven_values, middles = ordered[unproven], centre[unproven, None]
-    ends = np.maximum(
-        middles - unproven_values[:, : n - k + 1], unproven_values[:, k - 1 :] - middles
-    )
-    proven[unproven] = _is_within(largest[unproven], middles[:, 0], ends.min(axis=1), clip)
-    return proven
-
-
 def _is_unclipped(deviations, centre, mad, clip):
     """Tell whether no deviation from the median, sorted along the first axis, exceeds the limit."""
-    return _is_within(np.maximum(deviations[0], deviations[-1]), centre, mad, clip)
-
-
-def _is_within(largest, centre, mad, clip):
-    """Tell whether the largest deviation is within the limit, despite rounding to its type.
-
-    Median, deviations and MAD are each off by at most a few units in the last place of the largest
-    input; the margin is several times that. Differences of infinities are NaN, which proves
-    nothing.
-    """
-    number = largest.dtype.type
-    limit = mad * number(MAD_TO_SIGMA * clip)
-    margin = (largest + np.abs(centre)) * number(4 * np.finfo(number).eps * (2 + 1.5 * clip))
-    return limit - largest >= margin
-
-
-def median_of_sorted(ordered, dtype):
-    """Return the median of sorted values along the first axis.
-
-    Parameters
-    ----------
-    ordered : numpy.ndarray of shape (n, k)
-        Sorted along the first axis.
-    dtype : dtype
-        Type of the result.
-
-    Returns
-    -------
-    numpy.ndarray of shape (k,)
-    """
-    half = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[half].astype(dtype)
-    return (ordered[half - 1].astype(dtype) + ordered[half]) / 2
-
-
-def mad_of_sorted(deviations, spare):
-    """Return the median deviation of sorted values from their median, along the first axis.
-
-    The k values nearest to the median are neighbours in the sorted order, and the farthest of them
-    is at one end: so the k-th smallest deviation is the smallest, over all runs of k neighbours,
-    of the larger deviation of the two ends.
-
-    Parameters
-    ----------
-    deviations : numpy.ndarray of shape (n, k)
-        Sorted values less their median.
-    spare : numpy.ndarray of shape (n, k)
-        Room for intermediate values; overwritten.
-
-    Returns
-    -------
-    numpy.ndarray of shape (k,)
-    """
-    n, half = len(deviations), len(deviations) // 2
-
-    def smallest(k):
-        ends = np.maximum(deviations[: n - k + 1], deviations[k - 1 :], out=spare[: n - k + 1])
-        return np.minimum.reduce(ends, axis=0)
-
-    upper = smallest(half + 1)
-    return upper if n % 2 else (smallest(half) + upper) / 2
+    return is_within(np.maximum(deviations[0], deviations[-1]), centre, mad, clip)
 
 
 def _median_spread(mad, count):

@@ -1,4 +1,7 @@
-"""Sorting of each pixel's values: a sorting network for a few members, otherwise numpy."""
+"""Sorting of each pixel's values: a sorting network for a few members, otherwise numpy.
+
+Median and MAD are taken from sorted values.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,9 @@ class Ordering:
 
     def __init__(self, n, width, dtype):
         self.network = _sorting_network(n) if n <= _NETWORK_LIMIT else None
-        buffer = np.empty(max(n, n // 2 + 2) * width, dtype)
-        self.spare = buffer.reshape(-1, width)
-        self.columns = buffer[: n * width].reshape(width, n)
+        self._buffer = np.empty(max(n, n // 2 + 2) * width, dtype)
+        self.spare = self._buffer.reshape(-1, width)
+        self.columns = self._buffer[: n * width].reshape(width, n)
 
     @property
     def is_by_pixel(self):
@@ -42,6 +45,33 @@ class Ordering:
         self.columns.sort(axis=1)
         return self.columns
 
+    def some_by_pixel(self, values, places):
+        """Return the values of some pixels as `by_pixel` does.
+
+        Parameters
+        ----------
+        values : numpy.ndarray of shape (n, width)
+        places : numpy.ndarray of int
+            Shape ``(k,)``: columns of `values`, at most a half of them.
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, n)
+            Sorted along the second axis; valid until the next call.
+        """
+        n, count = len(values), len(places)
+        taken = self._buffer[n * count : 2 * n * count].reshape(n, count)
+        # Any other mode of numpy would take as much memory again.
+        np.take(values, places, axis=1, out=taken, mode="clip")
+        columns = self.columns[:count]
+        np.copyto(columns, taken.T)
+        columns.sort(axis=1)
+        return columns
+
+    def flags(self, values):
+        """Return room for a truth of each of `values`; valid until the next call."""
+        return self._buffer.view(np.bool_)[: values.size].reshape(values.shape)
+
     def sort(self, values):
         """Sort `values`, shape (n, width), along the first axis in place."""
         if self.is_by_pixel:
@@ -52,6 +82,54 @@ class Ordering:
             smaller = np.minimum(low, high, out=self.spare[: len(low)])
             np.maximum(low, high, out=high)
             np.copyto(low, smaller)
+
+
+def median_of_sorted(ordered, dtype):
+    """Return the median of sorted values along the first axis.
+
+    Parameters
+    ----------
+    ordered : numpy.ndarray of shape (n, k)
+        Sorted along the first axis.
+    dtype : dtype
+        Type of the result.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k,)
+    """
+    half = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[half].astype(dtype)
+    return (ordered[half - 1].astype(dtype) + ordered[half]) / 2
+
+
+def mad_of_sorted(deviations, spare):
+    """Return the median deviation of sorted values from their median, along the first axis.
+
+    The k values nearest to the median are neighbours in the sorted order, and the farthest of them
+    is at one end: so the k-th smallest deviation is the smallest, over all runs of k neighbours,
+    of the larger deviation of the two ends.
+
+    Parameters
+    ----------
+    deviations : numpy.ndarray of shape (n, k)
+        Sorted values less their median.
+    spare : numpy.ndarray of shape (n, k)
+        Room for intermediate values; overwritten.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k,)
+    """
+    n, half = len(deviations), len(deviations) // 2
+
+    def smallest(k):
+        ends = np.maximum(deviations[: n - k + 1], deviations[k - 1 :], out=spare[: n - k + 1])
+        return np.minimum.reduce(ends, axis=0)
+
+    upper = smallest(half + 1)
+    return upper if n % 2 else (smallest(half) + upper) / 2
 
 
 def _sorting_network(n):

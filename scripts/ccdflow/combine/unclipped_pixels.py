@@ -1,0 +1,140 @@
+"""Proof that clipping by the MAD leaves out no value of a pixel, without the MAD itself.
+
+Most pixels of many members are proved by counting, which takes a third of the time of sorting.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ccdflow.combine.ordering import median_of_sorted
+from ccdflow.robust import MAD_TO_SIGMA
+
+# From this many members on, counting proves four pixels of five, and sorting all takes longer.
+_COUNTED_FROM = 100
+# Distance between mean and median that is proved by counting, in sigma of a mean: it is exceeded by
+# one pixel in fifty, and a larger one would prove fewer pixels.
+_NEAR = 0.6
+# Counting goes a little farther than the proof needs, whose margin is for rounding.
+_MORE = 1.01
+# Numbers that a byte can count.
+_BYTE = 255
+
+
+def is_unclipped_of_many(values, mean, order, clip):
+    """Tell of which pixels no value can be beyond the limit.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n, width)
+        Of members that are too many for a network (`Ordering.is_by_pixel`).
+    mean : numpy.ndarray of float64
+        Shape ``(width,)``: of all values.
+    order : ccdflow.combine.ordering.Ordering
+        Its room is overwritten.
+    clip : float
+        Limit of deviations from the median, in sigma by the MAD.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape ``(width,)``.
+    """
+    n, width = values.shape
+    if n < _COUNTED_FROM:
+        return _is_unclipped_of_sorted(order.by_pixel(values), clip)
+    proven = _is_unclipped_by_counts(values, mean.astype(values.dtype), clip, order.flags(values))
+    rest = np.flatnonzero(~proven)
+    if len(rest) > width // 2:
+        return _is_unclipped_of_sorted(order.by_pixel(values), clip)
+    proven[rest] = _is_unclipped_of_sorted(order.some_by_pixel(values, rest), clip)
+    return proven
+
+
+def _is_unclipped_by_counts(values, centre, clip, flags):
+    """Tell whether no deviation can exceed the limit, from counts of the values (n, width).
+
+    If at most m = (n - 1) // 2 values are below `low`, and at most m above `high`, the median lies
+    between them. If at most m values are between `lower` and `upper`, then at most m are nearer to
+    the median than the distances from `lower` to `low` and from `high` to `upper`: so the MAD is at
+    least the smaller of these distances.
+
+    `centre` may be any number near the median; `flags` is room for a truth of each value.
+    """
+    n, number = len(values), values.dtype.type
+    least, largest = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)
+    reach = np.maximum(largest - centre, centre - least)
+    near = _NEAR / n**0.5
+    # The MAD that would do, and the distance of the median on top of it.
+    far = _MORE * ((1 + near) / (MAD_TO_SIGMA * clip) + near)
+    low, high = centre - number(near) * reach, centre + number(near) * reach
+    lower, upper = centre - number(far) * reach, centre + number(far) * reach
+    most = (n - 1) // 2
+    proven = _counts(np.less(values, low, out=flags)) <= most
+    proven &= _counts(np.greater(values, high, out=flags)) <= most
+    outside = _counts(np.less_equal(values, lower, out=flags))
+    outside += _counts(np.greater_equal(values, upper, out=flags))
+    proven &= n - outside <= most
+    mad = np.minimum(low - lower, upper - high)
+    return proven & is_within(np.maximum(largest - low, high - least), centre, mad, clip)
+
+
+def _counts(flags):
+    """Return the number of true ones of each pixel, (width,); numpy's own takes eight times."""
+    counts = np.zeros(flags.shape[1], np.intp)
+    for first in range(0, len(flags), _BYTE):
+        part = flags[first : first + _BYTE].view(np.uint8)
+        counts += np.add.reduce(part, axis=0, dtype=np.uint8)
+    return counts
+
+
+def _is_unclipped_of_sorted(ordered, clip):
+    """Tell whether no deviation can exceed the limit, from values sorted by pixel, (width, n).
+
+    The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
+    """
+    n = ordered.shape[1]
+    centre = median_of_sorted(ordered.T, ordered.dtype)
+    largest = np.maximum(centre - ordered[:, 0], ordered[:, -1] - centre)
+    # The k values nearest to the median are neighbours, ordered[i] to ordered[i + k - 1]. The k-th
+    # deviation is the larger of f(i) = centre - ordered[i] and g(i) = ordered[i + k - 1] - centre.
+    # f falls with i and g grows, so the MAD is at least min(f(j), g(j + 1)), whatever j is.
+    k = (n + 1) // 2
+    step = max(1, round(0.3 * n**0.5))
+    bounds = [
+        np.minimum(centre - ordered[:, j], ordered[:, j + k] - centre)
+        for j in (n // 4 - step, n // 4, n // 4 + step)
+    ]
+    proven = is_within(largest, centre, np.maximum.reduce(bounds), clip)
+    unproven = np.flatnonzero(~proven)
+    unproven_values, middles = ordered[unproven], centre[unproven, None]
+    ends = np.maximum(
+        middles - unproven_values[:, : n - k + 1], unproven_values[:, k - 1 :] - middles
+    )
+    proven[unproven] = is_within(largest[unproven], middles[:, 0], ends.min(axis=1), clip)
+    return proven
+
+
+def is_within(largest, centre, mad, clip):
+    """Tell whether the largest deviation is within the limit, despite rounding to its type.
+
+    Median, deviations and MAD are each off by at most a few units in the last place of the largest
+    input; the margin is several times that. Differences of infinities are NaN, which proves
+    nothing.
+
+    Parameters
+    ----------
+    largest, centre, mad : numpy.ndarray of shape (k,)
+        Largest deviation from the median, median and MAD of each pixel, in the members' type.
+    clip : float
+        Limit of deviations, in sigma by the MAD.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape ``(k,)``.
+    """
+    number = largest.dtype.type
+    limit = mad * number(MAD_TO_SIGMA * clip)
+    margin = (largest + np.abs(centre)) * number(4 * np.finfo(number).eps * (2 + 1.5 * clip))
+    return limit - largest >= margin
