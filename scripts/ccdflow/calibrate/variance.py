@@ -229,7 +229,7 @@ class PixelVariance:
         flat = self._image.plane("flat")
         divisor = None if flat is None else flat.data[rows]
         photon = max(self._photons)
-        with lines_filled(image, rows.start - 1, self._work.lines_without_level):
+        with lines_filled(image, rows.start - 1, self._image.lines_without_level):
             indices, structure = signal.pixels_of_structure(
                 image,
                 light,
