@@ -157,7 +157,7 @@ def _copy_closed(archive, copies):
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
     before = note_columns.read_columns(path)
     places = {
-        name: note_lines.places_of(results / file, _names(results / file), _home)
+        name: note_lines.ranges_of(results / file, _names(results / file), _home)
         for name, file in (("rows", paths.HEADERS), ("records", paths.LEDGER))
     }
     values = million.values_of(archive.raw, results)

@@ -384,6 +384,16 @@ def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
         combine(write(noise(12, hits=40)), limits=CombineLimits(3))
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"hello " * 600, "not a FITS file"), (b"SIMPLE  =", "there is no HDU 0")],
+)
+def test_a_member_without_a_whole_header_is_named(tmp_path, content, reason):
+    (tmp_path / "odd.fits").write_bytes(content)
+    with pytest.raises(FrameError, match=rf"odd\.fits: cannot be combined: {reason}"):
+        locate(tmp_path / "odd.fits")
+
+
 def test_what_is_no_float_image_is_refused(tmp_path):
     whole, cube, scaled = (tmp_path / f"{name}.fits" for name in "abc")
     fits.writeto(whole, np.zeros(SHAPE, np.int16))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
 from ccdflow.errors import FrameError
-from ccdflow.files import atomic_write
+from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.cards import card_value
 
 OPEN_FILES = 200
@@ -137,20 +135,19 @@ def unit_of_image(path, *, hdu=0):
 
 def _find_hdu(file, hdu):
     """Return header and data offset of the HDU with this number or EXTNAME."""
-    number = 0
+    if file.read(6) != b"SIMPLE":
+        raise ValueError("not a FITS file")
+    number = offset = 0
     while True:
         try:
-            # Odd cards of the raw frame are in its product, and each would be warned of again.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                header = fits.Header.fromfile(file)
-                name = header.get("EXTNAME")
+            text = fits_structure.read_header_bytes(file, offset)
         except EOFError:
             raise EOFError(f"there is no HDU {hdu!r}") from None
-        offset = file.tell()
-        if hdu in (number, name):
+        header = fits_structure.parse_header(text)
+        offset += len(text)
+        if hdu in (number, card_value(header, "EXTNAME")):
             return header, offset
-        file.seek(offset + header.data_size_padded)
+        offset += header.data_size_padded
         number += 1
 
 

@@ -54,8 +54,7 @@ def read_hdus(path, count):
     try:
         with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             while len(hdus) < count:
-                file.seek(offset)
-                text = _header_text(file, path)
+                text = fits_structure.read_header_bytes(file, offset)
                 hdu, size = _hdu(text, path, offset + len(text))
                 offset += len(text) + -(-size // fits_structure.BLOCK) * fits_structure.BLOCK
                 hdus.append(hdu)
@@ -63,6 +62,12 @@ def read_hdus(path, count):
                 raise FrameError(
                     "ends before its pixels do", file=path, remedy="make the file again"
                 )
+    except EOFError:
+        raise FrameError(
+            "has no such HDU, or it is cut",
+            file=path,
+            remedy="give another HDU, or make the file again",
+        ) from None
     except OSError as error:
         raise FrameError(
             f"cannot be read: {error.strerror}",
@@ -70,21 +75,6 @@ def read_hdus(path, count):
             remedy="check that the file exists, its permissions and its disk",
         ) from None
     return hdus
-
-
-def _header_text(file, path):
-    """Return the text of the header at which a file stands; raise if the file is cut."""
-    text = file.read(2 * fits_structure.BLOCK)
-    while (end := fits_structure.end_of_header(text)) is None:
-        block = file.read(fits_structure.BLOCK)
-        if not block:
-            raise FrameError(
-                "has no such HDU, or it is cut",
-                file=path,
-                remedy="give another HDU, or make the file again",
-            )
-        text += block
-    return text[:end]
 
 
 def _hdu(text, path, offset):

@@ -24,6 +24,8 @@ _ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 _ENDINGS = b"\0\r\n\t"
 # The keyword of the last card of a header.
 _END = b"END     "
+# Bytes of a header that are read at once: most are shorter.
+_HEADER_BYTES = 1 << 14
 # No disk holds a thousandth of these bytes, and arithmetic with them is fast.
 _MOST_BYTES = 10**18
 
@@ -136,6 +138,37 @@ def end_of_header(text):
         offset = text.find(_END, offset + 1)
     end = -(-(offset + CARD) // BLOCK) * BLOCK
     return end if end <= len(text) else None
+
+
+def read_header_bytes(file, offset):
+    """Return the bytes of the header of a product that begins at an offset, padded to its end.
+
+    Parameters
+    ----------
+    file : file object
+        Open for reading bytes.
+    offset : int
+
+    Returns
+    -------
+    bytes
+        Whole blocks.
+
+    Raises
+    ------
+    EOFError
+        If the file ends before the header does.
+    OSError
+        If it cannot be read.
+    """
+    file.seek(offset)
+    text = b""
+    while (end := end_of_header(text)) is None:
+        block = file.read(_HEADER_BYTES)
+        if not block:
+            raise EOFError("the header is cut" if text else "the file ends before it")
+        text += block
+    return text[:end]
 
 
 def has_end_card(block):

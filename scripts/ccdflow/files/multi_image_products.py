@@ -17,8 +17,6 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.headertext import CardList
 
-# Bytes of a header that are read at once: most are shorter.
-_HEADER_BYTES = 1 << 14
 # Of a file that ccdflow has not written.
 _PRODUCT_REMEDY = "give a product of ccdflow, or make it again"
 
@@ -93,22 +91,20 @@ def read_units(path, *, name=None):
 
 
 def _unit(file, start, name):
-    """Return the unit whose header begins at a place of an open product."""
-    text = b""
+    """Return the unit whose header begins at an offset of an open product."""
     file.seek(start)
     if not start and file.read(6) != b"SIMPLE":
         raise DamagedProduct("not a FITS file", file=name, remedy=_PRODUCT_REMEDY)
-    file.seek(start)
-    while (end := fits_structure.end_of_header(text)) is None:
-        block = file.read(_HEADER_BYTES)
-        if not block:
-            raise DamagedProduct("the product is cut", file=name, remedy="make it again")
-        text += block
-    text = fits_structure.readable_header(text[:end])
+    try:
+        header_bytes = fits_structure.read_header_bytes(file, start)
+    except EOFError:
+        raise DamagedProduct("the product is cut", file=name, remedy="make it again") from None
+    offset = start + len(header_bytes)
+    text = fits_structure.readable_header(header_bytes)
     header = fits_structure.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
     if not card_value(header, "NAXIS"):
-        return ProductUnit(header, cards, start + end, None, "")
+        return ProductUnit(header, cards, offset, None, "")
     if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or "ZIMAGE" in header:
         raise DamagedProduct(
             "its pixels are scaled or compressed",
@@ -127,7 +123,7 @@ def _unit(file, start, name):
             value=error.value,
             remedy=_PRODUCT_REMEDY,
         ) from error
-    return ProductUnit(header, cards, start + end, shape, fits_structure.DTYPES[header["BITPIX"]])
+    return ProductUnit(header, cards, offset, shape, fits_structure.DTYPES[header["BITPIX"]])
 
 
 def read_rows(file, unit, first, buffer, *, name):

@@ -146,7 +146,7 @@ def first_line(path):
         return ""
 
 
-def places_of_lines(path):
+def ranges_of_lines(path):
     """Yield (offset, length) of each line behind the checksum, the line break counted."""
     with Path(path).open("rb") as file:
         start = len(file.readline())

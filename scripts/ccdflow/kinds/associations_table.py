@@ -179,8 +179,8 @@ class Associations(Kind):
             for dark, number in sorted(frames.items())
         ]
         unnamed = len(lines) - _MOST_NAMED
-        more = [f"... and {unnamed} more such darks"] if unnamed > 0 else []
-        return lines[:_MOST_NAMED] + more
+        line_on_unnamed = [f"... and {unnamed} more such darks"] if unnamed > 0 else []
+        return lines[:_MOST_NAMED] + line_on_unnamed
 
     def products_on_page(self, context, night):
         """Return the masters that frames of a night may take: its page tells which comes next."""
@@ -327,9 +327,9 @@ def _coverage_words(covered):
     missing = covered.holes(coverage.MISSING)
     if not missing:
         return f"No frame of {_nights_in_words(covered)} lacks a master."
-    some = ", ".join(f"{label} ({night})" for label, night in missing[:_MOST_NAMED])
-    more = f" and {len(missing) - _MOST_NAMED} more" if missing[_MOST_NAMED:] else ""
-    return f"Missing: {some}{more}."
+    frames_named = ", ".join(f"{label} ({night})" for label, night in missing[:_MOST_NAMED])
+    unnamed = f" and {len(missing) - _MOST_NAMED} more" if missing[_MOST_NAMED:] else ""
+    return f"Missing: {frames_named}{unnamed}."
 
 
 def _coverage_notes(covered):

@@ -99,7 +99,7 @@ class BadPixels(Kind):
         shapes = [tuple(shape) for shape in made[0].data["shapes"]]
         settings = context.settings["detector"]
         newest = sorted({r.data["night"] for r in made})[-settings["nights"] :]
-        seen = [
+        columns_of_images = [
             pixel_tables.read_seen(
                 context.results / r.product, r.data["night"], r.data["looked"], shapes,
                 weak=r.data["night"] in newest,
@@ -109,7 +109,7 @@ class BadPixels(Kind):
         share = settings["share"]
         images, tables = [], []
         for number, shape in enumerate(shapes):
-            nights = [one[number] for one in seen]
+            nights = [columns_of_image[number] for columns_of_image in columns_of_images]
             now = combine_nights([n for n in nights if n.night in newest], share=share)
             mask = np.zeros(shape, np.int16)
             mask.reshape(-1)[now.index] = now.bits

@@ -56,10 +56,10 @@ class Bias(MasterKind):
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its combined biases and those before it."""
-        others = group_queries.nights_elsewhere(self, context, night)
+        nights_elsewhere = group_queries.nights_elsewhere(self, context, night)
         groups = group_queries.trend_groups(self, context, night)
         return {
-            **({"elsewhere": others} if others else {}),
+            **({"elsewhere": nights_elsewhere} if nights_elsewhere else {}),
             "groups": group_queries.basis_lines(self, context, groups),
         }
 

@@ -204,8 +204,8 @@ class MastersPicture(CalibrationPicture):
         """Return the picture's key, and why masters lack others: their own keys do not hold it."""
         groups = self.drawn_groups(context, night)
         without = [[g.product, why] for g in groups if (why := _missing_masters(context, g))]
-        more = {"without": without} if without else {}
-        return super().page_basis(context, night) | more
+        reasons_for_none = {"without": without} if without else {}
+        return super().page_basis(context, night) | reasons_for_none
 
     def section(self, context, night):
         """Return the section on a night's darks and flats."""
@@ -267,11 +267,11 @@ class SciencePicture(CalibrationPicture):
 
     def _first_of_each_light(self, context, night):
         """Return the first groups of each camera, filter and grism, as many as are asked for."""
-        most = context.settings["pictures"]["per_type"]
+        most_drawn = context.settings["pictures"]["per_type"]
         drawn, count, rows = [], Counter(), context.store.rows
         for group in SCIENCE.night_groups(context, night):
             kind = group.camera, _light(rows[group.files[0]].facts.values())
-            if most == "all" or count[kind] < most:
+            if most_drawn == "all" or count[kind] < most_drawn:
                 count[kind] += 1
                 drawn.append(group)
         return drawn
@@ -348,8 +348,8 @@ def _frames_words(context, groups):
     """Return of how many frames combined darks and flats are, where some were left out."""
     data = [r.data for g in groups if (r := context.outcome(g.product)) is not None]
     outs = sum(len(each.get("left_out", ())) for each in data)
-    used = sum(len(each.get("members", ())) for each in data)
-    return f", of {used} of {used + outs} frames" if outs else ""
+    members = sum(len(each.get("members", ())) for each in data)
+    return f", of {members} of {members + outs} frames" if outs else ""
 
 
 def _figure_text(value, digits=4):
@@ -386,8 +386,8 @@ def _remarks_on(amplifier, names, remarks):
     of = {name: (f"amplifier {name}:", f"amplifier {name} ") for name in names}
     if amplifier != names[0]:
         return [text for text in remarks if text.startswith(of[amplifier])]
-    others = tuple(start for name in names[1:] for start in of[name])
-    return [text for text in remarks if not text.startswith(others)]
+    names_of_others = tuple(start for name in names[1:] for start in of[name])
+    return [text for text in remarks if not text.startswith(names_of_others)]
 
 
 def _missing_masters(context, group):
@@ -422,7 +422,9 @@ def _frame_lines(context, groups, night):
         record = context.outcome(group.product)
         if record is not None and record.status == ledger.MADE:
             uses[group.product] = Calibration(context, group).uses
-    products = dict.fromkeys(use.product for own in uses.values() for use in own.values() if use)
+    products = dict.fromkeys(
+        use.product for uses_of_frame in uses.values() for use in uses_of_frame.values() if use
+    )
     known = [made for product in products if (made := context.groups.get(product)) is not None]
     names = master_names(known, prefix=paths.FROM_NIGHT, night=night)
     for group in groups:

@@ -189,10 +189,10 @@ def write_sheet(context, job):
         pictures = []
         for each in records:
             unit = each.data.get("unit", "adu")
-            shown, content = values_shown(context, row, each.product, each.key, unit)
+            values, content = values_shown(context, row, each.product, each.key, unit)
             name = paths.small_picture(job.night, each.product).rpartition("/")[2]
             files[name] = _length_and_checksum(content)
-            pictures.append({"product": each.product, "file": name, **vars(shown)})
+            pictures.append({"product": each.product, "file": name, **vars(values)})
         last = records[-1]
         width = _width(context, row, last.product, last.key, before)
         frames[row.file] = {"pictures": pictures, **width}

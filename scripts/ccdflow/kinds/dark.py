@@ -42,13 +42,13 @@ class Dark(ExposedMasterKind):
             filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
         )
         for part in _runs(timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)):
-            for own in _by_temperature(part, tolerance):
-                common = observed_as(context, own, self, night=own[0].night)
+            for rows_alike in _by_temperature(part, tolerance):
+                common = observed_as(context, rows_alike, self, night=rows_alike[0].night)
                 degrees = common.set_temperature
                 degrees = common.temperature if degrees is None else degrees
                 shared = [("exptime", f"{common.exptime:.6g}")]
                 shared += [] if degrees is None else [("temperature", f"{degrees:.6g}")]
-                yield tuple(shared), sorted(own, key=lambda row: row.facts["date_obs"] or "")
+                yield tuple(shared), sorted(rows_alike, key=lambda row: row.facts["date_obs"] or "")
 
     def name_part(self, name, value):
         """Return the exposure time as a name has it: as exact as its group."""
@@ -78,10 +78,10 @@ class Dark(ExposedMasterKind):
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
-        first, many = darks[0], f" (the first of {len(darks)} darks)" * (len(darks) > 1)
+        first, how_many = darks[0], f" (the first of {len(darks)} darks)" * (len(darks) > 1)
         return [
             *lines,
-            f"in no combined dark: {printable_text(first.file)}{many}:"
+            f"in no combined dark: {printable_text(first.file)}{how_many}:"
             f" it has {_exposure_words(first)};"
             f" allowed: above 0 s and below 2^31 s; correct its EXPTIME",
         ]
@@ -139,8 +139,10 @@ def _by_temperature(rows, tolerance):
     known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
     known.sort(key=lambda row: row.facts["set_temperature"])
     parts = list(_runs(known, "set_temperature", lambda _: tolerance))
-    others = [row for row in rows if not isinstance(row.facts["set_temperature"], int | float)]
-    sensed = [row for row in others if isinstance(row.facts["temperature"], int | float)]
+    without_set_point = [
+        row for row in rows if not isinstance(row.facts["set_temperature"], int | float)
+    ]
+    sensed = [row for row in without_set_point if isinstance(row.facts["temperature"], int | float)]
     sensed.sort(key=lambda row: row.facts["temperature"])
     part = []
     for row in sensed:
@@ -151,7 +153,7 @@ def _by_temperature(rows, tolerance):
         part.append(row)
     if part:
         parts.append(part)
-    if unmeasured := [row for row in others if row not in sensed]:
+    if unmeasured := [row for row in without_set_point if row not in sensed]:
         if len(parts) == 1:
             parts[0] += unmeasured
         else:

@@ -153,7 +153,7 @@ class NightDetector(MeasurementKind):
             data={
                 "night": group.night,
                 "looked": findings.looked,
-                "shapes": [list(one.masks["flat"].shape) for one in findings.images],
+                "shapes": [list(image.masks["flat"].shape) for image in findings.images],
                 "quality": [
                     {k: short_number(v) for k, v in each.items()} for each in findings.figures
                 ],
@@ -239,10 +239,16 @@ class NightDetector(MeasurementKind):
 
 def _settings(context):
     """Return the settings of a measurement, as `night_measurement.measure_night` takes them."""
-    own = context.settings["detector"]
+    detector_settings = context.settings["detector"]
     # A switch that is off changes no key, nor does the usual limit.
-    options = {"hot_rate": own["hot_rate"]} | ({"like_ccdmask": True} if own["ccdmask"] else {})
-    return options | ({"low_sigma": own["low_sigma"]} if own["low_sigma"] != LOW else {})
+    options = {"hot_rate": detector_settings["hot_rate"]} | (
+        {"like_ccdmask": True} if detector_settings["ccdmask"] else {}
+    )
+    return options | (
+        {"low_sigma": detector_settings["low_sigma"]}
+        if detector_settings["low_sigma"] != LOW
+        else {}
+    )
 
 
 def _count_text(count):

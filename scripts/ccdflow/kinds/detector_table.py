@@ -56,14 +56,14 @@ class DetectorTable(Kind):
                 continue
             note = "; ".join(record.data["remarks"])
             for each in record.data["quality"]:
-                own = {name: _cell(each[name]) for name in COLUMNS}
+                figures = {name: _cell(each[name]) for name in COLUMNS}
                 rows.append(
                     {
                         "night": group.night,
                         "camera": group.camera,
                         "setup": name_of_setup(group.shared),
                     }
-                    | own
+                    | figures
                     | {"product": group.product, "note": note}
                 )
         text = csv_text(rows, columns)

@@ -130,8 +130,8 @@ class Frame(Kind):
     def flags(self, context, records):
         """Yield the amplifiers that hold no signal, and the other warnings on frames."""
         rows, record_of = frame_warnings.rows_and_records(context, records)
-        for file, other in _copies_within_nights(context, rows):
-            yield reduced_product(file), f"the same frame as {other}: use one of the two"
+        for file, original in _copies_within_nights(context, rows):
+            yield reduced_product(file), f"the same frame as {original}: use one of the two"
         for product in map(reduced_product, (row.file for row in rows)):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
@@ -208,9 +208,9 @@ class Frame(Kind):
             "said": {file: warned[file].texts for file in warned_files if file in warned},
         }
 
-    def restore(self, context, kept):
+    def restore(self, context, noted):
         """Restore the spelling of readout modes."""
-        setups.restore_spellings(context, kept["spelled"])
+        setups.restore_spellings(context, noted["spelled"])
 
 
 FRAME = Frame()
@@ -228,9 +228,9 @@ def _copies_within_nights(context, rows):
             nights[row.night].append(row)
     for of_night in nights.values():
         of_file = {row.file: row for row in of_night}
-        for file, other in copies(of_night).items():
+        for file, original in copies(of_night).items():
             if of_file[file].status == OK:
-                yield file, other
+                yield file, original
 
 
 def _warnings_of_frames(context, records):
@@ -242,16 +242,18 @@ def _warnings_of_frames(context, records):
         If frames of closed nights would get another flag in the table.
     """
     rows, record_of = frame_warnings.rows_and_records(context, records)
-    own = frame_warnings.gather(rows, record_of, frame_warnings.separating_settings(context))
+    warned_of_open = frame_warnings.gather(
+        rows, record_of, frame_warnings.separating_settings(context)
+    )
     closed = list(context.summaries(_GATHERED).values())
-    warned = frame_warnings.frames_with_warning([own, *closed])
+    warned = frame_warnings.frames_with_warning([warned_of_open, *closed])
     if closed:
         before = context.closed.first["kept"]["frame"]["said"]
         for file in (file for night in closed for file in night["open"]):
             texts = warned[file].texts if file in warned else []
             if list(map(list, texts)) != before.get(file, []):
                 raise NeedsWholePlan("warnings on frames of closed nights change")
-    return warned, [file for part in (own, *closed) for file in part["open"]]
+    return warned, [file for part in (warned_of_open, *closed) for file in part["open"]]
 
 
 def _figure_of_amplifiers(name, values, digits):

@@ -72,8 +72,8 @@ def is_file_of_night(product, file):
     -------
     bool
     """
-    top, _, rest = product.partition("/")
-    return top == "nights" and rest.count("/") == 1 and rest.endswith(f"/{file}")
+    top, _, path_below = product.partition("/")
+    return top == "nights" and path_below.count("/") == 1 and path_below.endswith(f"/{file}")
 
 
 class FramesPicture(NightPicture):
@@ -168,13 +168,13 @@ def drawn_frames(context, night, *, gone=False):
     -------
     list of ccdflow.run.rawframes.rows.Row
     """
-    most = context.settings["pictures"]["per_type"]
+    most_drawn = context.settings["pictures"]["per_type"]
     drawn, count = [], Counter()
     for row in context.rows_of(night):
         if row.status != OK or (row.gone and not gone):
             continue
         kind = (row.camera, row.facts["type"])
-        if most != "all" and count[kind] >= most:
+        if most_drawn != "all" and count[kind] >= most_drawn:
             continue
         record = context.outcome(reduced_product(row.file))
         if record is not None and record.status == ledger.MADE:
@@ -256,15 +256,15 @@ def frame_panels(context, row):
     raw = raw_values(context, row, hdu)
     record = context.outcome(reduced_product(row.file))
     levels, noises = record.data["levels"], record.data["noises"]
-    own = [a for a in geometry.amplifiers if a.hdu == hdu]
+    amplifiers_of_hdu = [a for a in geometry.amplifiers if a.hdu == hdu]
     strips = [
         panels.OverscanStrip(
             _corners(strip),
-            amplifier.name if len(own) > 1 else "",
+            amplifier.name if len(amplifiers_of_hdu) > 1 else "",
             levels[amplifier.name],
             noises[amplifier.name],
         )
-        for amplifier in own
+        for amplifier in amplifiers_of_hdu
         for strip in amplifier.overscan
         if amplifier.name in levels
     ]
@@ -274,8 +274,8 @@ def frame_panels(context, row):
         raw=raw,
         reduced=stored_image_of(context, reduced_product(row.file), geometry, recipe),
         strips=tuple(strips),
-        data=tuple(_corners(a.data) for a in own),
-        along=own[0].along if strips else "rows",
+        data=tuple(_corners(a.data) for a in amplifiers_of_hdu),
+        along=amplifiers_of_hdu[0].along if strips else "rows",
         header_biassec=row.facts["biassec"],
         header_region=_header_region(row, raw.shape),
     )

@@ -42,14 +42,14 @@ class PartlyPlanned:
         """Return the facts on all nights that a partial plan needs: plain values."""
         return None
 
-    def restore(self, context, kept):
+    def restore(self, context, noted):
         """Give a context that has closed nights the result of `kept`.
 
         Parameters
         ----------
         context : ccdflow.run.context.Context
             Before the plan is made.
-        kept : object
+        noted : object
         """
 
     def opens(self, context, new):

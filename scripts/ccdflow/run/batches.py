@@ -105,11 +105,11 @@ def split(session, *, each_night, write=True):
     list of Batch
         Each batch follows those that it waits for.
     """
-    most = session.context.settings["frames_per_batch"]
+    most_jobs = session.context.settings["frames_per_batch"]
     by_kind = _by_kind(session.plan)
-    parts, home = _jobs_of_batches(session.plan, by_kind, most, each_night, gather=each_night)
-    if not each_night and sum(map(len, by_kind.values())) - len(home) > most:
-        parts, home = _jobs_of_batches(session.plan, by_kind, most, each_night, gather=True)
+    parts, home = _jobs_of_batches(session.plan, by_kind, most_jobs, each_night, gather=each_night)
+    if not each_night and sum(map(len, by_kind.values())) - len(home) > most_jobs:
+        parts, home = _jobs_of_batches(session.plan, by_kind, most_jobs, each_night, gather=True)
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     batches = {}
     for name, jobs in parts.items():
@@ -117,7 +117,9 @@ def split(session, *, each_night, write=True):
         # Thousands of jobs need the same masters.
         needs = set().union(*(job.needs for job in ordered))
         before = {home[need] for need in needs if need in home} - {name}
-        batch = _batch(session.context, name, ordered, [batches[other] for other in sorted(before)])
+        batch = _batch(
+            session.context, name, ordered, [batches[earlier] for earlier in sorted(before)]
+        )
         batches[name] = batch
         if write:
             write_batch(session, batch, queued=each_night)
@@ -138,8 +140,8 @@ def are_wanted(planned):
     -------
     bool
     """
-    frames, *others = map(len, _by_kind(planned).values())
-    return max(frames, sum(others)) > planned.context.settings["frames_per_batch"]
+    frames, *other_kinds = map(len, _by_kind(planned).values())
+    return max(frames, sum(other_kinds)) > planned.context.settings["frames_per_batch"]
 
 
 def _by_kind(planned):
@@ -152,35 +154,35 @@ def _by_kind(planned):
     return jobs
 
 
-def _jobs_of_batches(planned, by_kind, most, each_night, *, gather):
+def _jobs_of_batches(planned, by_kind, most_jobs, each_night, *, gather):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
     planned : ccdflow.run.plan.Plan
     by_kind : dict of str to list of ccdflow.run.job.Job
-    most : int
+    most_jobs : int
         Jobs in a batch of several nights, at most.
     each_night : bool
         Make a batch for each night.
     gather : bool
         Whether jobs that need several batches get batches of their own.
     """
-    frames, *others = by_kind.items()
-    parts = _parts(_by_night(frames[1]), most, each_night)
+    frames, *later_kinds = by_kind.items()
+    parts = _parts(_by_night(frames[1]), most_jobs, each_night)
     home = {job.product: name for name, jobs in parts.items() for job in jobs}
-    for kind, staged in others:
-        apart = _join(staged, planned.jobs, parts, home)
+    for kind, staged in later_kinds:
+        unjoined = _join(staged, planned.jobs, parts, home)
         if not gather:
             continue
         # A job without needs is of a night without new frames.
-        free = [job for job in apart if not any(need in planned.jobs for need in job.needs)]
-        bound = [job for job in apart if any(need in planned.jobs for need in job.needs)]
+        free = [job for job in unjoined if not any(need in planned.jobs for need in job.needs)]
+        bound = [job for job in unjoined if any(need in planned.jobs for need in job.needs)]
         for jobs, suffix in ((free, ""), (bound, f"_{kind}".replace(" ", "_"))):
-            for nights, own in _parts(_by_night(jobs), most, each_night).items():
+            for nights, jobs_of_nights in _parts(_by_night(jobs), most_jobs, each_night).items():
                 name = f"{nights}{suffix}"
-                parts.setdefault(name, []).extend(own)
-                home.update((job.product, name) for job in own)
+                parts.setdefault(name, []).extend(jobs_of_nights)
+                home.update((job.product, name) for job in jobs_of_nights)
     return parts, home
 
 
@@ -190,7 +192,7 @@ def _join(jobs, planned, parts, home):
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
     a product outside all batches is left to the main process.
     """
-    apart = []
+    unjoined = []
     for job in jobs:
         homes = set(map(home.get, job.needs))
         if None in homes:
@@ -203,8 +205,8 @@ def _join(jobs, planned, parts, home):
             parts[name].append(job)
             home[job.product] = name
         else:
-            apart.append(job)
-    return apart
+            unjoined.append(job)
+    return unjoined
 
 
 def _batch(context, name, jobs, before):
@@ -221,7 +223,7 @@ def _by_night(jobs):
     return nights
 
 
-def _parts(nights, most, each_night):
+def _parts(nights, most_jobs, each_night):
     """Return {name: jobs} of batches of one or more nights, or of a part of a night.
 
     Parameters
@@ -229,12 +231,12 @@ def _parts(nights, most, each_night):
     nights : dict of str to list of ccdflow.run.job.Job
     """
     parts, bundle, frames = {}, [], []
-    small = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most)
+    small = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)
     # Use as few bundles as possible, all of about the same size.
-    target = 0 if each_night else small / max(1, math.ceil(small / most))
+    target = 0 if each_night else small / max(1, math.ceil(small / most_jobs))
     for night, jobs in nights.items():
-        if len(jobs) > most:
-            count = math.ceil(len(jobs) / most)
+        if len(jobs) > most_jobs:
+            count = math.ceil(len(jobs) / most_jobs)
             size = math.ceil(len(jobs) / count)
             for number in range(count):
                 name = f"{_name([night])}_part{number + 1}of{count}"
@@ -301,18 +303,18 @@ def write_batch(session, batch, *, queued=False):
 
 def _elsewhere(planned, jobs, needed):
     """Return the jobs of other batches whose records these jobs read."""
-    own = {job.product for job in jobs}
-    read = needed.union(*(job.needs for job in jobs)) - own
-    return [planned[product] for product in sorted(read) if product in planned]
+    products = {job.product for job in jobs}
+    products_read = needed.union(*(job.needs for job in jobs)) - products
+    return [planned[product] for product in sorted(products_read) if product in planned]
 
 
 def _rows_and_groups(context, jobs):
     """Return the rows and groups that these jobs read."""
     rows, groups = {}, {}
     for job in jobs:
-        own, grouped = context.chain.by_name(job.kind).carries(context, job)
-        rows.update((row.file, row) for row in own)
-        groups.update((group.product, group) for group in grouped)
+        rows_of_job, groups_of_job = context.chain.by_name(job.kind).carries(context, job)
+        rows.update((row.file, row) for row in rows_of_job)
+        groups.update((group.product, group) for group in groups_of_job)
     return [rows[file] for file in sorted(rows)], list(groups.values())
 
 
@@ -499,8 +501,8 @@ def _make_claimed(path, chain, threads, parent, say):
     """Make the products of a batch that this process holds; return how it ended."""
     session = read_batch(path, chain)
     context = session.context
-    for other in batches_awaited(path):
-        claims.wait_for(context.results / other, say=say)
+    for awaited in batches_awaited(path):
+        claims.wait_for(context.results / awaited, say=say)
     # A parent process shows the progress itself.
     meter = _Meter(context, mode="plain" if parent is None else "none")
     reporter = claims.Reporter(path, lambda: meter.progress.count)
@@ -534,11 +536,11 @@ class _Meter:
     """
 
     def __init__(self, context, *, mode):
-        done = tally(context)
+        made_before = tally(context)
         self._first = context.chain.first.name
         frames = sum(job.kind == self._first for job in context.jobs.values())
         self.progress = Progress(frames, others=len(context.jobs) - frames, mode=mode)
-        self.progress.elsewhere(done)
+        self.progress.elsewhere(made_before)
 
     def tick(self, record):
         """Count one more job."""
@@ -548,7 +550,7 @@ class _Meter:
 
 def tally(context):
     """Return the `BatchCount` of a batch's jobs that have left a record."""
-    frames = aside = others = 0
+    frames = aside = other_products = 0
     for job in context.jobs.values():
         record = ledger.readable_record(context.results / job.done)
         if record is None:
@@ -557,8 +559,8 @@ def tally(context):
             frames += 1
             aside += record.status != ledger.MADE
         else:
-            others += 1
-    return BatchCount(frames, aside, others)
+            other_products += 1
+    return BatchCount(frames, aside, other_products)
 
 
 def record_batch(context, path):

@@ -252,9 +252,9 @@ def removable_records(files, busy, results):
     """
     if not busy:
         return files
-    kept = set().union(*busy.values())
+    needed = set().union(*busy.values())
     return [
-        path for path in files if paths.parse_done(os.path.relpath(path, results))[0] not in kept
+        path for path in files if paths.parse_done(os.path.relpath(path, results))[0] not in needed
     ]
 
 

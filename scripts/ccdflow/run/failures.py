@@ -138,7 +138,7 @@ def write_log(results, job, error):
         atomic_write.write_text(path, f"{job.product}\n\n{text}")
 
 
-def lines_on_failures(results, records, *, most=10):
+def lines_on_failures(results, records, *, most_lines=10):
     """Return a line for each failed job: product, cause, remedy, log file.
 
     Parameters
@@ -146,7 +146,7 @@ def lines_on_failures(results, records, *, most=10):
     results : pathlib.Path
     records : iterable of ccdflow.run.ledger.Record
         Those of status ``failed`` are named.
-    most : int
+    most_lines : int
         The first few jobs are named; the others are counted.
 
     Returns
@@ -157,11 +157,11 @@ def lines_on_failures(results, records, *, most=10):
         (record for record in records if record.status == ledger.FAILED),
         key=lambda record: record.product,
     )
-    named = [
+    lines = [
         f"failed: {record.product}: {record.reason};"
         f" log: {results / paths.log(record.product, record.key)}"
-        for record in failed[:most]
+        for record in failed[:most_lines]
     ]
-    if len(failed) > most:
-        named.append(f"... and {len(failed) - most} more failed, see {results / paths.LOGS}")
-    return named
+    if len(failed) > most_lines:
+        lines.append(f"... and {len(failed) - most_lines} more failed, see {results / paths.LOGS}")
+    return lines

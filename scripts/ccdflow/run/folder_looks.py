@@ -80,16 +80,16 @@ class FolderLook:
     def _look(self, folder):
         """Return (text of the files, folders) of a folder; ('', []) if it is gone or a circle."""
         try:
-            here = os.stat(folder.path)  # noqa: PTH116
-            if (here.st_dev, here.st_ino) in folder.above:
+            status = os.stat(folder.path)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in folder.above:
                 # A link may lead back to a folder above it.
                 return "", [], []
-            if here.st_dev in self.systems:
+            if status.st_dev in self.systems:
                 raise NotPlain
             listed = os.scandir(folder.path)
         except (FileNotFoundError, NotADirectoryError):
             return "", [], []
-        above = (*folder.above, (here.st_dev, here.st_ino))
+        above = (*folder.above, (status.st_dev, status.st_ino))
         files, folders, passed_over = [], [], []
         is_looked_at = paths.is_raw_name if folder.is_raw else _is_product_name
         with listed:
@@ -208,21 +208,21 @@ class FolderLooks:
         with ExitStack() as stack:
             helpers = [stack.enter_context(process(look)) for _ in range(self._helpers)]
             pool = stack.enter_context(ThreadPoolExecutor(len(helpers)))
-            asked = {}
-            while self._open or asked:
+            questions = {}
+            while self._open or questions:
                 while helpers and len(self._open) > _CHUNK:
                     chunk, self._open = self._open[-_CHUNK:], self._open[:-_CHUNK]
                     helper = helpers.pop()
-                    asked[pool.submit(ask, helper, chunk)] = helper, chunk
+                    questions[pool.submit(ask, helper, chunk)] = helper, chunk
                 for _ in range(min(_OWN_FOLDERS, len(self._open))):
                     self._look_at_one(look)
                 waiting = 0 if self._open else None
-                for done in wait(asked, waiting, FIRST_COMPLETED).done if asked else ():
-                    helper, chunk = asked.pop(done)
-                    if isinstance(done.exception(), LOST):
+                for finished in wait(questions, waiting, FIRST_COMPLETED).done if questions else ():
+                    helper, chunk = questions.pop(finished)
+                    if isinstance(finished.exception(), LOST):
                         # It has died: its folders are looked at here.
                         self._open += chunk
                         continue
                     helpers.append(helper)
-                    for folder, answer in zip(chunk, done.result(), strict=True):
+                    for folder, answer in zip(chunk, finished.result(), strict=True):
                         self._take(folder, answer)

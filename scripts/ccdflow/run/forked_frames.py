@@ -40,11 +40,11 @@ def map_forked(work, paths, cores):
     UserError
         If one of the processes is killed.
     """
-    first, others = _result_or_error(work, paths[0]), paths[1:]
-    workers = min(cores, len(others))
+    first, other_paths = _result_or_error(work, paths[0]), paths[1:]
+    workers = min(cores, len(other_paths))
     # A process with threads, such as that of a test, cannot be forked safely.
     if workers < 2 or threading.active_count() > 1:
-        return [first, *(_result_or_error(work, path) for path in others)]
+        return [first, *(_result_or_error(work, path) for path in other_paths)]
     context = multiprocessing.get_context("fork")
     link = os.pipe()
     pool = ProcessPoolExecutor(
@@ -53,7 +53,7 @@ def map_forked(work, paths, cores):
     # Ctrl-C is for the parent, which gives out no more frames: the processes inherit the block.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        results = pool.map(_do_inherited_work, others)
+        results = pool.map(_do_inherited_work, other_paths)
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         return [first, *results]
     except BrokenProcessPool:

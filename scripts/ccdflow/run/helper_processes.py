@@ -54,12 +54,12 @@ def process(answer):
         started.wait()
 
 
-def ask(asked, parts):
+def ask(process, parts):
     """Return the answer of a process to each part of a question.
 
     Parameters
     ----------
-    asked : subprocess.Popen
+    process : subprocess.Popen
         Of `process`.
     parts : list
 
@@ -73,13 +73,13 @@ def ask(asked, parts):
     OSError, EOFError, pickle.PickleError
         If the process has died: `LOST`.
     """
-    _send(asked, parts)
-    return pickle.load(asked.stdout)
+    _send(process, parts)
+    return pickle.load(process.stdout)
 
 
-def _send(asked, value):
-    pickle.dump(value, asked.stdin)
-    asked.stdin.flush()
+def _send(process, value):
+    pickle.dump(value, process.stdin)
+    process.stdin.flush()
 
 
 def serve():

@@ -175,13 +175,13 @@ def given_settings(workflow):
     return frozenset(_get(workflow, "config_settings.config") or ())
 
 
-def error_line_with_settings(error, given):
+def error_line_with_settings(error, keys_given):
     """Return an error's line, as of --config if its setting was given on the command line.
 
     Parameters
     ----------
     error : ccdflow.errors.CcdflowError
-    given : collection of str
+    keys_given : collection of str
         Names of the settings of the command line.
 
     Returns
@@ -189,7 +189,7 @@ def error_line_with_settings(error, given):
     str
     """
     key = str(error.keyword).split(".")[0]
-    if key in given and str(error.file or "").endswith("config/config.yaml"):
+    if key in keys_given and str(error.file or "").endswith("config/config.yaml"):
         return f"--config {error.reason}"
     return str(error)
 
@@ -215,7 +215,9 @@ def read_host(workflow, arguments=()):
     check_attributes(workflow)
     options = workflow.dag_settings
     all_forced = options.forceall or (options.forcetargets and not options.targets)
-    named = set(options.forcerun) | (set(options.targets) if options.forcetargets else set())
+    rules_and_targets = set(options.forcerun) | (
+        set(options.targets) if options.forcetargets else set()
+    )
     return Host(
         # On a cluster --cores need not be given.
         cores=(workflow.cores or 1) if workflow.local_exec else 2,
@@ -224,7 +226,7 @@ def read_host(workflow, arguments=()):
         all_lines=wants_all_lines(arguments),
         makes=workflow.executor_plugin is not None,
         targets=tuple(sorted(name for name in options.targets if not workflow.is_rule(name))),
-        forced=frozenset(named),
+        forced=frozenset(rules_and_targets),
         all_forced=bool(all_forced),
         given=given_settings(workflow),
         latency=_get(workflow, "execution_settings.latency_wait") or 0.0,

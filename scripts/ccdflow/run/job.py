@@ -181,9 +181,9 @@ class Group:
         shared = tuple(map(tuple, values["shared"]))
         files, nights = tuple(values["files"]), tuple(values["nights"])
         steps = tuple(map(Step.from_dict, values.get("steps", ())))
-        own = {"shared": shared, "files": files, "nights": nights, "steps": steps}
-        own["measurements"] = tuple(values.get("measurements", ()))
-        return cls(**{**values, **own})
+        fields_of_group = {"shared": shared, "files": files, "nights": nights, "steps": steps}
+        fields_of_group["measurements"] = tuple(values.get("measurements", ()))
+        return cls(**{**values, **fields_of_group})
 
 
 class ClosedGroup(Group):

@@ -57,13 +57,13 @@ def read_late_notes(results):
     first = json.loads(next(lines))
     count = first["count"]
     parts = [next(lines) for _ in range(count)], list(lines)
-    kept = dict(zip(("rows", "records"), parts, strict=True))
+    lines_by_name = dict(zip(("rows", "records"), parts, strict=True))
     for name, file in _FILES.items():
         if first["of"][name] != notes.noted_checksum(Path(results) / file):
             # These notes were written anew, so they contain the late lines.
-            kept[name] = []
+            lines_by_name[name] = []
             first["said"].pop(name, None)
-    return LateNotes(first["said"], kept["rows"], kept["records"])
+    return LateNotes(first["said"], lines_by_name["rows"], lines_by_name["records"])
 
 
 def write_late_notes(results, since):

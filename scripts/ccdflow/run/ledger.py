@@ -63,8 +63,8 @@ class UnparsedMapping(Mapping):
         self.common = common
 
     def _mapping(self):
-        own = _decode(self.text)[0]
-        return {**_parse_common(self.common), **own} if self.common else own
+        unshared = _decode(self.text)[0]
+        return {**_parse_common(self.common), **unshared} if self.common else unshared
 
     def __getitem__(self, name):
         return self._mapping()[name]
@@ -311,9 +311,9 @@ class Ledger(dict):
             kind=sys.intern(record.kind),
             status=sys.intern(record.status),
         )
-        own = {name: value for name, value in record.basis.items() if name not in _COMMON}
+        unshared = {name: value for name, value in record.basis.items() if name not in _COMMON}
         common = {name: value for name, value in record.basis.items() if name in _COMMON}
-        basis, data = UnparsedMapping(_compact(own), self.shared(common)), _kept(record.data)
+        basis, data = UnparsedMapping(_compact(unshared), self.shared(common)), _kept(record.data)
         return replace(record, basis=basis, data=data)
 
     def sort(self):
@@ -376,23 +376,26 @@ class RecordReader:
 
     def record(self, line):
         """Return the record of a line."""
-        short, own, data = line.split(_BETWEEN)
+        short, unshared, data = line.split(_BETWEEN)
         *values, index = _decode(short)[0]
-        return self._record(values, own, data, self._bases[index])
+        return self._record(values, unshared, data, self._bases[index])
 
     def record_beside(self, line):
         """Return (night, record) of a line of `line_beside`."""
-        short, own, data, common = line.split(_BETWEEN)
+        short, unshared, data, common = line.split(_BETWEEN)
         *values, night = _decode(short)[0]
         common = self._ledger.shared(json.loads(common)) if common else ""
-        return night, self._record(values, own, data, common)
+        return night, self._record(values, unshared, data, common)
 
-    def _record(self, values, own, data, common):
+    def _record(self, values, unshared, data, common):
         # Share one text between the thousands of equal ones.
         texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
         product, kind, key, status, reason, stamp, content, boot = values
-        basis, data = UnparsedMapping(own, common), UnparsedMapping(texts.setdefault(data, data))
+        basis, data = (
+            UnparsedMapping(unshared, common),
+            UnparsedMapping(texts.setdefault(data, data)),
+        )
         return Record(product, kind, key, status, reason, stamp, content, basis, data, boot)
 
 
@@ -428,10 +431,10 @@ def line_among(line, index_of_common):
     -------
     product, line, night : str
     """
-    short, own, data, common = line.split(_BETWEEN)
+    short, unshared, data, common = line.split(_BETWEEN)
     *values, night = _decode(short)[0]
     short = _compact([*values, index_of_common(common or "{}")])
-    return values[0], _BETWEEN.join((short, own, data)), night
+    return values[0], _BETWEEN.join((short, unshared, data)), night
 
 
 def save_ledger(results, ledger):

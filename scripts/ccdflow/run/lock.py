@@ -130,18 +130,18 @@ def moved_line(file, results):
         return ""
     try:
         # Linux tells where a file is now.
-        now = Path(f"/proc/self/fd/{file.fileno()}").readlink()
+        path_now = Path(f"/proc/self/fd/{file.fileno()}").readlink()
     except OSError:
-        now = Path()
-    state, lost = Path(paths.STATE).name, "the next run makes again the products"
-    if now.parent.name == state and now.is_file():
+        path_now = Path()
+    state_folder, consequence = Path(paths.STATE).name, "the next run makes again the products"
+    if path_now.parent.name == state_folder and path_now.is_file():
         return (
-            f"{results} was moved to {now.parent.parent} while the run went on; move it back before"
-            f" the next run, or {lost} that are there"
+            f"{results} was moved to {path_now.parent.parent} while the run went on; move it back"
+            f" before the next run, or {consequence} that are there"
         )
     return (
         f"{Path(results) / paths.STATE} was moved or replaced while the run went on;"
-        f" {lost} whose records went with it"
+        f" {consequence} whose records went with it"
     )
 
 

@@ -240,8 +240,8 @@ class Planner:
         jobs = self.context.jobs
         pending, spare_ones = after
         if spare:
-            own = self.predecessors_of(needs, spare)
-            pending, spare_ones = own.pending + pending, own.spare + spare_ones
+            predecessors = self.predecessors_of(needs, spare)
+            pending, spare_ones = predecessors.pending + pending, predecessors.spare + spare_ones
         elif needs:
             # Most products come after a few others.
             pending = (*[need for need in dict.fromkeys(needs) if need in jobs], *pending)

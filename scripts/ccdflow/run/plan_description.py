@@ -93,13 +93,13 @@ def _lines_on_jobs(plan):
     kinds = [kind for kind in plan.context.chain if kind.name in jobs]
     lines = []
     for kind in kinds:
-        own = jobs[kind.name]
+        jobs_of_kind = jobs[kind.name]
         if kind.todo == "reduce":
-            asked = counted_noun(plan.planned_counts[kind.name], kind.words)
-            lines.append(f"{len(own)} of {asked} to reduce: {_reasons(own)}")
+            planned = counted_noun(plan.planned_counts[kind.name], kind.words)
+            lines.append(f"{len(jobs_of_kind)} of {planned} to reduce: {_reasons(jobs_of_kind)}")
         elif kind.todo != "write":
-            number = counted_noun(len(own), kind.words)
-            lines.append(f"{number} to {kind.todo}: {_reasons(own)}")
+            number = counted_noun(len(jobs_of_kind), kind.words)
+            lines.append(f"{number} to {kind.todo}: {_reasons(jobs_of_kind)}")
     written = [kind for kind in kinds if kind.todo == "write"]
     if written:
         numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.words) for kind in written)
@@ -129,11 +129,11 @@ def _lines_on_moves(plan):
     """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
     moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
-    named = set(moved[:_MOST_LINES])
+    products_named = set(moved[:_MOST_LINES])
     why = {
         product: row.status_and_reason[1]
-        for file, row in (rows.items() if named else ())
-        if (product := reduced_product(file)) in named and product not in plan.dropped
+        for file, row in (rows.items() if products_named else ())
+        if (product := reduced_product(file)) in products_named and product not in plan.dropped
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
@@ -180,23 +180,23 @@ def _reasons(jobs):
     )
 
 
-def _nights_in_words(nights, most=4):
+def _nights_in_words(nights, most_named=4):
     nights = sorted(set(nights) - {""})
     if not nights:
         return ""
     word = "night" if len(nights) == 1 else "nights"
-    if len(nights) <= most:
+    if len(nights) <= most_named:
         return f"{word} {', '.join(nights)}"
     return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
 
 
-def set_aside_lines(store, most=None, leave_out=frozenset()):
+def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     """Return a line for each frame set aside, still arriving, or without its raw file.
 
     Parameters
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
-    most : int, optional
+    most_lines : int, optional
         Lines at most; one more says how many are left out.
     leave_out : set of str
         Reduced frames that other lines name.
@@ -218,9 +218,9 @@ def set_aside_lines(store, most=None, leave_out=frozenset()):
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
         lines.append(f"{status}: {name}: {reason}")
-    if most is not None and len(lines) > most:
-        unnamed = len(lines) - most
-        lines = [*lines[:most], f"... and {unnamed} more, see {paths.INVENTORY}"]
+    if most_lines is not None and len(lines) > most_lines:
+        unnamed = len(lines) - most_lines
+        lines = [*lines[:most_lines], f"... and {unnamed} more, see {paths.INVENTORY}"]
     return lines
 
 
@@ -273,13 +273,13 @@ def line(plan, job):
     return f"{sources(plan, job)} -> {job.product} ({job.why})"
 
 
-def job_lines(plan, most=None):
-    """Return one line for each job; at most ``most`` of a kind, None for all.
+def job_lines(plan, most_lines=None):
+    """Return one line for each job; at most ``most_lines`` of a kind, None for all.
 
     Parameters
     ----------
     plan : ccdflow.run.plan.Plan
-    most : int, optional
+    most_lines : int, optional
         Jobs of a kind that are named; the others are counted.
 
     Returns
@@ -289,8 +289,10 @@ def job_lines(plan, most=None):
     lines = []
     for kind in plan.context.chain:
         jobs = plan.of_kind(kind.name)
-        shown = jobs if most is None or len(jobs) <= most + 1 else jobs[:most]
-        lines += [f"  {line(plan, job)}" for job in shown]
-        if len(shown) < len(jobs):
-            lines.append(f"  ... and {len(jobs) - len(shown)} more; -np names all")
+        jobs_shown = (
+            jobs if most_lines is None or len(jobs) <= most_lines + 1 else jobs[:most_lines]
+        )
+        lines += [f"  {line(plan, job)}" for job in jobs_shown]
+        if len(jobs_shown) < len(jobs):
+            lines.append(f"  ... and {len(jobs) - len(jobs_shown)} more; -np names all")
     return lines

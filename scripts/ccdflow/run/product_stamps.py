@@ -100,11 +100,11 @@ class _Sweep:
     def look(self, folder, prefix, above=(), *, is_link):
         """Note the files in a folder and below it."""
         try:
-            here = os.stat(folder)  # noqa: PTH116
+            status = os.stat(folder)  # noqa: PTH116
             # A link may lead back to a folder above it.
-            if (here.st_dev, here.st_ino) in above:
+            if (status.st_dev, status.st_ino) in above:
                 return
-            if problem := self._problem(folder, here, above, is_link):
+            if problem := self._problem(folder, status, above, is_link):
                 self.problems[f"{prefix}/"] = problem
                 return
             entries = os.scandir(folder)
@@ -113,7 +113,7 @@ class _Sweep:
         except OSError as error:
             self.problems[f"{prefix}/"] = f"cannot be read ({error.strerror or error})"
             return
-        above = (*above, (here.st_dev, here.st_ino))
+        above = (*above, (status.st_dev, status.st_ino))
         with entries:
             for entry in entries:
                 name = f"{prefix}/{entry.name}"

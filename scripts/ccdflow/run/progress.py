@@ -57,11 +57,11 @@ class Progress:
     @property
     def count(self):
         """The finished products, of this process and others."""
-        own, elsewhere = self._own, self._elsewhere
+        own_count, elsewhere = self._own, self._elsewhere
         return BatchCount(
-            own.frames + elsewhere.frames,
-            own.aside + elsewhere.aside,
-            own.others + elsewhere.others,
+            own_count.frames + elsewhere.frames,
+            own_count.aside + elsewhere.aside,
+            own_count.others + elsewhere.others,
         )
 
     def tick(self, *, aside=False, other=False):
@@ -75,9 +75,11 @@ class Progress:
             Whether it is another product.
         """
         with self._lock:
-            own = self._own
+            own_count = self._own
             self._own = BatchCount(
-                own.frames + (not other), own.aside + bool(aside), own.others + bool(other)
+                own_count.frames + (not other),
+                own_count.aside + bool(aside),
+                own_count.others + bool(other),
             )
             self._renew()
 

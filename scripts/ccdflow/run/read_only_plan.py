@@ -9,14 +9,14 @@ from ccdflow.errors import UserError
 from ccdflow.run import session
 
 
-def settings_of(given):
+def settings_of(values_given):
     """Return the settings of the configuration file, with others given on the command line.
 
     A group of settings is given as with ``--config``: ``calibrate='{skip_harmful: true}'``.
 
     Parameters
     ----------
-    given : dict of str to str
+    values_given : dict of str to str
 
     Returns
     -------
@@ -32,7 +32,7 @@ def settings_of(given):
     if Path(settings.NAME).is_file():
         settings.check_file(settings.NAME)
         written = yamltext.read_yaml(settings.NAME)
-    parts = {name: given[name] for name in settings.parts() if name in given}
+    parts = {name: values_given[name] for name in settings.parts() if name in values_given}
     for name, text in parts.items():
         part = yamltext.parse_yaml(text, file=f"{name}=")
         if not isinstance(part, dict):
@@ -41,15 +41,15 @@ def settings_of(given):
                 remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
             )  # fmt: skip
         parts[name] = {**(written.get(name) or {}), **part}
-    return settings.load_settings({**written, **given, **parts})
+    return settings.load_settings({**written, **values_given, **parts})
 
 
-def plan_only(given, *, chain):
+def plan_only(values_given, *, chain):
     """Plan the next run without writing anything: it reads headers that are new or have changed.
 
     Parameters
     ----------
-    given : dict of str to str
+    values_given : dict of str to str
         Settings of the command line.
     chain : ccdflow.kinds.kind.Chain
 
@@ -57,4 +57,4 @@ def plan_only(given, *, chain):
     -------
     ccdflow.run.session.Session
     """
-    return session.start(settings_of(given), chain=chain, dry=True)
+    return session.start(settings_of(values_given), chain=chain, dry=True)

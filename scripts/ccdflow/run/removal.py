@@ -66,28 +66,28 @@ def remove_product(results, product, *, raw=None):
     return target
 
 
-def lines_on_unmoved(unmoved, *, most=5):
+def lines_on_unmoved(unmoved, *, most_lines=5):
     """Return a line for each product that could not be removed; beyond a few they are counted.
 
     Parameters
     ----------
     unmoved : dict of str to Exception
         By product.
-    most : int
+    most_lines : int
         The first few products are named.
 
     Returns
     -------
     list of str
     """
-    named = [
+    lines = [
         f"{product} does not belong among the products any more, and cannot be moved to set_aside/:"
         f" {failures.error_words(error)}; {failures.remedy_of(error)}"
-        for product, error in list(unmoved.items())[:most]
+        for product, error in list(unmoved.items())[:most_lines]
     ]
-    if len(unmoved) > most:
-        named.append(f"... and {len(unmoved) - most} more that cannot be moved")
-    return named
+    if len(unmoved) > most_lines:
+        lines.append(f"... and {len(unmoved) - most_lines} more that cannot be moved")
+    return lines
 
 
 def _free_path(results, product):

@@ -223,23 +223,23 @@ def has_seal(results):
     return (Path(results) / paths.SEAL).is_file()
 
 
-def valid_seal(results, state):
+def valid_seal(results, archive_state):
     """Return the `Seal` of a results folder if it holds for a state, else None.
 
     Parameters
     ----------
     results : path-like
-    state : State or None
+    archive_state : State or None
         As `state_of` returns it.
 
     Returns
     -------
     Seal or None
     """
-    sealed = None if state is None else _read_seal(results)
+    sealed = None if archive_state is None else _read_seal(results)
     if sealed is None:
         return None
-    is_same = sealed.state == state.text and sealed.notes == _stamps(results)
+    is_same = sealed.state == archive_state.text and sealed.notes == _stamps(results)
     is_of_now = sealed.boot in ("", ledger.boot_id()) and (
         not sealed.until or time.time() < sealed.until
     )

@@ -192,22 +192,22 @@ def start(
                 settings, replace(reading, is_folding=rawnames.is_folding(results)), chain, dry,
                 lock_file, frozenset(forced), frozenset(requested), notes, made, progress, cores,
             )  # fmt: skip
-            state = None
+            archive_state = None
             # A dry run leaves no seal. So the state is needed only where there is a seal already.
             is_seal_wanted = sealed and (not dry or seal.has_seal(results))
             if (is_seal_wanted or made is not None) and not forced and not requested:
-                state = seal.state_of(
+                archive_state = seal.state_of(
                     settings, reading.cameras, chain, cores=cores, has_records=made is not None
                 )
-            valid_seal = seal.valid_seal(results, state if sealed else None)
+            valid_seal = seal.valid_seal(results, archive_state if sealed else None)
             if valid_seal is not None and dry and valid_seal.dry_run_lines is None:
                 valid_seal = None
             if valid_seal is not None:
                 session = _sealed_session(opening, valid_seal)
             else:
-                session = _session_of_some_nights(opening, state) or _begin(opening)
-                session.state_to_seal = state if sealed else None
-                session.archive_state = state
+                session = _session_of_some_nights(opening, archive_state) or _begin(opening)
+                session.state_to_seal = archive_state if sealed else None
+                session.archive_state = archive_state
         except OSError as error:
             raise lock.error_of_system(results, error) from None
         stack.pop_all()
@@ -254,14 +254,14 @@ def read_notes(results):
     return header_store.load_store(results), ledger.load_ledger(results)
 
 
-def _session_of_some_nights(opening, state):
+def _session_of_some_nights(opening, archive_state):
     """Return the session of a run that plans some nights only, None where all are to be planned."""
-    if opening.is_dry or state is None:
+    if opening.is_dry or archive_state is None:
         # A dry run names the jobs of all nights.
         return None
     try:
         opened_plan, files = partial_plan.plan_changed_nights(
-            opening.settings, opening.reading, opening.chain, state,
+            opening.settings, opening.reading, opening.chain, archive_state,
             made=opening.made, progress=opening.progress, cores=opening.cores,
         )  # fmt: skip
     except NeedsWholePlan:
@@ -462,13 +462,13 @@ def _finish(session):
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
     lines = moved + removal.lines_on_unmoved(session.unmoved)
     # The look for the seal has seen all files of the raw folder.
-    state, failed = session.state_to_seal, () if moved else session.failed
-    passed = state.passed_over if state else None
+    archive_state, failed = session.state_to_seal, () if moved else session.failed
+    passed = archive_state.passed_over if archive_state else None
     lines += closing_lines(ended, failed, session.postponed, passed=passed)
     is_failure = bool(session.failed or session.unmoved) or fails(context)
     if described and not session.failed and not moved:
         seal.leave_seal(
-            whole_plan, state, described=described, closing=lines, is_failure=is_failure
+            whole_plan, archive_state, described=described, closing=lines, is_failure=is_failure
         )
     return lines, is_failure
 
@@ -478,9 +478,9 @@ def _finish_whole(session):
     context = session.context
     settings = context.settings
     reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
-    whole = _begin(Opening(settings, reading, context.chain, session.is_dry, session.lock))
-    ended = AfterSources.of(replace(whole.context, jobs={}, elsewhere={}))
-    unmoved = session.unmoved | whole.unmoved
+    session_of_all = _begin(Opening(settings, reading, context.chain, session.is_dry, session.lock))
+    ended = AfterSources.of(replace(session_of_all.context, jobs={}, elsewhere={}))
+    unmoved = session.unmoved | session_of_all.unmoved
     lines = removal.lines_on_unmoved(unmoved) + closing_lines(
         ended, session.failed, session.postponed
     )
@@ -497,8 +497,8 @@ def _fold_records(session):
     session.failed = [record for record in unmade if record.status == ledger.FAILED]
     first = context.chain.first.name
     session.postponed = [r for r in unmade if r.status == ledger.GONE and r.kind != first]
-    kept = _unmade_for_now(session.plan, unmade)
-    leaving = [record.product for record in unmade if record.product not in kept]
+    staying = _unmade_for_now(session.plan, unmade)
+    leaving = [record.product for record in unmade if record.product not in staying]
     session.unmoved |= retire(context, leaving)
     busy = claims.withdraw(context.results, ended=True)
     save_session(session, claims.removable_records(files, busy, context.results))
@@ -555,7 +555,7 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     rows = archive_counts.store_for_lines(context)
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
-    lines += set_aside_lines(rows, most=20, leave_out={r.product for r in failed})
+    lines += set_aside_lines(rows, most_lines=20, leave_out={r.product for r in failed})
     lines += passed_over_lines(files_passed_over(context.raw) if passed is None else passed)
     lines += warning_lines(rows)
     lines += unknown_lines(context)
@@ -569,10 +569,14 @@ def closing_lines(context, failed=(), postponed=(), *, passed=None):
     records, counts = records_by_kind(context.ledger), []
     of_closed_nights, made_in_closed_nights = archive_counts.records(context)
     for kind in context.chain:
-        own = records.get(kind.name, [])
-        lines += kind.closing(context, own)
-        if kind.counted and (own or of_closed_nights[kind.name] or kind.is_always_counted):
-            number = sum(r.status == ledger.MADE and r.product not in unmade for r in own)
+        records_of_kind = records.get(kind.name, [])
+        lines += kind.closing(context, records_of_kind)
+        if kind.counted and (
+            records_of_kind or of_closed_nights[kind.name] or kind.is_always_counted
+        ):
+            number = sum(
+                r.status == ledger.MADE and r.product not in unmade for r in records_of_kind
+            )
             counts.append(counted_noun(number + made_in_closed_nights[kind.name], kind.counted))
     counts += _counts_of_frames(context, rows, failed)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
@@ -587,5 +591,5 @@ def _counts_of_frames(context, rows, failed):
         "left for the next run": statuses[ARRIVING] - sum(each.kind == first for each in failed),
         RAW_MISSING: statuses[RAW_MISSING],
     }
-    shown = [f"{number} {words}" for words, number in counts.items() if number > 0]
-    return [f"{statuses[SET_ASIDE]} set aside", *shown]
+    words_of_counts = [f"{number} {words}" for words, number in counts.items() if number > 0]
+    return [f"{statuses[SET_ASIDE]} set aside", *words_of_counts]

@@ -66,8 +66,8 @@ class TerminalMessages:
     def _is_moved(self):
         """Tell whether the results folder is no longer where the run took its lock."""
         session = self._steward.session
-        held = session.lock if session else None
-        return held is not None and not lock.is_in_place(held, self._steward.results)
+        lock_file = session.lock if session else None
+        return lock_file is not None and not lock.is_in_place(lock_file, self._steward.results)
 
     def is_shown(self, text, **message):
         """Tell whether a message of Snakemake goes to the terminal in this run.

@@ -181,7 +181,7 @@ class Calibration:
             reason = "; ".join(self.missing.values())
             return replace(record, status=ledger.REFUSED, reason=reason)
         try:
-            done, helps = self._calibrate(record.key)
+            calibrated, helps = self._calibrate(record.key)
         except DamagedProduct:
             # The damaged product is made again, then the frame.
             raise
@@ -190,8 +190,8 @@ class Calibration:
         return replace(
             record,
             stamp=atomic_write.stamp_of(self.context.results / record.product),
-            content=done.content,
-            data={**self._data(done), "helps": helps},
+            content=calibrated.content,
+            data={**self._data(calibrated), "helps": helps},
         )
 
     def _calibrate(self, key):
@@ -211,7 +211,7 @@ class Calibration:
             )
             extras = replace(extras, cards=(*extras.cards, *self.shutter.cards))
         chain, readouts = FrameMasters(**uses), self.readouts()
-        done = calibrate_file(
+        calibrated = calibrate_file(
             path,
             context.results / self.group.product,
             chain,
@@ -228,11 +228,11 @@ class Calibration:
             chain,
             readouts,
             hdus=[image.hdu for image in self._images],
-            unit=done.unit,
+            unit=calibrated.unit,
             is_spectrum=bool(grism := self.row.facts["grism"]) and not is_open(grism),
             name=self.group.product,
         )
-        return done, helps
+        return calibrated, helps
 
     @property
     def _images(self):
@@ -271,7 +271,7 @@ class Calibration:
             for image in product_images(geometry, recipe)
         ]
 
-    def _data(self, done):
+    def _data(self, calibrated):
         """Return the entries of the record of a calibrated frame."""
         figures = ("sky", "sky_rms", "sky_predicted")
         return {
@@ -279,8 +279,8 @@ class Calibration:
             "grade": self.grade,
             "reasons": self.reasons,
             "missing": sorted(self.missing),
-            "uncertain": done.uncertain,
-            "unit": done.unit,
-            "images": [{name: image.get(name) for name in figures} for image in done.images],
-            **_saturation_figures(done.images),
+            "uncertain": calibrated.uncertain,
+            "unit": calibrated.unit,
+            "images": [{name: image.get(name) for name in figures} for image in calibrated.images],
+            **_saturation_figures(calibrated.images),
         }

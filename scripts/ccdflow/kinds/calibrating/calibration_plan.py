@@ -82,12 +82,12 @@ class Questions:
             self.of_degrees.clear()
         if seconds not in self.of_exposures:
             number = number_or_none(seconds)
-            asked = tuple([each.of_exposure(number) for each in answers])
-            self.of_exposures[seconds] = self._numbers.setdefault(asked, len(self._numbers))
+            question = tuple([each.of_exposure(number) for each in answers])
+            self.of_exposures[seconds] = self._numbers.setdefault(question, len(self._numbers))
         if degrees not in self.of_degrees:
             numbers = tuple(map(number_or_none, degrees))
-            asked = tuple([each.of_degrees(*numbers) for each in answers])
-            self.of_degrees[degrees] = self._numbers.setdefault(asked, len(self._numbers))
+            question = tuple([each.of_degrees(*numbers) for each in answers])
+            self.of_degrees[degrees] = self._numbers.setdefault(question, len(self._numbers))
         return self.of_exposures[seconds], self.of_degrees[degrees]
 
 
@@ -309,8 +309,8 @@ class FramePlanner:
             if class_ is None:
                 class_ = classes[alike] = self._class(row)
             seconds, degrees, questions = _seconds(values), _degrees(values), class_.questions
-            asked = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
-            chosen = class_.by_questions.get(asked)
+            numbers = questions.of_exposures.get(seconds), questions.of_degrees.get(degrees)
+            chosen = class_.by_questions.get(numbers)
             if chosen is None:
                 chosen = self._choose(row, product, class_, seconds, degrees)
             steps, common = chosen
@@ -321,15 +321,15 @@ class FramePlanner:
             )  # fmt: skip
             key = likewise.key(frame.key, degrees)
             if product in records:
-                more = self._open(product) if common.is_open else {}
-                key = digest([key, more]) if more else key
-                basis = partial(likewise.basis, frame.key, degrees, more)
+                open_entry = self._open(product) if common.is_open else {}
+                key = digest([key, open_entry]) if open_entry else key
+                basis = partial(likewise.basis, frame.key, degrees, open_entry)
             yield product, night, key, frame.product, common.after, basis
 
     def _choose(self, row, product, class_, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's if any."""
-        asked = class_.steps.ask(seconds, degrees)
-        for name in (asked, (*asked, seconds), (*asked, seconds, degrees)):
+        numbers = class_.steps.ask(seconds, degrees)
+        for name in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
             if name in class_.by_questions:
                 return class_.by_questions[name]
         steps = class_.steps.choose(row)
@@ -339,7 +339,7 @@ class FramePlanner:
             common = self._shared_calibration(row, product, class_, steps)
             class_.calibrations[of_steps] = common
         chosen = steps, common
-        class_.by_questions[(*asked, *(seconds, degrees)[: _shared_by(steps)])] = chosen
+        class_.by_questions[(*numbers, *(seconds, degrees)[: _shared_by(steps)])] = chosen
         return chosen
 
     def _open(self, product):
@@ -378,11 +378,11 @@ class FramePlanner:
         # The key holds the masters that are taken, not the runners-up: exposures that differ by a
         # thousandth change only the scale of these. Frames of the same answers, camera and recipe
         # differ in their reduced frame and temperature.
-        taken = [
+        answers = [
             (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
             for answer in answers_of(context, group)
         ]
-        alike = ("calibration", row.camera, row.recipe, row.geometry, *taken)
+        alike = ("calibration", row.camera, row.recipe, row.geometry, *answers)
         alike = (*alike, facts["readmode"], facts["gain"], class_.pixels)
         likewise = context.planned(alike, lambda: Likewise(self._calibration(context, group)))
         return _SharedCalibration(after, likewise, measured_flats.may_change(context, steps))
@@ -406,8 +406,8 @@ class Likewise:
         marked = self._basis_at(self._FRAME, self._DEGREES)
         if measured := self._basis.get("detector"):
             marked["detector"] = self._MEASURED
-        before, _, rest = canonical_text(marked).partition(canonical_text(self._FRAME))
-        self._between, _, self._after = rest.partition(canonical_text(self._DEGREES))
+        before, _, behind_frame = canonical_text(marked).partition(canonical_text(self._FRAME))
+        self._between, _, self._after = behind_frame.partition(canonical_text(self._DEGREES))
         if measured:
             # Most of the text is that of the detector's measurements, before the frame.
             measurements = calibration.group.measurements
@@ -417,7 +417,7 @@ class Likewise:
             before = before.replace(canonical_text(self._MEASURED), text)
         self._copy = hashlib.sha256(f'{before}"'.encode()).copy
 
-    def basis(self, frame, degrees, more):
+    def basis(self, frame, degrees, open_entry):
         """Return the basis of one whose reduced frame has a key.
 
         Parameters
@@ -426,14 +426,14 @@ class Likewise:
             Key of the reduced frame.
         degrees : tuple
             The frame's temperatures as in its header: set point and sensor.
-        more : dict
+        open_entry : dict
             More entries of it.
 
         Returns
         -------
         dict
         """
-        return {**self._basis_at(frame, self._warmer(degrees)), **more}
+        return {**self._basis_at(frame, self._warmer(degrees)), **open_entry}
 
     def _warmer(self, degrees):
         """Return by how many degrees the dark is warmer than a frame, None where unknown."""
@@ -479,5 +479,5 @@ class Likewise:
 
 
 def _at_degrees(how, degrees):
-    kind, scale, lag, _, *rest = how
-    return [kind, scale, lag, degrees, *rest]
+    kind, scale, lag, _, *further_values = how
+    return [kind, scale, lag, degrees, *further_values]

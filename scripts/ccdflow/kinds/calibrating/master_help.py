@@ -173,8 +173,8 @@ def sums_of_effects(records):
         total = totals.setdefault(of, [0, [Decimal(0)] * len(values)])
         total[0] += 1
         total[1] = [
-            _EXACT.add(one, Decimal(str(value)))
-            for one, value in zip(total[1], squares, strict=True)
+            _EXACT.add(exact_sum, Decimal(str(value)))
+            for exact_sum, value in zip(total[1], squares, strict=True)
         ]
     return [[*of, count, list(map(str, sums))] for of, (count, sums) in totals.items()]
 
@@ -186,7 +186,8 @@ def _helps(sums):
         total = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
         total[0] += count
         total[1] = [
-            _EXACT.add(one, Decimal(value)) for one, value in zip(total[1], values, strict=True)
+            _EXACT.add(exact_sum, Decimal(value))
+            for exact_sum, value in zip(total[1], values, strict=True)
         ]
     helps = []
     for (kind, product, unit), (count, values) in sorted(totals.items(), key=_by_kind):
@@ -250,16 +251,16 @@ def lines_on_harm(sums):
     -------
     list of str
     """
-    others = ([entry for entry in part if entry[0] != "dark"] for part in sums)
-    harmful = [master for master in _helps(others) if master.harms]
+    sums_without_darks = ([entry for entry in part if entry[0] != "dark"] for part in sums)
+    harmful = [master for master in _helps(sums_without_darks) if master.harms]
     sentences = [
         f"{master.kind} does harm: {master.product}: {master.words()}; {master.frames}"
         f" frame{'s' * (master.frames != 1)}; more of its frames would help"
         for master in harmful
     ]
     unnamed = len(sentences) - _MOST_LINES
-    more = [f"... and {unnamed} more such masters"] if unnamed > 0 else []
-    return sentences[:_MOST_LINES] + more
+    line_on_unnamed = [f"... and {unnamed} more such masters"] if unnamed > 0 else []
+    return sentences[:_MOST_LINES] + line_on_unnamed
 
 
 def section_on_effects(context, records):
@@ -281,10 +282,10 @@ def section_on_effects(context, records):
     harmful = [master for master in helps if master.harms]
     groups = [g for m in helps if (g := context.groups.get(m.product)) is not None]
     names = master_names(groups)
-    named = ", ".join(_name(master, names) for master in harmful)
+    names_of_harmful = ", ".join(_name(master, names) for master in harmful)
     sentence = (
         f"{len(harmful)} of {len(helps)} masters {'does' if len(harmful) == 1 else 'do'} harm:"
-        f" {named}: more of its frames would help."
+        f" {names_of_harmful}: more of its frames would help."
         if harmful
         else ""
     )

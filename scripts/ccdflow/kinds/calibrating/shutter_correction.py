@@ -120,8 +120,8 @@ class Correction:
     def record(self):
         """The map that is taken; None without a map."""
         records = (self._context.outcome(product) for product in self._group.measurements)
-        own = [r for r in records if r is not None and r.kind == SHUTTER.name]
-        return own[0] if own and own[0].status == ledger.MADE else None
+        maps = [r for r in records if r is not None and r.kind == SHUTTER.name]
+        return maps[0] if maps and maps[0].status == ledger.MADE else None
 
     @property
     def basis(self):

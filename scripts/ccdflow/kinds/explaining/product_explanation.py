@@ -165,8 +165,10 @@ def _reduction(header):
     subtractions = (
         [f"{' and '.join(subtractions)} subtracted"] if subtractions else ["no overscan subtracted"]
     )
-    kept = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
-    return "; ".join(subtractions + ([f"kept {', '.join(kept)}"] if kept else []))
+    trimmed_sections = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
+    return "; ".join(
+        subtractions + ([f"kept {', '.join(trimmed_sections)}"] if trimmed_sections else [])
+    )
 
 
 def step_lines(results, kind, header, chosen):

@@ -123,31 +123,34 @@ def try_master(context, product, master):
     }
     kind = _kind_of(context, master)
     unit = master_windows.first_image_unit(read_units(path))
-    other, cut = master_windows.master_for(
+    master_tried, cut = master_windows.master_for(
         store, kind, master, unit, file=product, name=str(master)
     )
-    scale = _scale(work.row, other, master) if kind == "dark" else 1.0
+    scale = _scale(work.row, master_tried, master) if kind == "dark" else 1.0
     with tempfile.TemporaryDirectory() as folder:
         frames = [
             _calibrate_with(path, Path(folder) / name, work, chain)
             for name, chain in (
                 ("now.fits", FrameMasters(**uses)),
-                ("then.fits", FrameMasters(**{**uses, kind: AppliedMaster(other, scale, cut=cut)})),
+                (
+                    "then.fits",
+                    FrameMasters(**{**uses, kind: AppliedMaster(master_tried, scale, cut=cut)}),
+                ),
             )
         ]
-    (now, done), (then, done_then) = frames
-    noises = [each.images[0].get("sky_rms") or 0.0 for each in (done, done_then)]
-    return WhatIf(now, then, done_then.unit, *noises)
+    (now, calibrated), (then, calibrated_then) = frames
+    noises = [each.images[0].get("sky_rms") or 0.0 for each in (calibrated, calibrated_then)]
+    return WhatIf(now, then, calibrated_then.unit, *noises)
 
 
 def _calibrate_with(path, target, work, chain):
-    done = calibrate_file(
+    calibrated = calibrate_file(
         path, target, chain, work.readouts(),
         limits=DarkLimits(np.inf, np.inf), name=work.group.product,
     )  # fmt: skip
     with fits.open(target, memmap=False) as hdus:
         first = next(hdu for hdu in hdus if hdu.data is not None)
-        return np.asarray(first.data, np.float32), done
+        return np.asarray(first.data, np.float32), calibrated
 
 
 def _kind_of(context, master):

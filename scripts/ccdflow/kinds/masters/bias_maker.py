@@ -36,7 +36,7 @@ class BiasMaker(MasterMaker):
         if recipe.clip is None or recipe.clip_by != "noise":
             return None
         rows, sample = sample_members(members, threads=work.threads)
-        amplifiers = [amplifier_noise(one, work.reduction) for one in image.amplifiers]
+        amplifiers = [amplifier_noise(amplifier, work.reduction) for amplifier in image.amplifiers]
         return measured_noise(
             amplifiers, members[0].shape, rows, sample, light=False, threads=work.threads
         )
@@ -85,7 +85,9 @@ class BiasMaker(MasterMaker):
         """Write the figures of one image, and the noise by which it was clipped."""
         super().write_image_cards(cards, combined, figures, texts, unit)
         if combined.noise is not None:
-            noises = [one.variance_without_light**0.5 for one in combined.noise.amplifiers]
+            noises = [
+                amplifier.variance_without_light**0.5 for amplifier in combined.noise.amplifiers
+            ]
             combined_header.write_clipping_noise_cards(cards, noises, unit)
 
 

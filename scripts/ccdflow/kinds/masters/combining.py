@@ -159,8 +159,8 @@ class CombineWork:
         numpy.ndarray of shape (n, k, nx)
         """
         place = self.place(amplifier)
-        inside = rows_within(combined.sample_rows, place)
-        return combined.sample[:, inside, place.x0 : place.x1]
+        rows = rows_within(combined.sample_rows, place)
+        return combined.sample[:, rows, place.x0 : place.x1]
 
     def hdus(self):
         """Return the `ProductHdu` list of each member, up to that of the last image."""
@@ -216,17 +216,22 @@ def _work_and_data(kind, context, job, members, selection, threads):
     """Return the `CombineWork` of a selection, and the dict of its record's entries."""
     group = context.groups[job.product]
     basis = kind.group_basis(context, group)
-    kept = [members[index] for index in selection.kept]
-    left_out = disagreement.explain_left_out(context, members, kept, selection.left_out)
+    members_kept = [members[index] for index in selection.kept]
+    left_out = disagreement.explain_left_out(context, members, members_kept, selection.left_out)
     data = {
         "group": [group.night, group.camera, list(map(list, group.shared))],
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
-        "members": [file for file, _ in kept],
+        "members": [file for file, _ in members_kept],
         "header": kind.header,
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
     return CombineWork(
-        kind=kind, context=context, record=record, kept=kept, left_out=left_out, threads=threads
+        kind=kind,
+        context=context,
+        record=record,
+        kept=members_kept,
+        left_out=left_out,
+        threads=threads,
     ), data
 
 

@@ -38,7 +38,7 @@ class DarkMaker(ExposedMasterMaker):
         if refusal := selecting.refusal_without_signal(context, members):
             return refusal
         return selecting.select_without_odd_flags(
-            members, lambda good: self._select_alike(context, group, good)
+            members, lambda sound_members: self._select_alike(context, group, sound_members)
         )
 
     def _select_alike(self, context, group, records):
@@ -88,15 +88,15 @@ class DarkMaker(ExposedMasterMaker):
                 if amplifier.name in members.flags:
                     continue
                 place = reduction.region_of(amplifier)
-                inside = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
-                if min(inside.shape[1:]) < BOXES:
+                pixels = sample[:, (rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+                if min(pixels.shape[1:]) < BOXES:
                     continue
                 for frame, entries, (_, record) in zip(
-                    _subtract_pattern(inside), statistics, members.records_of_files, strict=True
+                    _subtract_pattern(pixels), statistics, members.records_of_files, strict=True
                 ):
                     level = record.data.get("levels", {}).get(amplifier.name)
-                    own = frame_statistics(frame, [] if level is None else [level])
-                    entries.append({"amplifier": amplifier.name, **asdict(own)})
+                    figures = frame_statistics(frame, [] if level is None else [level])
+                    entries.append({"amplifier": amplifier.name, **asdict(figures)})
         of_frames = zip(*lost_parts, strict=True)
         lost = [max(of_images, key=lambda lost: lost.part) for of_images in of_frames]
         return statistics, lost, copies

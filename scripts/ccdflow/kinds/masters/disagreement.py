@@ -25,24 +25,29 @@ def two_kinds_in_words(context, members):
         Continues the sentence of the reason; '' where they are not of two kinds.
     """
     figures = [record.data.get("statistics") or [] for _, record in members]
-    kinds = split_populations([as_statistics(own[0]) for own in figures]) if all(figures) else None
+    kinds = (
+        split_populations([as_statistics(figures_of_frame[0]) for figures_of_frame in figures])
+        if all(figures)
+        else None
+    )
     if kinds is None:
         return ""
     headers = [_header(context, record) for _, record in members]
-    one, other = ([headers[index] for index in kind] for kind in kinds)
-    cards = cards_between(one, other)
+    first_headers, second_headers = ([headers[index] for index in kind] for kind in kinds)
+    cards = cards_between(first_headers, second_headers)
     names = ", ".join(members[index][0] for index in kinds[1][:2])
     difference = f"these cards differ: {', '.join(cards)}" if cards else "no card differs"
-    return f"; they are of two kinds, {len(one)} and {len(other)} ({names} ...), and {difference}"
+    counts = f"{len(first_headers)} and {len(second_headers)}"
+    return f"; they are of two kinds, {counts} ({names} ...), and {difference}"
 
 
-def explain_left_out(context, members, kept, left_out):
+def explain_left_out(context, members, members_kept, left_out):
     """Add to the reasons for several left-out frames the cards by which they differ from members.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    members, kept : list of (str, ccdflow.run.ledger.Record)
+    members, members_kept : list of (str, ccdflow.run.ledger.Record)
         All frames of the group, and those that are combined.
     left_out : sequence of ccdflow.detector.member_selection.LeftOut
         Their indices are those of `members`.
@@ -53,12 +58,12 @@ def explain_left_out(context, members, kept, left_out):
         Raw file, and the reason with the cards.
     """
     outs = [(members[out.index][0], out) for out in left_out]
-    if len(outs) < 2 or not kept:
+    if len(outs) < 2 or not members_kept:
         return outs
-    records = [record for _, record in kept], [members[out.index][1] for out in left_out]
+    records = [record for _, record in members_kept], [members[out.index][1] for out in left_out]
     cards = cards_between(*([_header(context, each) for each in side] for side in records))
-    more = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
-    return [(file, replace(out, text=out.text + more)) for file, out in outs]
+    card_words = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
+    return [(file, replace(out, text=out.text + card_words)) for file, out in outs]
 
 
 def _header(context, record):

@@ -40,7 +40,10 @@ class FlatMaker(ExposedMasterMaker):
         if refusal := selecting.refusal_without_signal(context, members):
             return refusal
         return selecting.select_without_odd_flags(
-            members, lambda good: self._select_alike(context, Members(context, group, good))
+            members,
+            lambda sound_members: self._select_alike(
+                context, Members(context, group, sound_members)
+            ),
         )
 
     def _select_alike(self, context, members):
@@ -61,11 +64,11 @@ class FlatMaker(ExposedMasterMaker):
             )
             for frame, part in zip(sample, parts, strict=True)
         ]
-        whole = dark_flat_selection.select_flats(stats)
-        if whole.agrees or None in members.seconds:
-            return whole
+        selection = dark_flat_selection.select_flats(stats)
+        if selection.agrees or None in members.seconds:
+            return selection
         least = context.settings["flat"]["minimum"]
-        return select_flats_of_one_exposure(stats, members.seconds, least) or whole
+        return select_flats_of_one_exposure(stats, members.seconds, least) or selection
 
     def _sample(self, members, image, reduction):
         """Return (numbers of some rows, those of an image of each flat less bias and dark)."""
@@ -214,7 +217,7 @@ def _bias_and_dark(members, image):
 
 def _gain_factors(work):
     """Return {amplifier: its gain over the mean of all}; {} if equal or not all known."""
-    gains = {a.name: a.gain for one in work.images for a in one.amplifiers}
+    gains = {a.name: a.gain for image in work.images for a in image.amplifiers}
     if None in gains.values() or len(set(gains.values())) == 1:
         return {}
     mean = float(np.mean(list(gains.values())))

@@ -72,8 +72,8 @@ def trend_groups(kind, context, night):
     by_night = groups_by_night(kind, context)
     nights = context.lookup((Lookup.NIGHTS_OF_GROUPS, kind.name), lambda: sorted(by_night))
     end = bisect_right(nights, night)
-    shown = nights[max(0, end - TREND_NIGHTS) : end]
-    return [group for other in shown for group in by_night[other]]
+    nights_shown = nights[max(0, end - TREND_NIGHTS) : end]
+    return [group for night_shown in nights_shown for group in by_night[night_shown]]
 
 
 def nights_elsewhere(kind, context, night):
@@ -92,11 +92,11 @@ def nights_elsewhere(kind, context, night):
     """
 
     def make():
-        others = {}
+        nights_by_earlier = {}
         for group in kind.groups(context):
             for earlier in group.nights[:-1]:
-                others.setdefault(earlier, set()).add(group.night_of_page)
-        return others
+                nights_by_earlier.setdefault(earlier, set()).add(group.night_of_page)
+        return nights_by_earlier
 
     return sorted(context.lookup((Lookup.GROUPS_ELSEWHERE, kind.name), make).get(night, ()))
 

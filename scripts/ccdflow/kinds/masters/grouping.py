@@ -46,7 +46,7 @@ def groups_of(kind, context):
             name += "_" + digest([geometry, recipe, shared])[:6]
         product = paths.combined_master(night, name)
         files, nights = tuple(row.file for row in rows), {row.night for row in rows}
-        own = night if night != "all" else max(nights)
+        night_of_steps = night if night != "all" else max(nights)
         groups[product] = Group(
             product=product,
             night=night,
@@ -55,7 +55,7 @@ def groups_of(kind, context):
             files=files,
             nights=tuple(sorted(nights)),
             kind=kind.name,
-            steps=association.steps_of(context, kind.before, rows, own),
+            steps=association.steps_of(context, kind.before, rows, night_of_steps),
         )
     return groups
 
@@ -86,9 +86,11 @@ def _rows_alike(kind, context):
     by_name = {}
     alike = identity.split_by_cards(alike, by, but=kind.split_by_tolerance)
     for (night, camera, shared, *reduction), rows in alike.items():
-        for more, part in kind.split(context, rows):
-            for degrees, own in _split_by_sensor(kind, part):
-                by_name[night, camera, (*shared, *more, *degrees), *reduction] = own
+        for further_values, part in kind.split(context, rows):
+            for degrees, rows_of_part in _split_by_sensor(kind, part):
+                by_name[night, camera, (*shared, *further_values, *degrees), *reduction] = (
+                    rows_of_part
+                )
     return by_name
 
 
@@ -109,8 +111,8 @@ def _split_by_sensor(kind, rows):
         value = number_or_none(row.facts["temperature"])
         parts.setdefault(-1 if value is None else bisect_right(gaps, value), []).append(row)
     for number, part in parts.items():
-        own = [row.facts["temperature"] for row in part]
-        yield (("degrees", f"{median(own):.3g}C" if number >= 0 else "unknown"),), part
+        degrees = [row.facts["temperature"] for row in part]
+        yield (("degrees", f"{median(degrees):.3g}C" if number >= 0 else "unknown"),), part
 
 
 def name_of_group(kind, camera, shared):
@@ -164,9 +166,9 @@ def possible_members(kind, context):
     ]
     copied = copies(rows)
     rows = [row for row in rows if row.file not in copied]
-    here = [row for row in rows if not row.gone]
-    nights = {(row.night, row.camera) for row in here}
-    contents = {row.fingerprint for row in here}
+    rows_of_files = [row for row in rows if not row.gone]
+    nights = {(row.night, row.camera) for row in rows_of_files}
+    contents = {row.fingerprint for row in rows_of_files}
     return [
         row
         for row in rows

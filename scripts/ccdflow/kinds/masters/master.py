@@ -190,15 +190,15 @@ class MasterKind(Kind):
         """Return the noises of detectors, and the cards that tell masters apart."""
         return master_snapshot.kept_of(context, self)
 
-    def restore(self, context, kept):
+    def restore(self, context, noted):
         """Give a context the result of `kept`."""
-        master_snapshot.restore_noises(context, self, kept)
+        master_snapshot.restore_noises(context, self, noted)
 
     def opens(self, context, new):
         """Return no night; raise `NeedsWholePlan` where masters are told apart by other cards."""
-        kept = context.closed.first["kept"][self.name]
+        noted = context.closed.first["kept"][self.name]
         is_new = any(group.kind == self.name for group in new)
-        master_snapshot.check_kept(context, self, kept, is_new=is_new)
+        master_snapshot.check_kept(context, self, noted, is_new=is_new)
         return set()
 
     # -- the job -----------------------------------------------------------------------------------

@@ -31,9 +31,9 @@ def flags_of_members(kind, context, records):
     """
     rows = context.store.rows
     rows_of_type = [row for row in rows.values() if row.facts["type"] == kind.type]
-    for file, other in copies(rows_of_type).items():
+    for file, original in copies(rows_of_type).items():
         if rows[file].status == OK:
-            yield reduced_product(file), f"the same frame as {other}: combined once"
+            yield reduced_product(file), f"the same frame as {original}: combined once"
     # A master that is no longer asked for flags no frame, nor one that was set aside since.
     for record in records if kind.is_enabled(context) else ():
         if context.is_settled(record.product):
@@ -56,26 +56,28 @@ def lines_on_masters(kind, records):
     -------
     list of str
     """
-    one = kind.words[0]
+    singular = kind.words[0]
     made = (record for record in records if record.status == ledger.MADE)
     lists_of_records = [(record.product, *ledger.lists_in(record.data, _LISTS)) for record in made]
     lines = [
-        f"no {one}: {record.product}: {record.reason}"
+        f"no {singular}: {record.product}: {record.reason}"
         for record in records
         if record.status == ledger.REFUSED
     ]
     lines += [
-        f"{one}: {product}: {text}" for product, remarks, _ in lists_of_records for text in remarks
+        f"{singular}: {product}: {text}"
+        for product, remarks, _ in lists_of_records
+        for text in remarks
     ]
     # Of frames that do not agree, the line of the master names the first already.
-    few = [
+    masters_below_minimum = [
         (record.product, *ledger.lists_in(record.data, _LISTS))
         for record in records
         if record.status == ledger.REFUSED and TOO_FEW in record.reason
     ]
     outs = [
-        f"left out of its {one}: {file}: {text}"
-        for _, _, left_out in (*lists_of_records, *few)
+        f"left out of its {singular}: {file}: {text}"
+        for _, _, left_out in (*lists_of_records, *masters_below_minimum)
         for file, text, *_ in left_out
     ]
     lines += outs[:_MOST_LEFT_OUT]

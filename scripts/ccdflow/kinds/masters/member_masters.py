@@ -160,12 +160,12 @@ class Members:
         list of LostPart
             Of each member; 0 where no amplifier has signal.
         """
-        inside = np.zeros(sample.shape[1:], bool)
+        is_inside = np.zeros(sample.shape[1:], bool)
         for amplifier in image.amplifiers:
             if amplifier.name not in self.flags:
                 place = reduction.region_of(amplifier)
-                inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
-        lost, whole = np.isnan(sample) & inside, max(np.count_nonzero(inside), 1)
+                is_inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
+        lost, whole = np.isnan(sample) & is_inside, max(np.count_nonzero(is_inside), 1)
         counts = np.count_nonzero(lost, axis=(1, 2))
         planes = self._planes_without_level(image) or [None] * len(sample)
         return [
@@ -205,11 +205,13 @@ class Members:
 
     def _flaws(self, image, reduction):
         """Return the mask bits of the amplifiers of an image that have no signal, or None."""
-        lost = [amplifier for amplifier in image.amplifiers if amplifier.name in self.flags]
-        if not lost:
+        amplifiers_lost = [
+            amplifier for amplifier in image.amplifiers if amplifier.name in self.flags
+        ]
+        if not amplifiers_lost:
             return None
         flaws = np.zeros(image.shape, np.int16)
-        for amplifier in lost:
+        for amplifier in amplifiers_lost:
             place = reduction.region_of(amplifier)
             flaws[place.slices] = _BITS[self.flags[amplifier.name]]
         return flaws

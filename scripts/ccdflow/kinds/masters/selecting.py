@@ -26,9 +26,9 @@ def select_frames(context, frames, choose):
     if refusal := refusal_without_signal(context, frames):
         return refusal
 
-    def select_alike(good):
-        common = common_flags(good)
-        statistics = [record.data.get("statistics") or [] for _, record in good]
+    def select_alike(sound_frames):
+        common = common_flags(sound_frames)
+        statistics = [record.data.get("statistics") or [] for _, record in sound_frames]
         return select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
 
     return select_without_odd_flags(frames, select_alike)
@@ -40,8 +40,10 @@ def common_flags(frames):
     A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
     """
     flags = [record.data.get("flags", {}) for _, record in frames]
-    first, *others = flags or [{}]
-    return {name: flag for name, flag in first.items() if all(name in each for each in others)}
+    first, *further_flags = flags or [{}]
+    return {
+        name: flag for name, flag in first.items() if all(name in each for each in further_flags)
+    }
 
 
 def select_without_odd_flags(frames, select_alike):
@@ -69,8 +71,10 @@ def select_without_odd_flags(frames, select_alike):
     }
     if not left_out:
         return select_alike(frames)
-    good = [index for index in range(len(frames)) if index not in left_out]
-    return widen_selection(select_alike([frames[index] for index in good]), good, left_out.values())
+    sound_indices = [index for index in range(len(frames)) if index not in left_out]
+    return widen_selection(
+        select_alike([frames[index] for index in sound_indices]), sound_indices, left_out.values()
+    )
 
 
 def widen_selection(selection, indices, left_out):
@@ -88,11 +92,11 @@ def widen_selection(selection, indices, left_out):
     -------
     ccdflow.detector.member_selection.Selection
     """
-    own = (replace(out, index=indices[out.index]) for out in selection.left_out)
+    left_out_of_some = (replace(out, index=indices[out.index]) for out in selection.left_out)
     return replace(
         selection,
         kept=tuple(indices[index] for index in selection.kept),
-        left_out=tuple(sorted((*left_out, *own), key=lambda out: out.index)),
+        left_out=tuple(sorted((*left_out, *left_out_of_some), key=lambda out: out.index)),
     )
 
 

@@ -36,11 +36,11 @@ def summary(context, night, records):
     dict
     """
     rows = context.rows_of(night)
-    good = [row for row in rows if row.status == OK and not row.gone]
+    sound_rows = [row for row in rows if row.status == OK and not row.gone]
     return {
         "statuses": Counter(row.status_and_reason[0] for row in rows),
-        "asked": sum(is_of_enabled_type(row, context.settings) for row in good),
-        "types": Counter(row.facts["type"] for row in good),
+        "asked": sum(is_of_enabled_type(row, context.settings) for row in sound_rows),
+        "types": Counter(row.facts["type"] for row in sound_rows),
         "records": Counter(record.kind for record in records),
         "made": Counter(record.kind for record in records if record.status == ledger.MADE),
         "disk": _disk(records),
@@ -119,7 +119,7 @@ def disk_used(context):
     sizes = _disk(context.ledger.values())
     for night in context.summaries(NAME).values():
         for top, (files, size) in night["disk"].items():
-            own = sizes.setdefault(top, [0, 0])
-            own[0] += files
-            own[1] += size
+            counts = sizes.setdefault(top, [0, 0])
+            counts[0] += files
+            counts[1] += size
     return [[top, *sizes[top]] for top in sorted(sizes, key=lambda top: -sizes[top][1])]

@@ -1,6 +1,6 @@
 """Closed nights: all their products are current, and a note has their facts for other nights.
 
-A run that finds nothing to do leaves, beside its seal, a note of each night: the places of its rows
+A run that finds nothing to do leaves, beside its seal, a note of each night: the ranges of its rows
 and records in the notes of the archive, the groups of its masters, and its part of tables, pages
 and last lines (`ccdflow.kinds.kind.Kind.summary`). While the folders of a night, the settings, the
 profiles and the code are unchanged, the next run need not load its frames: it opens the nights that
@@ -65,13 +65,13 @@ class ClosedNights:
         self.opened, self.products, self.notes = set(), frozenset(), None
         self.changed = frozenset()
         self._columns = columns
-        self._places = {night: place for place, night in enumerate(self.nights)}
+        self._index_of = {night: index for index, night in enumerate(self.nights)}
         self._values, self._parsed, self._groups, self._untaken = {}, {}, {}, {}
         # Equal values are kept once: 30,000 masters have a few cameras and setups.
         self._same = {}
 
     def __contains__(self, night):
-        return night in self._places
+        return night in self._index_of
 
     def is_beside(self, results):
         """Tell whether header values and ledger of a results folder are those it is about."""
@@ -85,7 +85,7 @@ class ClosedNights:
 
     def is_closed(self, night):
         """Tell whether nothing of a night is planned by this run."""
-        return night in self._places and night not in self.opened
+        return night in self._index_of and night not in self.opened
 
     @property
     def closed(self):
@@ -166,10 +166,10 @@ class ClosedNights:
             If a night has none.
         """
         summaries = self.column(_SUMMARY_PREFIX + name)
-        own = {night: summaries[night] for night in self.closed}
-        if None in own.values():
+        summaries_of_closed = {night: summaries[night] for night in self.closed}
+        if None in summaries_of_closed.values():
             raise NeedsWholePlan(f"{name} was not noted of all nights")
-        return own
+        return summaries_of_closed
 
     def groups_of(self, night):
         """Return the groups of the masters of a night."""
@@ -258,15 +258,15 @@ def note_all_nights(context, state):
         remove_closed_nights(context.results)
 
 
-def note_other_places(results, nights, places):
-    """Note other places of the rows and records of all nights.
+def note_other_ranges(results, nights, ranges):
+    """Note other ranges of the rows and records of all nights.
 
     Parameters
     ----------
     results : pathlib.Path
     nights : ClosedNights
         As it was read before the notes were written anew.
-    places : dict of str to (dict of str to list of [int, int])
+    ranges : dict of str to (dict of str to list of [int, int])
         Of the rows and of the records, by night; of records of no single night under ''.
 
     Raises
@@ -274,16 +274,19 @@ def note_other_places(results, nights, places):
     NeedsWholePlan
         If a night is not in the note, or the note is not as it was.
     """
-    if not set().union(*places.values()) <= {"", *nights.nights}:
+    if not set().union(*ranges.values()) <= {"", *nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
     first = {**nights.first, "files": _stamps(results), "since": False, "late": []}
-    first["always"] = places["records"].get("", [])
+    first["always"] = ranges["records"].get("", [])
 
     def columns():
         for name in nights.names:
-            cells, own = nights.cells(name), places.get(name)
-            if own is not None:
-                cells = {night: note_columns.cell(own.get(night, [])) for night in nights.nights}
+            cells, ranges_of_name = nights.cells(name), ranges.get(name)
+            if ranges_of_name is not None:
+                cells = {
+                    night: note_columns.cell(ranges_of_name.get(night, []))
+                    for night in nights.nights
+                }
             yield name, list(cells.values())
 
     path = results / paths.CLOSED_NIGHTS
@@ -316,35 +319,35 @@ class _Homes:
         self.records = {night: [] for night in ("", *self.nights)}
         for product, record in context.ledger.items():
             self.records[self.of_record(product, record.kind)].append(record)
-        self.places = self._places()
+        self.ranges = self._ranges()
 
     def of_record(self, product, kind):
         """Return the night that a product is about alone, '' for none."""
         reach = self._reach[kind]
         try:
             if reach == FRAMES:
-                _, _, rest = product.partition("/")
-                return self._of_product[f"reduced/{rest}"]
+                _, _, path_of_frame = product.partition("/")
+                return self._of_product[f"reduced/{path_of_frame}"]
             if reach == NIGHTS:
                 return self._by_segment[product.split("/")[1]]
         except KeyError:
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
 
-    def _places(self):
-        """Return {"rows", "records"}: {night: places in the notes}; {} beside closed nights."""
+    def _ranges(self):
+        """Return {"rows", "records"}: {night: ranges of the notes}; {} beside closed nights."""
         context = self._context
         if context.closed is not None:
             return {"rows": {}, "records": {}}
         records = context.ledger
-        rows = note_lines.places_of(
+        rows = note_lines.ranges_of(
             context.results / paths.HEADERS, sorted(self.of_row), self.of_row.get
         )
-        places = note_lines.places_of(
+        record_ranges = note_lines.ranges_of(
             context.results / paths.LEDGER, sorted(records),
             lambda product: self.of_record(product, records[product].kind),
         )  # fmt: skip
-        return {"rows": rows, "records": places}
+        return {"rows": rows, "records": record_ranges}
 
 
 def _check(context, homes):
@@ -361,7 +364,7 @@ def _check(context, homes):
 def _first(context, state, homes):
     """Return the first note: what the notes of all nights depend on."""
     before = context.closed
-    always = homes.places["records"].get("", []) if before is None else before.first["always"]
+    always = homes.ranges["records"].get("", []) if before is None else before.first["always"]
     return {
         "form": FORM,
         "files": _stamps(context.results),
@@ -396,8 +399,8 @@ def _note(context, night, homes):
         summaries |= kind.summary(context, night, records)
     combined = context.chain.combined_types
     return {
-        "rows": _places(context, homes, "rows", night),
-        "records": _places(context, homes, "records", night),
+        "rows": _ranges(context, homes, "rows", night),
+        "records": _ranges(context, homes, "records", night),
         "folders": sorted({posixpath.dirname(row.file) for row in rows}),
         "boots": _boots(records),
         "prints": " ".join(row.fingerprint for row in rows if row.facts["type"] in combined),
@@ -411,10 +414,10 @@ def _note(context, night, homes):
     }
 
 
-def _places(context, homes, name, night):
+def _ranges(context, homes, name, night):
     if context.closed is not None and night in context.closed:
         return context.closed.value(name, night)
-    return homes.places[name].get(night, [])
+    return homes.ranges[name].get(night, [])
 
 
 def _group_of(values, steps, known):

@@ -1,7 +1,7 @@
 """The merging of late notes into the notes of an archive, without loading rows or records.
 
 A plan of some nights reads all late notes (`ccdflow.run.late_notes`), and its run writes all of
-them again; of the notes themselves it reads only some places. Many late notes are therefore merged
+them again; of the notes themselves it reads only some ranges. Many late notes are therefore merged
 into the notes: sorted lines into sorted lines, at the speed of a copy.
 """
 
@@ -60,7 +60,7 @@ def merge_late_notes(results):
 
 
 def _merge_all(results, nights):
-    """Merge rows and records, remove the late notes, and note the new places of the nights."""
+    """Merge rows and records, remove the late notes, and note the new ranges of the nights."""
     late = late_notes.read_late_notes(results)
     first = json.loads(notes.first_line(results / paths.HEADERS))
     reader = header_store.RowReader(first)
@@ -69,20 +69,20 @@ def _merge_all(results, nights):
     first["table"] = late_head["table"]
     late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
     homes = _homes_of(nights, "rows", [])
-    places = {"rows": _merge(results / paths.HEADERS, _encode(first), late_rows, homes)}
+    ranges = {"rows": _merge(results / paths.HEADERS, _encode(first), late_rows, homes)}
     homes = _homes_of(nights, "records", nights.first["always"])
-    places["records"] = _merge_records(results / paths.LEDGER, late, homes)
+    ranges["records"] = _merge_records(results / paths.LEDGER, late, homes)
     late_notes.remove_late_notes(results)
-    closed_nights.note_other_places(results, nights, places)
+    closed_nights.note_other_ranges(results, nights, ranges)
 
 
 def _merge_records(path, late, homes):
-    """Merge the records into the ledger; return their places."""
+    """Merge the records into the ledger; return their ranges in the file."""
     first = json.loads(notes.first_line(path))
     bases = first["bases"]
-    known = {ledger.canonical(basis): place for place, basis in enumerate(bases)}
+    known = {ledger.canonical(basis): index for index, basis in enumerate(bases)}
 
-    def place(text):
+    def index_of_common(text):
         if text not in known:
             known[text] = len(bases)
             bases.append(json.loads(text))
@@ -90,8 +90,8 @@ def _merge_records(path, late, homes):
 
     new = {}
     for line in late.records:
-        name, *rest = ledger.line_among(line, place)
-        new[name] = tuple(rest)
+        name, *fields = ledger.line_among(line, index_of_common)
+        new[name] = tuple(fields)
     gone = dict.fromkeys(late.first["records"]["removed"], (None, ""))
     return _merge(path, _encode(first), gone | new, homes)
 
@@ -110,28 +110,28 @@ def _homes_of(nights, column, always):
 
 
 @dataclass
-class _Placed:
-    """Lines as they are written, and the places that they get.
+class _Positioned:
+    """Lines as they are written, and the ranges of the file that they get.
 
     Attributes
     ----------
     at : int
         Where the next line begins.
-    places : dict of str to list of [int, int]
+    ranges : dict of str to list of [int, int]
         By home.
     """
 
     at: int
-    places: dict[str, list[list[int]]] = field(default_factory=dict)
+    ranges: dict[str, list[list[int]]] = field(default_factory=dict)
     _last: str | None = None
 
     def put(self, line, home):
-        """Note the place of a line, and return the line."""
-        places, length = self.places.setdefault(home, []), len(line.encode()) + 1
-        if home == self._last and places:
-            places[-1][1] += length
+        """Note the range of a line, and return the line."""
+        ranges, length = self.ranges.setdefault(home, []), len(line.encode()) + 1
+        if home == self._last and ranges:
+            ranges[-1][1] += length
         else:
-            places.append([self.at, length])
+            ranges.append([self.at, length])
         self._last, self.at = home, self.at + length
         return line
 
@@ -152,24 +152,24 @@ def _merge(path, head, late, homes):
     Returns
     -------
     dict of str to list of [int, int]
-        The places of the lines by home.
+        The ranges of the lines by home.
 
     Raises
     ------
     NeedsWholePlan
         If a line belongs nowhere.
     """
-    placed = _Placed(notes.START + len(head.encode()) + 1)
-    kept = ((n, line, home) for n, line, home in _lines(path, homes) if n not in late)
+    positioned = _Positioned(notes.START + len(head.encode()) + 1)
+    earlier_lines = ((n, line, home) for n, line, home in _lines(path, homes) if n not in late)
     new = ((name, *late[name]) for name in sorted(late) if late[name][0] is not None)
 
     def lines():
         yield head
-        for _, line, home in merge(kept, new):
-            yield placed.put(line, home)
+        for _, line, home in merge(earlier_lines, new):
+            yield positioned.put(line, home)
 
     notes.write_checked(path, lines())
-    return placed.places
+    return positioned.ranges
 
 
 def _lines(path, homes):

@@ -72,8 +72,8 @@ class NightNotes:
     def rows(self, night):
         """Return {file: row} of a night."""
         if night not in self._rows:
-            places = self.nights.value("rows", night) or []
-            rows = map(self._store.row, self._lines[paths.HEADERS].at(places))
+            ranges = self.nights.value("rows", night) or []
+            rows = map(self._store.row, self._lines[paths.HEADERS].at(ranges))
             by_file = {row.file: row for row in rows if row.file not in self._late_rows}
             if any(row.night != night for row in by_file.values()):
                 raise NeedsWholePlan(f"the rows of {night} are not where they were")
@@ -84,9 +84,9 @@ class NightNotes:
     def records(self, night):
         """Return {product: record} of a night; '' gives the records of no single night."""
         if night not in self._records:
-            own = self.nights.first["always"]
-            places = own if not night else self.nights.value("records", night) or []
-            records = map(self._ledger.record, self._lines[paths.LEDGER].at(places))
+            always = self.nights.first["always"]
+            ranges = always if not night else self.nights.value("records", night) or []
+            records = map(self._ledger.record, self._lines[paths.LEDGER].at(ranges))
             by_product = {
                 r.product: r
                 for r in records

@@ -1,6 +1,6 @@
-"""Lines of an archive's notes, read at their places: the rows and records of a few nights.
+"""Lines of an archive's notes, read at their ranges: the rows and records of a few nights.
 
-The places are noted when nothing is to be done (`ccdflow.run.nights.closed_nights`). They hold as
+The ranges are noted when nothing is to be done (`ccdflow.run.nights.closed_nights`). They hold as
 long as the files of the notes are the same.
 """
 
@@ -16,7 +16,7 @@ class NeedsWholePlan(Exception):
 
 
 class NoteLines:
-    """A file of notes that is read in places.
+    """A file of notes that is read in ranges.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ class NoteLines:
     def __init__(self, path):
         self._path = path
 
-    def at(self, places):
-        """Return the lines at some places.
+    def at(self, ranges):
+        """Return the lines of some ranges.
 
         Parameters
         ----------
-        places : list of (int, int)
+        ranges : list of (int, int)
             Offset and length of whole lines.
 
         Returns
@@ -45,15 +45,15 @@ class NoteLines:
         """
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
-                texts = [os.pread(file.fileno(), length, start) for start, length in places]
+                texts = [os.pread(file.fileno(), length, start) for start, length in ranges]
         except OSError as error:
             raise NeedsWholePlan(str(error)) from None
-        if any(len(text) != length for text, (_, length) in zip(texts, places, strict=True)):
+        if any(len(text) != length for text, (_, length) in zip(texts, ranges, strict=True)):
             raise NeedsWholePlan(f"{self._path} is shorter than it was")
         return b"".join(texts).decode().split("\n")[:-1]
 
 
-def places_of(path, names, homes):
+def ranges_of(path, names, homes):
     """Return where the lines of a file of notes are, by where they belong.
 
     Parameters
@@ -74,17 +74,17 @@ def places_of(path, names, homes):
     NeedsWholePlan
         If the file has other lines.
     """
-    places_by_home, last, end = {}, None, 0
-    lines = notes.places_of_lines(path)
+    ranges_by_home, last, end = {}, None, 0
+    lines = notes.ranges_of_lines(path)
     next(lines, None)
     for name, (start, length) in zip(names, lines, strict=True):
         home = homes(name)
-        places = places_by_home.setdefault(home, [])
-        if home == last and places:
-            places[-1][1] += length
+        ranges = ranges_by_home.setdefault(home, [])
+        if home == last and ranges:
+            ranges[-1][1] += length
         else:
-            places.append([start, length])
+            ranges.append([start, length])
         last, end = home, start + length
     if end and end != os.path.getsize(path):  # noqa: PTH202
         raise NeedsWholePlan(f"{path} has more lines than it should have")
-    return places_by_home
+    return ranges_by_home

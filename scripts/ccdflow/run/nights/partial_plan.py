@@ -42,7 +42,7 @@ from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 _ROUNDS = 5
 
 
-def plan_changed_nights(settings, reading, chain, state, *, cores, progress, made=None):
+def plan_changed_nights(settings, reading, chain, archive_state, *, cores, progress, made=None):
     """Plan the nights that are to be opened.
 
     Parameters
@@ -50,7 +50,7 @@ def plan_changed_nights(settings, reading, chain, state, *, cores, progress, mad
     settings : dict
     reading : ccdflow.run.rawframes.inventory.Settings
     chain : ccdflow.kinds.kind.Chain
-    state : ccdflow.run.seal.State
+    archive_state : ccdflow.run.seal.State
         Of the archive as it is now.
     cores : int
     progress : callable or None
@@ -70,23 +70,23 @@ def plan_changed_nights(settings, reading, chain, state, *, cores, progress, mad
         If the whole archive has to be planned.
     """
     results = Path(settings["results"])
-    if reading.is_folding or not state:
+    if reading.is_folding or not archive_state:
         raise NeedsWholePlan("names of files are not all alike")
     nights = closed_nights.read_closed_nights(results)
-    if nights.first["general"] != state.general:
+    if nights.first["general"] != archive_state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
     known = nights.notes = NightNotes(results, nights)
     if atomic_write.stamp_of(results / paths.INVENTORY) != known.table:
         raise NeedsWholePlan("the table is not as it was written")
-    changes = _Changes(settings, state, nights, known)
+    changes = _Changes(settings, archive_state, nights, known)
     opened = changes.nights()
     nights.changed = frozenset(opened)
     for _ in range(_ROUNDS):
         opening = _Opening(settings, reading, chain, known, changes, made)
-        opened_plan, more = opening.plan(opened, cores=cores, progress=progress)
-        if not more:
+        opened_plan, further_nights = opening.plan(opened, cores=cores, progress=progress)
+        if not further_nights:
             return opened_plan, opening.files
-        opened |= more
+        opened |= further_nights
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
 
 
@@ -105,9 +105,9 @@ class _Changes:
     notes : NightNotes
     """
 
-    def __init__(self, settings, state, nights, notes):
+    def __init__(self, settings, archive_state, nights, notes):
         self._raw, self._notes, self._nights = Path(settings["raw"]), notes, nights
-        before, now = nights.first["folders"], state.folders
+        before, now = nights.first["folders"], archive_state.folders
         self.folders = {
             name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
         }
@@ -136,7 +136,7 @@ class _Changes:
         nights = self._nights.nights
         # Products made shortly before the machine stopped may not be on the disk.
         boots = self._nights.column("boots").items()
-        changed = {night for night, own in boots if _is_doubted(own)}
+        changed = {night for night, boots_of_night in boots if _is_doubted(boots_of_night)}
         # A run tells of the last night; nights of which the notes are new were never closed.
         changed |= {max(nights), *(self._notes.new_nights)}
         for folder in self.raw:
@@ -221,19 +221,19 @@ class _Opening:
         if not nights.closed:
             raise NeedsWholePlan("no night is closed")
         store, records = self._store(opened), OpenLedger(self._notes, sorted(opened))
-        taken = self._take_in(store, records)
+        records_taken = self._take_in(store, records)
         inventory.update(
             store, self._reading, only=self._changes.stamps, cores=cores, progress=progress
         )
         rows = dict(store.rows)
-        more = {row.night for row in rows.values() if nights.is_closed(row.night)}
-        if more:
-            return None, more
+        further_nights = {row.night for row in rows.values() if nights.is_closed(row.night)}
+        if further_nights:
+            return None, further_nights
         if any(row.gone for row in rows.values()):
             raise NeedsWholePlan("a raw file is missing")
         self._changes.check(rows)
         context = self._context(store, records)
-        self._check_homes(context, taken)
+        self._check_homes(context, records_taken)
         opened_plan = plan.make_plan(
             context, stamps=ProductStamps(context.results, self._changes.products)
         )
@@ -253,10 +253,10 @@ class _Opening:
         take_aside(store, unmade)
         return changed_values(records, before)
 
-    def _check_homes(self, context, taken):
+    def _check_homes(self, context, records):
         """Raise `NeedsWholePlan` where a record is not of an open night."""
         home = home_of_record(context)
-        for record in taken.values():
+        for record in records.values():
             try:
                 night = home(record)
             except KeyError:

@@ -163,13 +163,13 @@ class RowReader:
 
     def row(self, line):
         """Return the row of a line."""
-        file, stamp, values, *rest = _decode(line)[0]
+        file, stamp, values, *further_fields = _decode(line)[0]
         facts = (
             Facts(values)
             if self._is_same
             else Facts.of(dict(zip(self._names, values, strict=True)))
         )
-        return Row(file, OLDER if self.is_older else tuple(stamp), facts, *rest)
+        return Row(file, OLDER if self.is_older else tuple(stamp), facts, *further_fields)
 
 
 def line_of_row(row):
@@ -200,9 +200,9 @@ def save_store(results, store):
         store.table = atomic_write.stamp_of(path)
     if unchanged and store.table == before and not store.is_scattered:
         return
-    used = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
+    names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
-    shared = {name: value for name, value in sorted(store.shared.items()) if name in used}
+    shared = {name: value for name, value in sorted(store.shared.items()) if name in names_in_use}
     first = {"reading": READING, "table": store.table, "facts": FACTS, "shared": shared}
     first["form"] = TABLE
     notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(first)], rows))
@@ -210,5 +210,7 @@ def save_store(results, store):
     store.saved = dict(store.rows)
 
 
-def _same(rows, others):
-    return len(rows) == len(others) and all(others.get(name) is row for name, row in rows.items())
+def _same(rows, saved_rows):
+    return len(rows) == len(saved_rows) and all(
+        saved_rows.get(name) is row for name, row in rows.items()
+    )

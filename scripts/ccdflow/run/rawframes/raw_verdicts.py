@@ -65,12 +65,12 @@ def mark_gone(store, records, gone, results):
     """
     unreadable = [file for file, row in store.rows.items() if row.gone and file not in set(gone)]
     missing = {*gone, *unreadable}
-    here = {paths.reduced_frame(file) for file in store.rows if file not in missing}
+    products_of_files = {paths.reduced_frame(file) for file in store.rows if file not in missing}
     folders = [file for file in store.rows if file.endswith("/") and file not in missing]
     blocked = _blocked_by(store, missing) if missing else None
     for file in sorted(missing):
         row, product = store.rows[file], paths.reduced_frame(file)
-        has_product = product not in here and _may_be_there(results / product)
+        has_product = product not in products_of_files and _may_be_there(results / product)
         if file in unreadable:
             if not has_product:
                 store.rows[file] = unreadable_row(row)
@@ -80,7 +80,7 @@ def mark_gone(store, records, gone, results):
                 store.rows[file] = replace(row, gone=why, stamp=row.stamp or _NO_STAMP)
         else:
             del store.rows[file]
-        if not has_product and product not in here:
+        if not has_product and product not in products_of_files:
             records.pop(product, None)
 
 

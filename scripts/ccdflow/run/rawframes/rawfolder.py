@@ -202,12 +202,12 @@ class _Walk:
     def is_of_kernel(self, prefix, status, link):
         """Tell whether a folder is one of the kernel's own trees; note the problem."""
         if mount_point := self.systems.get(status.st_dev):
-            what = (
+            problem = (
                 f"leads into {mount_point}; {_REMOVE}"
                 if link
                 else f"is a part of {mount_point}; {_UNMOUNT}"
             )
-            self.problems[link or prefix] = what
+            self.problems[link or prefix] = problem
         return bool(mount_point)
 
     def is_too_much(self, above, link):
@@ -241,8 +241,8 @@ class _Walk:
         if is_link and self.is_of_results(entry.path):
             self.problems[f"{name}/"] = f"leads into the results folder; {_REMOVE}"
         elif is_folder:
-            own = link or (f"{name}/" if is_link else "")
-            self.open.append((f"{name}/", above, own))
+            link_of_folder = link or (f"{name}/" if is_link else "")
+            self.open.append((f"{name}/", above, link_of_folder))
         elif paths.is_raw_name(entry.name):
             self.stamps[name] = atomic_write.stamp_of(entry)
 

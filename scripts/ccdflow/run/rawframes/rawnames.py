@@ -71,15 +71,15 @@ def refuse_twins(store, new_files):
     by_product = {}
     for file in new_files:
         by_product.setdefault(paths.reduced_frame(file), []).append(file)
-    inside = _folders(new_files)
+    files_by_folder = _folders(new_files)
     for product, files in by_product.items():
         for file in files:
-            others = [other for other in files if other != file]
-            if product in inside:
-                others.append(f"the folder of {inside[product]}")
+            twins = [twin for twin in files if twin != file]
+            if product in files_by_folder:
+                twins.append(f"the folder of {files_by_folder[product]}")
             row = store.rows[file]
-            if others and row.status != ARRIVING:
-                reason = f"{TWIN} {', '.join(others)}; move one of them out of the raw folder"
+            if twins and row.status != ARRIVING:
+                reason = f"{TWIN} {', '.join(twins)}; move one of them out of the raw folder"
                 store.rows[file] = _row_set_aside(row, reason)
 
 
@@ -106,8 +106,8 @@ def refuse_spellings(store, new_files):
                 break
 
 
-def _refuse_spelling(store, file, other, *, is_file):
-    for name, beside in ((file, other), (other, file)) if is_file else ((file, other),):
+def _refuse_spelling(store, file, twin, *, is_file):
+    for name, beside in ((file, twin), (twin, file)) if is_file else ((file, twin),):
         row = store.rows[name]
         if row.status != ARRIVING:
             reason = (
@@ -140,13 +140,13 @@ def is_folding(results):
 
 def _folders(files):
     """Return {folder of products: the first file whose product is below it}."""
-    first, inside = {}, {}
+    first, files_by_folder = {}, {}
     for file in files:
         first.setdefault(file.rpartition("/")[0], file)
     for file in first.values():
         for folder in PurePosixPath(paths.reduced_frame(file)).parents:
-            inside.setdefault(str(folder), file)
-    return inside
+            files_by_folder.setdefault(str(folder), file)
+    return files_by_folder
 
 
 def copies(rows):
@@ -164,12 +164,12 @@ def copies(rows):
     dict of str to str
     """
     first, copied = {}, {}
-    here = [row for row in sorted(rows, key=lambda row: row.file) if not row.gone]
-    for row in here:
+    rows_of_files = [row for row in sorted(rows, key=lambda row: row.file) if not row.gone]
+    for row in rows_of_files:
         if row.status == OK:
             first.setdefault(row.fingerprint, row.file)
-    for row in here:
-        other = first.get(row.fingerprint, row.file)
-        if other != row.file:
-            copied[row.file] = other
+    for row in rows_of_files:
+        first_file = first.get(row.fingerprint, row.file)
+        if first_file != row.file:
+            copied[row.file] = first_file
     return copied

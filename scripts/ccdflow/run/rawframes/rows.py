@@ -217,8 +217,8 @@ def plain_row(row):
 
 def row_of(values):
     """Return the row that `plain_row` made plain values of."""
-    file, stamp, facts, *own = values
-    return Row(file, tuple(stamp), Facts(facts), *own)
+    file, stamp, facts, *further_fields = values
+    return Row(file, tuple(stamp), Facts(facts), *further_fields)
 
 
 def row_with_shared_texts(values, texts):
@@ -235,9 +235,9 @@ def row_with_shared_texts(values, texts):
     -------
     Row
     """
-    same, (file, stamp, facts, *own) = texts.setdefault, values
-    facts = [same(value, value) if type(value) is str else value for value in facts]
-    return Row(file, tuple(stamp), Facts(facts), *map(same, own, own))
+    shared, (file, stamp, facts, *further_fields) = texts.setdefault, values
+    facts = [shared(value, value) if type(value) is str else value for value in facts]
+    return Row(file, tuple(stamp), Facts(facts), *map(shared, further_fields, further_fields))
 
 
 def unread_row(file, stamp=(), basis=""):

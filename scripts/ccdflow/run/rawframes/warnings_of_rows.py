@@ -16,13 +16,13 @@ MOST_LINES = 12
 _FOUND = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 
 
-def warning_lines(store, *, most=MOST_LINES):
+def warning_lines(store, *, most_lines=MOST_LINES):
     """Return a line for each kind of warning, how many frames have it and the first of them.
 
     Parameters
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
-    most : int
+    most_lines : int
         Kinds that are named; the rest are counted.
 
     Returns
@@ -39,16 +39,16 @@ def warning_lines(store, *, most=MOST_LINES):
         for text in warnings.splitlines():
             kinds.setdefault(_FOUND.sub("", text), []).append((file, text))
     ranked = sorted(kinds.values(), key=lambda members: -len(members))
-    lines = [_line(members) for members in ranked[:most]]
-    if len(ranked) > most:
-        lines.append(f"... and {len(ranked) - most} more kinds of warnings, see the table")
+    lines = [_line(members) for members in ranked[:most_lines]]
+    if len(ranked) > most_lines:
+        lines.append(f"... and {len(ranked) - most_lines} more kinds of warnings, see the table")
     return [*lines, *_line_on_undated(store)]
 
 
 def _line(entries):
     file, text = entries[0]
-    many = f" ({len(entries)} frames, the first of them)" if len(entries) > 1 else ""
-    return f"warning: {file}: {text}{many}"
+    how_many = f" ({len(entries)} frames, the first of them)" if len(entries) > 1 else ""
+    return f"warning: {file}: {text}{how_many}"
 
 
 def _line_on_undated(store):

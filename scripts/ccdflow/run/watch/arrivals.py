@@ -113,8 +113,8 @@ class Events:
             prefix, above = open_.pop()
             path = self.raw / prefix
             try:
-                here = path.stat()
-                if (here.st_dev, here.st_ino) in above:
+                status = path.stat()
+                if (status.st_dev, status.st_ino) in above:
                     continue
                 number = self._inotify.add_watch(path, _WANTED)
                 if len(self._folders) > _MOST_FOLDERS:
@@ -127,7 +127,7 @@ class Events:
                 if strict:
                     raise
                 continue
-            above = (*above, (here.st_dev, here.st_ino))
+            above = (*above, (status.st_dev, status.st_ino))
             open_ += [(f"{prefix}{e.name}/", above) for e in entries if rawfolder.is_folder(e)]
 
     def news(self, seconds):

@@ -102,8 +102,8 @@ class Looks:
         readable, raw = {}, Path(self._raw)
         for file, stamp in files.items():
             name = f"read {file}"
-            away = self._patience.hanging
-            if len(away) >= _MOST_AWAY and name not in away:
+            hanging = self._patience.hanging
+            if len(hanging) >= _MOST_AWAY and name not in hanging:
                 # More of them would tell nothing new.
                 continue
             try:

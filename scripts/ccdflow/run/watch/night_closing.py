@@ -39,8 +39,10 @@ def close_nights(session):
     context, rows = session.context, session.context.store.rows.values()
     if session.archive_state is None or session.unmoved or context.unreadable:
         return False
-    done, open_ = _done(session)
-    if not done or sum(row.night in done for row in rows) < _LEAST_CLOSED_SHARE * len(rows):
+    done_nights, open_nights = _done(session)
+    if not done_nights or sum(row.night in done_nights for row in rows) < _LEAST_CLOSED_SHARE * len(
+        rows
+    ):
         return False
     try:
         again = partial_plan.plan_again(context)
@@ -49,8 +51,8 @@ def close_nights(session):
     masters = {kind.name for kind in context.chain if kind.reach == MASTERS}
     if again.of_kind(*masters) or again.retire or again.older_headers:
         return False
-    open_ |= {job.night for job in again.jobs.values()}
-    unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_}
+    open_nights |= {job.night for job in again.jobs.values()}
+    unsound = {f"raw/{posixpath.dirname(row.file)}" for row in rows if row.night in open_nights}
     # No folder has the empty hash, and a removed folder has no hash: the next plan opens these
     # nights.
     folders = {**session.archive_state.folders, **dict.fromkeys(unsound, "")}

@@ -201,21 +201,28 @@ class WarmState:
             If they may change products of others: nothing has been changed then.
         """
         rows, read = self._read(new_frames)
-        good = self._good_rows(rows)
-        light = [row for row in good if row.facts["type"] not in self.context.chain.combined_types]
-        if light and (self.leaves_masters or len(light) < len(good)):
+        sound_rows = self._good_rows(rows)
+        light_rows = [
+            row for row in sound_rows if row.facts["type"] not in self.context.chain.combined_types
+        ]
+        if light_rows and (self.leaves_masters or len(light_rows) < len(sound_rows)):
             raise NeedsWholePlan
         self._take(rows, read)
-        shown = owed | {row.night for row in light}
+        nights_of_light = owed | {row.night for row in light_rows}
         # All frames of a night whose page is planned have to be in the context.
-        nights = shown | {row.night for row in good} if shown and draws else set()
+        nights = (
+            nights_of_light | {row.night for row in sound_rows}
+            if nights_of_light and draws
+            else set()
+        )
         part = ShortPlan(
-            self._context(nights, good), rows=rows, leaves_masters=len(light) < len(good),
-            put_off=set() if draws else set(shown),
+            self._context(nights, sound_rows), rows=rows,
+            leaves_masters=len(light_rows) < len(sound_rows),
+            put_off=set() if draws else set(nights_of_light),
         )  # fmt: skip
         stamps = ProductStamps(part.context.results)
         planner = Planner(Planning.of(part.context), stamps, set(), frozenset())
-        for kind in _kinds_of(part.context.chain, light, nights):
+        for kind in _kinds_of(part.context.chain, light_rows, nights):
             kind.plan(planner)
         part.jobs = list(part.context.jobs.values())
         self.leaves_masters |= part.leaves_masters
@@ -271,19 +278,19 @@ class WarmState:
     def _context(self, nights, rows):
         """Return the context of some nights; of other nights only the frames given are in it."""
         everything = self.context
-        own = {row.file: row for row in rows}
+        rows_by_file = {row.file: row for row in rows}
         for night in nights:
-            own |= self._rows[night]
+            rows_by_file |= self._rows[night]
         by_night = {}
-        for file in sorted(own):
-            by_night.setdefault(own[file].night, []).append(own[file])
+        for file in sorted(rows_by_file):
+            by_night.setdefault(rows_by_file[file].night, []).append(rows_by_file[file])
         groups = {}
         for night in nights:
             groups |= self._groups.setdefault(night, {})
         by_product = _ByProduct(self._files, everything.store.rows)
         return replace(
             everything,
-            store=replace(everything.store, rows=PartOfAll(own, everything.store.rows)),
+            store=replace(everything.store, rows=PartOfAll(rows_by_file, everything.store.rows)),
             ledger=PartOfAll({}, everything.ledger),
             groups=PartOfAll(groups, everything.groups),
             jobs={},
