@@ -141,7 +141,7 @@ def smooth_light(sampled, sample, ny):
 
 
 def scatter(values):
-    """Return standard deviation and number of the values, any shape, within five sigma of their mean."""
+    """Return standard deviation and number of values, any shape, within five sigma of the mean."""
     values = values[np.isfinite(values)]
     if values.size < 2:
         return np.nan, 0
