@@ -41,6 +41,6 @@ def test_a_decision_tells_problem_decision_cost_and_alternatives():
     assert len(decisions) > 20
     for path in decisions:
         text = path.read_text("utf-8")
-        found = re.findall(rf"^\*\*({'|'.join(PARTS)})\b", text, re.MULTILINE)
-        assert found == PARTS, path.name
+        parts = re.findall(rf"^\*\*({'|'.join(PARTS)})\b", text, re.MULTILINE)
+        assert parts == PARTS, path.name
         assert f"(decisions/{path.name})" in ARCHITECTURE, path.name

@@ -41,7 +41,7 @@ class Buffers:
         return self._scratch[:, : count * self._width]
 
     def add(self, reduced):
-        """Add reduced pixels to their checksum."""
+        """Add reduced pixels, of any shape, to their checksum."""
         self.words += int(reduced.reshape(-1).view(np.uint32).sum(dtype=np.uint64))
 
 

@@ -60,7 +60,7 @@ class SparseMask:
         return self.index.nbytes + self.value.nbytes
 
     def cut(self, region):
-        """Return the mask of a `ccdflow.camera.sections.Region`."""
+        """Return the mask of a `ccdflow.camera.sections.Region`, counted from its corner."""
         y, x = np.divmod(self.index, self.width)
         inside = (y >= region.y0) & (y < region.y1) & (x >= region.x0) & (x < region.x1)
         width = region.x1 - region.x0

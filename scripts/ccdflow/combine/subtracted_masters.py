@@ -162,7 +162,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
 
 
 def mask_of_combined(combined):
-    """Return the mask of a combined image, int16: no-data pixels, and bits of all members."""
+    """Return the mask of a combined image, (ny, nx) int16: no data, and the bits of all members."""
     shape = combined.image.shape
     mask = np.zeros(shape, np.int16) if combined.mask is None else combined.mask.copy()
     if combined.empty:

@@ -158,7 +158,7 @@ class CleanImage:
     level: float
 
     def means(self, axis):
-        """Return the means along an axis; NaN where no pixel is good."""
+        """Return the means along an axis, (nx,) or (ny,); NaN where no pixel is good."""
         with np.errstate(invalid="ignore"):
             count = np.count_nonzero(self.good, axis=axis)
             return self.values.sum(axis=axis, dtype=np.float64) / count
@@ -205,7 +205,7 @@ class CleanImage:
 
 
 def without_outliers(image):
-    """Return the `CleanImage` of the pixels within 5 sigma of their column's median."""
+    """Return the `CleanImage` of (ny, nx): the pixels within 5 sigma of their column's median."""
     if np.isfinite(image).all():
         profile = _column_medians(image)
     else:

@@ -75,7 +75,7 @@ def sampling_steps(data):
 
 
 def count_not_finite(stored):
-    """Return how many stored pixels are NaN or infinite: none of whole numbers."""
+    """Return how many stored pixels, of any shape, are NaN or infinite: none of whole numbers."""
     return int(np.count_nonzero(~np.isfinite(stored))) if stored.dtype.kind == "f" else 0
 
 

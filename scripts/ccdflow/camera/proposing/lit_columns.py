@@ -195,7 +195,7 @@ def without_drift(image, strip, read_noise):
 
 
 def fill_with_medians(image):
-    """Return float32 pixels; the median of its column replaces a pixel that is not finite."""
+    """Return (ny, nx) float32: the median of its column replaces a pixel that is not finite."""
     image = np.array(image, dtype=np.float32)
     is_missing = ~np.isfinite(image)
     if is_missing.any():
@@ -223,7 +223,7 @@ def column_means(image):
 
 
 def quietest_noise(noises):
-    """Return the noise of the quietest columns side by side; one alone is so by chance, or dead."""
+    """Return the noise, adu, of the quietest of (columns,) side by side: one alone may be dead."""
     windows = np.lib.stride_tricks.sliding_window_view(noises, min(_SIDE_BY_SIDE, len(noises)))
     return max(float(np.median(windows, axis=1).min()), LEAST_NOISE)
 

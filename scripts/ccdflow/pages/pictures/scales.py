@@ -99,7 +99,7 @@ class Linear:
         return cls(low, high) if high - low > least else cls(low - 0.5, high + 0.5)
 
     def place(self, values):
-        """Return where values lie: 0 at the lower end, 1 at the upper."""
+        """Return the places of values, of any shape: 0 at the lower end, 1 at the upper."""
         return (values - self.low) / (self.high - self.low)
 
     def ticks(self, most=6):
@@ -139,7 +139,7 @@ class Asinh:
         return cls(float(centre), width, max(least, float(centre) - 10 * width), most)
 
     def place(self, values):
-        """Return where values lie: 0 at the lower end, 1 at the upper."""
+        """Return the places of values, of any shape: 0 at the lower end, 1 at the upper."""
         ends = self._bent(np.array([self.low, self.high]))
         return (self._bent(values) - ends[0]) / (ends[1] - ends[0])
 

@@ -86,7 +86,7 @@ class ExpectedMask:
         self.may[place][where if possible is None else where | possible] |= bit
 
     def check(self, mask):
-        """Raise unless a mask has all bits that it must have, and none that it may not."""
+        """Raise unless a mask (ny, nx) has the bits that it must have, and none that it may not."""
         wrong = ((mask & self.must) != self.must) | ((mask & ~self.may) != 0)
         if count := int(np.count_nonzero(wrong)):
             bits = int(np.bitwise_or.reduce((mask[wrong] ^ self.must[wrong]) & ~(

@@ -388,7 +388,7 @@ def check_saturation(header, image, reduced):
 
 
 def smooth_of(image):
-    """Return the `ccdflow.verify.detector.photon_light.SmoothLight` of an image."""
+    """Return the `ccdflow.verify.detector.photon_light.SmoothLight` of an image (ny, nx)."""
     rows = np.concatenate(photon_light.tiles(len(image.reduced))[1])
     return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
 

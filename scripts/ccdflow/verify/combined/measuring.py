@@ -88,7 +88,7 @@ def some_rows(frames):
 
 
 def finite_median(values):
-    """Return the median of the first axis, NaN left out: `numpy.nanmedian` is ten times slower."""
+    """Return the median of (n, ...) without NaN: (...). `numpy.nanmedian` is ten times slower."""
     return np.nanmedian(values, axis=0) if np.isnan(values).any() else np.median(values, axis=0)
 
 
@@ -141,7 +141,7 @@ def smooth_light(sampled, sample, ny):
 
 
 def scatter(values):
-    """Return standard deviation and number of values within five sigma of their mean."""
+    """Return standard deviation and number of values, any shape, within five sigma of the mean."""
     values = values[np.isfinite(values)]
     if values.size < 2:
         return np.nan, 0
@@ -160,7 +160,7 @@ def scatter(values):
 
 
 def white_scatter(image):
-    """Return the scatter of an image about the means of its rows."""
+    """Return the scatter of an image (ny, nx) about the means of its rows."""
     sigma, _ = scatter(image)
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -177,7 +177,7 @@ def read_noise_of_pairs(frames):
 
 
 def pair_noise(frames):
-    """Return the noise of a value from differences of consecutive frames, that of rows in it."""
+    """Return the noise of a value, that of rows in it, from differences of frames (n, k, nx)."""
     scatters = [scatter(second - first)[0] for first, second in pairwise(frames)]
     return float(np.mean(np.square(scatters)) / 2) ** 0.5
 

@@ -37,7 +37,7 @@ _SCALED = 1.05
 
 
 def rows_of_usual_pixel(ny):
-    """Return the rows that the usual pixel is measured in, at most 128 of them."""
+    """Return the rows that the usual pixel is measured in: int, (k,), k at most 128."""
     return np.unique(np.round(np.linspace(0, ny - 1, min(ny, _SAMPLE))).astype(int))
 
 

@@ -95,7 +95,7 @@ class OpenBits:
 
 
 def mad(values):
-    """Return the standard deviation of normal values with this median absolute value."""
+    """Return the standard deviation of normal values, (k,), by their median absolute value."""
     return MAD_TO_SIGMA * float(np.median(np.abs(values)))
 
 
