@@ -160,12 +160,16 @@ class Frame(Kind):
         return frame_warnings.lines_on_frames(_warnings_of_frames(context, records)[0])
 
     def products_on_page(self, context, night):
-        """Return the frames of a night that the configuration asks for."""
-        return [
-            reduced_product(row.file)
-            for row in context.rows_of(night)
-            if row.status == OK and is_of_enabled_type(row, context.settings)
-        ]
+        """Return the frames of a night that the configuration asks for: one list for all kinds."""
+
+        def make():
+            return [
+                reduced_product(row.file)
+                for row in context.rows_of(night)
+                if row.status == OK and is_of_enabled_type(row, context.settings)
+            ]
+
+        return context.planned(("reduced frames", night), make)
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the facts of their headers."""

@@ -81,8 +81,13 @@ def frames_digest(context, night):
 
 
 def shown_nights(context):
-    """Return the nights that have a page, sorted."""
-    return sorted({row.night for row in context.store.rows.values() if row.status != ARRIVING})
+    """Return the nights that have a page, sorted: the same list for all kinds of a plan."""
+    rows = context.store.rows
+
+    def make():
+        return sorted({row.night for row in rows.values() if row.status != ARRIVING})
+
+    return context.planned(("shown nights",), make)
 
 
 def raw_pixels(context, row):

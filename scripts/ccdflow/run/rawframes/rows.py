@@ -280,8 +280,11 @@ def digest(value):
     return digest_of(canonical_text(value))
 
 
-# How a value is written before its hash is taken.
-canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+# How a value is written before its hash is taken. No such value holds itself: the check for that
+# would take a third of the time.
+canonical_text = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, check_circular=False
+).encode
 
 
 def digest_of(text):
