@@ -6,7 +6,7 @@ import gzip
 import os
 import shutil
 
-from archive import ANY, CAMERAS, KINDS, MASTERS, NIGHTS, OLDER_NIGHTS, event, pick
+from archive import ANY, CAMERAS, KINDS, LATER_NIGHTS, MASTERS, NIGHTS, OLDER_NIGHTS, event, pick
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition
 from odd_events import OddEvents
@@ -14,6 +14,7 @@ from sandbox import snapshot
 
 from ccdflow import paths
 from ccdflow.frame import reduction
+from ccdflow.run.rawframes.rawfolder import is_plain_name
 
 # Region of the science pixels, and what else a profile can say of the pixels or not of them.
 REGIONS = ("[:, :-8]", "[2:, :-8]", "[:, 4:-8]")
@@ -34,8 +35,8 @@ class EventArchive(OddEvents):
                 for number, kind in enumerate(kinds):
                     content = (number, kind, camera, night)
                     self.put(f"{night}/{camera}{number}.fits.gz", content)
-        for night in OLDER_NIGHTS if self.is_long else ():
-            for number, kind in enumerate(("BIAS", "BIAS", "OBJECT")):
+        for night, kinds in OLDER_NIGHTS.items() if self.is_long else ():
+            for number, kind in enumerate(kinds):
                 self.put(f"{night}/alpha{number}.fits.gz", (number, kind, "alpha", night))
         # Else events of links, which need one, would hardly be drawn. A folder with a link has no
         # look that tells of changes, so that no night is closed.
@@ -139,6 +140,52 @@ class EventArchive(OddEvents):
                 path.unlink()
                 self.links.pop(file, None)
                 del self.files[file]
+
+    @precondition(lambda self: self.is_long and self.readable())
+    @event(
+        what=st.sampled_from(
+            ("add", "add", "change", "product", "cut", "damage", "repair", "none")
+        ),
+        night=st.sampled_from((*NIGHTS, *LATER_NIGHTS)),
+        camera=st.sampled_from(CAMERAS),
+        kind=st.sampled_from(KINDS),
+        number=ANY,
+        seed=ANY,
+    )
+    def touch_a_night_beside_closed_ones(self, what, night, camera, kind, number, seed):
+        """Runs that leave all nights closed, one event, and a run that opens some of them.
+
+        Left to chance this hardly happens: half of the events let the next run plan all nights, and
+        so does a new master of a night that is older than a closed one.
+        """
+        self.mend_names()
+        self.run(2)
+        if what == "add":
+            self.add(night, camera, kind, seed)
+        elif what == "change" and self.readable():
+            self.change(number, seed)
+        elif what == "product" and self.standing():
+            self.delete_product(number)
+        elif what == "cut" and self.standing():
+            self.damage_product(number, seed, cut=bool(seed % 2))
+        elif what == "damage" and self.readable():
+            self.damage(number, ("flip", "cut", "end", "later")[seed % 4])
+        elif what == "repair" and set(self.readable()) - set(self.readable(whole=True)):
+            self.repair(number, seed)
+        self.run(1)
+
+    def mend_names(self):
+        """Give permissions and targets of links back, and remove names that are no plain text.
+
+        With any of these no night is closed.
+        """
+        while self.shut:
+            self.open_up(0)
+        while None in self.links.values():
+            self.mend_link(0)
+        for file in [file for file in self.files if not is_plain_name(file)]:
+            self.delete(sorted(self.files).index(file))
+            del self.deleted[file]
 
     # -- events on settings ------------------------------------------------------------------------
 
@@ -285,7 +332,15 @@ class EventArchive(OddEvents):
 
 
 # Events that others have to come before, and of which there are few.
-OFTEN = {"link": 2, "retarget": 5, "break_link": 5, "mend_link": 5, "shut_folder": 2, "open_up": 2}
+OFTEN = {
+    "link": 2,
+    "retarget": 5,
+    "break_link": 5,
+    "mend_link": 5,
+    "shut_folder": 2,
+    "open_up": 2,
+    "touch_a_night_beside_closed_ones": 4,
+}
 for _name, _times in OFTEN.items():
     for _number in range(1, _times):
         setattr(EventArchive, f"{_name}_{_number}", getattr(EventArchive, _name))
