@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ccdflow.files.cards import (
     CardSpec,
     Content,
-    content_at,
     contents,
     hdu_indices,
+    telling_content_at,
     unreadable_card,
 )
 from ccdflow.files.rawheader import indexed_names, keywords_of
@@ -170,11 +170,10 @@ def contents_at(headers, places):
     ccdflow.files.cards.Content
     """
     for keyword, index, place, spec in places:
-        if place is not None:
-            content = content_at(headers[index], keyword, place)
-            if content is not None and not is_silent(content.value):
-                yield content
-            continue
-        for content in contents(headers[index], keyword, spec.occurrence):
-            if not is_silent(content.value):
-                yield content
+        header = headers[index]
+        if place is None:
+            for content in contents(header, keyword, spec.occurrence):
+                if not is_silent(content.value):
+                    yield content
+        elif (content := telling_content_at(header, keyword, place)) is not None:
+            yield content
