@@ -171,7 +171,7 @@ class HeaderReader:
         return contents_at(self.headers, self._places_of(name, keywords))
 
     def _places_of(self, name, keywords=None):
-        places = self._places.known(name)
+        places = self._places.by_name.get(name)
         if places is None:
             specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
             places = self._places.find(name, specs, self.order(name))

@@ -82,6 +82,11 @@ class CardPlaces:
         One for each HDU.
     specs : iterable of CardSpec
         All cards that will be asked for; HDUs that they name are looked up at once.
+
+    Attributes
+    ----------
+    by_name : dict of hashable to list
+        The places that were looked for under a name, as `find` returns them.
     """
 
     def __init__(self, headers, specs):
@@ -89,11 +94,7 @@ class CardPlaces:
         self._keywords = [keywords_of(header) for header in headers]
         hdus = {spec.hdu for spec in specs if spec.hdu is not None}
         self._hdus = {hdu: hdu_indices(headers, hdu) for hdu in hdus}
-        self._places_by_name = {}
-
-    def known(self, name):
-        """Return the places that were looked for under a name, or None."""
-        return self._places_by_name.get(name)
+        self.by_name = {}
 
     def find(self, name, specs, order):
         """Look for cards, and remember their places under a name.
@@ -113,7 +114,7 @@ class CardPlaces:
             astropy can look for.
         """
         places = [place for spec in specs for place in self._places(spec, order)]
-        self._places_by_name[name] = places
+        self.by_name[name] = places
         return places
 
     def _places(self, spec, order):
@@ -142,17 +143,17 @@ class CardPlaces:
             As `find` returns them.
         """
         name = (pattern, excluded)
-        if name not in self._places_by_name:
+        if name not in self.by_name:
             specs = (
                 CardSpec(keyword, hdu)
                 for hdu in dict.fromkeys(order)
                 for keyword in dict.fromkeys(self._keywords[hdu])
                 if pattern.fullmatch(keyword) and not excluded.fullmatch(keyword)
             )
-            self._places_by_name[name] = [
+            self.by_name[name] = [
                 place for spec in specs for place in self._places(spec, (spec.hdu,))
             ]
-        return self._places_by_name[name]
+        return self.by_name[name]
 
 
 def contents_at(headers, places):

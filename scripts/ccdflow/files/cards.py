@@ -11,7 +11,7 @@ from functools import lru_cache
 from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.files.rawheader import indexed_names, is_text
+from ccdflow.files.rawheader import RawHeader, indexed_names, is_text
 from ccdflow.files.values import Broken, as_number, is_silent
 
 # A standard FITS keyword has at most this many letters.
@@ -202,8 +202,11 @@ def telling_content_at(header, keyword, place):
     -------
     Content or None
     """
-    if is_text(header):
-        return _telling_text(keyword, header.text_at(place))
+    if type(header) is RawHeader and header.texts is not None:
+        # As `RawHeader.text_at`, once for each card of each frame that is read.
+        if header.seen is not None:
+            header.seen.add(place)
+        return _telling_text(keyword, header.texts[place])
     return _unless_silent(_content_of_card(keyword, header._cards[place]))
 
 

@@ -265,6 +265,9 @@ def readable_cards(data):
     -------
     str
     """
+    text = str(data, "latin-1")
+    if text.isascii() and text.isprintable():
+        return text
     if any(byte in data for byte in ENDINGS):
         cards = (bytes(data[start : start + CARD]) for start in range(0, len(data), CARD))
         data = b"".join(card.rstrip(ENDINGS + b" ").ljust(len(card)) for card in cards)
