@@ -101,7 +101,8 @@ def test_events(tmp_path, tell, monkeypatch):
         ),
     )
     tell(
-        f"{EventArchive.events} events in random order, {EventArchive.runs} runs, {EventArchive.jobs} jobs"
+        f"{EventArchive.events} events in random order, {EventArchive.runs} runs,"
+        f" {EventArchive.jobs} jobs"
     )
     assert EventArchive.events >= EVENTS / 2
     # `Sandbox.run` holds each against a plan of all nights.

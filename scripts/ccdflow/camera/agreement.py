@@ -71,7 +71,7 @@ def look_at_dates(reader, moment, exptime):
         when, allowed = when + _DAY / 2, max(allowed, _DAY_TOLERANCE)
     others = [
         (difference, claim)
-        for claim in _claims(reader, when, moment.cards)
+        for claim in _claims(reader, when, moment.cards, allowed)
         if (difference := claim.difference_from(when)) > allowed + claim.reach
     ]
     if not others:
@@ -99,8 +99,21 @@ def _time_in_words(difference):
     return f"{seconds:.0f} s"
 
 
-def _claims(reader, when, keywords):
-    """Yield the times of all cards that tell when the exposure was, but for those taken."""
+def _claims(reader, when, keywords, allowed):
+    """Yield the times of all cards that tell when the exposure was, but for those taken.
+
+    Julian dates no further off than is allowed are left out.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    when : datetime.datetime
+        The time that is taken, UT.
+    keywords : tuple of str
+        The cards that it is from.
+    allowed : datetime.timedelta
+        How far off another card's time may be.
+    """
     system = time_system(reader)
     read = stamp_reader(system)
     for content in reader.contents_of("date"):
@@ -121,18 +134,21 @@ def _claims(reader, when, keywords):
             time = datetime(when.year, when.month, when.day) + stamp.clock
             time -= stamp.zone or timedelta()
             yield _Claim(stamp.keyword, time, form="%H:%M:%S", is_clock=True)
-    yield from _julian(reader, keywords)
+    yield from _julian(reader, when, keywords, allowed)
 
 
-def _julian(reader, keywords):
-    """Yield the times that cards of Julian dates claim, but for those taken."""
+def _julian(reader, when, keywords, allowed):
+    """Yield the times that cards of Julian dates claim, as `_claims` does."""
     for name, read, steps in _JULIAN:
         for content in reader.contents_of(name):
             days = None if content.keyword in keywords else read(content)
             if days is None:
                 continue
-            value, text = as_number(content.value), str(content.value)
-            time = MJD_START + timedelta(days=days)
+            value, time = as_number(content.value), MJD_START + timedelta(days=days)
+            if value % 1 and abs(time - when) <= allowed:
+                # Of nearly all frames: the digits of the card need not be counted.
+                continue
+            text = str(content.value)
             if not value % 1:
                 noon = datetime(time.year, time.month, time.day, 12)
                 yield _Claim(content.keyword, noon, text, _DAY_TOLERANCE)

@@ -15,7 +15,7 @@ from ccdflow.camera.dates import (
     read_day,
     read_zone,
 )
-from ccdflow.files.cards import as_text
+from ccdflow.files.cards import Content, as_text
 from ccdflow.files.values import as_number
 
 MJD_START = datetime(1858, 11, 17)
@@ -112,21 +112,33 @@ def stamp_reader(system):
 
     def reader(content):
         """Return the `CardTime` of a card, None without a day in it."""
-        if isinstance(content.value, bool | float):
-            return None
-        day = read_day(content.value, order=order_of(content.comment))
-        if day is None:
-            return None
-        clock = read_clock(day.remainder, joined=True) if day.remainder.strip() else None
-        if clock is None:
-            stamp = CardTime(content.keyword, day.day, day.exchanged)
-        else:
-            stamp = CardTime(
-                content.keyword, day.day, day.exchanged, clock.time, clock.zone, remark=clock.remark
-            )
-        return _stamp_with_zone(stamp, content, system)
+        if type(content.value) is str:
+            return _stamp_of_text(content.keyword, content.value, content.comment, system)
+        return None if isinstance(content.value, bool | float) else _stamp_of_card(content, system)
 
     return reader
+
+
+# A night has one or two dates, where their card does not have the time as well.
+@lru_cache(maxsize=256)
+def _stamp_of_text(keyword, text, comment, system):
+    """Return the `CardTime` of a card of text, None without a day in it."""
+    return _stamp_of_card(Content(keyword, text, comment), system)
+
+
+def _stamp_of_card(content, system):
+    """Return the `CardTime` of a card, None without a day in it."""
+    day = read_day(content.value, order=order_of(content.comment))
+    if day is None:
+        return None
+    clock = read_clock(day.remainder, joined=True) if day.remainder.strip() else None
+    if clock is None:
+        stamp = CardTime(content.keyword, day.day, day.exchanged)
+    else:
+        stamp = CardTime(
+            content.keyword, day.day, day.exchanged, clock.time, clock.zone, remark=clock.remark
+        )
+    return _stamp_with_zone(stamp, content, system)
 
 
 def _stamp_with_zone(stamp, content, system):

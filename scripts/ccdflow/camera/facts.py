@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from ccdflow.camera.agreement import look_at_dates
@@ -217,20 +217,19 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=at_once):
     set_point = celsius(reader.text("set_temperature"))
     temperature = celsius(reader.text("temperature"))
     reader.warn_all(of_placement)
-    facts = FrameFacts(
-        imagetyp=imagetyp,
+    return FrameFacts(
+        imagetyp=_shorten(imagetyp),
         type=kind,
-        reason=reason,
-        object=target,
+        reason=_shorten(reason),
+        object=_shorten(target),
         exptime=exptime,
         date_obs=moment.iso,
-        night=night,
+        night=_shorten(night),
         set_temperature=set_point,
         temperature=temperature,
-        warnings=tuple(reader.warnings),
+        warnings=tuple(map(_shorten, reader.warnings)),
         **alike,
     )
-    return _facts_with_short_texts(facts)
 
 
 def _type_of(headers, cards, rules, file, positions):
@@ -272,6 +271,11 @@ def _alike_facts(headers, cards, file):
     reader.saturation()
     _look_at_placement(reader)
     texts = reader.warnings
+    facts |= {
+        name: _shorten(text)
+        for name, text in facts.items()
+        if name != "setting" and isinstance(text, str)
+    }
     return facts, texts[:first], texts[first:second], texts[second:]
 
 
@@ -279,19 +283,8 @@ def _alike_facts(headers, cards, file):
 _LONGEST = 500
 
 
-def _facts_with_short_texts(facts):
-    """Return the facts with long texts cut; each keeps eight digits of its own."""
-    changed = {
-        name: _shorten(text)
-        for name, text in vars(facts).items()
-        if name != "setting" and isinstance(text, str) and len(text) > _LONGEST
-    }
-    if any(len(text) > _LONGEST for text in facts.warnings):
-        changed["warnings"] = tuple(map(_shorten, facts.warnings))
-    return replace(facts, **changed) if changed else facts
-
-
 def _shorten(text):
+    """Return a text; a long one is cut, and has eight digits of its own."""
     if len(text) <= _LONGEST:
         return text
     digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
@@ -340,6 +333,8 @@ def celsius(text):
     >>> celsius("-20.5"), celsius("160"), celsius("-999"), celsius("off"), celsius("-20.5 C")
     (-20.5, -113.15, None, None, -20.5)
     """
+    if not text:
+        return None
     match = _DEGREES.fullmatch(text.strip())
     value = as_number(match[1] if match else text)
     if value is None:

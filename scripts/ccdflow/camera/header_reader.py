@@ -173,7 +173,7 @@ class HeaderReader:
         return contents_at(self.headers, self._positions_of(name, keywords))
 
     def _positions_of(self, name, keywords=None):
-        positions = self._positions.known(name)
+        positions = self._positions.by_name.get(name)
         if positions is None:
             specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
             positions = self._positions.find(name, specs, self.order(name))

@@ -135,7 +135,7 @@ def _clock_beside(reader, stamp, others, system):
         zone = card_time.zone if card_time.zone is not None else stamp.zone
         is_near = card_time.day is not None and abs((card_time.day - stamp.day).days) <= 1
         day = card_time.day if is_near else stamp.day
-        start = replace(stamp, day=day, zone=zone).at(card_time.clock)
+        start = datetime(day.year, day.month, day.day) + card_time.clock - (zone or timedelta())
         return Moment(start, is_exact=True, cards=(stamp.keyword, card_time.keyword))
     for other_stamp in others:
         if other_stamp.clock and abs((other_stamp.day - stamp.day).days) <= 1:

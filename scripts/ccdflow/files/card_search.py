@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ccdflow.files.cards import (
     CardSpec,
     Content,
-    content_at,
     contents,
     hdu_indices,
+    telling_content_at,
     unreadable_card,
 )
 from ccdflow.files.rawheader import indexed_names, keywords_of
@@ -82,6 +82,11 @@ class CardPositions:
         One for each HDU.
     specs : iterable of CardSpec
         All cards that will be asked for; HDUs that they name are looked up at once.
+
+    Attributes
+    ----------
+    by_name : dict of hashable to list
+        The places that were looked for under a name, as `find` returns them.
     """
 
     def __init__(self, headers, specs):
@@ -89,11 +94,7 @@ class CardPositions:
         self._keywords = [keywords_of(header) for header in headers]
         hdus = {spec.hdu for spec in specs if spec.hdu is not None}
         self._hdus = {hdu: hdu_indices(headers, hdu) for hdu in hdus}
-        self._positions_by_name = {}
-
-    def known(self, name):
-        """Return the positions that were looked for under a name, or None."""
-        return self._positions_by_name.get(name)
+        self.by_name = {}
 
     def find(self, name, specs, order):
         """Look for cards, and remember their positions under a name.
@@ -112,9 +113,9 @@ class CardPositions:
             Keyword, HDU, and position among the cards of that header; None for cards that only
             astropy can look for.
         """
-        cards = [card for spec in specs for card in self._positions(spec, order)]
-        self._positions_by_name[name] = cards
-        return cards
+        positions = [position for spec in specs for position in self._positions(spec, order)]
+        self.by_name[name] = positions
+        return positions
 
     def _positions(self, spec, order):
         """Yield the positions of one card, as `find` returns them."""
@@ -142,17 +143,17 @@ class CardPositions:
             As `find` returns them.
         """
         name = (pattern, excluded)
-        if name not in self._positions_by_name:
+        if name not in self.by_name:
             specs = (
                 CardSpec(keyword, hdu)
                 for hdu in dict.fromkeys(order)
                 for keyword in dict.fromkeys(self._keywords[hdu])
                 if pattern.fullmatch(keyword) and not excluded.fullmatch(keyword)
             )
-            self._positions_by_name[name] = [
+            self.by_name[name] = [
                 position for spec in specs for position in self._positions(spec, (spec.hdu,))
             ]
-        return self._positions_by_name[name]
+        return self.by_name[name]
 
 
 def contents_at(headers, positions):
@@ -170,11 +171,10 @@ def contents_at(headers, positions):
     ccdflow.files.cards.Content
     """
     for keyword, index, position, spec in positions:
-        if position is not None:
-            content = content_at(headers[index], keyword, position)
-            if content is not None and not is_silent(content.value):
-                yield content
-            continue
-        for content in contents(headers[index], keyword, spec.occurrence):
-            if not is_silent(content.value):
-                yield content
+        header = headers[index]
+        if position is None:
+            for content in contents(header, keyword, spec.occurrence):
+                if not is_silent(content.value):
+                    yield content
+        elif (content := telling_content_at(header, keyword, position)) is not None:
+            yield content

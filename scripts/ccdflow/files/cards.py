@@ -11,8 +11,8 @@ from functools import lru_cache
 from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.files.rawheader import indexed_names, is_text
-from ccdflow.files.values import Broken, as_number
+from ccdflow.files.rawheader import RawHeader, indexed_names, is_text
+from ccdflow.files.values import Broken, as_number, is_silent
 
 # A standard FITS keyword has at most this many letters.
 _LONGEST_PLAIN = 8
@@ -188,8 +188,8 @@ def _cards_of_keyword(header, keyword):
     return [_content_of_card(keyword, card) for card in cards]
 
 
-def content_at(header, keyword, index):
-    """Return the content of the card at an index; None for a blank one.
+def telling_content_at(header, keyword, index):
+    """Return the content of the card at an index; None for a blank one or an unknown value.
 
     Parameters
     ----------
@@ -202,9 +202,23 @@ def content_at(header, keyword, index):
     -------
     Content or None
     """
-    if is_text(header):
-        return _parsed_text(keyword, header.text_at(index))
-    return _content_of_card(keyword, header._cards[index])
+    if type(header) is RawHeader and header.texts is not None:
+        # As `RawHeader.text_at`, once for each card of each frame that is read.
+        if header.seen is not None:
+            header.seen.add(index)
+        return _telling_text(keyword, header.texts[index])
+    return _unless_silent(_content_of_card(keyword, header._cards[index]))
+
+
+@lru_cache(maxsize=1 << 11)
+def _telling_text(keyword, text):
+    """Return the content of a file's card; None for a blank one or an unknown value."""
+    return _unless_silent(_parsed_text(keyword, text))
+
+
+def _unless_silent(content):
+    """Return the content of a card, None where its value only says that nothing is known."""
+    return None if content is None or is_silent(content.value) else content
 
 
 def first_value(header, keyword, default=None):

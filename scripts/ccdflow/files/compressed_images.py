@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from isal import igzip
 
-from ccdflow.files import atomic_write, checksum, fits_structure, quantising
+from ccdflow.files import atomic_write, checksum, fits_structure, quantising, rawheader
 from ccdflow.files.hdus import hdu_header
 from ccdflow.files.headertext import CardList
 from ccdflow.files.multi_image_products import PlanesWriter, swap
@@ -163,7 +163,7 @@ class PackedWriter:
             if plane.shape is None:
                 parts.append(header)
                 continue
-            cards = CardList.parse(fits_structure.readable_header(header))
+            cards = CardList.parse(rawheader.readable_cards(header))
             if not parts:
                 kept = cards.without(lambda keyword: bool(_STRUCTURE.fullmatch(keyword)))
                 parts.append(hdu_header(kept, None, 0, primary=True))

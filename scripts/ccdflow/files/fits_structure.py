@@ -10,7 +10,7 @@ from astropy.io import fits
 from ccdflow.errors import FrameError
 from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
-from ccdflow.files.rawheader import CARD
+from ccdflow.files.rawheader import CARD, ENDINGS, readable_cards
 
 BLOCK = 2880
 """Bytes of a FITS block: headers and data are padded to a multiple."""
@@ -18,10 +18,6 @@ BLOCK = 2880
 DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """The type of stored pixels for each BITPIX."""
 
-# The table of `bytes.translate`: question marks for all but printable ASCII.
-_ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
-# Some programs put these characters at the end of a card instead of blanks.
-_ENDINGS = b"\0\r\n\t"
 # The keyword of the last card of a header.
 _END = b"END     "
 # Bytes of a header that are read at once: most are shorter.
@@ -59,7 +55,7 @@ class Hdu:
     @property
     def text(self):
         """The header, with question marks for characters that FITS does not allow."""
-        return readable_header(self.raw)
+        return readable_cards(self.raw)
 
     @property
     def end(self):
@@ -105,18 +101,8 @@ class RawLayout:
 
 def parse_header(text):
     """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
-    return rawheader.parse_raw_header(readable_header(text))
-
-
-def readable_header(text):
-    """Return the bytes of a header as text; bytes that FITS does not allow are question marks.
-
-    Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
-    """
-    if any(byte in text for byte in _ENDINGS):
-        cards = (bytes(text[start : start + CARD]) for start in range(0, len(text), CARD))
-        text = b"".join(card.rstrip(_ENDINGS + b" ").ljust(len(card)) for card in cards)
-    return text.translate(_ALLOWED).decode("ascii")
+    usual = rawheader.parse_usual_header(text)
+    return rawheader.parse_raw_header(readable_cards(text)) if usual is None else usual
 
 
 def end_of_header(text):
@@ -178,7 +164,7 @@ def has_end_card(block):
     while offset >= 0:
         if offset % CARD == 0:
             tail = block[offset + 3 : offset + CARD]
-            if tail.startswith(b"     ") or not tail.strip(_ENDINGS):
+            if tail.startswith(b"     ") or not tail.strip(ENDINGS):
                 return True
         offset = block.find(b"END", offset + 1)
     return False

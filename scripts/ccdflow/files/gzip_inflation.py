@@ -38,18 +38,22 @@ class RawStream:
     def __init__(self, file, path, packed, start=b""):
         self._file = file
         self._path = path
-        self._unpacker = None
+        self._unpacker, self._packed = None, packed
         self._buffer = bytearray()
         self._start = 0
         self.crc = 0
         self.end_seen = False
         self._first = _InflatedStart(start if packed else b"")
-        if packed:
-            slices = Slices(file, path, "gzip", GZIP_MAGIC)
-            self._unpacker = StreamUnpacker(slices, _new_decompressor, (igzip_lib.error,))
+
+    def _begin(self):
+        """Make the unpacker of a packed file: most files are not read so far."""
+        slices = Slices(self._file, self._path, "gzip", GZIP_MAGIC)
+        self._unpacker = StreamUnpacker(slices, _new_decompressor, (igzip_lib.error,))
 
     def _more(self, size):
         """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
+        if self._packed and self._unpacker is None:
+            self._begin()
         if self._unpacker is None:
             inflated = self._file.read(min(size, CHUNK))
         else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import atomic_write, checksum, fits_structure
+from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.headertext import CardList
@@ -100,7 +100,7 @@ def _unit(file, start, name):
     except EOFError:
         raise DamagedProduct("the product is cut", file=name, remedy="make it again") from None
     offset = start + len(header_bytes)
-    text = fits_structure.readable_header(header_bytes)
+    text = rawheader.readable_cards(header_bytes)
     header = fits_structure.parse_header(text.encode("ascii"))
     cards = CardList.parse(text)
     if not card_value(header, "NAXIS"):

@@ -12,7 +12,6 @@ import io
 import math
 import os
 import stat
-from contextlib import ExitStack
 
 from isal import isal_zlib
 
@@ -87,17 +86,18 @@ def open_raw(path, name=None):
         If it is empty.
     """
     name = str(path) if name is None else name
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "rb", buffering=0, opener=open_at_once))
-        except OSError as error:
-            # The system opens no socket, and no device that nothing drives.
-            if error.errno == errno.ENXIO and not os.path.isfile(path):  # noqa: PTH113
-                raise irregular_error(name) from None
-            raise
-        raw = RawFile(file, name)
-        stack.pop_all()
-    return raw
+    try:
+        file = io.FileIO(path, opener=open_at_once)
+    except OSError as error:
+        # The system opens no socket, and no device that nothing drives.
+        if error.errno == errno.ENXIO and not os.path.isfile(path):  # noqa: PTH113
+            raise irregular_error(name) from None
+        raise
+    try:
+        return RawFile(file, name)
+    except BaseException:
+        file.close()
+        raise
 
 
 class RawFile(io.RawIOBase):

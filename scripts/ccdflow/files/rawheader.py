@@ -13,6 +13,7 @@ import warnings
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
+from struct import Struct
 
 from astropy.io import fits
 from astropy.io.fits.card import Card, Undefined
@@ -21,6 +22,7 @@ CARD = 80
 """Bytes of a FITS card."""
 # The last card of a header, and the keyword of a card that goes on with the text before it.
 _END = "END".ljust(CARD)
+_END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
 # Such a card has the keyword that it begins with; astropy reads all others.
 _PLAIN = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
@@ -33,6 +35,13 @@ _COMMENTARY = ("COMMENT", "HISTORY", "END")
 # Different cards that are remembered: an archive repeats most of them. A frame has a dozen of its
 # own (half a kilobyte each), which a process that goes on for nights must not keep.
 _MOST_TEXTS = 1 << 11
+# Cards of a header that are told apart at once: nearly all headers have fewer.
+_MOST_USUAL = 720
+# The table of `bytes.translate`: question marks for all but printable ASCII.
+_ALLOWED = bytes(c if 32 <= c < 127 else 63 for c in range(256))
+ENDINGS = b"\0\r\n\t"
+"""Some programs put these characters at the end of a card instead of blanks."""
+
 # Different orders of keywords that are remembered: one for each setting of a camera.
 _MOST_LAYOUTS = 1 << 10
 
@@ -41,6 +50,8 @@ _MOST_LAYOUTS = 1 << 10
 _known = {}
 # The cards known before `_known` was emptied the last time: one that is met again is kept.
 _known_before = {}
+# The same by the bytes of a card.
+_known_bytes, _known_bytes_before = {}, {}
 # By the keywords of a header.
 _layouts = {}
 # This stands in `_known` for a card that goes on with the text before.
@@ -178,8 +189,11 @@ def parse_raw_header(text):
         parsed = _join_cards(text, parsed)
     heads = tuple([head for head, _ in parsed])
     texts = [text for _, text in parsed]
-    if None in heads:
-        return _parse_by_astropy(texts)
+    return _parse_by_astropy(texts) if None in heads else _header_of(heads, texts)
+
+
+def _header_of(heads, texts):
+    """Return the header of cards by the keyword and the text of each."""
     layout = _layouts.get(heads)
     if layout is None:
         if len(_layouts) >= _MOST_LAYOUTS:
@@ -188,6 +202,76 @@ def parse_raw_header(text):
     header = RawHeader.__new__(RawHeader)
     header.texts, header.layout = texts, layout
     return header
+
+
+def parse_usual_header(data):
+    """Return the header of the bytes of cards, most of which were seen before; None for odd ones.
+
+    Odd is a header without a card END padded with blanks, and one with a card that goes on with the
+    text before it or that astropy alone reads.
+
+    Parameters
+    ----------
+    data : bytes
+        80 of them a card.
+
+    Returns
+    -------
+    RawHeader or None
+    """
+    count = len(data) // CARD
+    if count * CARD != len(data) or count > _MOST_USUAL:
+        return None
+    cards = _split_into_cards(count)(data)
+    try:
+        end = cards.index(_END_BYTES)
+    except ValueError:
+        return None
+    find = _known_bytes.get
+    parsed = [find(card) or _learn_bytes(card) for card in cards[:end]]
+    if not parsed:
+        return None
+    heads, texts = zip(*parsed, strict=True)
+    return None if None in heads else _header_of(heads, list(texts))
+
+
+@lru_cache(maxsize=256)
+def _split_into_cards(count):
+    """Return a function that gives the cards in the bytes of a header of so many."""
+    return Struct(f"{CARD}s" * count).unpack
+
+
+def _learn_bytes(card):
+    """Return (head, text) of a card of a file; the head is None for an odd one."""
+    head_and_text = _known_bytes_before.get(card)
+    if head_and_text is None:
+        text = readable_cards(card)
+        head_and_text = (None, text) if text == _END else _parse_text(text)
+        head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
+    _keep(_known_bytes, _known_bytes_before, card, head_and_text)
+    return head_and_text
+
+
+def readable_cards(data):
+    """Return the bytes of cards as text; bytes that FITS does not allow are question marks.
+
+    Zeros, tabs and ends of lines behind a card become the blanks that should stand there.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    str
+    """
+    text = str(data, "latin-1")
+    if text.isascii() and text.isprintable():
+        return text
+    if any(byte in data for byte in ENDINGS):
+        cards = (bytes(data[start : start + CARD]) for start in range(0, len(data), CARD))
+        data = b"".join(card.rstrip(ENDINGS + b" ").ljust(len(card)) for card in cards)
+    return data.translate(_ALLOWED).decode("ascii")
 
 
 def _end_of(text):
@@ -200,24 +284,32 @@ def _end_of(text):
 
 def _learn(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
-    head_and_text = _known_before.get(card)
-    head = _usual_heads.get(card[:10])
-    if head_and_text is None and head is not None and len(card) == CARD and _OF_RECORDS not in card:
-        head_and_text = head, card
-    elif head_and_text is None:
-        text = with_indicator(card)
-        if text.startswith(_CONTINUE):
-            head_and_text = _NEXT
-        else:
-            head_and_text = _head_of(text)
-            if card[8:10] == "= " and _PLAIN.match(card[:8]) and len(_usual_heads) < _MOST_TEXTS:
-                _usual_heads[card[:10]] = _heads.get(card[:8].rstrip())
-    if len(_known) >= _MOST_TEXTS:
-        _known_before.clear()
-        _known_before.update(_known)
-        _known.clear()
-    _known[card] = head_and_text
+    head_and_text = _known_before.get(card) or _parse_text(card)
+    _keep(_known, _known_before, card, head_and_text)
     return head_and_text
+
+
+def _parse_text(card):
+    """Return (head, text) of a card; the head is None for a record."""
+    head = _usual_heads.get(card[:10])
+    if head is not None and len(card) == CARD and _OF_RECORDS not in card:
+        return head, card
+    text = with_indicator(card)
+    if text.startswith(_CONTINUE):
+        return _NEXT
+    head_and_text = _head_of(text)
+    if card[8:10] == "= " and _PLAIN.match(card[:8]) and len(_usual_heads) < _MOST_TEXTS:
+        _usual_heads[card[:10]] = _heads.get(card[:8].rstrip())
+    return head_and_text
+
+
+def _keep(known, before, card, head_and_text):
+    """Remember a card; the cards known before are forgotten where there are too many."""
+    if len(known) >= _MOST_TEXTS:
+        before.clear()
+        before.update(known)
+        known.clear()
+    known[card] = head_and_text
 
 
 def _head_of(text):

@@ -109,6 +109,8 @@ def as_number(value, units=None):
     >>> as_number("1.5e3"), as_number("none")
     (1500.0, None)
     """
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):

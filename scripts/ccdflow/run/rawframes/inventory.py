@@ -350,8 +350,6 @@ def _read(raw, file, before, settings, basis, now, values):
         values |= {"camera": camera.name, "basis": basis.hash_of(camera.name)}
         remembered = basis.remembered(camera.name)
         values |= _row_values(file, camera, headers, remembered)
-        if not camera.raw:
-            remembered("raw", lambda headers: refuse_reduced(headers, file=file), headers)
         values["geometry"], values["recipe"], notes = remembered(
             "arranged",
             lambda headers: _geometry_and_recipe(file, camera, headers, settings),
@@ -428,6 +426,8 @@ def _row_values(file, camera, headers, remembered):
 
 def _geometry_and_recipe(file, camera, headers, settings):
     """Return geometry and recipe of a raw frame in canonical form, and notes; or `FrameError`."""
+    if not camera.raw:
+        refuse_reduced(headers, file=file)
     how = camera.recipe(settings.reduction)
     where = camera.geometry(headers, file=file, layout=how.layout)
     for hdu, _ in where.raw_shapes:
