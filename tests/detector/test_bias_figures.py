@@ -24,7 +24,13 @@ from ccdflow.detector.bias_figures import (
     noise_prediction,
 )
 from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
-from ccdflow.detector.frame_figures import Estimate, FrameStatistics, frame_statistics
+from ccdflow.detector.frame_figures import (
+    BOXES,
+    CleanImage,
+    Estimate,
+    FrameStatistics,
+    frame_statistics,
+)
 from ccdflow.detector.member_selection import Thresholds, select_members
 from ccdflow.errors import UserError
 
@@ -624,3 +630,20 @@ def test_how_often_an_odd_bias_of_a_small_frame_is_left_out(size, kind, least):
         selection = select_members([frame_statistics(frame, [1000.0]) for frame in frames])
         hits += selection.agrees and [out.index for out in selection.left_out] == [1]
     assert hits >= least * 20
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 17), (63, 300), (64, 64), (72, 40), (73, 41)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_sums_of_boxes_are_those_of_reduceat_to_the_last_bit(shape, dtype):
+    rng = np.random.default_rng(7)
+    values = (rng.normal(0, 1, shape) * 10.0 ** rng.integers(-8, 9, shape)).astype(dtype)
+    good = rng.random(shape) > 0.1
+    values[~good] = 0
+    starts = [np.arange(BOXES) * size // BOXES for size in shape]
+
+    def sums(array):
+        return np.add.reduceat(np.add.reduceat(array, starts[0], axis=0), starts[1], axis=1)
+
+    with np.errstate(invalid="ignore"):
+        expected = sums(values.astype(np.float64)) / sums(good.astype(np.int32))
+    assert np.array_equal(CleanImage(values, good, 0.0).boxes(), expected, equal_nan=True)

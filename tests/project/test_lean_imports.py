@@ -52,3 +52,31 @@ def test_astropy_has_the_names_that_are_left_out_in_annotations_alone():
     used = [each for each in ast.walk(tree) if getattr(each, "id", "") in ("Quantity", "UnitBase")]
     assert len(used) == 4
     assert all(id(each) in annotated for each in used)
+
+
+ASK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import ccdflow.lean_imports
+import inspect
+looks = []
+of_inspect = inspect.getmodule
+inspect.getmodule = lambda *given: looks.append(given) or of_inspect(*given)
+import astropy.io.fits
+print(len(looks))
+inspect.getmodule = of_inspect
+from astropy.utils import introspection
+item = type(astropy.io.fits.conf).use_memmap
+print(introspection.find_current_module(1).__name__, item.module)
+nameless = {"introspection": introspection}
+exec("found = introspection.find_current_module(1)", nameless)
+print(nameless["found"])
+"""
+
+
+def test_settings_of_astropy_know_their_modules_without_a_look_at_all_files():
+    lines = subprocess.run(
+        [sys.executable, "-c", ASK, str(ROOT / "scripts")],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert lines == ["0", "__main__ astropy.io.fits", "None"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,6 +29,8 @@ COMPARED_ROWS = 32
 FRAME_ROWS = 64
 """Rows that the figures are measured in: 7 ms for an LFC frame."""
 
+# Of more rows numpy adds several sums.
+_ROWS_IN_ORDER = 8
 # A pixel is bright at this many noises above the level.
 _BRIGHT_SIGMA = 10
 
@@ -195,13 +198,23 @@ class CleanImage:
 
     def boxes(self):
         """Return the means of the boxes minus the mean level, shape ``(BOXES, BOXES)``."""
-        starts = [np.arange(BOXES) * size // BOXES for size in self.values.shape]
-
-        def sums(array):
-            return np.add.reduceat(np.add.reduceat(array, starts[0], axis=0), starts[1], axis=1)
-
+        rows, columns = (np.arange(BOXES + 1) * size // BOXES for size in self.values.shape)
+        lines = list(pairwise(rows.tolist()))
+        if max(last - first for first, last in lines) > _ROWS_IN_ORDER:
+            values = np.add.reduceat(self.values.astype(np.float64), rows[:-1], axis=0)
+        else:
+            values = np.stack([_sum_of_rows(self.values[slice(*line)]) for line in lines])
+        counts = np.stack([np.count_nonzero(self.good[slice(*line)], axis=0) for line in lines])
         with np.errstate(invalid="ignore"):
-            return sums(self.values.astype(np.float64)) / sums(self.good.astype(np.int32))
+            return np.add.reduceat(values, columns[:-1], axis=1) / np.add.reduceat(
+                counts, columns[:-1], axis=1
+            )
+
+
+def _sum_of_rows(image):
+    """Return the sum of a few rows in the order of `numpy.add.reduceat`, a fourth of its time."""
+    first = image[0].astype(np.float64)
+    return first + np.add.reduce(image[1:], axis=0, dtype=np.float64) if len(image) > 1 else first
 
 
 def without_outliers(image):

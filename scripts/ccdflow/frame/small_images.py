@@ -92,6 +92,8 @@ class SmallImage:
         ny, nx = squares.pixels.shape
         # A row without pixels at the end of a square that is cut stays 0.
         self._sums = np.zeros((ny * squares.read_rows, nx), np.float32)
+        self._uncut_sums = self._sums[:, : squares.whole]
+        self._cut_sums = self._sums[:, -1]
 
     def add(self, first, rows):
         """Take some rows of the frame.
@@ -103,16 +105,16 @@ class SmallImage:
         rows : numpy.ndarray
             Shape (k, nx), any byte order.
         """
-        squares = self._squares
-        sampled = rows[-first % squares.row_step :: squares.row_step]
-        first_sampled, count = -(-first // squares.row_step), len(sampled)
+        squares, start = self._squares, -first % self._squares.row_step
+        sampled = rows[start :: squares.row_step]
+        first_sampled, count = (first + start) // squares.row_step, len(sampled)
         # Summed while they are in the processor's cache; a product with ones takes a third of the
         # time of `reduceat`, and each row's is its own, whatever the block.
-        sums = self._sums[first_sampled : first_sampled + count]
         uncut = sampled[:, : squares.cut_start].reshape(count, squares.whole, squares.step)
-        np.matmul(uncut, squares.ones, out=sums[:, : squares.whole])
+        np.matmul(uncut, squares.ones, out=self._uncut_sums[first_sampled : first_sampled + count])
         if squares.cut.size:
-            np.matmul(sampled[:, squares.cut_start :], squares.cut, out=sums[:, squares.whole])
+            cut = sampled[:, squares.cut_start :]
+            np.matmul(cut, squares.cut, out=self._cut_sums[first_sampled : first_sampled + count])
 
     def result(self):
         """Return the small image: float32, at most `SIDE` pixels along each side."""

@@ -152,9 +152,10 @@ def _limits(image):
 
 def _zscale(values, middle):
     """Return the limits of IRAF's zscale for sorted values: the slope about their median."""
-    x, y = np.arange(values.size) - (values.size - 1) / 2, values - middle
-    powers = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
-    good, slope, before = np.ones(values.size), 0.0, 0.0
+    powers = _powers(values.size).copy()
+    x, y = powers[1], values - middle
+    powers[2], powers[4], powers[5] = y, x * y, y * y
+    good, slope, before = powers[0], 0.0, 0.0
     for _ in range(5):
         count, x1, y1, x2, xy, y2 = (powers @ good).tolist()
         if count < max(5, values.size // 2):
@@ -170,6 +171,13 @@ def _zscale(values, middle):
     reach = slope / _CONTRAST * (values.size - 1) / 2
     low, high = max(float(values[0]), middle - reach), min(float(values[-1]), middle + reach)
     return (low, high) if high > low else (float(values[0]), float(values[-1]))
+
+
+@lru_cache(maxsize=8)
+def _powers(size):
+    """Return 1, x, 0, x^2, 0 and 0 of the places of some values about their middle, (6, size)."""
+    x = np.arange(size) - (size - 1) / 2
+    return np.stack([np.ones_like(x), x, 0 * x, x * x, 0 * x, 0 * x])
 
 
 def _png(lines, shape, shown):
