@@ -105,6 +105,10 @@ def test_two_profiles_of_one_name_are_refused(tmp_path):
         ({"STACKCNT": 187}, "combines"),
         ({"IMAGETYP": "Master Flat"}, "masters"),
         ({"BLEVCORR": "COMPLETE", "BIASCORR": "COMPLETE"}, "Space Telescope"),
+        ({"BUNIT": "adu/s"}, "rates or fluxes"),
+        ({"BUNIT": "electron s-1"}, "rates or fluxes"),
+        ({"BUNIT": "counts per second"}, "rates or fluxes"),
+        ({"BUNIT": "MJy/sr"}, "rates or fluxes"),
     ],
 )
 def test_reduced_frames_are_refused(cards, program):
@@ -119,6 +123,7 @@ def test_reduced_frames_are_refused(cards, program):
         {"OVERSCAN": 32}, {"OVERSCAN": True}, {"OVERSCAN": "[1:10,1:9]"}, {"TRIM": False},
         {"ZEROCOR": "no"}, {"BIASCORR": "PERFORM"}, {"RLEVEL": 0}, {"L1STATOV": "N/A"},
         {"PROCTYPE": "raw"}, {"NCOMBINE": 1}, {"IRAF_TLM": "2025-06-12T07:19:38"}, {"CALSTAT": ""},
+        {"BUNIT": "ADU"}, {"BUNIT": "electrons"}, {"BUNIT": "counts"}, {"BUNIT": "DN/pixel"},
         {"BLEVCORR": "PERFORM", "DRIZCORR": "OMIT", "BIASCORR": "SKIPPED"}, {"STACKCNT": 1},
     ],
 )  # fmt: skip

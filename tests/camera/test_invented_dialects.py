@@ -100,6 +100,11 @@ def test_the_gains_of_further_amplifiers_are_looked_at():
         )
 
 
+def test_a_place_in_a_wheel_is_one_filter_however_its_number_is_written():
+    names = [facts_of(("FILTER", value)).filter for value in (3, 3.0, "3", 3.5)]
+    assert names == ["3", "3", "3", "3.5"]
+
+
 def test_a_filter_is_known_by_the_name_of_its_card():
     for keyword in ("INSFLNAM", "FLT_ID", "CCDFLTID", "ESO INS FILT4 NAME", "CAHA INS FILT NAME"):
         assert facts_of((keyword, "V_Bes 530")).filter == "V_Bes 530", keyword

@@ -34,14 +34,14 @@ def test_flats_of_one_filter_raise_no_alarm(count):
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 @pytest.mark.parametrize("count", [3, 6])
 def test_a_difference_of_four_parts_in_a_thousand_is_found(count, pattern):
-    rng, found = np.random.default_rng(7), 0
+    rng, count_found = np.random.default_rng(7), 0
     pattern = (pattern - pattern.mean()) / pattern.std()
     for _ in range(3):
         group = np.array(list(flats(count, rng, noise=0.003, slope=0.01)))
         group[1] *= 1 + 0.004 * pattern
         odd = odd_shape(group)
-        found += odd is not None and odd.index == 1 and 0.002 < odd.distance < 0.0045
-    assert found == 3
+        count_found += odd is not None and odd.index == 1 and 0.002 < odd.distance < 0.0045
+    assert count_found == 3
 
 
 def test_flats_of_spectra_and_masked_ones_are_not_judged():

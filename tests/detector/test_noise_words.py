@@ -18,9 +18,10 @@ def context_and_records(*frames):
     rows, groups, records = {}, {}, []
     for number, (band, grism, measured, predicted, missing) in enumerate(frames):
         file, product = f"s{number}.fits", f"calibrated/s{number}.fits"
-        facts = {"filter": band, "grism": grism}
+        facts = {"type": "science", "filter": band, "grism": grism}
         rows[file] = SimpleNamespace(camera="cam", file=file, facts=facts)
-        groups[product] = SimpleNamespace(files=(file,), night="2024-03-05")
+        steps = [SimpleNamespace(kind=kind, needed=True) for kind in ("bias", "dark", "flat")]
+        groups[product] = SimpleNamespace(files=(file,), night="2024-03-05", steps=steps)
         image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
         data = {"images": [image], "unit": "electron", "missing": list(missing)}
         records.append(ledger.Record(product, "science", "key", data=data))

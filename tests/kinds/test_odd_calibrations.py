@@ -136,6 +136,17 @@ def test_a_flat_of_slightly_another_shape_is_told_and_combined(tmp_path):
     assert (verdict.verdict, verdict.reason) == ("verified", ""), verdict.reason
 
 
+def test_frames_that_are_calibrated_without_a_flat_are_not_said_to_have_stars(tmp_path):
+    """Flats are divided by none, and science frames by none if the configuration says so."""
+    chain = take(tmp_path, **FEWEST, sky=40.0)
+    steps = {"types": ["flat", "science"], "steps": ["bias", "dark"]}
+    done = run(tmp_path, chain, calibrate=steps)
+    assert done.records["calibrated/flat_g1.fits"].status == ledger.MADE
+    (line,) = (line for line in done.lines if "that UNCERT predicts" in line)
+    assert "the noise of 1 calibrated frame (g)" in line
+    assert line.endswith("no flat was divided: the response of the pixels is in it")
+
+
 def test_a_gain_missing_of_one_amplifier_leaves_no_seam_and_is_said(tmp_path):
     chain = take(tmp_path, **FEW)
     text = chain.profile.replace("gain: 1.2\n", "gain: {keyword: GAIN9}\n")

@@ -23,6 +23,10 @@ def lines_filled(image, first, regions):
     regions : sequence of (ccdflow.camera.sections.Region, bool)
         The parts, in the whole image, and whether they are rows of an amplifier, not columns.
 
+    Yields
+    ------
+    None
+
     Examples
     --------
     >>> from ccdflow.camera.sections import Region

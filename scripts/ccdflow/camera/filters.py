@@ -44,7 +44,7 @@ def filter_of(reader):
         The first that is a filter; those of several numbered wheels with ``+`` between them; else
         all texts of cards whose name speaks of a filter; where all are open, the first as written.
     """
-    cards = reader.every("filter", as_text, "the text is not in quotes")
+    cards = reader.every("filter", _as_name, "the text is not in quotes")
     names = [(_joined_names(reader, text, content), content.keyword) for text, content in cards]
     real = [(text, keyword) for text, keyword in names if not is_open(text)]
     if not real:
@@ -66,6 +66,13 @@ def filter_of(reader):
         if re.search("[2-9]", other_keyword) and text.casefold() not in name.casefold()
     ]
     return "+".join(dict.fromkeys([name, *other_wheels]))
+
+
+def _as_name(content):
+    """Return a card's value as text: a place in a wheel is 3, whether written 3, 3.0 or '3'."""
+    value = content.value
+    is_place = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if is_place else as_text(content)
 
 
 def _joined_names(reader, text, content):

@@ -84,6 +84,14 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 
+# Units of pixels that were divided by an exposure time, or turned into a flux: a bias in adu cannot
+# be subtracted from them.
+_NOT_RAW = re.compile(
+    r".*(/|\bper\b|[*^ ]\W*)\s*s(ec(onds?)?)?\b.*|.*\bs(ec(onds?)?)?\s*(\^|\*\*)?\s*\(?-1\b.*"
+    r"|.*jy(/.*)?|.*\berg.*|.*\bmag.*|.*\bw(att)?\b.*m.*",
+    re.IGNORECASE,
+)
+
 REMEDY = (
     "leave it out of the raw folder; if frames of this camera are raw all the same, write "
     "`raw: true` into its profile"
@@ -103,7 +111,7 @@ def refuse_reduced(headers, *, file):
     ------
     FrameError
         If a card of ccdflow, ccdproc, IRAF, BANZAI, DRAGONS, ESO's pipeline, MaxIm and others
-        tells so, or a HISTORY line does.
+        tells so, a HISTORY line does, or the unit is a rate or a flux.
     """
     for header in headers:
         for program, keywords in _DONE_BY.items():
@@ -121,9 +129,17 @@ def refuse_reduced(headers, *, file):
             kind = card_value(header, keyword)
             if isinstance(kind, str) and re.match(r"\W*master", kind.lower()):
                 raise reduced_error("a program that makes masters", keyword, kind, file)
+        _refuse_rates(header, file)
         for line in commentary(header, "HISTORY"):
             if _HISTORY.search(line) and not _DENIED.search(line):
                 raise reduced_error("a program that says so in its log", "HISTORY", line[:60], file)
+
+
+def _refuse_rates(header, file):
+    """Refuse a frame whose unit is a rate or a flux."""
+    unit = card_value(header, "BUNIT")
+    if isinstance(unit, str) and _NOT_RAW.fullmatch(unit.strip()):
+        raise reduced_error("a program that made rates or fluxes of it", "BUNIT", unit, file)
 
 
 def _is_mark(program, keyword, header):

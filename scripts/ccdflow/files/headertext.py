@@ -22,6 +22,8 @@ _COMMENTARY_WIDTH = 72
 _FIXED = 30
 # A longer string goes on in CONTINUE cards.
 _LONGEST_STRING = 68
+# Characters that need no escape in a header.
+_PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
 # Letters that astropy takes for the end of a string.
 _ENDS = re.compile(r"'(?=[ /])|&$")
 EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
@@ -237,16 +239,16 @@ def printable_sentence(text):
     ----------
     text : str
 
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> printable_sentence("12 % more noise, at −80 °C")
     '12 % more noise, at %E2%88%9280 %C2%B0C'
     """
     return quote(text, safe=f"{_PLAIN}%")
-
-
-# Characters that need no escape in a header.
-_PLAIN = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
 
 
 def printable_text(text):

@@ -6,6 +6,7 @@ import math
 import re
 from functools import partial
 
+from ccdflow.camera.sections import Region
 from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
 from ccdflow.files.hdus import array_hdu, hdu_header, versions
@@ -218,7 +219,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
             place = recipe.region_of(amplifier)
             set_card("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
         if overscan is not None:
-            used = " ".join(strip.to_fits() for strip in amplifier.overscan)
+            used = " ".join(map(Region.to_fits, amplifier.overscan))
             set_card("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
             set_card(
                 "OSCAXIS", "OSCAXI", amplifier.along, "what of the image has a level of its own"
@@ -243,9 +244,9 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]
             set_card("AMPBAD", "AMPBAD", flag, "throughout this amplifier")
-        if amplifier.name in reduced.without_level:
-            parts = " ".join(part.to_fits() for part in reduced.without_level[amplifier.name])
-            set_card("OSCSAT", "OSCSAT", parts, "no level here: overscan saturated")
+        if parts := reduced.without_level.get(amplifier.name):
+            text = " ".join(map(Region.to_fits, parts))
+            set_card("OSCSAT", "OSCSAT", text, "no level here: overscan saturated")
 
 
 def _set_numbered(cards, number, name, numbered, value, comment):

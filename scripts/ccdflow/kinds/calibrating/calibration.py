@@ -21,7 +21,7 @@ from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, shelves
 from ccdflow.kinds.matching.association import STEPS
-from ccdflow.kinds.reducing.lost_lines import parts_without_level, without_level_of
+from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
@@ -248,7 +248,7 @@ class Calibration:
             for use in map(self.uses.get, ("bias", "flat"))
         )
         levels, flags = (self.frame.data.get(name, {}) for name in ("levels", "flags"))
-        without_level = parts_without_level(self.frame)
+        without_level = recorded_regions(self.frame)
 
         def readout(amplifier):
             """Return the `Readout` of an amplifier, with the figures that were measured."""

@@ -25,7 +25,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.reducing.lost_lines import parts_without_level
+from ccdflow.kinds.reducing.lost_lines import recorded_regions
 from ccdflow.maskbits import DEAD, NO_DATA, SATURATED
 from ccdflow.run.context import Context, reduced_product
 from ccdflow.run.job import Group
@@ -127,7 +127,7 @@ class Members:
         for _, record in self.records_of_files:
             parts = [
                 part
-                for name, of_amplifier in parts_without_level(record).items()
+                for name, of_amplifier in recorded_regions(record).items()
                 if name in names
                 for part in of_amplifier
             ]

@@ -6,11 +6,12 @@ from collections import defaultdict
 from statistics import median
 
 from ccdflow.camera.filters import is_open
+from ccdflow.kinds.matching.association import STEPS
 from ccdflow.pages.text_formatting import count, figure, light_words
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 
-VERSION = 2
+VERSION = 3
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
 
 MOST_OFF = 0.1
@@ -62,13 +63,18 @@ def nights_off(context, records, *, spectra=True):
     for group, row, data in _calibrated_frames(context, records):
         if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
             continue
+        if row.facts["type"] == "flat":
+            # It is divided by no flat, and has the response of the pixels, as it must.
+            continue
         for image in data["images"]:
             measured, predicted = image["sky_rms"], image["sky_predicted"]
             if measured and predicted:
                 light = light_words([row.facts["filter"], row.facts["grism"]])
                 unit = {"electron": "e-"}.get(data["unit"], data["unit"])
                 of = row.camera, light, unit, group.night
-                reason = _reason(measured / predicted, is_spectrum(row), data["missing"])
+                reason = _reason(
+                    measured / predicted, is_spectrum(row), _steps_not_taken(group, data)
+                )
                 by_night[of].append((measured / predicted, measured, predicted, row.file, reason))
     nights = []
     for of, frames in sorted(by_night.items()):
@@ -78,6 +84,24 @@ def nights_off(context, records, *, spectra=True):
             files = len({file for *_, file, _ in frames})
             nights.append([*of, files, ratio, measured, predicted, reason])
     return nights
+
+
+def _steps_not_taken(group, data):
+    """Return the kinds of masters that a frame is without: none was there, or none was asked for.
+
+    Parameters
+    ----------
+    group : ccdflow.run.job.Group
+        Of the calibrated frame.
+    data : dict
+        Of its record.
+
+    Returns
+    -------
+    set of str
+    """
+    taken = {step.kind for step in group.steps if step.needed}
+    return {*data["missing"], *(kind for kind in STEPS if kind not in taken)}
 
 
 def _lacks_signal(context, row):
@@ -152,8 +176,8 @@ def lamp_sentences(context, records):
     list of str
     """
     counts = defaultdict(int)
-    for _, row, data in _calibrated_frames(context, records):
-        if is_spectrum(row) and "flat" not in data["missing"]:
+    for group, row, data in _calibrated_frames(context, records):
+        if is_spectrum(row) and "flat" not in _steps_not_taken(group, data):
             counts[row.camera, row.facts["grism"]] += 1
     return [
         f"{camera}: {count(number, 'spectrum', 'spectra')} ({grism})"

@@ -22,7 +22,7 @@ def without_level_of(record):
     return {} if record is None else record.data.get("without_level", {})
 
 
-def parts_without_level(record):
+def recorded_regions(record):
     """Return the parts of a reduced frame whose level is not known.
 
     Parameters

@@ -262,10 +262,7 @@ def _figures(frame, made, samples, even):
             for name, rows in made.rows.items()
         }
     if made.without_level:
-        figures["without_level"] = {
-            name: [[part.y0, part.y1, part.x0, part.x1] for part in parts]
-            for name, parts in made.without_level.items()
-        }
+        figures["without_level"] = _plain_regions(made.without_level)
     if warnings := _warnings_that_count(frame, made):
         figures["warnings"] = warnings
     if _is_unstated(frame):
@@ -282,6 +279,14 @@ def _figures(frame, made, samples, even):
             for statistics in _statistics(frame, image, sample, figures["levels"])
         ]
     return figures
+
+
+def _plain_regions(without_level):
+    """Return the parts without a level as lists of numbers, by amplifier."""
+    return {
+        name: [[part.y0, part.y1, part.x0, part.x1] for part in parts]
+        for name, parts in without_level.items()
+    }
 
 
 def _warnings_that_count(frame, made):

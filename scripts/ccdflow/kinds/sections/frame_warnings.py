@@ -119,12 +119,7 @@ def gather(rows, record_of, group_by):
     rows, data_of = list(rows), {}
     for row in rows:
         texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
-        if PREFIX in row.reason:
-            for part in row.reason.split("; "):
-                if part.startswith(PREFIX):
-                    text = part.removeprefix(PREFIX)
-                    # A line is told of each kind: a gain and a section are two.
-                    texts.append((f"{_OF_ROW}{text.partition(':')[0]}", text))
+        texts += _texts_of_row(row)
         record = record_of(reduced_product(row.file))
         if record is None:
             continue
@@ -141,8 +136,9 @@ def gather(rows, record_of, group_by):
         strip_sizes.size_warnings(rows, data_of),
         absent_settings.absent_settings(rows, group_by),
     )
-    for file, texts in (of_file for found in by_night for of_file in found.items()):
-        texts_of[file] += texts
+    for warnings in by_night:
+        for file, texts_of_file in warnings.items():
+            texts_of[file] += texts_of_file
     open_ = _noises_to_judge(noises)
     return {
         "said": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
@@ -152,6 +148,16 @@ def gather(rows, record_of, group_by):
         "noises": open_,
         "open": [file for file, *_ in (*even, *open_)],
     }
+
+
+def _texts_of_row(row):
+    """Yield the warnings that stand in a row's reason."""
+    if PREFIX in row.reason:
+        for part in row.reason.split("; "):
+            if part.startswith(PREFIX):
+                text = part.removeprefix(PREFIX)
+                # A line is told of each kind: a gain and a section are two.
+                yield f"{_OF_ROW}{text.partition(':')[0]}", text
 
 
 def _noises_with_signal(data):

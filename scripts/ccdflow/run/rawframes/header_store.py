@@ -26,7 +26,7 @@ from ccdflow.run.rawframes.rows import (
     row_with_shared_texts,
 )
 
-READING = 10
+READING = 11
 """Raise it when a change to the reading of headers alters a cell of the table."""
 
 # The indices of geometry and recipe in the plain values of a row.

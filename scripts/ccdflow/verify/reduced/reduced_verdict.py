@@ -206,13 +206,17 @@ def _check_saturated_lines(headers, account, raw):
             middle = np.median if account.statistic == "median" else np.mean
             is_full = middle(values, axis=1 if of_rows else 0) >= (np.inf if top is None else top)
             flip = ("y" if of_rows else "x") in amplifier.flip
-            expected, told = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
+            expected, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
             place = place_of(header, tail) if amplifier.kept is None else amplifier.place
             lines = np.expand_dims(is_full[::-1] if flip else is_full, 1 if of_rows else 0)
             expected[place] = lines
             for part in named:
-                told[part] = True
-            if account.model or amplifier.axis == "frame" or not np.array_equal(expected, told):
+                named_lines[part] = True
+            if (
+                account.model
+                or amplifier.axis == "frame"
+                or not np.array_equal(expected, named_lines)
+            ):
                 raise Differs("OSCSAT has other parts than those whose raw overscan is saturated")
 
 
