@@ -149,7 +149,7 @@ def wait_until(condition, run, seconds=120):
 
 
 def python_with_forks(folder, *nights):
-    """Return a Python whose batches, and the first job of some nights, are real; all else are forks.
+    """Return a Python whose batches, and first jobs of some nights, are real; all else are forks.
 
     A batch is stopped, killed or watched by what it really is. Snakemake, of which a job starts two
     and which takes two seconds of the processor's time each, is what waits for it.

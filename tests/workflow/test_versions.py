@@ -18,8 +18,8 @@ OLDEST = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())[1
 # What it needs and the pinned one does not.
 BESIDE = ("appdirs", "reretry")
 NIGHT = "2024-03-01"
-# Runs Snakemake with each list of arguments, one after the other, and writes what it prints into the
-# file of the list's number. Each run is a fork: Snakemake, of two seconds, is imported once.
+# Runs Snakemake with each list of arguments, one after the other, and writes what it prints into
+# the file of the number of the list. Each run is a fork: Snakemake is imported once.
 RUNS = """
 import json, os, runpy, sys
 import snakemake.cli
