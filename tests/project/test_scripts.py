@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
-from snakemake.cli import parse_args
 
 from ccdflow import commandline
 from ccdflow.errors import UserError
@@ -54,7 +53,9 @@ def test_examples_are_understood(name):
     for arguments in examples(name):
         options = importlib.import_module(name).parse(arguments)
         if name == "daily":
-            # Its arguments are those of snakemake.
+            # Its arguments are those of snakemake, whose import takes seconds of each worker.
+            from snakemake.cli import parse_args
+
             _, options = parse_args(options)
             assert options.config == ["raw=demo/raw", "results=demo/results"]
             assert str(options.cores) == "2"

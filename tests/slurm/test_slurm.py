@@ -149,16 +149,21 @@ def wait_until(condition, run, seconds=120):
 
 
 def python_with_forks(folder, *nights):
-    """Return a Python whose batches, and jobs of some nights, are real; all else are forks.
+    """Return a Python whose batches, and first jobs of some nights, are real; all else are forks.
 
     A batch is stopped, killed or watched by what it really is. Snakemake, of which a job starts two
     and which takes two seconds of the processor's time each, is what waits for it.
     """
-    program, real = folder / "python", "|".join(f"*{word}*" for word in ("batch.py", *nights))
-    fork = ready_python.interpreter()
-    program.write_text(
-        f'#!/bin/sh\ncase "$*" in {real}) exec {sys.executable} "$@" ;; esac\nexec {fork} "$@"\n'
-    )
+    real = f'exec {sys.executable} "$@"'
+    lines = ["#!/bin/sh", 'case "$SLURM_JOB_ID $*" in', f"*batch.py*) {real} ;;", '" "*) ;;']
+    for night in nights:
+        first = folder / f"{night}.job"
+        # Slurm's number of the night's first job.
+        lines.append(f'*{night}*) [ -e {first} ] || echo "$SLURM_JOB_ID" > {first}')
+        lines.append(f'[ "$(cat {first})" = "$SLURM_JOB_ID" ] && {real} ;;')
+    lines += ["esac", f'exec {ready_python.interpreter()} "$@"']
+    program = folder / "python"
+    program.write_text("\n".join(lines) + "\n")
     program.chmod(0o755)
     return program
 
@@ -230,7 +235,7 @@ def test_a_node_dies_a_job_is_cancelled_and_a_job_runs_out_of_memory(
     """Each is tried again, and the products are those of a run to which nothing happened."""
     dies, is_cancelled, is_too_big = NIGHTS
     too_little = f"120 if attempt == 1 and wildcards.name == '{is_too_big}' else 1500"
-    # Where Slurm itself ends a job, all of the job is real.
+    # Where Slurm itself ends a job, all of the job is real; the next attempt is left alone.
     python = python_with_forks(tmp_path, is_cancelled, is_too_big)
     run = start(
         raw, tmp_path / "results", "--set-resources", f"night:mem_mb={too_little}", python=python

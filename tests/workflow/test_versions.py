@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,13 +18,40 @@ OLDEST = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())[1
 # What it needs and the pinned one does not.
 BESIDE = ("appdirs", "reretry")
 NIGHT = "2024-03-01"
+# Runs Snakemake with each list of arguments, one after the other, and writes what it prints into
+# the file of the number of the list. Each run is a fork: Snakemake is imported once.
+RUNS = """
+import json, os, runpy, sys
+import snakemake.cli
+orders, folder = json.loads(sys.argv[1]), sys.argv[2]
+for number, arguments in enumerate(orders):
+    process = os.fork()
+    if not process:
+        output = os.open(os.path.join(folder, str(number)), os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.argv[1:] = arguments
+        runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+        sys.exit()
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if status:
+        sys.exit(f"run {number} ended with {status}")
+"""
 
 
 @pytest.fixture(scope="module")
 def oldest(tmp_path_factory):
     """A folder with the oldest Snakemake, beside the environment's other packages."""
     folder = tmp_path_factory.mktemp("oldest")
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "-qq",
+        "install",
+        "--no-compile",
+    ]
     wanted = [f"snakemake=={OLDEST}", *BESIDE]
     done = subprocess.run(
         [*command, "--no-deps", "--target", folder, *wanted],
@@ -44,24 +72,25 @@ def test_the_oldest_snakemake_makes_the_same_bytes(oldest, tmp_path):
         sandbox.put(f"{NIGHT}/{number}.fits.gz", number, night=NIGHT, kind=kind, size=SMALL)
     other = sandbox.clean()
 
-    def run(*arguments):
-        (other.root / "work").mkdir(exist_ok=True)
-        done = subprocess.run(
-            other.command(*arguments),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=200,
-            env={**os.environ, "PYTHONPATH": f"{oldest}:{HERE / 'hooks'}:{HERE}"},
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
-    output = run()
-    assert f"version: {OLDEST}" in output or OLDEST in run("--version")
-    assert "6 reduced frames, 1 combined bias" in own_lines(output)[-1]
+    (other.root / "work").mkdir(exist_ok=True)
+    printed = tmp_path / "printed"
+    printed.mkdir()
+    orders = [["--version"], other.arguments(), other.arguments(), other.arguments("--rulegraph")]
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS, json.dumps(orders), printed],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+        env={**os.environ, "PYTHONPATH": f"{oldest}:{HERE / 'hooks'}:{HERE}"},
+    )
+    outputs = [path.read_text() for path in sorted(printed.iterdir())]
+    assert done.returncode == 0, "\n".join([done.stderr, *outputs])
+    version, first, second, graph = outputs
+    assert version.strip() == OLDEST
+    assert "6 reduced frames, 1 combined bias" in own_lines(first)[-1]
+    assert "nothing to do" in second
+    assert "reduce" in graph
     assert sandbox.snakemake().status == 0
     assert products(other.results) == products(sandbox.results)
-    assert "nothing to do" in run()
-    assert "reduce" in run("--rulegraph")
