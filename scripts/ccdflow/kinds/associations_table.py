@@ -389,6 +389,7 @@ def _blocks(context, night):
 
 
 def _groups(context):
+    """Return the groups of calibrated frames, sorted by product."""
     return context.lookup(
         (Lookup.GROUPS, SCIENCE.name),
         lambda: sorted(

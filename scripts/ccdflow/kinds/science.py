@@ -185,6 +185,8 @@ class Science(Kind):
         return self._groups_by_night(context).get(night, [])
 
     def _groups_by_night(self, context):
+        """Return {night: its groups of calibrated frames, sorted by product}."""
+
         def make():
             groups_of_kind = [group for group in context.groups.values() if group.kind == self.name]
             by_night = {}
@@ -370,6 +372,7 @@ def _why_missing(context):
     known = {}
 
     def why(product, missing):
+        """Return {step: why it is left out} of a product, {} where nothing is missing."""
         group = context.groups.get(product)
         if group is None or not missing:
             return {}

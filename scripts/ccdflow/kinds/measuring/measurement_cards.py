@@ -46,6 +46,7 @@ def cards_of_pixels(night, findings, settings):
 
 
 def _noise_cards(noises, gains):
+    """Return the cards of read noise and gain of each amplifier."""
     cards = []
     for number, (noise, gain) in enumerate(zip(noises, gains, strict=True), start=1):
         tail = "" if len(noises) == 1 else f"{number:02d}"

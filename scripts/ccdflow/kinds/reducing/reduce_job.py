@@ -239,6 +239,7 @@ def _refuse_lit_overscan(frame, made):
 
 
 def _refuse_negatives(frame, stored):
+    """Raise `FrameError` for a frame with too many pixels below 0."""
     headers_of = frame.layout.headers
     for hdu, (values, _) in stored.items():
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
