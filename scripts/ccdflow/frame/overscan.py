@@ -60,11 +60,11 @@ def measure_overscan(strips, amplifier, recipe):
     FrameError
         If a row, column or the whole strip has no finite pixel, or too few to fit the model.
     """
-    own = statistic_along(strips, amplifier.along, recipe)
-    levels = _model_levels(own, amplifier.along, recipe)
+    statistic = statistic_along(strips, amplifier.along, recipe)
+    levels = _model_levels(statistic, amplifier.along, recipe)
     check_levels(levels, amplifier)
     noise = noise_about_levels(strips, amplifier.along)
-    return Overscan(levels, float(np.mean(levels)), noise, own)
+    return Overscan(levels, float(np.mean(levels)), noise, statistic)
 
 
 def levels_along(strips, along, recipe):
@@ -203,9 +203,9 @@ def noise_about_levels(strips, along):
         if strip.dtype.kind == "f":
             sample = sample[np.isfinite(sample)]
         spread = MAD_TO_SIGMA_SHORT * float(median(sample))
-        kept = deviation[deviation <= _OUTLIER_SIGMA * max(spread, _LEAST_SIGMA)]
-        squares += float(np.square(kept, dtype=np.float64).sum()) * k / (k - 1)
-        count += kept.size
+        deviations_kept = deviation[deviation <= _OUTLIER_SIGMA * max(spread, _LEAST_SIGMA)]
+        squares += float(np.square(deviations_kept, dtype=np.float64).sum()) * k / (k - 1)
+        count += deviations_kept.size
     return float(np.sqrt(squares / count)) if count else float("nan")
 
 
