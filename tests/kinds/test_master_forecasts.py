@@ -152,7 +152,7 @@ def test_the_paragraph_of_the_guides_night(guide, tmp_path):
 
 def test_the_paragraph_says_which_frames_are_refused(guide, tmp_path):
     context = look(guide, tmp_path / "none", calibrate={"missing": "refuse"}, flat={"minimum": 4})
-    text = "\n".join(plan_sentences.paragraphs(context, {"2016-01-15": []}, most=3))
+    text = "\n".join(plan_sentences.paragraphs(context, {"2016-01-15": []}, most_nights=3))
     assert "not calibrated: 2 of 2, as `calibrate: missing: refuse` wants whole frames" in text
 
 

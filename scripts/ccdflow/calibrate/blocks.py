@@ -314,10 +314,10 @@ class _Image:
             cards, names = calibrated_header.extension_cards(self.unit)
 
         def header(words):
-            own = headertext.CardList(cards)
-            calibrated_header.write_calibrated_cards(own, self.work, self.figures)
+            product_cards = headertext.CardList(cards)
+            calibrated_header.write_calibrated_cards(product_cards, self.work, self.figures)
             return calibrated_header.image_header_bytes(
-                own, self.unit.shape, words, name=names, primary=primary is not None
+                product_cards, self.unit.shape, words, name=names, primary=primary is not None
             )
 
         self.planes["image"] = Plane(header, self.unit.shape)

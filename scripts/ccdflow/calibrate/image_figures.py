@@ -156,11 +156,14 @@ class ImageSample:
 
     def _with_other_bias(self, noises, factor):
         """Return the noises; that of the bias includes another bias that a dark was made less."""
-        others = [self._work.noise.other_bias(readout) for readout in self._work.readouts]
-        if not any(others):
+        other_variances = [self._work.noise.other_bias(readout) for readout in self._work.readouts]
+        if not any(other_variances):
             return noises
-        own, other = noises.get("bias_noise", 0.0), sum(others) / len(others)
-        return noises | {"bias_noise": (own**2 + factor**2 * other) ** 0.5}
+        bias_noise, other_variance = (
+            noises.get("bias_noise", 0.0),
+            sum(other_variances) / len(other_variances),
+        )
+        return noises | {"bias_noise": (bias_noise**2 + factor**2 * other_variance) ** 0.5}
 
     def _level_noises(self):
         """Return the noise of the level of a row, of each amplifier, in the product's unit."""

@@ -94,8 +94,8 @@ def effects_of(path, unit, amplifiers, masters, *, index=0, factor=None, name=No
     factors = np.ones((len(rows), nx), np.float32)
     for amplifier in amplifiers if factor is not None else ():
         region = amplifier.region
-        inside = (rows >= region.y0) & (rows < region.y1)
-        factors[inside, region.x0 : region.x1] = factor(amplifier)
+        is_inside = (rows >= region.y0) & (rows < region.y1)
+        factors[is_inside, region.x0 : region.x1] = factor(amplifier)
     return effects(stored.astype(np.float32) * factors, images, factors, shares)
 
 
@@ -191,10 +191,10 @@ def _difference_of_squares(with_master, without, combine):
     """
     usable = np.isfinite(with_master) & np.isfinite(without)
     with_master, without = with_master[usable], without[usable]
-    kept = combine(with_master <= _noise_limit(with_master), without <= _noise_limit(without))
-    if not kept.any():
+    is_kept = combine(with_master <= _noise_limit(with_master), without <= _noise_limit(without))
+    if not is_kept.any():
         return (float("nan"),) * 3
-    with_master, without = with_master[kept], without[kept]
+    with_master, without = with_master[is_kept], without[is_kept]
     change = with_master - without
     error = float(change.std() / len(change) ** 0.5)
     return float(with_master.mean()), float(without.mean()), error

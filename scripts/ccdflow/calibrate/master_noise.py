@@ -137,16 +137,16 @@ def predicted_variance(image, master, readouts, rows):
     frames = max(master.frames or 1, 1)
     variances = np.ones(image.data[rows].shape, np.float32)
     for readout in readouts:
-        inside = _slices_within(readout, rows)
+        pixels = _slices_within(readout, rows)
         single = readout.read_noise**2 + readout.rounding + readout.level_variance
         if master.kind == BIAS:
-            variances[inside] = single / frames
+            variances[pixels] = single / frames
             continue
-        data = image.data[rows][inside]
+        data = image.data[rows][pixels]
         if master.kind == DARK:
             light = np.maximum(data, 0)
             light *= np.float32(1 / (readout.photon_gain * frames))
-            variances[inside] = light + np.float32(single / frames)
+            variances[pixels] = light + np.float32(single / frames)
             continue
         # The scatter of the values corrects a wrong level.
         level = master.level or _USUAL_LEVEL
@@ -154,7 +154,7 @@ def predicted_variance(image, master, readouts, rows):
         noise = light * np.float32(1 / readout.photon_gain) + np.float32(single)
         light *= light
         noise /= light
-        variances[inside] = noise * np.float32(1 / frames)
+        variances[pixels] = noise * np.float32(1 / frames)
     return variances
 
 

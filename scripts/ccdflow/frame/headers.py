@@ -152,18 +152,19 @@ def _common_cards(layout, amplifiers):
     """Return the primary's cards and those equal in all the amplifiers' extensions."""
     headers = layout.headers
     cards = _cards_to_keep(layout.texts[0])
-    used = sorted({a.hdu for a in amplifiers} - {0})
-    if not used:
+    hdus_used = sorted({a.hdu for a in amplifiers} - {0})
+    if not hdus_used:
         return cards
     keywords = {keyword for keyword, _ in cards}
-    others = [headers[hdu] for hdu in used[1:]]
-    first = headers[used[0]]
-    for keyword, text in _cards_to_keep(layout.texts[used[0]]):
+    other_headers = [headers[hdu] for hdu in hdus_used[1:]]
+    first = headers[hdus_used[0]]
+    for keyword, text in _cards_to_keep(layout.texts[hdus_used[0]]):
         raw_keyword = "DATE" if keyword == "RAWDATE" and keyword not in first else keyword
         if is_commentary(keyword) or (
             keyword not in keywords
             and all(
-                card_value(other, raw_keyword) == card_value(first, raw_keyword) for other in others
+                card_value(other_header, raw_keyword) == card_value(first, raw_keyword)
+                for other_header in other_headers
             )
         ):
             cards.extend([(keyword, text)])
@@ -219,8 +220,8 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
             place = recipe.region_of(amplifier)
             set_card("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
         if overscan is not None:
-            used = " ".join(map(Region.to_fits, amplifier.overscan))
-            set_card("OVERSCAN", "OVERSC", used, "raw pixels of the overscan used")
+            strips = " ".join(map(Region.to_fits, amplifier.overscan))
+            set_card("OVERSCAN", "OVERSC", strips, "raw pixels of the overscan used")
             set_card(
                 "OSCAXIS", "OSCAXI", amplifier.along, "what of the image has a level of its own"
             )

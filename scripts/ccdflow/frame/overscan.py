@@ -61,20 +61,20 @@ def measure_overscan(strips, amplifier, recipe):
     FrameError
         If a row, column or the whole strip has no finite pixel, or too few to fit the model.
     """
-    own = statistic_along(strips, amplifier.along, recipe)
-    levels = _model_levels(own, amplifier.along, recipe)
+    statistic = statistic_along(strips, amplifier.along, recipe)
+    levels = _model_levels(statistic, amplifier.along, recipe)
     check_levels(levels, amplifier)
     noise = noise_about_levels(strips, amplifier.along)
     top = saturation_of(strips[0].dtype, 0, amplifier)
-    return Overscan(levels, mean_level(levels, own, top), noise, own)
+    return Overscan(levels, mean_level(levels, statistic, top), noise, statistic)
 
 
-def mean_level(levels, own, top):
+def mean_level(levels, statistic, top):
     """Return the mean of levels without those of rows or columns whose overscan is saturated.
 
     Parameters
     ----------
-    levels, own : numpy.ndarray
+    levels, statistic : numpy.ndarray
         See `Overscan`.
     top : float or None
         Value of a saturated pixel, adu; None where it is unknown.
@@ -84,9 +84,9 @@ def mean_level(levels, own, top):
     float
         Adu; the mean of all where all are saturated.
     """
-    is_sound = own < (np.inf if top is None else top)
+    is_sound = statistic < (np.inf if top is None else top)
     # Levels of a model have none of a saturated row in them.
-    if levels is not own or is_sound.all() or not is_sound.any():
+    if levels is not statistic or is_sound.all() or not is_sound.any():
         return float(np.mean(levels))
     return float(np.mean(levels[is_sound]))
 
@@ -227,9 +227,9 @@ def noise_about_levels(strips, along):
         if strip.dtype.kind == "f":
             sample = sample[np.isfinite(sample)]
         spread = MAD_TO_SIGMA_SHORT * float(median(sample))
-        kept = deviation[deviation <= _OUTLIER_SIGMA * max(spread, _LEAST_SIGMA)]
-        squares += float(np.square(kept, dtype=np.float64).sum()) * k / (k - 1)
-        count += kept.size
+        deviations_kept = deviation[deviation <= _OUTLIER_SIGMA * max(spread, _LEAST_SIGMA)]
+        squares += float(np.square(deviations_kept, dtype=np.float64).sum()) * k / (k - 1)
+        count += deviations_kept.size
     return float(np.sqrt(squares / count)) if count else float("nan")
 
 

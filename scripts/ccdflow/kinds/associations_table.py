@@ -162,7 +162,7 @@ class Associations(Kind):
             groups = SCIENCE.calibrated_groups(context)
             last = max((group.night for group in groups), default="")
             nights = {last: [group for group in groups if group.night == last]} if last else {}
-        return plan_sentences.paragraphs(context, nights, most=_NIGHTS)
+        return plan_sentences.paragraphs(context, nights, most_nights=_NIGHTS)
 
     def closing(self, context, records):
         """Return the lines on darks that do more harm than good."""

@@ -77,6 +77,7 @@ class BadPixels(Kind):
         return self._basis(context, context.groups[job.product])
 
     def _basis(self, context, group):
+        """Return the sources of a map: its measurements, and the settings that combine them."""
         names = ("nights", "share")
         made = measurements_of(context, group.measurements)
         return {

@@ -179,8 +179,8 @@ def _sentences_on_amplifiers(context, night):
         for amplifier, flag in flags.items():
             files[row.camera, amplifier, flag].append(row.file)
     return [
-        f"{camera}: amplifier {amplifier} is {flag} throughout in {_few_names(named)}."
-        for (camera, amplifier, flag), named in sorted(files.items())
+        f"{camera}: amplifier {amplifier} is {flag} throughout in {_few_names(files_of_flag)}."
+        for (camera, amplifier, flag), files_of_flag in sorted(files.items())
     ]
 
 
@@ -197,7 +197,10 @@ def _sentences_on_left_out(context, night):
     files = defaultdict(list)
     for camera, file, text in left_out(context, night):
         files[camera, text].append(file)
-    return [f"{camera}: {_few_names(named)}: {text}." for (camera, text), named in files.items()]
+    return [
+        f"{camera}: {_few_names(files_of_reason)}: {text}."
+        for (camera, text), files_of_reason in files.items()
+    ]
 
 
 def _sentences_on_odd_frames(context, night):
@@ -220,10 +223,10 @@ def _sentences_on_calibration(context, night):
     ]
 
 
-def _few_names(files, most=3):
-    if len(files) <= most:
+def _few_names(files, most_named=3):
+    if len(files) <= most_named:
         return ", ".join(files)
-    return f"{len(files)} frames ({', '.join(files[:most])} ...)"
+    return f"{len(files)} frames ({', '.join(files[:most_named])} ...)"
 
 
 def _recipe_in_words(context, night, camera):
@@ -235,16 +238,16 @@ def _recipe_in_words(context, night, camera):
     sentences = []
     overscan = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
     if overscan:
-        used = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
+        strips = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
         reach = _REACH_WORDS[overscan[0].along]
         sentences.append(
-            f"The {level_in_words(recipe)} of the overscan {used} was subtracted {reach}"
+            f"The {level_in_words(recipe)} of the overscan {strips} was subtracted {reach}"
         )
     else:
         sentences.append("No overscan was subtracted")
     if recipe.trim:
-        kept = "; ".join(a.data.to_fits() for a in geometry.amplifiers)
-        sentences.append(f"the pixels {kept} were kept")
+        sections_kept = "; ".join(a.data.to_fits() for a in geometry.amplifiers)
+        sentences.append(f"the pixels {sections_kept} were kept")
     else:
         sentences.append("the frame was left whole")
     return ", and ".join(sentences) + f" (sections from the {geometry.source})."

@@ -64,11 +64,13 @@ def csv_text(rows, columns):
 def _column(values):
     """Return the cells of a column; csv writes None as an empty one."""
     values = [None if value is None or value != value else value for value in values]
-    given = [value for value in values if value is not None]
+    values_given = [value for value in values if value is not None]
     are_numbers = all(
-        isinstance(each, int | float) and not isinstance(each, bool) for each in given
+        isinstance(each, int | float) and not isinstance(each, bool) for each in values_given
     )
-    are_whole = len(given) == len(values) and all(isinstance(each, int) for each in given)
+    are_whole = len(values_given) == len(values) and all(
+        isinstance(each, int) for each in values_given
+    )
     if are_whole or not are_numbers:
         return values
     return [None if value is None else float(value) for value in values]

@@ -68,8 +68,8 @@ class QualityPicture(NightPicture):
             BIAS_KIND.groups(context), key=lambda group: (group.night_of_page, group.product)
         )
         nights = set(sorted({group.night_of_page for group in groups})[-_MOST_NIGHTS:])
-        shown = [group for group in groups if group.night_of_page in nights]
-        section = trend_section(trend(context, shown))
+        groups_shown = [group for group in groups if group.night_of_page in nights]
+        section = trend_section(trend(context, groups_shown))
         if BIAS_KIND.configuration(context)["enabled"]:
             return section
         note = (f"{OFF}.",)

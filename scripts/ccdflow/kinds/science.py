@@ -215,6 +215,8 @@ class Science(Kind):
         return context.lookup(("calibrated",), make)
 
     def _groups_by_night(self, context):
+        """Return {night: its groups of calibrated frames, sorted by product}."""
+
         def make():
             by_night = {}
             for group in self._all_groups(context):
@@ -278,15 +280,15 @@ class Science(Kind):
         nights = [_summary_of(context, records), *context.summaries(_TOLD).values()]
         refused = sorted(file for night in nights for file in night["refused"])
         lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
-        lines = lines[:_MOST_LINES] + _more(lines)
+        lines = lines[:_MOST_LINES] + _line_on_unnamed(lines)
         made = sum(night["made"] for night in nights)
-        for what in (*STEPS, "UNCERT"):
-            lines += _lacking(what, made, [night["without"].get(what, {}) for night in nights])
+        for step in (*STEPS, "UNCERT"):
+            lines += _lacking(step, made, [night["without"].get(step, {}) for night in nights])
         # A night that was closed by an older ccdflow has no such words.
         noisy = noise_sentences.sentences_on_noise(
             entry for night in nights for entry in night.get("noise", ())
         )
-        lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _more(noisy)
+        lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _line_on_unnamed(noisy)
         return lines + master_help.lines_on_harm([night["helps"] for night in nights])
 
     # -- closed nights -----------------------------------------------------------------------------
@@ -383,8 +385,8 @@ def _summary_of(context, records):
         made += 1
         product, missing, uncertain = _lacks(record)
         reasons = {**why(product, missing), **({"UNCERT": uncertain} if uncertain else {})}
-        for what, text in reasons.items():
-            count_and_first = without.setdefault(what, {}).setdefault(text, [0, product])
+        for step, text in reasons.items():
+            count_and_first = without.setdefault(step, {}).setdefault(text, [0, product])
             count_and_first[0] += 1
             count_and_first[1] = min(count_and_first[1], product)
     refused = [
@@ -397,9 +399,9 @@ def _summary_of(context, records):
     return {"refused": refused, "made": made, "without": without, "helps": helps, "noise": noise}
 
 
-def _more(lines):
-    rest = len(lines) - _MOST_LINES
-    return [f"... and {rest} more, see {paths.ASSOCIATIONS}"] if rest > 0 else []
+def _line_on_unnamed(lines):
+    unnamed = len(lines) - _MOST_LINES
+    return [f"... and {unnamed} more, see {paths.ASSOCIATIONS}"] if unnamed > 0 else []
 
 
 def _lacks(record):
@@ -417,6 +419,7 @@ def _why_missing(context):
     known = {}
 
     def why(product, missing):
+        """Return {step: why it is left out} of a product, {} where nothing is missing."""
         group = context.groups.get(product)
         if group is None or not missing:
             return {}
@@ -429,11 +432,11 @@ def _why_missing(context):
     return why
 
 
-def _lacking(what, made, nights):
+def _lacking(step, made, nights):
     """Return a line on how many frames lack something, with the reason of the first, or none."""
     reasons = [(first, text, count) for night in nights for text, (count, first) in night.items()]
     if not reasons:
         return []
     number = f"{sum(count for *_, count in reasons)} of {made} calibrated frames"
     texts = (text for _, text, count in sorted(reasons) for _ in range(count))
-    return [f"calibrated without {what}: {number}: {match_sentences.reasons_words(texts)}"]
+    return [f"calibrated without {step}: {number}: {match_sentences.reasons_words(texts)}"]

@@ -344,6 +344,7 @@ def _head(path):
 
 
 def _checked_head(path, line):
+    """Return the head of a batch's file; raise `UserError` for one of another version."""
     head = json.loads(line)
     if isinstance(head, dict) and head.get("form") != _form():
         raise UserError(

@@ -276,6 +276,8 @@ class Context:
             yield from by_night[night]
 
     def _by_night(self):
+        """Return {night: its rows, sorted by file}."""
+
         def make():
             rows_by_night = {}
             for row in sorted(self.store.rows.values(), key=lambda row: row.file):

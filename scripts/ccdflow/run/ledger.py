@@ -388,6 +388,7 @@ class RecordReader:
         return night, self._record(values, unshared, data, common)
 
     def _record(self, values, unshared, data, common):
+        """Return the record of values that were read, with the texts that records share."""
         # Share one text between the thousands of equal ones.
         texts = self._texts
         values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]

@@ -181,6 +181,7 @@ def _reasons(jobs):
 
 
 def _nights_in_words(nights, most_named=4):
+    """Return some nights in words: all names of a few, else the first and the last."""
     nights = sorted(set(nights) - {""})
     if not nights:
         return ""

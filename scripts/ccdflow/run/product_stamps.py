@@ -30,6 +30,7 @@ class ProductStamps(dict):
                 self._read_folder(name.rstrip("/"))
 
     def _read_folder(self, folder):
+        """Read the stamps of the files in a folder."""
         try:
             with os.scandir(self._results / folder) as entries:
                 for entry in entries:

@@ -182,6 +182,7 @@ class Progress:
                 self._width = 0
 
     def _show(self, text):
+        """Write a line: over the last one in a terminal, below it elsewhere."""
         if self.style == "terminal":
             text = text[: _columns(self._stream) - 1]
             self._stream.write("\r" + text.ljust(self._width))

@@ -157,10 +157,10 @@ class SimulatedCamera:
     @property
     def usable_overscan_columns(self):
         """The overscan columns without leaked light, as a slice."""
-        whole = self.overscan_columns
+        columns = self.overscan_columns
         if self.overscan_side == "right":
-            return slice(whole.start + self.n_leaked, whole.stop)
-        return slice(whole.start, whole.stop - self.n_leaked)
+            return slice(columns.start + self.n_leaked, columns.stop)
+        return slice(columns.start, columns.stop - self.n_leaked)
 
     def section(self, columns, *, rows=None):
         """Return a slice of columns as a FITS section over `rows` rows (default: all).

@@ -38,12 +38,12 @@ def make_detector(camera, *, seed):
             rng.exponential(1.0, count),
         ]
     )
-    own = SimulatedAmplifier(
+    amplifier = SimulatedAmplifier(
         (0, camera.nx), camera.gain, camera.read_noise, camera.level, camera.row_drift
     )
     return Detector(
         shape=(camera.ny, camera.nx),
-        amplifiers=(own,),
+        amplifiers=(amplifier,),
         n_overscan=camera.n_overscan,
         structure=gradient + pattern,
         dark_current=camera.dark_current,
@@ -281,8 +281,8 @@ def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0
     Detector
     """
     rng = np.random.default_rng([seed, 2])
-    taken = detector.defects() != 0
-    at = rng.choice(np.flatnonzero(~taken), new_hot, replace=False)
+    is_defect = detector.defects() != 0
+    at = rng.choice(np.flatnonzero(~is_defect), new_hot, replace=False)
     new = np.column_stack(
         [*np.unravel_index(at, detector.shape), np.exp(rng.uniform(*np.log(hot_rates), new_hot))]
     )

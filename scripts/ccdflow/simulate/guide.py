@@ -18,22 +18,22 @@ _BLOCK_ROWS = 256
 # Electrons a second in a pixel, of the flat-field lamp and of the night sky.
 _LAMP = {"g'": 330.0, "i'": 3300.0}
 _SKY = {"g'": 1.5, "i'": 5.0}
-# Standard deviation of the bias level, adu: of a night's from the camera's, and of a frame's from
-# its night's. The guide's nights differ by an adu, its frames by a few tenths.
+# Standard deviation of a night's bias level from the camera's, adu: the guide's nights differ so.
 _NIGHT_SCATTER = 1.0
+# Standard deviation of a frame's bias level from its night's, adu.
 _FRAME_SCATTER = 0.3
 # Adu an hour by which the level sinks through a night, as the electronics warm up.
 _SINKING = 0.1
-# Stars in a frame of the guide's camera, (ny, nx); fewer in a smaller one, but so many at least
-# that a picture shows some.
+# Stars in a frame of the guide's camera, (ny, nx); in a smaller frame they are as dense.
 _STARS = 400
 _STARS_SHAPE = (4128, 2048)
+# Stars in the smallest frame: so many that a picture shows some.
 _LEAST_STARS = 6
-# Electrons of the faintest star, seen in one frame; the exponent of the Pareto distribution of
-# fluxes, which is that of counts of stars, many faint and few bright; and the brightest, which
-# saturates without filling the frame.
+# Electrons of the faintest star, which one frame shows.
 _FAINTEST_STAR = 3e3
+# Exponent of the Pareto distribution of fluxes, as of counts of stars: many faint, few bright.
 _FLUX_EXPONENT = 0.7
+# Electrons of the brightest star: it saturates and does not fill the frame.
 _BRIGHTEST_STAR = 5e6
 
 

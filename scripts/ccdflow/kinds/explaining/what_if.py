@@ -144,6 +144,7 @@ def try_master(context, product, master):
 
 
 def _calibrate_with(path, target, work, chain):
+    """Calibrate a frame with some masters; return its first image and its figures."""
     calibrated = calibrate_file(
         path, target, chain, work.readouts(),
         limits=DarkLimits(np.inf, np.inf), name=work.group.product,

@@ -35,9 +35,9 @@ def sentences_on_claims(figures, *, several):
         value, error = figures[name], figures[f"{name}_error"]
         if not (math.isfinite(value) and math.isfinite(error)):
             continue
-        used = figures[f"{name}_used"]
+        value_used = figures[f"{name}_used"]
         header = figures[f"{name}_header"]
-        claim = used if math.isfinite(used) else header
+        claim = value_used if math.isfinite(value_used) else header
         limit = max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error)
         is_of_header = math.isclose(claim, header, rel_tol=1e-3)
         claims = []
@@ -52,7 +52,7 @@ def sentences_on_claims(figures, *, several):
                 f"{where}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
                 f" measured, {', '.join(claims)}"
             )
-        if name == "gain" and not math.isfinite(used):
+        if name == "gain" and not math.isfinite(value_used):
             # A profile that leaves out an amplifier's gain is believed before the header.
             lacks = "the profile" if math.isfinite(header) else "neither profile nor header"
             remarks.append(

@@ -69,9 +69,9 @@ def setups_in_words(setups):
     for setup in setups:
         cameras.setdefault(dict(setup)["camera"], []).append(setup)
     words = {}
-    for camera, own in cameras.items():
-        same = set.intersection(*map(set, own))
-        for setup in own:
+    for camera, setups_of_camera in cameras.items():
+        same = set.intersection(*map(set, setups_of_camera))
+        for setup in setups_of_camera:
             words[setup] = " ".join(
                 [camera, *(trait_words(*pair) for pair in setup if pair not in same and pair[1])]
             )
@@ -92,9 +92,11 @@ def names_of_setups(setups):
         {(night, setup): name}
     """
     names = {key: name_of_setup(key[1]) for key in setups}
-    taken = {key: (key[0], key[1][0], paths.folded_name(name)) for key, name in names.items()}
-    counts = Counter(taken.values())
+    folded_names = {
+        key: (key[0], key[1][0], paths.folded_name(name)) for key, name in names.items()
+    }
+    counts = Counter(folded_names.values())
     return {
-        key: f"{name}_{digest(key[1])[:6]}" if counts[taken[key]] > 1 else name
+        key: f"{name}_{digest(key[1])[:6]}" if counts[folded_names[key]] > 1 else name
         for key, name in names.items()
     }

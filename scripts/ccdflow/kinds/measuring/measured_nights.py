@@ -37,9 +37,9 @@ def pixels_for(context, row):
             by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return {key: (sorted(nights), nights) for key, nights in by_setup.items()}
 
-    own = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
+    values_of_setup = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
     setup = context.lookup(
-        (Lookup.DETECTOR_SETUP, row.camera, row.geometry, own),
+        (Lookup.DETECTOR_SETUP, row.camera, row.geometry, values_of_setup),
         lambda: detector_setup_of(context, row),
     )
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
@@ -48,8 +48,8 @@ def pixels_for(context, row):
         none = ([], {})
         by_key = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), make)
         in_order, nights = by_key.get(key, none)
-        end, most = bisect_right(in_order, row.night), context.settings["detector"]["nights"]
-        chosen = in_order[max(0, end - most) : end] if end else in_order[:1]
+        end, most_nights = bisect_right(in_order, row.night), context.settings["detector"]["nights"]
+        chosen = in_order[max(0, end - most_nights) : end] if end else in_order[:1]
         return tuple(product for night in reversed(chosen) for product in nights[night])
 
     return context.lookup((Lookup.PIXELS_FOR, row.night, *key), choose)

@@ -46,6 +46,7 @@ def cards_of_pixels(night, findings, settings):
 
 
 def _noise_cards(noises, gains):
+    """Return the cards of read noise and gain of each amplifier."""
     cards = []
     for number, (noise, gain) in enumerate(zip(noises, gains, strict=True), start=1):
         tail = "" if len(noises) == 1 else f"{number:02d}"
@@ -69,7 +70,11 @@ def cards_of_shutter(night, series):
     list of (str, object, str)
     """
     of_flats, of_frames = [], []
-    flats = [(number, flat) for number, own in enumerate(series, start=1) for flat in own]
+    flats = [
+        (number, flat)
+        for number, flats_of_light in enumerate(series, start=1)
+        for flat in flats_of_light
+    ]
     for position, (number, flat) in enumerate(flats, start=1):
         of_flats.append((f"SERIES{position:02d}", number, "flats of one light have one number"))
         for kind, master in night.masters_of(flat).items():

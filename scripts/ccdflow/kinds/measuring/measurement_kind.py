@@ -23,8 +23,8 @@ class MeasurementKind(Kind):
         """Return all measurements of this kind, as groups, sorted by night and product."""
 
         def make():
-            own = [group for group in context.groups.values() if group.kind == self.name]
-            return sorted(own, key=lambda group: (group.night, group.product))
+            groups_of_kind = [group for group in context.groups.values() if group.kind == self.name]
+            return sorted(groups_of_kind, key=lambda group: (group.night, group.product))
 
         return context.lookup((Lookup.GROUPS, self.name), make)
 

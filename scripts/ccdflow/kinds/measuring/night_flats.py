@@ -76,6 +76,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     """
 
     def pairs(flats):
+        """Yield pixels and errors of each flat; the errors of unusable pixels are infinite."""
         for record in flats:
             path = night.context.results / record.product
             pixels = whole_image(path, image.hdu)

@@ -45,17 +45,17 @@ class NightMasters:
     def __init__(self, context, group, *, flats=None):
         self.context = context
         self.group = group
-        made, few = {"dark": [], "flat": []}, {"dark": [], "flat": []}
+        made, below_minimum = {"dark": [], "flat": []}, {"dark": [], "flat": []}
         for step in group.steps:
             for use in step.uses:
                 record = context.outcome(use.product)
                 if record is not None and record.status == ledger.MADE:
                     made[step.kind].append(record)
                 elif record is not None and are_too_few(record):
-                    few[step.kind].append(record)
+                    below_minimum[step.kind].append(record)
         self.darks = made["dark"]
         self.flats = made["flat"] if flats is None else flats
-        self.pairs = [record for record in few["flat"] if self._has_pair(record)]
+        self.pairs = [record for record in below_minimum["flat"] if self._has_pair(record)]
 
     @cached_property
     def row(self):
@@ -121,8 +121,8 @@ class NightMasters:
         """Return how a master tells of bad pixels: 'dark', 'flat', 'spectrum' or 'not used'."""
         if any(record is flat for flat in self.flats):
             return "spectrum" if self.is_of_spectrum(record) else "flat"
-        used = self.darks_of_one_temperature()
-        return "dark" if any(record is dark for dark in used) else "not used"
+        darks_used = self.darks_of_one_temperature()
+        return "dark" if any(record is dark for dark in darks_used) else "not used"
 
     def dark_rate(self, record, image, place):
         """Return the rate of the dark that a flat's members lack, adu a second.

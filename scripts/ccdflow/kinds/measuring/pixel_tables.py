@@ -43,10 +43,10 @@ def write_product(context, record, cards, images=(), **tables):
     """
     primary = fits.PrimaryHDU()
     primary.header["CCDFKEY"] = (record.key, "what this product depends on")
-    named = (("CCDFNAME", record.product, "name of this product"), *cards)
+    cards_with_name = (("CCDFNAME", record.product, "name of this product"), *cards)
     texts = (
         card_text(keyword, printable_text(value) if isinstance(value, str) else value, comment)
-        for keyword, value, comment in named
+        for keyword, value, comment in cards_with_name
     )
     # In one call, because each call goes through the whole header.
     primary.header.extend(fits.Header.fromstring("".join(texts)))
@@ -88,13 +88,13 @@ def columns_of(images):
     list of astropy.io.fits.Column
     """
     columns = {name: [] for name in ("IMAGE", "X", "Y", *map(str.upper, SOURCES))}
-    for number, one in enumerate(images):
-        y, x = np.nonzero(np.bitwise_or.reduce(list(one.masks.values())))
+    for number, image in enumerate(images):
+        y, x = np.nonzero(np.bitwise_or.reduce(list(image.masks.values())))
         columns["IMAGE"].append(np.full(y.size, number, np.int16))
         columns["X"].append(x + 1)
         columns["Y"].append(y + 1)
         for source in SOURCES:
-            columns[source.upper()].append(one.masks[source][y, x])
+            columns[source.upper()].append(image.masks[source][y, x])
     formats = {"IMAGE": "I", "X": "J", "Y": "J"} | {name.upper(): "I" for name in SOURCES}
     return _columns(columns, formats)
 
@@ -111,23 +111,27 @@ def weak_columns_of(images):
     list of astropy.io.fits.Column
     """
     columns = {name: [] for name in ("IMAGE", "X", "Y", "SIGMA")}
-    for number, one in enumerate(images):
-        if one.weak is None:
+    for number, image in enumerate(images):
+        if image.weak is None:
             continue
-        y, x = np.divmod(one.weak.index, one.masks["flat"].shape[1])
+        y, x = np.divmod(image.weak.index, image.masks["flat"].shape[1])
         columns["IMAGE"].append(np.full(y.size, number, np.int16))
         columns["X"].append(x + 1)
         columns["Y"].append(y + 1)
-        columns["SIGMA"].append(one.weak.sigma)
+        columns["SIGMA"].append(image.weak.sigma)
     return _columns(columns, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
 
 
 def weak_cards_of(images):
     """Return the cards that tell how the weak pixels of each image are judged."""
     return [
-        (f"{_OWN_PART_CARD}{number}", one.weak.own, "part of the variance that is the night's own")
-        for number, one in enumerate(images)
-        if one.weak is not None
+        (
+            f"{_OWN_PART_CARD}{number}",
+            image.weak.own,
+            "part of the variance that is the night's own",
+        )
+        for number, image in enumerate(images)
+        if image.weak is not None
     ]
 
 
@@ -161,13 +165,13 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     values, low = tables[TABLE], tables.get(WEAK)
     images = []
     for number, (_, nx) in enumerate(shapes):
-        index, own = _places(values, number, nx)
+        index, is_of_image = _pixels_of_image(values, number, nx)
         # A night that was closed by an older ccdflow has no column of a newer source.
         none = np.zeros(len(values["X"]), np.int16)
-        bits = {n: values.get(n.upper(), none)[own].astype(np.int16) for n in SOURCES}
+        bits = {n: values.get(n.upper(), none)[is_of_image].astype(np.int16) for n in SOURCES}
         faint = None
         if (own_part := shares.get(f"{_OWN_PART_CARD}{number}")) is not None:
-            where, which = _places(low, number, nx)
+            where, which = _pixels_of_image(low, number, nx)
             faint = Weak(where, low["SIGMA"][which], own_part)
         images.append(NightBadPixels(night, frozenset(looked), index, bits, faint))
     return images
@@ -195,10 +199,12 @@ def _arrays(hdu):
     return {name: np.asarray(hdu.data[name]) for name in hdu.data.names}
 
 
-def _places(table, number, nx):
+def _pixels_of_image(table, number, nx):
     """Return the indices of an image's pixels, and which lines of a table they are."""
-    own = table["IMAGE"] == number
-    return (table["Y"][own] - 1).astype(np.int64) * nx + table["X"][own] - 1, own
+    is_of_image = table["IMAGE"] == number
+    return (table["Y"][is_of_image] - 1).astype(np.int64) * nx + table["X"][
+        is_of_image
+    ] - 1, is_of_image
 
 
 _LOCK = threading.Lock()
@@ -231,10 +237,12 @@ def masks_of(context, records, shapes, share):
 @lru_cache(maxsize=4)
 def _masks(nights, shapes, share):
     """Return the sparse masks; ``nights`` has path, key, night and sources of each measurement."""
-    seen = [read_seen(path, night, looked, shapes, weak=True) for path, _, night, looked in nights]
+    images_of_nights = [
+        read_seen(path, night, looked, shapes, weak=True) for path, _, night, looked in nights
+    ]
     masks = []
     for number, shape in enumerate(shapes):
-        history = combine_nights([images[number] for images in seen], share=share)
+        history = combine_nights([images[number] for images in images_of_nights], share=share)
         row, column = np.divmod(history.index, shape[1])
         pixels = {"row": row, "column": column, "bits": history.bits}
         masks.append(sparse_mask({k: v[history.bits != 0] for k, v in pixels.items()}, shape))

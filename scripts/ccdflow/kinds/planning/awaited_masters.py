@@ -52,10 +52,10 @@ def masters_awaited(context, night, frames, masters):
     for group in (*frames, *masters):
         row, seconds = context.store.rows[group.files[0]], longest_of(context, group)
         for step in group.steps:
-            asked = (id(step), *_light_and_seconds(step.kind, row, seconds))
-            if step.kind in STEPS and asked not in known:
-                known.add(asked)
-                awaited |= dict.fromkeys(_waits(step, row.camera, *asked[1:]))
+            question = (id(step), *_light_and_seconds(step.kind, row, seconds))
+            if step.kind in STEPS and question not in known:
+                known.add(question)
+                awaited |= dict.fromkeys(_waits(step, row.camera, *question[1:]))
     for group in frames:
         awaited |= dict.fromkeys(_measurements_awaited(context, night, group))
     return sorted(map(list, awaited))

@@ -183,9 +183,9 @@ def budget_of(frame):
     if dark is not None:
         parts["dark"] = added_by(DARK, dark, frame)
         rows += dark.scale**2 / dark.frames
-        if (other := frame.other_bias) is not None and not frame.is_bias_in_dark:
-            parts["bias"] += dark.scale**2 * added_by(BIAS, other, frame)
-            rows += dark.scale**2 / other.frames
+        if (other_bias := frame.other_bias) is not None and not frame.is_bias_in_dark:
+            parts["bias"] += dark.scale**2 * added_by(BIAS, other_bias, frame)
+            rows += dark.scale**2 / other_bias.frames
     if flat is not None:
         parts["flat"] = sky**2 * (flat.noise**2 / flat.frames + flat.ageing)
     parts["photons"] = sky
@@ -212,10 +212,10 @@ def added_by(kind, master, frame):
     float
         Of a bias as if none of it cancelled.
     """
-    one = frame.read_noise**2
+    of_one_frame = frame.read_noise**2
     if kind == DARK:
-        one += frame.dark_rate * master.exptime
-    return master.scale**2 * one / master.frames + master.ageing
+        of_one_frame += frame.dark_rate * master.exptime
+    return master.scale**2 * of_one_frame / master.frames + master.ageing
 
 
 def flat_noise(flat):
@@ -255,11 +255,11 @@ def wishes(frame):
             )
             continue
         factor = _FRAMES_FACTOR - (1 if master.is_own else 0)
-        more = min(factor * master.frames, _MOST_FURTHER_FRAMES)
-        then = budget_of(_with_more(frame, kind, more))
+        further_frames = min(factor * master.frames, _MOST_FURTHER_FRAMES)
+        then = budget_of(_with_more(frame, kind, further_frames))
         wish = Wish(
             kind,
-            more,
+            further_frames,
             master.is_own,
             _gain(now.total, then.total),
             _gain(now.of_reading, then.of_reading),
@@ -269,13 +269,13 @@ def wishes(frame):
     return sorted(ranked, key=lambda wish: (not wish.is_missing, -wish.gain))
 
 
-def _with_more(frame, kind, more):
+def _with_more(frame, kind, further_frames):
     """Return a frame with further frames in a master of its own night, or with a new master."""
     master = frame.masters[kind]
     if master.is_own:
-        better = replace(master, frames=master.frames + more)
+        better = replace(master, frames=master.frames + further_frames)
     else:
-        better = replace(master, frames=more, ageing=0.0)
+        better = replace(master, frames=further_frames, ageing=0.0)
     frame = replace(frame, masters={**frame.masters, kind: better})
     if kind != DARK or master.is_own:
         return frame

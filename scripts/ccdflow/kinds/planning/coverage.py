@@ -64,7 +64,9 @@ class Coverage:
         Within a night they are in the order of the labels.
         """
         labels_and_nights = [
-            label_and_night for label_and_night, (_, own) in self.cells.items() if own == state
+            label_and_night
+            for label_and_night, (_, state_of_cell) in self.cells.items()
+            if state_of_cell == state
         ]
         order = {label: number for number, label in enumerate(self.labels)}
         labels_and_nights.sort(
@@ -96,8 +98,8 @@ def coverage_of(context):
         night: summary for night, summary in context.summaries(NAME).items() if summary["dated"]
     }
     nights = sorted({*closed, *(night for night in context.nights if _is_dated(context, night))})
-    shown = nights[-NIGHTS:]
-    summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in shown}
+    nights_shown = nights[-NIGHTS:]
+    summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in nights_shown}
     names = _names_of_setups(summaries.values())
     counts, states, ranks = Counter(), {}, defaultdict(int)
     for night, summary in summaries.items():
@@ -122,8 +124,8 @@ def coverage_of(context):
         if label_and_night[0] in chosen
     }
     return Coverage(
-        tuple(shown),
-        len(nights) - len(shown),
+        tuple(nights_shown),
+        len(nights) - len(nights_shown),
         tuple(sorted(chosen, key=_place)),
         cells,
         len(ranks) - len(chosen),
@@ -156,8 +158,8 @@ def night_coverage(context, night):
         if row.status == OK and not context.is_set_aside(row.file):
             # Hundreds of frames have one setup and label.
             alike.setdefault(_named_by(row), []).append(row)
-    for first, *others in alike.values():
-        frames[_setup(context, first), _label(first)] += 1 + len(others)
+    for first, *further_rows in alike.values():
+        frames[_setup(context, first), _label(first)] += 1 + len(further_rows)
     holes, elsewhere = Counter(), {}
     for group in SCIENCE.night_groups(context, night):
         # Hundreds of frames have the same steps, and most nights masters of their own.

@@ -166,10 +166,10 @@ def _read_noise(context, answers, *, foretell):
     bias = next((answer for answer in answers if answer.kind == BIAS), None)
     if bias is None or bias.use is None:
         return None
-    others = bias.step.uses if foretell else ()
+    other_biases = bias.step.uses if foretell else ()
     noises = (
         figure_of(context.outcome(use.product), "read_noise_electrons")
-        for use in (bias.use, *others)
+        for use in (bias.use, *other_biases)
     )
     return next(filter(None, noises), None)
 

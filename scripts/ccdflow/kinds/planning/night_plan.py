@@ -139,14 +139,14 @@ def blocks_of(context, night, *, foretell=False):
     -------
     list of Block
     """
-    apart = defaultdict(list)
+    groups_by_setup = defaultdict(list)
     for group in SCIENCE.night_groups(context, night):
         row = context.store.rows[group.files[0]]
         setup = setup_of(context, row, context.chain.by_name("bias"))
-        apart[setup].append(group)
+        groups_by_setup[setup].append(group)
     return [
         _block(context, night, setup, groups, foretell=foretell)
-        for setup, groups in sorted(apart.items())
+        for setup, groups in sorted(groups_by_setup.items())
     ]
 
 
@@ -192,9 +192,9 @@ def _frames_alike(context, groups, names):
             (kind, use and (use.product, use.lag, round(use.scale, 3))) for kind, use in uses
         )
         by_uses[names[group.product]][key].append(group)
-    for name, own in by_uses.items():
-        for alike in own.values():
-            yield name, files_words(alike) if len(own) > 1 else "", alike
+    for name, groups_by_uses in by_uses.items():
+        for alike in groups_by_uses.values():
+            yield name, files_words(alike) if len(groups_by_uses) > 1 else "", alike
 
 
 def files_words(groups):
@@ -209,9 +209,9 @@ def files_words(groups):
     -------
     str
     """
-    some = [Path(group.files[0]).name for group in groups[:2]]
+    first_files = [Path(group.files[0]).name for group in groups[:2]]
     unnamed = len(groups) - 2
-    return ", ".join(some) + (f" and {unnamed} more" if unnamed > 0 else "")
+    return ", ".join(first_files) + (f" and {unnamed} more" if unnamed > 0 else "")
 
 
 def name_of_exposure(context, group):
@@ -439,15 +439,16 @@ def rival_of(context, answer):
 
 
 def _rival_of(context, answer):
+    """Return the next candidate that competes and why it lost; (None, '') without one."""
     step, use, rules = answer.step, answer.use, shelves.rules(context)
     after = step.uses[step.uses.index(use) + 1 :]
-    for other in after:
-        is_later = other.lag is not None and other.lag < 0
+    for candidate in after:
+        is_later = candidate.lag is not None and candidate.lag < 0
         is_taken_later = use.lag is not None and use.lag < 0
         if is_later and not is_taken_later and rules.direction != "nearest":
             continue
-        if other.product != use.product and is_made(context, other):
-            return other, match_sentences.why_lost(use, other, rules)
+        if candidate.product != use.product and is_made(context, candidate):
+            return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""
 
 

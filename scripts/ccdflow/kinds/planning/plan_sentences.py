@@ -25,7 +25,7 @@ _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
 
 
-def paragraphs(context, nights, *, most):
+def paragraphs(context, nights, *, most_nights):
     """Return the lines of the plan: a paragraph for the last nights, and counts of the others.
 
     Parameters
@@ -33,7 +33,7 @@ def paragraphs(context, nights, *, most):
     context : ccdflow.run.context.Planning
     nights : dict of str to list of ccdflow.run.job.Group
         The frames that are calibrated, by night.
-    most : int
+    most_nights : int
         Nights that get a paragraph.
 
     Returns
@@ -41,7 +41,7 @@ def paragraphs(context, nights, *, most):
     list of str
     """
     lines, names = [], sorted(nights)
-    earlier = [group for night in names[:-most] for group in nights[night]]
+    earlier = [group for night in names[:-most_nights] for group in nights[night]]
     if earlier:
         grades = Counter(grade_of(answers_of(context, group)) for group in earlier)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
@@ -50,10 +50,10 @@ def paragraphs(context, nights, *, most):
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
         lines.append(
-            f"plan of {len(names) - most} earlier nights, from {names[0]}:"
+            f"plan of {len(names) - most_nights} earlier nights, from {names[0]}:"
             f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
         )
-    for night in names[-most:]:
+    for night in names[-most_nights:]:
         for block in night_plan.blocks_of(context, night, foretell=True):
             lines += paragraph(block)
     return lines
@@ -69,11 +69,11 @@ def paragraph(block):
             " refuse` wants whole frames only"
         )
     for line in block.taken:
-        what, how = master_words(line), how_words(line, block)
+        master_in_words, how = master_words(line), how_words(line, block)
         name = _who(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
         # Long names of filters keep two blanks behind them.
-        lines.append(f"  {line.kind:<5} {f'{what} ':<30} {name}{how}{end}")
+        lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{how}{end}")
     lines += [f"  noise {text}" for text in noise_lines(block, _MOST_NAMED)]
     if block.passed_over:
         words = ", ".join(f"{name}: {why}" for name, why in block.passed_over)
@@ -85,8 +85,8 @@ def paragraph(block):
 
 def _frames_of(block):
     parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
-    rest = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
-    return ", ".join(parts[:_MOST_NAMED]) + rest
+    unnamed = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
+    return ", ".join(parts[:_MOST_NAMED]) + unnamed
 
 
 def _who(line, block):
@@ -94,7 +94,9 @@ def _who(line, block):
     if len(line.groups) == len(block.groups):
         return ""
     if line.kind == FLAT:
-        masters = [master_words(other) for other in block.taken if other.kind == FLAT]
+        masters = [
+            master_words(line_taken) for line_taken in block.taken if line_taken.kind == FLAT
+        ]
         if line.use is None or masters.count(master_words(line)) == 1:
             # The filter tells.
             return ""
@@ -235,13 +237,13 @@ def _round(value):
 # -- noise and wishes ------------------------------------------------------------------------------
 
 
-def noise_lines(block, most=_MOST_ON_A_PAGE):
+def noise_lines(block, most_lines=_MOST_ON_A_PAGE):
     """Return a line on the noise of each filter and exposure: ``g' 300 s: sky 432 e-, ...``.
 
     Parameters
     ----------
     block : Block
-    most : int, optional
+    most_lines : int, optional
         As many lines.
 
     Returns
@@ -250,20 +252,21 @@ def noise_lines(block, most=_MOST_ON_A_PAGE):
     """
     names = [f"{n.name} ({n.who})" if n.who else n.name for n in block.noises]
     lines = [
-        f"{name}: {noise_words(n)}" for name, n in zip(names, block.noises[:most], strict=False)
+        f"{name}: {noise_words(n)}"
+        for name, n in zip(names, block.noises[:most_lines], strict=False)
     ]
-    rest = len(block.noises) - most
-    return lines + ([f"and {rest} more"] if rest > 0 else [])
+    unnamed = len(block.noises) - most_lines
+    return lines + ([f"and {unnamed} more"] if unnamed > 0 else [])
 
 
 def noise_words(noise):
     """Return the parts of a pixel's noise, and the part that limits it."""
     parts = noise.budget
-    whole = parts.total
+    total_variance = parts.total
     shares = [
-        f"{name} {100 * value / whole:.0f} %"
+        f"{name} {100 * value / total_variance:.0f} %"
         for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])
-        if value >= 0.005 * whole
+        if value >= 0.005 * total_variance
     ]
     read_noise = f"; read noise {noise.frame.read_noise:.3g} e- is not measured yet"
     unsure = "" if noise.read_noise_is_measured else read_noise
@@ -284,13 +287,13 @@ def wish_lines(block):
     ranked = {}
     for noise in block.noises:
         for wish in noise.wishes:
-            what = _wish_in_words(wish, noise, block)
+            wish_in_words = _wish_in_words(wish, noise, block)
             rank = (wish.is_missing, wish.gain)
-            if what not in ranked or rank > ranked[what][0]:
+            if wish_in_words not in ranked or rank > ranked[wish_in_words][0]:
                 missing = _why_missing(wish, noise, block)
-                ranked[what] = (rank, _gain_words(wish, what, missing))
+                ranked[wish_in_words] = (rank, _gain_words(wish, wish_in_words, missing))
     ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
-    return [f"{what} ({gain})" for what, (_, gain) in ordered]
+    return [f"{wish_in_words} ({gain})" for wish_in_words, (_, gain) in ordered]
 
 
 def _wish_in_words(wish, noise, block):
@@ -298,10 +301,10 @@ def _wish_in_words(wish, noise, block):
     missing = _why_missing(wish, noise, block)
     frames = match_sentences.lacking_frames(missing, block.night)
     has_more = wish.has_more or bool(frames)
-    more, frames = "more " if has_more else "", frames or wish.frames
+    adjective, frames = "more " if has_more else "", frames or wish.frames
     # Flats are refused for their signal to noise alone where all of them are too faint.
-    more = "brighter " if _FAINT in missing and not more else more
-    words = f"{frames} {more}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
+    adjective = "brighter " if _FAINT in missing and not adjective else adjective
+    words = f"{frames} {adjective}{wish.kind if frames == 1 else _PLURALS[wish.kind]}"
     if wish.kind == DARK:
         words += _traits_of_darks(noise, block)
     elif wish.kind == FLAT:
@@ -311,12 +314,12 @@ def _wish_in_words(wish, noise, block):
 
 def _traits_of_darks(noise, block):
     """Return the exposure of further darks in words, and their temperature if it matters."""
-    own = noise.frame.masters.get(DARK)
+    dark = noise.frame.masters.get(DARK)
     # Further ones are of the exposure of those that they join, new ones of the frame's.
-    joins = own is not None and (own.is_own or own.scale == 1)
+    joins = dark is not None and (dark.is_own or dark.scale == 1)
     # An exact one differs from the frame by a thousandth.
     time = (
-        f"{float(f'{own.exptime:.3g}'):g} s" if joins else " ".join(noise.name.rsplit(" ", 2)[1:])
+        f"{float(f'{dark.exptime:.3g}'):g} s" if joins else " ".join(noise.name.rsplit(" ", 2)[1:])
     )
     # Darks of one temperature serve no frames of another one.
     is_cooled_apart = any(each.degrees != noise.degrees for each in block.noises)
@@ -343,11 +346,12 @@ def _why_missing(wish, noise, block):
     return next((x.missing for x in lines if products & {g.product for g in x.groups}), "")
 
 
-def _gain_words(wish, what, missing):
+def _gain_words(wish, wish_in_words, missing):
+    """Return in words what a wish gains, or why its master is missing."""
     if wish.is_missing:
         if missing.startswith(f"no {wish.kind} could be made"):
             return "those that there are could not be made"
-        return "there are too few" if " more " in what else "there is none that fits"
+        return "there are too few" if " more " in wish_in_words else "there is none that fits"
     if wish.kind == FLAT:
         return f"-{100 * wish.gain:.0f} % of the variance"
     return f"-{100 * wish.gain_of_reading:.0f} % of read and dark variance"
@@ -384,16 +388,18 @@ def _table_rows(blocks):
     rows = []
     for block in blocks:
         for line in block.taken:
-            named = [Path(group.files[0]).name for group in line.groups]
+            file_names = [Path(group.files[0]).name for group in line.groups]
             if len(blocks) > 1:
                 # Cameras may have files of the same names.
-                named = [f"{block.setup}: {line.groups[0].files[0]}", *named[1:]]
-            who = ", ".join(named[:2]) + (f" and {len(named) - 2} more" if named[2:] else "")
-            what = f"{master_words(line)}" if line.use is not None else "-"
+                file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]
+            who = ", ".join(file_names[:2]) + (
+                f" and {len(file_names) - 2} more" if file_names[2:] else ""
+            )
+            master_in_words = f"{master_words(line)}" if line.use is not None else "-"
             rows.append(
                 (
                     line.kind,
-                    what,
+                    master_in_words,
                     how_words(line, block),
                     line.grade,
                     who,

@@ -67,10 +67,10 @@ def lines_on_night(context, night):
 
 
 def _there_is(night, rows):
-    good = [row for row in rows if row.status == OK]
-    counts = Counter((_kind_words(row)) for row in good)
+    sound_rows = [row for row in rows if row.status == OK]
+    counts = Counter((_kind_words(row)) for row in sound_rows)
     listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    return f"night {night}: {frames_words(len(good))}: {listed}"
+    return f"night {night}: {frames_words(len(sound_rows))}: {listed}"
 
 
 def frames_words(count):
@@ -83,14 +83,14 @@ def _kind_words(row):
     seconds = facts["exptime"]
     time = f"{seconds:.4g} s" if isinstance(seconds, int | float) else ""
     light = light_words((facts["filter"], facts["grism"]))
-    own = {"bias": (), "dark": (time,), "flat": (light,)}.get(facts["type"], (light, time))
-    return " ".join(filter(None, (facts["type"], *own)))
+    traits = {"bias": (), "dark": (time,), "flat": (light,)}.get(facts["type"], (light, time))
+    return " ".join(filter(None, (facts["type"], *traits)))
 
 
 def _aside(rows):
     bad = [row for row in rows if row.status in (SET_ASIDE, ARRIVING)]
-    named = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
-    return [*named, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]
+    lines = [f"  {row.status}: {row.file}: {row.reason}" for row in bad[:_MOST_ASIDE]]
+    return [*lines, *([f"  ... and {len(bad) - _MOST_ASIDE} more"] if bad[_MOST_ASIDE:] else [])]
 
 
 def _verdict(context, blocks):

@@ -159,10 +159,10 @@ def _reduce(context, job, row, raw):
             if is_drawn(context)
             else None,
         )
-        done = None
+        streamed = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
-            done = _stream(frame)
-        made, written, samples, even = done or _whole(frame)
+            streamed = _stream(frame)
+        made, written, samples, even = streamed or _whole(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
             # It is not the file whose header was read.
@@ -239,6 +239,7 @@ def _refuse_lit_overscan(frame, made):
 
 
 def _refuse_negatives(frame, stored):
+    """Raise `FrameError` for a frame with too many pixels below 0."""
     headers_of = frame.layout.headers
     for hdu, (values, _) in stored.items():
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
@@ -319,10 +320,10 @@ def _statistics(frame, image, sample, levels):
     rows = np.asarray(frame.rows(image.shape))
     for amplifier in image.amplifiers:
         place = frame.recipe.region_of(amplifier)
-        inside = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
-        if min(inside.shape) >= BOXES:
+        pixels = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]
+        if min(pixels.shape) >= BOXES:
             level = [levels[amplifier.name]] if amplifier.name in levels else []
-            yield {"amplifier": amplifier.name, **vars(frame_statistics(inside, level))}
+            yield {"amplifier": amplifier.name, **vars(frame_statistics(pixels, level))}
 
 
 def _native_values(image):

@@ -43,11 +43,14 @@ def bias_sections(context, night, picture):
     if not groups and not biases:
         return [over_nights] if over_nights else []
     names, elsewhere = names_of_groups(groups), _elsewhere(context, night)
-    named = master_names(groups, prefix=FROM_NIGHT, night=night)
+    names_of_masters = master_names(groups, prefix=FROM_NIGHT, night=night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
     sections = [
         combined_section(
-            [_figures_of_group(context, group, named[group.product]) for group in groups],
+            [
+                _figures_of_group(context, group, names_of_masters[group.product])
+                for group in groups
+            ],
             elsewhere=elsewhere,
             biases=biases,
         ),

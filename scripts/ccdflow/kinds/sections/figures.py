@@ -6,13 +6,15 @@ from __future__ import annotations
 def names_of_groups(groups):
     """Return {product: name} of groups: the camera, and the traits that tell its groups apart."""
     traits, same = [(group, _traits(group)) for group in groups], {}
-    for group, own in traits:
-        same[group.camera] = same.get(group.camera, set(own)).intersection(own)
+    for group, traits_of_group in traits:
+        same[group.camera] = same.get(group.camera, set(traits_of_group)).intersection(
+            traits_of_group
+        )
     return {
         group.product: " ".join(
-            [group.camera, *(trait for trait in own if trait not in same[group.camera])]
+            [group.camera, *(trait for trait in traits_of_group if trait not in same[group.camera])]
         )
-        for group, own in traits
+        for group, traits_of_group in traits
     }
 
 

@@ -111,12 +111,13 @@ def _series_of(context, kind, group, known):
 
 
 def _series_name(context, kind, group, row):
+    """Return the name of a series: kind, exposure or light, and setup."""
     setup = setups.observed_as(context, [row], kind, night=group.night_of_page).setup
     shared = dict(group.shared)
-    own = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
-    own["flat"] = (shared.get("filter", ""), shared.get("grism", ""))
+    traits = {"dark": (f"{float(shared.get('exptime', 0)):g} s",)}
+    traits["flat"] = (shared.get("filter", ""), shared.get("grism", ""))
     return " ".join(
-        filter(None, (kind.name, *own.get(kind.name, ()), match_sentences.setup_words(setup)))
+        filter(None, (kind.name, *traits.get(kind.name, ()), match_sentences.setup_words(setup)))
     )
 
 
@@ -132,7 +133,11 @@ def master_series(context):
     """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
     all_series = []
     for (kind, name), groups in candidates(context).items():
-        read = [own for group in groups if (own := _read(context, kind, group)) is not None]
+        read = [
+            series_of_group
+            for group in groups
+            if (series_of_group := _read(context, kind, group)) is not None
+        ]
         if len(read) < _FEWEST_NIGHTS:
             continue
         samples, variances, days, degrees = zip(*read, strict=True)

@@ -34,13 +34,17 @@ def master_names(groups, *, prefix="", night=""):
     """
     groups = {group.product: group for group in groups}
     first = {product: (_first_words(each), each.night_of_page) for product, each in groups.items()}
-    named = {}
+    names = {}
     for product, group in groups.items():
-        words, shown = first[product]
-        alike = [groups[other] for other in groups if first[other] == first[product]]
-        of = () if shown == night else ("of", shown)
-        named[product] = light_words((words, *_differing(group, alike), *of))
-    counts = Counter(named.values())
+        words, night_shown = first[product]
+        alike = [
+            groups[other_product]
+            for other_product in groups
+            if first[other_product] == first[product]
+        ]
+        of = () if night_shown == night else ("of", night_shown)
+        names[product] = light_words((words, *_differing(group, alike), *of))
+    counts = Counter(names.values())
     return {
         # Two that differ in their geometry or recipe alone have the names of their files.
         product: Named(
@@ -48,7 +52,7 @@ def master_names(groups, *, prefix="", night=""):
             path=f"{prefix}/{product}" if prefix else "",
             file=product,
         )
-        for product, words in named.items()
+        for product, words in names.items()
     }
 
 
@@ -61,7 +65,7 @@ def _first_words(group):
 
 def _differing(group, alike):
     """Return the shared values of a group, camera first, that the groups like it have not all."""
-    same = set.intersection(*(set(_traits(other)) for other in alike))
+    same = set.intersection(*(set(_traits(group_alike)) for group_alike in alike))
     return [words for name, words in _traits(group) if (name, words) not in same]
 
 

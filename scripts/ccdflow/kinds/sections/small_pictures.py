@@ -61,7 +61,7 @@ def values_shown(context, row, product, key, unit="adu"):
 
     Returns
     -------
-    shown : ccdflow.pages.pictures.small_picture.Shown
+    values : ccdflow.pages.pictures.small_picture.Shown
     content : bytes
         The picture itself.
 
@@ -73,9 +73,9 @@ def values_shown(context, row, product, key, unit="adu"):
     path = context.results / paths.small_picture(row.night, product)
     with suppress(FileNotFoundError):
         content = path.read_bytes()
-        shown = read_shown(content)
-        if shown is not None and shown.key == key:
-            return shown, content
+        values = read_shown(content)
+        if values is not None and values.key == key:
+            return values, content
     pixels = mapped_image_of(context, row, product)
     content = draw_small_picture(small_image(pixels), key=key, unit=unit)
     atomic_write.write_directly(path, content)

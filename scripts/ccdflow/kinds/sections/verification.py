@@ -106,16 +106,16 @@ def section(context, night):
     verdicts = verdicts_of(context, night)
     if not verdicts:
         return None
-    good = [line for line in verdicts if line[1] == _VERIFIED]
-    versions = ", ".join(sorted({line[3] for line in good}))
-    text = f"{len(good)} of {len(verdicts)} products that were looked at are verified"
+    verified = [line for line in verdicts if line[1] == _VERIFIED]
+    versions = ", ".join(sorted({line[3] for line in verified}))
+    text = f"{len(verified)} of {len(verdicts)} products that were looked at are verified"
     text += f" with ccdproc {versions}." if versions else "."
-    others = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED]
+    not_verified = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED]
     return Section(
         anchor="verified",
         title="Made again by ccdproc",
         summary=(text,),
         paragraphs=(f"{text} All verdicts are in {paths.VERIFICATION}.",),
-        headings=("product", "verdict", "why") if others else (),
-        rows=tuple(others[:_MOST_LINES]),
+        headings=("product", "verdict", "why") if not_verified else (),
+        rows=tuple(not_verified[:_MOST_LINES]),
     )

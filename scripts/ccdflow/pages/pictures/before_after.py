@@ -208,6 +208,7 @@ def _shown_range(frame, region, profile):
 
 
 def _mark_header(panel, frame, profile):
+    """Mark the overscan that the header names, below the profile."""
     start, stop = _shown_range(frame, frame.header_region, profile)
     if start >= stop:
         return

@@ -392,6 +392,7 @@ def _dashes(raster, left, right, y, colour):
 
 
 def _dot(raster, x, y, colour, mark, size):
+    """Draw a mark with a white inside if it is hollow."""
     half = size * DPI / 72 / 2
     shape, _, hollow = mark.partition(", ")
     corners = [(x + half * across, y + half * down) for across, down in _CORNERS[shape]]

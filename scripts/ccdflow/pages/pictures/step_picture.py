@@ -137,6 +137,7 @@ def _draw_lines(axes, panel, where):
 
 
 def _mark_nights(axes, where, nights, *, color, linestyle="-", named=False):
+    """Draw an upright line at some nights, with their names if they are wanted."""
     for night in nights:
         axes.axvline(where[night], color=color, linestyle=linestyle, linewidth=1.0, zorder=0)
         if named:

@@ -48,6 +48,7 @@ def read_all(read, files, *, cores):
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
 
     def read_chunk(chunk):
+        """Read the headers of some files by a free process, here if it was lost."""
         reader = free.get()
         try:
             return ask(reader, chunk)

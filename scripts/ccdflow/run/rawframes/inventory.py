@@ -193,6 +193,7 @@ class _Basis:
         return self._of_camera.setdefault(camera, Remembered())
 
     def _pixels(self, camera):
+        """Return the hash of all by which a camera's pixels are read and reduced."""
         sections = {field.name for field in fields(Cards)}
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
         pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
@@ -236,6 +237,7 @@ def outdated_files(store, settings):
 
 
 def _is_current(row, stamp, basis):
+    """Tell whether a row holds for a file as it is now, and for settings and profile."""
     return (
         row is not None
         and row.stamp == stamp != ()

@@ -112,6 +112,7 @@ def look_through(raw, results=None):
 
 
 def _no_raw_folder(raw, problem, kind=UserError):
+    """Return the error of a raw folder that cannot be read, with its remedy."""
     return kind(
         problem,
         file="config/config.yaml",

@@ -107,6 +107,7 @@ def refuse_spellings(store, new_files):
 
 
 def _refuse_spelling(store, file, twin, *, is_file):
+    """Set aside a file whose product differs from that of a twin in capitals alone."""
     for name, beside in ((file, twin), (twin, file)) if is_file else ((file, twin),):
         row = store.rows[name]
         if row.status != ARRIVING:
