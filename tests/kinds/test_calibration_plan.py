@@ -9,6 +9,7 @@ from small_frames import begin
 from ccdflow.kinds import science
 from ccdflow.kinds.calibrating import calibration, calibration_plan
 from ccdflow.kinds.calibrating.calibration_plan import steps_of_class
+from ccdflow.kinds.matching import shelves
 from ccdflow.run import plan
 from ccdflow.run.context import Context, Planning
 from ccdflow.run.rawframes.rows import Facts, digest
@@ -60,6 +61,63 @@ def test_keys_and_masters_are_those_of_each_frame_alone(tmp_path):
     # Frames with and without each master, of all grades.
     assert {grade for _, grade in choices} == {"A", "B", "C"}
     assert {uses for uses, _ in choices} >= {("bias", "dark", "flat"), ("bias", "flat"), ("bias",)}
+
+
+def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_path):
+    """Headers have both: equal numbers that are written in two ways."""
+    chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3),))
+
+    def at_zero(store):
+        rows = list(store.rows.values())
+        for row in rows:
+            if row.facts["type"] == "dark":
+                facts = dict(row.facts) | {"set_temperature": -0.0, "temperature": ""}
+                store.add(replace(row, facts=Facts.of(facts)))
+        like = next(row for row in rows if row.facts["type"] == "science")
+        for number, degrees in enumerate((0.0, -0.0)):
+            facts = dict(like.facts) | {"set_temperature": degrees, "temperature": ""}
+            file = f"2024-03-01/{number}.fits"
+            store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
+
+    context = _context_with(at_zero, chain, tmp_path)
+    jobs = plan.make_plan(context).jobs
+    for number in range(2):
+        product = f"calibrated/2024-03-01/{number}.fits"
+        # As a job finds it, which has asked for no other frame.
+        shelves._numbers_of.cache_clear()
+        own = calibration.Calibration(Planning.of(context), context.groups[product])
+        assert [how[3] for how in own.basis["how"] if how[0] == "dark"] == [0.0]
+        assert jobs[product].key == digest(own.basis)
+
+
+def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_differ(tmp_path):
+    chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3),))
+
+    def two(store):
+        """Add two frames that are alike but for a thousandth of a second, copies in all else."""
+        like = next(row for row in store.rows.values() if row.facts["type"] == "science")
+        for number in range(2):
+            facts = dict(like.facts) | {"exptime": 20.0005 + number / 1000, "filter": "g"}
+            file = f"2024-03-01/{number}.fits"
+            store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
+
+    context = _context_with(two, chain, tmp_path)
+    jobs = plan.make_plan(context).jobs
+    one, other = (jobs[f"calibrated/2024-03-01/{number}.fits"] for number in range(2))
+    groups = [context.groups[job.product] for job in (one, other)]
+    scales = [[use.scale for use in group.steps[1].uses] for group in groups]
+    assert [each[0] for each in scales] == [1.0, 1.0]
+    assert scales[0][1] != scales[1][1]
+    # Each has its reduced frame first, and all else in common: masters, and those in their place.
+    assert one.needs[1:] == other.needs[1:]
+    assert one.spare == other.spare
+    assert {use.product for group in groups for use in group.steps[1].uses} <= set(one.needs)
+    # The key differs by that of the reduced frame alone.
+    planning = Planning.of(context)
+    bases = [calibration.Calibration(planning, group).basis for group in groups]
+    assert bases[0] != bases[1]
+    assert {**bases[0], "frame": ""} == {**bases[1], "frame": ""}
+    assert [job.key for job in (one, other)] == [digest(basis) for basis in bases]
 
 
 def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):

@@ -143,8 +143,9 @@ def number_or_none(value):
     Returns
     -------
     float or None
+        -0 is 0: the two are equal, and differ where a text or a hash is made of them.
     """
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) + 0.0 if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def number_or_nan(value):
