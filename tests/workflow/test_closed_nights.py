@@ -102,6 +102,17 @@ def test_a_late_frame_opens_its_night_and_the_last(box):
     check(box)
 
 
+def test_frames_that_are_refused_have_no_header_of_an_older_version_and_close_their_nights(box):
+    box.config["calibrate"] = {"missing": "refuse"}
+    box.run()
+    again = box.run()
+    assert again.jobs == []
+    assert sum(line.startswith("not calibrated: ") for line in again.lines) == len(NIGHTS)
+    assert [line.partition(":")[0] for line in box.plan().describe()] == ["nothing to do"]
+    take(box, NIGHTS[3], "OBJECT")
+    assert run(box) == [NIGHTS[3], NIGHTS[-1]]
+
+
 def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(box):
     take(box, LATER, "BIAS", "BIAS", "OBJECT")
     assert run(box) == [NIGHTS[-1], LATER]
