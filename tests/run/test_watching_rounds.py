@@ -355,6 +355,24 @@ def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(night):
     assert night.is_as_from_scratch()
 
 
+def test_a_bias_that_is_written_anew_is_looked_at_until_it_is_whole_or_known_to_be_bad(night):
+    """No frame comes any more: nothing else would lead to a round."""
+    before = products(night.results)
+    content = (night.raw / "bias1.fits").read_bytes()
+    done = night.arrive("bias1.fits", content=content[:3000])
+    assert (done.is_short, done.records, done.arriving) == (False, [], 1)
+    assert products(night.results) == before
+    assert night.watch._whole_round_at > 0
+    night.watch.values["limits"] = night.values["limits"] | {"settle": 0}
+    done = night.watch.notice({})
+    assert {r.product for r in done.records if r.status == ledger.REFUSED} >= {
+        name for name in before if name.startswith("combined/2024-03-01/bias")
+    }
+    assert done.arriving == 0
+    assert not night.watch._whole_round_at
+    assert any(line.startswith("bias1.fits: set aside: ") for line in night.output.lines)
+
+
 def test_a_frame_that_is_written_anew_is_made_anew(night):
     night.arrive(*LATE)
     first = (night.results / "calibrated" / LATE[0]).read_bytes()
