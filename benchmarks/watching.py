@@ -6,7 +6,9 @@
 ``tiny`` prints memory, open files and threads of the watch on the way, and compares every product
 with those of a run from scratch. ``lfc`` prints the seconds from the last byte of a frame to its
 calibrated frame and to the night's page that shows it; the watch is told by events, so that no time
-passes for settling.
+passes for settling. Each frame that took longer than two seconds is named with the products written
+meanwhile, and with the longest pause of this process, which only waits: as long a pause is the
+machine's.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from ccdflow.simulate.telescope import observe
 
 # Frames that the telescope is ahead of the watch at most; seconds without a product: an error.
 _AHEAD, _PATIENCE = 40, 900
+# Seconds from the last byte of a frame to its page that nobody should notice.
+_SLOW = 2.0
 _OF_THE_WATCH = {live_page.PAGE, live_page.SCRIPT}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -54,12 +58,22 @@ def watching(raw, results, log):
 
 
 def until(is_so, what):
-    """Wait until a function returns true; give up where it never does."""
-    end = time.monotonic() + _PATIENCE
+    """Wait until a function returns true; give up where it never does.
+
+    Returns
+    -------
+    float
+        The longest time that a sleep of 10 ms took, s.
+    """
+    before = began = time.monotonic()
+    longest = 0.0
     while not is_so():
-        if time.monotonic() > end:
+        if before > began + _PATIENCE:
             raise measure.BenchmarkError(f"{what} did not come within {_PATIENCE} s")
         time.sleep(0.01)
+        now = time.monotonic()
+        longest, before = max(longest, now - before), now
+    return longest
 
 
 def figures_of(process):
@@ -157,8 +171,13 @@ def lfc(options, work):
             before = figures_of(process)[3]
             shutil.copyfile(work / "next.fits", target)
             product = paths.calibrated_frame(target.relative_to(raw).as_posix())
-            taken.append((*_wait(results, product),
-                          figures_of(process)[3] - before))  # fmt: skip
+            calibrated, shown, pause, written = _wait(results, product)
+            taken.append((calibrated, shown, figures_of(process)[3] - before))
+            if shown > _SLOW:
+                print(
+                    f"{target.name}: {shown:.1f} s to the page, {taken[-1][2]:.1f} CPU s, longest"
+                    f" pause {pause:.1f} s; written: {', '.join(written)}"
+                )
     # The first frame finds the watch cold.
     names = ("to the calibrated frame, s", "to the page, s", "CPU s of the watch")
     for name, values in zip(names, zip(*taken[1:], strict=True), strict=True):
@@ -169,9 +188,9 @@ def lfc(options, work):
 
 
 def _wait(results, product):
-    """Return the seconds to a calibrated frame and to a later page."""
+    """Return seconds to a calibrated frame and to a later page, longest pause, files written."""
     start, path = time.time(), results / product
-    until(path.is_file, product)
+    pause = until(path.is_file, product)
     made = path.stat().st_mtime_ns
 
     def is_shown():
@@ -179,8 +198,19 @@ def _wait(results, product):
         return max((page.stat().st_mtime_ns for page in pages), default=0) > made
 
     calibrated = time.time() - start
-    until(is_shown, f"the page with {product}")
-    return calibrated, time.time() - start
+    pause = max(pause, until(is_shown, f"the page with {product}"))
+    shown = time.time() - start
+    files = (file for file in results.rglob("*") if file.is_file())
+    written = [file.relative_to(results).as_posix() for file in files if _is_since(file, start)]
+    return calibrated, shown, pause, sorted(written)
+
+
+def _is_since(file, start):
+    """Tell whether a file was written since; a file that has gone was not."""
+    try:
+        return file.stat().st_mtime >= start
+    except FileNotFoundError:
+        return False
 
 
 def run(options):

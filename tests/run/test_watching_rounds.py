@@ -369,6 +369,26 @@ def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(watched_night):
     assert watched_night.is_as_from_scratch()
 
 
+def test_a_bias_that_is_written_anew_is_looked_at_until_it_is_whole_or_known_to_be_bad(
+    watched_night,
+):
+    """No frame comes any more: nothing else would lead to a round."""
+    before = products(watched_night.results)
+    content = (watched_night.raw / "bias1.fits").read_bytes()
+    done = watched_night.arrive("bias1.fits", content=content[:3000])
+    assert (done.is_short, done.records, done.arriving) == (False, [], 1)
+    assert products(watched_night.results) == before
+    assert watched_night.watch._whole_round_at > 0
+    watched_night.watch.values["limits"] = watched_night.values["limits"] | {"settle": 0}
+    done = watched_night.watch.notice({})
+    assert {r.product for r in done.records if r.status == ledger.REFUSED} >= {
+        name for name in before if name.startswith("combined/2024-03-01/bias")
+    }
+    assert done.arriving == 0
+    assert not watched_night.watch._whole_round_at
+    assert any(line.startswith("bias1.fits: set aside: ") for line in watched_night.output.lines)
+
+
 def test_a_frame_that_is_written_anew_is_made_anew(watched_night):
     watched_night.arrive(*LATE)
     first = (watched_night.results / "calibrated" / LATE[0]).read_bytes()

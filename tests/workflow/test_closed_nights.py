@@ -99,6 +99,17 @@ def test_a_late_frame_opens_its_night_and_the_last(sandbox):
     check(sandbox)
 
 
+def test_frames_that_are_refused_have_no_header_of_an_older_version_and_close_their_nights(sandbox):
+    sandbox.config["calibrate"] = {"missing": "refuse"}
+    sandbox.run()
+    again = sandbox.run()
+    assert again.jobs == []
+    assert sum(line.startswith("not calibrated: ") for line in again.lines) == len(NIGHTS)
+    assert [line.partition(":")[0] for line in sandbox.plan().describe()] == ["nothing to do"]
+    take(sandbox, NIGHTS[3], "OBJECT")
+    assert run(sandbox) == [NIGHTS[3], NIGHTS[-1]]
+
+
 def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox):
     take(sandbox, LATER, "BIAS", "BIAS", "OBJECT")
     assert run(sandbox) == [NIGHTS[-1], LATER]

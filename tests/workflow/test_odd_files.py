@@ -386,16 +386,16 @@ def test_pages_and_tables_leave_out_a_frame_that_their_own_run_sets_aside(
 ):
     """Else the next run finds other contents, and writes them anew."""
     use_stand_ins(monkeypatch)
-    box = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
+    sandbox = Sandbox(tmp_path / "box", {"bias": {"minimum": 2}})
     for number, each in enumerate(("BIAS", "BIAS", "BIAS", "DARK", "FLAT", "OBJECT", kind)):
-        box.put(f"2024-03-01/{number}.fits.gz", number, kind=each, size=SMALL)
-    path = box.raw / "2024-03-01/6.fits.gz"
+        sandbox.put(f"2024-03-01/{number}.fits.gz", number, kind=each, size=SMALL)
+    path = sandbox.raw / "2024-03-01/6.fits.gz"
     content = bytearray(path.read_bytes())
     # The checksum of the pixels: the headers can be read.
     content[-6] ^= 4
     path.write_bytes(content)
-    lines = box.run().lines
+    lines = sandbox.run().lines
     assert lines[0].startswith("set aside: 2024-03-01/6.fits.gz: gzip stream is damaged")
-    assert list(box.plan().plan.jobs) == []
-    again = box.run()
+    assert list(sandbox.plan().plan.jobs) == []
+    again = sandbox.run()
     assert (again.jobs, again.lines) == ([], lines)

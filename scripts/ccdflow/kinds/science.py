@@ -212,7 +212,7 @@ class Science(Kind):
             own = (group for group in context.groups.values() if group.kind == self.name)
             return sorted(own, key=attrgetter("product"))
 
-        return context.lookup(("calibrated",), make)
+        return context.lookup((Lookup.GROUPS, self.name), make)
 
     def _groups_by_night(self, context):
         """Return {night: its groups of calibrated frames, sorted by product}."""

@@ -283,7 +283,11 @@ class Planner:
 
     def _note_header(self, kind, product):
         # The first version needs no look: no header is older.
-        if kind.header > 1 and kind.header_of(self.context.ledger[product]) < kind.header:
+        if kind.header <= 1:
+            return
+        record = self.context.ledger[product]
+        # A product that was refused has no header.
+        if record.status == ledger.MADE and kind.header_of(record) < kind.header:
             self.older_headers[kind.name] += 1
 
     def is_current(self, kind, product, basis):

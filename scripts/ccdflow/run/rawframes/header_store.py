@@ -17,6 +17,7 @@ from ccdflow.run import late_notes
 from ccdflow.run.rawframes.inventory_table import TABLE, write_inventory
 from ccdflow.run.rawframes.rows import (
     FACTS,
+    OK,
     OWN,
     SET_ASIDE,
     Facts,
@@ -52,6 +53,8 @@ class HeaderStore:
         Whether some of the rows stand beside the notes, from where the next writing takes them.
     tracebacks : dict of str to str
         Of unforeseen errors in the reading of files.
+    rewritten : set of str
+        Files that keep their rows, as the last reading found them incomplete or changing.
     texts : dict of str to str
         Equal texts are kept once, as thousands of rows share them.
     """
@@ -63,6 +66,7 @@ class HeaderStore:
     verdicts: dict[str, str] = field(default_factory=dict, compare=False)
     is_scattered: bool = field(default=False, compare=False)
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
+    rewritten: set[str] = field(default_factory=set, compare=False)
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict[str, Geometry] = field(default_factory=dict, compare=False, repr=False)
     _names: dict[object, str] = field(default_factory=dict, compare=False, repr=False)
@@ -109,7 +113,9 @@ class HeaderStore:
         """
         if geometry is not None:
             values[_GEOMETRY], values[_RECIPE] = self.keep(geometry), self.keep(recipe)
-        self.rows[values[0]] = row_with_shared_texts(values, self.texts)
+        row = self.rows[values[0]] = row_with_shared_texts(values, self.texts)
+        if geometry is None and row.status == OK and not row.gone:
+            self.rewritten.add(row.file)
 
 
 # -- the store on disk ---------------------------------------------------------------------------

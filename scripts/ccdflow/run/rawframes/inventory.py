@@ -109,6 +109,7 @@ def update(
         Files that were there before and are not any more; their rows are still in the store.
     """
     now = time.time() if now is None else now
+    store.rewritten.clear()
     stamps, problems = look_through(settings.raw, settings.results) if only is None else (only, {})
     basis = _Basis(settings)
     stale = [

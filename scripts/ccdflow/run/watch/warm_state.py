@@ -245,7 +245,8 @@ class WarmState:
         was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
         # A folder of its own may hold a frame of any night.
         is_of_closed = any(self.context.is_closed(row.night) for row in rows)
-        if store.tracebacks or was_read or is_of_closed:
+        # A file that is written once more keeps its row until it is whole.
+        if store.tracebacks or store.rewritten or was_read or is_of_closed:
             raise NeedsWholePlan
         return rows, store
 

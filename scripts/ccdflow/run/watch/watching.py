@@ -441,6 +441,7 @@ class Watch:
         context, jobs = running.context, list(running.plan.jobs.values())
         rows = context.store.rows.values()
         this_round.arriving = sum(row.status == ARRIVING for row in rows)
+        this_round.arriving += len(context.store.rewritten)
         self._note_rows(rows)
         began = time.monotonic()
         if jobs:
