@@ -105,16 +105,21 @@ class Shelves:
         masters, few = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
-        self._telling, self._common = self._cards_that_tell()
+        # An archive of years has thousands of masters: their rows and setups are asked for once.
+        firsts = {}
+        for product, group in self.groups.items():
+            first = context.store.rows[group.files[0]]
+            firsts[product] = first, setup_of(context, first, kind)
+        self._telling, self._common = self._cards_that_tell(firsts)
         self._chips = windows.Chips(context)
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
-            first, count = context.store.rows[group.files[0]], len(group.files)
+            (first, setup), count = firsts[group.product], len(group.files)
             middles, _, variance = self._members[group.product]
-            self._chips.add(first, setup_of(context, first, kind))
+            self._chips.add(first, setup)
             offered = masters if count >= self.minimum else few
             for night in group.nights or (group.night,):
-                what = self._setup_with_settings(first, middles, night)
+                what = self._setup_with_settings(first, middles, night, setup)
                 offered.append(OfferedMaster(group.product, kind.name, what, count, variance))
         own = rules(context)
         self._is_causal = own.direction != "nearest"
@@ -139,11 +144,16 @@ class Shelves:
             for setup, names in self._telling.items()
         }
 
-    def _cards_that_tell(self):
+    def _cards_that_tell(self, firsts):
         """Return the cards in which masters differ, and those in which a frame must agree.
 
         A card that all have alike tells no master from another, whatever it says; the temperature
         is compared within its tolerance.
+
+        Parameters
+        ----------
+        firsts : dict of str to (Row, tuple)
+            The first member of each master, and its setup.
 
         Returns
         -------
@@ -153,10 +163,8 @@ class Shelves:
             Cards that all have alike, by setup.
         """
         texts = {}
-        for group in self.groups.values():
-            row = self._context.store.rows[group.files[0]]
-            setup = setup_of(self._context, row, self.kind)
-            texts.setdefault(setup, {}).update(dict.fromkeys(self._members[group.product][1]))
+        for product, (_, setup) in firsts.items():
+            texts.setdefault(setup, {}).update(dict.fromkeys(self._members[product][1]))
         by = self.kind.configuration(self._context)["group_by"]
         telling, common = {}, {}
         for setup, texts_of_setup in texts.items():
@@ -185,14 +193,19 @@ class Shelves:
             for setup, more, cut in self._larger[name]
         ]
 
-    def _setup_with_settings(self, first, middles, night):
-        """Return the setup of a frame or master, with the settings that tell masters apart."""
-        frame = about_members(self._context, first, middles, self.kind, night=night)
-        setup, setting = setup_of(self._context, first, self.kind), first.facts["setting"]
+    def _setup_with_settings(self, first, middles, night, setup=None):
+        """Return the setup of a frame or master, with the settings that tell masters apart.
+
+        ``setup`` is that of the first member where it is known.
+        """
+        setting = first.facts["setting"]
+        setup = setup_of(self._context, first, self.kind) if setup is None else setup
         more = self._context.lookup(
             (Lookup.TELLING, self.kind.name, setup, setting), lambda: self._more(setup, setting)
         )
-        return replace(frame, setup=(*frame.setup, *more)) if more else frame
+        return about_members(
+            self._context, first, middles, self.kind, night=night, setup=setup, more=more
+        )
 
     def _more(self, setup, setting, *, of_larger=None):
         """Return the entries of a frame's cards for its setup; a window lies as in `of_larger`."""
