@@ -219,3 +219,33 @@ def test_the_end_of_a_header_is_found_on_the_limits_of_cards():
     assert end_of_header(header[:-1]) is None
     assert end_of_header(header[: 3 * CARD]) is None
     assert end_of_header(b"") is None
+
+
+A_BYTE = st.sampled_from(b" AZ0=/'&:\0\t\r\n\x80\xff\x7f")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(A_CARD, max_size=8),
+    st.lists(st.tuples(st.integers(0, 700), A_BYTE), max_size=3),
+    st.sampled_from([b"END".ljust(CARD), b"END".ljust(CARD, b"\0"), b"END\t".ljust(CARD), b""]),
+)
+def test_a_header_by_its_bytes_is_that_by_its_text(cards_drawn, changes, end):
+    """Bytes of cards are looked up before they are text: no byte may give another answer."""
+    drawn = [card[:CARD].ljust(CARD).encode("ascii", "replace") for card in cards_drawn]
+    data = bytearray(b"".join([*drawn, end, b"GAIN    = 7".ljust(CARD)]))
+    for place, byte in changes:
+        if place < len(data):
+            data[place] = byte
+    of_bytes = [parse_header(bytes(data)) for _ in range(2)]
+    of_text = rawheader.parse_raw_header(rawheader.readable_cards(bytes(data)))
+    assert [answers_of(each) for each in of_bytes] == [answers_of(of_text)] * 2
+
+
+def test_a_usual_header_is_read_by_its_bytes_and_an_odd_one_is_not():
+    usual = b"".join(card.ljust(CARD) for card in (b"GAIN    = 1.5", b"OBJECT  = 'M 51'", b"END"))
+    header = rawheader.parse_usual_header(usual)
+    assert (header["GAIN"], header["OBJECT"], len(header)) == (1.5, "M 51", 2)
+    for odd in (b"CONTINUE  'x'", b"DP1     = 'AXIS.1: 2.5'", b"END".ljust(CARD, b"\0")):
+        assert rawheader.parse_usual_header(odd.ljust(CARD) + usual) is None
+    assert rawheader.parse_usual_header(usual[:-CARD]) is None

@@ -19,7 +19,7 @@ from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.sections import master_ageing
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import calibrated, reduced_product, type_is_enabled
+from ccdflow.run.context import Lookup, calibrated, reduced_product, type_is_enabled
 from ccdflow.run.job import FRAMES, Size
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, value_picker
 

@@ -244,7 +244,7 @@ def middles_of(rows):
     return [_middle(rows, name) for name in ("exptime", *DEGREES)]
 
 
-def about_members(context, first, middles, kind, *, night):
+def about_members(context, first, middles, kind, *, night, setup=None, entries=()):
     """Return the `candidates.ObservedAs` of a group, as `observed_as` does.
 
     Parameters
@@ -258,16 +258,20 @@ def about_members(context, first, middles, kind, *, night):
         Of the master that is looked for.
     night : str
         Of the group.
+    setup : tuple of (str, str), optional
+        As `setup_of` returns it for the first member, where it is known.
+    entries : tuple of (str, str), optional
+        Further values in which it must agree.
 
     Returns
     -------
     ccdflow.kinds.matching.candidates.ObservedAs
     """
-    setup = setup_of(context, first, kind)
+    setup = setup_of(context, first, kind) if setup is None else setup
     if epoch := epoch_of(context, first.camera, night):
         setup = (*setup, (match_sentences.EPOCH, epoch))
     return ObservedAs(
-        setup=setup,
+        setup=(*setup, *entries) if entries else setup,
         night=night,
         exptime=middles[0],
         filter=_as_written(first.facts["filter"], first.facts["grism"]),

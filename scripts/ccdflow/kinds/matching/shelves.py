@@ -106,16 +106,21 @@ class Shelves:
         masters, masters_below_minimum = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
-        self._distinguishing_cards, self._common_cards = self._compare_cards()
+        # An archive of years has thousands of masters: their rows and setups are asked for once.
+        first_members = {}
+        for product, group in self.groups.items():
+            first = context.store.rows[group.files[0]]
+            first_members[product] = first, setup_of(context, first, kind)
+        self._distinguishing_cards, self._common_cards = self._compare_cards(first_members)
         self._chips = windows.Chips(context)
         self.minimum = kind.configuration(context)["minimum"]
         for group in self.groups.values():
-            first, count = context.store.rows[group.files[0]], len(group.files)
+            (first, setup), count = first_members[group.product], len(group.files)
             middles, _, variance = self._members[group.product]
-            self._chips.add(first, setup_of(context, first, kind))
+            self._chips.add(first, setup)
             offered = masters if count >= self.minimum else masters_below_minimum
             for night in group.nights or (group.night,):
-                about = self._setup_with_settings(first, middles, night)
+                about = self._setup_with_settings(first, middles, night, setup)
                 offered.append(OfferedMaster(group.product, kind.name, about, count, variance))
         rules_of_run = rules(context)
         self._is_causal = rules_of_run.direction != "nearest"
@@ -140,11 +145,16 @@ class Shelves:
             for setup, keywords in self._distinguishing_cards.items()
         }
 
-    def _compare_cards(self):
+    def _compare_cards(self, first_members):
         """Return the cards in which masters differ, and those in which a frame must agree.
 
         A card that all have alike tells no master from another, whatever it says; the temperature
         is compared within its tolerance.
+
+        Parameters
+        ----------
+        first_members : dict of str to (Row, tuple)
+            The first member of each master, and its setup.
 
         Returns
         -------
@@ -154,10 +164,8 @@ class Shelves:
             Cards that all have alike, by setup.
         """
         settings_by_setup = {}
-        for group in self.groups.values():
-            row = self._context.store.rows[group.files[0]]
-            setup = setup_of(self._context, row, self.kind)
-            settings = dict.fromkeys(self._members[group.product][1])
+        for product, (_, setup) in first_members.items():
+            settings = dict.fromkeys(self._members[product][1])
             settings_by_setup.setdefault(setup, {}).update(settings)
         group_by = self.kind.configuration(self._context)["group_by"]
         distinguishing, common = {}, {}
@@ -193,15 +201,20 @@ class Shelves:
             for larger_setup, entries, region in self._larger_by_window[window]
         ]
 
-    def _setup_with_settings(self, first, middles, night):
-        """Return the setup of a frame or master, with the settings that tell masters apart."""
-        frame = about_members(self._context, first, middles, self.kind, night=night)
-        setup, setting = setup_of(self._context, first, self.kind), first.facts["setting"]
+    def _setup_with_settings(self, first, middles, night, setup=None):
+        """Return the setup of a frame or master, with the settings that tell masters apart.
+
+        ``setup`` is that of the first member where it is known.
+        """
+        setting = first.facts["setting"]
+        setup = setup_of(self._context, first, self.kind) if setup is None else setup
         entries = self._context.lookup(
             (Lookup.DISTINGUISHING_CARDS, self.kind.name, setup, setting),
             lambda: self._card_entries(setup, setting),
         )
-        return replace(frame, setup=(*frame.setup, *entries)) if entries else frame
+        return about_members(
+            self._context, first, middles, self.kind, night=night, setup=setup, entries=entries
+        )
 
     def _card_entries(self, setup, setting, *, of_larger=None):
         """Return the entries of a frame's cards for its setup; a window lies as in `of_larger`."""

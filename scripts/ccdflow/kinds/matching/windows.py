@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from astropy.io import fits
 
@@ -104,7 +105,14 @@ def _place(context, row):
 
 def _origin_of(row):
     """Return (column, row) of the window's origin in binned pixels; () where no card tells it."""
-    cards = identity.cards_of(row.facts["setting"])
+    return _origin_of_setting(row.facts["setting"])
+
+
+# Thousands of masters have a few settings.
+@lru_cache(maxsize=1024)
+def _origin_of_setting(setting):
+    """Return (column, row) of the origin of a window of a setting, as `_origin_of` does."""
+    cards = identity.cards_of(setting)
     origin = tuple(as_integer(cards.get(name)) for name in ORIGIN)
     if None in origin or any(as_number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
         return ()
