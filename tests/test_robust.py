@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.robust import median, median_of_each
+from ccdflow.robust import column_medians, has_median_of, median, median_of_each
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u2", "i2", ">f4", ">i2", "i8"])
@@ -55,3 +55,26 @@ def test_median_of_each_pixel_passes_by_what_is_missing_or_keeps_it():
     assert np.array_equal(median_of_each(frames)[1, 2], np.nanmedian(frames[:, 1, 2]))
     assert np.isnan(median_of_each(frames)[0, 0])
     assert np.isnan(median_of_each(frames, median=np.median)[1, 2])
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 3), (24, 7), (341, 25), (1024, 128)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_medians_of_columns_are_numpys_to_the_last_bit(shape, dtype):
+    lines = np.random.default_rng(4).normal(1000, 3, shape).astype(dtype)
+    lines[0, 1], lines[-1, 2] = np.nan, np.inf
+    found = column_medians(lines)
+    assert found.dtype == dtype
+    assert np.array_equal(found, np.median(lines, axis=0), equal_nan=True)
+
+
+def test_medians_of_no_lines_are_nan():
+    assert np.isnan(column_medians(np.zeros((0, 3)))).tolist() == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 2, 65535], [65535] * 4, [3, 65535, 65535, 3], [1.0, np.nan, 9.0], [5.0], []]
+)
+def test_whether_a_median_reaches_a_limit(values):
+    for limit in (1, 5, 30000, 32769, 32770, 65535, 65536):
+        expected = bool(median(np.array(values)) >= limit)
+        assert has_median_of(np.array(values), limit) is expected

@@ -50,6 +50,54 @@ def median(values):
     return (number(parted[:middle].max()) + number(parted[middle])) / number(2)
 
 
+def has_median_of(values, limit):
+    """Tell whether the median of all values reaches a limit; the highest value mostly tells.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Any shape; not changed.
+    limit : float
+
+    Returns
+    -------
+    bool
+        False if one of the values is NaN, or if there is none.
+    """
+    return bool(values.size and values.max() >= limit and median(values) >= limit)
+
+
+def column_medians(lines):
+    """Return `numpy.median` along the first axis of an image; sorting contiguous memory is faster.
+
+    Parameters
+    ----------
+    lines : numpy.ndarray
+        Shape ``(n, m)``, floats; not changed.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(m,)``, in the type of the lines; NaN where one of the values is, or if there is
+        no line.
+
+    Examples
+    --------
+    >>> print(column_medians(np.array([[1.0, 8.0], [2.0, np.nan], [30.0, 6.0]])))
+    [ 2. nan]
+    """
+    if not len(lines):
+        return np.full(lines.shape[1], np.nan, lines.dtype)
+    ordered = np.sort(np.ascontiguousarray(lines.T), axis=1)
+    middle = ordered.shape[1] // 2
+    medians = ordered[:, middle].copy()
+    if ordered.shape[1] % 2 == 0:
+        medians += ordered[:, middle - 1]
+        medians /= 2
+    medians[np.isnan(ordered[:, -1])] = np.nan
+    return medians
+
+
 def median_of_each(frames, *, median=np.nanmedian):
     """Return the median along the first axis, several times as fast where all is finite.
 

@@ -62,11 +62,12 @@ def clipped_moments(values):
     count = 0
     for _ in range(_MOST_ROUNDS):
         # Most whole numbers may agree: values one off are not outliers.
-        kept = values[np.abs(values - mean) <= CLIP * max(sigma, DIGITAL_NOISE)]
-        if len(kept) in (0, count):
+        is_kept = np.abs(values - mean) <= CLIP * max(sigma, DIGITAL_NOISE)
+        before, count = count, int(np.count_nonzero(is_kept))
+        if count in (0, before):
+            count = before
             break
-        count = len(kept)
-        mean, sigma = _moments(kept)
+        mean, sigma = _moments(values[is_kept])
     correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0
     return Moments(mean, float(sigma * correction), count)
 

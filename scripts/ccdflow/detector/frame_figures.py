@@ -16,6 +16,7 @@ import numpy as np
 from ccdflow.combine.moments import CLIP, Moments, clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.row_sample import sampled_rows
+from ccdflow.robust import column_medians
 
 BOXES = 8
 """The coarse shape of a frame is measured in this many boxes along each side."""
@@ -220,7 +221,7 @@ def _sum_of_rows(image):
 def without_outliers(image):
     """Return the `CleanImage` of (ny, nx): the pixels within 5 sigma of their column's median."""
     if np.isfinite(image).all():
-        profile = _column_medians(image)
+        profile = column_medians(image)
     else:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
@@ -232,12 +233,3 @@ def without_outliers(image):
     level = np.mean(image[good], dtype=np.float64) if good.any() else np.nan
     values = np.where(good, image - np.asarray(level, image.dtype), 0)
     return CleanImage(values, good, float(level))
-
-
-def _column_medians(image):
-    """Return `numpy.median` along the columns; sorting contiguous memory is much faster."""
-    ordered = np.sort(np.ascontiguousarray(image.T), axis=1)
-    middle = ordered.shape[1] // 2
-    if ordered.shape[1] % 2:
-        return ordered[:, middle]
-    return (ordered[:, middle - 1] + ordered[:, middle]) / 2

@@ -7,6 +7,7 @@ import numpy as np
 from ccdflow.errors import FrameError
 from ccdflow.frame.pixels import native_values
 from ccdflow.maskbits import NOT_FINITE, SATURATED
+from ccdflow.robust import has_median_of
 
 NO_VALUE = "not finite"
 """The name of the warning on pixels that are NaN or infinite."""
@@ -135,7 +136,7 @@ def flag_of(sample, offset, amplifier):
             remedy="the frame is not reduced: its product would be all NaN",
         )
     top = saturation_of(sample.dtype, offset, amplifier)
-    if top is not None and np.median(values) >= top:
+    if top is not None and has_median_of(values, top):
         return "saturated"
     if values.min() < values.max():
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
+from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 
 ROWS_OF_A_PIXEL = 256
 """The noise of a pixel and the profile across a seam take this many rows."""
@@ -73,7 +73,7 @@ def clipped_means(lines):
     -------
     numpy.ndarray of shape (m,)
     """
-    deviations = np.abs(lines - np.median(lines, axis=0))
-    sigma = MAD_TO_SIGMA_SHORT * np.median(deviations, axis=0)
+    deviations = np.abs(lines - column_medians(lines))
+    sigma = MAD_TO_SIGMA_SHORT * column_medians(deviations)
     limit = _OUTLIER_SIGMA * np.maximum(sigma, LEAST_SIGMA)
     return np.mean(lines, axis=0, where=deviations <= limit)

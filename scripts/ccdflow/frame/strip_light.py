@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
+from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 
 LIT, DATA = "lit overscan", "data for overscan"
 """The names of these warnings: a strip that may hold data, and one that does, in a flat."""
@@ -133,7 +133,7 @@ def _side(amplifier, strip):
 def _noise_within(pixels):
     """Return the noise of (n, k) pixels about the levels of their columns and of their rows."""
     pixels = pixels[:: max(1, len(pixels) // _MOST_ROWS)].astype(np.float32)
-    pixels -= np.median(pixels, axis=0)
+    pixels -= column_medians(pixels)
     count = pixels.shape[1]
     deviations = np.abs(pixels - pixels.mean(axis=1, keepdims=True))
     return MAD_TO_SIGMA_SHORT * float(median(deviations)) * (count / (count - 1)) ** 0.5

@@ -19,7 +19,7 @@ from ccdflow.frame.line_noise import (
 )
 from ccdflow.frame.seam_checks import seam_warnings
 from ccdflow.frame.strip_samples import MOST_ROWS
-from ccdflow.robust import median
+from ccdflow.robust import has_median_of, median
 
 # An overscan of fewer rows or columns is not judged.
 _FEWEST_LINES = 16
@@ -186,7 +186,7 @@ def judge_sample(sample, recipe, name=""):
 def _saturation_warnings(sample, recipe):
     """Yield the warning on an overscan with saturated columns, or rows with a saturated level."""
     strip, top = sample.strip, sample.top
-    if not strip.size or not np.isfinite(top) or median(sample.lines) >= top:
+    if not strip.size or not np.isfinite(top) or has_median_of(sample.lines, top):
         # An amplifier that is saturated throughout is told as such.
         return
     full = strip >= top
