@@ -161,7 +161,11 @@ class Shelves:
         telling, common = {}, {}
         for setup, texts_of_setup in texts.items():
             differing = identity.differing_keywords(texts_of_setup)
-            telling[setup] = [n for n in differing if not identity.is_of(n, ("temperature",))]
+            telling[setup] = [
+                name
+                for name in differing
+                if identity.tells_apart(name, by) and not identity.is_of(name, ("temperature",))
+            ]
             common[setup] = {
                 name: value
                 for name, value in identity.cards_of(next(iter(texts_of_setup))).items()
