@@ -14,6 +14,7 @@ from test_chain_faults import row_of
 
 from ccdflow import simulate
 from ccdflow.detector.frame_figures import frame_statistics
+from ccdflow.kinds.explaining import product_explanation
 from ccdflow.run import ledger
 from ccdflow.verify import verdicts
 
@@ -132,6 +133,9 @@ def test_a_flat_of_slightly_another_shape_is_told_and_combined(tmp_path):
     (line,) = (line for line in done.lines if "the shape of" in line)
     assert re.search(r"the shape of flat_g2.fits differs by (0\.[89]\d*|1) % from that", line)
     assert "another filter than its card says, or another light: look at it" in line
+    explanation = product_explanation.explain_product(done.results, flat)
+    (remark,) = (line for line in explanation if line.startswith("  remark"))
+    assert remark.removeprefix("  remark   ") in line
     verdict = verdicts.verify(flat, raw=chain.raw, results=done.results, whole=True)
     assert (verdict.verdict, verdict.reason) == ("verified", ""), verdict.reason
 
@@ -178,6 +182,12 @@ def test_a_gain_that_half_of_a_night_lacks_is_said_and_the_remedy_works(tmp_path
     assert "have 1.2: frames with and without it share no masters" in line
     assert "leave gain out of `group_by:` of bias, dark and flat in config/config.yaml" in line
     assert "warning: no gain in its header" in row_of(done, "science_g1.fits").reason
+    for path in (tmp_path / "raw").glob("*.fits"):
+        if path.name not in ("bias1.fits", "science_g1.fits"):
+            edit(path, GAIN=None)
+    done = run(tmp_path, chain)
+    (line,) = (line for line in done.lines if line.startswith("warning: simcam: bias1.fits"))
+    assert "a gain in its header, which 9 of the 10 frames of its night lack: frames with" in line
     by = {"group_by": ["night", "ccdsum", "window", "readmode"]}
     done = run(tmp_path, chain, bias=by, dark=by, flat=by)
     assert done.records[SCIENCE].data["grade"] == "A"

@@ -8,6 +8,7 @@ from small_frames import amplifier, geometry, run_jobs
 
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.frame import reduction
+from ccdflow.kinds.explaining import product_explanation
 from ccdflow.maskbits import NO_DATA
 from ccdflow.verify import verdicts
 
@@ -46,6 +47,8 @@ def test_a_calibrated_frame_masks_them_alone(night):
     (line,) = (line for line in done.lines if line.startswith("warning:"))
     assert "dark60_2.fits (the first of 3 frames): amplifier A: the overscan is saturated" in line
     assert "calibrated frames mask them (bit 4)" in line
+    explanation = "\n".join(product_explanation.explain_product(done.results, SCIENCE))
+    assert "no level in [1:52,41:46]: the overscan is saturated" in explanation
 
 
 @pytest.mark.parametrize(("product", "frame"), [(DARKS[60], "dark60_2"), (FLATS["g"], "flat_g2")])

@@ -217,6 +217,27 @@ def is_of(keyword, kinds):
     return _kind(keyword) in kinds
 
 
+def tells_apart(keyword, by):
+    """Tell whether a card may tell groups of frames apart, by the configuration.
+
+    Parameters
+    ----------
+    keyword : str
+    by : sequence of str
+        As for `split_by_cards`.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> tells_apart("GAIN", ["night", "gain"]), tells_apart("GAIN", ["night"])
+    (True, False)
+    """
+    return _KEY_OF_KIND.get(_kind(keyword)) in (None, *by)
+
+
 # CCDTYPE is a kind of exposure, and some cameras write it into TELESCOP; a camera's profile may
 # have several names of the instrument.
 _NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
@@ -238,7 +259,7 @@ def is_decisive(keyword, by):
     """
     kind = _kind(keyword)
     is_meant = kind in _DECISIVE and not _NOT_DECISIVE.fullmatch(keyword)
-    return is_meant and _KEY_OF_KIND.get(kind) in (None, *by)
+    return is_meant and tells_apart(keyword, by)
 
 
 def split_by_cards(groups, by, *, but=()):
@@ -263,8 +284,7 @@ def split_by_cards(groups, by, *, but=()):
     parts = {}
     for key, rows in groups.items():
         names = differing_keywords(row.facts["setting"] for row in rows)
-        names = [name for name in names if _KEY_OF_KIND.get(_kind(name)) in (None, *by)]
-        names = [name for name in names if not is_of(name, but)]
+        names = [name for name in names if tells_apart(name, by) and not is_of(name, but)]
         if not names:
             parts[key] = rows
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from ccdflow.files.tables import table_rows
 from ccdflow.kinds.matching.association import STEPS, first_use
 from ccdflow.run import ledger
 
+# Characters of the text of a HISTORY card.
+_HISTORY_WIDTH = 72
 # At most this many members, and frames, are named.
 _MOST_NAMED = 6
 # The products below detector/, by the start of their names.
@@ -166,8 +169,19 @@ def _reduction(header):
         [f"{' and '.join(subtractions)} subtracted"] if subtractions else ["no overscan subtracted"]
     )
     trimmed_sections = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
+    saturated_lines = [
+        header[key] for key in header if key == "OSCSAT" or re.fullmatch(r"OSCSAT\d\d", key)
+    ]
     return "; ".join(
-        subtractions + ([f"kept {', '.join(trimmed_sections)}"] if trimmed_sections else [])
+        [
+            *subtractions,
+            *([f"kept {', '.join(trimmed_sections)}"] if trimmed_sections else []),
+            *(
+                [f"no level in {', '.join(saturated_lines)}: the overscan is saturated"]
+                if saturated_lines
+                else []
+            ),
+        ]
     )
 
 
@@ -359,12 +373,14 @@ def _story_of_measurement(product, header):
 
 def _history(header):
     """Return ccdflow's own HISTORY, a text each: a long one goes on in the next cards."""
-    texts = []
+    texts, last = [], ""
     for line in map(str, header.get("HISTORY", ())):
         if line.startswith("ccdflow: "):
             texts.append(line.removeprefix("ccdflow: "))
         elif texts:
-            texts[-1] += f" {line}"
+            # Who reads a card cuts the blanks at its end.
+            texts[-1] += " " * (_HISTORY_WIDTH - len(last)) + line
+        last = line
     return texts
 
 

@@ -172,7 +172,10 @@ class Shelves:
         for setup, settings in settings_by_setup.items():
             differing = identity.differing_keywords(settings)
             distinguishing[setup] = [
-                keyword for keyword in differing if not identity.is_of(keyword, ("temperature",))
+                keyword
+                for keyword in differing
+                if identity.tells_apart(keyword, group_by)
+                and not identity.is_of(keyword, ("temperature",))
             ]
             common[setup] = {
                 keyword: value

@@ -57,11 +57,20 @@ def absent_settings(rows, group_by):
             if not absent or not values:
                 continue
             setting, remedy = _SETTINGS[name]
-            text = (
-                f"no {setting} in its header, as in {len(absent)} of the {len(frames)} frames of"
-                f" its night; the others have {' or '.join(values)}: frames with and without it"
-                f" share no masters; allowed: the card in all of them; {remedy}"
+            number, of_all = len(absent), f"of the {len(frames)} frames of its night"
+            if 2 * number <= len(frames):
+                few = absent
+                text = f"no {setting} in its header, as in {number} {of_all}; the others have "
+                text += " or ".join(values)
+            else:
+                # The few are named, whichever they are.
+                lacking = {row.file for row in absent}
+                few = [row for row in frames if row.file not in lacking]
+                text = f"a {setting} in its header, which {number} {of_all} lack"
+            text += (
+                ": frames with and without it share no masters; allowed: the card in all of them;"
+                f" {remedy}"
             )
-            for row in absent:
+            for row in few:
                 warnings[row.file].append((f"absent {name}", text))
     return dict(warnings)
