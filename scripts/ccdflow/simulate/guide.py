@@ -24,8 +24,9 @@ _NIGHT_SCATTER = 1.0
 _FRAME_SCATTER = 0.3
 # Adu an hour by which the level sinks through a night, as the electronics warm up.
 _SINKING = 0.1
-# Stars in a frame of the guide's camera, (ny, nx); in a smaller frame they are as dense.
+# Stars in a frame of the guide's camera; in a smaller frame they are as dense.
 _STARS = 400
+# (ny, nx) of that frame.
 _STARS_SHAPE = (4128, 2048)
 # Stars in the smallest frame: so many that a picture shows some.
 _LEAST_STARS = 6
