@@ -52,7 +52,7 @@ class Job:
         return cls(**{**values, "needs": needs, "spare": spare})
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True)
 class Use:
     """A master that a frame, or the frames of a master, may take.
 
@@ -96,6 +96,10 @@ class Use:
     ageing: float = 0.0
     is_measured: bool = False
 
+    def __hash__(self):
+        # Few of the values: a plan looks up thousands of steps, with five uses each.
+        return hash((self.product, self.scale, self.variance, self.left))
+
 
 @dataclass(slots=True, unsafe_hash=True)
 class Step:
@@ -131,7 +135,7 @@ class Step:
         return cls(**{**values, "uses": uses, "pairs": pairs})
 
 
-@dataclass(unsafe_hash=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Group:
     """Frames that may be combined.
 
