@@ -172,17 +172,11 @@ def _reduction(header):
     saturated_lines = [
         header[key] for key in header if key == "OSCSAT" or re.fullmatch(r"OSCSAT\d\d", key)
     ]
-    return "; ".join(
-        [
-            *subtractions,
-            *([f"kept {', '.join(trimmed_sections)}"] if trimmed_sections else []),
-            *(
-                [f"no level in {', '.join(saturated_lines)}: the overscan is saturated"]
-                if saturated_lines
-                else []
-            ),
-        ]
-    )
+    if trimmed_sections:
+        subtractions.append(f"kept {', '.join(trimmed_sections)}")
+    if saturated_lines:
+        subtractions.append(f"no level in {', '.join(saturated_lines)}: the overscan is saturated")
+    return "; ".join(subtractions)
 
 
 def step_lines(results, kind, header, chosen):
