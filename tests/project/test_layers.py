@@ -194,8 +194,8 @@ def test_no_circle_among_modules():
 
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
-    "ageing", "calibrated", "calibrated by night", "noises", "pairs of bias and dark", "place", "rows by night",
-    "rows by product", "sky rates", "small pictures", "verdicts",
+    "ageing", "calibrated", "calibrated by night", "noises", "pairs of bias and dark", "place",
+    "rows by night", "rows by product", "sky rates", "small pictures", "verdicts",
 }  # fmt: skip
 
 
