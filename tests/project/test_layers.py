@@ -194,7 +194,7 @@ def test_no_circle_among_modules():
 
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
-    "ageing", "noises", "pairs of bias and dark", "place", "rows by night",
+    "ageing", "calibrated by night", "noises", "pairs of bias and dark", "place", "rows by night",
     "rows by product", "sky rates", "small pictures", "verdicts",
 }  # fmt: skip
 
