@@ -152,7 +152,7 @@ class Shelves:
 
         Parameters
         ----------
-        firsts : dict of str to (Row, tuple)
+        firsts : dict of str to tuple
             The first member of each master, and its setup.
 
         Returns
