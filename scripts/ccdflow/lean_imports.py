@@ -64,7 +64,7 @@ class _WithoutOptional:
         return spec
 
 
-class _Loader:
+class _LeanLoader:
     """A loader that leaves all but the module's code to another one.
 
     Parameters
@@ -88,7 +88,7 @@ class _Loader:
         self._loader.exec_module(module)
 
 
-class _WithoutUnits(_Loader):
+class _WithoutUnits(_LeanLoader):
     """Gives a module empty classes in the place of astropy's units.
 
     The module has an ``__import__`` of its own: other threads import what there is.
@@ -100,7 +100,7 @@ class _WithoutUnits(_Loader):
         super().exec_module(module)
 
 
-class _WithoutFileNames(_Loader):
+class _WithoutFileNames(_LeanLoader):
     """Lets a module find the module of a frame of the call stack by its name, not by its file."""
 
     def exec_module(self, module):
