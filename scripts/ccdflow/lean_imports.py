@@ -40,30 +40,6 @@ _OF_A_FRAME = "_get_module_from_frame"
 _ANNOTATIONS = ("Quantity", "UnitBase")
 
 
-class _WithoutOptional:
-    """Numcodecs is missing while astropy's codecs are imported; two modules do with less."""
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        """Raise `ModuleNotFoundError` for numcodecs if astropy asks for it.
-
-        Returns
-        -------
-        importlib.machinery.ModuleSpec or None
-            Of the module that has names of units in annotations alone, and of the module that looks
-            for modules; None for all others.
-        """
-        if name == _OPTIONAL and _is_being_imported(sys.modules.get(_CODECS)):
-            raise ModuleNotFoundError(f"{name} is left out", name=name)
-        lean = _LOADERS.get(name)
-        if lean is None or (lean is _WithoutUnits and _UNITS in sys.modules):
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None:
-            spec.loader = lean(spec.loader)
-        return spec
-
-
 class _LeanLoader:
     """A loader that leaves all but the module's code to another one.
 
@@ -112,6 +88,30 @@ class _WithoutFileNames(_LeanLoader):
 
 
 _LOADERS = {_ANNOTATED: _WithoutUnits, _INTROSPECTION: _WithoutFileNames}
+
+
+class _WithoutOptional:
+    """Numcodecs is missing while astropy's codecs are imported; two modules do with less."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        """Raise `ModuleNotFoundError` for numcodecs if astropy asks for it.
+
+        Returns
+        -------
+        importlib.machinery.ModuleSpec or None
+            Of the module that has names of units in annotations alone, and of the module that looks
+            for modules; None for all others.
+        """
+        if name == _OPTIONAL and _is_being_imported(sys.modules.get(_CODECS)):
+            raise ModuleNotFoundError(f"{name} is left out", name=name)
+        lean = _LOADERS.get(name)
+        if lean is None or (lean is _WithoutUnits and _UNITS in sys.modules):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            spec.loader = lean(spec.loader)
+        return spec
 
 
 def _module_of_frame(by_file, frame):

@@ -184,7 +184,7 @@ class Science(Kind):
         list of ccdflow.run.job.Group
         """
         return context.planned(
-            ("calibrated",), lambda: _without_set_aside(context, self._all_groups(context))
+            ("calibrated",), lambda: _without_set_aside(context, _all_groups(context))
         )
 
     def night_groups(self, context, night):
@@ -202,32 +202,12 @@ class Science(Kind):
         """
         return context.planned(
             ("calibrated", night),
-            lambda: _without_set_aside(context, self._groups_by_night(context).get(night, ())),
+            lambda: _without_set_aside(context, _groups_by_night(context).get(night, ())),
         )
-
-    def _all_groups(self, context):
-        """Return all frames of the plan that are calibrated, sorted by product."""
-
-        def make():
-            own = (group for group in context.groups.values() if group.kind == self.name)
-            return sorted(own, key=attrgetter("product"))
-
-        return context.lookup((Lookup.GROUPS, self.name), make)
-
-    def _groups_by_night(self, context):
-        """Return {night: its groups of calibrated frames, sorted by product}."""
-
-        def make():
-            by_night = {}
-            for group in self._all_groups(context):
-                by_night.setdefault(group.night, []).append(group)
-            return by_night
-
-        return context.lookup(("calibrated by night",), make)
 
     def nights(self, context):
         """Return the nights that have frames to calibrate: a set of str."""
-        return set(self._groups_by_night(context))
+        return set(_groups_by_night(context))
 
     def night_records(self, context, night):
         """Return the frames of a night with their records: the sheet, the page and tables ask.
@@ -351,6 +331,30 @@ class Science(Kind):
 
 
 SCIENCE = Science()
+
+
+def _all_groups(context):
+    """Return all frames of the plan that are calibrated, sorted by product."""
+
+    def make():
+        own = (group for group in context.groups.values() if group.kind == Science.name)
+        return sorted(own, key=attrgetter("product"))
+
+    return context.lookup((Lookup.GROUPS, Science.name), make)
+
+
+def _groups_by_night(context):
+    """Return {night: its groups of calibrated frames, sorted by product}."""
+
+    def make():
+        by_night = {}
+        for group in _all_groups(context):
+            by_night.setdefault(group.night, []).append(group)
+        return by_night
+
+    return context.lookup(("calibrated by night",), make)
+
+
 """The kind of calibrated frames."""
 
 

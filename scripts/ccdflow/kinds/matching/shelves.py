@@ -153,7 +153,7 @@ class Shelves:
 
         Parameters
         ----------
-        first_members : dict of str to (Row, tuple)
+        first_members : dict of str to (ccdflow.run.rawframes.rows.Row, tuple)
             The first member of each master, and its setup.
 
         Returns
