@@ -331,6 +331,7 @@ class Science(Kind):
 
 
 SCIENCE = Science()
+"""The kind of calibrated frames."""
 
 
 def _all_groups(context):
@@ -353,9 +354,6 @@ def _groups_by_night(context):
         return by_night
 
     return context.lookup(("calibrated by night",), make)
-
-
-"""The kind of calibrated frames."""
 
 
 def _without_set_aside(context, groups):
