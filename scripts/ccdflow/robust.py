@@ -23,7 +23,7 @@ def median(values):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of any integer or float type
         Any shape; not changed.
 
     Returns
@@ -55,7 +55,7 @@ def has_median_of(values, limit):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of any integer or float type
         Any shape; not changed.
     limit : float
 

@@ -35,7 +35,7 @@ def is_same_exposure(seconds, reference):
 
     Parameters
     ----------
-    seconds : float or numpy.ndarray of any shape
+    seconds : float or numpy.ndarray of any shape, float64
         Seconds.
     reference : float
         Seconds; the tolerance is of this one.

@@ -119,7 +119,7 @@ class ImageCalibration(ImageMasters):
         rows : slice
         reduced : numpy.ndarray
             (k, nx), float32: the reduced pixels.
-        stored : numpy.ndarray or None
+        stored : numpy.ndarray of uint8 or None
             (k, nx): the reduced frame's own mask, or None.
         out : numpy.ndarray
             (k, nx), int16.
@@ -193,7 +193,7 @@ class ImageCalibration(ImageMasters):
         Parameters
         ----------
         rows : slice
-        variance : numpy.ndarray
+        variance : numpy.ndarray of float32
             (k, nx), the product's.
         out : numpy.ndarray
             (k, nx), int16.
@@ -219,7 +219,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
         (ny, nx), adu, float32; not changed.
     readouts : tuple of ccdflow.frame.readout.Readout
     masters : FrameMasters
-    mask : numpy.ndarray, optional
+    mask : numpy.ndarray of uint8, optional
         (ny, nx), the reduced frame's mask.
     unit : str
         Of the reduced frame.

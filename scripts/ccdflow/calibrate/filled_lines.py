@@ -16,8 +16,8 @@ def lines_filled(image, first, regions):
 
     Parameters
     ----------
-    image : numpy.ndarray
-        (k, nx), float: rows of an image. Inside the context it has the other values.
+    image : numpy.ndarray of float32
+        (k, nx): rows of an image. Inside the context it has the other values.
     first : int
         The row of the image that they begin with.
     regions : sequence of (ccdflow.camera.sections.Region, bool)

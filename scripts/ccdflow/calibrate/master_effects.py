@@ -108,7 +108,7 @@ def effects(frame, masters, factors=1.0, shares=None):
         (2 k, nx), float32: pairs of rows that are neighbours.
     masters : dict of str to (numpy.ndarray, float)
         Of bias, dark and flat those that there are: the same rows, (2 k, nx), and their factor.
-    factors : numpy.ndarray of shape (2 k, nx), or float
+    factors : numpy.ndarray of shape (2 k, nx), float32, or float
         Factors that bring bias and dark to the unit of the frame.
     shares : dict of str to float, optional
         The part of a master that stays in a frame without it, where that is not all of it: 0 for a

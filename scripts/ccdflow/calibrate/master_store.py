@@ -171,7 +171,7 @@ class MasterImage:
 
         Returns
         -------
-        numpy.ndarray of shape (ny, nx)
+        numpy.ndarray of shape (ny, nx), float32
         """
         return self._plane(("signal", readouts), lambda: signal_of(self, master, readouts))
 
@@ -448,12 +448,12 @@ def master_image_of(pixels, kind, *, mask=None, error=None, scatter=True, name="
 
     Parameters
     ----------
-    pixels : numpy.ndarray
+    pixels : numpy.ndarray of float32 or float64
         (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray, optional
         (ny, nx) integers, bits of `ccdflow.maskbits`.
-    error : numpy.ndarray of shape (ny, nx), or callable, optional
+    error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
         Standard errors, or a function that returns them.
     scatter : bool
         See `MasterImage`.

@@ -87,7 +87,7 @@ class Background:
     Parameters
     ----------
     tiles : Tiles
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32
         (k, nx): the image on ``tiles.all_rows``; NaN is ignored.
     size : int
         Columns of a tile, about.
@@ -121,11 +121,11 @@ class Background:
         ----------
         rows : slice or numpy.ndarray of int, shape (k,)
             Rows of the image, in order.
-        out : numpy.ndarray of shape (k, nx)
+        out : numpy.ndarray of shape (k, nx), float32
 
         Returns
         -------
-        numpy.ndarray of shape (k, nx)
+        numpy.ndarray of shape (k, nx), float32
             ``out``, the signal in the unit of the sample.
         """
         low, part = self._low[rows], self._part[rows]
@@ -195,13 +195,13 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, stri
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32
         (k + 2, nx), contiguous, calibrated: a block of rows and one row on either side.
-    background : numpy.ndarray
+    background : numpy.ndarray of float32
         (k, nx), for the rows in the middle.
-    variance : numpy.ndarray
+    variance : numpy.ndarray of float32
         (k, nx), the pixels' variance if the background is their signal.
-    flat : numpy.ndarray or None
+    flat : numpy.ndarray of float32 or None
         (k, nx).
     photon : float
         Variance of the photons over their signal.

@@ -41,7 +41,7 @@ def level_and_noise(first, second):
 
     Parameters
     ----------
-    first, second : numpy.ndarray
+    first, second : numpy.ndarray of float32
         (k, nx): rows of an image, and the row after each.
 
     Returns
@@ -92,7 +92,7 @@ def expected_noise(sigmas):
 
     Parameters
     ----------
-    sigmas : numpy.ndarray of any shape
+    sigmas : numpy.ndarray of any shape, float32
         Standard errors of a sample of pixels.
 
     Returns

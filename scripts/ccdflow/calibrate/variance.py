@@ -154,7 +154,7 @@ class PixelVariance:
         ----------
         rows : slice or numpy.ndarray of int, shape (k,)
             Rows of the image.
-        light : numpy.ndarray
+        light : numpy.ndarray of float32
             (k, nx): the expected signal of the calibrated pixels, never negative.
         out : numpy.ndarray
             (k, nx), float32.
@@ -211,10 +211,10 @@ class PixelVariance:
         Parameters
         ----------
         rows : slice
-        image : numpy.ndarray
+        image : numpy.ndarray of float32
             (k + 2, nx), contiguous: these rows calibrated, and one row on either side.
         background : ccdflow.calibrate.signal.Background
-        out : numpy.ndarray
+        out : numpy.ndarray of float32
             (k, nx).
         scratch : numpy.ndarray
             (3, (k + 2) nx), float32; overwritten.

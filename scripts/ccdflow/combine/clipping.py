@@ -32,16 +32,16 @@ class PixelNoise:
 
     Attributes
     ----------
-    read_variance, photon_slope : numpy.ndarray
+    read_variance, photon_slope : numpy.ndarray of float32 or float64
         Shape ``(k,)``, or ``(1,)`` if all pixels are alike: variance without light, and the
         variance added by a unit of light.
-    levels : numpy.ndarray
+    levels : numpy.ndarray of float64
         Shape ``(n,)``: level L of each member.
-    dark : numpy.ndarray or None
+    dark : numpy.ndarray of float32 or float64, or None
         Shape ``(k,)``: the charge that was subtracted.
-    factors : numpy.ndarray or None
+    factors : numpy.ndarray of float64 or None
         Shape ``(n,)``: factor on that charge in each member.
-    expected : numpy.ndarray or None
+    expected : numpy.ndarray of float32 or float64, or None
         Shape ``(k,)``: light of the pixels, estimated from their surroundings.
     """
 
@@ -99,14 +99,14 @@ class PixelNoise:
 
         Parameters
         ----------
-        centre : numpy.ndarray
+        centre : numpy.ndarray of float64
             Shape ``(k,)``.
         keep : numpy.ndarray of bool, optional
             Shape ``(n, k)``; default: all values.
 
         Returns
         -------
-        numpy.ndarray of shape (k,)
+        numpy.ndarray of shape (k,), float64
         """
         inverse = 1 / self.levels
         factors = inverse**2 * (0 if self.factors is None else self.factors)
@@ -140,7 +140,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of float32 or float64
         Shape ``(n, width)``.
     order : ccdflow.combine.ordering.Ordering
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
@@ -154,7 +154,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     -------
     value : numpy.ndarray of float64
         Shape ``(width,)``.
-    spread : numpy.ndarray or None
+    spread : numpy.ndarray of the type of `values`, or None
         Shape ``(width,)``: uncertainty times the root of the number of values.
     proven : numpy.ndarray of bool
         Shape ``(width,)``: False if a value is not finite or may be beyond the clipping limit.
@@ -292,7 +292,7 @@ class Exact:
         Number of values that are kept.
     keep, finite : numpy.ndarray of shape (n, k), bool
         True for a value that is kept, and for one that is finite.
-    variance : numpy.ndarray of shape (k,) or None
+    variance : numpy.ndarray of shape (k,), float64, or None
         Variance of ``value`` by the noise model; None without a model.
     """
 
@@ -337,7 +337,7 @@ def kept_by(values, recipe, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (n, k)
+    values : numpy.ndarray of shape (n, k), float64
         The members' values of each pixel.
     recipe : CombineRecipe
         Its clip and number of iterations.
@@ -395,8 +395,8 @@ def combine_kept(values, keep, recipe, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray
-        Float64, shape ``(n, k)``.
+    values : numpy.ndarray of float64
+        Shape ``(n, k)``.
     keep : numpy.ndarray of bool
         Shape ``(n, k)``.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe

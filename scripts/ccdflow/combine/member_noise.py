@@ -57,7 +57,7 @@ def sample_members(
     -------
     rows : numpy.ndarray of int
         Shape ``(k,)``: indices of the rows.
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``; NaN where a member is masked.
     """
     n, (ny, nx) = len(members), members[0].shape
@@ -110,7 +110,7 @@ def levels_of_members(sample):
 
     Parameters
     ----------
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``, after all subtractions.
 
     Returns
@@ -153,7 +153,7 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, light=True, 
         ``(ny, nx)`` of the members.
     rows, sample
         Results of `sample_members`.
-    levels : numpy.ndarray, optional
+    levels : numpy.ndarray of float64, optional
         Shape ``(n,)``: divisors of the sample; default: 1.
     light : bool
         Whether the members hold light: biases do not.

@@ -40,7 +40,7 @@ def clipped_moments(values):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of float32 or float64
         Any shape; NaN and infinite values are ignored.
 
     Returns

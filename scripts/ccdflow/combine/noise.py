@@ -117,9 +117,9 @@ class LightGrid:
     ----------
     region : ccdflow.camera.sections.Region
         Of the amplifier.
-    rows, columns : numpy.ndarray
+    rows, columns : numpy.ndarray of float64
         Shapes ``(k,)`` and ``(m,)``: the positions of the values in the amplifier, ascending.
-    values : numpy.ndarray
+    values : numpy.ndarray of float64
         Shape ``(k, m)``, in the unit of the members.
     """
 
@@ -148,7 +148,7 @@ class LightGrid:
         ----------
         first : int
             Row of the image.
-        out : numpy.ndarray of shape (k, nx)
+        out : numpy.ndarray of shape (k, nx), float32 or float64
             Only the amplifier's own pixels are written.
         """
         y0, columns = self.region.y0, self.region.columns
@@ -174,7 +174,7 @@ class LightGrid:
 
         Returns
         -------
-        numpy.ndarray
+        numpy.ndarray of float64
             Of the same shape.
         """
         lines, steps = self._lines
@@ -220,7 +220,7 @@ class ExpectedLight:
 
         Returns
         -------
-        numpy.ndarray of shape (stop - start,)
+        numpy.ndarray of shape (stop - start,), of type `dtype`
         """
         first, last = start // self.nx, -(-stop // self.nx)
         rows = np.zeros((last - first, self.nx), dtype)
@@ -320,7 +320,7 @@ class NoiseModel:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray)
+        (numpy.ndarray, numpy.ndarray) of float64
             Of shape (k,) each.
         """
         read_variance, photon_slope, bands = self._patterns
@@ -339,7 +339,7 @@ class NoiseModel:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray)
+        (numpy.ndarray, numpy.ndarray) of type `dtype`
             Of shape (stop - start,) each.
         """
         read_variance, photon_slope, bands = self._patterns
@@ -359,7 +359,7 @@ class NoiseModel:
 
         Returns
         -------
-        numpy.ndarray of shape (stop - start,) or None
+        numpy.ndarray of shape (stop - start,), of type `dtype`, or None
         """
         if self.expected is None:
             return None

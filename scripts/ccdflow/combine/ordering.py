@@ -50,13 +50,13 @@ class Ordering:
 
         Parameters
         ----------
-        values : numpy.ndarray of shape (n, width)
+        values : numpy.ndarray of shape (n, width), float32 or float64
         places : numpy.ndarray of int
             Shape ``(k,)``: columns of `values`, at most a half of them.
 
         Returns
         -------
-        numpy.ndarray of shape (k, n)
+        numpy.ndarray of shape (k, n), float32 or float64
             Sorted along the second axis; valid until the next call.
         """
         n, count = len(values), len(places)
@@ -89,14 +89,14 @@ def median_of_sorted(ordered, dtype):
 
     Parameters
     ----------
-    ordered : numpy.ndarray of shape (n, k)
+    ordered : numpy.ndarray of shape (n, k), float32 or float64
         Sorted along the first axis.
     dtype : dtype
         Type of the result.
 
     Returns
     -------
-    numpy.ndarray of shape (k,)
+    numpy.ndarray of shape (k,), of type `dtype`
     """
     half = len(ordered) // 2
     if len(ordered) % 2:
@@ -113,14 +113,14 @@ def mad_of_sorted(deviations, spare):
 
     Parameters
     ----------
-    deviations : numpy.ndarray of shape (n, k)
+    deviations : numpy.ndarray of shape (n, k), float32 or float64
         Sorted values less their median.
-    spare : numpy.ndarray of shape (n, k)
+    spare : numpy.ndarray of shape (n, k), float32 or float64
         Room for intermediate values; overwritten.
 
     Returns
     -------
-    numpy.ndarray of shape (k,)
+    numpy.ndarray of shape (k,), float32 or float64
     """
     n, half = len(deviations), len(deviations) // 2
 

@@ -19,7 +19,7 @@ class Subtracted:
 
     Attributes
     ----------
-    pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
+    pixels : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
     factors : float or sequence of float
         Its factor, one for all members or one for each.
@@ -37,11 +37,12 @@ def open_image(source):
 
     Parameters
     ----------
-    source : numpy.ndarray of shape (ny, nx), or ccdflow.combine.member_reader.Member
+    source : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
+        Shape (ny, nx).
 
     Returns
     -------
-    numpy.ndarray or ccdflow.files.stored_images.StoredImage
+    numpy.ndarray of float32 or float64, or ccdflow.files.stored_images.StoredImage
         Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):
@@ -133,7 +134,7 @@ class Preparation:
 
         Parameters
         ----------
-        values : numpy.ndarray
+        values : numpy.ndarray of float32 or float64
             Shape ``(n, k)``.
         positions : slice or numpy.ndarray of int, shape (k,)
             Indices of the pixels in the image.
@@ -154,7 +155,7 @@ class Preparation:
 
         Parameters
         ----------
-        values : numpy.ndarray of shape (n, k)
+        values : numpy.ndarray of shape (n, k), float32 or float64, any byte order
             Raw values of the members.
         start : int
             Pixel of the flattened image that they begin with.

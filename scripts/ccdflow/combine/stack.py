@@ -60,7 +60,7 @@ class Combined:
 
     Attributes
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32 or float64
         Shape ``(ny, nx)``; NaN only where no member has a value, and only if allowed.
     count : numpy.ndarray of int16
         Shape ``(ny, nx)``: number of values combined in each pixel; 0 if all are masked.
@@ -77,7 +77,7 @@ class Combined:
         Shape ``(n,)``: number of pixels of each member that were NaN, infinite or masked.
     empty : int
         Number of pixels without any value.
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``: some rows of every member as they were combined, for figures that
         need single members; NaN where a member is masked.
     sample_rows : numpy.ndarray of int
@@ -88,7 +88,7 @@ class Combined:
         Shape ``(ny, nx)``: mask bits of the pixels, if the members had masks.
     noise : NoiseModel or None
         The noise model of the members, with its measured parameters.
-    levels : numpy.ndarray or None
+    levels : numpy.ndarray of float64 or None
         Shape ``(n,)``: divisors of the members.
     shared : dict of str to float
         Noise common to all members, by the keyword of its card: ``MBNOISE`` of the subtracted

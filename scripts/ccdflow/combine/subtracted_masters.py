@@ -27,9 +27,9 @@ class SubtractedMaster:
 
     Attributes
     ----------
-    pixels : numpy.ndarray or ccdflow.combine.member_reader.Member
+    pixels : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
         Shape ``(ny, nx)``, in the unit of the frames.
-    uncertainty : numpy.ndarray of shape (ny, nx), Member, float or None
+    uncertainty : numpy.ndarray of shape (ny, nx), float32 or float64, Member, float or None
         Its standard error; None if unknown.
     seconds : float or None
         Exposure time of a dark; None for a bias.

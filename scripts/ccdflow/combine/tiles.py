@@ -201,8 +201,7 @@ class CombineJob:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray) or None
-            As `ccdflow.combine.noise.NoiseModel.terms` returns them.
+        ccdflow.combine.clipping.PixelNoise or None
         """
         if self.noise is None:
             return None
@@ -250,7 +249,7 @@ class Totals:
 
         Parameters
         ----------
-        values : numpy.ndarray of shape (n, stop - start)
+        values : numpy.ndarray of shape (n, stop - start), float32 or float64
         start, stop : int
             Pixels of the flattened image.
         """

@@ -26,7 +26,7 @@ def is_unclipped_of_many(values, mean, order, clip):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (n, width)
+    values : numpy.ndarray of shape (n, width), float32 or float64
         Of members that are too many for a network (`Ordering.is_by_pixel`).
     mean : numpy.ndarray of float64
         Shape ``(width,)``: of all values.

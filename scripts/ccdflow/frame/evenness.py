@@ -31,7 +31,7 @@ def even_level(small):
 
     Parameters
     ----------
-    small : numpy.ndarray
+    small : numpy.ndarray of float32
         Shape (ny, nx), adu: means of squares of the reduced frame (`ccdflow.frame.small_images`).
 
     Returns

@@ -47,7 +47,7 @@ def mask_of_amplifier(stored, offset, amplifier):
 
     Parameters
     ----------
-    stored : numpy.ndarray
+    stored : numpy.ndarray of any integer or float type, any byte order
         Its stored pixels, (ny, nx).
     offset : int
         To be added to the stored pixels.
@@ -112,7 +112,7 @@ def flag_of(sample, offset, amplifier):
 
     Parameters
     ----------
-    sample : numpy.ndarray of any shape
+    sample : numpy.ndarray of any shape, any integer or float type, any byte order
         Stored pixels of its data region, see `sampling_steps`.
     offset : int
         To be added to the stored pixels.

@@ -23,7 +23,7 @@ def noise_of_neighbours(*series, least=0.0):
 
     Parameters
     ----------
-    *series : numpy.ndarray
+    *series : numpy.ndarray of float32 or float64
         Of one shape, (n, ...), adu: neighbours along the first axis.
     least : float
         Least sigma of a difference by which outliers are told, adu.
@@ -66,12 +66,12 @@ def clipped_means(lines):
 
     Parameters
     ----------
-    lines : numpy.ndarray of shape (n, m)
+    lines : numpy.ndarray of shape (n, m), float32 or float64
         Adu.
 
     Returns
     -------
-    numpy.ndarray of shape (m,)
+    numpy.ndarray of shape (m,), float32 or float64
     """
     deviations = np.abs(lines - column_medians(lines))
     sigma = MAD_TO_SIGMA_SHORT * column_medians(deviations)

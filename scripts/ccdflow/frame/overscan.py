@@ -24,14 +24,14 @@ class Overscan:
 
     Attributes
     ----------
-    levels : numpy.ndarray of shape (k,)
+    levels : numpy.ndarray of shape (k,), float32 or float64
         The subtracted level, adu: one for each row, one for each column, or a single one.
     level : float
         Mean of ``levels``, adu, without those of a saturated overscan.
     noise : float
         Standard deviation of an overscan pixel about the level of its row or column, adu, after
         clipping at 5 sigma; the only estimate of the read noise from this frame alone.
-    own : numpy.ndarray of shape (k,)
+    own : numpy.ndarray of shape (k,), float32 or float64
         The statistic of each row or column itself, adu; equal to ``levels`` without a model.
     """
 
@@ -74,7 +74,7 @@ def mean_level(levels, statistic, top):
 
     Parameters
     ----------
-    levels, statistic : numpy.ndarray
+    levels, statistic : numpy.ndarray of float32 or float64
         See `Overscan`.
     top : float or None
         Value of a saturated pixel, adu; None where it is unknown.
@@ -96,7 +96,7 @@ def levels_along(strips, along, recipe):
 
     Parameters
     ----------
-    strips : list of numpy.ndarray
+    strips : list of numpy.ndarray of any integer or float type
         Native values, adu: each (ny, k) for ``along='rows'``, (k, nx) for 'columns', any for
         'frame'.
     along : {'rows', 'columns', 'frame'}
@@ -122,7 +122,7 @@ def statistic_along(strips, along, recipe):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of float32 or float64
         (ny,), (nx,) or (1,), adu: for each row or column of the data, or for the frame.
     """
     if along == "frame":
@@ -171,7 +171,7 @@ def check_levels(levels, amplifier):
 
     Parameters
     ----------
-    levels : numpy.ndarray of shape (k,)
+    levels : numpy.ndarray of shape (k,), float32 or float64
         Adu, one a row or column of the data.
     amplifier : ccdflow.camera.geometry.Amplifier
         Its overscan is named in the error.
@@ -251,7 +251,7 @@ def smooth(levels, recipe):
 
     Parameters
     ----------
-    levels : numpy.ndarray
+    levels : numpy.ndarray of float32 or float64
         Shape (n,), adu; NaN is left out.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         ``model`` 'polynomial' of degree ``order`` (as `ccdproc.subtract_overscan` fits it with

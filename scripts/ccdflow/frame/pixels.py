@@ -29,7 +29,7 @@ def native_values(part, offset):
 
     Returns
     -------
-    numpy.ndarray of the same shape
+    numpy.ndarray of the same shape, of the native type
     """
     if not offset:
         return part.astype(part.dtype.newbyteorder("="), copy=False)
@@ -47,10 +47,10 @@ def subtract_level(source, offset, level, target, *, exact):
         Stored pixels, (k, nx), any byte order.
     offset : int
         To be added to the stored pixels.
-    level : numpy.ndarray or None
+    level : numpy.ndarray of float32 or float64, or None
         (k, 1), (1, nx) or (1, 1), adu.
     target : numpy.ndarray
-        (k, nx), native floats.
+        (k, nx), native float32 or float64.
     exact : bool
         Whether no step can round, see `is_exact`.
     """
@@ -73,7 +73,7 @@ def is_exact(dtype, levels):
     ----------
     dtype : numpy.dtype
         Of the raw pixels.
-    levels : numpy.ndarray of shape (k,), or None
+    levels : numpy.ndarray of shape (k,), float32 or float64, or None
         Adu; None where none is subtracted.
 
     Returns
@@ -97,10 +97,10 @@ def subtract_blocks(source, offset, levels, target):
         Stored pixels, (ny, nx), any byte order.
     offset : int
         To be added to the stored pixels.
-    levels : numpy.ndarray or None
+    levels : numpy.ndarray of float32 or float64, or None
         (ny, 1), (1, nx) or (1, 1), adu; None to subtract nothing.
     target : numpy.ndarray
-        (ny, nx), native floats.
+        (ny, nx), native float32 or float64.
     """
     exact = is_exact(source.dtype, levels)
     rows = max(1, BLOCK_BYTES // (4 * max(1, source.shape[1])))

@@ -33,7 +33,7 @@ class Image:
 
     Attributes
     ----------
-    data : numpy.ndarray
+    data : numpy.ndarray of float32 or float64
         Shape (ny, nx), adu, big-endian; a view of a buffer that this thread reuses.
     words : int
         FITS checksum sum of ``data``.

@@ -130,7 +130,7 @@ def small_image(image):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32 or float64, any byte order
         Shape (ny, nx); of a memory map only the rows that are needed are read.
 
     Returns

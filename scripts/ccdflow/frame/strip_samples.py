@@ -25,12 +25,12 @@ class Sample:
 
     Attributes
     ----------
-    lines : numpy.ndarray
+    lines : numpy.ndarray of any integer or float type
         Shape (n, m), adu, as read: `m` pixels of each of `n` rows (columns, if the levels are
         along columns), see `sampled_lines`.
-    levels, own : numpy.ndarray
+    levels, own : numpy.ndarray of float32 or float64
         Shape (n,), adu: the level subtracted from each of these lines, and the line's own level.
-    strip : numpy.ndarray
+    strip : numpy.ndarray of any integer or float type
         Shape (n, k), adu: the overscan of the same lines.
     noise : float
         Of a pixel of the overscan, adu.
@@ -86,9 +86,9 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
 
     Parameters
     ----------
-    lines : numpy.ndarray of shape (rows, columns)
+    lines : numpy.ndarray of shape (rows, columns), any integer or float type
         Pixels of its frame that `sampled_lines` selects, adu.
-    strips : list of numpy.ndarray
+    strips : list of numpy.ndarray of any integer or float type
         Its strips, adu, as for `ccdflow.frame.overscan.measure_overscan`.
     overscan : ccdflow.frame.overscan.Overscan
     amplifier : ccdflow.camera.geometry.Amplifier

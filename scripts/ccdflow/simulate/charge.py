@@ -10,9 +10,9 @@ def trap(electrons, traps):
 
     Parameters
     ----------
-    electrons : numpy.ndarray
+    electrons : numpy.ndarray of float64
         Shape (ny, nx); changed in place.
-    traps : numpy.ndarray
+    traps : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons. The charge of this row and of all above it in the
         column passes the trap on its way to row 0 and loses so much, or all it has.
     """
@@ -26,7 +26,7 @@ def spill(electrons, full_well):
 
     Parameters
     ----------
-    electrons : numpy.ndarray
+    electrons : numpy.ndarray of float64
         Shape (ny, nx); changed in place. Charge that runs over an edge is lost.
     full_well : float
         Electrons that one pixel holds.
@@ -57,7 +57,7 @@ def bend(electrons, nonlinearity, full_scale):
 
     Parameters
     ----------
-    electrons : numpy.ndarray of any shape
+    electrons : numpy.ndarray of any shape, float64
     nonlinearity : float
         Part that is missing at `full_scale`; half of it is missing at half of that.
     full_scale : float
@@ -65,7 +65,7 @@ def bend(electrons, nonlinearity, full_scale):
 
     Returns
     -------
-    numpy.ndarray of the same shape
+    numpy.ndarray of the same shape, float64
         In adu, as the charge.
     """
     return electrons * (1 - nonlinearity * electrons / full_scale)

@@ -105,16 +105,16 @@ class Detector:
         They cover all columns, from left to right.
     n_overscan : int
         Overscan columns of each amplifier. They follow the science columns, amplifier by amplifier.
-    structure : numpy.ndarray
+    structure : numpy.ndarray of float64
         Bias level above that of the overscan, in adu: shape (nx,) or (ny, nx).
     dark_current : float
         Electrons per second and pixel at `temperature`.
-    hot_pixels : numpy.ndarray
+    hot_pixels : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons per second at `temperature` on top of `dark_current`.
-    filling_pixels : numpy.ndarray
+    filling_pixels : numpy.ndarray of float64
         Shape (n, 4): row, column, electrons per second in the beginning, electrons in the end.
         Their charge is end x (1 - exp(-rate x time / end)): not linear in time.
-    blinking_pixels : numpy.ndarray
+    blinking_pixels : numpy.ndarray of float64
         Shape (n, 4): row, column, electrons per second, part of the frames in which they are on.
     temperature, doubling : float
         Temperature at which the dark current is as given, and the difference that doubles it: for
@@ -123,15 +123,15 @@ class Detector:
         Does not depend on temperature.
     pixel_response : numpy.ndarray
         float32, shape (ny, nx): each pixel's response in all filters, defects included.
-    low_pixels : numpy.ndarray
+    low_pixels : numpy.ndarray of float64
         Shape (n, 3): row, column, response relative to the neighbours'; 0 for a dead pixel.
     dead_columns : tuple of int
         Columns without any response.
-    traps : numpy.ndarray
+    traps : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons that the charge of this row and of those above loses.
     illumination : dict of str to numpy.ndarray
         By filter: float32, shape (ny, nx): vignetting and dust, 1 where nothing is lost.
-    dead_time : numpy.ndarray or float
+    dead_time : numpy.ndarray of float64 or float
         Seconds, shape (ny, nx): by how much less than the exposure time light reaches a pixel.
     full_well : float
         Electrons; charge above runs along the column.

@@ -34,7 +34,7 @@ class Exposure:
     light, dark, glow : numpy.ndarray
         Mean electrons, float64, shape (ny, nx): light after response and shutter, dark current,
         glow of the amplifier.
-    cosmics : numpy.ndarray
+    cosmics : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons of each pixel that a cosmic ray hit.
     blinking : numpy.ndarray
         bool, shape (n,): which of the blinking pixels are on.
@@ -99,7 +99,7 @@ def expose(
         Grains that lie on the window in this frame, beside those of the detector.
     cosmic_rays : float
         Per pixel and second.
-    cosmics : numpy.ndarray, optional
+    cosmics : numpy.ndarray of float64, optional
         Shape (n, 3): row, column, electrons; instead of cosmic rays drawn by chance.
 
     Returns
@@ -168,7 +168,7 @@ def read_out(detector, electrons, *, rng):
     Parameters
     ----------
     detector : Detector
-    electrons : numpy.ndarray
+    electrons : numpy.ndarray of float64
         Shape (ny, nx).
     rng : numpy.random.Generator
 

@@ -52,11 +52,11 @@ class Realisation:
         Bias level of each row less ``level``, adu.
     signal : float
         Light in a pixel of response 1, electrons.
-    stars : numpy.ndarray of shape (n, 3)
+    stars : numpy.ndarray of shape (n, 3), float64
         Row, column (zero-based, among the science pixels) and electrons.
-    leak : numpy.ndarray of shape (k,)
+    leak : numpy.ndarray of shape (k,), float64
         Light in each leaked column, adu; the nearest to the science pixels first.
-    cosmics : numpy.ndarray of shape (n, 3)
+    cosmics : numpy.ndarray of shape (n, 3), float64
         Row, column and electrons of each pixel that a cosmic ray hit.
     """
 
@@ -137,7 +137,7 @@ def render(camera, detector, frame, drawn, *, response=None):
     detector : Detector
     frame : LogLine
     drawn : Realisation
-    response : numpy.ndarray of shape (ny, nx), optional
+    response : numpy.ndarray of shape (ny, nx), float32, optional
         `flat_response` in the frame's filter; needed where light fell on the detector.
 
     Returns
@@ -209,11 +209,11 @@ def add_light(image, signal, stars):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32
         Shape (ny, nx).
     signal : float
         Electrons in each pixel.
-    stars : numpy.ndarray
+    stars : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons.
     """
     image += np.float32(signal)

@@ -62,7 +62,7 @@ def add_dust(response, dust):
 
     Parameters
     ----------
-    response : numpy.ndarray of shape (ny, nx)
+    response : numpy.ndarray of shape (ny, nx), float32
         Changed in place.
     dust : Dust
     """

@@ -27,7 +27,7 @@ class Sky:
         Electrons per second that the sky or lamp leaves in a pixel of response 1 in the centre.
     gradient : (float, float)
         Relative change of that from the centre to the last row, and to the last column.
-    stars : numpy.ndarray
+    stars : numpy.ndarray of float64
         Shape (n, 3): row, column (zero-based among the science pixels), electrons per second for a
         response of 1.
     fwhm : float
@@ -77,7 +77,7 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
 
     Parameters
     ----------
-    image : numpy.ndarray of shape (ny, nx)
+    image : numpy.ndarray of shape (ny, nx), float64
         Changed in place.
     y, x : float
         Centre, pixels.
@@ -133,7 +133,7 @@ def draw_stars(shape, count, *, flux, seed, margin=0.0):
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of float64
         Shape (count, 3), as in `Sky.stars`.
 
     Examples

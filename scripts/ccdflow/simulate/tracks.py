@@ -63,9 +63,9 @@ def add_pixels(image, pixels):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32
         Shape (ny, nx), in electrons.
-    pixels : numpy.ndarray
+    pixels : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons. A pixel may stand more than once.
     """
     rows, columns = pixels[:, :2].astype(int).T

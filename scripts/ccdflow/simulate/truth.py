@@ -60,9 +60,9 @@ class Truth:
         By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
         (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
         column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
-    structure : numpy.ndarray
+    structure : numpy.ndarray of float64
         Shape (nx,): level of each science column above the overscan, in adu.
-    hot_pixels : numpy.ndarray
+    hot_pixels : numpy.ndarray of float64
         Shape (n, 3): row, column, electrons per second.
     folder : pathlib.Path
     drift : dict of str to numpy.ndarray

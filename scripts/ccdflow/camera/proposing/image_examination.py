@@ -93,10 +93,10 @@ def examine_image(headers, index, flat, *, dark=None, kind="", in_header=()):
     headers : list of astropy.io.fits.Header
     index : int
         The HDU.
-    flat : numpy.ndarray
+    flat : numpy.ndarray of any integer or float type
         Shape (ny, nx), adu: the frame with most light.
-    dark : numpy.ndarray, optional
-        A bias of the same camera.
+    dark : numpy.ndarray of any integer or float type, optional
+        Shape (ny, nx), adu: a bias of the same camera.
     kind : str
         The type of frame that `flat` is, as far as known.
     in_header : tuple of ccdflow.camera.geometry.Amplifier

@@ -32,7 +32,7 @@ def find_amplifiers(columns, rows, dark, findings):
     ----------
     columns, rows : AxisLevels
         The image along each axis: its lit ranges and its strips of overscan.
-    dark : numpy.ndarray of shape (ny, nx) or None
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
         A frame without light, whose steps are compared with those of the strips.
     findings : list of str
         Gets the sentences on decisions made here.

@@ -88,8 +88,8 @@ class AxisLevels:
     ----------
     name : str
         'columns' or 'rows'.
-    levels, noises : numpy.ndarray
-        Clipped mean and noise of each column (row), adu.
+    levels, noises : numpy.ndarray of float64, and of float32 or float64
+        Clipped mean and noise of each column (row), shape (columns,), adu.
     read_noise : float
         Of the darkest columns, adu.
     lit : tuple of (int, int)
@@ -127,8 +127,8 @@ def see_axis(image, name, *, read_noise=None, level_error=0.0):
 
     Parameters
     ----------
-    image : numpy.ndarray
-        Shape (rows, columns), float, adu.
+    image : numpy.ndarray of float32 or float64
+        Shape (rows, columns), adu.
     name : str
         The word for its columns.
     read_noise : float, optional
@@ -172,7 +172,7 @@ def without_drift(image, strip, read_noise):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32
         Shape (rows, columns), adu.
     strip : (int, int)
         Its columns.
@@ -181,7 +181,7 @@ def without_drift(image, strip, read_noise):
 
     Returns
     -------
-    image : numpy.ndarray of shape (rows, columns)
+    image : numpy.ndarray of shape (rows, columns), float32 or float64
         The same where there is no drift to speak of.
     error : float
         Offsets of whole rows, rms, adu.
@@ -257,7 +257,7 @@ def agreeing_ranges(levels, start, stop, tolerance):
 
     Parameters
     ----------
-    levels : numpy.ndarray of shape (columns,)
+    levels : numpy.ndarray of shape (columns,), float64
         Mean of each column, adu.
     start, stop : int
         The range of columns that is looked at.
@@ -323,7 +323,7 @@ def strip_of(levels, group, edges, groups):
 
     Parameters
     ----------
-    levels : numpy.ndarray of shape (columns,)
+    levels : numpy.ndarray of shape (columns,), float64
         Mean of each column, adu.
     group : (int, int)
         First column of the strip, and the one after the last.

@@ -51,9 +51,9 @@ def propose(headers, arrays, *, other=None, file):
     ----------
     headers : list of astropy.io.fits.Header
         One for each HDU of the first frame.
-    arrays : list of numpy.ndarray or None
+    arrays : list of numpy.ndarray of any type or None
         The pixels of each HDU, shape (ny, nx), adu; not changed.
-    other : list of numpy.ndarray of shape (ny, nx), optional
+    other : list of numpy.ndarray of shape (ny, nx), any type, optional
         The pixels of a second frame of the same camera: of the two the brighter counts as the flat.
     file : str
         Named in the profile and in errors.
