@@ -29,6 +29,7 @@ from ccdflow.run import (
     tracebacks,
 )
 from ccdflow.run.context import AfterSources, Context, reduced_product
+from ccdflow.run.job import FRAMES
 from ccdflow.run.nights import archive_counts, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan_description import (
@@ -500,10 +501,28 @@ def _fold_records(session):
     staying = _unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in staying]
     session.unmoved |= retire(context, leaving)
+    for product in _refused_with_frames(session.plan, unmade):
+        context.ledger.pop(product, None)
     busy = claims.withdraw(context.results, ended=True)
     save_session(session, claims.removable_records(files, busy, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)
+
+
+def _refused_with_frames(whole_plan, unmade):
+    """Return the refused products of frames that this run set aside.
+
+    The next plan wants nothing of a frame that is set aside. What it would forget, this run does
+    not tell: the frame has a line already.
+    """
+    reach = {kind.name: kind.reach for kind in whole_plan.context.chain}
+    aside = {record.product for record in unmade if record.status == ledger.SET_ASIDE}
+    refused = {record.product for record in unmade if record.status == ledger.REFUSED}
+    return [
+        job.product
+        for job in (whole_plan.jobs.values() if aside else ())
+        if job.product in refused and reach[job.kind] == FRAMES and not aside.isdisjoint(job.needs)
+    ]
 
 
 def _unmade_for_now(whole_plan, unmade):
