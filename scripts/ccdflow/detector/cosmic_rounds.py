@@ -32,13 +32,13 @@ def with_margin(values, dtype=np.float32):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (ny, nx)
+    values : numpy.ndarray of shape (ny, nx), any type
     dtype : numpy.dtype
         Type of the result.
 
     Returns
     -------
-    numpy.ndarray of shape (ny + 12, nx + 12)
+    numpy.ndarray of shape (ny + 12, nx + 12), of type `dtype`
         Of 12 rows and columns more.
     """
     return np.pad(values.astype(dtype, copy=False), _MARGIN, mode="reflect")
