@@ -99,7 +99,7 @@ class _Changes:
     Parameters
     ----------
     settings : dict
-    state : ccdflow.run.seal.State
+    archive_state : ccdflow.run.seal.State
         Of the archive as it is now.
     nights : ccdflow.run.nights.closed_nights.ClosedNights
     notes : NightNotes
