@@ -108,7 +108,7 @@ class _Replaced:
     Attributes
     ----------
     planes : tuple of numpy.ndarray
-        (ny, nx) each: image and variance with hits replaced, and bad pixels.
+        (ny, nx) each: image and variance with hits replaced (float32), and bad pixels (bool).
     """
 
     def __init__(self, data, variance, bad):

@@ -48,11 +48,11 @@ class RemadeRows:
     maker : str
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
     rejected : (numpy.ndarray, numpy.ndarray) of int64
-        How many values of each pixel are rejected in `image` and in `other`.
+        (ny, nx): how many values of each pixel are rejected in `image` and in `other`.
     invalid : numpy.ndarray of shape (ny, nx), int
         How many are not finite.
     variances : (numpy.ndarray, numpy.ndarray) of float64 or None
-        By the noise model, of the mean of the kept values; the second where a decision on its
+        (ny, nx), by the noise model, of the mean of the kept values; the second where a decision on its
         light went the other way.
     stack : numpy.ndarray of float64 or None
         (n, ny, nx): the values.
