@@ -165,12 +165,12 @@ def brighter_images(one, other):
 
     Parameters
     ----------
-    one, other : sequence of (numpy.ndarray or None)
+    one, other : sequence of (numpy.ndarray of any type or None)
         Images of two files, (ny, nx) each.
 
     Returns
     -------
-    list of (numpy.ndarray or None)
+    list of (numpy.ndarray of any type or None)
         (ny, nx) each.
     """
     return [

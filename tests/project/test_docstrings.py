@@ -361,6 +361,11 @@ _SHAPE = re.compile(
 )
 
 
+_TYPE = re.compile(
+    r"\b(?:float32|float64|floats|complex|bool|str|u?int\d*|integers|dtype|types?)\b|byte order"
+)
+
+
 def arrays_described(text):
     """Yield the entry and its lines of each array in the sections of a docstring."""
     lines = text.splitlines()
@@ -372,12 +377,23 @@ def arrays_described(text):
             yield line, " ".join([line, *below])
 
 
-def test_arrays_have_a_shape():
-    """A caller must know (ny, nx) from (nx, ny), and one row from an image."""
-    described = [
-        (place, entry, whole)
-        for place, _, text, _ in public()
-        for entry, whole in arrays_described(text)
+def described_arrays():
+    """Return [(place, entry, its lines)] of the arrays of public functions and classes."""
+    texts = [(place, text) for place, _, text, _ in public()]
+    texts += [
+        (f"{module.path.relative_to(SCRIPTS)}: {holder.name}", ast.get_docstring(holder) or "")
+        for module in modules()
+        for holder in holders(module)
+        if isinstance(holder, ast.ClassDef)
     ]
-    assert len(described) > 300
+    return [
+        (place, entry, whole) for place, text in texts for entry, whole in arrays_described(text)
+    ]
+
+
+def test_arrays_have_a_shape_and_a_type():
+    """A caller must know (ny, nx) from (nx, ny), a row from an image, float32 from float64."""
+    described = described_arrays()
+    assert len(described) > 500
     assert [(place, entry) for place, entry, whole in described if not _SHAPE.search(whole)] == []
+    assert [(place, entry) for place, entry, whole in described if not _TYPE.search(whole)] == []

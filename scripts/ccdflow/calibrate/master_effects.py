@@ -148,7 +148,7 @@ class _Sample:
     ----------
     values : numpy.ndarray
         (ny, nx), float32; boxes are taken from them.
-    smooth : numpy.ndarray, optional
+    smooth : numpy.ndarray of float32, optional
         (ny, nx): the differences of neighbours are taken from these; default: from `values`.
     """
 

@@ -35,7 +35,7 @@ def benefit_of(image, errors, good, *, gain=1.0):
 
     Parameters
     ----------
-    image, errors : numpy.ndarray
+    image, errors : numpy.ndarray of float32
         (ny, nx): pixels and their standard errors, adu.
     good : numpy.ndarray
         (ny, nx), bool: pixels that count.

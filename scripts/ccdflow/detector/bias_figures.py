@@ -48,7 +48,7 @@ def measure_read_noise(frames):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
 
     Returns
@@ -105,7 +105,7 @@ def measure_structure(image, noise):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32 or float64
         Shape ``(ny, nx)``, adu, of one amplifier.
     noise : float
         White noise of its pixels, adu.
@@ -133,7 +133,7 @@ def member_structure(frames, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``, adu, of one amplifier.
     noise : float
         Read noise, adu.
@@ -304,7 +304,7 @@ def measure_combined_noise(frames, recipe=None):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``: the same pixels of all members, of one amplifier, in adu.
     recipe : CombineRecipe, optional
         Recipe of the combination; default: the guide's.
@@ -508,7 +508,7 @@ def disagreement(frames, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
     noise : float
         White noise of a pixel, adu.

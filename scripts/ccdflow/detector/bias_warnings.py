@@ -133,7 +133,7 @@ def is_cut_off(frames, levels, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
     levels : sequence of float
         Level subtracted from each frame, adu; 0 if none was.

@@ -32,13 +32,13 @@ def with_margin(values, dtype=np.float32):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (ny, nx)
+    values : numpy.ndarray of shape (ny, nx), any type
     dtype : numpy.dtype
         Type of the result.
 
     Returns
     -------
-    numpy.ndarray of shape (ny + 12, nx + 12)
+    numpy.ndarray of shape (ny + 12, nx + 12), of type `dtype`
         Of 12 rows and columns more.
     """
     return np.pad(values.astype(dtype, copy=False), _MARGIN, mode="reflect")
@@ -108,7 +108,7 @@ class _Replaced:
     Attributes
     ----------
     planes : tuple of numpy.ndarray
-        (ny, nx) each: image and variance with hits replaced, and bad pixels.
+        (ny, nx) each: image and variance with hits replaced (float32), and bad pixels (bool).
     """
 
     def __init__(self, data, variance, bad):

@@ -68,7 +68,7 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     ----------
     image : numpy.ndarray
         Shape (ny, nx), float32, electrons or adu. Not changed.
-    errors : numpy.ndarray
+    errors : numpy.ndarray of float32
         (ny, nx): standard errors of a model (UNCERT).
     mask : numpy.ndarray
         (ny, nx), int16: pixels with any bit are no hits, and are left out of the surroundings.

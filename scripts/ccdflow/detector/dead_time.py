@@ -100,7 +100,7 @@ def cell_sums(values, rows, shape):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of float32 or float64
         (n, k, nx): some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
     rows : slice
         Of the image, k of them.
@@ -111,7 +111,7 @@ def cell_sums(values, rows, shape):
     -------
     sums : numpy.ndarray
         (n, rows of cells, cells in a row), float64; 0 in cells that the rows do not touch.
-    count : numpy.ndarray
+    count : numpy.ndarray of float64
         (rows of cells, cells in a row), likewise.
     """
     y_edges, x_edges = cell_edges(shape[0]), cell_edges(shape[1])
@@ -135,14 +135,14 @@ class FlatSeries:
 
     Attributes
     ----------
-    seconds : numpy.ndarray
+    seconds : numpy.ndarray of float64
         (n,) exposures.
-    means : list of numpy.ndarray
+    means : list of numpy.ndarray of float64
         Of each image, (n, rows of cells, cells in a row), adu above bias and dark; NaN in a cell
         without good pixels.
-    variances : list of numpy.ndarray of the same shapes
+    variances : list of numpy.ndarray of the same shapes, float64
         Of these means, adu^2: the scatter of the flats corrects their level.
-    counts : list of numpy.ndarray of the same shapes
+    counts : list of numpy.ndarray of the same shapes, float64
         Good pixels of each cell.
     """
 
@@ -259,13 +259,13 @@ def interpolate_cells(cells, shape):
 
     Parameters
     ----------
-    cells : numpy.ndarray
+    cells : numpy.ndarray of floats
         (rows of cells, cells in a row).
     shape : (int, int)
 
     Returns
     -------
-    numpy.ndarray of shape (ny, nx)
+    numpy.ndarray of shape (ny, nx), float32
     """
     cells = _fill_cells(np.asarray(cells, dtype=np.float64))
     return (_weights(shape[0]) @ cells @ _weights(shape[1]).T).astype(np.float32)
@@ -326,7 +326,7 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
 
     Parameters
     ----------
-    excess, error : numpy.ndarray of shape (rows of cells, cells in a row)
+    excess, error : numpy.ndarray of shape (rows of cells, cells in a row), float64
         Of the cells of one image, see `DeadTime`.
     mean : float
         Mean dead time, seconds. With NaN the frame keeps its mean, and differences between pixels

@@ -85,7 +85,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
 
     Parameters
     ----------
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32 or float64
         Shape ``(k, nx)``: rows of a flat minus bias and dark; NaN where masked. See
         `ccdflow.combine.member_noise.sample_members`.
     gain : float or None

@@ -58,7 +58,7 @@ def odd_shape(sample):
 
     Parameters
     ----------
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32 or float64
         Shape (n, k, nx): some rows of an amplifier in each flat, over its level; NaN where masked.
 
     Returns

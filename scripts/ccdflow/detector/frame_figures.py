@@ -53,7 +53,7 @@ def white_part(image):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32 or float64
         Shape ``(ny, nx)``; NaN is ignored.
 
     Returns
@@ -113,7 +113,7 @@ def frame_statistics(image, overscan=()):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32 or float64
         Shape ``(ny, nx)``, adu; NaN is ignored. At least 8 x 8 pixels.
     overscan : sequence of float, or numpy.ndarray of shape (k,)
         Overscan levels that were subtracted, in adu; empty if there was no overscan.
@@ -150,7 +150,7 @@ class CleanImage:
 
     Attributes
     ----------
-    values : numpy.ndarray of shape (ny, nx)
+    values : numpy.ndarray of shape (ny, nx), float32 or float64
         Less the mean level; 0 where `good` is False.
     good : numpy.ndarray of shape (ny, nx), bool
     level : float

@@ -115,7 +115,7 @@ class Figure:
     Attributes
     ----------
     name : str
-    values : numpy.ndarray
+    values : numpy.ndarray of float64
         A value for each frame, shape ``(n,)``; NaN where a frame has none.
     floor : float
         Least scatter that is assumed, in ``unit``.
@@ -282,7 +282,7 @@ def same_pixels(frames, names):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``: the same pixels of `n` biases or darks.
     names : sequence of str
         Names of the frames.
@@ -312,7 +312,7 @@ def unlike_the_rest(frames, thresholds=None):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float32 or float64
         Shape ``(n, k, nx)``: the same pixels of `n` biases or darks, of one amplifier, in adu.
     thresholds : Thresholds, optional
         The defaults if not given.

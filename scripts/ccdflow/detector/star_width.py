@@ -31,11 +31,11 @@ def star_width(image, *, step, small, top=math.inf):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float32 or float64, any byte order
         Shape (ny, nx); may be a memory map.
     step : int
         Pixels of the image along a pixel of the small one.
-    small : numpy.ndarray of shape (rows, columns)
+    small : numpy.ndarray of shape (rows, columns), float32
         The small image, finite or NaN.
     top : float, optional
         Peaks from this value on are left out as saturated.

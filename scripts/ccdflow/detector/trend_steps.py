@@ -277,7 +277,7 @@ class _Nights:
 
     Parameters
     ----------
-    days, values, errors : numpy.ndarray
+    days, values, errors : numpy.ndarray of float64
         (n,)
     floor : float
     """

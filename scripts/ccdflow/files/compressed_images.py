@@ -132,8 +132,8 @@ class PackedWriter:
         Parameters
         ----------
         plane : ccdflow.files.multi_image_products.Plane
-        block : numpy.ndarray of shape (k, nx)
-            The next rows.
+        block : numpy.ndarray of shape (k, nx), of the image's type
+            The next rows; their bytes are big-endian.
         """
         plane.words = checksum.fits_sum_of(plane.words, swap(block))
         plane.written += block.nbytes
@@ -150,7 +150,7 @@ class PackedWriter:
 
         Returns
         -------
-        numpy.ndarray of shape (k, nx)
+        numpy.ndarray of shape (k, nx), of the image's type, native
         """
         return self._packers[id(plane)].rows(first, stop)
 

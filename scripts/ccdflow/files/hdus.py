@@ -115,7 +115,7 @@ def data_unit(data):
 
     Parameters
     ----------
-    data : numpy.ndarray
+    data : numpy.ndarray of any type
         As for `array_hdu`.
 
     Returns

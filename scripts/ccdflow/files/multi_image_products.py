@@ -293,7 +293,7 @@ class PlanesWriter:
 
         Returns
         -------
-        numpy.ndarray of shape (stop - first, nx)
+        numpy.ndarray of shape (stop - first, nx), of the image's type, native
 
         Raises
         ------

@@ -301,7 +301,7 @@ def raw_values(context, row, hdu):
 
     Returns
     -------
-    numpy.ndarray of shape (ny, nx)
+    numpy.ndarray of shape (ny, nx), float32
 
     Raises
     ------
@@ -333,7 +333,7 @@ def stored_image_of(context, product, geometry, recipe):
 
     Returns
     -------
-    numpy.ndarray of shape (ny, nx)
+    numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
     """
     hdu = product_images(geometry, recipe)[0].hdu
     return np.asarray(stored_image(context.results / product, hdu))

@@ -57,7 +57,7 @@ class FullWell:
 
         Parameters
         ----------
-        flats : numpy.ndarray
+        flats : numpy.ndarray of float32
             Shape (n, k, nx), adu above bias, n from 2; NaN where masked. Not changed.
         """
         step = max(1, math.isqrt(flats[0].size // _PIXELS))

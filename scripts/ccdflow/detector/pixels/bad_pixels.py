@@ -50,15 +50,15 @@ class DarkLines:
 
     Attributes
     ----------
-    rate, rate_error : numpy.ndarray
+    rate, rate_error : numpy.ndarray of float32, and of float64
         Shape (ny, nx), electrons a second.
-    offset, offset_error : numpy.ndarray
+    offset, offset_error : numpy.ndarray of float32, and of float64
         (ny, nx), electrons at an exposure of zero.
-    misfit : numpy.ndarray
+    misfit : numpy.ndarray of float32
         (ny, nx): chi^2 of the means of the exposures about the line.
     misfit_freedom : int
         Its degrees of freedom: 0 where there are two exposures.
-    scatter : numpy.ndarray
+    scatter : numpy.ndarray of float32
         (ny, nx): chi^2 of the frames about the means of their exposures.
     scatter_freedom : int
     """
@@ -78,7 +78,7 @@ class DarkFit:
 
     Parameters
     ----------
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32
         Shape (n, k, nx): some rows of each dark, electrons, bias subtracted.
     times : sequence of float
         Exposure times in seconds; at least two different ones.
@@ -355,14 +355,14 @@ def surroundings(rate, level):
 
     Parameters
     ----------
-    rate : numpy.ndarray
+    rate : numpy.ndarray of float32
         Shape (ny, nx), electrons a second.
     level : float
         Rate of a usual pixel of the whole amplifier.
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of float32
         (ny, nx): the median of the neighbours, at least `level`.
     """
     return np.maximum(surrounding_medians(np.nan_to_num(rate, nan=level)), level)

@@ -24,7 +24,7 @@ def bad_columns(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray
+    sigma : numpy.ndarray of float32
         (ny, nx): by how many standard deviations each pixel is above its neighbours; 0 where
         nobody knows.
 

@@ -29,7 +29,7 @@ def deep_columns(pairs):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float32
         Combined flats and the standard errors of their pixels, each (ny, nx). An error that is not
         finite leaves the pixel out.
 

@@ -52,9 +52,9 @@ class History:
     bits : numpy.ndarray
         int16, (n,): the flag of each; 0 for one that is not bad any more, or was by
         chance.
-    first, last : numpy.ndarray
+    first, last : numpy.ndarray of int64
         (n,), indices of ``nights``.
-    seen, looked : numpy.ndarray
+    seen, looked : numpy.ndarray of int32
         (n,): nights in which it was bad; nights from the first one on that could tell.
     nights : tuple of str
     """

@@ -21,14 +21,14 @@ def pad_image(image, size):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of any type
         (ny, nx)
     size : (int, int)
         Rows and columns of a box.
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of any type
         (ny + rows - 1, nx + columns - 1)
     """
     return np.pad(image, [(n // 2, n - 1 - n // 2) for n in size], mode="symmetric")

@@ -71,7 +71,7 @@ def response(pairs, *, low_sigma=LOW, parts=(np.s_[:, :],)):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float32
         Combined flats and the standard errors of their pixels, each (ny, nx); taken one after the
         other. Filters may differ: each pixel is compared with the median of its neighbours. An
         error that is not finite leaves the pixel out.

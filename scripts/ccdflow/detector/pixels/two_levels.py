@@ -40,7 +40,7 @@ def split_levels(levels):
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray) or None
+    (numpy.ndarray, numpy.ndarray) of int64 or None
         Indices of the faint and the bright ones, (k,) each; None where they are of one level, or a
         level has fewer than two.
     """
@@ -64,11 +64,11 @@ def average_levels(values, levels, groups, noise):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of float32
         (n, k, nx): rows of the flats, adu above bias; NaN where masked. Not changed.
-    levels : numpy.ndarray
+    levels : numpy.ndarray of float64
         (n,): level of each flat, adu.
-    groups : (numpy.ndarray, numpy.ndarray)
+    groups : (numpy.ndarray, numpy.ndarray) of int64
         As `split_levels` returns them.
     noise : (float, float)
         Gain, electrons per adu, and read noise, adu.
@@ -101,7 +101,7 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
 
     Parameters
     ----------
-    averages : numpy.ndarray
+    averages : numpy.ndarray of float32
         (4, ny, nx): as `average_levels` returns them.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds in their ratio count as well.

@@ -156,7 +156,7 @@ class CombineWork:
 
         Returns
         -------
-        numpy.ndarray of shape (n, k, nx)
+        numpy.ndarray of shape (n, k, nx), float32 or float64
         """
         place = self.place(amplifier)
         rows = rows_within(combined.sample_rows, place)

@@ -150,9 +150,9 @@ class Members:
         ----------
         image : ccdflow.frame.products.ProductImage
         reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
-        rows : numpy.ndarray of shape (k,)
+        rows : numpy.ndarray of shape (k,), int64
             Rows of the image that the sample has.
-        sample : numpy.ndarray of shape (n, k, nx)
+        sample : numpy.ndarray of shape (n, k, nx), float32 or float64
             See `ccdflow.combine.member_noise.sample_members`.
 
         Returns

@@ -79,7 +79,7 @@ def whole_image(path, which):
 
     Returns
     -------
-    numpy.ndarray of shape (ny, nx)
+    numpy.ndarray of shape (ny, nx), float32 or int16
 
     Raises
     ------

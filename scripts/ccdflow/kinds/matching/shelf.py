@@ -31,26 +31,26 @@ class Shelf:
     Attributes
     ----------
     masters : tuple of OfferedMaster
-    product_order : numpy.ndarray of shape (n,)
+    product_order : numpy.ndarray of shape (n,), int64
         Of each master its position in the order of products, which decides between equal ones.
-    days : numpy.ndarray of shape (n,)
+    days : numpy.ndarray of shape (n,), float64
         Its night as a day, NaN where it has none.
-    nights : numpy.ndarray of shape (n,)
+    nights : numpy.ndarray of shape (n,), int64
         The number of its night.
     numbers : dict of str to int
         The number of each night.
-    frames : numpy.ndarray of shape (n,)
+    frames : numpy.ndarray of shape (n,), float64
         Numbers of members.
-    exptimes : numpy.ndarray of shape (n,)
+    exptimes : numpy.ndarray of shape (n,), float64
         Seconds; NaN where it is not known.
-    bias_variances : numpy.ndarray of shape (n,)
+    bias_variances : numpy.ndarray of shape (n,), float64
         Of the bias that was subtracted from the members.
-    exposures : numpy.ndarray of shape (k,)
+    exposures : numpy.ndarray of shape (k,), float64
         Each exposure time once.
-    temperatures : tuple of numpy.ndarray of shape (k,)
+    temperatures : tuple of numpy.ndarray of shape (k,), float64
         Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
         not known.
-    pairs : numpy.ndarray of shape (n,)
+    pairs : numpy.ndarray of shape (n,), int64
         Of each master the index of its pair of temperatures.
     terms : dict
         What `ccdflow.kinds.matching.terms.terms_of` keeps of a few questions.
@@ -183,7 +183,7 @@ def is_too_long(scale, scale_up):
 
     Parameters
     ----------
-    scale : float or numpy.ndarray of any shape
+    scale : float or numpy.ndarray of any shape, float64
     scale_up : float
         The factor that is allowed.
 

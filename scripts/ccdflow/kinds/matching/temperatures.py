@@ -56,7 +56,7 @@ def temperature_differences(set_points, sensors, degrees):
 
     Parameters
     ----------
-    set_points, sensors : numpy.ndarray of shape (n,)
+    set_points, sensors : numpy.ndarray of shape (n,), float64
         Of the masters, NaN where they are not known.
     degrees : (float or None, float or None)
         Set point and sensor of the frame.
@@ -85,14 +85,14 @@ def degrees_warmer(set_points, sensors, degrees, rules):
 
     Parameters
     ----------
-    set_points, sensors : numpy.ndarray of shape (n,)
+    set_points, sensors : numpy.ndarray of shape (n,), float64
     degrees : (float or None, float or None)
         Set point and sensor of the frame.
     rules : ccdflow.kinds.matching.candidates.Rules
 
     Returns
     -------
-    numpy.ndarray of shape (n,)
+    numpy.ndarray of shape (n,), float64
         Degrees, of each master.
     """
     by_set_point = set_points - number_or_nan(degrees[0])

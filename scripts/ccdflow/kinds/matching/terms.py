@@ -155,14 +155,14 @@ class Terms:
     shelf : Shelf
     indices : numpy.ndarray of int of shape (n,)
         Of each master its index on the shelf: oldest first, undated ones last.
-    dated : numpy.ndarray of shape (k,)
+    dated : numpy.ndarray of shape (k,), float64
         The days of those that have one.
-    scale : numpy.ndarray of shape (n,)
+    scale : numpy.ndarray of shape (n,), float64
     exact, up, known : numpy.ndarray of bool of shape (n,)
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
-    warmer : numpy.ndarray of shape (n,)
+    warmer : numpy.ndarray of shape (n,), float64
         Degrees by which a bias or flat is warmer than the frame.
-    fixed, warming, left : numpy.ndarray of shape (n,)
+    fixed, warming, left : numpy.ndarray of shape (n,), float64
         The variance that it adds without ageing; that for the degrees between; and of a dark that
         of the bias which its scale leaves behind.
     a_day : float

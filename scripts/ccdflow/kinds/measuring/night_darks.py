@@ -29,7 +29,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate):
     amplifier : ccdflow.camera.geometry.Amplifier
     gain : float
         Electrons per adu; NaN where it is not known: 1 is taken.
-    mask : numpy.ndarray of shape (ny, nx)
+    mask : numpy.ndarray of shape (ny, nx), int16
         Of the image; changed in place.
     hot_rate : float
         A pixel is hot at this many electrons a second above the median.

@@ -95,7 +95,7 @@ def mapped_image_of(context, row, product):
 
     Returns
     -------
-    numpy.ndarray of shape (ny, nx)
+    numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
     """
     store = context.store
     geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)

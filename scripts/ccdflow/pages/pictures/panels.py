@@ -131,7 +131,7 @@ def check_image(image, title, name):
 
     Parameters
     ----------
-    image : numpy.ndarray of shape (ny, nx)
+    image : numpy.ndarray of shape (ny, nx), any integer or float type, any byte order
     title : str
         The name of the image in the error.
     name : str
@@ -253,7 +253,7 @@ def middle_half(pixels, *, axis):
 
     Parameters
     ----------
-    pixels : numpy.ndarray of any shape
+    pixels : numpy.ndarray of any shape, any integer or float type, any byte order
     axis : int
 
     Returns
@@ -273,7 +273,7 @@ def medians(pixels, *, axis):
 
     Parameters
     ----------
-    pixels : numpy.ndarray of any shape
+    pixels : numpy.ndarray of any shape, any integer or float type, any byte order
     axis : int
 
     Returns

@@ -200,7 +200,7 @@ class PlotPanel:
 
         Parameters
         ----------
-        positions, values : numpy.ndarray of shape (n,)
+        positions, values : numpy.ndarray of shape (n,), float64
             Values on the two scales.
         colour : str
             ``#rrggbb``.

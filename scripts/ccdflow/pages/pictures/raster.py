@@ -99,7 +99,7 @@ class Raster:
         ----------
         left, top : int
             Pixels from the upper left corner.
-        numbers : numpy.ndarray of shape (ny, nx)
+        numbers : numpy.ndarray of shape (ny, nx), uint8
             Numbers of colours.
         """
         height, width = numbers.shape

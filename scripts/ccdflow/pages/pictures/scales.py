@@ -165,7 +165,7 @@ def scale_of(values, kind):
 
     Parameters
     ----------
-    values : numpy.ndarray of any shape
+    values : numpy.ndarray of any shape, float32 or float64
     kind : {'linear', 'asinh'}
 
     Returns

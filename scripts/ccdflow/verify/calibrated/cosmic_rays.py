@@ -67,9 +67,9 @@ def hits_of(header, image, errors, mask):
     ----------
     header : astropy.io.fits.Header
         With CRSIGMA, CRCONTR and CRFWHM.
-    image, errors : numpy.ndarray
+    image, errors : numpy.ndarray of float32, any byte order
         (ny, nx): pixels and UNCERT of the product.
-    mask : numpy.ndarray
+    mask : numpy.ndarray of int16, any byte order
         (ny, nx): its mask without cosmic rays.
 
     Returns

@@ -141,11 +141,11 @@ class StoredPlanes:
 
     Attributes
     ----------
-    pixels : numpy.ndarray
+    pixels : numpy.ndarray of float32, any byte order
         (ny, nx).
     step : float
         Half of the steps in which the pixels are stored, 0 where there are none.
-    errors : numpy.ndarray or None
+    errors : numpy.ndarray of float32, any byte order, or None
         UNCERT, (ny, nx); None where it cannot be compared.
     error_step : float
         Half of the steps in which the errors are stored.
@@ -275,7 +275,7 @@ def add_neighbours(expected, mask, pixels, step):
     expected : ExpectedMask
     mask : numpy.ndarray
         (ny, nx), int16: of the product.
-    pixels : numpy.ndarray
+    pixels : numpy.ndarray of float32, any byte order
         (ny, nx): of the product.
     step : float
         By how much pixels that are stored in steps are off.
@@ -346,7 +346,7 @@ def add_cosmics(expected, mask, header, image, errors):
         The product's.
     header : astropy.io.fits.Header
         Of the calibrated image.
-    image, errors : numpy.ndarray of shape (ny, nx)
+    image, errors : numpy.ndarray of shape (ny, nx), float32, any byte order
         Pixels and UNCERT of the product.
 
     Raises

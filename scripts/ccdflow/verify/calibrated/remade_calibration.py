@@ -54,7 +54,7 @@ class CalibratedImage:
     Attributes
     ----------
     account : ccdflow.verify.reading.accounts.CalibratedAccount
-    reduced : numpy.ndarray
+    reduced : numpy.ndarray of float32 or float64, any byte order
         (ny, nx), as it is in the reduced frame's file.
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
@@ -198,7 +198,7 @@ def saturated_pixels(image, cards, header, readouts, *, more=0.0):
 
     Parameters
     ----------
-    image : numpy.ndarray of shape (ny, nx)
+    image : numpy.ndarray of shape (ny, nx), float32, any byte order
     cards, header : astropy.io.fits.Header
         Of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
@@ -398,13 +398,13 @@ def check_errors(error, image, noise, smooth, calibrated, step):
 
     Parameters
     ----------
-    error : numpy.ndarray of shape (ny, nx)
+    error : numpy.ndarray of shape (ny, nx), float32, any byte order
         The product's standard errors.
     image : CalibratedImage
     noise : VarianceTerms
     smooth : SmoothLight
         The smooth light of the frame.
-    calibrated : numpy.ndarray of shape (ny, nx) or None
+    calibrated : numpy.ndarray of shape (ny, nx), float32, any byte order, or None
         The frame made again; None where it is made here.
     step : float
         Step of quantised standard errors; 0 where they are exact.

@@ -85,7 +85,7 @@ class VarianceTerms:
 
         Returns
         -------
-        numpy.ndarray of shape (k, nx)
+        numpy.ndarray of shape (k, nx), float64
         """
         variances = np.zeros((rows.stop - rows.start, nx))
         for readout, inside, _ in self.pieces(rows):
@@ -116,7 +116,7 @@ class VarianceTerms:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray)
+        (numpy.ndarray, numpy.ndarray) of float64 and float32
             Each of the shape of the part.
         """
         plane, first = self.planes["dark"], readout.place[0].start
@@ -134,7 +134,7 @@ class VarianceTerms:
 
         Returns
         -------
-        numpy.ndarray of shape (k, nx)
+        numpy.ndarray of shape (k, nx), float64
         """
         variances = np.zeros((rows.stop - rows.start, nx))
         for (readout, inside, place), constant in self._with_constants(rows):
@@ -170,7 +170,8 @@ class VarianceTerms:
 
         Returns
         -------
-        (numpy.ndarray of shape (k, nx), numpy.ndarray or float)
+        (numpy.ndarray, numpy.ndarray or float)
+            Each (k, nx), float64; the variance is 0.0 without a flat.
         """
         if "flat" not in self.planes:
             return np.ones((rows.stop - rows.start, nx)), 0.0
@@ -183,18 +184,18 @@ class VarianceTerms:
 
         Parameters
         ----------
-        before : numpy.ndarray of any shape
+        before : numpy.ndarray of any shape, float64
             Variance without light, before the flat.
-        light : numpy.ndarray of the same shape
+        light : numpy.ndarray of the same shape, float64
             In the product's unit, after the flat.
-        flat, of_flat : numpy.ndarray of the same shape, or float
+        flat, of_flat : numpy.ndarray of the same shape, float64, or float
             The flat and its relative variance.
-        photon : numpy.ndarray of the same shape, or float
+        photon : numpy.ndarray of the same shape, float64, or float
             Variance of a unit of light.
 
         Returns
         -------
-        numpy.ndarray of the same shape
+        numpy.ndarray of the same shape, float64
         """
         flat_light = light * flat
         return before + flat_light**2 * of_flat + flat_light * photon
@@ -270,9 +271,9 @@ def wrong_in(errors, padded, rows, noise, smooth, step=0.0):
 
     Parameters
     ----------
-    errors : numpy.ndarray
+    errors : numpy.ndarray of float64
         (k, nx): UNCERT of the rows.
-    padded : numpy.ndarray
+    padded : numpy.ndarray of float64
         (k + 2, nx): the calibrated pixels with a row on either side.
     rows : slice
     noise : VarianceTerms

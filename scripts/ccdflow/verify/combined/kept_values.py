@@ -39,13 +39,13 @@ def middle_of(stack, keep, method):
 
     Parameters
     ----------
-    stack : numpy.ndarray of shape (n, ...)
+    stack : numpy.ndarray of shape (n, ...), float64
     keep : numpy.ndarray of the same shape, bool
     method : {'average', 'median'}
 
     Returns
     -------
-    numpy.ndarray of shape (...)
+    numpy.ndarray of shape (...), float64
     """
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")
@@ -61,13 +61,13 @@ def standard_errors(stack, kept, method):
 
     Parameters
     ----------
-    stack : numpy.ndarray of shape (n, ...)
+    stack : numpy.ndarray of shape (n, ...), float64
     kept : numpy.ndarray of the same shape, bool
     method : {'average', 'median'}
 
     Returns
     -------
-    numpy.ndarray of shape (...)
+    numpy.ndarray of shape (...), float64
     """
     values, count = np.where(kept, stack, np.nan), kept.sum(axis=0)
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
@@ -88,7 +88,7 @@ def match_doubtful_pixels(image, nearest, remade, method, gains, rows, limit):
 
     Parameters
     ----------
-    image, nearest, limit : numpy.ndarray
+    image, nearest, limit : numpy.ndarray of float64
         (ny, nx): the product, the same made again, and the allowed difference.
     remade : RemadeRows
     method : str

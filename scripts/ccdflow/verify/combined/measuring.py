@@ -111,16 +111,16 @@ def smooth_light(sampled, sample, ny):
 
     Parameters
     ----------
-    sampled : numpy.ndarray
+    sampled : numpy.ndarray of int64
         (k,): the sampled rows, counted from the amplifier's first.
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32
         (n, k, nx).
     ny : int
         Rows of the amplifier.
 
     Returns
     -------
-    numpy.ndarray
+    numpy.ndarray of float64
         (ny, nx)
     """
     positions = sampled, np.arange(sample.shape[2])
@@ -187,7 +187,7 @@ def noise_of_two_halves(frames, account):
 
     Parameters
     ----------
-    frames : numpy.ndarray of shape (n, ...)
+    frames : numpy.ndarray of shape (n, ...), float64
     account : CombinedAccount
 
     Returns
@@ -232,12 +232,12 @@ def combination(values, account):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (n, ...)
+    values : numpy.ndarray of shape (n, ...), float64
     account : CombinedAccount
 
     Returns
     -------
-    numpy.ndarray of shape (...)
+    numpy.ndarray of shape (...), float64
     """
     return _combination(values, *_combining_settings(account))
 
@@ -289,10 +289,10 @@ def model_factor(frames, levels, light, fixed, slope):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float64
         (n, k, nx), over their levels.
     levels : sequence of float
-    light : numpy.ndarray
+    light : numpy.ndarray of float64
         (k, nx).
     fixed, slope : float
         Of the variance, without the factor.
@@ -316,7 +316,7 @@ def gain_of_pairs(frames, levels, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray
+    frames : numpy.ndarray of float64
         (n, k, nx), each over its level; five are enough.
     levels : sequence of float
     noise : float

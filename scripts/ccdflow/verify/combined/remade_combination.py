@@ -41,22 +41,22 @@ class RemadeRows:
     ----------
     image : numpy.ndarray
         (ny, nx), float64.
-    other : numpy.ndarray of shape (ny, nx)
+    other : numpy.ndarray of shape (ny, nx), float64
         The same, with values near the limit of rejection kept, where `image` rejects them.
     scale : float
         The largest value that went into a sum: float32 is rounded at its scale.
     maker : str
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
-    rejected : (numpy.ndarray, numpy.ndarray)
-        How many values of each pixel are rejected in `image` and in `other`.
+    rejected : (numpy.ndarray, numpy.ndarray) of int64
+        (ny, nx): how many values of each pixel are rejected in `image` and in `other`.
     invalid : numpy.ndarray of shape (ny, nx), int
         How many are not finite.
-    variances : (numpy.ndarray, numpy.ndarray) or None
-        By the noise model, of the mean of the kept values; the second where a decision on its
+    variances : (numpy.ndarray, numpy.ndarray) of float64 or None
+        (ny, nx), by the noise model, of the mean of the kept values; the second where a decision on its
         light went the other way.
-    stack : numpy.ndarray or None
+    stack : numpy.ndarray of float64 or None
         (n, ny, nx): the values.
-    kept : (numpy.ndarray, numpy.ndarray) or None
+    kept : (numpy.ndarray, numpy.ndarray) of bool or None
         (n, ny, nx), which of them were kept in `image` and in `other`; None where nobody asked.
     mask : numpy.ndarray or None
         (ny, nx), int16: the bits that all members share.
@@ -79,9 +79,9 @@ class PreparedRows(NamedTuple):
 
     Attributes
     ----------
-    stack, bits : numpy.ndarray
+    stack, bits : numpy.ndarray of float64, and of int16
         (n, ny, nx): values, and their mask; a value with any bit is left out.
-    dark : numpy.ndarray or None
+    dark : numpy.ndarray of float32 or float64, or None
         (ny, nx): the dark that was subtracted.
     scale : float
         The largest value that went into a sum.
@@ -489,7 +489,7 @@ def kept_by_scatter(stack, masked, account, part=1.0):
 
     Parameters
     ----------
-    stack : numpy.ndarray of shape (n, ...)
+    stack : numpy.ndarray of shape (n, ...), float64
     masked : numpy.ndarray of the same shape, bool
         True for pixels that are masked.
     account : CombinedAccount

@@ -168,8 +168,8 @@ def check_bits(mask, possible):
 
     Parameters
     ----------
-    mask : numpy.ndarray
-        (ny, nx), whole numbers.
+    mask : numpy.ndarray of integers, any byte order
+        (ny, nx).
     possible : int or numpy.ndarray of shape (ny, nx)
         The bits, of all pixels or of each.
     """
@@ -209,7 +209,7 @@ def other_bits(product, again):
 
     Parameters
     ----------
-    product, again : numpy.ndarray of any shape
+    product, again : numpy.ndarray of any shape, any type, any byte order
         The product's pixels, and those made again.
 
     Returns
@@ -255,13 +255,13 @@ def difference_within(image, again, dtype, steps, scale=1.0, *, more=0.0):
 
     Parameters
     ----------
-    image, again : numpy.ndarray of any shape
+    image, again : numpy.ndarray of any shape, floats, any byte order
         The product's pixels, and those made again.
     dtype : dtype
         Type whose steps count.
     steps : float
         Allowed steps.
-    scale : float or numpy.ndarray of the same shape
+    scale : float or numpy.ndarray of the same shape, float64
         Least value at which a step is taken.
     more : float
         Allowed beside the steps, adu.

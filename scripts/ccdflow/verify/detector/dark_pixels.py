@@ -63,9 +63,9 @@ class PixelLines:
 
     Attributes
     ----------
-    rate, error : numpy.ndarray of shape (...)
+    rate, error : numpy.ndarray of shape (...), float64
         (...,): electrons a second.
-    offset, offset_error, misfit, scatter : numpy.ndarray of shape (...)
+    offset, offset_error, misfit, scatter : numpy.ndarray of shape (...), float64
         Electrons without exposure, and the error; chi^2 of the exposures about the line, and of the
         frames about the means of their exposures.
     """
@@ -83,7 +83,7 @@ class LinesThroughDarks:
 
     Parameters
     ----------
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float64
         (n, k, nx): some rows of all darks, electrons; NaN where masked.
     seconds : sequence of float
         Exposure of each.
@@ -151,7 +151,7 @@ class LinesThroughDarks:
 
         Parameters
         ----------
-        darks : numpy.ndarray
+        darks : numpy.ndarray of float64
             (n, k, nx), electrons.
 
         Returns
@@ -288,7 +288,7 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
     bits : ccdflow.verify.detector.pixel_bits.OpenBits
         Changed in place.
     place : (slice, slice)
-    rate, error : numpy.ndarray
+    rate, error : numpy.ndarray of float64
         (ny, nx) of the amplifier, electrons a second.
     hot_rate : float
     """

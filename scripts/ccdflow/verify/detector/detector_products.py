@@ -146,8 +146,9 @@ def history(nights, number, shape, share):
     Returns
     -------
     tuple of numpy.ndarray
-        Six arrays (n,): flat indices, bits, names of the first and last bad night, number of
-        nights in which the pixel was bad, number of nights that could tell.
+        Six arrays (n,): flat indices (int64), bits (int16), names of the first and of the last bad
+        night (str), number of nights in which the pixel was bad, number of nights that could tell
+        (int64 each).
     """
     places = [_places(lines, number, shape)[0] for _, _, lines, *_ in nights]
     low, begin, end, low_times, low_nights = _find_jointly_low(nights, number, shape, share)

@@ -64,7 +64,7 @@ class Contrast:
 
     Attributes
     ----------
-    sigma : numpy.ndarray
+    sigma : numpy.ndarray of float64
         (ny, nx); -inf where no flat tells.
     own : float
         Part of the variance that is noise of the night.
@@ -82,7 +82,7 @@ def contrast_of(pairs, bits, low_sigma=_LOW, parts=(np.s_[:, :],)):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float64
         Pixels of a combined flat and their errors, (ny, nx) each, infinite where they do not count.
     bits : OpenBits
         Changed in place.
@@ -142,7 +142,7 @@ def deep_parts(pairs):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float64
         As of `contrast_of`.
 
     Returns
@@ -183,12 +183,12 @@ def faint_and_bright(levels):
 
     Parameters
     ----------
-    levels : numpy.ndarray
+    levels : numpy.ndarray of float64
         (n,), adu.
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray) or None
+    (numpy.ndarray, numpy.ndarray) of int64 or None
         Sorted indices into ``levels``, (k,) each.
     """
     order = np.argsort(levels, kind="stable")
@@ -210,16 +210,16 @@ def average_of(values, levels, noise):
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray of float64
         (n, k, nx), adu; NaN where masked.
-    levels : numpy.ndarray
+    levels : numpy.ndarray of float64
         (n,), adu.
     noise : (float, float)
         Electrons per adu, and read noise, adu.
 
     Returns
     -------
-    mean, variance : numpy.ndarray
+    mean, variance : numpy.ndarray of float64
         (k, nx); NaN where they are masked, or differ.
     is_open : numpy.ndarray
         (k, nx), bool: whether float32 decides if they differ.
@@ -283,7 +283,7 @@ def weak_pixels(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray
+    sigma : numpy.ndarray of float64
         (ny, nx), of a `Contrast`.
 
     Returns

@@ -126,7 +126,7 @@ class NightMaster:
 
         Returns
         -------
-        numpy.ndarray of shape (n, k, nx)
+        numpy.ndarray of shape (n, k, nx), float64
         """
         rows_of_members = []
         bias = self.master_paths.get("bias")

@@ -58,7 +58,7 @@ class SmoothLight:
 
     Parameters
     ----------
-    sample : numpy.ndarray
+    sample : numpy.ndarray of float32 or float64
         (k, nx): the rows that `tiles` names.
     ny : int
         Rows of the image.
@@ -96,7 +96,7 @@ class SmoothLight:
 
         Returns
         -------
-        numpy.ndarray of shape (k, nx)
+        numpy.ndarray of shape (k, nx), float64
             In the unit of the sample.
         """
         return lines_between_middles(self._at, self._grid, np.arange(first, stop))
@@ -111,12 +111,12 @@ def lines_between_middles(middles, values, places):
     ----------
     middles : sequence of float, n
         Ascending.
-    values : numpy.ndarray of shape (n, ...)
-    places : numpy.ndarray of shape (k,)
+    values : numpy.ndarray of shape (n, ...), float64
+    places : numpy.ndarray of shape (k,), int64 or float64
 
     Returns
     -------
-    numpy.ndarray of shape (k, ...)
+    numpy.ndarray of shape (k, ...), float64
     """
     middles = np.asarray(middles)
     if len(middles) == 1:
@@ -141,13 +141,13 @@ class MeasuredLight:
     ----------
     places : numpy.ndarray of int, shape (k,)
         Their places in the block, flattened.
-    light : numpy.ndarray of shape (k,)
+    light : numpy.ndarray of shape (k,), float64
         Their own light.
-    others : numpy.ndarray
+    others : numpy.ndarray of float64
         (4, k): what they would have if a decision had gone the other way.
-    near : numpy.ndarray of shape (k,)
+    near : numpy.ndarray of shape (k,), float64
         How near the nearest decision was: 0 on its limit.
-    brightest : numpy.ndarray of shape (k,)
+    brightest : numpy.ndarray of shape (k,), float64
         The largest of the pixel and its neighbours: light is rounded as that is.
     """
 
@@ -163,9 +163,9 @@ def light_of_block(image, smooth, variance, flat, photon):
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray of float64
         (k + 2, nx): the block with a row on either side.
-    smooth, variance, flat : numpy.ndarray
+    smooth, variance, flat : numpy.ndarray of float64
         (k, nx); the variance with the smooth light, before the flat.
     photon : float
         Variance of a unit of light.

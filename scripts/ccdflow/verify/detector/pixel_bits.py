@@ -55,7 +55,7 @@ class OpenBits:
         ----------
         bit : int
             Of the mask.
-        value, limit : numpy.ndarray of the shape of the place, or float
+        value, limit : numpy.ndarray of the shape of the place, float64, or float
             Of the pixels of the place. A value that is NaN is above no limit.
         place : index, optional
             Part of the image.
@@ -113,7 +113,7 @@ def between_blocks(medians, rows, nx):
 
     Parameters
     ----------
-    medians : numpy.ndarray
+    medians : numpy.ndarray of float64
         As `block_medians` returns them.
     rows : slice
         Of the image.
@@ -121,7 +121,7 @@ def between_blocks(medians, rows, nx):
 
     Returns
     -------
-    numpy.ndarray of shape (k, nx)
+    numpy.ndarray of shape (k, nx), float64
         In the unit of the medians.
     """
     down = _interpolation_weights(np.arange(rows.start, rows.stop), medians.shape[0])
@@ -146,7 +146,7 @@ def lamp_of(flat):
 
     Parameters
     ----------
-    flat : numpy.ndarray of shape (ny, nx)
+    flat : numpy.ndarray of shape (ny, nx), floats
 
     Returns
     -------
@@ -178,12 +178,12 @@ def column_sums(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray
+    sigma : numpy.ndarray of float64
         (k, nx), finite; k is a multiple of 32, or the rows are the last of the image.
 
     Returns
     -------
-    numpy.ndarray of shape (k, nx)
+    numpy.ndarray of shape (k, nx), float64
         In sigma.
     """
     kept = np.clip(sigma, -_MOST_SIGMA, _MOST_SIGMA)
@@ -195,7 +195,7 @@ def bad_parts(sums, ny):
 
     Parameters
     ----------
-    sums : numpy.ndarray
+    sums : numpy.ndarray of float64
         As `column_sums` returns them, of all rows.
     ny : int
 

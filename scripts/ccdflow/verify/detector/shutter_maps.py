@@ -72,7 +72,7 @@ class ShutterFlat:
 
         Returns
         -------
-        numpy.ndarray of shape (k, nx)
+        numpy.ndarray of shape (k, nx), float64
         """
         values = rows_of(self.path, hdu, rows, "flat").astype(float)
         if f"MASK{suffix}" in open_product(self.path).images:

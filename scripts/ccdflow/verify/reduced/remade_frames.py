@@ -242,12 +242,12 @@ def turn_image(image, flip):
 
     Parameters
     ----------
-    image : numpy.ndarray of shape (ny, nx)
+    image : numpy.ndarray of shape (ny, nx), any type
     flip : {'', 'x', 'y', 'xy'}
 
     Returns
     -------
-    numpy.ndarray of shape (ny, nx)
+    numpy.ndarray of shape (ny, nx), any type
     """
     return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
 
