@@ -121,10 +121,13 @@ def product_path(wildcards):
     return f"{RESULTS}/{RUN.jobs.job(wildcards.product).product}"
 
 
-def make(wildcards, threads=1):
-    """Make the product of a job, and leave its record even if the job fails."""
+def make(wildcards, kind, threads=1):
+    """Make the product of a job by the kind of its rule; leave its record even if the job fails.
+
+    The kind's module has the code: `Kind.make` of `scripts/ccdflow/kinds/`.
+    """
     try:
-        RUN.make(wildcards.product, threads=threads)
+        RUN.make(wildcards.product, kind, threads=threads)
     except steward.JobFailed as error:
         raise WorkflowError(str(error)) from None
 
