@@ -142,7 +142,7 @@ class Associations(Kind):
         record = context.ledger.get(self.path_prefix)
         stamp = atomic_write.stamp_of(context.results / self.path_prefix)
         if closed and (record is None or record.stamp != stamp):
-            raise NeedsWholePlan("the table of masters is not as it was written")
+            raise NeedsWholePlan("associations.csv is not as it was written")
         last = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")
         nights = {max(closed)} if closed and max(closed) > last else set()
         return nights | awaited_masters.waiting_for(context, new)

@@ -147,7 +147,7 @@ class Steward:
             job_list.check_product(started.context, product, self.results)
         if requested:
             started.plan.keep_only(requested)
-        for line in [*self.notices, *started.describe()]:
+        for line in [*self.notices, *started.lines_on_nights(), *started.describe()]:
             self.say(line)
         self.session = started
         # For a plan without jobs the kinds need not be imported.

@@ -23,7 +23,7 @@ from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import Planning
 from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
 from ccdflow.run.nights import archive_counts, note_lines
-from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import plain_row
 
@@ -208,15 +208,24 @@ def read_closed_nights(results):
 
     Raises
     ------
+    NothingClosed
+        If there are none.
     NeedsWholePlan
-        If there are none, or they are not beside the notes that they are about.
+        If they are not beside the notes that they are about.
     """
-    columns = note_columns.read_columns(Path(results) / paths.CLOSED_NIGHTS)
-    first = {} if columns is None else columns.first
-    if first.get("form") != FORM or first["files"] != _stamps(results):
-        raise NeedsWholePlan("there are no closed nights beside these notes")
+    path = Path(results) / paths.CLOSED_NIGHTS
+    columns = note_columns.read_columns(path)
+    if columns is None and not path.exists():
+        raise NothingClosed("no night was ever closed")
+    if columns is None:
+        raise NeedsWholePlan("the notes of closed nights are damaged")
+    first = columns.first
+    if first.get("form") != FORM:
+        raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
+    if first["files"] != _stamps(results):
+        raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
     if first["since"] and set(late_notes.read_late_notes(results).first) != {"rows", "records"}:
-        raise NeedsWholePlan("the notes beside them are lost")
+        raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
     return ClosedNights(columns)
 
 

@@ -206,7 +206,7 @@ class WarmState:
             row for row in sound_rows if row.facts["type"] not in self.context.chain.combined_types
         ]
         if light_rows and (self.leaves_masters or len(light_rows) < len(sound_rows)):
-            raise NeedsWholePlan
+            raise NeedsWholePlan("masters are to be made before frames are calibrated with them")
         self._take(rows, read)
         nights_of_light = owed | {row.night for row in light_rows}
         # All frames of a night whose page is planned have to be in the context.
@@ -237,7 +237,7 @@ class WarmState:
         """Return the rows of raw frames, and the store that they were read into."""
         known = self.context.store.rows
         if any(self._is_taken(file) for file in new_frames):
-            raise NeedsWholePlan
+            raise NeedsWholePlan("another raw file has the same product")
         before = {file: known[file] for file in new_frames if file in known}
         store = HeaderStore(rows=dict(before))
         inventory.update(store, self.reading, only=new_frames)
@@ -245,9 +245,13 @@ class WarmState:
         was_read = any(before[row.file].status != ARRIVING for row in rows if row.file in before)
         # A folder of its own may hold a frame of any night.
         is_of_closed = any(self.context.is_closed(row.night) for row in rows)
+        if store.tracebacks:
+            raise NeedsWholePlan("reading a frame ended in an error that was not foreseen")
         # A file that is written once more keeps its row until it is whole.
-        if store.tracebacks or store.rewritten or was_read or is_of_closed:
-            raise NeedsWholePlan
+        if store.rewritten or was_read:
+            raise NeedsWholePlan("a frame was written once more")
+        if is_of_closed:
+            raise NeedsWholePlan("a frame is of a closed night")
         return rows, store
 
     def _is_taken(self, file):

@@ -10,6 +10,7 @@ nothing that it would do otherwise.
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ from ccdflow.run.watch import (
 )
 from ccdflow.run.watch.timed_calls import NoAnswer, Patience
 
+_LOG = logging.getLogger(__name__)
 PAUSE = 1.0
 """Seconds between two looks at the raw folder."""
 LIMIT = 30.0
@@ -133,6 +135,8 @@ class Watch:
         self._whole_round_at, self._round_seconds, self._sign_of_life = 0.0, 0.0, 0.0
         # When the last product of a single frame was made.
         self._last_frame_at = 0.0
+        # Said once, and not in each round.
+        self._lines_on_nights = []
         self._complaints = complaints.Complaints(say, waits or (lambda _: None))
         # Nights whose pages were put off, and the lines of their frames, which wait for the widths
         # of stars in the nights' lists.
@@ -291,7 +295,8 @@ class Watch:
                     lines.end()
                 seconds = time.monotonic() - self._last_frame_at + planned - began
                 self._pace.note(part.put_off, seconds)
-        except note_lines.NeedsWholePlan:
+        except note_lines.NeedsWholePlan as error:
+            _LOG.debug("a short round is not enough: %s", error)
             return None
         except (UserError, OSError) as error:
             this_round.problem = complaints.problem_in_words(error, self.values["raw"])
@@ -420,6 +425,10 @@ class Watch:
             progress=lambda *_: self._note_life(), made=made,
         )  # fmt: skip
         before.clear()
+        lines_on_nights = running.lines_on_nights()
+        for line in lines_on_nights if lines_on_nights != self._lines_on_nights else ():
+            self.say(line)
+        self._lines_on_nights = lines_on_nights
         try:
             self._work(running, this_round)
             closed = running.context.closed
