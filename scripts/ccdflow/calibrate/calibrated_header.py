@@ -110,7 +110,7 @@ def _cards_of_frame(cards):
 
 
 def _is_of_product(keyword):
-    """Tell whether cards of a keyword are written anew for this product.
+    """Return whether cards of a keyword are written anew for this product.
 
     >>> [_is_of_product(keyword) for keyword in ("NAXIS2", "BPMIM02", "BPMIM2", "FILTER")]
     [True, True, False, False]

@@ -69,7 +69,7 @@ def unit_of_member(member):
 
 
 def is_electrons(unit):
-    """Tell whether a unit is that of electrons, in any of the spellings of cameras.
+    """Return whether a unit is that of electrons, in any of the spellings of cameras.
 
     >>> [is_electrons(unit) for unit in ("electron", "Electrons", "e-", "adu", "")]
     [True, True, True, False, False]

@@ -129,7 +129,7 @@ _NEAR_ZERO, _FEWER = 1.5, 3
 
 
 def is_cut_off(frames, levels, noise):
-    """Tell whether a camera's converter cuts off the values below 0.
+    """Return whether a camera's converter cuts off the values below 0.
 
     Parameters
     ----------

@@ -213,7 +213,7 @@ def _level_error(amplifier, rows, level):
 
 
 def is_drifting(levels, hours, *, error):
-    """Tell whether levels rise or fall by more than their noise and their scatter.
+    """Return whether levels rise or fall by more than their noise and their scatter.
 
     Parameters
     ----------

@@ -303,7 +303,7 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 
 
 def gain_differs(gain, measured, error):
-    """Tell whether a measured gain is not that of the profile or header.
+    """Return whether a measured gain is not that of the profile or header.
 
     Parameters
     ----------

@@ -109,7 +109,7 @@ class Stars:
         hits[pixels] = is_sharp | (share[tracks] > _SHARP_SHARE)
 
     def _is_sharp(self, y, x):
-        """Tell which pixels are sharper than a star can be along a row, column or diagonal."""
+        """Return which pixels are sharper than a star can be along a row, column or diagonal."""
         width = _USUAL_WIDTH if np.isnan(self.width) else self.width
         errors = self._errors[y, x]
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
@@ -136,7 +136,7 @@ class Stars:
         return values[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]
 
     def are_spared_by(self, hits, guard):
-        """Tell whether there are no more hits in stars than elsewhere, within the guard.
+        """Return whether there are no more hits in stars than elsewhere, within the guard.
 
         Parameters
         ----------

@@ -108,11 +108,11 @@ class RawHeader(fits.Header):
         return self.__dict__[name]
 
     def _has_plain(self, keyword):
-        """Tell whether a keyword can be looked for without astropy's cards."""
+        """Return whether a keyword can be looked for without astropy's cards."""
         return self.texts is not None and isinstance(keyword, str) and _PLAIN.match(keyword)
 
     def __contains__(self, keyword):
-        """Tell whether there is a card of a keyword."""
+        """Return whether there is a card of a keyword."""
         if self._has_plain(keyword):
             return keyword.rstrip() in self.layout.positions
         return super().__contains__(keyword)
@@ -414,7 +414,7 @@ def commentary(header, keyword):
 
 
 def is_text(header):
-    """Tell whether a header's cards are texts as yet."""
+    """Return whether a header's cards are texts as yet."""
     return type(header) is RawHeader and header.texts is not None
 
 

@@ -51,7 +51,7 @@ _FIGURE = re.compile(r"[−-]?\d[\d.]*(e[−+-]?\d+)?( ± [\d.e−+-]+)?( %)?")
 
 
 def is_figure(text):
-    """Tell whether a cell of a table is a number, with its error or alone."""
+    """Return whether a cell of a table is a number, with its error or alone."""
     return _FIGURE.fullmatch(text) is not None
 
 

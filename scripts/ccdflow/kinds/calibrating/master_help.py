@@ -59,7 +59,7 @@ class MasterHelp:
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
     def _is_significant(self, change, error):
-        """Tell whether a change of the variance exceeds its error and a part of the variance."""
+        """Return whether a change of the variance exceeds its error and a part of the variance."""
         return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_without)
 
     @property

@@ -30,11 +30,11 @@ class PagePace:
         self._next = 0.0
 
     def may_draw(self):
-        """Tell whether pages may be renewed now."""
+        """Return whether pages may be renewed now."""
         return time.monotonic() >= self._next
 
     def is_due(self):
-        """Tell whether a page is to be renewed although no frame comes."""
+        """Return whether a page is to be renewed although no frame comes."""
         return bool(self.owed) and self.may_draw()
 
     def wait(self, pause):

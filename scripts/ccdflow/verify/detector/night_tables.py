@@ -94,7 +94,7 @@ class NightMaster:
         return open_product(member).images[hdu].header
 
     def level_is_out(self, hdu, tail):
-        """Tell whether an amplifier's bias level is out of the members.
+        """Return whether an amplifier's bias level is out of the members.
 
         Parameters
         ----------
