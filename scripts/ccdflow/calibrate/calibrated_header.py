@@ -31,7 +31,7 @@ _OWN_CARDS = frozenset([
     "BPMIM", "BPMIM##", "BPMKEY", "BPMKEY##", "BPMNTS", "BPMSHARE", "LINRAW", "LINRAW##",
     "GAINMEAS", "SATMEAS", "SATMEA##", "SHUTCOR", "SHUTKEY", "SHUTMEAN",
 ])  # fmt: skip
-# These cards of the camera describe raw pixels; readers would take them for the product's.
+# Names for the camera's cards on raw pixels, which readers would take for the product's.
 _RENAMED = {
     "GAIN": "RAWGAIN",
     "EGAIN": "RAWEGAIN",

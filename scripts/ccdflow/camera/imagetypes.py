@@ -51,7 +51,7 @@ SYNONYMS = {
 }
 """Words of observatories for image types, in lower case, without blanks and punctuation."""
 
-# The same, by the word.
+# The image type of each word of `SYNONYMS`.
 _TYPE_OF = {word: kind for kind, words in SYNONYMS.items() for word in words.split()}
 # Words for the light of a flat: of the sky, and of a lamp.
 _LIGHTS = {
@@ -104,7 +104,7 @@ _NO_TARGET_WORDS = {
     "arc": "arc arcs comp comps comparison arclamp wavecal thar cuar hear fear henear hgne hgar "
     "cdar hgcd neon argon xenon krypton",
 }
-# The same, by the word.
+# The image type of each word in the place of a target.
 _TYPE_OF_TARGET = {word: kind for kind, words in _NO_TARGET_WORDS.items() for word in words.split()}
 # Words beside these that name no target: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
 _OTHER_WORDS = re.compile(

@@ -17,7 +17,7 @@ FORMS = (
 )
 """The two forms of a section, for error messages."""
 
-# The same, each for errors about that form alone.
+# Each form of a section, for errors about that form alone.
 _FITS_FORM = "[x1:x2,y1:y2], counting from 1, columns first"
 _PYTHON_FORM = "[y0:y1, x0:x1], counting from 0, rows first"
 # Remedies for a section that cannot be used, by the class of its error.

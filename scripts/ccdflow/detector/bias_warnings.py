@@ -13,9 +13,9 @@ from ccdflow.combine.stack import combine_arrays
 
 # Adu: rounding to whole adu does no harm to more noise.
 _ROUNDING_NOISE = 4.0
-# This many drawn pixels show how much rounding adds.
+# Drawn pixels that show how much noise rounding adds.
 _TRIALS = 4000
-# Of the random numbers: the same warnings in each run.
+# Seed of the random numbers: each run has the same warnings.
 _TRIAL_SEED = 20160117
 # The end of a warning on a camera whose noise is below 1 adu.
 _WHOLE_NUMBERS = (

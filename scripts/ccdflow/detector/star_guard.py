@@ -20,9 +20,10 @@ FWHM = 2.3548
 
 # A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit.
 _STAR_SIGMA = 4.0
-# A star gives the width if its peak is this many errors of a pixel above the sky ...
+# A star gives the width if its peak is this many errors of a pixel above the sky.
 _PEAK_SIGMA = 30.0
-# ... and its four neighbours are this many errors above it: the neighbours of a hit are darker.
+# A star gives the width if the four neighbours of its peak are this many errors above the sky:
+# those of a hit are darker.
 _FLANK_SIGMA = 3.0
 # The width needs at least this many such stars.
 _FEWEST_STARS = 5

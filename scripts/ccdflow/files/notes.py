@@ -83,7 +83,7 @@ def write_checked_bytes(path, parts):
 START = len(_CHECKSUM % 0)
 """Bytes before the first line."""
 
-# This many bytes are read at once.
+# Bytes that are read at once.
 _CHUNK = 1 << 20
 
 

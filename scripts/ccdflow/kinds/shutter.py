@@ -42,7 +42,7 @@ _LEAST_FLATS = 3
 _MOST_CHI2 = 4.0
 # The sentence is on frames with a larger relative error.
 _LEAST_ERROR = 1e-3
-# This many rows are in memory at once.
+# Rows that are in memory at once.
 _ROWS = 64
 _TEXT = (
     "A pixel is exposed for the exposure time less the dead time of the shutter there, which flats"

@@ -268,7 +268,7 @@ def readable_record(path):
 
 # -- the ledger on disk ----------------------------------------------------------------------------
 
-# These parts of a basis are the same for many products; all others are a product's own.
+# Parts of a basis that are the same for many products; all others are a product's own.
 _COMMON = frozenset(
     ("arithmetic", "camera", "detector", "geometry", "header", "masters", "missing", "recipe",
      "search", "settings", "shared", "version")

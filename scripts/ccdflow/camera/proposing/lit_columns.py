@@ -23,10 +23,10 @@ NOISIEST = 1.3
 """The read noise of amplifiers that share a row differs by at most this factor."""
 
 AGREE = 5.0
-"""Means that differ by fewer standard errors agree ..."""
+"""Means that differ by fewer standard errors agree."""
 
 AGREE_NOISE = 0.35
-"""... and so do means that differ by a smaller part of the read noise: such a difference in a few
+"""Means that differ by a smaller part of the read noise agree as well: such a difference in a few
 columns of a strip does not move their median."""
 
 NARROWEST = 3

@@ -14,7 +14,7 @@ DIGITS, LEAST = 1e-5, 1e-9
 """Relative and absolute difference of two figures that is rounding: cards have six digits."""
 
 DERIVED = 2e-5
-"""The same, relative, of a figure that is made of others with six digits."""
+"""Relative difference that is rounding in a figure made of others with six digits."""
 
 # Cards that no pixel tells of, with the values that they have in all products.
 _STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
