@@ -206,7 +206,7 @@ def _wait(results, product):
 
 
 def _is_since(file, start):
-    """Tell whether a file was written since; a file that has gone was not."""
+    """Return whether a file was written since; a file that has gone was not."""
     try:
         return file.stat().st_mtime >= start
     except FileNotFoundError:

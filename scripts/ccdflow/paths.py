@@ -118,7 +118,7 @@ _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part"
 
 
 def is_raw_name(name):
-    """Tell whether a file name is the name of a raw frame (not of a hidden file).
+    """Return whether a file name is the name of a raw frame (not of a hidden file).
 
     Examples
     --------
@@ -129,7 +129,7 @@ def is_raw_name(name):
 
 
 def is_fits(name):
-    """Tell whether a name is that of a FITS file, compressed or not, in capitals or not.
+    """Return whether a name is that of a FITS file, compressed or not, in capitals or not.
 
     >>> is_fits("reduced/A.FTS"), is_fits("x.fits.fz.gz"), is_fits("report.html")
     (True, True, False)
@@ -144,7 +144,7 @@ def is_fits(name):
 
 
 def is_shown_only(product):
-    """Tell whether a product is a page, picture or table: made only of other products.
+    """Return whether a product is a page, picture or table: made only of other products.
 
     A name of unknown kind is none: the file may be the last copy of a raw frame.
 
@@ -159,7 +159,7 @@ def is_shown_only(product):
 
 
 def is_passed_over(name):
-    """Tell whether a file looks like a raw frame but is not read: hidden, or packed otherwise."""
+    """Return whether a file looks like a raw frame but is not read: hidden, or packed otherwise."""
     if not (name.startswith(".") or name.lower().endswith(OTHER_PACKINGS)):
         return False
     shown = name.lstrip(".")
@@ -299,7 +299,7 @@ def shutter_map(camera, night, group):
 
 
 def is_measurement_of_night(product, start):
-    """Tell whether a path is that of a night's measurement of a detector, by the start of its name.
+    """Return whether a path is that of a night's measurement, by the start of its name.
 
     >>> is_measurement_of_night("detector/lfc/2016-01-15/pixels_2048x4128.fits", "pixels_")
     True
@@ -377,7 +377,7 @@ def small_picture(night, product):
 
 
 def is_small_picture(name):
-    """Tell whether a file's name is that of a small picture.
+    """Return whether a file's name is that of a small picture.
 
     >>> is_small_picture("reduced_b.fits@4a717244.png"), is_small_picture("mine.png")
     (True, False)
@@ -386,7 +386,7 @@ def is_small_picture(name):
 
 
 def is_of_small_pictures(folder):
-    """Tell whether a folder of the results is one of small pictures, of any night.
+    """Return whether a folder of the results is one of small pictures, of any night.
 
     >>> is_of_small_pictures("nights/2024-03-01/frames"), is_of_small_pictures("reduced/a/frames")
     (True, False)

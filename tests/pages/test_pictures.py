@@ -104,7 +104,7 @@ def part(png, left, top, width, height):
 
 
 def like(colours, colour):
-    """Tell which of some pixels are a colour, to what the palette of 256 leaves of it."""
+    """Return which of some pixels are a colour, to what the palette of 256 leaves of it."""
     wanted = np.array([round(255 * each) for each in to_rgb(colour)])
     return np.abs(colours - wanted).max(axis=-1) <= 6
 

@@ -171,7 +171,7 @@ def check_job(archive, place, name, *, lasting):
 
 
 def is_shown(name):
-    """Tell whether a product shows others: it is made without what is missing."""
+    """Return whether a product shows others: it is made without what is missing."""
     return paths.is_shown_only(name) or name.startswith("nights/")
 
 

@@ -56,7 +56,7 @@ def test_frames_that_arrive_half_first_end_as_in_a_run_from_scratch(raw_night, t
 
 
 def is_idle(watched):
-    """Tell whether no round comes any more: nothing is new for a while."""
+    """Return whether no round comes any more: nothing is new for a while."""
     before = dict(watched._seen._marks)
     time.sleep(0.5)
     return watched._seen._marks == before and not watched._whole_round_at

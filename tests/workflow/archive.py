@@ -173,26 +173,26 @@ class Model(RuleBasedStateMachine):
         return (file, *content, str(profile["amplifiers"]), str(how), self.arithmetic)
 
     def asks_for(self, kind):
-        """Tell whether the configuration asks for frames of a type."""
+        """Return whether the configuration asks for frames of a type."""
         types = self.sandbox.config.get("types", "all")
         return types == "all" or kind in types
 
     def measures_detector(self):
-        """Tell whether the configuration asks for what darks and flats say of a detector."""
+        """Return whether the configuration asks for what darks and flats say of a detector."""
         config = self.sandbox.config
         made = [self.asks_for(kind) and config[kind].get("enabled", True) for kind in DARK_FLAT]
         return config["detector"]["enabled"] and all(made)
 
     def is_wanted(self, file):
-        """Tell whether the configuration asks for a frame."""
+        """Return whether the configuration asks for a frame."""
         return self.asks_for(TYPES[self.files[file][0][1]])
 
     def is_hidden(self, file):
-        """Tell whether a file is in a folder that may not be read."""
+        """Return whether a file is in a folder that may not be read."""
         return any(f"{file}/".startswith(f"{name}/") and name != file for name in self.shut)
 
     def is_readable(self, file):
-        """Tell whether a file can be read."""
+        """Return whether a file can be read."""
         shut = file in self.shut or self.is_hidden(file)
         return not shut and self.links.get(file, "") is not None and file.isprintable()
 
@@ -218,7 +218,7 @@ class Model(RuleBasedStateMachine):
         return due, maybe
 
     def twin(self, file):
-        """Tell whether another raw file would become the same product."""
+        """Return whether another raw file would become the same product."""
         others = [other for other in self.files if not self.is_hidden(other)]
         return sum(paths.reduced_frame(other) == paths.reduced_frame(file) for other in others) > 1
 
@@ -367,7 +367,7 @@ class Model(RuleBasedStateMachine):
             self.shut = shut
 
     def is_unasked(self, product):
-        """Tell whether a product stays because the configuration does not ask for such now."""
+        """Return whether a product stays because the configuration does not ask for such now."""
         config = self.sandbox.config
         folder, _, rest = product.partition("/")
         if folder == "combined":

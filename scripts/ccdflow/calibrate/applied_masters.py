@@ -31,7 +31,7 @@ _SAME_GAIN = 1e-3
 
 
 def is_same_exposure(seconds, reference):
-    """Tell whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
+    """Return whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
 
     Parameters
     ----------
@@ -131,12 +131,12 @@ def unit_of_calibrated(text, readouts):
 
 
 def has_noise(readouts):
-    """Tell whether gain and read noise of every amplifier are known."""
+    """Return whether gain and read noise of every amplifier are known."""
     return bool(readouts) and all(r.photon_gain and r.read_noise is not None for r in readouts)
 
 
 def level_is_out(masters, readouts):
-    """Tell whether the bias level is subtracted: by overscan, bias, or a dark that includes it.
+    """Return whether the bias level is subtracted: by overscan, bias, or a dark that includes it.
 
     Parameters
     ----------

@@ -371,7 +371,7 @@ def read_master(path, kind, *, name=None):
 
 
 def _is_companion(name, index):
-    """Tell whether an extension is an image's uncertainty, mask or count."""
+    """Return whether an extension is an image's uncertainty, mask or count."""
     return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
 
 
@@ -435,7 +435,7 @@ def _master_of_header(kind, images, gains, header, name):
 
 
 def is_level_subtracted(header):
-    """Tell whether a header says that the overscan level was subtracted."""
+    """Return whether a header says that the overscan level was subtracted."""
     return any(k in header for k in ("OVERSCAN", "OVERSC01", "BIASLVL", "BIASLV01"))
 
 

@@ -202,7 +202,7 @@ _KEY_OF_KIND = {
 
 
 def is_of(keyword, kinds):
-    """Tell whether a card is of one of some kinds of settings, such as ``temperature``.
+    """Return whether a card is of one of some kinds of settings, such as ``temperature``.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def is_of(keyword, kinds):
 
 
 def tells_apart(keyword, by):
-    """Tell whether a card may tell groups of frames apart, by the configuration.
+    """Return whether a card may tell groups of frames apart, by the configuration.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ _DECISIVE = ("device", "gain", "readout", "level", "coadds", "place", "section",
 
 
 def is_decisive(keyword, by):
-    """Tell whether frames that both have a card, with other values, are of no use to each other.
+    """Return whether frames that both have a card, with other values, are of no use to each other.
 
     Parameters
     ----------

@@ -143,7 +143,7 @@ def _refuse_rates(header, file):
 
 
 def _is_mark(program, keyword, header):
-    """Tell whether a card is a program's mark of a step, and no setting of the camera."""
+    """Return whether a card is a program's mark of a step, and no setting of the camera."""
     cards = contents(header, keyword)
     if not cards:
         # ccdproc writes a step without arguments as an empty card, others announce steps so.

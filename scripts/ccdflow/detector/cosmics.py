@@ -28,9 +28,9 @@ _PROFILE_CONTRAST = 0.3
 _PROFILE_SIZE = 7
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _CONTRAST_FACTORS = (1, 2, 4)
-# This many lines at each edge of an image may have too many hits.
+# Lines at each edge of an image that may have too many hits.
 _EDGE_LINES = 3
-# Such a line has too many hits if they cover this part of its pixels.
+# A line at an edge has too many hits if they cover this part of its pixels.
 _EDGE_SHARE = 0.02
 # The part of the whole image that was hit, times this factor, is added to that limit.
 _EDGE_FACTOR = 4

@@ -24,17 +24,17 @@ FEWEST = 5
 LIMIT = 4.75
 """A step has at least this many standard errors."""
 
-# The line is fitted to at most this many nights on each side ...
+# The line is fitted to at most this many nights on each side.
 _MOST_NIGHTS_A_SIDE = 30
-# ... within this many days: the seasons bend longer series.
+# The line is fitted to nights within this many days on each side: the seasons bend longer series.
 _MOST_DAYS_A_SIDE = 45.0
 # The nearest nights on each side are taken however far away they are.
 _NEAREST_NIGHTS = 8
 # Nights of the running median.
 _NIGHTS_OF_MEDIAN = 7
-# A night that deviates from it by more than this many sigma stands alone.
+# A night that deviates from the running median by more than this many sigma stands alone.
 _SIGMA_OF_LONE_NIGHTS = 4.0
-# The wandering is measured by nights at least this many days apart.
+# The wandering of a figure is measured by nights at least this many days apart.
 _LEAST_WANDERING_DAYS = 20.0
 # A series has at most this many steps.
 _MOST_STEPS = 50
@@ -42,13 +42,14 @@ _MOST_STEPS = 50
 _TRIALS_WITHOUT_STEP = 5
 # Deviations beyond this many sigma are outliers.
 _OUTLIER_SIGMA = 3.0
-# A normal distribution is narrower by this factor without them.
+# A normal distribution is narrower by this factor without its values beyond three sigma.
 _NARROWING_BY_CLIPPING = 1.0136
 # Nights of a part whose scatter is compared with that of the whole series.
 _NIGHTS_OF_PART = 30
 # A part whose scatter is larger by this factor has a scatter of its own.
 _LARGER_SCATTER = 1.4
-# This part of the nights determines the scatter about the lines: outliers are left out.
+# Degrees of freedom a night of the scatter about the lines, outliers left out: measured of normal
+# values, 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
 _EFFICIENCY = 0.85
 # Neighbouring nights are taken to be correlated by at most this.
 _MOST_CORRELATED = 0.95

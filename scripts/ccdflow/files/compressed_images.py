@@ -329,7 +329,7 @@ def _card_of_tiles(keyword, text):
 
 
 def _is_structural(keyword):
-    """Tell whether a card describes an array or a table of tiles, and not the image."""
+    """Return whether a card describes an array or a table of tiles, and not the image."""
     return bool(_STRUCTURE.fullmatch(keyword) or _OF_TABLE.fullmatch(keyword))
 
 

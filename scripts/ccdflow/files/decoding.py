@@ -58,12 +58,12 @@ def stored_pixels(data, hdu, name=None):
 
 
 def is_plain(hdu):
-    """Tell whether an image's stored numbers are its values, or unsigned ones offset."""
+    """Return whether an image's stored numbers are its values, or unsigned ones offset."""
     return not hdu.is_tiled and _plain_scaling(hdu.header)
 
 
 def _plain_scaling(header):
-    """Tell whether BSCALE, BZERO and BLANK leave the stored numbers, but for an unsigned offset."""
+    """Return whether BSCALE, BZERO and BLANK leave the stored numbers, or only offset them."""
     scaling, bitpix = scaling_of(header), header["BITPIX"]
     if scaling.bscale != 1 or scaling.blank is not None:
         return False

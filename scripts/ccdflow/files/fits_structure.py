@@ -158,7 +158,7 @@ def read_header_bytes(file, offset):
 
 
 def has_end_card(block):
-    """Tell whether a block of a header has its END card, padded with blanks or with zeros."""
+    """Return whether a block of a header has its END card, padded with blanks or with zeros."""
     block = bytes(block)
     offset = block.find(b"END")
     while offset >= 0:

@@ -226,7 +226,7 @@ def _long_text(keyword, value):
 
 
 def is_commentary(keyword):
-    """Tell whether a keyword is COMMENT, HISTORY or blank: such cards may stand many times."""
+    """Return whether a keyword is COMMENT, HISTORY or blank: such cards may stand many times."""
     return keyword in _COMMENTARY
 
 

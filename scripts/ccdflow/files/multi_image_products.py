@@ -17,7 +17,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import BLOCK
 from ccdflow.files.headertext import CardList
 
-# Of a file that ccdflow has not written.
+# The remedy for a file that ccdflow has not written.
 _PRODUCT_REMEDY = "give a product of ccdflow, or make it again"
 
 

@@ -74,7 +74,7 @@ class Broken:
 
 
 def is_silent(value):
-    """Tell whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'.
+    """Return whether a value only says that nothing is known: blank, 'N/A', 'UNKNOWN'.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def number_or_nan(value):
 
 
 def is_doubtful(value):
-    """Tell whether a number might be read with a decimal comma or with separated thousands.
+    """Return whether a number might be read with a decimal comma or with separated thousands.
 
     Examples
     --------

@@ -203,7 +203,7 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
 
 
 def _is_stale(keyword, recipe):
-    """Tell whether a card describes raw pixels that a trimmed image does not have."""
+    """Return whether a card describes raw pixels that a trimmed image does not have."""
     return recipe.trim and placement.is_about_raw_pixels(keyword)
 
 

@@ -196,7 +196,7 @@ def light_warnings(compared, amplifiers):
 
 
 def is_dark(likeness, amplifier):
-    """Tell whether light ends at a strip: a true overscan beside data with light.
+    """Return whether light ends at a strip: a true overscan beside data with light.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def is_dark(likeness, amplifier):
 
 
 def is_lit(likeness, amplifier):
-    """Tell whether a strip holds light as the data beside it do.
+    """Return whether a strip holds light as the data beside it do.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def _most_variance(level, gain):
 
 
 def _is_surely_lit(likeness, amplifier):
-    """Tell whether a strip that holds light would do so with another gain or read noise, too."""
+    """Return whether a strip that holds light would do so with another gain or read noise, too."""
     gain, level = amplifier.gain, likeness.level
     if not gain or level < _SURE_LEVEL or likeness.noise * gain < _SURE_NOISE:
         return False

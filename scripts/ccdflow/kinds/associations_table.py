@@ -61,7 +61,7 @@ class Associations(Kind):
         return [self.version, _SECTIONS]
 
     def plan(self, planner):
-        """Want the table where there are frames to calibrate."""
+        """Plan the table if there are frames to calibrate."""
         context = planner.context
         if not SCIENCE.configuration(context)["enabled"]:
             planner.keep(self.path_prefix)
@@ -106,7 +106,7 @@ class Associations(Kind):
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Tell whether each line of the table is one line of its file."""
+        """Return whether each line of the table is one line of its file."""
         if not SCIENCE.configuration(context)["enabled"] or context.closed is not None:
             return True
         steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
@@ -283,7 +283,7 @@ def _rule_words(context):
 
 
 def _has_frames(context):
-    """Tell whether any frame of the archive is calibrated."""
+    """Return whether any frame of the archive is calibrated."""
     closed = context.summaries(_SUMMARY).values()
     return bool(SCIENCE.calibrated_groups(context)) or any(notes["lines"] for notes in closed)
 
@@ -401,7 +401,7 @@ def _sources(context):
 
 
 def _is_refused(context, group, record):
-    """Tell whether a frame is not calibrated; its record is None where there is none."""
+    """Return whether a frame is not calibrated; its record is None where there is none."""
     if record is None or record.status == ledger.REFUSED:
         return record is not None
     if record.content or context.settings["calibrate"]["missing"] != "refuse":

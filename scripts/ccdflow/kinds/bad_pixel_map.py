@@ -33,11 +33,11 @@ class BadPixels(Kind):
     why_moved = "there are no such darks or flats any more"
 
     def has_name(self, product):
-        """Tell whether a path is that of a map."""
+        """Return whether a path is that of a map."""
         return product.startswith(self.path_prefix) and product.count("/") == 2
 
     def plan(self, planner):
-        """Want the map of each detector and epoch."""
+        """Plan the map of each detector and epoch."""
         context = planner.context
         if not DETECTOR.is_enabled(context) or not DETECTOR.groups(context):
             planner.keep_all_of(self)

@@ -87,7 +87,7 @@ class CalibrationPicture(NightPicture):
         raise NotImplementedError(f"kind {self.name} must define row()")
 
     def plan(self, planner):
-        """Want the picture of each night that has such products."""
+        """Plan the picture of each night that has calibrated frames."""
         context = planner.context
         nights = self.nights(context)
         for night in sorted(night for night in nights if not context.is_closed(night)):

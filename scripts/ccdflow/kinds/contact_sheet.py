@@ -41,7 +41,7 @@ class Sheet(NightPicture):
     reports_frames = True
 
     def plan(self, planner):
-        """Want the list of each night that has frames, with all its pictures."""
+        """Plan the list of each night that has frames, with all its pictures."""
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
@@ -65,7 +65,7 @@ class Sheet(NightPicture):
         return [*FRAME.products_on_page(context, night), *(group.product for group in groups)]
 
     def _is_whole(self, context, product):
-        """Tell whether the pictures of a list are as it names them."""
+        """Return whether the pictures of a list are as it names them."""
         record = context.ledger.get(product)
         if record is None or record.status != ledger.MADE:
             return True

@@ -31,7 +31,7 @@ class DetectorTable(Kind):
     path_prefix = paths.DETECTOR
 
     def plan(self, planner):
-        """Want the table if there are measurements; keep it if none is made."""
+        """Plan the table if there are measurements; keep it if none is made."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
             planner.keep(self.path_prefix)

@@ -45,7 +45,7 @@ class Frame(Kind):
     why_moved = "raw file missing, and the product is damaged or stands in the way of another"
 
     def has_name(self, product):
-        """Tell whether a path is that of a reduced frame."""
+        """Return whether a path is that of a reduced frame."""
         return product.startswith(self.path_prefix)
 
     def is_stray(self, context, product):
@@ -53,7 +53,7 @@ class Frame(Kind):
         return False
 
     def plan(self, planner):
-        """Want each good frame of an enabled type; keep products that cannot be remade."""
+        """Plan each good frame if its type is enabled; keep products that cannot be remade."""
         context = planner.context
         # Rows are dropped here, so nothing may look for rows by their products before.
         for row in sorted(context.store.rows.values(), key=lambda row: (row.night, row.file)):
@@ -68,7 +68,7 @@ class Frame(Kind):
                 planner.keep(product)
 
     def _plan_row(self, planner, row):
-        """Want the product of a row, keep it, or have it moved away."""
+        """Plan the product of a row, keep it, or have it moved away."""
         context, product = planner.context, reduced_product(row.file)
         if row.status == OK and not row.gone and is_of_enabled_type(row, context.settings):
             planner.want(self, product, row.night, frame_basis(row), key=frame_key(row))

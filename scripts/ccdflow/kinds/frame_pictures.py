@@ -42,7 +42,7 @@ class NightPicture(Kind):
     reach = NIGHTS
 
     def has_name(self, product):
-        """Tell whether a path is that of the picture of a night."""
+        """Return whether a path is that of the picture of a night."""
         return is_file_of_night(product, self.file)
 
     def product(self, night):
@@ -59,7 +59,7 @@ class NightPicture(Kind):
 
 
 def is_file_of_night(product, file):
-    """Tell whether a path is that of a file in a night's folder.
+    """Return whether a path is that of a file in a night's folder.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class FramesPicture(NightPicture):
     file = paths.OVERVIEW
 
     def plan(self, planner):
-        """Want the picture of each night that has frames."""
+        """Plan the picture of each night that has frames."""
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):

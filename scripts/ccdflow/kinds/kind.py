@@ -99,11 +99,11 @@ class Kind(PartlyPlanned, OnPages):
         return ()
 
     def has_name(self, product):
-        """Tell whether a path relative to the results folder is that of a product of this kind."""
+        """Return whether a path relative to the results folder is that of such a product."""
         return product == self.path_prefix
 
     def is_stray(self, context, product):
-        """Tell whether a file of such a name without a record is moved away.
+        """Return whether a file of such a name without a record is moved away.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class Chain(tuple):
         return [prefix.rstrip("/") for prefix in prefixes if prefix.endswith("/")]
 
     def is_wide(self, job):
-        """Tell whether a job takes all cores, so that no other one runs beside it."""
+        """Return whether a job takes all cores, so that no other one runs beside it."""
         return self.by_name(job.kind).takes_all_cores
 
     def make(self, context, job, *, threads=1):

@@ -47,11 +47,11 @@ class NightPage(Kind):
         return [PAGES, frame_pictures.PICTURES]
 
     def has_name(self, product):
-        """Tell whether a path is that of the page of a night."""
+        """Return whether a path is that of the page of a night."""
         return is_file_of_night(product, Path(paths.INDEX_PAGE).name)
 
     def plan(self, planner):
-        """Want the page of each night."""
+        """Plan the page of each night."""
         context = planner.context
         for night in shown_nights(context):
             needs = [

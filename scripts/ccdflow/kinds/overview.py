@@ -32,7 +32,7 @@ class Overview(Kind):
     path_prefix = paths.INDEX_PAGE
 
     def plan(self, planner):
-        """Want the overview."""
+        """Plan the overview."""
         context = planner.context
         needs = [
             *context.groups,

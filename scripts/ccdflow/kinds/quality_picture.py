@@ -33,7 +33,7 @@ class QualityPicture(NightPicture):
     file = "bias_quality.png"
 
     def plan(self, planner):
-        """Want the picture of each night that has groups of biases."""
+        """Plan the picture of each night that has groups of biases."""
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):

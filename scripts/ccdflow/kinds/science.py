@@ -49,7 +49,7 @@ class Science(Kind):
     why_moved = "its reduced frame is not there any more"
 
     def has_name(self, product):
-        """Tell whether a path is that of a calibrated frame."""
+        """Return whether a path is that of a calibrated frame."""
         return product.startswith(self.path_prefix)
 
     def configuration(self, context):
@@ -63,7 +63,7 @@ class Science(Kind):
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self, planner):
-        """Want each reduced frame of the types that are asked for, calibrated."""
+        """Plan the calibrated frame of each reduced one, if its type is asked for."""
         context = planner.context
         settings = self.configuration(context)
         if not settings["enabled"]:
@@ -274,7 +274,7 @@ class Science(Kind):
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Tell whether a later night changes no choice of masters."""
+        """Return whether a later night changes no choice of masters."""
         settings = self.configuration(context)
         return not settings["enabled"] or settings["direction"] == "causal"
 
@@ -362,7 +362,7 @@ def _without_set_aside(context, groups):
 
 
 def _is_of_set_aside(context, record):
-    """Tell whether a calibrated frame was refused because its raw frame is set aside.
+    """Return whether a calibrated frame was refused because its raw frame is set aside.
 
     Another line tells of the raw frame, and the next run plans no such product.
     """

@@ -58,7 +58,7 @@ class Trends(Kind):
     path_prefix = paths.EVENTS
 
     def plan(self, planner):
-        """Want the table if any night has figures of a detector."""
+        """Plan the table if any night has figures of a detector."""
         context = planner.context
         if not DETECTOR.is_enabled(context):
             planner.keep(self.path_prefix)

@@ -32,7 +32,7 @@ _POLL = 1.0
 WITHDRAWN = '"withdrawn"\n'
 """Text in the place of a withdrawn batch."""
 
-# It stays for thirty days, in seconds: longer than a job may queue.
+# Seconds, thirty days, for which a withdrawn batch is kept: longer than a job may queue.
 _LONGEST_AGE = 30 * 86400.0
 # Answers of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)

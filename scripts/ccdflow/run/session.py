@@ -586,7 +586,7 @@ def why_failed(session):
 
 
 def fails(context):
-    """Tell whether a frame is set aside and the configuration counts that as a failure."""
+    """Return whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False
     return any(

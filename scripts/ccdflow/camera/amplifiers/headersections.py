@@ -116,7 +116,7 @@ def _suffixes(reader):
 
 
 def _trims_are_raw(reader, suffixes):
-    """Tell whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
+    """Return whether each TSEC of a family lies in its DSEC: else it is about the trimmed image."""
     for suffix in suffixes:
         data, trim = reader.section(DATA_CARDS, suffix), reader.text(TRIM_CARDS, suffix)
         if data is None or trim is None:

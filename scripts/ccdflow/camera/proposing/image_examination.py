@@ -183,14 +183,14 @@ def _findings_on_blank(index, flat, columns, claimed, in_header):
 
 
 def _are_dark(flat, in_header, read_noise):
-    """Tell whether the header's amplifiers all have strips, and no light is in them."""
+    """Return whether the header's amplifiers all have strips, and no light is in them."""
     strips = [strip for amplifier in in_header for strip in amplifier.overscan]
     noises = [np.median(column_noises(flat[strip.slices])) for strip in strips if strip.size > 1]
     return all(a.overscan for a in in_header) and all(n <= NOISIEST * read_noise for n in noises)
 
 
 def _has_light(columns, rows, kind):
-    """Tell whether the frame shows light: by strips next to lit pixels, its type, or its noise."""
+    """Return whether a frame shows light: by strips next to lit pixels, its type, or its noise."""
     if kind in ("bias", "dark"):
         return False
     if columns.strips or rows.strips or kind == "flat":
@@ -199,7 +199,7 @@ def _has_light(columns, rows, kind):
 
 
 def _is_bright(columns, kind):
-    """Tell whether an image is so bright and noisy all over that it must hold light."""
+    """Return whether an image is so bright and noisy all over that it must hold light."""
     level, noise = np.median(columns.levels), np.median(columns.noises)
     return kind not in ("bias", "dark") and level > _BRIGHT and noise > _NOISE_OF_LIGHT
 
@@ -212,7 +212,7 @@ def _header_strip(in_header, claimed):
 
 
 def _is_missed(strip, columns, rows, shape):
-    """Tell whether the header's strip is dark, but light was too faint to show where it ends."""
+    """Return whether the header's strip is dark, but light was too faint to show where it ends."""
     if strip is None:
         return False
     axis = columns if _is_upright(strip, shape) else rows
@@ -243,7 +243,7 @@ def _as_in_header(in_header, amplifiers):
 
 
 def _is_upright(region, shape):
-    """Tell whether a region is a strip of columns rather than of rows."""
+    """Return whether a region is a strip of columns rather than of rows."""
     return region.shape[0] / shape[0] >= region.shape[1] / shape[1]
 
 

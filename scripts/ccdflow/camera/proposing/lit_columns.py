@@ -23,10 +23,10 @@ NOISIEST = 1.3
 """The read noise of amplifiers that share a row differs by at most this factor."""
 
 AGREE = 5.0
-"""Means that differ by fewer standard errors agree ..."""
+"""Means that differ by fewer standard errors agree."""
 
 AGREE_NOISE = 0.35
-"""... and so do means that differ by a smaller part of the read noise: such a difference in a few
+"""Means that differ by a smaller part of the read noise agree as well: such a difference in a few
 columns of a strip does not move their median."""
 
 NARROWEST = 3
@@ -123,7 +123,7 @@ class AxisLevels:
 
 
 def see_axis(image, name, *, read_noise=None, level_error=0.0):
-    """Tell lit from dark columns of an image, and find the overscan among the dark ones.
+    """Separate lit from dark columns of an image, and find the overscan among the dark ones.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def agreeing_ranges(levels, start, stop, tolerance):
 
 
 def _is_placed(edges, length):
-    """Tell whether a dark range lies where overscan does: at an edge, or amid a chip."""
+    """Return whether a dark range lies where overscan does: at an edge, or amid a chip."""
     start, stop = edges
     margin = max(_LEAST_MARGIN, int(length * _AT_EDGE))
     middle = abs((start + stop) / 2 - length / 2) < _AT_MIDDLE * length

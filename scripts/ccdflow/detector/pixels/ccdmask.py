@@ -82,7 +82,7 @@ def ccdmask(
 
 
 def _is_bad(values, sigma, limits):
-    """Tell which values are beyond the limits, low or high."""
+    """Return which values are beyond the limits, low or high."""
     return (values < -limits[0] * sigma) | (values > limits[1] * sigma)
 
 
@@ -159,7 +159,7 @@ def _outliers_by_boxes(flat, size, limits):
 
 
 def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
-    """Tell which of some values are beyond the limits of their boxes, by sorting these."""
+    """Return which of some values are beyond the limits of their boxes, by sorting these."""
     is_bad = np.zeros(values.size, bool)
     for first in range(0, values.size, _AT_ONCE):
         chunk = slice(first, first + _AT_ONCE)
@@ -173,7 +173,7 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
 
 
 def _doubtful_pixels(values, wide, size, ranks, limits):
-    """Tell which pixels of a tile may be beyond their limits, (ny, nx) bool.
+    """Return which pixels of a tile may be beyond their limits, (ny, nx) bool.
 
     If as many values of a box as its rank asks for are not below a value, neither is its percentile
     of that rank: percentiles of a box are as far apart as the two values at least, and rounding

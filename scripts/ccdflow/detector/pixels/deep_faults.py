@@ -7,13 +7,14 @@ import numpy as np
 from ccdflow.detector.pixels.columns import ROWS, expand
 from ccdflow.robust import MAD_TO_SIGMA
 
-# A deep part of a column is below its neighbours by this part of them ...
+# A deep part of a column is below its neighbours by at least this part of their light.
 _DEEP_PART = 0.2
-# ... and by this many sigma of the flat's structure, which a spectrum has.
+# A deep part is below its neighbours by at least this many sigma of the flat's own structure, as
+# that of a spectrum.
 _STRUCTURE_SIGMA = 5.0
-# It is compared with the median of this many columns on either side ...
+# A part of a column is compared with the median of this many columns on either side.
 _COLUMNS_AROUND = 15
-# ... which begin this many columns away: the deep part may be some columns wide.
+# Compared columns begin this many columns away: a deep part may be some columns wide.
 _COLUMNS_BETWEEN = 3
 # If more than this part of all parts are deep, they are lines of a spectrum and no defects.
 _MOST_DEEP = 0.01

@@ -24,7 +24,8 @@ _LEAST_RATIO = 1.5
 _LEAST_GAP = 1.1
 # Each level needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
-# Both differ by this part of the light in any case: smaller differences are no fault.
+# A bad pixel differs between the levels by at least this part of the light: smaller differences are
+# no fault.
 _LEAST_DIFFERENCE = 0.002
 # Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.
 _OUTLIER_SIGMA = 5.0

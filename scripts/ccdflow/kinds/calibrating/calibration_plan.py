@@ -288,7 +288,7 @@ class FramePlanner:
         self._first_of_epochs = {}
 
     def want_all(self, frames):
-        """Want calibrated frames.
+        """Plan calibrated frames.
 
         Parameters
         ----------

@@ -21,9 +21,9 @@ from ccdflow.pages.contents import Named, Section
 from ccdflow.pages.text_formatting import figure
 from ccdflow.run import ledger
 
-# A master harms if the variance that it adds is at least this many of its standard errors ...
+# A master harms if the variance that it adds is at least this many of its standard errors.
 _HARM_ERRORS = 3.0
-# ... and at least this part of the frame's variance.
+# A master harms if the variance that it adds is at least this part of the frame's variance.
 _HARM_PART = 0.01
 # The last lines of a run name at most this many masters.
 _MOST_LINES = 8
@@ -59,7 +59,7 @@ class MasterHelp:
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
     def _is_significant(self, change, error):
-        """Tell whether a change of the variance exceeds its error and a part of the variance."""
+        """Return whether a change of the variance exceeds its error and a part of the variance."""
         return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_without)
 
     @property

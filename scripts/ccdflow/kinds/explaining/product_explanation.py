@@ -244,7 +244,7 @@ def _choice(results, kind, header, chosen):
 
 
 def _is_bias_of_dark(results, header):
-    """Tell whether the members of a frame's dark had its own bias subtracted."""
+    """Return whether the members of a frame's dark had its own bias subtracted."""
     if "DARKIM" not in header:
         return False
     try:

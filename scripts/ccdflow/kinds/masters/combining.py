@@ -278,7 +278,7 @@ def _why_no_master(selection, available, minimum):
 
 
 def are_too_few(record):
-    """Tell whether two frames or more that agree are only too few to be combined.
+    """Return whether two frames or more that agree are only too few to be combined.
 
     Parameters
     ----------

@@ -186,6 +186,6 @@ def _time_order(row):
 
 
 def _is_up_to_date(context, row):
-    """Tell whether the product of a missing raw file is the one that would be made now."""
+    """Return whether the product of a missing raw file is the one that would be made now."""
     record = context.ledger.get(reduced_product(row.file))
     return row.file not in context.outdated and record is not None and record.key == frame_key(row)

@@ -176,7 +176,7 @@ def _taken_uses(context, step):
 
 
 def dark_harms(context, uses):
-    """Tell whether the dark of a frame adds more noise than it takes structure away.
+    """Return whether the dark of a frame adds more noise than it takes structure away.
 
     Parameters
     ----------

@@ -234,7 +234,7 @@ def _why_less_lost(best, other, part):
 
 
 def is_later(use):
-    """Tell whether a master is of a later night than its frame."""
+    """Return whether a master is of a later night than its frame."""
     return use.lag is not None and use.lag < 0
 
 

@@ -179,7 +179,7 @@ def _column(values):
 
 
 def is_too_long(scale, scale_up):
-    """Tell whether a dark would be scaled up by more than is allowed, to a thousandth.
+    """Return whether a dark would be scaled up by more than is allowed, to a thousandth.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ MOST_OFF = 0.1
 
 
 def is_spectrum(row):
-    """Tell whether a raw frame was taken through a grism, by its row."""
+    """Return whether a raw frame was taken through a grism, by its row."""
     grism = row.facts["grism"]
     return bool(grism) and not is_open(grism)
 
@@ -105,7 +105,7 @@ def _steps_not_taken(group, data):
 
 
 def _lacks_signal(context, row):
-    """Tell whether an amplifier of a frame has no signal, and no noise to compare."""
+    """Return whether an amplifier of a frame has no signal, and no noise to compare."""
     reduced = context.outcome(reduced_product(row.file))
     return reduced is not None and bool(reduced.data.get("flags"))
 

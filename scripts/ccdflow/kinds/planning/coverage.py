@@ -133,7 +133,7 @@ def coverage_of(context):
 
 
 def _is_dated(context, night):
-    """Tell whether any frame of a night tells its date."""
+    """Return whether any frame of a night tells its date."""
     return not all(row.is_undated for row in context.rows_of(night))
 
 
@@ -243,7 +243,7 @@ def _name_of_kind(kind, facts, seconds):
 
 
 def _is_elsewhere(answer):
-    """Tell whether a frame's master is of another night, or missing."""
+    """Return whether a frame's master is of another night, or missing."""
     return bool(answer.missing) if answer.use is None else answer.use.lag != 0
 
 

@@ -141,7 +141,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
 
 
 def _may_have_master(answer):
-    """Tell whether frames have the master of an answer, or would take one if there was any."""
+    """Return whether frames have the master of an answer, or would take one if there was any."""
     return answer.use is not None or answer.missing not in ("", NO_FLAT_LEVEL_IN)
 
 
@@ -229,7 +229,7 @@ def _rate(record, noise):
 
 
 def has_bias(context, dark, bias):
-    """Tell whether a dark's members were made less the same bias as a frame.
+    """Return whether a dark's members were made less the same bias as a frame.
 
     Parameters
     ----------

@@ -302,7 +302,7 @@ _SECTIONS = ("datasec", "biassec", "ccdsec")
 
 
 def _is_unstated(frame):
-    """Tell whether no card says that the strips of the profile are an overscan."""
+    """Return whether no card says that the strips of the profile are an overscan."""
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
     is_counted = frame.geometry.source == "profile" and has_strips
     is_stated = any(frame.row.facts[name] for name in _SECTIONS)

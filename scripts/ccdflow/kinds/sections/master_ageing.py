@@ -15,9 +15,9 @@ from ccdflow.kinds.matching import association, match_sentences, setups, shelves
 from ccdflow.kinds.matching.shelf import day_of
 from ccdflow.run import ledger
 
-# This many last masters of each camera, filter or exposure are compared: 66 pairs.
+# Last masters of each camera, filter or exposure that are compared: 66 pairs.
 _MOST_MASTERS = 12
-# This many rows of each are read.
+# Rows of each master that are read.
 _ROWS = 16
 # At most this many series are shown.
 _SERIES = 8

@@ -49,14 +49,14 @@ def summary(context, night, records):
 
 
 def _may_have_line(row):
-    """Tell whether a line of the run may be about a frame."""
+    """Return whether a line of the run may be about a frame."""
     is_plain = row.status == OK and not (row.gone or row.warnings or row.reason)
     lacks_exposure = row.facts["type"] == "dark" and not has_exposure(row)
     return not is_plain or lacks_exposure or (row.is_undated and row.facts["type"] == "bias")
 
 
 def has_exposure(row):
-    """Tell whether a frame has an exposure time that can be one."""
+    """Return whether a frame has an exposure time that can be one."""
     value = row.facts["exptime"]
     return isinstance(value, int | float) and 0 < value < LONGEST
 

@@ -74,7 +74,7 @@ class ClosedNights:
         return night in self._index_of
 
     def is_beside(self, results):
-        """Tell whether header values and ledger of a results folder are those it is about."""
+        """Return whether header values and ledger of a results folder are those it is about."""
         return self.first["files"] == _stamps(results)
 
     def forget(self):
@@ -84,7 +84,7 @@ class ClosedNights:
         self.notes.forget()
 
     def is_closed(self, night):
-        """Tell whether nothing of a night is planned by this run."""
+        """Return whether nothing of a night is planned by this run."""
         return night in self._index_of and night not in self.opened
 
     @property

@@ -198,12 +198,12 @@ class _Changes:
 
 
 def _is_doubted(boots):
-    """Tell whether products have to show their checksum, or are on the disk by now."""
+    """Return whether products have to show their checksum, or are on the disk by now."""
     return any(boot != ledger.boot_id() or time.time() >= until for boot, until in boots.items())
 
 
 def _is_of_open_night(name, folders, segments):
-    """Tell whether a folder of products belongs to one of some raw folders, or to some night."""
+    """Return whether a folder of products belongs to one of some raw folders, or to some night."""
     raw_folder, segment = paths.home_of(name)
     if raw_folder is not None:
         return raw_folder in folders

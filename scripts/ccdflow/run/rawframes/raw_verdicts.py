@@ -11,8 +11,8 @@ from ccdflow.run import (
 )
 from ccdflow.run.rawframes.rows import ARRIVING, GONE, IN_THE_WAY, OK, SET_ASIDE, unreadable_row
 
-# Of a file that went away before it could be read again: of those that count as missing, () is the
-# stamp of files that are there.
+# The stamp of a file that went away before it could be read again; a file that is there, and counts
+# as missing, has ().
 _NO_STAMP = (0, 0, 0)
 
 
@@ -107,7 +107,7 @@ def _why_gone(file, folders):
 
 
 def _may_be_there(path):
-    """Tell whether there is a file, or its absence cannot be told.
+    """Return whether there is a file, or its absence cannot be told.
 
     The row of a raw folder that could not be read has no product: the folder of its name is none.
     """

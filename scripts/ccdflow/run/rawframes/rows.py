@@ -107,7 +107,7 @@ def value_picker(*names):
 
 
 def is_dated(night):
-    """Tell whether the name of a night is a date."""
+    """Return whether the name of a night is a date."""
     return bool(_DATED.fullmatch(night))
 
 

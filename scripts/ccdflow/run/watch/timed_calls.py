@@ -46,7 +46,7 @@ class Patience:
         return [name for name, call in self._calls.items() if call.thread.is_alive()]
 
     def is_late(self, name):
-        """Tell whether a call has been away for longer than the limit."""
+        """Return whether a call has been away for longer than the limit."""
         call = self._calls.get(name)
         return call is not None and time.monotonic() - call.began > self.seconds
 

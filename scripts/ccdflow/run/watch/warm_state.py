@@ -122,7 +122,7 @@ class WarmState:
         return [files.stamp_of(self.context.results / name) for name in _NOTES]
 
     def is_current(self):
-        """Tell whether no other process has written notes since; call it under the lock."""
+        """Return whether no other process has written notes since; call it under the lock."""
         return self._notes == self._stamps()
 
     def notes(self, load):
@@ -255,7 +255,7 @@ class WarmState:
         return rows, store
 
     def _is_taken(self, file):
-        """Tell whether another raw file has the same product."""
+        """Return whether another raw file has the same product."""
         product, closed = reduced_product(file), self.context.closed
         nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
         if any(map(self.context.is_closed, nights)):
@@ -345,7 +345,7 @@ def _kinds_of(chain, light, nights):
 
 
 def _is_same(row, before):
-    """Tell whether a file that was read once more says the same: a round had seen it already."""
+    """Return whether a file that was read once more says the same: a round had seen it already."""
     if before is None:
         return False
     now, then = (replace(each, stamp=(), packed="", flags="") for each in (row, before))

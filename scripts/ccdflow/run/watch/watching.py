@@ -216,7 +216,7 @@ class Watch:
         return stamps
 
     def _is_due(self):
-        """Tell whether a whole round is due, or a file has gone."""
+        """Return whether a whole round is due, or a file has gone."""
         is_time = self._whole_round_at and time.monotonic() >= self._whole_round_at
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 

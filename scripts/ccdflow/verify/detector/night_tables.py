@@ -26,7 +26,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 """The words of LOOKED: where bad pixels were looked for."""
 
 USES = ("dark", "flat", "spectrum", "not used")
-"""How a night's masters are used: IMUSE001 ..."""
+"""How a night's masters are used, as the cards IMUSE001 and so on have it."""
 # Pixels of a flat that tell nothing.
 _OF_NO_USE = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats tell of no low ones: night_flats.py has it.
@@ -94,7 +94,7 @@ class NightMaster:
         return open_product(member).images[hdu].header
 
     def level_is_out(self, hdu, tail):
-        """Tell whether an amplifier's bias level is out of the members.
+        """Return whether an amplifier's bias level is out of the members.
 
         Parameters
         ----------
