@@ -40,4 +40,4 @@ rule bias_table:
     message:
         "{params.figures} -> {params.table}"
     run:
-        make(wildcards)  # ccdflow.kinds.quality_tables.TABLE.make
+        make(wildcards)  # ccdflow.kinds.quality_tables.BIAS_TABLE.make

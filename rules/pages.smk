@@ -19,13 +19,13 @@ rule picture:
     message:
         "{params.shown} -> {params.picture}"
     run:
-        make(wildcards)  # ccdflow.kinds.frame_pictures.PICTURE.make
+        make(wildcards)  # ccdflow.kinds.frame_pictures.FRAMES_PICTURE.make
 
 
 use rule picture as quality_picture with:
     """Combined biases of a night -> picture of level, read noise and structure."""
     wildcard_constraints:
-        product=r"nights/[^/]+/bias_quality\.png",  # ccdflow.kinds.quality_picture.QUALITY.make
+        product=r"nights/[^/]+/bias_quality\.png",  # ccdflow.kinds.quality_picture.QUALITY_PICTURE.make
     localrule: True
 
 
@@ -80,11 +80,11 @@ rule page:
     message:
         "{params.shown} -> {params.page}"
     run:
-        make(wildcards)  # ccdflow.kinds.night_page.PAGE.make
+        make(wildcards)  # ccdflow.kinds.night_page.NIGHT_PAGE.make
 
 
 use rule page as index_page with:
     """Pages of all nights -> overview."""
     wildcard_constraints:
-        product=r"report\.html",  # ccdflow.kinds.overview.INDEX.make
+        product=r"report\.html",  # ccdflow.kinds.overview.OVERVIEW.make
     localrule: True
