@@ -41,13 +41,13 @@ def or_stop(check, argument):
 
 or_stop(host.check_attributes, workflow)
 or_stop(host.check_notes_folder, ".snakemake")
-if not IS_MODULE and Path(ccdflow_settings.NAME).is_file():
-    or_stop(ccdflow_settings.check_file, ccdflow_settings.NAME)
+if not IS_MODULE and Path(ccdflow_settings.CONFIG_FILE).is_file():
+    or_stop(ccdflow_settings.check_file, ccdflow_settings.CONFIG_FILE)
 
-    configfile: ccdflow_settings.NAME
+    configfile: ccdflow_settings.CONFIG_FILE
 
 
-SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.FOLDERS), config)
+SETTINGS = or_stop(partial(ccdflow_settings.load_settings, folders=paths.PRODUCT_FOLDERS), config)
 
 
 def all_kinds():

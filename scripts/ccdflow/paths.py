@@ -37,37 +37,37 @@ DARK_QUALITY = "dark_quality.csv"
 FLAT_QUALITY = "flat_quality.csv"
 """The table of each night's flats."""
 
-ASSOCIATIONS = "associations.csv"
+ASSOCIATIONS_FILE = "associations.csv"
 """The table of the masters that each frame took."""
 
 VERIFICATION = "verification.csv"
 """The table of verdicts on products."""
 
-DETECTOR = "detector.csv"
+DETECTOR_FILE = "detector.csv"
 """The table of each night's gain, read noise and linearity."""
 
-EVENTS = "events.csv"
+EVENTS_FILE = "events.csv"
 """The table of steps in those figures."""
 
-OVERVIEW = "before_after.png"
+BEFORE_AFTER = "before_after.png"
 """The picture of a night's raw and reduced frames, in the night's folder."""
 
-INDEX_PAGE = "report.html"
+REPORT_PAGE = "report.html"
 """The page of all nights, and, in a night's folder, that of the night."""
 
-SHEET = "frames.json"
+SHEET_FILE = "frames.json"
 """The list of a night's small pictures, in the night's folder."""
 
 FROM_NIGHT = "../.."
 """From the folder of a night's page to the results folder, as a link has it."""
 
-SMALL = "frames"
+SMALL_PICTURES_FOLDER = "frames"
 """The folder of a night's small pictures, in the night's folder."""
 
-FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
+PRODUCT_FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
 """The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order."""
 
-SET_ASIDE = "set_aside"
+SET_ASIDE_FOLDER = "set_aside"
 """The folder of products whose raw frames were set aside."""
 
 STATE = ".ccdflow"
@@ -153,9 +153,17 @@ def is_shown_only(product):
     """
     path = PurePosixPath(product)
     if path.parts[0] == "nights":
-        return path.suffix in (".html", ".png", ".csv") or path.name == SHEET
-    tables = (INVENTORY, BIAS_QUALITY, DARK_QUALITY, FLAT_QUALITY, ASSOCIATIONS, DETECTOR, EVENTS)
-    return str(path) in (*tables, OVERVIEW, INDEX_PAGE)
+        return path.suffix in (".html", ".png", ".csv") or path.name == SHEET_FILE
+    tables = (
+        INVENTORY,
+        BIAS_QUALITY,
+        DARK_QUALITY,
+        FLAT_QUALITY,
+        ASSOCIATIONS_FILE,
+        DETECTOR_FILE,
+        EVENTS_FILE,
+    )
+    return str(path) in (*tables, BEFORE_AFTER, REPORT_PAGE)
 
 
 def is_passed_over(name):
@@ -373,7 +381,7 @@ def small_picture(night, product):
     -------
     str
     """
-    return f"{night_folder(night)}/{SMALL}/{segment(product)}.png"
+    return f"{night_folder(night)}/{SMALL_PICTURES_FOLDER}/{segment(product)}.png"
 
 
 def is_small_picture(name):
@@ -392,7 +400,7 @@ def is_of_small_pictures(folder):
     (True, False)
     """
     parts = PurePosixPath(folder).parts
-    return len(parts) == 3 and parts[0] == "nights" and parts[2] == SMALL
+    return len(parts) == 3 and parts[0] == "nights" and parts[2] == SMALL_PICTURES_FOLDER
 
 
 def set_aside(product):
@@ -403,7 +411,7 @@ def set_aside(product):
     >>> set_aside("reduced/ccd.001.0.fits")
     'set_aside/reduced/ccd.001.0.fits'
     """
-    return f"{SET_ASIDE}/{product}"
+    return f"{SET_ASIDE_FOLDER}/{product}"
 
 
 def numbered_name(name, number):

@@ -14,6 +14,9 @@ MAD_TO_SIGMA_SHORT = 1.4826
 """`MAD_TO_SIGMA` to four digits, for limits that decide which pixels count: more digits might
 decide otherwise for one of them, and so change the bytes of products."""
 
+FWHM_OVER_SIGMA = 2.3548
+"""Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2): five digits, for limits."""
+
 
 def median(values):
     """Return `numpy.median` of all values of an array, ten times as fast.

@@ -318,7 +318,7 @@ def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)
     # Rules know the folders without the kinds.
-    assert list(paths.FOLDERS) == kinds.CHAIN.folders
+    assert list(paths.PRODUCT_FOLDERS) == kinds.CHAIN.folders
 
 
 def test_masters_and_measurements_take_all_cores():

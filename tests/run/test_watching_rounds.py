@@ -494,7 +494,7 @@ class Source:
     """Tells of one frame once, then of nothing."""
 
     names: set
-    way: str = arrivals.EVENTS
+    way: str = arrivals.BY_EVENTS
     is_lost: bool = False
 
     def news(self, seconds):

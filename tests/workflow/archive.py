@@ -86,7 +86,7 @@ def check_records(sandbox, clean, products):
     for product, record in new.items():
         before = old.get(product)
         # A list of small pictures keeps the times of their folder.
-        is_of_times = Path(product).name == paths.SHEET
+        is_of_times = Path(product).name == paths.SHEET_FILE
         if (product in products or record.status == ledger.REFUSED) and not is_of_times:
             assert before is not None, f"{product} has no record"
             # As text, in which NaN equals NaN.
@@ -127,7 +127,7 @@ class Model(RuleBasedStateMachine):
         self.links = {}
         # Raw files and folders without permission to read.
         self.shut = set()
-        self.arithmetic = reduction.PIXELS
+        self.arithmetic = reduction.PIXELS_VERSION
         self._refuse_what_is_shut()
 
     def teardown(self):
@@ -314,7 +314,7 @@ class Model(RuleBasedStateMachine):
         """Return the list that a small picture is a part of: () for any other file."""
         folder = Path(name).parent
         is_small = paths.is_of_small_pictures(folder)
-        return (str(folder.with_name(paths.SHEET)),) if is_small else ()
+        return (str(folder.with_name(paths.SHEET_FILE)),) if is_small else ()
 
     def check_again(self):
         """The next run has nothing to do, and writes nothing but the notes that it leaves."""
@@ -376,9 +376,9 @@ class Model(RuleBasedStateMachine):
         if product.endswith("_quality.csv"):
             kind = product.removesuffix("_quality.csv")
             return not self.asks_for(kind) or not config.get(kind, {}).get("enabled", True)
-        if folder == "detector" or product in (paths.DETECTOR, paths.EVENTS):
+        if folder == "detector" or product in (paths.DETECTOR_FILE, paths.EVENTS_FILE):
             return not self.measures_detector()
-        is_calibrated = folder == "calibrated" or product == paths.ASSOCIATIONS
+        is_calibrated = folder == "calibrated" or product == paths.ASSOCIATIONS_FILE
         if is_calibrated and not config.get("calibrate", {}).get("enabled", True):
             return True
         own = [file for file in self.files if paths.reduced_frame(file) == f"reduced/{rest}"]

@@ -25,7 +25,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_rows, read_units
 from ccdflow.files.values import as_number
 
-DEFAULT_MEMORY = 700_000_000
+DEFAULT_STORE_BYTES = 700_000_000
 """Bytes of masters that a store keeps; those in use are never freed."""
 
 LEAST_FLAT = 1e-3
@@ -238,7 +238,7 @@ class MasterStore:
         Memory limit in bytes.
     """
 
-    def __init__(self, memory=DEFAULT_MEMORY):
+    def __init__(self, memory=DEFAULT_STORE_BYTES):
         self._memory = memory
         self._lock = threading.Lock()
         self._masters = OrderedDict()

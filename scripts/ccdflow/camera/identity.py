@@ -15,7 +15,7 @@ from functools import lru_cache
 from ccdflow.files.cards import card_value
 from ccdflow.files.values import as_electrons, as_number
 
-SETTING = "setting"
+SETTING_NAME = "setting"
 """Name for the values that the members of a group share and other frames of the night do not."""
 
 # CAMERA, DET, SENSOR.
@@ -292,7 +292,7 @@ def split_by_cards(groups, by, *, but=()):
             cards = cards_of(row.facts["setting"])
             differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
             night, camera, shared, *further = key
-            key_of_part = (night, camera, (*shared, (SETTING, differing_cards)), *further)
+            key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards)), *further)
             parts.setdefault(key_of_part, []).append(row)
     return parts
 

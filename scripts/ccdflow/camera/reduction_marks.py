@@ -92,7 +92,7 @@ _NOT_RAW = re.compile(
     re.IGNORECASE,
 )
 
-REMEDY = (
+REDUCED_REMEDY = (
     "leave it out of the raw folder; if frames of this camera are raw all the same, write "
     "`raw: true` into its profile"
 )
@@ -183,5 +183,5 @@ def reduced_error(program, keyword, value, file):
         keyword=keyword,
         value=value,
         allowed="a raw frame",
-        remedy=REMEDY,
+        remedy=REDUCED_REMEDY,
     )

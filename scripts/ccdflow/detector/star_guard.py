@@ -15,9 +15,6 @@ import numpy as np
 from ccdflow.detector.cosmic_rounds import CONNECTED, INSIDE
 from ccdflow.detector.pixels.medians import box_median
 
-FWHM = 2.3548
-"""Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2)."""
-
 # A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit.
 _STAR_SIGMA = 4.0
 # A star gives the width if its peak is this many errors of a pixel above the sky.

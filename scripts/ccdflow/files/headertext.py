@@ -168,7 +168,7 @@ class CardList:
             f"{'END':<{CARD}}",
         ]
         text = "".join(cards).encode("ascii")
-        text += b" " * (-len(text) % fits_structure.BLOCK)
+        text += b" " * (-len(text) % fits_structure.FITS_BLOCK_BYTES)
         total = checksum.fits_sum_of(checksum.sum_words(text), data_sum)
         return text.replace(
             b"CHECKSUM= '" + b"0" * 16, b"CHECKSUM= '" + checksum.encode_checksum(total).encode()

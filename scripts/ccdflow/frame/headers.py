@@ -116,7 +116,10 @@ def mask_hdu(mask, name):
 
 def _data_unit(image):
     """Return the pixels of an image and their padding, as bytes-like parts."""
-    return [image.data.reshape(-1).view("u1"), b"\0" * (-image.data.nbytes % fits_structure.BLOCK)]
+    return [
+        image.data.reshape(-1).view("u1"),
+        b"\0" * (-image.data.nbytes % fits_structure.FITS_BLOCK_BYTES),
+    ]
 
 
 def _extension_name(hdu):

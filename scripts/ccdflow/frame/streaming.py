@@ -142,7 +142,7 @@ def stream_frame(rows, writer, geometry, recipe, *, sample=(), small=None):
         block = work.reduce(first, stored)
         if block is not None:
             writer.write(block)
-    writer.write(b"\0" * (-work.written % fits_structure.BLOCK))
+    writer.write(b"\0" * (-work.written % fits_structure.FITS_BLOCK_BYTES))
     return work.result()
 
 

@@ -17,7 +17,7 @@ from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_
 from ccdflow.kinds.science import SCIENCE
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import ledger
-from ccdflow.run.context import SameObject, calibrated, reduced_product
+from ccdflow.run.context import SameObject, calibrated_product, reduced_product
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
 
@@ -53,7 +53,7 @@ class Associations(Kind):
     version = 6
     words = ("table of masters", "tables of masters")
     short = "tables"
-    path_prefix = paths.ASSOCIATIONS
+    path_prefix = paths.ASSOCIATIONS_FILE
 
     @property
     def versions(self):
@@ -99,7 +99,7 @@ class Associations(Kind):
             )
         for row in context.store.rows.values():
             # A frame that is no longer calibrated has no line.
-            lines.setdefault(calibrated(row.file), [])
+            lines.setdefault(calibrated_product(row.file), [])
         tables.update_table(target, lines)
         return record_of_text(context, job, basis)
 
@@ -124,10 +124,10 @@ class Associations(Kind):
                 "lines": _digest_of(context, groups) if groups else "",
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
-            awaited_masters.NAME: awaited_masters.masters_awaited(
+            awaited_masters.AWAITED_NOTE: awaited_masters.masters_awaited(
                 context, night, groups, _masters_of(context, night)
             ),
-            coverage.NAME: coverage.night_coverage(context, night),
+            coverage.COVERAGE_NOTE: coverage.night_coverage(context, night),
         }
 
     def opens(self, context, new):
@@ -308,7 +308,7 @@ def _digest_of(context, groups):
 
 def _masters_of(context, night):
     """Return the masters of a night."""
-    kinds = map(context.chain.by_name, association.STEPS)
+    kinds = map(context.chain.by_name, association.MASTER_KINDS)
     return [group for kind in kinds for group in kind.night_groups(context, night)]
 
 
@@ -324,7 +324,7 @@ def _nights_in_words(covered):
 
 def _coverage_words(covered):
     """Return sentences on the holes of a `ccdflow.kinds.planning.coverage.Coverage`."""
-    missing = covered.holes(coverage.MISSING)
+    missing = covered.holes(coverage.NO_MASTERS)
     if not missing:
         return f"No frame of {_nights_in_words(covered)} lacks a master."
     frames_named = ", ".join(f"{label} ({night})" for label, night in missing[:_MOST_NAMED])
@@ -338,7 +338,7 @@ def _coverage_notes(covered):
         "A number: frames of the night. o: none; its frames took a master of another night. x:"
         " none, and no other night has one that fits."
     ]
-    if any(count and state == coverage.MISSING for count, state in covered.cells.values()):
+    if any(count and state == coverage.NO_MASTERS for count, state in covered.cells.values()):
         notes.append("x beside a number: none that fits some frames of the night.")
     if covered.earlier:
         notes.append(f"{covered.earlier} nights before them are not shown.")

@@ -11,7 +11,7 @@ from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.detector_measurement import DETECTOR
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import pixel_tables
-from ccdflow.kinds.measuring.detector_setups import PIXELS, names_of_setups, pixels_of
+from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixels_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
 from ccdflow.run import ledger
 from ccdflow.run.job import Group
@@ -53,7 +53,7 @@ class BadPixels(Kind):
         for group in DETECTOR.groups(context):
             epoch = dict(group.shared)["epoch"]
             alike.setdefault((pixels_of(group.shared), epoch), []).append(group)
-        setups = {each: (each[1], tuple(zip(PIXELS, each[0], strict=True))) for each in alike}
+        setups = {each: (each[1], tuple(zip(PIXEL_FACTS, each[0], strict=True))) for each in alike}
         names = names_of_setups(setups.values())
         for (pixels, epoch), groups in alike.items():
             camera, size, *_ = pixels

@@ -37,7 +37,7 @@ class Sheet(NightPicture):
     plans_some_nights = True
     words = ("contact sheet", "contact sheets")
     stage = 6
-    file = paths.SHEET
+    file = paths.SHEET_FILE
     reports_frames = True
 
     def plan(self, planner):
@@ -45,7 +45,9 @@ class Sheet(NightPicture):
         context = planner.context
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
-                if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL}/"):
+                if context.problem_of(
+                    f"{paths.night_folder(night)}/{paths.SMALL_PICTURES_FOLDER}/"
+                ):
                     # A line of the run names the folder, into which nothing can be written.
                     planner.keep(product)
                     continue
@@ -228,7 +230,7 @@ def _listed_before(context, product):
 
 
 def _folder(context, product):
-    return (context.results / product).with_name(paths.SMALL)
+    return (context.results / product).with_name(paths.SMALL_PICTURES_FOLDER)
 
 
 def _length_and_checksum(content):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ccdflow import paths
-from ccdflow.detector.pixels.response import LOW
+from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.values import short_number
 from ccdflow.kinds.dark import DARK_KIND
 from ccdflow.kinds.flat import FLAT_KIND
@@ -246,7 +246,7 @@ def _settings(context):
     )
     return options | (
         {"low_sigma": detector_settings["low_sigma"]}
-        if detector_settings["low_sigma"] != LOW
+        if detector_settings["low_sigma"] != LOW_SIGMA
         else {}
     )
 

@@ -28,7 +28,7 @@ class DetectorTable(Kind):
     plans_some_nights = True
     words = ("table of detectors", "tables of detectors")
     short = "tables"
-    path_prefix = paths.DETECTOR
+    path_prefix = paths.DETECTOR_FILE
 
     def plan(self, planner):
         """Plan the table if there are measurements; keep it if none is made."""

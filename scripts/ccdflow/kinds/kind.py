@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
 from ccdflow.run.context import AfterSources
-from ccdflow.run.job import ARCHIVE, NIGHTS, Size
+from ccdflow.run.job import OF_A_NIGHT, OF_ALL_NIGHTS, Size
 
 
 class Kind(PartlyPlanned, OnPages):
@@ -67,7 +67,7 @@ class Kind(PartlyPlanned, OnPages):
     version = 1
     header = 1
     path_prefix = ""
-    reach = ARCHIVE
+    reach = OF_ALL_NIGHTS
     reports_frames = False
     type = ""
     why_moved = "no frame or setting asks for it any longer"
@@ -344,7 +344,7 @@ class Chain(tuple):
         ccdflow.run.ledger.Record
         """
         kind = self.by_name(job.kind)
-        if kind.reach in (NIGHTS, ARCHIVE):
+        if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             # Its sources are done, so each answer on them is kept.
             context = AfterSources.of(context)
         return kind.make(context, job, threads=threads)

@@ -122,7 +122,7 @@ class FlatTable(MasterTable):
     columns = FLAT_COLUMNS
 
 
-TABLE, DARK_TABLE, FLAT_TABLE = BiasTable(), DarkTable(), FlatTable()
+BIAS_TABLE, DARK_TABLE, FLAT_TABLE = BiasTable(), DarkTable(), FlatTable()
 """The kinds of the tables of quality."""
 
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 # Cached: a plan asks several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
-calibrated = cache(paths.calibrated_frame)
+calibrated_product = cache(paths.calibrated_frame)
 
 
 def forget_names():
     """Empty the caches of products' names, which grow in a watch of many nights."""
     reduced_product.cache_clear()
-    calibrated.cache_clear()
+    calibrated_product.cache_clear()
 
 
 class Lookup(StrEnum):

@@ -13,7 +13,7 @@ import numpy as np
 from ccdflow.detector.pixels.medians import LARGEST, box_median, pad_image
 from ccdflow.errors import UserError
 
-HIGH, LOW = 69.1, 30.9
+HIGH_PERCENTILE, LOW_PERCENTILE = 69.1, 30.9
 """Percentiles of a box that are a standard deviation of ccdmask apart from the middle."""
 
 # Values are counted in tiles of this many pixels on a side.
@@ -125,7 +125,7 @@ def _put_results_near_nan(image, results, size, function):
 
 def _ranks(count):
     """Return the ranks of the percentiles among so many values, as scipy's filters round them."""
-    return tuple(int(float(count) * each / 100.0) for each in (LOW, HIGH))
+    return tuple(int(float(count) * each / 100.0) for each in (LOW_PERCENTILE, HIGH_PERCENTILE))
 
 
 def _outliers_by_boxes(flat, size, limits):
@@ -135,7 +135,10 @@ def _outliers_by_boxes(flat, size, limits):
     low, high = _ranks(size[0] * size[1])
 
     def sorted_by_scipy(part):
-        spread = [ndimage.percentile_filter(part, rank, size=size) for rank in (HIGH, LOW)]
+        spread = [
+            ndimage.percentile_filter(part, rank, size=size)
+            for rank in (HIGH_PERCENTILE, LOW_PERCENTILE)
+        ]
         return _is_bad(part, (spread[0] - spread[1]) / 2.0, limits)
 
     if flat.dtype not in _FLOATS or low == 0 or min(limits) < 0:
@@ -230,7 +233,7 @@ def _outliers_by_blocks(flat, size, limits, *, columns):
 def _outliers_in_blocks(blocks, limits, *, columns):
     """Return which pixels of blocks, (n, ny, nx), are beyond the limits."""
     values = blocks.reshape(len(blocks), -1)
-    high, low = (np.percentile(values, each, axis=1) for each in (HIGH, LOW))
+    high, low = (np.percentile(values, each, axis=1) for each in (HIGH_PERCENTILE, LOW_PERCENTILE))
     sigma = ((high - low) / 2.0)[:, None, None]
     mask = _is_bad(blocks, sigma, limits)
     if columns:

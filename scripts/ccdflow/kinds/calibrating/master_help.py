@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
-from ccdflow.calibrate.applied_masters import ELECTRONS
+from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
 from ccdflow.calibrate.master_effects import Effect, effects_of
 from ccdflow.files.cards import card_value
 from ccdflow.files.multi_image_products import read_units
@@ -124,7 +124,7 @@ def measure_effects(path, chain, readouts, *, hdus, unit, is_spectrum, name):
     effects = defaultdict(list)
     for index, (hdu, amplifiers) in enumerate(zip(hdus, readouts, strict=True)):
         header_unit = str(card_value(units[hdu].header, "BUNIT") or "adu")
-        converts = unit == "electron" and header_unit.lower() not in ELECTRONS
+        converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
         of_image = effects_of(
             path,
             units[hdu],

@@ -255,7 +255,7 @@ def _combine_selected(kind, context, job, members, selection, threads):
         memory = memory_limits.megabytes_allowed(context)
         enough = memory_limits.least_megabytes(error.needed)
         reason = (
-            f"{memory:g} MB of memory ({memory_limits.SETTING}) are too little to combine"
+            f"{memory:g} MB of memory ({memory_limits.MEMORY_SETTING}) are too little to combine"
             f" {len(work.kept)} frames; allowed: {enough} or more"
         )
         # A run with another limit tries again; one with this limit does not.

@@ -134,7 +134,7 @@ def name_of_group(kind, camera, shared):
         if value in ("", "None") or name in kind.not_in_name:
             continue
         value = value.strip().replace(" ", "x") if name == "ccdsum" else value
-        value = identity.name_of_setting(value) if name == identity.SETTING else value
+        value = identity.name_of_setting(value) if name == identity.SETTING_NAME else value
         words.append(kind.name_part(name, value))
     return paths.plain_name("_".join(words))
 

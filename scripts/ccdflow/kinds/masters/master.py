@@ -10,7 +10,7 @@ from ccdflow.kinds.matching import association, master_snapshot, shelves
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import Lookup, reduced_product, type_is_enabled
-from ccdflow.run.job import MASTERS, Size
+from ccdflow.run.job import OF_A_MASTER, Size
 
 
 class MasterKind(Kind):
@@ -54,7 +54,7 @@ class MasterKind(Kind):
     todo = "make"
     takes_all_cores = True
     path_prefix = "combined/"
-    reach = MASTERS
+    reach = OF_A_MASTER
     header = 5
 
     def configuration(self, context):

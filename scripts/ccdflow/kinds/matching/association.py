@@ -17,7 +17,7 @@ from ccdflow.kinds.matching.shelves import Shelves
 from ccdflow.run import ledger
 from ccdflow.run.context import Lookup
 
-STEPS = (BIAS, DARK, FLAT)
+MASTER_KINDS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
 
 

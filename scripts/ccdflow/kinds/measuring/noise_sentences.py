@@ -6,7 +6,7 @@ from collections import defaultdict
 from statistics import median
 
 from ccdflow.camera.filters import is_open
-from ccdflow.kinds.matching.association import STEPS
+from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.pages.text_formatting import count, figure, light_words
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
@@ -101,7 +101,7 @@ def _steps_not_taken(group, data):
     set of str
     """
     taken = {step.kind for step in group.steps if step.needed}
-    return {*data["missing"], *(kind for kind in STEPS if kind not in taken)}
+    return {*data["missing"], *(kind for kind in MASTER_KINDS if kind not in taken)}
 
 
 def _lacks_signal(context, row):

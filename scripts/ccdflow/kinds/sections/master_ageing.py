@@ -82,7 +82,7 @@ def candidates(context):
 def _candidates(context):
     """Return {(kind, name): groups} of the masters that are comparable."""
     groups_of, known = {}, {}
-    for name in association.STEPS:
+    for name in association.MASTER_KINDS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
             if day_of(group.night_of_page) is not None:
@@ -93,7 +93,7 @@ def _candidates(context):
         for key, groups in groups_of.items()
         if len({group.night_of_page for group in groups}) >= _FEWEST_NIGHTS
     }
-    first = sorted(ordered, key=lambda key: (association.STEPS.index(key[0]), key[1]))
+    first = sorted(ordered, key=lambda key: (association.MASTER_KINDS.index(key[0]), key[1]))
     return {key: ordered[key] for key in first[:_SERIES]}
 
 

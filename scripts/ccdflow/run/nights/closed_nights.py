@@ -21,7 +21,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write, note_columns
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.context import Planning
-from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, ClosedGroup, Step
+from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Step
 from ccdflow.run.nights import archive_counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name
@@ -334,10 +334,10 @@ class _Homes:
         """Return the night that a product is about alone, '' for none."""
         reach = self._reach[kind]
         try:
-            if reach == FRAMES:
+            if reach == OF_A_FRAME:
                 _, _, path_of_frame = product.partition("/")
                 return self._of_product[f"reduced/{path_of_frame}"]
-            if reach == NIGHTS:
+            if reach == OF_A_NIGHT:
                 return self._by_segment[product.split("/")[1]]
         except KeyError:
             raise NeedsWholePlan(f"{product} belongs to no night") from None
@@ -401,9 +401,11 @@ def _note(context, night, homes):
     rows, records = context.rows_of(night), homes.records[night]
     reach = {kind.name: kind.reach for kind in context.chain}
     groups = [
-        g for g in context.groups.values() if reach[g.kind] == MASTERS and g.night_of_page == night
+        g
+        for g in context.groups.values()
+        if reach[g.kind] == OF_A_MASTER and g.night_of_page == night
     ]
-    summaries = {archive_counts.NAME: archive_counts.summary(context, night, records)}
+    summaries = {archive_counts.COUNTS_NOTE: archive_counts.summary(context, night, records)}
     for kind in context.chain:
         summaries |= kind.summary(context, night, records)
     combined = context.chain.combined_types

@@ -19,7 +19,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run import ledger, plan
 from ccdflow.run.context import Context, Lookup
-from ccdflow.run.job import MASTERS
+from ccdflow.run.job import OF_A_MASTER
 from ccdflow.run.nights import archive_counts, closed_nights
 from ccdflow.run.nights.night_notes import (
     NightNotes,
@@ -319,9 +319,9 @@ class _Opening:
         nights, reach = self._nights, {kind.name: kind.reach for kind in self._chain}
         masters = {}
         for group in context.groups.values():
-            if reach[group.kind] == MASTERS:
+            if reach[group.kind] == OF_A_MASTER:
                 masters.setdefault(group.night_of_page, {})[group.product] = group
-        made = {job.night for job in partial.jobs.values() if reach[job.kind] == MASTERS}
+        made = {job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER}
         new = []
         for night in nights.opened | masters.keys():
             now = list(masters.get(night, {}).values())

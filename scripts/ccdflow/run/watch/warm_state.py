@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.files import atomic_write as files
 from ccdflow.run import ledger, worker
 from ccdflow.run.context import Context, Lookup, Planning, is_of_enabled_type, reduced_product
-from ccdflow.run.job import FRAMES, MASTERS, NIGHTS, Job
+from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
 from ccdflow.run.product_stamps import ProductStamps
@@ -168,7 +168,7 @@ class WarmState:
     @cached_property
     def _kept(self):
         """The lookups of masters and setups by the whole plan."""
-        masters = {kind.name for kind in self.context.chain if kind.reach == MASTERS}
+        masters = {kind.name for kind in self.context.chain if kind.reach == OF_A_MASTER}
         return {
             name: value
             for name, value in self.context.lookups.items()
@@ -340,7 +340,7 @@ class WarmState:
 
 def _kinds_of(chain, light, nights):
     """Return the kinds to plan: the first, the kinds of frames of the sky, the kinds of nights."""
-    reaches = {FRAMES, NIGHTS} if nights else {FRAMES} if light else set()
+    reaches = {OF_A_FRAME, OF_A_NIGHT} if nights else {OF_A_FRAME} if light else set()
     return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 
 

@@ -269,10 +269,10 @@ def _check_noise(first, keywords, values, masters, place, results):
     if expected:
         same_value(keywords[1], values[1], expected)
     elif values[1] is not None:
-        gains = _measured_gains(results / paths.DETECTOR, str(first["NIGHT"]), str(name))
+        gains = _measured_gains(results / paths.DETECTOR_FILE, str(first["NIGHT"]), str(name))
         if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED:
             raise Differs(
-                f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR}, and {values[1]} here"
+                f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {values[1]} here"
             )
 
 
