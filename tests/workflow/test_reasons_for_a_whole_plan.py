@@ -116,7 +116,7 @@ def lines_elsewhere(cells):
 
 def no_table(box):
     take(box, LATER, "BIAS", "BIAS")
-    (box.results / paths.ASSOCIATIONS).unlink()
+    (box.results / paths.ASSOCIATIONS_FILE).unlink()
 
 
 def gone_night(box):

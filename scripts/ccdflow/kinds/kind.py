@@ -45,7 +45,7 @@ class Kind(PartlyPlanned, OnPages):
         The folder of its products, with a slash at the end; or its one file.
     why_moved : str
         The reason in words when a product without a row is moved to `set_aside/`.
-    reach : {FRAMES, MASTERS, NIGHTS, ARCHIVE}
+    reach : {OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS}
         Which frames a product depends on. While frames of the sky arrive, products of frames and of
         the night are made at once, those of the archive later, and no master.
     reports_frames : bool

@@ -30,7 +30,7 @@ from ccdflow.run import (
     tracebacks,
 )
 from ccdflow.run.context import AfterSources, Context, reduced_product
-from ccdflow.run.job import FRAMES
+from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.nights import archive_counts, closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.plan_description import (
@@ -559,7 +559,9 @@ def _refused_with_frames(whole_plan, unmade):
     return [
         job.product
         for job in (whole_plan.jobs.values() if aside else ())
-        if job.product in refused and reach[job.kind] == FRAMES and not aside.isdisjoint(job.needs)
+        if job.product in refused
+        and reach[job.kind] == OF_A_FRAME
+        and not aside.isdisjoint(job.needs)
     ]
 
 
