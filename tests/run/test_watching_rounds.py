@@ -2,11 +2,16 @@
 
 import errno
 import gzip
+import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
 import weakref
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -477,6 +482,149 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
         assert not thread.is_alive()
     finally:
         gate.set()
+
+
+def test_a_look_that_takes_long_because_it_works_blames_no_folder(evening, tmp_path, monkeypatch):
+    night, listed, ended = (
+        Night(evening, tmp_path, way="polling", limit=0.05),
+        rawfolder.list_raw,
+        [],
+    )
+
+    def work(raw, results=None):
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            sum(range(100))
+        ended.append(end)
+        return listed(raw, results)
+
+    monkeypatch.setattr(rawfolder, "list_raw", work)
+    with watch_at_work(night):
+        wait_until(lambda: len(ended) > 1)
+    assert not any("has not answered" in line for line in night.output.lines)
+
+
+@contextmanager
+def watch_at_work(night):
+    """Run a watch in a thread, and end it."""
+    thread = threading.Thread(target=night.watch.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        night.watch.end()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_night):
+    """A telescope's program may give a file its last name after it was noticed."""
+    path = watched_night.raw / "taken_back.fits"
+    shutil.copyfile(watched_night.source / "all" / LATE[0], path)
+    before = products(watched_night.results)
+    gone = {path.name: atomic_write.stamp_of(path)}
+    path.unlink()
+    done = watched_night.watch.notice(gone)
+    assert (done.problem, done.records) == ("", [])
+    assert products(watched_night.results) == before
+    # The whole round that follows at once forgets it.
+    assert watched_night.watch.round().arriving == 0
+    assert not watched_night.watch._is_due()
+    # Beside a frame that stays.
+    shutil.copyfile(watched_night.source / "all" / LATE[0], path)
+    shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
+    both = {name: atomic_write.stamp_of(watched_night.raw / name) for name in (path.name, *LATE)}
+    path.unlink()
+    done = watched_night.watch.notice(both)
+    assert {r.product for r in done.records} >= {f"calibrated/{LATE[0]}"}
+    watched_night.watch.round()
+    assert watched_night.is_as_from_scratch()
+    assert not any(path.name in line for line in watched_night.output.lines)
+
+
+def test_a_frame_that_is_removed_between_its_plan_and_its_reduction_costs_no_other(
+    watched_night, monkeypatch
+):
+    names = ("taken_back.fits", *LATE)
+    for name in names:
+        shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / name)
+    stamps = {name: atomic_write.stamp_of(watched_night.raw / name) for name in names}
+    work = worker.work
+
+    def remove(*arguments, **options):
+        (watched_night.raw / names[0]).unlink(missing_ok=True)
+        return work(*arguments, **options)
+
+    monkeypatch.setattr(worker, "work", remove)
+    watched_night.watch.notice(stamps)
+    assert (watched_night.results / "calibrated" / LATE[0]).is_file()
+    assert not (watched_night.results / "calibrated" / names[0]).exists()
+    watched_night.watch.round()
+    assert watched_night.is_as_from_scratch()
+    assert not any("Traceback" in line for line in watched_night.output.lines)
+
+
+@pytest.mark.parametrize("way", arrivals.WAYS[1:])
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_a_raw_folder_that_vanishes_in_mid_watch_and_comes_back(
+    evening, tmp_path, way, is_emptied, monkeypatch
+):
+    """A disk is unmounted, with or without its mount point: nothing is lost, nothing is said so."""
+    monkeypatch.setattr(looks, "_LOOK", 0.1)
+    night = Night(evening, tmp_path, way=way)
+    before, away = products(night.results), tmp_path / "away"
+    with watch_at_work(night):
+        wait_until(lambda: night.watch.looks.unseen_files is not None)
+        if is_emptied:
+            away.mkdir()
+            for path in night.raw.iterdir():
+                path.rename(away / path.name)
+        else:
+            night.raw.rename(away)
+        wait_until(lambda: any("waiting: " in line for line in night.output.lines))
+        time.sleep(0.3)
+        assert products(night.results) == before
+        if is_emptied:
+            for path in away.iterdir():
+                path.rename(night.raw / path.name)
+        else:
+            away.rename(night.raw)
+        wait_until(lambda: "goes on" in night.output.lines)
+        shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
+        wait_until((night.results / "calibrated" / LATE[0]).is_file)
+    words = "no frame has arrived in" if is_emptied else "there is no folder"
+    problems = [line for line in night.output.lines if line.startswith("waiting: ")]
+    assert [line.startswith(f"waiting: {words} {night.raw} yet") for line in problems] == [True]
+    assert night.output.lines.count("goes on") == 1
+    assert night.is_as_from_scratch()
+    table = inventory_table.read_inventory(night.results / paths.INVENTORY)
+    assert set(table["status"]) == {"ok"}, "no frame counts as lost"
+
+
+def test_a_watch_that_is_killed_leaves_to_the_next_run_what_was_at_work_alone(evening, tmp_path):
+    night = Night(evening, tmp_path)
+    shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
+    begin_watch = "watching.Watch(json.loads(sys.argv[1]), chain=CHAIN, cores=1).run()"
+    imports = "import json, sys; from ccdflow.kinds import CHAIN"
+    code = f"{imports}; from ccdflow.run.watch import watching; {begin_watch}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(night.values)],
+        env={**os.environ, "PYTHONPATH": str(Path(watching.__file__).parents[3])},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_until((night.results / "calibrated" / LATE[0]).is_file)
+    finally:
+        process.kill()
+        process.wait()
+    left = {job.kind for job in night.plan().values()}
+    assert "frame" not in left
+    running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
+    worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
+    session.finish(running)
+    running.lock.close()
+    assert not list(night.results.rglob("*.part"))
+    assert night.is_as_from_scratch()
 
 
 @dataclass
