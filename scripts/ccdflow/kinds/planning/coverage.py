@@ -25,7 +25,7 @@ LABELS = 40
 OWN, OTHER, MISSING = "own", "other", "missing"
 """The state of frames of a night: masters of the night, of another one, or none."""
 
-# All by which a frame's setup and label are named, but the exposure of a dark.
+# Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
 _facts = picker(*IN_SETUP, "part", "optics", "type", "filter", "grism")
 
 _ORDER = ("bias", "dark", "flat", "arc", "science", "other")

@@ -11,8 +11,8 @@ from ccdflow.run import (
 )
 from ccdflow.run.rawframes.rows import ARRIVING, GONE, IN_THE_WAY, OK, SET_ASIDE, unreadable_row
 
-# Of a file that went away before it could be read again: of those that count as missing, () is the
-# stamp of files that are there.
+# The stamp of a file that went away before it could be read again. It differs from (), the stamp
+# of files that count as missing although they are there.
 _NO_STAMP = (0, 0, 0)
 
 

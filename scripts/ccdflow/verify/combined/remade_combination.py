@@ -52,8 +52,8 @@ class RemadeRows:
     invalid : numpy.ndarray of shape (ny, nx), int
         How many are not finite.
     variances : (numpy.ndarray, numpy.ndarray) of float64 or None
-        (ny, nx), by the noise model, of the mean of the kept values; the second where a decision on its
-        light went the other way.
+        (ny, nx), by the noise model, of the mean of the kept values; the second where a decision
+        on its light went the other way.
     stack : numpy.ndarray of float64 or None
         (n, ny, nx): the values.
     kept : (numpy.ndarray, numpy.ndarray) of bool or None
